@@ -1,0 +1,44 @@
+# Every target works from a fresh clone with Python >= 3.11, pip and make alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# pip's own options pass through its environment (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL …); see
+# docs/operations.md for the smaller CPU builds of torch.
+PROTOS := $(wildcard protos/halftone/v1/*.proto)
+
+.PHONY: demo test check format protos bench starter clean
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/halftone demo $(if $(ARCHIVE),--archive '$(ARCHIVE)')
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	rm -rf build/protos && mkdir -p build/protos
+	$(BIN)/python -m grpc_tools.protoc -Iprotos -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+		--python_out=build/protos --pyi_out=build/protos --grpc_python_out=build/protos $(PROTOS)
+	diff -r -x __init__.py -x __pycache__ build/protos/halftone/v1 halftone/v1
+
+protos: $(STAMP)
+	$(BIN)/python -m grpc_tools.protoc -Iprotos -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+		--python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf build demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,347 @@
+"""The exception tree and its one table to gRPC status codes.
+
+    HalftoneError
+    ├── InvalidArgument            a field is wrong; names it
+    │   └── ImageRejected          the picture cannot be used; says why
+    ├── NotFound
+    ├── AlreadyExists
+    ├── FailedPrecondition         the state forbids it
+    │   ├── ModelVersionMismatch   an embedding or a cursor of another model version
+    │   └── DataDirectoryError     in use by another process, or written by a newer release
+    ├── ResourceExhausted          full; `retry_after` is set when waiting helps
+    │   └── StorageFull            the disk is full; waiting does not help
+    ├── Unavailable                draining, or a dependency is down
+    ├── DeadlineExceeded
+    ├── Cancelled
+    ├── DataLoss                   stored data does not match its hash
+    └── Internal                   a bug; the text is generic, the log has the trace
+
+Services raise these. `to_status` turns one into a `google.rpc.Status` with the details that
+AIP-193 asks for, and `from_status` turns that back into the same class on the client's side.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOMAIN: Final = "halftone"
+
+
+class HalftoneError(Exception):
+    """Base of all errors that Halftone raises on purpose.
+
+    Attributes:
+        message: A sentence for a person.
+        reason: A constant in UPPER_SNAKE_CASE for programs, unique within the domain `halftone`.
+        metadata: Facts about this occurrence, for programs.
+        request_id: The request it happened in, where known.
+    """
+
+    reason = "UNKNOWN"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        metadata: dict[str, str] | None = None,
+        request_id: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        if reason is not None:
+            self.reason = reason
+        self.metadata = dict(metadata or {})
+        self.request_id = request_id
+
+
+class InvalidArgument(HalftoneError):
+    """A field of the request is wrong. `field` is its path, for example `filter.date.start`."""
+
+    reason = "INVALID_ARGUMENT"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str = "",
+        reason: str | None = None,
+        metadata: dict[str, str] | None = None,
+        request_id: str = "",
+    ) -> None:
+        super().__init__(message, reason=reason, metadata=metadata, request_id=request_id)
+        self.field = field
+
+
+class ImageRejected(InvalidArgument):
+    """A picture cannot be used. `reason` is one of the constants of `halftone.images`."""
+
+    reason = "IMAGE_REJECTED"
+
+
+class _ResourceError(HalftoneError):
+    def __init__(
+        self,
+        message: str,
+        *,
+        resource_type: str = "",
+        resource_name: str = "",
+        reason: str | None = None,
+        metadata: dict[str, str] | None = None,
+        request_id: str = "",
+    ) -> None:
+        super().__init__(message, reason=reason, metadata=metadata, request_id=request_id)
+        self.resource_type = resource_type
+        self.resource_name = resource_name
+
+
+class NotFound(_ResourceError):
+    """The named resource does not exist."""
+
+    reason = "NOT_FOUND"
+
+
+class AlreadyExists(_ResourceError):
+    """The named resource exists already."""
+
+    reason = "ALREADY_EXISTS"
+
+
+class FailedPrecondition(HalftoneError):
+    """The system is not in the state that this needs. `subject` is what is in the way."""
+
+    reason = "FAILED_PRECONDITION"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        subject: str = "",
+        reason: str | None = None,
+        metadata: dict[str, str] | None = None,
+        request_id: str = "",
+    ) -> None:
+        super().__init__(message, reason=reason, metadata=metadata, request_id=request_id)
+        self.subject = subject
+
+
+class ModelVersionMismatch(FailedPrecondition):
+    """An embedding or a cursor belongs to another model version than the one that answers."""
+
+    reason = "MODEL_VERSION_MISMATCH"
+
+
+class DataDirectoryError(FailedPrecondition):
+    """The data directory is in use by another process or was written by a newer release."""
+
+    reason = "DATA_DIRECTORY"
+
+
+class _RetryableError(HalftoneError):
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        reason: str | None = None,
+        metadata: dict[str, str] | None = None,
+        request_id: str = "",
+    ) -> None:
+        super().__init__(message, reason=reason, metadata=metadata, request_id=request_id)
+        self.retry_after = retry_after
+
+
+class ResourceExhausted(_RetryableError):
+    """A queue or a quota is full. `retry_after` (seconds) is set when waiting helps."""
+
+    reason = "RESOURCE_EXHAUSTED"
+
+
+class StorageFull(ResourceExhausted):
+    """The disk is full. Nothing was stored; waiting does not help."""
+
+    reason = "STORAGE_FULL"
+
+
+class Unavailable(_RetryableError):
+    """The service is draining or something it depends on is down; try again."""
+
+    reason = "UNAVAILABLE"
+
+
+class DeadlineExceeded(HalftoneError):
+    """The deadline passed before the answer was ready."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+
+class Cancelled(HalftoneError):
+    """The caller gave up."""
+
+    reason = "CANCELLED"
+
+
+class DataLoss(HalftoneError):
+    """Stored data is damaged: a hash does not match."""
+
+    reason = "DATA_LOSS"
+
+
+class Internal(HalftoneError):
+    """A bug. The message is generic on purpose; the service's log has the trace."""
+
+    reason = "INTERNAL"
+
+
+# The one table between exceptions and status codes, in both directions. The order matters going
+# from an exception to its code (the first class it is an instance of); going back, the reason
+# picks the subclass.
+_CODES: Final[tuple[tuple[type[HalftoneError], grpc.StatusCode], ...]] = (
+    (InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
+    (NotFound, grpc.StatusCode.NOT_FOUND),
+    (AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
+    (FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),
+    (ResourceExhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (Unavailable, grpc.StatusCode.UNAVAILABLE),
+    (DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (Cancelled, grpc.StatusCode.CANCELLED),
+    (DataLoss, grpc.StatusCode.DATA_LOSS),
+    (Internal, grpc.StatusCode.INTERNAL),
+)
+_BY_NUMBER: Final = {code.value[0]: code for _, code in _CODES}
+_BY_CODE: Final = {code: cls for cls, code in _CODES}
+_SUBCLASSES: Final[tuple[type[HalftoneError], ...]] = (
+    ImageRejected,
+    ModelVersionMismatch,
+    DataDirectoryError,
+    StorageFull,
+)
+
+
+def code_of(error: HalftoneError) -> grpc.StatusCode:
+    """The gRPC status code of an error."""
+    for cls, code in _CODES:
+        if isinstance(error, cls):
+            return code
+    return grpc.StatusCode.INTERNAL
+
+
+def to_status(error: HalftoneError, *, request_id: str = "") -> status_pb2.Status:
+    """Builds the `google.rpc.Status` of an error, with its details.
+
+    Args:
+        error: The error.
+        request_id: Put into a `RequestInfo`, so that a report can be matched with the log.
+    """
+    status = status_pb2.Status(code=code_of(error).value[0], message=error.message)
+    info = error_details_pb2.ErrorInfo(
+        reason=error.reason,
+        domain=DOMAIN,
+        # The class travels too: reasons are open-ended, classes are not.
+        metadata={**error.metadata, "class": type(error).__name__},
+    )
+    status.details.add().Pack(info)
+    for detail in _details(error):
+        status.details.add().CopyFrom(detail)
+    request_id = request_id or error.request_id
+    if request_id:
+        status.details.add().Pack(error_details_pb2.RequestInfo(request_id=request_id))
+    return status
+
+
+def _details(error: HalftoneError) -> Iterator[any_pb2.Any]:
+    detail = any_pb2.Any()
+    if isinstance(error, InvalidArgument):
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.message, reason=error.reason
+        )
+        detail.Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+        yield detail
+    elif isinstance(error, _ResourceError):
+        detail.Pack(
+            error_details_pb2.ResourceInfo(
+                resource_type=error.resource_type,
+                resource_name=error.resource_name,
+                description=error.message,
+            )
+        )
+        yield detail
+    elif isinstance(error, FailedPrecondition):
+        violation = error_details_pb2.PreconditionFailure.Violation(
+            type=error.reason, subject=error.subject, description=error.message
+        )
+        detail.Pack(error_details_pb2.PreconditionFailure(violations=[violation]))
+        yield detail
+    elif isinstance(error, _RetryableError) and error.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(round(error.retry_after * 1e9))
+        detail.Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+        yield detail
+
+
+def from_status(status: status_pb2.Status) -> HalftoneError:
+    """Rebuilds the error from a status; the inverse of `to_status`.
+
+    A status that does not come from Halftone (a proxy's, say) becomes the class of its code.
+    """
+    code = _BY_NUMBER.get(status.code, grpc.StatusCode.INTERNAL)
+    cls = _BY_CODE[code]
+    info = error_details_pb2.ErrorInfo()
+    found: dict[str, object] = {}
+    for detail in status.details:
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            detail.Unpack(info)
+        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            bad_request = error_details_pb2.BadRequest()
+            detail.Unpack(bad_request)
+            if bad_request.field_violations:
+                found["field"] = bad_request.field_violations[0].field
+        elif detail.Is(error_details_pb2.ResourceInfo.DESCRIPTOR):
+            resource = error_details_pb2.ResourceInfo()
+            detail.Unpack(resource)
+            found["resource_type"] = resource.resource_type
+            found["resource_name"] = resource.resource_name
+        elif detail.Is(error_details_pb2.PreconditionFailure.DESCRIPTOR):
+            failure = error_details_pb2.PreconditionFailure()
+            detail.Unpack(failure)
+            if failure.violations:
+                found["subject"] = failure.violations[0].subject
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry = error_details_pb2.RetryInfo()
+            detail.Unpack(retry)
+            found["retry_after"] = retry.retry_delay.ToNanoseconds() / 1e9
+        elif detail.Is(error_details_pb2.RequestInfo.DESCRIPTOR):
+            request = error_details_pb2.RequestInfo()
+            detail.Unpack(request)
+            found["request_id"] = request.request_id
+    metadata = dict(info.metadata)
+    name = metadata.pop("class", "")
+    for subclass in _SUBCLASSES:
+        if subclass.__name__ == name and issubclass(subclass, cls):
+            cls = subclass
+    error = cls(status.message, reason=info.reason or None, metadata=metadata)
+    for key, value in found.items():
+        if hasattr(error, key):
+            setattr(error, key, value)
+    return error
+
+
+def from_rpc_error(error: grpc.RpcError) -> HalftoneError:
+    """Turns what grpc raised on the client's side into Halftone's error."""
+    status = rpc_status.from_call(error)
+    if status is None:
+        code = error.code()
+        details = error.details() or "no details"
+        number = code.value[0] if code in _BY_CODE else code_pb2.INTERNAL
+        status = status_pb2.Status(code=number, message=details)
+        if code is grpc.StatusCode.UNKNOWN or code not in _BY_CODE:
+            status.message = f"{code.name}: {details}"
+    return from_status(status)

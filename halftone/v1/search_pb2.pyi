@@ -1,0 +1,290 @@
+import datetime
+
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
+from halftone.v1 import embedder_pb2 as _embedder_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Image(_message.Message):
+    __slots__ = ("name", "journal", "date", "page", "caption", "language", "page_region", "source_uri", "rights", "labels", "earliest_date", "latest_date", "content_sha256", "width", "height", "same_content", "create_time", "update_time")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Labels
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Labels, _Mapping]] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    JOURNAL_FIELD_NUMBER: _ClassVar[int]
+    DATE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
+    CAPTION_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_REGION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
+    RIGHTS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_DATE_FIELD_NUMBER: _ClassVar[int]
+    LATEST_DATE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_SHA256_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SAME_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    journal: str
+    date: str
+    page: str
+    caption: str
+    language: str
+    page_region: _embedder_pb2.Region
+    source_uri: str
+    rights: str
+    labels: _containers.MessageMap[str, Labels]
+    earliest_date: str
+    latest_date: str
+    content_sha256: str
+    width: int
+    height: int
+    same_content: _containers.RepeatedScalarFieldContainer[str]
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., journal: _Optional[str] = ..., date: _Optional[str] = ..., page: _Optional[str] = ..., caption: _Optional[str] = ..., language: _Optional[str] = ..., page_region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., source_uri: _Optional[str] = ..., rights: _Optional[str] = ..., labels: _Optional[_Mapping[str, Labels]] = ..., earliest_date: _Optional[str] = ..., latest_date: _Optional[str] = ..., content_sha256: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., same_content: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Labels(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, values: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Filter(_message.Message):
+    __slots__ = ("archives", "journals", "languages", "date", "caption_text", "labels", "exclude")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Labels
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Labels, _Mapping]] = ...) -> None: ...
+    ARCHIVES_FIELD_NUMBER: _ClassVar[int]
+    JOURNALS_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGES_FIELD_NUMBER: _ClassVar[int]
+    DATE_FIELD_NUMBER: _ClassVar[int]
+    CAPTION_TEXT_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_FIELD_NUMBER: _ClassVar[int]
+    archives: _containers.RepeatedScalarFieldContainer[str]
+    journals: _containers.RepeatedScalarFieldContainer[str]
+    languages: _containers.RepeatedScalarFieldContainer[str]
+    date: DateRange
+    caption_text: str
+    labels: _containers.MessageMap[str, Labels]
+    exclude: Filter
+    def __init__(self, archives: _Optional[_Iterable[str]] = ..., journals: _Optional[_Iterable[str]] = ..., languages: _Optional[_Iterable[str]] = ..., date: _Optional[_Union[DateRange, _Mapping]] = ..., caption_text: _Optional[str] = ..., labels: _Optional[_Mapping[str, Labels]] = ..., exclude: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
+
+class DateRange(_message.Message):
+    __slots__ = ("start", "end")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    start: str
+    end: str
+    def __init__(self, start: _Optional[str] = ..., end: _Optional[str] = ...) -> None: ...
+
+class ImportImagesRequest(_message.Message):
+    __slots__ = ("image", "content", "path", "row")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    image: Image
+    content: bytes
+    path: str
+    row: int
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., content: _Optional[bytes] = ..., path: _Optional[str] = ..., row: _Optional[int] = ...) -> None: ...
+
+class ImportImagesResponse(_message.Message):
+    __slots__ = ("row", "name", "state", "error")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[ImportImagesResponse.State]
+        CREATED: _ClassVar[ImportImagesResponse.State]
+        UNCHANGED: _ClassVar[ImportImagesResponse.State]
+        UPDATED: _ClassVar[ImportImagesResponse.State]
+        REJECTED: _ClassVar[ImportImagesResponse.State]
+    STATE_UNSPECIFIED: ImportImagesResponse.State
+    CREATED: ImportImagesResponse.State
+    UNCHANGED: ImportImagesResponse.State
+    UPDATED: ImportImagesResponse.State
+    REJECTED: ImportImagesResponse.State
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    row: int
+    name: str
+    state: ImportImagesResponse.State
+    error: _status_pb2.Status
+    def __init__(self, row: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[ImportImagesResponse.State, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class GetImageRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ListImagesRequest(_message.Message):
+    __slots__ = ("filter", "page_size", "page_token")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    filter: Filter
+    page_size: int
+    page_token: str
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListImagesResponse(_message.Message):
+    __slots__ = ("images", "next_page_token")
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    images: _containers.RepeatedCompositeFieldContainer[Image]
+    next_page_token: str
+    def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateImageRequest(_message.Message):
+    __slots__ = ("image", "update_mask")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    image: Image
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class DeleteImagesRequest(_message.Message):
+    __slots__ = ("names", "filter", "everything", "validate_only")
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    EVERYTHING_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    filter: Filter
+    everything: bool
+    validate_only: bool
+    def __init__(self, names: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., everything: _Optional[bool] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class DeleteImagesResponse(_message.Message):
+    __slots__ = ("deleted_count",)
+    DELETED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    deleted_count: int
+    def __init__(self, deleted_count: _Optional[int] = ...) -> None: ...
+
+class SearchImagesRequest(_message.Message):
+    __slots__ = ("content", "image", "embedding", "region", "filter", "limit", "page_token", "min_similarity", "skip_mirrored")
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    SKIP_MIRRORED_FIELD_NUMBER: _ClassVar[int]
+    content: bytes
+    image: str
+    embedding: _embedder_pb2.Embedding
+    region: _embedder_pb2.Region
+    filter: Filter
+    limit: int
+    page_token: str
+    min_similarity: float
+    skip_mirrored: bool
+    def __init__(self, content: _Optional[bytes] = ..., image: _Optional[str] = ..., embedding: _Optional[_Union[_embedder_pb2.Embedding, _Mapping]] = ..., region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., page_token: _Optional[str] = ..., min_similarity: _Optional[float] = ..., skip_mirrored: _Optional[bool] = ...) -> None: ...
+
+class SearchImagesResponse(_message.Message):
+    __slots__ = ("hits", "next_page_token", "model_version")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[Hit]
+    next_page_token: str
+    model_version: str
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
+
+class Hit(_message.Message):
+    __slots__ = ("image", "similarity", "mirrored")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    MIRRORED_FIELD_NUMBER: _ClassVar[int]
+    image: Image
+    similarity: float
+    mirrored: bool
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., similarity: _Optional[float] = ..., mirrored: _Optional[bool] = ...) -> None: ...
+
+class BatchSearchImagesRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[SearchImagesRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[SearchImagesRequest, _Mapping]]] = ...) -> None: ...
+
+class BatchSearchImagesResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchSearchResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchSearchResult, _Mapping]]] = ...) -> None: ...
+
+class BatchSearchResult(_message.Message):
+    __slots__ = ("response", "error")
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    response: SearchImagesResponse
+    error: _status_pb2.Status
+    def __init__(self, response: _Optional[_Union[SearchImagesResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class CountFacetsRequest(_message.Message):
+    __slots__ = ("filter", "limit")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    filter: Filter
+    limit: int
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class CountFacetsResponse(_message.Message):
+    __slots__ = ("total_count", "journals", "years", "languages")
+    TOTAL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    JOURNALS_FIELD_NUMBER: _ClassVar[int]
+    YEARS_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGES_FIELD_NUMBER: _ClassVar[int]
+    total_count: int
+    journals: _containers.RepeatedCompositeFieldContainer[Facet]
+    years: _containers.RepeatedCompositeFieldContainer[Facet]
+    languages: _containers.RepeatedCompositeFieldContainer[Facet]
+    def __init__(self, total_count: _Optional[int] = ..., journals: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., years: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., languages: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ...) -> None: ...
+
+class Facet(_message.Message):
+    __slots__ = ("value", "count")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    value: str
+    count: int
+    def __init__(self, value: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
+class GetThumbnailRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetThumbnailResponse(_message.Message):
+    __slots__ = ("content", "content_type")
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    content: bytes
+    content_type: str
+    def __init__(self, content: _Optional[bytes] = ..., content_type: _Optional[str] = ...) -> None: ...

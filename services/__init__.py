@@ -1,0 +1,1 @@
+"""Halftone's services: embedder, search and trainer."""
