@@ -1,0 +1,259 @@
+"""What every service's process does: listen, answer, tell its health, drain on SIGTERM.
+
+A service's `__main__` builds its parts, then hands a `Service` to `serve`, which returns when the
+process is to end. Errors raised by a servicer become rich statuses here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from google.protobuf import message as protobuf
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from halftone import errors, telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from halftone.settings import ServerSettings
+
+# 32 MiB of images and the message around them.
+MAX_MESSAGE_BYTES: Final = 36 * 1024 * 1024
+CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+)
+"""Options for both ends of every channel."""
+
+_log = telemetry.get_logger(__name__)
+
+
+class Health:
+    """The process's health as `grpc.health.v1` reports it, for the whole and per service."""
+
+    def __init__(self, service_names: tuple[str, ...]) -> None:
+        self.servicer = health.aio.HealthServicer()
+        self._names = ("", *service_names)
+        self._draining = False
+        self.serving = False
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Reports SERVING or NOT_SERVING. Once draining, SERVING is never reported again."""
+        self.serving = serving and not self._draining
+        status = health_pb2.HealthCheckResponse.ServingStatus
+        value = status.SERVING if self.serving else status.NOT_SERVING
+        for name in self._names:
+            await self.servicer.set(name, value)
+
+    async def drain(self) -> None:
+        """Reports NOT_SERVING for good."""
+        self._draining = True
+        await self.set_serving(serving=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """What `serve` needs to know of a service.
+
+    Attributes:
+        name: For example `embedder`; names logs and metrics.
+        full_names: gRPC service names, for reflection and health.
+        register: Adds the servicers to the server.
+        start: Gets the service ready, for example loads and warms a model, then reports SERVING
+            through the health it is given. It may go on running: it is cancelled at the end.
+        stop: Called after the last request was answered; closes what is open.
+    """
+
+    name: str
+    full_names: tuple[str, ...]
+    register: Callable[[grpc.aio.Server], None]
+    start: Callable[[Health], Awaitable[None]]
+    stop: Callable[[], Awaitable[None]]
+    settings: ServerSettings
+    metrics: telemetry.Metrics
+    on_listening: Callable[[int, int], None] = field(default=lambda _port, _metrics_port: None)
+
+
+async def serve(service: Service) -> None:
+    """Runs a service until SIGTERM or SIGINT, then drains it.
+
+    Raises:
+        errors.Unavailable: The port is in use.
+        Exception: Whatever `start` raised; the process should end with an error.
+    """
+    settings = service.settings
+    server = grpc.aio.server(
+        interceptors=[_Interceptor(metrics=service.metrics)],
+        options=[*CHANNEL_OPTIONS, ("grpc.so_reuseport", 0)],
+    )
+    health_state = Health(service.full_names)
+    await health_state.set_serving(serving=False)
+    service.register(server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_state.servicer, server)
+    reflection.enable_server_reflection(
+        (*service.full_names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+    )
+    port = _bind(server, host=settings.host, port=settings.port)
+    try:
+        metrics_port, stop_metrics = service.metrics.serve(
+            host=settings.host, port=settings.metrics_port
+        )
+    except OSError as error:
+        await server.stop(None)
+        raise _port_in_use(settings.host, settings.metrics_port) from error
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await server.start()
+    _log.info("listening", port=port, metrics_port=metrics_port)
+    service.on_listening(port, metrics_port)
+    starting = asyncio.ensure_future(service.start(health_state))
+    waiting = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await waiting
+    finally:
+        await health_state.drain()
+        _log.info("draining", seconds=settings.drain_seconds)
+        await server.stop(settings.drain_seconds)
+        for task in (starting, waiting):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+        await service.stop()
+        await asyncio.to_thread(stop_metrics)
+        _log.info("stopped")
+
+
+def _bind(server: grpc.aio.Server, *, host: str, port: int) -> int:
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise _port_in_use(host, port) from error
+    if bound == 0:
+        raise _port_in_use(host, port)
+    return bound
+
+
+def _port_in_use(host: str, port: int) -> errors.Unavailable:
+    return errors.Unavailable(
+        f"Cannot listen on {host}:{port}: another process has that port, or the address is not "
+        "one of this machine's.",
+        reason="PORT_IN_USE",
+    )
+
+
+class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # untyped base
+    """Gives each call its request id, translates errors, and measures."""
+
+    def __init__(self, *, metrics: telemetry.Metrics) -> None:
+        self._metrics = metrics
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[Any], Awaitable[Any]],
+        details: Any,
+    ) -> Any:
+        handler = await continuation(details)
+        if handler is None or details.method.startswith("/grpc."):
+            return handler
+        metadata = dict(details.invocation_metadata or ())
+        call = _Call(
+            method=details.method,
+            request_id=str(metadata.get(telemetry.REQUEST_ID_KEY, "")),
+            metrics=self._metrics,
+        )
+        if handler.request_streaming and handler.response_streaming:
+            behavior, wrap = handler.stream_stream, grpc.stream_stream_rpc_method_handler
+        elif handler.response_streaming:
+            behavior, wrap = handler.unary_stream, grpc.unary_stream_rpc_method_handler
+        elif handler.request_streaming:
+            behavior, wrap = handler.stream_unary, grpc.stream_unary_rpc_method_handler
+        else:
+            behavior, wrap = handler.unary_unary, grpc.unary_unary_rpc_method_handler
+        wrapped = call.streaming(behavior) if handler.response_streaming else call.unary(behavior)
+        return wrap(
+            wrapped,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+
+@dataclass(kw_only=True)
+class _Call:
+    method: str
+    request_id: str
+    metrics: telemetry.Metrics
+
+    def unary(self, behavior: Callable[..., Awaitable[protobuf.Message]]) -> Callable[..., Any]:
+        async def answer(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            async with self._measured(context):
+                return await behavior(request, context)
+
+        return answer
+
+    def streaming(
+        self, behavior: Callable[..., AsyncIterator[protobuf.Message]]
+    ) -> Callable[..., Any]:
+        async def answer(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            async with self._measured(context):
+                async for message in behavior(request, context):
+                    yield message
+
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def _measured(self, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
+        request_id = telemetry.bind_request_id(self.request_id)
+        context.set_trailing_metadata(((telemetry.REQUEST_ID_KEY, request_id),))
+        started = time.perf_counter()
+        code = "OK"
+        self.metrics.rpcs_in_flight.inc()
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            code = "CANCELLED"
+            raise
+        except errors.HalftoneError as error:
+            code = errors.code_of(error).name
+            _log.info("refused", method=self.method, code=code, reason=error.reason)
+            await _abort(context, error, request_id=request_id)
+        except grpc.aio.AbortError:
+            code = "ABORTED"
+            raise
+        except Exception:
+            code = "INTERNAL"
+            _log.exception("failed", method=self.method)
+            await _abort(
+                context,
+                errors.Internal(f"Something went wrong. The log has it under {request_id}."),
+                request_id=request_id,
+            )
+        finally:
+            self.metrics.rpcs_in_flight.dec()
+            self.metrics.rpc_seconds.labels(self.method, code).observe(
+                time.perf_counter() - started
+            )
+
+
+async def _abort(
+    context: grpc.aio.ServicerContext, error: errors.HalftoneError, *, request_id: str
+) -> None:
+    status = rpc_status.to_status(errors.to_status(error, request_id=request_id))
+    await context.abort(
+        status.code,
+        status.details,
+        (*status.trailing_metadata, (telemetry.REQUEST_ID_KEY, request_id)),
+    )

@@ -1,0 +1,126 @@
+"""Every setting of Halftone; the only reader of the environment.
+
+Each class reads the variables of its prefix once, when it is constructed, and is frozen after
+that: `EmbedderSettings()` in a service's `__main__`, plain keyword arguments in tests. An unknown
+or malformed value is an error at start-up, not later.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Paths = Annotated[tuple[Path, ...], NoDecode]
+
+
+def _config(prefix: str) -> SettingsConfigDict:
+    return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="ignore")
+
+
+class ServerSettings(BaseSettings):
+    """What every service has. Read from variables that begin with the service's prefix."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Containers set `0.0.0.0`."""
+    port: Port
+    """gRPC port; 0 picks a free one."""
+    metrics_port: Port
+    """Prometheus metrics over HTTP; 0 picks a free one."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+    drain_seconds: float = Field(default=20.0, ge=0)
+    """After SIGTERM, how long accepted requests may take to finish."""
+
+
+class ModelSettings(BaseSettings):
+    """Where model versions are kept (`HALFTONE_MODELS_…`)."""
+
+    model_config = _config("HALFTONE_MODELS_")
+
+    directory: Path = Path("models")
+    """Holds `<name>/<version>/` and the pointer `active`."""
+
+
+class EmbedderSettings(ServerSettings):
+    """The embedder (`HALFTONE_EMBEDDER_…`)."""
+
+    model_config = _config("HALFTONE_EMBEDDER_")
+
+    port: Port = 7101
+    metrics_port: Port = 9101
+    device: str = "auto"
+    """`auto` takes CUDA when there is one; or `cpu`, `cuda`, `cuda:1`."""
+    backend: Literal["auto", "torch", "openvino"] = "auto"
+    """`auto` takes torch."""
+    threads: int = Field(default=0, ge=0)
+    """Threads for inference on the CPU; 0 means one per core."""
+    decode_threads: int = Field(default=0, ge=0)
+    """Threads that decode images; 0 means one per core."""
+    max_batch: int = Field(default=32, ge=1)
+    """Items in one batch on the device. A mirrored picture is an item of its own."""
+    max_queue_items: int = Field(default=512, ge=1)
+    max_queue_bytes: int = Field(default=256 * MIB, ge=1)
+    max_pixels: int = Field(default=100_000_000, ge=1)
+    """Larger images are refused by their header, before decoding."""
+    max_image_bytes: int = Field(default=32 * MIB, ge=1)
+    reload_seconds: float = Field(default=2.0, gt=0)
+    """How often the models' directory is looked at for newly published versions."""
+
+
+class SearchSettings(ServerSettings):
+    """The search service (`HALFTONE_SEARCH_…`)."""
+
+    model_config = _config("HALFTONE_SEARCH_")
+
+    port: Port = 7102
+    metrics_port: Port = 9102
+    embedder: str = "127.0.0.1:7101"
+    """`host:port` of the embedder."""
+    embedder_timeout_seconds: float = Field(default=60.0, gt=0)
+    store: Literal["edge", "server"] = "edge"
+    """`edge` keeps vectors inside this process; `server` speaks to a Qdrant server."""
+    data_directory: Path = Path("data/search")
+    """Holds Edge's shards; one process at a time."""
+    blobs: str = "data/blobs"
+    """Image bytes and thumbnails: a directory, or an fsspec URL such as `s3://bucket/halftone`."""
+    qdrant_url: str = "http://127.0.0.1:6334"
+    """gRPC address of the Qdrant server (`store=server`)."""
+    qdrant_api_key: str = ""
+    collection: str = "halftone"
+    """Prefix of the collections' names and the alias of the active one."""
+    import_roots: Paths = ()
+    """Directories, separated by `:`, below which `ImportImages` may be given a path."""
+    import_batch: int = Field(default=32, ge=1, le=64)
+    """Records embedded and stored together."""
+    import_window: int = Field(default=4, ge=1)
+    """Batches of one import under way at a time."""
+    max_pixels: int = Field(default=100_000_000, ge=1)
+    max_image_bytes: int = Field(default=32 * MIB, ge=1)
+    max_concurrent_searches: int = Field(default=64, ge=1)
+    """Searches beyond that are refused with RESOURCE_EXHAUSTED."""
+
+    @field_validator("import_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(Path(part) for part in value.split(os.pathsep) if part)
+        return value
+
+
+class ClientSettings(BaseSettings):
+    """The command line and `Client()` without arguments (`HALFTONE_…`)."""
+
+    model_config = _config("HALFTONE_")
+
+    search: str = "127.0.0.1:7102"
+    """`host:port` of the search service."""
+    embedder: str = "127.0.0.1:7101"
+    data: Path = Path("data")
+    """Where `halftone up` keeps everything."""
