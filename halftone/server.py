@@ -11,7 +11,7 @@ import contextlib
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf import message as protobuf
@@ -20,19 +20,13 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from halftone import errors, telemetry
+from halftone.wire import CHANNEL_OPTIONS as CHANNEL_OPTIONS
+from halftone.wire import MAX_MESSAGE_BYTES as MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from halftone.settings import ServerSettings
-
-# 32 MiB of images and the message around them.
-MAX_MESSAGE_BYTES: Final = 36 * 1024 * 1024
-CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-)
-"""Options for both ends of every channel."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -164,8 +158,8 @@ class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # untyped
     async def intercept_service(
         self,
         continuation: Callable[[Any], Awaitable[Any]],
-        details: Any,
-    ) -> Any:
+        details: Any,  # noqa: ANN401  # grpc's handlers are untyped
+    ) -> Any:  # noqa: ANN401
         handler = await continuation(details)
         if handler is None or details.method.startswith("/grpc."):
             return handler

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from halftone.wire import REQUEST_ID_KEY as REQUEST_ID_KEY
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from typing import Any
-
-REQUEST_ID_KEY: Final = "x-request-id"
-"""The gRPC metadata key that carries a request's id from service to service."""
 
 _VALID_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")

@@ -1,0 +1,19 @@
+"""What both ends of a channel agree on; needs nothing but the standard library."""
+
+from __future__ import annotations
+
+from typing import Final
+
+REQUEST_ID_KEY: Final = "x-request-id"
+"""The gRPC metadata key that carries a request's id from service to service."""
+
+MAX_IMAGE_BYTES: Final = 32 * 1024 * 1024
+"""The largest image that travels in a message. A service may be configured to take less."""
+
+# The images of one message, and the message around them.
+MAX_MESSAGE_BYTES: Final = 36 * 1024 * 1024
+CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+)
+"""Options for both ends of every channel."""
