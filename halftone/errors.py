@@ -22,7 +22,7 @@ AIP-193 asks for, and `from_status` turns that back into the same class on the c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -297,31 +297,8 @@ def from_status(status: status_pb2.Status) -> HalftoneError:
     info = error_details_pb2.ErrorInfo()
     found: dict[str, object] = {}
     for detail in status.details:
-        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
-            detail.Unpack(info)
-        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
-            bad_request = error_details_pb2.BadRequest()
-            detail.Unpack(bad_request)
-            if bad_request.field_violations:
-                found["field"] = bad_request.field_violations[0].field
-        elif detail.Is(error_details_pb2.ResourceInfo.DESCRIPTOR):
-            resource = error_details_pb2.ResourceInfo()
-            detail.Unpack(resource)
-            found["resource_type"] = resource.resource_type
-            found["resource_name"] = resource.resource_name
-        elif detail.Is(error_details_pb2.PreconditionFailure.DESCRIPTOR):
-            failure = error_details_pb2.PreconditionFailure()
-            detail.Unpack(failure)
-            if failure.violations:
-                found["subject"] = failure.violations[0].subject
-        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
-            retry = error_details_pb2.RetryInfo()
-            detail.Unpack(retry)
-            found["retry_after"] = retry.retry_delay.ToNanoseconds() / 1e9
-        elif detail.Is(error_details_pb2.RequestInfo.DESCRIPTOR):
-            request = error_details_pb2.RequestInfo()
-            detail.Unpack(request)
-            found["request_id"] = request.request_id
+        if not detail.Unpack(info):
+            found.update(_fields(detail))
     metadata = dict(info.metadata)
     name = metadata.pop("class", "")
     for subclass in _SUBCLASSES:
@@ -334,9 +311,33 @@ def from_status(status: status_pb2.Status) -> HalftoneError:
     return error
 
 
+def _fields(detail: any_pb2.Any) -> dict[str, object]:
+    """The attributes that one detail of a status carries; the inverse of `_details`."""
+    bad_request = error_details_pb2.BadRequest()
+    if detail.Unpack(bad_request) and bad_request.field_violations:
+        return {"field": bad_request.field_violations[0].field}
+    resource = error_details_pb2.ResourceInfo()
+    if detail.Unpack(resource):
+        return {
+            "resource_type": resource.resource_type,
+            "resource_name": resource.resource_name,
+        }
+    failure = error_details_pb2.PreconditionFailure()
+    if detail.Unpack(failure) and failure.violations:
+        return {"subject": failure.violations[0].subject}
+    retry = error_details_pb2.RetryInfo()
+    if detail.Unpack(retry):
+        return {"retry_after": retry.retry_delay.ToNanoseconds() / 1e9}
+    request = error_details_pb2.RequestInfo()
+    if detail.Unpack(request):
+        return {"request_id": request.request_id}
+    return {}
+
+
 def from_rpc_error(error: grpc.RpcError) -> HalftoneError:
     """Turns what grpc raised on the client's side into Halftone's error."""
-    status = rpc_status.from_call(error)
+    # Every RpcError that a call raises is a Call as well; the stubs do not say so.
+    status = rpc_status.from_call(cast("grpc.Call", error))
     if status is None:
         code = error.code()
         details = error.details() or "no details"

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from google.protobuf import message as protobuf
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
@@ -25,6 +24,8 @@ from halftone.wire import MAX_MESSAGE_BYTES as MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from google.protobuf import message as protobuf
 
     from halftone.settings import ServerSettings
 
@@ -43,7 +44,7 @@ class Health:
     async def set_serving(self, *, serving: bool) -> None:
         """Reports SERVING or NOT_SERVING. Once draining, SERVING is never reported again."""
         self.serving = serving and not self._draining
-        status = health_pb2.HealthCheckResponse.ServingStatus
+        status = health_pb2.HealthCheckResponse
         value = status.SERVING if self.serving else status.NOT_SERVING
         for name in self._names:
             await self.servicer.set(name, value)
@@ -149,7 +150,7 @@ def _port_in_use(host: str, port: int) -> errors.Unavailable:
     )
 
 
-class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # untyped base
+class _Interceptor(grpc.aio.ServerInterceptor):
     """Gives each call its request id, translates errors, and measures."""
 
     def __init__(self, *, metrics: telemetry.Metrics) -> None:
@@ -158,8 +159,8 @@ class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # untyped
     async def intercept_service(
         self,
         continuation: Callable[[Any], Awaitable[Any]],
-        details: Any,  # noqa: ANN401  # grpc's handlers are untyped
-    ) -> Any:  # noqa: ANN401
+        details: Any,  # grpc's handlers are untyped
+    ) -> Any:
         handler = await continuation(details)
         if handler is None or details.method.startswith("/grpc."):
             return handler
@@ -192,7 +193,7 @@ class _Call:
     metrics: telemetry.Metrics
 
     def unary(self, behavior: Callable[..., Awaitable[protobuf.Message]]) -> Callable[..., Any]:
-        async def answer(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with self._measured(context):
                 return await behavior(request, context)
 
@@ -201,7 +202,9 @@ class _Call:
     def streaming(
         self, behavior: Callable[..., AsyncIterator[protobuf.Message]]
     ) -> Callable[..., Any]:
-        async def answer(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        async def answer(
+            request: Any, context: grpc.aio.ServicerContext[Any, Any]
+        ) -> AsyncIterator[Any]:
             async with self._measured(context):
                 async for message in behavior(request, context):
                     yield message
@@ -209,7 +212,7 @@ class _Call:
         return answer
 
     @contextlib.asynccontextmanager
-    async def _measured(self, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
+    async def _measured(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
         request_id = telemetry.bind_request_id(self.request_id)
         context.set_trailing_metadata(((telemetry.REQUEST_ID_KEY, request_id),))
         started = time.perf_counter()
@@ -227,7 +230,7 @@ class _Call:
         except grpc.aio.AbortError:
             code = "ABORTED"
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - the outermost frame of a call: logged, then generic
             code = "INTERNAL"
             _log.exception("failed", method=self.method)
             await _abort(
@@ -243,7 +246,7 @@ class _Call:
 
 
 async def _abort(
-    context: grpc.aio.ServicerContext, error: errors.HalftoneError, *, request_id: str
+    context: grpc.aio.ServicerContext[Any, Any], error: errors.HalftoneError, *, request_id: str
 ) -> None:
     status = rpc_status.to_status(errors.to_status(error, request_id=request_id))
     await context.abort(
