@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.bench`. Ratios, measured beside the bare operation in one run."""
