@@ -1,0 +1,54 @@
+"""The Python client: `Client` for blocking code, `AsyncClient` for asyncio.
+
+    with Client("archive.example:7102") as client:
+        for hit in client.search("found.jpg", filter=Filter(journals=["The Sphere"])):
+            print(hit.similarity, hit.image.journal, hit.image.date)
+
+Importing this package never imports torch.
+"""
+
+from halftone.client.asynchronous import AsyncClient
+from halftone.client.blocking import Client
+from halftone.client.retry import RetryPolicy
+from halftone.client.types import (
+    Embedding,
+    Facets,
+    Filter,
+    Hit,
+    ImageEmbeddings,
+    ImageRecord,
+    ImportAck,
+    ImportState,
+    ImportSummary,
+    LoadedModel,
+    NewImage,
+    Query,
+    Region,
+    Search,
+    SearchOptions,
+    SearchPage,
+    Thumbnail,
+)
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Embedding",
+    "Facets",
+    "Filter",
+    "Hit",
+    "ImageEmbeddings",
+    "ImageRecord",
+    "ImportAck",
+    "ImportState",
+    "ImportSummary",
+    "LoadedModel",
+    "NewImage",
+    "Query",
+    "Region",
+    "RetryPolicy",
+    "Search",
+    "SearchOptions",
+    "SearchPage",
+    "Thumbnail",
+]

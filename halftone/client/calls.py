@@ -1,0 +1,301 @@
+"""Each call of the services once: how its request is built and what its response becomes.
+
+Both clients only run what is described here. Nothing in this module touches the network; building
+a request may read the image file it is about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+from google.protobuf import field_mask_pb2, message
+
+from halftone import errors
+from halftone.client.conversions import (
+    WRITABLE_FIELDS,
+    embeddings_from,
+    filter_to,
+    image_bytes,
+    page_from,
+    record_from,
+    region_to,
+    write_fields,
+)
+from halftone.client.types import (
+    Embedding,
+    Facets,
+    ImageRecord,
+    ImportAck,
+    ImportState,
+    LoadedModel,
+    Search,
+    Thumbnail,
+)
+from halftone.v1 import embedder_pb2 as pb_embedder
+from halftone.v1 import search_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from PIL import Image
+
+    from halftone.client.types import Filter, ImageEmbeddings, NewImage, Query, SearchPage
+
+T = TypeVar("T")
+Service = Literal["search", "embedder"]
+_PACKAGE = {"search": "halftone.v1.SearchService", "embedder": "halftone.v1.EmbedderService"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[T]):
+    """A unary call, ready to be made."""
+
+    service: Service
+    method: str
+    request: message.Message
+    response_class: type[message.Message]
+    parse: Callable[[message.Message], T]
+
+    @property
+    def path(self) -> str:
+        """The method's full name as gRPC wants it."""
+        return f"/{_PACKAGE[self.service]}/{self.method}"
+
+
+def get(name: str) -> Call[ImageRecord]:
+    """GetImage."""
+    request = pb.GetImageRequest(name=name)
+    return _search_call("GetImage", request, pb.Image, record_from)
+
+
+def list_images(
+    *, where: Filter | None, page_size: int | None, page_token: str
+) -> Call[tuple[tuple[ImageRecord, ...], str]]:
+    """ListImages; gives one page's records and the next page's token."""
+    request = pb.ListImagesRequest(
+        filter=filter_to(where), page_size=page_size, page_token=page_token
+    )
+
+    def parse(response: pb.ListImagesResponse) -> tuple[tuple[ImageRecord, ...], str]:
+        return tuple(map(record_from, response.images)), response.next_page_token
+
+    return _search_call("ListImages", request, pb.ListImagesResponse, parse)
+
+
+def update(name: str, *, fields: Mapping[str, object]) -> Call[ImageRecord]:
+    """UpdateImage."""
+    unknown = sorted(set(fields) - set(WRITABLE_FIELDS))
+    if unknown:
+        raise errors.InvalidArgument(
+            f"{', '.join(unknown)} cannot be updated; {', '.join(WRITABLE_FIELDS)} can.",
+            field=unknown[0],
+        )
+    image = pb.Image(name=name)
+    write_fields(image, fields)
+    mask = field_mask_pb2.FieldMask(paths=sorted(fields))
+    request = pb.UpdateImageRequest(image=image, update_mask=mask)
+    return _search_call("UpdateImage", request, pb.Image, record_from)
+
+
+def delete(
+    names: str | Sequence[str], *, where: Filter | None, everything: bool, dry_run: bool
+) -> Call[int]:
+    """DeleteImages; gives the count."""
+    request = pb.DeleteImagesRequest(
+        names=[names] if isinstance(names, str) else list(names),
+        filter=filter_to(where) or (pb.Filter() if everything else None),
+        everything=everything,
+        validate_only=dry_run,
+    )
+
+    def parse(response: pb.DeleteImagesResponse) -> int:
+        return response.deleted_count
+
+    return _search_call("DeleteImages", request, pb.DeleteImagesResponse, parse)
+
+
+def search(wanted: Search) -> Call[SearchPage]:
+    """SearchImages."""
+    return _search_call("SearchImages", search_request(wanted), pb.SearchImagesResponse, page_from)
+
+
+def batch_search(
+    searches: Sequence[Search],
+) -> Call[tuple[SearchPage | errors.HalftoneError, ...]]:
+    """BatchSearchImages."""
+    request = pb.BatchSearchImagesRequest(requests=map(search_request, searches))
+
+    def parse(
+        response: pb.BatchSearchImagesResponse,
+    ) -> tuple[SearchPage | errors.HalftoneError, ...]:
+        return tuple(
+            errors.from_status(result.error)
+            if result.HasField("error")
+            else page_from(result.response)
+            for result in response.results
+        )
+
+    return _search_call("BatchSearchImages", request, pb.BatchSearchImagesResponse, parse)
+
+
+def facets(*, where: Filter | None, limit: int | None) -> Call[Facets]:
+    """CountFacets."""
+    request = pb.CountFacetsRequest(filter=filter_to(where), limit=limit)
+
+    def parse(response: pb.CountFacetsResponse) -> Facets:
+        return Facets(
+            total=response.total_count,
+            journals={facet.value: facet.count for facet in response.journals},
+            years={facet.value: facet.count for facet in response.years},
+            languages={facet.value: facet.count for facet in response.languages},
+        )
+
+    return _search_call("CountFacets", request, pb.CountFacetsResponse, parse)
+
+
+def thumbnail(name: str) -> Call[Thumbnail]:
+    """GetThumbnail."""
+
+    def parse(response: pb.GetThumbnailResponse) -> Thumbnail:
+        return Thumbnail(content=response.content, content_type=response.content_type)
+
+    request = pb.GetThumbnailRequest(name=name)
+    return _search_call("GetThumbnail", request, pb.GetThumbnailResponse, parse)
+
+
+def embed(
+    images: Sequence[bytes | str | Path | Image.Image], *, mirrored: bool, model_version: str
+) -> Call[tuple[ImageEmbeddings | errors.HalftoneError, ...]]:
+    """EmbedImages."""
+    request = pb_embedder.EmbedImagesRequest(
+        images=[
+            pb_embedder.ImageInput(content=image_bytes(image), include_mirrored=mirrored)
+            for image in images
+        ],
+        model_version=model_version,
+    )
+
+    def parse(
+        response: pb_embedder.EmbedImagesResponse,
+    ) -> tuple[ImageEmbeddings | errors.HalftoneError, ...]:
+        return tuple(
+            errors.from_status(result.error)
+            if result.HasField("error")
+            else embeddings_from(result.embeddings)
+            for result in response.results
+        )
+
+    return Call(
+        service="embedder",
+        method="EmbedImages",
+        request=request,
+        response_class=pb_embedder.EmbedImagesResponse,
+        parse=parse,  # type: ignore[arg-type]  # see _search_call
+    )
+
+
+def models() -> Call[tuple[LoadedModel, ...]]:
+    """ListModels."""
+
+    def parse(response: pb_embedder.ListModelsResponse) -> tuple[LoadedModel, ...]:
+        return tuple(
+            LoadedModel(
+                model_version=model.model_version,
+                dimension=model.dimension,
+                device=model.device,
+                backend=model.backend,
+                active=model.active,
+            )
+            for model in response.models
+        )
+
+    return Call(
+        service="embedder",
+        method="ListModels",
+        request=pb_embedder.ListModelsRequest(),
+        response_class=pb_embedder.ListModelsResponse,
+        parse=parse,  # type: ignore[arg-type]  # see _search_call
+    )
+
+
+IMPORT_PATH = f"/{_PACKAGE['search']}/ImportImages"
+
+
+def import_request(image: NewImage) -> pb.ImportImagesRequest:
+    """One record of an import.
+
+    Raises:
+        errors.InvalidArgument: Neither or both of `content` and `server_path` are given, the file
+            cannot be read, or it is too large to be sent.
+    """
+    if (image.content is None) == (not image.server_path):
+        raise errors.InvalidArgument(
+            "A record needs exactly one of content and server_path.", field="source"
+        )
+    record = pb.Image(name=image.name)
+    write_fields(record, {key: getattr(image, key) for key in WRITABLE_FIELDS})
+    request = pb.ImportImagesRequest(image=record, row=image.row)
+    if image.content is None:
+        request.path = image.server_path
+    else:
+        request.content = image_bytes(image.content)
+    return request
+
+
+def ack_from(response: pb.ImportImagesResponse) -> ImportAck:
+    """What an acknowledgement says."""
+    state = ImportState[pb.ImportImagesResponse.State.Name(response.state)]
+    error = errors.from_status(response.error) if response.HasField("error") else None
+    return ImportAck(row=response.row, name=response.name, state=state, error=error)
+
+
+def search_request(wanted: Search) -> pb.SearchImagesRequest:
+    """The message of one search."""
+    request = pb.SearchImagesRequest(
+        filter=filter_to(wanted.filter),
+        region=region_to(wanted.crop),
+        limit=wanted.limit,
+        page_token=wanted.page_token,
+        min_similarity=wanted.min_similarity,
+        skip_mirrored=not wanted.mirrored,
+    )
+    query = wanted.query
+    if isinstance(query, Embedding):
+        request.embedding.CopyFrom(
+            pb_embedder.Embedding(
+                values=query.values,
+                dimension=query.dimension,
+                model_version=query.model_version,
+            )
+        )
+    elif isinstance(query, ImageRecord):
+        request.image = query.name
+    elif is_name(query):
+        request.image = str(query)
+    else:
+        request.content = image_bytes(query)
+    return request
+
+
+def is_name(query: Query) -> bool:
+    """Whether a query is the name of an image in the archive rather than a file's path."""
+    return isinstance(query, str) and query.startswith("archives/")
+
+
+def _search_call(
+    method: str,
+    request: message.Message,
+    response_class: type[message.Message],
+    parse: Callable[..., T],
+) -> Call[T]:
+    # `response_class` and the parameter of `parse` agree here by hand: were `Call` generic in its
+    # response as well, every signature in both clients would carry a message type.
+    return Call(
+        service="search",
+        method=method,
+        request=request,
+        response_class=response_class,
+        parse=parse,
+    )

@@ -1,0 +1,90 @@
+"""When to try again: bounded, with full jitter, never past the deadline. No I/O happens here."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from halftone import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def is_retryable(error: errors.HalftoneError) -> bool:
+    """Whether waiting can help: UNAVAILABLE, and RESOURCE_EXHAUSTED that says when to come back."""
+    if isinstance(error, errors.StorageFull):
+        return False
+    if isinstance(error, errors.ResourceExhausted):
+        return error.retry_after is not None
+    return isinstance(error, errors.Unavailable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How often and how long apart a call is tried.
+
+    The pause before try n+1 is drawn uniformly between 0 and `first_pause` * 2**(n-1), at most
+    `longest_pause` ("full jitter", which spreads clients out best after an outage), and comes on
+    top of the pause that the service asked for with RetryInfo.
+
+    Attributes:
+        attempts: Tries of one call, the first included; 1 never retries.
+        first_pause: Seconds.
+        longest_pause: Seconds.
+        import_patience: Seconds without a single acknowledgement after which an import that lost
+            its stream gives up. An import has no other bound on its retries.
+    """
+
+    attempts: int = 5
+    first_pause: float = 0.1
+    longest_pause: float = 5.0
+    import_patience: float = 60.0
+
+    def pause(self, *, failures: int, error: errors.HalftoneError, draw: float) -> float:
+        """Seconds to wait after `failures` failures; `draw` is uniform in [0, 1)."""
+        ceiling = min(self.longest_pause, self.first_pause * 2.0 ** min(failures - 1, 30))
+        asked: float | None = getattr(error, "retry_after", None)
+        return draw * ceiling + (asked or 0.0)
+
+
+@dataclass(kw_only=True)
+class Attempts:
+    """The tries of one call.
+
+    Attributes:
+        timeout: Seconds for all tries and pauses together.
+    """
+
+    policy: RetryPolicy
+    timeout: float
+    on_retry: Callable[[], None]
+    clock: Callable[[], float] = time.monotonic
+    draw: Callable[[], float] = random.random
+    failures: int = 0
+    _started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.clock()
+
+    def remaining(self) -> float:
+        """Seconds left; the deadline of the next try."""
+        return max(0.0, self._started + self.timeout - self.clock())
+
+    def pause_after(self, error: errors.HalftoneError) -> float:
+        """Seconds to wait before the next try.
+
+        Raises:
+            errors.HalftoneError: `error`, when there is to be no next try.
+        """
+        self.failures += 1
+        if not is_retryable(error) or self.failures >= self.policy.attempts:
+            raise error
+        pause = self.policy.pause(failures=self.failures, error=error, draw=self.draw())
+        if pause >= self.remaining():
+            # Waiting would only turn a telling error into DEADLINE_EXCEEDED.
+            raise error
+        self.on_retry()
+        return pause

@@ -1,0 +1,325 @@
+"""What the client takes and returns: frozen dataclasses, none of them tied to protobuf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from halftone.errors import HalftoneError
+
+
+class Region(NamedTuple):
+    """A rectangle in pixels of the upright picture, the origin at the top left."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """An L2-normalised descriptor; only embeddings of one model version can be compared.
+
+    Attributes:
+        values: `dimension` little-endian float32 values.
+        model_version: As `name/version`.
+    """
+
+    values: bytes
+    dimension: int
+    model_version: str
+
+    @property
+    def vector(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        """The values as a read-only array of shape (dimension,)."""
+        return np.frombuffer(self.values, dtype="<f4")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRecord:
+    """An archive record as the service keeps it: one printing of a picture.
+
+    Attributes:
+        name: `archives/{archive}/images/{image_id}`.
+        date: An EDTF date, for example `1914-08-22`, `191X` or `1914/1916`; may be empty.
+        earliest_date: First day of `date`, or None without a date.
+        latest_date: Last day of `date`.
+        language: A BCP 47 tag.
+        page_region: Where the picture stands on its page, in pixels of the page.
+        content_sha256: Hash of the image's bytes, in hexadecimal.
+        width: Of the upright picture, in pixels.
+        height: Likewise.
+        same_content: Names of other records with the very same bytes (the first 100).
+    """
+
+    name: str
+    journal: str = ""
+    date: str = ""
+    page: str = ""
+    caption: str = ""
+    language: str = ""
+    page_region: Region | None = None
+    source_uri: str = ""
+    rights: str = ""
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    earliest_date: dt.date | None = None
+    latest_date: dt.date | None = None
+    content_sha256: str = ""
+    width: int = 0
+    height: int = 0
+    same_content: tuple[str, ...] = ()
+    create_time: dt.datetime | None = None
+    update_time: dt.datetime | None = None
+
+    @property
+    def archive(self) -> str:
+        """The archive's part of the name."""
+        return self.name.removeprefix("archives/").partition("/images/")[0]
+
+    @property
+    def image_id(self) -> str:
+        """The image's part of the name; it may contain slashes."""
+        return self.name.partition("/images/")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewImage:
+    """A record to import.
+
+    Attributes:
+        image_id: Unique within the archive; it may contain slashes.
+        content: The encoded image (at most 32 MiB), a local file to read it from, or a picture
+            (sent as PNG).
+        server_path: Instead of `content`: a path on the search server, below one of its import
+            roots.
+        row: Comes back with the acknowledgement, for example the row in a manifest.
+    """
+
+    image_id: str
+    archive: str = "default"
+    content: bytes | Path | Image.Image | None = None
+    server_path: str = ""
+    journal: str = ""
+    date: str = ""
+    page: str = ""
+    caption: str = ""
+    language: str = ""
+    page_region: Region | None = None
+    source_uri: str = ""
+    rights: str = ""
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    row: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name that the record will have."""
+        return f"archives/{self.archive}/images/{self.image_id}"
+
+
+class ImportState(StrEnum):
+    """What became of an imported record."""
+
+    CREATED = "created"
+    UNCHANGED = "unchanged"
+    UPDATED = "updated"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportAck:
+    """The acknowledgement of one record. A record that is acknowledged is on the server's disk.
+
+    Attributes:
+        row: As it was sent.
+        error: Why, when the state is REJECTED.
+    """
+
+    row: int
+    name: str
+    state: ImportState
+    error: HalftoneError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportSummary:
+    """What became of an import.
+
+    Attributes:
+        rejected: The acknowledgements of the rejected records.
+        reconnects: How often the stream was lost and taken up again.
+    """
+
+    created: int = 0
+    unchanged: int = 0
+    updated: int = 0
+    rejected: tuple[ImportAck, ...] = ()
+    reconnects: int = 0
+
+    @property
+    def total(self) -> int:
+        """Records that were acknowledged, the rejected ones included."""
+        return self.created + self.unchanged + self.updated + len(self.rejected)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A printing that a search found.
+
+    Attributes:
+        similarity: Cosine similarity of the descriptors, -1 to 1.
+        mirrored: The mirrored query was more similar than the query itself.
+    """
+
+    image: ImageRecord
+    similarity: float
+    mirrored: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPage:
+    """Hits, the most similar first. Iterating over a page gives its hits.
+
+    Attributes:
+        next_page_token: Empty on the last page.
+        model_version: The version that compared the pictures.
+    """
+
+    hits: tuple[Hit, ...]
+    next_page_token: str
+    model_version: str
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facets:
+    """Counts of the images under a filter.
+
+    Attributes:
+        total: All images under the filter.
+        journals: The most frequent first.
+        years: By the year of the earliest day, in chronological order.
+        languages: The most frequent first.
+    """
+
+    total: int
+    journals: Mapping[str, int]
+    years: Mapping[str, int]
+    languages: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thumbnail:
+    """A small picture, at most 512 pixels a side."""
+
+    content: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageEmbeddings:
+    """What the embedder made of one picture.
+
+    Attributes:
+        mirrored: Set when it was asked for.
+        width: Of the upright picture, in pixels.
+        height: Likewise.
+    """
+
+    embedding: Embedding
+    mirrored: Embedding | None
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model version that the embedder has loaded.
+
+    Attributes:
+        model_version: As `name/version`.
+        device: For example `cpu` or `cuda:0`.
+        backend: `torch` or `openvino`.
+        active: It answers requests that name no version.
+    """
+
+    model_version: str
+    dimension: int
+    device: str
+    backend: str
+    active: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which images. Fields are ANDed, the values of one field ORed; an empty one matches all.
+
+    Attributes:
+        start: An EDTF date; with `end`, matches records whose date overlaps the range.
+        end: Likewise. Either may be empty. Records without a date match no range.
+        caption: Words that must all occur in the caption, in any case.
+        labels: For each key, one of its values.
+        exclude: Images that match it are left out. It has no `exclude` of its own.
+    """
+
+    archives: Sequence[str] = ()
+    journals: Sequence[str] = ()
+    languages: Sequence[str] = ()
+    start: str = ""
+    end: str = ""
+    caption: str = ""
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    exclude: Filter | None = None
+
+
+class SearchOptions(TypedDict, total=False):
+    """Keywords of `search`.
+
+    Attributes:
+        filter: Where to search.
+        crop: Search by this part of the picture only: (x, y, width, height) in pixels of the
+            upright picture. Not with an embedding.
+        limit: Hits on a page, 1 to 1000; 20 by default.
+        min_similarity: Cosine similarity below which nothing is a hit.
+        mirrored: Search for the mirrored picture as well; True by default.
+        page_token: Goes on where another page ended.
+    """
+
+    filter: Filter | None
+    crop: Region | tuple[int, int, int, int] | None
+    limit: int | None
+    min_similarity: float | None
+    mirrored: bool
+    page_token: str
+
+
+Query = bytes | str | Path | Image.Image | Embedding | ImageRecord
+"""What can be searched by: an encoded image, the path of one, a picture, an embedding, or an image
+of the archive (its record, or its name, which begins with `archives/`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """One search of `batch_search`; the fields are those of `SearchOptions`."""
+
+    query: Query
+    filter: Filter | None = None
+    crop: Region | tuple[int, int, int, int] | None = None
+    limit: int | None = None
+    min_similarity: float | None = None
+    mirrored: bool = True
+    page_token: str = ""

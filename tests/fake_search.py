@@ -1,0 +1,249 @@
+"""A small search service for tests of what talks to one: real gRPC, and it misbehaves on command."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import threading
+import time
+from concurrent import futures
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_status import rpc_status
+
+from halftone import errors
+from halftone.v1 import embedder_pb2, embedder_pb2_grpc, search_pb2, search_pb2_grpc
+from halftone.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+JPEG = b"\xff\xd8 not really a picture"
+
+
+def fails(error: errors.HalftoneError) -> Callable[[], None]:
+    """A fault: the call ends with that error."""
+
+    def fault() -> None:
+        raise error
+
+    return fault
+
+
+def sleeps(seconds: float) -> Callable[[], None]:
+    """A fault: the answer takes a while."""
+    return lambda: time.sleep(seconds)
+
+
+class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.EmbedderServiceServicer):
+    """Keeps records in a dictionary; a search finds every other record.
+
+    Attributes:
+        faults: For each method, what the next calls do before they are answered.
+        import_faults: What happens when the n-th record of the whole test arrives.
+        calls: Each call's method, request id and time.
+        seen: Names of the records that arrived, sent-again ones included.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[str, search_pb2.Image] = {}
+        self.faults: dict[str, collections.deque[Callable[[], None]]] = collections.defaultdict(
+            collections.deque
+        )
+        self.import_faults: dict[int, Callable[[], None]] = {}
+        self.calls: list[tuple[str, str, float]] = []
+        self.requests: list[object] = []
+        self.seen: list[str] = []
+        self.delay_acks = 0.0
+        self._lock = threading.Lock()
+        self._pool = futures.ThreadPoolExecutor(8)
+        self._server = grpc.server(self._pool, options=CHANNEL_OPTIONS)
+        search_pb2_grpc.add_SearchServiceServicer_to_server(self, self._server)
+        embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self.address = f"127.0.0.1:{self.port}"
+
+    def __enter__(self) -> FakeSearch:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop(None).wait()
+        self._pool.shutdown()
+
+    def add(self, name: str, **fields: object) -> None:
+        self.records[name] = search_pb2.Image(name=name, width=100, height=80, **fields)
+
+    def _begin(self, method: str, request: object, context: grpc.ServicerContext) -> None:
+        metadata = dict(context.invocation_metadata())
+        with self._lock:
+            self.calls.append((method, metadata.get(REQUEST_ID_KEY, ""), time.monotonic()))
+            self.requests.append(request)
+            waiting = self.faults[method]
+            fault = waiting.popleft() if waiting else None
+        self._happen(fault, context)
+
+    def _happen(self, fault: Callable[[], None] | None, context: grpc.ServicerContext) -> None:
+        try:
+            if fault is not None:
+                fault()
+        except errors.HalftoneError as error:
+            context.abort_with_status(rpc_status.to_status(errors.to_status(error)))
+
+    def _find(self, name: str, context: grpc.ServicerContext) -> search_pb2.Image:
+        if name not in self.records:
+            error = errors.NotFound(f"There is no image {name}.", resource_name=name)
+            self._happen(fails(error), context)
+        return self.records[name]
+
+    def _under(self, where: search_pb2.Filter) -> list[search_pb2.Image]:
+        return [
+            record
+            for name, record in sorted(self.records.items())
+            if (not where.journals or record.journal in where.journals)
+            and (not where.languages or record.language in where.languages)
+            and record.journal not in (where.exclude.journals or ())
+        ]
+
+    def ImportImages(  # noqa: N802
+        self, requests: Iterator[search_pb2.ImportImagesRequest], context: grpc.ServicerContext
+    ) -> Iterator[search_pb2.ImportImagesResponse]:
+        self._begin("ImportImages", None, context)
+        state = search_pb2.ImportImagesResponse.State
+        for request in requests:
+            name = request.image.name
+            with self._lock:
+                self.seen.append(name)
+                fault = self.import_faults.pop(len(self.seen), None)
+            answer = search_pb2.ImportImagesResponse(row=request.row, name=name)
+            try:
+                if fault is not None:
+                    fault()
+                if request.content == b"broken":
+                    raise errors.ImageRejected("Not an image.", reason="NOT_AN_IMAGE")
+            except errors.ImageRejected as error:
+                answer.state = state.REJECTED
+                answer.error.CopyFrom(errors.to_status(error))
+                yield answer
+                continue
+            except errors.HalftoneError as error:
+                context.abort_with_status(rpc_status.to_status(errors.to_status(error)))
+            digest = hashlib.sha256(request.content).hexdigest()
+            with self._lock:
+                old = self.records.get(name)
+                same = old is not None and old.content_sha256 == digest
+                self.records[name] = request.image
+                self.records[name].content_sha256 = digest
+            answer.state = (
+                state.UNCHANGED if same else state.UPDATED if old is not None else state.CREATED
+            )
+            time.sleep(self.delay_acks)
+            yield answer
+
+    def GetImage(self, request, context):  # noqa: N802
+        self._begin("GetImage", request, context)
+        return self._find(request.name, context)
+
+    def ListImages(self, request, context):  # noqa: N802
+        self._begin("ListImages", request, context)
+        found = self._under(request.filter)
+        start = int(request.page_token or 0)
+        end = start + (request.page_size or 100)
+        return search_pb2.ListImagesResponse(
+            images=found[start:end], next_page_token=str(end) if end < len(found) else ""
+        )
+
+    def UpdateImage(self, request, context):  # noqa: N802
+        self._begin("UpdateImage", request, context)
+        record = self._find(request.image.name, context)
+        request.update_mask.MergeMessage(request.image, record, True, True)  # noqa: FBT003
+        return record
+
+    def DeleteImages(self, request, context):  # noqa: N802
+        self._begin("DeleteImages", request, context)
+        names = list(request.names) or [record.name for record in self._under(request.filter)]
+        if not request.validate_only:
+            for name in names:
+                self.records.pop(name, None)
+        return search_pb2.DeleteImagesResponse(deleted_count=len(names))
+
+    def SearchImages(self, request, context):  # noqa: N802
+        self._begin("SearchImages", request, context)
+        return self._search(request)
+
+    def _search(self, request):
+        found = [record for record in self._under(request.filter) if record.name != request.image]
+        start = int(request.page_token or 0)
+        end = start + (request.limit or 20)
+        return search_pb2.SearchImagesResponse(
+            hits=[
+                search_pb2.Hit(image=record, similarity=0.9 - 0.1 * rank, mirrored=rank == 1)
+                for rank, record in enumerate(found)
+            ][start:end],
+            next_page_token=str(end) if end < len(found) else "",
+            model_version="fake/1",
+        )
+
+    def BatchSearchImages(self, request, context):  # noqa: N802
+        self._begin("BatchSearchImages", request, context)
+        results = []
+        for one in request.requests:
+            if one.content == b"broken":
+                error = errors.ImageRejected("Not an image.", field="content")
+                results.append(search_pb2.BatchSearchResult(error=errors.to_status(error)))
+            else:
+                results.append(search_pb2.BatchSearchResult(response=self._search(one)))
+        return search_pb2.BatchSearchImagesResponse(results=results)
+
+    def CountFacets(self, request, context):  # noqa: N802
+        self._begin("CountFacets", request, context)
+        found = self._under(request.filter)
+
+        def count(values):
+            return [
+                search_pb2.Facet(value=value, count=number)
+                for value, number in collections.Counter(filter(None, values)).most_common()
+            ]
+
+        return search_pb2.CountFacetsResponse(
+            total_count=len(found),
+            journals=count(record.journal for record in found),
+            years=count(record.date[:4] for record in found),
+            languages=count(record.language for record in found),
+        )
+
+    def GetThumbnail(self, request, context):  # noqa: N802
+        self._begin("GetThumbnail", request, context)
+        self._find(request.name, context)
+        return search_pb2.GetThumbnailResponse(content=JPEG, content_type="image/jpeg")
+
+    def EmbedImages(self, request, context):  # noqa: N802
+        self._begin("EmbedImages", request, context)
+        results = []
+        for image in request.images:
+            if image.content == b"broken":
+                error = errors.ImageRejected("Not an image.", field="content")
+                results.append(embedder_pb2.EmbedImageResult(error=errors.to_status(error)))
+                continue
+            embedding = embedder_pb2.Embedding(
+                values=b"\x00\x00\x80\x3f\x00\x00\x00\x00", dimension=2, model_version="fake/1"
+            )
+            results.append(
+                embedder_pb2.EmbedImageResult(
+                    embeddings=embedder_pb2.ImageEmbeddings(
+                        embedding=embedding,
+                        mirrored_embedding=embedding if image.include_mirrored else None,
+                        width=100,
+                        height=80,
+                    )
+                )
+            )
+        return embedder_pb2.EmbedImagesResponse(results=results)
+
+    def ListModels(self, request, context):  # noqa: N802
+        self._begin("ListModels", request, context)
+        model = embedder_pb2.LoadedModel(
+            model_version="fake/1", dimension=2, device="cpu", backend="torch", active=True
+        )
+        return embedder_pb2.ListModelsResponse(models=[model])
