@@ -1,4 +1,4 @@
-"""A small search service for tests of what talks to one: real gRPC, and it misbehaves on command."""
+"""A small search service for tests: real gRPC, and it misbehaves on command."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from halftone.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Self
 
 JPEG = b"\xff\xd8 not really a picture"
 
@@ -64,7 +65,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         self.port = self._server.add_insecure_port("127.0.0.1:0")
         self.address = f"127.0.0.1:{self.port}"
 
-    def __enter__(self) -> FakeSearch:
+    def __enter__(self) -> Self:
         self._server.start()
         return self
 
@@ -106,7 +107,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
             and record.journal not in (where.exclude.journals or ())
         ]
 
-    def ImportImages(  # noqa: N802
+    def ImportImages(
         self, requests: Iterator[search_pb2.ImportImagesRequest], context: grpc.ServicerContext
     ) -> Iterator[search_pb2.ImportImagesResponse]:
         self._begin("ImportImages", None, context)
@@ -121,7 +122,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
                 if fault is not None:
                     fault()
                 if request.content == b"broken":
-                    raise errors.ImageRejected("Not an image.", reason="NOT_AN_IMAGE")
+                    fails(errors.ImageRejected("Not an image.", reason="NOT_AN_IMAGE"))()
             except errors.ImageRejected as error:
                 answer.state = state.REJECTED
                 answer.error.CopyFrom(errors.to_status(error))
@@ -141,11 +142,11 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
             time.sleep(self.delay_acks)
             yield answer
 
-    def GetImage(self, request, context):  # noqa: N802
+    def GetImage(self, request, context):
         self._begin("GetImage", request, context)
         return self._find(request.name, context)
 
-    def ListImages(self, request, context):  # noqa: N802
+    def ListImages(self, request, context):
         self._begin("ListImages", request, context)
         found = self._under(request.filter)
         start = int(request.page_token or 0)
@@ -154,13 +155,13 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
             images=found[start:end], next_page_token=str(end) if end < len(found) else ""
         )
 
-    def UpdateImage(self, request, context):  # noqa: N802
+    def UpdateImage(self, request, context):
         self._begin("UpdateImage", request, context)
         record = self._find(request.image.name, context)
         request.update_mask.MergeMessage(request.image, record, True, True)  # noqa: FBT003
         return record
 
-    def DeleteImages(self, request, context):  # noqa: N802
+    def DeleteImages(self, request, context):
         self._begin("DeleteImages", request, context)
         names = list(request.names) or [record.name for record in self._under(request.filter)]
         if not request.validate_only:
@@ -168,7 +169,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
                 self.records.pop(name, None)
         return search_pb2.DeleteImagesResponse(deleted_count=len(names))
 
-    def SearchImages(self, request, context):  # noqa: N802
+    def SearchImages(self, request, context):
         self._begin("SearchImages", request, context)
         return self._search(request)
 
@@ -185,7 +186,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
             model_version="fake/1",
         )
 
-    def BatchSearchImages(self, request, context):  # noqa: N802
+    def BatchSearchImages(self, request, context):
         self._begin("BatchSearchImages", request, context)
         results = []
         for one in request.requests:
@@ -196,7 +197,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
                 results.append(search_pb2.BatchSearchResult(response=self._search(one)))
         return search_pb2.BatchSearchImagesResponse(results=results)
 
-    def CountFacets(self, request, context):  # noqa: N802
+    def CountFacets(self, request, context):
         self._begin("CountFacets", request, context)
         found = self._under(request.filter)
 
@@ -213,12 +214,12 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
             languages=count(record.language for record in found),
         )
 
-    def GetThumbnail(self, request, context):  # noqa: N802
+    def GetThumbnail(self, request, context):
         self._begin("GetThumbnail", request, context)
         self._find(request.name, context)
         return search_pb2.GetThumbnailResponse(content=JPEG, content_type="image/jpeg")
 
-    def EmbedImages(self, request, context):  # noqa: N802
+    def EmbedImages(self, request, context):
         self._begin("EmbedImages", request, context)
         results = []
         for image in request.images:
@@ -241,7 +242,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
             )
         return embedder_pb2.EmbedImagesResponse(results=results)
 
-    def ListModels(self, request, context):  # noqa: N802
+    def ListModels(self, request, context):
         self._begin("ListModels", request, context)
         model = embedder_pb2.LoadedModel(
             model_version="fake/1", dimension=2, device="cpu", backend="torch", active=True

@@ -264,13 +264,13 @@ class ImportRun:
         last = time.monotonic()
         while True:
             self._take_refused()
+            if self._stopped.is_set():
+                raise errors.Cancelled("The import was stopped.")
             try:
                 # Short, so that Ctrl-C, `stop` and the feeder's own rejections are seen soon.
                 source, item = self._inbox.get(timeout=0.1)
             except queue.Empty:
                 now = time.monotonic()
-                if self._stopped.is_set():
-                    raise errors.Cancelled("The import was stopped.") from None
                 if not self._window.is_waiting:
                     last = now
                 elif now - last > self._stall_timeout:

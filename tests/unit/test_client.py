@@ -17,7 +17,6 @@ from halftone.client import (
     Client,
     Embedding,
     Filter,
-    ImportState,
     NewImage,
     Region,
     RetryPolicy,
@@ -96,7 +95,7 @@ class TestCalls:
             client.search(tmp_path / "gone.jpg")
 
     def test_an_image_that_is_too_large_is_not_sent(self, fake, client):
-        with pytest.raises(errors.ImageRejected, match="33.0 MiB"):
+        with pytest.raises(errors.ImageRejected, match=r"33\.0 MiB"):
             client.search(b"0" * (33 * 2**20))
         assert not fake.calls
 

@@ -1,0 +1,56 @@
+"""Where the stack of a data directory listens: `halftone up` writes it, the commands read it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FILE: Final = "stack.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """Where a stack listens: `host:port` each; `pid` is its supervisor's."""
+
+    search: str
+    embedder: str
+    search_metrics: str
+    embedder_metrics: str
+    pid: int
+
+
+def find(data: Path) -> Addresses | None:
+    """Where the stack of a data directory listens, or None when none runs."""
+    try:
+        found = Addresses(**json.loads((data / FILE).read_text()))
+        os.kill(found.pid, 0)
+    except (OSError, ValueError, TypeError):
+        return None
+    return found
+
+
+@contextlib.contextmanager
+def announced(data: Path, addresses: Addresses) -> Iterator[None]:
+    """Lets others find the stack while the context is entered."""
+    write_json(data / FILE, asdict(addresses))
+    try:
+        yield
+    finally:
+        (data / FILE).unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes a file that is either complete or not there."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w") as file:
+        json.dump(content, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

@@ -1,0 +1,357 @@
+"""The embedded stack: the services' own entry points as child processes, in one data directory.
+
+data/
+  format.json      the layout's version, checked before anything is touched
+  lock             held while a stack runs
+  stack.json       where the running stack listens, for the command line to find it
+  logs/            the children's output
+  models/          model versions
+  search/          vectors and records
+  blobs/           the pictures' bytes
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import halftone
+from halftone import errors, probe, running
+from halftone.running import Addresses
+from halftone.settings import EmbedderSettings, ModelSettings, SearchSettings
+from services.supervisor import Child, RestartPolicy, Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+FORMAT: Final = 1
+"""Version of the data directory's layout. A newer one is refused."""
+
+LOOPBACK: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Ports to listen on; None takes the setting's, 0 a free one."""
+
+    search: int | None = None
+    embedder: int | None = None
+    search_metrics: int | None = None
+    embedder_metrics: int | None = None
+
+    @classmethod
+    def any_free(cls) -> Ports:
+        """Free ports everywhere."""
+        return cls(search=0, embedder=0, search_metrics=0, embedder_metrics=0)
+
+
+class LocalStack:
+    """Runs the stack while its context is entered.
+
+    Args:
+        data: The data directory; made if it is missing.
+        ports: Where to listen.
+        report: Is given a sentence about each thing that happens later on.
+        prepare: Called with the models' directory before the services start, for example to
+            install the starter version.
+        policy: When to restart a child and when to give up.
+
+    Raises (on entering):
+        errors.DataDirectoryError: In use by another process, or written by a newer release.
+        errors.Unavailable: A port is in use.
+        supervisor.ChildFailed: A service did not start.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        ports: Ports | None = None,
+        report: Callable[[str], None],
+        prepare: Callable[[Path], None] = lambda _models: None,
+        policy: RestartPolicy | None = None,
+    ) -> None:
+        self._data = data.absolute()
+        self._ports = ports or Ports()
+        self._report = report
+        self._prepare = prepare
+        self._policy = policy
+        self._resources = contextlib.ExitStack()
+        self._stopping = threading.Event()
+        self._hurry = threading.Event()
+        self._failure: Exception | None = None
+        self._addresses: Addresses | None = None
+        self._supervisor: Supervisor | None = None
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where the stack listens, once it is entered."""
+        if self._addresses is None:
+            raise errors.FailedPrecondition("The stack is not running.", subject="stack")
+        return self._addresses
+
+    @property
+    def processes(self) -> dict[str, int]:
+        """The process ids of the children that run."""
+        return {} if self._supervisor is None else self._supervisor.processes
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as resources:
+            self._data.mkdir(parents=True, exist_ok=True)
+            resources.enter_context(_locked(self._data / "lock"))
+            check_format(self._data)
+            settings = _settings(self._data, ports=self._ports)
+            self._prepare(settings.models.directory)
+            self._addresses = settings.addresses()
+            self._supervisor = Supervisor(
+                _children(settings, logs=self._data / "logs"),
+                report=self._report,
+                policy=self._policy,
+            )
+            resources.callback(self._supervisor.stop, self._hurry)
+            self._supervisor.start(self._stopping)
+            if self._stopping.is_set():
+                raise errors.Cancelled("Stopped before the services were ready.")
+            resources.enter_context(running.announced(self._data, self._addresses))
+            watcher = threading.Thread(target=self._watch, name="supervisor")
+            watcher.start()
+            resources.callback(watcher.join)
+            resources.callback(self._stopping.set)
+            self._resources = resources.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._resources.close()
+
+    def request_stop(self) -> None:
+        """Makes `wait` return, from a signal handler; asked twice, the children are killed."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    def wait(self) -> None:
+        """Waits until a stop is requested.
+
+        Raises:
+            supervisor.ChildFailed: A child died too often.
+        """
+        # In slices, since a signal's handler runs only between waits.
+        while not self._stopping.wait(0.2):
+            pass
+        if self._failure is not None:
+            raise self._failure
+
+    def _watch(self) -> None:
+        if self._supervisor is None:
+            return
+        try:
+            self._supervisor.watch(self._stopping)
+        except Exception as error:  # noqa: BLE001  # raised again by `wait`
+            self._failure = error
+            self._stopping.set()
+
+
+def check_format(data: Path) -> None:
+    """Writes the layout's version into a new data directory and checks an existing one.
+
+    Raises:
+        errors.DataDirectoryError: A newer release wrote it, or the file makes no sense.
+    """
+    path = data / "format.json"
+    if not path.exists():
+        running.write_json(path, {"format": FORMAT, "written_by": halftone.__version__})
+        return
+    try:
+        content = json.loads(path.read_text())
+        found, writer = int(content["format"]), str(content.get("written_by", "unknown"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise errors.DataDirectoryError(
+            f"{path} cannot be understood; is {data} a data directory of Halftone?",
+            subject=str(data),
+        ) from error
+    if found > FORMAT:
+        raise errors.DataDirectoryError(
+            f"{data} was written by a newer release (Halftone {writer}, format {found}); this is "
+            f"Halftone {halftone.__version__}, which knows formats up to {FORMAT}. Upgrade, or "
+            "choose another directory with --data.",
+            subject=str(data),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    embedder: EmbedderSettings
+    search: SearchSettings
+    models: ModelSettings
+
+    def addresses(self) -> Addresses:
+        return Addresses(
+            search=_address(self.search.host, self.search.port),
+            embedder=_address(self.embedder.host, self.embedder.port),
+            search_metrics=_address(self.search.host, self.search.metrics_port),
+            embedder_metrics=_address(self.embedder.host, self.embedder.metrics_port),
+            pid=os.getpid(),
+        )
+
+
+def _settings(data: Path, *, ports: Ports) -> _Settings:
+    embedder, search, models = EmbedderSettings(), SearchSettings(), ModelSettings()
+    with contextlib.ExitStack() as taken:
+
+        def port(what: str, *, asked: int | None, default: int, host: str, variable: str) -> int:
+            number = default if asked is None else asked
+            return taken.enter_context(_held_port(host, number, what=what, variable=variable))
+
+        embedder_port = port(
+            "embedder",
+            asked=ports.embedder,
+            default=embedder.port,
+            host=embedder.host,
+            variable="HALFTONE_EMBEDDER_PORT",
+        )
+        embedder_metrics = port(
+            "embedder's metrics",
+            asked=ports.embedder_metrics,
+            default=embedder.metrics_port,
+            host=embedder.host,
+            variable="HALFTONE_EMBEDDER_METRICS_PORT",
+        )
+        search_port = port(
+            "search service",
+            asked=ports.search,
+            default=search.port,
+            host=search.host,
+            variable="HALFTONE_SEARCH_PORT",
+        )
+        search_metrics = port(
+            "search service's metrics",
+            asked=ports.search_metrics,
+            default=search.metrics_port,
+            host=search.host,
+            variable="HALFTONE_SEARCH_METRICS_PORT",
+        )
+    # What the operator set explicitly is kept, for example blobs in an object store.
+    where: dict[str, Any] = {}
+    if "data_directory" not in search.model_fields_set:
+        where["data_directory"] = data / "search"
+    if "blobs" not in search.model_fields_set:
+        where["blobs"] = str(data / "blobs")
+    if "directory" not in models.model_fields_set:
+        models = models.model_copy(update={"directory": data / "models"})
+    return _Settings(
+        embedder=embedder.model_copy(
+            update={"port": embedder_port, "metrics_port": embedder_metrics}
+        ),
+        search=search.model_copy(
+            update={
+                "port": search_port,
+                "metrics_port": search_metrics,
+                "embedder": _address(embedder.host, embedder_port),
+                **where,
+            }
+        ),
+        models=models,
+    )
+
+
+def _children(settings: _Settings, *, logs: Path) -> list[Child]:
+    addresses = settings.addresses()
+    models = {"HALFTONE_MODELS_DIRECTORY": str(settings.models.directory.absolute())}
+    embedder, search = settings.embedder, settings.search
+    return [
+        Child(
+            name="embedder",
+            command=_command("services.embedder"),
+            log=logs / "embedder.log",
+            is_ready=lambda: probe.is_serving(addresses.embedder, timeout_seconds=1),
+            environment={
+                **models,
+                "HALFTONE_EMBEDDER_PORT": str(embedder.port),
+                "HALFTONE_EMBEDDER_METRICS_PORT": str(embedder.metrics_port),
+            },
+            stop_seconds=embedder.drain_seconds + 10,
+        ),
+        # Started last and stopped first: while it drains, it still needs the embedder.
+        Child(
+            name="search",
+            command=_command("services.search"),
+            log=logs / "search.log",
+            is_ready=lambda: probe.is_serving(addresses.search, timeout_seconds=1),
+            environment={
+                **models,
+                "HALFTONE_SEARCH_PORT": str(search.port),
+                "HALFTONE_SEARCH_METRICS_PORT": str(search.metrics_port),
+                "HALFTONE_SEARCH_EMBEDDER": search.embedder,
+                "HALFTONE_SEARCH_DATA_DIRECTORY": str(search.data_directory),
+                "HALFTONE_SEARCH_BLOBS": search.blobs,
+            },
+            stop_seconds=search.drain_seconds + 10,
+        ),
+    ]
+
+
+def _command(module: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "services.child", str(os.getpid()), module)
+
+
+def _address(host: str, port: int) -> str:
+    # A service that listens everywhere is reached over the loopback interface.
+    return f"{LOOPBACK if host in {'0.0.0.0', '::', '[::]'} else host}:{port}"  # noqa: S104
+
+
+@contextlib.contextmanager
+def _held_port(host: str, port: int, *, what: str, variable: str) -> Iterator[int]:
+    """Checks that a port is free, or finds a free one, and keeps it until the end."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probing:
+        # As gRPC does: a port whose old connections linger can be listened on.
+        probing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probing.bind((host, port))
+            probing.listen(1)
+        except OSError as error:
+            why = "is in use by another process"
+            if error.errno != errno.EADDRINUSE:
+                why = f"cannot be listened on ({error.strerror})"
+            raise errors.Unavailable(
+                f"Port {port} on {host}, for the {what}, {why}. Stop that process, or choose "
+                f"other ports with --port 0 (any free ones) or {variable}.",
+                reason="PORT_IN_USE",
+            ) from error
+        yield probing.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds the data directory's lock; the kernel lets go of it however the process ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+            raise errors.DataDirectoryError(
+                f"{path.parent} is in use by another stack (process {holder or 'unknown'}). Stop "
+                "it, or choose another directory with --data.",
+                subject=str(path.parent),
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,253 @@
+"""Keeps child processes running: starts them, restarts one that dies, stops them in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from halftone import errors
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+_POLL_SECONDS: Final = 0.1
+_LOG_LIMIT_BYTES: Final = 16 * 1024 * 1024
+_TAIL_BYTES: Final = 16 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Child:
+    """A process to keep running.
+
+    Attributes:
+        command: Program and arguments.
+        environment: Added to this process's own.
+        log: Both of its outputs are appended to this file.
+        is_ready: Asked about every tenth of a second until it says yes.
+        start_seconds: Within which it must be ready.
+        stop_seconds: Between SIGTERM and SIGKILL.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+    is_ready: Callable[[], bool]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    start_seconds: float = 180.0
+    stop_seconds: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestartPolicy:
+    """How a child that dies is started again.
+
+    Attributes:
+        first_pause: Seconds before the first restart; doubled for each further one.
+        longest_pause: Seconds.
+        failures: So many deaths ...
+        window: ... within so many seconds, and the supervisor gives up.
+    """
+
+    first_pause: float = 0.5
+    longest_pause: float = 8.0
+    failures: int = 5
+    window: float = 60.0
+
+    def pause(self, failures: int) -> float:
+        """Seconds to wait after that many deaths within the window."""
+        return min(self.longest_pause, self.first_pause * 2.0 ** (failures - 1))
+
+
+class ChildFailed(errors.Unavailable):
+    """A child could not be started, or died again and again. The text ends with its last lines."""
+
+    reason = "CHILD_FAILED"
+
+
+@dataclass(kw_only=True)
+class _Running:
+    child: Child
+    process: subprocess.Popen[bytes] | None = None
+    ready: bool = False
+    started: float = 0.0
+    restart_at: float | None = None
+    deaths: list[float] = field(default_factory=list)
+
+
+class Supervisor:
+    """Runs children; call `start`, then `watch` until the end, then `stop`.
+
+    Args:
+        children: In the order of starting; they are stopped in the reverse order.
+        report: Is given a sentence about each thing that happens.
+        policy: When to restart and when to give up.
+    """
+
+    def __init__(
+        self,
+        children: Sequence[Child],
+        *,
+        report: Callable[[str], None],
+        policy: RestartPolicy | None = None,
+    ) -> None:
+        self._children = [_Running(child=child) for child in children]
+        self._report = report
+        self._policy = policy or RestartPolicy()
+
+    @property
+    def processes(self) -> dict[str, int]:
+        """The process id of each child that runs."""
+        return {
+            running.child.name: running.process.pid
+            for running in self._children
+            if running.process is not None and running.process.poll() is None
+        }
+
+    def start(self, stopping: threading.Event) -> None:
+        """Starts every child and waits until all are ready, or until `stopping` is set.
+
+        Raises:
+            ChildFailed: One died or was not ready in time; `stop` is still to be called.
+        """
+        for running in self._children:
+            self._spawn(running)
+        while not stopping.is_set() and not all(running.ready for running in self._children):
+            for running in self._children:
+                process = running.process
+                if process is not None and process.poll() is not None:
+                    raise _failed(running.child, what=_how_it_ended(process))
+                if not running.ready and running.child.is_ready():
+                    running.ready = True
+                elif not running.ready and self._is_late(running):
+                    raise _failed(running.child, what="was not ready in time")
+            stopping.wait(_POLL_SECONDS)
+
+    def watch(self, stopping: threading.Event) -> None:
+        """Restarts children that die, until `stopping` is set.
+
+        Raises:
+            ChildFailed: One died too often.
+        """
+        while not stopping.wait(_POLL_SECONDS):
+            for running in self._children:
+                self._look_after(running)
+
+    def _look_after(self, running: _Running) -> None:
+        process = running.process
+        if process is None:
+            if running.restart_at is not None and time.monotonic() >= running.restart_at:
+                self._spawn(running)
+        elif process.poll() is not None:
+            self._died(running, what=_how_it_ended(process))
+        elif not running.ready and running.child.is_ready():
+            running.ready = True
+            self._report(f"{running.child.name} is serving again.")
+        elif not running.ready and self._is_late(running):
+            process.kill()
+            process.wait()
+            self._died(running, what="was not ready in time")
+
+    def _died(self, running: _Running, *, what: str) -> None:
+        now = time.monotonic()
+        running.process = None
+        running.ready = False
+        running.deaths = [at for at in running.deaths if now - at < self._policy.window]
+        running.deaths.append(now)
+        if len(running.deaths) >= self._policy.failures:
+            times = len(running.deaths)
+            raise _failed(running.child, what=f"{what}, for the {times}. time; giving up")
+        pause = self._policy.pause(len(running.deaths))
+        running.restart_at = now + pause
+        self._report(f"{running.child.name} {what}; starting it again in {pause:g} s.")
+
+    def stop(self, hurry: threading.Event) -> None:
+        """Stops the children one after the other, the last one first.
+
+        Args:
+            hurry: When set, the children are killed instead of asked.
+        """
+        for running in reversed(self._children):
+            process = running.process
+            if process is None:
+                continue
+            if process.poll() is None:
+                process.terminate()
+            until = time.monotonic() + running.child.stop_seconds
+            while process.poll() is None and time.monotonic() < until and not hurry.is_set():
+                time.sleep(_POLL_SECONDS / 2)
+            if process.poll() is None:
+                if not hurry.is_set():
+                    seconds = running.child.stop_seconds
+                    self._report(f"{running.child.name} did not stop in {seconds:g} s; killed.")
+                process.kill()
+            process.wait()
+            running.process = None
+
+    def _spawn(self, running: _Running) -> None:
+        child = running.child
+        child.log.parent.mkdir(parents=True, exist_ok=True)
+        if child.log.exists() and child.log.stat().st_size > _LOG_LIMIT_BYTES:
+            child.log.replace(child.log.with_suffix(".old.log"))
+        with child.log.open("ab") as log:
+            running.process = subprocess.Popen(  # noqa: S603  # our own entry points
+                child.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **child.environment},
+                # Ctrl-C in a terminal reaches the whole foreground group; only the supervisor is
+                # to hear it, since the order of stopping matters.
+                start_new_session=True,
+            )
+        running.started = time.monotonic()
+        running.restart_at = None
+        running.ready = False
+
+    def _is_late(self, running: _Running) -> bool:
+        return time.monotonic() - running.started > running.child.start_seconds
+
+
+def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
+    code = process.returncode
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+def _failed(child: Child, *, what: str) -> ChildFailed:
+    lines = last_lines(child.log)
+    text = f"{child.name} {what}."
+    if lines:
+        text += f" Its last lines ({child.log}):\n" + "\n".join(f"    {line}" for line in lines)
+    return ChildFailed(text)
+
+
+def last_lines(log: Path, *, count: int = 8) -> list[str]:
+    """The last lines of a log, with JSON events made readable."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [_readable(line)[:500] for line in text.splitlines()[-count:] if line.strip()]
+
+
+def _readable(line: str) -> str:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(event, dict) or "event" not in event:
+        return line
+    hidden = {"event", "level", "timestamp", "service", "exception"}
+    facts = " ".join(f"{key}={value}" for key, value in event.items() if key not in hidden)
+    trace = str(event.get("exception", "")).strip().rpartition("\n")[2]
+    return " ".join(part for part in (str(event["event"]), facts, trace) if part)

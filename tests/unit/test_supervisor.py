@@ -1,0 +1,194 @@
+"""Starting, restarting and stopping children, with tiny real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from services.supervisor import Child, ChildFailed, RestartPolicy, Supervisor, last_lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUICK = RestartPolicy(first_pause=0.05, longest_pause=0.2, failures=3, window=30)
+
+# Says that it is ready by a file, then waits; SIGTERM makes it note when it stopped.
+GOOD = """
+import os, pathlib, signal, sys, time
+here, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+def stop(*_):
+    with (here / "order").open("a") as file:
+        print(name, file=file)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+(here / f"{name}.{os.getpid()}").touch()
+while True:
+    time.sleep(0.05)
+"""
+STUBBORN = GOOD.replace("signal.signal(signal.SIGTERM, stop)", "signal.signal(15, signal.SIG_IGN)")
+FAILING = """
+print('{"event": "cannot_start", "reason": "no model", "level": "error"}')
+raise SystemExit(3)
+"""
+# Comes up once; each later start fails.
+ONCE = (
+    """
+import pathlib, sys
+here, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+if (here / "started").exists():
+    sys.exit("not again")
+(here / "started").touch()
+"""
+    + GOOD
+)
+
+
+def child(tmp_path: Path, name: str, *, code: str = GOOD, stop_seconds: float = 5) -> Child:
+    def is_ready() -> bool:
+        # Only a marker of a process that lives counts.
+        for marker in tmp_path.glob(f"{name}.[0-9]*"):
+            try:
+                os.kill(int(marker.suffix[1:]), 0)
+            except ProcessLookupError:
+                continue
+            return True
+        return False
+
+    return Child(
+        name=name,
+        command=(sys.executable, "-c", code, str(tmp_path), name),
+        log=tmp_path / "logs" / f"{name}.log",
+        is_ready=is_ready,
+        start_seconds=10,
+        stop_seconds=stop_seconds,
+    )
+
+
+@pytest.fixture
+def never():
+    return threading.Event()
+
+
+class Running:
+    """A supervisor whose `watch` runs in a thread."""
+
+    def __init__(self, *children: Child) -> None:
+        self.said: list[str] = []
+        self.supervisor = Supervisor(children, report=self.said.append, policy=QUICK)
+        self.stopping = threading.Event()
+        self.failure: ChildFailed | None = None
+        self.thread = threading.Thread(target=self._watch)
+
+    def __enter__(self):
+        self.supervisor.start(self.stopping)
+        self.thread.start()
+        return self
+
+    def _watch(self) -> None:
+        try:
+            self.supervisor.watch(self.stopping)
+        except ChildFailed as failure:
+            self.failure = failure
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        if self.thread.ident is not None:
+            self.thread.join()
+        self.supervisor.stop(threading.Event())
+
+
+def until(condition, *, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.02)
+
+
+def test_children_stop_in_the_reverse_order(tmp_path):
+    with Running(child(tmp_path, "first"), child(tmp_path, "second")) as running:
+        assert set(running.supervisor.processes) == {"first", "second"}
+    assert (tmp_path / "order").read_text().split() == ["second", "first"]
+    assert running.supervisor.processes == {}
+
+
+def test_a_child_that_dies_is_started_again(tmp_path):
+    with Running(child(tmp_path, "one")) as running:
+        old = running.supervisor.processes["one"]
+        os.kill(old, signal.SIGKILL)
+        until(lambda: "one is serving again." in running.said)
+        assert running.supervisor.processes["one"] != old
+        assert running.said[0] == "one was killed by SIGKILL; starting it again in 0.05 s."
+
+
+def test_the_others_are_left_alone(tmp_path):
+    with Running(child(tmp_path, "one"), child(tmp_path, "two")) as running:
+        before = running.supervisor.processes
+        os.kill(before["one"], signal.SIGKILL)
+        until(lambda: "one is serving again." in running.said)
+        assert running.supervisor.processes["two"] == before["two"]
+
+
+def test_it_gives_up_on_a_child_that_dies_again_and_again(tmp_path):
+    with Running(child(tmp_path, "one", code=ONCE)) as running:
+        os.kill(running.supervisor.processes["one"], signal.SIGKILL)
+        until(lambda: running.failure is not None)
+    assert "one ended with exit code 1, for the 3. time; giving up." in str(running.failure)
+    assert "not again" in str(running.failure)
+
+
+def test_a_child_that_cannot_start_shows_its_last_lines(tmp_path, never):
+    supervisor = Supervisor([child(tmp_path, "bad", code=FAILING)], report=print)
+    with pytest.raises(ChildFailed) as caught:
+        supervisor.start(never)
+    supervisor.stop(never)
+    assert "bad ended with exit code 3" in str(caught.value)
+    assert "cannot_start reason=no model" in str(caught.value)
+
+
+def test_a_child_that_does_not_become_ready_is_an_error(tmp_path, never):
+    slow = Child(
+        name="slow",
+        command=(sys.executable, "-c", "import time; time.sleep(60)"),
+        log=tmp_path / "slow.log",
+        is_ready=lambda: False,
+        start_seconds=0.3,
+    )
+    supervisor = Supervisor([slow], report=print)
+    with pytest.raises(ChildFailed, match="not ready in time"):
+        supervisor.start(never)
+    supervisor.stop(never)
+    assert supervisor.processes == {}
+
+
+def test_a_child_that_ignores_sigterm_is_killed(tmp_path):
+    with Running(child(tmp_path, "one", code=STUBBORN, stop_seconds=0.3)) as running:
+        pass
+    assert running.said == ["one did not stop in 0.3 s; killed."]
+
+
+def test_in_a_hurry_nobody_is_waited_for(tmp_path, never):
+    supervisor = Supervisor([child(tmp_path, "one", code=STUBBORN)], report=print)
+    supervisor.start(never)
+    hurry = threading.Event()
+    hurry.set()
+    started = time.monotonic()
+    supervisor.stop(hurry)
+    assert time.monotonic() - started < 2
+
+
+def test_pauses_double_up_to_a_limit():
+    policy = RestartPolicy(first_pause=1, longest_pause=5)
+    assert [policy.pause(n) for n in (1, 2, 3, 4)] == [1, 2, 4, 5]
+
+
+def test_a_long_log_is_read_from_its_end(tmp_path):
+    log = tmp_path / "x.log"
+    log.write_text("".join(f"line {number}\n" for number in range(10_000)))
+    assert last_lines(log, count=2) == ["line 9998", "line 9999"]
+    assert last_lines(tmp_path / "none.log") == []
