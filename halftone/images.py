@@ -1,0 +1,419 @@
+"""Decoding what archives contain, and refusing the rest with a reason. Pillow and NumPy only.
+
+Every function may be called from several threads at once. Pillow's global limits are neither used
+nor changed: sizes are checked against the caller's limit, from the header, before any pixel is
+decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from halftone import errors, image_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from PIL import ImageFile
+
+FORMATS: Final = ("JPEG", "PNG", "TIFF", "WebP", "GIF", "BMP")
+"""What `decode` reads."""
+
+MIN_SIDE: Final = 8
+"""Pixels. A smaller picture or region has no content to compare."""
+
+EMPTY: Final = "EMPTY"
+NOT_AN_IMAGE: Final = "NOT_AN_IMAGE"
+UNSUPPORTED_FORMAT: Final = "UNSUPPORTED_FORMAT"
+TRUNCATED: Final = "TRUNCATED"
+CORRUPT: Final = "CORRUPT"
+TOO_MANY_BYTES: Final = "TOO_MANY_BYTES"
+TOO_MANY_PIXELS: Final = "TOO_MANY_PIXELS"
+TOO_SMALL: Final = "TOO_SMALL"
+ANIMATED: Final = "ANIMATED"
+REGION_OUTSIDE: Final = "REGION_OUTSIDE"
+
+# Pillow's factories are called directly: `Image.open` would try every plugin that anyone in the
+# process has imported, and apply the process-wide pixel limit.
+_FACTORIES: Final[dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]]] = {
+    "JPEG": JpegImagePlugin.jpeg_factory,
+    "PNG": PngImagePlugin.PngImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+}
+_TRANSPOSE: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WHITE_IS_ZERO: Final = 0
+
+
+class Region(NamedTuple):
+    """A rectangle in pixels of the upright picture; the origin is the top left corner."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def decode(
+    content: bytes,
+    *,
+    max_pixels: int,
+    max_bytes: int | None = None,
+    target: int | None = None,
+    region: Region | None = None,
+    luminance: bool = False,
+) -> Image.Image:
+    """Decodes a picture, upright, its first page if it has several.
+
+    Args:
+        content: An encoded image, one of `FORMATS`.
+        max_pixels: Larger pictures are refused by their header.
+        max_bytes: Larger files are refused. None: no limit.
+        target: The side in pixels that the caller will scale to. A JPEG is then decoded at 1/2,
+            1/4 or 1/8 of its size as long as the shorter side of what is returned stays at or
+            above it, which is several times faster. None: full size.
+        region: Return only this part, given in pixels of the picture in its full size, whatever
+            `target` is.
+        luminance: Return mode "L" also for a colour picture; a JPEG's colour planes are then not
+            decoded at all.
+
+    Returns:
+        An image of mode "L" (grey) or "RGB", 8 bit. 16-bit, 32-bit and float samples are scaled,
+        not clipped; alpha is composited on white.
+
+    Raises:
+        errors.ImageRejected: With one of this module's constants as its `reason`.
+    """
+    if max_bytes is not None and len(content) > max_bytes:
+        raise errors.ImageRejected(
+            f"The image file has {len(content):,} bytes; the limit is {max_bytes:,}.",
+            reason=TOO_MANY_BYTES,
+        )
+    kind = _kind(content)
+    picture = _open(content, kind=kind, max_pixels=max_pixels)
+    orientation = _orientation(picture, kind=kind, content=content)
+    full = _upright(picture.size, orientation)
+    if min(full) < MIN_SIDE:
+        raise errors.ImageRejected(
+            f"The picture has {full[0]} x {full[1]} pixels; each side needs {MIN_SIDE}.",
+            reason=TOO_SMALL,
+        )
+    if region is not None:
+        _check_region(region, size=full)
+    try:
+        _check_animation(picture, kind=kind)
+        scale = _reduce(picture, target=target, region=region, luminance=luminance)
+        inverted = _is_white_zero(picture)
+        picture.load()
+        # Of a reduced picture the region is what those pixels cover; it stays at or above
+        # `target`, so the rounding is below what scaling to `target` can show.
+        part = None if region is None else _scaled(region, full=full, scale=scale)
+        return _plain(picture, orientation, inverted=inverted, part=part, luminance=luminance)
+    except errors.ImageRejected:
+        raise
+    except Exception as error:  # Pillow's decoders raise anything on damaged files
+        raise _rejected(error, kind=kind, content=content, picture=picture) from error
+
+
+def size(content: bytes) -> tuple[int, int]:
+    """Width and height of the upright picture in pixels, from the header.
+
+    Raises:
+        errors.ImageRejected: The header cannot be read. A damaged body goes unnoticed.
+    """
+    kind = _kind(content)
+    picture = _open(content, kind=kind, max_pixels=None)
+    return _upright(picture.size, _orientation(picture, kind=kind, content=content))
+
+
+def crop(image: Image.Image, region: Region) -> Image.Image:
+    """The part of a decoded picture that `region` names, in that picture's own pixels.
+
+    Use `decode(…, region=…)` where the picture is decoded at reduced scale.
+
+    Raises:
+        errors.ImageRejected: The region does not lie inside the picture, or is too small.
+    """
+    _check_region(region, size=image.size)
+    return _cut(image, region)
+
+
+def mirror(image: Image.Image) -> Image.Image:
+    """The picture with left and right exchanged."""
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+def thumbnail(image: Image.Image, *, longest_side: int = 512, quality: int = 85) -> bytes:
+    """A JPEG of the picture, scaled down so that neither side exceeds `longest_side` pixels.
+
+    Args:
+        image: Of mode "L", which stays grey, or "RGB".
+        longest_side: Pixels. A smaller picture is not enlarged.
+        quality: As JPEG knows it, 1 to 95.
+    """
+    scale = min(1.0, longest_side / max(image.size))
+    target = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    if target != image.size:
+        image = image.resize(target, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
+def _kind(content: bytes) -> str:
+    """The format by its first bytes."""
+    if not content:
+        raise errors.ImageRejected("The image file is empty.", reason=EMPTY)
+    kind = image_files.kind_of(content)
+    if kind:
+        return kind
+    if image_files.is_cut_signature(content):
+        raise errors.ImageRejected("The image file ends within its header.", reason=TRUNCATED)
+    foreign = image_files.foreign_kind(content)
+    if foreign:
+        raise errors.ImageRejected(
+            f"{foreign} files are not supported; use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.",
+            reason=UNSUPPORTED_FORMAT,
+            metadata={"format": foreign},
+        )
+    raise errors.ImageRejected("The file is not an image.", reason=NOT_AN_IMAGE)
+
+
+def _open(content: bytes, *, kind: str, max_pixels: int | None) -> ImageFile.ImageFile:
+    """Reads the header only."""
+    _silence_pillow()
+    if kind == "WebP" and max_pixels is not None:
+        # Its decoder allocates the canvas when it is created.
+        canvas = image_files.webp_canvas(content)
+        if canvas is not None:
+            _check_pixels(canvas, limit=max_pixels)
+    try:
+        picture = _FACTORIES[kind](io.BytesIO(content))
+    except Exception as error:  # Pillow's parsers raise anything on damaged files
+        raise _rejected(error, kind=kind, content=content, picture=None) from error
+    if max_pixels is not None:
+        _check_pixels(picture.size, limit=max_pixels)
+    return picture
+
+
+def _silence_pillow() -> None:
+    # What Pillow warns of is either harmless here (odd metadata) or raised as a refusal. Adding
+    # the filter again is idempotent, and it must be added again wherever warnings were reset;
+    # `catch_warnings` is not thread-safe.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _check_pixels(dimensions: tuple[int, int], *, limit: int) -> None:
+    width, height = dimensions
+    if width * height > limit:
+        raise errors.ImageRejected(
+            f"The picture has {width} x {height} = {width * height:,} pixels; the limit is "
+            f"{limit:,}.",
+            reason=TOO_MANY_PIXELS,
+            metadata={"width": str(width), "height": str(height)},
+        )
+
+
+def _check_region(region: Region, *, size: tuple[int, int]) -> None:
+    x, y, width, height = region
+    inside = x >= 0 and y >= 0 and x + width <= size[0] and y + height <= size[1]
+    if width < 1 or height < 1 or not inside:
+        raise errors.ImageRejected(
+            f"The region x={x}, y={y}, width={width}, height={height} does not lie inside the "
+            f"picture of {size[0]} x {size[1]} pixels.",
+            field="region",
+            reason=REGION_OUTSIDE,
+        )
+    if min(width, height) < MIN_SIDE:
+        raise errors.ImageRejected(
+            f"The region has {width} x {height} pixels; each side needs {MIN_SIDE}.",
+            field="region",
+            reason=TOO_SMALL,
+        )
+
+
+def _check_animation(picture: ImageFile.ImageFile, *, kind: str) -> None:
+    # The pages of a TIFF and the views of an MPO are frames to Pillow, too.
+    if kind in ("PNG", "WebP", "GIF") and getattr(picture, "is_animated", False):
+        raise errors.ImageRejected("The picture is animated.", reason=ANIMATED)
+
+
+def _reduce(
+    picture: ImageFile.ImageFile, *, target: int | None, region: Region | None, luminance: bool
+) -> int:
+    """Asks the JPEG decoder for the smallest size that serves; returns the divisor it takes."""
+    shorter = min(picture.size) if region is None else min(region.width, region.height)
+    wanted = 1 if target is None else shorter // max(1, target)
+    scale = max(step for step in (1, 2, 4, 8) if step <= max(1, wanted))
+    width, height = picture.size
+    reduced = (max(1, width // scale), max(1, height // scale))
+    drafted = picture.draft("L" if luminance else None, reduced)
+    return 1 if drafted is None else scale
+
+
+def _scaled(region: Region, *, full: tuple[int, int], scale: int) -> Region:
+    # libjpeg rounds sizes up.
+    width, height = -(-full[0] // scale), -(-full[1] // scale)
+    left, top = region.x // scale, region.y // scale
+    right = min(width, -(-(region.x + region.width) // scale))
+    bottom = min(height, -(-(region.y + region.height) // scale))
+    return Region(left, top, right - left, bottom - top)
+
+
+def _plain(
+    picture: Image.Image,
+    orientation: int,
+    *,
+    inverted: bool,
+    part: Region | None,
+    luminance: bool,
+) -> Image.Image:
+    """Mode "L" or "RGB", upright, cut."""
+    image = _eight_bit(picture, inverted=inverted)
+    if orientation in _TRANSPOSE:
+        image = image.transpose(_TRANSPOSE[orientation])
+    if part is not None:
+        image = _cut(image, part)
+    if luminance and image.mode != "L":
+        image = image.convert("L")
+    # A plain image: the file object with its buffer is let go.
+    return image.copy() if image is picture else image
+
+
+def _eight_bit(picture: Image.Image, *, inverted: bool) -> Image.Image:
+    mode = picture.mode
+    if mode.startswith("I") or mode == "F":
+        return _scale_samples(picture, inverted=inverted)
+    transparent = "transparency" in picture.info
+    if mode in ("LA", "La") or (mode in ("1", "L") and transparent):
+        return _on_white(picture, mode="L")
+    if mode in ("RGBA", "RGBa", "PA") or (mode in ("P", "RGB") and transparent):
+        grey = mode == "P" and _is_grey(picture)
+        return _on_white(picture, mode="L" if grey else "RGB")
+    if mode in ("1", "P"):
+        return picture.convert("L" if mode == "1" or _is_grey(picture) else "RGB")
+    return picture if mode in ("L", "RGB") else picture.convert("RGB")
+
+
+def _on_white(picture: Image.Image, *, mode: str) -> Image.Image:
+    image = picture.convert("RGBA")
+    paper = Image.new(image.mode, image.size, "white")
+    return (
+        Image.alpha_composite(paper, image).convert(mode) if image.mode == "RGBA" else _blend(image)
+    )
+
+
+def _blend(image: Image.Image) -> Image.Image:
+    grey, alpha = image.split()
+    paper = Image.new("L", image.size, 255)
+    paper.paste(grey, mask=alpha)
+    return paper
+
+
+def _is_grey(picture: Image.Image) -> bool:
+    palette = np.asarray(picture.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+    return bool((palette == palette[:, :1]).all())
+
+
+def _is_white_zero(picture: Image.Image) -> bool:
+    """Whether black and white are exchanged in a way that Pillow leaves to its caller."""
+    tags = getattr(picture, "tag_v2", None)
+    if tags is None or not picture.mode.startswith("I;16"):
+        return False
+    return bool(tags.get(ExifTags.Base.PhotometricInterpretation) == _WHITE_IS_ZERO)
+
+
+def _scale_samples(picture: Image.Image, *, inverted: bool) -> Image.Image:
+    samples = np.asarray(picture).astype(np.float32)
+    samples[~np.isfinite(samples)] = 0
+    low, high = float(samples.min()), float(samples.max())
+    if picture.mode.startswith("I;16"):
+        low, high = 0.0, 65535.0
+    elif picture.mode == "I" and low >= 0 and high <= 65535:  # noqa: PLR2004  # 16 bit kept in 32
+        low, high = 0.0, 65535.0 if high > 255 else 255.0  # noqa: PLR2004  # 8 bit kept in 32
+    elif picture.mode == "F" and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    scaled = (samples - low) * (255 / max(high - low, 1e-12))
+    grey = np.rint(255 - scaled if inverted else scaled).clip(0, 255)
+    return Image.fromarray(grey.astype(np.uint8))
+
+
+def _cut(image: Image.Image, region: Region) -> Image.Image:
+    # `Image.crop` would apply Pillow's process-wide pixel limit.
+    part = Image.new(image.mode, (region.width, region.height))
+    part.paste(image, (-region.x, -region.y))
+    return part
+
+
+def _upright(dimensions: tuple[int, int], orientation: int) -> tuple[int, int]:
+    width, height = dimensions
+    return (height, width) if orientation >= 5 else (width, height)  # noqa: PLR2004  # EXIF: 5 to 8 are turned by 90 degrees
+
+
+def _orientation(picture: ImageFile.ImageFile, *, kind: str, content: bytes) -> int:
+    """EXIF's orientation, 1 to 8, without decoding. Damaged metadata count as upright."""
+    try:
+        if kind in ("GIF", "BMP", "TIFF"):
+            return 1  # Pillow turns a TIFF itself, and its header's size is upright already
+        if kind == "PNG":
+            # Pillow would decode the whole picture to find metadata behind it.
+            exif = Image.Exif()
+            exif.load(image_files.png_exif(content))
+        else:
+            exif = picture.getexif()
+        value = exif.get(ExifTags.Base.Orientation, 1)
+        return value if isinstance(value, int) and 1 <= value <= 8 else 1  # noqa: PLR2004  # EXIF's range
+    except Exception:  # noqa: BLE001  # Pillow's parsers raise anything on damaged metadata
+        return 1
+
+
+def _rejected(
+    error: Exception, *, kind: str, content: bytes, picture: ImageFile.ImageFile | None
+) -> errors.ImageRejected:
+    text = str(error).lower()
+    if isinstance(error, Image.DecompressionBombError):
+        return errors.ImageRejected("The picture has too many pixels.", reason=TOO_MANY_PIXELS)
+    if kind == "TIFF" and "unknown pixel mode" in text:
+        return errors.ImageRejected(
+            "This kind of TIFF (its sample format or number of bits) is not supported.",
+            reason=UNSUPPORTED_FORMAT,
+            metadata={"format": kind},
+        )
+    if image_files.ends_early(kind, content, parts=_tiff_parts(picture)):
+        return errors.ImageRejected(
+            f"The {kind} file is truncated: its end is missing.", reason=TRUNCATED
+        )
+    return errors.ImageRejected(f"The {kind} file is damaged.", reason=CORRUPT)
+
+
+def _tiff_parts(picture: ImageFile.ImageFile | None) -> Iterator[tuple[int, int]]:
+    tags = getattr(picture, "tag_v2", {})
+    base = ExifTags.Base
+    yield from zip(
+        tags.get(base.StripOffsets, ()), tags.get(base.StripByteCounts, ()), strict=False
+    )
+    yield from zip(tags.get(base.TileOffsets, ()), tags.get(base.TileByteCounts, ()), strict=False)
