@@ -1,0 +1,86 @@
+"""Files that survive a crash: replaced atomically, brought onto the disk, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from halftone import errors
+
+
+def subdirectories(directory: Path) -> list[Path]:
+    """The directories in a directory; none if it does not exist."""
+    try:
+        return [path for path in directory.iterdir() if path.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def files_below(directory: Path) -> list[Path]:
+    """All files below a directory, sorted."""
+    return sorted(path for path in directory.rglob("*") if not path.is_dir())
+
+
+def sha256(path: Path) -> str:
+    """A file's hash in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        errors.DataLoss: The file holds something else.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise errors.DataLoss(f"{path} is not valid JSON.", reason="FILE_DAMAGED") from error
+    if not isinstance(value, dict):
+        raise errors.DataLoss(f"{path} does not hold a JSON object.", reason="FILE_DAMAGED")
+    return value
+
+
+def to_json(value: object) -> bytes:
+    """The bytes of a JSON file that people may look into."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replaces a file durably: readers see the old content or the new, whatever happens."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # What mkstemp makes is private; other users' processes read models.
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)  # noqa: PTH105  # `Path.replace`, named as the design names it
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_tree(directory: Path) -> None:
+    """Brings all files and directories of a tree onto the disk."""
+    for path in files_below(directory):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    for path in [directory, *(path for path in directory.rglob("*") if path.is_dir())]:
+        sync_directory(path)
+
+
+def sync_directory(directory: Path) -> None:
+    """Brings a directory's entries onto the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,436 @@
+"""Model versions on disk: publish, verify, resolve, promote, roll back. Needs no torch.
+
+    <directory>/
+      active                     the pointer: which version answers, and which one did before
+      <name>/<version>/          immutable once it is there
+        spec.json model.safetensors golden.json metrics.json report/
+        MANIFEST.json            sha-256 and size of each of these files
+      <name>/.deleted/<version>  numbers of deleted versions are never given again
+
+A version appears by renaming a complete directory, the pointer moves by replacing a file, so that
+readers in other processes see either the old state or the new one. Whoever changes the pointer
+or deletes holds a lock on the directory; readers and publishers of different versions need none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import re
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from halftone import errors, files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MANIFEST: Final = "MANIFEST.json"
+SPEC: Final = "spec.json"
+REQUIRED: Final = (SPEC, "model.safetensors", "golden.json")
+"""Files without which a version cannot be served."""
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_ID: Final = re.compile(r"([a-z0-9][a-z0-9_-]{0,62})/([1-9][0-9]{0,8})")
+_ACTIVE: Final = "active"
+_STAGING: Final = ".staging-"
+_DELETED: Final = ".deleted"
+# What a publisher that was killed left behind is removed by a later one after this many seconds.
+_ABANDONED_AFTER: Final = 24 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class ModelVersion:
+    """One published version. `directory` holds its files."""
+
+    name: str
+    version: int
+    directory: Path
+
+    @property
+    def id(self) -> str:
+        """As everything else names it: `name/version`."""
+        return f"{self.name}/{self.version}"
+
+    @property
+    def published(self) -> float:
+        """When it was published, in seconds since the epoch."""
+        return (self.directory / MANIFEST).stat().st_mtime
+
+    def spec(self) -> dict[str, Any]:
+        """The contents of `spec.json`."""
+        return files.read_object(self.directory / SPEC)
+
+    def metrics(self) -> dict[str, Any]:
+        """The contents of `metrics.json`; empty when there is none."""
+        path = self.directory / "metrics.json"
+        return files.read_object(path) if path.exists() else {}
+
+
+class Pointer(NamedTuple):
+    """Which versions answer: ids, or None."""
+
+    active: str | None
+    previous: str | None
+
+
+class Registry:
+    """The model versions in one directory, which need not exist before something is published."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    # ---- reading
+
+    def list(self) -> list[ModelVersion]:
+        """All published versions, by name, then by number."""
+        found = []
+        for folder in files.subdirectories(self.directory):
+            if _NAME.fullmatch(folder.name):
+                for path in files.subdirectories(folder):
+                    if _ID.fullmatch(f"{folder.name}/{path.name}"):
+                        version = int(path.name)
+                        found.append(
+                            ModelVersion(name=folder.name, version=version, directory=path)
+                        )
+        return sorted(found)
+
+    def pointer(self) -> Pointer:
+        """Which version is active and which one was before it.
+
+        Where nothing was ever promoted, the only version there is counts as active.
+
+        Raises:
+            errors.DataLoss: The pointer's file is damaged.
+        """
+        path = self.directory / _ACTIVE
+        try:
+            values = files.read_object(path)
+        except FileNotFoundError:
+            versions = self.list()
+            return Pointer(versions[0].id if len(versions) == 1 else None, None)
+        active, previous = values.get("active"), values.get("previous")
+        if not isinstance(active, str) or not isinstance(previous, str | None):
+            raise errors.DataLoss(
+                f"{path} does not name a model version.", reason="POINTER_DAMAGED"
+            )
+        return Pointer(active, previous)
+
+    @property
+    def active(self) -> ModelVersion | None:
+        """The version that answers requests which name none."""
+        active = self.pointer().active
+        return None if active is None else self.resolve(active)
+
+    def resolve(self, reference: str) -> ModelVersion:
+        """Finds a version.
+
+        Args:
+            reference: `name/version`; `name` for its newest version; empty for the active one.
+
+        Raises:
+            errors.NotFound: There is no such version.
+        """
+        if not reference:
+            active = self.pointer().active
+            if active is None:
+                raise _not_found("", "No model version is active.")
+            reference = active
+        match = _ID.fullmatch(reference)
+        if match:
+            path = self.directory / match[1] / match[2]
+            if path.is_dir():
+                return ModelVersion(name=match[1], version=int(match[2]), directory=path)
+        elif _NAME.fullmatch(reference):
+            versions = [version for version in self.list() if version.name == reference]
+            if versions:
+                return versions[-1]
+        raise _not_found(reference, f"There is no model version {reference!r}.")
+
+    def verify(self, version: ModelVersion | str) -> None:
+        """Compares each file of a version with its manifest.
+
+        Raises:
+            errors.NotFound: There is no such version.
+            errors.DataLoss: A file differs, is missing or is not in the manifest; names it.
+        """
+        if isinstance(version, str):
+            version = self.resolve(version)
+        _verify(version.directory, label=version.id)
+
+    # ---- writing
+
+    def publish(
+        self, staging: Path, *, name: str, version: int | None = None, promote: bool = False
+    ) -> ModelVersion:
+        """Makes a directory's files a model version. The first version ever becomes active.
+
+        Args:
+            staging: Holds the files of a version; it is copied and stays as it is. Its `spec.json`
+                is given the name and version under which it is published.
+            name: Lower-case letters, digits, `-` and `_`.
+            version: A number; None takes the next one.
+            promote: Make it the active version, too.
+
+        Raises:
+            errors.InvalidArgument: The name, the number or the files are not right.
+            errors.AlreadyExists: That version exists, or did before it was deleted.
+        """
+        if not _NAME.fullmatch(name):
+            raise errors.InvalidArgument(
+                f"{name!r} cannot name a model: use lower-case letters, digits, - and _.",
+                field="name",
+            )
+        if version is not None and not _ID.fullmatch(f"{name}/{version}"):
+            raise errors.InvalidArgument(f"{version} is no version number.", field="version")
+        missing = [file for file in REQUIRED if not (staging / file).is_file()]
+        if missing:
+            raise errors.InvalidArgument(
+                f"{staging} is no model version: {', '.join(missing)} is missing.",
+                reason="MODEL_FILES_MISSING",
+            )
+        before = self.pointer()
+        with self._copy(staging) as copy:
+            (copy / MANIFEST).unlink(missing_ok=True)
+            number = self._next(name) if version is None else version
+            while True:
+                _label(copy, name=name, version=number)
+                _write_manifest(copy)
+                files.sync_tree(copy)
+                if self._put(copy, name=name, version=number):
+                    break
+                if version is not None:
+                    raise _exists(f"{name}/{version}")
+                number = max(number + 1, self._next(name))
+        published = self.resolve(f"{name}/{number}")
+        if promote:
+            self.promote(published.id)
+        else:
+            self._settle(before.active or published.id)
+        return published
+
+    def install(self, source: Path) -> ModelVersion:
+        """Copies a published version from elsewhere, keeping its name, number and hashes.
+
+        Does nothing if it is there already. Becomes active only if no version is.
+
+        Args:
+            source: A directory `…/<name>/<version>` with its manifest.
+
+        Raises:
+            errors.DataLoss: The source does not match its manifest; nothing was copied.
+            errors.AlreadyExists: Another version is there under the same name and number.
+        """
+        source = source.absolute()
+        name, _, number = f"{source.parent.name}/{source.name}".partition("/")
+        if not _ID.fullmatch(f"{name}/{number}") or not (source / MANIFEST).is_file():
+            raise _not_found(str(source), f"{source} is no published model version.")
+        version = int(number)
+        label = f"{name}/{version}"
+        target = self.directory / name / number
+        if not target.is_dir():
+            with self._copy(source) as copy:
+                _verify(copy, label=label)
+                files.sync_tree(copy)
+                self._put(copy, name=name, version=version)
+        if not target.is_dir() or files.sha256(target / MANIFEST) != files.sha256(
+            source / MANIFEST
+        ):
+            raise _exists(label)
+        self._settle(label)
+        return self.resolve(label)
+
+    def promote(self, reference: str) -> ModelVersion:
+        """Makes a version the active one and remembers the one before it.
+
+        Raises:
+            errors.NotFound: There is no such version.
+            errors.DataLoss: Its files do not match its manifest; the pointer did not move.
+        """
+        with self._lock():
+            version = self.resolve(reference)
+            _verify(version.directory, label=version.id)
+            before = self.pointer()
+            if before.active != version.id:
+                self._point(Pointer(version.id, before.active))
+            elif not (self.directory / _ACTIVE).exists():
+                self._point(before)
+        return version
+
+    def roll_back(self) -> ModelVersion:
+        """Makes the previous version the active one again. Doing so twice changes nothing.
+
+        Raises:
+            errors.FailedPrecondition: There is no previous version.
+        """
+        with self._lock():
+            active, previous = self.pointer()
+            if previous is None:
+                raise errors.FailedPrecondition(
+                    "No model version was active before this one.", reason="NO_PREVIOUS_VERSION"
+                )
+            version = self.resolve(previous)
+            _verify(version.directory, label=version.id)
+            self._point(Pointer(previous, active))
+        return version
+
+    def delete(self, reference: str) -> None:
+        """Deletes a version. Its number is not given again.
+
+        Raises:
+            errors.NotFound: There is no such version.
+            errors.FailedPrecondition: It is the active one.
+        """
+        with self._lock():
+            version = self.resolve(reference)
+            active, previous = self.pointer()
+            if version.id == active:
+                raise errors.FailedPrecondition(
+                    f"Model version {version.id} is active; promote another one first.",
+                    reason="VERSION_ACTIVE",
+                    subject=version.id,
+                )
+            if version.id == previous:
+                self._point(Pointer(active, None))
+            tombstones = version.directory.parent / _DELETED
+            tombstones.mkdir(exist_ok=True)
+            (tombstones / str(version.version)).touch()
+            files.sync_directory(tombstones)
+            # Readers see all of it or nothing.
+            trash = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.directory))
+            version.directory.rename(trash / "deleted")
+            files.sync_directory(version.directory.parent)
+            shutil.rmtree(trash)
+
+    # ---- steps
+
+    @contextlib.contextmanager
+    def _copy(self, source: Path) -> Iterator[Path]:
+        """A copy beside the versions, on their file system; removed unless it was renamed."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._tidy()
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.directory))
+        try:
+            copy = shutil.copytree(source, staging / "version")
+            # A staging directory is often private; other users' processes read models.
+            for path in (copy, *copy.rglob("*")):
+                path.chmod(0o755 if path.is_dir() else 0o644)
+            yield copy
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise errors.StorageFull(
+                    f"The disk is full; the model version was not written to {self.directory}."
+                ) from error
+            raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _tidy(self) -> None:
+        for path in files.subdirectories(self.directory):
+            if path.name.startswith(_STAGING):
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                        shutil.rmtree(path, ignore_errors=True)
+
+    def _next(self, name: str) -> int:
+        folder = self.directory / name
+        taken = [path.name for path in files.subdirectories(folder)]
+        with contextlib.suppress(FileNotFoundError):
+            taken += [path.name for path in (folder / _DELETED).iterdir()]
+        return 1 + max((int(number) for number in taken if number.isdecimal()), default=0)
+
+    def _put(self, copy: Path, *, name: str, version: int) -> bool:
+        """Renames a complete version into its place; False when that is taken."""
+        folder = self.directory / name
+        folder.mkdir(exist_ok=True)
+        if (folder / _DELETED / str(version)).exists():
+            return False
+        try:
+            # Fails where a directory with files in it is, which makes this the one decision
+            # between two publishers of the same number.
+            copy.rename(folder / str(version))
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            raise
+        files.sync_directory(folder)
+        files.sync_directory(self.directory)
+        return True
+
+    def _settle(self, active: str) -> None:
+        """Writes the pointer if there is none: a second version must not unseat the first."""
+        if not (self.directory / _ACTIVE).exists():
+            with self._lock():
+                if not (self.directory / _ACTIVE).exists():
+                    self._point(Pointer(active, None))
+
+    def _point(self, pointer: Pointer) -> None:
+        files.replace_file(self.directory / _ACTIVE, files.to_json(pointer._asdict()))
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / ".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _label(directory: Path, *, name: str, version: int) -> None:
+    spec = files.read_object(directory / SPEC)
+    files.replace_file(directory / SPEC, files.to_json({**spec, "name": name, "version": version}))
+
+
+def _write_manifest(directory: Path) -> None:
+    (directory / MANIFEST).unlink(missing_ok=True)
+    entries = {
+        path.relative_to(directory).as_posix(): {
+            "sha256": files.sha256(path),
+            "bytes": path.stat().st_size,
+        }
+        for path in files.files_below(directory)
+    }
+    files.replace_file(directory / MANIFEST, files.to_json({"files": entries}))
+
+
+def _verify(directory: Path, *, label: str) -> None:
+    try:
+        entries = files.read_object(directory / MANIFEST)["files"]
+        expected = {file: str(facts["sha256"]) for file, facts in entries.items()}
+    except (OSError, KeyError, TypeError, AttributeError, errors.DataLoss) as error:
+        raise _damaged(label, MANIFEST, "is missing or cannot be read") from error
+    present = {path.relative_to(directory).as_posix() for path in files.files_below(directory)} - {
+        MANIFEST
+    }
+    for file in sorted(expected.keys() | present):
+        if file not in present:
+            raise _damaged(label, file, "is missing")
+        if file not in expected:
+            raise _damaged(label, file, "is not in its manifest")
+        if files.sha256(directory / file) != expected[file]:
+            raise _damaged(label, file, "differs from its manifest")
+
+
+def _damaged(label: str, file: str, problem: str) -> errors.DataLoss:
+    return errors.DataLoss(
+        f"Model version {label}: {file} {problem}.",
+        reason="MODEL_DAMAGED",
+        metadata={"model_version": label, "file": file},
+    )
+
+
+def _not_found(name: str, message: str) -> errors.NotFound:
+    return errors.NotFound(message, resource_type="model version", resource_name=name)
+
+
+def _exists(name: str) -> errors.AlreadyExists:
+    return errors.AlreadyExists(
+        f"Model version {name} exists already, or did before it was deleted; versions are "
+        "immutable.",
+        resource_type="model version",
+        resource_name=name,
+    )
