@@ -21,22 +21,30 @@ import socket
 import sys
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import halftone
 from halftone import errors, probe, running
+from halftone.registry import Registry
 from halftone.running import Addresses
 from halftone.settings import EmbedderSettings, ModelSettings, SearchSettings
 from services.supervisor import Child, RestartPolicy, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
 FORMAT: Final = 1
 """Version of the data directory's layout. A newer one is refused."""
+
+# In a checkout, and where images and packages put shared data.
+_STARTERS: Final = (
+    Path(__file__).resolve().parents[1] / "models" / "starter",
+    Path(sys.prefix) / "share" / "halftone" / "models" / "starter",
+    Path("/usr/share/halftone/models/starter"),
+)
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -165,6 +173,30 @@ class LocalStack:
         except Exception as error:  # noqa: BLE001  # raised again by `wait`
             self._failure = error
             self._stopping.set()
+
+
+def install_starter(models: Path) -> None:
+    """Puts the starter version into a models' directory that holds no version yet.
+
+    Raises:
+        errors.FailedPrecondition: The release carries no starter version.
+        errors.DataLoss: Its files do not match their hashes.
+    """
+    registry = Registry(models)
+    if registry.list():
+        return
+    for folder in _STARTERS:
+        versions = sorted(folder.glob("[0-9]*/MANIFEST.json"), key=lambda p: int(p.parent.name))
+        if versions:
+            registry.install(versions[-1].parent)
+            return
+    raise errors.FailedPrecondition(
+        f"There is no model version in {models}, and this installation carries no starter "
+        "version. Make one with `halftone models import`, or copy one with `halftone models "
+        "install DIR`.",
+        subject=str(models),
+        reason="NO_MODEL",
+    )
 
 
 def check_format(data: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import io
 import threading
 import time
 from concurrent import futures
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 from grpc_status import rpc_status
+from PIL import Image
 
 from halftone import errors
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc, search_pb2, search_pb2_grpc
@@ -20,7 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
-JPEG = b"\xff\xd8 not really a picture"
+
+def _jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (32, 24), 200).save(buffer, format="JPEG")
+    return buffer.getvalue()
+
+
+JPEG = _jpeg()
 
 
 def fails(error: errors.HalftoneError) -> Callable[[], None]:

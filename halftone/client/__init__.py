@@ -23,12 +23,12 @@ from halftone.client.types import (
     LoadedModel,
     NewImage,
     Query,
-    Region,
     Search,
     SearchOptions,
     SearchPage,
     Thumbnail,
 )
+from halftone.images import Region
 
 __all__ = [
     "AsyncClient",

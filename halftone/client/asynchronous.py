@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from halftone.archive import Row
     from halftone.client.types import (
         Facets,
         Filter,
@@ -194,7 +195,7 @@ class AsyncClient:
 
     async def import_images(
         self,
-        records: Iterable[NewImage] | AsyncIterable[NewImage],
+        records: Iterable[NewImage | Row] | AsyncIterable[NewImage | Row],
         *,
         on_progress: Callable[[ImportAck], None] | None = None,
         stall_timeout: float = 120.0,
@@ -261,12 +262,12 @@ class AsyncClient:
 
 
 def _in_thread(
-    records: AsyncIterable[NewImage], *, loop: asyncio.AbstractEventLoop
-) -> Iterator[NewImage]:
+    records: AsyncIterable[NewImage | Row], *, loop: asyncio.AbstractEventLoop
+) -> Iterator[NewImage | Row]:
     """Iterates from another thread over what is produced on the event loop."""
     iterator = aiter(records)
 
-    async def following() -> NewImage | None:
+    async def following() -> NewImage | Row | None:
         return await anext(iterator, None)
 
     while (image := asyncio.run_coroutine_threadsafe(following(), loop).result()) is not None:

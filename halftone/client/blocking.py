@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from halftone.archive import Row
     from halftone.client.types import (
         Facets,
         Filter,
@@ -247,7 +248,7 @@ class Client:
 
     def import_images(
         self,
-        records: Iterable[NewImage],
+        records: Iterable[NewImage | Row],
         *,
         on_progress: Callable[[ImportAck], None] | None = None,
         stall_timeout: float = 120.0,
@@ -258,7 +259,8 @@ class Client:
         acknowledged is sent again on a new one; see `RetryPolicy.import_patience`.
 
         Args:
-            records: Pulled from another thread than the caller's.
+            records: What to import; rows of `halftone.archive.read_manifest` will do as well.
+                They are pulled from another thread than the caller's.
             on_progress: Called in the caller's thread with each acknowledgement.
             stall_timeout: Seconds without an owed acknowledgement after which the connection
                 counts as lost.
@@ -274,7 +276,7 @@ class Client:
 
     def _import_run(
         self,
-        records: Iterable[NewImage],
+        records: Iterable[NewImage | Row],
         *,
         on_progress: Callable[[ImportAck], None],
         stall_timeout: float,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from google.protobuf import field_mask_pb2, message
 
 from halftone import errors
+from halftone.archive import Row
 from halftone.client.conversions import (
     WRITABLE_FIELDS,
     embeddings_from,
@@ -223,25 +224,40 @@ def models() -> Call[tuple[LoadedModel, ...]]:
 IMPORT_PATH = f"/{_PACKAGE['search']}/ImportImages"
 
 
-def import_request(image: NewImage) -> pb.ImportImagesRequest:
+def import_request(record: NewImage | Row) -> pb.ImportImagesRequest:
     """One record of an import.
 
     Raises:
-        errors.InvalidArgument: Neither or both of `content` and `server_path` are given, the file
-            cannot be read, or it is too large to be sent.
+        errors.InvalidArgument: The manifest's row is a rejected one, neither or both of `content`
+            and `server_path` are given, the file cannot be read, or it is too large to be sent.
     """
-    if (image.content is None) == (not image.server_path):
+    if isinstance(record, Row):
+        if record.error is not None:
+            raise record.error
+        if record.image is None or record.path is None:
+            raise errors.InvalidArgument("The row holds no record.", field="row")
+        content = image_bytes(record.path)
+        return pb.ImportImagesRequest(image=record.image, content=content, row=record.number)
+    if (record.content is None) == (not record.server_path):
         raise errors.InvalidArgument(
             "A record needs exactly one of content and server_path.", field="source"
         )
-    record = pb.Image(name=image.name)
-    write_fields(record, {key: getattr(image, key) for key in WRITABLE_FIELDS})
-    request = pb.ImportImagesRequest(image=record, row=image.row)
-    if image.content is None:
-        request.path = image.server_path
+    image = pb.Image(name=record.name)
+    write_fields(image, {key: getattr(record, key) for key in WRITABLE_FIELDS})
+    request = pb.ImportImagesRequest(image=image, row=record.row)
+    if record.content is None:
+        request.path = record.server_path
     else:
-        request.content = image_bytes(image.content)
+        request.content = image_bytes(record.content)
     return request
+
+
+def refusal(record: NewImage | Row, error: errors.HalftoneError) -> ImportAck:
+    """The acknowledgement of a record that could not even be sent."""
+    if isinstance(record, Row):
+        name = record.image_id if record.image is None else record.image.name
+        return ImportAck(row=record.number, name=name, state=ImportState.REJECTED, error=error)
+    return ImportAck(row=record.row, name=record.name, state=ImportState.REJECTED, error=error)
 
 
 def ack_from(response: pb.ImportImagesResponse) -> ImportAck:

@@ -16,9 +16,9 @@ from halftone.client.types import (
     Hit,
     ImageEmbeddings,
     ImageRecord,
-    Region,
     SearchPage,
 )
+from halftone.images import Region
 from halftone.v1 import embedder_pb2 as pb_embedder
 from halftone.v1 import search_pb2 as pb
 from halftone.wire import MAX_IMAGE_BYTES
@@ -72,7 +72,7 @@ def _too_large(size: int, *, name: str) -> errors.ImageRejected:
     return errors.ImageRejected(
         f"{name} has {size / 2**20:.1f} MiB; at most {MAX_IMAGE_BYTES // 2**20} MiB can be sent.",
         field="content",
-        reason="IMAGE_TOO_LARGE",
+        reason="TOO_MANY_BYTES",
     )
 
 

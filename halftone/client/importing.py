@@ -21,12 +21,13 @@ import grpc
 
 from halftone import errors
 from halftone.client import calls, retry
-from halftone.client.types import ImportAck, ImportState, ImportSummary
+from halftone.client.types import ImportState, ImportSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from halftone.client.types import NewImage
+    from halftone.archive import Row
+    from halftone.client.types import ImportAck, NewImage
     from halftone.v1 import search_pb2 as pb
 
 # Twice what the service works on at a time by default (4 batches of 32), so that it never waits.
@@ -167,7 +168,7 @@ class ImportRun:
 
     def __init__(
         self,
-        records: Iterable[NewImage],
+        records: Iterable[NewImage | Row],
         *,
         open_stream: Callable[[Iterator[pb.ImportImagesRequest]], Stream],
         on_ack: Callable[[ImportAck], None],
@@ -326,18 +327,11 @@ class ImportRun:
 
     def _feed(self) -> None:
         try:
-            for image in self._records:
+            for record in self._records:
                 try:
-                    request = calls.import_request(image)
+                    request = calls.import_request(record)
                 except errors.HalftoneError as error:
-                    self._refused.put(
-                        ImportAck(
-                            row=image.row,
-                            name=image.name,
-                            state=ImportState.REJECTED,
-                            error=error,
-                        )
-                    )
+                    self._refused.put(calls.refusal(record, error))
                     continue
                 if not self._window.add(request):
                     return

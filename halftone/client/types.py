@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from PIL import Image
@@ -15,15 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from halftone.errors import HalftoneError
-
-
-class Region(NamedTuple):
-    """A rectangle in pixels of the upright picture, the origin at the top left."""
-
-    x: int
-    y: int
-    width: int
-    height: int
+    from halftone.images import Region
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +147,8 @@ class ImportSummary:
     """What became of an import.
 
     Attributes:
-        rejected: The acknowledgements of the rejected records.
+        rejected: The acknowledgements of the rejected records, those included that could not even
+            be sent, for example because a file cannot be read.
         reconnects: How often the stream was lost and taken up again.
     """
 

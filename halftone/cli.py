@@ -1,0 +1,365 @@
+"""The command line: `halftone up | demo | import | search | facets | show | list | delete | …`.
+
+Exit codes: 0 done; 1 not done, or an import with rejected rows; 2 unusable input; 130 stopped.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import pydantic
+
+import halftone
+from halftone import cli_output as output
+from halftone import errors, images
+from halftone.cli_options import (
+    connect,
+    crop_from,
+    explain,
+    filter_from,
+    filter_options,
+    full_name,
+    json_option,
+    server_options,
+)
+from halftone.settings import ClientSettings
+
+if TYPE_CHECKING:
+    from halftone.client import Client, Query
+
+# Commands in modules of their own, imported when they are used: their packages need not be
+# installed for the others to work.
+_LAZY: Final = {
+    "demo": ("halftone.demo", "demo", "Show everything on a sample archive, or on your own."),
+    "import": ("halftone.cli_import", "import_", "Import a folder of pictures with a manifest."),
+    "models": ("halftone.cli_models", "models", "List, import, install and promote models."),
+}
+
+
+class _Failure(click.ClickException):
+    exit_code = 1
+
+
+class _UnusableInput(_Failure):
+    exit_code = 2
+
+
+class _Group(click.Group):
+    """Turns errors into one sentence and an exit code, and imports some commands late."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # click's signature
+        try:
+            return super().invoke(ctx)
+        except (OSError, pydantic.ValidationError) as error:
+            if ctx.params.get("debug"):
+                raise
+            raise _Failure(_reason(error)) from error
+        except errors.HalftoneError as error:
+            if ctx.params.get("debug"):
+                raise
+            kind = _UnusableInput if isinstance(error, errors.InvalidArgument) else _Failure
+            raise kind(explain(error)) from error
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_LAZY})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _LAZY:
+            return super().get_command(ctx, cmd_name)
+        module, attribute, _ = _LAZY[cmd_name]
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith(("halftone", "services")):
+                raise
+            raise click.ClickException(
+                f"`halftone {cmd_name}` needs the package {error.name}; install halftone[all]."
+            ) from error
+        if not isinstance(found, click.Command):
+            raise TypeError(f"{module}.{attribute} is no command")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = []
+        for name in self.list_commands(ctx):
+            command = super().get_command(ctx, name)
+            rows.append((name, command.get_short_help_str(80) if command else _LAZY[name][2]))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(halftone.__version__, prog_name="halftone")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(*, debug: bool) -> None:  # read from the context where errors end
+    """Find every reprint of a photograph across newspaper and journal archives."""
+
+
+@main.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Everything is kept there.  [default: HALFTONE_DATA, or ./data]",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="gRPC port of the search service; 0 picks free ports for everything.",
+)
+@click.option("--embedder-port", type=click.IntRange(0, 65535), help="gRPC port of the embedder.")
+def up(*, data: Path | None, port: int | None, embedder_port: int | None) -> None:
+    """Run the embedder and the search service on this machine until Ctrl-C."""
+    from services import local  # noqa: PLC0415  # needs the server's packages
+
+    ports = local.Ports.any_free() if port == 0 else local.Ports(search=port)
+    if embedder_port is not None:
+        ports = local.Ports(**{**vars(ports), "embedder": embedder_port})
+    notes = output.notes()
+    directory = data or ClientSettings().data
+    stack = local.LocalStack(
+        directory, ports=ports, report=notes.print, prepare=local.install_starter
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stack.request_stop())
+    notes.print(f"Starting in {directory.absolute()} …")
+    try:
+        with stack:
+            addresses = stack.addresses
+            click.echo(
+                f"search    gRPC {addresses.search}    metrics http://{addresses.search_metrics}"
+            )
+            click.echo(
+                f"embedder  gRPC {addresses.embedder}    metrics http://{addresses.embedder_metrics}"
+            )
+            click.echo(f"logs      {directory.absolute() / 'logs'}")
+            click.echo("Ready. Ctrl-C stops.")
+            stack.wait()
+            notes.print("Stopping …")
+    except errors.Cancelled:
+        pass
+    notes.print("Stopped.")
+
+
+@main.command()
+@click.argument("query", metavar="FILE|NAME")
+@filter_options
+@click.option("--crop", metavar="X,Y,W,H", help="Search by this part: pixels, or pct:x,y,w,h.")
+@click.option("--limit", type=int, help="Hits, 1 to 1000.  [default: 20]")
+@click.option("--min-similarity", type=float, help="Cosine similarity, -1 to 1.")
+@click.option("--no-mirrored", is_flag=True, help="Do not look for the mirrored picture.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a contact sheet as well.",
+)
+@json_option
+@server_options
+def search(
+    *,
+    query: str,
+    crop: str | None,
+    limit: int | None,
+    min_similarity: float | None,
+    no_mirrored: bool,
+    html: Path | None,
+    as_json: bool,
+    server: str | None,
+    data: Path | None,
+    **options: Any,  # the filter's options
+) -> None:
+    """Find the other printings of a picture: a file, or an image of the archive by its name."""
+    archives = options["archive"]
+    where = filter_from(options)
+    with connect(server=server, data=data) as client:
+        wanted = _query(query, archives=archives)
+        region = None
+        if crop is not None:
+            region = crop_from(crop, size=lambda: _size(wanted, client=client))
+        page = client.search(
+            wanted,
+            filter=where,
+            crop=region,
+            limit=limit,
+            min_similarity=min_similarity,
+            mirrored=not no_mirrored,
+        )
+        if html is not None:
+            from halftone import contact_sheet  # noqa: PLC0415  # only where it is asked for
+
+            section = contact_sheet.section_of(
+                client, query=wanted, hits=page.hits, title=query, crop=region
+            )
+            contact_sheet.write_html([section], path=html, title="Halftone search")
+    if as_json:
+        output.print_json(output.page_json(page))
+    else:
+        output.print_hits(page.hits)
+    if html is not None:
+        output.notes().print(f"Wrote {html}.")
+
+
+@main.command()
+@filter_options
+@click.option("--limit", type=int, help="Values of each facet, 1 to 1000.  [default: 100]")
+@json_option
+@server_options
+def facets(
+    *,
+    limit: int | None,
+    as_json: bool,
+    server: str | None,
+    data: Path | None,
+    **options: Any,  # the filter's options
+) -> None:
+    """Count images by journal, year and language."""
+    with connect(server=server, data=data) as client:
+        found = client.facets(filter=filter_from(options), limit=limit)
+    if as_json:
+        output.print_json(
+            {
+                "total": found.total,
+                "journals": dict(found.journals),
+                "years": dict(found.years),
+                "languages": dict(found.languages),
+            }
+        )
+    else:
+        output.print_facets(found)
+
+
+_archive_option = click.option(
+    "--archive", multiple=True, metavar="NAME", help="Archive of an id that is not a full name."
+)
+
+
+@main.command()
+@click.argument("name")
+@_archive_option
+@json_option
+@server_options
+def show(
+    *, name: str, archive: tuple[str, ...], as_json: bool, server: str | None, data: Path | None
+) -> None:
+    """Show the record of an image."""
+    with connect(server=server, data=data) as client:
+        record = client.get(full_name(name, archives=archive))
+    if as_json:
+        output.print_json(output.record_json(record))
+    else:
+        output.print_record(record)
+
+
+@main.command(name="list")
+@filter_options
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Images.")
+@json_option
+@server_options
+def list_(
+    *,
+    limit: int,
+    as_json: bool,
+    server: str | None,
+    data: Path | None,
+    **options: Any,  # the filter's options
+) -> None:
+    """List images in the order of their names."""
+    where = filter_from(options)
+    with connect(server=server, data=data) as client:
+        found = client.list(filter=where, page_size=min(limit, 1000))
+        records = [record for record, _ in zip(found, range(limit), strict=False)]
+    if as_json:
+        output.print_json([output.record_json(record) for record in records])
+    else:
+        output.print_records(records)
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[NAME]…")
+@filter_options
+@click.option("--everything", is_flag=True, help="Needed to delete without a filter.")
+@click.option("--dry-run", is_flag=True, help="Only count.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@server_options
+def delete(
+    *,
+    names: tuple[str, ...],
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+    server: str | None,
+    data: Path | None,
+    **options: Any,  # the filter's options
+) -> None:
+    """Delete images, by name or by filter."""
+    archives = options["archive"]
+    where = filter_from(options)
+    if names:
+        names = tuple(full_name(name, archives=archives) for name in names)
+        where = None
+    elif where is None and not everything:
+        raise click.UsageError("Name the images, give a filter, or say --everything.")
+    with connect(server=server, data=data) as client:
+        count = client.delete(names, filter=where, everything=everything, dry_run=True)
+        if dry_run:
+            click.echo(f"{count} images would be deleted.")
+            return
+        if not yes and not names:
+            click.confirm(f"Delete {count} images?", abort=True)
+        count = client.delete(names, filter=where, everything=everything)
+    click.echo(f"{count} images deleted.")
+
+
+@main.command()
+@click.argument("name")
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="JPEG file to write.",
+)
+@_archive_option
+@server_options
+def thumbnail(
+    *, name: str, path: Path, archive: tuple[str, ...], server: str | None, data: Path | None
+) -> None:
+    """Save a picture, at most 512 pixels a side."""
+    with connect(server=server, data=data) as client:
+        found = client.thumbnail(full_name(name, archives=archive))
+    path.write_bytes(found.content)
+
+
+def _reason(error: OSError | pydantic.ValidationError) -> str:
+    if isinstance(error, pydantic.ValidationError):
+        # From the settings: the environment is their only source.
+        found = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())
+        return f"A setting in the environment is wrong: {found}."
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}."
+
+
+def _query(text: str, *, archives: tuple[str, ...]) -> Query:
+    if not text.startswith("archives/") and Path(text).exists():
+        return Path(text)
+    if not text.startswith("archives/") and len(archives) != 1:
+        raise click.BadParameter(
+            f"{text} is neither a file nor an image's name, archives/ARCHIVE/images/ID.",
+            param_hint="FILE|NAME",
+        )
+    return full_name(text, archives=archives)
+
+
+def _size(query: Query, *, client: Client) -> tuple[int, int]:
+    if isinstance(query, Path):
+        return images.size(query.read_bytes())
+    record = client.get(str(query))
+    return record.width, record.height
+
+
+if __name__ == "__main__":
+    main()

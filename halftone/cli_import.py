@@ -1,0 +1,188 @@
+"""`halftone import`: a folder of pictures with a manifest goes into the archive."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+import click
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from halftone import archive as archives
+from halftone import cli_output as output
+from halftone import records
+from halftone.cli_options import connect, server_options
+from halftone.client import ImportState
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from halftone.client import Client, ImportAck, ImportSummary
+
+REJECTED_HEADER: Final = ("row", "image_id", "reason")
+
+
+@click.command(name="import")
+@click.argument("source", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--archive", metavar="NAME", help="Archive to import into.  [default: DIR's name]")
+@click.option("--encoding", default="utf-8", show_default=True, help="The manifest's encoding.")
+@click.option(
+    "--rejected",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("rejected.csv"),
+    show_default=True,
+    help="Where rejected rows are listed.",
+)
+@server_options
+def import_(
+    *,
+    source: Path,
+    archive: str | None,
+    encoding: str,
+    rejected: Path,
+    server: str | None,
+    data: Path | None,
+) -> None:
+    """Import a folder of pictures with a manifest (CSV, TSV or JSON Lines).
+
+    Importing again changes nothing, so an import that was cut off is resumed by running it again.
+    Exit code: 0, or 1 when rows were rejected, or 2 when the manifest cannot be used.
+    """
+    name = archive or default_archive(source)
+    with connect(server=server, data=data) as client:
+        try:
+            summary = run(client, source, archive=name, encoding=encoding, rejected=rejected)
+        except KeyboardInterrupt:
+            output.notes().print(
+                "Stopped. What was acknowledged is stored; the same command goes on from there."
+            )
+            raise SystemExit(130) from None
+    click.echo(describe(summary, archive=name))
+    if summary.rejected:
+        click.echo(f"The rejected rows are in {rejected}.", err=True)
+        raise SystemExit(1)
+
+
+def run(
+    client: Client, source: Path, *, archive: str, encoding: str = "utf-8", rejected: Path
+) -> ImportSummary:
+    """Imports with a progress bar on standard error and lists what is rejected.
+
+    Args:
+        client: Of the service to import into.
+        source: A manifest or its folder.
+        archive: Archive to import into.
+        encoding: The manifest's.
+        rejected: File for rejected rows; written only when there are any.
+
+    Raises:
+        errors.InvalidArgument: The manifest as a whole cannot be used.
+    """
+    records.make_name(archive, image_id="any", field="--archive")
+    # Reads the header before anything is sent, so that a bad manifest changes nothing.
+    rows = archives.read_manifest(source, archive=archive, encoding=encoding)
+    total = _lines(archives.find_manifest(source))
+    with _Rejections(rejected) as rejections, _progress() as progress:
+        task = progress.add_task("Importing", total=total, rejected=0)
+        count = 0
+
+        def on_progress(ack: ImportAck) -> None:
+            nonlocal count
+            if ack.state is ImportState.REJECTED:
+                count += 1
+                rejections.add(ack)
+            progress.update(task, advance=1, rejected=count)
+
+        summary = client.import_images(rows, on_progress=on_progress)
+        # A caption with line breaks counts as several lines above.
+        progress.update(task, total=summary.total, completed=summary.total)
+    return summary
+
+
+def describe(summary: ImportSummary, *, archive: str) -> str:
+    """What became of an import, in a line."""
+    text = (
+        f"{archive}: {summary.created} created, {summary.unchanged} unchanged, "
+        f"{summary.updated} updated, {len(summary.rejected)} rejected."
+    )
+    if summary.reconnects:
+        text += f" The connection was lost and taken up again {summary.reconnects} times."
+    return text
+
+
+def default_archive(source: Path) -> str:
+    """The folder's name, as far as it can name an archive."""
+    path = source.resolve()
+    name = path.name if path.is_dir() else path.parent.name
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:63] or "default"
+
+
+class _Rejections:
+    """The list of rejected rows; the file appears with the first of them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        # A list that an earlier run left here would be taken for this run's.
+        header = ",".join(REJECTED_HEADER)
+        if self._path.is_file() and self._path.read_text().startswith(header):
+            self._path.unlink()
+        return self
+
+    def add(self, ack: ImportAck) -> None:
+        if self._file is None:
+            self._file = self._path.open("w", newline="", encoding="utf-8")
+            csv.writer(self._file).writerow(REJECTED_HEADER)
+        image_id = ack.name.partition("/images/")[2] or ack.name
+        reason = ack.error.message if ack.error else ""
+        csv.writer(self._file).writerow((ack.row, image_id, reason))
+        self._file.flush()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} images/s")
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rejected]} rejected"),
+        console=output.notes(),
+    )
+
+
+def _lines(manifest: Path) -> int:
+    with manifest.open("rb") as file:
+        lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+    return max(1, lines - (manifest.suffix not in {".jsonl", ".ndjson"}))

@@ -1,0 +1,139 @@
+"""What several commands share: the options, and finding the service they talk to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from halftone import errors, images, records, running
+from halftone.client import Client, Filter
+from halftone.settings import ClientSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from halftone.images import Region
+
+
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--server` and `--data`, which together say whom to talk to."""
+    for option in (
+        click.option(
+            "--data",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Data directory of the stack to talk to.  [default: ./data]",
+        ),
+        click.option(
+            "--server",
+            metavar="HOST:PORT",
+            help="Search service to talk to.  [default: HALFTONE_SEARCH, or what `halftone up` "
+            "runs from the data directory]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a filter; `filter_from` reads them."""
+    for option in reversed(
+        (
+            click.option("--archive", multiple=True, metavar="NAME", help="Only this archive."),
+            click.option("--journal", multiple=True, metavar="NAME", help="Only this journal."),
+            click.option("--language", multiple=True, metavar="TAG", help="Only this language."),
+            click.option("--from", "start", default="", metavar="DATE", help="EDTF, as 1914-08."),
+            click.option("--to", "end", default="", metavar="DATE", help="EDTF."),
+            click.option("--caption", default="", metavar="WORDS", help="All in the caption."),
+            click.option("--label", multiple=True, metavar="KEY=VALUE", help="With this label."),
+            click.option("--exclude-journal", multiple=True, metavar="NAME", help="Not this one."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def filter_from(options: dict[str, Any]) -> Filter | None:
+    """Takes the filter's options out of a command's; None when none was given."""
+    labels: dict[str, list[str]] = {}
+    for label in options.pop("label"):
+        key, equals, value = label.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{label!r} is not KEY=VALUE.", param_hint="--label")
+        labels.setdefault(key, []).append(value)
+    excluded = options.pop("exclude_journal")
+    found = Filter(
+        archives=options.pop("archive"),
+        journals=options.pop("journal"),
+        languages=options.pop("language"),
+        start=options.pop("start"),
+        end=options.pop("end"),
+        caption=options.pop("caption"),
+        labels=labels,
+        exclude=Filter(journals=excluded) if excluded else None,
+    )
+    return None if found == Filter(archives=(), journals=(), languages=()) else found
+
+
+def connect(*, server: str | None, data: Path | None) -> Client:
+    """A client of the service that the options, the environment or the data directory name."""
+    settings = ClientSettings()
+    found = running.find(data or settings.data)
+    if server is None and (data is not None or "search" not in settings.model_fields_set) and found:
+        return Client(found.search, embedder=found.embedder)
+    return Client(server or settings.search)
+
+
+def full_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
+    """The resource name of an image that was given as one, or as an id in the one archive."""
+    if text.startswith("archives/"):
+        return str(records.parse_name(text))
+    if len(archives) == 1:
+        return str(records.make_name(archives[0], image_id=text))
+    raise click.BadParameter(
+        f"{text!r} is neither a file nor an image's name, archives/ARCHIVE/images/ID; an id alone "
+        "needs --archive."
+    )
+
+
+def crop_from(text: str, *, size: Callable[[], tuple[int, int]]) -> Region:
+    """Reads `x,y,w,h` in pixels, or `pct:x,y,w,h` in percent of the picture.
+
+    Args:
+        text: As the user wrote it.
+        size: Gives width and height of the upright picture; asked only for percentages.
+    """
+    percent = text.startswith("pct:")
+    try:
+        numbers = [float(part) for part in text.removeprefix("pct:").split(",")]
+        x, y, width, height = numbers
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is neither x,y,w,h in pixels nor pct:x,y,w,h in percent.",
+            param_hint="--crop",
+        ) from None
+    if not percent:
+        if any(number != int(number) for number in numbers):
+            raise click.BadParameter("Pixels are whole numbers.", param_hint="--crop")
+        return images.Region(int(x), int(y), int(width), int(height))
+    full_width, full_height = size()
+    left, right = round(x * full_width / 100), round((x + width) * full_width / 100)
+    top, bottom = round(y * full_height / 100), round((y + height) * full_height / 100)
+    return images.Region(left, top, right - left, bottom - top)
+
+
+def explain(error: errors.HalftoneError) -> str:
+    """One sentence for a person."""
+    if isinstance(error, errors.Unavailable) and "failed to connect" in error.message:
+        # What grpc says here is a page of socket errors.
+        return (
+            "No search service answers there. Start one on this machine with `halftone up`, or "
+            "name another with --server HOST:PORT or HALFTONE_SEARCH."
+        )
+    if isinstance(error, errors.Internal) and error.request_id not in error.message:
+        return f"{error.message} (request {error.request_id})"
+    return error.message

@@ -1,0 +1,158 @@
+"""How the commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from halftone.client import Facets, Hit, ImageRecord, SearchPage
+
+# Wide enough for every column; a pipe has no width, and cutting names there would lose them.
+PIPE_WIDTH = 200
+
+
+def console() -> Console:
+    """Standard output, as wide as the terminal."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def notes() -> Console:
+    """Standard error, for progress and remarks."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_hits(
+    hits: Sequence[Hit], *, title: str = "", truth: Callable[[Hit], str] | None = None
+) -> None:
+    """Prints hits as a table.
+
+    Args:
+        hits: The most similar first.
+        title: Above the table.
+        truth: Says for a hit whether it is right, where that is known.
+    """
+    if not hits:
+        console().print(f"{title}\nNothing found." if title else "Nothing found.")
+        return
+    table = _table(title)
+    table.add_column("rank", justify="right")
+    table.add_column("similarity", justify="right")
+    if truth is not None:
+        table.add_column("truth")
+    table.add_column("journal", overflow="ellipsis", max_width=32)
+    table.add_column("date")
+    table.add_column("page", overflow="ellipsis", max_width=8)
+    table.add_column("caption", overflow="ellipsis", max_width=48)
+    table.add_column("mirrored")
+    table.add_column("name", overflow="fold")
+    for rank, hit in enumerate(hits, start=1):
+        image = hit.image
+        table.add_row(
+            str(rank),
+            f"{hit.similarity:.3f}",
+            *([truth(hit)] if truth is not None else []),
+            image.journal,
+            image.date,
+            image.page,
+            image.caption,
+            "mirrored" if hit.mirrored else "",
+            image.name,
+        )
+    console().print(table)
+
+
+def print_records(records: Iterable[ImageRecord]) -> None:
+    """Prints records as a table."""
+    table = _table("")
+    for column, width in (("journal", 32), ("date", None), ("page", 8), ("caption", 48)):
+        table.add_column(column, overflow="ellipsis", max_width=width)
+    table.add_column("name", overflow="fold")
+    for image in records:
+        table.add_row(image.journal, image.date, image.page, image.caption, image.name)
+    console().print(table if table.rows else "Nothing found.")
+
+
+def print_record(record: ImageRecord) -> None:
+    """Prints everything about one record."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for key, value in record_json(record).items():
+        if isinstance(value, dict):
+            for label, values in value.items():
+                table.add_row(f"label {label}", ", ".join(values))
+        elif isinstance(value, list):
+            table.add_row(key, "\n".join(map(str, value)))
+        else:
+            table.add_row(key, str(value))
+    console().print(table)
+
+
+def print_facets(facets: Facets) -> None:
+    """Prints the counts of each facet."""
+    out = console()
+    out.print(f"{facets.total} images")
+    for title, counts in (
+        ("journal", facets.journals),
+        ("year", facets.years),
+        ("language", facets.languages),
+    ):
+        table = _table("")
+        table.add_column(title, overflow="fold")
+        table.add_column("images", justify="right")
+        for value, count in counts.items():
+            table.add_row(value, str(count))
+        if counts:
+            out.print(table)
+
+
+def print_json(value: Any) -> None:  # whatever JSON can hold
+    """Prints JSON."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def page_json(page: SearchPage) -> dict[str, Any]:
+    """A page of hits for JSON."""
+    return {
+        "model_version": page.model_version,
+        "hits": [
+            {
+                "rank": rank,
+                "similarity": round(hit.similarity, 6),
+                "mirrored": hit.mirrored,
+                "image": record_json(hit.image),
+            }
+            for rank, hit in enumerate(page, start=1)
+        ],
+        "next_page_token": page.next_page_token,
+    }
+
+
+def record_json(record: ImageRecord) -> dict[str, Any]:
+    """A record for JSON, without its empty fields."""
+    found = {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
+    return {key: value for key, value in found.items() if value not in ("", None, [], {})}
+
+
+def _plain(value: Any) -> Any:  # a field of any type
+    if isinstance(value, dt.date | dt.datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {key: list(values) for key, values in value.items()}
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _table(title: str) -> Table:
+    return Table(title=title or None, title_justify="left", title_style="bold", box=None)

@@ -1,0 +1,297 @@
+"""Contact sheets: a query on the left, its hits on the right; as one HTML page or one PNG.
+
+The HTML page is self-contained: thumbnails are inlined, nothing is fetched, no script runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import jinja2
+from PIL import Image, ImageDraw, ImageFont
+
+from halftone import images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from halftone.client import Client, Hit, ImageRecord
+    from halftone.images import Region
+
+_MAX_PIXELS: Final = 200_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One picture with what is written below it.
+
+    Attributes:
+        picture: A small JPEG.
+        title: For example the journal.
+        lines: Date and page, caption ….
+        badge: For example the similarity.
+        mirrored: The picture is the mirrored query.
+        right: Whether a hit is right, where the truth is known.
+    """
+
+    picture: bytes
+    title: str
+    lines: tuple[str, ...] = ()
+    badge: str = ""
+    mirrored: bool = False
+    right: bool | None = None
+
+    @property
+    def data_uri(self) -> str:
+        """The picture as a `data:` URI."""
+        return "data:image/jpeg;base64," + base64.b64encode(self.picture).decode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A search: its query and its hits, the most similar first."""
+
+    title: str
+    note: str
+    query: Card
+    hits: tuple[Card, ...]
+
+
+def section_of(
+    client: Client,
+    *,
+    query: Any,  # see Query; narrowed below
+    hits: Sequence[Hit],
+    title: str,
+    note: str = "",
+    crop: Region | None = None,
+    is_right: Callable[[Hit], bool] | None = None,
+) -> Section:
+    """Fetches the thumbnails of a search.
+
+    Args:
+        client: Of the service that was searched.
+        query: A path, an encoded image, a Pillow image, or an image's name.
+        hits: What was found.
+        title: Above the section.
+        note: Below the title, for example the filter.
+        crop: What was searched by, in pixels of the query.
+        is_right: The truth about a hit, where it is known.
+    """
+    if isinstance(query, str) and query.startswith("archives/"):
+        record = client.get(query)
+        picture = client.thumbnail(query).content
+        lines = _lines(record)
+        heading = record.journal or record.image_id
+        full = (record.width, record.height)
+    else:
+        image = query if isinstance(query, Image.Image) else _decoded(query)
+        picture, full = images.thumbnail(image), image.size
+        heading = "Query" if not isinstance(query, str | Path) else Path(query).name
+        lines = (f"{full[0]} x {full[1]} pixels",)
+    if crop is not None:
+        picture = _with_frame(picture, crop=crop, full=full)
+        lines = (*lines, "searched by the framed part")
+    return Section(
+        title=title,
+        note=note,
+        query=Card(picture=picture, title=heading, lines=lines),
+        hits=tuple(
+            Card(
+                picture=client.thumbnail(hit.image.name).content,
+                title=hit.image.journal or hit.image.image_id,
+                lines=_lines(hit.image),
+                badge=f"{hit.similarity:.3f}",
+                mirrored=hit.mirrored,
+                right=None if is_right is None else is_right(hit),
+            )
+            for hit in hits
+        ),
+    )
+
+
+def _lines(record: ImageRecord) -> tuple[str, ...]:
+    where = ", ".join(part for part in (record.date, record.page and f"p. {record.page}") if part)
+    return tuple(line for line in (where, record.caption) if line)
+
+
+def _decoded(query: bytes | str | Path) -> Image.Image:
+    content = query if isinstance(query, bytes) else Path(query).read_bytes()
+    return images.decode(content, max_pixels=_MAX_PIXELS, target=512)
+
+
+def _with_frame(picture: bytes, *, crop: Region, full: tuple[int, int]) -> bytes:
+    """Frames the part that was searched by and fades the rest."""
+    image = images.decode(picture, max_pixels=_MAX_PIXELS).convert("RGB")
+    scale = image.width / full[0]
+    left, top = round(crop.x * scale), round(crop.y * scale)
+    right, bottom = round((crop.x + crop.width) * scale), round((crop.y + crop.height) * scale)
+    faded = Image.blend(image, Image.new("RGB", image.size, "white"), 0.6)
+    faded.paste(image.crop((left, top, right, bottom)), (left, top))
+    draw = ImageDraw.Draw(faded)
+    draw.rectangle((left, top, right - 1, bottom - 1), outline=_ACCENT, width=4)
+    buffer = io.BytesIO()
+    faded.save(buffer, format="JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def write_html(sections: Sequence[Section], *, path: Path, title: str, note: str = "") -> None:
+    """Writes the sections as one self-contained HTML page."""
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(_PAGE).render(title=title, note=note, sections=sections)
+    path.write_text(page, encoding="utf-8")
+
+
+_INK: Final = "#1d1b18"
+_QUIET: Final = "#6f685d"
+_PAPER: Final = "#faf7f1"
+_RULE: Final = "#ddd5c6"
+_ACCENT: Final = "#9c2f1f"
+_RIGHT: Final = "#2c6e49"
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
+  :root { color-scheme: light; }
+  body { margin: 0; padding: 2.5rem clamp(1rem, 4vw, 4rem); background: #faf7f1; color: #1d1b18;
+         font: 15px/1.4 Georgia, "Times New Roman", serif; }
+  h1 { font-size: 1.9rem; margin: 0 0 .25rem; }
+  h2 { font-size: 1.25rem; margin: 0; }
+  p.note { color: #6f685d; margin: .15rem 0 1rem; }
+  section { border-top: 1px solid #ddd5c6; padding-top: 1.25rem; margin-top: 1.75rem; }
+  .row { display: grid; grid-template-columns: minmax(190px, 260px) 1fr; gap: 2rem; }
+  .hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr));
+          gap: 1.25rem 1rem; align-content: start; }
+  figure { margin: 0; }
+  .frame { background: #fff; border: 1px solid #ddd5c6; padding: 6px; position: relative; }
+  .frame img { display: block; width: 100%; height: 170px; object-fit: contain; }
+  .query .frame { border-color: #1d1b18; }
+  .query .frame img { height: 230px; }
+  figcaption { font-size: .84rem; color: #6f685d; margin-top: .4rem; overflow-wrap: anywhere; }
+  figcaption b { display: block; color: #1d1b18; font-size: .95rem; }
+  .badge { position: absolute; top: 6px; left: 6px; background: #1d1b18; color: #fff;
+           font: 600 12px/1 system-ui, sans-serif; padding: 4px 6px; }
+  .tag { display: inline-block; font: 600 11px/1 system-ui, sans-serif; color: #fff;
+         padding: 3px 5px; margin: .25rem .25rem 0 0; }
+  .mirrored { background: #5a4fa2; }
+  .right { background: #2c6e49; }
+  .wrong { background: #b9b0a0; }
+  .empty { color: #6f685d; }
+  @media (max-width: 640px) { .row { grid-template-columns: 1fr; } }
+</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+{% if note %}<p class="note">{{ note }}</p>{% endif %}
+{% macro card(item) %}
+<figure>
+  <div class="frame"><img src="{{ item.data_uri }}" alt="{{ item.title }}">
+  {% if item.badge %}<span class="badge">{{ item.badge }}</span>{% endif %}</div>
+  <figcaption><b>{{ item.title }}</b>
+  {% for line in item.lines %}{{ line }}<br>{% endfor %}
+  {% if item.right is true %}<span class="tag right">same picture</span>{% endif %}
+  {% if item.right is false %}<span class="tag wrong">another picture</span>{% endif %}
+  {% if item.mirrored %}<span class="tag mirrored">mirrored</span>{% endif %}
+  </figcaption>
+</figure>
+{% endmacro %}
+{% for section in sections %}
+<section>
+  <h2>{{ section.title }}</h2>
+  <p class="note">{{ section.note }}</p>
+  <div class="row">
+    <div class="query">{{ card(section.query) }}</div>
+    <div class="hits">
+    {% for hit in section.hits %}{{ card(hit) }}{% else %}<p class="empty">Nothing found.</p>
+    {% endfor %}
+    </div>
+  </div>
+</section>
+{% endfor %}
+</body>
+</html>
+"""
+
+# Geometry of the PNG, in pixels.
+_CELL: Final = 168
+_GAP: Final = 18
+_MARGIN: Final = 36
+_TEXT_LINES: Final = 4
+_LINE: Final = 17
+
+
+def write_png(
+    sections: Sequence[Section], *, path: Path, title: str, note: str = "", columns: int = 5
+) -> None:
+    """Draws the sections, `columns` hits each at most, as one picture of a few hundred kB."""
+    head = 78
+    height_of_card = _CELL + _TEXT_LINES * _LINE + 8
+    height_of_section = 62 + height_of_card + 14
+    width = 2 * _MARGIN + (columns + 1) * (_CELL + _GAP) + _GAP
+    sheet = Image.new("RGB", (width, _MARGIN + head + len(sections) * height_of_section), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_MARGIN, _MARGIN - 8), title, fill=_INK, font=_font(28))
+    draw.text((_MARGIN, _MARGIN + 32), note, fill=_QUIET, font=_font(15))
+    top = _MARGIN + head
+    for section in sections:
+        draw.line((_MARGIN, top, width - _MARGIN, top), fill=_RULE)
+        draw.text((_MARGIN, top + 10), section.title, fill=_INK, font=_font(18))
+        draw.text((_MARGIN, top + 34), section.note, fill=_QUIET, font=_font(14))
+        _draw_card(sheet, section.query, left=_MARGIN, top=top + 62, frame=_INK)
+        for column, hit in enumerate(section.hits[:columns]):
+            left = _MARGIN + 2 * _GAP + (column + 1) * (_CELL + _GAP)
+            _draw_card(sheet, hit, left=left, top=top + 62, frame=_RULE)
+        top += height_of_section
+    # Photographs in a palette of 256 colours: a third of the bytes, and no visible loss here.
+    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+
+
+def _draw_card(sheet: Image.Image, card: Card, *, left: int, top: int, frame: str) -> None:
+    draw = ImageDraw.Draw(sheet)
+    colour = frame if card.right is None else _RIGHT if card.right else _RULE
+    width = 3 if card.right else 1
+    draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), fill="white")
+    picture = images.decode(card.picture, max_pixels=_MAX_PIXELS).convert("RGB")
+    picture.thumbnail((_CELL - 10, _CELL - 10), Image.Resampling.LANCZOS)
+    sheet.paste(picture, (left + (_CELL - picture.width) // 2, top + (_CELL - picture.height) // 2))
+    draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), outline=colour, width=width)
+    if card.badge:
+        _draw_tag(draw, card.badge, left=left + 5, top=top + 5, fill=_INK)
+    if card.mirrored:
+        _draw_tag(draw, "mirrored", left=left + 5, top=top + _CELL - 25, fill="#5a4fa2")
+    lines = [(card.title, _INK, _font(14)), *((line, _QUIET, _font(13)) for line in card.lines)]
+    y = top + _CELL + 6
+    for text, ink, font in lines[: _TEXT_LINES - 1]:
+        draw.text((left, y), _shortened(text, font=font), fill=ink, font=font)
+        y += _LINE
+    if card.right is not None:
+        verdict = "same picture" if card.right else "another picture"
+        draw.text((left, y), verdict, fill=_RIGHT if card.right else _QUIET, font=_font(13))
+
+
+def _draw_tag(draw: ImageDraw.ImageDraw, text: str, *, left: int, top: int, fill: str) -> None:
+    font = _font(13)
+    width = round(draw.textlength(text, font=font)) + 10
+    draw.rectangle((left, top, left + width, top + 20), fill=fill)
+    draw.text((left + 5, top + 2), text, fill="white", font=font)
+
+
+def _shortened(text: str, *, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    if font.getlength(text) <= _CELL:
+        return text
+    while text and font.getlength(text + "…") > _CELL:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    # Pillow's own; it needs no font on the machine.
+    return ImageFont.load_default(size)

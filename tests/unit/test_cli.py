@@ -1,0 +1,316 @@
+"""The command line against a real gRPC server that keeps its records in memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from halftone import errors, running
+from halftone.cli import main
+from tests.fake_search import FakeSearch, fails
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "archives/a/images/one"
+
+
+@pytest.fixture
+def fake():
+    with FakeSearch() as server:
+        server.add(NAME, journal="The Sphere", date="1914-08", page="3", caption="A ship")
+        server.add(NAME + "2", journal="L'Illustration", date="1915", language="fr")
+        yield server
+
+
+@pytest.fixture
+def run(fake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HALFTONE_SEARCH", raising=False)
+
+    def invoke(*arguments, server=fake.address, **options):
+        words = [*arguments, *(["--server", server] if server else [])]
+        return CliRunner().invoke(main, [str(word) for word in words], **options)
+
+    return invoke
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "query.png"
+    Image.new("L", (200, 100), 128).save(path)
+    return path
+
+
+def make_archive(folder: Path, rows, *, header="image_id,file,journal,date") -> Path:
+    folder.mkdir()
+    for name in ("x.png", "y.png"):
+        Image.new("L", (20, 20), 90).save(folder / name)
+    (folder / "manifest.csv").write_text("\n".join([header, *rows]) + "\n")
+    return folder
+
+
+class TestSearch:
+    def test_prints_a_table(self, run, picture):
+        result = run("search", picture)
+        assert result.exit_code == 0
+        lines = result.stdout.splitlines()
+        assert lines[0].split()[:3] == ["rank", "similarity", "journal"]
+        assert lines[1].split() == [
+            "1",
+            "0.900",
+            "The",
+            "Sphere",
+            "1914-08",
+            "3",
+            "A",
+            "ship",
+            NAME,
+        ]
+        assert "mirrored" in lines[2]
+
+    def test_prints_json(self, run, picture):
+        found = json.loads(run("search", picture, "--json").stdout)
+        assert [hit["rank"] for hit in found["hits"]] == [1, 2]
+        assert found["hits"][0]["image"]["journal"] == "The Sphere"
+        assert found["model_version"] == "fake/1"
+
+    def test_filters_and_options_reach_the_service(self, run, fake, picture):
+        result = run(
+            *("search", picture, "--journal", "A", "--journal", "B", "--from", "1914"),
+            *("--to", "1918", "--archive", "a", "--language", "de", "--caption", "ship"),
+            *("--exclude-journal", "C", "--label", "kind=photo", "--limit", "7"),
+            *("--min-similarity", "0.5", "--crop", "1,2,30,40", "--no-mirrored"),
+        )
+        assert result.exit_code == 0, result.output
+        sent = fake.requests[-1]
+        assert list(sent.filter.journals) == ["A", "B"]
+        assert (sent.filter.date.start, sent.filter.date.end) == ("1914", "1918")
+        assert list(sent.filter.archives) == ["a"]
+        assert list(sent.filter.exclude.journals) == ["C"]
+        assert list(sent.filter.labels["kind"].values) == ["photo"]
+        assert sent.limit == 7
+        assert sent.skip_mirrored
+        assert (sent.region.x, sent.region.y, sent.region.width, sent.region.height) == (
+            *(1, 2),
+            *(30, 40),
+        )
+
+    def test_a_crop_in_percent(self, run, fake, picture):
+        run("search", picture, "--crop", "pct:25,50,50,50")
+        region = fake.requests[-1].region
+        assert (region.x, region.y, region.width, region.height) == (50, 50, 100, 50)
+        run("search", NAME, "--crop", "pct:0,0,50,50")
+        region = fake.requests[-1].region
+        assert (region.width, region.height) == (50, 40)
+
+    @pytest.mark.parametrize("crop", ["1,2,3", "a,b,c,d", "1.5,0,3,3", "pct:1"])
+    def test_a_crop_that_is_none(self, run, picture, crop):
+        result = run("search", picture, "--crop", crop)
+        assert result.exit_code == 2
+        assert "--crop" in result.stderr
+
+    def test_by_name_or_by_id_in_an_archive(self, run, fake):
+        assert run("search", NAME).exit_code == 0
+        assert fake.requests[-1].image == NAME
+        assert run("search", "one", "--archive", "a").exit_code == 0
+        assert fake.requests[-1].image == NAME
+
+    def test_what_is_neither_a_file_nor_a_name(self, run):
+        result = run("search", "gone.jpg")
+        assert result.exit_code == 2
+        assert "gone.jpg is neither a file nor" in result.stderr
+
+    def test_the_services_refusal_is_one_sentence(self, run, fake, picture):
+        fake.faults["SearchImages"].append(fails(errors.ImageRejected("No image there.")))
+        result = run("search", picture)
+        assert result.exit_code == 2
+        assert result.stderr == "Error: No image there.\n"
+
+    def test_debug_shows_the_traceback(self, fake, picture):
+        result = subprocess.run(
+            [
+                *(sys.executable, "-m", "halftone.cli", "--debug", "show"),
+                *("archives/a/images/none", "--server", fake.address),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode != 0
+        assert "Traceback" in result.stderr
+        assert "NotFound" in result.stderr
+
+    def test_nothing_found(self, run, fake, picture):
+        fake.records.clear()
+        assert run("search", picture).stdout == "Nothing found.\n"
+
+    def test_html(self, run, fake, picture, tmp_path):
+        thumbnail = tmp_path / "t.jpg"
+        Image.new("L", (32, 32)).save(thumbnail)
+        result = run("search", picture, "--html", "sheet.html", "--crop", "0,0,50,50")
+        assert result.exit_code == 0, result.output
+        page = (tmp_path / "sheet.html").read_text()
+        assert page.count("data:image/jpeg;base64,") == 3
+        assert "L&#39;Illustration" in page
+
+
+class TestWhomToTalkTo:
+    def test_nobody_there_says_how_to_start_one(self, run, picture):
+        result = run("search", picture, server="127.0.0.1:1")
+        assert result.exit_code == 1
+        assert "`halftone up`" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+    def test_the_environment_names_it(self, run, fake):
+        result = run("show", NAME, server=None, env={"HALFTONE_SEARCH": fake.address})
+        assert result.exit_code == 0
+
+    def test_the_running_stack_of_the_data_directory_is_found(self, run, fake, tmp_path):
+        addresses = running.Addresses(
+            search=fake.address,
+            embedder=fake.address,
+            search_metrics="",
+            embedder_metrics="",
+            pid=os.getpid(),
+        )
+        (tmp_path / "data").mkdir()
+        with running.announced(tmp_path / "data", addresses):
+            assert run("show", NAME, server=None).exit_code == 0
+            assert run("show", NAME, "--data", tmp_path / "data", server=None).exit_code == 0
+        assert running.find(tmp_path / "data") is None
+
+    def test_a_stack_that_is_gone_is_not_found(self, tmp_path):
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        addresses = {"search": "x", "embedder": "x", "search_metrics": "", "embedder_metrics": ""}
+        running.write_json(tmp_path / running.FILE, {**addresses, "pid": gone.pid})
+        assert running.find(tmp_path) is None
+
+    def test_a_wrong_setting_is_one_sentence(self, run):
+        result = run("up", server=None, env={"HALFTONE_SEARCH_PORT": "many"})
+        assert result.exit_code == 1
+        assert "port" in result.stderr
+        assert "Traceback" not in result.output
+
+
+class TestImport:
+    def test_says_what_became_of_it(self, run, fake, tmp_path):
+        folder = make_archive(tmp_path / "My press!", ["x,x.png,J,1914", "y,y.png,J,"])
+        result = run("import", folder)
+        assert result.exit_code == 0, result.output
+        assert "My-press: 2 created, 0 unchanged, 0 updated, 0 rejected." in result.stdout
+        assert fake.records["archives/My-press/images/x"].date == "1914"
+        assert "2 unchanged" in run("import", folder).stdout
+        assert not (tmp_path / "rejected.csv").exists()
+
+    def test_bad_rows_are_listed_and_do_not_end_it(self, run, fake, tmp_path):
+        rows = [
+            *("x,x.png,J,1914", "bad-date,x.png,J,1914-13", "gone,gone.png,J,", "x,y.png,J,"),
+            *("out,../query.png,J,", "last,y.png,J,1916"),
+        ]
+        result = run("import", make_archive(tmp_path / "press", rows), "--archive", "p")
+        assert result.exit_code == 1
+        assert "2 created, 0 unchanged, 0 updated, 4 rejected" in result.stdout
+        with (tmp_path / "rejected.csv").open() as file:
+            listed = sorted((int(row["row"]), row["image_id"]) for row in csv.DictReader(file))
+        assert listed == [(3, "bad-date"), (4, "gone"), (5, "x"), (6, "out")]
+        assert "archives/p/images/last" in fake.records
+
+    def test_what_the_service_rejects_is_listed_too(self, run, tmp_path):
+        folder = make_archive(tmp_path / "press", ["x,x.png,J,", "z,z.png,J,"])
+        (folder / "z.png").write_bytes(b"broken")
+        result = run("import", folder, "--rejected", tmp_path / "list.csv")
+        assert result.exit_code == 1
+        assert (tmp_path / "list.csv").read_text().splitlines() == [
+            "row,image_id,reason",
+            "3,z,Not an image.",
+        ]
+
+    def test_an_old_list_does_not_stay(self, run, tmp_path):
+        folder = make_archive(tmp_path / "press", ["x,x.png,J,1914-13"])
+        assert run("import", folder).exit_code == 1
+        (folder / "manifest.csv").write_text("image_id,file\nx,x.png\n")
+        assert run("import", folder).exit_code == 0
+        assert not (tmp_path / "rejected.csv").exists()
+
+    @pytest.mark.parametrize(
+        ("header", "options", "words"),
+        [
+            ("id,file", [], "image_id"),
+            ("image_id,file", ["--encoding", "klingon"], "klingon"),
+            ("image_id,file", ["--archive", "a/b"], "cannot name an archive"),
+        ],
+    )
+    def test_unusable_input_is_exit_code_2(self, run, fake, tmp_path, header, options, words):
+        before = dict(fake.records)
+        folder = make_archive(tmp_path / "press", ["x,x.png"], header=header)
+        result = run("import", folder, *options)
+        assert result.exit_code == 2, result.output
+        assert words in result.stderr
+        assert fake.records == before
+
+    def test_a_folder_without_a_manifest(self, run, tmp_path):
+        result = run("import", tmp_path)
+        assert result.exit_code == 2
+        assert "manifest.csv" in result.stderr
+
+    def test_a_full_disk_is_said(self, run, fake, tmp_path):
+        fake.import_faults = {1: fails(errors.StorageFull("The disk is full."))}
+        result = run("import", make_archive(tmp_path / "press", ["x,x.png,J,"]))
+        assert result.exit_code == 1
+        assert "The disk is full." in result.stderr
+
+
+class TestRecords:
+    def test_show(self, run):
+        assert "The Sphere" in run("show", NAME).stdout
+        assert json.loads(run("show", "one", "--archive", "a", "--json").stdout)["name"] == NAME
+
+    def test_show_what_is_not_there(self, run):
+        result = run("show", "archives/a/images/none")
+        assert result.exit_code == 1
+        assert result.stderr == "Error: There is no image archives/a/images/none.\n"
+
+    def test_list_and_facets(self, run):
+        assert NAME in run("list").stdout
+        assert len(json.loads(run("list", "--limit", "1", "--json").stdout)) == 1
+        assert "The Sphere" in run("facets").stdout
+        assert json.loads(run("facets", "--language", "fr", "--json").stdout)["total"] == 1
+
+    def test_delete_asks_and_counts(self, run, fake):
+        assert run("delete").exit_code == 2
+        assert run("delete", "--journal", "The Sphere", input="n\n").exit_code == 1
+        assert len(fake.records) == 2
+        assert "1 images would be deleted" in run("delete", NAME, "--dry-run").stdout
+        assert run("delete", "--journal", "The Sphere", "--yes").exit_code == 0
+        assert list(fake.records) == [NAME + "2"]
+        assert run("delete", "--everything", "--yes").exit_code == 0
+        assert not fake.records
+
+    def test_thumbnail(self, run, tmp_path):
+        assert run("thumbnail", NAME, "-o", tmp_path / "t.jpg").exit_code == 0
+        assert (tmp_path / "t.jpg").read_bytes().startswith(b"\xff\xd8")
+
+    def test_a_file_that_cannot_be_written(self, run, tmp_path):
+        result = run("thumbnail", NAME, "-o", tmp_path / "no" / "t.jpg")
+        assert result.exit_code == 1
+        assert "No such file" in result.stderr
+
+
+def test_help_imports_nothing_heavy(tmp_path):
+    code = (
+        "import sys\nfrom halftone.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "bad = {'torch', 'qdrant_client', 'skimage', 'structlog'} & set(sys.modules)\n"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
