@@ -65,6 +65,7 @@ class Service:
         register: Adds the servicers to the server.
         start: Gets the service ready, for example loads and warms a model, then reports SERVING
             through the health it is given. It may go on running: it is cancelled at the end.
+        drain: Called when draining begins; long streams end themselves then.
         stop: Called after the last request was answered; closes what is open.
     """
 
@@ -75,6 +76,7 @@ class Service:
     stop: Callable[[], Awaitable[None]]
     settings: ServerSettings
     metrics: telemetry.Metrics
+    drain: Callable[[], None] = field(default=lambda: None)
     on_listening: Callable[[int, int], None] = field(default=lambda _port, _metrics_port: None)
 
 
@@ -121,6 +123,7 @@ async def serve(service: Service) -> None:
             await waiting
     finally:
         await health_state.drain()
+        service.drain()
         _log.info("draining", seconds=settings.drain_seconds)
         await server.stop(settings.drain_seconds)
         for task in (starting, waiting):
@@ -226,14 +229,14 @@ class _Call:
         except errors.HalftoneError as error:
             code = errors.code_of(error).name
             _log.info("refused", method=self.method, code=code, reason=error.reason)
-            await _abort(context, error, request_id=request_id)
+            await abort_with(context, error, request_id=request_id)
         except grpc.aio.AbortError:
             code = "ABORTED"
             raise
         except Exception:  # noqa: BLE001 - the outermost frame of a call: logged, then generic
             code = "INTERNAL"
             _log.exception("failed", method=self.method)
-            await _abort(
+            await abort_with(
                 context,
                 errors.Internal(f"Something went wrong. The log has it under {request_id}."),
                 request_id=request_id,
@@ -245,9 +248,13 @@ class _Call:
             )
 
 
-async def _abort(
-    context: grpc.aio.ServicerContext[Any, Any], error: errors.HalftoneError, *, request_id: str
+async def abort_with(
+    context: grpc.aio.ServicerContext[Any, Any],
+    error: errors.HalftoneError,
+    *,
+    request_id: str = "",
 ) -> None:
+    """Ends a call with the status of an error."""
     status = rpc_status.to_status(errors.to_status(error, request_id=request_id))
     await context.abort(
         status.code,

@@ -103,6 +103,10 @@ class SearchSettings(ServerSettings):
     """Batches of one import under way at a time."""
     max_pixels: int = Field(default=100_000_000, ge=1)
     max_image_bytes: int = Field(default=32 * MIB, ge=1)
+    import_patience_seconds: float = Field(default=60.0, ge=0)
+    """How long an import waits for an embedder that is down or full before it refuses records."""
+    min_free_bytes: int = Field(default=256 * MIB, ge=0)
+    """Nothing more is stored when the disk of the data directory has less left."""
     max_concurrent_searches: int = Field(default=64, ge=1)
     """Searches beyond that are refused with RESOURCE_EXHAUSTED."""
 

@@ -1,0 +1,85 @@
+"""Starts the search service: `python -m services.search`. Settings: `HALFTONE_SEARCH_…`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+from halftone import errors, server, telemetry
+from halftone.settings import SearchSettings
+from halftone.v1 import search_pb2, search_pb2_grpc
+from services.search.blobs import Blobs
+from services.search.embedder import Embedder
+from services.search.engine import Engine
+from services.search.holdings import Holdings
+from services.search.servicer import SearchServicer
+
+if TYPE_CHECKING:
+    from services.search.store import Store
+
+_SERVICE = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
+
+
+def _store(settings: SearchSettings) -> Store:
+    # Imported by need: an installation may have only one of the two packages.
+    if settings.store == "server":
+        from services.search.store_server import ServerStore  # noqa: PLC0415
+
+        return ServerStore.connect(
+            settings.qdrant_url, api_key=settings.qdrant_api_key, prefix=settings.collection
+        )
+    from services.search.store_edge import EdgeStore  # noqa: PLC0415
+
+    return EdgeStore(settings.data_directory, min_free_bytes=settings.min_free_bytes)
+
+
+async def run(settings: SearchSettings) -> None:
+    """Runs the service until it is told to stop."""
+    metrics = telemetry.Metrics(service="search")
+    store = await asyncio.to_thread(_store, settings)
+    engine = Engine(
+        store=store,
+        holdings=Holdings(blobs=Blobs(settings.blobs), metrics=metrics),
+        embedder=Embedder(
+            settings.embedder, timeout=settings.embedder_timeout_seconds, metrics=metrics
+        ),
+        settings=settings,
+        metrics=metrics,
+    )
+
+    async def start(health: server.Health) -> None:
+        await engine.start()
+        await health.set_serving(serving=True)
+
+    await server.serve(
+        server.Service(
+            name="search",
+            full_names=(_SERVICE,),
+            register=lambda grpc_server: search_pb2_grpc.add_SearchServiceServicer_to_server(  # type: ignore[no-untyped-call]  # generated
+                SearchServicer(engine), grpc_server
+            ),
+            start=start,
+            stop=engine.close,
+            drain=engine.importer.drain,
+            settings=settings,
+            metrics=metrics,
+        )
+    )
+
+
+def main() -> None:
+    """The command."""
+    settings = SearchSettings()
+    telemetry.configure_logging(
+        service="search", level=settings.log_level, style=settings.log_format
+    )
+    try:
+        asyncio.run(run(settings))
+    except errors.HalftoneError as error:
+        telemetry.get_logger(__name__).error("cannot_run", error=error.message)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Image bytes and thumbnails, addressed by the SHA-256 of the image.
+
+    originals/ab/cd/abcd…           the bytes as they were imported
+    thumbnails/ab/cd/abcd….jpg      made from them
+
+The store is a directory or an fsspec URL (`s3://bucket/halftone`, with the package that fsspec asks
+for). Writing the same bytes again changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from halftone import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class Blobs:
+    """A content-addressed store. Its calls block; run them in threads."""
+
+    def __init__(self, url: str) -> None:
+        """Takes a directory or an fsspec URL; nothing is opened yet."""
+        self._local = Path(url.removeprefix("file://")) if _is_local(url) else None
+        self._url = url
+        self._remote: Any = None
+
+    def put(self, content: bytes, *, sha256: str) -> None:
+        """Keeps an image; durable when it returns.
+
+        Raises:
+            errors.StorageFull: The disk is full; nothing was stored.
+        """
+        self._put(_original(sha256), content)
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes of an image.
+
+        Raises:
+            errors.NotFound: It is not here.
+            errors.DataLoss: What is here is not what was stored.
+        """
+        content = self._get(_original(sha256))
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise errors.DataLoss(f"The stored bytes of {sha256} do not match their hash.")
+        return content
+
+    def has(self, sha256: str) -> bool:
+        """Whether an image is here."""
+        path = _original(sha256)
+        if self._local is not None:
+            return (self._local / path).is_file()
+        with _translated(path):
+            return bool(self._filesystem().exists(self._remote_path(path)))
+
+    def put_thumbnail(self, content: bytes, *, sha256: str) -> None:
+        """Keeps the thumbnail of the image with this hash."""
+        self._put(_thumbnail(sha256), content)
+
+    def get_thumbnail(self, sha256: str) -> bytes:
+        """The thumbnail of the image with this hash.
+
+        Raises:
+            errors.NotFound: There is none.
+        """
+        return self._get(_thumbnail(sha256))
+
+    def delete(self, sha256: str) -> None:
+        """Drops an image and its thumbnail, as far as they are here."""
+        for path in (_thumbnail(sha256), _original(sha256)):
+            if self._local is not None:
+                (self._local / path).unlink(missing_ok=True)
+            else:
+                with contextlib.suppress(FileNotFoundError), _translated(path):
+                    self._filesystem().rm_file(self._remote_path(path))
+
+    def _put(self, path: str, content: bytes) -> None:
+        if self._local is None:
+            # Object stores write whole objects or nothing.
+            with _translated(path):
+                self._filesystem().pipe_file(self._remote_path(path), content)
+            return
+        target = self._local / path
+        with _translated(path):
+            if target.is_file() and target.stat().st_size == len(content):
+                return
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write(target, content)
+
+    def _get(self, path: str) -> bytes:
+        with _translated(path):
+            if self._local is not None:
+                return (self._local / path).read_bytes()
+            return bytes(self._filesystem().cat_file(self._remote_path(path)))
+
+    def _filesystem(self) -> Any:
+        if self._remote is None:
+            # Here, because only few installations have an object store.
+            import fsspec  # noqa: PLC0415
+
+            try:
+                self._remote, _ = fsspec.core.url_to_fs(self._url)
+            except ImportError as error:
+                raise errors.FailedPrecondition(
+                    f"{self._url} needs another package: {error}", subject=self._url
+                ) from error
+        return self._remote
+
+    def _remote_path(self, path: str) -> str:
+        return f"{self._url.rstrip('/')}/{path}"
+
+
+def _is_local(url: str) -> bool:
+    return "://" not in url or url.startswith("file://")
+
+
+def _original(sha256: str) -> str:
+    return f"originals/{_shards(sha256)}"
+
+
+def _thumbnail(sha256: str) -> str:
+    return f"thumbnails/{_shards(sha256)}.jpg"
+
+
+def _shards(sha256: str) -> str:
+    if not _SHA256.fullmatch(sha256):
+        raise errors.Internal(f"{sha256!r} is not a SHA-256.")
+    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Writes beside, to disk, and renames: a reader sees the whole file or none."""
+    beside = target.with_name(f".{uuid.uuid4().hex}")
+    try:
+        with beside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+    # The name is on disk once its directory is.
+    descriptor = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _translated(path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise errors.NotFound(
+            f"There is no blob {path}.", resource_type="blob", resource_name=path
+        ) from error
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise errors.StorageFull(
+                "The disk of the image store is full; the image was not stored."
+            ) from error
+        raise errors.Unavailable(
+            f"The image store cannot be used: {error.strerror or error}."
+        ) from error

@@ -1,0 +1,264 @@
+"""One Qdrant Edge shard as a part of a collection: translation of calls, results and errors."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import qdrant_edge
+
+from halftone import errors
+from services.search import store as port
+from services.search.store import (
+    INDEXES,
+    AnyOf,
+    Between,
+    Filter,
+    Ids,
+    Index,
+    Payload,
+    Point,
+    Query,
+    ScoredPoint,
+    Stored,
+)
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+# Its stubs know neither that arrays are taken as vectors nor that our ids are UUIDs.
+edge: Final[Any] = qdrant_edge
+
+_UPSERT_CHUNK: Final = 1_000
+_FULL_DISK: Final = ("no space left", "not enough disk", "out of disk", "disk full", "storagefull")
+
+
+class Part:
+    """A shard that this process has open. Calls hold the interpreter lock while they run."""
+
+    def __init__(self, path: Path, *, shard: Any) -> None:
+        self.path = path
+        self._shard = shard
+
+    @classmethod
+    def create(cls, path: Path, *, dimension: int, indexing_threads: int = 0) -> Part:
+        """Makes an empty shard with all its payload indexes."""
+        config = edge.EdgeConfig(
+            vectors=edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine),
+            hnsw_config=edge.HnswIndexConfig(
+                m=port.HNSW_M,
+                ef_construct=port.HNSW_EF_CONSTRUCT,
+                full_scan_threshold=port.FULL_SCAN_KIB,
+                max_indexing_threads=indexing_threads,
+            ),
+        )
+        with _translated():
+            path.mkdir(parents=True)
+            shard = edge.EdgeShard.create(str(path), config)
+            for key, index in INDEXES.items():
+                shard.update(edge.UpdateOperation.create_field_index(key, _index(index)))
+            shard.flush()
+        return cls(path, shard=shard)
+
+    @classmethod
+    def load(cls, path: Path) -> Part:
+        """Opens a shard that exists."""
+        with _translated():
+            return cls(path, shard=edge.EdgeShard.load(str(path)))
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Stores points; `flush` makes them durable."""
+        with _translated():
+            for start in range(0, len(points), _UPSERT_CHUNK):
+                chunk = [
+                    edge.Point(id=point.id, vector=point.vector, payload=point.payload)
+                    for point in points[start : start + _UPSERT_CHUNK]
+                ]
+                self._shard.update(edge.UpdateOperation.upsert_points(chunk))
+
+    def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
+        """Replaces payloads of points that exist."""
+        with _translated():
+            for point_id, payload in payloads.items():
+                self._shard.update(edge.UpdateOperation.overwrite_payload([point_id], payload))
+
+    def delete(self, ids: Sequence[uuid.UUID]) -> None:
+        """Deletes points that exist."""
+        with _translated():
+            self._shard.update(edge.UpdateOperation.delete_points(list(ids)))
+
+    def flush(self) -> None:
+        """Writes to disk what was changed."""
+        with _translated():
+            self._shard.flush()
+
+    def optimize(self) -> None:
+        """Builds the graph; blocks this whole process until it is there."""
+        with _translated():
+            self._shard.optimize()
+
+    def present(self, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+        """Which of the ids exist."""
+        with _translated():
+            records = self._shard.retrieve(list(ids), with_payload=False, with_vector=False)
+        return [record.id for record in records]
+
+    def retrieve(self, ids: Sequence[uuid.UUID], *, vectors: bool) -> dict[uuid.UUID, Stored]:
+        """The points that exist."""
+        with _translated():
+            records = self._shard.retrieve(list(ids), with_payload=True, with_vector=vectors)
+        return {record.id: _stored(record) for record in records}
+
+    def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
+        """Runs searches together."""
+        requests = [
+            edge.QueryRequest(
+                limit=query.limit,
+                query=edge.Query.Nearest(query.vector),
+                filter=to_edge(query.filter),
+                score_threshold=query.min_score,
+                with_payload=True,
+                params=_params(query),
+            )
+            for query in queries
+        ]
+        with _translated():
+            answers = (
+                self._shard.query_batch(edge.QueryBatchRequest(requests))
+                if len(requests) > 1
+                else [self._shard.query(requests[0])]
+            )
+        return [
+            [ScoredPoint(id=hit.id, score=hit.score, payload=hit.payload or {}) for hit in hits]
+            for hits in answers
+        ]
+
+    def smallest(self, key: str, *, condition: Filter, limit: int) -> list[Stored]:
+        """The points with the smallest numbers in a field, smallest first."""
+        with _translated():
+            records, _ = self._shard.scroll(
+                edge.ScrollRequest(
+                    limit=limit,
+                    filter=to_edge(condition),
+                    with_payload=True,
+                    order_by=edge.OrderBy(key),
+                )
+            )
+        return [_stored(record) for record in records]
+
+    def scan(self, *, condition: Filter, page: int, vectors: bool = False) -> Iterator[Stored]:
+        """All points under a filter."""
+        offset: uuid.UUID | None = None
+        while True:
+            with _translated():
+                records, offset = self._shard.scroll(
+                    edge.ScrollRequest(
+                        offset=offset,
+                        limit=page,
+                        filter=to_edge(condition),
+                        with_payload=True,
+                        with_vector=vectors,
+                    )
+                )
+            for record in records:
+                yield _stored(record)
+            if offset is None:
+                return
+
+    def count(self, condition: Filter) -> int:
+        """How many points a filter matches."""
+        with _translated():
+            return int(self._shard.count(edge.CountRequest(exact=True, filter=to_edge(condition))))
+
+    def facet(self, key: str, *, condition: Filter, limit: int) -> list[tuple[str | int, int]]:
+        """The values of a field with their counts."""
+        with _translated():
+            response = self._shard.facet(
+                edge.FacetRequest(key, limit=limit, exact=True, filter=to_edge(condition))
+            )
+        return [(hit.value, hit.count) for hit in response]
+
+    def size(self) -> int:
+        """How many points there are."""
+        with _translated():
+            return int(self._shard.info().points_count)
+
+    def close(self) -> None:
+        """Writes out what is pending and closes the files."""
+        with _translated():
+            self._shard.close()
+
+    def remove(self) -> None:
+        """Deletes the files of a closed part."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _index(index: Index) -> Any:
+    linked = index in {Index.LINKED_KEYWORD, Index.LINKED_RANGE}
+    if index in {Index.LINKED_KEYWORD, Index.KEYWORD}:
+        return edge.KeywordIndexParams(enable_hnsw=linked)
+    return edge.IntegerIndexParams(lookup=index is Index.NUMBER, range=True, enable_hnsw=linked)
+
+
+def _params(query: Query) -> Any:
+    filtered = bool(query.filter.must or query.filter.must_not)
+    return edge.SearchParams(
+        exact=query.exact,
+        hnsw_ef=max(port.HNSW_EF, query.limit),
+        acorn=edge.AcornSearchParams(enable=True) if filtered else None,
+    )
+
+
+def to_edge(condition: Filter) -> Any:
+    """A filter in Edge's terms; None for one that matches everything."""
+    if not condition.must and not condition.must_not:
+        return None
+    return edge.Filter(
+        must=[_condition(part) for part in condition.must],
+        must_not=[_condition(part) for part in condition.must_not],
+    )
+
+
+def _condition(condition: AnyOf | Between | Ids | Filter) -> Any:
+    match condition:
+        case AnyOf(key=key, values=(value,)):
+            return edge.FieldCondition(key, match=edge.MatchValue(value))
+        case AnyOf(key=key, values=values):
+            return edge.FieldCondition(key, match=edge.MatchAny(list(values)))
+        case Between(key=key, low=low, high=high):
+            return edge.FieldCondition(key, range=edge.RangeFloat(gte=low, lte=high))
+        case Ids(ids=ids):
+            return edge.HasIdCondition(set(ids))
+        case Filter():
+            return to_edge(condition) or edge.Filter(must=[])
+
+
+def _stored(record: Any) -> Stored:
+    vector = record.vector
+    return Stored(
+        id=record.id,
+        payload=record.payload or {},
+        vector=None if vector is None else np.asarray(vector, dtype=np.float32),
+    )
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Edge raises bare exceptions, and panics as a BaseException; here both become ours."""
+    try:
+        yield
+    except (errors.HalftoneError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        text = str(error)
+        if any(sign in text.lower() for sign in _FULL_DISK):
+            raise errors.StorageFull("The disk is full; nothing was stored.") from error
+        if "WouldBlock" in text:
+            raise errors.DataDirectoryError(
+                "The shard is in use by another process.", reason="DATA_DIRECTORY_IN_USE"
+            ) from error
+        raise errors.Internal(f"The store failed: {text}") from error

@@ -1,0 +1,211 @@
+"""The client of the embedder: deadlines, bounded retries, and one batch at a time.
+
+A call is tried again when the embedder is unreachable or full, with growing pauses and jitter, or
+after the pause that the embedder asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import numpy as np
+
+from halftone import errors, telemetry, wire
+from halftone.v1 import embedder_pb2, embedder_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+MAX_IMAGES: Final = 64
+"""Images in one call."""
+
+# An attempt that took too long is one too: the embedder may have been restarted meanwhile.
+_RETRIED: Final = (errors.Unavailable, errors.ResourceExhausted, errors.DeadlineExceeded)
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """An image's descriptors and its size in pixels. float32, L2-normalised."""
+
+    vector: np.ndarray
+    mirrored: np.ndarray | None
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The version that the embedder answers with when none is named."""
+
+    version: str
+    dimension: int
+
+
+class Embedder:
+    """Calls an embedder."""
+
+    def __init__(self, address: str, *, timeout: float, metrics: telemetry.Metrics) -> None:
+        """Makes a channel; it connects when first used.
+
+        Args:
+            address: `host:port`.
+            timeout: Seconds that one attempt may take.
+            metrics: Counts retries and measures calls.
+        """
+        self._timeout = timeout
+        # A restarted embedder is to be found again quickly: gRPC's own pause grows to 2 minutes.
+        self._channel = grpc.aio.insecure_channel(
+            address,
+            options=[
+                *wire.CHANNEL_OPTIONS,
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 2_000),
+            ],
+        )
+        self._stub = embedder_pb2_grpc.EmbedderServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+        self._seconds = metrics.histogram("embed_seconds", "Time of calls to the embedder")
+        self._retries = metrics.counter(
+            "embed_retries_total", "Calls to the embedder that were tried again", labels=("code",)
+        )
+
+    async def active_model(self, *, seconds: float) -> Model:
+        """The active version, if it answers within some seconds.
+
+        Raises:
+            errors.Unavailable: The embedder does not answer, or has no model yet.
+        """
+        try:
+            answer = await self._stub.ListModels(
+                embedder_pb2.ListModelsRequest(), timeout=seconds, metadata=_metadata()
+            )
+        except grpc.RpcError as error:
+            raise errors.from_rpc_error(error) from error
+        for model in answer.models:
+            if model.active:
+                return Model(version=model.model_version, dimension=model.dimension)
+        raise errors.Unavailable("The embedder has no active model yet.", retry_after=1.0)
+
+    async def embed(
+        self,
+        images: Sequence[embedder_pb2.ImageInput],
+        *,
+        model_version: str,
+        patience: float,
+        deadline: float = math.inf,
+    ) -> list[Embedded | errors.HalftoneError]:
+        """Embeds up to 64 images of together at most 32 MiB.
+
+        Args:
+            images: What to embed.
+            model_version: Which version is to do it.
+            patience: Seconds during which a call that failed is tried again.
+            deadline: When the caller gives up, in the time of `time.monotonic`.
+
+        Returns:
+            For each image what it became, or why it was refused.
+
+        Raises:
+            errors.Unavailable: It could not be reached.
+            errors.ResourceExhausted: It was full.
+            errors.NotFound: It does not have the version loaded.
+            errors.DeadlineExceeded: It did not answer in time.
+        """
+        request = embedder_pb2.EmbedImagesRequest(images=images, model_version=model_version)
+
+        async def attempt(seconds: float) -> embedder_pb2.EmbedImagesResponse:
+            with self._seconds.time():
+                answer: embedder_pb2.EmbedImagesResponse = await self._stub.EmbedImages(
+                    request, timeout=seconds, metadata=_metadata()
+                )
+                return answer
+
+        answer = await self._retried(attempt, patience=patience, deadline=deadline)
+        if len(answer.results) != len(images):
+            raise errors.Internal("The embedder answered for another number of images.")
+        return [_result(result, model_version=model_version) for result in answer.results]
+
+    async def _retried(
+        self,
+        attempt: Callable[[float], Awaitable[embedder_pb2.EmbedImagesResponse]],
+        *,
+        patience: float,
+        deadline: float,
+    ) -> embedder_pb2.EmbedImagesResponse:
+        pause = _FIRST_PAUSE
+        give_up = min(time.monotonic() + patience, deadline)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise errors.DeadlineExceeded("The embedder did not answer in time.")
+            try:
+                return await attempt(min(left, self._timeout))
+            except grpc.RpcError as rpc_error:
+                error = errors.from_rpc_error(rpc_error)
+            if isinstance(error, errors.StorageFull) or not isinstance(error, _RETRIED):
+                raise error
+            wanted = getattr(error, "retry_after", None)
+            # Jitter spreads callers that were refused together.
+            wait = (wanted if wanted is not None else pause) * random.uniform(1.0, 1.5)  # noqa: S311 - no secret
+            if time.monotonic() + wait >= give_up:
+                raise error
+            self._retries.labels(errors.code_of(error).name).inc()
+            await asyncio.sleep(wait)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def close(self) -> None:
+        """Closes the channel."""
+        await self._channel.close()
+
+
+def _metadata() -> tuple[tuple[str, str], ...]:
+    request_id = telemetry.request_id()
+    return ((wire.REQUEST_ID_KEY, request_id),) if request_id else ()
+
+
+def _result(
+    result: embedder_pb2.EmbedImageResult, *, model_version: str
+) -> Embedded | errors.HalftoneError:
+    if result.HasField("error"):
+        return errors.from_status(result.error)
+    found = result.embeddings
+    if found.embedding.model_version != model_version:
+        return errors.Internal("The embedder answered with another model version.")
+    mirrored = to_vector(found.mirrored_embedding) if found.HasField("mirrored_embedding") else None
+    return Embedded(
+        vector=to_vector(found.embedding),
+        mirrored=mirrored,
+        width=found.width,
+        height=found.height,
+    )
+
+
+def to_vector(embedding: embedder_pb2.Embedding, *, field: str = "embedding") -> np.ndarray:
+    """The L2-normalised float32 vector of an embedding.
+
+    Raises:
+        errors.InvalidArgument: The values are not `dimension` finite numbers, or all zero.
+    """
+    if embedding.dimension < 1 or len(embedding.values) != 4 * embedding.dimension:
+        raise errors.InvalidArgument(
+            f"{field}.values holds {len(embedding.values)} bytes; {embedding.dimension} float32 "
+            f"need {4 * embedding.dimension}.",
+            field=f"{field}.values",
+        )
+    vector = np.frombuffer(embedding.values, dtype="<f4").astype(np.float32)
+    # In double precision: the squares of large float32 overflow.
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    if not np.isfinite(norm) or norm == 0.0:
+        raise errors.InvalidArgument(
+            f"{field}.values must be finite numbers that are not all zero.",
+            field=f"{field}.values",
+        )
+    normalised: np.ndarray = (vector / norm).astype(np.float32)
+    return normalised

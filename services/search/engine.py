@@ -1,0 +1,588 @@
+"""What the service can do, in terms of records: search, read, change, delete, count.
+
+A query's way is servicer → engine → embedder → store → engine → servicer. A single search is a
+batch of one: queries of a batch are embedded together and asked of the store together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from halftone import errors, images, records, telemetry, wire
+from halftone.v1 import embedder_pb2, search_pb2
+from services.search import payload as payloads
+from services.search import ranking, tokens
+from services.search.embedder import MAX_IMAGES, Embedded, to_vector
+from services.search.importer import Importer
+from services.search.listing import list_by_name
+from services.search.store import EVERYTHING, Filter, Ids, Query, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from halftone.settings import SearchSettings
+    from services.search.embedder import Embedder
+    from services.search.holdings import Holdings
+    from services.search.store import Store
+
+MAX_LIMIT: Final = 1_000
+MAX_BATCH: Final = 64
+MAX_DEPTH: Final = 10_000
+"""Hits that can be paged through."""
+MAX_NAMES: Final = 10_000
+
+_DEFAULT_HITS: Final = 20
+_DEFAULT_PAGE: Final = 100
+_DEFAULT_FACETS: Final = 100
+_MAX_FACET_VALUES: Final = 20_000
+_DELETE_CHUNK: Final = 500
+_SEARCH_PATIENCE: Final = 2.0
+"""Seconds for which a search tries an embedder again that is down or full."""
+_ASK_EVERY: Final = 1.0
+
+_log = telemetry.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Plan:
+    """A checked search: what is still to be embedded, and how its hits are to be cut."""
+
+    condition: Filter
+    offset: int
+    limit: int
+    min_score: float | None
+    fingerprint: str
+    to_embed: embedder_pb2.ImageInput | None = None
+    vectors: list[np.ndarray] | None = None
+
+    @property
+    def depth(self) -> int:
+        # One more than the page tells whether there is a next one.
+        return self.offset + self.limit + 1
+
+
+class Engine:
+    """Answers for one store."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        holdings: Holdings,
+        embedder: Embedder,
+        settings: SearchSettings,
+        metrics: telemetry.Metrics,
+    ) -> None:
+        self._store = store
+        self._holdings = holdings
+        self._embedder = embedder
+        self._settings = settings
+        self._searching = 0
+        self._in_flight = metrics.gauge("searches_in_flight", "Searches being answered")
+        self._refused = metrics.counter("searches_refused_total", "Searches refused as too many")
+        self._decode_seconds = metrics.histogram(
+            "decode_seconds", "Time to decode an image and make its thumbnail"
+        )
+        self.importer = Importer(
+            holdings=holdings, embedder=embedder, settings=settings, metrics=metrics
+        )
+
+    async def start(self) -> None:
+        """Waits for the embedder, then opens the collection that answers.
+
+        The collection that was active stays active when the embedder has another version by now:
+        each call to the embedder names the version.
+        """
+        waited = False
+        while True:
+            try:
+                model = await self._embedder.active_model(seconds=5.0)
+                break
+            except errors.HalftoneError as error:
+                if not waited:
+                    _log.warning("waiting_for_embedder", error=error.message)
+                waited = True
+                await asyncio.sleep(_ASK_EVERY)
+        collection = await asyncio.to_thread(self._open, model.version, dimension=model.dimension)
+        _log.info("collection_opened", model_version=collection)
+
+    def _open(self, model_version: str, *, dimension: int) -> str:
+        active = self._store.active()
+        if active is not None and active != model_version:
+            collection = self._store.open(active, dimension=None)
+        else:
+            collection = self._store.open(model_version, dimension=dimension)
+            self._store.set_active(model_version)
+        self._holdings.open(collection)
+        return collection.model_version
+
+    # Searching.
+
+    async def search(
+        self, request: search_pb2.SearchImagesRequest, *, deadline: float
+    ) -> search_pb2.SearchImagesResponse:
+        """One search. `deadline` is in the time of `time.monotonic`."""
+        (outcome,) = await self._searched([request], deadline=deadline)
+        if isinstance(outcome, errors.HalftoneError):
+            raise outcome
+        return outcome
+
+    async def batch_search(
+        self, requests: Sequence[search_pb2.SearchImagesRequest], *, deadline: float
+    ) -> list[search_pb2.SearchImagesResponse | errors.HalftoneError]:
+        """Up to 64 searches; a search that is refused does not fail the others."""
+        if not 1 <= len(requests) <= MAX_BATCH:
+            raise errors.InvalidArgument(
+                f"requests: {len(requests)} searches; 1 to {MAX_BATCH} can be asked for.",
+                field="requests",
+            )
+        return await self._searched(requests, deadline=deadline)
+
+    async def _searched(
+        self, requests: Sequence[search_pb2.SearchImagesRequest], *, deadline: float
+    ) -> list[search_pb2.SearchImagesResponse | errors.HalftoneError]:
+        if self._searching >= self._settings.max_concurrent_searches:
+            self._refused.inc()
+            raise errors.ResourceExhausted(
+                "Too many searches at a time.", retry_after=0.1, reason="TOO_MANY_SEARCHES"
+            )
+        self._searching += 1
+        self._in_flight.inc()
+        try:
+            plans = [await self._plan(request) for request in requests]
+            await self._embed(plans, deadline=deadline)
+            ready = [plan for plan in plans if isinstance(plan, _Plan)]
+            answers = iter(await self._holdings.read("query", self._query, ready) if ready else ())
+            return [next(answers) if isinstance(plan, _Plan) else plan for plan in plans]
+        finally:
+            self._searching -= 1
+            self._in_flight.dec()
+
+    async def _plan(self, request: search_pb2.SearchImagesRequest) -> _Plan | errors.HalftoneError:
+        try:
+            # In a thread only where it can take long: an unusual date is parsed by a grammar.
+            if request.HasField("filter") or request.WhichOneof("query") == "image":
+                return await self._holdings.read("plan", self._checked, request)
+            return self._checked(request)
+        except errors.HalftoneError as error:
+            return error
+
+    def _checked(self, request: search_pb2.SearchImagesRequest) -> _Plan:
+        collection = self._holdings.collection
+        limit = _bounded(
+            request.limit if request.HasField("limit") else _DEFAULT_HITS, field="limit"
+        )
+        fingerprint = tokens.fingerprint(request, without=("page_token", "limit"))
+        plan = _Plan(
+            condition=payloads.to_filter(request.filter),
+            offset=0,
+            limit=limit,
+            min_score=_threshold(request),
+            fingerprint=fingerprint,
+        )
+        if request.page_token:
+            plan.offset = tokens.decode(
+                request.page_token, fingerprint=fingerprint, model_version=collection.model_version
+            )
+        query = request.WhichOneof("query")
+        if query == "embedding":
+            self._check_embedding(request)
+            plan.vectors = [to_vector(request.embedding)]
+            return plan
+        if query == "content":
+            content = self._check_content(request.content)
+        elif query == "image":
+            content = self._use_image(request, plan=plan)
+        else:
+            raise errors.InvalidArgument(
+                "query: one of content, image and embedding must be given.", field="query"
+            )
+        if plan.vectors is None:
+            plan.to_embed = embedder_pb2.ImageInput(
+                content=content, include_mirrored=not request.skip_mirrored
+            )
+            if request.HasField("region"):
+                plan.to_embed.region.CopyFrom(request.region)
+        return plan
+
+    def _check_embedding(self, request: search_pb2.SearchImagesRequest) -> None:
+        collection = self._holdings.collection
+        embedding = request.embedding
+        if request.HasField("region"):
+            raise errors.InvalidArgument(
+                "region: an embedding has no region; embed that part of the picture.",
+                field="region",
+            )
+        if embedding.model_version != collection.model_version:
+            raise errors.ModelVersionMismatch(
+                f"The embedding is of {embedding.model_version or 'no model version'}; "
+                f"{collection.model_version} answers.",
+                subject="embedding.model_version",
+                metadata={"model_version": collection.model_version},
+            )
+        if embedding.dimension != collection.dimension:
+            raise errors.InvalidArgument(
+                f"embedding.dimension: {embedding.dimension}; {collection.model_version} has "
+                f"{collection.dimension}.",
+                field="embedding.dimension",
+            )
+
+    def _check_content(self, content: bytes) -> bytes:
+        limit = min(self._settings.max_image_bytes, wire.MAX_IMAGE_BYTES)
+        if len(content) > limit:
+            raise errors.ImageRejected(
+                f"The image has {len(content):,} bytes; the limit is {limit:,}.",
+                field="content",
+                reason=images.TOO_MANY_BYTES,
+            )
+        if not content:
+            raise errors.ImageRejected("The image is empty.", field="content", reason=images.EMPTY)
+        return content
+
+    def _use_image(self, request: search_pb2.SearchImagesRequest, *, plan: _Plan) -> bytes:
+        """The bytes of the archive's image to embed; none where its stored vector will do."""
+        name = records.parse_name(request.image, field="image")
+        whole = not request.HasField("region") and request.skip_mirrored
+        stored = self._stored(name, vectors=whole)
+        plan.condition = plan.condition.without(Ids((stored.id,)))
+        if whole:
+            assert stored.vector is not None  # noqa: S101 - asked for
+            plan.vectors = [stored.vector]
+            return b""
+        return self._holdings.blobs.get(stored.payload["sha256"])
+
+    async def _embed(self, plans: list[_Plan | errors.HalftoneError], *, deadline: float) -> None:
+        """Embeds what the plans need, in as few calls as the limits allow."""
+        waiting = [
+            (at, plan.to_embed)
+            for at, plan in enumerate(plans)
+            if isinstance(plan, _Plan) and plan.to_embed is not None
+        ]
+        while waiting:
+            size, count = 0, 0
+            for _, image in waiting[:MAX_IMAGES]:
+                size += len(image.content)
+                if count and size > wire.MAX_IMAGE_BYTES:
+                    break
+                count += 1
+            chunk, waiting = waiting[:count], waiting[count:]
+            found: Sequence[Embedded | errors.HalftoneError]
+            try:
+                found = await self._embedder.embed(
+                    [image for _, image in chunk],
+                    model_version=self._holdings.collection.model_version,
+                    patience=_SEARCH_PATIENCE,
+                    deadline=deadline,
+                )
+            except errors.HalftoneError as error:
+                found = [_of_the_embedder(error)] * len(chunk)
+            for (at, _), result in zip(chunk, found, strict=True):
+                plan = plans[at]
+                if isinstance(result, errors.HalftoneError):
+                    plans[at] = result
+                elif isinstance(plan, _Plan):
+                    plan.vectors = [result.vector]
+                    if result.mirrored is not None:
+                        plan.vectors.append(result.mirrored)
+
+    def _query(self, plans: Sequence[_Plan]) -> list[search_pb2.SearchImagesResponse]:
+        """Asks the store; runs in a thread, the making of the answer too."""
+        collection = self._holdings.collection
+        queries = [
+            Query(
+                vector=vector,
+                limit=plan.depth,
+                filter=plan.condition,
+                min_score=plan.min_score,
+            )
+            for plan in plans
+            for vector in plan.vectors or ()
+        ]
+        found = ranking.query(collection, queries=queries)
+        answers = []
+        at = 0
+        for plan in plans:
+            count = len(plan.vectors or ())
+            ranked = ranking.merge(found[at : at + count])
+            at += count
+            answers.append(self._response(plan, ranked=ranked))
+        return answers
+
+    def _response(
+        self, plan: _Plan, *, ranked: list[ranking.Ranked]
+    ) -> search_pb2.SearchImagesResponse:
+        collection = self._holdings.collection
+        response = search_pb2.SearchImagesResponse(model_version=collection.model_version)
+        page = ranked[plan.offset : plan.offset + plan.limit]
+        end = plan.offset + plan.limit
+        if len(ranked) > end and end < MAX_DEPTH:
+            response.next_page_token = tokens.encode(
+                fingerprint=plan.fingerprint,
+                model_version=collection.model_version,
+                position=end,
+            )
+        stored = [Stored(id=hit.point.id, payload=hit.point.payload) for hit in page]
+        same = self._holdings.same_content(stored)
+        for hit in page:
+            image = payloads.to_image(hit.point.payload, same_content=same.get(hit.point.id))
+            response.hits.append(
+                search_pb2.Hit(
+                    image=image,
+                    similarity=min(1.0, max(-1.0, hit.point.score)),
+                    mirrored=hit.mirrored,
+                )
+            )
+        return response
+
+    # Reading.
+
+    async def get(self, name: str) -> search_pb2.Image:
+        """A record."""
+        return await self._holdings.read("retrieve", self._get, records.parse_name(name))
+
+    def _get(self, name: records.Name) -> search_pb2.Image:
+        stored = self._stored(name)
+        same = self._holdings.same_content([stored])
+        return payloads.to_image(stored.payload, same_content=same.get(stored.id))
+
+    def _stored(self, name: records.Name, *, vectors: bool = False) -> Stored:
+        found = self._holdings.collection.retrieve([name.point_id], vectors=vectors)
+        if name.point_id not in found:
+            raise errors.NotFound(
+                f"There is no image {name}.", resource_type="image", resource_name=str(name)
+            )
+        return found[name.point_id]
+
+    async def list_images(
+        self, request: search_pb2.ListImagesRequest
+    ) -> search_pb2.ListImagesResponse:
+        """A page of records in the order of their names."""
+        return await self._holdings.read("list", self._list, request)
+
+    def _list(self, request: search_pb2.ListImagesRequest) -> search_pb2.ListImagesResponse:
+        collection = self._holdings.collection
+        limit = _bounded(
+            request.page_size if request.HasField("page_size") else _DEFAULT_PAGE,
+            field="page_size",
+        )
+        condition = payloads.to_filter(request.filter)
+        fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
+        after = None
+        if request.page_token:
+            # Names mean the same under every model version.
+            after = records.Name(
+                *tokens.decode(request.page_token, fingerprint=fingerprint, model_version="")
+            )
+        found = list_by_name(collection, condition=condition, after=after, limit=limit + 1)
+        page = found[:limit]
+        same = self._holdings.same_content(page)
+        response = search_pb2.ListImagesResponse(
+            images=[
+                payloads.to_image(stored.payload, same_content=same.get(stored.id))
+                for stored in page
+            ]
+        )
+        if len(found) > limit:
+            response.next_page_token = tokens.encode(
+                fingerprint=fingerprint,
+                model_version="",
+                position=list(payloads.name_of(page[-1].payload)),
+            )
+        return response
+
+    async def facets(
+        self, request: search_pb2.CountFacetsRequest
+    ) -> search_pb2.CountFacetsResponse:
+        """Counts by journal, year and language."""
+        return await self._holdings.read("facets", self._facets, request)
+
+    def _facets(self, request: search_pb2.CountFacetsRequest) -> search_pb2.CountFacetsResponse:
+        collection = self._holdings.collection
+        limit = _bounded(
+            request.limit if request.HasField("limit") else _DEFAULT_FACETS, field="limit"
+        )
+        condition = payloads.to_filter(request.filter)
+        counts: dict[str, list[tuple[str | int, int]]] = {}
+        for key in ("journal", "year", "language"):
+            found = collection.facet(key, filter=condition, limit=_MAX_FACET_VALUES)
+            counts[key] = sorted(found, key=lambda pair: (-pair[1], str(pair[0])))[:limit]
+        years = sorted(counts["year"], key=lambda pair: int(pair[0]))
+        return search_pb2.CountFacetsResponse(
+            total_count=collection.count(condition),
+            journals=_facet(counts["journal"]),
+            years=[
+                search_pb2.Facet(value=f"{int(value):04d}", count=count) for value, count in years
+            ],
+            languages=_facet(counts["language"]),
+        )
+
+    async def thumbnail(self, name: str) -> bytes:
+        """A JPEG of at most 512 pixels a side; made when first asked for, then kept."""
+        parsed = records.parse_name(name)
+        stored = await self._holdings.read("retrieve", self._stored, parsed)
+        return await self._holdings.in_thread(self._thumbnail, stored.payload["sha256"])
+
+    def _thumbnail(self, sha256: str) -> bytes:
+        blobs = self._holdings.blobs
+        try:
+            return blobs.get_thumbnail(sha256)
+        except errors.NotFound:
+            content = blobs.get(sha256)
+        with self._decode_seconds.time():
+            picture = images.decode(content, max_pixels=self._settings.max_pixels, target=512)
+            made = images.thumbnail(picture)
+        try:
+            blobs.put_thumbnail(made, sha256=sha256)
+        except errors.HalftoneError as error:
+            _log.warning("thumbnail_not_kept", error=error.message)
+        return made
+
+    # Changing.
+
+    async def update(self, request: search_pb2.UpdateImageRequest) -> search_pb2.Image:
+        """Changes the fields of a record that the mask names."""
+        return await self._holdings.write("overwrite_payloads", self._update, request)
+
+    def _update(self, request: search_pb2.UpdateImageRequest) -> search_pb2.Image:
+        name = records.parse_name(request.image.name, field="image.name")
+        paths = _mask(list(request.update_mask.paths))
+        stored = self._stored(name)
+        image = payloads.to_image(stored.payload)
+        for path in paths:
+            image.ClearField(path)
+            if path in {"page_region", "labels"}:
+                image.MergeFrom(_only(request.image, path=path))
+            else:
+                setattr(image, path, getattr(request.image, path))
+        records.validate(image)
+        payload = payloads.redescribed(stored.payload, payloads.to_payload(image, name=name))
+        self._holdings.collection.overwrite_payloads({stored.id: payload})
+        same = self._holdings.same_content([stored])
+        return payloads.to_image(payload, same_content=same.get(stored.id))
+
+    async def delete(self, request: search_pb2.DeleteImagesRequest) -> int:
+        """Deletes records by name or filter, and the bytes that nothing refers to any more.
+
+        Returns:
+            How many there were; names that do not exist are passed over.
+        """
+        condition = await self._holdings.read("plan", self._to_delete, request)
+        if request.validate_only:
+            return await self._holdings.read("count", self._holdings.collection.count, condition)
+        deleted = 0
+        while True:
+            # In pieces, so that imports get their turns in the thread for writes.
+            count = await self._holdings.write("delete", self._delete_some, condition)
+            deleted += count
+            if count < _DELETE_CHUNK:
+                return deleted
+
+    def _to_delete(self, request: search_pb2.DeleteImagesRequest) -> Filter:
+        if bool(request.names) == request.HasField("filter") and not (
+            request.everything and not request.names
+        ):
+            raise errors.InvalidArgument(
+                "Exactly one of names and filter must be given.", field="names"
+            )
+        if request.names:
+            if request.everything:
+                raise errors.InvalidArgument(
+                    "everything: cannot be combined with names.", field="everything"
+                )
+            if len(request.names) > MAX_NAMES:
+                raise errors.InvalidArgument(
+                    f"names: at most {MAX_NAMES} at a time.", field="names"
+                )
+            names = [
+                records.parse_name(name, field=f"names[{at}]")
+                for at, name in enumerate(request.names)
+            ]
+            return Filter(must=(Ids(tuple({name.point_id for name in names})),))
+        condition = payloads.to_filter(request.filter)
+        if condition == EVERYTHING and not request.everything:
+            raise errors.InvalidArgument(
+                "filter: it matches everything; set `everything` to delete the whole archive.",
+                field="filter",
+                reason="MATCHES_EVERYTHING",
+            )
+        return condition
+
+    def _delete_some(self, condition: Filter) -> int:
+        scan = self._holdings.collection.scan(filter=condition, page=_DELETE_CHUNK)
+        found = [stored for stored, _ in zip(scan, range(_DELETE_CHUNK), strict=False)]
+        if found:
+            self._holdings.delete(found)
+        return len(found)
+
+    async def close(self) -> None:
+        """Closes what the engine uses."""
+        await self._embedder.close()
+        await asyncio.to_thread(self._holdings.close)
+        await asyncio.to_thread(self._store.close)
+
+
+def _bounded(value: int, *, field: str) -> int:
+    if not 1 <= value <= MAX_LIMIT:
+        raise errors.InvalidArgument(f"{field}: {value}; it must be 1 to {MAX_LIMIT}.", field=field)
+    return value
+
+
+def _threshold(request: search_pb2.SearchImagesRequest) -> float | None:
+    if not request.HasField("min_similarity"):
+        return None
+    value = request.min_similarity
+    if not -1.0 <= value <= 1.0 or math.isnan(value):
+        raise errors.InvalidArgument(
+            f"min_similarity: {value}; it must be -1 to 1.", field="min_similarity"
+        )
+    return value
+
+
+def _of_the_embedder(error: errors.HalftoneError) -> errors.HalftoneError:
+    """What the caller is told: that the version is missing there is not that the image is."""
+    if isinstance(error, errors.NotFound):
+        return errors.Unavailable(f"The embedder cannot answer: {error.message}", retry_after=5.0)
+    return error
+
+
+def _facet(counts: Sequence[tuple[str | int, int]]) -> list[search_pb2.Facet]:
+    return [search_pb2.Facet(value=str(value), count=count) for value, count in counts]
+
+
+def _mask(paths: list[str]) -> tuple[str, ...]:
+    if not paths:
+        raise errors.InvalidArgument(
+            "update_mask: name the fields to write, or `*`.", field="update_mask"
+        )
+    if paths == ["*"]:
+        return payloads.WRITABLE
+    for path in paths:
+        if path not in payloads.WRITABLE:
+            raise errors.InvalidArgument(
+                f"update_mask: {path!r} cannot be written; these can: "
+                f"{', '.join(payloads.WRITABLE)}.",
+                field="update_mask",
+            )
+    return tuple(paths)
+
+
+def _only(image: search_pb2.Image, *, path: str) -> search_pb2.Image:
+    """A record that holds one message field of another."""
+    copy = search_pb2.Image()
+    if path == "labels":
+        for key, labels in image.labels.items():
+            copy.labels[key].CopyFrom(labels)
+    elif image.HasField("page_region"):
+        copy.page_region.CopyFrom(image.page_region)
+    return copy
+
+
+def seconds_left(deadline: float) -> float:
+    """From now, in the time of `time.monotonic`."""
+    return deadline - time.monotonic()

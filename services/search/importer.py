@@ -1,0 +1,468 @@
+"""Imports: records in, one acknowledgement per record out, in the same order.
+
+    stream → prepare (read, hash, check; threads) → batches → look up → bytes to the blob store and
+    pictures to the embedder, side by side → commit (one thread) → acknowledgements
+
+A few records are prepared ahead and a few batches are under way at a time, so that the embedder,
+the slowest stage, always has the next batch waiting; beyond that the stream is not read, and its
+flow control stops the sender.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+import os
+import stat
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from halftone import archive, errors, records, telemetry, wire
+from halftone.v1 import embedder_pb2, search_pb2
+from services.search import payload as payloads
+from services.search.store import Payload, Point, Stored
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+    from halftone.settings import SearchSettings
+    from services.search.embedder import Embedded, Embedder
+    from services.search.holdings import Holdings
+
+State = search_pb2.ImportImagesResponse.State
+
+_PREPARED_AHEAD: Final = 8
+_LINGER_SECONDS: Final = 0.05
+"""How long a batch waits for its next record; a sender that waits for answers gets them."""
+
+_log = telemetry.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Item:
+    """A record on its way. `outcome` is set when nothing is left to do but say so."""
+
+    row: int
+    name: str
+    point_id: uuid.UUID | None = None
+    payload: Payload = field(default_factory=dict)
+    content: bytes = b""
+    sha256: str = ""
+    existing: Stored | None = None
+    outcome: int | errors.HalftoneError | None = None
+
+    def answer(self) -> search_pb2.ImportImagesResponse:
+        if isinstance(self.outcome, errors.HalftoneError):
+            return search_pb2.ImportImagesResponse(
+                row=self.row,
+                name=self.name,
+                state=State.REJECTED,
+                error=errors.to_status(self.outcome, request_id=telemetry.request_id()),
+            )
+        return search_pb2.ImportImagesResponse(row=self.row, name=self.name, state=self.outcome)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Patience:
+    """How long the batches of one import still wait for an embedder that is down."""
+
+    seconds: float
+    since: float | None = None
+
+    def left(self) -> float:
+        if self.since is None:
+            return self.seconds
+        return max(0.0, self.since + self.seconds - time.monotonic())
+
+
+class Importer:
+    """Takes streams of records into the holdings."""
+
+    def __init__(
+        self,
+        *,
+        holdings: Holdings,
+        embedder: Embedder,
+        settings: SearchSettings,
+        metrics: telemetry.Metrics,
+    ) -> None:
+        self._holdings = holdings
+        self._embedder = embedder
+        self._settings = settings
+        self._roots = tuple(root.resolve() for root in settings.import_roots)
+        self._draining = asyncio.Event()
+        self._records = metrics.counter(
+            "import_records_total", "Imported records", labels=("state",)
+        )
+        self._under_way = metrics.gauge("imports_in_flight", "Imports under way")
+
+    def drain(self) -> None:
+        """Takes no further records; what was taken is finished and acknowledged."""
+        self._draining.set()
+
+    async def run(
+        self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
+    ) -> AsyncIterator[search_pb2.ImportImagesResponse]:
+        """Imports a stream of records.
+
+        Returns:
+            One acknowledgement per record, in the order of the records.
+
+        Raises:
+            errors.Unavailable: The service is starting, or draining: the records that were not
+                acknowledged are to be sent again.
+        """
+        _ = self._holdings.collection
+        patience = _Patience(seconds=self._settings.import_patience_seconds)
+        # The batch at the front is being acknowledged while others are under way.
+        under_way: asyncio.Queue[asyncio.Task[list[_Item]] | None] = asyncio.Queue(
+            maxsize=max(self._settings.import_window - 1, 1)
+        )
+
+        async def produce() -> None:
+            async with contextlib.aclosing(self._batches(requests)) as batches:
+                async for batch in batches:
+                    task = asyncio.create_task(self._process(batch, patience=patience))
+                    try:
+                        await under_way.put(task)
+                    except asyncio.CancelledError:
+                        task.cancel()
+                        raise
+            await under_way.put(None)
+
+        producer = asyncio.create_task(produce())
+        task: asyncio.Task[list[_Item]] | None = None
+        self._under_way.inc()
+        try:
+            while True:
+                task = await self._next(under_way, producer=producer)
+                if task is None:
+                    break
+                for item in await task:
+                    yield self._answer(item)
+            await producer
+        finally:
+            self._under_way.dec()
+            left: list[asyncio.Task[Any]] = [producer] if task is None else [producer, task]
+            while not under_way.empty():
+                if (waiting := under_way.get_nowait()) is not None:
+                    left.append(waiting)
+            for unfinished in left:
+                unfinished.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        if self._draining.is_set():
+            raise errors.Unavailable(
+                "The service is shutting down; import again what was not acknowledged.",
+                retry_after=1.0,
+            )
+
+    @staticmethod
+    async def _next(
+        under_way: asyncio.Queue[asyncio.Task[list[_Item]] | None],
+        *,
+        producer: asyncio.Task[None],
+    ) -> asyncio.Task[list[_Item]] | None:
+        """The next batch; a producer that failed raises here instead of leaving it waiting."""
+        getting = asyncio.ensure_future(under_way.get())
+        await asyncio.wait({getting, producer}, return_when=asyncio.FIRST_COMPLETED)
+        if not getting.done() and producer.done() and producer.exception() is not None:
+            getting.cancel()
+            producer.result()
+        return await getting
+
+    def _answer(self, item: _Item) -> search_pb2.ImportImagesResponse:
+        answer = item.answer()
+        self._records.labels(State.Name(answer.state).lower()).inc()
+        return answer
+
+    async def _batches(
+        self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
+    ) -> AsyncGenerator[list[_Item], None]:
+        """Groups prepared records: as many as embed together, or what came in a moment."""
+        prepared: asyncio.Queue[asyncio.Task[_Item] | None] = asyncio.Queue(_PREPARED_AHEAD)
+        reader = asyncio.create_task(self._read(requests, prepared))
+        names: set[str] = set()
+        batch: list[_Item] = []
+        size = 0
+        try:
+            while True:
+                linger = _LINGER_SECONDS if batch else None
+                try:
+                    async with asyncio.timeout(linger):
+                        task = await prepared.get()
+                except TimeoutError:
+                    yield batch
+                    batch, size = [], 0
+                    continue
+                if task is None:
+                    break
+                item = await task
+                if item.outcome is None and item.name in names:
+                    item.outcome = errors.InvalidArgument(
+                        f"image.name: {item.name} was already sent in this import; the first "
+                        "record was taken.",
+                        field="image.name",
+                        reason="DUPLICATE_ID",
+                    )
+                names.add(item.name)
+                if batch and size + len(item.content) > wire.MAX_IMAGE_BYTES:
+                    yield batch
+                    batch, size = [], 0
+                batch.append(item)
+                size += len(item.content)
+                if len(batch) == self._settings.import_batch:
+                    yield batch
+                    batch, size = [], 0
+            if batch:
+                yield batch
+            await reader
+        finally:
+            reader.cancel()
+            while not prepared.empty():
+                if (waiting := prepared.get_nowait()) is not None:
+                    waiting.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def _read(
+        self,
+        requests: AsyncIterator[search_pb2.ImportImagesRequest],
+        prepared: asyncio.Queue[asyncio.Task[_Item] | None],
+    ) -> None:
+        """Reads the stream as far ahead as there is room, until it ends or the service drains."""
+        draining = asyncio.ensure_future(self._draining.wait())
+        try:
+            while True:
+                reading = asyncio.ensure_future(anext(requests, None))
+                await asyncio.wait({reading, draining}, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    reading.cancel()
+                    break
+                request = reading.result()
+                if request is None:
+                    break
+                await prepared.put(
+                    asyncio.create_task(self._holdings.in_thread(self._prepare, request))
+                )
+        finally:
+            draining.cancel()
+            # The end is also put where reading failed; the failure is raised by who waits for it.
+            await prepared.put(None)
+
+    def _prepare(self, request: search_pb2.ImportImagesRequest) -> _Item:
+        item = _Item(row=request.row, name=request.image.name)
+        try:
+            name = records.validate(request.image)
+            item.point_id = name.point_id
+            item.payload = payloads.to_payload(request.image, name=name)
+            item.content = self._content(request)
+        except errors.HalftoneError as error:
+            item.outcome = error
+        except Exception:  # noqa: BLE001 - every record is answered, also when there is a bug
+            _log.exception("prepare_failed")
+            item.outcome = errors.Internal("Something went wrong; the log has it.")
+        else:
+            item.sha256 = hashlib.sha256(item.content).hexdigest()
+        return item
+
+    def _content(self, request: search_pb2.ImportImagesRequest) -> bytes:
+        source = request.WhichOneof("source")
+        limit = min(self._settings.max_image_bytes, wire.MAX_IMAGE_BYTES)
+        if source is None:
+            raise errors.InvalidArgument(
+                "source: neither the image's bytes nor a path are given.", field="source"
+            )
+        content = request.content if source == "content" else self._file(request.path, limit=limit)
+        if not content:
+            raise errors.ImageRejected("The image file is empty.", field=source, reason="EMPTY")
+        if len(content) > limit:
+            raise errors.ImageRejected(
+                f"The image has {len(content):,} bytes; the limit is {limit:,}.",
+                field=source,
+                reason="TOO_MANY_BYTES",
+            )
+        return content
+
+    def _file(self, path: str, *, limit: int) -> bytes:
+        """Reads a file below one of the import roots, without following symbolic links."""
+        if not self._roots:
+            raise errors.InvalidArgument(
+                "path: this server takes no paths; send the image's bytes.", field="path"
+            )
+        for root in self._roots:
+            # Joining replaces the root by an absolute path; both forms are welcome.
+            if (root / path).is_relative_to(root) or len(self._roots) == 1:
+                found = archive.file_below(root, relative=path, field="path")
+                break
+        else:
+            raise errors.InvalidArgument(
+                f"path: {path!r} lies outside of the import roots.",
+                field="path",
+                reason="OUTSIDE_FOLDER",
+            )
+        try:
+            # Against an exchange between the check and this: neither a link nor a pipe is opened.
+            descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise errors.InvalidArgument(f"path: {path!r} is not a file.", field="path")
+                return file.read(limit + 1)
+        except OSError as error:
+            raise errors.InvalidArgument(
+                f"path: {path!r} cannot be read: {error.strerror}.", field="path"
+            ) from error
+
+    async def _process(self, batch: list[_Item], *, patience: _Patience) -> list[_Item]:
+        """Brings a batch to its end; every item has an outcome when it returns."""
+        try:
+            await self._store(batch, patience=patience)
+        except errors.HalftoneError as error:
+            _finish(batch, error)
+        except Exception:  # noqa: BLE001 - every record is answered, also when there is a bug
+            _log.exception("import_batch_failed")
+            _finish(batch, errors.Internal("Something went wrong; the log has it."))
+        return batch
+
+    async def _store(self, batch: Sequence[_Item], *, patience: _Patience) -> None:
+        holdings = self._holdings
+        ids = [item.point_id for item in batch if item.outcome is None and item.point_id]
+        if not ids:
+            return
+        existing = await holdings.read("retrieve", holdings.collection.retrieve, ids)
+        changed: list[_Item] = []
+        described: list[_Item] = []
+        for item in batch:
+            if item.outcome is not None or item.point_id is None:
+                continue
+            item.existing = existing.get(item.point_id)
+            if item.existing is None or item.existing.payload["sha256"] != item.sha256:
+                changed.append(item)
+            elif payloads.describes(item.existing.payload, item.payload):
+                item.outcome = State.UNCHANGED
+            else:
+                described.append(item)
+        if described:
+            await self._describe(described)
+        if changed:
+            pinned = [item.sha256 for item in changed]
+            await holdings.in_thread(holdings.pin, pinned)
+            await self._embed_and_commit(changed, pinned=pinned, patience=patience)
+
+    async def _describe(self, items: Sequence[_Item]) -> None:
+        """Writes records whose pictures are the same: nothing is embedded."""
+
+        def write() -> None:
+            collection = self._holdings.collection
+            current = collection.retrieve([item.point_id for item in items if item.point_id])
+            new: dict[uuid.UUID, Payload] = {}
+            for item in items:
+                stored = current.get(item.point_id) if item.point_id else None
+                if stored is None or stored.payload["sha256"] != item.sha256:
+                    item.outcome = errors.Unavailable(
+                        f"{item.name} was changed by somebody else meanwhile; import it again.",
+                        reason="CHANGED_MEANWHILE",
+                    )
+                else:
+                    new[stored.id] = payloads.redescribed(stored.payload, item.payload)
+            if new:
+                collection.overwrite_payloads(new)
+
+        await self._holdings.write("overwrite_payloads", write)
+        _finish(items, State.UPDATED)
+
+    async def _embed_and_commit(
+        self, items: Sequence[_Item], *, pinned: Sequence[str], patience: _Patience
+    ) -> None:
+        holdings = self._holdings
+        points: list[Point] = []
+
+        def commit() -> None:
+            try:
+                if points:
+                    holdings.upsert(points)
+            finally:
+                holdings.unpin(pinned)
+                holdings.drop_unused(
+                    {item.sha256 for item in items} - {point.payload["sha256"] for point in points}
+                )
+
+        try:
+            # Both to their ends: bytes that are still being written could not be dropped.
+            _, embedded = await asyncio.gather(
+                self._keep(items), self._embed(items, patience=patience), return_exceptions=True
+            )
+            if isinstance(embedded, BaseException):
+                raise embedded
+            points += [
+                _point(item, embedded=found)
+                for item, found in zip(items, embedded, strict=True)
+                if item.outcome is None and found is not None
+            ]
+        finally:
+            await holdings.write("upsert", commit)
+        for item in items:
+            if item.outcome is None:
+                item.outcome = State.UPDATED if item.existing else State.CREATED
+
+    async def _keep(self, items: Sequence[_Item]) -> None:
+        """Writes the bytes of the pictures to the blob store."""
+
+        async def keep(item: _Item) -> None:
+            try:
+                await self._holdings.in_thread(
+                    self._holdings.blobs.put, item.content, sha256=item.sha256
+                )
+            except errors.HalftoneError as error:
+                item.outcome = error
+
+        await asyncio.gather(*(keep(item) for item in items))
+
+    async def _embed(self, items: Sequence[_Item], *, patience: _Patience) -> list[Embedded | None]:
+        """Embeds the pictures; an item whose picture is refused gets that as its outcome."""
+        model_version = self._holdings.collection.model_version
+        try:
+            found = await self._embedder.embed(
+                [embedder_pb2.ImageInput(content=item.content) for item in items],
+                model_version=model_version,
+                patience=patience.left(),
+            )
+        except (errors.Unavailable, errors.ResourceExhausted, errors.DeadlineExceeded):
+            patience.since = patience.since or time.monotonic() - patience.seconds
+            raise
+        except errors.NotFound as error:
+            raise errors.FailedPrecondition(
+                f"The embedder does not have {model_version} loaded.", subject=model_version
+            ) from error
+        patience.since = None
+        results: list[Embedded | None] = []
+        for item, result in itertools.zip_longest(items, found):
+            if isinstance(result, errors.HalftoneError):
+                item.outcome = result
+                results.append(None)
+            else:
+                results.append(result)
+        return results
+
+
+def _point(item: _Item, *, embedded: Embedded) -> Point:
+    assert item.point_id is not None  # noqa: S101 - only checked records come here
+    now = time.time_ns() // 1000
+    created = item.existing.payload["create_time"] if item.existing else now
+    payload = {
+        **item.payload,
+        "sha256": item.sha256,
+        "width": embedded.width,
+        "height": embedded.height,
+        "create_time": created,
+        "update_time": now,
+    }
+    return Point(id=item.point_id, vector=embedded.vector, payload=payload)
+
+
+def _finish(items: Sequence[_Item], outcome: int | errors.HalftoneError) -> None:
+    for item in items:
+        if item.outcome is None:
+            item.outcome = outcome

@@ -1,0 +1,99 @@
+"""Records in the order of their names, over any store.
+
+Stores order by numbers only. So a point carries its image id cut into pieces of six bytes, each
+read as a big-endian number (48 bits: exact in the floating point that range filters use). The order
+of these numbers, piece by piece, is the order of the ids; ids that agree in all pieces, 36 bytes,
+are sorted here. A page costs a few bounded queries whatever the size of the archive, and does not
+move when records are inserted before it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from services.search.store import ORDER_KEYS, AnyOf, Between, Collection, Filter, Stored
+
+if TYPE_CHECKING:
+    from halftone.records import Name
+
+_WIDTH: Final = 6
+_MAX_ARCHIVES: Final = 10_000
+
+
+def order_keys(image_id: str) -> dict[str, int]:
+    """The numbers by which an image id is ordered, for its payload.
+
+    The last piece is padded with zeros, which no id contains; an id that ends with a piece has
+    another one, so that pieces that are equal and complete have successors.
+    """
+    raw = image_id.encode()
+    pieces = range(min(len(raw) // _WIDTH + 1, ORDER_KEYS))
+    return {
+        f"order_{depth}": int.from_bytes(
+            raw[depth * _WIDTH : (depth + 1) * _WIDTH].ljust(_WIDTH, b"\0"), "big"
+        )
+        for depth in pieces
+    }
+
+
+def list_by_name(
+    collection: Collection, *, condition: Filter, after: Name | None, limit: int
+) -> list[Stored]:
+    """The first `limit` records under a filter whose names come after a name."""
+    found: list[Stored] = []
+    facet = collection.facet("archive", filter=condition, limit=_MAX_ARCHIVES)
+    # By name, `archives/a-b/images/…` comes before `archives/a/images/…`.
+    for archive in sorted((str(value) for value, _ in facet), key=lambda value: f"{value}/"):
+        resumed = after is not None and archive == after.archive
+        if after is not None and not resumed and f"{archive}/" < f"{after.archive}/":
+            continue
+        found += _walk(
+            collection,
+            condition=condition.also(AnyOf("archive", (archive,))),
+            depth=0,
+            after=after.image_id if after is not None and resumed else "",
+            limit=limit - len(found),
+        )
+        if len(found) >= limit:
+            break
+    return found
+
+
+def _walk(
+    collection: Collection, *, condition: Filter, depth: int, after: str, limit: int
+) -> list[Stored]:
+    """Records that agree in the first `depth` pieces; `after` is empty or agrees in them too."""
+    if depth == ORDER_KEYS:
+        rest = sorted(collection.scan(filter=condition), key=_image_id)
+        return [stored for stored in rest if _image_id(stored) > after][:limit]
+    key = f"order_{depth}"
+    low = order_keys(after).get(key, 0) if after else 0
+    resumed_at = low if after else None
+    found: list[Stored] = []
+    while len(found) < limit:
+        # Two at least: a piece that fills a whole page is gone into, a single record is not.
+        asked = max(limit - len(found) + 1, 2)
+        page = collection.smallest(
+            key, filter=condition.also(Between(key=key, low=low)), limit=asked
+        )
+        complete = len(page) < asked
+        last = page[-1].payload[key] if page else 0
+        whole = sorted(
+            (stored for stored in page if complete or stored.payload[key] != last), key=_image_id
+        )
+        found += [stored for stored in whole if _image_id(stored) > after]
+        if complete or len(found) >= limit:
+            break
+        found += _walk(
+            collection,
+            condition=condition.also(AnyOf(key, (last,))),
+            depth=depth + 1,
+            after=after if last == resumed_at else "",
+            limit=limit - len(found),
+        )
+        low = last + 1
+    return found[:limit]
+
+
+def _image_id(stored: Stored) -> str:
+    return str(stored.payload["image_id"])

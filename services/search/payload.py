@@ -1,0 +1,191 @@
+"""Archive records as payloads of points, and filters over them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import time
+import unicodedata
+from typing import TYPE_CHECKING, Final
+
+from halftone import dates, errors
+from halftone.records import Name
+from halftone.v1 import search_pb2
+from services.search.listing import order_keys
+from services.search.store import EVERYTHING, AnyOf, Between, Filter, Payload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+TEXTS: Final = ("journal", "date", "page", "caption", "language", "source_uri", "rights")
+WRITABLE: Final = (*TEXTS, "page_region", "labels")
+"""The fields of a record that a caller may set, besides its name."""
+
+_MAX_VALUES: Final = 1_000
+# An open end of a date, and of a filter: days are counted from 1, the last one is 3,652,059.
+_FIRST_DAY: Final = 0
+_LAST_DAY: Final = 4_000_000
+# Scripts that write without spaces: each character is a word.
+_SCRIPTS: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORDS: Final = re.compile(rf"[{_SCRIPTS}]|[^\W{_SCRIPTS}]+")
+
+
+def words(text: str) -> list[str]:
+    """The different words of a text, folded so that case and ligatures do not matter."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return sorted(set(_WORDS.findall(folded)))
+
+
+def to_payload(image: search_pb2.Image, *, name: Name) -> Payload:
+    """The payload of a record's fields, without what belongs to the picture and the times."""
+    payload: Payload = {
+        "archive": name.archive,
+        "image_id": name.image_id,
+        **order_keys(name.image_id),
+    }
+    for key in TEXTS:
+        if value := getattr(image, key):
+            payload[key] = value
+    if image.HasField("page_region"):
+        region = image.page_region
+        payload["page_region"] = [region.x, region.y, region.width, region.height]
+    labels = {key: list(value.values) for key, value in image.labels.items() if value.values}
+    if labels:
+        payload["labels"] = labels
+        payload["label_values"] = sorted(
+            {label_value(key, value=value) for key, values in labels.items() for value in values}
+        )
+    if image.caption:
+        payload["words"] = words(image.caption)
+    if image.date:
+        days = dates.parse(image.date, field="image.date")
+        payload["earliest"] = days.earliest.toordinal() if days.earliest else _FIRST_DAY
+        payload["latest"] = days.latest.toordinal() if days.latest else _LAST_DAY
+        if days.earliest:
+            payload["year"] = days.earliest.year
+    return payload
+
+
+def to_image(payload: Payload, *, same_content: list[str] | None = None) -> search_pb2.Image:
+    """The record of a payload."""
+    image = search_pb2.Image(
+        name=str(name_of(payload)),
+        earliest_date=_day(payload.get("earliest")),
+        latest_date=_day(payload.get("latest")),
+        content_sha256=payload["sha256"],
+        width=payload["width"],
+        height=payload["height"],
+        same_content=same_content or (),
+    )
+    for key in TEXTS:
+        if value := payload.get(key):
+            setattr(image, key, value)
+    if region := payload.get("page_region"):
+        x, y, width, height = region
+        image.page_region.x, image.page_region.y = x, y
+        image.page_region.width, image.page_region.height = width, height
+    for key, values in payload.get("labels", {}).items():
+        image.labels[key].values.extend(values)
+    image.create_time.FromMicroseconds(payload["create_time"])
+    image.update_time.FromMicroseconds(payload["update_time"])
+    return image
+
+
+def name_of(payload: Payload) -> Name:
+    """The name of a payload's record."""
+    return Name(archive=payload["archive"], image_id=payload["image_id"])
+
+
+def _day(ordinal: int | None) -> str:
+    if ordinal is None or ordinal in {_FIRST_DAY, _LAST_DAY}:
+        return ""
+    return dt.date.fromordinal(ordinal).isoformat()
+
+
+def label_value(key: str, *, value: str) -> str:
+    """A label as it is indexed. Keys contain no `=`."""
+    return f"{key}={value}"
+
+
+def to_filter(message: search_pb2.Filter, *, field: str = "filter") -> Filter:
+    """The store's filter of a request's.
+
+    Raises:
+        errors.InvalidArgument: A date is malformed, a range ends before it begins, there are too
+            many values, or `exclude` is nested or empty.
+    """
+    condition = Filter(must=tuple(_conditions(message, field=field)))
+    if not message.HasField("exclude"):
+        return condition
+    if message.exclude.HasField("exclude"):
+        raise errors.InvalidArgument(
+            f"{field}.exclude.exclude: an exclude inside an exclude is not supported.",
+            field=f"{field}.exclude.exclude",
+        )
+    excluded = to_filter(message.exclude, field=f"{field}.exclude")
+    if excluded == EVERYTHING:
+        raise errors.InvalidArgument(
+            f"{field}.exclude is empty, which would leave out everything.",
+            field=f"{field}.exclude",
+        )
+    return condition.without(excluded)
+
+
+def _conditions(message: search_pb2.Filter, *, field: str) -> Iterator[AnyOf | Between]:
+    for key, wanted in (
+        ("archive", message.archives),
+        ("journal", message.journals),
+        ("language", message.languages),
+    ):
+        if wanted:
+            yield AnyOf(key, _values(wanted, field=f"{field}.{key}s"))
+    if message.HasField("date"):
+        yield from _overlap(message.date, field=f"{field}.date")
+    for word in words(message.caption_text):
+        yield AnyOf("words", (word,))
+    if message.caption_text and not words(message.caption_text):
+        raise errors.InvalidArgument(
+            f"{field}.caption_text: {message.caption_text[:80]!r} holds no word.",
+            field=f"{field}.caption_text",
+        )
+    for key, labels in sorted(message.labels.items()):
+        where = f"{field}.labels.{key}"
+        if not labels.values:
+            raise errors.InvalidArgument(f"{where}: names no value.", field=where)
+        values = _values(labels.values, field=where)
+        yield AnyOf("label_values", tuple(label_value(key, value=value) for value in values))
+
+
+def _values(values: Iterable[str], *, field: str) -> tuple[str, ...]:
+    found = tuple(sorted(set(values)))
+    if len(found) > _MAX_VALUES:
+        raise errors.InvalidArgument(f"{field}: more than {_MAX_VALUES} values.", field=field)
+    return found
+
+
+def _overlap(message: search_pb2.DateRange, *, field: str) -> Iterator[Between]:
+    start = dates.parse(message.start, field=f"{field}.start").earliest if message.start else None
+    end = dates.parse(message.end, field=f"{field}.end").latest if message.end else None
+    if start and end and start > end:
+        raise errors.InvalidArgument(
+            f"{field}: the range ends ({message.end}) before it begins ({message.start}).",
+            field=field,
+        )
+    # Records without a date have no `latest`, so even a range without bounds leaves them out.
+    yield Between(key="latest", low=start.toordinal() if start else _FIRST_DAY)
+    if end:
+        yield Between(key="earliest", high=end.toordinal())
+
+
+_OF_THE_PICTURE: Final = ("sha256", "width", "height", "shared", "create_time", "update_time")
+
+
+def describes(stored: Payload, fields: Payload) -> bool:
+    """Whether a stored payload holds exactly the fields of a record from `to_payload`."""
+    return {key: value for key, value in stored.items() if key not in _OF_THE_PICTURE} == fields
+
+
+def redescribed(stored: Payload, fields: Payload) -> Payload:
+    """A stored payload with other fields: the picture and its times stay, but for the update."""
+    kept: Payload = {key: stored[key] for key in _OF_THE_PICTURE if key in stored}
+    return {**fields, **kept, "update_time": time.time_ns() // 1000}

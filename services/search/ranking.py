@@ -1,0 +1,58 @@
+"""From the store's hits to a ranking: the better of picture and mirror, ties by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from services.search import payload as payloads
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Sequence
+
+    from services.search.store import Collection, Query, ScoredPoint
+
+_MAX_TIES: Final = 4_000
+
+
+class Ranked(NamedTuple):
+    """A hit, and whether the mirrored query found it."""
+
+    point: ScoredPoint
+    mirrored: bool
+
+
+def query(collection: Collection, *, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
+    """Asks the store; ties that the end of a list cuts through are fetched in full.
+
+    Otherwise which of several equal pictures is on a page would be left to chance.
+    """
+    found = collection.query(queries)
+    return [
+        _with_ties(collection, asked=asked, hits=hits)
+        for asked, hits in zip(queries, found, strict=True)
+    ]
+
+
+def _with_ties(
+    collection: Collection, *, asked: Query, hits: list[ScoredPoint]
+) -> list[ScoredPoint]:
+    limit = asked.limit
+    while len(hits) == limit > 1 and hits[-1].score == hits[-2].score and limit < _MAX_TIES:
+        limit *= 2
+        (hits,) = collection.query([dataclasses.replace(asked, limit=limit)])
+    return hits
+
+
+def merge(lists: Sequence[Sequence[ScoredPoint]]) -> list[Ranked]:
+    """Hits of the picture and, if given, of its mirror as one ranking, most similar first."""
+    best: dict[uuid.UUID, Ranked] = {}
+    for mirrored, hits in enumerate(lists):
+        for hit in hits:
+            known = best.get(hit.id)
+            if known is None or hit.score > known.point.score:
+                best[hit.id] = Ranked(point=hit, mirrored=bool(mirrored))
+    return sorted(
+        best.values(), key=lambda hit: (-hit.point.score, str(payloads.name_of(hit.point.payload)))
+    )

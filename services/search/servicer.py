@@ -1,0 +1,109 @@
+"""SearchService over gRPC: messages in, engine, messages out."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from halftone import errors, telemetry
+from halftone.v1 import search_pb2, search_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import grpc
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+    from services.search.engine import Engine
+
+
+class SearchServicer(search_pb2_grpc.SearchServiceServicer):
+    """Hands each call to the engine; errors become statuses in `halftone.server`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def ImportImages(
+        self,
+        request_iterator: AsyncIterator[search_pb2.ImportImagesRequest],
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> AsyncIterator[search_pb2.ImportImagesResponse]:
+        """Imports a stream of records."""
+        async for answer in self._engine.importer.run(request_iterator):
+            yield answer
+
+    async def GetImage(
+        self,
+        request: search_pb2.GetImageRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> search_pb2.Image:
+        """A record."""
+        return await self._engine.get(request.name)
+
+    async def ListImages(
+        self,
+        request: search_pb2.ListImagesRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> search_pb2.ListImagesResponse:
+        """A page of records."""
+        return await self._engine.list_images(request)
+
+    async def UpdateImage(
+        self,
+        request: search_pb2.UpdateImageRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> search_pb2.Image:
+        """Changes a record."""
+        return await self._engine.update(request)
+
+    async def DeleteImages(
+        self,
+        request: search_pb2.DeleteImagesRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> search_pb2.DeleteImagesResponse:
+        """Deletes records."""
+        return search_pb2.DeleteImagesResponse(deleted_count=await self._engine.delete(request))
+
+    async def SearchImages(
+        self, request: search_pb2.SearchImagesRequest, context: Context
+    ) -> search_pb2.SearchImagesResponse:
+        """A search."""
+        return await self._engine.search(request, deadline=_deadline(context))
+
+    async def BatchSearchImages(
+        self, request: search_pb2.BatchSearchImagesRequest, context: Context
+    ) -> search_pb2.BatchSearchImagesResponse:
+        """Several searches."""
+        outcomes = await self._engine.batch_search(request.requests, deadline=_deadline(context))
+        response = search_pb2.BatchSearchImagesResponse()
+        for outcome in outcomes:
+            if isinstance(outcome, errors.HalftoneError):
+                status = errors.to_status(outcome, request_id=telemetry.request_id())
+                response.results.add().error.CopyFrom(status)
+            else:
+                response.results.add().response.CopyFrom(outcome)
+        return response
+
+    async def CountFacets(
+        self,
+        request: search_pb2.CountFacetsRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> search_pb2.CountFacetsResponse:
+        """Counts by journal, year and language."""
+        return await self._engine.facets(request)
+
+    async def GetThumbnail(
+        self,
+        request: search_pb2.GetThumbnailRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> search_pb2.GetThumbnailResponse:
+        """A small JPEG."""
+        content = await self._engine.thumbnail(request.name)
+        return search_pb2.GetThumbnailResponse(content=content, content_type="image/jpeg")
+
+
+def _deadline(context: Context) -> float:
+    left = context.time_remaining()
+    return math.inf if left is None else time.monotonic() + left

@@ -1,0 +1,228 @@
+"""The store port: where vectors and payloads are kept and found.
+
+Two adapters implement it: Qdrant Edge inside this process (`store_edge`) and a Qdrant server
+(`store_server`). One contract suite runs over both. Calls block; the engine runs them in threads.
+Adapters raise only `halftone.errors`.
+
+A collection holds the points of one model version. Its payload fields and their indexes are fixed
+here, and every index exists before the first point, because links for filtered search are built
+from the indexes that exist.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+
+Payload = dict[str, Any]
+"""JSON-like. The keys that are indexed are those of `INDEXES`."""
+
+
+class Index(enum.Enum):
+    """How a payload field is indexed."""
+
+    LINKED_KEYWORD = enum.auto()
+    """Exact text, or any of several; searches filtered by it have links of their own."""
+    LINKED_RANGE = enum.auto()
+    """Whole numbers compared by size, with links."""
+    KEYWORD = enum.auto()
+    """Exact text without links: found by enumeration only."""
+    NUMBER = enum.auto()
+    """Whole numbers compared for equality and size, without links."""
+
+
+ORDER_KEYS: Final = 6
+"""Numbers that hold the order of names; see `listing`."""
+
+INDEXES: Final[dict[str, Index]] = {
+    "archive": Index.LINKED_KEYWORD,
+    "journal": Index.LINKED_KEYWORD,
+    "language": Index.LINKED_KEYWORD,
+    "label_values": Index.LINKED_KEYWORD,
+    "earliest": Index.LINKED_RANGE,
+    "latest": Index.LINKED_RANGE,
+    "words": Index.KEYWORD,
+    "sha256": Index.KEYWORD,
+    "year": Index.NUMBER,
+    **{f"order_{depth}": Index.NUMBER for depth in range(ORDER_KEYS)},
+}
+
+FULL_SCAN_KIB: Final = 40_000
+"""Filters that match fewer vectors than fit into this are scanned, which is exact and, up to
+20,000 vectors of 512 dimensions, as fast as the graph."""
+HNSW_M: Final = 16
+HNSW_EF_CONSTRUCT: Final = 128
+HNSW_EF: Final = 128
+"""Candidates that a search of the graph keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """What is stored of a record. `vector` is float32 of the collection's dimension."""
+
+    id: uuid.UUID
+    vector: np.ndarray
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What was read back; `vector` only where it was asked for."""
+
+    id: uuid.UUID
+    payload: Payload
+    vector: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredPoint:
+    """A point that a query found; `score` is the cosine similarity."""
+
+    id: uuid.UUID
+    score: float
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """The field holds one of the values (or, for a list, one of its items is one of them)."""
+
+    key: str
+    values: tuple[str, ...] | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    """The number lies between the bounds, both included; None is no bound."""
+
+    key: str
+    low: int | None = None
+    high: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The point is one of these."""
+
+    ids: tuple[uuid.UUID, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """All of `must` hold and none of `must_not`. Empty: everything."""
+
+    must: tuple[AnyOf | Between | Ids | Filter, ...] = ()
+    must_not: tuple[AnyOf | Between | Ids | Filter, ...] = ()
+
+    def also(self, *conditions: AnyOf | Between | Ids | Filter) -> Filter:
+        """This filter and further conditions."""
+        return Filter(must=(*self.must, *conditions), must_not=self.must_not)
+
+    def without(self, *conditions: AnyOf | Between | Ids | Filter) -> Filter:
+        """This filter, less what the conditions match."""
+        return Filter(must=self.must, must_not=(*self.must_not, *conditions))
+
+
+EVERYTHING: Final = Filter()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A search for the nearest vectors.
+
+    Attributes:
+        vector: float32 of the collection's dimension.
+        limit: The most hits.
+        filter: What may be found.
+        min_score: Leaves out what is less similar.
+        exact: Compare with every vector that the filter lets through.
+    """
+
+    vector: np.ndarray
+    limit: int
+    filter: Filter = field(default=EVERYTHING)
+    min_score: float | None = None
+    exact: bool = False
+
+
+class Collection(Protocol):
+    """The points of one model version."""
+
+    @property
+    def model_version(self) -> str:
+        """As `name/version`."""
+
+    @property
+    def dimension(self) -> int:
+        """Of its vectors."""
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Stores points in place of those with the same ids. They are on disk when it returns.
+
+        Raises:
+            errors.StorageFull: Nothing was stored.
+        """
+
+    def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
+        """Replaces the payloads of points that exist, durably; their vectors stay."""
+
+    def delete(self, ids: Sequence[uuid.UUID]) -> None:
+        """Deletes points, durably; ids that do not exist are passed over."""
+
+    def retrieve(
+        self, ids: Sequence[uuid.UUID], *, vectors: bool = False
+    ) -> dict[uuid.UUID, Stored]:
+        """The points with these ids, as far as they exist."""
+
+    def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
+        """Runs searches together. Hits of each, most similar first."""
+
+    def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
+        """The points with the smallest numbers in a field, smallest first."""
+
+    def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
+        """All points under a filter, in no particular order."""
+
+    def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
+        """How many points a filter matches, exactly."""
+
+    def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str | int, int]]:  # noqa: A002 - the field's name
+        """The values of a field and how many points have each, most frequent first."""
+
+
+class Store(Protocol):
+    """The collections, and which of them answers."""
+
+    def model_versions(self) -> list[str]:
+        """The model versions that have a collection."""
+
+    def open(self, model_version: str, *, dimension: int | None) -> Collection:
+        """The collection of a model version; it is created where there is none.
+
+        Args:
+            model_version: As `name/version`.
+            dimension: Of the model's vectors; None takes a collection that exists as it is.
+
+        Raises:
+            errors.NotFound: There is none and no dimension is given.
+            errors.FailedPrecondition: It exists with another dimension.
+        """
+
+    def active(self) -> str | None:
+        """The model version whose collection answers."""
+
+    def set_active(self, model_version: str) -> None:
+        """Moves the pointer, atomically and durably."""
+
+    def drop(self, model_version: str) -> None:
+        """Deletes a collection that is not active."""
+
+    def close(self) -> None:
+        """Writes out what is pending and releases what is held."""

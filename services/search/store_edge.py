@@ -1,0 +1,169 @@
+"""The store inside this process: Qdrant Edge, one directory a collection.
+
+    <data directory>/
+        lock                    held while a process uses the directory
+        format.json             which release can read it
+        active.json             the pointer to the active collection
+        <model>@<version>/
+            collection.json     model version and dimension
+            shard/              Qdrant Edge's own files
+
+An update returns once it is in Edge's write-ahead log and Edge has flushed to disk, so that what
+was acknowledged survives both the end of this process and that of the machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+from halftone import errors
+from services.search.edge_collection import EdgeCollection, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT: Final = 1
+"""Of the data directory; raised when an older release could not read it."""
+
+
+class EdgeStore:
+    """The collections in a data directory. One process at a time has it."""
+
+    def __init__(self, directory: Path, *, min_free_bytes: int) -> None:
+        """Takes the directory; it is made where there is none.
+
+        Args:
+            directory: The data directory.
+            min_free_bytes: Writes are refused when the disk has less left. Edge writes through
+                mapped memory, where a full disk would end the process instead of failing a call.
+
+        Raises:
+            errors.DataDirectoryError: In use by another process, or written by a newer release.
+        """
+        self._directory = directory
+        self._min_free_bytes = min_free_bytes
+        self._collections: dict[str, EdgeCollection] = {}
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _take_lock(directory)
+        try:
+            _check_format(directory)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def model_versions(self) -> list[str]:
+        """The model versions that have a collection."""
+        markers = sorted(self._directory.glob("*/collection.json"))
+        return [str(json.loads(marker.read_text())["model_version"]) for marker in markers]
+
+    def open(self, model_version: str, *, dimension: int | None) -> EdgeCollection:
+        """The collection of a model version; it is created where there is none."""
+        if dimension is None and model_version not in self.model_versions():
+            raise _no_collection(model_version)
+        if model_version in self._collections:
+            collection = self._collections[model_version]
+        else:
+            collection = EdgeCollection(
+                self._path(model_version),
+                model_version=model_version,
+                dimension=dimension or 0,
+                min_free_bytes=self._min_free_bytes,
+            )
+            self._collections[model_version] = collection
+        if dimension is not None and collection.dimension != dimension:
+            raise errors.FailedPrecondition(
+                f"The collection of {model_version} has {collection.dimension} dimensions, the "
+                f"model {dimension}.",
+                subject=model_version,
+            )
+        return collection
+
+    def active(self) -> str | None:
+        """The model version whose collection answers."""
+        try:
+            return str(json.loads((self._directory / "active.json").read_text())["model_version"])
+        except FileNotFoundError:
+            return None
+
+    def set_active(self, model_version: str) -> None:
+        """Moves the pointer."""
+        if model_version not in self.model_versions():
+            raise _no_collection(model_version)
+        write_json(self._directory / "active.json", {"model_version": model_version})
+
+    def drop(self, model_version: str) -> None:
+        """Deletes a collection that is not active."""
+        if self.active() == model_version:
+            raise errors.FailedPrecondition(
+                f"{model_version} is active.", subject=model_version, reason="COLLECTION_ACTIVE"
+            )
+        if collection := self._collections.pop(model_version, None):
+            collection.close()
+        path = self._path(model_version)
+        if path.exists():
+            # Renamed first: a directory that is half deleted must not look like a collection.
+            doomed = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            path.rename(doomed)
+            shutil.rmtree(doomed)
+
+    def close(self) -> None:
+        """Writes out what is pending and gives the directory back."""
+        for collection in self._collections.values():
+            collection.close()
+        self._collections.clear()
+        self._lock.close()
+
+    def _path(self, model_version: str) -> Path:
+        return self._directory / model_version.replace("/", "@")
+
+
+def _no_collection(model_version: str) -> errors.NotFound:
+    return errors.NotFound(
+        f"There is no collection of {model_version}.",
+        resource_type="collection",
+        resource_name=model_version,
+    )
+
+
+def _take_lock(directory: Path) -> Any:
+    file = (directory / "lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        holder = file.read().strip()
+        file.close()
+        raise errors.DataDirectoryError(
+            f"{directory} is in use by another process" + (f" ({holder})." if holder else "."),
+            subject=str(directory),
+            reason="DATA_DIRECTORY_IN_USE",
+        ) from error
+    file.truncate(0)
+    file.write(f"process {os.getpid()}")
+    file.flush()
+    return file
+
+
+def _check_format(directory: Path) -> None:
+    path = directory / "format.json"
+    try:
+        found = int(json.loads(path.read_text())["format"])
+    except FileNotFoundError:
+        write_json(path, {"format": FORMAT})
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        raise errors.DataDirectoryError(
+            f"{path} is damaged.", subject=str(directory), reason="DATA_DIRECTORY_DAMAGED"
+        ) from error
+    if found > FORMAT:
+        raise errors.DataDirectoryError(
+            f"{directory} was written by a newer release (format {found}; this one reads up to "
+            f"{FORMAT}). Use that release, or another directory.",
+            subject=str(directory),
+            reason="DATA_DIRECTORY_NEWER",
+        )

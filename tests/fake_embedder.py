@@ -1,0 +1,124 @@
+"""A small real embedder: the EmbedderService with a descriptor that needs no model.
+
+The descriptor is the picture at 16 x 16 pixels, grey, centred, L2-normalised: 256 numbers that
+tell pictures apart, agree for a picture at two sizes, and change when it is mirrored or cropped.
+Run it as a process of its own with `python -m tests.fake_embedder PORT`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+
+from halftone import errors, images, wire
+from halftone.server import abort_with
+from halftone.v1 import embedder_pb2, embedder_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VERSION = "fake/1"
+SIDE = 16
+DIMENSION = SIDE * SIDE
+
+
+def descriptor(picture: Any) -> np.ndarray:
+    """The descriptor of a Pillow image."""
+    small = np.asarray(picture.convert("L").resize((SIDE, SIDE), resample=4), dtype=np.float32)
+    centred = (small - small.mean()).ravel() + 1e-3
+    return centred / np.linalg.norm(centred)
+
+
+class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
+    """Answers as the embedder does.
+
+    Attributes:
+        images: How many images it embedded.
+        version: The version that is active.
+        refusing: Raised for every call while it is set.
+    """
+
+    def __init__(self, *, version: str = VERSION) -> None:
+        self.version = version
+        self.images = 0
+        self.calls: list[int] = []
+        self.request_ids: list[str] = []
+        self.refusing: errors.HalftoneError | None = None
+        self.before_answer: Callable[[], Any] | None = None
+
+    async def EmbedImages(self, request, context):  # noqa: N802 - the contract's name
+        self.request_ids.append(dict(context.invocation_metadata()).get(wire.REQUEST_ID_KEY, ""))
+        if self.refusing is not None:
+            await abort_with(context, self.refusing)
+        wanted = request.model_version or self.version
+        if wanted != self.version:
+            await abort_with(
+                context, errors.NotFound(f"{wanted} is not loaded.", resource_name=wanted)
+            )
+        if self.before_answer is not None:
+            await self.before_answer()
+        self.calls.append(len(request.images))
+        self.images += len(request.images)
+        results = await asyncio.gather(
+            *(asyncio.to_thread(self._embed, image) for image in request.images)
+        )
+        return embedder_pb2.EmbedImagesResponse(results=results)
+
+    def _embed(self, image: embedder_pb2.ImageInput) -> embedder_pb2.EmbedImageResult:
+        try:
+            picture = images.decode(image.content, max_pixels=10_000_000)
+            width, height = picture.size
+            if image.HasField("region"):
+                region = image.region
+                picture = images.crop(
+                    picture, images.Region(region.x, region.y, region.width, region.height)
+                )
+        except errors.HalftoneError as error:
+            return embedder_pb2.EmbedImageResult(error=errors.to_status(error))
+        result = embedder_pb2.ImageEmbeddings(
+            embedding=self.embedding(descriptor(picture)), width=width, height=height
+        )
+        if image.include_mirrored:
+            mirrored = self.embedding(descriptor(images.mirror(picture)))
+            result.mirrored_embedding.CopyFrom(mirrored)
+        return embedder_pb2.EmbedImageResult(embeddings=result)
+
+    def embedding(self, vector: np.ndarray) -> embedder_pb2.Embedding:
+        """A vector as a message."""
+        return embedder_pb2.Embedding(
+            values=vector.astype("<f4").tobytes(),
+            dimension=len(vector),
+            model_version=self.version,
+        )
+
+    async def ListModels(self, request, context):  # noqa: ARG002, N802 - the contract's name
+        if self.refusing is not None:
+            await abort_with(context, self.refusing)
+        model = embedder_pb2.LoadedModel(
+            model_version=self.version, dimension=DIMENSION, device="cpu", active=True
+        )
+        return embedder_pb2.ListModelsResponse(models=[model])
+
+    async def serve(self, *, port: int = 0) -> tuple[grpc.aio.Server, str]:
+        """Starts listening; returns the server and its address."""
+        server = grpc.aio.server(options=[*wire.CHANNEL_OPTIONS, ("grpc.so_reuseport", 0)])
+        embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(self, server)
+        bound = server.add_insecure_port(f"127.0.0.1:{port}")
+        await server.start()
+        return server, f"127.0.0.1:{bound}"
+
+
+async def main() -> None:
+    """Serves until the process ends."""
+    server, address = await FakeEmbedder().serve(port=int(sys.argv[1]))
+    sys.stdout.write(f"{address}\n")
+    sys.stdout.flush()
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
