@@ -1,0 +1,285 @@
+"""`halftone demo`: the whole way from a folder of pictures to the answers, on this machine."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+from PIL import Image, ImageOps
+
+from halftone import archive as archives
+from halftone import cli_import, contact_sheet, errors, images, sample_archive
+from halftone import cli_output as output
+from halftone.client import Client, Filter, ImageRecord, Search
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from halftone.client import Hit, Query
+
+HITS: Final = 6
+_MAX_PIXELS: Final = 200_000_000
+# Pictures of an unknown archive that are looked at to find ones worth showing.
+_CANDIDATES: Final = 192
+_BATCH: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A search of the demonstration.
+
+    Attributes:
+        title: What is asked.
+        note: How it is asked, for people.
+        picture: For the contact sheet: the query as it is handed in.
+        photograph: Which photograph the query shows, where that is known.
+    """
+
+    title: str
+    note: str
+    query: Query
+    picture: str | Path | Image.Image
+    where: Filter
+    photograph: str = ""
+
+
+@click.command()
+@click.option(
+    "--archive",
+    "source",
+    type=click.Path(path_type=Path, exists=True),
+    help="A folder with a manifest; without it a sample archive is made.",
+)
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("demo"),
+    show_default=True,
+    help="Where everything is kept; running again reuses it.",
+)
+def demo(*, source: Path | None, directory: Path) -> None:
+    """Show everything on a sample archive, or on your own."""
+    from services import local  # noqa: PLC0415  # needs the server's packages
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    notes = output.notes()
+    directory.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    stack = local.LocalStack(
+        directory / "data",
+        ports=local.Ports.any_free(),
+        report=notes.print,
+        prepare=local.install_starter,
+    )
+    folder = source or directory / "sample"
+    if source is None:
+        notes.print(f"Sample archive: {folder} …")
+        _make_sample(folder)
+    notes.print(f"Starting the embedder and the search service in {directory / 'data'} …")
+    with stack:
+        addresses = stack.addresses
+        notes.print(f"Ready: search {addresses.search}, embedder {addresses.embedder}.")
+        with Client(addresses.search, embedder=addresses.embedder) as client:
+            name = cli_import.default_archive(folder)
+            rejected = directory / "rejected.csv"
+            summary = cli_import.run(client, folder, archive=name, rejected=rejected)
+            output.console().print(cli_import.describe(summary, archive=name))
+            if summary.rejected:
+                notes.print(f"The rejected rows are in {rejected}.")
+            if source is None:
+                questions = _sample_questions(folder, archive=name)
+            else:
+                questions = _own_questions(client, folder, archive=name)
+            sections = [_ask(client, question) for question in questions]
+    _write_sheets(sections, directory=directory, name=name, count=summary.total)
+    notes.print(f"Stopped. {time.perf_counter() - started:.0f} s in all.")
+
+
+def _make_sample(folder: Path) -> None:
+    sample_archive.make(folder, reprint=_reprint)
+
+
+def _reprint(picture: Image.Image, seed: int) -> Image.Image:
+    from halftone.vision.simulation import reprint  # noqa: PLC0415  # imports torch
+
+    return reprint(picture, seed=seed)
+
+
+def _sample_questions(folder: Path, *, archive: str) -> list[Question]:
+    here = Filter(archives=[archive])
+    plain = sample_archive.query_path(folder, "astronaut")
+    filtered = sample_archive.query_path(folder, "cat")
+    journal = sample_archive.JOURNALS[0]
+    last = journal.first_year + 30
+    cropped = sample_archive.query_path(folder, "motorcycle")
+    part = _mirrored_part(_opened(cropped))
+    return [
+        Question(
+            title="Where else was this picture printed?",
+            note=f"halftone search {plain}",
+            query=plain,
+            picture=plain,
+            where=here,
+            photograph="astronaut",
+        ),
+        Question(
+            title=f"Was it in {journal.name} or in Neustedter Rundschau, 1968 to {last}?",
+            note=f"halftone search {filtered} --journal '{journal.name}' "
+            f"--journal 'Neustedter Rundschau' --from 1968 --to {last}",
+            query=filtered,
+            picture=filtered,
+            where=Filter(
+                archives=[archive],
+                journals=[journal.name, "Neustedter Rundschau"],
+                start="1968",
+                end=str(last),
+            ),
+            photograph="cat",
+        ),
+        Question(
+            title="And a part of it, mirrored?",
+            note=f"The middle of {cropped.name}, turned over",
+            query=part,
+            picture=part,
+            where=here,
+            photograph="motorcycle",
+        ),
+    ]
+
+
+def _own_questions(client: Client, folder: Path, *, archive: str) -> list[Question]:
+    """Chooses pictures whose most similar hit in another journal is the most similar of all."""
+    best = _most_similar_across_journals(client, archive=archive)
+    if not best:
+        raise errors.FailedPrecondition(
+            f"The archive {archive} holds fewer than two pictures; there is nothing to find.",
+            subject=archive,
+        )
+    plain, _ = best[0]
+    filtered, hit = best[min(1, len(best) - 1)]
+    turned, _ = best[min(2, len(best) - 1)]
+    other = hit.image
+    asked = [f"--journal '{other.journal}'"] if other.journal else []
+    start, end = "", ""
+    if other.earliest_date and other.latest_date:
+        start, end = str(other.earliest_date.year), str(other.latest_date.year)
+        asked += [f"--from {start}", f"--to {end}"]
+    part = _mirrored_part(_original(folder, archive=archive, name=turned.name))
+    return [
+        Question(
+            title="Where else was this picture printed?",
+            note=f"halftone search {plain.name}",
+            query=plain.name,
+            picture=plain.name,
+            where=Filter(archives=[archive]),
+        ),
+        Question(
+            title="By journal and date" if asked else "Another one",
+            note=" ".join([f"halftone search {filtered.name}", *asked]),
+            query=filtered.name,
+            picture=filtered.name,
+            where=Filter(
+                archives=[archive],
+                journals=[other.journal] if other.journal else [],
+                start=start,
+                end=end,
+            ),
+        ),
+        Question(
+            title="A part of a picture, mirrored",
+            note=f"The middle of {turned.name}, turned over",
+            query=part,
+            picture=part,
+            where=Filter(archives=[archive]),
+        ),
+    ]
+
+
+def _most_similar_across_journals(client: Client, *, archive: str) -> list[tuple[ImageRecord, Hit]]:
+    records = list(client.list(filter=Filter(archives=[archive]), page_size=1000))
+    sample = records[:: max(1, len(records) // _CANDIDATES)]
+    found: list[tuple[ImageRecord, Hit]] = []
+    for start in range(0, len(sample), _BATCH):
+        batch = sample[start : start + _BATCH]
+        searches = [
+            Search(
+                query=record,
+                filter=Filter(
+                    archives=[archive],
+                    exclude=Filter(journals=[record.journal]) if record.journal else None,
+                ),
+                limit=1,
+                mirrored=False,
+            )
+            for record in batch
+        ]
+        for record, page in zip(batch, client.batch_search(searches), strict=True):
+            if not isinstance(page, errors.HalftoneError) and page.hits:
+                found.append((record, page.hits[0]))
+    found.sort(key=lambda pair: -pair[1].similarity)
+    # Both ends of a pair find each other; one of them is enough.
+    shown: set[str] = set()
+    distinct = []
+    for record, hit in found:
+        if record.name not in shown and hit.image.name not in shown:
+            shown |= {record.name, hit.image.name}
+            distinct.append((record, hit))
+    return distinct
+
+
+def _ask(client: Client, question: Question) -> contact_sheet.Section:
+    page = client.search(question.query, filter=question.where, limit=HITS)
+
+    def is_right(hit: Hit) -> bool:
+        return question.photograph in hit.image.labels.get(sample_archive.PHOTOGRAPH, ())
+
+    known = bool(question.photograph)
+    output.print_hits(
+        page.hits,
+        title=f"\n{question.title}\n{question.note}",
+        truth=(lambda hit: "same picture" if is_right(hit) else "another") if known else None,
+    )
+    return contact_sheet.section_of(
+        client,
+        query=question.picture,
+        hits=page.hits,
+        title=question.title,
+        note=question.note,
+        is_right=is_right if known else None,
+    )
+
+
+def _write_sheets(
+    sections: Sequence[contact_sheet.Section], *, directory: Path, name: str, count: int
+) -> None:
+    title = "Where else was this picture printed?"
+    note = f"Halftone, archive “{name}”, {count} pictures. The query is on the left."
+    page, picture = directory / "contact-sheet.html", directory / "contact-sheet.png"
+    contact_sheet.write_html(sections, path=page, title=title, note=note)
+    contact_sheet.write_png(sections, path=picture, title=title, note=note)
+    output.console().print(f"\nContact sheet: {page} and {picture}")
+
+
+def _mirrored_part(picture: Image.Image) -> Image.Image:
+    width, height = picture.size
+    box = (width * 15 // 100, height * 10 // 100, width * 88 // 100, height * 92 // 100)
+    return ImageOps.mirror(picture.crop(box))
+
+
+def _original(folder: Path, *, archive: str, name: str) -> Image.Image:
+    for row in archives.read_manifest(folder, archive=archive):
+        if row.image is not None and row.image.name == name and row.path is not None:
+            return _opened(row.path)
+    raise errors.NotFound(f"{name} is not in {folder} any more.", resource_name=name)
+
+
+def _opened(path: Path) -> Image.Image:
+    return images.decode(path.read_bytes(), max_pixels=_MAX_PIXELS)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

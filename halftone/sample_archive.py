@@ -1,0 +1,332 @@
+"""The sample archive: photographs that scikit-image carries, reprinted in invented journals.
+
+Each photograph is printed by the press simulation in several journals, every time with another
+screen, crop and tone, some of them mirrored; other pictures, printed once, are there to be confused
+with them. The manifest's column `photograph` says which printings belong together.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from halftone import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+RECIPE: Final = 1
+"""Changes when the archive would come out differently; an older one is then made anew."""
+
+PHOTOGRAPH: Final = "photograph"
+"""The label that says which photograph a printing shows."""
+
+_RIGHTS: Final = "See data/README.txt of scikit-image"
+_LONGEST_SIDE: Final = 560
+_JPEG_QUALITY: Final = 82
+
+
+@dataclass(frozen=True, kw_only=True)
+class Journal:
+    """An invented journal."""
+
+    name: str
+    language: str
+    first_year: int
+    monthly: bool
+
+
+JOURNALS: Final = (
+    Journal(name="The Larkhaven Courier", language="en", first_year=1968, monthly=False),
+    Journal(name="Gazette de Montclaire", language="fr", first_year=1971, monthly=False),
+    Journal(name="Neustedter Rundschau", language="de", first_year=1974, monthly=False),
+    Journal(name="El Faro de Valdemar", language="es", first_year=1970, monthly=True),
+    Journal(name="L'Eco di Montalba", language="it", first_year=1976, monthly=True),
+    Journal(name="Oosterveense Bode", language="nl", first_year=1973, monthly=False),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photograph:
+    """A photograph of scikit-image and its captions by language."""
+
+    key: str
+    file: str
+    captions: dict[str, str]
+
+
+def _captions(en: str, fr: str, de: str, es: str, it: str, nl: str) -> dict[str, str]:
+    return {"en": en, "fr": fr, "de": de, "es": es, "it": it, "nl": nl}
+
+
+PHOTOGRAPHS: Final = (
+    Photograph(
+        key="astronaut",
+        file="astronaut.png",
+        captions=_captions(
+            "The astronaut before her flight",
+            "L'astronaute avant son vol",
+            "Die Astronautin vor ihrem Flug",
+            "La astronauta antes de su vuelo",
+            "L'astronauta prima del volo",
+            "De astronaute voor haar vlucht",
+        ),
+    ),
+    Photograph(
+        key="photographer",
+        file="camera.png",
+        captions=_captions(
+            "Our photographer at work",
+            "Notre photographe au travail",
+            "Unser Fotograf bei der Arbeit",
+            "Nuestro fotógrafo trabajando",
+            "Il nostro fotografo al lavoro",
+            "Onze fotograaf aan het werk",
+        ),
+    ),
+    Photograph(
+        key="cat",
+        file="chelsea.png",
+        captions=_captions(
+            "First prize at the cat show",
+            "Premier prix de l'exposition féline",
+            "Erster Preis der Katzenschau",
+            "Primer premio de la exposición felina",
+            "Primo premio alla mostra felina",
+            "Eerste prijs op de kattenshow",
+        ),
+    ),
+    Photograph(
+        key="coffee",
+        file="coffee.png",
+        captions=_captions(
+            "The price of a cup goes up again",
+            "Le prix du café augmente encore",
+            "Der Kaffee wird wieder teurer",
+            "El café vuelve a subir",
+            "Il caffè rincara ancora",
+            "De koffie wordt weer duurder",
+        ),
+    ),
+    Photograph(
+        key="coins",
+        file="coins.png",
+        captions=_captions(
+            "Coins from the harbour find",
+            "Monnaies du trésor du port",
+            "Münzen aus dem Hafenfund",
+            "Monedas del hallazgo del puerto",
+            "Monete dal ritrovamento del porto",
+            "Munten uit de havenvondst",
+        ),
+    ),
+    Photograph(
+        key="moon",
+        file="moon.png",
+        captions=_captions(
+            "The Moon, seen from the probe",
+            "La Lune vue par la sonde",
+            "Der Mond, von der Sonde gesehen",
+            "La Luna vista desde la sonda",
+            "La Luna vista dalla sonda",
+            "De maan, gezien vanaf de sonde",
+        ),
+    ),
+    Photograph(
+        key="rocket",
+        file="rocket.jpg",
+        captions=_captions(
+            "Ready for launch at dusk",
+            "Prête au lancement au crépuscule",
+            "Startbereit in der Dämmerung",
+            "Listo para el lanzamiento",
+            "Pronto al lancio al crepuscolo",
+            "Klaar voor de lancering",
+        ),
+    ),
+    Photograph(
+        key="galaxies",
+        file="hubble_deep_field.jpg",
+        captions=_captions(
+            "Farther than ever seen before",
+            "Plus loin que jamais",
+            "So weit wie nie zuvor gesehen",
+            "Más lejos que nunca",
+            "Più lontano che mai",
+            "Verder dan ooit gezien",
+        ),
+    ),
+    Photograph(
+        key="motorcycle",
+        file="motorcycle_left.png",
+        captions=_captions(
+            "Out of the garage in spring",
+            "Sortie du garage au printemps",
+            "Im Frühling aus der Garage",
+            "En primavera, fuera del garaje",
+            "In primavera fuori dal garage",
+            "In de lente uit de garage",
+        ),
+    ),
+    Photograph(
+        key="retina",
+        file="retina.jpg",
+        captions=_captions(
+            "What the eye doctor sees",
+            "Ce que voit l'oculiste",
+            "Was der Augenarzt sieht",
+            "Lo que ve el oculista",
+            "Quello che vede l'oculista",
+            "Wat de oogarts ziet",
+        ),
+    ),
+    Photograph(
+        key="tissue",
+        file="ihc.png",
+        captions=_captions(
+            "Under the hospital's new microscope",
+            "Sous le nouveau microscope",
+            "Unter dem neuen Mikroskop",
+            "Bajo el nuevo microscopio",
+            "Sotto il nuovo microscopio",
+            "Onder de nieuwe microscoop",
+        ),
+    ),
+)
+
+# Printed once each, so that there is something else to find.
+_OTHERS: Final = ("cell.png", "page.png", "text.png", "brick.png", "grass.png", "gravel.png")
+_TEXTURE_PARTS: Final = 4
+_PORTRAITS: Final = 24
+
+
+def make(folder: Path, *, reprint: Callable[[Image.Image, int], Image.Image]) -> None:
+    """Makes the archive, or leaves it as it is when it was made by this recipe.
+
+    Args:
+        folder: Gets `manifest.csv`, `images/` and `queries/`.
+        reprint: Prints a picture as the given seed says.
+
+    Raises:
+        errors.FailedPrecondition: scikit-image is not installed.
+    """
+    stamp = folder / "recipe.json"
+    if stamp.exists() and json.loads(stamp.read_text()) == {"recipe": RECIPE}:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("images", "queries"):
+        (folder / name).mkdir(parents=True)
+    source = _source()
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        columns = ("image_id", "file", "journal", "date", "page", "caption", "language")
+        writer = csv.DictWriter(file, fieldnames=(*columns, "rights", PHOTOGRAPH))
+        writer.writeheader()
+        for row, picture in _printings(source, reprint=reprint):
+            _save(picture, path=folder / row["file"])
+            writer.writerow({**row, "rights": _RIGHTS})
+    for number, photograph in enumerate(PHOTOGRAPHS):
+        # A printing that is not in the archive: what somebody found and wants to know about.
+        original = _opened(source / photograph.file)
+        found = reprint(original, 900_000 + number)
+        _save(found, path=query_path(folder, photograph.key))
+    stamp.write_text(json.dumps({"recipe": RECIPE}))
+
+
+def query_path(folder: Path, key: str) -> Path:
+    """A printing of that photograph that is not in the archive."""
+    return folder / "queries" / f"{key}.jpg"
+
+
+def _printings(
+    source: Path, *, reprint: Callable[[Image.Image, int], Image.Image]
+) -> Iterator[tuple[dict[str, str], Image.Image]]:
+    dice = random.Random(RECIPE)  # noqa: S311  # the same archive everywhere
+    for number, photograph in enumerate(PHOTOGRAPHS):
+        original = _opened(source / photograph.file)
+        journals = dice.sample(JOURNALS, k=dice.randint(4, 5))
+        for copy, journal in enumerate(journals):
+            picture = reprint(original, number * 100 + copy)
+            # Plates were turned over now and then, so that somebody looks into the page.
+            if copy == len(journals) - 1 and number % 3 == 1:
+                picture = ImageOps.mirror(picture)
+            row = _row(journal, dice=dice, serial=number * 10 + copy)
+            row["caption"] = photograph.captions[journal.language]
+            row[PHOTOGRAPH] = photograph.key
+            yield row, picture
+    for serial, (key, original) in enumerate(_others(source), start=500):
+        journal = dice.choice(JOURNALS)
+        row = _row(journal, dice=dice, serial=serial)
+        row[PHOTOGRAPH] = key
+        yield row, reprint(original, serial)
+
+
+def _row(journal: Journal, *, dice: random.Random, serial: int) -> dict[str, str]:
+    year = journal.first_year + dice.randrange(18)
+    date = f"{year}-{dice.randint(1, 12):02}"
+    if not journal.monthly:
+        date += f"-{dice.randint(1, 28):02}"
+    if dice.random() < 0.1:  # noqa: PLR2004  # some issues lost their title page
+        date = f"{year}~"
+    code = "".join(word[0] for word in journal.name.replace("'", " ").split()).lower()
+    image_id = f"{code}/{serial:04}"
+    return {
+        "image_id": image_id,
+        "file": f"images/{image_id.replace('/', '-')}.jpg",
+        "journal": journal.name,
+        "date": date,
+        "page": str(dice.randint(1, 24)),
+        "caption": "",
+        "language": journal.language,
+    }
+
+
+def _others(source: Path) -> Iterator[tuple[str, Image.Image]]:
+    for file in _OTHERS:
+        picture = _opened(source / file)
+        key = Path(file).stem
+        if min(picture.size) < 500 or key == "cell":  # noqa: PLR2004  # pixels
+            yield key, picture
+            continue
+        # A texture gives several pictures that share nothing but their kind.
+        for part in range(_TEXTURE_PARTS):
+            left, top = (part % 2) * picture.width // 2, (part // 2) * picture.height // 2
+            box = (left, top, left + picture.width // 2, top + picture.height // 2)
+            yield f"{key}-{part + 1}", picture.crop(box).resize((440, 440))
+    faces = np.load(source / "lfw_subset.npy", allow_pickle=False)
+    for number, face in enumerate(faces[: _PORTRAITS * 4 : 4], start=1):
+        pixels = (np.clip(face, 0, 1) * 255).astype(np.uint8)
+        portrait = Image.fromarray(pixels).resize((240, 240), Image.Resampling.BICUBIC)
+        yield f"portrait-{number}", portrait
+
+
+def _source() -> Path:
+    # The files are read where the package keeps them: its own loader would try to download those
+    # that are no part of the wheel, and importing it costs a second.
+    found = importlib.util.find_spec("skimage")
+    if found is None or not found.submodule_search_locations:
+        raise errors.FailedPrecondition(
+            "The sample archive is made from photographs of scikit-image, which is not installed: "
+            "pip install 'halftone[demo]', or show your own with --archive DIR.",
+            subject="scikit-image",
+        )
+    return Path(next(iter(found.submodule_search_locations))) / "data"
+
+
+def _opened(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB" if image.mode not in {"L", "I;16"} else "L")
+
+
+def _save(picture: Image.Image, *, path: Path) -> None:
+    picture = picture.convert("L")
+    picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.LANCZOS)
+    picture.save(path, quality=_JPEG_QUALITY)

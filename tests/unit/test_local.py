@@ -1,0 +1,158 @@
+"""What the embedded stack checks before it starts anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from halftone import errors, running
+from services import local
+
+
+def start(data, *, ports=None):
+    """Enters a stack whose services must not come into it."""
+
+    def prepare(_models):
+        raise LookupError("as far as it should come")
+
+    with local.LocalStack(
+        data, ports=ports or local.Ports.any_free(), report=print, prepare=prepare
+    ):
+        pass
+
+
+def test_a_new_directory_gets_its_format(tmp_path):
+    with pytest.raises(LookupError):
+        start(tmp_path / "deep" / "data")
+    content = json.loads((tmp_path / "deep" / "data" / "format.json").read_text())
+    assert content["format"] == local.FORMAT
+    with pytest.raises(LookupError):
+        start(tmp_path / "deep" / "data")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"format": 99, "written_by": "7.0"}', "newer release .Halftone 7.0, format 99"),
+        ("{}", "cannot be understood"),
+        ("nonsense", "cannot be understood"),
+    ],
+)
+def test_a_directory_of_another_release_is_left_alone(tmp_path, content, words):
+    (tmp_path / "format.json").write_text(content)
+    with pytest.raises(errors.DataDirectoryError, match=words):
+        start(tmp_path)
+    assert (tmp_path / "format.json").read_text() == content
+
+
+def test_a_directory_in_use_is_refused_and_its_holder_named(tmp_path):
+    with local._locked(tmp_path / "lock"), pytest.raises(errors.DataDirectoryError) as caught:
+        start(tmp_path)
+    assert f"process {os.getpid()}" in caught.value.message
+    with pytest.raises(LookupError):
+        start(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("which", "words"),
+    [
+        ("search", "for the search service, is in use"),
+        ("embedder", "for the embedder, is in use"),
+        ("search_metrics", "for the search service's metrics, is in use"),
+        ("embedder_metrics", "for the embedder's metrics, is in use"),
+    ],
+)
+def test_a_port_in_use_is_named(tmp_path, which, words):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = local.Ports(**{**vars(local.Ports.any_free()), which: taken.getsockname()[1]})
+        with pytest.raises(errors.Unavailable, match=words) as caught:
+            start(tmp_path, ports=ports)
+    assert caught.value.reason == "PORT_IN_USE"
+
+
+def test_two_services_on_one_port_are_noticed(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number = free.getsockname()[1]
+    ports = local.Ports(search=number, embedder=number, search_metrics=0, embedder_metrics=0)
+    with pytest.raises(errors.Unavailable, match="in use"):
+        start(tmp_path, ports=ports)
+
+
+def test_settings_are_handed_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("HALFTONE_SEARCH_BLOBS", "s3://bucket/x")
+    settings = local._settings(tmp_path, ports=local.Ports.any_free())
+    embedder, search = local._children(settings, logs=tmp_path)
+    assert search.environment["HALFTONE_SEARCH_BLOBS"] == "s3://bucket/x"
+    assert search.environment["HALFTONE_SEARCH_DATA_DIRECTORY"] == str(tmp_path / "search")
+    assert search.environment["HALFTONE_SEARCH_EMBEDDER"].endswith(
+        embedder.environment["HALFTONE_EMBEDDER_PORT"]
+    )
+    ports = {
+        child.environment[f"HALFTONE_{child.name.upper()}_{kind}"]
+        for child in (embedder, search)
+        for kind in ("PORT", "METRICS_PORT")
+    }
+    assert len(ports) == 4
+    assert "0" not in ports
+
+
+def test_the_file_of_a_running_stack_comes_and_goes(tmp_path):
+    addresses = running.Addresses(
+        search="a:1", embedder="b:2", search_metrics="c:3", embedder_metrics="d:4", pid=os.getpid()
+    )
+    assert running.find(tmp_path) is None
+    with running.announced(tmp_path, addresses):
+        assert running.find(tmp_path) == addresses
+    assert running.find(tmp_path) is None
+
+
+PARENT = """
+import os, subprocess, sys, time
+command = [sys.executable, "-m", "services.child", str(os.getpid()), "dummy"]
+print(subprocess.Popen(command).pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_child_is_killed_with_its_parent(tmp_path):
+    """The parent is killed with SIGKILL, so that nothing of ours can run in it any more."""
+    (tmp_path / "dummy.py").write_text("import time\ntime.sleep(60)\n")
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": f"{Path.cwd()}{os.pathsep}{tmp_path}"},
+    )
+    with parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        # It must have had the time to ask the kernel; until then it looks for its parent itself.
+        time.sleep(0.5)
+        assert is_alive(child)
+        parent.kill()
+    end = time.monotonic() + 5
+    while is_alive(child):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_starter_is_installed_once(tmp_path):
+    local.install_starter(tmp_path)
+    assert (tmp_path / "starter").is_dir()
+    local.install_starter(tmp_path)
