@@ -1,0 +1,350 @@
+"""A model version's model: weights together with everything that must travel with them.
+
+On disk (the registry adds the manifest, the trainer metrics and report):
+
+    spec.json           `ModelSpec`
+    model.safetensors   parameters and running statistics, float16 where that is exact enough
+    golden.json         pictures and the descriptors they must get; `Model.check_golden` compares
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import safetensors.torch
+import torch
+import torchvision
+from numpy.typing import NDArray
+from PIL import Image
+
+from halftone import errors, files
+from halftone.vision.network import DescriptorNetwork, NetworkSpec
+from halftone.vision.preprocessing import Preprocessing
+from halftone.vision.whitening import Whitening, fit_whitening
+
+__all__ = ["Model", "ModelSpec", "Whitening", "fit_whitening", "import_torchvision_resnet"]
+
+FORMAT: Final = 1
+WEIGHTS: Final = "model.safetensors"
+GOLDEN: Final = "golden.json"
+_GOLDEN_COUNT: Final = 4
+_BATCH: Final = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What `spec.json` holds.
+
+    Attributes:
+        name: Of the model.
+        version: Within the name; the registry sets both when it publishes.
+        network: What to build.
+        preprocessing: How a picture becomes its input.
+        whitening: How the last layer was fitted and on what.
+        calibration: From a cosine to a probability; None until it was fitted.
+        parents: Model versions or weights that training started from.
+        training: Data, licence, command, configuration.
+    """
+
+    name: str = "model"
+    version: int = 1
+    network: NetworkSpec
+    preprocessing: Preprocessing
+    whitening: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] | None = None
+    parents: tuple[str, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dimension(self) -> int:
+        """Of the descriptors."""
+        return self.network.dimension
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "format": FORMAT,
+            **asdict(self),
+            "dimension": self.dimension,
+            "network": self.network.to_dict(),
+            "preprocessing": self.preprocessing.to_dict(),
+            "parents": list(self.parents),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
+        """The reverse of `to_dict`. Fields that this release does not know are left out.
+
+        Raises:
+            errors.FailedPrecondition: Another format.
+            errors.DataLoss: A field is missing or wrong.
+        """
+        if values.get("format") != FORMAT:
+            raise errors.FailedPrecondition(
+                f"This model has format {values.get('format')!r}; this release reads {FORMAT}.",
+                reason="MODEL_FORMAT",
+            )
+        try:
+            known = {entry.name for entry in fields(cls)}
+            chosen = {name: value for name, value in values.items() if name in known}
+            chosen["network"] = NetworkSpec.from_dict(values["network"])
+            chosen["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
+            chosen["parents"] = tuple(values.get("parents", ()))
+            return cls(**chosen)
+        except (KeyError, TypeError, ValueError) as error:
+            raise errors.DataLoss(
+                f"spec.json cannot be used: {error!s}.", reason="MODEL_SPEC"
+            ) from error
+
+
+class Model:
+    """A network in evaluation mode on a device, with its spec."""
+
+    def __init__(
+        self, spec: ModelSpec, *, network: DescriptorNetwork, device: str | torch.device = "cpu"
+    ) -> None:
+        self.spec = spec
+        self.device = torch.device(device)
+        self.network = network.to(self.device, memory_format=torch.channels_last).eval()
+
+    @classmethod
+    def load(cls, directory: Path, *, device: str | torch.device = "cpu") -> Model:
+        """Read a version's spec and weights. Hashes are the registry's business.
+
+        Raises:
+            errors.DataLoss: A file is missing, damaged, or does not fit the spec.
+            errors.FailedPrecondition: Written in a format of another release.
+        """
+        try:
+            spec = ModelSpec.from_dict(files.read_object(directory / "spec.json"))
+            weights = safetensors.torch.load_file(directory / WEIGHTS)
+            network = DescriptorNetwork(spec.network)
+            network.load_state_dict({name: _full(tensor) for name, tensor in weights.items()})
+        except (FileNotFoundError, safetensors.SafetensorError, RuntimeError) as error:
+            raise errors.DataLoss(
+                f"The model in {directory} cannot be loaded: {error}", reason="MODEL_DAMAGED"
+            ) from error
+        return cls(spec, network=network, device=device)
+
+    def embed(self, batch: NDArray[np.uint8] | torch.Tensor) -> NDArray[np.float32]:
+        """Descriptors of preprocessed pictures.
+
+        Args:
+            batch: uint8 [N, S, S], luminance from `spec.preprocessing`; a tensor may be on any
+                device.
+
+        Returns:
+            float32 [N, D], rows of unit length.
+        """
+        if batch.ndim != 3:
+            raise ValueError(f"a batch must be [N, S, S], not {tuple(batch.shape)}")
+        pictures = torch.as_tensor(batch).to(self.device, non_blocking=True).unsqueeze(1)
+        half = self.device.type == "cuda"
+        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=half):
+            descriptors: NDArray[np.float32] = self.network(pictures).float().cpu().numpy()
+        return descriptors
+
+    def embed_images(self, images: Iterable[Image.Image]) -> NDArray[np.float32]:
+        """Preprocess and embed decoded, upright pictures: float32 [N, D]."""
+        prepared = np.stack([self.spec.preprocessing(image) for image in images])
+        parts = [self.embed(prepared[row : row + _BATCH]) for row in range(0, len(prepared), _BATCH)]
+        return np.concatenate(parts)
+
+    def save(self, directory: Path) -> None:
+        """Write `spec.json`, `model.safetensors` and `golden.json` into an existing directory.
+
+        The golden descriptors are those of the weights as stored, so whoever reads the directory
+        must reproduce them.
+        """
+        stored = {name: _compact(tensor) for name, tensor in self.network.state_dict().items()}
+        files.replace_file(directory / WEIGHTS, safetensors.torch.save(stored))
+        files.replace_file(directory / "spec.json", files.to_json(self.spec.to_dict()))
+        golden = Model.load(directory)
+        inputs = golden_inputs()
+        vectors = golden.embed_images(_decode_png(text) for text in inputs)
+        entries = [
+            {"png_base64": text, "descriptor": [round(float(value), 6) for value in vector]}
+            for text, vector in zip(inputs, vectors, strict=True)
+        ]
+        files.replace_file(
+            directory / GOLDEN, files.to_json({"min_cosine": 0.99, "images": entries})
+        )
+
+    def check_golden(self, directory: Path) -> float:
+        """Compare this model with `golden.json` and return the lowest cosine.
+
+        Raises:
+            errors.DataLoss: A descriptor departs further than the file allows, so this model on
+                this device is not the one that was published.
+        """
+        try:
+            golden = files.read_object(directory / GOLDEN)
+            entries = golden["images"]
+            expected = np.array([entry["descriptor"] for entry in entries], dtype=np.float32)
+            vectors = self.embed_images(_decode_png(entry["png_base64"]) for entry in entries)
+            lowest = float((vectors * expected).sum(axis=1).min())
+            limit = float(golden["min_cosine"])
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise errors.DataLoss(
+                f"{directory / GOLDEN} cannot be used: {error}", reason="GOLDEN_DAMAGED"
+            ) from error
+        if not lowest >= limit:  # also refuses NaN
+            raise errors.DataLoss(
+                f"The model in {directory} gives descriptors with a cosine of {lowest:.4f} to the "
+                f"published ones; at least {limit} is required.",
+                reason="GOLDEN_MISMATCH",
+            )
+        return lowest
+
+
+def golden_inputs() -> list[str]:
+    """Small PNGs (base64) of blocks and ramps, the same in every run, unlike in size and tone."""
+    generator = np.random.default_rng(20_260_101)
+    texts = []
+    for number in range(_GOLDEN_COUNT):
+        blocks = generator.integers(0, 256, size=(6 + number, 8 - number), dtype=np.uint8)
+        pixels = np.kron(blocks, np.ones((12, 14), dtype=np.uint8))
+        ramp = np.linspace(0, 60, pixels.shape[1]).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels // 2 + ramp).save(buffer, format="PNG")
+        texts.append(base64.b64encode(buffer.getvalue()).decode("ascii"))
+    return texts
+
+
+def import_torchvision_resnet(
+    path: Path | None,
+    *,
+    whitening_images: NDArray[np.uint8],
+    backbone: str = "resnet152",
+    preprocessing: Preprocessing | None = None,
+    grid: int = 3,
+    dimension: int = 512,
+    data: str = "",
+) -> Model:
+    """Make a model of ImageNet weights: GeM over a grid, then PCA-whitening.
+
+    Args:
+        path: A `.pth` or `.safetensors` file with torchvision's names (`layer1.0.conv1.weight`)
+            or ours; None downloads `IMAGENET1K_V2` (`_V1` of ResNet-18, which has no second) and
+            checks its hash.
+        whitening_images: uint8 [N, S, S], prepared with `preprocessing`; more than `dimension`.
+        backbone: `resnet18`, `resnet50` or `resnet152`.
+        preprocessing: 224 pixels if None.
+        grid: Cells per side. A grid keeps the layout of a picture, which its reprint shares.
+        dimension: Of the descriptors.
+        data: What the whitening pictures are, for the spec.
+
+    Raises:
+        errors.FailedPrecondition: The weights can neither be read nor downloaded. Nothing is ever
+            initialised at random instead: such a network finds nothing, and looks healthy.
+        errors.InvalidArgument: The file's weights are of another network; too few pictures.
+    """
+    preprocessing = preprocessing or Preprocessing(size=224)
+    try:
+        spec = NetworkSpec(backbone=backbone, grid=grid, dimension=dimension)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise errors.InvalidArgument(str(error), field="backbone") from error
+    source, weights = _read_weights(path, backbone=backbone)
+    network = DescriptorNetwork(spec)
+    missing = network.load_state_dict(_our_names(weights), strict=False).missing_keys
+    missing = [name for name in missing if name.startswith(("stem", "stages"))]
+    if missing:
+        raise errors.InvalidArgument(
+            f"{source} holds no {backbone}: {len(missing)} weights are missing, among them "
+            f"{missing[0]}.",
+            field="path",
+        )
+    network.eval()
+    features = collect(network.features, pictures=whitening_images)
+    try:
+        whitening = fit_whitening(features, dimension=dimension)
+    except ValueError as error:
+        raise errors.InvalidArgument(str(error), field="whitening_images") from error
+    set_whitening(network, whitening)
+    model_spec = ModelSpec(
+        name=backbone,
+        network=spec,
+        preprocessing=preprocessing,
+        whitening={"method": "PCA", "images": len(whitening_images), "data": data},
+        parents=(source,),
+    )
+    return Model(model_spec, network=network)
+
+
+def collect(
+    function: Any, *, pictures: NDArray[np.uint8] | torch.Tensor, batch: int = _BATCH
+) -> NDArray[np.float32]:
+    """Apply a network's method to uint8 [N, S, S] in batches, without gradients: float32 [N, F]."""
+    rows = torch.as_tensor(pictures)
+    with torch.inference_mode():
+        parts = [function(part.unsqueeze(1)).float().cpu() for part in rows.split(batch)]
+    joined: NDArray[np.float32] = torch.cat(parts).numpy()
+    return joined
+
+
+def set_whitening(network: DescriptorNetwork, whitening: Whitening) -> None:
+    """Put a fitted whitening into the network's last layer."""
+    device = network.whitening_mean.device
+    network.whitening_mean.copy_(torch.from_numpy(whitening.mean).to(device))
+    network.whitening_matrix.copy_(torch.from_numpy(whitening.matrix).to(device))
+
+
+def _read_weights(path: Path | None, *, backbone: str) -> tuple[str, dict[str, torch.Tensor]]:
+    if path is not None:
+        try:
+            if path.suffix == ".safetensors":
+                return path.name, safetensors.torch.load_file(path)
+            return path.name, dict(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:  # unpicklers and file systems raise anything
+            raise errors.FailedPrecondition(
+                f"The weights in {path} cannot be read ({error}). Give a .pth file of torchvision's "
+                f"{backbone} or a .safetensors file with the same names.",
+                reason="WEIGHTS_UNREADABLE",
+            ) from error
+    enum = getattr(torchvision.models, f"{backbone.replace('resnet', 'ResNet')}_Weights")
+    weights = getattr(enum, "IMAGENET1K_V2", None) or enum.IMAGENET1K_V1
+    try:
+        # The file's name carries its hash, which `check_hash` verifies.
+        state = torch.hub.load_state_dict_from_url(
+            weights.url, map_location="cpu", check_hash=True, weights_only=True
+        )
+    except Exception as error:
+        raise errors.FailedPrecondition(
+            f"{weights} could not be downloaded ({error}). Download {weights.url} on a machine "
+            "that can, copy the file here, and give its path.",
+            reason="WEIGHTS_MISSING",
+        ) from error
+    return f"torchvision {weights}", dict(state)
+
+
+def _our_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Rename torchvision's `conv1`, `bn1`, `layer1.` to `stem.0`, `stem.1`, `stages.0.`."""
+    prefixes = {"conv1.": "stem.0.", "bn1.": "stem.1."}
+    prefixes |= {f"layer{stage}.": f"stages.{stage - 1}." for stage in range(1, 5)}
+    renamed = {}
+    for name, tensor in weights.items():
+        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+        name_here = prefixes.get(prefix, "") + name.removeprefix(prefix)
+        if name_here.startswith(("stem.", "stages.")):
+            renamed[name_here] = _full(tensor)
+    return renamed
+
+
+def _compact(tensor: torch.Tensor) -> torch.Tensor:
+    """float16 for weights; statistics and other vectors stay as they are, they weigh nothing."""
+    compact = tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
+    return compact.contiguous().cpu()
+
+
+def _full(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _decode_png(text: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(text)))

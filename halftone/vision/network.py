@@ -1,0 +1,173 @@
+"""The descriptor network: ResNet stages, pooling that keeps the layout, projection, whitening, L2.
+
+ResNet: He et al. 2016, from torchvision, cut after the last stage in use. GeM pooling: Radenovic et al. 2018. A grid of cells instead
+of one global average keeps the composition, which a reprint shares with its original whatever its screen and tone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Literal
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Backbone = Literal["resnet18", "resnet50", "resnet152"]
+BACKBONES: Final = ("resnet18", "resnet50", "resnet152")
+_IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+_IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec:
+    """What it takes to build a `DescriptorNetwork`.
+
+    stages: how many of the four ResNet stages run.  pooled_stages: which of them the descriptor sees (1 to `stages`).
+    grid: cells per side of the pooled layout; 1 pools globally.  gem: the exponent of the generalised mean; 1 is the average.
+    thumbnail: side of the low-pass picture that is appended to the pooled features; 0 for none. Low frequencies
+        alone (that is what PDQ hashes) find most reprints, so a small network need not relearn them.
+    width: dimension of the projection; None leaves the pooled features as they are.  dimension: of the descriptor, after whitening.
+    contrast: "imagenet" subtracts ImageNet's mean from luminance; "local" gives the network the picture normalised as a
+        whole and within two neighbourhoods, which cancels most of a plate's tone curve.
+    """
+
+    backbone: Backbone = "resnet152"
+    stages: int = 4
+    pooled_stages: tuple[int, ...] = (4,)
+    grid: int = 1
+    gem: float = 3.0
+    thumbnail: int = 0
+    width: int | None = None
+    dimension: int = 512
+    contrast: Literal["imagenet", "local"] = "imagenet"
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise ValueError(
+                f"network.backbone must be one of {', '.join(BACKBONES)}, not {self.backbone!r}"
+            )
+        if not 1 <= self.stages <= 4:
+            raise ValueError(f"network.stages must lie between 1 and 4, not {self.stages}")
+        if not self.pooled_stages or not set(self.pooled_stages) <= set(range(1, self.stages + 1)):
+            raise ValueError(
+                f"network.pooled_stages must lie between 1 and {self.stages}, not {self.pooled_stages}"
+            )
+        if self.grid < 1 or self.gem < 1 or self.thumbnail < 0 or self.dimension < 1:
+            raise ValueError(
+                "network.grid, gem and dimension must be at least 1, thumbnail at least 0"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-ready values."""
+        return {**asdict(self), "pooled_stages": list(self.pooled_stages)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
+        """Build from `to_dict()`'s result. Raises ValueError on an unknown field."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown network fields: {', '.join(sorted(unknown))}")
+        return cls(**{**values, "pooled_stages": tuple(values.get("pooled_stages", (4,)))})
+
+
+class DescriptorNetwork(nn.Module):
+    """Pictures [N, 1 or 3, S, S], uint8 or float in 0..255, to descriptors [N, dimension], float32 of unit length.
+
+    `features` gives what is pooled, `project` the training embedding; `forward` adds whitening and normalisation.
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        resnet = getattr(torchvision.models, spec.backbone)(weights=None)
+        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
+        self.stages = nn.ModuleList(
+            [getattr(resnet, f"layer{stage}") for stage in range(1, spec.stages + 1)]
+        )
+        self.register_buffer(
+            "input_mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False
+        )
+        self.register_buffer(
+            "input_std", torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1) * 255, persistent=False
+        )
+        expansion = 1 if spec.backbone == "resnet18" else 4
+        channels = sum(64 * 2 ** (stage - 1) * expansion for stage in spec.pooled_stages)
+        self.feature_width = channels * spec.grid**2 + 3 * spec.thumbnail**2
+        width = spec.width or self.feature_width
+        self.projection: nn.Module = (
+            nn.Linear(self.feature_width, width) if spec.width else nn.Identity()
+        )
+        self.register_buffer("whitening_mean", torch.zeros(width))
+        self.register_buffer("whitening_matrix", torch.eye(spec.dimension, width))
+
+    input_mean: Tensor
+    input_std: Tensor
+    whitening_mean: Tensor
+    whitening_matrix: Tensor
+
+    def normalise(self, pictures: Tensor) -> Tensor:
+        """Turn uint8 or float [N, 1 or 3, S, S] in 0..255 into the backbone's three channels."""
+        if pictures.ndim != 4 or pictures.shape[1] not in (1, 3):
+            raise ValueError(f"pictures must be [N, 1 or 3, S, S], not {tuple(pictures.shape)}")
+        x = pictures.float()
+        if self.spec.contrast == "imagenet":
+            return (x.expand(-1, 3, -1, -1) - self.input_mean) / self.input_std
+        x = x.mean(dim=1, keepdim=True) / 255
+        deviation = x.std(dim=(2, 3), keepdim=True)
+        whole = (x - x.mean(dim=(2, 3), keepdim=True)) / (deviation + 0.02)
+        return torch.cat(
+            [whole, _local_contrast(whole, cells=4), _local_contrast(whole, cells=12)], dim=1
+        )
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Pooled features, [N, feature_width], with each stage's part scaled to unit length."""
+        x = self.normalise(pictures)
+        parts = []
+        if self.spec.thumbnail:
+            low = F.adaptive_avg_pool2d(x, self.spec.thumbnail).flatten(1)
+            parts.append(F.normalize(low.float(), dim=1))
+        if x.device.type == "cuda" or torch.is_autocast_enabled("cpu"):
+            x = x.contiguous(memory_format=torch.channels_last)
+        x = self.stem(x)
+        for number, stage in enumerate(self.stages, start=1):
+            x = stage(x)
+            if number in self.spec.pooled_stages:
+                parts.append(F.normalize(self._pool(x.float()).flatten(1), dim=1))
+        return torch.cat(parts, dim=1)
+
+    def project(self, pictures: Tensor) -> Tensor:
+        """The embedding that training shapes, before whitening: float32 [N, width], not normalised."""
+        embedding: Tensor = self.projection(self.features(pictures))
+        return embedding.float()
+
+    def whiten(self, embedding: Tensor) -> Tensor:
+        """float32 [N, width] to unit descriptors [N, dimension]."""
+        return F.normalize((embedding - self.whitening_mean) @ self.whitening_matrix.T, dim=1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Descriptors, float32 [N, dimension] of unit length."""
+        return self.whiten(self.project(pictures))
+
+    def _pool(self, x: Tensor) -> Tensor:
+        if self.spec.gem == 1:
+            return F.adaptive_avg_pool2d(x, self.spec.grid)
+        return F.adaptive_avg_pool2d(x.clamp(min=1e-6).pow(self.spec.gem), self.spec.grid).pow(
+            1 / self.spec.gem
+        )
+
+
+def _local_contrast(x: Tensor, *, cells: int) -> Tensor:
+    """Subtract the local mean and divide by the local deviation, both smooth over a grid of cells: [N, 1, S, S]."""
+    size = x.shape[-2:]
+
+    def smooth(value: Tensor) -> Tensor:
+        return F.interpolate(
+            F.adaptive_avg_pool2d(value, cells), size=size, mode="bilinear", align_corners=False
+        )
+
+    centred = x - smooth(x)
+    # The floor keeps blank paper blank instead of blowing up its grain; 0.2 is a fifth of the whole picture's deviation.
+    return centred / (smooth(centred.square()).sqrt() + 0.2)

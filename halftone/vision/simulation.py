@@ -1,0 +1,306 @@
+"""A batched press simulation in torch: what happens to a picture between two printings of it.
+
+The self-supervised objective learns from it that two printings of one picture belong together, so each step copies something
+seen on real plates: another crop and a slight turn, paper margins and frame lines, two pictures on one plate, retouched
+backgrounds, tone curves up to plates that are almost line blocks, blur, screens of dots or of engraved lines, paper grain.
+It works at the network's resolution, where a screen is only a fine texture; `halftone.vision.reprinting` works at full size.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from halftone.vision.reprinting import reprint
+
+__all__ = ["PressSimulation", "PrintParameters", "reprint"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrintParameters:
+    """How far a simulated printing may depart from its picture; lengths are fractions of the picture's side.
+
+    crop: the largest share of a side that a printing may lose.  margin: the widest paper margin it may gain.
+    rotation: standard deviation in degrees.  perspective: the strongest keystone.
+    The others are probabilities of one step for one printing.
+    """
+
+    crop: float = 0.18
+    margin: float = 0.08
+    aspect: float = 0.08
+    rotation: float = 1.2
+    perspective: float = 0.02
+    turn: float = 0.1
+    composite: float = 0.05
+    frame: float = 0.10
+    caption: float = 0.07
+    vignette: float = 0.08
+    mask: float = 0.12
+    shade: float = 0.3
+    local_tone: float = 0.3
+    line_block: float = 0.3
+    blur: float = 0.6
+    screen: float = 0.2
+    grain: float = 0.5
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-ready values."""
+        return asdict(self)
+
+
+class PressSimulation:
+    """Print pictures: uint8 [N, H, W] -> uint8 [N, size, size], another printing of each.
+
+    All randomness comes from `generator`, so a saved generator state continues the same sequence of printings.
+    """
+
+    def __init__(self, *, size: int, parameters: PrintParameters | None = None) -> None:
+        self.size = size
+        self.parameters = parameters or PrintParameters()
+
+    def __call__(self, pictures: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Print `pictures` (uint8 [N, H, W], any device that `generator` lives on) once each."""
+        if pictures.dtype != torch.uint8 or pictures.ndim != 3:
+            raise ValueError(
+                f"pictures must be uint8 [N, H, W], not {pictures.dtype} {tuple(pictures.shape)}"
+            )
+        press = _Press(
+            count=len(pictures), size=self.size, parameters=self.parameters, generator=generator
+        )
+        x = press.lay_out(pictures.float().div(255.0).unsqueeze(1))
+        x = press.retouch(x)
+        x = press.tone(x)
+        x = press.blur(x)
+        x = press.screen(x)
+        x = press.paper(x)
+        return x.squeeze(1).mul(255.0).add(0.5).clamp(0, 255).to(torch.uint8)
+
+
+class _Press:
+    """One batch's printing: draws its parameters from the generator in a fixed order and applies them to [N, 1, S, S]."""
+
+    def __init__(
+        self, *, count: int, size: int, parameters: PrintParameters, generator: torch.Generator
+    ) -> None:
+        self.count, self.size, self.p, self.generator = count, size, parameters, generator
+        self.device = generator.device
+        line = (torch.arange(size, device=self.device, dtype=torch.float32) + 0.5) / size * 2 - 1
+        self.v, self.u = torch.meshgrid(
+            line, line, indexing="ij"
+        )  # both [S, S], pixel centres in [-1, 1]
+
+    # Draws; each returns [N, 1, 1, 1] so that it broadcasts over pictures.
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        return (
+            torch.rand(self.count, 1, 1, 1, generator=self.generator, device=self.device)
+            * (high - low)
+            + low
+        )
+
+    def normal(self) -> Tensor:
+        return torch.randn(self.count, 1, 1, 1, generator=self.generator, device=self.device)
+
+    def chosen(self, probability: float) -> Tensor:
+        return self.uniform(0, 1) < probability
+
+    def field(self, cells: int) -> Tensor:
+        """Smooth noise of unit variance at the nodes of a cells x cells grid: [N, 1, S, S]."""
+        nodes = torch.randn(
+            self.count, 1, cells, cells, generator=self.generator, device=self.device
+        )
+        return F.interpolate(
+            nodes, size=(self.size, self.size), mode="bilinear", align_corners=False
+        )
+
+    # Steps, in the order of the process.
+
+    def lay_out(self, x: Tensor) -> Tensor:
+        """Crop, turn and stretch the picture; put it on paper, sometimes beside another picture of the batch."""
+        p = self.p
+        # Per side: mostly a little is lost, sometimes a lot, sometimes paper is gained. Squaring keeps the mild cases common.
+        edges = []
+        for _ in range(4):
+            lost = self.uniform(0, 1).square() * p.crop
+            gained = self.uniform(0, 1).square() * p.margin
+            edges.append(torch.where(self.chosen(0.3), -gained, lost) * 2)
+        left, right, top, bottom = (edge.flatten() for edge in edges)
+        # A crop of both opposite sides adds up; halve it where the two together would pass the limit.
+        across = (left + right).clamp(min=2 * p.crop) / (2 * p.crop)
+        down = (top + bottom).clamp(min=2 * p.crop) / (2 * p.crop)
+        x0, x1 = -1 + left / across, 1 - right / across
+        y0, y1 = -1 + top / down, 1 - bottom / down
+        # An aspect change of the square input comes from cropping differently; this one is the plate's own shrinkage.
+        stretch = 1 + (self.uniform(-1, 1) * p.aspect * 0.5).flatten()
+        angle = (self.normal() * p.rotation).clamp(-6, 6).flatten() * (math.pi / 180)
+        # Wide pictures are printed sideways on upright pages, in either direction.
+        quarter = torch.where(self.chosen(0.5), math.pi / 2, -math.pi / 2) * self.chosen(p.turn)
+        angle = angle + quarter.flatten()
+        ku = (self.normal() * p.perspective * 0.5).clamp(-p.perspective, p.perspective)[..., 0]
+        kv = (self.normal() * p.perspective * 0.5).clamp(-p.perspective, p.perspective)[..., 0]
+
+        centre_x, centre_y = (x0 + x1) / 2, (y0 + y1) / 2
+        half_x, half_y = (x1 - x0) / 2 * stretch, (y1 - y0) / 2 / stretch
+        depth = 1 + ku * self.u + kv * self.v  # [N, S, S]
+        u, v = self.u / depth, self.v / depth
+        cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+        source_x = centre_x[:, None, None] + half_x[:, None, None] * (cos * u - sin * v)
+        source_y = centre_y[:, None, None] + half_y[:, None, None] * (sin * u + cos * v)
+
+        paper = 1 - self.uniform(0, 1).square() * 0.25
+        companions = self.chosen(p.composite).flatten()
+        if bool(companions.any()):
+            source_x, source_y, other = self._share_plate(source_x, source_y, companions)
+        printed = F.grid_sample(
+            x - paper,
+            torch.stack([source_x, source_y], dim=-1),
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=False,
+        )
+        if bool(companions.any()):
+            rows = companions.nonzero().flatten()
+            neighbours = (rows + 1) % self.count
+            beside = F.grid_sample(
+                x[neighbours] - paper[rows], other, padding_mode="zeros", align_corners=False
+            )
+            empty = (printed[rows] == 0).to(printed.dtype)
+            printed = printed.index_add(0, rows, beside * empty)
+        return printed + paper
+
+    def _share_plate(
+        self, source_x: Tensor, source_y: Tensor, rows: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Shrink the chosen rows' pictures into a part of the plate; also return the grid that samples what fills the rest.
+
+        The two lie side by side, one above the other, or diagonally in opposite corners.
+        """
+
+        def place(value: Tensor) -> Tensor:
+            return value.flatten()[:, None, None]
+
+        extent = place(self.uniform(0.42, 0.6))
+        layout = place(self.uniform(0, 1))
+        across, down = layout < 0.66, layout > 0.33
+        first, rising = place(self.chosen(0.5)), place(self.chosen(0.5))
+        # The centre of the part is as far from the plate's edge as half its extent.
+        shift_u = torch.where(first, extent - 1, 1 - extent) * across
+        shift_v = torch.where(first ^ rising, extent - 1, 1 - extent) * down
+        size_u, size_v = torch.where(across, extent, 1.0), torch.where(down, extent, 1.0)
+        grid = torch.stack([(self.u + shift_u) / size_u, (self.v + shift_v) / size_v], dim=-1)[rows]
+        chosen = rows[:, None, None]
+        mine_u, mine_v = (self.u - shift_u) / size_u, (self.v - shift_v) / size_v
+        return torch.where(chosen, mine_u, source_x), torch.where(chosen, mine_v, source_y), grid
+
+    def retouch(self, x: Tensor) -> Tensor:
+        """Fade the background to paper, draw a frame line, add a caption strip."""
+        p = self.p
+        radius = ((self.u - self.uniform(-0.2, 0.2)) / self.uniform(0.65, 1.1)) ** 2
+        radius = radius + ((self.v - self.uniform(-0.2, 0.2)) / self.uniform(0.65, 1.1)) ** 2
+        fade = torch.sigmoid((radius - 1) * self.uniform(4, 20)) * self.chosen(p.vignette)
+        x = x + (1 - x) * fade
+
+        # Ovals, arches and rounded plates with a hard edge. Without them a small network takes the outline for the picture: the
+        # worst false matches of the first trials were different portraits in the same oval.
+        power = torch.where(self.chosen(0.7), 2.0, self.uniform(3, 8))
+        outline = (self.u.abs() / self.uniform(0.85, 1.05)) ** power
+        arch = self.chosen(0.25)  # the lower half stays square
+        below = torch.where(
+            arch & (self.v > 0), 0.0, (self.v.abs() / self.uniform(0.85, 1.05)) ** power
+        )
+        beyond = (outline + below > 1) & self.chosen(p.mask)
+        x = torch.where(beyond, 1 - self.uniform(0, 1).square() * 0.3, x)
+
+        inset, width = self.uniform(0.9, 0.99), self.uniform(0.006, 0.02)
+        reach = torch.maximum(self.u.abs(), self.v.abs())
+        line = ((reach - inset).abs() < width) & self.chosen(p.frame)
+        x = torch.where(line, x * self.uniform(0.0, 0.5), x)
+        outside = (reach > inset) & self.chosen(0.5) & self.chosen(p.frame)
+        x = torch.where(outside, 1 - self.uniform(0, 0.1), x)
+
+        strip = (self.v > 1 - self.uniform(0.05, 0.25)) & self.chosen(p.caption)
+        letters = torch.rand(
+            self.count,
+            1,
+            self.size // 2,
+            self.size // 2,
+            generator=self.generator,
+            device=self.device,
+        )
+        letters = F.interpolate(letters, size=(self.size, self.size), mode="nearest")
+        rows_of_text = torch.sin(self.v * (self.size * 0.5)) > 0
+        text = 1 - 0.7 * (
+            rows_of_text & (letters > 0.5) & (self.u.abs() < self.uniform(0.3, 0.9))
+        ).to(x.dtype)
+        return torch.where(strip, text, x)
+
+    def tone(self, x: Tensor) -> Tensor:
+        """Uneven light, gamma, contrast and its loss, up to a plate that is nearly black and white."""
+        p = self.p
+        light = self.normal() * self.u + self.normal() * self.v + self.field(4) * 0.7
+        x = x + light * self.uniform(0, 0.15) * self.chosen(p.shade)
+        # Dodging and etching: part of the large-scale contrast goes, or comes.
+        coarse = F.interpolate(
+            F.avg_pool2d(x, self.size // 8),
+            size=(self.size, self.size),
+            mode="bilinear",
+            align_corners=False,
+        )
+        x = x - (coarse - 0.5) * self.uniform(-0.5, 0.9) * self.chosen(p.local_tone)
+        x = x.clamp(1e-3, 1).pow(torch.exp(self.uniform(-0.8, 0.8)))
+        # A tone curve around this picture's own middle, so that dark and light pictures both keep some drawing.
+        middle = x.mean(dim=(2, 3), keepdim=True)
+        pivot = (middle + self.normal() * 0.12).clamp(0.08, 0.92)
+        hard = self.chosen(p.line_block)
+        slope = torch.where(
+            hard, torch.exp(self.uniform(1.5, 3.4)), torch.exp(self.uniform(0.0, 1.5))
+        )
+        curved = torch.sigmoid((x - pivot) * slope)
+        low, high = torch.sigmoid(-pivot * slope), torch.sigmoid((1 - pivot) * slope)
+        x = (curved - low) / (high - low)
+        black, white = self.uniform(0, 1).square() * 0.4, 1 - self.uniform(0, 1).square() * 0.3
+        return black + x * (white - black)
+
+    def blur(self, x: Tensor) -> Tensor:
+        """Blur each picture with its own Gaussian, or sharpen it."""
+        sigma = torch.where(self.chosen(self.p.blur), torch.exp(self.uniform(-1.2, 0.4)), 0.05) * (
+            self.size / 112
+        )
+        reach = 4
+        taps = torch.arange(-reach, reach + 1, device=self.device, dtype=torch.float32)
+        kernel = torch.exp(-0.5 * (taps / sigma.flatten()[:, None]) ** 2)
+        kernel = kernel / kernel.sum(dim=1, keepdim=True)
+        stacked = F.pad(x, (reach,) * 4, mode="replicate").view(
+            1, self.count, self.size + 2 * reach, self.size + 2 * reach
+        )
+        stacked = F.conv2d(stacked, kernel[:, None, None, :], groups=self.count)
+        blurred = F.conv2d(stacked, kernel[:, None, :, None], groups=self.count).view_as(x)
+        sharpened = x + (x - blurred) * self.uniform(0, 1.5)
+        return torch.where(self.chosen(0.25), sharpened, blurred).clamp(0, 1)
+
+    def screen(self, x: Tensor) -> Tensor:
+        """Print through a screen: dots at an angle, or engraved lines; the scan then averages some of it away."""
+        period = torch.exp(self.uniform(math.log(1.6), math.log(3.6))) * (self.size / 112)
+        angle = self.uniform(0, math.pi)
+        frequency = math.pi * self.size / period
+        along = (self.u * angle.cos() + self.v * angle.sin()) * frequency
+        across = (self.v * angle.cos() - self.u * angle.sin()) * frequency
+        lines = self.chosen(0.3)
+        threshold = 0.5 + torch.where(lines, along.cos() * 0.5, (along.cos() + across.cos()) * 0.25)
+        inked = torch.sigmoid((x - threshold) * self.uniform(4, 14))
+        amount = self.uniform(0.05, 0.6) * self.chosen(self.p.screen)
+        return x + (inked - x) * amount
+
+    def paper(self, x: Tensor) -> Tensor:
+        """Grain and mottled ink."""
+        noise = torch.randn(
+            self.count, 1, self.size, self.size, generator=self.generator, device=self.device
+        )
+        some = self.chosen(self.p.grain)
+        x = x + noise * (self.uniform(0, 1).square() * 0.10 * some)
+        return (x + self.field(self.size // 8) * (self.uniform(0, 0.05) * some)).clamp(0, 1)

@@ -1,0 +1,215 @@
+"""The reprint protocol: how well descriptors find the same picture in other publications.
+
+Definitions follow the archive's README: a query is an image with a match in another publication; from its ranking the
+query itself and the other images of its group within its own publication are left out. Ties are broken pessimistically (a
+non-match that scores the same as a match ranks before it), as in SSCD (Pizzi et al. 2022), so that a constant descriptor scores zero.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """Which pairs of N images match and which are left out.
+
+    match: bool [N, N], symmetric; the same picture in two publications.
+    ignore: bool [N, N], symmetric; the diagonal and copies within a publication.
+    groups: int [N]; images of one group share a number, -1 outside every group. Confidence intervals resample groups.
+    """
+
+    match: Bools
+    ignore: Bools
+    groups: NDArray[np.int64]
+
+    @property
+    def queries(self) -> NDArray[np.int64]:
+        """Indices of the images that have a match."""
+        return np.flatnonzero(self.match.any(axis=1))
+
+
+def read_truth(folder: Path, *, image_ids: Sequence[str], journals: Mapping[str, str]) -> Truth:
+    """Read `groups.json` of `folder` for the images `image_ids`, which `journals` assigns to publications.
+
+    In an ordinary group all members match each other; in a composite one only the listed links do. Members within
+    one publication are never a match and never a mistake. Raises ValueError when a group names an unknown image.
+    """
+    index = {image_id: number for number, image_id in enumerate(image_ids)}
+    count = len(index)
+    match = np.zeros((count, count), dtype=bool)
+    ignore = np.eye(count, dtype=bool)
+    groups = np.full(count, -1, dtype=np.int64)
+    for number, group in enumerate(
+        json.loads((folder / "groups.json").read_text(encoding="utf-8"))
+    ):
+        missing = [member for member in group["members"] if member not in index]
+        if missing:
+            raise ValueError(
+                f"{folder / 'groups.json'}: group {group['group']} names unknown images: {', '.join(missing)}"
+            )
+        groups[[index[member] for member in group["members"]]] = number
+        linked = {frozenset((link["a"], link["b"])) for link in group["links"]}
+        for a in group["members"]:
+            for b in group["members"]:
+                if a == b:
+                    continue
+                if journals[a] == journals[b]:
+                    ignore[index[a], index[b]] = True
+                elif not group["composite"] or frozenset((a, b)) in linked:
+                    match[index[a], index[b]] = True
+    return Truth(match=match, ignore=ignore, groups=groups)
+
+
+def read_manifest(folder: Path) -> list[dict[str, str]]:
+    """Read the rows of `manifest.csv` in `folder` (UTF-8)."""
+    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Precision and recall at falling thresholds: float [K] each, one point per distinct score."""
+
+    precision: Floats
+    recall: Floats
+    threshold: Floats
+
+
+def precision_recall(scores: Floats, *, positive: Bools) -> Curve:
+    """Build the curve of pairs with `scores` [P], of which `positive` [P] are matches; equal scores stand or fall together."""
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(positive[order])
+    last = np.append(ranked[1:] != ranked[:-1], True)  # the last pair of each run of equal scores
+    hits, ranks, thresholds = hits[last], np.flatnonzero(last) + 1, ranked[last]
+    total = max(int(positive.sum()), 1)
+    return Curve(precision=hits / ranks, recall=hits / total, threshold=thresholds)
+
+
+def average_precision(curve: Curve) -> float:
+    """Area under the curve as a step function: pairs of equal score all get the precision after the last of them."""
+    gained = np.diff(curve.recall, prepend=0.0)
+    return float((gained * curve.precision).sum())
+
+
+def best_f1(curve: Curve) -> tuple[float, float]:
+    """Return the best F1 on the curve and the threshold that gives it."""
+    total = np.maximum(curve.precision + curve.recall, 1e-12)
+    f1 = 2 * curve.precision * curve.recall / total
+    best = int(np.argmax(f1))
+    return float(f1[best]), float(curve.threshold[best])
+
+
+def recall_at_precision(curve: Curve, *, precision: float) -> float:
+    """Return the highest recall at which precision is still at least `precision`; 0 when it never is."""
+    reached = curve.recall[curve.precision >= precision]
+    return float(reached.max()) if len(reached) else 0.0
+
+
+def rank_queries(scores: Floats, *, truth: Truth) -> tuple[Floats, Floats]:
+    """Return R@1 (0 or 1) and average precision per query, both [Q], from the score matrix [N, N]."""
+    first = np.zeros(len(truth.queries))
+    precision = np.zeros(len(truth.queries))
+    for number, query in enumerate(truth.queries):
+        candidates = ~truth.ignore[query]
+        row, hit = scores[query][candidates], truth.match[query][candidates]
+        # Pessimistic: sort by falling score, non-matches first among equals.
+        hit = hit[np.lexsort((hit, -row))]
+        ranks = np.flatnonzero(hit) + 1
+        first[number] = float(hit[0])
+        precision[number] = float((np.arange(1, len(ranks) + 1) / ranks).mean())
+    return first, precision
+
+
+def evaluate(
+    descriptors: Floats, *, truth: Truth, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Score descriptors [N, D] (unit length) by their cosine; see `evaluate_scores`."""
+    return evaluate_scores(descriptors @ descriptors.T, truth=truth, resamples=resamples, seed=seed)
+
+
+def evaluate_scores(
+    scores: Floats, *, truth: Truth, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Score a symmetric matrix [N, N] by the protocol.
+
+    Returns recall_at_1, map, micro_ap, best_f1, best_f1_threshold, recall_at_p90, queries, pairs, and `intervals` with 95 %
+    bootstrap intervals of the first two over groups and of micro_ap over the groups' pairs (`resamples` = 0 leaves them out).
+    """
+    first, precision = rank_queries(scores, truth=truth)
+    upper = np.triu(~truth.ignore, k=1)
+    rows, columns = np.nonzero(upper)
+    pair_scores, positive = scores[rows, columns], truth.match[rows, columns]
+    curve = precision_recall(pair_scores, positive=positive)
+    f1, threshold = best_f1(curve)
+    result: dict[str, Any] = {
+        "queries": len(first),
+        "pairs": int(positive.sum()),
+        "recall_at_1": float(first.mean()),
+        "map": float(precision.mean()),
+        "micro_ap": average_precision(curve),
+        "best_f1": f1,
+        "best_f1_threshold": threshold,
+        "recall_at_p90": recall_at_precision(curve, precision=0.9),
+    }
+    if resamples:
+        result["intervals"] = _intervals(
+            first,
+            precision,
+            pair_scores=pair_scores,
+            positive=positive,
+            rows=rows,
+            truth=truth,
+            resamples=resamples,
+            seed=seed,
+        )
+    return result
+
+
+def _intervals(
+    first: Floats,
+    precision: Floats,
+    *,
+    pair_scores: Floats,
+    positive: Bools,
+    rows: NDArray[np.int64],
+    truth: Truth,
+    resamples: int,
+    seed: int,
+) -> dict[str, list[float]]:
+    """Bootstrap over groups: a group's queries and pairs are drawn together, because they share one picture."""
+    generator = np.random.default_rng(seed)
+    query_groups = truth.groups[truth.queries]
+    names, query_group = np.unique(query_groups, return_inverse=True)
+    pair_group = np.searchsorted(names, truth.groups[rows[positive]])
+    # Only false pairs above the lowest true pair can change a precision, and few do: count them per true pair once.
+    false = np.sort(pair_scores[~positive])
+    true = pair_scores[positive]
+    above = len(false) - np.searchsorted(false, true, side="left")
+    order = np.argsort(-true, kind="stable")
+    drawn = {"recall_at_1": [], "map": [], "micro_ap": []}  # type: dict[str, list[float]]
+    for _ in range(resamples):
+        weight = np.bincount(
+            generator.integers(0, len(names), len(names)), minlength=len(names)
+        ).astype(float)
+        query_weight, pair_weight = weight[query_group], weight[pair_group][order]
+        drawn["recall_at_1"].append(float(np.average(first, weights=query_weight)))
+        drawn["map"].append(float(np.average(precision, weights=query_weight)))
+        hits = np.cumsum(pair_weight)
+        at = hits / np.maximum(hits + above[order], 1e-12)
+        drawn["micro_ap"].append(float((pair_weight * at).sum() / max(pair_weight.sum(), 1e-12)))
+    return {
+        name: [float(np.percentile(values, 2.5)), float(np.percentile(values, 97.5))]
+        for name, values in drawn.items()
+    }
