@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import time
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from halftone.client import Hit, Query
 
 HITS: Final = 6
+_SAMPLE_SIDE: Final = 640
 _MAX_PIXELS: Final = 200_000_000
 # Pictures of an unknown archive that are looked at to find ones worth showing.
 _CANDIDATES: Final = 192
@@ -100,13 +102,10 @@ def demo(*, source: Path | None, directory: Path) -> None:
 
 
 def _make_sample(folder: Path) -> None:
-    sample_archive.make(folder, reprint=_reprint)
+    from halftone.vision.reprinting import reprint  # noqa: PLC0415  # only for the sample
 
-
-def _reprint(picture: Image.Image, seed: int) -> Image.Image:
-    from halftone.vision.simulation import reprint  # noqa: PLC0415  # imports torch
-
-    return reprint(picture, seed=seed)
+    # The screen's dots are still there in a scan of this size, and it is quickly made.
+    sample_archive.make(folder, reprint=functools.partial(reprint, side=_SAMPLE_SIDE))
 
 
 def _sample_questions(folder: Path, *, archive: str) -> list[Question]:

@@ -14,15 +14,14 @@ import random
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from halftone import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 RECIPE: Final = 1
 """Changes when the archive would come out differently; an older one is then made anew."""
@@ -31,7 +30,6 @@ PHOTOGRAPH: Final = "photograph"
 """The label that says which photograph a printing shows."""
 
 _RIGHTS: Final = "See data/README.txt of scikit-image"
-_LONGEST_SIDE: Final = 560
 _JPEG_QUALITY: Final = 82
 
 
@@ -204,17 +202,26 @@ PHOTOGRAPHS: Final = (
 )
 
 # Printed once each, so that there is something else to find.
-_OTHERS: Final = ("cell.png", "page.png", "text.png", "brick.png", "grass.png", "gravel.png")
-_TEXTURE_PARTS: Final = 4
-_PORTRAITS: Final = 24
+_OTHERS: Final = ("cell.png", "clock_motion.png", "horse.png", "page.png", "text.png")
+# Each gives several pictures that share nothing but their kind.
+_TEXTURES: Final = ("brick.png", "grass.png", "gravel.png")
 
 
-def make(folder: Path, *, reprint: Callable[[Image.Image, int], Image.Image]) -> None:
+class Press(Protocol):
+    """Prints a picture; `halftone.vision.reprinting.reprint` is one."""
+
+    def __call__(
+        self, image: Image.Image, *, seed: int, caption: str | None, mirror: bool
+    ) -> Image.Image:
+        """Another printing of the picture, with the caption below it, the same for one seed."""
+
+
+def make(folder: Path, *, reprint: Press) -> None:
     """Makes the archive, or leaves it as it is when it was made by this recipe.
 
     Args:
         folder: Gets `manifest.csv`, `images/` and `queries/`.
-        reprint: Prints a picture as the given seed says.
+        reprint: The press.
 
     Raises:
         errors.FailedPrecondition: scikit-image is not installed.
@@ -236,7 +243,7 @@ def make(folder: Path, *, reprint: Callable[[Image.Image, int], Image.Image]) ->
     for number, photograph in enumerate(PHOTOGRAPHS):
         # A printing that is not in the archive: what somebody found and wants to know about.
         original = _opened(source / photograph.file)
-        found = reprint(original, 900_000 + number)
+        found = reprint(original, seed=900_000 + number, caption=None, mirror=False)
         _save(found, path=query_path(folder, photograph.key))
     stamp.write_text(json.dumps({"recipe": RECIPE}))
 
@@ -246,27 +253,23 @@ def query_path(folder: Path, key: str) -> Path:
     return folder / "queries" / f"{key}.jpg"
 
 
-def _printings(
-    source: Path, *, reprint: Callable[[Image.Image, int], Image.Image]
-) -> Iterator[tuple[dict[str, str], Image.Image]]:
+def _printings(source: Path, *, reprint: Press) -> Iterator[tuple[dict[str, str], Image.Image]]:
     dice = random.Random(RECIPE)  # noqa: S311  # the same archive everywhere
     for number, photograph in enumerate(PHOTOGRAPHS):
         original = _opened(source / photograph.file)
         journals = dice.sample(JOURNALS, k=dice.randint(4, 5))
         for copy, journal in enumerate(journals):
-            picture = reprint(original, number * 100 + copy)
-            # Plates were turned over now and then, so that somebody looks into the page.
-            if copy == len(journals) - 1 and number % 3 == 1:
-                picture = ImageOps.mirror(picture)
             row = _row(journal, dice=dice, serial=number * 10 + copy)
             row["caption"] = photograph.captions[journal.language]
             row[PHOTOGRAPH] = photograph.key
-            yield row, picture
+            # Plates were turned over now and then, so that somebody looks into the page.
+            turned = copy == len(journals) - 1 and number % 3 == 1
+            seed = number * 100 + copy
+            yield row, reprint(original, seed=seed, caption=row["caption"], mirror=turned)
     for serial, (key, original) in enumerate(_others(source), start=500):
-        journal = dice.choice(JOURNALS)
-        row = _row(journal, dice=dice, serial=serial)
+        row = _row(dice.choice(JOURNALS), dice=dice, serial=serial)
         row[PHOTOGRAPH] = key
-        yield row, reprint(original, serial)
+        yield row, reprint(original, seed=serial, caption=None, mirror=False)
 
 
 def _row(journal: Journal, *, dice: random.Random, serial: int) -> dict[str, str]:
@@ -291,21 +294,14 @@ def _row(journal: Journal, *, dice: random.Random, serial: int) -> dict[str, str
 
 def _others(source: Path) -> Iterator[tuple[str, Image.Image]]:
     for file in _OTHERS:
+        yield Path(file).stem, _opened(source / file)
+    for file in _TEXTURES:
         picture = _opened(source / file)
-        key = Path(file).stem
-        if min(picture.size) < 500 or key == "cell":  # noqa: PLR2004  # pixels
-            yield key, picture
-            continue
-        # A texture gives several pictures that share nothing but their kind.
-        for part in range(_TEXTURE_PARTS):
-            left, top = (part % 2) * picture.width // 2, (part // 2) * picture.height // 2
-            box = (left, top, left + picture.width // 2, top + picture.height // 2)
-            yield f"{key}-{part + 1}", picture.crop(box).resize((440, 440))
-    faces = np.load(source / "lfw_subset.npy", allow_pickle=False)
-    for number, face in enumerate(faces[: _PORTRAITS * 4 : 4], start=1):
-        pixels = (np.clip(face, 0, 1) * 255).astype(np.uint8)
-        portrait = Image.fromarray(pixels).resize((240, 240), Image.Resampling.BICUBIC)
-        yield f"portrait-{number}", portrait
+        width, height = picture.width // 2, picture.height // 2
+        for part in range(4):
+            left, top = (part % 2) * width, (part // 2) * height
+            box = (left, top, left + width, top + height)
+            yield f"{Path(file).stem}-{part + 1}", picture.crop(box)
 
 
 def _source() -> Path:
@@ -323,10 +319,11 @@ def _source() -> Path:
 
 def _opened(path: Path) -> Image.Image:
     with Image.open(path) as image:
-        return image.convert("RGB" if image.mode not in {"L", "I;16"} else "L")
+        if image.mode != "RGBA":
+            return image.convert("RGB")
+        paper = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(paper, image).convert("RGB")
 
 
 def _save(picture: Image.Image, *, path: Path) -> None:
-    picture = picture.convert("L")
-    picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.LANCZOS)
-    picture.save(path, quality=_JPEG_QUALITY)
+    picture.convert("L").save(path, quality=_JPEG_QUALITY)

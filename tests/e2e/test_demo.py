@@ -1,0 +1,53 @@
+"""`halftone demo` as a user runs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+
+def demo(directory, *arguments):
+    command = [sys.executable, "-m", "halftone.cli", "demo", "--directory", directory, *arguments]
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, timeout=170
+    )
+
+
+def check_sheets(directory):
+    page = (directory / "contact-sheet.html").read_text()
+    assert page.count("<section>") == 3
+    assert "http" not in page
+    with Image.open(directory / "contact-sheet.png") as sheet:
+        sheet.load()
+    assert (directory / "contact-sheet.png").stat().st_size < 400_000
+
+
+@pytest.mark.slow
+def test_the_sample_archive(tmp_path):
+    first = demo(tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert re.search(r"sample: \d+ created, 0 unchanged, 0 updated, 0 rejected", first.stdout)
+    # The truth is known: each of the three questions finds the same picture first.
+    tables = first.stdout.split("rank")[1:]
+    assert len(tables) == 3
+    for table in tables:
+        assert "same picture" in table.splitlines()[1], first.stdout
+    assert "mirrored" in tables[2].splitlines()[1]
+    check_sheets(tmp_path)
+
+    second = demo(tmp_path)
+    assert re.search(r"sample: 0 created, \d+ unchanged", second.stdout), second.stderr
+    assert not (tmp_path / "data" / "stack.json").exists()
+
+
+@pytest.mark.slow
+def test_an_archive_of_ones_own(tmp_path, press):
+    result = demo(tmp_path / "demo", "--archive", press)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.split("rank")) == 4
+    assert "same picture" not in result.stdout
+    check_sheets(tmp_path / "demo")

@@ -1,0 +1,93 @@
+"""The examples in the documentation, run as they stand against a real stack."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf import json_format
+from google.protobuf.message_factory import GetMessageClass
+
+from halftone import sample_archive
+from halftone.v1 import embedder_pb2, search_pb2
+
+ROOT = Path(__file__).parents[2]
+COMMAND = re.compile(
+    r"grpcurl -plaintext (?:-d '(?P<json>.*?)' )?(?:\\\n +)?(?P<address>\S+) "
+    r"(?P<service>halftone\.v1\.\w+)/(?P<method>\w+)$",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@pytest.fixture
+def desk(stack, press, tmp_path, monkeypatch):
+    """A folder as the pages describe it; gives what to replace in them."""
+    shutil.copytree(press, tmp_path / "press")
+    shutil.copy(sample_archive.query_path(press, "astronaut"), tmp_path / "found.jpg")
+    monkeypatch.chdir(tmp_path)
+    return {
+        "127.0.0.1:7102": stack.addresses.search,
+        "127.0.0.1:7101": stack.addresses.embedder,
+    }
+
+
+def read(name, replacements):
+    text = (ROOT / "docs" / name).read_text()
+    for old, new in replacements.items():
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.mark.slow
+def test_the_python_examples(desk, capsys):
+    text = read("api.md", desk)
+    namespace = {"__name__": "docs"}
+    blocks = list(re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    assert len(blocks) > 12
+    for block in blocks:
+        line = text.count("\n", 0, block.start(1))
+        # Keeps the page's line numbers in tracebacks.
+        code = compile("\n" * line + block[1], str(ROOT / "docs" / "api.md"), "exec")
+        exec(code, namespace)  # noqa: S102  # our own documentation
+    namespace["client"].close()
+    printed = capsys.readouterr().out
+    assert "TRUNCATED" not in printed
+    assert "NOT_AN_IMAGE" in printed
+    assert "The Larkhaven Courier" in printed
+
+
+def test_the_json_examples(desk):
+    text = read("grpc.md", desk).replace(
+        "'$(base64 -w0 found.jpg)'", base64.b64encode(Path("found.jpg").read_bytes()).decode()
+    )
+    commands = list(COMMAND.finditer(text))
+    services = {
+        service.full_name: service
+        for file in (search_pb2, embedder_pb2)
+        for service in file.DESCRIPTOR.services_by_name.values()
+    }
+    for command in commands:
+        method = services[command["service"]].methods_by_name[command["method"]]
+        request = json_format.Parse(command["json"] or "{}", GetMessageClass(method.input_type)())
+        with grpc.insecure_channel(command["address"]) as channel:
+            call = {
+                "serializer": type(request).SerializeToString,
+                "deserializer": GetMessageClass(method.output_type).FromString,
+            }
+            answer = _call(channel, command, request, streaming=method.client_streaming, **call)
+        for result in [*getattr(answer, "results", []), answer]:
+            assert not result.DESCRIPTOR.fields_by_name.get("error") or not result.HasField("error")
+    told = {command["method"] for command in commands}
+    assert told == {name for service in services.values() for name in service.methods_by_name}
+
+
+def _call(channel, command, request, *, streaming, serializer, deserializer):
+    path = f"/{command['service']}/{command['method']}"
+    if streaming:
+        (answer,) = channel.stream_stream(path, serializer, deserializer)(iter([request]))
+        return answer
+    return channel.unary_unary(path, serializer, deserializer)(request, timeout=30)

@@ -1,0 +1,197 @@
+"""`halftone up` and the commands that talk to it, as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from halftone import running, sample_archive
+from halftone.archive import read_manifest
+from halftone.client import Client, Filter
+
+HALFTONE = (sys.executable, "-m", "halftone.cli")
+
+
+class Up:
+    """A `halftone up` of one's own."""
+
+    def __init__(self, data: Path, *arguments: str) -> None:
+        self.data = data
+        self.output = data.parent / "up.txt"
+        with self.output.open("w") as file:
+            self.process = subprocess.Popen(
+                [*HALFTONE, "up", "--data", str(data), "--port", "0", *arguments],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self):
+        until(lambda: running.find(self.data) or self.process.poll() is not None, seconds=90)
+        assert self.process.poll() is None, self.output.read_text()
+        self.addresses = running.find(self.data)
+        return self
+
+    def client(self) -> Client:
+        return Client(self.addresses.search, embedder=self.addresses.embedder)
+
+    def children(self) -> dict[str, int]:
+        listing = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        lines = [line.split() for line in listing.splitlines()]
+        return {
+            line[-1].removeprefix("services."): int(line[0])
+            for line in lines
+            if line[-1].startswith("services.")
+        }
+
+    def stop(self, *, number: int = signal.SIGTERM) -> str:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        self.process.wait(60)
+        return self.output.read_text()
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.stop()
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+
+def until(condition, *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.05)
+
+
+def halftone(*arguments, **options):
+    return subprocess.run(
+        [*HALFTONE, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        **options,
+    )
+
+
+@pytest.mark.slow
+def test_up_import_search_and_a_second_time(tmp_path, press):
+    data = tmp_path / "data"
+    query = sample_archive.query_path(press, "astronaut")
+    with Up(data) as up:
+        imported = halftone("import", press, "--data", data, cwd=tmp_path)
+        assert imported.returncode == 0, imported.stderr
+        found = halftone("search", query, "--data", data, "--json", "--limit", 3)
+        hits = json.loads(found.stdout)["hits"]
+        assert [hit["image"]["labels"]["photograph"] for hit in hits] == [["astronaut"]] * 3
+
+        second = halftone("up", "--data", data, "--port", "0")
+        assert second.returncode == 1
+        assert f"in use by another stack (process {up.process.pid})" in second.stderr
+        port = up.addresses.search.rpartition(":")[2]
+        third = halftone("up", "--data", tmp_path / "other", "--port", port)
+        assert third.returncode == 1
+        assert f"Port {port} on 127.0.0.1, for the search service, is in use" in third.stderr
+
+        text = up.stop()
+        assert up.process.returncode == 0, text
+        assert up.addresses.search in text
+        assert up.addresses.embedder_metrics in text
+        assert "killed" not in text
+    assert running.find(data) is None
+    gone = halftone("search", query, "--data", data, "--server", up.addresses.search)
+    assert gone.returncode == 1
+    assert "`halftone up`" in gone.stderr
+
+    with Up(data) as up, up.client() as client:
+        assert client.facets().total == len(list(read_manifest(press, archive="press")))
+
+
+@pytest.mark.slow
+def test_children_that_are_killed_during_an_import(tmp_path, press):
+    """Both are killed with SIGKILL; the import goes on, and nothing acknowledged is lost."""
+    with Up(tmp_path / "data") as up, up.client() as client:
+        victims = ["search", "embedder"]
+        acknowledged = []
+
+        def on_progress(ack):
+            acknowledged.append(ack.name)
+            if victims and len(acknowledged) in {20, 50}:
+                os.kill(up.children()[victims.pop()], signal.SIGKILL)
+
+        rows = list(read_manifest(press, archive="press"))
+        summary = client.import_images(rows, on_progress=on_progress)
+        assert not victims
+        assert summary.total == len(rows) == len(set(acknowledged))
+        assert not summary.rejected
+        assert summary.reconnects >= 1
+        assert {record.name for record in client.list()} == set(acknowledged)
+        text = up.stop()
+    assert "embedder was killed by SIGKILL; starting it again" in text
+    assert "search was killed by SIGKILL; starting it again" in text
+
+
+@pytest.mark.slow
+def test_the_children_go_with_a_parent_that_is_killed(tmp_path):
+    data = tmp_path / "data"
+    with Up(data) as up:
+        children = up.children()
+        assert set(children) == {"embedder", "search"}
+        up.process.kill()
+        up.process.wait()
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children.values()))
+    assert running.find(data) is None
+    # Nothing of it is in the way of the next one.
+    with Up(data):
+        pass
+
+
+@pytest.mark.slow
+def test_sigterm_in_the_middle_of_an_import_loses_nothing(tmp_path, press):
+    data = tmp_path / "data"
+    acknowledged = []
+    with Up(data) as up:
+        with up.client() as client:
+            started = threading.Event()
+
+            def on_progress(ack):
+                acknowledged.append(ack.name)
+                if len(acknowledged) == 20:
+                    started.set()
+                    up.process.send_signal(signal.SIGTERM)
+                if started.is_set() and up.process.poll() is not None:
+                    raise InterruptedError
+
+            # It ends as the connection or the stack does; what counts is what was acknowledged.
+            thread = threading.Thread(
+                target=_import_quietly, args=(client, press, on_progress), daemon=True
+            )
+            thread.start()
+            assert started.wait(60)
+            up.stop()
+        assert up.process.returncode == 0
+        thread.join(10)
+    with Up(data) as up, up.client() as client:
+        assert set(acknowledged) <= {record.name for record in client.list()}
+        assert client.facets(filter=Filter(archives=["press"])).total >= 20
+
+
+def _import_quietly(client, press, on_progress):
+    try:
+        client.import_images(read_manifest(press, archive="press"), on_progress=on_progress)
+    except Exception as error:  # noqa: BLE001
+        print(error)
