@@ -120,9 +120,7 @@ def up(*, data: Path | None, port: int | None, embedder_port: int | None) -> Non
         ports = local.Ports(**{**vars(ports), "embedder": embedder_port})
     notes = output.notes()
     directory = data or ClientSettings().data
-    stack = local.LocalStack(
-        directory, ports=ports, report=notes.print, prepare=local.install_starter
-    )
+    stack = local.LocalStack(directory, ports=ports, report=notes.print)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stack.request_stop())
     notes.print(f"Starting in {directory.absolute()} …")

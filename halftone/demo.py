@@ -75,7 +75,6 @@ def demo(*, source: Path | None, directory: Path) -> None:
         directory / "data",
         ports=local.Ports.any_free(),
         report=notes.print,
-        prepare=local.install_starter,
     )
     folder = source or directory / "sample"
     if source is None:

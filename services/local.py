@@ -71,8 +71,7 @@ class LocalStack:
         data: The data directory; made if it is missing.
         ports: Where to listen.
         report: Is given a sentence about each thing that happens later on.
-        prepare: Called with the models' directory before the services start, for example to
-            install the starter version.
+        prepare: Called with the models' directory before the services start.
         policy: When to restart a child and when to give up.
 
     Raises (on entering):
@@ -87,13 +86,13 @@ class LocalStack:
         *,
         ports: Ports | None = None,
         report: Callable[[str], None],
-        prepare: Callable[[Path], None] = lambda _models: None,
+        prepare: Callable[[Path], None] | None = None,
         policy: RestartPolicy | None = None,
     ) -> None:
         self._data = data.absolute()
         self._ports = ports or Ports()
         self._report = report
-        self._prepare = prepare
+        self._prepare = prepare or prepare_models
         self._policy = policy
         self._resources = contextlib.ExitStack()
         self._stopping = threading.Event()
@@ -175,25 +174,39 @@ class LocalStack:
             self._stopping.set()
 
 
-def install_starter(models: Path) -> None:
-    """Puts the starter version into a models' directory that holds no version yet.
+def prepare_models(models: Path) -> None:
+    """Puts the starter version into an empty models' directory and checks what will be served.
+
+    The embedder checks as well; here an error ends the start at once and with its reason.
 
     Raises:
-        errors.FailedPrecondition: The release carries no starter version.
-        errors.DataLoss: Its files do not match their hashes.
+        errors.FailedPrecondition: No version is active, or there is none at all.
+        errors.DataLoss: A file of the active version does not match its hash.
     """
     registry = Registry(models)
-    if registry.list():
-        return
+    if not registry.list():
+        registry.install(_starter(models))
+    active = registry.active
+    if active is None:
+        raise errors.FailedPrecondition(
+            f"No model version in {models} is active; choose one with `halftone models promote`.",
+            subject=str(models),
+            reason="NO_MODEL",
+        )
+    registry.verify(active)
+
+
+def _starter(models: Path) -> Path:
     for folder in _STARTERS:
-        versions = sorted(folder.glob("[0-9]*/MANIFEST.json"), key=lambda p: int(p.parent.name))
-        if versions:
-            registry.install(versions[-1].parent)
-            return
+        found = [
+            path.parent for path in folder.glob("*/MANIFEST.json") if path.parent.name.isdigit()
+        ]
+        if found:
+            return max(found, key=lambda path: int(path.name))
     raise errors.FailedPrecondition(
         f"There is no model version in {models}, and this installation carries no starter "
         "version. Make one with `halftone models import`, or copy one with `halftone models "
-        "install DIR`.",
+        "install`.",
         subject=str(models),
         reason="NO_MODEL",
     )

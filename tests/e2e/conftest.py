@@ -23,7 +23,6 @@ def stack(tmp_path_factory):
         tmp_path_factory.mktemp("stack") / "data",
         ports=local.Ports.any_free(),
         report=print,
-        prepare=local.install_starter,
     ) as running:
         yield running
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -153,6 +154,21 @@ def is_alive(pid: int) -> bool:
 
 
 def test_the_starter_is_installed_once(tmp_path):
-    local.install_starter(tmp_path)
-    assert (tmp_path / "starter").is_dir()
-    local.install_starter(tmp_path)
+    local.prepare_models(tmp_path)
+    weights = next((tmp_path / "starter").glob("*/model.safetensors"))
+    local.prepare_models(tmp_path)
+    weights.chmod(0o644)
+    with weights.open("r+b") as file:
+        file.seek(1000)
+        file.write(b"damaged")
+    with pytest.raises(errors.DataLoss, match=r"model\.safetensors"):
+        local.prepare_models(tmp_path)
+
+
+def test_versions_without_an_active_one_are_not_guessed_about(tmp_path):
+    local.prepare_models(tmp_path)
+    version = next((tmp_path / "starter").glob("[0-9]*"))
+    shutil.copytree(version, tmp_path / "other" / "1")
+    (tmp_path / "active").unlink()
+    with pytest.raises(errors.FailedPrecondition, match="halftone models promote"):
+        local.prepare_models(tmp_path)
