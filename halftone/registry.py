@@ -72,6 +72,10 @@ class ModelVersion:
         return files.read_object(path) if path.exists() else {}
 
 
+# Within `Registry`, `list` is its method.
+Versions = list[ModelVersion]
+
+
 class Pointer(NamedTuple):
     """Which versions answer: ids, or None."""
 
@@ -87,7 +91,7 @@ class Registry:
 
     # ---- reading
 
-    def list(self) -> list[ModelVersion]:
+    def list(self) -> Versions:
         """All published versions, by name, then by number."""
         found = []
         for folder in files.subdirectories(self.directory):

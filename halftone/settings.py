@@ -70,6 +70,8 @@ class EmbedderSettings(ServerSettings):
     max_pixels: int = Field(default=100_000_000, ge=1)
     """Larger images are refused by their header, before decoding."""
     max_image_bytes: int = Field(default=32 * MIB, ge=1)
+    max_models: int = Field(default=4, ge=2)
+    """Versions kept loaded: the active one, the one before it, and the newest others."""
     reload_seconds: float = Field(default=2.0, gt=0)
     """How often the models' directory is looked at for newly published versions."""
 

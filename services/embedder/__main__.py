@@ -1,0 +1,114 @@
+"""Starts the embedder: `python -m services.embedder`. Settings: `HALFTONE_EMBEDDER_…`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from halftone import errors, server, telemetry
+from halftone.registry import Registry
+from halftone.settings import EmbedderSettings, ModelSettings
+from halftone.v1 import embedder_pb2_grpc
+from services.embedder import servicer
+from services.embedder.batcher import Batcher, Limits
+from services.embedder.decoding import Decoder
+from services.embedder.loading import Loader
+from services.embedder.metrics import EmbedderMetrics
+from services.embedder.models import Models
+
+if TYPE_CHECKING:
+    import grpc
+
+    from services.embedder.encoder import Backend
+
+
+def _backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
+    if settings.backend == "openvino":
+        raise errors.FailedPrecondition(
+            "The OpenVINO backend is not part of this release.", reason="NO_BACKEND"
+        )
+    # Imported by need, like any backend: torch takes seconds.
+    from services.embedder.encoder_torch import TorchBackend  # noqa: PLC0415
+
+    return TorchBackend(
+        device=settings.device,
+        threads=settings.threads,
+        max_batch=settings.max_batch,
+        decoder=decoder,
+    )
+
+
+async def run(settings: EmbedderSettings, *, models_settings: ModelSettings) -> None:
+    """Runs the service until it is told to stop."""
+    metrics = telemetry.Metrics(service="embedder")
+    measures = EmbedderMetrics(metrics)
+    batcher = Batcher(
+        limits=Limits(
+            max_batch=settings.max_batch,
+            max_queue_items=settings.max_queue_items,
+            max_queue_bytes=settings.max_queue_bytes,
+        ),
+        decode_threads=settings.decode_threads or os.cpu_count() or 1,
+        metrics=measures,
+    )
+    decoder = Decoder(max_pixels=settings.max_pixels, max_bytes=settings.max_image_bytes)
+    models = Models(
+        registry=Registry(models_settings.directory),
+        load=Loader(backend=_backend(settings, decoder), batcher=batcher),
+        metrics=measures,
+        most=settings.max_models,
+    )
+
+    def register(grpc_server: grpc.aio.Server) -> None:
+        embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(  # type: ignore[no-untyped-call]  # generated
+            servicer.EmbedderServicer(batcher=batcher, models=models), grpc_server
+        )
+
+    async def start(health: server.Health) -> None:
+        batcher.start()
+        ended = asyncio.wrap_future(batcher.ended)
+        while not ended.done():
+            await asyncio.to_thread(models.refresh)
+            await health.set_serving(serving=models.ready and not ended.done())
+            await asyncio.wait({ended}, timeout=settings.reload_seconds)
+        await health.set_serving(serving=False)
+        # The process ends with the device's error, so that whoever watches it starts a new one.
+        ended.result()
+
+    async def stop() -> None:
+        await asyncio.to_thread(batcher.close)
+
+    await server.serve(
+        server.Service(
+            name="embedder",
+            full_names=(servicer.FULL_NAME,),
+            register=register,
+            start=start,
+            stop=stop,
+            settings=settings,
+            metrics=metrics,
+        )
+    )
+
+
+def main() -> None:
+    """The command."""
+    settings = EmbedderSettings()
+    telemetry.configure_logging(
+        service="embedder", level=settings.log_level, style=settings.log_format
+    )
+    log = telemetry.get_logger(__name__)
+    try:
+        asyncio.run(run(settings, models_settings=ModelSettings()))
+    except errors.HalftoneError as error:
+        log.error("cannot_run", error=error.message)  # noqa: TRY400  # one line, no trace
+        sys.exit(1)
+    except Exception:
+        log.exception("failed")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

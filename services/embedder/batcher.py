@@ -1,0 +1,460 @@
+"""From accepted requests to batches on the device, and back.
+
+    submit ─→ decode threads ─→ stager thread ─→ device thread ─→ the request's future
+       └ refuses at the door when full
+
+A batch is dispatched when the device is free, with whatever is ready then; there is no timer. While
+the device works on one batch, a full next one is stacked and copied to it. Requests take turns
+image by image, so that one of 64 images does not hold up a single one. Work whose caller is gone or
+whose deadline has passed is dropped before it is decoded and before it is batched.
+
+Each accepted request ends exactly once: its future gets outcomes, an error, or is cancelled.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+
+from halftone import errors, telemetry
+from services.embedder.encoder import Embedded
+from services.embedder.waiting import Batch, Item, Request, Turns, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from services.embedder.encoder import Encoder, Outcome, Picture, Prepared
+    from services.embedder.metrics import EmbedderMetrics
+
+# One batch may fail for lack of memory; a device that fails three in a row will fail the next.
+_FATAL_FAILURES: Final = 3
+# How many batches are decoded ahead of the device. More would decode for callers who give up.
+_DECODED_AHEAD: Final = 4
+_SHORTEST_RETRY: Final = 0.05
+_LONGEST_RETRY: Final = 30.0
+# Weight of the newest batch in the estimate of the drain rate.
+_RATE_WEIGHT: Final = 0.2
+
+R = TypeVar("R")
+_Job = concurrent.futures.Future[Any]
+
+_log = telemetry.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much is accepted and put together."""
+
+    max_batch: int
+    max_queue_items: int
+    max_queue_bytes: int
+
+
+class Batcher:
+    """Owns the threads and everything that waits.
+
+    Attributes:
+        ended: Gets a result when the batcher is closed, and an exception when it cannot go on
+            because the device failed; all waiting requests have failed by then.
+    """
+
+    def __init__(self, *, limits: Limits, decode_threads: int, metrics: EmbedderMetrics) -> None:
+        self.ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._limits = limits
+        self._metrics = metrics
+        # One lock for all state; it is never held while decoding, copying or inferring.
+        self._lock = threading.RLock()
+        self._decodable = threading.Condition(self._lock)
+        self._stageable = threading.Condition(self._lock)
+        self._runnable = threading.Condition(self._lock)
+        self._undecoded: Turns[Work] = Turns()
+        self._ready: collections.OrderedDict[Encoder, Turns[Item]] = collections.OrderedDict()
+        self._staged: collections.deque[Batch] = collections.deque()
+        self._jobs: collections.deque[tuple[Callable[[], Any], _Job]] = collections.deque()
+        self._live: set[Request] = set()
+        self._items = 0
+        self._bytes = 0
+        # Batches between being taken from the queue and having left the device: at most two.
+        self._in_flight = 0
+        self._failures = 0
+        self._seconds_per_item = 0.0
+        self._last_batch_ended = 0.0
+        self._stopped = False
+        loops = [self._decode_loop] * decode_threads + [self._stage_loop, self._device_loop]
+        self._threads = [
+            threading.Thread(
+                target=self._guard, args=(loop,), name=loop.__name__.strip("_"), daemon=True
+            )
+            for loop in loops
+        ]
+
+    def start(self) -> None:
+        """Starts the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Ends the threads. Whatever still waits fails with `Unavailable`."""
+        self._stop(errors.Unavailable("The embedder is shutting down.", reason="DRAINING"))
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            self.ended.set_result(None)
+
+    def submit(
+        self, pictures: Sequence[Picture], *, encoder: Encoder, time_left: float | None = None
+    ) -> concurrent.futures.Future[list[Outcome]]:
+        """Accepts a request or refuses it, at once.
+
+        Args:
+            pictures: At least one.
+            encoder: What embeds them.
+            time_left: Seconds until the caller gives up; None means never.
+
+        Returns:
+            A future of one outcome for each picture, in order. Cancelling it drops the work. It
+            may raise `DeadlineExceeded`, or `Unavailable` when the device fails.
+
+        Raises:
+            errors.ResourceExhausted: The queue is full, or so long that the deadline would pass.
+            errors.Unavailable: The batcher is closed, or its device failed.
+        """
+        now = time.monotonic()
+        request = Request(
+            encoder=encoder,
+            deadline=None if time_left is None else now + time_left,
+            accepted=now,
+            items=sum(picture.items for picture in pictures),
+            size=sum(len(picture.content) for picture in pictures),
+            outcomes=[None] * len(pictures),
+            unanswered=len(pictures),
+        )
+        with self._lock:
+            self._admit(request, time_left=time_left)
+            self._live.add(request)
+            self._account(request, sign=1)
+            for index, picture in enumerate(pictures):
+                self._undecoded.add(request, Work(request=request, index=index, picture=picture))
+            self._decodable.notify(len(pictures))
+        request.future.add_done_callback(lambda _: self._forget(request))
+        return request.future
+
+    def run(self, job: Callable[[], R]) -> concurrent.futures.Future[R]:
+        """Runs something on the device's thread, between two batches."""
+        future: concurrent.futures.Future[R] = concurrent.futures.Future()
+        with self._lock:
+            if self._stopped:
+                raise errors.Unavailable("The embedder is shutting down.", reason="DRAINING")
+            self._jobs.append((job, future))
+            self._runnable.notify()
+        return future
+
+    # ---- at the door
+
+    def _admit(self, request: Request, *, time_left: float | None) -> None:
+        if self._stopped:
+            raise errors.Unavailable(
+                "The embedder is shutting down, or its device failed.",
+                reason="DRAINING",
+                retry_after=1.0,
+            )
+        limits = self._limits
+        too_many = self._items + request.items - limits.max_queue_items
+        too_large = self._bytes + request.size - limits.max_queue_bytes
+        if request.items > limits.max_queue_items or request.size > limits.max_queue_bytes:
+            self._metrics.rejected.labels("LARGER_THAN_QUEUE").inc()
+            raise errors.ResourceExhausted(
+                f"The request has {request.items} items and {request.size:,} bytes; the whole "
+                f"queue holds {limits.max_queue_items} and {limits.max_queue_bytes:,}.",
+                reason="LARGER_THAN_QUEUE",
+            )
+        if too_many > 0 or too_large > 0:
+            # How many of the waiting items hold how many bytes is not known beforehand.
+            excess = self._items if too_large > 0 else too_many
+            raise self._refusal("QUEUE_FULL", "The embedder's queue is full.", items=excess)
+        # Accepting what cannot be answered in time would decode and embed for nobody.
+        wait = self._items * self._seconds_per_item
+        if time_left is not None and self._items >= limits.max_batch and wait > time_left:
+            raise self._refusal(
+                "WOULD_EXPIRE",
+                f"The queue needs about {wait:.1f} s; the deadline is in {time_left:.1f} s.",
+                items=self._items,
+            )
+
+    def _refusal(self, reason: str, message: str, *, items: int) -> errors.ResourceExhausted:
+        self._metrics.rejected.labels(reason).inc()
+        wait = items * self._seconds_per_item
+        return errors.ResourceExhausted(
+            message, reason=reason, retry_after=min(max(wait, _SHORTEST_RETRY), _LONGEST_RETRY)
+        )
+
+    def _account(self, request: Request, *, sign: int) -> None:
+        self._items += sign * request.items
+        self._bytes += sign * request.size
+        self._metrics.queue_items.set(self._items)
+        self._metrics.queue_bytes.set(self._bytes)
+
+    def _forget(self, request: Request) -> None:
+        """Called once for each request, however it ended."""
+        with self._lock:
+            self._live.discard(request)
+            self._account(request, sign=-1)
+            self._undecoded.drop(request)
+            turns = self._ready.get(request.encoder)
+            if turns is not None:
+                turns.drop(request)
+                if not turns.count:  # and with it the reference to a model that may be unloaded
+                    del self._ready[request.encoder]
+            self._decodable.notify_all()
+        if request.future.cancelled():
+            # Tells those who wait for several futures; a cancelled one is not done before that.
+            request.future.set_running_or_notify_cancel()
+            self._metrics.cancelled.inc()
+
+    def _is_over(self, request: Request) -> bool:
+        """Whether nobody waits for a request any more; ends it when its deadline has passed."""
+        if request.future.done():
+            return True
+        if request.deadline is None or time.monotonic() < request.deadline:
+            return False
+        self._metrics.expired.inc()
+        request.fail(errors.DeadlineExceeded("The deadline passed while the request waited."))
+        return True
+
+    # ---- decode threads
+
+    def _decode_loop(self) -> None:
+        while (work := self._next_undecoded()) is not None:
+            started = time.perf_counter()
+            try:
+                work.prepared = work.request.encoder.prepare(work.picture)
+            except errors.HalftoneError as error:
+                self._answer(work, error)
+            except Exception:  # noqa: BLE001  # foreign code
+                # One image must not take the others with it, whatever is wrong with it.
+                _log.exception("decode_failed")
+                self._answer(work, errors.Internal("Something went wrong with this image."))
+            else:
+                self._make_ready(work, work.prepared)
+            self._metrics.decode_seconds.observe(time.perf_counter() - started)
+
+    def _next_undecoded(self) -> Work | None:
+        with self._lock:
+            while not self._stopped:
+                ready = sum(turns.count for turns in self._ready.values())
+                if not self._undecoded.count or ready >= _DECODED_AHEAD * self._limits.max_batch:
+                    self._decodable.wait()
+                    continue
+                work = self._undecoded.take()
+                if not self._is_over(work.request):
+                    return work
+            return None
+
+    def _make_ready(self, work: Work, prepared: Prepared) -> None:
+        with self._lock:
+            if not self._stopped and not work.request.future.done():
+                turns = self._ready.setdefault(work.request.encoder, Turns())
+                for slot, pixels in enumerate(prepared.pixels):
+                    turns.add(work.request, Item(work=work, slot=slot, pixels=pixels))
+                self._stageable.notify()
+
+    # ---- the stager thread
+
+    def _stage_loop(self) -> None:
+        while (taken := self._next_items()) is not None:
+            encoder, items = taken
+            try:
+                staged = encoder.stage([item.pixels for item in items])
+            except Exception as error:  # noqa: BLE001  # foreign code; the batch fails with it
+                self._left_device()
+                self._fail_batch(items, error)
+                continue
+            with self._lock:
+                self._staged.append(Batch(encoder=encoder, items=items, staged=staged))
+                self._runnable.notify()
+
+    def _next_items(self) -> tuple[Encoder, list[Item]] | None:
+        with self._lock:
+            while not self._stopped:
+                encoder = self._due()
+                if encoder is None:
+                    self._stageable.wait()
+                    continue
+                items = self._take_items(encoder)
+                if items:
+                    self._in_flight += 1
+                    return encoder, items
+            return None
+
+    def _due(self) -> Encoder | None:
+        """Whose items go next: any while the device is free, only a full batch while it works."""
+        if self._in_flight > 1:
+            return None
+        enough = 1 if self._in_flight == 0 else self._limits.max_batch
+        for encoder, turns in self._ready.items():
+            if turns.count >= enough:
+                return encoder
+        return None
+
+    def _take_items(self, encoder: Encoder) -> list[Item]:
+        turns = self._ready.pop(encoder)
+        items: list[Item] = []
+        while turns.count and len(items) < self._limits.max_batch:
+            item = turns.take()
+            if self._is_over(item.work.request):
+                turns.drop(item.work.request)
+            else:
+                items.append(item)
+        if turns.count:
+            # Model versions take turns as well: to the end of the line.
+            self._ready[encoder] = turns
+        now = time.monotonic()
+        for item in items:
+            self._metrics.queue_seconds.observe(now - item.work.request.accepted)
+        self._decodable.notify_all()
+        return items
+
+    # ---- the device's thread
+
+    def _device_loop(self) -> None:
+        while (task := self._next_task()) is not None:
+            if isinstance(task, Batch):
+                self._run_batch(task)
+                continue
+            job, future = task
+            try:
+                result = job()
+            except Exception as error:  # noqa: BLE001  # belongs to whoever waits for the job
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+    def _next_task(self) -> Batch | tuple[Callable[[], Any], _Job] | None:
+        with self._lock:
+            while not self._stopped:
+                if self._jobs:
+                    return self._jobs.popleft()
+                if self._staged:
+                    return self._staged.popleft()
+                self._runnable.wait()
+            return None
+
+    def _run_batch(self, batch: Batch) -> None:
+        with self._lock:
+            # A list, not a generator: each request whose deadline passed has to be ended.
+            wanted = [item for item in batch.items if not self._is_over(item.work.request)]
+        if not wanted:
+            self._left_device()
+            return
+        started = time.perf_counter()
+        try:
+            vectors = batch.encoder.encode(batch.staged)
+            if vectors.shape != (len(batch.items), batch.encoder.dimension):
+                message = f"{len(batch.items)} items gave descriptors of shape {vectors.shape}"
+                raise RuntimeError(message)  # noqa: TRY301  # treated as the device's failure
+        except Exception as error:  # noqa: BLE001  # foreign code; the batch fails with it
+            self._left_device()
+            self._fail_batch(batch.items, error)
+            return
+        self._left_device()
+        self._failures = 0
+        self._metrics.inference_seconds.labels(batch.encoder.model_version).observe(
+            time.perf_counter() - started
+        )
+        self._metrics.batch_items.observe(len(batch.items))
+        self._measure_rate(batch.items)
+        finite = np.asarray(np.isfinite(vectors).all(axis=1))
+        for item, vector, usable in zip(batch.items, vectors, finite, strict=True):
+            if usable:
+                self._collect(item, vector)
+            else:
+                self._answer(item.work, errors.Internal("The model gave no finite descriptor."))
+
+    def _left_device(self) -> None:
+        with self._lock:
+            self._in_flight -= 1
+            self._stageable.notify()
+
+    def _measure_rate(self, items: list[Item]) -> None:
+        now = time.monotonic()
+        begun = max(self._last_batch_ended, min(item.work.request.accepted for item in items))
+        newest = (now - begun) / len(items)
+        self._last_batch_ended = now
+        known = self._seconds_per_item or newest
+        self._seconds_per_item = known + _RATE_WEIGHT * (newest - known)
+
+    def _fail_batch(self, items: list[Item], error: Exception) -> None:
+        self._failures += 1
+        self._metrics.device_errors.inc()
+        _log.error("device_error", items=len(items), exc_info=error)
+        failure = errors.Unavailable(
+            "The device failed on this batch.", reason="DEVICE_ERROR", retry_after=1.0
+        )
+        for request in {item.work.request for item in items}:
+            request.fail(failure)
+        if self._failures >= _FATAL_FAILURES:
+            raise RuntimeError(f"the device failed {self._failures} times in a row") from error
+
+    # ---- the end of an image, a request, everything
+
+    def _collect(self, item: Item, vector: NDArray[np.float32]) -> None:
+        work = item.work
+        work.vectors[item.slot] = vector
+        prepared = work.prepared
+        if prepared is not None and len(work.vectors) == len(prepared.pixels):
+            vectors = tuple(work.vectors[slot] for slot in range(len(prepared.pixels)))
+            self._answer(
+                work, Embedded(vectors=vectors, width=prepared.width, height=prepared.height)
+            )
+
+    def _answer(self, work: Work, outcome: Outcome) -> None:
+        request = work.request
+        with self._lock:
+            if request.outcomes[work.index] is not None:
+                return  # the mirrored picture failed as well
+            request.outcomes[work.index] = outcome
+            request.unanswered -= 1
+            outcomes = [outcome for outcome in request.outcomes if outcome is not None]
+            if request.unanswered:
+                return
+        for each in outcomes:
+            label = "embedded" if isinstance(each, Embedded) else each.reason
+            self._metrics.images.labels(label).inc()
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            request.future.set_result(outcomes)
+
+    def _guard(self, loop: Callable[[], None]) -> None:
+        """Runs a thread. One that ends by an error ends the batcher, lest callers wait for ever."""
+        try:
+            loop()
+        except BaseException as error:  # noqa: BLE001  # nothing may end a thread unseen
+            _log.exception("embedder_thread_died", thread=threading.current_thread().name)
+            self._stop(
+                errors.Unavailable(
+                    "The embedder's device failed.", reason="DEVICE_FAILED", retry_after=5.0
+                )
+            )
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                self.ended.set_exception(error)
+
+    def _stop(self, error: errors.HalftoneError) -> None:
+        with self._lock:
+            self._stopped = True
+            live, jobs = list(self._live), list(self._jobs)
+            self._jobs.clear()
+            for condition in (self._decodable, self._stageable, self._runnable):
+                condition.notify_all()
+        for request in live:
+            request.fail(error)
+        for _, future in jobs:
+            future.set_exception(error)

@@ -1,0 +1,57 @@
+"""From an image's bytes to the network's inputs. NumPy and Pillow only; runs in threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from halftone import images
+from services.embedder.encoder import Picture, Prepared
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+
+class Preprocessing(Protocol):
+    """A model version's own preprocessing."""
+
+    @property
+    def size(self) -> int:
+        """Side of the network's square input, in pixels."""
+
+    def __call__(self, image: Image.Image, /) -> NDArray[np.uint8]:
+        """An upright picture to uint8 [size, size]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoder:
+    """Decodes within limits."""
+
+    max_pixels: int
+    max_bytes: int
+
+    def prepare(self, picture: Picture, *, preprocessing: Preprocessing) -> Prepared:
+        """Decodes a picture, or the part of it that is asked for, and preprocesses it.
+
+        Raises:
+            errors.ImageRejected: The image cannot be used.
+        """
+        image = images.decode(
+            picture.content,
+            max_pixels=self.max_pixels,
+            max_bytes=self.max_bytes,
+            # Twice the network's side: the reduced decoding then leaves the descriptor as it is.
+            target=2 * preprocessing.size,
+            region=picture.region,
+            luminance=True,
+        )
+        width, height = images.size(picture.content)
+        pixels = preprocessing(image)
+        inputs = [pixels]
+        if picture.include_mirrored:
+            # Mirroring what was scaled costs nothing and gives what scaling the mirrored would.
+            inputs.append(np.ascontiguousarray(pixels[:, ::-1]))
+        return Prepared(pixels=tuple(inputs), width=width, height=height)

@@ -1,0 +1,109 @@
+"""What the batcher needs of a model: decode an image, put inputs on the device, run them.
+
+Two implementations: `encoder_torch` and `encoder_openvino`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from halftone import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from halftone import images
+    from halftone.registry import ModelVersion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One image of a request."""
+
+    content: bytes
+    region: images.Region | None = None
+    include_mirrored: bool = False
+
+    @property
+    def items(self) -> int:
+        """What it counts in a batch."""
+        return 2 if self.include_mirrored else 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A decoded image: the network's inputs, uint8 [S, S] each, and the upright picture's size."""
+
+    pixels: tuple[NDArray[np.uint8], ...]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """An embedded image: one float32 [D] for each input, in their order."""
+
+    vectors: tuple[NDArray[np.float32], ...]
+    width: int
+    height: int
+
+
+Outcome = Embedded | errors.HalftoneError
+
+
+class Encoder(Protocol):
+    """A loaded model version on its device."""
+
+    @property
+    def model_version(self) -> str:
+        """As `name/version`."""
+
+    @property
+    def dimension(self) -> int:
+        """Of its descriptors."""
+
+    @property
+    def device(self) -> str:
+        """For example `cpu` or `cuda:0`."""
+
+    @property
+    def backend(self) -> str:
+        """`torch` or `openvino`."""
+
+    def warm_up(self) -> None:
+        """Runs every batch size once that the device has to be prepared for."""
+
+    def prepare(self, picture: Picture) -> Prepared:
+        """Decodes and preprocesses. Called from several threads.
+
+        Raises:
+            errors.ImageRejected: The image cannot be used.
+        """
+
+    def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> Any:
+        """Stacks inputs and copies them to the device, while that is busy with another batch."""
+
+    def encode(self, staged: Any) -> NDArray[np.float32]:
+        """Runs the network on what `stage` returned: float32 [N, D], unit length, in order."""
+
+
+class Backend(Protocol):
+    """Makes encoders for one device."""
+
+    def prepare_device(self) -> None:
+        """Run once, on the thread that will own the device.
+
+        Raises:
+            errors.FailedPrecondition: There is no such device.
+        """
+
+    def load(self, version: ModelVersion) -> Encoder:
+        """Reads a version's weights and puts them onto the device.
+
+        Raises:
+            errors.HalftoneError: They do not fit their spec, or the file is damaged.
+        """

@@ -1,0 +1,171 @@
+"""The model versions that this process has loaded, kept in step with the registry.
+
+Loaded are the active version, the one before it, and the newest others, so that an archive can be
+embedded anew before its version is promoted. A version that does not match its hashes, fails to
+load or fails its golden vectors is refused once and never takes the place of one that works.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from halftone import errors, telemetry
+from halftone.registry import MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from halftone.registry import ModelVersion, Registry
+    from services.embedder.encoder import Encoder
+    from services.embedder.metrics import EmbedderMetrics
+
+_log = telemetry.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model version that can be asked for."""
+
+    encoder: Encoder
+    active: bool
+
+
+class Models:
+    """Loads, keeps and finds encoders. `refresh` blocks; everything else is for any thread."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        load: Callable[[ModelVersion], Encoder],
+        metrics: EmbedderMetrics,
+        most: int,
+    ) -> None:
+        """Loads nothing yet.
+
+        Args:
+            registry: Where versions are published.
+            load: Makes a verified version ready to serve; raises if it is not fit to.
+            metrics: Counts loads.
+            most: Versions kept loaded at a time.
+        """
+        self._registry = registry
+        self._load = load
+        self._metrics = metrics
+        self._most = most
+        # Replaced as a whole, never changed: readers on other threads need no lock.
+        self._loaded: dict[str, Encoder] = {}
+        self._active = ""
+        self._refused: dict[str, object] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests that name no version can be answered."""
+        return bool(self._active)
+
+    def get(self, reference: str) -> Encoder:
+        """The encoder of a version.
+
+        Args:
+            reference: `name/version`, or empty for the active one.
+
+        Raises:
+            errors.NotFound: It is not loaded.
+            errors.Unavailable: No version is loaded yet.
+        """
+        if not self._active:
+            raise errors.Unavailable(
+                "No model version is loaded yet.", reason="NO_MODEL", retry_after=1.0
+            )
+        loaded = self._loaded
+        encoder = loaded.get(reference or self._active)
+        if encoder is None:
+            raise errors.NotFound(
+                f"Model version {reference} is not loaded here; loaded: {', '.join(loaded)}.",
+                resource_type="model version",
+                resource_name=reference,
+            )
+        return encoder
+
+    def loaded(self) -> list[LoadedModel]:
+        """What is loaded, the active version first."""
+        loaded, active = self._loaded, self._active
+        return sorted(
+            (
+                LoadedModel(encoder=encoder, active=name == active)
+                for name, encoder in loaded.items()
+            ),
+            key=lambda model: (not model.active, model.encoder.model_version),
+        )
+
+    def refresh(self) -> None:
+        """Loads what was published and follows the registry's pointer. Never raises."""
+        try:
+            wanted, active = self._wanted()
+        except (OSError, errors.HalftoneError) as error:
+            if self._refused.get("") != str(error):
+                _log.error("registry_unreadable", error=str(error))
+            self._refused[""] = str(error)
+            return
+        self._refused.pop("", None)
+        for version in wanted:
+            if version.id not in self._loaded:
+                self._try(version)
+                self._follow(active)
+        self._follow(active)
+        keep = {version.id for version in wanted} | {self._active}
+        if self._loaded.keys() - keep:
+            _log.info("models_unloaded", model_versions=sorted(self._loaded.keys() - keep))
+            self._loaded = {name: self._loaded[name] for name in self._loaded.keys() & keep}
+
+    def _follow(self, active: str | None) -> None:
+        if active in self._loaded and active != self._active:
+            _log.info("model_active", model_version=active, before=self._active or None)
+            self._active = active
+
+    def _wanted(self) -> tuple[list[ModelVersion], str | None]:
+        """The versions to have loaded, the most important first, and the active one's id."""
+        versions = {version.id: version for version in self._registry.list()}
+        pointer = self._registry.pointer()
+        first = [name for name in (pointer.active, pointer.previous) if name in versions]
+        others = sorted(versions.keys() - set(first), key=lambda name: -versions[name].published)
+        return [versions[name] for name in (*first, *others)][: self._most], pointer.active
+
+    def _try(self, version: ModelVersion) -> None:
+        # A version is immutable. If what is there under its name did change, try again.
+        stamp = _stamp(version)
+        if self._refused.get(version.id) == stamp:
+            return
+        try:
+            self._registry.verify(version)
+            encoder = self._load(version)
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the others go on
+            self._refused[version.id] = stamp
+            self._metrics.model_loads.labels("refused").inc()
+            expected = isinstance(error, errors.HalftoneError)
+            _log.error(
+                "model_refused",
+                model_version=version.id,
+                error=str(error),
+                exc_info=None if expected else error,
+            )
+            return
+        self._refused.pop(version.id, None)
+        self._metrics.model_loads.labels("loaded").inc()
+        self._loaded = {**self._loaded, version.id: encoder}
+        _log.info(
+            "model_loaded",
+            model_version=version.id,
+            device=encoder.device,
+            backend=encoder.backend,
+            dimension=encoder.dimension,
+        )
+
+
+def _stamp(version: ModelVersion) -> object:
+    try:
+        paths = (version.directory / MANIFEST, *version.directory.iterdir())
+        return tuple(sorted((path.name, path.stat().st_mtime_ns) for path in paths))
+    except OSError as error:
+        return str(error)

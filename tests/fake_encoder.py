@@ -1,0 +1,101 @@
+"""Small real implementations for the embedder's tests."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from halftone import errors, images, telemetry
+from services.embedder.batcher import Batcher, Limits
+from services.embedder.encoder import Picture, Prepared
+from services.embedder.metrics import EmbedderMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+
+class DummyEncoder:
+    """A deterministic encoder: an image is a decimal number, its descriptor says which.
+
+    Contents that begin with `bad` are refused as damaged, those with `bug` raise something else.
+    """
+
+    device = "dummy"
+    backend = "dummy"
+    dimension = 2
+
+    def __init__(
+        self,
+        *,
+        model_version: str = "dummy/1",
+        decode_seconds: float = 0.0,
+        seconds: Callable[[], float] = lambda: 0.0,
+        fails: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.model_version = model_version
+        self.batches: list[list[int]] = []
+        self.prepared: list[int] = []
+        self.touched = threading.Event()
+        self.go = threading.Event()
+        self.go.set()
+        self._decode_seconds = decode_seconds
+        self._seconds = seconds
+        self._fails = fails
+
+    def prepare(self, picture: Picture) -> Prepared:
+        if picture.content.startswith(b"bad"):
+            raise errors.ImageRejected("The file is damaged.", reason=images.CORRUPT)
+        if picture.content.startswith(b"bug"):
+            raise ZeroDivisionError
+        time.sleep(self._decode_seconds)
+        number = int(picture.content)
+        self.prepared.append(number)
+        inputs = [np.array([[number % 256, number // 256]], dtype=np.uint8)]
+        if picture.include_mirrored:
+            inputs.append(inputs[0][:, ::-1])
+        return Prepared(pixels=tuple(inputs), width=number, height=1)
+
+    def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> Any:
+        return np.stack(pixels)
+
+    def encode(self, staged: Any) -> NDArray[np.float32]:
+        self.batches.append([int(low) + 256 * int(high) for low, high in staged[:, 0]])
+        self.touched.set()
+        self.go.wait()
+        time.sleep(self._seconds())
+        if self._fails():
+            raise MemoryError("no memory on the device")
+        return staged[:, 0].astype(np.float32)
+
+    @property
+    def items(self) -> list[int]:
+        return [number for batch in self.batches for number in batch]
+
+
+def picture(number: int, *, mirrored: bool = False) -> Picture:
+    return Picture(content=str(number).encode(), include_mirrored=mirrored)
+
+
+def make_batcher(
+    *,
+    max_batch: int = 4,
+    max_queue_items: int = 64,
+    max_queue_bytes: int = 1 << 20,
+    decode_threads: int = 2,
+) -> tuple[Batcher, telemetry.Metrics]:
+    metrics = telemetry.Metrics(service="embedder")
+    batcher = Batcher(
+        limits=Limits(
+            max_batch=max_batch,
+            max_queue_items=max_queue_items,
+            max_queue_bytes=max_queue_bytes,
+        ),
+        decode_threads=decode_threads,
+        metrics=EmbedderMetrics(metrics),
+    )
+    return batcher, metrics
