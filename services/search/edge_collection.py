@@ -1,15 +1,34 @@
-"""A collection in Qdrant Edge."""
+"""A collection in Qdrant Edge: an open part that is written to, and sealed ones with graphs.
+
+    <collection>/
+        collection.json     model version and dimension
+        parts.json          the parts that count, replaced atomically
+        part-<id>/          Edge's own files, one directory a part
+        empty/              a part without points, to be copied
+
+New points go to the open part, which is searched exhaustively: 10,000 vectors of 512 dimensions
+take 1.5 ms. When it is full it is sealed, an empty one takes its place, and a graph over its points
+is built in another process (Edge would stop this one for seconds or minutes). Sealed parts of
+similar size are built together, so that there are few of them: five or so for a million points.
+Deletions and new payloads are written to the part that has the point; those that come while a part
+is being rebuilt are repeated on its successor before that takes over.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import shutil
+import threading
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
 
-from halftone import errors
-from services.search.edge_part import Part
+from halftone import errors, telemetry
+from services.search import edge_build
+from services.search.edge_part import Part, copy_closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,74 +36,127 @@ if TYPE_CHECKING:
 
     from services.search.store import Filter, Payload, Point, Query, ScoredPoint, Stored
 
+SEAL_POINTS: Final = 10_000
+"""Points that the open part takes before a graph is built over them."""
+
+_MERGE_RATIO: Final = 3
+"""A sealed part is rebuilt together with newer ones that are a third of its size or more."""
+_IDLE_SECONDS: Final = 30.0
+"""How often the open part is flushed, which shortens the log that a start has to repeat."""
+_RETRY_SECONDS: Final = 60.0
+_CHUNK: Final = 512
+
+_log = telemetry.get_logger(__name__)
+
 
 class EdgeCollection:
-    """The points of one model version, in one or more parts."""
+    """The points of one model version."""
 
     def __init__(
-        self, directory: Path, *, model_version: str, dimension: int, min_free_bytes: int
+        self,
+        directory: Path,
+        *,
+        model_version: str,
+        dimension: int,
+        min_free_bytes: int,
+        seal_points: int = SEAL_POINTS,
     ) -> None:
         """Opens the collection, or makes it where there is none."""
         self._directory = directory
         self._min_free_bytes = min_free_bytes
+        self._seal_points = seal_points
         self.model_version = model_version
         marker = directory / "collection.json"
-        if marker.exists():
-            self.dimension = int(json.loads(marker.read_text())["dimension"])
-            self._part = Part.load(directory / "shard")
-        else:
-            self.dimension = dimension
+        if not marker.exists():
             # A directory without its marker was left behind by an end in the middle of this.
             shutil.rmtree(directory, ignore_errors=True)
-            self._part = Part.create(directory / "shard", dimension=dimension)
+            Part.create(directory / "empty", dimension=dimension).close()
+            name = _new_name()
+            copy_closed(directory / "empty", directory / name)
+            write_json(directory / "parts.json", {"open": name, "sealed": []})
             write_json(marker, {"model_version": model_version, "dimension": dimension})
+        self.dimension = int(json.loads(marker.read_text())["dimension"])
+        self._open, self._sealed, self._built = self._load()
+        # Guards what is written, and which parts there are.
+        self._writing = threading.RLock()
+        # Guards the counts of readers alone, so that readers never wait for a write.
+        self._counting = threading.Lock()
+        self._readers: Counter[Part] = Counter()
+        self._retired: set[Part] = set()
+        self._rebuilding: tuple[Part, ...] = ()
+        self._changed: set[uuid.UUID] = set()
+        self._unflushed = False
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._settled = threading.Condition()
+        self._busy = True
+        self._maintenance = threading.Thread(target=self._maintain, name="edge-parts", daemon=True)
+        self._maintenance.start()
+
+    def _load(self) -> tuple[Part, tuple[Part, ...], dict[str, int]]:
+        described = json.loads((self._directory / "parts.json").read_text())
+        counted = {described["open"], *(sealed["name"] for sealed in described["sealed"])}
+        for stray in self._directory.glob("part-*"):
+            if stray.name not in counted:
+                shutil.rmtree(stray, ignore_errors=True)
+        opened = Part.load(self._directory / described["open"])
+        sealed = tuple(Part.load(self._directory / each["name"]) for each in described["sealed"])
+        # Those without a number were sealed, but their graph was not built yet.
+        built = {
+            each["name"]: int(each["built"])
+            for each in described["sealed"]
+            if each["built"] is not None
+        }
+        # An end between storing a point anew and deleting what it replaced.
+        for chunk in _chunks(opened.scan_ids()):
+            for part in sealed:
+                if doubled := part.present(chunk):
+                    part.delete(doubled)
+        return opened, sealed, built
+
+    # Writing.
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Stores points in place of those with the same ids."""
-        self._check_space()
-        self._part.upsert(points)
-        self._part.flush()
+        ids = [point.id for point in points]
+        with self._writing:
+            self._check_space()
+            self._open.upsert(points)
+            self._open.sync()
+            self._unflushed = True
+            for part in self._sealed:
+                if replaced := part.present(ids):
+                    self._note(part, replaced)
+                    part.delete(replaced)
+                    part.sync()
+            if self._open.size() >= self._seal_points:
+                self._wake_up()
 
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
         """Replaces the payloads of points that exist."""
-        self._check_space()
-        self._part.overwrite_payloads(payloads)
-        self._part.flush()
+        with self._writing:
+            self._check_space()
+            for part in (self._open, *self._sealed):
+                if present := part.present(list(payloads)):
+                    self._note(part, present)
+                    part.overwrite_payloads({each: payloads[each] for each in present})
+                    part.sync()
+            self._unflushed = True
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Deletes points."""
-        self._part.delete(ids)
-        self._part.flush()
+        with self._writing:
+            for part in (self._open, *self._sealed):
+                if present := part.present(ids):
+                    self._note(part, present)
+                    part.delete(present)
+                    part.sync()
+            self._unflushed = True
+            self._wake_up()
 
-    def retrieve(
-        self, ids: Sequence[uuid.UUID], *, vectors: bool = False
-    ) -> dict[uuid.UUID, Stored]:
-        """The points with these ids, as far as they exist."""
-        return self._part.retrieve(ids, vectors=vectors)
-
-    def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
-        """Runs searches together."""
-        return self._part.query(queries)
-
-    def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
-        """The points with the smallest numbers in a field, smallest first."""
-        return self._part.smallest(key, condition=filter, limit=limit)
-
-    def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
-        """All points under a filter."""
-        return self._part.scan(condition=filter, page=page)
-
-    def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
-        """How many points a filter matches."""
-        return self._part.count(filter)
-
-    def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str | int, int]]:  # noqa: A002 - the field's name
-        """The values of a field with their counts."""
-        return self._part.facet(key, condition=filter, limit=limit)
-
-    def close(self) -> None:
-        """Writes out what is pending."""
-        self._part.close()
+    def _note(self, part: Part, ids: Sequence[uuid.UUID]) -> None:
+        if part in self._rebuilding:
+            self._changed.update(ids)
 
     def _check_space(self) -> None:
         free = shutil.disk_usage(self._directory).free
@@ -93,6 +165,251 @@ class EdgeCollection:
                 f"The disk of the data directory has {free // 1024**2} MiB left, less than the "
                 f"{self._min_free_bytes // 1024**2} MiB that are kept free; nothing was stored."
             )
+
+    # Reading. The open part comes first: it has the newer of two points with the same id.
+
+    @contextlib.contextmanager
+    def _parts(self) -> Iterator[tuple[Part, ...]]:
+        """The parts, none of which is closed while the context is entered."""
+        with self._counting:
+            parts = (self._open, *self._sealed)
+            self._readers.update(parts)
+        try:
+            yield parts
+        finally:
+            with self._counting:
+                self._readers.subtract(parts)
+            self._close_retired()
+
+    def retrieve(
+        self, ids: Sequence[uuid.UUID], *, vectors: bool = False
+    ) -> dict[uuid.UUID, Stored]:
+        """The points with these ids, as far as they exist."""
+        found: dict[uuid.UUID, Stored] = {}
+        with self._parts() as parts:
+            for part in parts:
+                missing = [each for each in ids if each not in found]
+                if missing:
+                    found |= part.retrieve(missing, vectors=vectors)
+        return found
+
+    def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
+        """Runs searches together."""
+        with self._parts() as parts:
+            answers = [part.query(queries) for part in parts]
+        if len(answers) == 1:
+            return answers[0]
+        return [
+            _best(itertools.chain.from_iterable(lists), limit=query.limit)
+            for query, lists in zip(queries, zip(*answers, strict=True), strict=True)
+        ]
+
+    def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
+        """The points with the smallest numbers in a field, smallest first."""
+        found: dict[uuid.UUID, Stored] = {}
+        with self._parts() as parts:
+            for part in parts:
+                for stored in part.smallest(key, condition=filter, limit=limit):
+                    found.setdefault(stored.id, stored)
+        return sorted(found.values(), key=lambda stored: int(stored.payload[key]))[:limit]
+
+    def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
+        """All points under a filter."""
+        with self._parts() as parts:
+            for part in parts:
+                yield from part.scan(condition=filter, page=page)
+
+    def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
+        """How many points a filter matches."""
+        with self._parts() as parts:
+            return sum(part.count(filter) for part in parts)
+
+    def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str | int, int]]:  # noqa: A002 - the field's name
+        """The values of a field with their counts."""
+        counts: Counter[str | int] = Counter()
+        with self._parts() as parts:
+            # All values of each part: the most frequent of the whole may be rare in a part.
+            wanted = limit if len(parts) == 1 else max(limit, 100_000)
+            for part in parts:
+                counts.update(dict(part.facet(key, condition=filter, limit=wanted)))
+        return counts.most_common(limit)
+
+    # The parts.
+
+    def settle(self, *, seconds: float) -> bool:
+        """Waits until no graph is left to build; for benchmarks and tests."""
+        self._wake_up()
+        with self._settled:
+            return self._settled.wait_for(lambda: not self._busy, timeout=seconds)
+
+    def part_sizes(self) -> list[int]:
+        """Points of each part, the open one first."""
+        with self._parts() as parts:
+            return [part.size() for part in parts]
+
+    def close(self) -> None:
+        """Writes out what is pending; a graph that is being built is given up."""
+        self._closing.set()
+        self._wake.set()
+        self._maintenance.join()
+        with self._writing:
+            for part in (self._open, *self._sealed):
+                part.close()
+
+    def _wake_up(self) -> None:
+        with self._settled:
+            self._busy = True
+        self._wake.set()
+
+    def _maintain(self) -> None:
+        pause = _IDLE_SECONDS
+        while not self._closing.is_set():
+            self._wake.clear()
+            try:
+                while not self._closing.is_set() and self._improve():
+                    pass
+                pause = _IDLE_SECONDS
+            except Exception:  # noqa: BLE001 - searches go on without the graph
+                _log.exception("graph_not_built", collection=self.model_version)
+                pause = _RETRY_SECONDS
+            if not self._wake.is_set():
+                with self._settled:
+                    self._busy = False
+                    self._settled.notify_all()
+            if not self._wake.wait(timeout=pause):
+                self._flush()
+
+    def _flush(self) -> None:
+        with self._writing:
+            if self._unflushed and not self._closing.is_set():
+                for part in (self._open, *self._sealed):
+                    part.flush()
+                self._unflushed = False
+
+    def _improve(self) -> bool:
+        """Does one thing that makes searches faster; False when nothing is left to do."""
+        if self._open.size() >= self._seal_points:
+            self._seal()
+            return True
+        chosen = self._to_rebuild()
+        if chosen:
+            return self._rebuild(chosen)
+        return False
+
+    def _seal(self) -> None:
+        """Puts an empty part in the place of the open one."""
+        name = _new_name()
+        copy_closed(self._directory / "empty", self._directory / name)
+        empty = Part.load(self._directory / name)
+        with self._writing:
+            self._replace(opened=empty, sealed=(self._open, *self._sealed))
+
+    def _to_rebuild(self) -> tuple[Part, ...]:
+        """Sealed parts without graph, and those that are not much larger; or one full of holes."""
+        flat = [part for part in self._sealed if part.path.name not in self._built]
+        if not flat:
+            return tuple(
+                part for part in self._sealed if part.size() < self._built[part.path.name] // 2
+            )[:1]
+        chosen = list(flat)
+        total = sum(part.size() for part in flat)
+        others = [part for part in self._sealed if part.path.name in self._built]
+        for part in sorted(others, key=Part.size):
+            if part.size() > total * _MERGE_RATIO:
+                break
+            chosen.append(part)
+            total += part.size()
+        return tuple(chosen)
+
+    def _rebuild(self, chosen: tuple[Part, ...]) -> bool:
+        name = _new_name()
+        needed = 2 * sum(_size_on_disk(part.path) for part in chosen) + self._min_free_bytes
+        if shutil.disk_usage(self._directory).free < needed:
+            raise errors.StorageFull("Too little space on the disk to build a graph.")
+        with self._writing:
+            self._rebuilding, self._changed = chosen, set()
+        try:
+            points = itertools.chain.from_iterable(part.scan_all() for part in chosen)
+            if not edge_build.build(
+                self._directory / name,
+                dimension=self.dimension,
+                points=points,
+                cancelled=self._closing.is_set,
+            ):
+                self._given_up(name)
+                return False
+            built = Part.load(self._directory / name)
+            with self._writing:
+                self._repeat_changes(built, chosen=chosen)
+                self._built[name] = built.size()
+                kept = tuple(part for part in self._sealed if part not in chosen)
+                self._replace(opened=self._open, sealed=(*kept, built))
+        finally:
+            with self._writing:
+                self._rebuilding, self._changed = (), set()
+        _log.info("graph_built", collection=self.model_version, points=self._built[name])
+        return True
+
+    def _given_up(self, name: str) -> None:
+        shutil.rmtree(self._directory / name, ignore_errors=True)
+        if not self._closing.is_set():
+            raise errors.Internal("The process that builds a part failed.")
+
+    def _repeat_changes(self, built: Part, *, chosen: tuple[Part, ...]) -> None:
+        for ids in _chunks(iter(self._changed)):
+            current: dict[uuid.UUID, Payload] = {}
+            for part in chosen:
+                for point_id, stored in part.retrieve(ids, vectors=False).items():
+                    current[point_id] = stored.payload
+            gone = [point_id for point_id in ids if point_id not in current]
+            if gone:
+                built.delete(built.present(gone))
+            built.overwrite_payloads({each: current[each] for each in built.present(list(current))})
+        built.flush()
+
+    def _replace(self, *, opened: Part, sealed: tuple[Part, ...]) -> None:
+        """Makes these the parts that count; the others go when nobody reads them."""
+        described = [
+            {"name": part.path.name, "built": self._built.get(part.path.name)} for part in sealed
+        ]
+        write_json(self._directory / "parts.json", {"open": opened.path.name, "sealed": described})
+        with self._counting:
+            before = {self._open, *self._sealed}
+            self._open, self._sealed = opened, sealed
+            self._retired |= before - {opened, *sealed}
+        self._close_retired()
+
+    def _close_retired(self) -> None:
+        if not self._retired:
+            return
+        with self._counting:
+            unused = {part for part in self._retired if not self._readers[part]}
+            self._retired -= unused
+        for part in unused:
+            self._readers.pop(part, None)
+            part.close()
+            part.remove()
+
+
+def _new_name() -> str:
+    return f"part-{uuid.uuid4().hex[:12]}"
+
+
+def _chunks(ids: Iterator[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
+    while chunk := list(itertools.islice(ids, _CHUNK)):
+        yield chunk
+
+
+def _best(hits: Iterator[ScoredPoint], *, limit: int) -> list[ScoredPoint]:
+    seen: dict[uuid.UUID, ScoredPoint] = {}
+    for hit in hits:
+        seen.setdefault(hit.id, hit)
+    return sorted(seen.values(), key=lambda hit: -hit.score)[:limit]
+
+
+def _size_on_disk(directory: Path) -> int:
+    # Blocks and not lengths: Edge's files are sparse.
+    return sum(path.stat().st_blocks * 512 for path in directory.rglob("*") if path.is_file())
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

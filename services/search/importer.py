@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from services.search.embedder import Embedded, Embedder
     from services.search.holdings import Holdings
 
+    _Outcome = search_pb2.ImportImagesResponse.State | errors.HalftoneError
+
 State = search_pb2.ImportImagesResponse.State
 
 _PREPARED_AHEAD: Final = 8
@@ -53,7 +55,7 @@ class _Item:
     content: bytes = b""
     sha256: str = ""
     existing: Stored | None = None
-    outcome: int | errors.HalftoneError | None = None
+    outcome: _Outcome | None = None
 
     def answer(self) -> search_pb2.ImportImagesResponse:
         if isinstance(self.outcome, errors.HalftoneError):
@@ -147,13 +149,7 @@ class Importer:
             await producer
         finally:
             self._under_way.dec()
-            left: list[asyncio.Task[Any]] = [producer] if task is None else [producer, task]
-            while not under_way.empty():
-                if (waiting := under_way.get_nowait()) is not None:
-                    left.append(waiting)
-            for unfinished in left:
-                unfinished.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await _abandon(under_way, [producer] if task is None else [producer, task])
         if self._draining.is_set():
             raise errors.Unavailable(
                 "The service is shutting down; import again what was not acknowledged.",
@@ -462,7 +458,19 @@ def _point(item: _Item, *, embedded: Embedded) -> Point:
     return Point(id=item.point_id, vector=embedded.vector, payload=payload)
 
 
-def _finish(items: Sequence[_Item], outcome: int | errors.HalftoneError) -> None:
+async def _abandon(
+    under_way: asyncio.Queue[asyncio.Task[list[_Item]] | None], tasks: list[asyncio.Task[Any]]
+) -> None:
+    """Ends what an import that is over, or was cancelled, has left running."""
+    while not under_way.empty():
+        if (waiting := under_way.get_nowait()) is not None:
+            tasks.append(waiting)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _finish(items: Sequence[_Item], outcome: _Outcome) -> None:
     for item in items:
         if item.outcome is None:
             item.outcome = outcome

@@ -2,7 +2,7 @@
 
 Stores order by numbers only. So a point carries its image id cut into pieces of six bytes, each
 read as a big-endian number (48 bits: exact in the floating point that range filters use). The order
-of these numbers, piece by piece, is the order of the ids; ids that agree in all pieces, 36 bytes,
+of these numbers, piece by piece, is the order of the ids; ids that agree in all pieces, 24 bytes,
 are sorted here. A page costs a few bounded queries whatever the size of the archive, and does not
 move when records are inserted before it.
 """
@@ -78,19 +78,22 @@ def _walk(
         )
         complete = len(page) < asked
         last = page[-1].payload[key] if page else 0
+        # A piece that is padded ends its id: nothing else has it.
+        cut = not complete and last % 256 != 0
         whole = sorted(
-            (stored for stored in page if complete or stored.payload[key] != last), key=_image_id
+            (stored for stored in page if not cut or stored.payload[key] != last), key=_image_id
         )
         found += [stored for stored in whole if _image_id(stored) > after]
         if complete or len(found) >= limit:
             break
-        found += _walk(
-            collection,
-            condition=condition.also(AnyOf(key, (last,))),
-            depth=depth + 1,
-            after=after if last == resumed_at else "",
-            limit=limit - len(found),
-        )
+        if cut:
+            found += _walk(
+                collection,
+                condition=condition.also(Between(key=key, low=last, high=last)),
+                depth=depth + 1,
+                after=after if last == resumed_at else "",
+                limit=limit - len(found),
+            )
         low = last + 1
     return found[:limit]
 

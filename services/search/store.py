@@ -35,10 +35,12 @@ class Index(enum.Enum):
     KEYWORD = enum.auto()
     """Exact text without links: found by enumeration only."""
     NUMBER = enum.auto()
-    """Whole numbers compared for equality and size, without links."""
+    """Whole numbers that are counted, without links."""
+    ORDER = enum.auto()
+    """Whole numbers compared by size and sorted by, without links."""
 
 
-ORDER_KEYS: Final = 6
+ORDER_KEYS: Final = 4
 """Numbers that hold the order of names; see `listing`."""
 
 INDEXES: Final[dict[str, Index]] = {
@@ -51,7 +53,7 @@ INDEXES: Final[dict[str, Index]] = {
     "words": Index.KEYWORD,
     "sha256": Index.KEYWORD,
     "year": Index.NUMBER,
-    **{f"order_{depth}": Index.NUMBER for depth in range(ORDER_KEYS)},
+    **{f"order_{depth}": Index.ORDER for depth in range(ORDER_KEYS)},
 }
 
 FULL_SCAN_KIB: Final = 40_000

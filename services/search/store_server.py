@@ -1,0 +1,385 @@
+"""The store on a Qdrant server, over gRPC.
+
+A model version's collection is called `<prefix>@<model>@<version>`, and an alias called `<prefix>`
+points to the active one, so that other tools find it. An update waits until the server has applied
+it; what survives the server's own end is the server's doing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import urllib.parse
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import numpy as np
+from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from halftone import errors
+from services.search import store as port
+from services.search.store import (
+    INDEXES,
+    AnyOf,
+    Between,
+    Filter,
+    Ids,
+    Index,
+    Payload,
+    Point,
+    Query,
+    ScoredPoint,
+    Stored,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_TIMEOUT_SECONDS: Final = 30
+_UPSERT_CHUNK: Final = 256
+"""Points in one message: 256 of 4,096 dimensions and long captions stay below its limit."""
+
+
+class ServerStore:
+    """The collections on a server, or in `qdrant-client`'s local mode, which tests use."""
+
+    def __init__(self, client: QdrantClient, *, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+
+    @classmethod
+    def connect(cls, url: str, *, api_key: str, prefix: str) -> ServerStore:
+        """Uses the server at a gRPC address such as `http://127.0.0.1:6334`.
+
+        Nothing is sent before the first call.
+        """
+        parts = urllib.parse.urlsplit(url)
+        client = QdrantClient(
+            host=parts.hostname or "127.0.0.1",
+            grpc_port=parts.port or 6334,
+            https=parts.scheme == "https",
+            api_key=api_key or None,
+            prefer_grpc=True,
+            timeout=_TIMEOUT_SECONDS,
+            check_compatibility=False,
+        )
+        return cls(client, prefix=prefix)
+
+    def model_versions(self) -> list[str]:
+        """The model versions that have a collection."""
+        with _translated():
+            names = [found.name for found in self._client.get_collections().collections]
+        found = (name.split("@") for name in names)
+        return sorted(
+            "/".join(parts[1:])
+            for parts in found
+            if parts[0] == self._prefix and len(parts) == 3  # noqa: PLR2004 - prefix, model, version
+        )
+
+    def open(self, model_version: str, *, dimension: int | None) -> ServerCollection:
+        """The collection of a model version; it is created where there is none."""
+        name = self._name(model_version)
+        with _translated():
+            if not self._client.collection_exists(name):
+                if dimension is None:
+                    raise _no_collection(model_version)
+                self._create(name, dimension=dimension)
+            vectors = self._client.get_collection(name).config.params.vectors
+        if not isinstance(vectors, models.VectorParams):
+            raise errors.FailedPrecondition(
+                f"The collection {name} was not made by Halftone.", subject=name
+            )
+        if dimension is not None and vectors.size != dimension:
+            raise errors.FailedPrecondition(
+                f"The collection of {model_version} has {vectors.size} dimensions, the model "
+                f"{dimension}.",
+                subject=model_version,
+            )
+        # Again when it was there: making it may have been cut off.
+        with _translated():
+            self._index(name)
+        return ServerCollection(
+            self._client, name=name, model_version=model_version, dimension=vectors.size
+        )
+
+    def _create(self, name: str, *, dimension: int) -> None:
+        self._client.create_collection(
+            name,
+            vectors_config=models.VectorParams(size=dimension, distance=models.Distance.COSINE),
+            hnsw_config=models.HnswConfigDiff(
+                m=port.HNSW_M,
+                ef_construct=port.HNSW_EF_CONSTRUCT,
+                full_scan_threshold=port.FULL_SCAN_KIB,
+            ),
+        )
+
+    def _index(self, name: str) -> None:
+        for key, index in INDEXES.items():
+            self._client.create_payload_index(name, key, field_schema=_schema(index), wait=True)
+
+    def active(self) -> str | None:
+        """The model version that the alias points to."""
+        with _translated():
+            aliases = self._client.get_aliases().aliases
+        for alias in aliases:
+            if alias.alias_name == self._prefix:
+                return "/".join(alias.collection_name.split("@")[1:])
+        return None
+
+    def set_active(self, model_version: str) -> None:
+        """Moves the alias."""
+        if model_version not in self.model_versions():
+            raise _no_collection(model_version)
+        create = models.CreateAliasOperation(
+            create_alias=models.CreateAlias(
+                collection_name=self._name(model_version), alias_name=self._prefix
+            )
+        )
+        delete = models.DeleteAliasOperation(
+            delete_alias=models.DeleteAlias(alias_name=self._prefix)
+        )
+        operations: list[models.CreateAliasOperation | models.DeleteAliasOperation] = (
+            [create] if self.active() is None else [delete, create]
+        )
+        with _translated():
+            self._client.update_collection_aliases(operations)
+
+    def drop(self, model_version: str) -> None:
+        """Deletes a collection that is not active."""
+        if self.active() == model_version:
+            raise errors.FailedPrecondition(
+                f"{model_version} is active.", subject=model_version, reason="COLLECTION_ACTIVE"
+            )
+        with _translated():
+            self._client.delete_collection(self._name(model_version))
+
+    def close(self) -> None:
+        """Closes the connection."""
+        with _translated():
+            self._client.close()
+
+    def _name(self, model_version: str) -> str:
+        return f"{self._prefix}@{model_version.replace('/', '@')}"
+
+
+class ServerCollection:
+    """The points of one model version on a server."""
+
+    def __init__(
+        self, client: QdrantClient, *, name: str, model_version: str, dimension: int
+    ) -> None:
+        self._client = client
+        self._name = name
+        self.model_version = model_version
+        self.dimension = dimension
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Stores points in place of those with the same ids."""
+        with _translated():
+            for chunk in _chunks(points):
+                structs = [
+                    models.PointStruct(
+                        id=str(point.id), vector=point.vector.tolist(), payload=point.payload
+                    )
+                    for point in chunk
+                ]
+                self._client.upsert(self._name, structs, wait=True)
+
+    def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
+        """Replaces the payloads of points that exist."""
+        operations = [
+            models.OverwritePayloadOperation(
+                overwrite_payload=models.SetPayload(payload=payload, points=[str(point_id)])
+            )
+            for point_id, payload in payloads.items()
+        ]
+        with _translated():
+            if operations:
+                self._client.batch_update_points(self._name, operations, wait=True)
+
+    def delete(self, ids: Sequence[uuid.UUID]) -> None:
+        """Deletes points."""
+        with _translated():
+            self._client.delete(self._name, [str(point_id) for point_id in ids], wait=True)
+
+    def retrieve(
+        self, ids: Sequence[uuid.UUID], *, vectors: bool = False
+    ) -> dict[uuid.UUID, Stored]:
+        """The points with these ids, as far as they exist."""
+        with _translated():
+            records = self._client.retrieve(
+                self._name,
+                [str(point_id) for point_id in ids],
+                with_payload=True,
+                with_vectors=vectors,
+            )
+        return {stored.id: stored for stored in map(_stored, records)}
+
+    def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
+        """Runs searches together."""
+        requests = [
+            models.QueryRequest(
+                query=query.vector.tolist(),
+                filter=_filter(query.filter),
+                limit=query.limit,
+                score_threshold=query.min_score,
+                with_payload=True,
+                params=_params(query),
+            )
+            for query in queries
+        ]
+        with _translated():
+            answers = self._client.query_batch_points(self._name, requests)
+        return [
+            [
+                ScoredPoint(id=_uuid(hit.id), score=hit.score, payload=hit.payload or {})
+                for hit in answer.points
+            ]
+            for answer in answers
+        ]
+
+    def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
+        """The points with the smallest numbers in a field, smallest first."""
+        with _translated():
+            records, _ = self._client.scroll(
+                self._name,
+                scroll_filter=_filter(filter),
+                limit=limit,
+                order_by=models.OrderBy(key=key),
+                with_payload=True,
+            )
+        return [_stored(record) for record in records]
+
+    def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
+        """All points under a filter."""
+        offset: Any = None
+        while True:
+            with _translated():
+                records, offset = self._client.scroll(
+                    self._name,
+                    scroll_filter=_filter(filter),
+                    limit=page,
+                    offset=offset,
+                    with_payload=True,
+                )
+            for record in records:
+                yield _stored(record)
+            if offset is None:
+                return
+
+    def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
+        """How many points a filter matches."""
+        with _translated():
+            return self._client.count(self._name, count_filter=_filter(filter), exact=True).count
+
+    def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str | int, int]]:  # noqa: A002 - the field's name
+        """The values of a field with their counts."""
+        with _translated():
+            answer = self._client.facet(
+                self._name, key, facet_filter=_filter(filter), limit=limit, exact=True
+            )
+        return [
+            (hit.value if isinstance(hit.value, int) else str(hit.value), hit.count)
+            for hit in answer.hits
+        ]
+
+
+def _chunks(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
+    for start in range(0, len(points), _UPSERT_CHUNK):
+        yield points[start : start + _UPSERT_CHUNK]
+
+
+def _schema(index: Index) -> models.KeywordIndexParams | models.IntegerIndexParams:
+    linked = index in {Index.LINKED_KEYWORD, Index.LINKED_RANGE}
+    if index in {Index.LINKED_KEYWORD, Index.KEYWORD}:
+        return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=linked)
+    return models.IntegerIndexParams(
+        type=models.IntegerIndexType.INTEGER,
+        lookup=index is Index.NUMBER,
+        range=index is not Index.NUMBER,
+        enable_hnsw=linked,
+    )
+
+
+def _params(query: Query) -> models.SearchParams:
+    filtered = bool(query.filter.must or query.filter.must_not)
+    return models.SearchParams(
+        exact=query.exact,
+        hnsw_ef=max(port.HNSW_EF, query.limit),
+        acorn=models.AcornSearchParams(enable=True) if filtered else None,
+    )
+
+
+def _filter(condition: Filter) -> models.Filter | None:
+    if not condition.must and not condition.must_not:
+        return None
+    return models.Filter(
+        must=[_condition(part) for part in condition.must] or None,
+        must_not=[_condition(part) for part in condition.must_not] or None,
+    )
+
+
+def _condition(condition: AnyOf | Between | Ids | Filter) -> Any:
+    match condition:
+        case AnyOf(key=key, values=(value,)):
+            return models.FieldCondition(key=key, match=models.MatchValue(value=value))
+        case AnyOf(key=key, values=values):
+            return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))  # type: ignore[arg-type]  # all of one kind
+        case Between(key=key, low=low, high=high):
+            return models.FieldCondition(key=key, range=models.Range(gte=low, lte=high))
+        case Ids(ids=ids):
+            return models.HasIdCondition(has_id=[str(point_id) for point_id in ids])
+        case Filter():
+            return _filter(condition) or models.Filter()
+
+
+def _uuid(point_id: Any) -> uuid.UUID:
+    return uuid.UUID(str(point_id))
+
+
+def _stored(record: models.Record) -> Stored:
+    vector = record.vector
+    return Stored(
+        id=_uuid(record.id),
+        payload=record.payload or {},
+        vector=None if vector is None else np.asarray(vector, dtype=np.float32),
+    )
+
+
+def _no_collection(model_version: str) -> errors.NotFound:
+    return errors.NotFound(
+        f"There is no collection of {model_version}.",
+        resource_type="collection",
+        resource_name=model_version,
+    )
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """The client raises gRPC's errors, HTTP's, and its own."""
+    try:
+        yield
+    except errors.HalftoneError:
+        raise
+    except ResourceExhaustedResponse as error:
+        raise errors.ResourceExhausted(
+            "The Qdrant server is full.", retry_after=float(error.retry_after_s)
+        ) from error
+    except (grpc.RpcError, UnexpectedResponse, ResponseHandlingException, OSError) as error:
+        raise _foreign(error) from error
+
+
+def _foreign(error: Exception) -> errors.HalftoneError:
+    code = error.code() if isinstance(error, grpc.Call) else None
+    text = (error.details() if isinstance(error, grpc.Call) else str(error)) or "no details"
+    if "no space left" in text.lower() or "disk is full" in text.lower():
+        return errors.StorageFull("The disk of the Qdrant server is full; nothing was stored.")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return errors.ResourceExhausted("The Qdrant server is full.", retry_after=1.0)
+    if code in {None, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+        return errors.Unavailable(
+            f"The Qdrant server does not answer: {text[:200]}", retry_after=1.0
+        )
+    return errors.Internal(f"The Qdrant server failed: {text[:500]}")

@@ -1,0 +1,35 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - made unique below
+
+
+@pytest.fixture(scope="session")
+def memory_path_factory():
+    """Makes directories in memory where there are any: Edge syncs a hundred files at a time."""
+    made = []
+
+    def make() -> Path:
+        parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+        made.append(Path(tempfile.mkdtemp(prefix="halftone-test-", dir=parent)))
+        return made[-1]
+
+    yield make
+    for path in made:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def memory_path(memory_path_factory):
+    """A directory of the test's own, in memory where that is possible."""
+    path = memory_path_factory()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
