@@ -1,0 +1,254 @@
+"""The parts of an Edge collection: sealing, building graphs, and what happens meanwhile."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import shutil
+import subprocess
+import sys
+import uuid
+
+import numpy as np
+import pytest
+
+from halftone import errors
+from halftone.records import Name
+from services.search.edge_collection import EdgeCollection
+from services.search.listing import list_by_name, order_keys
+from services.search.store import EVERYTHING, AnyOf, Filter, Point, Query
+from services.search.store_edge import FORMAT, EdgeStore
+
+DIMENSION = 8
+
+
+def point(number, *, generation=0, journal="A"):
+    name = Name(archive="press", image_id=f"{number:05d}")
+    random_vector = np.random.default_rng((number, generation)).standard_normal(DIMENSION)
+    return Point(
+        id=name.point_id,
+        vector=(random_vector / np.linalg.norm(random_vector)).astype(np.float32),
+        payload={
+            "archive": name.archive,
+            "image_id": name.image_id,
+            "journal": journal,
+            "generation": generation,
+            **order_keys(name.image_id),
+        },
+    )
+
+
+@pytest.fixture
+def make(memory_path):
+    opened = []
+
+    def make(*, seal_points=50, min_free_bytes=0):
+        collection = EdgeCollection(
+            memory_path / "collection",
+            model_version="model/1",
+            dimension=DIMENSION,
+            min_free_bytes=min_free_bytes,
+            seal_points=seal_points,
+        )
+        opened.append(collection)
+        return collection
+
+    yield make
+    for collection in opened:
+        collection.close()
+
+
+def contents(collection):
+    return {
+        stored.payload["image_id"]: stored.payload for stored in collection.scan(filter=EVERYTHING)
+    }
+
+
+def assert_holds(collection, expected):
+    """The collection answers every question as if it held exactly these points, each once."""
+    assert contents(collection) == {each.payload["image_id"]: each.payload for each in expected}
+    assert collection.count(EVERYTHING) == len(expected)
+    journals = {}
+    for each in expected:
+        journals[each.payload["journal"]] = journals.get(each.payload["journal"], 0) + 1
+    assert dict(collection.facet("journal", filter=EVERYTHING, limit=10)) == journals
+    listed = list_by_name(collection, condition=EVERYTHING, after=None, limit=10_000)
+    assert [each.payload["image_id"] for each in listed] == sorted(
+        each.payload["image_id"] for each in expected
+    )
+    vectors = np.stack([each.vector for each in expected])
+    for asked in expected[::17]:
+        (hits,) = collection.query([Query(vector=asked.vector, limit=5)])
+        best = np.argsort(-(vectors @ asked.vector), kind="stable")[:5]
+        assert [hit.id for hit in hits] == [expected[at].id for at in best]
+    back = collection.retrieve([each.id for each in expected], vectors=True)
+    assert len(back) == len(expected)
+    for each in expected[::7]:
+        np.testing.assert_allclose(back[each.id].vector, each.vector, atol=1e-6)
+
+
+def test_points_move_into_few_parts_and_stay_what_they_are(make):
+    collection = make(seal_points=50)
+    points = [point(number, journal=f"j{number % 3}") for number in range(430)]
+    for start in range(0, len(points), 30):
+        collection.upsert(points[start : start + 30])
+    assert collection.settle(seconds=60)
+    sizes = collection.part_sizes()
+    assert sum(sizes) == 430
+    assert sizes[0] < 50
+    assert 2 <= len(sizes) <= 4
+    assert_holds(collection, points)
+
+
+def test_what_is_changed_while_a_graph_is_built_is_kept(make):
+    """Random changes run through many builds; the outcome is that of a plain dictionary."""
+    collection = make(seal_points=40)
+    chance = random.Random(7)
+    expected = {}
+    for step in itertools.count():
+        kind = chance.random()
+        if kind < 0.6 or len(expected) < 20:
+            batch = [
+                point(chance.randrange(600), generation=step, journal=f"j{step % 4}")
+                for _ in range(15)
+            ]
+            batch = list({each.id: each for each in batch}.values())
+            collection.upsert(batch)
+            expected.update({each.id: each for each in batch})
+        elif kind < 0.8:
+            gone = chance.sample(sorted(expected), 5)
+            collection.delete(gone)
+            for each in gone:
+                del expected[each]
+        else:
+            chosen = chance.sample(sorted(expected), 5)
+            new = {
+                each: {**expected[each].payload, "journal": "changed", "step": step}
+                for each in chosen
+            }
+            collection.overwrite_payloads(new)
+            for each in chosen:
+                expected[each] = Point(id=each, vector=expected[each].vector, payload=new[each])
+        if step == 150:
+            break
+    everything = list(expected.values())
+    assert_holds(collection, everything)
+    assert collection.settle(seconds=60)
+    assert_holds(collection, everything)
+    collection.close()
+    again = make(seal_points=40)
+    assert_holds(again, everything)
+
+
+def test_an_end_between_storing_and_deleting_leaves_one_of_two(make, memory_path):
+    collection = make(seal_points=10)
+    old = [point(number) for number in range(20)]
+    collection.upsert(old)
+    assert collection.settle(seconds=60)
+    # What a kill between the two writes of an upsert leaves: the point in two parts.
+    new = [point(number, generation=1) for number in range(5)]
+    collection._open.upsert(new)
+    assert collection.count(EVERYTHING) == 25
+    (hits,) = collection.query([Query(vector=new[0].vector, limit=25)])
+    found = {hit.payload["image_id"]: hit.payload["generation"] for hit in hits}
+    assert len(hits) == len(found) == 20
+    assert [found[each.payload["image_id"]] for each in new] == [1] * 5
+    collection.close()
+    assert_holds(make(seal_points=1_000), new + old[5:])
+
+
+def test_directories_that_do_not_count_are_removed(make, memory_path):
+    collection = make()
+    collection.upsert([point(1)])
+    collection.close()
+    stray = memory_path / "collection" / "part-stray"
+    shutil.copytree(memory_path / "collection" / "empty", stray)
+    again = make()
+    assert not stray.exists()
+    assert len(contents(again)) == 1
+
+
+def test_a_part_full_of_holes_is_rebuilt(make):
+    collection = make(seal_points=50)
+    points = [point(number) for number in range(100)]
+    collection.upsert(points)
+    assert collection.settle(seconds=60)
+    before = collection.part_sizes()
+    collection.delete([each.id for each in points[:60]])
+    assert collection.settle(seconds=60)
+    assert before == [0, 100]
+    assert collection.part_sizes() == [0, 40]
+    described = json.loads((collection._directory / "parts.json").read_text())
+    assert [part["built"] for part in described["sealed"]] == [40]
+    assert_holds(collection, points[60:])
+
+
+def test_reading_goes_on_in_a_part_that_was_replaced(make):
+    collection = make(seal_points=50)
+    collection.upsert([point(number) for number in range(60)])
+    scan = collection.scan(filter=EVERYTHING, page=10)
+    first = next(scan)
+    assert collection.settle(seconds=60)
+    rest = list(scan)
+    assert len({first.id, *(stored.id for stored in rest)}) == 60
+    del scan
+    assert len(list((collection._directory).glob("part-*"))) == len(collection.part_sizes())
+
+
+def test_nothing_is_stored_on_a_disk_that_is_nearly_full(make):
+    collection = make(min_free_bytes=1 << 60)
+    with pytest.raises(errors.StorageFull, match="kept free"):
+        collection.upsert([point(1)])
+    with pytest.raises(errors.StorageFull):
+        collection.overwrite_payloads({point(1).id: {}})
+    assert collection.count(EVERYTHING) == 0
+
+
+def test_one_process_at_a_time(memory_path):
+    store = EdgeStore(memory_path, min_free_bytes=0)
+    with pytest.raises(errors.DataDirectoryError, match="in use by another process") as raised:
+        EdgeStore(memory_path, min_free_bytes=0)
+    assert raised.value.reason == "DATA_DIRECTORY_IN_USE"
+    program = (
+        "import sys, pathlib; from services.search.store_edge import EdgeStore\n"
+        "from halftone import errors\n"
+        "try: EdgeStore(pathlib.Path(sys.argv[1]), min_free_bytes=0)\n"
+        "except errors.DataDirectoryError as error: print(error.reason)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program, str(memory_path)], capture_output=True, check=True
+    )
+    assert answer.stdout.decode().strip() == "DATA_DIRECTORY_IN_USE"
+    store.close()
+    EdgeStore(memory_path, min_free_bytes=0).close()
+
+
+def test_a_directory_of_a_newer_release_is_left_alone(memory_path):
+    EdgeStore(memory_path, min_free_bytes=0).close()
+    (memory_path / "format.json").write_text(json.dumps({"format": FORMAT + 1}))
+    with pytest.raises(errors.DataDirectoryError, match="newer release") as raised:
+        EdgeStore(memory_path, min_free_bytes=0)
+    assert raised.value.reason == "DATA_DIRECTORY_NEWER"
+    (memory_path / "format.json").write_text("{")
+    with pytest.raises(errors.DataDirectoryError, match="damaged"):
+        EdgeStore(memory_path, min_free_bytes=0)
+
+
+def test_the_pointer_survives_a_restart(memory_path):
+    store = EdgeStore(memory_path, min_free_bytes=0)
+    store.open("model/1", dimension=DIMENSION).upsert([point(1)])
+    store.set_active("model/1")
+    store.close()
+    again = EdgeStore(memory_path, min_free_bytes=0)
+    assert again.active() == "model/1"
+    assert again.open("model/1", dimension=None).count(EVERYTHING) == 1
+    again.close()
+
+
+def test_deleting_a_filter_leaves_the_rest(make):
+    collection = make()
+    collection.upsert([point(number, journal=f"j{number % 2}") for number in range(10)])
+    ids = [each.id for each in collection.scan(filter=Filter(must=(AnyOf("journal", ("j0",)),)))]
+    collection.delete([*ids, uuid.uuid4()])
+    assert collection.count(EVERYTHING) == 5
