@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -32,19 +33,28 @@ def notes() -> Console:
 
 
 def print_hits(
-    hits: Sequence[Hit], *, title: str = "", truth: Callable[[Hit], str] | None = None
+    hits: Sequence[Hit],
+    *,
+    title: str = "",
+    note: str = "",
+    truth: Callable[[Hit], str] | None = None,
 ) -> None:
     """Prints hits as a table.
 
     Args:
         hits: The most similar first.
         title: Above the table.
+        note: Between the two.
         truth: Says for a hit whether it is right, where that is known.
     """
+    if title:
+        console().print(f"\n[bold]{escape(title)}[/]", soft_wrap=True)
+    if note:
+        console().print(note, style="dim", soft_wrap=True, markup=False)
     if not hits:
-        console().print(f"{title}\nNothing found." if title else "Nothing found.")
+        console().print("Nothing found.")
         return
-    table = _table(title)
+    table = _table()
     table.add_column("rank", justify="right")
     table.add_column("similarity", justify="right")
     if truth is not None:
@@ -65,7 +75,7 @@ def print_hits(
             image.date,
             image.page,
             image.caption,
-            "mirrored" if hit.mirrored else "",
+            hit.orientation.label,
             image.name,
         )
     console().print(table)
@@ -73,12 +83,13 @@ def print_hits(
 
 def print_records(records: Iterable[ImageRecord]) -> None:
     """Prints records as a table."""
-    table = _table("")
+    table = _table()
     for column, width in (("journal", 32), ("date", None), ("page", 8), ("caption", 48)):
         table.add_column(column, overflow="ellipsis", max_width=width)
     table.add_column("name", overflow="fold")
     for image in records:
-        table.add_row(image.journal, image.date, image.page, image.caption, image.name)
+        cells = (image.journal, image.date, image.page, image.caption, image.name)
+        table.add_row(*map(escape, cells))
     console().print(table if table.rows else "Nothing found.")
 
 
@@ -90,11 +101,11 @@ def print_record(record: ImageRecord) -> None:
     for key, value in record_json(record).items():
         if isinstance(value, dict):
             for label, values in value.items():
-                table.add_row(f"label {label}", ", ".join(values))
+                table.add_row(escape(f"label {label}"), escape(", ".join(values)))
         elif isinstance(value, list):
-            table.add_row(key, "\n".join(map(str, value)))
+            table.add_row(key, escape("\n".join(map(str, value))))
         else:
-            table.add_row(key, str(value))
+            table.add_row(key, escape(str(value)))
     console().print(table)
 
 
@@ -107,11 +118,11 @@ def print_facets(facets: Facets) -> None:
         ("year", facets.years),
         ("language", facets.languages),
     ):
-        table = _table("")
+        table = _table()
         table.add_column(title, overflow="fold")
         table.add_column("images", justify="right")
         for value, count in counts.items():
-            table.add_row(value, str(count))
+            table.add_row(escape(value), str(count))
         if counts:
             out.print(table)
 
@@ -130,6 +141,7 @@ def page_json(page: SearchPage) -> dict[str, Any]:
                 "rank": rank,
                 "similarity": round(hit.similarity, 6),
                 "mirrored": hit.mirrored,
+                "rotation": hit.rotation,
                 "image": record_json(hit.image),
             }
             for rank, hit in enumerate(page, start=1)
@@ -154,5 +166,5 @@ def _plain(value: Any) -> Any:  # a field of any type
     return list(value) if isinstance(value, tuple) else value
 
 
-def _table(title: str) -> Table:
-    return Table(title=title or None, title_justify="left", title_style="bold", box=None)
+def _table() -> Table:
+    return Table(box=None)

@@ -34,7 +34,7 @@ class Card:
         title: For example the journal.
         lines: Date and page, caption ….
         badge: For example the similarity.
-        mirrored: The picture is the mirrored query.
+        orientation: How the query lay when the picture matched it, empty for as it is.
         right: Whether a hit is right, where the truth is known.
     """
 
@@ -42,7 +42,7 @@ class Card:
     title: str
     lines: tuple[str, ...] = ()
     badge: str = ""
-    mirrored: bool = False
+    orientation: str = ""
     right: bool | None = None
 
     @property
@@ -91,7 +91,7 @@ def section_of(
     else:
         image = query if isinstance(query, Image.Image) else _decoded(query)
         picture, full = images.thumbnail(image), image.size
-        heading = "Query" if not isinstance(query, str | Path) else Path(query).name
+        heading = "A picture" if not isinstance(query, str | Path) else Path(query).name
         lines = (f"{full[0]} x {full[1]} pixels",)
     if crop is not None:
         picture = _with_frame(picture, crop=crop, full=full)
@@ -106,7 +106,7 @@ def section_of(
                 title=hit.image.journal or hit.image.image_id,
                 lines=_lines(hit.image),
                 badge=f"{hit.similarity:.3f}",
-                mirrored=hit.mirrored,
+                orientation=hit.orientation.label,
                 right=None if is_right is None else is_right(hit),
             )
             for hit in hits
@@ -181,7 +181,8 @@ _PAGE: Final = """<!doctype html>
            font: 600 12px/1 system-ui, sans-serif; padding: 4px 6px; }
   .tag { display: inline-block; font: 600 11px/1 system-ui, sans-serif; color: #fff;
          padding: 3px 5px; margin: .25rem .25rem 0 0; }
-  .mirrored { background: #5a4fa2; }
+  .oriented { background: #5a4fa2; }
+  .other img { opacity: .45; }
   .right { background: #2c6e49; }
   .wrong { background: #b9b0a0; }
   .empty { color: #6f685d; }
@@ -192,14 +193,14 @@ _PAGE: Final = """<!doctype html>
 <h1>{{ title }}</h1>
 {% if note %}<p class="note">{{ note }}</p>{% endif %}
 {% macro card(item) %}
-<figure>
+<figure{% if item.right is false %} class="other"{% endif %}>
   <div class="frame"><img src="{{ item.data_uri }}" alt="{{ item.title }}">
   {% if item.badge %}<span class="badge">{{ item.badge }}</span>{% endif %}</div>
   <figcaption><b>{{ item.title }}</b>
   {% for line in item.lines %}{{ line }}<br>{% endfor %}
   {% if item.right is true %}<span class="tag right">same picture</span>{% endif %}
   {% if item.right is false %}<span class="tag wrong">another picture</span>{% endif %}
-  {% if item.mirrored %}<span class="tag mirrored">mirrored</span>{% endif %}
+  {% if item.orientation %}<span class="tag oriented">{{ item.orientation }}</span>{% endif %}
   </figcaption>
 </figure>
 {% endmacro %}
@@ -265,8 +266,8 @@ def _draw_card(sheet: Image.Image, card: Card, *, left: int, top: int, frame: st
     draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), outline=colour, width=width)
     if card.badge:
         _draw_tag(draw, card.badge, left=left + 5, top=top + 5, fill=_INK)
-    if card.mirrored:
-        _draw_tag(draw, "mirrored", left=left + 5, top=top + _CELL - 25, fill="#5a4fa2")
+    if card.orientation:
+        _draw_tag(draw, card.orientation, left=left + 5, top=top + _CELL - 25, fill="#5a4fa2")
     lines = [(card.title, _INK, _font(14)), *((line, _QUIET, _font(13)) for line in card.lines)]
     y = top + _CELL + 6
     for text, ink, font in lines[: _TEXT_LINES - 1]:

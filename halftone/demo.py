@@ -117,7 +117,7 @@ def _sample_questions(folder: Path, *, archive: str) -> list[Question]:
     part = _mirrored_part(_opened(cropped))
     return [
         Question(
-            title="Where else was this picture printed?",
+            title="Where else was this portrait printed?",
             note=f"halftone search {plain}",
             query=plain,
             picture=plain,
@@ -125,7 +125,7 @@ def _sample_questions(folder: Path, *, archive: str) -> list[Question]:
             photograph="astronaut",
         ),
         Question(
-            title=f"Was it in {journal.name} or in Neustedter Rundschau, 1968 to {last}?",
+            title="And this one, in two journals and these years only?",
             note=f"halftone search {filtered} --journal '{journal.name}' "
             f"--journal 'Neustedter Rundschau' --from 1968 --to {last}",
             query=filtered,
@@ -139,7 +139,7 @@ def _sample_questions(folder: Path, *, archive: str) -> list[Question]:
             photograph="cat",
         ),
         Question(
-            title="And a part of it, mirrored?",
+            title="And a part of a picture, mirrored?",
             note=f"The middle of {cropped.name}, turned over",
             query=part,
             picture=part,
@@ -211,7 +211,6 @@ def _most_similar_across_journals(client: Client, *, archive: str) -> list[tuple
                     exclude=Filter(journals=[record.journal]) if record.journal else None,
                 ),
                 limit=1,
-                mirrored=False,
             )
             for record in batch
         ]
@@ -238,7 +237,8 @@ def _ask(client: Client, question: Question) -> contact_sheet.Section:
     known = bool(question.photograph)
     output.print_hits(
         page.hits,
-        title=f"\n{question.title}\n{question.note}",
+        title=question.title,
+        note=question.note,
         truth=(lambda hit: "same picture" if is_right(hit) else "another") if known else None,
     )
     return contact_sheet.section_of(
@@ -254,8 +254,8 @@ def _ask(client: Client, question: Question) -> contact_sheet.Section:
 def _write_sheets(
     sections: Sequence[contact_sheet.Section], *, directory: Path, name: str, count: int
 ) -> None:
-    title = "Where else was this picture printed?"
-    note = f"Halftone, archive “{name}”, {count} pictures. The query is on the left."
+    title = "Halftone"
+    note = f"Three searches in the archive “{name}” of {count} pictures; the query is on the left."
     page, picture = directory / "contact-sheet.html", directory / "contact-sheet.png"
     contact_sheet.write_html(sections, path=page, title=title, note=note)
     contact_sheet.write_png(sections, path=picture, title=title, note=note)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL_SECONDS: Final = 0.1
+# A large model on a busy machine takes a while; somebody waiting should see why.
+_REMARK_SECONDS: Final = 15.0
 _LOG_LIMIT_BYTES: Final = 16 * 1024 * 1024
 _TAIL_BYTES: Final = 16 * 1024
 
@@ -118,6 +120,7 @@ class Supervisor:
         """
         for running in self._children:
             self._spawn(running)
+        remark_at = time.monotonic() + _REMARK_SECONDS
         while not stopping.is_set() and not all(running.ready for running in self._children):
             for running in self._children:
                 process = running.process
@@ -127,7 +130,16 @@ class Supervisor:
                     running.ready = True
                 elif not running.ready and self._is_late(running):
                     raise _failed(running.child, what="was not ready in time")
+            if time.monotonic() > remark_at:
+                remark_at = time.monotonic() + _REMARK_SECONDS
+                self._remark()
             stopping.wait(_POLL_SECONDS)
+
+    def _remark(self) -> None:
+        for running in self._children:
+            if not running.ready:
+                lines = last_lines(running.child.log, count=1) or ["nothing yet"]
+                self._report(f"Still waiting for {running.child.name}, which says: {lines[0]}")
 
     def watch(self, stopping: threading.Event) -> None:
         """Restarts children that die, until `stopping` is set.
