@@ -149,6 +149,7 @@ def up(*, data: Path | None, port: int | None, embedder_port: int | None) -> Non
 @click.option("--limit", type=int, help="Hits, 1 to 1000.  [default: 20]")
 @click.option("--min-similarity", type=float, help="Cosine similarity, -1 to 1.")
 @click.option("--no-mirrored", is_flag=True, help="Do not look for the mirrored picture.")
+@click.option("--no-rotated", is_flag=True, help="Do not look for the picture turned by quarters.")
 @click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -163,6 +164,7 @@ def search(
     limit: int | None,
     min_similarity: float | None,
     no_mirrored: bool,
+    no_rotated: bool,
     html: Path | None,
     as_json: bool,
     server: str | None,
@@ -184,6 +186,7 @@ def search(
             limit=limit,
             min_similarity=min_similarity,
             mirrored=not no_mirrored,
+            rotated=not no_rotated,
         )
         if html is not None:
             from halftone import contact_sheet  # noqa: PLC0415  # only where it is asked for

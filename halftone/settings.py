@@ -64,7 +64,7 @@ class EmbedderSettings(ServerSettings):
     decode_threads: int = Field(default=0, ge=0)
     """Threads that decode images; 0 means one per core."""
     max_batch: int = Field(default=32, ge=1)
-    """Items in one batch on the device. A mirrored picture is an item of its own."""
+    """Items in one batch on the device. Each orientation of a picture is an item of its own."""
     max_queue_items: int = Field(default=512, ge=1)
     max_queue_bytes: int = Field(default=256 * MIB, ge=1)
     max_pixels: int = Field(default=100_000_000, ge=1)

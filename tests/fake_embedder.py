@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
+from PIL import Image
 
 from halftone import errors, images, wire
+from halftone.orientations import orientations
 from halftone.server import abort_with
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 
@@ -50,7 +52,7 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         self.refusing: errors.HalftoneError | None = None
         self.before_answer: Callable[[], Any] | None = None
 
-    async def EmbedImages(self, request, context):  # noqa: N802 - the contract's name
+    async def EmbedImages(self, request, context):
         self.request_ids.append(dict(context.invocation_metadata()).get(wire.REQUEST_ID_KEY, ""))
         if self.refusing is not None:
             await abort_with(context, self.refusing)
@@ -82,9 +84,14 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         result = embedder_pb2.ImageEmbeddings(
             embedding=self.embedding(descriptor(picture)), width=width, height=height
         )
-        if image.include_mirrored:
-            mirrored = self.embedding(descriptor(images.mirror(picture)))
-            result.mirrored_embedding.CopyFrom(mirrored)
+        asked = orientations(mirrored=image.include_mirrored, rotated=image.include_rotated)
+        for lay in asked[1:]:
+            turned = Image.fromarray(lay.apply(np.asarray(picture)))
+            result.oriented_embeddings.add(
+                mirrored=lay.mirrored,
+                rotation=lay.rotation,
+                embedding=self.embedding(descriptor(turned)),
+            )
         return embedder_pb2.EmbedImageResult(embeddings=result)
 
     def embedding(self, vector: np.ndarray) -> embedder_pb2.Embedding:
@@ -95,7 +102,7 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
             model_version=self.version,
         )
 
-    async def ListModels(self, request, context):  # noqa: ARG002, N802 - the contract's name
+    async def ListModels(self, request, context):
         if self.refusing is not None:
             await abort_with(context, self.refusing)
         model = embedder_pb2.LoadedModel(

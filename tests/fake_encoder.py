@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from halftone import errors, images, telemetry
+from halftone.orientations import orientations
 from services.embedder.batcher import Batcher, Limits
 from services.embedder.encoder import Picture, Prepared
 from services.embedder.metrics import EmbedderMetrics
@@ -55,10 +56,9 @@ class DummyEncoder:
         time.sleep(self._decode_seconds)
         number = int(picture.content)
         self.prepared.append(number)
-        inputs = [np.array([[number % 256, number // 256]], dtype=np.uint8)]
-        if picture.include_mirrored:
-            inputs.append(inputs[0][:, ::-1])
-        return Prepared(pixels=tuple(inputs), width=number, height=1)
+        pixels = np.array([[number % 256, number // 256]], dtype=np.uint8)
+        inputs = tuple(orientation.apply(pixels) for orientation in picture.orientations)
+        return Prepared(pixels=inputs, width=number, height=1)
 
     def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> Any:
         return np.stack(pixels)
@@ -78,7 +78,9 @@ class DummyEncoder:
 
 
 def picture(number: int, *, mirrored: bool = False) -> Picture:
-    return Picture(content=str(number).encode(), include_mirrored=mirrored)
+    return Picture(
+        content=str(number).encode(), orientations=orientations(mirrored=mirrored, rotated=False)
+    )
 
 
 def make_batcher(

@@ -243,7 +243,11 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
                 embedder_pb2.EmbedImageResult(
                     embeddings=embedder_pb2.ImageEmbeddings(
                         embedding=embedding,
-                        mirrored_embedding=embedding if image.include_mirrored else None,
+                        oriented_embeddings=[
+                            embedder_pb2.OrientedEmbedding(mirrored=True, embedding=embedding)
+                        ]
+                        if image.include_mirrored
+                        else [],
                         width=100,
                         height=80,
                     )

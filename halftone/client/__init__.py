@@ -29,6 +29,7 @@ from halftone.client.types import (
     Thumbnail,
 )
 from halftone.images import Region
+from halftone.orientations import Orientation
 
 __all__ = [
     "AsyncClient",
@@ -44,6 +45,7 @@ __all__ = [
     "ImportSummary",
     "LoadedModel",
     "NewImage",
+    "Orientation",
     "Query",
     "Region",
     "RetryPolicy",

@@ -180,12 +180,13 @@ class AsyncClient:
         images: Sequence[bytes | str | Path | Image.Image],
         *,
         mirrored: bool = False,
+        rotated: bool = False,
         model_version: str = "",
         timeout: float | None = None,
     ) -> tuple[ImageEmbeddings | errors.HalftoneError, ...]:
         """See `Client.embed`."""
         call = await asyncio.to_thread(
-            calls.embed, images, mirrored=mirrored, model_version=model_version
+            calls.embed, images, mirrored=mirrored, rotated=rotated, model_version=model_version
         )
         return await self._run(call, timeout)
 

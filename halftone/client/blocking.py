@@ -225,6 +225,7 @@ class Client:
         images: Sequence[bytes | str | Path | Image.Image],
         *,
         mirrored: bool = False,
+        rotated: bool = False,
         model_version: str = "",
         timeout: float | None = None,
     ) -> tuple[ImageEmbeddings | errors.HalftoneError, ...]:
@@ -233,13 +234,14 @@ class Client:
         Args:
             images: Encoded images, paths or Pillow images.
             mirrored: Embed the mirrored pictures as well.
+            rotated: Embed the pictures turned by 90, 180 and 270 degrees as well.
             model_version: As `name/version`; the active one by default.
             timeout: Deadline in seconds.
 
         Returns:
             Embeddings, or why the image was refused, for each image in the same order.
         """
-        call = calls.embed(images, mirrored=mirrored, model_version=model_version)
+        call = calls.embed(images, mirrored=mirrored, rotated=rotated, model_version=model_version)
         return self._run(call, timeout)
 
     def models(self, *, timeout: float | None = None) -> tuple[LoadedModel, ...]:

@@ -167,12 +167,18 @@ def thumbnail(name: str) -> Call[Thumbnail]:
 
 
 def embed(
-    images: Sequence[bytes | str | Path | Image.Image], *, mirrored: bool, model_version: str
+    images: Sequence[bytes | str | Path | Image.Image],
+    *,
+    mirrored: bool,
+    rotated: bool,
+    model_version: str,
 ) -> Call[tuple[ImageEmbeddings | errors.HalftoneError, ...]]:
     """EmbedImages."""
     request = pb_embedder.EmbedImagesRequest(
         images=[
-            pb_embedder.ImageInput(content=image_bytes(image), include_mirrored=mirrored)
+            pb_embedder.ImageInput(
+                content=image_bytes(image), include_mirrored=mirrored, include_rotated=rotated
+            )
             for image in images
         ],
         model_version=model_version,
@@ -276,6 +282,7 @@ def search_request(wanted: Search) -> pb.SearchImagesRequest:
         page_token=wanted.page_token,
         min_similarity=wanted.min_similarity,
         skip_mirrored=not wanted.mirrored,
+        skip_rotated=not wanted.rotated,
     )
     query = wanted.query
     if isinstance(query, Embedding):

@@ -19,6 +19,7 @@ from halftone.client.types import (
     SearchPage,
 )
 from halftone.images import Region
+from halftone.orientations import Orientation
 from halftone.v1 import embedder_pb2 as pb_embedder
 from halftone.v1 import search_pb2 as pb
 from halftone.wire import MAX_IMAGE_BYTES
@@ -159,7 +160,11 @@ def page_from(response: pb.SearchImagesResponse) -> SearchPage:
     """The hits in a message."""
     return SearchPage(
         hits=tuple(
-            Hit(image=record_from(hit.image), similarity=hit.similarity, mirrored=hit.mirrored)
+            Hit(
+                image=record_from(hit.image),
+                similarity=hit.similarity,
+                orientation=Orientation(hit.mirrored, hit.rotation),
+            )
             for hit in response.hits
         ),
         next_page_token=response.next_page_token,
@@ -169,10 +174,12 @@ def page_from(response: pb.SearchImagesResponse) -> SearchPage:
 
 def embeddings_from(found: pb_embedder.ImageEmbeddings) -> ImageEmbeddings:
     """The embeddings in a message."""
-    mirrored = found.mirrored_embedding if found.HasField("mirrored_embedding") else None
     return ImageEmbeddings(
         embedding=_embedding_from(found.embedding),
-        mirrored=None if mirrored is None else _embedding_from(mirrored),
+        oriented={
+            Orientation(other.mirrored, other.rotation): _embedding_from(other.embedding)
+            for other in found.oriented_embeddings
+        },
         width=found.width,
         height=found.height,
     )

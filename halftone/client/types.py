@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 from PIL import Image
 
+from halftone.orientations import UPRIGHT, Orientation
+
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator, Mapping, Sequence
@@ -170,12 +172,22 @@ class Hit:
 
     Attributes:
         similarity: Cosine similarity of the descriptors, -1 to 1.
-        mirrored: The mirrored query was more similar than the query itself.
+        orientation: How the query lay when it was most similar: mirrored or not, and turned.
     """
 
     image: ImageRecord
     similarity: float
-    mirrored: bool
+    orientation: Orientation = UPRIGHT
+
+    @property
+    def mirrored(self) -> bool:
+        """The mirrored query was more similar than the query itself."""
+        return self.orientation.mirrored
+
+    @property
+    def rotation(self) -> int:
+        """Degrees by which the query was turned clockwise when it was most similar."""
+        return self.orientation.rotation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,13 +240,14 @@ class ImageEmbeddings:
     """What the embedder made of one picture.
 
     Attributes:
-        mirrored: Set when it was asked for.
+        embedding: Of the picture as it is.
+        oriented: Of the other orientations that were asked for.
         width: Of the upright picture, in pixels.
         height: Likewise.
     """
 
     embedding: Embedding
-    mirrored: Embedding | None
+    oriented: Mapping[Orientation, Embedding]
     width: int
     height: int
 
@@ -289,6 +302,7 @@ class SearchOptions(TypedDict, total=False):
         limit: Hits on a page, 1 to 1000; 20 by default.
         min_similarity: Cosine similarity below which nothing is a hit.
         mirrored: Search for the mirrored picture as well; True by default.
+        rotated: Search for the picture turned by quarters as well; True by default.
         page_token: Goes on where another page ended.
     """
 
@@ -297,6 +311,7 @@ class SearchOptions(TypedDict, total=False):
     limit: int | None
     min_similarity: float | None
     mirrored: bool
+    rotated: bool
     page_token: str
 
 
@@ -315,4 +330,5 @@ class Search:
     limit: int | None = None
     min_similarity: float | None = None
     mirrored: bool = True
+    rotated: bool = True
     page_token: str = ""

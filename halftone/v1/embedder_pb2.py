@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahalftone/v1/embedder.proto\x12\x0bhalftone.v1\x1a\x17google/rpc/status.proto\"=\n\x06Region\x12\t\n\x01x\x18\x01 \x01(\x05\x12\t\n\x01y\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"E\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x01(\x0c\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12\x15\n\rmodel_version\x18\x03 \x01(\t\"\\\n\nImageInput\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12#\n\x06region\x18\x02 \x01(\x0b\x32\x13.halftone.v1.Region\x12\x18\n\x10include_mirrored\x18\x03 \x01(\x08\"T\n\x12\x45mbedImagesRequest\x12\'\n\x06images\x18\x01 \x03(\x0b\x32\x17.halftone.v1.ImageInput\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"E\n\x13\x45mbedImagesResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.halftone.v1.EmbedImageResult\"v\n\x10\x45mbedImageResult\x12\x32\n\nembeddings\x18\x01 \x01(\x0b\x32\x1c.halftone.v1.ImageEmbeddingsH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x8f\x01\n\x0fImageEmbeddings\x12)\n\tembedding\x18\x01 \x01(\x0b\x32\x16.halftone.v1.Embedding\x12\x32\n\x12mirrored_embedding\x18\x02 \x01(\x0b\x32\x16.halftone.v1.Embedding\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"\x13\n\x11ListModelsRequest\">\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.halftone.v1.LoadedModel\"h\n\x0bLoadedModel\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\x32\xb2\x01\n\x0f\x45mbedderService\x12P\n\x0b\x45mbedImages\x12\x1f.halftone.v1.EmbedImagesRequest\x1a .halftone.v1.EmbedImagesResponse\x12M\n\nListModels\x12\x1e.halftone.v1.ListModelsRequest\x1a\x1f.halftone.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahalftone/v1/embedder.proto\x12\x0bhalftone.v1\x1a\x17google/rpc/status.proto\"=\n\x06Region\x12\t\n\x01x\x18\x01 \x01(\x05\x12\t\n\x01y\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"E\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x01(\x0c\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12\x15\n\rmodel_version\x18\x03 \x01(\t\"u\n\nImageInput\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12#\n\x06region\x18\x02 \x01(\x0b\x32\x13.halftone.v1.Region\x12\x18\n\x10include_mirrored\x18\x03 \x01(\x08\x12\x17\n\x0finclude_rotated\x18\x04 \x01(\x08\"T\n\x12\x45mbedImagesRequest\x12\'\n\x06images\x18\x01 \x03(\x0b\x32\x17.halftone.v1.ImageInput\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"E\n\x13\x45mbedImagesResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.halftone.v1.EmbedImageResult\"v\n\x10\x45mbedImageResult\x12\x32\n\nembeddings\x18\x01 \x01(\x0b\x32\x1c.halftone.v1.ImageEmbeddingsH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x98\x01\n\x0fImageEmbeddings\x12)\n\tembedding\x18\x01 \x01(\x0b\x32\x16.halftone.v1.Embedding\x12;\n\x13oriented_embeddings\x18\x02 \x03(\x0b\x32\x1e.halftone.v1.OrientedEmbedding\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"b\n\x11OrientedEmbedding\x12\x10\n\x08mirrored\x18\x01 \x01(\x08\x12\x10\n\x08rotation\x18\x02 \x01(\x05\x12)\n\tembedding\x18\x03 \x01(\x0b\x32\x16.halftone.v1.Embedding\"\x13\n\x11ListModelsRequest\">\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.halftone.v1.LoadedModel\"h\n\x0bLoadedModel\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\x32\xb2\x01\n\x0f\x45mbedderService\x12P\n\x0b\x45mbedImages\x12\x1f.halftone.v1.EmbedImagesRequest\x1a .halftone.v1.EmbedImagesResponse\x12M\n\nListModels\x12\x1e.halftone.v1.ListModelsRequest\x1a\x1f.halftone.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,21 +37,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMBEDDING']._serialized_start=131
   _globals['_EMBEDDING']._serialized_end=200
   _globals['_IMAGEINPUT']._serialized_start=202
-  _globals['_IMAGEINPUT']._serialized_end=294
-  _globals['_EMBEDIMAGESREQUEST']._serialized_start=296
-  _globals['_EMBEDIMAGESREQUEST']._serialized_end=380
-  _globals['_EMBEDIMAGESRESPONSE']._serialized_start=382
-  _globals['_EMBEDIMAGESRESPONSE']._serialized_end=451
-  _globals['_EMBEDIMAGERESULT']._serialized_start=453
-  _globals['_EMBEDIMAGERESULT']._serialized_end=571
-  _globals['_IMAGEEMBEDDINGS']._serialized_start=574
-  _globals['_IMAGEEMBEDDINGS']._serialized_end=717
-  _globals['_LISTMODELSREQUEST']._serialized_start=719
-  _globals['_LISTMODELSREQUEST']._serialized_end=738
-  _globals['_LISTMODELSRESPONSE']._serialized_start=740
-  _globals['_LISTMODELSRESPONSE']._serialized_end=802
-  _globals['_LOADEDMODEL']._serialized_start=804
-  _globals['_LOADEDMODEL']._serialized_end=908
-  _globals['_EMBEDDERSERVICE']._serialized_start=911
-  _globals['_EMBEDDERSERVICE']._serialized_end=1089
+  _globals['_IMAGEINPUT']._serialized_end=319
+  _globals['_EMBEDIMAGESREQUEST']._serialized_start=321
+  _globals['_EMBEDIMAGESREQUEST']._serialized_end=405
+  _globals['_EMBEDIMAGESRESPONSE']._serialized_start=407
+  _globals['_EMBEDIMAGESRESPONSE']._serialized_end=476
+  _globals['_EMBEDIMAGERESULT']._serialized_start=478
+  _globals['_EMBEDIMAGERESULT']._serialized_end=596
+  _globals['_IMAGEEMBEDDINGS']._serialized_start=599
+  _globals['_IMAGEEMBEDDINGS']._serialized_end=751
+  _globals['_ORIENTEDEMBEDDING']._serialized_start=753
+  _globals['_ORIENTEDEMBEDDING']._serialized_end=851
+  _globals['_LISTMODELSREQUEST']._serialized_start=853
+  _globals['_LISTMODELSREQUEST']._serialized_end=872
+  _globals['_LISTMODELSRESPONSE']._serialized_start=874
+  _globals['_LISTMODELSRESPONSE']._serialized_end=936
+  _globals['_LOADEDMODEL']._serialized_start=938
+  _globals['_LOADEDMODEL']._serialized_end=1042
+  _globals['_EMBEDDERSERVICE']._serialized_start=1045
+  _globals['_EMBEDDERSERVICE']._serialized_end=1223
 # @@protoc_insertion_point(module_scope)

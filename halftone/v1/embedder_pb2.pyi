@@ -30,14 +30,16 @@ class Embedding(_message.Message):
     def __init__(self, values: _Optional[bytes] = ..., dimension: _Optional[int] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class ImageInput(_message.Message):
-    __slots__ = ("content", "region", "include_mirrored")
+    __slots__ = ("content", "region", "include_mirrored", "include_rotated")
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_MIRRORED_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_ROTATED_FIELD_NUMBER: _ClassVar[int]
     content: bytes
     region: Region
     include_mirrored: bool
-    def __init__(self, content: _Optional[bytes] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., include_mirrored: _Optional[bool] = ...) -> None: ...
+    include_rotated: bool
+    def __init__(self, content: _Optional[bytes] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., include_mirrored: _Optional[bool] = ..., include_rotated: _Optional[bool] = ...) -> None: ...
 
 class EmbedImagesRequest(_message.Message):
     __slots__ = ("images", "model_version")
@@ -62,16 +64,26 @@ class EmbedImageResult(_message.Message):
     def __init__(self, embeddings: _Optional[_Union[ImageEmbeddings, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class ImageEmbeddings(_message.Message):
-    __slots__ = ("embedding", "mirrored_embedding", "width", "height")
+    __slots__ = ("embedding", "oriented_embeddings", "width", "height")
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
-    MIRRORED_EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    ORIENTED_EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     embedding: Embedding
-    mirrored_embedding: Embedding
+    oriented_embeddings: _containers.RepeatedCompositeFieldContainer[OrientedEmbedding]
     width: int
     height: int
-    def __init__(self, embedding: _Optional[_Union[Embedding, _Mapping]] = ..., mirrored_embedding: _Optional[_Union[Embedding, _Mapping]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
+    def __init__(self, embedding: _Optional[_Union[Embedding, _Mapping]] = ..., oriented_embeddings: _Optional[_Iterable[_Union[OrientedEmbedding, _Mapping]]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
+
+class OrientedEmbedding(_message.Message):
+    __slots__ = ("mirrored", "rotation", "embedding")
+    MIRRORED_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    mirrored: bool
+    rotation: int
+    embedding: Embedding
+    def __init__(self, mirrored: _Optional[bool] = ..., rotation: _Optional[int] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

@@ -186,7 +186,7 @@ class DeleteImagesResponse(_message.Message):
     def __init__(self, deleted_count: _Optional[int] = ...) -> None: ...
 
 class SearchImagesRequest(_message.Message):
-    __slots__ = ("content", "image", "embedding", "region", "filter", "limit", "page_token", "min_similarity", "skip_mirrored")
+    __slots__ = ("content", "image", "embedding", "region", "filter", "limit", "page_token", "min_similarity", "skip_mirrored", "skip_rotated")
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -196,6 +196,7 @@ class SearchImagesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     SKIP_MIRRORED_FIELD_NUMBER: _ClassVar[int]
+    SKIP_ROTATED_FIELD_NUMBER: _ClassVar[int]
     content: bytes
     image: str
     embedding: _embedder_pb2.Embedding
@@ -205,7 +206,8 @@ class SearchImagesRequest(_message.Message):
     page_token: str
     min_similarity: float
     skip_mirrored: bool
-    def __init__(self, content: _Optional[bytes] = ..., image: _Optional[str] = ..., embedding: _Optional[_Union[_embedder_pb2.Embedding, _Mapping]] = ..., region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., page_token: _Optional[str] = ..., min_similarity: _Optional[float] = ..., skip_mirrored: _Optional[bool] = ...) -> None: ...
+    skip_rotated: bool
+    def __init__(self, content: _Optional[bytes] = ..., image: _Optional[str] = ..., embedding: _Optional[_Union[_embedder_pb2.Embedding, _Mapping]] = ..., region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., page_token: _Optional[str] = ..., min_similarity: _Optional[float] = ..., skip_mirrored: _Optional[bool] = ..., skip_rotated: _Optional[bool] = ...) -> None: ...
 
 class SearchImagesResponse(_message.Message):
     __slots__ = ("hits", "next_page_token", "model_version")
@@ -218,14 +220,16 @@ class SearchImagesResponse(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("image", "similarity", "mirrored")
+    __slots__ = ("image", "similarity", "mirrored", "rotation")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     MIRRORED_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_FIELD_NUMBER: _ClassVar[int]
     image: Image
     similarity: float
     mirrored: bool
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., similarity: _Optional[float] = ..., mirrored: _Optional[bool] = ...) -> None: ...
+    rotation: int
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., similarity: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[int] = ...) -> None: ...
 
 class BatchSearchImagesRequest(_message.Message):
     __slots__ = ("requests",)

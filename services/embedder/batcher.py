@@ -421,7 +421,7 @@ class Batcher:
         request = work.request
         with self._lock:
             if request.outcomes[work.index] is not None:
-                return  # the mirrored picture failed as well
+                return  # another orientation failed already
             request.outcomes[work.index] = outcome
             request.unanswered -= 1
             outcomes = [outcome for outcome in request.outcomes if outcome is not None]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from halftone import images
 from services.embedder.encoder import Picture, Prepared
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -50,8 +49,6 @@ class Decoder:
         )
         width, height = images.size(picture.content)
         pixels = preprocessing(image)
-        inputs = [pixels]
-        if picture.include_mirrored:
-            # Mirroring what was scaled costs nothing and gives what scaling the mirrored would.
-            inputs.append(np.ascontiguousarray(pixels[:, ::-1]))
-        return Prepared(pixels=tuple(inputs), width=width, height=height)
+        # Turning what was scaled to a square costs nothing and gives what scaling after it would.
+        inputs = tuple(orientation.apply(pixels) for orientation in picture.orientations)
+        return Prepared(pixels=inputs, width=width, height=height)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from halftone import errors
+from halftone.orientations import UPRIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone import images
+    from halftone.orientations import Orientation
     from halftone.registry import ModelVersion
 
 
@@ -26,12 +28,13 @@ class Picture:
 
     content: bytes
     region: images.Region | None = None
-    include_mirrored: bool = False
+    orientations: tuple[Orientation, ...] = (UPRIGHT,)
+    """What is embedded, the picture as it is first."""
 
     @property
     def items(self) -> int:
         """What it counts in a batch."""
-        return 2 if self.include_mirrored else 1
+        return len(self.orientations)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from halftone import errors, wire
 from halftone.images import Region
+from halftone.orientations import orientations
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 from services.embedder.encoder import Embedded, Picture
 
@@ -46,8 +47,8 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         outcomes = await asyncio.wrap_future(future)
         return embedder_pb2.EmbedImagesResponse(
             results=[
-                _result(outcome, index=index, encoder=encoder)
-                for index, outcome in enumerate(outcomes)
+                _result(outcome, index=index, picture=picture, encoder=encoder)
+                for index, (picture, outcome) in enumerate(zip(pictures, outcomes, strict=True))
             ]
         )
 
@@ -88,7 +89,9 @@ def _pictures(request: embedder_pb2.EmbedImagesRequest) -> list[Picture]:
         Picture(
             content=image.content,
             region=_region(image.region) if image.HasField("region") else None,
-            include_mirrored=image.include_mirrored,
+            orientations=orientations(
+                mirrored=image.include_mirrored, rotated=image.include_rotated
+            ),
         )
         for image in request.images
     ]
@@ -98,15 +101,21 @@ def _region(region: embedder_pb2.Region) -> Region:
     return Region(region.x, region.y, region.width, region.height)
 
 
-def _result(outcome: Outcome, *, index: int, encoder: Encoder) -> embedder_pb2.EmbedImageResult:
+def _result(
+    outcome: Outcome, *, index: int, picture: Picture, encoder: Encoder
+) -> embedder_pb2.EmbedImageResult:
     if isinstance(outcome, Embedded):
         embeddings = embedder_pb2.ImageEmbeddings(
             embedding=_embedding(outcome.vectors[0], encoder=encoder),
             width=outcome.width,
             height=outcome.height,
         )
-        if len(outcome.vectors) > 1:
-            embeddings.mirrored_embedding.CopyFrom(_embedding(outcome.vectors[1], encoder=encoder))
+        for orientation, vector in zip(picture.orientations[1:], outcome.vectors[1:], strict=True):
+            embeddings.oriented_embeddings.add(
+                mirrored=orientation.mirrored,
+                rotation=orientation.rotation,
+                embedding=_embedding(vector, encoder=encoder),
+            )
         return embedder_pb2.EmbedImageResult(embeddings=embeddings)
     if isinstance(outcome, errors.InvalidArgument):
         # The image's field, seen from the request.

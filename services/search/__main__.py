@@ -16,6 +16,8 @@ from services.search.holdings import Holdings
 from services.search.servicer import SearchServicer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from services.search.store import Store
 
 _SERVICE = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
@@ -34,8 +36,12 @@ def _store(settings: SearchSettings) -> Store:
     return EdgeStore(settings.data_directory, min_free_bytes=settings.min_free_bytes)
 
 
-async def run(settings: SearchSettings) -> None:
-    """Runs the service until it is told to stop."""
+async def run(
+    settings: SearchSettings,
+    *,
+    on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
+) -> None:
+    """Runs the service until it is told to stop; `on_listening` is told its ports."""
     metrics = telemetry.Metrics(service="search")
     store = await asyncio.to_thread(_store, settings)
     engine = Engine(
@@ -62,6 +68,7 @@ async def run(settings: SearchSettings) -> None:
             start=start,
             stop=engine.close,
             drain=engine.importer.drain,
+            on_listening=on_listening,
             settings=settings,
             metrics=metrics,
         )

@@ -17,6 +17,7 @@ import grpc
 import numpy as np
 
 from halftone import errors, telemetry, wire
+from halftone.orientations import UPRIGHT, Orientation
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ _LONGEST_PAUSE: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """An image's descriptors and its size in pixels. float32, L2-normalised."""
+    """An image's descriptors and its size in pixels. float32, L2-normalised.
 
-    vector: np.ndarray
-    mirrored: np.ndarray | None
+    `vectors` has the picture as it is first.
+    """
+
+    vectors: dict[Orientation, np.ndarray]
     width: int
     height: int
 
@@ -178,13 +181,10 @@ def _result(
     found = result.embeddings
     if found.embedding.model_version != model_version:
         return errors.Internal("The embedder answered with another model version.")
-    mirrored = to_vector(found.mirrored_embedding) if found.HasField("mirrored_embedding") else None
-    return Embedded(
-        vector=to_vector(found.embedding),
-        mirrored=mirrored,
-        width=found.width,
-        height=found.height,
-    )
+    vectors = {UPRIGHT: to_vector(found.embedding)}
+    for other in found.oriented_embeddings:
+        vectors[Orientation(other.mirrored, other.rotation)] = to_vector(other.embedding)
+    return Embedded(vectors=vectors, width=found.width, height=found.height)
 
 
 def to_vector(embedding: embedder_pb2.Embedding, *, field: str = "embedding") -> np.ndarray:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from halftone import errors, images, records, telemetry, wire
+from halftone.orientations import UPRIGHT
 from halftone.v1 import embedder_pb2, search_pb2
 from services.search import payload as payloads
 from services.search import ranking, tokens
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from halftone.orientations import Orientation
     from halftone.settings import SearchSettings
     from services.search.embedder import Embedder
     from services.search.holdings import Holdings
@@ -59,7 +61,7 @@ class _Plan:
     min_score: float | None
     fingerprint: str
     to_embed: embedder_pb2.ImageInput | None = None
-    vectors: list[np.ndarray] | None = None
+    vectors: dict[Orientation, np.ndarray] | None = None
 
     @property
     def depth(self) -> int:
@@ -193,7 +195,7 @@ class Engine:
         query = request.WhichOneof("query")
         if query == "embedding":
             self._check_embedding(request)
-            plan.vectors = [to_vector(request.embedding)]
+            plan.vectors = {UPRIGHT: to_vector(request.embedding)}
             return plan
         if query == "content":
             content = self._check_content(request.content)
@@ -205,7 +207,9 @@ class Engine:
             )
         if plan.vectors is None:
             plan.to_embed = embedder_pb2.ImageInput(
-                content=content, include_mirrored=not request.skip_mirrored
+                content=content,
+                include_mirrored=not request.skip_mirrored,
+                include_rotated=not request.skip_rotated,
             )
             if request.HasField("region"):
                 plan.to_embed.region.CopyFrom(request.region)
@@ -248,12 +252,13 @@ class Engine:
     def _use_image(self, request: search_pb2.SearchImagesRequest, *, plan: _Plan) -> bytes:
         """The bytes of the archive's image to embed; none where its stored vector will do."""
         name = records.parse_name(request.image, field="image")
-        whole = not request.HasField("region") and request.skip_mirrored
+        as_stored = request.skip_mirrored and request.skip_rotated
+        whole = as_stored and not request.HasField("region")
         stored = self._stored(name, vectors=whole)
         plan.condition = plan.condition.without(Ids((stored.id,)))
         if whole:
             assert stored.vector is not None  # noqa: S101 - asked for
-            plan.vectors = [stored.vector]
+            plan.vectors = {UPRIGHT: stored.vector}
             return b""
         return self._holdings.blobs.get(stored.payload["sha256"])
 
@@ -287,9 +292,7 @@ class Engine:
                 if isinstance(result, errors.HalftoneError):
                     plans[at] = result
                 elif isinstance(plan, _Plan):
-                    plan.vectors = [result.vector]
-                    if result.mirrored is not None:
-                        plan.vectors.append(result.mirrored)
+                    plan.vectors = result.vectors
 
     def _query(self, plans: Sequence[_Plan]) -> list[search_pb2.SearchImagesResponse]:
         """Asks the store; runs in a thread, the making of the answer too."""
@@ -302,17 +305,16 @@ class Engine:
                 min_score=plan.min_score,
             )
             for plan in plans
-            for vector in plan.vectors or ()
+            for vector in (plan.vectors or {}).values()
         ]
         found = ranking.query(collection, queries=queries)
-        answers = []
-        at = 0
-        for plan in plans:
-            count = len(plan.vectors or ())
-            ranked = ranking.merge(found[at : at + count])
-            at += count
-            answers.append(self._response(plan, ranked=ranked))
-        return answers
+        lists = iter(found)
+        return [
+            self._response(
+                plan, ranked=ranking.merge([(lay, next(lists)) for lay in plan.vectors or {}])
+            )
+            for plan in plans
+        ]
 
     def _response(
         self, plan: _Plan, *, ranked: list[ranking.Ranked]
@@ -335,7 +337,8 @@ class Engine:
                 search_pb2.Hit(
                     image=image,
                     similarity=min(1.0, max(-1.0, hit.point.score)),
-                    mirrored=hit.mirrored,
+                    mirrored=hit.orientation.mirrored,
+                    rotation=hit.orientation.rotation,
                 )
             )
         return response

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone import archive, errors, records, telemetry, wire
+from halftone.orientations import UPRIGHT
 from halftone.v1 import embedder_pb2, search_pb2
 from services.search import payload as payloads
 from services.search.store import Payload, Point, Stored
@@ -455,7 +456,7 @@ def _point(item: _Item, *, embedded: Embedded) -> Point:
         "create_time": created,
         "update_time": now,
     }
-    return Point(id=item.point_id, vector=embedded.vector, payload=payload)
+    return Point(id=item.point_id, vector=embedded.vectors[UPRIGHT], payload=payload)
 
 
 async def _abandon(

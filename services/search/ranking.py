@@ -1,4 +1,4 @@
-"""From the store's hits to a ranking: the better of picture and mirror, ties by name."""
+"""From the store's hits to a ranking: the best orientation of the query, ties by name."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from services.search import payload as payloads
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from halftone.orientations import Orientation
     from services.search.store import Collection, Query, ScoredPoint
 
 _MAX_TIES: Final = 4_000
 
 
 class Ranked(NamedTuple):
-    """A hit, and whether the mirrored query found it."""
+    """A hit, and how the query lay that found it."""
 
     point: ScoredPoint
-    mirrored: bool
+    orientation: Orientation
 
 
 def query(collection: Collection, *, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
@@ -45,14 +46,14 @@ def _with_ties(
     return hits
 
 
-def merge(lists: Sequence[Sequence[ScoredPoint]]) -> list[Ranked]:
-    """Hits of the picture and, if given, of its mirror as one ranking, most similar first."""
+def merge(lists: Iterable[tuple[Orientation, Sequence[ScoredPoint]]]) -> list[Ranked]:
+    """Hits of the query's orientations as one ranking, most similar first."""
     best: dict[uuid.UUID, Ranked] = {}
-    for mirrored, hits in enumerate(lists):
+    for orientation, hits in lists:
         for hit in hits:
             known = best.get(hit.id)
             if known is None or hit.score > known.point.score:
-                best[hit.id] = Ranked(point=hit, mirrored=bool(mirrored))
+                best[hit.id] = Ranked(point=hit, orientation=orientation)
     return sorted(
         best.values(), key=lambda hit: (-hit.point.score, str(payloads.name_of(hit.point.payload)))
     )

@@ -88,7 +88,7 @@ class TestSearch:
             *("search", picture, "--journal", "A", "--journal", "B", "--from", "1914"),
             *("--to", "1918", "--archive", "a", "--language", "de", "--caption", "ship"),
             *("--exclude-journal", "C", "--label", "kind=photo", "--limit", "7"),
-            *("--min-similarity", "0.5", "--crop", "1,2,30,40", "--no-mirrored"),
+            *("--min-similarity", "0.5", "--crop", "1,2,30,40", "--no-mirrored", "--no-rotated"),
         )
         assert result.exit_code == 0, result.output
         sent = fake.requests[-1]
@@ -99,6 +99,7 @@ class TestSearch:
         assert list(sent.filter.labels["kind"].values) == ["photo"]
         assert sent.limit == 7
         assert sent.skip_mirrored
+        assert sent.skip_rotated
         assert (sent.region.x, sent.region.y, sent.region.width, sent.region.height) == (
             *(1, 2),
             *(30, 40),

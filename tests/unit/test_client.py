@@ -75,12 +75,15 @@ class TestCalls:
         ],
     )
     def test_search_by_anything(self, fake, client, query, field, value):
-        client.search(query, crop=(1, 2, 3, 4), limit=7, min_similarity=0.5, mirrored=False)
+        client.search(
+            query, crop=(1, 2, 3, 4), limit=7, min_similarity=0.5, mirrored=False, rotated=False
+        )
         request = fake.requests[-1]
         assert request.WhichOneof("query") == field
         assert value is None or getattr(request, field) == value
         assert (request.region.x, request.region.height, request.limit) == (1, 4, 7)
         assert request.skip_mirrored
+        assert request.skip_rotated
         assert request.min_similarity == 0.5
 
     def test_search_by_file_and_by_picture(self, fake, client, tmp_path):
@@ -149,7 +152,7 @@ class TestCalls:
         assert client.delete(filter=Filter(journals=["J"])) == 2
         good, bad = client.embed([b"x", b"broken"], mirrored=True)
         assert good.embedding.vector.tolist() == [1, 0]
-        assert good.mirrored is not None
+        assert set(good.oriented) == {(True, 0)}
         assert isinstance(bad, errors.ImageRejected)
         assert client.models()[0].active
 

@@ -77,7 +77,7 @@ def test_the_page_is_self_contained_and_escaped(section, tmp_path):
     assert "&lt;b&gt;J &amp; K&lt;/b&gt;" in page
     assert "http" not in page
     assert page.count("same picture") == page.count("another picture") == 1
-    assert page.count('class="tag mirrored"') == 1
+    assert page.count('class="tag oriented"') == 1
 
 
 def test_the_picture_of_it(section, tmp_path):

@@ -1,0 +1,43 @@
+"""The eight ways in which a picture can lie: mirrored or not, turned by quarters.
+
+Plates were mirrored, and broad pictures were printed sideways on tall pages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Orientation(NamedTuple):
+    """A picture mirrored left to right, or not, and then turned clockwise by `rotation` degrees."""
+
+    mirrored: bool = False
+    rotation: int = 0
+
+    @property
+    def label(self) -> str:
+        """For a person, empty for a picture that lies as it is."""
+        turned = f"turned {self.rotation}°" if self.rotation else ""
+        return ", ".join(part for part in ("mirrored" if self.mirrored else "", turned) if part)
+
+    def apply(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Lays pixels [H, W, …] so; [W, H, …] after a quarter turn."""
+        flipped = pixels[:, ::-1] if self.mirrored else pixels
+        return np.ascontiguousarray(np.rot90(flipped, k=-(self.rotation // 90)))
+
+
+UPRIGHT: Final = Orientation()
+
+
+def orientations(*, mirrored: bool, rotated: bool) -> tuple[Orientation, ...]:
+    """Those that are asked for; the picture as it is comes first."""
+    return tuple(
+        Orientation(mirrored=flip, rotation=rotation)
+        for rotation in ((0, 90, 180, 270) if rotated else (0,))
+        for flip in ((False, True) if mirrored else (False,))
+    )
