@@ -1,0 +1,353 @@
+"""Imports through the service: states, order, bad records, equal bytes, outages, full disks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+import grpc
+import pytest
+
+from halftone import errors
+from halftone.settings import SearchSettings
+from halftone.v1 import search_pb2
+from tests.unit.search.conftest import Service, name, picture, record
+
+State = search_pb2.ImportImagesResponse.State
+CREATED, UNCHANGED = State.CREATED, State.UNCHANGED
+UPDATED, REJECTED = State.UPDATED, State.REJECTED
+
+
+def states(answers):
+    return [answer.state for answer in answers]
+
+
+def failure(answer):
+    assert answer.state == REJECTED
+    return errors.from_status(answer.error)
+
+
+async def stored(service, image_id):
+    return await service.stub.GetImage(search_pb2.GetImageRequest(name=name(image_id)))
+
+
+async def test_records_are_acknowledged_in_their_order(service):
+    answers = await service.add(*(record(number, row=100 + number) for number in range(23)))
+    assert states(answers) == [CREATED] * 23
+    assert [answer.row for answer in answers] == list(range(100, 123))
+    assert [answer.name for answer in answers] == [name(number) for number in range(23)]
+
+
+async def test_a_record_is_kept_as_it_came(service):
+    sent = search_pb2.Image(
+        name=name("1914/08/22 p.3"),
+        journal="L'Illustration",
+        date="1914-08~",
+        page="3",
+        caption="Le départ des mobilisés",
+        language="fr",
+        page_region={"x": 10, "y": 20, "width": 300, "height": 200},
+        source_uri="https://example.org/1",
+        rights="public domain",
+        labels={"medium": search_pb2.Labels(values=["photo", "halftone"])},
+    )
+    content = picture(1, size=(120, 80))
+    await service.add(search_pb2.ImportImagesRequest(image=sent, content=content))
+    got = await service.stub.GetImage(search_pb2.GetImageRequest(name=sent.name))
+    expected = search_pb2.Image()
+    expected.CopyFrom(sent)
+    expected.earliest_date, expected.latest_date = "1914-08-01", "1914-08-31"
+    expected.width, expected.height = 120, 80
+    expected.content_sha256 = got.content_sha256
+    expected.create_time.CopyFrom(got.create_time)
+    expected.update_time.CopyFrom(got.create_time)
+    assert got == expected
+    assert len(got.content_sha256) == 64
+
+
+async def test_importing_again_changes_nothing_and_embeds_nothing(service):
+    requests = [record(number, caption=f"caption {number}") for number in range(10)]
+    await service.add(*requests)
+    before = await stored(service, 3)
+    embedded = service.embedder.images
+    assert states(await service.add(*requests)) == [UNCHANGED] * 10
+    assert service.embedder.images == embedded
+    assert await stored(service, 3) == before
+
+
+async def test_other_fields_are_written_without_embedding(service):
+    await service.add(record(1, caption="old", date="1914"), record(2))
+    before = await stored(service, 1)
+    embedded = service.embedder.images
+    answers = await service.add(record(1, caption="new"), record(2))
+    assert states(answers) == [UPDATED, UNCHANGED]
+    assert service.embedder.images == embedded
+    after = await stored(service, 1)
+    assert (after.caption, after.date, after.earliest_date) == ("new", "", "")
+    assert after.create_time == before.create_time
+    assert after.update_time.ToNanoseconds() > before.update_time.ToNanoseconds()
+    assert await service.hits(image=name(1), limit=1) == [name(2)]
+
+
+async def test_another_picture_replaces_the_old_one_and_its_bytes(service):
+    await service.add(record(1, content=picture(1)))
+    before = await stored(service, 1)
+    assert states(await service.add(record(1, content=picture(50)))) == [UPDATED]
+    after = await stored(service, 1)
+    assert after.content_sha256 != before.content_sha256
+    assert after.create_time == before.create_time
+    response = await service.search(content=picture(50), limit=1)
+    assert response.hits[0].similarity == pytest.approx(1.0, abs=1e-5)
+    assert blobs(service) == {after.content_sha256}
+
+
+def blobs(service):
+    folder = service.settings.blobs
+    return {
+        file
+        for directory, _, files in os.walk(os.path.join(folder, "originals"))  # noqa: PTH118 - walk's own
+        for file in files
+        if directory
+    }
+
+
+async def test_bad_records_are_refused_and_the_others_taken(service):
+    answers = await service.add(
+        record(1),
+        record(2, date="1914-13"),
+        record(3, content=b"this is no image"),
+        record(4, content=b""),
+        record(5, name="archives/press/5"),
+        record(6, name=""),
+        record(7, language="not a language"),
+        search_pb2.ImportImagesRequest(image={"name": name(8)}),
+        record(1, content=picture(9)),
+        record(10, name=name("../10")),
+        record(11),
+    )
+    assert states(answers) == [CREATED] + [REJECTED] * 9 + [CREATED]
+    found = [failure(answer) for answer in answers[1:-1]]
+    assert all(isinstance(error, errors.InvalidArgument) for error in found)
+    assert [error.field for error in found] == [
+        "image.date",
+        "",
+        "content",
+        "image.name",
+        "image.name",
+        "image.language",
+        "source",
+        "image.name",
+        "image.name",
+    ]
+    assert isinstance(found[1], errors.ImageRejected)
+    assert found[7].reason == "DUPLICATE_ID"
+    assert "1914-13" in found[0].message
+    facets = await service.stub.CountFacets(search_pb2.CountFacetsRequest())
+    assert facets.total_count == 2
+    # The bytes of the picture that the embedder refused are not left behind.
+    assert len(blobs(service)) == 2
+
+
+async def test_equal_bytes_under_several_names_know_of_each_other(service):
+    same = picture(1)
+    await service.add(record("a", content=same), record(7))
+    assert list((await stored(service, "a")).same_content) == []
+    await service.add(record("b", content=same), record("c", content=same))
+    for one, others in (("a", "bc"), ("b", "ac"), ("c", "ab")):
+        image = await stored(service, one)
+        assert list(image.same_content) == [name(other) for other in others]
+    assert list((await stored(service, 7)).same_content) == []
+    response = await service.search(content=same, limit=3)
+    assert [hit.image.name for hit in response.hits] == [name("a"), name("b"), name("c")]
+    assert [list(hit.image.same_content) for hit in response.hits[:1]] == [[name("b"), name("c")]]
+    # The bytes go with the last record that has them.
+    assert len(blobs(service)) == 2
+    await service.stub.DeleteImages(search_pb2.DeleteImagesRequest(names=[name("a"), name("c")]))
+    assert list((await stored(service, "b")).same_content) == []
+    assert len(blobs(service)) == 2
+    await service.stub.DeleteImages(search_pb2.DeleteImagesRequest(names=[name("b")]))
+    assert len(blobs(service)) == 1
+
+
+async def test_paths_below_an_import_root(service):
+    root = service.settings.import_roots[0]
+    (root / "1914").mkdir(parents=True)
+    (root / "1914" / "a.png").write_bytes(picture(1))
+    (root.parent / "outside.png").write_bytes(picture(2))
+    (root / "link.png").symlink_to(root.parent / "outside.png")
+    (root / "linked").symlink_to(root.parent)
+    (root / "empty.png").touch()
+    os.mkfifo(root / "pipe.png")
+    answers = await service.add(
+        record("a", path="1914/a.png"),
+        record("b", path=str(root / "1914" / "a.png")),
+        record("c", path="../outside.png"),
+        record("d", path=str(root.parent / "outside.png")),
+        record("e", path="link.png"),
+        record("f", path="linked/outside.png"),
+        record("g", path="missing.png"),
+        record("h", path="empty.png"),
+        record("i", path="pipe.png"),
+        record("j", path="."),
+        record("k", path="/etc/hostname"),
+    )
+    assert states(answers) == [CREATED] * 2 + [REJECTED] * 9
+    reasons = [failure(answer).reason for answer in answers[2:]]
+    assert reasons[:5] == [
+        "OUTSIDE_FOLDER",
+        "OUTSIDE_FOLDER",
+        "SYMBOLIC_LINK",
+        "SYMBOLIC_LINK",
+        "MISSING_FILE",
+    ]
+    assert reasons[8] == "OUTSIDE_FOLDER"
+
+
+async def test_without_import_roots_there_are_no_paths(settings, embedder):
+    closed = Service(settings.model_copy(update={"import_roots": ()}), embedder=embedder)
+    await closed.start()
+    (answer,) = await closed.add(record(1, path="a.png"))
+    assert failure(answer).field == "path"
+    await closed.stop()
+
+
+async def test_a_short_outage_of_the_embedder_is_waited_for(service):
+    service.embedder.refusing = errors.Unavailable("gone")
+    running = asyncio.create_task(service.add(*(record(number) for number in range(9))))
+    await asyncio.sleep(0.4)
+    assert not running.done()
+    service.embedder.refusing = None
+    assert states(await running) == [CREATED] * 9
+
+
+async def test_after_a_long_outage_the_rest_is_refused_and_can_be_imported_again(service):
+    await service.add(record(0))
+    service.embedder.refusing = errors.ResourceExhausted("full", retry_after=0.05)
+    requests = [record(number) for number in range(40)]
+    started = asyncio.get_running_loop().time()
+    answers = await service.add(*requests)
+    assert asyncio.get_running_loop().time() - started < 8
+    assert states(answers) == [UNCHANGED] + [REJECTED] * 39
+    assert isinstance(failure(answers[1]), errors.ResourceExhausted)
+    assert len(blobs(service)) == 1
+    service.embedder.refusing = None
+    assert states(await service.add(*requests)) == [UNCHANGED] + [CREATED] * 39
+
+
+async def test_a_sender_that_waits_for_answers_gets_them(service):
+    call = service.stub.ImportImages()
+    for number in range(3):
+        await call.write(record(number))
+        answer = await asyncio.wait_for(call.read(), 5)
+        assert (answer.name, answer.state) == (name(number), CREATED)
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+
+
+async def test_the_stream_is_not_read_ahead_without_bounds(service):
+    """With the embedder stuck, a sender is stopped after what the windows hold."""
+    stuck = asyncio.Event()
+    service.embedder.before_answer = stuck.wait
+    sent = 0
+    content = picture(1, size=(1500, 1200)) + bytes(2_000_000)
+
+    async def requests():
+        nonlocal sent
+        for number in range(300):
+            sent = number
+            yield record(number, content=content)
+
+    call = service.stub.ImportImages(requests())
+    running = asyncio.create_task(call.read())
+    previous = -1
+    while sent != previous:
+        previous = sent
+        await asyncio.sleep(1.0)
+    assert 4 <= sent < 100
+    stuck.set()
+    assert (await asyncio.wait_for(running, 20)).state == CREATED
+    call.cancel()
+
+
+async def test_a_cancelled_import_leaves_whole_records(service):
+    async def requests():
+        for number in range(1000):
+            yield record(number)
+
+    call = service.stub.ImportImages(requests())
+    acknowledged = [await call.read() for _ in range(6)]
+    call.cancel()
+    for answer in acknowledged:
+        assert (await service.stub.GetImage(search_pb2.GetImageRequest(name=answer.name))).width
+    listed = await service.stub.ListImages(search_pb2.ListImagesRequest(page_size=1000))
+    for image in listed.images:
+        request = search_pb2.GetThumbnailRequest(name=image.name)
+        assert (await service.stub.GetThumbnail(request)).content
+    assert states(await service.add(record(0), record(900)))[0] == UNCHANGED
+
+
+async def test_draining_acknowledges_what_was_taken(service):
+    call = service.stub.ImportImages()
+    for number in range(6):
+        await call.write(record(number))
+    first = await call.read()
+    service.running.cancel()
+    answers = [first]
+    with contextlib.suppress(grpc.aio.AioRpcError):
+        while (answer := await call.read()) is not grpc.aio.EOF:
+            answers.append(answer)
+    assert await call.code() is grpc.StatusCode.UNAVAILABLE
+    assert states(answers) == [CREATED] * 6
+    with pytest.raises(asyncio.CancelledError):
+        await service.running
+    service.running = None
+
+
+async def test_on_a_full_disk_nothing_is_taken_and_searches_go_on(settings, embedder):
+    service = Service(settings, embedder=embedder)
+    await service.start()
+    await service.add(record(1), record(2))
+    await service.stop()
+    full = Service(settings.model_copy(update={"min_free_bytes": 1 << 60}), embedder=embedder)
+    await full.start()
+    answers = await full.add(record(1), record(3), record(2, caption="new"), record(4))
+    assert states(answers) == [UNCHANGED, REJECTED, REJECTED, REJECTED]
+    for answer in answers[1:]:
+        error = failure(answer)
+        assert isinstance(error, errors.StorageFull)
+        assert error.retry_after is None
+    assert len(blobs(full)) == 2
+    assert await full.hits(content=picture(1), limit=1) == [name(1)]
+    assert (await full.stub.CountFacets(search_pb2.CountFacetsRequest())).total_count == 2
+    await full.stop()
+
+
+async def test_what_was_imported_is_there_after_a_restart(service):
+    await service.add(*(record(number, journal=f"j{number % 2}") for number in range(12)))
+    await service.restart()
+    assert states(await service.add(record(3, journal="j1"))) == [UNCHANGED]
+    facets = await service.stub.CountFacets(search_pb2.CountFacetsRequest())
+    assert facets.total_count == 12
+    assert await service.hits(content=picture(5), limit=1) == [name(5)]
+
+
+async def test_batches_stay_below_what_the_embedder_takes(service, settings, embedder):
+    assert max(service.embedder.calls, default=0) <= settings.import_batch
+    await service.add(*(record(number) for number in range(30)))
+    assert max(embedder.calls) <= settings.import_batch
+    large = picture(1) + bytes(17 * 1024 * 1024)
+    embedder.calls.clear()
+    await service.add(record(100, content=large), record(101, content=large), record(102))
+    # 17 MiB each: two do not fit into a call of 32 MiB.
+    assert max(embedder.calls) == 2
+    assert len(embedder.calls) == 2
+
+
+async def test_an_image_above_the_limit_is_refused(settings, embedder):
+    small = SearchSettings(**{**settings.model_dump(), "max_image_bytes": 1000})
+    service = Service(small, embedder=embedder)
+    await service.start()
+    (answer,) = await service.add(record(1, content=bytes(1001)))
+    assert failure(answer).reason == "TOO_MANY_BYTES"
+    await service.stop()
