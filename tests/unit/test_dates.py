@@ -1,0 +1,127 @@
+"""EDTF dates: what they are taken for, and the fast path against the `edtf` package."""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+
+import pytest
+from edtf import parse_edtf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from halftone import dates, errors
+
+
+def days(text):
+    found = dates.parse(text)
+    return tuple("" if day is None else day.isoformat() for day in (found.earliest, found.latest))
+
+
+@pytest.mark.parametrize(
+    ("text", "earliest", "latest"),
+    [
+        ("1914", "1914-01-01", "1914-12-31"),
+        ("1914-08", "1914-08-01", "1914-08-31"),
+        ("1914-08-22", "1914-08-22", "1914-08-22"),
+        (" 1914 ", "1914-01-01", "1914-12-31"),
+        ("191X", "1910-01-01", "1919-12-31"),
+        ("19XX", "1900-01-01", "1999-12-31"),
+        ("1914-XX", "1914-01-01", "1914-12-31"),
+        ("1914-08-XX", "1914-08-01", "1914-08-31"),
+        ("1914-08~", "1914-08-01", "1914-08-31"),
+        ("1914?", "1914-01-01", "1914-12-31"),
+        ("1914%", "1914-01-01", "1914-12-31"),
+        ("1914/1916", "1914-01-01", "1916-12-31"),
+        ("1914-08~/1916?", "1914-08-01", "1916-12-31"),
+        ("191X/1920", "1910-01-01", "1920-12-31"),
+        ("../1916", "", "1916-12-31"),
+        ("/1916", "", "1916-12-31"),
+        ("1914/..", "1914-01-01", ""),
+        ("1914/", "1914-01-01", ""),
+        ("1914-21", "1914-03-01", "1914-05-31"),
+        ("1914-24", "1914-12-01", "1914-12-31"),
+        ("[1914,1916]", "1914-01-01", "1916-12-31"),
+        ("1914-08-22T10:00:00", "1914-08-22", "1914-08-22"),
+        ("1912-02", "1912-02-01", "1912-02-29"),
+        ("0001", "0001-01-01", "0001-12-31"),
+        ("9999", "9999-01-01", "9999-12-31"),
+    ],
+)
+def test_a_date_lies_between_its_days(text, earliest, latest):
+    assert days(text) == (earliest, latest)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1914-13",
+        "1914-00",
+        "1914-02-30",
+        "1913-02-29",
+        "19140822",
+        "22.08.1914",
+        "1914-8-2",
+        "August 1914",
+        "",
+        "unknown",
+        "-0044",
+        "0000",
+        "Y17E7",
+        "1916/1914",
+        "../..",
+        "/",
+        "1914/1915/1916",
+        "{" + "1914," * 100 + "1915}",
+        "\N{ARABIC-INDIC DIGIT ONE}914",
+    ],
+)
+def test_what_is_no_date_is_refused_by_its_field(text):
+    with pytest.raises(errors.InvalidArgument) as raised:
+        dates.parse(text, field="filter.date.start")
+    assert raised.value.field == "filter.date.start"
+    assert raised.value.message.startswith("filter.date.start: ")
+    assert len(raised.value.message) < 400
+
+
+YEARS = st.integers(1, 9999).map("{:04d}".format)
+MONTHS = st.builds("{}-{:02d}".format, YEARS, st.integers(1, 12))
+DAYS = st.dates().map(dt.date.isoformat)
+PLAIN = st.builds(
+    "{}{}".format, st.one_of(YEARS, MONTHS, DAYS), st.sampled_from(["", "~", "?", "%"])
+)
+# The package knows no decade inside an interval; here there may be.
+DECADES = st.one_of(
+    st.integers(1, 999).map("{:03d}X".format), st.integers(1, 99).map("{:02d}XX".format)
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.one_of(PLAIN, DECADES, st.builds("{}/{}".format, PLAIN, PLAIN)))
+def test_the_fast_path_agrees_with_the_package(text):
+    parsed = parse_edtf(text)
+    low, high = parsed.lower_strict(), parsed.upper_strict()
+    expected = tuple(
+        dt.date(moment.tm_year, moment.tm_mon, moment.tm_mday) for moment in (low, high)
+    )
+    if expected[0] > expected[1]:
+        with pytest.raises(errors.InvalidArgument):
+            dates.parse(text)
+    else:
+        assert (dates.parse(text).earliest, dates.parse(text).latest) == expected
+
+
+@given(st.text(max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_any_text_is_a_date_or_is_refused(text):
+    try:
+        found = dates.parse(text)
+    except errors.InvalidArgument:
+        return
+    assert found.earliest or found.latest
+
+
+def test_plain_dates_do_not_load_the_grammar():
+    for year in range(1800, 1900):
+        last = calendar.monthrange(year, 2)[1]
+        assert dates._plain(f"{year}-02").latest == dt.date(year, 2, last)
