@@ -81,12 +81,6 @@ def print_hits(
     console().print(table)
 
 
-def how_it_lay(hit: Hit) -> str:
-    """How the query lay when it was most similar, in words; nothing for as it is."""
-    turned = f"turned {hit.rotation}°" if hit.rotation else ""
-    return " ".join(part for part in ("mirrored" if hit.mirrored else "", turned) if part)
-
-
 def print_records(records: Iterable[ImageRecord]) -> None:
     """Prints records as a table."""
     table = _table()
@@ -147,7 +141,6 @@ def page_json(page: SearchPage) -> dict[str, Any]:
                 "rank": rank,
                 "similarity": round(hit.similarity, 6),
                 "mirrored": hit.mirrored,
-                "rotation": hit.rotation,
                 "rotation": hit.rotation,
                 "image": record_json(hit.image),
             }

@@ -89,7 +89,7 @@ def halftone(*arguments, **options):
 
 
 @pytest.mark.slow
-def test_up_import_search_and_a_second_time(tmp_path, press):
+def test_up_import_search_and_what_is_in_the_way(tmp_path, press):
     data = tmp_path / "data"
     query = sample_archive.query_path(press, "astronaut")
     with Up(data) as up:
@@ -117,9 +117,6 @@ def test_up_import_search_and_a_second_time(tmp_path, press):
     assert gone.returncode == 1
     assert "`halftone up`" in gone.stderr
 
-    with Up(data) as up, up.client() as client:
-        assert client.facets().total == len(list(read_manifest(press, archive="press")))
-
 
 @pytest.mark.slow
 def test_children_that_are_killed_during_an_import(tmp_path, press):
@@ -130,10 +127,14 @@ def test_children_that_are_killed_during_an_import(tmp_path, press):
 
         def on_progress(ack):
             acknowledged.append(ack.name)
-            if victims and len(acknowledged) in {20, 50}:
+            if victims and len(acknowledged) in {20, 100}:
                 os.kill(up.children()[victims.pop()], signal.SIGKILL)
 
-        rows = list(read_manifest(press, archive="press"))
+        rows = [
+            row
+            for archive in ("north", "south", "east", "west")
+            for row in read_manifest(press, archive=archive)
+        ]
         summary = client.import_images(rows, on_progress=on_progress)
         assert not victims
         assert summary.total == len(rows) == len(set(acknowledged))
@@ -146,22 +147,8 @@ def test_children_that_are_killed_during_an_import(tmp_path, press):
 
 
 @pytest.mark.slow
-def test_the_children_go_with_a_parent_that_is_killed(tmp_path):
-    data = tmp_path / "data"
-    with Up(data) as up:
-        children = up.children()
-        assert set(children) == {"embedder", "search"}
-        up.process.kill()
-        up.process.wait()
-        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children.values()))
-    assert running.find(data) is None
-    # Nothing of it is in the way of the next one.
-    with Up(data):
-        pass
-
-
-@pytest.mark.slow
-def test_sigterm_in_the_middle_of_an_import_loses_nothing(tmp_path, press):
+def test_sigterm_and_sigkill_of_the_parent_lose_nothing(tmp_path, press):
+    """The stack is asked to stop in the middle of an import, then a second one is killed."""
     data = tmp_path / "data"
     acknowledged = []
     with Up(data) as up:
@@ -188,6 +175,12 @@ def test_sigterm_in_the_middle_of_an_import_loses_nothing(tmp_path, press):
     with Up(data) as up, up.client() as client:
         assert set(acknowledged) <= {record.name for record in client.list()}
         assert client.facets(filter=Filter(archives=["press"])).total >= 20
+        children = up.children()
+        assert set(children) == {"embedder", "search"}
+        up.process.kill()
+        up.process.wait()
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children.values()))
+    assert running.find(data) is None
 
 
 def _import_quietly(client, press, on_progress):
