@@ -11,7 +11,7 @@ import contextlib
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from google.protobuf import message as protobuf
 
     from halftone.settings import ServerSettings
+
+_SETTLE_SECONDS: Final = 0.1
 
 _log = telemetry.get_logger(__name__)
 
@@ -88,8 +90,9 @@ async def serve(service: Service) -> None:
         Exception: Whatever `start` raised; the process should end with an error.
     """
     settings = service.settings
+    interceptor = _Interceptor(metrics=service.metrics)
     server = grpc.aio.server(
-        interceptors=[_Interceptor(metrics=service.metrics)],
+        interceptors=[interceptor],
         options=[*CHANNEL_OPTIONS, ("grpc.so_reuseport", 0)],
     )
     health_state = Health(service.full_names)
@@ -125,7 +128,10 @@ async def serve(service: Service) -> None:
         await health_state.drain()
         service.drain()
         _log.info("draining", seconds=settings.drain_seconds)
-        await server.stop(settings.drain_seconds)
+        # While accepted calls finish, new ones are told to come back. Once grpc itself stops, it
+        # answers calls that it has received and not yet handed over with a bare CANCELLED.
+        left = await interceptor.drain(seconds=settings.drain_seconds)
+        await server.stop(left)
         for task in (starting, waiting):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -158,6 +164,19 @@ class _Interceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, *, metrics: telemetry.Metrics) -> None:
         self._metrics = metrics
+        self._calls = _Calls()
+
+    async def drain(self, *, seconds: float) -> float:
+        """Refuses new calls and waits for those in flight; returns the seconds that are left."""
+        ends = time.monotonic() + seconds
+        self._calls.draining = True
+        with contextlib.suppress(TimeoutError):
+            # At least once around the loop and the network: what was sent before the health
+            # changed is on its way.
+            async with asyncio.timeout(seconds):
+                await asyncio.sleep(_SETTLE_SECONDS)
+                await self._calls.none_left()
+        return max(0.0, ends - time.monotonic())
 
     async def intercept_service(
         self,
@@ -172,6 +191,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
             method=details.method,
             request_id=str(metadata.get(telemetry.REQUEST_ID_KEY, "")),
             metrics=self._metrics,
+            calls=self._calls,
         )
         if handler.request_streaming and handler.response_streaming:
             behavior, wrap = handler.stream_stream, grpc.stream_stream_rpc_method_handler
@@ -189,11 +209,34 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         )
 
 
+class _Calls:
+    """How many calls are in flight."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def begin(self) -> None:
+        self._count += 1
+        self._none.clear()
+
+    def end(self) -> None:
+        self._count -= 1
+        if not self._count:
+            self._none.set()
+
+    async def none_left(self) -> None:
+        await self._none.wait()
+
+
 @dataclass(kw_only=True)
 class _Call:
     method: str
     request_id: str
     metrics: telemetry.Metrics
+    calls: _Calls
 
     def unary(self, behavior: Callable[..., Awaitable[protobuf.Message]]) -> Callable[..., Any]:
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
@@ -221,7 +264,12 @@ class _Call:
         started = time.perf_counter()
         code = "OK"
         self.metrics.rpcs_in_flight.inc()
+        self.calls.begin()
         try:
+            if self.calls.draining:
+                raise errors.Unavailable(  # noqa: TRY301 - ends like any other error
+                    "The service is shutting down.", reason="DRAINING", retry_after=1.0
+                )
             yield
         except (asyncio.CancelledError, GeneratorExit):
             code = "CANCELLED"
@@ -243,6 +291,7 @@ class _Call:
             )
         finally:
             self.metrics.rpcs_in_flight.dec()
+            self.calls.end()
             self.metrics.rpc_seconds.labels(self.method, code).observe(
                 time.perf_counter() - started
             )
