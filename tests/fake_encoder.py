@@ -48,6 +48,9 @@ class DummyEncoder:
         self._seconds = seconds
         self._fails = fails
 
+    def warm_up(self) -> None:
+        pass
+
     def prepare(self, picture: Picture) -> Prepared:
         if picture.content.startswith(b"bad"):
             raise errors.ImageRejected("The file is damaged.", reason=images.CORRUPT)

@@ -89,7 +89,7 @@ class TorchEncoder:
         self._decoder = decoder
         # On CUDA every new batch size is planned anew, so there are few of them, and batches are
         # padded. On the CPU a padded row costs what a real one does: batches go as they come.
-        self._buckets = _buckets(max_batch) if device.type == "cuda" else (1,)
+        self._buckets = buckets(max_batch) if device.type == "cuda" else (1,)
         self._pads = device.type == "cuda"
         self._copies = torch.cuda.Stream(device) if self._pads else None  # type: ignore[no-untyped-call]
 
@@ -136,7 +136,7 @@ class _Staged(NamedTuple):
     copied: torch.cuda.Event | None
 
 
-def _buckets(max_batch: int) -> tuple[int, ...]:
+def buckets(max_batch: int) -> tuple[int, ...]:
     """1, 2, 4, 8 … and `max_batch` itself."""
     powers = [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch]
     return (*powers, max_batch)

@@ -349,14 +349,6 @@ def test_a_damaged_version_never_replaces_one_that_works(models: Registry, tmp_p
             assert "damaged/1" in embedder.loaded()
 
 
-def test_it_does_not_serve_when_the_only_version_is_damaged(models: Registry, tmp_path: Path):
-    (models.resolve("").directory / "spec.json").write_text("{}")
-    with Embedder(models.directory, tmp_path / "log") as embedder:
-        until(lambda: embedder.events("model_refused"))
-        assert "spec.json differs" in embedder.events("model_refused")[0]["error"]
-        assert embedder.health() == "NOT_SERVING"
-
-
 def test_sigterm_finishes_what_was_accepted_and_refuses_the_rest(models: Registry, tmp_path: Path):
     with Embedder(models.directory, tmp_path / "log", MAX_BATCH=4) as embedder:
         embedder.wait_serving()
@@ -408,10 +400,3 @@ def test_a_port_in_use_ends_it_with_one_clear_line(embedder: Embedder, tmp_path:
     # grpc's own remark may come before it.
     line = (tmp_path / "log").read_text().splitlines()[-1]
     assert f"Cannot listen on 127.0.0.1:{port}" in json.loads(line)["error"]
-
-
-def test_a_device_that_is_not_there_is_named(models: Registry, tmp_path: Path):
-    with Embedder(models.directory, tmp_path / "log", DEVICE="cuda:77") as embedder:
-        until(lambda: embedder.events("model_refused"))
-        assert "cuda:77" in embedder.events("model_refused")[0]["error"]
-        assert embedder.health() == "NOT_SERVING"

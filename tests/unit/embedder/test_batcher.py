@@ -378,7 +378,7 @@ def check_answers(pictures: list[Picture], outcomes: list[Outcome]) -> None:
 
 
 @settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     # Threads do not repeat themselves, so that shrinking an example leads nowhere.
