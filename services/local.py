@@ -20,6 +20,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -95,8 +96,9 @@ class LocalStack:
         self._prepare = prepare or prepare_models
         self._policy = policy
         self._resources = contextlib.ExitStack()
-        self._stopping = threading.Event()
-        self._hurry = threading.Event()
+        # Written by signal handlers, so plain values and no locks; see `Supervisor`.
+        self._stop_requests = 0
+        self._leaving = False
         self._failure: Exception | None = None
         self._addresses: Addresses | None = None
         self._supervisor: Supervisor | None = None
@@ -126,15 +128,15 @@ class LocalStack:
                 report=self._report,
                 policy=self._policy,
             )
-            resources.callback(self._supervisor.stop, self._hurry)
-            self._supervisor.start(self._stopping)
-            if self._stopping.is_set():
+            resources.callback(self._supervisor.stop, lambda: self._stop_requests > 1)
+            self._supervisor.start(self._is_stopping)
+            if self._is_stopping():
                 raise errors.Cancelled("Stopped before the services were ready.")
             resources.enter_context(running.announced(self._data, self._addresses))
             watcher = threading.Thread(target=self._watch, name="supervisor")
             watcher.start()
             resources.callback(watcher.join)
-            resources.callback(self._stopping.set)
+            resources.callback(self._leave)
             self._resources = resources.pop_all()
         return self
 
@@ -148,9 +150,7 @@ class LocalStack:
 
     def request_stop(self) -> None:
         """Makes `wait` return, from a signal handler; asked twice, the children are killed."""
-        if self._stopping.is_set():
-            self._hurry.set()
-        self._stopping.set()
+        self._stop_requests += 1
 
     def wait(self) -> None:
         """Waits until a stop is requested.
@@ -158,9 +158,8 @@ class LocalStack:
         Raises:
             supervisor.ChildFailed: A child died too often.
         """
-        # In slices, since a signal's handler runs only between waits.
-        while not self._stopping.wait(0.2):
-            pass
+        while not self._is_stopping():
+            time.sleep(0.1)
         if self._failure is not None:
             raise self._failure
 
@@ -168,10 +167,15 @@ class LocalStack:
         if self._supervisor is None:
             return
         try:
-            self._supervisor.watch(self._stopping)
+            self._supervisor.watch(self._is_stopping)
         except Exception as error:  # noqa: BLE001  # raised again by `wait`
             self._failure = error
-            self._stopping.set()
+
+    def _is_stopping(self) -> bool:
+        return self._leaving or self._stop_requests > 0 or self._failure is not None
+
+    def _leave(self) -> None:
+        self._leaving = True
 
 
 def prepare_models(models: Path) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from halftone import errors
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
@@ -86,6 +85,10 @@ class _Running:
 class Supervisor:
     """Runs children; call `start`, then `watch` until the end, then `stop`.
 
+    The functions that say when to stop are asked about ten times a second. They are no
+    `threading.Event`s: a signal's handler runs in the very thread that waits for the event, and
+    setting it there waits for ever for the lock that the wait holds.
+
     Args:
         children: In the order of starting; they are stopped in the reverse order.
         report: Is given a sentence about each thing that happens.
@@ -112,8 +115,8 @@ class Supervisor:
             if running.process is not None and running.process.poll() is None
         }
 
-    def start(self, stopping: threading.Event) -> None:
-        """Starts every child and waits until all are ready, or until `stopping` is set.
+    def start(self, is_stopping: Callable[[], bool]) -> None:
+        """Starts every child and waits until all are ready, or until `is_stopping` says so.
 
         Raises:
             ChildFailed: One died or was not ready in time; `stop` is still to be called.
@@ -121,7 +124,7 @@ class Supervisor:
         for running in self._children:
             self._spawn(running)
         remark_at = time.monotonic() + _REMARK_SECONDS
-        while not stopping.is_set() and not all(running.ready for running in self._children):
+        while not is_stopping() and not all(running.ready for running in self._children):
             for running in self._children:
                 process = running.process
                 if process is not None and process.poll() is not None:
@@ -133,7 +136,7 @@ class Supervisor:
             if time.monotonic() > remark_at:
                 remark_at = time.monotonic() + _REMARK_SECONDS
                 self._remark()
-            stopping.wait(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def _remark(self) -> None:
         for running in self._children:
@@ -141,15 +144,16 @@ class Supervisor:
                 lines = last_lines(running.child.log, count=1) or ["nothing yet"]
                 self._report(f"Still waiting for {running.child.name}, which says: {lines[0]}")
 
-    def watch(self, stopping: threading.Event) -> None:
-        """Restarts children that die, until `stopping` is set.
+    def watch(self, is_stopping: Callable[[], bool]) -> None:
+        """Restarts children that die, until `is_stopping` says so.
 
         Raises:
             ChildFailed: One died too often.
         """
-        while not stopping.wait(_POLL_SECONDS):
+        while not is_stopping():
             for running in self._children:
                 self._look_after(running)
+            time.sleep(_POLL_SECONDS)
 
     def _look_after(self, running: _Running) -> None:
         process = running.process
@@ -179,11 +183,11 @@ class Supervisor:
         running.restart_at = now + pause
         self._report(f"{running.child.name} {what}; starting it again in {pause:g} s.")
 
-    def stop(self, hurry: threading.Event) -> None:
+    def stop(self, in_a_hurry: Callable[[], bool]) -> None:
         """Stops the children one after the other, the last one first.
 
         Args:
-            hurry: When set, the children are killed instead of asked.
+            in_a_hurry: Once it says yes, the children are killed instead of asked.
         """
         for running in reversed(self._children):
             process = running.process
@@ -192,10 +196,10 @@ class Supervisor:
             if process.poll() is None:
                 process.terminate()
             until = time.monotonic() + running.child.stop_seconds
-            while process.poll() is None and time.monotonic() < until and not hurry.is_set():
+            while process.poll() is None and time.monotonic() < until and not in_a_hurry():
                 time.sleep(_POLL_SECONDS / 2)
             if process.poll() is None:
-                if not hurry.is_set():
+                if not in_a_hurry():
                     seconds = running.child.stop_seconds
                     self._report(f"{running.child.name} did not stop in {seconds:g} s; killed.")
                 process.kill()

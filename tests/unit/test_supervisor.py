@@ -70,9 +70,8 @@ def child(tmp_path: Path, name: str, *, code: str = GOOD, stop_seconds: float = 
     )
 
 
-@pytest.fixture
-def never():
-    return threading.Event()
+def never() -> bool:
+    return False
 
 
 class Running:
@@ -86,13 +85,13 @@ class Running:
         self.thread = threading.Thread(target=self._watch)
 
     def __enter__(self):
-        self.supervisor.start(self.stopping)
+        self.supervisor.start(never)
         self.thread.start()
         return self
 
     def _watch(self) -> None:
         try:
-            self.supervisor.watch(self.stopping)
+            self.supervisor.watch(self.stopping.is_set)
         except ChildFailed as failure:
             self.failure = failure
 
@@ -100,7 +99,7 @@ class Running:
         self.stopping.set()
         if self.thread.ident is not None:
             self.thread.join()
-        self.supervisor.stop(threading.Event())
+        self.supervisor.stop(never)
 
 
 def until(condition, *, seconds: float = 10) -> None:
@@ -142,7 +141,7 @@ def test_it_gives_up_on_a_child_that_dies_again_and_again(tmp_path):
     assert "not again" in str(running.failure)
 
 
-def test_a_child_that_cannot_start_shows_its_last_lines(tmp_path, never):
+def test_a_child_that_cannot_start_shows_its_last_lines(tmp_path):
     supervisor = Supervisor([child(tmp_path, "bad", code=FAILING)], report=print)
     with pytest.raises(ChildFailed) as caught:
         supervisor.start(never)
@@ -151,7 +150,7 @@ def test_a_child_that_cannot_start_shows_its_last_lines(tmp_path, never):
     assert "cannot_start reason=no model" in str(caught.value)
 
 
-def test_a_child_that_does_not_become_ready_is_an_error(tmp_path, never):
+def test_a_child_that_does_not_become_ready_is_an_error(tmp_path):
     slow = Child(
         name="slow",
         command=(sys.executable, "-c", "import time; time.sleep(60)"),
@@ -172,13 +171,11 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path):
     assert running.said == ["one did not stop in 0.3 s; killed."]
 
 
-def test_in_a_hurry_nobody_is_waited_for(tmp_path, never):
+def test_in_a_hurry_nobody_is_waited_for(tmp_path):
     supervisor = Supervisor([child(tmp_path, "one", code=STUBBORN)], report=print)
     supervisor.start(never)
-    hurry = threading.Event()
-    hurry.set()
     started = time.monotonic()
-    supervisor.stop(hurry)
+    supervisor.stop(lambda: True)
     assert time.monotonic() - started < 2
 
 
