@@ -224,9 +224,9 @@ class EdgeCollection:
         with self._parts() as parts:
             return sum(part.count(filter) for part in parts)
 
-    def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str | int, int]]:  # noqa: A002 - the field's name
+    def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
         """The values of a field with their counts."""
-        counts: Counter[str | int] = Counter()
+        counts: Counter[str] = Counter()
         with self._parts() as parts:
             # All values of each part: the most frequent of the whole may be rare in a part.
             wanted = limit if len(parts) == 1 else max(limit, 100_000)

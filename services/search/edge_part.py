@@ -211,7 +211,7 @@ class Part:
         with _translated():
             return int(self._shard.count(edge.CountRequest(exact=True, filter=to_edge(condition))))
 
-    def facet(self, key: str, *, condition: Filter, limit: int) -> list[tuple[str | int, int]]:
+    def facet(self, key: str, *, condition: Filter, limit: int) -> list[tuple[str, int]]:
         """The values of a field with their counts."""
         with _translated():
             response = self._shard.facet(
@@ -235,12 +235,9 @@ class Part:
 
 
 def _index(index: Index) -> Any:
-    linked = index in {Index.LINKED_KEYWORD, Index.LINKED_RANGE}
-    if index in {Index.LINKED_KEYWORD, Index.KEYWORD}:
-        return edge.KeywordIndexParams(enable_hnsw=linked)
-    return edge.IntegerIndexParams(
-        lookup=index is Index.NUMBER, range=index is not Index.NUMBER, enable_hnsw=linked
-    )
+    if index is Index.NUMBER:
+        return edge.IntegerIndexParams(lookup=False, range=True, enable_hnsw=False)
+    return edge.KeywordIndexParams(enable_hnsw=index is Index.LINKED_KEYWORD)
 
 
 def copy_closed(source: Path, target: Path) -> None:

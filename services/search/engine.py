@@ -411,17 +411,15 @@ class Engine:
             request.limit if request.HasField("limit") else _DEFAULT_FACETS, field="limit"
         )
         condition = payloads.to_filter(request.filter)
-        counts: dict[str, list[tuple[str | int, int]]] = {}
+        counts: dict[str, list[tuple[str, int]]] = {}
         for key in ("journal", "year", "language"):
             found = collection.facet(key, filter=condition, limit=_MAX_FACET_VALUES)
-            counts[key] = sorted(found, key=lambda pair: (-pair[1], str(pair[0])))[:limit]
-        years = sorted(counts["year"], key=lambda pair: int(pair[0]))
+            counts[key] = sorted(found, key=lambda pair: (-pair[1], pair[0]))[:limit]
+        years = sorted(counts["year"])
         return search_pb2.CountFacetsResponse(
             total_count=collection.count(condition),
             journals=_facet(counts["journal"]),
-            years=[
-                search_pb2.Facet(value=f"{int(value):04d}", count=count) for value, count in years
-            ],
+            years=_facet(years),
             languages=_facet(counts["language"]),
         )
 
@@ -554,8 +552,8 @@ def _of_the_embedder(error: errors.HalftoneError) -> errors.HalftoneError:
     return error
 
 
-def _facet(counts: Sequence[tuple[str | int, int]]) -> list[search_pb2.Facet]:
-    return [search_pb2.Facet(value=str(value), count=count) for value, count in counts]
+def _facet(counts: Sequence[tuple[str, int]]) -> list[search_pb2.Facet]:
+    return [search_pb2.Facet(value=value, count=count) for value, count in counts]
 
 
 def _mask(paths: list[str]) -> tuple[str, ...]:

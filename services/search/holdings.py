@@ -136,7 +136,7 @@ class Holdings:
             by_sha.setdefault(payload["sha256"], []).append(payload)
         condition = Filter(must=(AnyOf("sha256", tuple(sorted(by_sha))),))
         counts = dict(self.collection.facet("sha256", filter=condition, limit=len(by_sha)))
-        single = tuple(sorted(str(sha) for sha, count in counts.items() if count == 1))
+        single = tuple(sorted(sha for sha, count in counts.items() if count == 1))
         others: dict[uuid.UUID, Payload] = {}
         if single:
             for stored in self.collection.scan(filter=Filter(must=(AnyOf("sha256", single),))):

@@ -43,7 +43,7 @@ def list_by_name(
     found: list[Stored] = []
     facet = collection.facet("archive", filter=condition, limit=_MAX_ARCHIVES)
     # By name, `archives/a-b/images/…` comes before `archives/a/images/…`.
-    for archive in sorted((str(value) for value, _ in facet), key=lambda value: f"{value}/"):
+    for archive in sorted((value for value, _ in facet), key=lambda value: f"{value}/"):
         resumed = after is not None and archive == after.archive
         if after is not None and not resumed and f"{archive}/" < f"{after.archive}/":
             continue

@@ -25,6 +25,9 @@ _MAX_VALUES: Final = 1_000
 # An open end of a date, and of a filter: days are counted from 1, the last one is 3,652,059.
 _FIRST_DAY: Final = 0
 _LAST_DAY: Final = 4_000_000
+_MAX_YEARS: Final = 30
+_MAX_YEARS_ASKED: Final = 200
+_MANY_YEARS: Final = "many"
 # Scripts that write without spaces: each character is a word.
 _SCRIPTS: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORDS: Final = re.compile(rf"[{_SCRIPTS}]|[^\W{_SCRIPTS}]+")
@@ -61,9 +64,19 @@ def to_payload(image: search_pb2.Image, *, name: Name) -> Payload:
         days = dates.parse(image.date, field="image.date")
         payload["earliest"] = days.earliest.toordinal() if days.earliest else _FIRST_DAY
         payload["latest"] = days.latest.toordinal() if days.latest else _LAST_DAY
+        payload["years"] = _years(days)
         if days.earliest:
-            payload["year"] = days.earliest.year
+            payload["year"] = f"{days.earliest.year:04d}"
     return payload
+
+
+def _years(days: dates.Days) -> list[str]:
+    """The years in which a date may lie, or that they are too many."""
+    if days.earliest and days.latest:
+        span = range(days.earliest.year, days.latest.year + 1)
+        if len(span) <= _MAX_YEARS:
+            return [f"{year:04d}" for year in span]
+    return [_MANY_YEARS]
 
 
 def to_image(payload: Payload, *, same_content: list[str] | None = None) -> search_pb2.Image:
@@ -163,7 +176,7 @@ def _values(values: Iterable[str], *, field: str) -> tuple[str, ...]:
     return found
 
 
-def _overlap(message: search_pb2.DateRange, *, field: str) -> Iterator[Between]:
+def _overlap(message: search_pb2.DateRange, *, field: str) -> Iterator[AnyOf | Between]:
     start = dates.parse(message.start, field=f"{field}.start").earliest if message.start else None
     end = dates.parse(message.end, field=f"{field}.end").latest if message.end else None
     if start and end and start > end:
@@ -171,6 +184,11 @@ def _overlap(message: search_pb2.DateRange, *, field: str) -> Iterator[Between]:
             f"{field}: the range ends ({message.end}) before it begins ({message.start}).",
             field=field,
         )
+    # An overlap is two comparisons, each of which lets through half of an archive; the years
+    # beside them say the same roughly, and can be looked up.
+    if start and end and end.year - start.year < _MAX_YEARS_ASKED:
+        years = range(start.year, end.year + 1)
+        yield AnyOf("years", (*(f"{year:04d}" for year in years), _MANY_YEARS))
     # Records without a date have no `latest`, so even a range without bounds leaves them out.
     yield Between(key="latest", low=start.toordinal() if start else _FIRST_DAY)
     if end:

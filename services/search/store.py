@@ -30,13 +30,9 @@ class Index(enum.Enum):
 
     LINKED_KEYWORD = enum.auto()
     """Exact text, or any of several; searches filtered by it have links of their own."""
-    LINKED_RANGE = enum.auto()
-    """Whole numbers compared by size, with links."""
     KEYWORD = enum.auto()
     """Exact text without links: found by enumeration only."""
     NUMBER = enum.auto()
-    """Whole numbers that are counted, without links."""
-    ORDER = enum.auto()
     """Whole numbers compared by size and sorted by, without links."""
 
 
@@ -48,17 +44,18 @@ INDEXES: Final[dict[str, Index]] = {
     "journal": Index.LINKED_KEYWORD,
     "language": Index.LINKED_KEYWORD,
     "label_values": Index.LINKED_KEYWORD,
-    "earliest": Index.LINKED_RANGE,
-    "latest": Index.LINKED_RANGE,
+    "years": Index.LINKED_KEYWORD,
+    "earliest": Index.NUMBER,
+    "latest": Index.NUMBER,
     "words": Index.KEYWORD,
     "sha256": Index.KEYWORD,
-    "year": Index.NUMBER,
-    **{f"order_{depth}": Index.ORDER for depth in range(ORDER_KEYS)},
+    "year": Index.KEYWORD,
+    **{f"order_{depth}": Index.NUMBER for depth in range(ORDER_KEYS)},
 }
 
-FULL_SCAN_KIB: Final = 40_000
-"""Filters that match fewer vectors than fit into this are scanned, which is exact and, up to
-20,000 vectors of 512 dimensions, as fast as the graph."""
+FULL_SCAN_KIB: Final = 20_000
+"""A filter that matches fewer vectors than fit into this, 10,000 of 512 dimensions, is answered by
+comparing with all of them, which is exact; links are built for values that more records have."""
 HNSW_M: Final = 16
 HNSW_EF_CONSTRUCT: Final = 128
 HNSW_EF: Final = 128
@@ -195,7 +192,7 @@ class Collection(Protocol):
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
         """How many points a filter matches, exactly."""
 
-    def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str | int, int]]:  # noqa: A002 - the field's name
+    def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
         """The values of a field and how many points have each, most frequent first."""
 
 

@@ -274,16 +274,13 @@ class ServerCollection:
         with _translated():
             return self._client.count(self._name, count_filter=_filter(filter), exact=True).count
 
-    def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str | int, int]]:  # noqa: A002 - the field's name
+    def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
         """The values of a field with their counts."""
         with _translated():
             answer = self._client.facet(
                 self._name, key, facet_filter=_filter(filter), limit=limit, exact=True
             )
-        return [
-            (hit.value if isinstance(hit.value, int) else str(hit.value), hit.count)
-            for hit in answer.hits
-        ]
+        return [(str(hit.value), hit.count) for hit in answer.hits]
 
 
 def _chunks(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
@@ -292,14 +289,12 @@ def _chunks(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
 
 
 def _schema(index: Index) -> models.KeywordIndexParams | models.IntegerIndexParams:
-    linked = index in {Index.LINKED_KEYWORD, Index.LINKED_RANGE}
-    if index in {Index.LINKED_KEYWORD, Index.KEYWORD}:
-        return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=linked)
-    return models.IntegerIndexParams(
-        type=models.IntegerIndexType.INTEGER,
-        lookup=index is Index.NUMBER,
-        range=index is not Index.NUMBER,
-        enable_hnsw=linked,
+    if index is Index.NUMBER:
+        return models.IntegerIndexParams(
+            type=models.IntegerIndexType.INTEGER, lookup=False, range=True, enable_hnsw=False
+        )
+    return models.KeywordIndexParams(
+        type=models.KeywordIndexType.KEYWORD, enable_hnsw=index is Index.LINKED_KEYWORD
     )
 
 

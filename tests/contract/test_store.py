@@ -243,15 +243,17 @@ def test_filters_mean_the_same_everywhere(catalogue, condition, expected):
 
 def test_facets_count_values_under_a_filter(collection):
     collection.upsert(
-        [point(number, journal=f"j{number % 3}", year=1900 + number % 2) for number in range(9)]
+        [
+            point(number, journal=f"j{number % 3}", year=str(1900 + number % 2))
+            for number in range(9)
+        ]
         + [point(100)]
     )
     journals = collection.facet("journal", filter=EVERYTHING, limit=10)
     assert sorted(journals) == [("j0", 3), ("j1", 3), ("j2", 3)]
     condition = Filter(must=(AnyOf("journal", ("j0", "j1")),))
-    assert collection.facet("year", filter=condition, limit=10) == [(1901, 3), (1900, 3)] or sorted(
-        collection.facet("year", filter=condition, limit=10)
-    ) == [(1900, 3), (1901, 3)]
+    years = collection.facet("year", filter=condition, limit=10)
+    assert sorted(years) == [("1900", 3), ("1901", 3)]
     assert len(collection.facet("journal", filter=EVERYTHING, limit=2)) == 2
 
 

@@ -1,0 +1,272 @@
+"""The search service as a process: killed, restarted, crowded out, on a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+import pytest
+
+from halftone import errors, wire
+from halftone.probe import is_serving
+from halftone.v1 import search_pb2, search_pb2_grpc
+from tests.unit.search.conftest import name, picture, record
+
+State = search_pb2.ImportImagesResponse.State
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Process:
+    """A child that is started on a fixed port, and again on the same."""
+
+    def __init__(self, command, *, environment=None):
+        self.command = command
+        self.environment = os.environ | (environment or {})
+        self.running = None
+
+    def start(self):
+        self.running = subprocess.Popen(
+            self.command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        # Drained, so that the child never waits for its reader.
+        self.log = []
+        self.reader = threading.Thread(target=self._read, args=(self.running.stderr,))
+        self.reader.start()
+        return self
+
+    def _read(self, stream):
+        with stream:
+            self.log += [line.decode() for line in stream]
+
+    def end(self, number=signal.SIGKILL):
+        if self.running is not None:
+            self.running.send_signal(number)
+            code = self.running.wait(timeout=30)
+            self.reader.join()
+            self.running = None
+            return code
+        return None
+
+
+class Stack:
+    """An embedder and a search service."""
+
+    def __init__(self, directory, *, embedder_port, **settings):
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        environment = {
+            "HALFTONE_SEARCH_PORT": str(self.port),
+            "HALFTONE_SEARCH_METRICS_PORT": "0",
+            "HALFTONE_SEARCH_EMBEDDER": f"127.0.0.1:{embedder_port}",
+            "HALFTONE_SEARCH_DATA_DIRECTORY": str(directory / "search"),
+            "HALFTONE_SEARCH_BLOBS": str(directory / "blobs"),
+            "HALFTONE_SEARCH_IMPORT_BATCH": "8",
+            "HALFTONE_SEARCH_MIN_FREE_BYTES": "0",
+            **{f"HALFTONE_SEARCH_{key.upper()}": str(value) for key, value in settings.items()},
+        }
+        self.search = Process([sys.executable, "-m", "services.search"], environment=environment)
+        self.embedder = Process([sys.executable, "-m", "tests.fake_embedder", str(embedder_port)])
+        self.channel = None
+
+    def start(self):
+        self.embedder.start()
+        self.search.start()
+        self.wait()
+        return self
+
+    def wait(self):
+        deadline = time.monotonic() + 60
+        while not is_serving(self.address, timeout_seconds=1):
+            assert self.search.running.poll() is None, self.search.log
+            assert time.monotonic() < deadline, self.search.log
+            time.sleep(0.05)
+        if self.channel is not None:
+            self.channel.close()
+        self.channel = grpc.insecure_channel(self.address, options=wire.CHANNEL_OPTIONS)
+        self.stub = search_pb2_grpc.SearchServiceStub(self.channel)
+
+    def stop(self):
+        if self.channel is not None:
+            self.channel.close()
+        self.search.end()
+        self.embedder.end()
+
+    def total(self):
+        return self.stub.CountFacets(search_pb2.CountFacetsRequest(), timeout=10).total_count
+
+
+@pytest.fixture
+def make(tmp_path, memory_path):
+    made = []
+
+    def make(**settings):
+        made.append(Stack(memory_path, embedder_port=free_port(), **settings))
+        return made[-1]
+
+    yield make
+    for stack in made:
+        stack.stop()
+
+
+@pytest.fixture
+def stack(make):
+    return make().start()
+
+
+def requests(count):
+    return [record(number, row=number, caption=f"caption {number}") for number in range(count)]
+
+
+def import_until_cut(stack, records, *, cut_after, cut):
+    """Imports records; `cut` is called after some acknowledgements. Returns all that came."""
+    acknowledged = []
+    with contextlib.suppress(grpc.RpcError):
+        for answer in stack.stub.ImportImages(iter(records), timeout=60):
+            acknowledged.append(answer)
+            if len(acknowledged) == cut_after:
+                cut()
+    return acknowledged
+
+
+def assert_all_there(stack, acknowledged):
+    for answer in acknowledged:
+        number = answer.row
+        image = stack.stub.GetImage(search_pb2.GetImageRequest(name=answer.name), timeout=10)
+        assert image.caption == f"caption {number}"
+        assert image.content_sha256 == hashlib.sha256(picture(number)).hexdigest()
+        thumbnail = search_pb2.GetThumbnailRequest(name=answer.name)
+        assert stack.stub.GetThumbnail(thumbnail, timeout=10).content
+
+
+def test_nothing_acknowledged_is_lost_when_the_search_process_is_killed(stack):
+    records = requests(200)
+    done = 0
+    for cut_after in (9, 60, 120):
+        acknowledged = import_until_cut(stack, records, cut_after=cut_after, cut=stack.search.end)
+        assert cut_after <= len(acknowledged) < 200
+        states = [answer.state for answer in acknowledged]
+        assert states[:done] == [State.UNCHANGED] * done
+        # What was stored but not yet acknowledged at the kill is unchanged too.
+        assert set(states[done:]) <= {State.CREATED, State.UNCHANGED}
+        assert State.CREATED in states[done:]
+        stack.search.start()
+        stack.wait()
+        assert_all_there(stack, acknowledged)
+        done = len(acknowledged)
+    states = [answer.state for answer in stack.stub.ImportImages(iter(records), timeout=60)]
+    assert states[:done] == [State.UNCHANGED] * done
+    assert set(states[done:]) <= {State.CREATED, State.UNCHANGED}
+    assert stack.total() == 200
+    hits = stack.stub.SearchImages(
+        search_pb2.SearchImagesRequest(content=picture(150), limit=1), timeout=10
+    ).hits
+    assert hits[0].image.name == name(150)
+
+
+def test_an_import_outlives_a_killed_embedder(stack):
+    def cut():
+        stack.embedder.end()
+        threading.Timer(1.0, stack.embedder.start).start()
+
+    acknowledged = import_until_cut(stack, requests(150), cut_after=20, cut=cut)
+    assert [answer.state for answer in acknowledged] == [State.CREATED] * 150
+    assert stack.total() == 150
+    assert_all_there(stack, acknowledged[::10])
+
+
+def test_a_terminated_service_acknowledges_what_it_took(stack):
+    ended = []
+
+    def cut():
+        threading.Thread(target=lambda: ended.append(stack.search.end(signal.SIGTERM))).start()
+
+    acknowledged = import_until_cut(stack, requests(400), cut_after=20, cut=cut)
+    assert 20 <= len(acknowledged) < 400
+    assert all(answer.state == State.CREATED for answer in acknowledged)
+    deadline = time.monotonic() + 20
+    while not ended and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert ended == [0]
+    stack.search.start()
+    stack.wait()
+    assert stack.total() == len(acknowledged)
+
+
+def test_two_processes_do_not_share_a_data_directory(stack, make):
+    second = make()
+    second.search.start()
+    assert second.search.running.wait(timeout=30) == 1
+    second.search.reader.join()
+    assert re.search("in use by another process", "".join(second.search.log))
+    assert "Traceback" not in "".join(second.search.log)
+    assert stack.total() == 0
+
+
+def test_a_port_in_use_is_said(stack, make, tmp_path):
+    second = make(port=stack.port, data_directory=tmp_path / "other")
+    second.search.start()
+    assert second.search.running.wait(timeout=30) == 1
+    second.search.reader.join()
+    log = "".join(second.search.log)
+    assert f"Cannot listen on 127.0.0.1:{stack.port}" in log
+    assert "Traceback" not in log
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 240 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = os.geteuid() == 0 and not subprocess.call(
+        ["mount", "-t", "tmpfs", "-o", "size=240m", "tmpfs", str(disk)], stderr=subprocess.DEVNULL
+    )
+    if not mounted:
+        pytest.skip("a small file system cannot be mounted here")
+    yield disk
+    subprocess.check_call(["umount", "--lazy", str(disk)])
+
+
+def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk):
+    stack = make(
+        data_directory=small_disk / "search",
+        blobs=small_disk / "blobs",
+        min_free_bytes=48 * 1024 * 1024,
+    ).start()
+
+    def large(number):
+        return record(number, row=number, content=picture(number) + bytes(2_000_000))
+
+    answers = list(stack.stub.ImportImages((large(n) for n in range(80)), timeout=60))
+    states = [answer.state for answer in answers]
+    taken = states.count(State.CREATED)
+    assert 8 <= taken < 80
+    assert set(states[taken:]) == {State.REJECTED}
+    for answer in answers[taken:]:
+        assert isinstance(errors.from_status(answer.error), errors.StorageFull)
+    assert stack.total() == taken
+    hits = stack.stub.SearchImages(
+        search_pb2.SearchImagesRequest(content=picture(1), limit=1), timeout=10
+    ).hits
+    assert hits[0].image.name == name(1)
+    # The blobs of refused records are gone again, so that what is refused does not fill the disk.
+    kept = [path for path in (small_disk / "blobs" / "originals").rglob("*") if path.is_file()]
+    assert len(kept) == taken
+    subprocess.check_call(["mount", "-o", "remount,size=500m", str(small_disk)])
+    again = list(stack.stub.ImportImages((large(n) for n in range(80)), timeout=60))
+    assert [answer.state for answer in again] == (
+        [State.UNCHANGED] * taken + [State.CREATED] * (80 - taken)
+    )
