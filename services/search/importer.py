@@ -377,14 +377,14 @@ class Importer:
         points: list[Point] = []
 
         def commit() -> None:
+            unused = {item.sha256 for item in items}
             try:
                 if points:
                     holdings.upsert(points)
+                    unused -= {point.payload["sha256"] for point in points}
             finally:
                 holdings.unpin(pinned)
-                holdings.drop_unused(
-                    {item.sha256 for item in items} - {point.payload["sha256"] for point in points}
-                )
+                holdings.drop_unused(unused)
 
         try:
             # Both to their ends: bytes that are still being written could not be dropped.
