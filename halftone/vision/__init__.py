@@ -1,5 +1,4 @@
 """Pictures into descriptors: preprocessing, network, whitening, model versions, press simulation.
 
-Only `halftone.vision.preprocessing` and `halftone.vision.reprinting` work without torch; nothing is imported here, so that
-importing the package costs nothing.
+Importing the package imports nothing; `preprocessing` and `reprinting` work without torch.
 """

@@ -11,22 +11,25 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import safetensors.torch
 import torch
 import torchvision
-from numpy.typing import NDArray
 from PIL import Image
 
 from halftone import errors, files
 from halftone.vision.network import DescriptorNetwork, NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.whitening import Whitening, fit_whitening
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 __all__ = ["Model", "ModelSpec", "Whitening", "fit_whitening", "import_torchvision_resnet"]
 
@@ -111,7 +114,7 @@ class Model:
     ) -> None:
         self.spec = spec
         self.device = torch.device(device)
-        self.network = network.to(self.device, memory_format=torch.channels_last).eval()
+        self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @classmethod
     def load(cls, directory: Path, *, device: str | torch.device = "cpu") -> Model:
@@ -142,7 +145,7 @@ class Model:
         Returns:
             float32 [N, D], rows of unit length.
         """
-        if batch.ndim != 3:
+        if batch.ndim != len("NSS"):
             raise ValueError(f"a batch must be [N, S, S], not {tuple(batch.shape)}")
         pictures = torch.as_tensor(batch).to(self.device, non_blocking=True).unsqueeze(1)
         half = self.device.type == "cuda"
@@ -153,7 +156,9 @@ class Model:
     def embed_images(self, images: Iterable[Image.Image]) -> NDArray[np.float32]:
         """Preprocess and embed decoded, upright pictures: float32 [N, D]."""
         prepared = np.stack([self.spec.preprocessing(image) for image in images])
-        parts = [self.embed(prepared[row : row + _BATCH]) for row in range(0, len(prepared), _BATCH)]
+        parts = [
+            self.embed(prepared[row : row + _BATCH]) for row in range(0, len(prepared), _BATCH)
+        ]
         return np.concatenate(parts)
 
     def save(self, directory: Path) -> None:
@@ -247,7 +252,7 @@ def import_torchvision_resnet(
     """
     preprocessing = preprocessing or Preprocessing(size=224)
     try:
-        spec = NetworkSpec(backbone=backbone, grid=grid, dimension=dimension)  # type: ignore[arg-type]
+        spec = NetworkSpec(backbone=backbone, grid=grid, dimension=dimension)  # type: ignore[arg-type]  # it checks
     except ValueError as error:
         raise errors.InvalidArgument(str(error), field="backbone") from error
     source, weights = _read_weights(path, backbone=backbone)
@@ -278,12 +283,15 @@ def import_torchvision_resnet(
 
 
 def collect(
-    function: Any, *, pictures: NDArray[np.uint8] | torch.Tensor, batch: int = _BATCH
+    function: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    pictures: NDArray[np.uint8] | torch.Tensor,
+    batch: int = _BATCH,
 ) -> NDArray[np.float32]:
     """Apply a network's method to uint8 [N, S, S] in batches, without gradients: float32 [N, F]."""
     rows = torch.as_tensor(pictures)
     with torch.inference_mode():
-        parts = [function(part.unsqueeze(1)).float().cpu() for part in rows.split(batch)]
+        parts = [function(part.unsqueeze(1)).float().cpu() for part in torch.split(rows, batch)]
     joined: NDArray[np.float32] = torch.cat(parts).numpy()
     return joined
 
@@ -303,8 +311,8 @@ def _read_weights(path: Path | None, *, backbone: str) -> tuple[str, dict[str, t
             return path.name, dict(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:  # unpicklers and file systems raise anything
             raise errors.FailedPrecondition(
-                f"The weights in {path} cannot be read ({error}). Give a .pth file of torchvision's "
-                f"{backbone} or a .safetensors file with the same names.",
+                f"The weights in {path} cannot be read ({error}). Give a .pth file of "
+                f"torchvision's {backbone} or a .safetensors file with the same names.",
                 reason="WEIGHTS_UNREADABLE",
             ) from error
     enum = getattr(torchvision.models, f"{backbone.replace('resnet', 'ResNet')}_Weights")

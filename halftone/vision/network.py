@@ -1,22 +1,26 @@
-"""The descriptor network: ResNet stages, pooling that keeps the layout, projection, whitening, L2.
+"""The descriptor network: ResNet, pooling that keeps the layout, projection, whitening, L2.
 
-ResNet: He et al. 2016, from torchvision, cut after the last stage in use. GeM pooling: Radenovic et al. 2018. A grid of cells instead
-of one global average keeps the composition, which a reprint shares with its original whatever its screen and tone.
+ResNet: He et al. 2016, from torchvision, cut after the last stage in use. GeM pooling: Radenovic
+et al. 2018. A grid of cells instead of one global average keeps the composition, which a reprint
+shares with its original whatever its screen and tone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Backbone = Literal["resnet18", "resnet50", "resnet152"]
 BACKBONES: Final = ("resnet18", "resnet50", "resnet152")
+_STAGES: Final = (1, 2, 3, 4)
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
@@ -25,13 +29,23 @@ _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 class NetworkSpec:
     """What it takes to build a `DescriptorNetwork`.
 
-    stages: how many of the four ResNet stages run.  pooled_stages: which of them the descriptor sees (1 to `stages`).
-    grid: cells per side of the pooled layout; 1 pools globally.  gem: the exponent of the generalised mean; 1 is the average.
-    thumbnail: side of the low-pass picture that is appended to the pooled features; 0 for none. Low frequencies
-        alone (that is what PDQ hashes) find most reprints, so a small network need not relearn them.
-    width: dimension of the projection; None leaves the pooled features as they are.  dimension: of the descriptor, after whitening.
-    contrast: "imagenet" subtracts ImageNet's mean from luminance; "local" gives the network the picture normalised as a
-        whole and within two neighbourhoods, which cancels most of a plate's tone curve.
+    Attributes:
+        backbone: ResNet of torchvision.
+        stages: How many of its four stages run.
+        pooled_stages: Which of them the descriptor sees, 1 to `stages`.
+        grid: Cells per side of the pooled layout; 1 pools globally.
+        gem: Exponent of the generalised mean; 1 is the average.
+        thumbnail: Side of the low-pass picture beside the pooled features; 0 for none. Low
+            frequencies alone, which PDQ hashes, find most reprints, so a small network need not
+            learn them again.
+        width: Dimension of the projection; None whitens the pooled features themselves.
+        dimension: Of the descriptor.
+        contrast: "imagenet" subtracts ImageNet's mean from luminance; "local" normalises the
+            picture as a whole and within two neighbourhoods, which cancels most of a plate's
+            tone curve.
+        background: Centres that descriptors are freed from, see `suppress_background`; 0: none.
+        background_temperature: Of the softmax over them.
+        background_strength: The share that is taken away.
     """
 
     backbone: Backbone = "resnet152"
@@ -43,17 +57,21 @@ class NetworkSpec:
     width: int | None = None
     dimension: int = 512
     contrast: Literal["imagenet", "local"] = "imagenet"
+    background: int = 0
+    background_temperature: float = 0.05
+    background_strength: float = 0.7
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
             raise ValueError(
                 f"network.backbone must be one of {', '.join(BACKBONES)}, not {self.backbone!r}"
             )
-        if not 1 <= self.stages <= 4:
+        if self.stages not in _STAGES:
             raise ValueError(f"network.stages must lie between 1 and 4, not {self.stages}")
         if not self.pooled_stages or not set(self.pooled_stages) <= set(range(1, self.stages + 1)):
             raise ValueError(
-                f"network.pooled_stages must lie between 1 and {self.stages}, not {self.pooled_stages}"
+                f"network.pooled_stages must lie between 1 and {self.stages}, "
+                f"not {self.pooled_stages}"
             )
         if self.grid < 1 or self.gem < 1 or self.thumbnail < 0 or self.dimension < 1:
             raise ValueError(
@@ -74,9 +92,10 @@ class NetworkSpec:
 
 
 class DescriptorNetwork(nn.Module):
-    """Pictures [N, 1 or 3, S, S], uint8 or float in 0..255, to descriptors [N, dimension], float32 of unit length.
+    """Pictures [N, 1 or 3, S, S], uint8 or float in 0..255, to unit descriptors [N, dimension].
 
-    `features` gives what is pooled, `project` the training embedding; `forward` adds whitening and normalisation.
+    `features` gives what is pooled, `project` the embedding that training shapes; `forward` adds
+    whitening and the suppression of the background.
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
@@ -102,15 +121,17 @@ class DescriptorNetwork(nn.Module):
         )
         self.register_buffer("whitening_mean", torch.zeros(width))
         self.register_buffer("whitening_matrix", torch.eye(spec.dimension, width))
+        self.register_buffer("background", torch.zeros(spec.background, spec.dimension))
 
     input_mean: Tensor
     input_std: Tensor
     whitening_mean: Tensor
     whitening_matrix: Tensor
+    background: Tensor
 
     def normalise(self, pictures: Tensor) -> Tensor:
         """Turn uint8 or float [N, 1 or 3, S, S] in 0..255 into the backbone's three channels."""
-        if pictures.ndim != 4 or pictures.shape[1] not in (1, 3):
+        if pictures.ndim != self.input_mean.ndim or pictures.shape[1] not in (1, 3):
             raise ValueError(f"pictures must be [N, 1 or 3, S, S], not {tuple(pictures.shape)}")
         x = pictures.float()
         if self.spec.contrast == "imagenet":
@@ -129,9 +150,8 @@ class DescriptorNetwork(nn.Module):
         if self.spec.thumbnail:
             low = F.adaptive_avg_pool2d(x, self.spec.thumbnail).flatten(1)
             parts.append(F.normalize(low.float(), dim=1))
-        if x.device.type == "cuda" or torch.is_autocast_enabled("cpu"):
-            x = x.contiguous(memory_format=torch.channels_last)
-        x = self.stem(x)
+        # Twice as fast on CPUs too.
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
         for number, stage in enumerate(self.stages, start=1):
             x = stage(x)
             if number in self.spec.pooled_stages:
@@ -139,7 +159,7 @@ class DescriptorNetwork(nn.Module):
         return torch.cat(parts, dim=1)
 
     def project(self, pictures: Tensor) -> Tensor:
-        """The embedding that training shapes, before whitening: float32 [N, width], not normalised."""
+        """The embedding that training shapes, float32 [N, width] of any length."""
         embedding: Tensor = self.projection(self.features(pictures))
         return embedding.float()
 
@@ -147,9 +167,23 @@ class DescriptorNetwork(nn.Module):
         """float32 [N, width] to unit descriptors [N, dimension]."""
         return F.normalize((embedding - self.whitening_mean) @ self.whitening_matrix.T, dim=1)
 
+    def suppress_background(self, descriptors: Tensor) -> Tensor:
+        """Take from unit descriptors [N, D] what their kind of picture has in common.
+
+        Portraits in an oval lie close together whoever they show. Each descriptor loses a share
+        of the softmax-weighted mean of the background's centres, so that a score tells what two
+        pictures share beyond their kind. It is a function of one picture alone: scores stay
+        cosines and do not depend on what an index holds.
+        """
+        if not len(self.background):
+            return descriptors
+        logits = descriptors @ self.background.T / self.spec.background_temperature
+        shared = logits.softmax(dim=1) @ self.background
+        return F.normalize(descriptors - self.spec.background_strength * shared, dim=1)
+
     def forward(self, pictures: Tensor) -> Tensor:
         """Descriptors, float32 [N, dimension] of unit length."""
-        return self.whiten(self.project(pictures))
+        return self.suppress_background(self.whiten(self.project(pictures)))
 
     def _pool(self, x: Tensor) -> Tensor:
         if self.spec.gem == 1:
@@ -160,7 +194,7 @@ class DescriptorNetwork(nn.Module):
 
 
 def _local_contrast(x: Tensor, *, cells: int) -> Tensor:
-    """Subtract the local mean and divide by the local deviation, both smooth over a grid of cells: [N, 1, S, S]."""
+    """Subtract the local mean, divide by the local deviation, both smooth over cells."""
     size = x.shape[-2:]
 
     def smooth(value: Tensor) -> Tensor:
@@ -169,5 +203,5 @@ def _local_contrast(x: Tensor, *, cells: int) -> Tensor:
         )
 
     centred = x - smooth(x)
-    # The floor keeps blank paper blank instead of blowing up its grain; 0.2 is a fifth of the whole picture's deviation.
+    # The floor, a fifth of the whole picture's deviation, keeps blank paper blank.
     return centred / (smooth(centred.square()).sqrt() + 0.2)

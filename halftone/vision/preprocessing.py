@@ -1,30 +1,38 @@
-"""From a decoded picture to the network's input: one definition for training, serving and evaluation.
+"""From a decoded picture to the network's input, for training, serving and evaluation alike.
 
-NumPy and Pillow only. Whoever embeds a picture must use the `Preprocessing` stored with the model version: a descriptor is
-comparable only with descriptors that were prepared the same way.
+NumPy and Pillow only. Whoever embeds a picture must use the `Preprocessing` stored with the model
+version: a descriptor is comparable only with descriptors that were prepared the same way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-_TRIM_SIDE = 256  # margins are looked for on a reduced copy: the answer is the same and a 40-megapixel scan costs nothing
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+_SMALLEST: Final = 16
+# Margins are looked for on a reduced copy: the answer is the same, and large scans cost nothing.
+_TRIM_SIDE: Final = 256
+_LARGEST_TRIM: Final = 0.5
+_SPECKS: Final = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """Everything that turns an upright picture into network input.
 
-    size: side of the square input, in pixels. The whole picture is squashed into it, without a centre crop, because a
-        reprint keeps its composition but loses its edges.
-    trim: the largest fraction of a side that may be cut off as blank paper margin; 0 leaves margins alone.
-    trim_tolerance: how far, in grey levels, a margin's pixels may differ from its paper.
+    Attributes:
+        size: Side of the square input in pixels. The whole picture is squashed into it, without
+            a centre crop, because a reprint keeps its composition but loses its edges.
+        trim: The largest fraction of a side that is cut off as blank paper margin; 0: none.
+        trim_tolerance: How far, in grey levels, a margin's pixels may differ from its paper.
     """
 
     size: int = 128
@@ -32,20 +40,21 @@ class Preprocessing:
     trim_tolerance: int = 24
 
     def __post_init__(self) -> None:
-        if self.size < 16:
-            raise ValueError(f"preprocessing.size must be at least 16 pixels, not {self.size}")
-        if not 0.0 <= self.trim < 0.5:
+        if self.size < _SMALLEST:
+            raise ValueError(
+                f"preprocessing.size must be at least {_SMALLEST} pixels, not {self.size}"
+            )
+        if not 0.0 <= self.trim < _LARGEST_TRIM:
             raise ValueError(f"preprocessing.trim must lie in [0, 0.5), not {self.trim}")
 
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Return the luminance of `image` as uint8 [size, size]; `image` is upright and of any mode that converts to L."""
+        """Prepare an upright picture of any mode that converts to L: uint8 [size, size]."""
         grey = image if image.mode == "L" else image.convert("L")
-        box = (
-            margin_box(grey, limit=self.trim, tolerance=self.trim_tolerance)
-            if self.trim > 0
-            else None
-        )
-        # Pillow's bilinear filter widens with the reduction, so it averages the screen's dots away instead of aliasing them.
+        box = None
+        if self.trim > 0:
+            box = margin_box(grey, limit=self.trim, tolerance=self.trim_tolerance)
+        # Pillow's bilinear filter widens with the reduction, so it averages the screen's dots away
+        # instead of aliasing them.
         squashed = grey.resize(
             (self.size, self.size), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0
         )
@@ -57,7 +66,11 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """Build from `to_dict()`'s result. Raises ValueError on an unknown field: its effect would be lost in silence."""
+        """The reverse of `to_dict`.
+
+        Raises:
+            ValueError: A field is unknown; its effect would be lost in silence.
+        """
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"unknown preprocessing fields: {', '.join(sorted(unknown))}")
@@ -67,10 +80,18 @@ class Preprocessing:
 def margin_box(
     grey: Image.Image, *, limit: float, tolerance: int
 ) -> tuple[float, float, float, float]:
-    """Return the box (left, top, right, bottom; source pixels) that remains of `grey` without its blank paper margins.
+    """The box that remains of a page without its blank paper margins.
 
-    A line of pixels is blank when at most 3 % of them differ by more than `tolerance` grey levels from the paper, which is the
-    brightest decile of the outermost lines. At most `limit` of a side's length goes from each end.
+    A line of pixels is blank when next to none of them differ from the paper, which is the
+    brightest decile of the outermost lines.
+
+    Args:
+        grey: Mode L.
+        limit: At most this share of a side goes from each end.
+        tolerance: Grey levels by which a pixel may differ from the paper.
+
+    Returns:
+        Left, top, right, bottom, in pixels of `grey`.
     """
     reduced = grey.copy()
     reduced.thumbnail((_TRIM_SIDE, _TRIM_SIDE), Image.Resampling.BILINEAR)
@@ -79,8 +100,8 @@ def margin_box(
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     paper = np.percentile(border, 90)
     inked = np.abs(pixels - paper) > tolerance
-    top, bottom = _blank_ends(inked.mean(axis=1) <= 0.03, limit=int(limit * height))
-    left, right = _blank_ends(inked.mean(axis=0) <= 0.03, limit=int(limit * width))
+    top, bottom = _blank_ends(inked.mean(axis=1) <= _SPECKS, limit=int(limit * height))
+    left, right = _blank_ends(inked.mean(axis=0) <= _SPECKS, limit=int(limit * width))
     across, down = grey.width / width, grey.height / height
     return left * across, top * down, (width - right) * across, (height - bottom) * down
 

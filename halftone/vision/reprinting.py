@@ -1,13 +1,13 @@
 """Print one photograph anew at full size: what a press, an archive and a scanner make of it.
 
-NumPy and Pillow only. The amplitude-modulated screen follows Ulichney, *Digital Halftoning* (1987): ink falls where the
-tone is darker than a periodic threshold, rotated to the screen's angle.
+NumPy and Pillow only. The amplitude-modulated screen follows Ulichney, *Digital Halftoning* (1987):
+ink falls where the tone is darker than a periodic threshold, rotated to the screen's angle.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 Floats = NDArray[np.float32]
 
+_CAPTIONED: Final = 0.5
+_FRAMED: Final = 0.4
 _PLATE_INCHES: Final = 5.0  # the longer side of a picture across two newspaper columns
 
 
@@ -35,7 +37,8 @@ def reprint(
         seed: The same seed gives the same printing.
         screen_lpi: Lines per inch; drawn from 50 to 133, newspapers to journals, if None.
         max_crop: The largest share of a side that is cut off.
-        caption: Text below the picture; "" draws lines that look like one or leaves it out, None never prints one.
+        caption: Text below the picture; "" draws lines that look like one or leaves it out, None
+            never prints one.
         mirror: Turn the plate over.
         side: The longer side of the scan, in pixels.
 
@@ -57,14 +60,14 @@ def reprint(
 
 
 def _crop(picture: Image.Image, *, generator: np.random.Generator, limit: float) -> Image.Image:
-    lost = generator.uniform(0, limit, size=4) * np.array([0.5, 0.5, 0.5, 0.5])
+    lost = generator.uniform(0, limit / 2, size=4)
     left, top = lost[0] * picture.width, lost[1] * picture.height
     right, bottom = (1 - lost[2]) * picture.width, (1 - lost[3]) * picture.height
     return picture.crop((round(left), round(top), round(right), round(bottom)))
 
 
-def _tone(x: Floats, *, generator: np.random.Generator) -> Floats:
-    """The engraver's plate: stretched contrast, a gamma, shadows that close and lights that drop out."""
+def _tone(x: NDArray[np.floating[Any]], *, generator: np.random.Generator) -> Floats:
+    """The engraver's plate: stretched contrast, closed shadows, lights that drop out."""
     low, high = np.percentile(x, [1, 99])
     x = np.clip((x - low) / max(float(high - low), 0.05), 0, 1)
     x = x ** math.exp(generator.uniform(-0.4, 0.4))
@@ -76,7 +79,7 @@ def _tone(x: Floats, *, generator: np.random.Generator) -> Floats:
 
 
 def _screen(x: Floats, *, period: float, generator: np.random.Generator) -> Floats:
-    """Dots of ink, 1 for paper; computed at twice the size, so that the dots have soft but round edges."""
+    """Dots of ink, 1 for paper; computed at twice the size, so that the dots are round."""
     fine = 2
     height, width = x.shape
     large = np.asarray(
@@ -95,16 +98,15 @@ def _screen(x: Floats, *, period: float, generator: np.random.Generator) -> Floa
     return result
 
 
-def _mount(
-    ink: Floats, *, caption: str | None, generator: np.random.Generator
-) -> Floats:
+def _mount(ink: Floats, *, caption: str | None, generator: np.random.Generator) -> Floats:
     """Put the plate on paper: margins, perhaps a frame line, perhaps a caption."""
     height, width = ink.shape
     margin = round(generator.uniform(0.01, 0.05) * max(ink.shape))
-    strip = round(0.07 * height) if caption or (caption == "" and generator.random() < 0.5) else 0
+    captioned = bool(caption) or (caption == "" and generator.random() < _CAPTIONED)
+    strip = round(0.07 * height) if captioned else 0
     sheet = np.ones((height + 2 * margin + strip, width + 2 * margin), dtype=np.float32)
     sheet[margin : margin + height, margin : margin + width] = ink
-    if generator.random() < 0.4:
+    if generator.random() < _FRAMED:
         line = max(1, round(0.002 * max(ink.shape)))
         frame = np.ones_like(sheet, dtype=bool)
         frame[margin + line : margin + height - line, margin + line : margin + width - line] = False

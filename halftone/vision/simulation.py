@@ -1,9 +1,11 @@
 """A batched press simulation in torch: what happens to a picture between two printings of it.
 
-The self-supervised objective learns from it that two printings of one picture belong together, so each step copies something
-seen on real plates: another crop and a slight turn, paper margins and frame lines, two pictures on one plate, retouched
-backgrounds, tone curves up to plates that are almost line blocks, blur, screens of dots or of engraved lines, paper grain.
-It works at the network's resolution, where a screen is only a fine texture; `halftone.vision.reprinting` works at full size.
+The self-supervised objective learns from it that two printings of one picture belong together, so
+each step copies something seen on real plates: another crop and a slight turn, paper margins and
+frame lines, two pictures on one plate, retouched backgrounds, tone curves up to plates that are
+almost line blocks, blur, screens of dots or of engraved lines, paper grain. It works at the
+network's resolution, where a screen is only a fine texture; `halftone.vision.reprinting` works at
+full size.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from halftone.vision.reprinting import reprint
 
@@ -23,11 +25,26 @@ __all__ = ["PressSimulation", "PrintParameters", "reprint"]
 
 @dataclass(frozen=True, kw_only=True)
 class PrintParameters:
-    """How far a simulated printing may depart from its picture; lengths are fractions of the picture's side.
+    """How far a simulated printing may depart from its picture.
 
-    crop: the largest share of a side that a printing may lose.  margin: the widest paper margin it may gain.
-    rotation: standard deviation in degrees.  perspective: the strongest keystone.
-    The others are probabilities of one step for one printing.
+    Attributes:
+        crop: The largest share of a side that a printing loses.
+        margin: The widest paper margin that it gains, a share of the side.
+        aspect: The largest change of the aspect ratio.
+        rotation: Standard deviation in degrees.
+        perspective: The strongest keystone.
+        turn: Probability of lying sideways.
+        composite: Probability of sharing the plate with another picture.
+        frame: Probability of a frame line.
+        caption: Probability of a caption strip.
+        vignette: Probability of a background that fades to paper.
+        mask: Probability of an oval, arched or rounded plate.
+        shade: Probability of uneven light.
+        local_tone: Probability of dodging or burning.
+        line_block: Probability of a plate of almost black and white.
+        blur: Probability of blur.
+        screen: Probability of a visible screen.
+        grain: Probability of grain and mottle.
     """
 
     crop: float = 0.18
@@ -35,7 +52,7 @@ class PrintParameters:
     aspect: float = 0.08
     rotation: float = 1.2
     perspective: float = 0.02
-    turn: float = 0.1
+    turn: float = 0.0
     composite: float = 0.05
     frame: float = 0.10
     caption: float = 0.07
@@ -56,7 +73,8 @@ class PrintParameters:
 class PressSimulation:
     """Print pictures: uint8 [N, H, W] -> uint8 [N, size, size], another printing of each.
 
-    All randomness comes from `generator`, so a saved generator state continues the same sequence of printings.
+    All randomness comes from `generator`, so a saved generator state continues the same sequence of
+    printings.
     """
 
     def __init__(self, *, size: int, parameters: PrintParameters | None = None) -> None:
@@ -65,7 +83,7 @@ class PressSimulation:
 
     def __call__(self, pictures: Tensor, *, generator: torch.Generator) -> Tensor:
         """Print `pictures` (uint8 [N, H, W], any device that `generator` lives on) once each."""
-        if pictures.dtype != torch.uint8 or pictures.ndim != 3:
+        if pictures.dtype != torch.uint8 or pictures.ndim != len("NHW"):
             raise ValueError(
                 f"pictures must be uint8 [N, H, W], not {pictures.dtype} {tuple(pictures.shape)}"
             )
@@ -82,7 +100,7 @@ class PressSimulation:
 
 
 class _Press:
-    """One batch's printing: draws its parameters from the generator in a fixed order and applies them to [N, 1, S, S]."""
+    """One batch's printing: draws parameters in a fixed order, applies them to [N, 1, S, S]."""
 
     def __init__(
         self, *, count: int, size: int, parameters: PrintParameters, generator: torch.Generator
@@ -121,21 +139,25 @@ class _Press:
     # Steps, in the order of the process.
 
     def lay_out(self, x: Tensor) -> Tensor:
-        """Crop, turn and stretch the picture; put it on paper, sometimes beside another picture of the batch."""
+        """Crop, turn and stretch; put on paper, sometimes beside another of the batch."""
         p = self.p
-        # Per side: mostly a little is lost, sometimes a lot, sometimes paper is gained. Squaring keeps the mild cases common.
+        # Per side: mostly a little is lost, sometimes a lot, sometimes paper is gained. Squaring
+        # keeps the mild cases common.
         edges = []
         for _ in range(4):
             lost = self.uniform(0, 1).square() * p.crop
             gained = self.uniform(0, 1).square() * p.margin
             edges.append(torch.where(self.chosen(0.3), -gained, lost) * 2)
         left, right, top, bottom = (edge.flatten() for edge in edges)
-        # A crop of both opposite sides adds up; halve it where the two together would pass the limit.
-        across = (left + right).clamp(min=2 * p.crop) / (2 * p.crop)
-        down = (top + bottom).clamp(min=2 * p.crop) / (2 * p.crop)
+        # A crop of both opposite sides adds up; halve it where the two together would pass the
+        # limit.
+        most = max(2 * p.crop, 1e-6)
+        across = (left + right).clamp(min=most) / most
+        down = (top + bottom).clamp(min=most) / most
         x0, x1 = -1 + left / across, 1 - right / across
         y0, y1 = -1 + top / down, 1 - bottom / down
-        # An aspect change of the square input comes from cropping differently; this one is the plate's own shrinkage.
+        # An aspect change of the square input comes from cropping differently; this one is the
+        # plate's own shrinkage.
         stretch = 1 + (self.uniform(-1, 1) * p.aspect * 0.5).flatten()
         angle = (self.normal() * p.rotation).clamp(-6, 6).flatten() * (math.pi / 180)
         # Wide pictures are printed sideways on upright pages, in either direction.
@@ -176,7 +198,7 @@ class _Press:
     def _share_plate(
         self, source_x: Tensor, source_y: Tensor, rows: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Shrink the chosen rows' pictures into a part of the plate; also return the grid that samples what fills the rest.
+        """Shrink the chosen rows into a part of the plate, and sample another picture beside them.
 
         The two lie side by side, one above the other, or diagonally in opposite corners.
         """
@@ -186,7 +208,7 @@ class _Press:
 
         extent = place(self.uniform(0.42, 0.6))
         layout = place(self.uniform(0, 1))
-        across, down = layout < 0.66, layout > 0.33
+        across, down = layout < 2 / 3, layout > 1 / 3  # a third each, and both: diagonal
         first, rising = place(self.chosen(0.5)), place(self.chosen(0.5))
         # The centre of the part is as far from the plate's edge as half its extent.
         shift_u = torch.where(first, extent - 1, 1 - extent) * across
@@ -205,8 +227,9 @@ class _Press:
         fade = torch.sigmoid((radius - 1) * self.uniform(4, 20)) * self.chosen(p.vignette)
         x = x + (1 - x) * fade
 
-        # Ovals, arches and rounded plates with a hard edge. Without them a small network takes the outline for the picture: the
-        # worst false matches of the first trials were different portraits in the same oval.
+        # Ovals, arches and rounded plates with a hard edge. Without them a small network takes the
+        # outline for the picture: the worst false matches of the first trials were different
+        # portraits in the same oval.
         power = torch.where(self.chosen(0.7), 2.0, self.uniform(3, 8))
         outline = (self.u.abs() / self.uniform(0.85, 1.05)) ** power
         arch = self.chosen(0.25)  # the lower half stays square
@@ -235,12 +258,12 @@ class _Press:
         letters = F.interpolate(letters, size=(self.size, self.size), mode="nearest")
         rows_of_text = torch.sin(self.v * (self.size * 0.5)) > 0
         text = 1 - 0.7 * (
-            rows_of_text & (letters > 0.5) & (self.u.abs() < self.uniform(0.3, 0.9))
+            rows_of_text & (letters > letters.mean()) & (self.u.abs() < self.uniform(0.3, 0.9))
         ).to(x.dtype)
         return torch.where(strip, text, x)
 
     def tone(self, x: Tensor) -> Tensor:
-        """Uneven light, gamma, contrast and its loss, up to a plate that is nearly black and white."""
+        """Uneven light, gamma, contrast and its loss, up to plates of black and white."""
         p = self.p
         light = self.normal() * self.u + self.normal() * self.v + self.field(4) * 0.7
         x = x + light * self.uniform(0, 0.15) * self.chosen(p.shade)
@@ -253,7 +276,8 @@ class _Press:
         )
         x = x - (coarse - 0.5) * self.uniform(-0.5, 0.9) * self.chosen(p.local_tone)
         x = x.clamp(1e-3, 1).pow(torch.exp(self.uniform(-0.8, 0.8)))
-        # A tone curve around this picture's own middle, so that dark and light pictures both keep some drawing.
+        # A tone curve around this picture's own middle, so that dark and light pictures both keep
+        # some drawing.
         middle = x.mean(dim=(2, 3), keepdim=True)
         pivot = (middle + self.normal() * 0.12).clamp(0.08, 0.92)
         hard = self.chosen(p.line_block)
@@ -284,7 +308,7 @@ class _Press:
         return torch.where(self.chosen(0.25), sharpened, blurred).clamp(0, 1)
 
     def screen(self, x: Tensor) -> Tensor:
-        """Print through a screen: dots at an angle, or engraved lines; the scan then averages some of it away."""
+        """A screen of dots or engraved lines at an angle, some of it averaged away by the scan."""
         period = torch.exp(self.uniform(math.log(1.6), math.log(3.6))) * (self.size / 112)
         angle = self.uniform(0, math.pi)
         frequency = math.pi * self.size / period

@@ -1,4 +1,4 @@
-"""Whitening: the last linear layer of a descriptor, fitted in closed form."""
+"""The last layers of a descriptor, fitted rather than trained: whitening and background."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Whitening:
-    """y = matrix @ (x - mean), to be followed by L2 normalisation.  mean: [F], matrix: [D, F], both float32."""
+    """y = matrix @ (x - mean), then L2 normalisation; mean [F], matrix [D, F], float32."""
 
     mean: Floats
     matrix: Floats
@@ -20,7 +20,9 @@ class Whitening:
     def __call__(self, features: Floats) -> Floats:
         """Whiten and normalise: float32 [N, F] -> [N, D] of unit length."""
         projected = (features - self.mean) @ self.matrix.T
-        return projected / np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-12)
+        length = np.linalg.norm(projected, axis=1, keepdims=True)
+        unit: Floats = projected / np.maximum(length, 1e-12)
+        return unit
 
 
 def fit_whitening(
@@ -58,8 +60,35 @@ def fit_whitening(
     return Whitening(mean.astype(np.float32), np.ascontiguousarray(matrix, dtype=np.float32))
 
 
+def fit_background(
+    descriptors: Floats, *, centres: int, seed: int = 0, iterations: int = 20
+) -> Floats:
+    """Spherical k-means (Dhillon and Modha 2001): unit centres [centres, D] of unit rows [N, D].
+
+    Centres rather than pictures, so that a picture which is itself in the background, or
+    reprinted from it, keeps what is its own.
+
+    Raises:
+        ValueError: Fewer rows than centres.
+    """
+    if len(descriptors) < centres:
+        raise ValueError(
+            f"{centres} centres need at least as many pictures, not {len(descriptors)}"
+        )
+    generator = np.random.default_rng(seed)
+    chosen = np.sort(generator.choice(len(descriptors), centres, replace=False))
+    means = descriptors[chosen].astype(np.float32)
+    for _ in range(iterations):
+        nearest = np.argmax(descriptors @ means.T, axis=1)
+        sums = np.zeros_like(means)
+        np.add.at(sums, nearest, descriptors)
+        used = np.bincount(nearest, minlength=centres) > 0
+        means[used] = sums[used] / np.linalg.norm(sums[used], axis=1, keepdims=True).clip(1e-12)
+    return means
+
+
 def _principal(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the principal directions [F, K] and their variances [K], largest first, K = min(N - 1, F) at most."""
+    """Return principal directions [F, K] and their variances [K], largest first."""
     count, width = centred.shape
     if count > width:
         values, vectors = np.linalg.eigh(centred.T @ centred / count)

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
-from halftone.vision.preprocessing import Preprocessing
+from halftone import errors, images
 from services.trainer.evaluate import read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from halftone.vision.preprocessing import Preprocessing
+
+_MAX_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures without labels.  ids: N image ids; pixels: uint8 [N, S, S]; rejected: (id, reason) of what could not be read."""
+    """Pictures without labels.
+
+    Attributes:
+        ids: N image ids.
+        pixels: uint8 [N, S, S].
+        rejected: Id and reason of what could not be read.
+    """
 
     ids: tuple[str, ...]
     pixels: Tensor
@@ -37,7 +50,13 @@ class Pictures:
 def read_pictures(
     folders: Sequence[Path], *, preprocessing: Preprocessing, threads: int = 4
 ) -> Pictures:
-    """Read every picture that the folders' manifests name; one that cannot be read is left out and reported."""
+    """Read every picture that the folders' manifests name.
+
+    One that cannot be read is left out and listed in `rejected`.
+
+    Raises:
+        errors.InvalidArgument: None can be read.
+    """
     listed = [
         (row["image_id"], folder / row["file"])
         for folder in folders
@@ -45,11 +64,17 @@ def read_pictures(
     ]
 
     def read(path: Path) -> NDArray[np.uint8] | str:
+        # Decoded as the embedder does it, so that a published model meets what it learned from.
         try:
-            with Image.open(path) as image:
-                return preprocessing(image)
-        except (OSError, ValueError) as error:
+            image = images.decode(
+                path.read_bytes(),
+                max_pixels=_MAX_PIXELS,
+                target=2 * preprocessing.size,
+                luminance=True,
+            )
+        except (OSError, errors.ImageRejected) as error:
             return str(error)
+        return preprocessing(image)
 
     with ThreadPoolExecutor(threads) as pool:
         results = list(pool.map(read, [path for _, path in listed]))
@@ -63,22 +88,24 @@ def read_pictures(
         (listed[row][0], result) for row, result in enumerate(results) if isinstance(result, str)
     )
     if not pixels:
-        raise ValueError(f"no readable picture in {', '.join(map(str, folders))}")
+        raise errors.InvalidArgument(
+            f"There is no readable picture in {', '.join(map(str, folders))}.", field="data"
+        )
     return Pictures(read_ids, torch.from_numpy(np.stack(pixels)), rejected)
 
 
 def hold_out(pictures: Pictures, *, count: int, seed: int) -> tuple[Pictures, Pictures]:
-    """Split off `count` pictures for validation, the same ones for the same seed: (training, validation)."""
+    """Split off `count` pictures, the same for the same seed: (training, validation)."""
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
-    return pictures.select(order[count:].sort().values), pictures.select(
-        order[:count].sort().values
-    )
+    validation, training = order[:count].sort().values, order[count:].sort().values
+    return pictures.select(training), pictures.select(validation)
 
 
 def batches(count: int, *, size: int, seed: int, start: int = 0) -> Iterator[Tensor]:
-    """Yield row numbers [size] for step `start`, `start` + 1, …: every row once per epoch, the last short batch dropped.
+    """Yield row numbers, int64 [size], for step `start` and on: every row once per epoch.
 
-    The order depends on `seed` and the step alone, so that a resumed run sees what an undisturbed one would have seen.
+    The order depends on `seed` and the step alone, so that a resumed run sees what an undisturbed
+    one would have seen.
     """
     per_epoch = count // size
     if per_epoch == 0:

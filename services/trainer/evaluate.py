@@ -1,21 +1,24 @@
 """The reprint protocol: how well descriptors find the same picture in other publications.
 
-Definitions follow the archive's README: a query is an image with a match in another publication; from its ranking the
-query itself and the other images of its group within its own publication are left out. Ties are broken pessimistically (a
-non-match that scores the same as a match ranks before it), as in SSCD (Pizzi et al. 2022), so that a constant descriptor scores zero.
+Definitions follow the archive's README: a query is an image with a match in another publication;
+from its ranking the query itself and the other images of its group within its own publication are
+left out. Ties are broken pessimistically (a non-match that scores the same as a match ranks before
+it), as in SSCD (Pizzi et al. 2022), so that a constant descriptor scores zero.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
@@ -27,7 +30,8 @@ class Truth:
 
     match: bool [N, N], symmetric; the same picture in two publications.
     ignore: bool [N, N], symmetric; the diagonal and copies within a publication.
-    groups: int [N]; images of one group share a number, -1 outside every group. Confidence intervals resample groups.
+    groups: int [N]; images of one group share a number, -1 outside every group. Confidence
+        intervals resample groups.
     """
 
     match: Bools
@@ -41,10 +45,18 @@ class Truth:
 
 
 def read_truth(folder: Path, *, image_ids: Sequence[str], journals: Mapping[str, str]) -> Truth:
-    """Read `groups.json` of `folder` for the images `image_ids`, which `journals` assigns to publications.
+    """Read `groups.json`.
 
-    In an ordinary group all members match each other; in a composite one only the listed links do. Members within
-    one publication are never a match and never a mistake. Raises ValueError when a group names an unknown image.
+    In an ordinary group all members match each other; in a composite one only the listed links do.
+    Members within one publication are never a match and never a mistake.
+
+    Args:
+        folder: Of the archive.
+        image_ids: Of the archive's images, in the order of the scores.
+        journals: The publication of each image.
+
+    Raises:
+        ValueError: A group names an unknown image.
     """
     index = {image_id: number for number, image_id in enumerate(image_ids)}
     count = len(index)
@@ -57,7 +69,8 @@ def read_truth(folder: Path, *, image_ids: Sequence[str], journals: Mapping[str,
         missing = [member for member in group["members"] if member not in index]
         if missing:
             raise ValueError(
-                f"{folder / 'groups.json'}: group {group['group']} names unknown images: {', '.join(missing)}"
+                f"{folder / 'groups.json'}: group {group['group']} names unknown images: "
+                f"{', '.join(missing)}"
             )
         groups[[index[member] for member in group["members"]]] = number
         linked = {frozenset((link["a"], link["b"])) for link in group["links"]}
@@ -88,7 +101,10 @@ class Curve:
 
 
 def precision_recall(scores: Floats, *, positive: Bools) -> Curve:
-    """Build the curve of pairs with `scores` [P], of which `positive` [P] are matches; equal scores stand or fall together."""
+    """The curve of pairs, [P] each: their scores and whether they match.
+
+    Pairs of equal score stand or fall together.
+    """
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], np.cumsum(positive[order])
     last = np.append(ranked[1:] != ranked[:-1], True)  # the last pair of each run of equal scores
@@ -98,7 +114,7 @@ def precision_recall(scores: Floats, *, positive: Bools) -> Curve:
 
 
 def average_precision(curve: Curve) -> float:
-    """Area under the curve as a step function: pairs of equal score all get the precision after the last of them."""
+    """Area under the curve as a step function; of equal scores the last precision counts."""
     gained = np.diff(curve.recall, prepend=0.0)
     return float((gained * curve.precision).sum())
 
@@ -112,13 +128,13 @@ def best_f1(curve: Curve) -> tuple[float, float]:
 
 
 def recall_at_precision(curve: Curve, *, precision: float) -> float:
-    """Return the highest recall at which precision is still at least `precision`; 0 when it never is."""
+    """Return the highest recall at which precision is at least `precision`; 0 if it never is."""
     reached = curve.recall[curve.precision >= precision]
     return float(reached.max()) if len(reached) else 0.0
 
 
 def rank_queries(scores: Floats, *, truth: Truth) -> tuple[Floats, Floats]:
-    """Return R@1 (0 or 1) and average precision per query, both [Q], from the score matrix [N, N]."""
+    """Return R@1 (0 or 1) and average precision of each query, [Q], from scores [N, N]."""
     first = np.zeros(len(truth.queries))
     precision = np.zeros(len(truth.queries))
     for number, query in enumerate(truth.queries):
@@ -144,8 +160,9 @@ def evaluate_scores(
 ) -> dict[str, Any]:
     """Score a symmetric matrix [N, N] by the protocol.
 
-    Returns recall_at_1, map, micro_ap, best_f1, best_f1_threshold, recall_at_p90, queries, pairs, and `intervals` with 95 %
-    bootstrap intervals of the first two over groups and of micro_ap over the groups' pairs (`resamples` = 0 leaves them out).
+    Returns recall_at_1, map, micro_ap, best_f1, best_f1_threshold, recall_at_p90, queries, pairs,
+    and `intervals` with 95 % bootstrap intervals of the first two over groups and of micro_ap over
+    the groups' pairs (`resamples` = 0 leaves them out).
     """
     first, precision = rank_queries(scores, truth=truth)
     upper = np.triu(~truth.ignore, k=1)
@@ -177,6 +194,16 @@ def evaluate_scores(
     return result
 
 
+def evaluate_copies(scores: Floats) -> dict[str, float]:
+    """Score [N, N]: row i's only match is column i. Returns copy_recall_at_1 and copy_micro_ap."""
+    own = np.diag(scores)
+    others = scores.copy()
+    np.fill_diagonal(others, -np.inf)
+    curve = precision_recall(scores.ravel(), positive=np.eye(len(scores), dtype=bool).ravel())
+    recall = float((own > others.max(axis=1)).mean())
+    return {"copy_recall_at_1": recall, "copy_micro_ap": average_precision(curve)}
+
+
 def _intervals(
     first: Floats,
     precision: Floats,
@@ -188,17 +215,18 @@ def _intervals(
     resamples: int,
     seed: int,
 ) -> dict[str, list[float]]:
-    """Bootstrap over groups: a group's queries and pairs are drawn together, because they share one picture."""
+    """Bootstrap over groups: a group's queries and pairs share one picture."""
     generator = np.random.default_rng(seed)
     query_groups = truth.groups[truth.queries]
     names, query_group = np.unique(query_groups, return_inverse=True)
     pair_group = np.searchsorted(names, truth.groups[rows[positive]])
-    # Only false pairs above the lowest true pair can change a precision, and few do: count them per true pair once.
+    # Only false pairs above the lowest true pair can change a precision, and few do: count them per
+    # true pair once.
     false = np.sort(pair_scores[~positive])
     true = pair_scores[positive]
     above = len(false) - np.searchsorted(false, true, side="left")
     order = np.argsort(-true, kind="stable")
-    drawn = {"recall_at_1": [], "map": [], "micro_ap": []}  # type: dict[str, list[float]]
+    drawn: dict[str, list[float]] = {"recall_at_1": [], "map": [], "micro_ap": []}
     for _ in range(resamples):
         weight = np.bincount(
             generator.integers(0, len(names), len(names)), minlength=len(names)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812  # its usual name
 
 
 class PictureProxies(nn.Module):
-    """Instance discrimination with one learned proxy per picture (normalised softmax: Zhai and Wu 2019; margin: Wang et al. 2018).
+    """Instance discrimination with one learned proxy per picture.
 
-    A printing is drawn to its picture's proxy and pushed from all others, so every picture of the pool is a negative in every step
-    and one printing per picture suffices. Two terms: a softmax over pictures with a margin, which ranks, and a logistic
-    loss against one threshold shared by all pictures (Zhou et al. 2023, UniFace), which makes scores of different queries comparable.
+    A printing is drawn to its picture's proxy and pushed from all others, so every picture of the
+    pool is a negative in every step and one printing per picture suffices. Two terms: a softmax
+    over pictures (Zhai and Wu 2019) with a margin (Wang et al. 2018), which ranks, and a logistic
+    loss against one threshold shared by all pictures (Zhou et al. 2023, UniFace), which makes
+    scores of different queries comparable.
     """
 
     def __init__(
@@ -26,11 +28,13 @@ class PictureProxies(nn.Module):
     ) -> None:
         """Start each proxy at its picture's embedding (unit rows of `embeddings`, [N, D]).
 
-        same: int64 [P, 2], pairs of pictures that may be the same one and must not repel each other.
+        same: int64 [P, 2], pairs of pictures that may be the same one and must not repel each
+            other.
         """
         super().__init__()
         self.proxies = nn.Parameter(embeddings.clone())
-        # Where a batch's negatives balance its positives: N exp(-scale * threshold) = 1 for uncorrelated negatives.
+        # Where a batch's negatives balance its positives: N exp(-scale * threshold) = 1 for
+        # uncorrelated negatives.
         self.threshold = nn.Parameter(
             torch.tensor(float(torch.log(torch.tensor(len(embeddings) + 1.0))) / scale)
         )
@@ -40,7 +44,7 @@ class PictureProxies(nn.Module):
     same: Tensor
 
     def forward(self, embeddings: Tensor, *, rows: Tensor) -> Tensor:
-        """Loss of `embeddings` (float32 [B, D], any length), printings of the pictures `rows` (int64 [B])."""
+        """Loss of embeddings (float32 [B, D], any length), printings of pictures `rows` [B]."""
         cosine = F.normalize(embeddings, dim=1) @ F.normalize(self.proxies, dim=1).T
         if len(self.same):
             batch, pair = (rows[:, None] == self.same[None, :, 0]).nonzero(as_tuple=True)

@@ -1,0 +1,188 @@
+"""The reprint protocol, against small cases worked out by hand and against scikit-learn."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, precision_recall_curve
+
+from services.trainer.evaluate import (
+    Truth,
+    average_precision,
+    best_f1,
+    evaluate,
+    evaluate_copies,
+    evaluate_scores,
+    precision_recall,
+    rank_queries,
+    read_truth,
+    recall_at_precision,
+)
+
+
+def truth_of(pairs, *, count, ignored=()) -> Truth:
+    match = np.zeros((count, count), dtype=bool)
+    ignore = np.eye(count, dtype=bool)
+    groups = np.full(count, -1)
+    for number, (a, b) in enumerate(pairs):
+        match[a, b] = match[b, a] = True
+        groups[[a, b]] = number
+    for a, b in ignored:
+        ignore[a, b] = ignore[b, a] = True
+    return Truth(match=match, ignore=ignore, groups=groups)
+
+
+def symmetric(values, *, count) -> np.ndarray:
+    scores = np.zeros((count, count))
+    for (a, b), value in values.items():
+        scores[a, b] = scores[b, a] = value
+    return scores
+
+
+def test_ranks_and_pairs_worked_out_by_hand():
+    truth = truth_of([(0, 1), (2, 3)], count=5)
+    scores = symmetric({(0, 1): 0.9, (2, 3): 0.5, (2, 4): 0.7, (0, 4): 0.6}, count=5)
+
+    result = evaluate_scores(scores, truth=truth, resamples=0)
+
+    # Query 2 finds picture 4 first, its match second; the other three find theirs first.
+    assert result["recall_at_1"] == pytest.approx(3 / 4)
+    assert result["map"] == pytest.approx((1 + 1 + 1 / 2 + 1) / 4)
+    # Pairs by score: match .9, no .7, no .6, match .5.
+    assert result["micro_ap"] == pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 4)
+    assert result["best_f1"] == pytest.approx(2 * 1 * 0.5 / 1.5)
+    assert result["best_f1_threshold"] == pytest.approx(0.9)
+    assert result["recall_at_p90"] == pytest.approx(0.5)
+    assert (result["queries"], result["pairs"]) == (4, 2)
+
+
+def test_copies_within_a_publication_neither_help_nor_harm():
+    scores = symmetric({(0, 1): 0.5, (0, 2): 0.9}, count=4)
+    counted = truth_of([(0, 1)], count=4)
+    left_out = truth_of([(0, 1)], count=4, ignored=[(0, 2)])
+
+    assert evaluate_scores(scores, truth=counted, resamples=0)["recall_at_1"] == 0.5
+    assert evaluate_scores(scores, truth=left_out, resamples=0)["recall_at_1"] == 1.0
+    assert evaluate_scores(scores, truth=left_out, resamples=0)["micro_ap"] == 1.0
+
+
+def test_a_constant_descriptor_scores_nothing():
+    truth = truth_of([(0, 1), (2, 3)], count=30)
+
+    result = evaluate(np.ones((30, 4)) / 2, truth=truth, resamples=0)
+
+    assert result["recall_at_1"] == 0
+    assert result["map"] < 0.05
+    assert result["micro_ap"] < 0.01
+    assert result["recall_at_p90"] == 0
+
+
+def test_perfect_descriptors_score_one():
+    truth = truth_of([(0, 1), (2, 3)], count=4)
+    descriptors = np.eye(2)[[0, 0, 1, 1]]
+
+    result = evaluate(descriptors, truth=truth, resamples=50)
+
+    for name in ("recall_at_1", "map", "micro_ap", "best_f1", "recall_at_p90"):
+        assert result[name] == 1.0
+    assert result["intervals"]["micro_ap"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("digits", [1, 6])
+def test_average_precision_agrees_with_scikit_learn(digits):
+    """Rounded to one digit the scores are full of ties."""
+    generator = np.random.default_rng(0)
+    positive = generator.random(400) < 0.1
+    scores = (generator.normal(size=400) + positive).round(digits)
+
+    curve = precision_recall(scores, positive=positive)
+
+    expected = average_precision_score(positive, scores)
+    assert average_precision(curve) == pytest.approx(expected)
+    precision, recall, _ = precision_recall_curve(positive, scores)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    assert best_f1(curve)[0] == pytest.approx(f1.max())
+    expected_recall = recall[precision >= 0.9].max()
+    assert recall_at_precision(curve, precision=0.9) == pytest.approx(expected_recall)
+
+
+def test_ties_are_broken_against_the_match():
+    truth = truth_of([(0, 1)], count=3)
+    scores = symmetric({(0, 1): 0.5, (0, 2): 0.5, (1, 2): 0.1}, count=3)
+
+    first, precision = rank_queries(scores, truth=truth)
+
+    assert first.tolist() == [0, 1]
+    assert precision.tolist() == [0.5, 1]
+
+
+def test_intervals_hold_the_estimate_and_widen_with_fewer_groups():
+    generator = np.random.default_rng(1)
+    noise = generator.normal(size=(120, 8))
+
+    def width(groups: int) -> float:
+        pairs = [(2 * n, 2 * n + 1) for n in range(groups)]
+        descriptors = noise.copy()
+        descriptors[1 : 2 * groups : 2] += 1.5 * descriptors[0 : 2 * groups : 2]
+        descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+        result = evaluate(descriptors, truth=truth_of(pairs, count=120), resamples=200)
+        for name, (low, high) in result["intervals"].items():
+            assert low <= result[name] <= high, name
+        low, high = result["intervals"]["map"]
+        return high - low
+
+    assert width(8) > width(50)
+
+
+def test_held_out_copies():
+    scores = np.array([[0.9, 0.1], [0.8, 0.7]])
+
+    result = evaluate_copies(scores)
+
+    assert result["copy_recall_at_1"] == 0.5
+    assert result["copy_micro_ap"] == pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 3)
+
+
+def write_groups(folder, groups):
+    (folder / "groups.json").write_text(json.dumps(groups))
+
+
+def group(name, members, links, *, composite=False):
+    linked = [{"a": a, "b": b} for a, b in links]
+    return {"group": name, "members": members, "links": linked, "composite": composite}
+
+
+JOURNALS = {"a": "J", "b": "K", "c": "L", "d": "J", "e": "M"}
+
+
+def pairs_of(matrix) -> set[str]:
+    names = list(JOURNALS)
+    return {names[a] + names[b] for a, b in np.argwhere(np.triu(matrix, k=1))}
+
+
+def test_all_members_of_an_ordinary_group_match_across_publications(tmp_path):
+    write_groups(tmp_path, [group("g", ["a", "b", "c", "d"], [("a", "b"), ("b", "c"), ("a", "d")])])
+
+    truth = read_truth(tmp_path, image_ids=list(JOURNALS), journals=JOURNALS)
+
+    assert pairs_of(truth.match) == {"ab", "ac", "bc", "bd", "cd"}
+    assert pairs_of(truth.ignore) == {"ad"}
+    assert truth.queries.tolist() == [0, 1, 2, 3]
+    assert truth.groups.tolist() == [0, 0, 0, 0, -1]
+
+
+def test_only_links_count_in_a_composite_group(tmp_path):
+    links = [("a", "b"), ("d", "b")]
+    write_groups(tmp_path, [group("g", ["a", "b", "c", "d"], links, composite=True)])
+
+    truth = read_truth(tmp_path, image_ids=list(JOURNALS), journals=JOURNALS)
+
+    assert pairs_of(truth.match) == {"ab", "bd"}
+    assert pairs_of(truth.ignore) == {"ad"}
+
+
+def test_a_group_of_unknown_images_is_refused(tmp_path):
+    write_groups(tmp_path, [group("g", ["a", "x"], [("a", "x")])])
+
+    with pytest.raises(ValueError, match="g names unknown images: x"):
+        read_truth(tmp_path, image_ids=list(JOURNALS), journals=JOURNALS)

@@ -1,0 +1,225 @@
+"""The loop: what it learns, publishes, keeps and continues."""
+
+import json
+
+import pytest
+import torch
+
+from halftone import errors
+from halftone.registry import Registry
+from halftone.vision.model import Model
+from services.trainer.config import TrainingConfig, parse
+from services.trainer.state import CHECKPOINT, likely_copies
+from services.trainer.train import main, train
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def settings(collection, tmp_path):
+    def make(**changes) -> TrainingConfig:
+        values = {
+            "data": (collection,),
+            "work": tmp_path / "work",
+            "models": tmp_path / "models",
+            "name": "tiny",
+            "steps": 6,
+            "batch": 8,
+            "size": 32,
+            "stages": 1,
+            "pooled_stages": (1,),
+            "grid": 2,
+            "thumbnail": 4,
+            "dimension": 12,
+            "background": 4,
+            "validation": 8,
+            "warmup": 2,
+            "report_seconds": 0.0,
+        }
+        return TrainingConfig(**(values | changes))
+
+    return make
+
+
+def quiet(_line: str) -> None:
+    """Discard progress lines."""
+
+
+def stop_after(calls: int):
+    """A stop function that says so once it was asked `calls` times."""
+    asked = []
+
+    def stop() -> bool:
+        asked.append(None)
+        return len(asked) >= calls
+
+    return stop
+
+
+def weights(version) -> dict[str, torch.Tensor]:
+    return Model.load(version.directory).network.state_dict()
+
+
+def test_an_interrupted_run_ends_with_the_same_bits(settings, tmp_path):
+    whole = train(settings(work=tmp_path / "whole"), log=quiet)
+    for _ in range(2):  # interrupted twice, in the first and in the second epoch
+        stopped = train(settings(work=tmp_path / "parts"), log=quiet, stop=stop_after(2))
+        assert stopped is None
+    resumed = train(settings(work=tmp_path / "parts"), log=quiet)
+
+    first = torch.load(tmp_path / "whole" / CHECKPOINT, weights_only=True)
+    second = torch.load(tmp_path / "parts" / CHECKPOINT, weights_only=True)
+    for part in ("network", "averaged", "objective"):
+        for name, tensor in first[part].items():
+            assert torch.equal(tensor, second[part][name]), (part, name)
+    assert torch.equal(first["presses"], second["presses"])
+    assert first["step"] == second["step"] == 6
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, weights(resumed)[name]), name
+
+
+def test_training_changes_the_network_and_lowers_the_loss(settings):
+    config = settings(steps=40, learning_rate=3e-3, head_learning_rate=3e-3)
+
+    version = train(config, log=quiet)
+
+    history = version.metrics()["history"]
+    losses = [entry["loss"] for entry in history]
+    assert len(losses) == 40
+    assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
+
+
+def test_publishes_a_version_that_says_how_it_came_about(settings, collection):
+    config = settings(evaluate_on=collection, command="python -m services.trainer.train …")
+
+    version = train(config, log=quiet)
+
+    assert version.id == "tiny/1"
+    Registry(config.models).verify(version)
+    spec = version.spec()
+    assert spec["dimension"] == 12
+    assert spec["training"]["command"] == config.command
+    assert spec["training"]["data"][0]["images"] == 40
+    assert spec["training"]["data"][0]["rights"] == ["Public domain"]
+    assert spec["training"]["configuration"]["seed"] == 0
+    found = version.metrics()[collection.name]["metrics"]
+    assert (found["queries"], found["pairs"]) == (2, 1)
+    page = (version.directory / "report" / "index.html").read_text()
+    for picture in ("curves", "pairs", "confusion", "retrieval"):
+        assert f'src="{picture}.png"' in page
+        assert (version.directory / "report" / f"{picture}.png").stat().st_size > 1000
+    assert Model.load(version.directory).check_golden(version.directory) > 0.999
+
+
+def test_repeating_a_finished_run_only_publishes_again(settings):
+    lines = []
+    train(settings(), log=quiet)
+
+    again = train(settings(), log=lines.append)
+
+    assert again.id == "tiny/2"
+    assert not [line for line in lines if line.startswith("step ")]
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            weights(again).values(),
+            weights(Registry(settings().models).resolve("tiny/1")).values(),
+            strict=True,
+        )
+    )
+
+
+def test_a_time_limit_ends_the_run(settings):
+    version = train(settings(steps=0, time_limit=0.01), log=quiet)
+
+    entry = version.metrics()["history"][-1]
+    assert 0.6 <= entry["elapsed"] < 10
+
+
+def test_progress_lines_tell_speed_loss_and_time_left(settings):
+    lines = []
+
+    train(settings(steps=2), log=lines.append)
+
+    steps = [line for line in lines if line.startswith("step ")]
+    assert len(steps) == 2
+    assert "loss " in steps[0]
+    assert "images/s" in steps[0]
+    assert steps[1].split("left")[0].endswith("0:00:00 ")
+    assert "copy_recall_at_1" in steps[1]
+
+
+def test_another_runs_checkpoint_is_refused(settings):
+    train(settings(), log=quiet, stop=stop_after(1))
+
+    with pytest.raises(errors.FailedPrecondition, match="other settings"):
+        train(settings(batch=4), log=quiet)
+
+
+def test_a_collection_smaller_than_the_batch_is_refused(settings):
+    with pytest.raises(errors.InvalidArgument, match="batch of 64"):
+        train(settings(batch=64), log=quiet)
+
+
+def test_the_other_precision_trains_too(settings):
+    assert train(settings(precision="bf16", steps=2), log=quiet) is not None
+
+
+def test_likely_copies_are_pairs_both_ways_round_and_never_a_picture_with_itself():
+    rows = torch.nn.functional.normalize(
+        torch.tensor([[1.0, 0.0], [0.99, 0.1], [0.0, 1.0], [1.0, 0.0]]), dim=1
+    )
+
+    pairs = likely_copies(rows, above=0.9).tolist()
+
+    assert sorted(pairs) == [[0, 1], [0, 3], [1, 0], [1, 3], [3, 0], [3, 1]]
+
+
+def test_the_command_line_is_generated_from_the_settings():
+    config = parse(
+        ["--data", "a", "b", "--steps", "5", "--pooled-stages", "2", "3", "--backbone", "resnet50"]
+    )
+
+    assert [str(path) for path in config.data] == ["a", "b"]
+    assert config.pooled_stages == (2, 3)
+    assert config.version is None
+    assert config.network.backbone == "resnet50"
+    assert json.loads(json.dumps(config.to_dict()))["steps"] == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "5"], "--data"),
+        (["--data", "a"], "--steps or --time-limit"),
+        (["--data", "a", "--steps", "1", "--backbone", "vgg"], "invalid choice"),
+        (["--data", "a", "--steps", "1", "--stages", "2", "--pooled-stages", "4"], "pooled_stages"),
+        (["--data", "a", "--steps", "1", "--size", "4"], "size"),
+    ],
+)
+def test_bad_arguments_are_explained(arguments, message, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        parse(arguments)
+
+    assert exit_info.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_only_settings_that_shape_the_weights_tie_a_checkpoint(settings, tmp_path):
+    assert settings(threads=3, work=tmp_path).identity() == settings().identity()
+    assert settings(seed=1).identity() != settings().identity()
+
+
+def test_the_command_reports_bad_data_without_a_trace(tmp_path, collection, capsys):
+    status = main(
+        ["--data", str(collection), "--steps", "1", "--batch", "999", "--work", str(tmp_path)]
+    )
+
+    assert status == 2
+    assert "batch of 999" in capsys.readouterr().err

@@ -1,0 +1,135 @@
+"""The descriptor network."""
+
+import pytest
+import torch
+
+from halftone.vision.network import DescriptorNetwork, NetworkSpec
+
+
+def small(**changes) -> NetworkSpec:
+    values = {
+        "backbone": "resnet18",
+        "stages": 2,
+        "pooled_stages": (1, 2),
+        "grid": 2,
+        "thumbnail": 4,
+        "width": 24,
+        "dimension": 16,
+        "contrast": "local",
+    }
+    return NetworkSpec(**(values | changes))
+
+
+def make(**changes) -> DescriptorNetwork:
+    torch.manual_seed(0)
+    return DescriptorNetwork(small(**changes)).eval()
+
+
+def pictures(count: int = 3, *, size: int = 40) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.rand(count, 1, 5, 5, generator=generator) * 255
+    return torch.nn.functional.interpolate(coarse, size=size).to(torch.uint8)
+
+
+@pytest.mark.parametrize("background", [0, 5])
+def test_descriptors_have_unit_length_and_the_promised_dimension(background):
+    network = make(background=background)
+    network.background.copy_(torch.nn.functional.normalize(torch.randn(background, 16), dim=1))
+
+    with torch.inference_mode():
+        descriptors = network(pictures())
+
+    assert descriptors.shape == (3, 16)
+    assert descriptors.dtype == torch.float32
+    torch.testing.assert_close(descriptors.norm(dim=1), torch.ones(3))
+
+
+def test_grey_in_one_or_three_channels_and_as_bytes_or_floats_is_the_same():
+    network, grey = make(), pictures()
+
+    with torch.inference_mode():
+        expected = network(grey)
+        for same in (grey.expand(-1, 3, -1, -1), grey.float()):
+            torch.testing.assert_close(network(same), expected, atol=1e-5, rtol=0)
+
+
+def test_a_picture_does_not_depend_on_its_batch():
+    network, batch = make(background=3), pictures(4)
+    with torch.inference_mode():
+        together = network(batch)
+        alone = torch.cat([network(one[None]) for one in batch])
+
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=0)
+
+
+def test_local_contrast_cancels_exposure():
+    network, dark = make(), pictures() // 2
+
+    with torch.inference_mode():
+        a, b = network(dark), network(dark + 90)
+
+    assert float((a * b).sum(dim=1).min()) > 0.999
+
+
+def test_a_grid_tells_layouts_apart_which_one_cell_cannot():
+    left = torch.zeros(1, 1, 64, 64)
+    left[..., 16:48, 8:24] = 255.0
+    right = left.flip(3)
+
+    with torch.inference_mode():
+        cosines = {}
+        for grid in (1, 4):
+            network = make(grid=grid, thumbnail=0, width=None, dimension=16)
+            a, b = network.features(left), network.features(right)
+            cosines[grid] = float((a * b).sum() / 2)  # two stages, each of unit length
+
+    assert cosines[4] < cosines[1] - 0.02
+
+
+def test_the_background_takes_away_what_pictures_share():
+    network = make(background=1, dimension=16)
+    shared = torch.nn.functional.normalize(torch.ones(1, 16), dim=1)
+    network.background.copy_(shared)
+    own = torch.nn.functional.normalize(torch.randn(2, 16), dim=1)
+    own -= own @ shared.T @ shared
+    both = torch.nn.functional.normalize(shared + own, dim=1)
+
+    freed = network.suppress_background(both)
+
+    assert float((freed[0] * freed[1]).sum()) < float((both[0] * both[1]).sum()) - 0.2
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("stages", [1, 4])
+def test_any_number_of_stages(backbone, stages):
+    spec = NetworkSpec(backbone=backbone, stages=stages, pooled_stages=(stages,), dimension=8)
+    with torch.inference_mode():
+        assert DescriptorNetwork(spec).eval()(pictures(1, size=64)).shape == (1, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"backbone": "vgg"}, "backbone"),
+        ({"stages": 5}, "stages"),
+        ({"pooled_stages": (3,)}, "pooled_stages"),
+        ({"pooled_stages": ()}, "pooled_stages"),
+        ({"grid": 0}, "grid"),
+    ],
+)
+def test_refuses_a_network_that_cannot_be_built(changes, named):
+    with pytest.raises(ValueError, match=named):
+        small(**changes)
+
+
+def test_the_spec_survives_json():
+    spec = small(background=7)
+
+    assert NetworkSpec.from_dict(spec.to_dict()) == spec
+    with pytest.raises(ValueError, match="colour"):
+        NetworkSpec.from_dict({**spec.to_dict(), "colour": True})
+
+
+def test_refuses_two_channels():
+    with pytest.raises(ValueError, match=r"1 or 3"):
+        make()(torch.zeros(1, 2, 32, 32))

@@ -1,0 +1,151 @@
+"""The press simulation: batched for training, full size for samples."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from halftone.vision.simulation import PressSimulation, PrintParameters, reprint
+
+NOTHING = PrintParameters(**{entry.name: 0.0 for entry in dataclasses.fields(PrintParameters)})
+
+
+def pictures(count: int = 6) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, 1, 6, 6, generator=generator) * 255
+    return (
+        torch.nn.functional.interpolate(coarse, size=96, mode="bicubic")
+        .clamp(0, 255)[:, 0]
+        .to(torch.uint8)
+    )
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(np.corrcoef(a.float().flatten(), b.float().flatten())[0, 1])
+
+
+def test_prints_every_picture_at_the_networks_size():
+    printed = PressSimulation(size=64)(pictures(), generator=seeded(1))
+
+    assert printed.shape == (6, 64, 64)
+    assert printed.dtype == torch.uint8
+
+
+def test_the_generator_alone_decides():
+    press = PressSimulation(size=64)
+
+    first, again = (press(pictures(), generator=seeded(4)) for _ in range(2))
+    other = press(pictures(), generator=seeded(5))
+
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_saved_generator_continues_the_sequence():
+    press, generator = PressSimulation(size=64), seeded(2)
+    press(pictures(), generator=generator)
+    state = generator.get_state()
+    expected = press(pictures(), generator=generator)
+
+    resumed = torch.Generator()
+    resumed.set_state(state)
+
+    assert torch.equal(press(pictures(), generator=resumed), expected)
+
+
+def test_printings_stay_recognisable():
+    """Otherwise training would learn from noise: most printings correlate with their picture."""
+    originals = pictures(48)
+    printed = PressSimulation(size=96)(originals, generator=seeded(3))
+
+    own = [correlation(a, b) for a, b in zip(originals, printed, strict=True)]
+    other = [correlation(a, b) for a, b in zip(originals, printed.roll(1, 0), strict=True)]
+
+    assert np.median(own) > 0.5
+    assert abs(np.median(other)) < 0.2
+
+
+def test_each_step_changes_pictures():
+    """A probability that does nothing would be a step that never runs."""
+    calm = PressSimulation(size=96, parameters=NOTHING)(pictures(), generator=seeded(7))
+    for name in ("turn", "composite", "frame", "caption", "vignette", "mask", "screen", "grain"):
+        parameters = dataclasses.replace(NOTHING, **{name: 1.0})
+        changed = PressSimulation(size=96, parameters=parameters)(pictures(), generator=seeded(7))
+        difference = (changed.float() - calm.float()).abs().mean()
+        assert difference > 1, name
+
+
+def test_without_any_step_only_tone_remains():
+    calm = PressSimulation(size=96, parameters=NOTHING)(pictures(), generator=seeded(7))
+
+    for original, printed in zip(pictures(), calm, strict=True):
+        assert correlation(original, printed) > 0.85
+
+
+def test_a_quarter_turn_is_a_quarter_turn():
+    parameters = dataclasses.replace(NOTHING, turn=1.0)
+    printed = PressSimulation(size=96, parameters=parameters)(pictures(), generator=seeded(7))
+
+    for original, turned in zip(pictures(), printed, strict=True):
+        either = [correlation(torch.rot90(original, k), turned) for k in (1, 3)]
+        assert max(either) > 0.8
+
+
+def test_refuses_other_shapes():
+    with pytest.raises(ValueError, match=r"\[N, H, W\]"):
+        PressSimulation(size=64)(pictures()[:, None], generator=seeded(0))
+
+
+def photograph() -> Image.Image:
+    generator = np.random.default_rng(0)
+    coarse = Image.fromarray(generator.integers(0, 255, (9, 12, 3), dtype=np.uint8))
+    return coarse.resize((480, 360), Image.Resampling.BICUBIC)
+
+
+def test_reprint_gives_a_grey_scan_of_about_the_asked_size():
+    printed = reprint(photograph(), seed=1, side=400)
+
+    assert printed.mode == "L"
+    assert 400 <= max(printed.size) < 480
+
+
+def test_reprint_depends_on_its_seed_alone():
+    a, b, c = (reprint(photograph(), seed=seed, side=200) for seed in (1, 1, 2))
+
+    assert a.tobytes() == b.tobytes()
+    assert a.tobytes() != c.tobytes()
+
+
+def test_reprint_has_a_screen_that_averages_to_the_picture():
+    printed = reprint(photograph(), seed=3, side=400, screen_lpi=50, max_crop=0.0, caption=None)
+    pixels = np.asarray(printed, dtype=np.float64)
+    fine = np.abs(np.diff(pixels, axis=1)).mean()
+    small = np.asarray(printed.resize((24, 18), Image.Resampling.BOX), dtype=np.float64)
+    source = photograph().convert("L").resize((24, 18), Image.Resampling.BOX)
+
+    assert fine > 10, "no dots"
+    assert np.corrcoef(small.ravel(), np.asarray(source).ravel())[0, 1] > 0.7
+
+
+def test_a_mirrored_reprint_resembles_the_mirrored_picture():
+    small = (24, 18)
+    printed = reprint(photograph(), seed=3, side=400, max_crop=0.0, caption=None, mirror=True)
+    got = np.asarray(printed.resize(small, Image.Resampling.BOX), dtype=float).ravel()
+    source = photograph().convert("L")
+    plain = np.asarray(source.resize(small, Image.Resampling.BOX), dtype=float)
+
+    mirrored = np.corrcoef(got, plain[:, ::-1].ravel())[0, 1]
+    assert mirrored > np.corrcoef(got, plain.ravel())[0, 1] + 0.3
+
+
+def test_a_caption_makes_the_sheet_higher():
+    bare = reprint(photograph(), seed=3, side=400, caption=None)
+    captioned = reprint(photograph(), seed=3, side=400, caption="The harbour")
+
+    assert captioned.height > bare.height
