@@ -259,9 +259,9 @@ def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk)
         assert isinstance(errors.from_status(answer.error), errors.StorageFull)
     assert stack.total() == len(taken)
     hits = stack.stub.SearchImages(
-        search_pb2.SearchImagesRequest(content=picture(1), limit=1), timeout=10
+        search_pb2.SearchImagesRequest(content=picture(taken[0]), limit=1), timeout=10
     ).hits
-    assert hits[0].image.name == name(1)
+    assert hits[0].image.name == name(taken[0])
     # The blobs of refused records are gone again, so that what is refused does not fill the disk.
     kept = [path for path in (small_disk / "blobs" / "originals").rglob("*") if path.is_file()]
     assert len(kept) == len(taken)
