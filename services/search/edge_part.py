@@ -271,11 +271,10 @@ def _copy_sparse(source: Path, target: Path) -> None:
 
 
 def _params(query: Query) -> Any:
-    filtered = bool(query.filter.must or query.filter.must_not)
     return edge.SearchParams(
         exact=query.exact,
         hnsw_ef=max(port.HNSW_EF, query.limit),
-        acorn=edge.AcornSearchParams(enable=True) if filtered else None,
+        acorn=None if port.has_links(query.filter) else edge.AcornSearchParams(enable=True),
     )
 
 

@@ -299,11 +299,10 @@ def _schema(index: Index) -> models.KeywordIndexParams | models.IntegerIndexPara
 
 
 def _params(query: Query) -> models.SearchParams:
-    filtered = bool(query.filter.must or query.filter.must_not)
     return models.SearchParams(
         exact=query.exact,
         hnsw_ef=max(port.HNSW_EF, query.limit),
-        acorn=models.AcornSearchParams(enable=True) if filtered else None,
+        acorn=None if port.has_links(query.filter) else models.AcornSearchParams(enable=True),
     )
 
 
