@@ -59,7 +59,7 @@ class NetworkSpec:
     contrast: Literal["imagenet", "local"] = "imagenet"
     background: int = 0
     background_temperature: float = 0.05
-    background_strength: float = 0.7
+    background_strength: float = 0.8
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:

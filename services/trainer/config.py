@@ -64,7 +64,9 @@ class TrainingConfig:
     gem: float = _setting(1.0, "exponent of the pooling; 1: average")
     thumbnail: int = _setting(16, "side of the low-pass picture beside the features; 0: none")
     dimension: int = _setting(512, "of the descriptor")
-    background: int = _setting(1024, "centres of the background suppression; 0: none", shapes=False)
+    background: int = _setting(
+        2048, "most centres of the background suppression; 0: none", shapes=False
+    )
 
     precision: Literal["fp32", "bf16"] = _setting("fp32", "on the CPU; CUDA always has bf16")
     threads: int = _setting(0, "of torch; 0: its own choice", shapes=False)
@@ -75,7 +77,7 @@ class TrainingConfig:
 
     @property
     def network(self) -> NetworkSpec:
-        """The network to train; whitening keeps the projection's dimension."""
+        """The network to train; what is published has a background besides."""
         return NetworkSpec(
             backbone=self.backbone,
             stages=self.stages,
@@ -86,7 +88,6 @@ class TrainingConfig:
             width=self.dimension,
             dimension=self.dimension,
             contrast="local",
-            background=self.background,
         )
 
     @property

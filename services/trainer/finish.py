@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +14,22 @@ import torch
 from halftone import errors, files
 from halftone.registry import ModelVersion, Registry
 from halftone.vision.model import Model, ModelSpec, collect, set_whitening
+from halftone.vision.network import DescriptorNetwork
 from halftone.vision.whitening import fit_background, fit_whitening
 from services.trainer.dataset import read_pictures
 from services.trainer.evaluate import Truth, evaluate, evaluate_scores, read_manifest, read_truth
+from services.trainer.report import write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from halftone.vision.network import DescriptorNetwork
     from services.trainer.config import TrainingConfig
 
 _BATCH = 64
+# Between 0.1 and 1 little changes; weak directions of trained embeddings are mostly noise.
+_SHRINKAGE = 0.5
 
 
 def finish(
@@ -40,16 +43,18 @@ def finish(
     """Publish a trained network as a version.
 
     Args:
-        network: In evaluation mode; its last layers are fitted here.
+        network: As trained, without fitted layers.
         config: Of the run.
         pictures: uint8 [N, S, S], what whitening and background are fitted on.
         history: Entries of the progress lines.
         log: Takes lines for people.
     """
-    fit_last_layers(network, pictures=pictures, seed=config.seed)
+    complete = fit_last_layers(
+        network, pictures=pictures, background=config.background, seed=config.seed
+    )
     spec = ModelSpec(
         name=config.name,
-        network=config.network,
+        network=complete.spec,
         preprocessing=config.preprocessing,
         whitening={"method": "PCA", "images": len(pictures), "data": _names(config.data)},
         training={
@@ -61,8 +66,9 @@ def finish(
             "finished": time.strftime("%Y-%m-%d", time.gmtime()),
         },
     )
-    model = Model(spec, network=network)
+    model = Model(spec, network=complete)
     metrics: dict[str, Any] = {"history": list(history)}
+    found = None
     with tempfile.TemporaryDirectory(prefix="halftone-") as folder:
         staging = Path(folder)
         model.save(staging)
@@ -77,26 +83,35 @@ def finish(
             log(f"{config.evaluate_on.name}: {summary(found.metrics)}")
             for name, values in found.variants.items():
                 log(f"  {name}: {summary(values)}")
-            from services.trainer.report import write_report  # noqa: PLC0415  # matplotlib is slow
-
-            write_report(staging / "report", spec=spec, history=history, found=found)
+        write_report(staging / "report", spec=spec, history=history, found=found)
         files.replace_file(staging / "metrics.json", files.to_json(metrics))
         version = Registry(config.models).publish(staging, name=config.name, version=config.version)
     log(f"published {version.id} in {version.directory}")
     return version
 
 
-def fit_last_layers(network: DescriptorNetwork, *, pictures: torch.Tensor, seed: int) -> None:
-    """Fit whitening and background on uint8 [N, S, S]; with too few pictures fewer centres."""
+def fit_last_layers(
+    network: DescriptorNetwork, *, pictures: torch.Tensor, background: int, seed: int
+) -> DescriptorNetwork:
+    """Fit whitening and background on uint8 [N, S, S] and return the complete network.
+
+    There are at most `background` centres, and at least three pictures to each on average:
+    fewer would be pictures rather than what pictures have in common.
+    """
     device = next(network.parameters()).device
-    network.eval()
-    embeddings = collect(network.project, pictures=pictures.to(device), batch=_BATCH)
-    set_whitening(network, fit_whitening(embeddings, dimension=network.spec.dimension))
-    if network.spec.background:
+    centres = min(background, len(pictures) // 3)
+    complete = DescriptorNetwork(replace(network.spec, background=centres)).to(device).eval()
+    trained = {name: value for name, value in network.state_dict().items() if name != "background"}
+    complete.load_state_dict(trained, strict=False)
+    embeddings = collect(complete.project, pictures=pictures.to(device), batch=_BATCH)
+    whitening = fit_whitening(embeddings, dimension=complete.spec.dimension, shrinkage=_SHRINKAGE)
+    set_whitening(complete, whitening)
+    if centres:
         with torch.inference_mode():
-            whitened = network.whiten(torch.from_numpy(embeddings).to(device)).cpu().numpy()
-        centres = fit_background(whitened, centres=network.spec.background, seed=seed)
-        network.background.copy_(torch.from_numpy(centres))
+            whitened = complete.whiten(torch.from_numpy(embeddings).to(device)).cpu().numpy()
+        means = fit_background(whitened, centres=centres, seed=seed)
+        complete.background.copy_(torch.from_numpy(means))
+    return complete
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,9 +62,12 @@ def train(
     for image_id, reason in pictures.rejected:
         log(f"left out {image_id}: {reason}")
     training, validation = hold_out(pictures, count=config.validation, seed=config.seed)
-    if len(training) < config.batch:
+    needed = max(config.batch, config.dimension + 1)  # whitening needs more than its dimension
+    if len(training) < needed:
         raise errors.InvalidArgument(
-            f"A batch of {config.batch} needs more than {len(training)} pictures.", field="batch"
+            f"A batch of {config.batch} and {config.dimension} dimensions need at least {needed} "
+            f"pictures to train on; there are {len(training)}.",
+            field="data",
         )
     log(f"{len(training)} pictures to train on, {len(validation)} held out, on {device}")
 
