@@ -276,7 +276,9 @@ class _Call:
             raise
         except errors.HalftoneError as error:
             code = errors.code_of(error).name
-            _log.info("refused", method=self.method, code=code, reason=error.reason)
+            # Under overload, writing a line for each refusal would cost more than refusing.
+            log = _log.debug if isinstance(error, errors.ResourceExhausted) else _log.info
+            log("refused", method=self.method, code=code, reason=error.reason)
             await abort_with(context, error, request_id=request_id)
         except grpc.aio.AbortError:
             code = "ABORTED"

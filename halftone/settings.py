@@ -63,8 +63,9 @@ class EmbedderSettings(ServerSettings):
     """Threads for inference on the CPU; 0 means one per core."""
     decode_threads: int = Field(default=0, ge=0)
     """Threads that decode images; 0 means one per core."""
-    max_batch: int = Field(default=32, ge=1)
-    """Items in one batch on the device. Each orientation of a picture is an item of its own."""
+    max_batch: int = Field(default=0, ge=0)
+    """Items in one batch on the device; 0 means 8 on the CPU, 128 on CUDA. Each orientation of a
+    picture is an item of its own."""
     max_queue_items: int = Field(default=512, ge=1)
     max_queue_bytes: int = Field(default=256 * MIB, ge=1)
     max_pixels: int = Field(default=100_000_000, ge=1)

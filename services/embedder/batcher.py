@@ -1,6 +1,6 @@
 """From accepted requests to batches on the device, and back.
 
-    submit ─→ decode threads ─→ stager thread ─→ device thread ─→ the request's future
+    submit ─→ decode threads ─→ (stager thread ─→) device thread ─→ the request's future
        └ refuses at the door when full
 
 A batch is dispatched when the device is free, with whatever is ready then; there is no timer. While
@@ -16,6 +16,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import contextlib
+import functools
 import threading
 import time
 from dataclasses import dataclass
@@ -267,43 +268,42 @@ class Batcher:
                 for slot, pixels in enumerate(prepared.pixels):
                     turns.add(work.request, Item(work=work, slot=slot, pixels=pixels))
                 self._stageable.notify()
+                self._runnable.notify()
 
     # ---- the stager thread
 
     def _stage_loop(self) -> None:
         while (taken := self._next_items()) is not None:
-            encoder, items = taken
-            try:
-                staged = encoder.stage([item.pixels for item in items])
-            except Exception as error:  # noqa: BLE001  # foreign code; the batch fails with it
-                self._left_device()
-                self._fail_batch(items, error)
-                continue
-            with self._lock:
-                self._staged.append(Batch(encoder=encoder, items=items, staged=staged))
-                self._runnable.notify()
+            batch = self._stage(*taken)
+            if batch is not None:
+                with self._lock:
+                    self._staged.append(batch)
+                    self._runnable.notify()
+
+    def _stage(self, encoder: Encoder, items: list[Item]) -> Batch | None:
+        try:
+            staged = encoder.stage([item.pixels for item in items])
+        except Exception as error:  # noqa: BLE001  # foreign code; the batch fails with it
+            self._left_device()
+            self._fail_batch(items, error)
+            return None
+        return Batch(encoder=encoder, items=items, staged=staged)
 
     def _next_items(self) -> tuple[Encoder, list[Item]] | None:
         with self._lock:
             while not self._stopped:
-                encoder = self._due()
-                if encoder is None:
-                    self._stageable.wait()
-                    continue
-                items = self._take_items(encoder)
-                if items:
-                    self._in_flight += 1
-                    return encoder, items
+                # While the device works: only a full batch, and only one ahead of it.
+                if self._in_flight == 1 and (taken := self._take(self._limits.max_batch)):
+                    return taken
+                self._stageable.wait()
             return None
 
-    def _due(self) -> Encoder | None:
-        """Whose items go next: any while the device is free, only a full batch while it works."""
-        if self._in_flight > 1:
-            return None
-        enough = 1 if self._in_flight == 0 else self._limits.max_batch
-        for encoder, turns in self._ready.items():
-            if turns.count >= enough:
-                return encoder
+    def _take(self, enough: int) -> tuple[Encoder, list[Item]] | None:
+        """Items of a model version of which at least so many are ready."""
+        for encoder, turns in list(self._ready.items()):
+            if turns.count >= enough and (items := self._take_items(encoder)):
+                self._in_flight += 1
+                return encoder, items
         return None
 
     def _take_items(self, encoder: Encoder) -> list[Item]:
@@ -328,26 +328,30 @@ class Batcher:
 
     def _device_loop(self) -> None:
         while (task := self._next_task()) is not None:
-            if isinstance(task, Batch):
-                self._run_batch(task)
-                continue
-            job, future = task
-            try:
-                result = job()
-            except Exception as error:  # noqa: BLE001  # belongs to whoever waits for the job
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            task()
 
-    def _next_task(self) -> Batch | tuple[Callable[[], Any], _Job] | None:
+    def _next_task(self) -> Callable[[], None] | None:
         with self._lock:
             while not self._stopped:
                 if self._jobs:
-                    return self._jobs.popleft()
+                    job, future = self._jobs.popleft()
+                    return functools.partial(_run_job, job, future)
                 if self._staged:
-                    return self._staged.popleft()
+                    return functools.partial(self._run_batch, self._staged.popleft())
+                # The device is free: whatever is ready goes at once, staged on this thread, which
+                # spares a single image one change of threads.
+                if self._in_flight == 0 and (taken := self._take(1)):
+                    return functools.partial(self._stage_and_run, *taken)
                 self._runnable.wait()
             return None
+
+    def _stage_and_run(self, encoder: Encoder, items: list[Item]) -> None:
+        # Those that came while this thread was on its way may fill another batch.
+        with self._lock:
+            self._stageable.notify()
+        batch = self._stage(encoder, items)
+        if batch is not None:
+            self._run_batch(batch)
 
     def _run_batch(self, batch: Batch) -> None:
         with self._lock:
@@ -384,6 +388,7 @@ class Batcher:
         with self._lock:
             self._in_flight -= 1
             self._stageable.notify()
+            self._runnable.notify()
 
     def _measure_rate(self, items: list[Item]) -> None:
         now = time.monotonic()
@@ -458,3 +463,12 @@ class Batcher:
             request.fail(error)
         for _, future in jobs:
             future.set_exception(error)
+
+
+def _run_job(job: Callable[[], Any], future: _Job) -> None:
+    try:
+        result = job()
+    except Exception as error:  # noqa: BLE001  # belongs to whoever waits for the job
+        future.set_exception(error)
+    else:
+        future.set_result(result)

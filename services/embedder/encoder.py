@@ -97,6 +97,10 @@ class Encoder(Protocol):
 class Backend(Protocol):
     """Makes encoders for one device."""
 
+    @property
+    def max_batch(self) -> int:
+        """Items in the largest batch."""
+
     def prepare_device(self) -> None:
         """Run once, on the thread that will own the device.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -21,24 +21,31 @@ if TYPE_CHECKING:
     from services.embedder.encoder import Picture, Prepared
 
 
+# On the CPU, larger batches leave the caches: ResNet-18 at 128 pixels takes 10.1 ms of one core for
+# an image in a batch of 8, and 11.4 in one of 32 or 64. On CUDA only the size fills the device.
+_MAX_BATCH: Final = {"cpu": 8, "cuda": 128}
+
+
 class TorchBackend:
     """Loads model versions onto one device."""
 
     name = "torch"
 
     def __init__(self, *, device: str, threads: int, max_batch: int, decoder: Decoder) -> None:
-        """Touches no device yet.
+        """Reads no model yet.
 
         Args:
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             threads: For the CPU; 0 means one per core.
-            max_batch: Items in the largest batch.
+            max_batch: Items in the largest batch; 0 means what suits the device.
             decoder: Decodes pictures.
         """
-        self._device = device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = torch.device(device)
         self._threads = threads
-        self._max_batch = max_batch
         self._decoder = decoder
+        self.max_batch = max_batch or _MAX_BATCH[self._device.type]
 
     def prepare_device(self) -> None:
         """Run once, on the thread that will own the device.
@@ -46,24 +53,21 @@ class TorchBackend:
         Raises:
             errors.FailedPrecondition: There is no such device.
         """
-        if self._device.startswith("cuda") and not torch.cuda.is_available():
+        if self._device.type == "cuda" and (self._device.index or 0) >= torch.cuda.device_count():
             raise errors.FailedPrecondition(
-                f"The device is set to {self._device}, but torch finds no CUDA device.",
+                f"The device is set to {self._device}, but torch finds no such device.",
                 reason="NO_DEVICE",
             )
         torch.set_num_threads(self._threads or os.cpu_count() or 1)
 
     def load(self, version: ModelVersion) -> TorchEncoder:
         """Reads a version's weights and puts them onto the device."""
-        name = self._device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        device = torch.device(name)
+        device = self._device
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", torch.cuda.current_device())
         model = Model.load(version.directory, device=device)
         return TorchEncoder(
-            model, version=version, device=device, max_batch=self._max_batch, decoder=self._decoder
+            model, version=version, device=device, max_batch=self.max_batch, decoder=self._decoder
         )
 
 

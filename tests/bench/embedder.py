@@ -1,6 +1,6 @@
 """The embedder over gRPC beside the bare encoder.
 
-    python -m tests.bench.embedder [--models DIR] [--seconds S] [--rounds N] [--threads N] [--json F]
+    python -m tests.bench.embedder [--models DIR] [--seconds S] [--rounds N] [--threads N]
 
 What is compared, always in turns within one run, so that a machine that is busy with something else
 slows both sides:
@@ -19,6 +19,7 @@ import argparse
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import io
 import json
 import multiprocessing
@@ -34,7 +35,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
-import torch
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -43,7 +43,6 @@ from halftone.probe import is_serving
 from halftone.registry import Registry
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
-from halftone.vision.model import Model
 from halftone.wire import CHANNEL_OPTIONS
 from services.embedder.decoding import Decoder
 from services.embedder.encoder import Picture
@@ -51,8 +50,8 @@ from services.embedder.encoder import Picture
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MAX_BATCH = 32
-REQUEST_IMAGES = 16
+MAX_BATCH = 8
+REQUEST_IMAGES = 8
 PICTURES = 64
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -148,11 +147,16 @@ def saturate(address: str, contents: list[bytes], seconds: float) -> dict[str, f
     before = time.process_time()
     # Three full batches under way: one on the device, one staged, one being decoded.
     callers = 3 * MAX_BATCH // REQUEST_IMAGES
-    rate = asyncio.run(_saturate(address, contents=contents, seconds=seconds, callers=callers))
-    return {"images_per_second": rate, "client_cpu_seconds": time.process_time() - before}
+    begun = time.perf_counter()
+    images = asyncio.run(_saturate(address, contents=contents, seconds=seconds, callers=callers))
+    return {
+        "images_per_second": images / (time.perf_counter() - begun),
+        "images": images,
+        "client_cpu_seconds": time.process_time() - before,
+    }
 
 
-async def _saturate(address: str, *, contents: list[bytes], seconds: float, callers: int) -> float:
+async def _saturate(address: str, *, contents: list[bytes], seconds: float, callers: int) -> int:
     done = 0
     ends = time.perf_counter() + seconds
 
@@ -161,14 +165,12 @@ async def _saturate(address: str, *, contents: list[bytes], seconds: float, call
         request = _request([contents[(offset + i) % len(contents)] for i in range(REQUEST_IMAGES)])
         while time.perf_counter() < ends:
             response = await stub.EmbedImages(request, timeout=120)
-            # What is answered after the end does not count, what began before the start does.
-            if time.perf_counter() < ends:
-                done += len(response.results)
+            done += len(response.results)
 
     async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
         await asyncio.gather(*(caller(stub, 7 * index) for index in range(callers)))
-    return done / seconds
+    return done
 
 
 def overload(address: str, contents: list[bytes], rate: float, seconds: float) -> dict[str, Any]:
@@ -221,14 +223,91 @@ def _request(contents: list[bytes]) -> pb.EmbedImagesRequest:
     return pb.EmbedImagesRequest(images=[pb.ImageInput(content=content) for content in contents])
 
 
-# ---- the bare operations, in this process
+# ---- the bare operations, in a process of their own
+
+
+class Bare:
+    """The encoder and the decoding without a service around them."""
+
+    def __init__(self, models: Path, *, threads: int) -> None:
+        # Imported here: the parent has set what OpenMP reads when torch is loaded.
+        import torch  # noqa: PLC0415
+
+        from halftone.vision.model import Model  # noqa: PLC0415
+
+        torch.set_num_threads(threads)
+        self.contents = pictures()
+        self._model = Model.load(Registry(models).resolve("").directory)
+        self._decoder = Decoder(max_pixels=100_000_000, max_bytes=1 << 25)
+        self._batch = np.stack([self.prepare(content) for content in self.contents[:MAX_BATCH]])
+        self._model.embed(self._batch)
+
+    def prepare(self, content: bytes) -> np.ndarray:
+        """Decodes and preprocesses."""
+        picture = Picture(content=content)
+        return self._decoder.prepare(picture, preprocessing=self._model.spec.preprocessing).pixels[
+            0
+        ]
+
+    def encode_batch(self) -> int:
+        """Encodes decoded tensors; returns how many."""
+        return len(self._model.embed(self._batch))
+
+    def decode_some(self) -> int:
+        """Decodes all pictures; returns how many."""
+        return len([self.prepare(content) for content in self.contents])
+
+    def embed(self, content: bytes) -> None:
+        """One image, from bytes to its vector."""
+        self._model.embed(self.prepare(content)[None])
+
+
+@functools.cache  # one in each process, made at its first use
+def _bare(models: Path, threads: int) -> Bare:
+    return Bare(models, threads=threads)
+
+
+def bare_rates(models: Path, threads: int, seconds: float) -> dict[str, float]:
+    """Runs in the bare side's process."""
+    bare = _bare(models, threads)
+    encode, encode_cpu = _rate(bare.encode_batch, seconds=seconds)
+    decode, decode_cpu = _rate(bare.decode_some, seconds=seconds / 4)
+    return {
+        "bare_images_per_second": encode,
+        "encode_cpu_ms": 1e3 * encode_cpu,
+        "decode_images_per_second_one_thread": decode,
+        "decode_cpu_ms": 1e3 * decode_cpu,
+    }
+
+
+def idle_latencies(models: Path, threads: int, address: str, turns: int) -> dict[str, float]:
+    """One image at a time, the service and the bare operation in turns. Runs as `bare_rates`."""
+    bare = _bare(models, threads)
+    over, alone = [], []
+    with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+        stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
+        for turn in range(turns):
+            content = bare.contents[turn % len(bare.contents)]
+            begun = time.perf_counter()
+            stub.EmbedImages(_request([content]), timeout=60)
+            between = time.perf_counter()
+            bare.embed(content)
+            over.append(between - begun)
+            alone.append(time.perf_counter() - between)
+    return {
+        "service_p50_ms": 1e3 * float(np.percentile(over, 50)),
+        "bare_p50_ms": 1e3 * float(np.percentile(alone, 50)),
+        "overhead_p50_ms": 1e3 * float(np.percentile(over, 50) - np.percentile(alone, 50)),
+        "service_p95_ms": 1e3 * float(np.percentile(over, 95)),
+        "bare_p95_ms": 1e3 * float(np.percentile(alone, 95)),
+    }
 
 
 def _rate(work: Callable[[], int], *, seconds: float) -> tuple[float, float]:
     """Images a second, and CPU seconds for an image."""
     done, cpu = 0, time.process_time()
     begun = time.perf_counter()
-    while time.perf_counter() - begun < seconds:
+    while not done or time.perf_counter() - begun < seconds:
         done += work()
     return done / (time.perf_counter() - begun), (time.process_time() - cpu) / done
 
@@ -251,112 +330,60 @@ def run(
         overload_seconds: How long the overload lasts.
     """
     threads = threads or os.cpu_count() or 1
-    torch.set_num_threads(threads)
-    version = Registry(models).resolve("")
-    model = Model.load(version.directory)
-    decoder = Decoder(max_pixels=100_000_000, max_bytes=1 << 25)
+    # Both sides alike, as the service sets it for itself.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    context = multiprocessing.get_context("spawn")
     contents = pictures()
-
-    def prepare(content: bytes) -> np.ndarray:
-        picture = Picture(content=content)
-        return decoder.prepare(picture, preprocessing=model.spec.preprocessing).pixels[0]
-
-    batch = np.stack([prepare(content) for content in contents[:MAX_BATCH]])
-    model.embed(batch)
     report: dict[str, Any] = {
-        "model_version": version.id,
+        "model_version": Registry(models).resolve("").id,
         "cores": os.cpu_count(),
         "threads": threads,
         "max_batch": MAX_BATCH,
     }
     with (
-        serving(models, threads=threads, queue_items=4 * MAX_BATCH) as server,
-        concurrent.futures.ProcessPoolExecutor(
-            1, mp_context=multiprocessing.get_context("spawn")
-        ) as client,
+        serving(models, threads=threads, queue_items=16 * MAX_BATCH) as server,
+        concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as client,
+        concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as bare,
     ):
         client.submit(warm_client, server.address).result()
-        report["saturated"] = _saturated(
-            server, client, contents=contents, model=model, batch=batch, prepare=prepare,
-            seconds=seconds, rounds=rounds,
-        )  # fmt: skip
-        report["idle"] = _idle(server, contents=contents, model=model, prepare=prepare)
-        peak = report["saturated"]["service_images_per_second"]
+        bare.submit(bare_rates, models, threads, 0.1).result()
+        rows = []
+        for _ in range(rounds):
+            alone = bare.submit(bare_rates, models, threads, seconds).result()
+            before = server.cpu_seconds()
+            driven = client.submit(saturate, server.address, contents, seconds).result()
+            rows.append(alone | _over(driven, alone, cpu_seconds=server.cpu_seconds() - before))
+        report["saturated"] = {
+            name: statistics.median(row[name] for row in rows) for name in rows[0]
+        } | {"ratios": [round(row["ratio"], 3) for row in rows]}
+        report["idle"] = bare.submit(idle_latencies, models, threads, server.address, 150).result()
         report["overload"] = _overloaded(
-            server, client, contents=contents, peak=peak, seconds=overload_seconds
+            server,
+            client,
+            contents=contents,
+            peak=report["saturated"]["service_images_per_second"],
+            seconds=overload_seconds,
         )
     return report
 
 
-def _saturated(
-    server: Server,
-    client: concurrent.futures.Executor,
-    *,
-    contents: list[bytes],
-    model: Model,
-    batch: np.ndarray,
-    prepare: Callable[[bytes], np.ndarray],
-    seconds: float,
-    rounds: int,
-) -> dict[str, Any]:
-    rows = []
-    for _ in range(rounds):
-        bare, bare_cpu = _rate(lambda: len(model.embed(batch)), seconds=seconds)
-        decode, decode_cpu = _rate(
-            lambda: len([prepare(content) for content in contents]), seconds=seconds / 4
-        )
-        before = server.cpu_seconds()
-        driven = client.submit(saturate, server.address, contents, seconds).result()
-        service = driven["images_per_second"]
-        images = service * seconds
-        rows.append(
-            {
-                "bare_images_per_second": bare,
-                "service_images_per_second": service,
-                "decode_images_per_second_one_thread": decode,
-                "encode_cpu_ms": 1e3 * bare_cpu,
-                "decode_cpu_ms": 1e3 * decode_cpu,
-                "service_cpu_ms": 1e3 * (server.cpu_seconds() - before) / images,
-                "client_cpu_ms": 1e3 * driven["client_cpu_seconds"] / images,
-                "ratio": service / bare,
-                # What the cores would do if one process decoded and encoded, and nothing else ran.
-                "ratio_to_decode_and_encode": service
-                / (1 / (1 / bare + 1 / (decode * (os.cpu_count() or 1)))),
-            }
-        )
-    return {name: statistics.median(row[name] for row in rows) for name in rows[0]} | {
-        "ratios": [round(row["ratio"], 3) for row in rows]
-    }
-
-
-def _idle(
-    server: Server,
-    *,
-    contents: list[bytes],
-    model: Model,
-    prepare: Callable[[bytes], np.ndarray],
-    turns: int = 150,
-) -> dict[str, Any]:
-    over, bare = [], []
-    with grpc.insecure_channel(server.address, options=CHANNEL_OPTIONS) as channel:
-        stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
-        for turn in range(turns):
-            content = contents[turn % len(contents)]
-            begun = time.perf_counter()
-            stub.EmbedImages(_request([content]), timeout=60)
-            between = time.perf_counter()
-            model.embed(prepare(content)[None])
-            over.append(between - begun)
-            bare.append(time.perf_counter() - between)
-            # Both sides' worker threads spin for a moment after their work; let them rest.
-            time.sleep(0.01)
-    quantile = lambda values, q: 1e3 * float(np.percentile(values, q))  # noqa: E731
+def _over(
+    driven: dict[str, float], alone: dict[str, float], *, cpu_seconds: float
+) -> dict[str, float]:
+    """One round of the service, beside the bare operations of the same round."""
+    service, images = driven["images_per_second"], driven["images"]
+    # What the cores would do if one process decoded and encoded, and nothing else ran.
+    cores = os.cpu_count() or 1
+    both = 1 / (
+        1 / alone["bare_images_per_second"]
+        + 1 / (cores * alone["decode_images_per_second_one_thread"])
+    )
     return {
-        "service_p50_ms": quantile(over, 50),
-        "bare_p50_ms": quantile(bare, 50),
-        "overhead_p50_ms": quantile(over, 50) - quantile(bare, 50),
-        "service_p95_ms": quantile(over, 95),
-        "bare_p95_ms": quantile(bare, 95),
+        "service_images_per_second": service,
+        "ratio": service / alone["bare_images_per_second"],
+        "ratio_to_decode_and_encode": service / both,
+        "service_cpu_ms": 1e3 * cpu_seconds / images,
+        "client_cpu_ms": 1e3 * driven["client_cpu_seconds"] / images,
     }
 
 
@@ -423,7 +450,7 @@ def show(report: dict[str, Any]) -> None:
         "+ ≤ 3",
     )
     table.add_row(
-        "overload ×3, goodput/s",
+        "three times overload, goodput/s",
         f"{over['goodput_per_second']:.1f}",
         f"{over['peak_per_second']:.1f}",
         f"{over['goodput_ratio']:.3f}",

@@ -1,0 +1,117 @@
+"""`halftone models …` against a directory."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from click.testing import CliRunner
+from PIL import Image
+
+from halftone import cli
+from halftone.registry import MANIFEST, Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    network = {"network": {"backbone": "resnet18"}, "preprocessing": {"size": 128}, "dimension": 8}
+    (staging / "spec.json").write_text(json.dumps(network))
+    (staging / "model.safetensors").write_bytes(b"weights")
+    (staging / "golden.json").write_text("{}")
+    (staging / "metrics.json").write_text('{"recall_at_1": 0.9}')
+    registry = Registry(tmp_path / "models")
+    registry.publish(staging, name="a")
+    registry.publish(staging, name="a")
+    return registry.directory
+
+
+def run(directory: Path, *arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli.main, ["models", "--directory", str(directory), *arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_list_and_show(directory: Path):
+    listing = run(directory, "list")
+    assert "a/1" in listing
+    assert listing.count("active") == 2, "the column and one version"
+    rows = json.loads(run(directory, "list", "--json"))
+    assert [(row["name"], row["active"]) for row in rows] == [("a/1", True), ("a/2", False)]
+    facts = json.loads(run(directory, "show", "a"))
+    assert (facts["name"], facts["metrics"]) == ("a/2", {"recall_at_1": 0.9})
+    assert "No model versions" in run(directory / "none", "list")
+    assert "no model version 'b'" in run(directory, "show", "b", code=1)
+
+
+def test_promote_roll_back_and_delete(directory: Path):
+    assert "a/2 is active; before it: a/1" in run(directory, "promote", "a/2")
+    assert "active" in run(directory, "delete", "a/2", "--yes", code=1)
+    assert "a/1 is active again" in run(directory, "rollback")
+    run(directory, "delete", "a/2", "--yes")
+    assert [version.id for version in Registry(directory).list()] == ["a/1"]
+    assert "No model version was active" in run(directory, "rollback", code=1)
+
+
+def test_verify_names_the_damaged_file(directory: Path):
+    assert run(directory, "verify").splitlines() == ["a/1 is whole.", "a/2 is whole."]
+    (directory / "a" / "2" / "golden.json").write_text("[]")
+    assert "golden.json differs" in run(directory, "verify", code=1)
+    assert run(directory, "verify", "a/1").splitlines() == ["a/1 is whole."]
+
+
+def test_install(directory: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    assert "a/2 is published" in run(other, "install", str(directory / "a" / "2"), "--promote")
+    assert Registry(other).active.id == "a/2"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    for number in range(10):
+        blocks = Image.fromarray(rng.integers(0, 256, (5, 5), dtype=np.uint8))
+        blocks.resize((60, 50), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_importing_weights_publishes_a_version(directory: Path, pictures: Path, tmp_path: Path):
+    torch.manual_seed(1)
+    weights = tmp_path / "resnet18.pth"
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
+    whitening = ("--whiten-on", str(pictures), "--dimension", "4")
+    arguments = ("import", "resnet18", "--weights", str(weights), *whitening)
+    output = run(directory, *arguments, "--name", "mine", "--promote")
+    assert "mine/1 is published" in output
+    registry = Registry(directory)
+    assert registry.active.id == "mine/1"
+    registry.verify("mine/1")
+    spec = registry.active.spec()
+    assert (spec["name"], spec["version"], spec["dimension"]) == ("mine", 1, 4)
+    assert spec["whitening"]["images"] == 10
+    assert (registry.active.directory / MANIFEST).exists()
+
+
+def test_too_few_pictures_are_named_before_any_weights_are_read(directory: Path, pictures: Path):
+    output = run(directory, "import", "resnet18", "--whiten-on", str(pictures), code=2)
+    assert "10 usable pictures" in output
+
+
+def test_weights_of_something_else_are_refused(directory: Path, pictures: Path, tmp_path: Path):
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"not weights")
+    whitening = ("--whiten-on", str(pictures), "--dimension", "4")
+    output = run(directory, "import", "resnet18", "--weights", str(weights), *whitening, code=1)
+    assert "weights.pth cannot be read" in output
+    assert len(Registry(directory).list()) == 2
