@@ -183,7 +183,10 @@ class DescriptorNetwork(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Descriptors, float32 [N, dimension] of unit length."""
-        return self.suppress_background(self.whiten(self.project(pictures)))
+        embedding = self.project(pictures)
+        # Whitening magnifies weak directions, and with them bfloat16's rounding; it costs nothing.
+        with torch.autocast(embedding.device.type, enabled=False):
+            return self.suppress_background(self.whiten(embedding))
 
     def _pool(self, x: Tensor) -> Tensor:
         if self.spec.gem == 1:

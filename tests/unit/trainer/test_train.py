@@ -110,6 +110,8 @@ def test_publishes_a_version_that_says_how_it_came_about(settings, collection):
     assert spec["training"]["configuration"]["seed"] == 0
     found = version.metrics()[collection.name]["metrics"]
     assert (found["queries"], found["pairs"]) == (2, 1)
+    turned = version.metrics()[collection.name]["variants"]["query turned four ways"]
+    assert turned["queries"] == 2
     page = (version.directory / "report" / "index.html").read_text()
     for picture in ("curves", "pairs", "confusion", "retrieval"):
         assert f'src="{picture}.png"' in page

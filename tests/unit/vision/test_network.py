@@ -71,6 +71,20 @@ def test_local_contrast_cancels_exposure():
     assert float((a * b).sum(dim=1).min()) > 0.999
 
 
+def test_half_precision_leaves_descriptors_as_they_are():
+    network = make(background=3)
+    network.background.copy_(torch.nn.functional.normalize(torch.randn(3, 16), dim=1))
+    batch = pictures(4)
+
+    with torch.inference_mode():
+        full = network(batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = network(batch)
+
+    assert half.dtype == torch.float32
+    assert float((full * half).sum(dim=1).min()) > 0.99
+
+
 def test_a_grid_tells_layouts_apart_which_one_cell_cannot():
     left = torch.zeros(1, 1, 64, 64)
     left[..., 16:48, 8:24] = 255.0
