@@ -34,8 +34,12 @@ class Up:
             )
 
     def __enter__(self):
-        until(lambda: running.find(self.data) or self.process.poll() is not None, seconds=90)
-        assert self.process.poll() is None, self.output.read_text()
+        try:
+            until(lambda: running.find(self.data) or self.process.poll() is not None, seconds=90)
+            assert self.process.poll() is None
+        except AssertionError:
+            self.__exit__()
+            raise AssertionError(self.output.read_text()) from None
         self.addresses = running.find(self.data)
         return self
 
