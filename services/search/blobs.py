@@ -81,7 +81,7 @@ class Blobs:
             if self._local is not None:
                 (self._local / path).unlink(missing_ok=True)
             else:
-                with contextlib.suppress(FileNotFoundError), _translated(path):
+                with contextlib.suppress(errors.NotFound), _translated(path):
                     self._filesystem().rm_file(self._remote_path(path))
 
     def _put(self, path: str, content: bytes) -> None:

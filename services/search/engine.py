@@ -1,4 +1,4 @@
-"""What the service can do, in terms of records: search, read, change, delete, count.
+"""Searches, and what the service is made of.
 
 A query's way is servicer → engine → embedder → store → engine → servicer. A single search is a
 batch of one: queries of a batch are embedded together and asked of the store together.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,10 +16,10 @@ from halftone.orientations import UPRIGHT
 from halftone.v1 import embedder_pb2, search_pb2
 from services.search import payload as payloads
 from services.search import ranking, tokens
+from services.search.catalogue import Catalogue, bounded
 from services.search.embedder import MAX_IMAGES, Embedded, to_vector
 from services.search.importer import Importer
-from services.search.listing import list_by_name
-from services.search.store import EVERYTHING, Filter, Ids, Query, Stored
+from services.search.store import Filter, Ids, Query, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,17 +32,11 @@ if TYPE_CHECKING:
     from services.search.holdings import Holdings
     from services.search.store import Store
 
-MAX_LIMIT: Final = 1_000
 MAX_BATCH: Final = 64
 MAX_DEPTH: Final = 10_000
 """Hits that can be paged through."""
-MAX_NAMES: Final = 10_000
 
 _DEFAULT_HITS: Final = 20
-_DEFAULT_PAGE: Final = 100
-_DEFAULT_FACETS: Final = 100
-_MAX_FACET_VALUES: Final = 20_000
-_DELETE_CHUNK: Final = 500
 _SEARCH_PATIENCE: Final = 2.0
 """Seconds for which a search tries an embedder again that is down or full."""
 _ASK_EVERY: Final = 1.0
@@ -70,7 +63,7 @@ class _Plan:
 
 
 class Engine:
-    """Answers for one store."""
+    """Answers searches; `catalogue` and `importer` answer the rest."""
 
     def __init__(
         self,
@@ -88,9 +81,7 @@ class Engine:
         self._searching = 0
         self._in_flight = metrics.gauge("searches_in_flight", "Searches being answered")
         self._refused = metrics.counter("searches_refused_total", "Searches refused as too many")
-        self._decode_seconds = metrics.histogram(
-            "decode_seconds", "Time to decode an image and make its thumbnail"
-        )
+        self.catalogue = Catalogue(holdings=holdings, settings=settings, metrics=metrics)
         self.importer = Importer(
             holdings=holdings, embedder=embedder, settings=settings, metrics=metrics
         )
@@ -123,8 +114,6 @@ class Engine:
             self._store.set_active(model_version)
         self._holdings.open(collection)
         return collection.model_version
-
-    # Searching.
 
     async def search(
         self, request: search_pb2.SearchImagesRequest, *, deadline: float
@@ -177,7 +166,7 @@ class Engine:
 
     def _checked(self, request: search_pb2.SearchImagesRequest) -> _Plan:
         collection = self._holdings.collection
-        limit = _bounded(
+        limit = bounded(
             request.limit if request.HasField("limit") else _DEFAULT_HITS, field="limit"
         )
         fingerprint = tokens.fingerprint(request, without=("page_token", "limit"))
@@ -254,7 +243,7 @@ class Engine:
         name = records.parse_name(request.image, field="image")
         as_stored = request.skip_mirrored and request.skip_rotated
         whole = as_stored and not request.HasField("region")
-        stored = self._stored(name, vectors=whole)
+        stored = self._holdings.stored(name, vectors=whole)
         plan.condition = plan.condition.without(Ids((stored.id,)))
         if whole:
             assert stored.vector is not None  # noqa: S101 - asked for
@@ -343,195 +332,11 @@ class Engine:
             )
         return response
 
-    # Reading.
-
-    async def get(self, name: str) -> search_pb2.Image:
-        """A record."""
-        return await self._holdings.read("retrieve", self._get, records.parse_name(name))
-
-    def _get(self, name: records.Name) -> search_pb2.Image:
-        stored = self._stored(name)
-        same = self._holdings.same_content([stored])
-        return payloads.to_image(stored.payload, same_content=same.get(stored.id))
-
-    def _stored(self, name: records.Name, *, vectors: bool = False) -> Stored:
-        found = self._holdings.collection.retrieve([name.point_id], vectors=vectors)
-        if name.point_id not in found:
-            raise errors.NotFound(
-                f"There is no image {name}.", resource_type="image", resource_name=str(name)
-            )
-        return found[name.point_id]
-
-    async def list_images(
-        self, request: search_pb2.ListImagesRequest
-    ) -> search_pb2.ListImagesResponse:
-        """A page of records in the order of their names."""
-        return await self._holdings.read("list", self._list, request)
-
-    def _list(self, request: search_pb2.ListImagesRequest) -> search_pb2.ListImagesResponse:
-        collection = self._holdings.collection
-        limit = _bounded(
-            request.page_size if request.HasField("page_size") else _DEFAULT_PAGE,
-            field="page_size",
-        )
-        condition = payloads.to_filter(request.filter)
-        fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
-        after = None
-        if request.page_token:
-            # Names mean the same under every model version.
-            after = records.Name(
-                *tokens.decode(request.page_token, fingerprint=fingerprint, model_version="")
-            )
-        found = list_by_name(collection, condition=condition, after=after, limit=limit + 1)
-        page = found[:limit]
-        same = self._holdings.same_content(page)
-        response = search_pb2.ListImagesResponse(
-            images=[
-                payloads.to_image(stored.payload, same_content=same.get(stored.id))
-                for stored in page
-            ]
-        )
-        if len(found) > limit:
-            response.next_page_token = tokens.encode(
-                fingerprint=fingerprint,
-                model_version="",
-                position=list(payloads.name_of(page[-1].payload)),
-            )
-        return response
-
-    async def facets(
-        self, request: search_pb2.CountFacetsRequest
-    ) -> search_pb2.CountFacetsResponse:
-        """Counts by journal, year and language."""
-        return await self._holdings.read("facets", self._facets, request)
-
-    def _facets(self, request: search_pb2.CountFacetsRequest) -> search_pb2.CountFacetsResponse:
-        collection = self._holdings.collection
-        limit = _bounded(
-            request.limit if request.HasField("limit") else _DEFAULT_FACETS, field="limit"
-        )
-        condition = payloads.to_filter(request.filter)
-        counts: dict[str, list[tuple[str, int]]] = {}
-        for key in ("journal", "year", "language"):
-            found = collection.facet(key, filter=condition, limit=_MAX_FACET_VALUES)
-            counts[key] = sorted(found, key=lambda pair: (-pair[1], pair[0]))[:limit]
-        years = sorted(counts["year"])
-        return search_pb2.CountFacetsResponse(
-            total_count=collection.count(condition),
-            journals=_facet(counts["journal"]),
-            years=_facet(years),
-            languages=_facet(counts["language"]),
-        )
-
-    async def thumbnail(self, name: str) -> bytes:
-        """A JPEG of at most 512 pixels a side; made when first asked for, then kept."""
-        parsed = records.parse_name(name)
-        stored = await self._holdings.read("retrieve", self._stored, parsed)
-        return await self._holdings.in_thread(self._thumbnail, stored.payload["sha256"])
-
-    def _thumbnail(self, sha256: str) -> bytes:
-        blobs = self._holdings.blobs
-        try:
-            return blobs.get_thumbnail(sha256)
-        except errors.NotFound:
-            content = blobs.get(sha256)
-        with self._decode_seconds.time():
-            picture = images.decode(content, max_pixels=self._settings.max_pixels, target=512)
-            made = images.thumbnail(picture)
-        try:
-            blobs.put_thumbnail(made, sha256=sha256)
-        except errors.HalftoneError as error:
-            _log.warning("thumbnail_not_kept", error=error.message)
-        return made
-
-    # Changing.
-
-    async def update(self, request: search_pb2.UpdateImageRequest) -> search_pb2.Image:
-        """Changes the fields of a record that the mask names."""
-        return await self._holdings.write("overwrite_payloads", self._update, request)
-
-    def _update(self, request: search_pb2.UpdateImageRequest) -> search_pb2.Image:
-        name = records.parse_name(request.image.name, field="image.name")
-        paths = _mask(list(request.update_mask.paths))
-        stored = self._stored(name)
-        image = payloads.to_image(stored.payload)
-        for path in paths:
-            image.ClearField(path)
-            if path in {"page_region", "labels"}:
-                image.MergeFrom(_only(request.image, path=path))
-            else:
-                setattr(image, path, getattr(request.image, path))
-        records.validate(image)
-        payload = payloads.redescribed(stored.payload, payloads.to_payload(image, name=name))
-        self._holdings.collection.overwrite_payloads({stored.id: payload})
-        same = self._holdings.same_content([stored])
-        return payloads.to_image(payload, same_content=same.get(stored.id))
-
-    async def delete(self, request: search_pb2.DeleteImagesRequest) -> int:
-        """Deletes records by name or filter, and the bytes that nothing refers to any more.
-
-        Returns:
-            How many there were; names that do not exist are passed over.
-        """
-        condition = await self._holdings.read("plan", self._to_delete, request)
-        if request.validate_only:
-            return await self._holdings.read("count", self._holdings.collection.count, condition)
-        deleted = 0
-        while True:
-            # In pieces, so that imports get their turns in the thread for writes.
-            count = await self._holdings.write("delete", self._delete_some, condition)
-            deleted += count
-            if count < _DELETE_CHUNK:
-                return deleted
-
-    def _to_delete(self, request: search_pb2.DeleteImagesRequest) -> Filter:
-        if bool(request.names) == request.HasField("filter") and not (
-            request.everything and not request.names
-        ):
-            raise errors.InvalidArgument(
-                "Exactly one of names and filter must be given.", field="names"
-            )
-        if request.names:
-            if request.everything:
-                raise errors.InvalidArgument(
-                    "everything: cannot be combined with names.", field="everything"
-                )
-            if len(request.names) > MAX_NAMES:
-                raise errors.InvalidArgument(
-                    f"names: at most {MAX_NAMES} at a time.", field="names"
-                )
-            names = [
-                records.parse_name(name, field=f"names[{at}]")
-                for at, name in enumerate(request.names)
-            ]
-            return Filter(must=(Ids(tuple({name.point_id for name in names})),))
-        condition = payloads.to_filter(request.filter)
-        if condition == EVERYTHING and not request.everything:
-            raise errors.InvalidArgument(
-                "filter: it matches everything; set `everything` to delete the whole archive.",
-                field="filter",
-                reason="MATCHES_EVERYTHING",
-            )
-        return condition
-
-    def _delete_some(self, condition: Filter) -> int:
-        scan = self._holdings.collection.scan(filter=condition, page=_DELETE_CHUNK)
-        found = [stored for stored, _ in zip(scan, range(_DELETE_CHUNK), strict=False)]
-        if found:
-            self._holdings.delete(found)
-        return len(found)
-
     async def close(self) -> None:
         """Closes what the engine uses."""
         await self._embedder.close()
         await asyncio.to_thread(self._holdings.close)
         await asyncio.to_thread(self._store.close)
-
-
-def _bounded(value: int, *, field: str) -> int:
-    if not 1 <= value <= MAX_LIMIT:
-        raise errors.InvalidArgument(f"{field}: {value}; it must be 1 to {MAX_LIMIT}.", field=field)
-    return value
 
 
 def _threshold(request: search_pb2.SearchImagesRequest) -> float | None:
@@ -550,40 +355,3 @@ def _of_the_embedder(error: errors.HalftoneError) -> errors.HalftoneError:
     if isinstance(error, errors.NotFound):
         return errors.Unavailable(f"The embedder cannot answer: {error.message}", retry_after=5.0)
     return error
-
-
-def _facet(counts: Sequence[tuple[str, int]]) -> list[search_pb2.Facet]:
-    return [search_pb2.Facet(value=value, count=count) for value, count in counts]
-
-
-def _mask(paths: list[str]) -> tuple[str, ...]:
-    if not paths:
-        raise errors.InvalidArgument(
-            "update_mask: name the fields to write, or `*`.", field="update_mask"
-        )
-    if paths == ["*"]:
-        return payloads.WRITABLE
-    for path in paths:
-        if path not in payloads.WRITABLE:
-            raise errors.InvalidArgument(
-                f"update_mask: {path!r} cannot be written; these can: "
-                f"{', '.join(payloads.WRITABLE)}.",
-                field="update_mask",
-            )
-    return tuple(paths)
-
-
-def _only(image: search_pb2.Image, *, path: str) -> search_pb2.Image:
-    """A record that holds one message field of another."""
-    copy = search_pb2.Image()
-    if path == "labels":
-        for key, labels in image.labels.items():
-            copy.labels[key].CopyFrom(labels)
-    elif image.HasField("page_region"):
-        copy.page_region.CopyFrom(image.page_region)
-    return copy
-
-
-def seconds_left(deadline: float) -> float:
-    """From now, in the time of `time.monotonic`."""
-    return deadline - time.monotonic()

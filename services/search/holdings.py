@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from halftone.records import Name
     from halftone.telemetry import Metrics
     from services.search.blobs import Blobs
     from services.search.store import Collection
@@ -167,6 +168,19 @@ class Holdings:
                     self.blobs.delete(sha256)
 
     # What follows reads.
+
+    def stored(self, name: Name, *, vectors: bool = False) -> Stored:
+        """A record by its name.
+
+        Raises:
+            errors.NotFound: There is none.
+        """
+        found = self.collection.retrieve([name.point_id], vectors=vectors)
+        if name.point_id not in found:
+            raise errors.NotFound(
+                f"There is no image {name}.", resource_type="image", resource_name=str(name)
+            )
+        return found[name.point_id]
 
     def same_content(self, stored: Sequence[Stored]) -> dict[uuid.UUID, list[str]]:
         """For each record the names of others with the same bytes, the first hundred."""

@@ -14,16 +14,15 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
-import os
-import stat
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import archive, errors, records, telemetry, wire
+from halftone import errors, records, telemetry, wire
 from halftone.orientations import UPRIGHT
 from halftone.v1 import embedder_pb2, search_pb2
 from services.search import payload as payloads
+from services.search.intake import content_of
 from services.search.store import Payload, Point, Stored
 
 if TYPE_CHECKING:
@@ -97,6 +96,7 @@ class Importer:
         self._embedder = embedder
         self._settings = settings
         self._roots = tuple(root.resolve() for root in settings.import_roots)
+        self._limit = min(settings.max_image_bytes, wire.MAX_IMAGE_BYTES)
         self._draining = asyncio.Event()
         self._records = metrics.counter(
             "import_records_total", "Imported records", labels=("state",)
@@ -255,7 +255,7 @@ class Importer:
             name = records.validate(request.image)
             item.point_id = name.point_id
             item.payload = payloads.to_payload(request.image, name=name)
-            item.content = self._content(request)
+            item.content = content_of(request, roots=self._roots, limit=self._limit)
         except errors.HalftoneError as error:
             item.outcome = error
         except Exception:  # noqa: BLE001 - every record is answered, also when there is a bug
@@ -264,53 +264,6 @@ class Importer:
         else:
             item.sha256 = hashlib.sha256(item.content).hexdigest()
         return item
-
-    def _content(self, request: search_pb2.ImportImagesRequest) -> bytes:
-        source = request.WhichOneof("source")
-        limit = min(self._settings.max_image_bytes, wire.MAX_IMAGE_BYTES)
-        if source is None:
-            raise errors.InvalidArgument(
-                "source: neither the image's bytes nor a path are given.", field="source"
-            )
-        content = request.content if source == "content" else self._file(request.path, limit=limit)
-        if not content:
-            raise errors.ImageRejected("The image file is empty.", field=source, reason="EMPTY")
-        if len(content) > limit:
-            raise errors.ImageRejected(
-                f"The image has {len(content):,} bytes; the limit is {limit:,}.",
-                field=source,
-                reason="TOO_MANY_BYTES",
-            )
-        return content
-
-    def _file(self, path: str, *, limit: int) -> bytes:
-        """Reads a file below one of the import roots, without following symbolic links."""
-        if not self._roots:
-            raise errors.InvalidArgument(
-                "path: this server takes no paths; send the image's bytes.", field="path"
-            )
-        for root in self._roots:
-            # Joining replaces the root by an absolute path; both forms are welcome.
-            if (root / path).is_relative_to(root) or len(self._roots) == 1:
-                found = archive.file_below(root, relative=path, field="path")
-                break
-        else:
-            raise errors.InvalidArgument(
-                f"path: {path!r} lies outside of the import roots.",
-                field="path",
-                reason="OUTSIDE_FOLDER",
-            )
-        try:
-            # Against an exchange between the check and this: neither a link nor a pipe is opened.
-            descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise errors.InvalidArgument(f"path: {path!r} is not a file.", field="path")
-                return file.read(limit + 1)
-        except OSError as error:
-            raise errors.InvalidArgument(
-                f"path: {path!r} cannot be read: {error.strerror}.", field="path"
-            ) from error
 
     async def _process(self, batch: list[_Item], *, patience: _Patience) -> list[_Item]:
         """Brings a batch to its end; every item has an outcome when it returns."""

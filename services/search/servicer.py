@@ -40,7 +40,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         context: Context,  # noqa: ARG002 - grpc passes it
     ) -> search_pb2.Image:
         """A record."""
-        return await self._engine.get(request.name)
+        return await self._engine.catalogue.get(request.name)
 
     async def ListImages(
         self,
@@ -48,7 +48,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         context: Context,  # noqa: ARG002 - grpc passes it
     ) -> search_pb2.ListImagesResponse:
         """A page of records."""
-        return await self._engine.list_images(request)
+        return await self._engine.catalogue.list_images(request)
 
     async def UpdateImage(
         self,
@@ -56,7 +56,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         context: Context,  # noqa: ARG002 - grpc passes it
     ) -> search_pb2.Image:
         """Changes a record."""
-        return await self._engine.update(request)
+        return await self._engine.catalogue.update(request)
 
     async def DeleteImages(
         self,
@@ -64,7 +64,9 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         context: Context,  # noqa: ARG002 - grpc passes it
     ) -> search_pb2.DeleteImagesResponse:
         """Deletes records."""
-        return search_pb2.DeleteImagesResponse(deleted_count=await self._engine.delete(request))
+        return search_pb2.DeleteImagesResponse(
+            deleted_count=await self._engine.catalogue.delete(request)
+        )
 
     async def SearchImages(
         self, request: search_pb2.SearchImagesRequest, context: Context
@@ -92,7 +94,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         context: Context,  # noqa: ARG002 - grpc passes it
     ) -> search_pb2.CountFacetsResponse:
         """Counts by journal, year and language."""
-        return await self._engine.facets(request)
+        return await self._engine.catalogue.facets(request)
 
     async def GetThumbnail(
         self,
@@ -100,7 +102,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         context: Context,  # noqa: ARG002 - grpc passes it
     ) -> search_pb2.GetThumbnailResponse:
         """A small JPEG."""
-        content = await self._engine.thumbnail(request.name)
+        content = await self._engine.catalogue.thumbnail(request.name)
         return search_pb2.GetThumbnailResponse(content=content, content_type="image/jpeg")
 
 

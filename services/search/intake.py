@@ -1,0 +1,76 @@
+"""The bytes of a record that is imported: sent along, or a file below an import root."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from halftone import archive, errors, images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from halftone.v1 import search_pb2
+
+
+def content_of(
+    request: search_pb2.ImportImagesRequest, *, roots: tuple[Path, ...], limit: int
+) -> bytes:
+    """The bytes of the image that a request brings or names.
+
+    Args:
+        request: What came.
+        roots: The resolved import roots.
+        limit: The most bytes that an image may have.
+
+    Raises:
+        errors.InvalidArgument: There are none, too many, or the path is not to be read.
+    """
+    source = request.WhichOneof("source")
+    if source is None:
+        raise errors.InvalidArgument(
+            "source: neither the image's bytes nor a path are given.", field="source"
+        )
+    content = (
+        request.content if source == "content" else _file(request.path, roots=roots, limit=limit)
+    )
+    if not content:
+        raise errors.ImageRejected("The image file is empty.", field=source, reason=images.EMPTY)
+    if len(content) > limit:
+        raise errors.ImageRejected(
+            f"The image has {len(content):,} bytes; the limit is {limit:,}.",
+            field=source,
+            reason=images.TOO_MANY_BYTES,
+        )
+    return content
+
+
+def _file(path: str, *, roots: tuple[Path, ...], limit: int) -> bytes:
+    """Reads a file below one of the import roots, without following symbolic links."""
+    if not roots:
+        raise errors.InvalidArgument(
+            "path: this server takes no paths; send the image's bytes.", field="path"
+        )
+    for root in roots:
+        # Joining replaces the root by an absolute path; both forms are welcome.
+        if (root / path).is_relative_to(root) or len(roots) == 1:
+            found = archive.file_below(root, relative=path, field="path")
+            break
+    else:
+        raise errors.InvalidArgument(
+            f"path: {path!r} lies outside of the import roots.",
+            field="path",
+            reason="OUTSIDE_FOLDER",
+        )
+    try:
+        # Against an exchange between the check and this: neither a link nor a pipe is opened.
+        descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise errors.InvalidArgument(f"path: {path!r} is not a file.", field="path")
+            return file.read(limit + 1)
+    except OSError as error:
+        raise errors.InvalidArgument(
+            f"path: {path!r} cannot be read: {error.strerror}.", field="path"
+        ) from error

@@ -1,0 +1,110 @@
+"""The blob store: on a disk, on an object store, and when there is no room."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import threading
+import uuid
+
+import pytest
+
+from halftone import errors
+from services.search.blobs import Blobs
+
+
+def sha(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture(params=["directory", "memory"])
+def blobs(request, tmp_path):
+    if request.param == "directory":
+        return Blobs(str(tmp_path / "blobs"))
+    return Blobs(f"memory://{uuid.uuid4().hex}")
+
+
+def test_what_was_put_is_got(blobs):
+    content = b"picture" * 1000
+    assert not blobs.has(sha(content))
+    blobs.put(content, sha256=sha(content))
+    blobs.put(content, sha256=sha(content))
+    assert blobs.has(sha(content))
+    assert blobs.get(sha(content)) == content
+
+
+def test_thumbnails_go_with_their_image(blobs):
+    blobs.put(b"picture", sha256=sha(b"picture"))
+    with pytest.raises(errors.NotFound):
+        blobs.get_thumbnail(sha(b"picture"))
+    blobs.put_thumbnail(b"small", sha256=sha(b"picture"))
+    assert blobs.get_thumbnail(sha(b"picture")) == b"small"
+    blobs.delete(sha(b"picture"))
+    blobs.delete(sha(b"picture"))
+    for missing in (blobs.get, blobs.get_thumbnail):
+        with pytest.raises(errors.NotFound):
+            missing(sha(b"picture"))
+
+
+def test_damaged_bytes_are_noticed(tmp_path):
+    blobs = Blobs(str(tmp_path))
+    blobs.put(b"picture", sha256=sha(b"picture"))
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    path.write_bytes(b"another")
+    with pytest.raises(errors.DataLoss):
+        blobs.get(sha(b"picture"))
+
+
+def test_a_cut_off_file_is_replaced(tmp_path):
+    blobs = Blobs(str(tmp_path))
+    blobs.put(b"picture", sha256=sha(b"picture"))
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    path.write_bytes(b"pict")
+    blobs.put(b"picture", sha256=sha(b"picture"))
+    assert blobs.get(sha(b"picture")) == b"picture"
+
+
+def test_the_same_bytes_from_many_threads(tmp_path):
+    blobs = Blobs(str(tmp_path))
+    content = b"picture" * 100_000
+    threads = [
+        threading.Thread(target=blobs.put, args=(content,), kwargs={"sha256": sha(content)})
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert blobs.get(sha(content)) == content
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+
+
+def test_without_room_nothing_is_left_behind(tmp_path):
+    """The limit on a file's size stands in for a full disk; both end a write in its middle."""
+    program = (
+        "import resource, sys, hashlib\n"
+        "from halftone import errors\n"
+        "from services.search.blobs import Blobs\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "content = bytes(5000)\n"
+        "try: Blobs(sys.argv[1]).put(content, sha256=hashlib.sha256(content).hexdigest())\n"
+        "except errors.StorageFull as error: print(error.reason)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, check=True
+    )
+    assert answer.stdout.decode().strip() == "STORAGE_FULL"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_directory_that_cannot_be_written(tmp_path):
+    (tmp_path / "blobs").write_text("a file where the directory should be")
+    with pytest.raises(errors.Unavailable, match="image store"):
+        Blobs(str(tmp_path / "blobs")).put(b"x", sha256=sha(b"x"))
+
+
+def test_only_hashes_name_blobs(tmp_path):
+    for name in ("", "../../etc/passwd", "A" * 64):
+        with pytest.raises(errors.Internal):
+            Blobs(str(tmp_path)).get(name)

@@ -1,0 +1,63 @@
+"""Payloads: words of captions, years of dates, and the way back to a record."""
+
+from __future__ import annotations
+
+import pytest
+
+from halftone import records
+from halftone.v1 import search_pb2
+from services.search import payload as payloads
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("The RMS Titanic, in dock.", ["dock", "in", "rms", "the", "titanic"]),
+        ("Straße STRASSE", ["strasse"]),
+        ("ﬁne Été", ["fine", "été"]),
+        ("東京駅 Tokyo", ["tokyo", "京", "東", "駅"]),
+        ("No. 12/1914", ["12", "1914", "no"]),
+    ],
+)
+def test_words(text, expected):
+    assert payloads.words(text) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("date", "years"),
+    [
+        ("1914-08-22", ["1914"]),
+        ("1914/1916", ["1914", "1915", "1916"]),
+        ("191X", [str(year) for year in range(1910, 1920)]),
+        ("18XX", ["many"]),
+        ("../1916", ["many"]),
+        ("1914/", ["many"]),
+    ],
+)
+def test_years(date, years):
+    image = search_pb2.Image(name="archives/a/images/1", date=date)
+    payload = payloads.to_payload(image, name=records.parse_name(image.name))
+    assert payload["years"] == years
+
+
+def test_an_update_of_nothing_is_none():
+    image = search_pb2.Image(name="archives/a/images/1", journal="x", date="1914", caption="a b")
+    fields = payloads.to_payload(image, name=records.parse_name(image.name))
+    stored = {
+        **fields,
+        "sha256": "0" * 64,
+        "width": 1,
+        "height": 2,
+        "create_time": 1_000_000,
+        "update_time": 2_000_000,
+        "shared": True,
+    }
+    assert payloads.describes(stored, fields)
+    assert not payloads.describes(stored, {**fields, "page": "1"})
+    assert not payloads.describes({**stored, "page": "1"}, fields)
+    new = payloads.redescribed(stored, {**fields, "page": "1"})
+    assert (new["page"], new["shared"], new["create_time"]) == ("1", True, 1_000_000)
+    assert new["update_time"] > 2_000_000
+    back = payloads.to_image(stored)
+    assert (back.journal, back.earliest_date, back.height) == ("x", "1914-01-01", 2)
