@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _RETRIEVED: Final = 5
 _EXAMPLES: Final = 10
+_DPI: Final = 72  # a version travels with its report, so pictures stay small
 _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:right}"
@@ -165,7 +166,7 @@ def _retrieval(found: Evaluation) -> Figure:
             axes = grid[row, column]
             with Image.open(found.folder / found.rows[image]["file"]) as picture:
                 small = picture.convert("L")
-                small.thumbnail((200, 200))
+                small.thumbnail((160, 160))
             axes.imshow(np.asarray(small), cmap="gray", vmin=0, vmax=255)
             title = "query" if column == 0 else f"{scores[query, image]:.2f}"
             same = column > 0 and truth.match[query, image]
@@ -199,4 +200,4 @@ def _picture(file: str, description: str) -> str:
 
 def _save(figure: Figure, path: Path) -> None:
     with mpl.rc_context({"font.size": 9}):
-        figure.savefig(path, dpi=90)
+        figure.savefig(path, dpi=_DPI, pil_kwargs={"optimize": True})

@@ -119,6 +119,12 @@ def test_publishes_a_version_that_says_how_it_came_about(settings, collection):
     assert Model.load(version.directory).check_golden(version.directory) > 0.999
 
 
+def test_a_small_collection_gets_fewer_background_centres(settings):
+    version = train(settings(background=2048, steps=1), log=quiet)
+
+    assert version.spec()["network"]["background"] == 10  # of 32 pictures
+
+
 def test_repeating_a_finished_run_only_publishes_again(settings):
     lines = []
     train(settings(), log=quiet)
