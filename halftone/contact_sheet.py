@@ -6,6 +6,9 @@ The HTML page is self-contained: thumbnails are inlined, nothing is fetched, no 
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
+import importlib.util
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,6 +265,8 @@ def _draw_card(sheet: Image.Image, card: Card, *, left: int, top: int, frame: st
     draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), fill="white")
     picture = images.decode(card.picture, max_pixels=_MAX_PIXELS).convert("RGB")
     picture.thumbnail((_CELL - 10, _CELL - 10), Image.Resampling.LANCZOS)
+    if card.right is False:
+        picture = Image.blend(picture, Image.new("RGB", picture.size, "white"), 0.5)
     sheet.paste(picture, (left + (_CELL - picture.width) // 2, top + (_CELL - picture.height) // 2))
     draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), outline=colour, width=width)
     if card.badge:
@@ -293,6 +298,12 @@ def _shortened(text: str, *, font: ImageFont.FreeTypeFont | ImageFont.ImageFont)
     return text.rstrip() + "…"
 
 
+@functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    # Pillow's own; it needs no font on the machine.
+    # Pillow's own font has no accents; the one that matplotlib carries does, where it is installed.
+    found = importlib.util.find_spec("matplotlib")
+    for folder in (found and found.submodule_search_locations) or ():
+        with contextlib.suppress(OSError):
+            path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+            return ImageFont.truetype(path, round(size * 0.9))
     return ImageFont.load_default(size)

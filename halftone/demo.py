@@ -112,8 +112,7 @@ def _sample_questions(folder: Path, *, archive: str) -> list[Question]:
     plain = sample_archive.query_path(folder, "astronaut")
     filtered = sample_archive.query_path(folder, "cat")
     journal = sample_archive.JOURNALS[0]
-    last = journal.first_year + 30
-    cropped = sample_archive.query_path(folder, "motorcycle")
+    cropped = sample_archive.query_path(folder, "photographer")
     part = _mirrored_part(_opened(cropped))
     return [
         Question(
@@ -127,14 +126,14 @@ def _sample_questions(folder: Path, *, archive: str) -> list[Question]:
         Question(
             title="And this one, in two journals and these years only?",
             note=f"halftone search {filtered} --journal '{journal.name}' "
-            f"--journal 'Neustedter Rundschau' --from 1968 --to {last}",
+            f"--journal 'Neustedter Rundschau' --from 1980 --to 1995",
             query=filtered,
             picture=filtered,
             where=Filter(
                 archives=[archive],
                 journals=[journal.name, "Neustedter Rundschau"],
-                start="1968",
-                end=str(last),
+                start="1980",
+                end="1995",
             ),
             photograph="cat",
         ),
@@ -144,7 +143,7 @@ def _sample_questions(folder: Path, *, archive: str) -> list[Question]:
             query=part,
             picture=part,
             where=here,
-            photograph="motorcycle",
+            photograph="photographer",
         ),
     ]
 
