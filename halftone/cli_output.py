@@ -59,11 +59,11 @@ def print_hits(
     table.add_column("similarity", justify="right")
     if truth is not None:
         table.add_column("truth")
-    table.add_column("journal", overflow="ellipsis", max_width=32)
-    table.add_column("date")
-    table.add_column("page", overflow="ellipsis", max_width=8)
-    table.add_column("caption", overflow="ellipsis", max_width=48)
-    table.add_column("mirrored")
+    table.add_column("journal", no_wrap=True, overflow="ellipsis", max_width=32)
+    table.add_column("date", no_wrap=True)
+    table.add_column("page", no_wrap=True, overflow="ellipsis", max_width=8)
+    table.add_column("caption", no_wrap=True, overflow="ellipsis", max_width=48)
+    table.add_column("mirrored", no_wrap=True)
     table.add_column("name", overflow="fold")
     for rank, hit in enumerate(hits, start=1):
         image = hit.image
@@ -85,7 +85,7 @@ def print_records(records: Iterable[ImageRecord]) -> None:
     """Prints records as a table."""
     table = _table()
     for column, width in (("journal", 32), ("date", None), ("page", 8), ("caption", 48)):
-        table.add_column(column, overflow="ellipsis", max_width=width)
+        table.add_column(column, no_wrap=True, overflow="ellipsis", max_width=width)
     table.add_column("name", overflow="fold")
     for image in records:
         cells = (image.journal, image.date, image.page, image.caption, image.name)

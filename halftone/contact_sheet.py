@@ -10,6 +10,7 @@ import contextlib
 import functools
 import importlib.util
 import io
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from halftone.client import Client, Hit, ImageRecord
     from halftone.images import Region
 
+_CAPTION: Final = 140
 _MAX_PIXELS: Final = 200_000_000
 
 
@@ -119,7 +121,8 @@ def section_of(
 
 def _lines(record: ImageRecord) -> tuple[str, ...]:
     where = ", ".join(part for part in (record.date, record.page and f"p. {record.page}") if part)
-    return tuple(line for line in (where, record.caption) if line)
+    caption = textwrap.shorten(record.caption, _CAPTION, placeholder=" …")
+    return tuple(line for line in (where, caption) if line)
 
 
 def _decoded(query: bytes | str | Path) -> Image.Image:
