@@ -52,6 +52,8 @@ _log = telemetry.get_logger(__name__)
 class EdgeCollection:
     """The points of one model version."""
 
+    holds_interpreter: Final = True
+
     def __init__(
         self,
         directory: Path,

@@ -149,7 +149,9 @@ class Engine:
             plans = [await self._plan(request) for request in requests]
             await self._embed(plans, deadline=deadline)
             ready = [plan for plan in plans if isinstance(plan, _Plan)]
-            answers = iter(await self._holdings.read("query", self._query, ready) if ready else ())
+            answers = iter(
+                await self._holdings.search("query", self._query, ready) if ready else ()
+            )
             return [next(answers) if isinstance(plan, _Plan) else plan for plan in plans]
         finally:
             self._searching -= 1
@@ -157,8 +159,9 @@ class Engine:
 
     async def _plan(self, request: search_pb2.SearchImagesRequest) -> _Plan | errors.HalftoneError:
         try:
-            # In a thread only where it can take long: an unusual date is parsed by a grammar.
-            if request.HasField("filter") or request.WhichOneof("query") == "image":
+            # An unusual date is parsed by a grammar, which takes a while, and the bytes of an
+            # image come from a disk.
+            if request.WhichOneof("query") == "image" or not payloads.is_plain(request.filter):
                 return await self._holdings.read("plan", self._checked, request)
             return self._checked(request)
         except errors.HalftoneError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import re
 import time
 import unicodedata
@@ -15,7 +16,7 @@ from services.search.listing import order_keys
 from services.search.store import EVERYTHING, AnyOf, Between, Filter, Payload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 TEXTS: Final = ("journal", "date", "page", "caption", "language", "source_uri", "rights")
 WRITABLE: Final = (*TEXTS, "page_region", "labels")
@@ -65,6 +66,10 @@ def to_payload(image: search_pb2.Image, *, name: Name) -> Payload:
         payload["earliest"] = days.earliest.toordinal() if days.earliest else _FIRST_DAY
         payload["latest"] = days.latest.toordinal() if days.latest else _LAST_DAY
         payload["years"] = _years(days)
+        if image.journal:
+            payload["journal_years"] = [
+                _journal_year(image.journal, year=year) for year in payload["years"]
+            ]
         if days.earliest:
             payload["year"] = f"{days.earliest.year:04d}"
     return payload
@@ -77,6 +82,12 @@ def _years(days: dates.Days) -> list[str]:
         if len(span) <= _MAX_YEARS:
             return [f"{year:04d}" for year in span]
     return [_MANY_YEARS]
+
+
+def _journal_year(journal: str, *, year: str) -> str:
+    # A hash: a journal's name may be long, and stands here once a year. The filter by journal
+    # itself stays beside it, so that two journals with one hash are still told apart.
+    return f"{year}:{hashlib.blake2b(journal.encode(), digest_size=8).hexdigest()}"
 
 
 def to_image(payload: Payload, *, same_content: list[str] | None = None) -> search_pb2.Image:
@@ -120,6 +131,13 @@ def label_value(key: str, *, value: str) -> str:
     return f"{key}={value}"
 
 
+def is_plain(message: search_pb2.Filter) -> bool:
+    """Whether `to_filter` takes microseconds: its dates need no grammar."""
+    ranges = (message.date, message.exclude.date)
+    texts = (text for each in ranges for text in (each.start, each.end) if text)
+    return all(dates.is_plain(text) for text in texts)
+
+
 def to_filter(message: search_pb2.Filter, *, field: str = "filter") -> Filter:
     """The store's filter of a request's.
 
@@ -153,7 +171,7 @@ def _conditions(message: search_pb2.Filter, *, field: str) -> Iterator[AnyOf | B
         if wanted:
             yield AnyOf(key, _values(wanted, field=f"{field}.{key}s"))
     if message.HasField("date"):
-        yield from _overlap(message.date, field=f"{field}.date")
+        yield from _overlap(message.date, journals=message.journals, field=f"{field}.date")
     for word in words(message.caption_text):
         yield AnyOf("words", (word,))
     if message.caption_text and not words(message.caption_text):
@@ -176,7 +194,9 @@ def _values(values: Iterable[str], *, field: str) -> tuple[str, ...]:
     return found
 
 
-def _overlap(message: search_pb2.DateRange, *, field: str) -> Iterator[AnyOf | Between]:
+def _overlap(
+    message: search_pb2.DateRange, *, journals: Sequence[str], field: str
+) -> Iterator[AnyOf | Between]:
     start = dates.parse(message.start, field=f"{field}.start").earliest if message.start else None
     end = dates.parse(message.end, field=f"{field}.end").latest if message.end else None
     if start and end and start > end:
@@ -184,11 +204,17 @@ def _overlap(message: search_pb2.DateRange, *, field: str) -> Iterator[AnyOf | B
             f"{field}: the range ends ({message.end}) before it begins ({message.start}).",
             field=field,
         )
-    # An overlap is two comparisons, each of which lets through half of an archive; the years
-    # beside them say the same roughly, and can be looked up.
+    # An overlap is two comparisons, each of which lets through half of an archive; the years say
+    # the same roughly, and can be looked up. So can journal and year together: a store looks up
+    # one condition and tests the others record by record, and together they leave ten times fewer
+    # records to test (10 ms become 1 ms for four percent of 100,000).
     if start and end and end.year - start.year < _MAX_YEARS_ASKED:
-        years = range(start.year, end.year + 1)
-        yield AnyOf("years", (*(f"{year:04d}" for year in years), _MANY_YEARS))
+        years = [f"{year:04d}" for year in range(start.year, end.year + 1)] + [_MANY_YEARS]
+        if 0 < len(journals) * len(years) <= _MAX_VALUES:
+            pairs = [_journal_year(journal, year=year) for journal in journals for year in years]
+            yield AnyOf("journal_years", tuple(pairs))
+        else:
+            yield AnyOf("years", tuple(years))
     # Records without a date have no `latest`, so even a range without bounds leaves them out.
     yield Between(key="latest", low=start.toordinal() if start else _FIRST_DAY)
     if end:

@@ -45,6 +45,7 @@ INDEXES: Final[dict[str, Index]] = {
     "language": Index.LINKED_KEYWORD,
     "label_values": Index.LINKED_KEYWORD,
     "years": Index.LINKED_KEYWORD,
+    "journal_years": Index.KEYWORD,
     "earliest": Index.NUMBER,
     "latest": Index.NUMBER,
     "words": Index.KEYWORD,
@@ -178,6 +179,10 @@ class Collection(Protocol):
     @property
     def dimension(self) -> int:
         """Of its vectors."""
+
+    @property
+    def holds_interpreter(self) -> bool:
+        """Whether reading stops all of Python's threads, so that a thread of its own is no use."""
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Stores points in place of those with the same ids. They are on disk when it returns.

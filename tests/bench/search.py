@@ -33,11 +33,12 @@ from halftone import archive as archives
 from halftone import sample_archive, wire
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc, search_pb2, search_pb2_grpc
 from services import local
+from services.search import payload as payloads
 from services.search.edge_collection import SEAL_POINTS, EdgeCollection
 from services.search.edge_part import copy_closed
-from services.search.store import EVERYTHING, Filter, Query
+from services.search.store import Query
 from services.search.store_edge import EdgeStore
-from tests.bench.vectors import DAYS, FIRST_DAY, Archive, between, normalised
+from tests.bench.vectors import DAYS, FIRST_DAY, Archive, between, days, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -209,8 +210,9 @@ def _recall(directory: Path, *, archive: Archive, base: np.ndarray) -> list[dict
     queries = between(base, count=50, seed=1_000)
     rows = []
     store, collection = _opened(directory)
-    everything = ("none", 1.0, EVERYTHING, np.ones(len(archive.vectors), dtype=bool))
-    for shape, selectivity, condition, mask in (everything, *archive.filters()):
+    everything = ("none", 1.0, search_pb2.Filter(), np.ones(len(archive.vectors), dtype=bool))
+    for shape, selectivity, message, mask in (everything, *archive.filters()):
+        condition = payloads.to_filter(message)
         ids = np.flatnonzero(mask)
         vectors = archive.vectors[ids]
         recalls, seconds = [], []
@@ -238,21 +240,16 @@ def _recall(directory: Path, *, archive: Archive, base: np.ndarray) -> list[dict
 # The service against the bare store.
 
 
-def _journal_and_date() -> tuple[Filter, search_pb2.Filter]:
-    """Four percent of the images, for the store and for the service."""
-    import datetime as dt  # noqa: PLC0415 - here alone
-
-    from services.search.payload import to_filter  # noqa: PLC0415 - here alone
-
+def _journal_and_date() -> search_pb2.Filter:
+    """Four percent of the images."""
     low = FIRST_DAY + DAYS // 3
-    first, last = (dt.date.fromordinal(day).isoformat() for day in (low, low + DAYS // 5 - 1))
-    message = search_pb2.Filter(journals=["j20"], date={"start": first, "end": last})
-    return to_filter(message), message
+    return search_pb2.Filter(journals=["j20"], date=days(low, low + DAYS // 5 - 1))
 
 
 def _overhead(folder: Path, *, archive: Archive, base: np.ndarray) -> dict[str, float]:
     queries = between(base, count=200, seed=2_000)
-    condition, message = _journal_and_date()
+    message = _journal_and_date()
+    condition = payloads.to_filter(message)
     del archive
     served = folder / "served"
     copy_closed(folder / "built", served / "search")
@@ -360,7 +357,7 @@ def _growth(folder: Path, *, base: np.ndarray, count: int, budget_seconds: float
     built = _build(directory / "search", archive=archive, budget_seconds=budget_seconds)
     del archive
     queries = between(base, count=100, seed=3_000)
-    _, message = _journal_and_date()
+    message = _journal_and_date()
     with _stack(directory) as stack:
         medians = asyncio.run(_medians(stack.addresses.search, queries=queries, message=message))
     shutil.rmtree(directory)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from halftone.records import Name
-from services.search.listing import order_keys
-from services.search.store import AnyOf, Between, Filter, Point
+from halftone.v1 import search_pb2
+from services.search import payload as payloads
+from services.search.store import Point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,72 +98,62 @@ class Archive:
         """The records as points."""
         for at in range(start, stop):
             name = Name("bench", f"{at:08d}")
-            day = int(self.days[at])
-            year = str(dt.date.fromordinal(day).year)
+            image = search_pb2.Image(
+                name=str(name),
+                journal=str(self.journals[at]),
+                date=dt.date.fromordinal(int(self.days[at])).isoformat(),
+                caption=f"Picture no{at} w{self.shares['word'][at]}, as it was printed",
+                language=str(self.shares["language"][at]),
+                labels={"medium": search_pb2.Labels(values=[str(self.shares["label"][at])])},
+            )
+            picture = {
+                "sha256": f"{at:064x}",
+                "width": 1000,
+                "height": 800,
+                "create_time": 1_700_000_000_000_000,
+                "update_time": 1_700_000_000_000_000,
+            }
             yield Point(
                 id=name.point_id,
                 vector=self.vectors[at],
-                payload={
-                    "archive": name.archive,
-                    "image_id": name.image_id,
-                    "journal": str(self.journals[at]),
-                    "language": str(self.shares["language"][at]),
-                    "label_values": [f"medium={self.shares['label'][at]}"],
-                    "labels": {"medium": [str(self.shares["label"][at])]},
-                    "words": ["picture", str(self.shares["word"][at])],
-                    "caption": f"Picture {at} {self.shares['word'][at]}, as it was printed",
-                    "date": "1914-08-22",
-                    "earliest": day,
-                    "latest": day,
-                    "year": year,
-                    "years": [year],
-                    "sha256": f"{at:064x}",
-                    "width": 1000,
-                    "height": 800,
-                    "create_time": 1_700_000_000_000_000,
-                    "update_time": 1_700_000_000_000_000,
-                    **order_keys(name.image_id),
-                },
+                payload={**payloads.to_payload(image, name=name), **picture},
             )
 
-    def filters(self) -> Iterator[tuple[str, float, Filter, np.ndarray]]:
+    def filters(self) -> Iterator[tuple[str, float, search_pb2.Filter, np.ndarray]]:
         """Shape, nominal selectivity, filter, and the records it selects, bool [N]."""
         for share, suffix in zip(SELECTIVITIES, _SHARES, strict=True):
             journal = f"j{suffix}"
+            low = FIRST_DAY + DAYS // 3
+            high = low + round(DAYS * share) - 1
             yield (
                 "journal",
                 share,
-                Filter(must=(AnyOf("journal", (journal,)),)),
+                search_pb2.Filter(journals=[journal]),
                 self.journals == journal,
             )
-            low, high = FIRST_DAY + DAYS // 3, FIRST_DAY + DAYS // 3 + round(DAYS * share) - 1
-            yield "date", share, Filter(must=_days(low, high)), self._within(low, high)
+            yield "date", share, search_pb2.Filter(date=days(low, high)), self._within(low, high)
             journal, part = _COMBINED[share]
-            high = FIRST_DAY + DAYS // 3 + round(DAYS * part) - 1
+            high = low + round(DAYS * part) - 1
             yield (
                 "journal + date",
                 share,
-                Filter(must=(AnyOf("journal", (journal,)), *_days(low, high))),
+                search_pb2.Filter(journals=[journal], date=days(low, high)),
                 (self.journals == journal) & self._within(low, high),
             )
-            for kind, key, value in (
-                ("language", "language", suffix),
-                ("label", "label_values", f"medium={suffix}"),
-                ("word", "words", suffix),
+            labels = {"medium": search_pb2.Labels(values=[suffix])}
+            for kind, condition in (
+                ("language", search_pb2.Filter(languages=[suffix])),
+                ("label", search_pb2.Filter(labels=labels)),
+                ("word", search_pb2.Filter(caption_text=f"W{suffix}")),
             ):
-                yield (
-                    kind,
-                    share,
-                    Filter(must=(AnyOf(key, (value,)),)),
-                    self.shares[kind] == suffix,
-                )
+                yield kind, share, condition, self.shares[kind] == suffix
 
     def _within(self, low: int, high: int) -> np.ndarray:
         found: np.ndarray = (self.days >= low) & (self.days <= high)
         return found
 
 
-def _days(low: int, high: int) -> tuple[AnyOf | Between, ...]:
-    first, last = dt.date.fromordinal(low).year, dt.date.fromordinal(high).year
-    years = AnyOf("years", (*(str(year) for year in range(first, last + 1)), "many"))
-    return years, Between(key="latest", low=low), Between(key="earliest", high=high)
+def days(low: int, high: int) -> search_pb2.DateRange:
+    """From one day to another, both as ordinals."""
+    first, last = (dt.date.fromordinal(day).isoformat() for day in (low, high))
+    return search_pb2.DateRange(start=first, end=last)

@@ -7,6 +7,7 @@ import pytest
 from halftone import records
 from halftone.v1 import search_pb2
 from services.search import payload as payloads
+from services.search.store import AnyOf
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,40 @@ def test_years(date, years):
     image = search_pb2.Image(name="archives/a/images/1", date=date)
     payload = payloads.to_payload(image, name=records.parse_name(image.name))
     assert payload["years"] == years
+
+
+def test_journal_and_years_are_looked_up_together():
+    image = search_pb2.Image(name="archives/a/images/1", date="1914/1916", journal="A")
+    payload = payloads.to_payload(image, name=records.parse_name(image.name))
+
+    def looked_up(**fields):
+        condition = payloads.to_filter(search_pb2.Filter(**fields))
+        return {each.key: each.values for each in condition.must if isinstance(each, AnyOf)}
+
+    asked = looked_up(journals=["A", "B"], date={"start": "1915", "end": "1915"})
+    assert set(asked) == {"journal", "journal_years"}
+    assert set(asked["journal_years"]) & set(payload["journal_years"])
+    other = looked_up(journals=["B"], date={"start": "1915", "end": "1915"})
+    assert not set(other["journal_years"]) & set(payload["journal_years"])
+    assert set(looked_up(date={"start": "1915", "end": "1916"})["years"]) == {
+        "1915",
+        "1916",
+        "many",
+    }
+    assert "years" not in looked_up(date={"start": "1915"})
+
+
+@pytest.mark.parametrize(
+    ("condition", "plain"),
+    [
+        ({}, True),
+        ({"date": {"start": "1914", "end": "1914-08-22"}}, True),
+        ({"date": {"start": "1914-21"}}, False),
+        ({"exclude": {"date": {"end": "[1914,1915]"}}}, False),
+    ],
+)
+def test_which_filters_need_the_grammar(condition, plain):
+    assert payloads.is_plain(search_pb2.Filter(**condition)) is plain
 
 
 def test_an_update_of_nothing_is_none():
