@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -16,9 +18,6 @@ from PIL import Image
 from halftone import errors, running
 from halftone.cli import main
 from tests.fake_search import FakeSearch, fails
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAME = "archives/a/images/one"
 
@@ -269,6 +268,32 @@ class TestImport:
         result = run("import", make_archive(tmp_path / "press", ["x,x.png,J,"]))
         assert result.exit_code == 1
         assert "The disk is full." in result.stderr
+
+    def test_ctrl_c_says_how_to_go_on(self, fake, tmp_path):
+        fake.delay_acks = 0.02
+        rows = [f"{number},x.png,J," for number in range(2000)]
+        folder = make_archive(tmp_path / "press", rows)
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "halftone.cli", "import", str(folder)),
+                *("--server", fake.address),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            # Its own modules are found from another folder, too.
+            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        )
+        with process:
+            while len(fake.records) < 20:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            said = process.stderr.read()
+        assert process.returncode == 130
+        assert "the same command goes on from there" in said
+        assert "Traceback" not in said
 
 
 class TestRecords:
