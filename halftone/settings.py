@@ -57,8 +57,6 @@ class EmbedderSettings(ServerSettings):
     metrics_port: Port = 9101
     device: str = "auto"
     """`auto` takes CUDA when there is one; or `cpu`, `cuda`, `cuda:1`."""
-    backend: Literal["auto", "torch", "openvino"] = "auto"
-    """`auto` takes torch."""
     threads: int = Field(default=0, ge=0)
     """Threads for inference on the CPU; 0 means one per core."""
     decode_threads: int = Field(default=0, ge=0)

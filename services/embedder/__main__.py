@@ -25,15 +25,11 @@ if TYPE_CHECKING:
 
 
 def _backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
-    if settings.backend == "openvino":
-        raise errors.FailedPrecondition(
-            "The OpenVINO backend is not part of this release.", reason="NO_BACKEND"
-        )
     # OpenMP's threads spin at their barriers by default. As soon as anything else wants the same
     # cores they wait for one another: with a busy neighbour on two cores, one image took 829 ms
     # instead of 20. OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # Imported by need, like any backend: torch takes seconds.
+    # So it is loaded only here.
     from services.embedder.encoder_torch import TorchBackend  # noqa: PLC0415
 
     return TorchBackend(

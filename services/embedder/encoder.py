@@ -1,6 +1,6 @@
 """What the batcher needs of a model: decode an image, put inputs on the device, run them.
 
-Two implementations: `encoder_torch` and `encoder_openvino`.
+`encoder_torch` is the implementation that serves; the tests have a dummy one.
 """
 
 from __future__ import annotations
