@@ -337,7 +337,11 @@ def _fields(detail: any_pb2.Any) -> dict[str, object]:
 def from_rpc_error(error: grpc.RpcError) -> HalftoneError:
     """Turns what grpc raised on the client's side into Halftone's error."""
     # Every RpcError that a call raises is a Call as well; the stubs do not say so.
-    status = rpc_status.from_call(cast("grpc.Call", error))
+    try:
+        status = rpc_status.from_call(cast("grpc.Call", error))
+    except ValueError:
+        # A proxy changed the code or the text, so that they no longer match the details.
+        status = None
     if status is None:
         code = error.code()
         details = error.details() or "no details"

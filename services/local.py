@@ -77,8 +77,7 @@ class LocalStack:
 
     Raises (on entering):
         errors.DataDirectoryError: In use by another process, or written by a newer release.
-        errors.Unavailable: A port is in use.
-        supervisor.ChildFailed: A service did not start.
+        errors.Unavailable: A port is in use, or a service did not start.
     """
 
     def __init__(
@@ -156,7 +155,7 @@ class LocalStack:
         """Waits until a stop is requested.
 
         Raises:
-            supervisor.ChildFailed: A child died too often.
+            errors.Unavailable: A child died too often.
         """
         while not self._is_stopping():
             time.sleep(0.1)

@@ -66,10 +66,9 @@ class RestartPolicy:
         return min(self.longest_pause, self.first_pause * 2.0 ** (failures - 1))
 
 
-class ChildFailed(errors.Unavailable):
-    """A child could not be started, or died again and again. The text ends with its last lines."""
-
-    reason = "CHILD_FAILED"
+CHILD_FAILED: Final = "CHILD_FAILED"
+"""The reason of the error when a child could not be started, or died again and again. Its text ends
+with the child's last lines."""
 
 
 @dataclass(kw_only=True)
@@ -119,7 +118,7 @@ class Supervisor:
         """Starts every child and waits until all are ready, or until `is_stopping` says so.
 
         Raises:
-            ChildFailed: One died or was not ready in time; `stop` is still to be called.
+            errors.Unavailable: One died or was not ready in time; `stop` is still to be called.
         """
         for running in self._children:
             self._spawn(running)
@@ -148,7 +147,7 @@ class Supervisor:
         """Restarts children that die, until `is_stopping` says so.
 
         Raises:
-            ChildFailed: One died too often.
+            errors.Unavailable: One died too often.
         """
         while not is_stopping():
             for running in self._children:
@@ -237,12 +236,12 @@ def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
     return f"ended with exit code {code}"
 
 
-def _failed(child: Child, *, what: str) -> ChildFailed:
+def _failed(child: Child, *, what: str) -> errors.Unavailable:
     lines = last_lines(child.log)
     text = f"{child.name} {what}."
     if lines:
         text += f" Its last lines ({child.log}):\n" + "\n".join(f"    {line}" for line in lines)
-    return ChildFailed(text)
+    return errors.Unavailable(text, reason=CHILD_FAILED)
 
 
 def last_lines(log: Path, *, count: int = 8) -> list[str]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import grpc
 import pytest
+from click.testing import CliRunner
 from google.protobuf import json_format
 from google.protobuf.message_factory import GetMessageClass
 
 from halftone import sample_archive
+from halftone.archive import read_manifest
+from halftone.cli import main
 from halftone.v1 import embedder_pb2, search_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -36,32 +40,49 @@ def desk(stack, press, tmp_path, monkeypatch):
 
 
 def read(name, replacements):
-    text = (ROOT / "docs" / name).read_text()
+    text = (ROOT / name).read_text()
     for old, new in replacements.items():
         text = text.replace(old, new)
     return text
 
 
 @pytest.mark.slow
-def test_the_python_examples(desk, capsys):
-    text = read("api.md", desk)
+@pytest.mark.parametrize("name", ["docs/api.md", "README.md"])
+def test_the_python_examples(desk, client, name, capsys):
+    client.import_images(read_manifest(Path("press"), archive="press"))
+    text = read(name, desk)
     namespace = {"__name__": "docs"}
     blocks = list(re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
-    assert len(blocks) > 12
+    assert blocks
     for block in blocks:
         line = text.count("\n", 0, block.start(1))
         # Keeps the page's line numbers in tracebacks.
-        code = compile("\n" * line + block[1], str(ROOT / "docs" / "api.md"), "exec")
+        code = compile("\n" * line + block[1], str(ROOT / name), "exec")
         exec(code, namespace)  # noqa: S102  # our own documentation
-    namespace["client"].close()
-    printed = capsys.readouterr().out
-    assert "TRUNCATED" not in printed
-    assert "NOT_AN_IMAGE" in printed
-    assert "The Larkhaven Courier" in printed
+    if name == "docs/api.md":
+        namespace["client"].close()
+        assert len(blocks) > 12
+        printed = capsys.readouterr().out
+        assert "NOT_AN_IMAGE" in printed
+        assert "The Larkhaven Courier" in printed
+
+
+def test_the_commands_in_the_readme(desk, stack):
+    commands = re.findall(
+        r"^halftone (.*?)(?: {2,}#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert [shlex.split(command)[0] for command in commands][:3] == ["up", "import", "search"]
+    for command in commands[1:]:
+        words = shlex.split(command.replace("~/my-archive", "press"))
+        result = CliRunner().invoke(
+            main, words, env={"HALFTONE_SEARCH": stack.addresses.search, "HALFTONE_DATA": "none"}
+        )
+        assert result.exit_code == 0, (command, result.output)
+    assert "data:image/jpeg" in Path("hits.html").read_text()
 
 
 def test_the_json_examples(desk):
-    text = read("grpc.md", desk).replace(
+    text = read("docs/grpc.md", desk).replace(
         "'$(base64 -w0 found.jpg)'", base64.b64encode(Path("found.jpg").read_bytes()).decode()
     )
     commands = list(COMMAND.finditer(text))

@@ -77,3 +77,22 @@ def test_a_class_name_cannot_contradict_its_code():
     status = errors.to_status(errors.StorageFull("x"))
     status.code = grpc.StatusCode.NOT_FOUND.value[0]
     assert type(errors.from_status(status)) is errors.NotFound
+
+
+def test_details_that_a_proxy_made_untrue_are_left_out():
+    """It rewrote the code and passed the details on."""
+    details = errors.to_status(errors.NotFound("No image.")).SerializeToString()
+
+    class Rewritten(grpc.RpcError):
+        def code(self):
+            return grpc.StatusCode.UNAVAILABLE
+
+        def details(self):
+            return "upstream reset"
+
+        def trailing_metadata(self):
+            return (("grpc-status-details-bin", details),)
+
+    error = errors.from_rpc_error(Rewritten())
+    assert type(error) is errors.Unavailable
+    assert error.message == "upstream reset"

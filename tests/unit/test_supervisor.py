@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.supervisor import Child, ChildFailed, RestartPolicy, Supervisor, last_lines
+from halftone import errors
+from services.supervisor import CHILD_FAILED, Child, RestartPolicy, Supervisor, last_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +82,7 @@ class Running:
         self.said: list[str] = []
         self.supervisor = Supervisor(children, report=self.said.append, policy=QUICK)
         self.stopping = threading.Event()
-        self.failure: ChildFailed | None = None
+        self.failure: errors.Unavailable | None = None
         self.thread = threading.Thread(target=self._watch)
 
     def __enter__(self):
@@ -92,7 +93,7 @@ class Running:
     def _watch(self) -> None:
         try:
             self.supervisor.watch(self.stopping.is_set)
-        except ChildFailed as failure:
+        except errors.Unavailable as failure:
             self.failure = failure
 
     def __exit__(self, *_: object) -> None:
@@ -139,11 +140,12 @@ def test_it_gives_up_on_a_child_that_dies_again_and_again(tmp_path):
         until(lambda: running.failure is not None)
     assert "one ended with exit code 1, for the 3. time; giving up." in str(running.failure)
     assert "not again" in str(running.failure)
+    assert running.failure.reason == CHILD_FAILED
 
 
 def test_a_child_that_cannot_start_shows_its_last_lines(tmp_path):
     supervisor = Supervisor([child(tmp_path, "bad", code=FAILING)], report=print)
-    with pytest.raises(ChildFailed) as caught:
+    with pytest.raises(errors.Unavailable) as caught:
         supervisor.start(never)
     supervisor.stop(never)
     assert "bad ended with exit code 3" in str(caught.value)
@@ -159,7 +161,7 @@ def test_a_child_that_does_not_become_ready_is_an_error(tmp_path):
         start_seconds=0.3,
     )
     supervisor = Supervisor([slow], report=print)
-    with pytest.raises(ChildFailed, match="not ready in time"):
+    with pytest.raises(errors.Unavailable, match="not ready in time"):
         supervisor.start(never)
     supervisor.stop(never)
     assert supervisor.processes == {}
