@@ -7,6 +7,7 @@ shares with its original whatever its screen and tone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Backbone = Literal["resnet18", "resnet50", "resnet152"]
 BACKBONES: Final = ("resnet18", "resnet50", "resnet152")
 _STAGES: Final = (1, 2, 3, 4)
+# A third of a coefficient's mean strength; between 0.03 and 1 results hardly differ.
+_SOFTNESS: Final = 0.3
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
@@ -39,6 +42,8 @@ class NetworkSpec:
             frequencies alone, which PDQ hashes, find most reprints, so a small network need not
             learn them again.
         width: Dimension of the projection; None whitens the pooled features themselves.
+        frequencies: Lowest frequencies per direction whose signs join the embedding before it is
+            whitened, see `low_frequencies`; 0 for none.
         dimension: Of the descriptor.
         contrast: "imagenet" subtracts ImageNet's mean from luminance; "local" normalises the
             picture as a whole and within two neighbourhoods, which cancels most of a plate's
@@ -55,6 +60,7 @@ class NetworkSpec:
     gem: float = 3.0
     thumbnail: int = 0
     width: int | None = None
+    frequencies: int = 0
     dimension: int = 512
     contrast: Literal["imagenet", "local"] = "imagenet"
     background: int = 0
@@ -73,7 +79,12 @@ class NetworkSpec:
                 f"network.pooled_stages must lie between 1 and {self.stages}, "
                 f"not {self.pooled_stages}"
             )
-        if self.grid < 1 or self.gem < 1 or self.thumbnail < 0 or self.dimension < 1:
+        if (
+            self.grid < 1
+            or self.gem < 1
+            or min(self.thumbnail, self.frequencies) < 0
+            or self.dimension < 1
+        ):
             raise ValueError(
                 "network.grid, gem and dimension must be at least 1, thumbnail at least 0"
             )
@@ -94,8 +105,8 @@ class NetworkSpec:
 class DescriptorNetwork(nn.Module):
     """Pictures [N, 1 or 3, S, S], uint8 or float in 0..255, to unit descriptors [N, dimension].
 
-    `features` gives what is pooled, `project` the embedding that training shapes; `forward` adds
-    whitening and the suppression of the background.
+    `features` gives what is pooled, `project` the embedding that training shapes, `signature` adds
+    low frequencies; `forward` whitens and suppresses the background.
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
@@ -115,9 +126,9 @@ class DescriptorNetwork(nn.Module):
         expansion = 1 if spec.backbone == "resnet18" else 4
         channels = sum(64 * 2 ** (stage - 1) * expansion for stage in spec.pooled_stages)
         self.feature_width = channels * spec.grid**2 + 3 * spec.thumbnail**2
-        width = spec.width or self.feature_width
+        width = (spec.width or self.feature_width) + spec.frequencies**2
         self.projection: nn.Module = (
-            nn.Linear(self.feature_width, width) if spec.width else nn.Identity()
+            nn.Linear(self.feature_width, spec.width) if spec.width else nn.Identity()
         )
         self.register_buffer("whitening_mean", torch.zeros(width))
         self.register_buffer("whitening_matrix", torch.eye(spec.dimension, width))
@@ -163,9 +174,35 @@ class DescriptorNetwork(nn.Module):
         embedding: Tensor = self.projection(self.features(pictures))
         return embedding.float()
 
-    def whiten(self, embedding: Tensor) -> Tensor:
-        """float32 [N, width] to unit descriptors [N, dimension]."""
-        return F.normalize((embedding - self.whitening_mean) @ self.whitening_matrix.T, dim=1)
+    def low_frequencies(self, pictures: Tensor) -> Tensor:
+        """Softened signs of the lowest frequencies, float32 [N, frequencies squared], unit rows.
+
+        The idea of PDQ (Facebook 2019, *The TMK+PDQF video-hashing algorithm and the PDQ
+        image-hashing algorithm*): of a cosine transform's coefficients the signs survive every
+        tone curve. Here they fade out towards zero instead of flipping, so that a small change
+        of a picture stays a small change.
+        """
+        count, size = self.spec.frequencies, pictures.shape[-1]
+        x = pictures.float().mean(dim=1)
+        places = (torch.arange(size, device=x.device) + 0.5) * (math.pi / size)
+        waves = torch.cos(torch.arange(1, count + 1, device=x.device)[:, None] * places)
+        coefficients = (waves @ x @ waves.T).flatten(1)
+        strength = coefficients.abs()
+        softness = _SOFTNESS * strength.mean(dim=1, keepdim=True) + 1e-6
+        return F.normalize(coefficients / (strength + softness), dim=1)
+
+    def signature(self, pictures: Tensor) -> Tensor:
+        """What whitening is applied to: the embedding, and the low frequencies if there are any."""
+        embedding = self.project(pictures)
+        if not self.spec.frequencies:
+            return embedding
+        with torch.autocast(embedding.device.type, enabled=False):
+            low = self.low_frequencies(pictures)
+            return torch.cat([F.normalize(embedding, dim=1), low], dim=1)
+
+    def whiten(self, signature: Tensor) -> Tensor:
+        """float32 [N, F] from `signature` to unit descriptors [N, dimension]."""
+        return F.normalize((signature - self.whitening_mean) @ self.whitening_matrix.T, dim=1)
 
     def suppress_background(self, descriptors: Tensor) -> Tensor:
         """Take from unit descriptors [N, D] what their kind of picture has in common.
@@ -183,10 +220,10 @@ class DescriptorNetwork(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Descriptors, float32 [N, dimension] of unit length."""
-        embedding = self.project(pictures)
+        signature = self.signature(pictures)
         # Whitening magnifies weak directions, and with them bfloat16's rounding; it costs nothing.
-        with torch.autocast(embedding.device.type, enabled=False):
-            return self.suppress_background(self.whiten(embedding))
+        with torch.autocast(signature.device.type, enabled=False):
+            return self.suppress_background(self.whiten(signature))
 
     def _pool(self, x: Tensor) -> Tensor:
         if self.spec.gem == 1:

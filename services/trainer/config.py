@@ -64,6 +64,9 @@ class TrainingConfig:
     gem: float = _setting(1.0, "exponent of the pooling; 1: average")
     thumbnail: int = _setting(16, "side of the low-pass picture beside the features; 0: none")
     dimension: int = _setting(512, "of the descriptor")
+    frequencies: int = _setting(
+        16, "lowest frequencies per direction that join the embedding; 0: none", shapes=False
+    )
     background: int = _setting(
         2048, "most centres of the background suppression; 0: none", shapes=False
     )
@@ -77,7 +80,7 @@ class TrainingConfig:
 
     @property
     def network(self) -> NetworkSpec:
-        """The network to train; what is published has a background besides."""
+        """The network to train; `finish` adds low frequencies and a background."""
         return NetworkSpec(
             backbone=self.backbone,
             stages=self.stages,

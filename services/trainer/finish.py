@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from services.trainer.config import TrainingConfig
 
 _BATCH = 64
-# Between 0.1 and 1 little changes; weak directions of trained embeddings are mostly noise.
-_SHRINKAGE = 0.5
+# From 0.5 to 1 nothing changes, below it gets worse: weak directions of embeddings are noise.
+_SHRINKAGE = 1.0
 
 
 def finish(
@@ -50,7 +50,11 @@ def finish(
         log: Takes lines for people.
     """
     complete = fit_last_layers(
-        network, pictures=pictures, background=config.background, seed=config.seed
+        network,
+        pictures=pictures,
+        frequencies=config.frequencies,
+        background=config.background,
+        seed=config.seed,
     )
     spec = ModelSpec(
         name=config.name,
@@ -91,24 +95,30 @@ def finish(
 
 
 def fit_last_layers(
-    network: DescriptorNetwork, *, pictures: torch.Tensor, background: int, seed: int
+    network: DescriptorNetwork,
+    *,
+    pictures: torch.Tensor,
+    frequencies: int,
+    background: int,
+    seed: int,
 ) -> DescriptorNetwork:
-    """Fit whitening and background on uint8 [N, S, S] and return the complete network.
+    """Add low frequencies, fit whitening and background on uint8 [N, S, S]: a complete network.
 
     There are at most `background` centres, and at least three pictures to each on average:
     fewer would be pictures rather than what pictures have in common.
     """
     device = next(network.parameters()).device
     centres = min(background, len(pictures) // 3)
-    complete = DescriptorNetwork(replace(network.spec, background=centres)).to(device).eval()
-    trained = {name: value for name, value in network.state_dict().items() if name != "background"}
-    complete.load_state_dict(trained, strict=False)
-    embeddings = collect(complete.project, pictures=pictures.to(device), batch=_BATCH)
-    whitening = fit_whitening(embeddings, dimension=complete.spec.dimension, shrinkage=_SHRINKAGE)
+    spec = replace(network.spec, frequencies=frequencies, background=centres)
+    complete = DescriptorNetwork(spec).to(device).eval()
+    for part in ("stem", "stages", "projection"):
+        getattr(complete, part).load_state_dict(getattr(network, part).state_dict())
+    signatures = collect(complete.signature, pictures=pictures.to(device), batch=_BATCH)
+    whitening = fit_whitening(signatures, dimension=complete.spec.dimension, shrinkage=_SHRINKAGE)
     set_whitening(complete, whitening)
     if centres:
         with torch.inference_mode():
-            whitened = complete.whiten(torch.from_numpy(embeddings).to(device)).cpu().numpy()
+            whitened = complete.whiten(torch.from_numpy(signatures).to(device)).cpu().numpy()
         means = fit_background(whitened, centres=centres, seed=seed)
         complete.background.copy_(torch.from_numpy(means))
     return complete
@@ -151,11 +161,12 @@ def evaluate_archive(model: Model, *, folder: Path) -> Evaluation:
     truth = read_truth(folder, image_ids=pictures.ids, journals=journals)
     network, pixels = model.network, pictures.pixels.to(model.device)
 
-    embeddings = collect(network.project, pictures=pixels, batch=_BATCH)
+    signatures = torch.from_numpy(collect(network.signature, pictures=pixels, batch=_BATCH))
     with torch.inference_mode():
-        whitened = network.whiten(torch.from_numpy(embeddings).to(model.device))
+        whitened = network.whiten(signatures.to(model.device))
         descriptors = network.suppress_background(whitened).cpu().numpy()
-    plain = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    trained = signatures[:, : network.spec.width]
+    plain = torch.nn.functional.normalize(trained, dim=1).numpy()
     scores = descriptors @ descriptors.T
     # As searches do it: the query lies four ways, the archive one; the best counts.
     turned = scores.copy()
@@ -172,7 +183,7 @@ def evaluate_archive(model: Model, *, folder: Path) -> Evaluation:
         variants={
             "query turned four ways": evaluate_scores(turned, truth=truth),
             "without background suppression": evaluate(whitened.cpu().numpy(), truth=truth),
-            "without whitening either": evaluate(plain, truth=truth),
+            "the trained embedding alone": evaluate(plain, truth=truth),
         },
     )
 

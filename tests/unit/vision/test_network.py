@@ -1,7 +1,9 @@
 """The descriptor network."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.fft import dctn
 
 from halftone.vision.network import DescriptorNetwork, NetworkSpec
 
@@ -31,9 +33,10 @@ def pictures(count: int = 3, *, size: int = 40) -> torch.Tensor:
     return torch.nn.functional.interpolate(coarse, size=size).to(torch.uint8)
 
 
+@pytest.mark.parametrize("frequencies", [0, 3])
 @pytest.mark.parametrize("background", [0, 5])
-def test_descriptors_have_unit_length_and_the_promised_dimension(background):
-    network = make(background=background)
+def test_descriptors_have_unit_length_and_the_promised_dimension(background, frequencies):
+    network = make(background=background, frequencies=frequencies)
     network.background.copy_(torch.nn.functional.normalize(torch.randn(background, 16), dim=1))
 
     with torch.inference_mode():
@@ -100,6 +103,28 @@ def test_a_grid_tells_layouts_apart_which_one_cell_cannot():
     assert cosines[4] < cosines[1] - 0.02
 
 
+def test_low_frequencies_are_those_of_a_cosine_transform():
+    network, grey = make(frequencies=4), pictures(2, size=32)
+
+    low = network.low_frequencies(grey)
+
+    both_ways = dctn(grey[:, 0].double().numpy(), axes=(1, 2))[:, 1:5, 1:5].reshape(2, -1)
+    np.testing.assert_array_equal(np.sign(both_ways), np.sign(low.numpy()))
+    torch.testing.assert_close(low.norm(dim=1), torch.ones(2))
+
+
+def test_low_frequencies_survive_a_tone_curve_and_move_little_with_a_picture():
+    network, grey = make(frequencies=8), pictures(4, size=64)
+    curved = 255 * (grey / 255.0) ** 0.5
+
+    low, after = network.low_frequencies(grey), network.low_frequencies(curved)
+    moved = network.low_frequencies(grey.float() + torch.rand_like(grey.float()))
+
+    assert float((low * after).sum(dim=1).min()) > 0.8
+    assert float((low * moved).sum(dim=1).min()) > 0.99
+    assert float((low @ low.T).fill_diagonal_(0).abs().max()) < 0.7
+
+
 def test_the_background_takes_away_what_pictures_share():
     network = make(background=1, dimension=16)
     shared = torch.nn.functional.normalize(torch.ones(1, 16), dim=1)
@@ -137,7 +162,7 @@ def test_refuses_a_network_that_cannot_be_built(changes, named):
 
 
 def test_the_spec_survives_json():
-    spec = small(background=7)
+    spec = small(background=7, frequencies=5)
 
     assert NetworkSpec.from_dict(spec.to_dict()) == spec
     with pytest.raises(ValueError, match="colour"):
