@@ -39,7 +39,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(if $(ARCHIVE),--archive '$(ARCHIVE)')
 
 clean:
 	rm -rf build demo .pytest_cache .mypy_cache .ruff_cache

@@ -130,7 +130,7 @@ def run(*, folder: Path, server: str | None = None) -> dict[str, Any]:
     return results
 
 
-def print_table(results: dict[str, Any]) -> None:
+def show(results: dict[str, Any]) -> None:
     """The figures with their 95 % intervals where there are any."""
     table = Table("", *FIGURES.values())
     for label, figures in results.items():
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     results = run(folder=arguments.archive, server=arguments.server)
-    print_table(results)
+    show(results)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
 
