@@ -57,7 +57,7 @@ class TrainingConfig:
 
     backbone: Backbone = _setting("resnet18", "of torchvision, from random weights")
     stages: int = _setting(3, "ResNet stages to run")
-    pooled_stages: tuple[int, ...] = _setting((3,), "stages that the descriptor sees")
+    pooled_stages: tuple[int, ...] = _setting((), "stages to pool; the last one if none")
     size: int = _setting(112, "side of the input in pixels")
     trim: float = _setting(0.0, "most of a side to cut off as paper margin")
     grid: int = _setting(4, "cells per side of the pooled layout")
@@ -84,7 +84,7 @@ class TrainingConfig:
         return NetworkSpec(
             backbone=self.backbone,
             stages=self.stages,
-            pooled_stages=self.pooled_stages,
+            pooled_stages=self.pooled_stages or (self.stages,),
             grid=self.grid,
             gem=self.gem,
             thumbnail=self.thumbnail,

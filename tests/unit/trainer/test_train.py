@@ -33,7 +33,6 @@ def settings(collection, tmp_path):
             "batch": 8,
             "size": 32,
             "stages": 1,
-            "pooled_stages": (1,),
             "grid": 2,
             "thumbnail": 4,
             "dimension": 12,
@@ -199,6 +198,13 @@ def test_the_command_line_is_generated_from_the_settings():
     assert config.version is None
     assert config.network.backbone == "resnet50"
     assert json.loads(json.dumps(config.to_dict()))["steps"] == 5
+
+
+@pytest.mark.parametrize("stages", [1, 4])
+def test_the_last_stage_is_pooled_unless_others_are_named(stages):
+    config = parse(["--data", "a", "--steps", "5", "--stages", str(stages)])
+
+    assert config.network.pooled_stages == (stages,)
 
 
 @pytest.mark.parametrize(
