@@ -11,6 +11,7 @@ import time
 import pytest
 from PIL import Image
 
+from halftone import client as public
 from halftone import errors
 from halftone.client import (
     AsyncClient,
@@ -431,3 +432,16 @@ def test_importing_the_client_imports_no_heavy_package():
         "sys.exit(str(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_public_names():
+    assert sorted(public.__all__) == sorted(
+        [
+            *("AsyncClient", "Client", "Embedding", "Facets", "Filter", "Hit", "ImageEmbeddings"),
+            *("ImageRecord", "ImportAck", "ImportState", "ImportSummary", "LoadedModel"),
+            *("NewImage", "Orientation", "Query", "Region", "RetryPolicy", "Search"),
+            *("SearchOptions", "SearchPage", "Thumbnail"),
+        ]
+    )
+    methods = {name for name in vars(Client) if not name.startswith("_")}
+    assert methods == {name for name in vars(AsyncClient) if not name.startswith("_")}
