@@ -22,6 +22,9 @@ PR_SET_PDEATHSIG = 1
 def die_with(parent: int) -> None:
     """Arranges for this process to be killed when the process `parent` ends.
 
+    On Linux already when the thread ends that started this process, so that must be one that
+    stays until its children were stopped.
+
     SIGKILL and not SIGTERM: nobody is left to wait for a drain or to end one that hangs, and what
     is acknowledged is on disk already.
     """

@@ -19,8 +19,8 @@ import json
 import os
 import socket
 import sys
-import threading
 import time
+from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -127,15 +127,20 @@ class LocalStack:
                 report=self._report,
                 policy=self._policy,
             )
+            # Children are killed when the thread that spawned them ends (`services.child`), so this
+            # one spawns them all and ends after they were stopped.
+            spawner = resources.enter_context(
+                futures.ThreadPoolExecutor(1, thread_name_prefix="supervisor")
+            )
             resources.callback(self._supervisor.stop, lambda: self._stop_requests > 1)
-            self._supervisor.start(self._is_stopping)
+            work = [spawner.submit(self._supervisor.start, self._is_stopping)]
+            resources.callback(futures.wait, work)
+            resources.callback(self._leave)
+            work[0].result()
             if self._is_stopping():
                 raise errors.Cancelled("Stopped before the services were ready.")
             resources.enter_context(running.announced(self._data, self._addresses))
-            watcher = threading.Thread(target=self._watch, name="supervisor")
-            watcher.start()
-            resources.callback(watcher.join)
-            resources.callback(self._leave)
+            work.append(spawner.submit(self._watch))
             self._resources = resources.pop_all()
         return self
 

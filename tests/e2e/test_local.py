@@ -148,6 +148,10 @@ def test_children_that_are_killed_during_an_import(tmp_path, press):
         text = up.stop()
     assert "embedder was killed by SIGKILL; starting it again" in text
     assert "search was killed by SIGKILL; starting it again" in text
+    # Those that took their places were asked to stop, like the first ones, and did.
+    for name in ("embedder", "search"):
+        log = (tmp_path / "data" / "logs" / f"{name}.log").read_text()
+        assert '"event": "stopped"' in log.splitlines()[-1]
 
 
 @pytest.mark.slow
