@@ -41,6 +41,7 @@ class DummyEncoder:
         self.model_version = model_version
         self.batches: list[list[int]] = []
         self.prepared: list[int] = []
+        self.staged: list[int] = []
         self.touched = threading.Event()
         self.go = threading.Event()
         self.go.set()
@@ -64,6 +65,7 @@ class DummyEncoder:
         return Prepared(pixels=inputs, width=number, height=1)
 
     def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> Any:
+        self.staged.append(len(pixels))
         return np.stack(pixels)
 
     def encode(self, staged: Any) -> NDArray[np.float32]:

@@ -113,6 +113,23 @@ def test_it_dispatches_at_once_when_idle_and_fills_batches_when_busy():
     assert [len(batch) for batch in encoder.batches] == [1, 4, 2]
 
 
+def test_the_next_batch_is_staged_while_the_device_works():
+    encoder = DummyEncoder()
+    encoder.go.clear()
+    with running(max_batch=4) as (batcher, _):
+        first = batcher.submit([picture(0)], encoder=encoder)
+        assert encoder.touched.wait(TIMEOUT)
+        others = batcher.submit([picture(number) for number in range(1, 10)], encoder=encoder)
+        # A full one, and only one: the third waits for the device.
+        wait_until(lambda: len(encoder.prepared) == 10 and len(encoder.staged) == 2)
+        time.sleep(0.05)
+        assert encoder.staged == [1, 4]
+        assert encoder.batches == [[0]]
+        encoder.go.set()
+        concurrent.futures.wait([first, others], TIMEOUT)
+    assert encoder.staged == [1, 4, 4, 1]
+
+
 def test_single_images_are_not_starved_by_large_requests():
     encoder = DummyEncoder(seconds=lambda: 0.002)
     encoder.go.clear()
@@ -183,7 +200,7 @@ def test_it_refuses_what_would_expire_in_the_queue():
 def test_expired_work_never_reaches_the_device():
     encoder = DummyEncoder()
     encoder.go.clear()
-    with running(max_batch=1) as (batcher, metrics):
+    with running(max_batch=8) as (batcher, metrics):
         busy = batcher.submit([picture(0)], encoder=encoder)
         assert encoder.touched.wait(TIMEOUT)
         late = batcher.submit([picture(1), picture(2)], encoder=encoder, time_left=0.02)
@@ -195,7 +212,8 @@ def test_expired_work_never_reaches_the_device():
         assert numbers(patient.result(TIMEOUT)) == [3]
         busy.result(TIMEOUT)
         assert value(metrics, "expired_total") == 1
-    assert encoder.items == [0, 3]
+    # Not even as company in a batch of somebody who does wait.
+    assert encoder.batches == [[0], [3]]
 
 
 def test_work_that_expired_in_the_queue_is_not_even_decoded():
