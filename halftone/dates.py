@@ -34,6 +34,7 @@ _OPEN: Final = ("..", "")
 # expression 2 µs; the tests hold the two against each other.
 _PLAIN: Final = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?[~?%]?")
 _DECADE: Final = re.compile(r"[0-9]{2}(?:XX|[0-9]X)")
+_LONG_YEAR: Final = re.compile(r"Y-?[0-9]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +79,10 @@ def _parse(text: str) -> Days:
     if len(text) > MAX_LENGTH:
         raise ValueError(f"it is longer than {MAX_LENGTH} characters")
     start, slash, end = text.partition("/")
-    days = _interval(start, end) if slash and "/" not in end else _plain(text)
-    if days is None:
-        days = _by_grammar(text)
+    if slash:
+        days = _interval(start, end) or _interval_by_grammar(start, end)
+    else:
+        days = _plain(text) or _by_grammar(text)
     if days.earliest and days.latest and days.earliest > days.latest:
         raise ValueError("it ends before it begins")
     return days
@@ -123,23 +125,44 @@ def _years(low: int, high: int) -> Days | None:
     return Days(earliest=dt.date(low, 1, 1), latest=dt.date(high, 12, 31))
 
 
+def _interval_by_grammar(start: str, end: str) -> Days:
+    # Each end by itself: the package cannot read `1914-XX/1915-XX`, and puts ten years before
+    # `/1916`, although that an end is unknown does not say so.
+    if start in _OPEN and end in _OPEN:
+        raise ValueError("it says nothing")
+    if any("/" in text or text[:1] in {"[", "{"} for text in (start, end)):
+        raise ValueError("an interval lies between two dates")
+    return Days(
+        earliest=None if start in _OPEN else (_plain(start) or _by_grammar(start)).earliest,
+        latest=None if end in _OPEN else (_plain(end) or _by_grammar(end)).latest,
+    )
+
+
 def _by_grammar(text: str) -> Days:
+    # `Y1E999999999` is in the grammar too, and would be computed before it is found too late.
+    if _LONG_YEAR.search(text):
+        raise ValueError("only the years 1 to 9999 can be kept")
     # Imported when first needed: building the grammar takes a tenth of a second, which every run
     # of the command line would pay.
     from edtf import parse_edtf  # noqa: PLC0415
-    from edtf.parser.edtf_exceptions import EDTFParseException  # noqa: PLC0415
+    from edtf.parser import parser_classes  # noqa: PLC0415
 
+    # The package prints what it cannot make sense of, which would stand between the lines of
+    # `--json`. To redirect standard output would redirect that of other threads, too.
+    vars(parser_classes)["print"] = _say_nothing
     try:
         parsed = parse_edtf(text)
-    except EDTFParseException as error:
+        bounds = parsed.lower_strict(), parsed.upper_strict()
+    except Exception as error:  # the package raises anything on what its grammar lets through
         raise ValueError("it is not in the Extended Date/Time Format (EDTF)") from error
-    start, end = text.partition("/")[0], text.rpartition("/")[2]
-    # The package puts ten years before `/1916`; that an end is unknown does not say so.
-    earliest = None if "/" in text and start in _OPEN else _day(parsed.lower_strict())
-    latest = None if "/" in text and end in _OPEN else _day(parsed.upper_strict())
+    earliest, latest = map(_day, bounds)
     if earliest is None and latest is None:
         raise ValueError("it says nothing")
     return Days(earliest=earliest, latest=latest)
+
+
+def _say_nothing(*_args: object, **_options: object) -> None:
+    """In the place of `print`."""
 
 
 def _day(moment: time.struct_time | float) -> dt.date | None:
@@ -148,5 +171,5 @@ def _day(moment: time.struct_time | float) -> dt.date | None:
         return None
     try:
         return dt.date(moment.tm_year, moment.tm_mon, moment.tm_mday)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError("only the years 1 to 9999 can be kept") from error

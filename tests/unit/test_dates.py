@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import datetime as dt
 
 import pytest
@@ -39,6 +40,9 @@ def days(text):
         ("/1916", "", "1916-12-31"),
         ("1914/..", "1914-01-01", ""),
         ("1914/", "1914-01-01", ""),
+        ("1914-XX/1915-XX", "1914-01-01", "1915-12-31"),
+        ("1914-21/1914-09-XX", "1914-03-01", "1914-09-30"),
+        ("../1914-XX", "", "1914-12-31"),
         ("1914-21", "1914-03-01", "1914-05-31"),
         ("1914-24", "1914-12-01", "1914-12-31"),
         ("[1914,1916]", "1914-01-01", "1916-12-31"),
@@ -70,6 +74,12 @@ def test_a_date_lies_between_its_days(text, earliest, latest):
         "Y17E7",
         "1916/1914",
         "../..",
+        "../",
+        "1914-1X",
+        "1914-XX/1914-1X",
+        "[1914,1915]/1916",
+        "Y1E400",
+        "Y1E999999999",
         "/",
         "1914/1915/1916",
         "{" + "1914," * 100 + "1915}",
@@ -111,14 +121,39 @@ def test_the_fast_path_agrees_with_the_package(text):
         assert (dates.parse(text).earliest, dates.parse(text).latest) == expected
 
 
-@given(st.text(max_size=12))
-@settings(max_examples=60, deadline=None)
+@given(st.one_of(st.text(max_size=12), st.text("0119XYES-~?%./,[]{}T:Z", max_size=20)))
+@settings(max_examples=150, deadline=None)
 def test_any_text_is_a_date_or_is_refused(text):
     try:
         found = dates.parse(text)
     except errors.InvalidArgument:
         return
     assert found.earliest or found.latest
+
+
+# Dates in which a digit or two were changed come further into the package than any text.
+BROKEN = st.builds(
+    lambda text, place, sign: text[: place % len(text)] + sign + text[place % len(text) + 1 :],
+    st.sampled_from(["1914-08-22", "1914-XX/1915-XX", "[1914,..1916]", "1914-21/..", "1914-08~"]),
+    st.integers(0, 20),
+    st.sampled_from(list("0139XYES-~?%./,[]{}T:Z") + ["", "..", "E4"]),
+)
+
+
+@given(BROKEN)
+@settings(max_examples=100, deadline=None)
+def test_a_broken_date_is_a_date_or_is_refused(text):
+    try:
+        dates.parse(text)
+    except errors.InvalidArgument as error:
+        assert error.reason == "INVALID_DATE"
+
+
+def test_nothing_is_printed(capsys):
+    for text in ("1914-1X", "1914-XX/1915-XX", "1914-XX/1914-1X", "1914-13-XX"):
+        with contextlib.suppress(errors.InvalidArgument):
+            dates.parse(text)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_plain_dates_do_not_load_the_grammar():
