@@ -2,7 +2,8 @@
 
 Loaded are the active version, the one before it, and the newest others, so that an archive can be
 embedded anew before its version is promoted. A version that does not match its hashes, fails to
-load or fails its golden vectors is refused once and never takes the place of one that works.
+load or fails its golden vectors is refused once and never takes the place of one that works. If
+that is the active version of a process that just started, the one before it answers instead.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from halftone.registry import MANIFEST
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from halftone.registry import ModelVersion, Registry
+    from halftone.registry import ModelVersion, Pointer, Registry
     from services.embedder.encoder import Encoder
     from services.embedder.metrics import EmbedderMetrics
 
@@ -72,14 +73,14 @@ class Models:
 
         Raises:
             errors.NotFound: It is not loaded.
-            errors.Unavailable: No version is loaded yet.
+            errors.Unavailable: It is not loaded, and nothing answers yet.
         """
-        if not self._active:
+        loaded = self._loaded
+        encoder = loaded.get(reference or self._active)
+        if encoder is None and not self._active:
             raise errors.Unavailable(
                 "No model version is loaded yet.", reason="NO_MODEL", retry_after=1.0
             )
-        loaded = self._loaded
-        encoder = loaded.get(reference or self._active)
         if encoder is None:
             raise errors.NotFound(
                 f"Model version {reference} is not loaded here; loaded: {', '.join(loaded)}.",
@@ -102,7 +103,7 @@ class Models:
     def refresh(self) -> None:
         """Loads what was published and follows the registry's pointer. Never raises."""
         try:
-            wanted, active = self._wanted()
+            wanted, (active, previous) = self._wanted()
         except (OSError, errors.HalftoneError) as error:
             if self._refused.get("") != str(error):
                 _log.error("registry_unreadable", error=str(error))
@@ -114,6 +115,9 @@ class Models:
                 self._try(version)
                 self._follow(active)
         self._follow(active)
+        if not self._active and previous in self._loaded:
+            _log.error("model_fallback", model_version=previous, instead_of=active)
+            self._active = previous
         keep = {version.id for version in wanted} | {self._active}
         if self._loaded.keys() - keep:
             _log.info("models_unloaded", model_versions=sorted(self._loaded.keys() - keep))
@@ -124,13 +128,13 @@ class Models:
             _log.info("model_active", model_version=active, before=self._active or None)
             self._active = active
 
-    def _wanted(self) -> tuple[list[ModelVersion], str | None]:
-        """The versions to have loaded, the most important first, and the active one's id."""
+    def _wanted(self) -> tuple[list[ModelVersion], Pointer]:
+        """The versions to have loaded, the most important first, and which are to answer."""
         versions = {version.id: version for version in self._registry.list()}
         pointer = self._registry.pointer()
         first = [name for name in (pointer.active, pointer.previous) if name in versions]
         others = sorted(versions.keys() - set(first), key=lambda name: -versions[name].published)
-        return [versions[name] for name in (*first, *others)][: self._most], pointer.active
+        return [versions[name] for name in (*first, *others)][: self._most], pointer
 
     def _try(self, version: ModelVersion) -> None:
         # A version is immutable. If what is there under its name did change, try again.

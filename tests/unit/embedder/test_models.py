@@ -131,6 +131,27 @@ def test_a_damaged_version_is_refused_once_and_the_old_one_answers(house: House,
     assert "a/2" not in house.backend.loads, "its hashes come first"
 
 
+def test_after_a_restart_the_previous_version_answers_for_a_damaged_one(house: House):
+    house.publish()
+    house.publish(promote=True)
+    weights = house.registry.resolve("a/2").directory / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(b"damage")
+    with structlog.testing.capture_logs() as logs:
+        house.models.refresh()
+        house.models.refresh()
+    assert house.models.ready
+    assert house.loaded() == [("a/1", True)]
+    assert house.models.get("").model_version == "a/1"
+    with pytest.raises(errors.NotFound):
+        house.models.get("a/2")
+    (event,) = [event for event in logs if event["event"] == "model_fallback"]
+    assert (event["model_version"], event["instead_of"]) == ("a/1", "a/2")
+    weights.write_bytes(whole)
+    house.models.refresh()
+    assert house.loaded() == [("a/2", True), ("a/1", False)]
+
+
 def test_a_version_that_fails_its_golden_vectors_never_answers(house: House, tmp_path: Path):
     house.publish()
     house.models.refresh()
@@ -149,6 +170,7 @@ def test_a_version_that_cannot_be_loaded_does_not_stop_the_others(house: House):
         house.models.refresh()
     assert house.loaded() == [("a/1", False)]
     assert not house.models.ready, "the active version does not work, and none did before"
+    assert house.models.get("a/1").model_version == "a/1", "whoever names it gets it"
     house.registry.promote("a/1")
     house.models.refresh()
     assert house.models.ready
