@@ -19,6 +19,8 @@ from services.embedder.metrics import EmbedderMetrics
 from services.embedder.models import Models
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import grpc
 
     from services.embedder.encoder import Backend
@@ -40,12 +42,29 @@ def _backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
     )
 
 
-async def run(settings: EmbedderSettings, *, models_settings: ModelSettings) -> None:
-    """Runs the service until it is told to stop."""
+async def run(
+    settings: EmbedderSettings,
+    *,
+    models_settings: ModelSettings,
+    make_backend: Callable[[EmbedderSettings, Decoder], Backend] = _backend,
+    on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
+) -> None:
+    """Runs the service until it is told to stop.
+
+    Args:
+        settings: The embedder's.
+        models_settings: Where versions are.
+        make_backend: What runs them.
+        on_listening: Told the port and the metrics' port.
+
+    Raises:
+        errors.HalftoneError: It cannot start, for example because the port is in use.
+        Exception: Whatever the device failed with for good.
+    """
     metrics = telemetry.Metrics(service="embedder")
     measures = EmbedderMetrics(metrics)
     decoder = Decoder(max_pixels=settings.max_pixels, max_bytes=settings.max_image_bytes)
-    backend = _backend(settings, decoder)
+    backend = make_backend(settings, decoder)
     batcher = Batcher(
         limits=Limits(
             max_batch=backend.max_batch,
@@ -90,6 +109,7 @@ async def run(settings: EmbedderSettings, *, models_settings: ModelSettings) -> 
             stop=stop,
             settings=settings,
             metrics=metrics,
+            on_listening=on_listening,
         )
     )
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from halftone import errors, files, telemetry
+from halftone import golden, telemetry
 from services.embedder.encoder import Picture
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from halftone.registry import ModelVersion
     from services.embedder.batcher import Batcher
     from services.embedder.encoder import Backend, Encoder
-
-GOLDEN: Final = "golden.json"
 
 _log = telemetry.get_logger(__name__)
 
@@ -63,31 +62,11 @@ def check_golden(encoder: Encoder, directory: Path) -> float:
         The lowest cosine.
 
     Raises:
-        errors.DataLoss: It is lower than the version allows, or `golden.json` cannot be used.
+        errors.DataLoss: See `golden.check_golden`.
     """
-    try:
-        golden = files.read_object(directory / GOLDEN)
-        limit = float(golden["min_cosine"])
-        entries = golden["images"]
-        expected = np.array([entry["descriptor"] for entry in entries], dtype=np.float32)
-        contents = [base64.b64decode(entry["png_base64"]) for entry in entries]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise errors.DataLoss(
-            f"{directory / GOLDEN} cannot be used: {error}", reason="GOLDEN_DAMAGED"
-        ) from error
-    if expected.ndim != 2 or expected.shape[1] != encoder.dimension:  # noqa: PLR2004  # [N, D]
-        raise errors.DataLoss(
-            f"{directory / GOLDEN} has descriptors of shape {expected.shape}, not [N, "
-            f"{encoder.dimension}].",
-            reason="GOLDEN_DAMAGED",
-        )
-    inputs = [encoder.prepare(Picture(content=content)).pixels[0] for content in contents]
-    vectors = encoder.encode(encoder.stage(inputs))
-    lowest = float((vectors * expected).sum(axis=1).min())
-    if not lowest >= limit:  # also true of NaN
-        raise errors.DataLoss(
-            f"Model version {encoder.model_version} gives descriptors with a cosine of "
-            f"{lowest:.4f} to the published ones; at least {limit} is required.",
-            reason="GOLDEN_MISMATCH",
-        )
-    return lowest
+
+    def embed(contents: Sequence[bytes]) -> NDArray[np.float32]:
+        inputs = [encoder.prepare(Picture(content=content)).pixels[0] for content in contents]
+        return encoder.encode(encoder.stage(inputs))
+
+    return golden.check_golden(directory, embed=embed, dimension=encoder.dimension)
