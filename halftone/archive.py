@@ -15,9 +15,10 @@ import json
 import os
 import re
 import stat
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from halftone import errors, wire
 from halftone.records import Name, make_name, parse_name, validate
@@ -183,28 +184,44 @@ def _table(
 ) -> Iterator[tuple[int, dict[str, Any] | str]]:
     columns, delimiter = fields
     with manifest.open(encoding=_text_encoding(encoding), newline="") as file:
-        # Strict: otherwise a quote that is never closed swallows the rows that follow.
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        number = 1
+        file.readline()  # the header
+        number = 2
+        again: deque[str] = deque()
+        taken: list[str] = []
         while True:
             try:
-                row = next(reader, None)
+                # Strict: otherwise a quote that is never closed swallows the rows that follow.
+                row = next(
+                    csv.reader(
+                        _lines(file, again=again, taken=taken), delimiter=delimiter, strict=True
+                    ),
+                    None,
+                )
             except csv.Error as error:
-                if number > 1:
-                    yield number, f"the row is not well-formed CSV: {error}"
-                number = reader.line_num + 1
-                continue
-            if row is None:
-                return
-            if number > 1 and row:
-                if len(row) == len(columns):
+                problem = f"the row is not well-formed CSV: {error}"
+            else:
+                if row is None:
+                    return
+                problem = ""
+                if row and len(row) != len(columns):
+                    problem = f"the row has {len(row)} fields, the header has {len(columns)}"
+                elif row:
                     yield number, dict(zip(columns, row, strict=True))
-                else:
-                    yield (
-                        number,
-                        f"the row has {len(row)} fields, the header has {len(columns)}",
-                    )
-            number = reader.line_num + 1
+            used = len(taken)
+            if problem:
+                # It may have swallowed rows up to the next quote, which are read on their own.
+                yield number, problem
+                again.extendleft(reversed(taken[1:]))
+                used = 1
+            number += used
+            taken.clear()
+
+
+def _lines(file: IO[str], *, again: deque[str], taken: list[str]) -> Iterator[str]:
+    """Lines to read again, then those of the file; each is noted in `taken`."""
+    while line := again.popleft() if again else file.readline():
+        taken.append(line)
+        yield line
 
 
 def _json_lines(manifest: Path, *, encoding: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -237,7 +254,8 @@ class _Reader:
             image_id = ""
             try:
                 if isinstance(row, str):
-                    raise errors.InvalidArgument(row, reason="MALFORMED_ROW")  # noqa: TRY301 - one way out
+                    raise _malformed(row)
+                _check_unicode(row)
                 image_id = _text(row, "image_id")
                 image = self._record(row, image_id=image_id)
                 if image_id in first_seen:
@@ -246,8 +264,9 @@ class _Reader:
                         field="image_id",
                         reason="DUPLICATE_ID",
                     )
-                first_seen[image_id] = number
                 path = file_below(root, relative=_text(row, "file"))
+                # Last, so that a row that is rejected can be given again, corrected.
+                first_seen[image_id] = number
             except errors.InvalidArgument as error:
                 yield Row(number=number, image_id=image_id, error=error)
             else:
@@ -275,6 +294,20 @@ class _Reader:
                 image.labels[key].values.extend(text for text in texts if text)
         validate(image, prefix="")
         return image
+
+
+def _malformed(problem: str) -> errors.InvalidArgument:
+    # Quotes what stands in the manifest, which may be what cannot be written anywhere.
+    text = problem.encode("utf-8", "backslashreplace").decode()
+    return errors.InvalidArgument(text, reason="MALFORMED_ROW")
+
+
+def _check_unicode(row: dict[str, Any]) -> None:
+    r"""Refuses halves of characters, such as `"\ud800"` in JSON, which no record can hold."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise _malformed(f"the row cannot be stored: {error}") from error
 
 
 def _text(row: dict[str, Any], key: str) -> str:

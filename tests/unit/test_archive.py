@@ -173,11 +173,42 @@ def test_bad_rows_are_told_and_the_others_read(folder, tmp_path):
     assert "line 2" in found[1].error.message
 
 
-def test_a_quote_that_is_never_closed_does_not_swallow_rows_silently(folder):
-    write(folder, 'image_id,file\n1,images/1.jpg\n2,"images/2.jpg\n3,images/3.jpg\n')
-    rows = read(folder)
-    assert [row.error is None for row in rows] == [True, False]
-    assert (rows[1].number, rows[1].error.reason) == (3, "MALFORMED_ROW")
+@pytest.mark.parametrize(
+    ("after", "reasons"),
+    [
+        ("", {}),
+        ('5,images/3.jpg,"a, b"\n', {7: None}),
+        ('5,images/3.jpg,"\n', {7: "MALFORMED_ROW"}),
+    ],
+)
+def test_a_quote_that_is_never_closed_swallows_no_rows(folder, after, reasons):
+    rows = '1,images/0.jpg,\n2,"images/1.jpg,x\n3,images/1.jpg,"two\nlines"\n4,images/2.jpg,\n'
+    write(folder, "image_id,file,caption\n" + rows + after)
+    found = read(folder)
+    told = {row.number: row.error and row.error.reason for row in found}
+    assert told == {2: None, 3: "MALFORMED_ROW", 4: None, 6: None, **reasons}
+    assert found[2].image.caption == "two\nlines"
+
+
+def test_a_row_that_was_rejected_can_be_given_again(folder):
+    rows = "1,images/gone.jpg,\n1,images/1.jpg,1914-13\n1,images/1.jpg,1914\n1,images/2.jpg,\n"
+    write(folder, "image_id,file,date\n" + rows)
+    reasons = [row.error and row.error.reason for row in read(folder)]
+    assert reasons == ["MISSING_FILE", "INVALID_DATE", None, "DUPLICATE_ID"]
+
+
+@pytest.mark.parametrize("key", ["image_id", "file", "caption", "medium", "labels", "half\ud800"])
+def test_half_a_character_is_a_rejected_row(folder, key):
+    good = {"image_id": "1", "file": "images/1.jpg"}
+    value = {"a": ["x\ud800"]} if key == "labels" else "x\ud800"
+    lines = [good | {key: value}, {key: value}, good]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    write(folder, text, name="manifest.jsonl")
+    *bad, last = read(folder)
+    assert [row.error.reason for row in bad] == ["MALFORMED_ROW"] * 2
+    for row in bad:
+        assert (row.image_id + row.error.message).encode()
+    assert last.error is None
 
 
 def test_json_lines(folder):

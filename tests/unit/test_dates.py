@@ -136,17 +136,15 @@ BROKEN = st.builds(
     lambda text, place, sign: text[: place % len(text)] + sign + text[place % len(text) + 1 :],
     st.sampled_from(["1914-08-22", "1914-XX/1915-XX", "[1914,..1916]", "1914-21/..", "1914-08~"]),
     st.integers(0, 20),
-    st.sampled_from(list("0139XYES-~?%./,[]{}T:Z") + ["", "..", "E4"]),
+    st.sampled_from([*"0139XYES-~?%./,[]{}T:Z", "", "..", "E4"]),
 )
 
 
 @given(BROKEN)
 @settings(max_examples=100, deadline=None)
 def test_a_broken_date_is_a_date_or_is_refused(text):
-    try:
+    with contextlib.suppress(errors.InvalidArgument):
         dates.parse(text)
-    except errors.InvalidArgument as error:
-        assert error.reason == "INVALID_DATE"
 
 
 def test_nothing_is_printed(capsys):
