@@ -81,8 +81,9 @@ class EdgeCollection:
         self._open, self._sealed, self._built = self._load()
         # Guards what is written, and which parts there are.
         self._writing = threading.RLock()
-        # Guards the counts of readers alone, so that readers never wait for a write.
-        self._counting = threading.Lock()
+        # Guards the counts of readers alone, so that readers never wait for a write. Reentrant: a
+        # scan that was left alone may be collected, and so ended, while its thread counts.
+        self._counting = threading.RLock()
         self._readers: Counter[Part] = Counter()
         self._retired: set[Part] = set()
         self._rebuilding: tuple[Part, ...] = ()
