@@ -20,13 +20,13 @@ import torch
 import torchvision
 from PIL import Image
 
-from halftone import errors, files
+from halftone import errors, files, golden
 from halftone.vision.network import DescriptorNetwork, NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.whitening import Whitening, fit_whitening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,9 +35,17 @@ __all__ = ["Model", "ModelSpec", "Whitening", "fit_whitening", "import_torchvisi
 
 FORMAT: Final = 1
 WEIGHTS: Final = "model.safetensors"
-GOLDEN: Final = "golden.json"
 _GOLDEN_COUNT: Final = 4
 _BATCH: Final = 32
+_BACKBONE_NAMES: Final = ("stem.", "stages.")
+# By whether a block has three convolutions, and the blocks of each stage.
+_KINDS: Final[dict[tuple[bool, tuple[int, ...]], str]] = {
+    (False, (2, 2, 2, 2)): "a ResNet-18",
+    (False, (3, 4, 6, 3)): "a ResNet-34",
+    (True, (3, 4, 6, 3)): "a ResNet-50",
+    (True, (3, 4, 23, 3)): "a ResNet-101",
+    (True, (3, 8, 36, 3)): "a ResNet-152",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,42 +178,28 @@ class Model:
         stored = {name: _compact(tensor) for name, tensor in self.network.state_dict().items()}
         files.replace_file(directory / WEIGHTS, safetensors.torch.save(stored))
         files.replace_file(directory / "spec.json", files.to_json(self.spec.to_dict()))
-        golden = Model.load(directory)
+        stored_model = Model.load(directory)
         inputs = golden_inputs()
-        vectors = golden.embed_images(_decode_png(text) for text in inputs)
+        vectors = stored_model.embed_images(_decode_png(text) for text in inputs)
         entries = [
             {"png_base64": text, "descriptor": [round(float(value), 6) for value in vector]}
             for text, vector in zip(inputs, vectors, strict=True)
         ]
         files.replace_file(
-            directory / GOLDEN, files.to_json({"min_cosine": 0.99, "images": entries})
+            directory / golden.GOLDEN, files.to_json({"min_cosine": 0.99, "images": entries})
         )
 
     def check_golden(self, directory: Path) -> float:
         """Compare this model with `golden.json` and return the lowest cosine.
 
         Raises:
-            errors.DataLoss: A descriptor departs further than the file allows, so this model on
-                this device is not the one that was published.
+            errors.DataLoss: See `golden.check_golden`.
         """
-        try:
-            golden = files.read_object(directory / GOLDEN)
-            entries = golden["images"]
-            expected = np.array([entry["descriptor"] for entry in entries], dtype=np.float32)
-            vectors = self.embed_images(_decode_png(entry["png_base64"]) for entry in entries)
-            lowest = float((vectors * expected).sum(axis=1).min())
-            limit = float(golden["min_cosine"])
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise errors.DataLoss(
-                f"{directory / GOLDEN} cannot be used: {error}", reason="GOLDEN_DAMAGED"
-            ) from error
-        if not lowest >= limit:  # also refuses NaN
-            raise errors.DataLoss(
-                f"The model in {directory} gives descriptors with a cosine of {lowest:.4f} to the "
-                f"published ones; at least {limit} is required.",
-                reason="GOLDEN_MISMATCH",
-            )
-        return lowest
+
+        def embed(contents: Sequence[bytes]) -> NDArray[np.float32]:
+            return self.embed_images(Image.open(io.BytesIO(content)) for content in contents)
+
+        return golden.check_golden(directory, embed=embed, dimension=self.spec.dimension)
 
 
 def golden_inputs() -> list[str]:
@@ -257,14 +251,9 @@ def import_torchvision_resnet(
         raise errors.InvalidArgument(str(error), field="backbone") from error
     source, weights = _read_weights(path, backbone=backbone)
     network = DescriptorNetwork(spec)
-    missing = network.load_state_dict(_our_names(weights), strict=False).missing_keys
-    missing = [name for name in missing if name.startswith(("stem", "stages"))]
-    if missing:
-        raise errors.InvalidArgument(
-            f"{source} holds no {backbone}: {len(missing)} weights are missing, among them "
-            f"{missing[0]}.",
-            field="path",
-        )
+    found = _our_names(weights)
+    _check_weights(found, network=network, source=source, backbone=backbone)
+    network.load_state_dict(found, strict=False)
     network.eval()
     features = collect(network.features, pictures=whitening_images)
     try:
@@ -339,9 +328,52 @@ def _our_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for name, tensor in weights.items():
         prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
         name_here = prefixes.get(prefix, "") + name.removeprefix(prefix)
-        if name_here.startswith(("stem.", "stages.")):
+        if name_here.startswith(_BACKBONE_NAMES):
             renamed[name_here] = _full(tensor)
     return renamed
+
+
+def _check_weights(
+    found: Mapping[str, torch.Tensor], *, network: DescriptorNetwork, source: str, backbone: str
+) -> None:
+    """Refuse what does not fit exactly: a ResNet-50 takes all it needs from a ResNet-152's file."""
+    # Old files do not count batches, and nothing reads that count.
+    expected, shapes = (
+        {
+            name: tuple(tensor.shape)
+            for name, tensor in tensors.items()
+            if name.startswith(_BACKBONE_NAMES) and not name.endswith("num_batches_tracked")
+        }
+        for tensors in (network.state_dict(), found)
+    )
+    wrong = {
+        "missing": sorted(expected.keys() - shapes),
+        "too many": sorted(shapes.keys() - expected),
+        "of another shape": sorted(
+            name for name in expected.keys() & shapes if expected[name] != shapes[name]
+        ),
+    }
+    facts = [
+        f"{len(names)} weights are {how} ({names[0]})" for how, names in wrong.items() if names
+    ]
+    if facts:
+        raise errors.InvalidArgument(
+            f"{source} holds no {backbone} but {_seems_to_be(shapes)}: {', '.join(facts)}.",
+            field="path",
+            reason="OTHER_WEIGHTS",
+        )
+
+
+def _seems_to_be(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What a file holds, by the number of its blocks."""
+    blocks = tuple(
+        len({name.split(".")[2] for name in shapes if name.startswith(f"stages.{stage}.")})
+        for stage in range(4)
+    )
+    bottleneck = any(".conv3." in name for name in shapes)
+    plain = shapes.get("stages.0.0.conv2.weight", ())[:2] == (64, 64)
+    kind = _KINDS.get((bottleneck, blocks))
+    return f"what seems to be {kind}" if plain and kind else "something else"
 
 
 def _compact(tensor: torch.Tensor) -> torch.Tensor:

@@ -206,6 +206,27 @@ def test_weights_of_another_network_are_refused(tmp_path):
         import_torchvision_resnet(path, whitening_images=batch(4), backbone="resnet18", dimension=2)
 
 
+@pytest.mark.parametrize(
+    ("backbone", "other", "words"),
+    [
+        ("resnet50", "resnet152", "a ResNet-152: .* are too many"),
+        ("resnet152", "resnet50", "a ResNet-50: .* are missing"),
+        ("resnet50", "resnet34", "a ResNet-34: .* of another shape"),
+        ("resnet50", "wide_resnet50_2", "something else: .* of another shape"),
+    ],
+)
+def test_weights_of_a_relative_are_refused_and_named(tmp_path, backbone, other, words):
+    path = tmp_path / "weights.pth"
+    with torch.device("meta"):
+        resnet = getattr(torchvision.models, other)()
+    # A tensor for each weight, without the memory.
+    weights = {name: torch.zeros(()).expand(t.shape) for name, t in resnet.state_dict().items()}
+    torch.save(weights, path)
+
+    with pytest.raises(errors.InvalidArgument, match=f"no {backbone} but .*{words}"):
+        import_torchvision_resnet(path, whitening_images=batch(4), backbone=backbone, dimension=2)
+
+
 def test_an_unreadable_file_names_what_to_put_there(tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"no weights")
