@@ -120,10 +120,12 @@ def read_manifest(path: Path, *, archive: str, encoding: str = "utf-8") -> Itera
 def _check_encoding(manifest: Path, *, encoding: str) -> None:
     """Reads all of it once, so that a wrong encoding is known before the first row."""
     try:
+        # Knows as well that `hex` is a codec but no encoding of text.
+        b"a".decode(encoding, "ignore")
         decoder = codecs.getincrementaldecoder(encoding)()
-    except LookupError as error:
+    except (LookupError, ValueError) as error:
         raise errors.InvalidArgument(
-            f"{encoding!r} is not an encoding that Python knows.", field="encoding"
+            f"{encoding!r} is not an encoding of text that Python knows.", field="encoding"
         ) from error
     line = 1
     with manifest.open("rb") as file:

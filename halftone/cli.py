@@ -63,6 +63,14 @@ class _Group(click.Group):
                 raise
             kind = _UnusableInput if isinstance(error, errors.InvalidArgument) else _Failure
             raise kind(explain(error)) from error
+        except ModuleNotFoundError as error:
+            ours = (error.name or "").startswith(("halftone", "services"))
+            if ours or ctx.params.get("debug"):
+                raise
+            raise _Failure(
+                f"`halftone {ctx.invoked_subcommand}` needs the package {error.name}, which is not "
+                "installed: pip install 'halftone[all]'."
+            ) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *_LAZY})
@@ -71,14 +79,7 @@ class _Group(click.Group):
         if cmd_name not in _LAZY:
             return super().get_command(ctx, cmd_name)
         module, attribute, _ = _LAZY[cmd_name]
-        try:
-            found = getattr(importlib.import_module(module), attribute)
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith(("halftone", "services")):
-                raise
-            raise click.ClickException(
-                f"`halftone {cmd_name}` needs the package {error.name}; install halftone[all]."
-            ) from error
+        found = getattr(importlib.import_module(module), attribute)
         if not isinstance(found, click.Command):
             raise TypeError(f"{module}.{attribute} is no command")
         return found

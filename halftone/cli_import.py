@@ -22,7 +22,7 @@ from rich.text import Text
 
 from halftone import archive as archives
 from halftone import cli_output as output
-from halftone import records
+from halftone import errors, records
 from halftone.cli_options import connect, server_options
 from halftone.client import ImportState
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from halftone.client import Client, ImportAck, ImportSummary
 
 REJECTED_HEADER: Final = ("row", "image_id", "reason")
+_HEADER_BYTES: Final = ",".join(REJECTED_HEADER).encode()
 
 
 @click.command(name="import")
@@ -89,7 +90,8 @@ def run(
         rejected: File for rejected rows; written only when there are any.
 
     Raises:
-        errors.InvalidArgument: The manifest as a whole cannot be used.
+        errors.InvalidArgument: The manifest as a whole cannot be used, or `rejected` is a file
+            that is no list of rejected rows.
     """
     records.make_name(archive, image_id="any", field="--archive")
     # Reads the header before anything is sent, so that a bad manifest changes nothing.
@@ -138,19 +140,29 @@ class _Rejections:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
-        # A list that an earlier run left here would be taken for this run's.
-        header = ",".join(REJECTED_HEADER)
-        if self._path.is_file() and self._path.read_text().startswith(header):
+        # A list that an earlier run left here would be taken for this run's. What is no such list
+        # belongs to somebody else.
+        if self._path.is_file():
+            with self._path.open("rb") as file:
+                begins = file.read(len(_HEADER_BYTES))
+            if begins not in {_HEADER_BYTES, b""}:
+                raise errors.InvalidArgument(
+                    f"{self._path} exists and is no list of rejected rows; name another file with "
+                    "--rejected.",
+                    field="rejected",
+                )
             self._path.unlink()
         return self
 
     def add(self, ack: ImportAck) -> None:
         if self._file is None:
-            self._file = self._path.open("w", newline="", encoding="utf-8")
+            self._file = self._path.open(
+                "w", newline="", encoding="utf-8", errors="backslashreplace"
+            )
             csv.writer(self._file).writerow(REJECTED_HEADER)
         image_id = ack.name.partition("/images/")[2] or ack.name
         reason = ack.error.message if ack.error else ""
-        csv.writer(self._file).writerow((ack.row, image_id, reason))
+        csv.writer(self._file).writerow((ack.row, _inert(image_id), _inert(reason)))
         self._file.flush()
 
     def __exit__(
@@ -161,6 +173,11 @@ class _Rejections:
     ) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _inert(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: the list is opened in one to mend the rows."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 class _RateColumn(ProgressColumn):

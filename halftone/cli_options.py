@@ -80,11 +80,24 @@ def filter_from(options: dict[str, Any]) -> Filter | None:
 
 
 def connect(*, server: str | None, data: Path | None) -> Client:
-    """A client of the service that the options, the environment or the data directory name."""
+    """A client of the service that the options, the environment or the data directory name.
+
+    Raises:
+        errors.FailedPrecondition: A data directory is named from which no stack runs. Another
+            stack, at the default address, is not the one that was meant.
+    """
     settings = ClientSettings()
-    found = running.find(data or settings.data)
-    if server is None and (data is not None or "search" not in settings.model_fields_set) and found:
-        return Client(found.search, embedder=found.embedder)
+    if server is None and (data is not None or "search" not in settings.model_fields_set):
+        directory = data or settings.data
+        found = running.find(directory)
+        if found is not None:
+            return Client(found.search, embedder=found.embedder)
+        if data is not None or "data" in settings.model_fields_set:
+            raise errors.FailedPrecondition(
+                f"No stack runs from {directory}. Start it with `halftone up --data {directory}`, "
+                "or name a service with --server HOST:PORT.",
+                subject=str(directory),
+            )
     return Client(server or settings.search)
 
 

@@ -6,11 +6,10 @@ import datetime as dt
 import json
 import sys
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -20,16 +19,18 @@ if TYPE_CHECKING:
 
 # Wide enough for every column; a pipe has no width, and cutting names there would lose them.
 PIPE_WIDTH = 200
+# What is printed comes from archives, paths and logs, where `[1914]` and `:ship:` mean themselves.
+_PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False}
 
 
 def console() -> Console:
     """Standard output, as wide as the terminal."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, **_PLAIN)
 
 
 def notes() -> Console:
     """Standard error, for progress and remarks."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, soft_wrap=True, **_PLAIN)
 
 
 def print_hits(
@@ -48,9 +49,9 @@ def print_hits(
         truth: Says for a hit whether it is right, where that is known.
     """
     if title:
-        console().print(f"\n[bold]{escape(title)}[/]", soft_wrap=True)
+        console().print(f"\n{title}", style="bold", soft_wrap=True)
     if note:
-        console().print(note, style="dim", soft_wrap=True, markup=False)
+        console().print(note, style="dim", soft_wrap=True)
     if not hits:
         console().print("Nothing found.")
         return
@@ -89,7 +90,7 @@ def print_records(records: Iterable[ImageRecord]) -> None:
     table.add_column("name", overflow="fold")
     for image in records:
         cells = (image.journal, image.date, image.page, image.caption, image.name)
-        table.add_row(*map(escape, cells))
+        table.add_row(*cells)
     console().print(table if table.rows else "Nothing found.")
 
 
@@ -101,11 +102,11 @@ def print_record(record: ImageRecord) -> None:
     for key, value in record_json(record).items():
         if isinstance(value, dict):
             for label, values in value.items():
-                table.add_row(escape(f"label {label}"), escape(", ".join(values)))
+                table.add_row(f"label {label}", ", ".join(values))
         elif isinstance(value, list):
-            table.add_row(key, escape("\n".join(map(str, value))))
+            table.add_row(key, "\n".join(map(str, value)))
         else:
-            table.add_row(key, escape(str(value)))
+            table.add_row(key, str(value))
     console().print(table)
 
 
@@ -122,7 +123,7 @@ def print_facets(facets: Facets) -> None:
         table.add_column(title, overflow="fold")
         table.add_column("images", justify="right")
         for value, count in counts.items():
-            table.add_row(escape(value), str(count))
+            table.add_row(value, str(count))
         if counts:
             out.print(table)
 

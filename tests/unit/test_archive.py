@@ -89,9 +89,10 @@ def test_another_encoding_must_be_named(folder):
     assert "utf-8" in raised.value.message
     assert "cp1252" in raised.value.message
     assert read(path, encoding="cp1252")[1].image.caption == "Grüße „ja“"
-    with pytest.raises(errors.InvalidArgument, match="klingon") as raised:
-        read(path, encoding="klingon")
-    assert raised.value.field == "encoding"
+    for encoding in ("klingon", "hex", "rot13", "undefined"):
+        with pytest.raises(errors.InvalidArgument, match=encoding) as raised:
+            read(path, encoding=encoding)
+        assert raised.value.field == "encoding"
 
 
 def test_a_missing_column_is_named_with_those_that_are_there(folder):

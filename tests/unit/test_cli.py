@@ -149,6 +149,19 @@ class TestSearch:
         assert "Traceback" in result.stderr
         assert "NotFound" in result.stderr
 
+    def test_what_stands_in_a_record_is_printed_as_it_stands(self, run, fake, picture):
+        caption, journal = "[bold]A [/ship] :ship:", "[red]Sphere"
+        fake.records.clear()
+        fake.add(NAME + "/[1914]", journal=journal, caption=caption)
+        for command in (["search", picture], ["list"], ["show", NAME + "/[1914]"]):
+            result = run(*command)
+            assert result.exit_code == 0, result.output
+            for text in (caption, journal, NAME + "/[1914]"):
+                assert text in result.stdout
+        assert journal in run("facets").stdout
+        sheet = Path("[red]sheet.html")
+        assert f"Wrote {sheet}." in run("search", picture, "--html", sheet).stderr
+
     def test_nothing_found(self, run, fake, picture):
         fake.records.clear()
         assert run("search", picture).stdout == "Nothing found.\n"
@@ -187,6 +200,20 @@ class TestWhomToTalkTo:
             assert run("show", NAME, server=None).exit_code == 0
             assert run("show", NAME, "--data", tmp_path / "data", server=None).exit_code == 0
         assert running.find(tmp_path / "data") is None
+
+    def test_a_data_directory_without_a_stack_is_no_other_server(self, run, fake, tmp_path):
+        count = len(fake.requests)
+        asked = ("delete", "--everything", "--yes")
+        result = run(*asked, "--data", tmp_path / "other", server=None)
+        assert result.exit_code == 1
+        assert f"No stack runs from {tmp_path / 'other'}" in result.stderr
+        elsewhere = {"HALFTONE_SEARCH": fake.address}
+        result = run(*asked, "--data", tmp_path / "other", server=None, env=elsewhere)
+        assert result.exit_code == 1
+        result = run(*asked, server=None, env={"HALFTONE_DATA": str(tmp_path / "other")})
+        assert "No stack runs from" in result.stderr
+        assert len(fake.requests) == count
+        assert run("show", NAME, "--data", tmp_path / "other").exit_code == 0
 
     def test_a_stack_that_is_gone_is_not_found(self, tmp_path):
         gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -242,10 +269,28 @@ class TestImport:
         assert run("import", folder).exit_code == 0
         assert not (tmp_path / "rejected.csv").exists()
 
+    @pytest.mark.parametrize("content", [b"\xff\xfe caf\xe9", b"row,name\n1,mine\n"])
+    def test_a_file_of_somebody_else_is_not_overwritten(self, run, fake, tmp_path, content):
+        (tmp_path / "rejected.csv").write_bytes(content)
+        folder = make_archive(tmp_path / "press", ["new,x.png,J,1914", "bad,x.png,J,1914-13"])
+        result = run("import", folder)
+        assert result.exit_code == 2
+        assert "--rejected" in result.stderr
+        assert (tmp_path / "rejected.csv").read_bytes() == content
+        assert "archives/press/images/new" not in fake.records
+
+    def test_a_spreadsheet_finds_no_formulas_in_the_list(self, run, tmp_path):
+        rows = ["=1+1,x.png,J,1914-13", "-1,x.png,J,1914-13", "@x,x.png,J,1914-13", "a=1,n.png,J,"]
+        assert run("import", make_archive(tmp_path / "press", rows)).exit_code == 1
+        with (tmp_path / "rejected.csv").open() as file:
+            listed = [row["image_id"] for row in csv.DictReader(file)]
+        assert listed == ["'=1+1", "'-1", "'@x", "a=1"]
+
     @pytest.mark.parametrize(
         ("header", "options", "words"),
         [
             ("id,file", [], "image_id"),
+            ("image_id,file", ["--encoding", "hex"], "hex"),
             ("image_id,file", ["--encoding", "klingon"], "klingon"),
             ("image_id,file", ["--archive", "a/b"], "cannot name an archive"),
         ],
@@ -330,6 +375,26 @@ class TestRecords:
         result = run("thumbnail", NAME, "-o", tmp_path / "no" / "t.jpg")
         assert result.exit_code == 1
         assert "No such file" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_missing_package_is_one_sentence(tmp_path, command):
+    code = (
+        "import sys\nsys.modules['grpc_health'] = None\n"
+        f"from halftone.cli import main\nmain([{command!r}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    assert done.returncode == 1
+    assert f"`halftone {command}` needs the package grpc_health" in done.stderr
+    assert "pip install 'halftone[all]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_help_imports_nothing_heavy(tmp_path):
