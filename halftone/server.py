@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from halftone.settings import ServerSettings
 
 _SETTLE_SECONDS: Final = 0.1
+_FAREWELL_SECONDS: Final = 2.0
+"""For the last answers to leave, and for streams of health and reflection, which never end."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -131,7 +133,7 @@ async def serve(service: Service) -> None:
         # While accepted calls finish, new ones are told to come back. Once grpc itself stops, it
         # answers calls that it has received and not yet handed over with a bare CANCELLED.
         left = await interceptor.drain(seconds=settings.drain_seconds)
-        await server.stop(left)
+        await server.stop(min(left, _FAREWELL_SECONDS))
         for task in (starting, waiting):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -262,7 +264,7 @@ class _Call:
         request_id = telemetry.bind_request_id(self.request_id)
         context.set_trailing_metadata(((telemetry.REQUEST_ID_KEY, request_id),))
         started = time.perf_counter()
-        code = "OK"
+        code, reason = "OK", None
         self.metrics.rpcs_in_flight.inc()
         self.calls.begin()
         try:
@@ -274,29 +276,41 @@ class _Call:
         except (asyncio.CancelledError, GeneratorExit):
             code = "CANCELLED"
             raise
-        except errors.HalftoneError as error:
-            code = errors.code_of(error).name
-            # Under overload, writing a line for each refusal would cost more than refusing.
-            log = _log.debug if isinstance(error, errors.ResourceExhausted) else _log.info
-            log("refused", method=self.method, code=code, reason=error.reason)
+        except errors.HalftoneError as raised:
+            error = outward(raised, method=self.method)
+            code, reason = errors.code_of(error).name, error.reason
             await abort_with(context, error, request_id=request_id)
         except grpc.aio.AbortError:
             code = "ABORTED"
             raise
-        except Exception:  # noqa: BLE001 - the outermost frame of a call: logged, then generic
+        except Exception as bug:  # noqa: BLE001 - the outermost frame of a call
             code = "INTERNAL"
-            _log.exception("failed", method=self.method)
-            await abort_with(
-                context,
-                errors.Internal(f"Something went wrong. The log has it under {request_id}."),
-                request_id=request_id,
-            )
+            await abort_with(context, outward(bug, method=self.method), request_id=request_id)
         finally:
             self.metrics.rpcs_in_flight.dec()
             self.calls.end()
-            self.metrics.rpc_seconds.labels(self.method, code).observe(
-                time.perf_counter() - started
-            )
+            seconds = time.perf_counter() - started
+            self.metrics.rpc_seconds.labels(self.method, code).observe(seconds)
+            # Under overload, writing a line for each refusal would cost more than refusing.
+            log = _log.debug if code == "RESOURCE_EXHAUSTED" else _log.info
+            facts = {"reason": reason} if reason else {}
+            log("call", method=self.method, code=code, seconds=round(seconds, 4), **facts)
+
+
+def outward(error: Exception, **facts: str) -> errors.HalftoneError:
+    """What a caller is told of an error: of a bug only where the log has its trace.
+
+    Args:
+        error: What was raised.
+        facts: Put into the log beside the trace.
+    """
+    if isinstance(error, errors.HalftoneError) and not isinstance(error, errors.Internal):
+        return error
+    _log.error("failed", exc_info=error, **facts)
+    request_id = telemetry.request_id()
+    return errors.Internal(
+        f"Something went wrong. The log has it under {request_id}.", request_id=request_id
+    )
 
 
 async def abort_with(

@@ -109,7 +109,9 @@ class SearchSettings(ServerSettings):
     min_free_bytes: int = Field(default=256 * MIB, ge=0)
     """Nothing more is stored when the disk of the data directory has less left."""
     max_concurrent_searches: int = Field(default=64, ge=1)
-    """Searches beyond that are refused with RESOURCE_EXHAUSTED."""
+    """Searches beyond that are refused with RESOURCE_EXHAUSTED; a batch counts as its searches."""
+    max_concurrent_imports: int = Field(default=8, ge=1)
+    """Streams of `ImportImages`; each holds up to `import_window` batches in memory."""
 
     @field_validator("import_roots", mode="before")
     @classmethod

@@ -337,6 +337,7 @@ class Engine:
 
     async def close(self) -> None:
         """Closes what the engine uses."""
+        await self.importer.settled()
         await self._embedder.close()
         await asyncio.to_thread(self._holdings.close)
         await asyncio.to_thread(self._store.close)

@@ -7,6 +7,8 @@ under two names, bytes that nothing refers to any more) needs no further lock.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import itertools
 import os
 import threading
@@ -94,11 +96,13 @@ class Holdings:
     ) -> T:
         """Runs a call that changes the store in the one thread for that.
 
-        It runs to its end even when the caller is cancelled.
+        It runs to its end even when the caller is cancelled, who learns of that only then.
         """
-        return await self._run(self._writes, operation, lambda: call(*args, **kwargs))
+        return await _to_its_end(self._run(self._writes, operation, lambda: call(*args, **kwargs)))
 
-    async def _run(self, executor: ThreadPoolExecutor, operation: str, call: Callable[[], T]) -> T:
+    def _run(
+        self, executor: ThreadPoolExecutor, operation: str, call: Callable[[], T]
+    ) -> asyncio.Future[T]:
         def measured() -> T:
             started = time.perf_counter()
             try:
@@ -106,13 +110,15 @@ class Holdings:
             finally:
                 self._seconds.labels(operation).observe(time.perf_counter() - started)
 
-        return await asyncio.get_running_loop().run_in_executor(executor, measured)
+        return _in_context(executor, measured)
 
     async def in_thread(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs file access or decoding in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._files, lambda: call(*args, **kwargs)
-        )
+        return await _in_context(self._files, lambda: call(*args, **kwargs))
+
+    async def complete(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs file access in a thread, to its end even when the caller is cancelled."""
+        return await _to_its_end(_in_context(self._files, lambda: call(*args, **kwargs)))
 
     def pin(self, shas: Iterable[str]) -> None:
         """Keeps bytes from being dropped until `unpin`, although no record refers to them yet."""
@@ -127,11 +133,18 @@ class Holdings:
 
     # What follows blocks and runs in the thread for writes.
 
-    def upsert(self, points: Sequence[Point]) -> None:
-        """Stores records, marks those with equal bytes, and drops the bytes they replaced."""
+    def upsert(self, points: Sequence[Point]) -> set[uuid.UUID]:
+        """Stores records, marks those with equal bytes, and drops the bytes they replaced.
+
+        Returns:
+            The ids that had a record before; the new ones keep the time when that was created.
+        """
         if not points:
-            return
+            return set()
         replaced = self.collection.retrieve([point.id for point in points])
+        for point in points:
+            if point.id in replaced:
+                point.payload["create_time"] = replaced[point.id].payload["create_time"]
         # First: a mark without an equal record does no harm, an equal record without one would.
         marked = self._mark_shared({point.id: point.payload for point in points})
         if marked:
@@ -139,6 +152,7 @@ class Holdings:
         self.collection.upsert(points)
         kept = {str(point.payload["sha256"]) for point in points}
         self.drop_unused({str(stored.payload["sha256"]) for stored in replaced.values()} - kept)
+        return set(replaced)
 
     def _mark_shared(self, payloads: Mapping[uuid.UUID, Payload]) -> dict[uuid.UUID, Payload]:
         """Marks payloads whose bytes other records have too; returns the others to be marked.
@@ -201,11 +215,11 @@ class Holdings:
         shas = {record.payload["sha256"] for record in stored if record.payload.get("shared")}
         if not shas:
             return {}
-        names: dict[str, list[tuple[str, uuid.UUID]]] = {}
+        names: dict[str, set[tuple[str, uuid.UUID]]] = {}
         condition = Filter(must=(AnyOf("sha256", tuple(sorted(shas))),))
         for other in itertools.islice(self.collection.scan(filter=condition), _MAX_LOOKED_AT):
             name = f"archives/{other.payload['archive']}/images/{other.payload['image_id']}"
-            names.setdefault(other.payload["sha256"], []).append((name, other.id))
+            names.setdefault(other.payload["sha256"], set()).add((name, other.id))
         return {
             record.id: [
                 name
@@ -219,3 +233,24 @@ class Holdings:
         """Waits for what runs in the threads."""
         for executor in (self._reads, self._writes, self._files):
             executor.shutdown(wait=True)
+
+
+async def _to_its_end(running: asyncio.Future[T]) -> T:
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            # Unlike awaiting it, this does not pass a cancellation on.
+            await asyncio.wait({running})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        # Whoever asked is gone; a failure is looked at so that asyncio does not complain of it.
+        running.exception()
+        raise cancelled
+    return running.result()
+
+
+def _in_context(executor: ThreadPoolExecutor, call: Callable[[], T]) -> asyncio.Future[T]:
+    """Runs a call in a thread that logs under the request's id."""
+    run = functools.partial(contextvars.copy_context().run, call)
+    return asyncio.get_running_loop().run_in_executor(executor, run)

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import errors, records, telemetry, wire
+from halftone import errors, records, server, telemetry, wire
 from halftone.orientations import UPRIGHT
 from halftone.v1 import embedder_pb2, search_pb2
 from services.search import payload as payloads
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 State = search_pb2.ImportImagesResponse.State
 
 _PREPARED_AHEAD: Final = 8
+_MAX_NAMES: Final = 100_000
+"""Records of one import that are remembered, to tell when one is sent again."""
 _LINGER_SECONDS: Final = 0.05
 """How long a batch waits for its next record; a sender that waits for answers gets them."""
 
@@ -55,6 +57,7 @@ class _Item:
     content: bytes = b""
     sha256: str = ""
     existing: Stored | None = None
+    named: bool = False
     outcome: _Outcome | None = None
 
     def answer(self) -> search_pb2.ImportImagesResponse:
@@ -102,6 +105,8 @@ class Importer:
             "import_records_total", "Imported records", labels=("state",)
         )
         self._under_way = metrics.gauge("imports_in_flight", "Imports under way")
+        self._imports = 0
+        self._tasks: set[asyncio.Task[list[_Item]]] = set()
 
     def drain(self) -> None:
         """Takes no further records; what was taken is finished and acknowledged."""
@@ -109,17 +114,46 @@ class Importer:
 
     async def run(
         self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
-    ) -> AsyncIterator[search_pb2.ImportImagesResponse]:
+    ) -> AsyncGenerator[search_pb2.ImportImagesResponse, None]:
         """Imports a stream of records.
 
         Returns:
             One acknowledgement per record, in the order of the records.
 
         Raises:
+            errors.ResourceExhausted: There are too many imports already.
             errors.Unavailable: The service is starting, or draining: the records that were not
                 acknowledged are to be sent again.
         """
         _ = self._holdings.collection
+        if self._imports >= self._settings.max_concurrent_imports:
+            raise errors.ResourceExhausted(
+                "Too many imports at a time.", retry_after=2.0, reason="TOO_MANY_IMPORTS"
+            )
+        self._imports += 1
+        self._under_way.inc()
+        try:
+            async with contextlib.aclosing(self._run(requests)) as answers:
+                async for answer in answers:
+                    yield answer
+        finally:
+            self._imports -= 1
+            self._under_way.dec()
+        if self._draining.is_set():
+            raise errors.Unavailable(
+                "The service is shutting down; import again what was not acknowledged.",
+                retry_after=1.0,
+            )
+
+    async def settled(self) -> None:
+        """Waits for what imports that were cut off still have to bring to an end."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _run(
+        self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
+    ) -> AsyncGenerator[search_pb2.ImportImagesResponse, None]:
+        names: dict[str, None] = {}
         patience = _Patience(seconds=self._settings.import_patience_seconds)
         # The batch at the front is being acknowledged while others are under way.
         under_way: asyncio.Queue[asyncio.Task[list[_Item]] | None] = asyncio.Queue(
@@ -127,9 +161,11 @@ class Importer:
         )
 
         async def produce() -> None:
-            async with contextlib.aclosing(self._batches(requests)) as batches:
+            async with contextlib.aclosing(self._batches(requests, names=names)) as batches:
                 async for batch in batches:
-                    task = asyncio.create_task(self._process(batch, patience=patience))
+                    task = asyncio.create_task(self._process(batch, names=names, patience=patience))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
                     try:
                         await under_way.put(task)
                     except asyncio.CancelledError:
@@ -139,7 +175,6 @@ class Importer:
 
         producer = asyncio.create_task(produce())
         task: asyncio.Task[list[_Item]] | None = None
-        self._under_way.inc()
         try:
             while True:
                 task = await self._next(under_way, producer=producer)
@@ -149,13 +184,7 @@ class Importer:
                     yield self._answer(item)
             await producer
         finally:
-            self._under_way.dec()
             await _abandon(under_way, [producer] if task is None else [producer, task])
-        if self._draining.is_set():
-            raise errors.Unavailable(
-                "The service is shutting down; import again what was not acknowledged.",
-                retry_after=1.0,
-            )
 
     @staticmethod
     async def _next(
@@ -177,12 +206,11 @@ class Importer:
         return answer
 
     async def _batches(
-        self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
+        self, requests: AsyncIterator[search_pb2.ImportImagesRequest], *, names: dict[str, None]
     ) -> AsyncGenerator[list[_Item], None]:
         """Groups prepared records: as many as embed together, or what came in a moment."""
         prepared: asyncio.Queue[asyncio.Task[_Item] | None] = asyncio.Queue(_PREPARED_AHEAD)
         reader = asyncio.create_task(self._read(requests, prepared))
-        names: set[str] = set()
         batch: list[_Item] = []
         size = 0
         try:
@@ -198,14 +226,7 @@ class Importer:
                 if task is None:
                     break
                 item = await task
-                if item.outcome is None and item.name in names:
-                    item.outcome = errors.InvalidArgument(
-                        f"image.name: {item.name} was already sent in this import; the first "
-                        "record was taken.",
-                        field="image.name",
-                        reason="DUPLICATE_ID",
-                    )
-                names.add(item.name)
+                _claim_name(item, names=names)
                 if batch and size + len(item.content) > wire.MAX_IMAGE_BYTES:
                     yield batch
                     batch, size = [], 0
@@ -256,24 +277,24 @@ class Importer:
             item.point_id = name.point_id
             item.payload = payloads.to_payload(request.image, name=name)
             item.content = content_of(request, roots=self._roots, limit=self._limit)
-        except errors.HalftoneError as error:
-            item.outcome = error
-        except Exception:  # noqa: BLE001 - every record is answered, also when there is a bug
-            _log.exception("prepare_failed")
-            item.outcome = errors.Internal("Something went wrong; the log has it.")
+        except Exception as error:  # noqa: BLE001 - every record is answered, also when there is a bug
+            item.outcome = server.outward(error, image=item.name)
         else:
             item.sha256 = hashlib.sha256(item.content).hexdigest()
         return item
 
-    async def _process(self, batch: list[_Item], *, patience: _Patience) -> list[_Item]:
+    async def _process(
+        self, batch: list[_Item], *, names: dict[str, None], patience: _Patience
+    ) -> list[_Item]:
         """Brings a batch to its end; every item has an outcome when it returns."""
         try:
             await self._store(batch, patience=patience)
-        except errors.HalftoneError as error:
-            _finish(batch, error)
-        except Exception:  # noqa: BLE001 - every record is answered, also when there is a bug
-            _log.exception("import_batch_failed")
-            _finish(batch, errors.Internal("Something went wrong; the log has it."))
+        except Exception as error:  # noqa: BLE001 - every record is answered, also when there is a bug
+            _finish(batch, server.outward(error, images=f"{len(batch)} records"))
+        for item in batch:
+            # A record that was refused may be sent again, corrected.
+            if item.named and isinstance(item.outcome, errors.HalftoneError):
+                names.pop(item.name, None)
         return batch
 
     async def _store(self, batch: Sequence[_Item], *, patience: _Patience) -> None:
@@ -297,9 +318,7 @@ class Importer:
         if described:
             await self._describe(described)
         if changed:
-            pinned = [item.sha256 for item in changed]
-            await holdings.in_thread(holdings.pin, pinned)
-            await self._embed_and_commit(changed, pinned=pinned, patience=patience)
+            await self._embed_and_commit(changed, patience=patience)
 
     async def _describe(self, items: Sequence[_Item]) -> None:
         """Writes records whose pictures are the same: nothing is embedded."""
@@ -323,27 +342,31 @@ class Importer:
         await self._holdings.write("overwrite_payloads", write)
         _finish(items, State.UPDATED)
 
-    async def _embed_and_commit(
-        self, items: Sequence[_Item], *, pinned: Sequence[str], patience: _Patience
-    ) -> None:
+    async def _embed_and_commit(self, items: Sequence[_Item], *, patience: _Patience) -> None:
         holdings = self._holdings
+        pinned = [item.sha256 for item in items]
         points: list[Point] = []
+        updated: set[uuid.UUID] = set()
 
         def commit() -> None:
-            unused = {item.sha256 for item in items}
+            unused = set(pinned)
             try:
                 if points:
-                    holdings.upsert(points)
+                    updated.update(holdings.upsert(points))
                     unused -= {point.payload["sha256"] for point in points}
             finally:
                 holdings.unpin(pinned)
                 holdings.drop_unused(unused)
 
         try:
+            # To its end, like the commit that takes it back.
+            await holdings.complete(holdings.pin, pinned)
             # Both to their ends: bytes that are still being written could not be dropped.
-            _, embedded = await asyncio.gather(
+            kept, embedded = await asyncio.gather(
                 self._keep(items), self._embed(items, patience=patience), return_exceptions=True
             )
+            if isinstance(kept, BaseException):
+                raise kept
             if isinstance(embedded, BaseException):
                 raise embedded
             points += [
@@ -355,20 +378,23 @@ class Importer:
             await holdings.write("upsert", commit)
         for item in items:
             if item.outcome is None:
-                item.outcome = State.UPDATED if item.existing else State.CREATED
+                item.outcome = State.UPDATED if item.point_id in updated else State.CREATED
 
     async def _keep(self, items: Sequence[_Item]) -> None:
         """Writes the bytes of the pictures to the blob store."""
 
         async def keep(item: _Item) -> None:
             try:
-                await self._holdings.in_thread(
+                await self._holdings.complete(
                     self._holdings.blobs.put, item.content, sha256=item.sha256
                 )
-            except errors.HalftoneError as error:
-                item.outcome = error
+            except Exception as error:  # noqa: BLE001 - every record is answered
+                item.outcome = server.outward(error, image=item.name)
 
-        await asyncio.gather(*(keep(item) for item in items))
+        # All to their ends, also when this is cancelled.
+        for ended in await asyncio.gather(*map(keep, items), return_exceptions=True):
+            if isinstance(ended, BaseException):
+                raise ended
 
     async def _embed(self, items: Sequence[_Item], *, patience: _Patience) -> list[Embedded | None]:
         """Embeds the pictures; an item whose picture is refused gets that as its outcome."""
@@ -400,13 +426,12 @@ class Importer:
 def _point(item: _Item, *, embedded: Embedded) -> Point:
     assert item.point_id is not None  # noqa: S101 - only checked records come here
     now = time.time_ns() // 1000
-    created = item.existing.payload["create_time"] if item.existing else now
     payload = {
         **item.payload,
         "sha256": item.sha256,
         "width": embedded.width,
         "height": embedded.height,
-        "create_time": created,
+        "create_time": now,
         "update_time": now,
     }
     return Point(id=item.point_id, vector=embedded.vectors[UPRIGHT], payload=payload)
@@ -422,6 +447,24 @@ async def _abandon(
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _claim_name(item: _Item, *, names: dict[str, None]) -> None:
+    """Refuses a record whose name came before; only the last names are remembered."""
+    if item.outcome is not None:
+        return
+    if item.name in names:
+        item.outcome = errors.InvalidArgument(
+            f"image.name: {item.name} was already sent in this import; if that record is refused, "
+            "this one can be sent again.",
+            field="image.name",
+            reason="DUPLICATE_ID",
+        )
+        return
+    item.named = True
+    names[item.name] = None
+    if len(names) > _MAX_NAMES:
+        del names[next(iter(names))]
 
 
 def _finish(items: Sequence[_Item], outcome: _Outcome) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from halftone import errors, telemetry
+from halftone import errors, server, telemetry
 from halftone.v1 import search_pb2, search_pb2_grpc
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         context: Context,  # noqa: ARG002 - grpc passes it
     ) -> AsyncIterator[search_pb2.ImportImagesResponse]:
         """Imports a stream of records."""
-        async for answer in self._engine.importer.run(request_iterator):
-            yield answer
+        async with contextlib.aclosing(self._engine.importer.run(request_iterator)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def GetImage(
         self,
@@ -82,7 +84,10 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         response = search_pb2.BatchSearchImagesResponse()
         for outcome in outcomes:
             if isinstance(outcome, errors.HalftoneError):
-                status = errors.to_status(outcome, request_id=telemetry.request_id())
+                status = errors.to_status(
+                    server.outward(outcome, method="BatchSearchImages"),
+                    request_id=telemetry.request_id(),
+                )
                 response.results.add().error.CopyFrom(status)
             else:
                 response.results.add().response.CopyFrom(outcome)

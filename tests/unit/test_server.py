@@ -8,6 +8,7 @@ import signal
 
 import grpc
 import pytest
+import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from halftone import errors, telemetry
@@ -31,6 +32,8 @@ class Servicer(embedder_pb2_grpc.EmbedderServiceServicer):
                 raise errors.NotFound("No such version.", resource_name="missing")
             case "bug":
                 raise ZeroDivisionError("secret detail")
+            case "store":
+                raise errors.Internal("The store failed: secret detail")
             case "slow":
                 self.entered.set()
                 await self.release.wait()
@@ -112,10 +115,17 @@ async def test_an_error_becomes_a_rich_status_with_the_callers_request_id():
         assert (error.resource_name, error.request_id) == ("missing", "id-7")
 
 
-async def test_a_bug_is_generic_outside():
+@pytest.mark.parametrize("bug", ["bug", "store"])
+async def test_a_bug_is_generic_outside_and_traced_inside(bug):
     async with Running() as running:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await running.stub.EmbedImages(ask("bug"), timeout=5)
+        with (
+            structlog.testing.capture_logs() as logged,
+            pytest.raises(grpc.aio.AioRpcError) as caught,
+        ):
+            await running.stub.EmbedImages(ask(bug), timeout=5)
+        (failed,) = (event for event in logged if event["event"] == "failed")
+        assert failed["log_level"] == "error"
+        assert "secret detail" in str(failed["exc_info"])
         assert caught.value.code() is grpc.StatusCode.INTERNAL
         assert "secret" not in str(caught.value)
         assert errors.from_rpc_error(caught.value).request_id in caught.value.details()
@@ -172,6 +182,15 @@ async def test_sigterm_lets_accepted_calls_finish_and_refuses_new_ones():
         running.servicer.release.set()
         await accepted
         await asyncio.wait_for(running.task, 5)
+        assert running.stopped
+
+
+async def test_streams_that_never_end_do_not_hold_the_end_up():
+    async with Running(drain_seconds=30.0) as running:
+        watch = running.health.Watch(health_pb2.HealthCheckRequest(service=NAME))
+        assert await watch.read() is not grpc.aio.EOF
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(asyncio.shield(running.task), 10)
         assert running.stopped
 
 

@@ -260,6 +260,39 @@ async def test_a_sender_that_waits_for_answers_gets_them(service):
     assert await call.read() is grpc.aio.EOF
 
 
+async def test_a_refused_record_may_come_again_corrected(service):
+    call = service.stub.ImportImages()
+    found = []
+    for request in (record(1, content=b"this is no image"), record(1), record(1, caption="again")):
+        await call.write(request)
+        found.append(await asyncio.wait_for(call.read(), 5))
+    await call.done_writing()
+    assert states(found) == [REJECTED, CREATED, REJECTED]
+    assert failure(found[2]).reason == "DUPLICATE_ID"
+    assert (await stored(service, 1)).caption == ""
+
+
+async def test_too_many_imports_at_a_time_are_told_to_come_back(settings, embedder):
+    service = Service(settings.model_copy(update={"max_concurrent_imports": 1}), embedder=embedder)
+    await service.start()
+    call = service.stub.ImportImages()
+    await call.write(record(1))
+    assert (await call.read()).state == CREATED
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await service.add(record(2))
+    error = errors.from_rpc_error(raised.value)
+    assert (type(error), error.reason) == (errors.ResourceExhausted, "TOO_MANY_IMPORTS")
+    assert error.retry_after
+    call.cancel()
+    async with asyncio.timeout(5):
+        while True:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await service.add(record(3))
+                break
+            await asyncio.sleep(0.02)
+    await service.stop()
+
+
 async def test_the_stream_is_not_read_ahead_without_bounds(service):
     """With the embedder stuck, a sender is stopped after what the windows hold."""
     stuck = asyncio.Event()
