@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _FATAL_FAILURES: Final = 3
 # How many batches are decoded ahead of the device. More would decode for callers who give up.
 _DECODED_AHEAD: Final = 4
+_JOIN_SECONDS: Final = 10.0
 _SHORTEST_RETRY: Final = 0.05
 _LONGEST_RETRY: Final = 30.0
 # Weight of the newest batch in the estimate of the drain rate.
@@ -108,7 +109,8 @@ class Batcher:
         self._stop(errors.Unavailable("The embedder is shutting down.", reason="DRAINING"))
         for thread in self._threads:
             if thread.is_alive():
-                thread.join()
+                # A device that hangs must not keep the process: the threads are daemons.
+                thread.join(_JOIN_SECONDS)
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             self.ended.set_result(None)
 
@@ -139,6 +141,7 @@ class Batcher:
             size=sum(len(picture.content) for picture in pictures),
             outcomes=[None] * len(pictures),
             unanswered=len(pictures),
+            request_id=telemetry.request_id(),
         )
         with self._lock:
             self._admit(request, time_left=time_left)
@@ -238,12 +241,13 @@ class Batcher:
         while (work := self._next_undecoded()) is not None:
             started = time.perf_counter()
             try:
-                work.prepared = work.request.encoder.prepare(work.picture)
+                with telemetry.request_id_bound(work.request.request_id):
+                    work.prepared = work.request.encoder.prepare(work.picture)
             except errors.HalftoneError as error:
                 self._answer(work, error)
             except Exception:  # noqa: BLE001  # foreign code
                 # One image must not take the others with it, whatever is wrong with it.
-                _log.exception("decode_failed")
+                _log.exception("decode_failed", request_id=work.request.request_id)
                 self._answer(work, errors.Internal("Something went wrong with this image."))
             else:
                 self._make_ready(work, work.prepared)
@@ -401,11 +405,17 @@ class Batcher:
     def _fail_batch(self, items: list[Item], error: Exception) -> None:
         self._failures += 1
         self._metrics.device_errors.inc()
-        _log.error("device_error", items=len(items), exc_info=error)
+        requests = {item.work.request for item in items}
+        _log.error(
+            "device_error",
+            items=len(items),
+            request_ids=sorted(request.request_id for request in requests),
+            exc_info=error,
+        )
         failure = errors.Unavailable(
             "The device failed on this batch.", reason="DEVICE_ERROR", retry_after=1.0
         )
-        for request in {item.work.request for item in items}:
+        for request in requests:
             request.fail(failure)
         if self._failures >= _FATAL_FAILURES:
             raise RuntimeError(f"the device failed {self._failures} times in a row") from error

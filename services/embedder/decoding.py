@@ -42,7 +42,8 @@ class Decoder:
             picture.content,
             max_pixels=self.max_pixels,
             max_bytes=self.max_bytes,
-            # Twice the network's side: the reduced decoding then leaves the descriptor as it is.
+            # Twice the network's side. On press pictures the lowest cosine to decoding at full
+            # size is then 0.997; at once its side it was 0.974.
             target=2 * preprocessing.size,
             region=picture.region,
             luminance=True,

@@ -29,6 +29,7 @@ class Request:
     size: int
     outcomes: list[Outcome | None]
     unanswered: int
+    request_id: str = ""
     future: concurrent.futures.Future[list[Outcome]] = field(
         default_factory=concurrent.futures.Future
     )
