@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import re
@@ -15,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from halftone.wire import REQUEST_ID_KEY as REQUEST_ID_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Iterator, MutableMapping
     from typing import Any
 
 _VALID_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -37,6 +38,16 @@ def bind_request_id(candidate: str | None) -> str:
     return value
 
 
+@contextlib.contextmanager
+def request_id_bound(value: str) -> Iterator[None]:
+    """Gives what a thread logs the id of the request that it works for."""
+    token = _request_id.set(value)
+    try:
+        yield
+    finally:
+        _request_id.reset(token)
+
+
 def _add_request_id(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
@@ -54,8 +65,17 @@ def configure_logging(*, service: str, level: str, style: str) -> None:
         level: `debug`, `info`, `warning` or `error`.
         style: `json`, or `console` for a person at a terminal.
     """
+
+    # A processor and no context variable: threads that a service starts have a context of their
+    # own.
+    def add_service(
+        _logger: Any, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        event.setdefault("service", service)
+        return event
+
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_service,
         _add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -83,7 +103,6 @@ def configure_logging(*, service: str, level: str, style: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    structlog.contextvars.bind_contextvars(service=service)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -11,11 +11,13 @@ import threading
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 
-from halftone import running, sample_archive
+from halftone import running, sample_archive, wire
 from halftone.archive import read_manifest
 from halftone.client import Client, Filter
+from halftone.v1 import search_pb2, search_pb2_grpc
 
 HALFTONE = (sys.executable, "-m", "halftone.cli")
 
@@ -92,6 +94,11 @@ def halftone(*arguments, **options):
     )
 
 
+def events_of(data: Path, service: str, *, request_id: str) -> list[dict]:
+    lines = (data / "logs" / f"{service}.log").read_text().splitlines()
+    return [json.loads(line) for line in lines if request_id in line]
+
+
 @pytest.mark.slow
 def test_up_import_search_and_what_is_in_the_way(tmp_path, press):
     data = tmp_path / "data"
@@ -110,6 +117,18 @@ def test_up_import_search_and_what_is_in_the_way(tmp_path, press):
         third = halftone("up", "--data", tmp_path / "other", "--port", port)
         assert third.returncode == 1
         assert f"Port {port} on 127.0.0.1, for the search service, is in use" in third.stderr
+
+        with grpc.insecure_channel(up.addresses.search) as channel:
+            search_pb2_grpc.SearchServiceStub(channel).SearchImages(
+                search_pb2.SearchImagesRequest(content=query.read_bytes()),
+                metadata=((wire.REQUEST_ID_KEY, "followed-by-the-test"),),
+                timeout=60,
+            )
+        for service, method in (("search", "SearchImages"), ("embedder", "EmbedImages")):
+            events = events_of(data, service, request_id="followed-by-the-test")
+            (call,) = [event for event in events if event["event"] == "call"]
+            assert call["method"].endswith(method)
+            assert (call["service"], call["code"]) == (service, "OK")
 
         text = up.stop()
         assert up.process.returncode == 0, text

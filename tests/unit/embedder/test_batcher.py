@@ -11,17 +11,17 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from halftone import errors, images
+from halftone import errors, images, telemetry
 from services.embedder.encoder import Embedded, Picture
 from tests.fake_encoder import DummyEncoder, make_batcher, picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from halftone import telemetry
     from services.embedder.batcher import Batcher
     from services.embedder.encoder import Outcome
 
@@ -254,6 +254,18 @@ def test_a_failed_batch_fails_its_requests_only():
         assert numbers(batcher.submit([picture(2)], encoder=encoder).result(TIMEOUT)) == [2]
         assert value(metrics, "device_errors_total") == 1
         assert not batcher.ended.done()
+
+
+def test_what_its_threads_log_names_the_requests():
+    failing = DummyEncoder(fails=lambda: True)
+    with running() as (batcher, _), structlog.testing.capture_logs() as logs:
+        with telemetry.request_id_bound("id-1"):
+            batcher.submit([Picture(content=b"bug")], encoder=failing).result(TIMEOUT)
+        with telemetry.request_id_bound("id-2"), pytest.raises(errors.Unavailable):
+            batcher.submit([picture(1)], encoder=failing).result(TIMEOUT)
+    facts = {event["event"]: event for event in logs}
+    assert facts["decode_failed"]["request_id"] == "id-1"
+    assert facts["device_error"]["request_ids"] == ["id-2"]
 
 
 def test_a_device_that_keeps_failing_ends_the_batcher_and_everything_that_waits():
