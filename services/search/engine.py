@@ -149,9 +149,9 @@ class Engine:
             plans = [await self._plan(request) for request in requests]
             await self._embed(plans, deadline=deadline)
             ready = [plan for plan in plans if isinstance(plan, _Plan)]
-            answers = iter(
-                await self._holdings.search("query", self._query, ready) if ready else ()
-            )
+            # A batch takes long enough for a thread, which lets others in between its calls.
+            run = self._holdings.search if len(ready) == 1 else self._holdings.read
+            answers = iter(await run("query", self._query, ready) if ready else ())
             return [next(answers) if isinstance(plan, _Plan) else plan for plan in plans]
         finally:
             self._searching -= 1
