@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import resource
 import shutil
@@ -29,24 +28,24 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 
-from halftone import archive as archives
 from halftone import sample_archive, wire
-from halftone.v1 import embedder_pb2, embedder_pb2_grpc, search_pb2, search_pb2_grpc
+from halftone.v1 import embedder_pb2, search_pb2, search_pb2_grpc
 from services import local
 from services.search import payload as payloads
 from services.search.edge_collection import SEAL_POINTS, EdgeCollection
 from services.search.edge_part import copy_closed
 from services.search.store import Query
 from services.search.store_edge import EdgeStore
-from tests.bench.vectors import DAYS, FIRST_DAY, Archive, between, days, normalised
+from tests.bench import importing
+from tests.bench.vectors import DAYS, FIRST_DAY, Archive, between, days
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 VERSION = "bench/1"
 LIMIT = 10
-_BATCH = 32
-_IN_FLIGHT = 4
+_TOGETHER = 16
+"""Searches in one call of `BatchSearchImages`."""
 
 
 def run(
@@ -75,7 +74,14 @@ def run(
             sample_archive.make(archive, reprint=reprinting.reprint)
         results: dict[str, Any] = {}
         with _stack(folder / "import") as stack:
-            results["import"], base = asyncio.run(_imports(stack, archive=archive, images=images))
+            results["import"], base = asyncio.run(
+                importing.measure(
+                    stack.addresses.embedder,
+                    search=stack.addresses.search,
+                    archive=archive,
+                    images=images,
+                )
+            )
         generated = Archive.make(base, count=count)
         _build(folder / "built", archive=generated, budget_seconds=budget_seconds)
         results["recall"] = _recall(folder / "built", archive=generated, base=base)
@@ -90,85 +96,6 @@ def run(
 
 def _stack(data: Path) -> local.LocalStack:
     return local.LocalStack(data, ports=local.Ports.any_free(), report=lambda _line: None)
-
-
-# Imports.
-
-
-async def _imports(
-    stack: local.LocalStack, *, archive: Path, images: int
-) -> tuple[dict[str, float], np.ndarray]:
-    """Import against the embedder alone, in turns; also the archive's embeddings [M, D]."""
-    rows = [row for row in archives.read_manifest(archive, archive="bench") if row.error is None]
-    contents = [row.path.read_bytes() for row in rows if row.path]
-    pictures = [contents[at % len(contents)] for at in range(images)]
-    async with contextlib.AsyncExitStack() as opened:
-        embedder, search = [
-            await opened.enter_async_context(
-                grpc.aio.insecure_channel(address, options=wire.CHANNEL_OPTIONS)
-            )
-            for address in (stack.addresses.embedder, stack.addresses.search)
-        ]
-        alone: list[float] = []
-        imported: list[float] = []
-        base: list[np.ndarray] = []
-        for turn in range(3):
-            seconds, vectors = await _embed(embedder, pictures=pictures)
-            alone.append(images / seconds)
-            base = vectors[: len(contents)]
-            # The bytes differ from turn to turn, or the second one would find the blobs there.
-            named = [(f"{turn}-{at}", content) for at, content in enumerate(pictures)]
-            imported.append(images / await _import(search, named=named, turn=turn))
-    return {
-        "images": images,
-        "embedder_alone_per_second": statistics.median(alone),
-        "import_per_second": statistics.median(imported),
-        "ratio": statistics.median(b / a for a, b in zip(alone, imported, strict=True)),
-    }, normalised(np.stack(base))
-
-
-async def _embed(
-    channel: grpc.aio.Channel, *, pictures: Sequence[bytes]
-) -> tuple[float, list[np.ndarray]]:
-    stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
-    slots = asyncio.Semaphore(_IN_FLIGHT)
-
-    async def one(start: int) -> list[np.ndarray]:
-        async with slots:
-            inputs = [
-                embedder_pb2.ImageInput(content=content)
-                for content in pictures[start : start + _BATCH]
-            ]
-            answer = await stub.EmbedImages(embedder_pb2.EmbedImagesRequest(images=inputs))
-        return [
-            np.frombuffer(result.embeddings.embedding.values, dtype="<f4")
-            for result in answer.results
-        ]
-
-    started = time.perf_counter()
-    found = await asyncio.gather(*(one(start) for start in range(0, len(pictures), _BATCH)))
-    return time.perf_counter() - started, [vector for batch in found for vector in batch]
-
-
-async def _import(
-    channel: grpc.aio.Channel, *, named: Sequence[tuple[str, bytes]], turn: int
-) -> float:
-    stub = search_pb2_grpc.SearchServiceStub(channel)
-
-    def requests() -> Iterator[search_pb2.ImportImagesRequest]:
-        for image_id, content in named:
-            image = search_pb2.Image(
-                name=f"archives/bench/images/{image_id}", journal="Bench", date="1914-08"
-            )
-            yield search_pb2.ImportImagesRequest(image=image, content=content + bytes([turn]))
-
-    started = time.perf_counter()
-    states = [answer.state async for answer in stub.ImportImages(requests())]
-    seconds = time.perf_counter() - started
-    created = states.count(search_pb2.ImportImagesResponse.CREATED)
-    if created != len(named):
-        raise RuntimeError(f"{len(named) - created} of {len(named)} records were not taken")
-    return seconds
 
 
 # The bare store.
@@ -291,6 +218,12 @@ async def _compared(
         async def served(at: int) -> None:
             await stub.SearchImages(requests[at % len(requests)])
 
+        async def batched(at: int) -> None:
+            chosen = [
+                requests[(at * _TOGETHER + each) % len(requests)] for each in range(_TOGETHER)
+            ]
+            await stub.BatchSearchImages(search_pb2.BatchSearchImagesRequest(requests=chosen))
+
         for at in range(30):
             bare(at)
             await served(at)
@@ -298,6 +231,7 @@ async def _compared(
         served_seconds: list[float] = []
         bare_rates: list[float] = []
         served_rates: list[float] = []
+        batched_rates: list[float] = []
         for turn in range(rounds):
             for at in range(turn * 30, turn * 30 + 30):
                 started = time.perf_counter()
@@ -307,7 +241,8 @@ async def _compared(
                 await served(at)
                 served_seconds.append(time.perf_counter() - started)
             bare_rates.append(_rate(bare))
-            served_rates.append(await _served_rate(served))
+            served_rates.append(await _served_rate(served, callers=8))
+            batched_rates.append(_TOGETHER * await _served_rate(batched, callers=2))
     return {
         "bare_p50_ms": statistics.median(bare_seconds) * 1e3,
         "grpc_p50_ms": statistics.median(served_seconds) * 1e3,
@@ -316,6 +251,10 @@ async def _compared(
         "grpc_per_second": statistics.median(served_rates),
         "throughput_ratio": statistics.median(
             served / alone for served, alone in zip(served_rates, bare_rates, strict=True)
+        ),
+        "batched_per_second": statistics.median(batched_rates),
+        "batched_ratio": statistics.median(
+            served / alone for served, alone in zip(batched_rates, bare_rates, strict=True)
         ),
     }
 
@@ -330,8 +269,10 @@ def _rate(call: Callable[[int], None], *, seconds: float = 1.0) -> float:
     return done / (time.perf_counter() - started)
 
 
-async def _served_rate(call: Callable[[int], Awaitable[None]], *, seconds: float = 1.0) -> float:
-    """Calls per second of eight callers."""
+async def _served_rate(
+    call: Callable[[int], Awaitable[None]], *, callers: int, seconds: float = 1.0
+) -> float:
+    """Calls per second of several callers together."""
     started = time.perf_counter()
     done = 0
 
@@ -340,10 +281,10 @@ async def _served_rate(call: Callable[[int], Awaitable[None]], *, seconds: float
         at = first
         while time.perf_counter() - started < seconds:
             await call(at)
-            at += 8
+            at += callers
             done += 1
 
-    await asyncio.gather(*(caller(first) for first in range(8)))
+    await asyncio.gather(*(caller(first) for first in range(callers)))
     return done / (time.perf_counter() - started)
 
 
@@ -406,6 +347,10 @@ def table(results: dict[str, Any]) -> str:
         (
             f"search rate   {overhead['grpc_per_second']:8.0f} /s over gRPC, bare "
             f"{overhead['bare_per_second']:.0f}: ratio {overhead['throughput_ratio']:.2f} (>= 0.85)"
+        ),
+        (
+            f"in batches    {overhead['batched_per_second']:8.0f} /s over gRPC, "
+            f"{_TOGETHER} a call: ratio {overhead['batched_ratio']:.2f}"
         ),
         "",
         "filter           selectivity   images  recall@10    p50 ms",
