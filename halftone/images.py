@@ -7,7 +7,9 @@ decoded.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 import warnings
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -28,6 +30,7 @@ from halftone import errors, image_files
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
     from PIL import ImageFile
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WebP", "GIF", "BMP")
@@ -67,6 +70,7 @@ _TRANSPOSE: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _WHITE_IS_ZERO: Final = 0
+_STRIP_PIXELS: Final = 1 << 20
 
 
 class Region(NamedTuple):
@@ -76,6 +80,50 @@ class Region(NamedTuple):
     y: int
     width: int
     height: int
+
+
+class PixelBudget:
+    """Bounds the pixels that a process decodes at a time; each costs it up to 12 bytes.
+
+    Args:
+        pixels: At once. A larger picture is decoded alone.
+    """
+
+    def __init__(self, pixels: int = 100_000_000) -> None:
+        self._limit = pixels
+        self._used = 0
+        # Whoever waits for room keeps the door, lest small pictures keep a large one out for ever.
+        self._door = threading.Lock()
+        self._freed = threading.Condition()
+
+    @contextlib.contextmanager
+    def reserve(
+        self,
+        content: bytes,
+        *,
+        max_pixels: int,
+        target: int | None = None,
+        region: Region | None = None,
+        luminance: bool = False,
+    ) -> Iterator[None]:
+        """Waits until there is room for what `decode` would decode with these arguments.
+
+        Raises:
+            errors.ImageRejected: As `decode`, as far as the header tells.
+        """
+        picture = _open(content, kind=_kind(content), max_pixels=max_pixels)
+        _reduce(picture, target=target, region=region, luminance=luminance)
+        pixels = picture.width * picture.height
+        with self._door, self._freed:
+            while self._used and self._used + pixels > self._limit:
+                self._freed.wait()
+            self._used += pixels
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._used -= pixels
+                self._freed.notify()
 
 
 def decode(
@@ -148,23 +196,6 @@ def size(content: bytes) -> tuple[int, int]:
     kind = _kind(content)
     picture = _open(content, kind=kind, max_pixels=None)
     return _upright(picture.size, _orientation(picture, kind=kind, content=content))
-
-
-def crop(image: Image.Image, region: Region) -> Image.Image:
-    """The part of a decoded picture that `region` names, in that picture's own pixels.
-
-    Use `decode(…, region=…)` where the picture is decoded at reduced scale.
-
-    Raises:
-        errors.ImageRejected: The region does not lie inside the picture, or is too small.
-    """
-    _check_region(region, size=image.size)
-    return _cut(image, region)
-
-
-def mirror(image: Image.Image) -> Image.Image:
-    """The picture with left and right exchanged."""
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 def thumbnail(image: Image.Image, *, longest_side: int = 512, quality: int = 85) -> bytes:
@@ -293,7 +324,7 @@ def _plain(
     luminance: bool,
 ) -> Image.Image:
     """Mode "L" or "RGB", upright, cut."""
-    image = _eight_bit(picture, inverted=inverted)
+    image = _eight_bit(picture, inverted=inverted, luminance=luminance)
     if orientation in _TRANSPOSE:
         image = image.transpose(_TRANSPOSE[orientation])
     if part is not None:
@@ -304,7 +335,7 @@ def _plain(
     return image.copy() if image is picture else image
 
 
-def _eight_bit(picture: Image.Image, *, inverted: bool) -> Image.Image:
+def _eight_bit(picture: Image.Image, *, inverted: bool, luminance: bool) -> Image.Image:
     mode = picture.mode
     if mode.startswith("I") or mode == "F":
         return _scale_samples(picture, inverted=inverted)
@@ -312,7 +343,7 @@ def _eight_bit(picture: Image.Image, *, inverted: bool) -> Image.Image:
     if mode in ("LA", "La") or (mode in ("1", "L") and transparent):
         return _on_white(picture, mode="L")
     if mode in ("RGBA", "RGBa", "PA") or (mode in ("P", "RGB") and transparent):
-        grey = mode == "P" and _is_grey(picture)
+        grey = luminance or (mode == "P" and _is_grey(picture))
         return _on_white(picture, mode="L" if grey else "RGB")
     if mode in ("1", "P"):
         return picture.convert("L" if mode == "1" or _is_grey(picture) else "RGB")
@@ -320,18 +351,26 @@ def _eight_bit(picture: Image.Image, *, inverted: bool) -> Image.Image:
 
 
 def _on_white(picture: Image.Image, *, mode: str) -> Image.Image:
-    image = picture.convert("RGBA")
-    paper = Image.new(image.mode, image.size, "white")
-    return (
-        Image.alpha_composite(paper, image).convert(mode) if image.mode == "RGBA" else _blend(image)
-    )
+    if picture.mode in ("P", "PA"):  # a strip would not have the palette
+        picture = picture.convert("RGBA")
+    image = Image.new(mode, picture.size)
+    for top, strip in _strips(picture):
+        layer = strip.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, "white")
+        image.paste(Image.alpha_composite(paper, layer).convert(mode), (0, top))
+    return image
 
 
-def _blend(image: Image.Image) -> Image.Image:
-    grey, alpha = image.split()
-    paper = Image.new("L", image.size, 255)
-    paper.paste(grey, mask=alpha)
-    return paper
+def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """A picture's parts from top to bottom, each with its offset.
+
+    At 100 megapixels, converting alpha or floats as a whole takes up to 2 GB on the way.
+    """
+    height = max(1, _STRIP_PIXELS // picture.width)
+    for top in range(0, picture.height, height):
+        strip = _cut(picture, Region(0, top, picture.width, min(height, picture.height - top)))
+        strip.info = picture.info  # the transparent colour
+        yield top, strip
 
 
 def _is_grey(picture: Image.Image) -> bool:
@@ -348,18 +387,32 @@ def _is_white_zero(picture: Image.Image) -> bool:
 
 
 def _scale_samples(picture: Image.Image, *, inverted: bool) -> Image.Image:
-    samples = np.asarray(picture).astype(np.float32)
-    samples[~np.isfinite(samples)] = 0
-    low, high = float(samples.min()), float(samples.max())
+    low, high = _sample_range(picture)
+    grey = Image.new("L", picture.size)
+    for top, strip in _strips(picture):
+        scaled = (_samples(strip) - low) * (255 / max(high - low, 1e-12))
+        values = np.rint(255 - scaled if inverted else scaled).clip(0, 255)
+        grey.paste(Image.fromarray(values.astype(np.uint8)), (0, top))
+    return grey
+
+
+def _sample_range(picture: Image.Image) -> tuple[float, float]:
+    """What becomes black and white."""
     if picture.mode.startswith("I;16"):
-        low, high = 0.0, 65535.0
-    elif picture.mode == "I" and low >= 0 and high <= 65535:  # noqa: PLR2004  # 16 bit kept in 32
-        low, high = 0.0, 65535.0 if high > 255 else 255.0  # noqa: PLR2004  # 8 bit kept in 32
-    elif picture.mode == "F" and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    scaled = (samples - low) * (255 / max(high - low, 1e-12))
-    grey = np.rint(255 - scaled if inverted else scaled).clip(0, 255)
-    return Image.fromarray(grey.astype(np.uint8))
+        return 0.0, 65535.0
+    extremes = [(part.min(), part.max()) for part in (_samples(s) for _, s in _strips(picture))]
+    low, high = float(min(extremes)[0]), float(max(high for _, high in extremes))
+    if picture.mode == "I" and low >= 0 and high <= 65535:  # noqa: PLR2004  # 16 bit kept in 32
+        return 0.0, 65535.0 if high > 255 else 255.0  # noqa: PLR2004  # 8 bit kept in 32
+    if picture.mode == "F" and low >= 0 and high <= 1:
+        return 0.0, 1.0
+    return low, high
+
+
+def _samples(strip: Image.Image) -> NDArray[np.float32]:
+    samples = np.asarray(strip).astype(np.float32)
+    samples[~np.isfinite(samples)] = 0
+    return samples
 
 
 def _cut(image: Image.Image, region: Region) -> Image.Image:

@@ -40,12 +40,8 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 """Version of the data directory's layout. A newer one is refused."""
 
-# In a checkout, and where images and packages put shared data.
-_STARTERS: Final = (
-    Path(__file__).resolve().parents[1] / "models" / "starter",
-    Path(sys.prefix) / "share" / "halftone" / "models" / "starter",
-    Path("/usr/share/halftone/models/starter"),
-)
+# In a checkout; a wheel carries none.
+_STARTER: Final = Path(__file__).resolve().parents[1] / "models" / "starter"
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -205,12 +201,9 @@ def prepare_models(models: Path) -> None:
 
 
 def _starter(models: Path) -> Path:
-    for folder in _STARTERS:
-        found = [
-            path.parent for path in folder.glob("*/MANIFEST.json") if path.parent.name.isdigit()
-        ]
-        if found:
-            return max(found, key=lambda path: int(path.name))
+    found = [path.parent for path in _STARTER.glob("*/MANIFEST.json") if path.parent.name.isdigit()]
+    if found:
+        return max(found, key=lambda path: int(path.name))
     raise errors.FailedPrecondition(
         f"There is no model version in {models}, and this installation carries no starter "
         "version. Make one with `halftone models import`, or copy one with `halftone models "
@@ -325,7 +318,6 @@ def _settings(data: Path, *, ports: Ports) -> _Settings:
 
 def _children(settings: _Settings, *, logs: Path) -> list[Child]:
     addresses = settings.addresses()
-    models = {"HALFTONE_MODELS_DIRECTORY": str(settings.models.directory.absolute())}
     embedder, search = settings.embedder, settings.search
     return [
         Child(
@@ -334,7 +326,7 @@ def _children(settings: _Settings, *, logs: Path) -> list[Child]:
             log=logs / "embedder.log",
             is_ready=lambda: probe.is_serving(addresses.embedder, timeout_seconds=1),
             environment={
-                **models,
+                "HALFTONE_MODELS_DIRECTORY": str(settings.models.directory.absolute()),
                 "HALFTONE_EMBEDDER_PORT": str(embedder.port),
                 "HALFTONE_EMBEDDER_METRICS_PORT": str(embedder.metrics_port),
             },
@@ -347,7 +339,6 @@ def _children(settings: _Settings, *, logs: Path) -> list[Child]:
             log=logs / "search.log",
             is_ready=lambda: probe.is_serving(addresses.search, timeout_seconds=1),
             environment={
-                **models,
                 "HALFTONE_SEARCH_PORT": str(search.port),
                 "HALFTONE_SEARCH_METRICS_PORT": str(search.metrics_port),
                 "HALFTONE_SEARCH_EMBEDDER": search.embedder,

@@ -72,13 +72,12 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
 
     def _embed(self, image: embedder_pb2.ImageInput) -> embedder_pb2.EmbedImageResult:
         try:
-            picture = images.decode(image.content, max_pixels=10_000_000)
-            width, height = picture.size
+            region = None
             if image.HasField("region"):
-                region = image.region
-                picture = images.crop(
-                    picture, images.Region(region.x, region.y, region.width, region.height)
-                )
+                part = image.region
+                region = images.Region(part.x, part.y, part.width, part.height)
+            picture = images.decode(image.content, max_pixels=10_000_000, region=region)
+            width, height = images.size(image.content)
         except errors.HalftoneError as error:
             return embedder_pb2.EmbedImageResult(error=errors.to_status(error))
         result = embedder_pb2.ImageEmbeddings(
