@@ -169,7 +169,9 @@ class EdgeCollection:
                 f"{self._min_free_bytes // 1024**2} MiB that are kept free; nothing was stored."
             )
 
-    # Reading. The open part comes first: it has the newer of two points with the same id.
+    # Reading. Points move from sealed parts to the open one, where they are before they leave: so
+    # the sealed parts are read first, and the open one, which has the newer of two, last. When that
+    # was sealed meanwhile, another one has taken its place and is to be read as well.
 
     @contextlib.contextmanager
     def _parts(self) -> Iterator[tuple[Part, ...]]:
@@ -189,17 +191,21 @@ class EdgeCollection:
     ) -> dict[uuid.UUID, Stored]:
         """The points with these ids, as far as they exist."""
         found: dict[uuid.UUID, Stored] = {}
-        with self._parts() as parts:
-            for part in parts:
-                missing = [each for each in ids if each not in found]
-                if missing:
-                    found |= part.retrieve(missing, vectors=vectors)
+        opened: Part | None = None
+        while opened is not self._open:
+            with self._parts() as parts:
+                opened = parts[0]
+                for part in reversed(parts):
+                    found |= part.retrieve(ids, vectors=vectors)
         return found
 
     def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
         """Runs searches together."""
-        with self._parts() as parts:
-            answers = [part.query(queries) for part in parts]
+        opened: Part | None = None
+        while opened is not self._open:
+            with self._parts() as parts:
+                opened = parts[0]
+                answers = [part.query(queries) for part in reversed(parts)][::-1]
         if len(answers) == 1:
             return answers[0]
         return [
@@ -210,20 +216,28 @@ class EdgeCollection:
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
         """The points with the smallest numbers in a field, smallest first."""
         found: dict[uuid.UUID, Stored] = {}
-        with self._parts() as parts:
-            for part in parts:
-                for stored in part.smallest(key, condition=filter, limit=limit):
-                    found.setdefault(stored.id, stored)
+        opened: Part | None = None
+        while opened is not self._open:
+            with self._parts() as parts:
+                opened = parts[0]
+                for part in reversed(parts):
+                    for stored in part.smallest(key, condition=filter, limit=limit):
+                        found[stored.id] = stored
         return sorted(found.values(), key=lambda stored: int(stored.payload[key]))[:limit]
 
     def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
-        """All points under a filter."""
-        with self._parts() as parts:
-            for part in parts:
-                yield from part.scan(condition=filter, page=page)
+        """All points under a filter; one that is stored anew meanwhile may come twice."""
+        opened: Part | None = None
+        while opened is not self._open:
+            with self._parts() as parts:
+                # The second time, all but the new open part were read.
+                unread = parts if opened is None else parts[:1]
+                opened = parts[0]
+                for part in reversed(unread):
+                    yield from part.scan(condition=filter, page=page)
 
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
-        """How many points a filter matches."""
+        """How many points a filter matches; one that is just being stored anew may count twice."""
         with self._parts() as parts:
             return sum(part.count(filter) for part in parts)
 

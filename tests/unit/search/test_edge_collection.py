@@ -252,3 +252,41 @@ def test_deleting_a_filter_leaves_the_rest(make):
     ids = [each.id for each in collection.scan(filter=Filter(must=(AnyOf("journal", ("j0",)),)))]
     collection.delete([*ids, uuid.uuid4()])
     assert collection.count(EVERYTHING) == 5
+
+
+class _Meanwhile(list):
+    """A list that does something when it is gone through the second time: between two parts."""
+
+    def __init__(self, items, action):
+        super().__init__(items)
+        self._action, self._count = action, 0
+
+    def __iter__(self):
+        self._count += 1
+        if self._count == 2:
+            self._action()
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("sealing", [False, True])
+def test_a_point_that_is_stored_anew_while_it_is_read_is_not_missed(make, sealing):
+    """An upsert moves points from a sealed part to the open one; then that may be sealed too."""
+    collection = make(seal_points=20)
+    points = [point(number) for number in range(40)]
+    collection.upsert(points)
+    assert collection.settle(seconds=60)
+
+    def store_anew():
+        collection.upsert([point(number, generation=1) for number in range(5)])
+        if sealing:
+            collection.upsert([point(number) for number in range(100, 120)])
+            assert collection.settle(seconds=60)
+            collection.upsert([point(5, generation=1)])
+
+    found = collection.retrieve(_Meanwhile([each.id for each in points[:10]], store_anew))
+    assert len(found) == 10
+    assert found[points[0].id].payload["generation"] == 1
+    chosen = points[20:22]
+    queries = [Query(vector=each.vector, limit=1) for each in chosen]
+    again = _Meanwhile(queries, lambda: collection.upsert(chosen))
+    assert [hits[0].id for hits in collection.query(again)] == [each.id for each in chosen]
