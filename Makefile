@@ -6,17 +6,22 @@ STAMP := $(VENV)/.installed
 # pip's own options pass through its environment (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL …); see
 # docs/operations.md for the smaller CPU builds of torch.
 PROTOS := $(wildcard protos/halftone/v1/*.proto)
+# Not every shell expands the tilde in `make demo ARCHIVE=~/x`.
+WITH_ARCHIVE := $(if $(ARCHIVE),--archive '$(patsubst ~/%,$(HOME)/%,$(ARCHIVE))')
 
-.PHONY: demo test check format protos bench starter clean
+.PHONY: demo test check format protos bench clean
 
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# Without Debian's python3-venv a folder is left that has a python and no pip.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { \
+		echo "make: $(PYTHON) cannot make a virtual environment with pip; on Debian and Ubuntu: apt install python3-venv" >&2; \
+		exit 1; }
 	@# setuptools warns that a checkout's folders shadow the package; here they are the package.
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	touch $@
 
 demo: $(STAMP)
-	$(BIN)/halftone demo $(if $(ARCHIVE),--archive '$(ARCHIVE)')
+	$(BIN)/halftone demo $(WITH_ARCHIVE)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
@@ -39,7 +44,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python -m tests.bench $(if $(ARCHIVE),--archive '$(ARCHIVE)')
+	$(BIN)/python -m tests.bench $(WITH_ARCHIVE)
 
 clean:
 	rm -rf build demo .pytest_cache .mypy_cache .ruff_cache
