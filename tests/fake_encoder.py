@@ -10,7 +10,8 @@ import numpy as np
 
 from halftone import errors, images, telemetry
 from halftone.orientations import orientations
-from services.embedder.batcher import Batcher, Limits
+from services.embedder.batcher import Batcher
+from services.embedder.door import Limits
 from services.embedder.encoder import Picture, Prepared
 from services.embedder.metrics import EmbedderMetrics
 

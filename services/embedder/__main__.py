@@ -12,8 +12,9 @@ from halftone.registry import Registry
 from halftone.settings import EmbedderSettings, ModelSettings
 from halftone.v1 import embedder_pb2_grpc
 from services.embedder import servicer
-from services.embedder.batcher import Batcher, Limits
+from services.embedder.batcher import Batcher
 from services.embedder.decoding import Decoder
+from services.embedder.door import Limits
 from services.embedder.loading import Loader
 from services.embedder.metrics import EmbedderMetrics
 from services.embedder.models import Models
@@ -127,7 +128,7 @@ def main() -> None:
     try:
         asyncio.run(run(settings, models_settings=ModelSettings()))
     except errors.HalftoneError as error:
-        log.error("cannot_run", error=error.message)  # noqa: TRY400  # one line, no trace
+        log.error("cannot_run", reason=error.reason, error=error.message)  # noqa: TRY400  # one line, no trace
         sys.exit(1)
     except Exception:
         log.exception("failed")

@@ -19,12 +19,12 @@ import contextlib
 import functools
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
 from halftone import errors, telemetry
+from services.embedder.door import Door, Limits
 from services.embedder.encoder import Embedded
 from services.embedder.waiting import Batch, Item, Request, Turns, Work
 
@@ -41,24 +41,11 @@ _FATAL_FAILURES: Final = 3
 # How many batches are decoded ahead of the device. More would decode for callers who give up.
 _DECODED_AHEAD: Final = 4
 _JOIN_SECONDS: Final = 10.0
-_SHORTEST_RETRY: Final = 0.05
-_LONGEST_RETRY: Final = 30.0
-# Weight of the newest batch in the estimate of the drain rate.
-_RATE_WEIGHT: Final = 0.2
 
 R = TypeVar("R")
 _Job = concurrent.futures.Future[Any]
 
 _log = telemetry.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How much is accepted and put together."""
-
-    max_batch: int
-    max_queue_items: int
-    max_queue_bytes: int
 
 
 class Batcher:
@@ -71,7 +58,8 @@ class Batcher:
 
     def __init__(self, *, limits: Limits, decode_threads: int, metrics: EmbedderMetrics) -> None:
         self.ended: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._limits = limits
+        self._max_batch = limits.max_batch
+        self._door = Door(limits=limits, metrics=metrics)
         self._metrics = metrics
         # One lock for all state; it is never held while decoding, copying or inferring.
         self._lock = threading.RLock()
@@ -83,13 +71,9 @@ class Batcher:
         self._staged: collections.deque[Batch] = collections.deque()
         self._jobs: collections.deque[tuple[Callable[[], Any], _Job]] = collections.deque()
         self._live: set[Request] = set()
-        self._items = 0
-        self._bytes = 0
         # Batches between being taken from the queue and having left the device: at most two.
         self._in_flight = 0
         self._failures = 0
-        self._seconds_per_item = 0.0
-        self._last_batch_ended = 0.0
         self._stopped = False
         loops = [self._decode_loop] * decode_threads + [self._stage_loop, self._device_loop]
         self._threads = [
@@ -144,9 +128,14 @@ class Batcher:
             request_id=telemetry.request_id(),
         )
         with self._lock:
-            self._admit(request, time_left=time_left)
+            if self._stopped:
+                raise errors.Unavailable(
+                    "The embedder is shutting down, or its device failed.",
+                    reason="DRAINING",
+                    retry_after=1.0,
+                )
+            self._door.enter(items=request.items, size=request.size, time_left=time_left)
             self._live.add(request)
-            self._account(request, sign=1)
             for index, picture in enumerate(pictures):
                 self._undecoded.add(request, Work(request=request, index=index, picture=picture))
             self._decodable.notify(len(pictures))
@@ -163,56 +152,13 @@ class Batcher:
             self._runnable.notify()
         return future
 
-    # ---- at the door
-
-    def _admit(self, request: Request, *, time_left: float | None) -> None:
-        if self._stopped:
-            raise errors.Unavailable(
-                "The embedder is shutting down, or its device failed.",
-                reason="DRAINING",
-                retry_after=1.0,
-            )
-        limits = self._limits
-        too_many = self._items + request.items - limits.max_queue_items
-        too_large = self._bytes + request.size - limits.max_queue_bytes
-        if request.items > limits.max_queue_items or request.size > limits.max_queue_bytes:
-            self._metrics.rejected.labels("LARGER_THAN_QUEUE").inc()
-            raise errors.ResourceExhausted(
-                f"The request has {request.items} items and {request.size:,} bytes; the whole "
-                f"queue holds {limits.max_queue_items} and {limits.max_queue_bytes:,}.",
-                reason="LARGER_THAN_QUEUE",
-            )
-        if too_many > 0 or too_large > 0:
-            # How many of the waiting items hold how many bytes is not known beforehand.
-            excess = self._items if too_large > 0 else too_many
-            raise self._refusal("QUEUE_FULL", "The embedder's queue is full.", items=excess)
-        # Accepting what cannot be answered in time would decode and embed for nobody.
-        wait = self._items * self._seconds_per_item
-        if time_left is not None and self._items >= limits.max_batch and wait > time_left:
-            raise self._refusal(
-                "WOULD_EXPIRE",
-                f"The queue needs about {wait:.1f} s; the deadline is in {time_left:.1f} s.",
-                items=self._items,
-            )
-
-    def _refusal(self, reason: str, message: str, *, items: int) -> errors.ResourceExhausted:
-        self._metrics.rejected.labels(reason).inc()
-        wait = items * self._seconds_per_item
-        return errors.ResourceExhausted(
-            message, reason=reason, retry_after=min(max(wait, _SHORTEST_RETRY), _LONGEST_RETRY)
-        )
-
-    def _account(self, request: Request, *, sign: int) -> None:
-        self._items += sign * request.items
-        self._bytes += sign * request.size
-        self._metrics.queue_items.set(self._items)
-        self._metrics.queue_bytes.set(self._bytes)
+    # ---- the end of a request, and whether it has come
 
     def _forget(self, request: Request) -> None:
         """Called once for each request, however it ended."""
         with self._lock:
             self._live.discard(request)
-            self._account(request, sign=-1)
+            self._door.leave(items=request.items, size=request.size)
             self._undecoded.drop(request)
             turns = self._ready.get(request.encoder)
             if turns is not None:
@@ -257,7 +203,7 @@ class Batcher:
         with self._lock:
             while not self._stopped:
                 ready = sum(turns.count for turns in self._ready.values())
-                if not self._undecoded.count or ready >= _DECODED_AHEAD * self._limits.max_batch:
+                if not self._undecoded.count or ready >= _DECODED_AHEAD * self._max_batch:
                     self._decodable.wait()
                     continue
                 work = self._undecoded.take()
@@ -297,7 +243,7 @@ class Batcher:
         with self._lock:
             while not self._stopped:
                 # While the device works: only a full batch, and only one ahead of it.
-                if self._in_flight == 1 and (taken := self._take(self._limits.max_batch)):
+                if self._in_flight == 1 and (taken := self._take(self._max_batch)):
                     return taken
                 self._stageable.wait()
             return None
@@ -313,7 +259,7 @@ class Batcher:
     def _take_items(self, encoder: Encoder) -> list[Item]:
         turns = self._ready.pop(encoder)
         items: list[Item] = []
-        while turns.count and len(items) < self._limits.max_batch:
+        while turns.count and len(items) < self._max_batch:
             item = turns.take()
             if self._is_over(item.work.request):
                 turns.drop(item.work.request)
@@ -380,7 +326,11 @@ class Batcher:
             time.perf_counter() - started
         )
         self._metrics.batch_items.observe(len(batch.items))
-        self._measure_rate(batch.items)
+        with self._lock:
+            self._door.measure(
+                items=len(batch.items),
+                accepted=min(item.work.request.accepted for item in batch.items),
+            )
         finite = np.asarray(np.isfinite(vectors).all(axis=1))
         for item, vector, usable in zip(batch.items, vectors, finite, strict=True):
             if usable:
@@ -393,14 +343,6 @@ class Batcher:
             self._in_flight -= 1
             self._stageable.notify()
             self._runnable.notify()
-
-    def _measure_rate(self, items: list[Item]) -> None:
-        now = time.monotonic()
-        begun = max(self._last_batch_ended, min(item.work.request.accepted for item in items))
-        newest = (now - begun) / len(items)
-        self._last_batch_ended = now
-        known = self._seconds_per_item or newest
-        self._seconds_per_item = known + _RATE_WEIGHT * (newest - known)
 
     def _fail_batch(self, items: list[Item], error: Exception) -> None:
         self._failures += 1

@@ -1,0 +1,104 @@
+"""Who is let in: bounds on what waits, and an estimate of how long it would."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from halftone import errors
+
+if TYPE_CHECKING:
+    from services.embedder.metrics import EmbedderMetrics
+
+_SHORTEST_RETRY: Final = 0.05
+_LONGEST_RETRY: Final = 30.0
+# Weight of the newest batch in the estimate of the drain rate.
+_RATE_WEIGHT: Final = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much is accepted and put together."""
+
+    max_batch: int
+    max_queue_items: int
+    max_queue_bytes: int
+
+
+class Door:
+    """Counts what was accepted and not yet answered. Not thread-safe: its owner has the lock."""
+
+    def __init__(self, *, limits: Limits, metrics: EmbedderMetrics) -> None:
+        self._limits = limits
+        self._metrics = metrics
+        self._items = 0
+        self._bytes = 0
+        self._seconds_per_item = 0.0
+        self._last_batch_ended = 0.0
+
+    def enter(self, *, items: int, size: int, time_left: float | None) -> None:
+        """Accepts a request or refuses it.
+
+        Args:
+            items: Of the request.
+            size: Its bytes.
+            time_left: Seconds until the caller gives up; None means never.
+
+        Raises:
+            errors.ResourceExhausted: There is no room, or the deadline would pass in the queue.
+        """
+        limits = self._limits
+        if items > limits.max_queue_items or size > limits.max_queue_bytes:
+            self._metrics.rejected.labels("LARGER_THAN_QUEUE").inc()
+            raise errors.ResourceExhausted(
+                f"The request has {items} items and {size:,} bytes; the whole queue holds "
+                f"{limits.max_queue_items} and {limits.max_queue_bytes:,}.",
+                reason="LARGER_THAN_QUEUE",
+            )
+        too_many = self._items + items - limits.max_queue_items
+        too_large = self._bytes + size - limits.max_queue_bytes
+        if too_many > 0 or too_large > 0:
+            # How many of the waiting items hold how many bytes is not known beforehand.
+            excess = self._items if too_large > 0 else too_many
+            raise self._refusal("QUEUE_FULL", "The embedder's queue is full.", items=excess)
+        # Accepting what cannot be answered in time would decode and embed for nobody.
+        wait = self._items * self._seconds_per_item
+        if time_left is not None and self._items >= limits.max_batch and wait > time_left:
+            raise self._refusal(
+                "WOULD_EXPIRE",
+                f"The queue needs about {wait:.1f} s; the deadline is in {time_left:.1f} s.",
+                items=self._items,
+            )
+        self._account(items=items, size=size)
+
+    def leave(self, *, items: int, size: int) -> None:
+        """Takes an accepted request off the count, however it ended."""
+        self._account(items=-items, size=-size)
+
+    def measure(self, *, items: int, accepted: float) -> None:
+        """Learns the drain rate from a batch that has just ended.
+
+        Args:
+            items: In the batch.
+            accepted: When its oldest item was accepted, by the monotonic clock: before that, and
+                before the last batch ended, nobody was waiting for it.
+        """
+        now = time.monotonic()
+        newest = (now - max(self._last_batch_ended, accepted)) / items
+        self._last_batch_ended = now
+        known = self._seconds_per_item or newest
+        self._seconds_per_item = known + _RATE_WEIGHT * (newest - known)
+
+    def _refusal(self, reason: str, message: str, *, items: int) -> errors.ResourceExhausted:
+        self._metrics.rejected.labels(reason).inc()
+        wait = items * self._seconds_per_item
+        return errors.ResourceExhausted(
+            message, reason=reason, retry_after=min(max(wait, _SHORTEST_RETRY), _LONGEST_RETRY)
+        )
+
+    def _account(self, *, items: int, size: int) -> None:
+        self._items += items
+        self._bytes += size
+        self._metrics.queue_items.set(self._items)
+        self._metrics.queue_bytes.set(self._bytes)
