@@ -37,6 +37,7 @@ class Catalogue:
     ) -> None:
         self._holdings = holdings
         self._settings = settings
+        self._budget = images.PixelBudget()
         self._decode_seconds = metrics.histogram(
             "decode_seconds", "Time to decode an image and make its thumbnail"
         )
@@ -69,8 +70,8 @@ class Catalogue:
         after = None
         if request.page_token:
             # Names mean the same under every model version.
-            after = records.Name(
-                *tokens.decode(request.page_token, fingerprint=fingerprint, model_version="")
+            after = _name(
+                tokens.decode(request.page_token, fingerprint=fingerprint, model_version="")
             )
         found = list_by_name(collection, condition=condition, after=after, limit=limit + 1)
         page = found[:limit]
@@ -125,9 +126,12 @@ class Catalogue:
             return blobs.get_thumbnail(sha256)
         except errors.NotFound:
             content = blobs.get(sha256)
-        with self._decode_seconds.time():
-            picture = images.decode(content, max_pixels=self._settings.max_pixels, target=512)
-            made = images.thumbnail(picture)
+        limit = self._settings.max_pixels
+        with (
+            self._budget.reserve(content, max_pixels=limit, target=512),
+            self._decode_seconds.time(),
+        ):
+            made = images.thumbnail(images.decode(content, max_pixels=limit, target=512))
         try:
             blobs.put_thumbnail(made, sha256=sha256)
         except errors.HalftoneError as error:
@@ -217,6 +221,14 @@ def bounded(value: int, *, field: str) -> int:
     if not 1 <= value <= MAX_LIMIT:
         raise errors.InvalidArgument(f"{field}: {value}; it must be 1 to {MAX_LIMIT}.", field=field)
     return value
+
+
+def _name(position: object) -> records.Name:
+    match position:
+        case [str(archive), str(image_id)]:
+            return records.make_name(archive, image_id=image_id, field="page_token")
+        case _:
+            raise tokens.garbled()
 
 
 def _facet(counts: Sequence[tuple[str, int]]) -> list[search_pb2.Facet]:
