@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from halftone import errors, images, records, telemetry, wire
-from halftone.orientations import UPRIGHT
+from halftone.orientations import UPRIGHT, orientations
 from halftone.v1 import embedder_pb2, search_pb2
 from services.search import payload as payloads
 from services.search import ranking, tokens
 from services.search.catalogue import Catalogue, bounded
 from services.search.embedder import MAX_IMAGES, Embedded, to_vector
 from services.search.importer import Importer
-from services.search.store import Filter, Ids, Query, Stored
+from services.search.store import EVERYTHING, Filter, Ids, Query, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,13 +30,15 @@ if TYPE_CHECKING:
     from halftone.settings import SearchSettings
     from services.search.embedder import Embedder
     from services.search.holdings import Holdings
-    from services.search.store import Store
+    from services.search.store import Collection, Store
 
 MAX_BATCH: Final = 64
 MAX_DEPTH: Final = 10_000
 """Hits that can be paged through."""
 
 _DEFAULT_HITS: Final = 20
+_MAX_ITEMS: Final = 128
+"""Pictures times orientations in one call to the embedder: a quarter of what waits there."""
 _SEARCH_PATIENCE: Final = 2.0
 """Seconds for which a search tries an embedder again that is down or full."""
 _ASK_EVERY: Final = 1.0
@@ -54,6 +56,8 @@ class _Plan:
     min_score: float | None
     fingerprint: str
     to_embed: embedder_pb2.ImageInput | None = None
+    sha256: str = ""
+    """Of an image of the archive, whose bytes are read when it is its turn to be embedded."""
     vectors: dict[Orientation, np.ndarray] | None = None
 
     @property
@@ -89,8 +93,8 @@ class Engine:
     async def start(self) -> None:
         """Waits for the embedder, then opens the collection that answers.
 
-        The collection that was active stays active when the embedder has another version by now:
-        each call to the embedder names the version.
+        The collection that was active stays active when the embedder has another version by now,
+        unless it is empty: each call to the embedder names the version.
         """
         waited = False
         while True:
@@ -106,14 +110,24 @@ class Engine:
         _log.info("collection_opened", model_version=collection)
 
     def _open(self, model_version: str, *, dimension: int) -> str:
-        active = self._store.active()
-        if active is not None and active != model_version:
-            collection = self._store.open(active, dimension=None)
-        else:
+        collection = self._still_active(model_version)
+        if collection is None:
             collection = self._store.open(model_version, dimension=dimension)
             self._store.set_active(model_version)
         self._holdings.open(collection)
         return collection.model_version
+
+    def _still_active(self, model_version: str) -> Collection | None:
+        """The collection of another version that goes on answering because it has records."""
+        active = self._store.active()
+        if active is None or active == model_version:
+            return None
+        collection = self._store.open(active, dimension=None)
+        if not collection.count(EVERYTHING):
+            _log.info("empty_collection_replaced", model_version=active, by=model_version)
+            return None
+        _log.warning("another_model_version_answers", model_version=active, embedder=model_version)
+        return collection
 
     async def search(
         self, request: search_pb2.SearchImagesRequest, *, deadline: float
@@ -138,13 +152,14 @@ class Engine:
     async def _searched(
         self, requests: Sequence[search_pb2.SearchImagesRequest], *, deadline: float
     ) -> list[search_pb2.SearchImagesResponse | errors.HalftoneError]:
+        # A batch may go beyond: it would never have its turn if it had to fit.
         if self._searching >= self._settings.max_concurrent_searches:
             self._refused.inc()
             raise errors.ResourceExhausted(
                 "Too many searches at a time.", retry_after=0.1, reason="TOO_MANY_SEARCHES"
             )
-        self._searching += 1
-        self._in_flight.inc()
+        self._searching += len(requests)
+        self._in_flight.inc(len(requests))
         try:
             plans = [await self._plan(request) for request in requests]
             await self._embed(plans, deadline=deadline)
@@ -154,13 +169,12 @@ class Engine:
             answers = iter(await run("query", self._query, ready) if ready else ())
             return [next(answers) if isinstance(plan, _Plan) else plan for plan in plans]
         finally:
-            self._searching -= 1
-            self._in_flight.dec()
+            self._searching -= len(requests)
+            self._in_flight.dec(len(requests))
 
     async def _plan(self, request: search_pb2.SearchImagesRequest) -> _Plan | errors.HalftoneError:
         try:
-            # An unusual date is parsed by a grammar, which takes a while, and the bytes of an
-            # image come from a disk.
+            # An unusual date is parsed by a grammar, which takes a while.
             if request.WhichOneof("query") == "image" or not payloads.is_plain(request.filter):
                 return await self._holdings.read("plan", self._checked, request)
             return self._checked(request)
@@ -181,18 +195,23 @@ class Engine:
             fingerprint=fingerprint,
         )
         if request.page_token:
-            plan.offset = tokens.decode(
-                request.page_token, fingerprint=fingerprint, model_version=collection.model_version
+            plan.offset = _offset(
+                tokens.decode(
+                    request.page_token,
+                    fingerprint=fingerprint,
+                    model_version=collection.model_version,
+                )
             )
         query = request.WhichOneof("query")
         if query == "embedding":
             self._check_embedding(request)
             plan.vectors = {UPRIGHT: to_vector(request.embedding)}
             return plan
+        content = b""
         if query == "content":
             content = self._check_content(request.content)
         elif query == "image":
-            content = self._use_image(request, plan=plan)
+            self._use_image(request, plan=plan)
         else:
             raise errors.InvalidArgument(
                 "query: one of content, image and embedding must be given.", field="query"
@@ -241,8 +260,8 @@ class Engine:
             raise errors.ImageRejected("The image is empty.", field="content", reason=images.EMPTY)
         return content
 
-    def _use_image(self, request: search_pb2.SearchImagesRequest, *, plan: _Plan) -> bytes:
-        """The bytes of the archive's image to embed; none where its stored vector will do."""
+    def _use_image(self, request: search_pb2.SearchImagesRequest, *, plan: _Plan) -> None:
+        """Plans a search by an image of the archive, by its stored vector where that will do."""
         name = records.parse_name(request.image, field="image")
         as_stored = request.skip_mirrored and request.skip_rotated
         whole = as_stored and not request.HasField("region")
@@ -251,40 +270,67 @@ class Engine:
         if whole:
             assert stored.vector is not None  # noqa: S101 - asked for
             plan.vectors = {UPRIGHT: stored.vector}
-            return b""
-        return self._holdings.blobs.get(stored.payload["sha256"])
+        else:
+            plan.sha256 = stored.payload["sha256"]
 
     async def _embed(self, plans: list[_Plan | errors.HalftoneError], *, deadline: float) -> None:
         """Embeds what the plans need, in as few calls as the limits allow."""
-        waiting = [
-            (at, plan.to_embed)
-            for at, plan in enumerate(plans)
+        chunk: list[int] = []
+        items = size = 0
+        for at, plan in enumerate(plans):
+            if not isinstance(plan, _Plan) or plan.to_embed is None:
+                continue
+            if plan.sha256:
+                try:
+                    plan.to_embed.content = await self._holdings.in_thread(
+                        self._holdings.blobs.get, plan.sha256
+                    )
+                except errors.HalftoneError as error:
+                    plans[at] = error
+                    continue
+            more = _items(plan.to_embed)
+            if chunk and (
+                len(chunk) == MAX_IMAGES
+                or items + more > _MAX_ITEMS
+                or size + len(plan.to_embed.content) > wire.MAX_IMAGE_BYTES
+            ):
+                await self._embed_chunk(plans, chunk=chunk, deadline=deadline)
+                chunk, items, size = [], 0, 0
+            chunk.append(at)
+            items += more
+            size += len(plan.to_embed.content)
+        if chunk:
+            await self._embed_chunk(plans, chunk=chunk, deadline=deadline)
+
+    async def _embed_chunk(
+        self,
+        plans: list[_Plan | errors.HalftoneError],
+        *,
+        chunk: Sequence[int],
+        deadline: float,
+    ) -> None:
+        """Embeds what some plans need, in one call; their bytes are let go."""
+        wanted = [
+            plan.to_embed
+            for plan in (plans[at] for at in chunk)
             if isinstance(plan, _Plan) and plan.to_embed is not None
         ]
-        while waiting:
-            size, count = 0, 0
-            for _, image in waiting[:MAX_IMAGES]:
-                size += len(image.content)
-                if count and size > wire.MAX_IMAGE_BYTES:
-                    break
-                count += 1
-            chunk, waiting = waiting[:count], waiting[count:]
-            found: Sequence[Embedded | errors.HalftoneError]
-            try:
-                found = await self._embedder.embed(
-                    [image for _, image in chunk],
-                    model_version=self._holdings.collection.model_version,
-                    patience=_SEARCH_PATIENCE,
-                    deadline=deadline,
-                )
-            except errors.HalftoneError as error:
-                found = [_of_the_embedder(error)] * len(chunk)
-            for (at, _), result in zip(chunk, found, strict=True):
-                plan = plans[at]
-                if isinstance(result, errors.HalftoneError):
-                    plans[at] = result
-                elif isinstance(plan, _Plan):
-                    plan.vectors = result.vectors
+        found: Sequence[Embedded | errors.HalftoneError]
+        try:
+            found = await self._embedder.embed(
+                wanted,
+                model_version=self._holdings.collection.model_version,
+                patience=_SEARCH_PATIENCE,
+                deadline=deadline,
+            )
+        except errors.HalftoneError as error:
+            found = [_of_the_embedder(error)] * len(chunk)
+        for at, result in zip(chunk, found, strict=True):
+            plan = plans[at]
+            if isinstance(result, errors.HalftoneError):
+                plans[at] = result
+            elif isinstance(plan, _Plan):
+                plan.vectors, plan.to_embed = result.vectors, None
 
     def _query(self, plans: Sequence[_Plan]) -> list[search_pb2.SearchImagesResponse]:
         """Asks the store; runs in a thread, the making of the answer too."""
@@ -343,6 +389,13 @@ class Engine:
         await asyncio.to_thread(self._store.close)
 
 
+def _offset(position: object) -> int:
+    # A token can be made by anyone: one that begins far down would keep the store busy.
+    if type(position) is not int or not 0 <= position < MAX_DEPTH:
+        raise tokens.garbled()
+    return position
+
+
 def _threshold(request: search_pb2.SearchImagesRequest) -> float | None:
     if not request.HasField("min_similarity"):
         return None
@@ -352,6 +405,10 @@ def _threshold(request: search_pb2.SearchImagesRequest) -> float | None:
             f"min_similarity: {value}; it must be -1 to 1.", field="min_similarity"
         )
     return value
+
+
+def _items(image: embedder_pb2.ImageInput) -> int:
+    return len(orientations(mirrored=image.include_mirrored, rotated=image.include_rotated))
 
 
 def _of_the_embedder(error: errors.HalftoneError) -> errors.HalftoneError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ def encode(*, fingerprint: str, model_version: str, position: Any) -> str:
 
 
 def decode(token: str, *, fingerprint: str, model_version: str) -> Any:
-    """The position in a token.
+    """The position in a token, still to be checked: the checksum tells errors, not forgeries.
 
     Raises:
         errors.InvalidArgument: It is garbled, or belongs to another request.
@@ -42,10 +41,8 @@ def decode(token: str, *, fingerprint: str, model_version: str) -> Any:
         if raw[:8] != _checksum(body):
             raise ValueError  # noqa: TRY301 - one way to say that it is garbled
         found, version, position = json.loads(body)
-    except (ValueError, binascii.Error) as error:
-        raise errors.InvalidArgument(
-            "page_token: this is no token that this service gave out.", field="page_token"
-        ) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise garbled() from error
     if version != model_version:
         raise errors.ModelVersionMismatch(
             f"The page token belongs to {version}; {model_version} answers now. Search again.",
@@ -57,6 +54,13 @@ def decode(token: str, *, fingerprint: str, model_version: str) -> Any:
             field="page_token",
         )
     return position
+
+
+def garbled() -> errors.InvalidArgument:
+    """What is said of a token that this service did not make."""
+    return errors.InvalidArgument(
+        "page_token: this is no token that this service gave out.", field="page_token"
+    )
 
 
 def _checksum(body: bytes) -> bytes:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import io
+import json
 import struct
 
 import grpc
 import numpy as np
 import pytest
+import structlog
 from PIL import Image
 
 from halftone import errors, wire
@@ -274,6 +277,30 @@ async def test_page_tokens_belong_to_their_request(filled):
     assert isinstance(error, errors.InvalidArgument)
 
 
+def forged(token, position):
+    """The token with another position and the checksum that belongs to it."""
+    raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    body = json.dumps([*json.loads(raw[8:])[:2], position]).encode()
+    made = hashlib.sha256(body).digest()[:8] + body
+    return base64.urlsafe_b64encode(made).decode().rstrip("=")
+
+
+async def test_page_tokens_that_somebody_made_are_refused(filled):
+    token = (await filled.search(content=picture(5), limit=2)).next_page_token
+    assert await filled.hits(content=picture(5), page_token=forged(token, 2))
+    for position in (10**9, 10_000, -1, "2", 2.0, True, None, [2]):
+        error = await error_of(
+            filled.search(content=picture(5), page_token=forged(token, position))
+        )
+        assert (type(error), error.field) == (errors.InvalidArgument, "page_token"), position
+    request = search_pb2.ListImagesRequest(page_size=2)
+    token = (await filled.stub.ListImages(request)).next_page_token
+    for position in (7, ["press"], ["press", 7], ["press", "\ud800"], ["press", ""], {"a": "b"}):
+        request.page_token = forged(token, position)
+        error = await error_of(filled.stub.ListImages(request))
+        assert (type(error), error.field) == (errors.InvalidArgument, "page_token"), position
+
+
 async def test_page_tokens_belong_to_their_model_version(filled, memory_path):
     token = (await filled.search(content=picture(5), limit=2)).next_page_token
     other = FakeEmbedder(version="other/1")
@@ -337,6 +364,62 @@ async def test_a_batch_answers_each_search_on_its_own(filled):
         batch = search_pb2.BatchSearchImagesRequest(requests=requests)
         error = await error_of(filled.stub.BatchSearchImages(batch))
         assert (type(error), error.field) == (errors.InvalidArgument, "requests")
+
+
+async def test_a_large_batch_leaves_room_in_the_embedder(filled):
+    filled.embedder.calls.clear()
+    requests = [
+        *[search_pb2.SearchImagesRequest(image=name(number % 12)) for number in range(40)],
+        *[search_pb2.SearchImagesRequest(content=picture(1), limit=1)] * 24,
+    ]
+    batch = search_pb2.BatchSearchImagesRequest(requests=requests)
+    response = await filled.stub.BatchSearchImages(batch)
+    assert all(each.HasField("response") for each in response.results)
+    assert response.results[63].response.hits[0].image.name in {name(1), name(11)}
+    # Eight orientations each, 128 at a time.
+    assert filled.embedder.calls == [16] * 4
+
+
+async def test_a_batch_counts_as_its_searches(settings, embedder):
+    service = Service(settings.model_copy(update={"max_concurrent_searches": 3}), embedder=embedder)
+    await service.start()
+    await service.add(record(1))
+    stuck = asyncio.Event()
+    embedder.before_answer = stuck.wait
+    search = search_pb2.SearchImagesRequest(content=picture(1))
+    batch = search_pb2.BatchSearchImagesRequest(requests=[search] * 3)
+    waiting = asyncio.create_task(wait_for(service.stub.BatchSearchImages(batch)))
+    await asyncio.sleep(0.3)
+    assert isinstance(await error_of(service.stub.SearchImages(search)), errors.ResourceExhausted)
+    stuck.set()
+    await waiting
+    assert await service.hits(content=picture(1)) == [name(1)]
+    await service.stop()
+
+
+async def wait_for(call):
+    return await call
+
+
+async def test_another_model_version_takes_over_an_empty_collection_only(settings, embedder):
+    service = Service(settings, embedder=embedder)
+    await service.start()
+    await service.stop()
+    other = FakeEmbedder(version="other/1")
+    server, address = await other.serve()
+    service = Service(settings.model_copy(update={"embedder": address}), embedder=other)
+    await service.start()
+    await service.add(record(1))
+    assert (await service.search(image=name(1))).model_version == "other/1"
+    await service.stop()
+    service = Service(settings, embedder=embedder)
+    with structlog.testing.capture_logs() as logged:
+        await service.start()
+    (warning,) = (each for each in logged if each["log_level"] == "warning")
+    assert (warning["model_version"], warning["embedder"]) == ("other/1", VERSION)
+    assert (await service.stub.GetImage(search_pb2.GetImageRequest(name=name(1)))).width
+    await service.stop()
+    await server.stop(None)
 
 
 async def test_too_many_searches_at_a_time_are_refused_at_once(settings, embedder):
