@@ -230,6 +230,7 @@ def check_format(data: Path) -> None:
         raise errors.DataDirectoryError(
             f"{path} cannot be understood; is {data} a data directory of Halftone?",
             subject=str(data),
+            reason="DATA_DIRECTORY_DAMAGED",
         ) from error
     if found > FORMAT:
         raise errors.DataDirectoryError(
@@ -237,6 +238,7 @@ def check_format(data: Path) -> None:
             f"Halftone {halftone.__version__}, which knows formats up to {FORMAT}. Upgrade, or "
             "choose another directory with --data.",
             subject=str(data),
+            reason="DATA_DIRECTORY_NEWER",
         )
 
 
@@ -393,6 +395,7 @@ def _locked(path: Path) -> Iterator[None]:
                 f"{path.parent} is in use by another stack (process {holder or 'unknown'}). Stop "
                 "it, or choose another directory with --data.",
                 subject=str(path.parent),
+                reason="DATA_DIRECTORY_IN_USE",
             ) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -84,7 +84,7 @@ def main() -> None:
     try:
         asyncio.run(run(settings))
     except errors.HalftoneError as error:
-        telemetry.get_logger(__name__).error("cannot_run", error=error.message)
+        telemetry.get_logger(__name__).error("cannot_run", reason=error.reason, error=error.message)
         sys.exit(1)
 
 

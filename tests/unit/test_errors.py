@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
@@ -24,6 +27,25 @@ EXAMPLES = [
     errors.DataLoss("Hash differs.", metadata={"file": "model.safetensors"}),
     errors.Internal("A bug."),
 ]
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_reasons_that_operators_read_about_are_raised():
+    page = (ROOT / "docs" / "operations.md").read_text()
+    listed = re.findall(
+        r"^\| `([A-Z_]+)` \|", page.partition("## When something is wrong")[2], re.MULTILINE
+    )
+    code = "".join(
+        path.read_text()
+        for name in ("halftone", "services")
+        for path in (ROOT / name).rglob("*.py")
+    )
+    raised = set(re.findall(r'\breason(?:=| = )"([A-Z_]+)"', code))
+    raised |= set(re.findall(r'\b([A-Z_]+): Final = "\1"', code))
+    assert listed
+    assert set(listed) <= raised
 
 
 def all_classes(cls):
