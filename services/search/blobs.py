@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone import errors
+from halftone.files import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ class Blobs:
         """Takes a directory or an fsspec URL; nothing is opened yet."""
         self._local = Path(url.removeprefix("file://")) if _is_local(url) else None
         self._url = url
+        self._on_disk: set[str] = set()
         self._remote: Any = None
 
     def put(self, content: bytes, *, sha256: str) -> None:
@@ -54,14 +56,6 @@ class Blobs:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise errors.DataLoss(f"The stored bytes of {sha256} do not match their hash.")
         return content
-
-    def has(self, sha256: str) -> bool:
-        """Whether an image is here."""
-        path = _original(sha256)
-        if self._local is not None:
-            return (self._local / path).is_file()
-        with _translated(path):
-            return bool(self._filesystem().exists(self._remote_path(path)))
 
     def put_thumbnail(self, content: bytes, *, sha256: str) -> None:
         """Keeps the thumbnail of the image with this hash."""
@@ -95,7 +89,20 @@ class Blobs:
             if target.is_file() and target.stat().st_size == len(content):
                 return
             target.parent.mkdir(parents=True, exist_ok=True)
+            self._sync_parents(self._local, path)
             _write(target, content)
+
+    def _sync_parents(self, root: Path, path: str) -> None:
+        """Brings the directories that lead to a file onto the disk, each once a process.
+
+        Those that were there before are not passed over: another thread, or a process that was
+        killed, may have made them a moment ago.
+        """
+        shard, kind = path.rsplit("/", 1)[0], path.split("/", 1)[0]
+        for inner in (kind, shard.rsplit("/", 1)[0], shard):
+            if inner not in self._on_disk:
+                sync_directory((root / inner).parent)
+                self._on_disk.add(inner)
 
     def _get(self, path: str) -> bytes:
         with _translated(path):
@@ -152,11 +159,7 @@ def _write(target: Path, content: bytes) -> None:
             beside.unlink(missing_ok=True)
         raise
     # The name is on disk once its directory is.
-    descriptor = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(target.parent)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ import numpy as np
 import qdrant_edge
 
 from halftone import errors
+from halftone.files import sync_directory
 from services.search import store as port
 from services.search.store import (
     EVERYTHING,
@@ -252,6 +253,12 @@ def copy_closed(source: Path, target: Path) -> None:
             twin.mkdir()
         else:
             _copy_sparse(path, twin)
+    for directory in (
+        target.parent,
+        target,
+        *(path for path in target.rglob("*") if path.is_dir()),
+    ):
+        sync_directory(directory)
 
 
 def _copy_sparse(source: Path, target: Path) -> None:

@@ -52,17 +52,7 @@ def _file(path: str, *, roots: tuple[Path, ...], limit: int) -> bytes:
         raise errors.InvalidArgument(
             "path: this server takes no paths; send the image's bytes.", field="path"
         )
-    for root in roots:
-        # Joining replaces the root by an absolute path; both forms are welcome.
-        if (root / path).is_relative_to(root) or len(roots) == 1:
-            found = archive.file_below(root, relative=path, field="path")
-            break
-    else:
-        raise errors.InvalidArgument(
-            f"path: {path!r} lies outside of the import roots.",
-            field="path",
-            reason="OUTSIDE_FOLDER",
-        )
+    found = _found(path, roots=roots)
     try:
         # Against an exchange between the check and this: neither a link nor a pipe is opened.
         descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -74,3 +64,16 @@ def _file(path: str, *, roots: tuple[Path, ...], limit: int) -> bytes:
         raise errors.InvalidArgument(
             f"path: {path!r} cannot be read: {error.strerror}.", field="path"
         ) from error
+
+
+def _found(path: str, *, roots: tuple[Path, ...]) -> Path:
+    """The file in the first root that has it; an absolute path is joined as it is."""
+    refused: list[errors.InvalidArgument] = []
+    for root in roots:
+        try:
+            return archive.file_below(root, relative=path, field="path")
+        except errors.InvalidArgument as error:
+            refused.append(error)
+    # What is wrong with a file says more than that the other roots do not have it.
+    elsewhere = {"MISSING_FILE", "OUTSIDE_FOLDER"}
+    raise min(refused, key=lambda error: error.reason in elsewhere)

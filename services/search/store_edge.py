@@ -4,12 +4,10 @@
         lock                    held while a process uses the directory
         format.json             which release can read it
         active.json             the pointer to the active collection
-        <model>@<version>/
-            collection.json     model version and dimension
-            shard/              Qdrant Edge's own files
+        <model>@<version>/      a collection; see `edge_collection`
 
-An update returns once it is in Edge's write-ahead log and Edge has flushed to disk, so that what
-was acknowledged survives both the end of this process and that of the machine.
+An update returns once Edge's write-ahead log is on disk, so that what was acknowledged survives
+both the end of this process and that of the machine.
 """
 
 from __future__ import annotations

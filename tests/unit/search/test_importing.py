@@ -218,6 +218,30 @@ async def test_paths_below_an_import_root(service):
     assert reasons[8] == "OUTSIDE_FOLDER"
 
 
+async def test_a_path_is_looked_for_below_each_import_root(settings, embedder, memory_path):
+    roots = memory_path / "root", memory_path / "second"
+    for number, root in enumerate(roots):
+        root.mkdir()
+        (root / f"{number}.png").write_bytes(picture(number))
+    (roots[1] / "empty.png").touch()
+    service = Service(settings.model_copy(update={"import_roots": roots}), embedder=embedder)
+    await service.start()
+    answers = await service.add(
+        record(0, path="0.png"),
+        record(1, path="1.png"),
+        record(2, path=str(roots[1] / "1.png")),
+        record(3, path="missing.png"),
+        record(4, path="../0.png"),
+        record(5, path="/etc/hostname"),
+        record(6, path="empty.png"),
+    )
+    assert states(answers) == [CREATED] * 3 + [REJECTED] * 4
+    reasons = [failure(answer).reason for answer in answers[3:]]
+    assert reasons[:3] == ["MISSING_FILE", "OUTSIDE_FOLDER", "OUTSIDE_FOLDER"]
+    assert "empty" in failure(answers[6]).message
+    await service.stop()
+
+
 async def test_without_import_roots_there_are_no_paths(settings, embedder):
     closed = Service(settings.model_copy(update={"import_roots": ()}), embedder=embedder)
     await closed.start()
