@@ -12,7 +12,7 @@ import rich.progress
 from rich.table import Table
 
 from halftone import archive, cli_output, errors, files, images
-from halftone.registry import ModelVersion, Registry
+from halftone.registry import ModelVersion, Registry, newest_version
 from halftone.settings import ClientSettings, ModelSettings
 
 if TYPE_CHECKING:
@@ -129,8 +129,19 @@ def delete(registry: Registry, *, version: str, yes: bool) -> None:
 @click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
 @click.pass_obj
 def install(registry: Registry, *, source: Path, promoting: bool) -> None:
-    """Copy a published version, the directory `…/name/version`, from elsewhere."""
-    installed = registry.install(source)
+    """Copy a published version, the directory `…/name/version`, from elsewhere.
+
+    Of a directory `…/name` the newest version is copied, unless there is, or was, one of its name
+    and number. Again changes nothing.
+    """
+    newest = newest_version(source)
+    try:
+        installed = registry.install(newest or source)
+    except errors.AlreadyExists as error:
+        if newest is None or promoting:
+            raise
+        click.echo(f"Nothing is installed. {error.message}", err=True)
+        return
     if promoting:
         registry.promote(installed.id)
     _announce(registry, installed)

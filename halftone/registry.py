@@ -228,7 +228,8 @@ class Registry:
 
         Raises:
             errors.DataLoss: The source does not match its manifest; nothing was copied.
-            errors.AlreadyExists: Another version is there under the same name and number.
+            errors.AlreadyExists: Another version is there under the same name and number, or was
+                before it was deleted.
         """
         source = source.absolute()
         name, _, number = f"{source.parent.name}/{source.name}".partition("/")
@@ -242,10 +243,16 @@ class Registry:
                 _verify(copy, label=label)
                 files.sync_tree(copy)
                 self._put(copy, name=name, version=version)
-        if not target.is_dir() or files.sha256(target / MANIFEST) != files.sha256(
-            source / MANIFEST
-        ):
+        if not target.is_dir():
             raise _exists(label)
+        if files.sha256(target / MANIFEST) != files.sha256(source / MANIFEST):
+            raise errors.AlreadyExists(
+                f"Model version {label} exists already in {self.directory}, with other files than "
+                f"in {source}. Versions are immutable: publish the other one under a number of "
+                "its own.",
+                resource_type="model version",
+                resource_name=label,
+            )
         self._settle(label)
         return self.resolve(label)
 
@@ -382,6 +389,12 @@ class Registry:
         with (self.directory / ".lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def newest_version(folder: Path) -> Path | None:
+    """The published version with the highest number in a directory `…/<name>`, if it has any."""
+    found = [path.parent for path in folder.glob(f"*/{MANIFEST}") if path.parent.name.isdecimal()]
+    return max(found, key=lambda path: int(path.name), default=None)
 
 
 def _label(directory: Path, *, name: str, version: int) -> None:

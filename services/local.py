@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import halftone
 from halftone import errors, probe, running
-from halftone.registry import Registry
+from halftone.registry import Registry, newest_version
 from halftone.running import Addresses
 from halftone.settings import EmbedderSettings, ModelSettings, SearchSettings
 from services.supervisor import Child, RestartPolicy, Supervisor
@@ -201,9 +201,9 @@ def prepare_models(models: Path) -> None:
 
 
 def _starter(models: Path) -> Path:
-    found = [path.parent for path in _STARTER.glob("*/MANIFEST.json") if path.parent.name.isdigit()]
-    if found:
-        return max(found, key=lambda path: int(path.name))
+    newest = newest_version(_STARTER)
+    if newest is not None:
+        return newest
     raise errors.FailedPrecondition(
         f"There is no model version in {models}, and this installation carries no starter "
         "version. Make one with `halftone models import`, or copy one with `halftone models "

@@ -259,7 +259,7 @@ class LoadedModel:
     Attributes:
         model_version: As `name/version`.
         device: For example `cpu` or `cuda:0`.
-        backend: `torch` or `openvino`.
+        backend: For example `torch`.
         active: It answers requests that name no version.
     """
 

@@ -75,7 +75,7 @@ class Encoder(Protocol):
 
     @property
     def backend(self) -> str:
-        """`torch` or `openvino`."""
+        """For example `torch`."""
 
     def warm_up(self) -> None:
         """Runs every batch size once that the device has to be prepared for."""

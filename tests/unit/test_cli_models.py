@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +73,24 @@ def test_install(directory: Path, tmp_path: Path):
     other = tmp_path / "other"
     assert "a/2 is published" in run(other, "install", str(directory / "a" / "2"), "--promote")
     assert Registry(other).active.id == "a/2"
+
+
+def test_installing_a_directory_of_versions_never_stands_in_the_way(
+    directory: Path, tmp_path: Path
+):
+    """As the stack's containers do at each start, also after the image brought other weights."""
+    other = tmp_path / "other"
+    for _ in range(2):
+        assert "a/2 is published" in run(other, "install", str(directory / "a"))
+    assert [version.id for version in Registry(other).list()] == ["a/2"]
+
+    shutil.copytree(tmp_path / "staging", tmp_path / "changed")
+    (tmp_path / "changed" / "model.safetensors").write_bytes(b"other weights")
+    changed = Registry(tmp_path / "x").publish(tmp_path / "changed", name="a", version=2).directory
+    assert "with other files" in run(other, "install", str(changed), code=1)
+    assert "with other files" in run(other, "install", str(changed.parent))
+    assert "with other files" in run(other, "install", str(changed.parent), "--promote", code=1)
+    assert (other / "a" / "2" / "model.safetensors").read_bytes() == b"weights"
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from halftone import settings
+from halftone.registry import newest_version
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -87,6 +88,13 @@ def test_the_images_targets_exist_and_run_what_the_embedded_stack_runs():
     for module in ("services.embedder", "services.search"):
         assert f'"-m", "{module}"' in dockerfile
         assert (ROOT / module.replace(".", "/") / "__main__.py").is_file()
+
+
+def test_the_starter_is_installed_from_where_the_image_has_it():
+    *_, source = COMPOSE["services"]["models"]["entrypoint"]
+    dockerfile = (ROOT / "deploy/docker/Dockerfile").read_text()
+    assert f"COPY models/starter {source}\n" in dockerfile
+    assert newest_version(ROOT / "models/starter") is not None
 
 
 @pytest.mark.skipif(
