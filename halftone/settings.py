@@ -110,6 +110,8 @@ class SearchSettings(ServerSettings):
     """Nothing more is stored when the disk of the data directory has less left."""
     max_concurrent_searches: int = Field(default=64, ge=1)
     """Searches beyond that are refused with RESOURCE_EXHAUSTED; a batch counts as its searches."""
+    watch_seconds: float = Field(default=5.0, gt=0)
+    """How often the store and the embedder are asked whether they are there."""
     max_concurrent_imports: int = Field(default=8, ge=1)
     """Streams of `ImportImages`; each holds up to `import_window` batches in memory."""
 

@@ -57,6 +57,7 @@ async def run(
     async def start(health: server.Health) -> None:
         await engine.start()
         await health.set_serving(serving=True)
+        await engine.watch(lambda answers: health.set_serving(serving=answers))
 
     await server.serve(
         server.Service(

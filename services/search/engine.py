@@ -22,7 +22,7 @@ from services.search.importer import Importer
 from services.search.store import EVERYTHING, Filter, Ids, Query, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     import numpy as np
 
@@ -42,6 +42,8 @@ _MAX_ITEMS: Final = 128
 _SEARCH_PATIENCE: Final = 2.0
 """Seconds for which a search tries an embedder again that is down or full."""
 _ASK_EVERY: Final = 1.0
+_ANSWER_SECONDS: Final = 10.0
+"""How long the store and the embedder may take to answer whoever looks after them."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -84,6 +86,7 @@ class Engine:
         self._settings = settings
         self._searching = 0
         self._in_flight = metrics.gauge("searches_in_flight", "Searches being answered")
+        self._embedder_up = metrics.gauge("embedder_up", "Whether the embedder answers")
         self._refused = metrics.counter("searches_refused_total", "Searches refused as too many")
         self.catalogue = Catalogue(holdings=holdings, settings=settings, metrics=metrics)
         self.importer = Importer(
@@ -128,6 +131,35 @@ class Engine:
             return None
         _log.warning("another_model_version_answers", model_version=active, embedder=model_version)
         return collection
+
+    async def watch(self, tell: Callable[[bool], Awaitable[None]]) -> None:
+        """Looks after the store and the embedder until it is cancelled.
+
+        Args:
+            tell: Told whether the store answers, when that changes. Without the embedder records
+                are still read, listed, and searched by what is stored: this is logged and counted.
+        """
+        answering = {"store": True, "embedder": True}
+        self._embedder_up.set(1)
+        while True:
+            await asyncio.sleep(self._settings.watch_seconds)
+            for what, call in (
+                ("store", lambda: asyncio.to_thread(self._store.active)),
+                ("embedder", lambda: self._embedder.active_model(seconds=_ANSWER_SECONDS)),
+            ):
+                problem = await _problem_of(call)
+                answers = problem is None
+                if answers is answering[what]:
+                    continue
+                answering[what] = answers
+                if answers:
+                    _log.info("answers_again", what=what)
+                else:
+                    _log.warning("does_not_answer", what=what, error=problem)
+                if what == "store":
+                    await tell(answers)
+                else:
+                    self._embedder_up.set(int(answers))
 
     async def search(
         self, request: search_pb2.SearchImagesRequest, *, deadline: float
@@ -405,6 +437,17 @@ def _threshold(request: search_pb2.SearchImagesRequest) -> float | None:
             f"min_similarity: {value}; it must be -1 to 1.", field="min_similarity"
         )
     return value
+
+
+async def _problem_of(call: Callable[[], Awaitable[object]]) -> str | None:
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            await call()
+    except errors.HalftoneError as error:
+        return error.message
+    except Exception as error:  # noqa: BLE001 - a watch that ended would say nothing any more
+        return repr(error)
+    return None
 
 
 def _items(image: embedder_pb2.ImageInput) -> int:

@@ -2,13 +2,18 @@
 
 Stores order by numbers only. So a point carries its image id cut into pieces of six bytes, each
 read as a big-endian number (48 bits: exact in the floating point that range filters use). The order
-of these numbers, piece by piece, is the order of the ids; ids that agree in all pieces, 24 bytes,
-are sorted here. A page costs a few bounded queries whatever the size of the archive, and does not
-move when records are inserted before it.
+of these numbers, piece by piece, is the order of the ids. A page costs a few bounded queries
+whatever the size of the archive, and does not move when records are inserted before it.
+
+The bound: ids that agree in all pieces, their first 24 bytes, are gone through one by one for each
+page, about 30,000 a second. An archive whose ids are long addresses is listed more quickly when the
+part that differs comes first. Eleven pieces, for 64 bytes, would be indexes that every new part
+has, and make it a third slower to begin one, also for ids that have one piece.
 """
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING, Final
 
 from services.search.store import ORDER_KEYS, AnyOf, Between, Collection, Filter, Stored
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
     from halftone.records import Name
 
 _WIDTH: Final = 6
-_MAX_ARCHIVES: Final = 10_000
+_ARCHIVES: Final = 10_000
 
 
 def order_keys(image_id: str) -> dict[str, int]:
@@ -41,9 +46,8 @@ def list_by_name(
 ) -> list[Stored]:
     """The first `limit` records under a filter whose names come after a name."""
     found: list[Stored] = []
-    facet = collection.facet("archive", filter=condition, limit=_MAX_ARCHIVES)
     # By name, `archives/a-b/images/…` comes before `archives/a/images/…`.
-    for archive in sorted((value for value, _ in facet), key=lambda value: f"{value}/"):
+    for archive in sorted(_archives(collection, condition), key=lambda value: f"{value}/"):
         resumed = after is not None and archive == after.archive
         if after is not None and not resumed and f"{archive}/" < f"{after.archive}/":
             continue
@@ -59,13 +63,22 @@ def list_by_name(
     return found
 
 
+def _archives(collection: Collection, condition: Filter) -> list[str]:
+    limit = _ARCHIVES
+    while len(facet := collection.facet("archive", filter=condition, limit=limit)) == limit:
+        limit *= 4
+    return [value for value, _ in facet]
+
+
 def _walk(
     collection: Collection, *, condition: Filter, depth: int, after: str, limit: int
 ) -> list[Stored]:
     """Records that agree in the first `depth` pieces; `after` is empty or agrees in them too."""
     if depth == ORDER_KEYS:
-        rest = sorted(collection.scan(filter=condition), key=_image_id)
-        return [stored for stored in rest if _image_id(stored) > after][:limit]
+        rest = (each for each in collection.scan(filter=condition) if _image_id(each) > after)
+        # A scan may bring a record twice that is stored anew at this moment.
+        first = heapq.nsmallest(2 * limit, rest, key=_image_id)
+        return list({stored.id: stored for stored in first}.values())[:limit]
     key = f"order_{depth}"
     low = order_keys(after).get(key, 0) if after else 0
     resumed_at = low if after else None

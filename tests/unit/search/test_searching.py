@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
 from halftone import errors, wire
@@ -420,6 +421,33 @@ async def test_another_model_version_takes_over_an_empty_collection_only(setting
     assert (await service.stub.GetImage(search_pb2.GetImageRequest(name=name(1)))).width
     await service.stop()
     await server.stop(None)
+
+
+async def test_health_follows_the_store_and_not_the_embedder(settings, embedder):
+    service = Service(settings.model_copy(update={"watch_seconds": 0.02}), embedder=embedder)
+    await service.start()
+    pointer = settings.data_directory / "active.json"
+
+    async def becomes(status):
+        async with asyncio.timeout(5), grpc.aio.insecure_channel(service.address) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            while (await watch.read()).status != status:
+                pass
+
+    await becomes(health_pb2.HealthCheckResponse.SERVING)
+    pointer.rename(pointer.with_suffix(".away"))
+    pointer.mkdir()
+    await becomes(health_pb2.HealthCheckResponse.NOT_SERVING)
+    pointer.rmdir()
+    pointer.with_suffix(".away").rename(pointer)
+    await becomes(health_pb2.HealthCheckResponse.SERVING)
+    embedder.refusing = errors.Unavailable("down")
+    with structlog.testing.capture_logs() as logged:
+        async with asyncio.timeout(5):
+            while not any(each["event"] == "does_not_answer" for each in logged):
+                await asyncio.sleep(0.01)
+    await becomes(health_pb2.HealthCheckResponse.SERVING)
+    await service.stop()
 
 
 async def test_too_many_searches_at_a_time_are_refused_at_once(settings, embedder):
