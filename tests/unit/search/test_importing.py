@@ -359,6 +359,27 @@ async def test_a_cancelled_import_leaves_whole_records(service):
     assert states(await service.add(record(0), record(900)))[0] == UNCHANGED
 
 
+async def test_an_import_that_is_cut_off_leaves_no_bytes_behind(service):
+    """Cancelled while its commit waits: what was kept and pinned for it is dropped."""
+    stuck = asyncio.Event()
+    service.embedder.before_answer = stuck.wait
+    call = service.stub.ImportImages()
+    for number in range(8):
+        await call.write(record(number))
+    async with asyncio.timeout(5):
+        while len(blobs(service)) < 8:
+            await asyncio.sleep(0.01)
+    call.cancel()
+    async with asyncio.timeout(5):
+        while blobs(service):
+            await asyncio.sleep(0.01)
+    stuck.set()
+    # Nothing stayed pinned either: the bytes go with the record that has them next.
+    await service.add(record(1))
+    await service.stub.DeleteImages(search_pb2.DeleteImagesRequest(names=[name(1)]))
+    assert not blobs(service)
+
+
 async def test_draining_acknowledges_what_was_taken(service):
     call = service.stub.ImportImages()
     for number in range(6):
