@@ -141,8 +141,9 @@ def crop_from(text: str, *, size: Callable[[], tuple[int, int]]) -> Region:
 
 def explain(error: errors.HalftoneError) -> str:
     """One sentence for a person."""
-    if isinstance(error, errors.Unavailable) and "failed to connect" in error.message:
-        # What grpc says here is a page of socket errors.
+    if isinstance(error, errors.Unavailable) and error.message.startswith("failed to connect"):
+        # What grpc says here is a page of socket errors. Only at the beginning: the last lines of
+        # a service that did not start may quote the same words.
         return (
             "No search service answers there. Start one on this machine with `halftone up`, or "
             "name another with --server HOST:PORT or HALFTONE_SEARCH."

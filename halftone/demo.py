@@ -98,6 +98,7 @@ def demo(*, source: Path | None, directory: Path) -> None:
             sections = [_ask(client, question) for question in questions]
     _write_sheets(sections, directory=directory, name=name, count=summary.total)
     notes.print(f"Stopped. {time.perf_counter() - started:.0f} s in all.")
+    notes.print(f"To search it yourself: halftone up --data {directory / 'data'}")
 
 
 def _make_sample(folder: Path) -> None:

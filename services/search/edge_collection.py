@@ -166,7 +166,8 @@ class EdgeCollection:
         if free < self._min_free_bytes:
             raise errors.StorageFull(
                 f"The disk of the data directory has {free // 1024**2} MiB left, less than the "
-                f"{self._min_free_bytes // 1024**2} MiB that are kept free; nothing was stored."
+                f"{self._min_free_bytes // 1024**2} MiB that are kept free; "
+                "what was acknowledged is safe, the rest was not stored."
             )
 
     # Reading. Points move from sealed parts to the open one, where they are before they leave: so

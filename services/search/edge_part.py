@@ -328,7 +328,9 @@ def _translated() -> Iterator[None]:
     except BaseException as error:
         text = str(error)
         if any(sign in text.lower() for sign in _FULL_DISK):
-            raise errors.StorageFull("The disk is full; nothing was stored.") from error
+            raise errors.StorageFull(
+                "The disk is full; what was acknowledged is safe, the rest was not stored."
+            ) from error
         if "WouldBlock" in text:
             raise errors.DataDirectoryError(
                 "The shard is in use by another process.", reason="DATA_DIRECTORY_IN_USE"

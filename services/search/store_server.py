@@ -371,7 +371,10 @@ def _foreign(error: Exception) -> errors.HalftoneError:
     code = error.code() if isinstance(error, grpc.Call) else None
     text = (error.details() if isinstance(error, grpc.Call) else str(error)) or "no details"
     if "no space left" in text.lower() or "disk is full" in text.lower():
-        return errors.StorageFull("The disk of the Qdrant server is full; nothing was stored.")
+        return errors.StorageFull(
+            "The disk of the Qdrant server is full; what was acknowledged is safe, the rest was "
+            "not stored."
+        )
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return errors.ResourceExhausted("The Qdrant server is full.", retry_after=1.0)
     if code in {None, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
