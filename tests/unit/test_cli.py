@@ -17,6 +17,7 @@ from PIL import Image
 
 from halftone import errors, running
 from halftone.cli import main
+from halftone.cli_options import explain
 from tests.fake_search import FakeSearch, fails
 
 NAME = "archives/a/images/one"
@@ -405,3 +406,10 @@ def test_help_imports_nothing_heavy(tmp_path):
         "sys.exit(str(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_reason_of_a_failed_start_is_not_taken_for_an_unreachable_service():
+    """A service's last lines may quote a refused connection; the reason beside it must be seen."""
+    failed = errors.Unavailable("search ended: written by a newer release\n  failed to connect to")
+    assert explain(failed) == failed.message
+    assert "halftone up" in explain(errors.Unavailable("failed to connect to all addresses; …"))
