@@ -25,6 +25,7 @@ from halftone.cli_options import (
     full_name,
     json_option,
     server_options,
+    why_nothing,
 )
 from halftone.settings import ClientSettings
 
@@ -189,6 +190,7 @@ def search(
             mirrored=not no_mirrored,
             rotated=not no_rotated,
         )
+        reasons = why_nothing(client, where=where) if not page.hits else []
         if html is not None:
             from halftone import contact_sheet  # noqa: PLC0415  # only where it is asked for
 
@@ -200,6 +202,8 @@ def search(
         output.print_json(output.page_json(page))
     else:
         output.print_hits(page.hits)
+    for reason in reasons:
+        output.notes().print(reason)
     if html is not None:
         output.notes().print(f"Wrote {html}.")
 
@@ -273,10 +277,13 @@ def list_(
     with connect(server=server, data=data) as client:
         found = client.list(filter=where, page_size=min(limit, 1000))
         records = [record for record, _ in zip(found, range(limit), strict=False)]
+        reasons = why_nothing(client, where=where) if not records else []
     if as_json:
         output.print_json([output.record_json(record) for record in records])
     else:
         output.print_records(records)
+    for reason in reasons:
+        output.notes().print(reason)
 
 
 @main.command()
@@ -307,12 +314,12 @@ def delete(
     with connect(server=server, data=data) as client:
         count = client.delete(names, filter=where, everything=everything, dry_run=True)
         if dry_run:
-            click.echo(f"{count} images would be deleted.")
+            click.echo(f"{output.counted(count)} would be deleted.")
             return
         if not yes and not names:
-            click.confirm(f"Delete {count} images?", abort=True)
+            click.confirm(f"Delete {output.counted(count)}?", abort=True)
         count = client.delete(names, filter=where, everything=everything)
-    click.echo(f"{count} images deleted.")
+    click.echo(f"{output.counted(count)} deleted.")
 
 
 @main.command()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from halftone.images import Region
+
+# In grpc's words about a connection that failed.
+_ADDRESS: Final = re.compile(r"ipv[46]:(\S+?): ")
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,14 +145,40 @@ def crop_from(text: str, *, size: Callable[[], tuple[int, int]]) -> Region:
     return images.Region(left, top, right - left, bottom - top)
 
 
+def why_nothing(client: Client, *, where: Filter | None) -> list[str]:
+    """Sentences about the journals and languages of a filter that occur nowhere.
+
+    An unknown value is no error to the service; a person has probably misspelt it.
+    """
+    if where is None:
+        return []
+    within = Filter(archives=where.archives)
+    if where.archives and not client.facets(filter=within, limit=1).total:
+        return [f"There is no image in {' or '.join(map(repr, where.archives))}."]
+    sentences = []
+    for field, what in (("journals", "journal"), ("languages", "language")):
+        for value in getattr(where, field):
+            only = dataclasses.replace(within, **{field: [value]})
+            if client.facets(filter=only, limit=1).total:
+                continue
+            known = getattr(client.facets(filter=within, limit=1000), field)
+            folded = {name.casefold(): name for name in known}
+            near = difflib.get_close_matches(value.casefold(), folded, n=3, cutoff=0.5)
+            hint = f" Did you mean {' or '.join(repr(folded[name]) for name in near)}?"
+            sentences.append(f"No image has the {what} {value!r}.{hint if near else ''}")
+    return sentences
+
+
 def explain(error: errors.HalftoneError) -> str:
     """One sentence for a person."""
     if isinstance(error, errors.Unavailable) and error.message.startswith("failed to connect"):
         # What grpc says here is a page of socket errors. Only at the beginning: the last lines of
         # a service that did not start may quote the same words.
+        address = _ADDRESS.search(error.message)
+        where = f"at {address[1]}" if address else "there"
         return (
-            "No search service answers there. Start one on this machine with `halftone up`, or "
-            "name another with --server HOST:PORT or HALFTONE_SEARCH."
+            f"No service answers {where}. Start one on this machine with `halftone up`, or name "
+            "another with --server HOST:PORT or HALFTONE_SEARCH."
         )
     if isinstance(error, errors.Internal) and error.request_id not in error.message:
         return f"{error.message} (request {error.request_id})"

@@ -33,6 +33,11 @@ def notes() -> Console:
     return Console(stderr=True, soft_wrap=True, **_PLAIN)
 
 
+def counted(images: int) -> str:
+    """For example `1 image`."""
+    return f"{images:,} image{'' if images == 1 else 's'}"
+
+
 def print_hits(
     hits: Sequence[Hit],
     *,
@@ -113,7 +118,7 @@ def print_record(record: ImageRecord) -> None:
 def print_facets(facets: Facets) -> None:
     """Prints the counts of each facet."""
     out = console()
-    out.print(f"{facets.total} images")
+    out.print(counted(facets.total))
     for title, counts in (
         ("journal", facets.journals),
         ("year", facets.years),

@@ -113,6 +113,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
             for name, record in sorted(self.records.items())
             if (not where.journals or record.journal in where.journals)
             and (not where.languages or record.language in where.languages)
+            and (not where.archives or name.split("/")[1] in where.archives)
             and record.journal not in (where.exclude.journals or ())
         ]
 

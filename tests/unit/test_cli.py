@@ -91,7 +91,7 @@ class TestSearch:
             *("--min-similarity", "0.5", "--crop", "1,2,30,40", "--no-mirrored", "--no-rotated"),
         )
         assert result.exit_code == 0, result.output
-        sent = fake.requests[-1]
+        sent = next(r for r in reversed(fake.requests) if hasattr(r, "skip_mirrored"))
         assert list(sent.filter.journals) == ["A", "B"]
         assert (sent.filter.date.start, sent.filter.date.end) == ("1914", "1918")
         assert list(sent.filter.archives) == ["a"]
@@ -358,11 +358,20 @@ class TestRecords:
         assert "The Sphere" in run("facets").stdout
         assert json.loads(run("facets", "--language", "fr", "--json").stdout)["total"] == 1
 
+    def test_a_journal_that_is_misspelt(self, run):
+        result = run("list", "--journal", "the spere")
+        assert result.stdout == "Nothing found.\n"
+        said = "No image has the journal 'the spere'. Did you mean 'The Sphere'?\n"
+        assert result.stderr == said
+        assert run("list", "--journal", "Qqqq").stderr == "No image has the journal 'Qqqq'.\n"
+        assert run("list", "--archive", "b").stderr == "There is no image in 'b'.\n"
+        assert run("list", "--journal", "The Sphere", "--from", "1800", "--to", "1801").stderr == ""
+
     def test_delete_asks_and_counts(self, run, fake):
         assert run("delete").exit_code == 2
         assert run("delete", "--journal", "The Sphere", input="n\n").exit_code == 1
         assert len(fake.records) == 2
-        assert "1 images would be deleted" in run("delete", NAME, "--dry-run").stdout
+        assert "1 image would be deleted" in run("delete", NAME, "--dry-run").stdout
         assert run("delete", "--journal", "The Sphere", "--yes").exit_code == 0
         assert list(fake.records) == [NAME + "2"]
         assert run("delete", "--everything", "--yes").exit_code == 0
