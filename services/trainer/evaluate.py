@@ -85,6 +85,25 @@ def read_truth(folder: Path, *, image_ids: Sequence[str], journals: Mapping[str,
     return Truth(match=match, ignore=ignore, groups=groups)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Images of labelled groups, for the report.
+
+    Attributes:
+        name: What they are, for example "test split".
+        descriptors: float32 [N, D], unit length.
+        groups: The group of each image.
+        paths: The file of each image.
+        metrics: What `evaluate_groups` returned.
+    """
+
+    name: str
+    descriptors: Floats
+    groups: Sequence[str]
+    paths: Sequence[Path]
+    metrics: Mapping[str, Any]
+
+
 def read_manifest(folder: Path) -> list[dict[str, str]]:
     """Read the rows of `manifest.csv` in `folder` (UTF-8)."""
     with (folder / "manifest.csv").open(encoding="utf-8", newline="") as lines:
@@ -241,3 +260,52 @@ def _intervals(
         name: [float(np.percentile(values, 2.5)), float(np.percentile(values, 97.5))]
         for name, values in drawn.items()
     }
+
+
+def evaluate_groups(
+    descriptors: Floats,
+    *,
+    groups: Sequence[str],
+    threshold: float | None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score descriptors [N, D] by labelled groups: every other member of a group is a match.
+
+    An image whose group is empty belongs to none. Returns what `evaluate_scores` does.
+    """
+    truth = _labelled(groups)
+    result = evaluate(descriptors, truth=truth, resamples=resamples, seed=seed)
+    result["threshold"] = threshold
+    return result
+
+
+def choose_threshold(descriptors: Floats, *, groups: Sequence[str]) -> float:
+    """The cosine from which two images count as the same: best F1 over the pairs of [N, D]."""
+    found = evaluate_groups(descriptors, groups=groups, threshold=None, resamples=0)
+    return float(found["best_f1_threshold"])
+
+
+def evaluate_classification(
+    logits: Floats, *, labels: Sequence[int], names: Sequence[str]
+) -> dict[str, Any]:
+    """Score logits [N, C] against labels [N]: accuracy and the confusion matrix."""
+    predicted = np.asarray(logits).argmax(axis=1)
+    actual = np.asarray(labels)
+    matrix = np.zeros((len(names), len(names)), dtype=np.int64)
+    np.add.at(matrix, (actual, predicted), 1)
+    return {
+        "images": len(actual),
+        "names": list(names),
+        "accuracy": float((predicted == actual).mean()),
+        "confusion": matrix.tolist(),
+    }
+
+
+def _labelled(groups: Sequence[str]) -> Truth:
+    names = np.asarray(groups)
+    _, numbers = np.unique(names, return_inverse=True)
+    numbers = np.where(names == "", -1, numbers).astype(np.int64)
+    same = (numbers[:, None] == numbers[None]) & (numbers >= 0)[:, None]
+    own = np.eye(len(names), dtype=bool)
+    return Truth(match=same & ~own, ignore=own, groups=numbers)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.vision.model import ModelSpec
-    from services.trainer.evaluate import Truth
+    from services.trainer.evaluate import Labelled, Truth
     from services.trainer.finish import Evaluation
 
 _RETRIEVED: Final = 5
@@ -46,6 +46,10 @@ def write_report(
     spec: ModelSpec,
     history: Sequence[Mapping[str, float]],
     found: Evaluation | None,
+    labelled: Labelled | None = None,
+    classification: Mapping[str, Any] | None = None,
+    balance: Mapping[str, Mapping[str, int]] | None = None,
+    left_out: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write `index.html` and its pictures.
 
@@ -54,7 +58,12 @@ def write_report(
         spec: Of the model.
         history: The progress lines' entries; may be empty.
         found: An archive with truth, where there was one.
+        labelled: Labelled groups that were left out of training.
+        classification: What `evaluate_classification` returned.
+        balance: Per split the size of each group.
+        left_out: What the data's reader left out or noticed, and why.
     """
+    del labelled, classification, balance, left_out
     folder.mkdir(parents=True)
     parts = [f"<h1>{html.escape(spec.name)}</h1>"]
     parts.append(f"<pre>{html.escape(str(spec.training.get('command', '')))}</pre>")
