@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import os
 import re
 import shutil
 import tempfile
@@ -42,6 +43,8 @@ _STAGING: Final = ".staging-"
 _DELETED: Final = ".deleted"
 # What a publisher that was killed left behind is removed by a later one after this many seconds.
 _ABANDONED_AFTER: Final = 24 * 3600.0
+# A limit on the size of files counts: it ends a copy in its middle just so.
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -333,7 +336,8 @@ class Registry:
                 path.chmod(0o755 if path.is_dir() else 0o644)
             yield copy
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            # `copytree` gathers its errors as text, in one that has no number.
+            if error.errno in _FULL or any(os.strerror(code) in str(error) for code in _FULL):
                 raise errors.StorageFull(
                     f"The disk is full; the model version was not written to {self.directory}."
                 ) from error

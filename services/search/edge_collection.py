@@ -72,6 +72,8 @@ class EdgeCollection:
         if not marker.exists():
             # A directory without its marker was left behind by an end in the middle of this.
             shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir(parents=True)
+            self._check_space()
             Part.create(directory / "empty", dimension=dimension).close()
             name = _new_name()
             copy_closed(directory / "empty", directory / name)

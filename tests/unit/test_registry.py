@@ -209,6 +209,24 @@ def test_installing_a_damaged_version_copies_nothing(
     assert leftovers(registry) == []
 
 
+def test_a_disk_that_is_full_is_said_in_one_sentence(registry: Registry, staging: Path):
+    """The limit on a file's size stands in for a full disk; both end a copy in its middle."""
+    stage(staging, weights=bytes(5000))
+    program = (
+        "import pathlib, resource, sys\n"
+        "from halftone import errors\n"
+        "from halftone.registry import Registry\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: Registry(pathlib.Path(sys.argv[1])).publish(pathlib.Path(sys.argv[2]), name='m')\n"
+        "except errors.StorageFull as error: print(error.message)\n"
+    )
+    arguments = [sys.executable, "-c", program, str(registry.directory), str(staging)]
+    answer = subprocess.run(arguments, capture_output=True, check=True, text=True)
+    assert answer.stdout.startswith("The disk is full; the model version was not written")
+    assert not registry.list()
+    assert not leftovers(registry)
+
+
 def test_a_private_staging_directory_becomes_readable(registry: Registry, staging: Path):
     staging.chmod(0o700)
     (staging / "model.safetensors").chmod(0o600)

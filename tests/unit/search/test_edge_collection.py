@@ -197,6 +197,9 @@ def test_reading_goes_on_in_a_part_that_was_replaced(make):
 
 
 def test_nothing_is_stored_on_a_disk_that_is_nearly_full(make):
+    with pytest.raises(errors.StorageFull, match="kept free"):
+        make(min_free_bytes=1 << 60)
+    make().close()
     collection = make(min_free_bytes=1 << 60)
     with pytest.raises(errors.StorageFull, match="kept free"):
         collection.upsert([point(1)])
