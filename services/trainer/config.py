@@ -6,18 +6,25 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from halftone import errors, files
 from halftone.vision.network import Backbone, NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.simulation import PrintParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+Objective = Literal["self_supervised", "classification", "metric"]
+MetricLoss = Literal["multi_similarity", "supervised_contrastive"]
+ClassWeights = Literal["effective", "inverse", "none"]
+_MOST_HELD_OUT = 0.9
 
 
 def _setting(default: Any, text: str, *, shapes: bool = True) -> Any:
@@ -29,19 +36,31 @@ def _setting(default: Any, text: str, *, shapes: bool = True) -> Any:
 class TrainingConfig:
     """One run. Every field is an option of the command with the same name."""
 
-    data: tuple[Path, ...] = _setting((), "folders with manifest.csv, without labels")
-    work: Path = _setting(Path("run"), "checkpoint, log and staging", shapes=False)
+    objective: Objective = _setting("self_supervised", "what the network learns")
+    data: tuple[Path, ...] = _setting(
+        (), "folders with manifest.csv, manifests, or wide tables (a reference, its similar ones)"
+    )
+    group_column: str = _setting("group", "of a manifest; a folder may have groups.json instead")
+    init: str = _setting("", 'what to start from: "imagenet" or a version NAME/NUMBER; random')
+    weights: Path | None = _setting(
+        None, "file with ImageNet weights, if they cannot be downloaded", shapes=False
+    )
+    work: Path = _setting(Path("run"), "checkpoint, splits and lock", shapes=False)
     models: Path = _setting(Path("models"), "registry to publish to", shapes=False)
     name: str = _setting("model", "name to publish under", shapes=False)
     version: int | None = _setting(None, "number to publish; the next one if none", shapes=False)
     evaluate_on: Path | None = _setting(
         None, "archive with groups.json to evaluate on; never trained on", shapes=False
     )
+    job: str = _setting("", "id of the job this run belongs to; published once", shapes=False)
     seed: int = _setting(0, "of every random choice")
 
-    steps: int = _setting(0, "length of the run in steps; 0: by time")
-    time_limit: float = _setting(0.0, "length in minutes, shapes the schedule; 0: by steps")
+    epochs: float = _setting(0.0, "length of the run in epochs; 0: not by epochs")
+    steps: int = _setting(0, "length of the run in steps; 0: not by steps")
+    time_limit: float = _setting(0.0, "length in minutes, shapes the schedule; 0: not by time")
     batch: int = _setting(64, "pictures per step")
+    accumulate: int = _setting(1, "parts of a batch, taken one after the other; saves memory")
+    per_group: int = _setting(2, "pictures of each group in a batch, labelled objectives")
     learning_rate: float = _setting(1e-3, "of the backbone, at its peak")
     head_learning_rate: float = _setting(3e-4, "of the projection")
     proxy_learning_rate: float = _setting(1e-3, "of the pictures' proxies")
@@ -53,9 +72,25 @@ class TrainingConfig:
     margin: float = _setting(0.1, "by which a printing must prefer its own picture")
     unified: float = _setting(0.5, "weight of the loss against one threshold for all pictures")
     same_above: float = _setting(0.9, "initial cosine from which pictures may be copies")
-    validation: int = _setting(400, "pictures held out for validation")
+    koleo: float = _setting(0.0, "weight of the entropy term, self-supervised")
+    metric_loss: MetricLoss = _setting("multi_similarity", "of the objective metric")
+    hard_negatives: int = _setting(64, "closest others from memory per picture, metric")
+    class_weights: ClassWeights = _setting("effective", "of the objective classification")
 
-    backbone: Backbone = _setting("resnet18", "of torchvision, from random weights")
+    validation: int = _setting(400, "pictures held out for validation, self-supervised")
+    validation_share: float = _setting(0.15, "of the groups, held out to stop and to choose by")
+    test_share: float = _setting(0.15, "of the groups, held out for the final figures")
+    splits: Path | None = _setting(None, "splits.json of an earlier run, to split alike")
+    validate_epochs: float = _setting(
+        0.0, "epochs between validations; 0: one with labels, else by the clock"
+    )
+    patience: int = _setting(0, "validations without a better one until it stops; 0: never")
+
+    init_rate: float = _setting(0.1, "share of the rates for a run with init")
+    layer_decay: float = _setting(0.5, "of the rate per stage towards the input, with init")
+    freeze_epochs: float = _setting(1.0, "in which the backbone keeps still, with init")
+
+    backbone: Backbone = _setting("resnet18", "of torchvision; this and below: of the parent")
     stages: int = _setting(3, "ResNet stages to run")
     pooled_stages: tuple[int, ...] = _setting((), "stages to pool; the last one if none")
     size: int = _setting(112, "side of the input in pixels")
@@ -103,6 +138,25 @@ class TrainingConfig:
         """What the press simulation does."""
         return PrintParameters()
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the objective learns from groups."""
+        return self.objective != "self_supervised"
+
+    def steps_in(self, epochs: float, *, per_epoch: int) -> int:
+        """A number of epochs in steps, at least one."""
+        return max(1, round(epochs * per_epoch))
+
+    def validation_steps(self, *, per_epoch: int) -> int:
+        """Steps between validations; 0: they go by the clock.
+
+        With labels, and where a run may stop early, they must not: a resumed run would validate at
+        other steps, and end with other weights.
+        """
+        if self.validate_epochs or self.labelled or self.patience:
+            return self.steps_in(self.validate_epochs or 1.0, per_epoch=per_epoch)
+        return 0
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values, for the spec."""
         values = dataclasses.asdict(self) | {"printing": self.printing.to_dict()}
@@ -114,13 +168,80 @@ class TrainingConfig:
         names = [entry.name for entry in dataclasses.fields(self) if entry.metadata["shapes"]]
         return json.dumps({name: values[name] for name in [*names, "printing"]}, sort_keys=True)
 
+    def continues(self, identity: str) -> bool:
+        """Whether a run with that `identity()` is this one; what it does not name was default."""
+        defaults = json.loads(TrainingConfig().identity())
+        return {**defaults, **json.loads(identity)} == json.loads(self.identity())
+
+    def check(self) -> None:
+        """Refuse settings that cannot work together.
+
+        Raises:
+            errors.InvalidArgument: Names the field.
+        """
+        problems = {
+            "data": not self.data and "Name at least one data set.",
+            "steps": not (self.epochs or self.steps or self.time_limit)
+            and "Give the length of the run: epochs, steps or time_limit.",
+            "init": self.init not in ("", "imagenet")
+            and "/" not in self.init
+            and f'init is "imagenet" or a version NAME/NUMBER, not {self.init!r}.',
+            "accumulate": (self.accumulate < 1 or self.batch % max(self.accumulate, 1) != 0)
+            and f"A batch of {self.batch} cannot be divided into {self.accumulate} parts.",
+            "per_group": (self.per_group < 2 or self.batch < 2 * self.per_group)  # noqa: PLR2004
+            and self.labelled
+            and "A batch needs at least two groups of at least two pictures.",
+            "validation_share": self.validation_share + self.test_share > _MOST_HELD_OUT
+            and "validation_share and test_share leave too little to train on.",
+        }
+        for name in ("epochs", "steps", "time_limit", "validation_share", "test_share", "patience"):
+            problems[name] = problems.get(name) or (
+                getattr(self, name) < 0 and f"{name} cannot be negative."
+            )
+        for name in ("batch", "learning_rate", "warmup", "clip", "dimension"):
+            problems[name] = problems.get(name) or (
+                getattr(self, name) <= 0 and f"{name} must be positive."
+            )
+        for name, problem in problems.items():
+            if problem:
+                raise errors.InvalidArgument(problem, field=name)
+        try:
+            self.network, self.preprocessing  # noqa: B018  # their own checks
+        except ValueError as error:
+            raise errors.InvalidArgument(str(error)) from error
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
+        """Build from a JSON object of fields.
+
+        Raises:
+            errors.InvalidArgument: A field is unknown, or its value is of another type.
+        """
+        hints = typing.get_type_hints(cls)
+        names = {entry.name for entry in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - names)
+        if unknown:
+            raise errors.InvalidArgument(
+                f"There is no setting {', '.join(unknown)}.", field=unknown[0]
+            )
+        return cls(**{name: _typed(name, value, hints[name]) for name, value in values.items()})
+
 
 def parse(arguments: Sequence[str], *, command: str = "") -> TrainingConfig:
-    """Read the command line. Exits with a message when it is wrong, as argparse does."""
+    """Read the command line. Exits with a message when an option is unknown, as argparse does.
+
+    Options override the file that `--config` names.
+
+    Raises:
+        errors.InvalidArgument: A value is wrong; names the setting.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m services.trainer.train",
-        description="Train a descriptor network on unlabelled pictures and publish it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Train a descriptor network and publish it.",
+    )
+    parser.add_argument("--config", type=Path, help="JSON object of these settings by name")
+    parser.add_argument(
+        "--events-fd", type=int, help="file descriptor that gets events, one JSON object a line"
     )
     hints = typing.get_type_hints(TrainingConfig)
     for entry in dataclasses.fields(TrainingConfig):
@@ -128,22 +249,60 @@ def parse(arguments: Sequence[str], *, command: str = "") -> TrainingConfig:
             continue
         parser.add_argument(
             f"--{entry.name.replace('_', '-')}",
-            default=entry.default,
-            help=entry.metadata["help"],
+            default=argparse.SUPPRESS,
+            help=f"{entry.metadata['help']} ({_shown(entry.default)})".replace("%", "%%"),
             **_kind(hints[entry.name]),
         )
-    values = vars(parser.parse_args(arguments))
-    if not values["data"]:
-        parser.error("--data: name at least one folder")
-    if not values["steps"] and not values["time_limit"]:
-        parser.error("give --steps or --time-limit")
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    config = TrainingConfig(**values, command=command)
-    try:
-        config.network, config.preprocessing  # noqa: B018  # their own checks
-    except ValueError as error:
-        parser.error(str(error))
+    given = vars(parser.parse_args(arguments))
+    file = given.pop("config")
+    given.pop("events_fd")
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    config = TrainingConfig() if file is None else TrainingConfig.from_dict(_read(file))
+    config = dataclasses.replace(config, **values)
+    config = dataclasses.replace(config, command=config.command or command)
+    config.check()
     return config
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return files.read_object(file)
+    except (OSError, errors.DataLoss) as error:
+        raise errors.InvalidArgument(f"{file} cannot be read: {error}", field="config") from error
+
+
+def _shown(default: Any) -> str:
+    if default is None or default in ("", ()):
+        return "none"
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """A JSON value as a field of that type."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    fits, result = False, value
+    if origin is Literal:
+        fits = value in inner
+    elif origin is tuple:
+        if isinstance(value, list):
+            return tuple(_typed(name, item, inner[0]) for item in value)
+    elif origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _typed(name, value, next(kind for kind in inner if kind is not type(None)))
+    elif hint is Path:
+        fits = isinstance(value, str) and value != ""
+        result = Path(value) if fits else value
+    elif hint is float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = fits and math.isfinite(value)
+        result = float(value) if fits else value
+    else:
+        fits = isinstance(value, hint) and not isinstance(value, bool)
+    if not fits:
+        allowed = " or ".join(map(str, inner)) if origin is Literal else hint.__name__
+        raise errors.InvalidArgument(f"{name} must be {allowed}, not {value!r}.", field=name)
+    return result
 
 
 def _kind(hint: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from services.trainer.config import TrainingConfig
+    from services.trainer.events import Events
 
 _BATCH = 64
 # From 0.5 to 1 nothing changes, below it gets worse: weak directions of embeddings are noise.
@@ -39,6 +40,7 @@ def finish(
     pictures: torch.Tensor,
     history: Sequence[dict[str, float]],
     log: Callable[[str], None],
+    events: Events,
 ) -> ModelVersion:
     """Publish a trained network as a version.
 
@@ -48,6 +50,7 @@ def finish(
         pictures: uint8 [N, S, S], what whitening and background are fitted on.
         history: Entries of the progress lines.
         log: Takes lines for people.
+        events: Takes phases for programs.
     """
     complete = fit_last_layers(
         network,
@@ -62,6 +65,7 @@ def finish(
         preprocessing=config.preprocessing,
         whitening={"method": "PCA", "images": len(pictures), "data": _names(config.data)},
         training={
+            "job": config.job,
             "objective": "self_supervised",
             "data": describe_data(config.data),
             "command": config.command,
@@ -87,11 +91,31 @@ def finish(
             log(f"{config.evaluate_on.name}: {summary(found.metrics)}")
             for name, values in found.variants.items():
                 log(f"  {name}: {summary(values)}")
+        events.progress("publishing", fraction=0.98)
         write_report(staging / "report", spec=spec, history=history, found=found)
         files.replace_file(staging / "metrics.json", files.to_json(metrics))
-        version = Registry(config.models).publish(staging, name=config.name, version=config.version)
+        version = find_published(config) or Registry(config.models).publish(
+            staging, name=config.name, version=config.version
+        )
     log(f"published {version.id} in {version.directory}")
     return version
+
+
+def find_published(config: TrainingConfig) -> ModelVersion | None:
+    """The version that this job has published already, if it has."""
+    if not config.job:
+        return None
+    for version in reversed(Registry(config.models).list()):
+        if version.name == config.name and _job(version) == config.job:
+            return version
+    return None
+
+
+def _job(version: ModelVersion) -> str:
+    try:
+        return str(version.spec().get("training", {}).get("job", ""))
+    except errors.DataLoss:  # another version's damage is not this run's business
+        return ""
 
 
 def fit_last_layers(

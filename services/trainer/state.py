@@ -149,7 +149,7 @@ class Run:
         if not path.exists():
             return None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if state["settings"] != self.config.identity():
+        if not self.config.continues(state["settings"]):
             raise errors.FailedPrecondition(
                 f"{path} belongs to a run with other settings; choose another --work or remove it.",
                 reason="OTHER_RUN",

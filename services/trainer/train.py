@@ -13,6 +13,8 @@ run only fits, evaluates and publishes again.
 
 from __future__ import annotations
 
+import argparse
+import errno
 import math
 import shlex
 import signal
@@ -26,11 +28,12 @@ from halftone import errors
 from halftone.vision.preprocessing import Preprocessing
 from services.trainer.config import TrainingConfig, parse
 from services.trainer.dataset import batches, hold_out, read_pictures
-from services.trainer.finish import finish
+from services.trainer.events import Events, exclusive
+from services.trainer.finish import find_published, finish
 from services.trainer.state import Run, shrink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from halftone.registry import ModelVersion
 
@@ -40,6 +43,7 @@ def train(
     *,
     log: Callable[[str], None] = print,
     stop: Callable[[], bool] = lambda: False,
+    events: Events | None = None,
 ) -> ModelVersion | None:
     """Train as `config` says and publish the version.
 
@@ -47,69 +51,88 @@ def train(
         config: See its fields.
         log: Takes progress lines.
         stop: Asked after each step; when true the run writes a checkpoint and returns None.
+        events: Takes the same for programs.
 
     Raises:
         errors.InvalidArgument: The data cannot be used.
-        errors.FailedPrecondition: The work directory belongs to a run with other settings.
+        errors.FailedPrecondition: The work directory belongs to a run with other settings, or to
+            another process.
+        errors.StorageFull: The disk is full.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    events = events or Events()
+    with exclusive(config.work):
+        published = find_published(config)
+        if published is not None:
+            log(f"{published.id} was published by this job already")
+            return published
+        events.progress("reading", fraction=0.0)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if config.threads:
+            torch.set_num_threads(config.threads)
 
-    # More detail than the network sees, so that a crop stays sharp.
-    cached = Preprocessing(size=round(config.size * 1.5), trim=config.trim)
-    pictures = read_pictures(config.data, preprocessing=cached)
-    for image_id, reason in pictures.rejected:
-        log(f"left out {image_id}: {reason}")
-    training, validation = hold_out(pictures, count=config.validation, seed=config.seed)
-    needed = max(config.batch, config.dimension + 1)  # whitening needs more than its dimension
-    if len(training) < needed:
-        raise errors.InvalidArgument(
-            f"A batch of {config.batch} and {config.dimension} dimensions need at least {needed} "
-            f"pictures to train on; there are {len(training)}.",
-            field="data",
+        # More detail than the network sees, so that a crop stays sharp.
+        cached = Preprocessing(size=round(config.size * 1.5), trim=config.trim)
+        pictures = read_pictures(config.data, preprocessing=cached)
+        for image_id, reason in pictures.rejected:
+            log(f"left out {image_id}: {reason}")
+            events.warning(f"left out {image_id}: {reason}")
+        training, validation = hold_out(pictures, count=config.validation, seed=config.seed)
+        needed = max(config.batch, config.dimension + 1)  # whitening needs more than its dimension
+        if len(training) < needed:
+            raise errors.InvalidArgument(
+                f"A batch of {config.batch} and {config.dimension} dimensions need at least "
+                f"{needed} pictures to train on; there are {len(training)}.",
+                field="data",
+            )
+        log(f"{len(training)} pictures to train on, {len(validation)} held out, on {device}")
+
+        run = Run(config, pixels=training.pixels, device=device)
+        log(f"starting at step {run.step}, {_clock(run.elapsed)} of training done")
+        meter = _Meter(run, images=len(training), events=events)
+        saved = validated = time.monotonic()
+        for rows in batches(len(training), size=config.batch, seed=config.seed, start=run.step):
+            if run.progress >= 1:
+                break
+            # A warm-up, then half a cosine down to zero.
+            warm = min(1.0, (run.step + 1) / config.warmup)
+            loss = run.advance(rows, rate=warm * 0.5 * (1 + math.cos(math.pi * run.progress)))
+            meter.count(loss)
+
+            done = run.progress >= 1
+            if done or meter.due(config.report_seconds):
+                checked = {}
+                if done or time.monotonic() - validated >= config.validate_seconds:
+                    checked = run.validate(validation.pixels)
+                    validated = time.monotonic()
+                log(meter.report(checked))
+            if time.monotonic() - saved >= config.checkpoint_seconds:
+                run.save()
+                saved = time.monotonic()
+                meter.restart_clock()
+            if stop():
+                run.save()
+                log(f"stopped at step {run.step}; the same command continues")
+                return None
+        run.save()
+
+        log("fitting the last layers, evaluating and publishing")
+        events.progress("evaluating", fraction=0.95)
+        clean = shrink(training.pixels, size=config.size)
+        return finish(
+            run.calibrated(),
+            config=config,
+            pictures=clean,
+            history=run.history,
+            log=log,
+            events=events,
         )
-    log(f"{len(training)} pictures to train on, {len(validation)} held out, on {device}")
-
-    run = Run(config, pixels=training.pixels, device=device)
-    log(f"starting at step {run.step}, {_clock(run.elapsed)} of training done")
-    meter = _Meter(run, images=len(training))
-    saved = validated = time.monotonic()
-    for rows in batches(len(training), size=config.batch, seed=config.seed, start=run.step):
-        if run.progress >= 1:
-            break
-        # A warm-up, then half a cosine down to zero.
-        warm = min(1.0, (run.step + 1) / config.warmup)
-        loss = run.advance(rows, rate=warm * 0.5 * (1 + math.cos(math.pi * run.progress)))
-        meter.count(loss)
-
-        done = run.progress >= 1
-        if done or meter.due(config.report_seconds):
-            checked = {}
-            if done or time.monotonic() - validated >= config.validate_seconds:
-                checked = run.validate(validation.pixels)
-                validated = time.monotonic()
-            log(meter.report(checked))
-        if time.monotonic() - saved >= config.checkpoint_seconds:
-            run.save()
-            saved = time.monotonic()
-            meter.restart_clock()
-        if stop():
-            run.save()
-            log(f"stopped at step {run.step}; the same command continues")
-            return None
-    run.save()
-
-    log("fitting the last layers, evaluating and publishing")
-    clean = shrink(training.pixels, size=config.size)
-    return finish(run.calibrated(), config=config, pictures=clean, history=run.history, log=log)
 
 
 class _Meter:
     """Counts time and loss between progress lines; time spent elsewhere is left out."""
 
-    def __init__(self, run: Run, *, images: int) -> None:
-        self._run, self._images = run, images
+    def __init__(self, run: Run, *, images: int, events: Events) -> None:
+        self._run, self._images, self._events = run, images, events
         self._first_step, self._first_elapsed = run.step, run.elapsed
         self._losses: list[float] = []
         self._clock = self._reported = time.monotonic()
@@ -119,6 +142,8 @@ class _Meter:
         self._run.elapsed += now - self._clock
         self._clock = now
         self._losses.append(loss)
+        if self._events.due():
+            self._tell({}, loss=loss)
 
     def due(self, seconds: float) -> bool:
         return self._clock - self._reported >= seconds
@@ -140,6 +165,7 @@ class _Meter:
             **checked,
         }
         run.history.append(entry)
+        self._tell(checked, loss=entry["loss"])
         self._losses.clear()
         self._clock = self._reported = time.monotonic()
         left = run.elapsed / run.progress - run.elapsed
@@ -149,6 +175,20 @@ class _Meter:
             f"{entry['images_per_second']:.0f} images/s  {_clock(left)} left{facts}"
         )
 
+    def _tell(self, metrics: Mapping[str, float], *, loss: float) -> None:
+        run = self._run
+        spent = max(run.elapsed - self._first_elapsed, 1e-9)
+        self._events.progress(
+            "training",
+            fraction=0.95 * min(run.progress, 1.0),
+            epoch=run.step * run.config.batch / self._images,
+            step=run.step,
+            loss=loss,
+            images_per_second=(run.step - self._first_step) * run.config.batch / spent,
+            seconds_left=run.elapsed / max(run.progress, 1e-9) - run.elapsed,
+            metrics=metrics,
+        )
+
 
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(max(0, round(seconds)), 60)
@@ -156,9 +196,12 @@ def _clock(seconds: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Exit status 0; 2 for bad input; 128 + signal when it was asked to stop."""
+    """The command. Exit status 0; 2 for an expected failure; 128 + signal when asked to stop."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    config = parse(given, command=shlex.join(["python", "-m", "services.trainer.train", *given]))
+    # Before everything else, so that wrong settings are told as an event, too.
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--events-fd", type=int)
+    events = Events(first.parse_known_args(given)[0].events_fd)
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: asked.append(received))
@@ -167,11 +210,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line, flush=True)
 
     try:
-        version = train(config, log=log, stop=lambda: bool(asked))
+        config = parse(
+            given, command=shlex.join(["python", "-m", "services.trainer.train", *given])
+        )
+        version = train(config, log=log, stop=lambda: bool(asked), events=events)
     except errors.HalftoneError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        return 2
-    return 128 + asked[0] if version is None and asked else 0
+        return _failed(error, events=events)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        full = errors.StorageFull(f"The disk is full: {error}.")
+        return _failed(full, events=events)
+    if version is None:
+        return 128 + asked[0] if asked else 1
+    events.published(version.id)
+    return 0
+
+
+def _failed(error: errors.HalftoneError, *, events: Events) -> int:
+    events.error(error)
+    print(f"error: {error.message}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -210,19 +210,24 @@ def test_the_last_stage_is_pooled_unless_others_are_named(stages):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--steps", "5"], "--data"),
-        (["--data", "a"], "--steps or --time-limit"),
-        (["--data", "a", "--steps", "1", "--backbone", "vgg"], "invalid choice"),
+        (["--steps", "5"], "data set"),
+        (["--data", "a"], "steps or time_limit"),
+        (["--data", "a", "--steps", "1", "--batch", "8", "--accumulate", "3"], "3 parts"),
         (["--data", "a", "--steps", "1", "--stages", "2", "--pooled-stages", "4"], "pooled_stages"),
         (["--data", "a", "--steps", "1", "--size", "4"], "size"),
     ],
 )
-def test_bad_arguments_are_explained(arguments, message, capsys):
-    with pytest.raises(SystemExit) as exit_info:
+def test_bad_settings_are_explained(arguments, message):
+    with pytest.raises(errors.InvalidArgument, match=message):
         parse(arguments)
 
+
+def test_an_unknown_option_is_explained(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        parse(["--data", "a", "--steps", "1", "--backbone", "vgg"])
+
     assert exit_info.value.code == 2
-    assert message in capsys.readouterr().err
+    assert "invalid choice" in capsys.readouterr().err
 
 
 def test_only_settings_that_shape_the_weights_tie_a_checkpoint(settings, tmp_path):

@@ -1,0 +1,106 @@
+"""What a training run tells the process that started it: one JSON object a line, and a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import time
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from halftone import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+Phase = Literal["reading", "training", "evaluating", "publishing"]
+LOCK: Final = ".lock"
+_SECONDS_BETWEEN: Final = 0.5
+
+
+class Events:
+    """Writes events to a file descriptor; to nowhere if there is none.
+
+    Progress is written at most twice a second, a change of phase always. When nobody reads any
+    more the run goes on without: whoever started it decides what becomes of it.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self._descriptor = descriptor
+        self._phase: Phase | None = None
+        self._written = -math.inf
+
+    def progress(
+        self, phase: Phase, *, metrics: Mapping[str, float] | None = None, **numbers: float
+    ) -> None:
+        """Tell how far a phase is: `fraction`, `epoch`, `step`, `loss` and so on.
+
+        Numbers that are not finite are left out; new metrics are never held back.
+        """
+        now = time.monotonic()
+        if phase == self._phase and not metrics and now - self._written < _SECONDS_BETWEEN:
+            return
+        self._phase, self._written = phase, now
+        event: dict[str, Any] = {"event": "progress", "phase": phase, **_finite(numbers)}
+        if metrics:
+            event["metrics"] = _finite(metrics)
+        self._write(event)
+
+    def due(self) -> bool:
+        """Whether a progress event within a phase would be written now."""
+        return self._descriptor is not None and time.monotonic() - self._written >= _SECONDS_BETWEEN
+
+    def warning(self, message: str) -> None:
+        """Tell something that a person should know and that does not stop the run."""
+        self._write({"event": "warning", "message": message})
+
+    def published(self, model_version: str) -> None:
+        """Tell the version, `name/3`."""
+        self._write({"event": "published", "model_version": model_version})
+
+    def error(self, error: errors.HalftoneError) -> None:
+        """Tell why the run ends."""
+        self._write(
+            {
+                "event": "error",
+                "code": errors.code_of(error).name,
+                "reason": error.reason,
+                "message": error.message,
+                "field": getattr(error, "field", ""),
+            }
+        )
+
+    def _write(self, event: dict[str, Any]) -> None:
+        if self._descriptor is None:
+            return
+        line = (json.dumps(event, ensure_ascii=False) + "\n").encode()
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except OSError:
+            self._descriptor = None
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+@contextlib.contextmanager
+def exclusive(work: Path) -> Iterator[None]:
+    """Hold a work directory, made if it is missing, for this process alone.
+
+    Raises:
+        errors.FailedPrecondition: Another process holds it.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise errors.FailedPrecondition(
+                f"Another process trains in {work}.", reason="WORK_DIRECTORY_IN_USE"
+            ) from error
+        yield
