@@ -57,6 +57,9 @@ class EmbedderSettings(ServerSettings):
     metrics_port: Port = 9101
     device: str = "auto"
     """`auto` takes CUDA when there is one; or `cpu`, `cuda`, `cuda:1`."""
+    execution: Literal["eager", "fused", "graphs"] = "eager"
+    """How networks run on CUDA: as they are, with batch norm folded and bfloat16 weights, or that
+    as CUDA graphs. `make gpu` measures all three."""
     threads: int = Field(default=0, ge=0)
     """Threads for inference on the CPU; 0 means one per core."""
     decode_threads: int = Field(default=0, ge=0)

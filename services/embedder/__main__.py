@@ -40,6 +40,7 @@ def _backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
         threads=settings.threads,
         max_batch=settings.max_batch,
         decoder=decoder,
+        execution=settings.execution,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from halftone import errors
+from halftone.vision.inference import Execution, runner
 from halftone.vision.model import Model
 
 if TYPE_CHECKING:
@@ -31,7 +32,15 @@ class TorchBackend:
 
     name = "torch"
 
-    def __init__(self, *, device: str, threads: int, max_batch: int, decoder: Decoder) -> None:
+    def __init__(
+        self,
+        *,
+        device: str,
+        threads: int,
+        max_batch: int,
+        decoder: Decoder,
+        execution: Execution = "eager",
+    ) -> None:
         """Reads no model yet.
 
         Args:
@@ -39,12 +48,14 @@ class TorchBackend:
             threads: For the CPU; 0 means one per core.
             max_batch: Items in the largest batch; 0 means what suits the device.
             decoder: Decodes pictures.
+            execution: How networks run on CUDA; on the CPU they always run as they are.
         """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._device = torch.device(device)
         self._threads = threads
         self._decoder = decoder
+        self._execution: Execution = execution if self._device.type == "cuda" else "eager"
         self.max_batch = max_batch or _MAX_BATCH[self._device.type]
 
     def prepare_device(self) -> None:
@@ -67,7 +78,12 @@ class TorchBackend:
             device = torch.device("cuda", torch.cuda.current_device())
         model = Model.load(version.directory, device=device)
         return TorchEncoder(
-            model, version=version, device=device, max_batch=self.max_batch, decoder=self._decoder
+            model,
+            version=version,
+            device=device,
+            max_batch=self.max_batch,
+            decoder=self._decoder,
+            execution=self._execution,
         )
 
 
@@ -84,6 +100,7 @@ class TorchEncoder:
         device: torch.device,
         max_batch: int,
         decoder: Decoder,
+        execution: Execution = "eager",
     ) -> None:
         self.model_version = version.id
         self.dimension = model.spec.dimension
@@ -91,6 +108,11 @@ class TorchEncoder:
         self._model = model
         self._device = device
         self._decoder = decoder
+        self._run = (
+            None
+            if execution == "eager"
+            else runner(model.network, execution=execution, device=device)
+        )
         # On CUDA every new batch size is planned anew, so there are few of them, and batches are
         # padded. On the CPU a padded row costs what a real one does: batches go as they come.
         self._buckets = buckets(max_batch) if device.type == "cuda" else (1,)
@@ -131,7 +153,10 @@ class TorchEncoder:
             stream.wait_event(copied)
             # The memory belongs to the copying stream; it must not be reused before this is done.
             batch.record_stream(stream)
-        return self._model.embed(batch)[:items]
+        if self._run is None:
+            return self._model.embed(batch)[:items]
+        vectors: NDArray[np.float32] = self._run(batch)[:items].cpu().numpy()
+        return vectors
 
 
 class _Staged(NamedTuple):
