@@ -234,6 +234,11 @@ def code_of(error: HalftoneError) -> grpc.StatusCode:
     return grpc.StatusCode.INTERNAL
 
 
+def of_code(name: str) -> type[HalftoneError]:
+    """The class of a gRPC status code's name; `Internal` where there is none."""
+    return next((cls for cls, code in _CODES if code.name == name), Internal)
+
+
 def to_status(error: HalftoneError, *, request_id: str = "") -> status_pb2.Status:
     """Builds the `google.rpc.Status` of an error, with its details.
 

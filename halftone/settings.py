@@ -121,9 +121,62 @@ class SearchSettings(ServerSettings):
     @field_validator("import_roots", mode="before")
     @classmethod
     def _split_roots(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(Path(part) for part in value.split(os.pathsep) if part)
-        return value
+        return _split_paths(value)
+
+
+class TrainerSettings(ServerSettings):
+    """The training jobs' service and its workers (`HALFTONE_TRAINER_…`)."""
+
+    model_config = _config("HALFTONE_TRAINER_")
+
+    port: Port = 7103
+    metrics_port: Port = 9103
+    worker_metrics_port: Port = 9104
+    """Of the worker, which listens on no other port."""
+    broker: str = "redis://127.0.0.1:7104/0"
+    """Redis or Valkey: holds the queue and the jobs."""
+    search: str = "127.0.0.1:7102"
+    """`host:port` of the search service, where versions are promoted."""
+    data_roots: Paths = ()
+    """Directories, separated by `:`, below which data sets lie."""
+    work_directory: Path = Path("data/training")
+    """Checkpoints and logs of the jobs. Workers that continue each other's jobs share it."""
+    device: str = Field(default="auto", pattern=r"auto|cpu|cuda(:\d+)?")
+    """What a worker trains on, one job at a time: `auto` takes CUDA when there is one."""
+    threads: int = Field(default=0, ge=0)
+    """Threads for training on the CPU; 0 leaves the choice to torch."""
+    imagenet_weights: Path | None = None
+    """File with the ImageNet weights, where a worker cannot download them."""
+    lease_seconds: float = Field(default=60.0, ge=1)
+    """After so long without a sign of its worker a job is taken over by another. The training
+    process is stopped well before that when its worker cannot reach the broker."""
+    max_job_hours: float = Field(default=48.0, gt=0)
+    """A job that has run for longer fails."""
+    max_crashes: int = Field(default=3, ge=1)
+    """A job whose training process is killed so often without getting further fails."""
+    max_attempts: int = Field(default=20, ge=1)
+    """A job that was started so often fails when its training process is killed once more."""
+    max_queued_jobs: int = Field(default=1000, ge=1)
+    """Beyond that, new jobs are refused with RESOURCE_EXHAUSTED."""
+    cancel_seconds: float = Field(default=30.0, gt=0)
+    """A training process that was asked to stop is killed after so long."""
+    promotion_hours: float = Field(default=24.0, gt=0)
+    """How long a job waits for the promotion of its version."""
+    min_free_bytes: int = Field(default=512 * MIB, ge=0)
+    """A job is not started when the disk of the work directory has less left."""
+    keep_days: float = Field(default=90.0, gt=0)
+    """Jobs that are over are forgotten after so many days."""
+
+    @field_validator("data_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: object) -> object:
+        return _split_paths(value)
+
+
+def _split_paths(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(Path(part) for part in value.split(os.pathsep) if part)
+    return value
 
 
 class ClientSettings(BaseSettings):
@@ -134,5 +187,7 @@ class ClientSettings(BaseSettings):
     search: str = "127.0.0.1:7102"
     """`host:port` of the search service."""
     embedder: str = "127.0.0.1:7101"
+    trainer: str = "127.0.0.1:7103"
+    """`host:port` of the training jobs' service."""
     data: Path = Path("data")
     """Where `halftone up` keeps everything."""

@@ -1,0 +1,367 @@
+"""What a training job is told: the one validator of gRPC requests and of Celery messages.
+
+A job can be asked for in two ways, `TrainerService.CreateTrainingJob` and a message on the queue;
+both become a `TrainingSpec` here, with the same errors. `json_schema()` is that contract for
+programs that have only JSON; docs/training-job.schema.json is a copy of it. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from google.protobuf import json_format
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from halftone import errors
+from halftone.v1 import trainer_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import Self
+
+TASK: Final = "halftone.train"
+"""Name of the Celery task."""
+QUEUE: Final = "halftone.training"
+"""Name of the queue that the workers read."""
+
+_JOB_PREFIX: Final = "trainingJobs/"
+_REQUEST_ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
+_MODEL_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+_PARENT: Final = r"^([a-z0-9][a-z0-9_-]{0,62}/[1-9][0-9]{0,8})?$"
+
+
+def _split(value: object) -> object:
+    """Numbers travel as text in gRPC's options: `2,3` is a list of two."""
+    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+def _option(text: str, **limits: Any) -> Any:
+    """An option that is left to the training loop unless it is given."""
+    return Field(default=None, description=text, **limits)
+
+
+class TrainingOptions(BaseModel):
+    """Settings of the training loop. What is not given takes the loop's default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    seed: int | None = _option("of every random choice", ge=0, lt=2**63)
+    group_column: str | None = _option("column of a manifest that names the group", min_length=1)
+    batch: int | None = _option("pictures per step", ge=2, le=65536)
+    accumulate: int | None = _option("parts that a batch is computed in", ge=1, le=4096)
+    per_group: int | None = _option("pictures of each group in a batch", ge=2, le=1024)
+    learning_rate: float | None = _option("of the backbone, at its peak", gt=0, le=10)
+    head_learning_rate: float | None = _option("of the projection", gt=0, le=10)
+    proxy_learning_rate: float | None = _option(
+        "of the pictures' proxies, self-supervised", gt=0, le=10
+    )
+    weight_decay: float | None = _option("of the network's weights", ge=0, le=1)
+    warmup: int | None = _option("steps until the peak", ge=1)
+    clip: float | None = _option("largest norm of the gradient", gt=0)
+    average: float | None = _option("decay of the averaged weights", ge=0, lt=1)
+    scale: float | None = _option("inverse temperature of the softmax", gt=0, le=1000)
+    margin: float | None = _option(
+        "by which a printing must prefer its own picture, self-supervised", ge=0, le=1
+    )
+    unified: float | None = _option(
+        "weight of the loss against one threshold for all pictures, self-supervised", ge=0
+    )
+    same_above: float | None = _option(
+        "initial cosine from which pictures may be copies, self-supervised", ge=0, le=1
+    )
+    koleo: float | None = _option("weight of the entropy term, self-supervised", ge=0)
+    metric_loss: Literal["multi_similarity", "supervised_contrastive"] | None = _option(
+        "loss of the objective metric"
+    )
+    hard_negatives: int | None = _option("closest others per picture, metric", ge=0, le=65536)
+    class_weights: Literal["none", "inverse", "effective"] | None = _option(
+        "against unequal classes, classification"
+    )
+    validation: int | None = _option("pictures held out, self-supervised", ge=0)
+    validation_share: float | None = _option("of the groups, to stop and to choose by", ge=0, lt=1)
+    test_share: float | None = _option("of the groups, for the final figures", ge=0, lt=1)
+    validate_epochs: float | None = _option("epochs between validations", ge=0)
+    patience: int | None = _option("validations without a better one until it stops", ge=0)
+    init_rate: float | None = _option("share of the rates for a run with a parent", gt=0, le=1)
+    layer_decay: float | None = _option(
+        "of the rate per stage towards the input, with a parent", gt=0, le=1
+    )
+    freeze_epochs: float | None = _option("in which the backbone keeps still, with a parent", ge=0)
+    stages: int | None = _option("ResNet stages to run", ge=1, le=4)
+    pooled_stages: Annotated[tuple[int, ...] | None, BeforeValidator(_split)] = _option(
+        "stages to pool; in gRPC as `2,3`"
+    )
+    size: int | None = _option("side of the input in pixels", ge=16, le=1024)
+    trim: float | None = _option("most of a side to cut off as paper margin", ge=0, lt=0.5)
+    grid: int | None = _option("cells per side of the pooled layout", ge=1, le=16)
+    gem: float | None = _option("exponent of the pooling; 1 is the average", ge=1, le=16)
+    thumbnail: int | None = _option("side of the low-pass picture beside the features", ge=0)
+    dimension: int | None = _option("of the descriptor", ge=2, le=4096)
+    frequencies: int | None = _option("lowest frequencies that join the descriptor", ge=0, le=128)
+    background: int | None = _option("most centres of the background suppression", ge=0)
+    precision: Literal["fp32", "bf16"] | None = _option("on the CPU; CUDA always has bf16")
+    threads: int | None = _option("of torch on the CPU; 0 is its own choice", ge=0, le=1024)
+    validate_seconds: float | None = _option("between validations by the clock", gt=0)
+    checkpoint_seconds: float | None = _option("between checkpoints", ge=1)
+
+
+class TrainingSpec(BaseModel):
+    """What to train, on what, and how; as `halftone.v1.TrainingSpec`.
+
+    Raises (when parsed with `parse_spec`):
+        errors.InvalidArgument: Names the field.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    objective: Literal["classification", "metric", "self_supervised"] = Field(
+        description="cross-entropy over the groups; pictures of one group attract, others repel; "
+        "or no labels: two simulated printings of a picture attract"
+    )
+    datasets: tuple[str, ...] = Field(
+        min_length=1,
+        max_length=64,
+        description="below the trainer's data roots: folders with a manifest.csv, manifests, or "
+        "wide tables",
+    )
+    model_name: str = Field(
+        pattern=_MODEL_NAME, description="published under it, with the next number"
+    )
+    parent: str = Field(
+        default="", pattern=_PARENT, description="model version to start from, `name/version`"
+    )
+    initial_weights: Literal["", "random", "imagenet"] = Field(
+        default="", description="only without a parent; random unless given"
+    )
+    backbone: Literal["", "resnet18", "resnet50", "resnet152"] = Field(
+        default="", description="only without a parent"
+    )
+    evaluation_archive: str = Field(
+        default="", description="archive with groups.json below the data roots; never trained on"
+    )
+    epochs: float = Field(default=0.0, ge=0, description="length of the run, or:")
+    steps: int = Field(default=0, ge=0, lt=2**63, description="length of the run, or:")
+    time_limit_minutes: float = Field(default=0.0, ge=0, description="length of the run")
+    options: TrainingOptions = Field(default=TrainingOptions(), description="of the loop, by name")
+    promote: bool = Field(
+        default=False, description="promote the version, unless it is worse than the active one"
+    )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        lengths = [
+            name for name in ("epochs", "steps", "time_limit_minutes") if getattr(self, name)
+        ]
+        if len(lengths) != 1:
+            raise _wrong(
+                lengths[1] if lengths else "steps",
+                "Give the length of the run as exactly one of epochs, steps and "
+                "time_limit_minutes.",
+            )
+        for name in ("initial_weights", "backbone"):
+            if self.parent and getattr(self, name):
+                raise _wrong(name, f"A parent has its own; give {name} only without one.")
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values; what was not given is left out."""
+        found: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
+        return found
+
+    def to_message(self) -> trainer_pb2.TrainingSpec:
+        """The protobuf message."""
+        values = self.model_dump(mode="json", exclude={"options", "objective"})
+        message: trainer_pb2.TrainingSpec = json_format.ParseDict(
+            values, trainer_pb2.TrainingSpec()
+        )
+        message.objective = trainer_pb2.TrainingSpec.Objective.Value(self.objective.upper())
+        for name, value in self.options.model_dump(mode="json", exclude_none=True).items():
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            message.options[name] = text
+        return message
+
+
+def parse_spec(values: object) -> TrainingSpec:
+    """Checks a job's specification.
+
+    Args:
+        values: As in JSON.
+
+    Raises:
+        errors.InvalidArgument: `field` is the path of the first wrong one, from `spec` on.
+    """
+    try:
+        return TrainingSpec.model_validate(values)
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        place = found.get("ctx", {}).get("field") or found["loc"]
+        field = _path(place)
+        message = found["msg"]
+        if found["type"] == "extra_forbidden":
+            message = "There is no such field."
+        raise errors.InvalidArgument(f"{field}: {message}", field=field) from error
+
+
+def spec_from_message(message: trainer_pb2.TrainingSpec) -> TrainingSpec:
+    """Checks the specification in a request.
+
+    Raises:
+        errors.InvalidArgument: Names the field.
+    """
+    values: dict[str, Any] = {
+        field.name: getattr(message, field.name)
+        for field in message.DESCRIPTOR.fields
+        if field.name not in {"objective", "datasets", "options"}
+    }
+    names = trainer_pb2.TrainingSpec.Objective
+    if message.objective:
+        known = names.DESCRIPTOR.values_by_number.get(message.objective)
+        values["objective"] = known.name.lower() if known else str(message.objective)
+    values["datasets"] = list(message.datasets)
+    values["options"] = dict(message.options)
+    return parse_spec(values)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of the task's keyword arguments, which is that of the contract."""
+    spec = TrainingSpec.model_json_schema()
+    definitions = spec.pop("$defs", {})
+    for name in ("title", "description"):
+        spec.pop(name, None)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Keyword arguments of the Celery task {TASK}",
+        "type": "object",
+        "properties": {
+            "spec": {"$ref": "#/$defs/TrainingSpec"},
+            "request_id": {
+                "type": "string",
+                "pattern": f"^{_REQUEST_ID}$",
+                "description": "chosen by the caller: the job is trainingJobs/{request_id}, and "
+                "sent again it is the same job; the message's task id where it is left out",
+            },
+        },
+        "required": ["spec"],
+        "additionalProperties": False,
+        "$defs": {**definitions, "TrainingSpec": spec},
+    }
+
+
+def check_request_id(text: str) -> str:
+    """A job's id as its caller chose it.
+
+    Raises:
+        errors.InvalidArgument: It has other characters than letters, digits, `_` and `-`.
+    """
+    if re.fullmatch(_REQUEST_ID, text) is None:
+        raise errors.InvalidArgument(
+            "A request id has 1 to 63 letters, digits, `_` and `-` and begins with none of the "
+            "latter two; a UUID will do.",
+            field="request_id",
+        )
+    return text
+
+
+def job_name(job_id: str) -> str:
+    """The resource name of a job."""
+    return _JOB_PREFIX + job_id
+
+
+def job_id(name: str) -> str:
+    """The id in a job's name.
+
+    Raises:
+        errors.InvalidArgument: It is no such name.
+    """
+    found = name.removeprefix(_JOB_PREFIX)
+    if found == name or re.fullmatch(_REQUEST_ID, found) is None:
+        raise errors.InvalidArgument(
+            f"A job's name is {_JOB_PREFIX}ID, not {name!r}.", field="name"
+        )
+    return found
+
+
+def find_data(path: str, *, roots: Sequence[Path], field: str) -> Path:
+    """Where a data set lies.
+
+    Args:
+        path: Relative to one of the roots, or absolute and below one.
+        roots: Directories; neither `..` nor a symbolic link leads out of them.
+        field: Of the specification, for the error.
+
+    Raises:
+        errors.InvalidArgument: It lies elsewhere, or there is nothing.
+    """
+    if not roots:
+        raise errors.InvalidArgument(
+            "The trainer has no data roots; set HALFTONE_TRAINER_DATA_ROOTS.",
+            field=field,
+            reason="NO_DATA_ROOTS",
+        )
+    outside = False
+    for root in roots:
+        top = root.resolve()
+        try:
+            # An absolute path replaces the root, and is checked like any other.
+            found = (top / path).resolve()
+            exists = found.exists()
+        except (OSError, ValueError):
+            continue
+        if not found.is_relative_to(top):
+            outside = True
+        elif exists:
+            return found
+    if outside:
+        raise errors.InvalidArgument(
+            f"{path} is not below the trainer's data roots.", field=field, reason="OUTSIDE_ROOTS"
+        )
+    raise errors.InvalidArgument(
+        f"There is no {path} below the trainer's data roots.",
+        field=field,
+        reason="DATASET_NOT_FOUND",
+    )
+
+
+def locate(spec: TrainingSpec, *, roots: Sequence[Path]) -> tuple[tuple[Path, ...], Path | None]:
+    """Where the data sets of a job lie, and its evaluation archive.
+
+    Raises:
+        errors.InvalidArgument: As `find_data`.
+    """
+    datasets = tuple(
+        find_data(path, roots=roots, field=f"spec.datasets[{index}]")
+        for index, path in enumerate(spec.datasets)
+    )
+    archive = None
+    if spec.evaluation_archive:
+        archive = find_data(spec.evaluation_archive, roots=roots, field="spec.evaluation_archive")
+    return datasets, archive
+
+
+def as_message(spec: Mapping[str, Any]) -> trainer_pb2.TrainingSpec:
+    """The message of a specification that may be a wrong one: what can be shown of it."""
+    try:
+        return parse_spec(spec).to_message()
+    except errors.InvalidArgument:
+        message = trainer_pb2.TrainingSpec()
+        for name in ("model_name", "parent", "evaluation_archive"):
+            if isinstance(spec.get(name), str):
+                setattr(message, name, spec[name])
+        datasets = spec.get("datasets")
+        if isinstance(datasets, list):
+            message.datasets.extend(item for item in datasets if isinstance(item, str))
+        return message
+
+
+def _wrong(field: str, text: str) -> PydanticCustomError:
+    return PydanticCustomError("disagrees", "{text}", {"text": text, "field": (field,)})
+
+
+def _path(place: Sequence[str | int]) -> str:
+    path = "spec"
+    for part in place:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path

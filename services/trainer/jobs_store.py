@@ -1,0 +1,360 @@
+"""Training jobs in Redis or Valkey, changed by compare-and-set, and the leases on them.
+
+Keys, all below `halftone:training:`
+  job:ID     hash: `record` (JSON), `revision`, `state`, `fence`
+  order      sorted set of CREATE_TIME-ID, by which jobs are listed
+  active     set of the ids of jobs that are not over
+  counts     hash: jobs by state
+  lease:ID   who works on the job; expires unless it is renewed
+  fence      counter: each lease gets a higher number, and a write with a lower one is refused
+
+Every change is one Lua script, so that it happens wholly or not at all. The store blocks; event
+loops call it in threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import redis
+from redis import exceptions
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from halftone import errors
+from services.trainer.jobs import Job, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+_PREFIX: Final = "halftone:training:"
+CHANNEL: Final = f"{_PREFIX}changes"
+"""The id of each job that changes is published here."""
+
+_CONFLICT: Final = -1
+_FENCED: Final = -2
+
+# KEYS: job, order, active, counts. ARGV: id, order's member, expected revision, fence or empty,
+# record, state, whether it is over, channel.
+_PUT: Final = """
+local revision = tonumber(redis.call('HGET', KEYS[1], 'revision') or '0')
+if revision ~= tonumber(ARGV[3]) then return -1 end
+if ARGV[4] ~= '' and redis.call('HGET', KEYS[1], 'fence') ~= ARGV[4] then return -2 end
+local before = redis.call('HGET', KEYS[1], 'state')
+if before then redis.call('HINCRBY', KEYS[4], before, -1) end
+redis.call('HINCRBY', KEYS[4], ARGV[6], 1)
+redis.call('HSET', KEYS[1], 'record', ARGV[5], 'revision', revision + 1, 'state', ARGV[6])
+if revision == 0 then redis.call('ZADD', KEYS[2], 0, ARGV[2]) end
+if ARGV[7] == '1' then redis.call('SREM', KEYS[3], ARGV[1])
+else redis.call('SADD', KEYS[3], ARGV[1]) end
+redis.call('PUBLISH', ARGV[8], ARGV[1])
+return revision + 1
+"""
+# KEYS: job, lease, fence. ARGV: holder, milliseconds. A script that is sent again because its
+# answer was lost finds its own lease.
+_ACQUIRE: Final = """
+local state = redis.call('HGET', KEYS[1], 'state')
+if state ~= 'QUEUED' and state ~= 'RUNNING' and state ~= 'CANCELLING' then return -1 end
+local holder = redis.call('GET', KEYS[2])
+if holder == ARGV[1] then return tonumber(redis.call('HGET', KEYS[1], 'fence')) end
+if holder then return -1 end
+local fence = redis.call('INCR', KEYS[3])
+redis.call('HSET', KEYS[1], 'fence', fence)
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return fence
+"""
+# KEYS: job, lease. ARGV: fence, holder, milliseconds. A lease that ran out while the broker was
+# away is taken up again unless somebody else had it since.
+_RENEW: Final = """
+if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return false end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+return redis.call('HGET', KEYS[1], 'state')
+"""
+_RELEASE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+# KEYS: job, order, active, counts. ARGV: id, order's member, expected revision.
+_FORGET: Final = """
+if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[3] then return 0 end
+redis.call('HINCRBY', KEYS[4], redis.call('HGET', KEYS[1], 'state'), -1)
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[2], ARGV[2])
+redis.call('SREM', KEYS[3], ARGV[1])
+return 1
+"""
+
+
+class FencedError(Exception):
+    """Somebody else has taken the job over; whoever gets this has no say in it any more."""
+
+
+class Lease:
+    """The right to work on a job, for as long as it is renewed.
+
+    Attributes:
+        job_id: Of the job.
+        fence: Higher than that of every lease before it.
+    """
+
+    def __init__(self, job_id: str, *, fence: int, holder: str) -> None:
+        self.job_id, self.fence, self.holder = job_id, fence, holder
+
+
+class JobStore:
+    """The jobs. Connects with the first call.
+
+    Args:
+        url: `redis://…`.
+        timeout: Seconds for each answer of the broker.
+
+    All methods raise `errors.Unavailable` when the broker does not answer, and
+    `errors.StorageFull` when it cannot write.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 5.0) -> None:
+        self.client: Any = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=timeout,
+            socket_connect_timeout=min(timeout, 2.0),
+            # A connection that a restart of the broker broke is noticed only when it is used.
+            retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 1),
+            health_check_interval=15,
+        )
+        self._put = self.client.register_script(_PUT)
+        self._acquire = self.client.register_script(_ACQUIRE)
+        self._renew = self.client.register_script(_RENEW)
+        self._release = self.client.register_script(_RELEASE)
+        self._forget = self.client.register_script(_FORGET)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.client.close()
+
+    def ping(self) -> None:
+        """Asks the broker whether it is there."""
+        with translated():
+            self.client.ping()
+
+    # ---- jobs
+
+    def create(self, job: Job) -> tuple[Job, bool]:
+        """Keeps a new job; gives the one that is kept, and whether it is this one."""
+        with translated():
+            created = job.having(revision=1)
+            if self._write(created, expected=0, fence=None) > 0:
+                return created, True
+        return self.get(job.id), False
+
+    def get(self, job_id: str) -> Job:
+        """The job of that id.
+
+        Raises:
+            errors.NotFound: There is none.
+        """
+        with translated():
+            record = self.client.hget(_job(job_id), "record")
+        if record is None:
+            raise errors.NotFound(
+                f"There is no training job {job_id}.",
+                resource_type="halftone.v1.TrainingJob",
+                resource_name=f"trainingJobs/{job_id}",
+            )
+        return Job.model_validate_json(record)
+
+    def update(
+        self, job_id: str, change: Callable[[Job], Job], *, lease: Lease | None = None
+    ) -> Job:
+        """Changes a job; `change` may be called several times, with what others made of it.
+
+        A change that gives its argument back changes nothing.
+
+        Raises:
+            errors.NotFound: There is no such job.
+            FencedError: The lease is not the newest one.
+        """
+        while True:
+            job = self.get(job_id)
+            changed = change(job)
+            if changed is job:
+                return job
+            changed = changed.having(revision=job.revision + 1, update_time=time.time())
+            with translated():
+                outcome = self._write(
+                    changed, expected=job.revision, fence=None if lease is None else lease.fence
+                )
+            if outcome == _FENCED:
+                raise FencedError(job_id)
+            if outcome != _CONFLICT:
+                return changed
+
+    def list(
+        self, *, states: Collection[State] = (), limit: int, before: str = ""
+    ) -> tuple[tuple[Job, ...], str]:
+        """Jobs, the newest first, and where the next page begins (empty at the end)."""
+        found: list[Job] = []
+        highest = f"({before}" if before else "+"
+        with translated():
+            while len(found) <= limit:
+                members = self.client.zrevrangebylex(
+                    f"{_PREFIX}order", highest, "-", start=0, num=limit + 1
+                )
+                if not members:
+                    break
+                pipe = self.client.pipeline(transaction=False)
+                for member in members:
+                    pipe.hget(_job(_id_of(member)), "record")
+                jobs = [Job.model_validate_json(text) for text in pipe.execute() if text]
+                found += [job for job in jobs if not states or job.state in states]
+                highest = f"({members[-1]}"
+        page = tuple(found[:limit])
+        return page, _member(page[-1]) if len(found) > limit else ""
+
+    def active(self) -> tuple[Job, ...]:
+        """Jobs that are not over, in no order."""
+        with translated():
+            ids = self.client.smembers(f"{_PREFIX}active")
+            pipe = self.client.pipeline(transaction=False)
+            for job_id in ids:
+                pipe.hget(_job(job_id), "record")
+            return tuple(Job.model_validate_json(text) for text in pipe.execute() if text)
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs there are in each state."""
+        with translated():
+            found = self.client.hgetall(f"{_PREFIX}counts")
+        return {state: int(found.get(state.value, 0)) for state in State}
+
+    def forget(self, *, ended_before: float) -> tuple[str, ...]:
+        """Removes jobs that were over before a time; gives their ids."""
+        gone = []
+        with translated():
+            # By the age of their creation, so that this looks at the oldest ones only.
+            members = self.client.zrangebylex(
+                f"{_PREFIX}order", "-", f"[{_stamp(ended_before)}", start=0, num=100
+            )
+            for member in members:
+                record = self.client.hget(_job(_id_of(member)), "record")
+                job = None if record is None else Job.model_validate_json(record)
+                if job is None or not job.state.is_over or job.end_time > ended_before:
+                    continue
+                if self._forget(keys=_keys(job.id), args=(job.id, member, job.revision)):
+                    gone.append(job.id)
+        return tuple(gone)
+
+    # ---- leases
+
+    def acquire(self, job_id: str, *, holder: str, seconds: float) -> Lease | None:
+        """Takes the right to work on a job, or gives None: it is over, or somebody else has it.
+
+        Args:
+            job_id: Of the job.
+            holder: Who asks, different each time.
+            seconds: After which the lease runs out.
+        """
+        with translated():
+            fence = self._acquire(
+                keys=(_job(job_id), _lease(job_id), f"{_PREFIX}fence"),
+                args=(holder, round(seconds * 1000)),
+            )
+        return Lease(job_id, fence=int(fence), holder=holder) if int(fence) > 0 else None
+
+    def renew(self, lease: Lease, *, seconds: float) -> State | None:
+        """Holds a lease for longer; gives the job's state, or None when the lease is lost."""
+        with translated():
+            state = self._renew(
+                keys=(_job(lease.job_id), _lease(lease.job_id)),
+                args=(lease.fence, lease.holder, round(seconds * 1000)),
+            )
+        return None if state is None else State(state)
+
+    def release(self, lease: Lease) -> None:
+        """Gives a lease back."""
+        with translated():
+            self._release(keys=(_lease(lease.job_id),), args=(lease.holder,))
+
+    def holder(self, job_id: str) -> str | None:
+        """Who works on a job."""
+        with translated():
+            found: str | None = self.client.get(_lease(job_id))
+        return found
+
+    def break_leases(self, *, prefix: str) -> tuple[str, ...]:
+        """Ends the leases of holders with a prefix, who are known to be gone; gives the jobs."""
+        broken = []
+        for job in self.active():
+            holder = self.holder(job.id)
+            if holder is not None and holder.startswith(prefix):
+                self.release(Lease(job.id, fence=0, holder=holder))
+                broken.append(job.id)
+        return tuple(broken)
+
+    def _write(self, job: Job, *, expected: int, fence: int | None) -> int:
+        return int(
+            self._put(
+                keys=_keys(job.id),
+                args=(
+                    job.id,
+                    _member(job),
+                    expected,
+                    "" if fence is None else fence,
+                    job.model_dump_json(exclude_defaults=True),
+                    job.state.value,
+                    int(job.state.is_over),
+                    CHANNEL,
+                ),
+            )
+        )
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raises our errors in the place of the broker's."""
+    try:
+        yield
+    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+        raise errors.Unavailable(
+            f"The broker of training jobs does not answer: {error}",
+            reason="BROKER_UNAVAILABLE",
+            retry_after=1.0,
+        ) from error
+    except exceptions.ResponseError as error:
+        text = str(error)
+        if "MISCONF" in text or "OOM" in text or "NOREPLICAS" in text:
+            raise errors.StorageFull(
+                f"The broker of training jobs cannot write: {text}", reason="BROKER_FULL"
+            ) from error
+        if "LOADING" in text or "READONLY" in text:
+            raise errors.Unavailable(
+                f"The broker of training jobs is starting: {text}",
+                reason="BROKER_UNAVAILABLE",
+                retry_after=1.0,
+            ) from error
+        raise
+
+
+def _job(job_id: str) -> str:
+    return f"{_PREFIX}job:{job_id}"
+
+
+def _lease(job_id: str) -> str:
+    return f"{_PREFIX}lease:{job_id}"
+
+
+def _keys(job_id: str) -> tuple[str, str, str, str]:
+    return (_job(job_id), f"{_PREFIX}order", f"{_PREFIX}active", f"{_PREFIX}counts")
+
+
+def _stamp(seconds: float) -> str:
+    return f"{round(seconds * 1e6):017d}"
+
+
+def _member(job: Job) -> str:
+    return f"{_stamp(job.create_time)}-{job.id}"
+
+
+def _id_of(member: str) -> str:
+    return member.partition("-")[2]
