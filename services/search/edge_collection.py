@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SEAL_POINTS: Final = 10_000
 """Points that the open part takes before a graph is built over them."""
 
-_MERGE_RATIO: Final = 3
+MERGE_RATIO: Final = 3
 """A sealed part is rebuilt together with newer ones that are a third of its size or more."""
 _IDLE_SECONDS: Final = 30.0
 """How often the open part is flushed, which shortens the log that a start has to repeat."""
@@ -335,7 +335,7 @@ class EdgeCollection:
         total = sum(part.size() for part in flat)
         others = [part for part in self._sealed if part.path.name in self._built]
         for part in sorted(others, key=Part.size):
-            if part.size() > total * _MERGE_RATIO:
+            if part.size() > total * MERGE_RATIO:
                 break
             chosen.append(part)
             total += part.size()

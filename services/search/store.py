@@ -44,7 +44,7 @@ INDEXES: Final[dict[str, Index]] = {
     "journal": Index.LINKED_KEYWORD,
     "language": Index.LINKED_KEYWORD,
     "label_values": Index.LINKED_KEYWORD,
-    "years": Index.LINKED_KEYWORD,
+    "years": Index.KEYWORD,
     "journal_years": Index.KEYWORD,
     "earliest": Index.NUMBER,
     "latest": Index.NUMBER,
@@ -58,7 +58,7 @@ FULL_SCAN_KIB: Final = 20_000
 """A filter that matches fewer vectors than fit into this, 10,000 of 512 dimensions, is answered by
 comparing with all of them, which is exact; links are built for values that more records have."""
 HNSW_M: Final = 16
-HNSW_EF_CONSTRUCT: Final = 128
+HNSW_EF_CONSTRUCT: Final = 100
 HNSW_EF: Final = 192
 """Candidates that a search of the graph keeps; recall@10 of 0.99 and more at 100,000 vectors."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import statistics
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -14,11 +16,11 @@ import numpy as np
 from halftone import archive as archives
 from halftone import wire
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc, search_pb2, search_pb2_grpc
+from services import local
 from tests.bench.vectors import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 _BATCH = 32
 _IN_FLIGHT = 4
@@ -64,6 +66,25 @@ async def measure(
         "import_per_second": statistics.median(imported),
         "ratio": statistics.median(b / a for a, b in zip(alone, imported, strict=True)),
     }, normalised(np.stack(base))
+
+
+def embedded(archive: Path) -> np.ndarray:
+    """The embeddings of an archive's pictures by a stack of its own, float32 [M, D]."""
+    rows = [row for row in archives.read_manifest(archive, archive="bench") if row.error is None]
+    contents = [row.path.read_bytes() for row in rows if row.path]
+
+    async def all_of(address: str) -> list[np.ndarray]:
+        async with grpc.aio.insecure_channel(address, options=wire.CHANNEL_OPTIONS) as channel:
+            _, vectors = await _embed(channel, pictures=contents)
+            return vectors
+
+    with (
+        tempfile.TemporaryDirectory(prefix="halftone-bench-") as folder,
+        local.LocalStack(
+            Path(folder), ports=local.Ports.any_free(), report=lambda _line: None
+        ) as stack,
+    ):
+        return normalised(np.stack(asyncio.run(all_of(stack.addresses.embedder))))
 
 
 async def _embed(

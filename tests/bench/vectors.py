@@ -65,9 +65,11 @@ class Archive:
     journals: np.ndarray
     days: np.ndarray
     shares: dict[str, np.ndarray]
+    first: int = 0
+    """The number of the first record, of which its name is made."""
 
     @classmethod
-    def make(cls, base: np.ndarray, *, count: int, seed: int = 0) -> Archive:
+    def make(cls, base: np.ndarray, *, count: int, seed: int = 0, first: int = 0) -> Archive:
         """`count` records around the rows of `base`."""
         chance = np.random.default_rng(seed + 1)
         vectors = between(base, count=count, seed=seed)
@@ -92,22 +94,24 @@ class Archive:
                 )
                 for kind in ("language", "label", "word")
             },
+            first=first,
         )
 
     def points(self, *, start: int, stop: int) -> Iterator[Point]:
         """The records as points."""
         for at in range(start, stop):
-            name = Name("bench", f"{at:08d}")
+            number = self.first + at
+            name = Name("bench", f"{number:08d}")
             image = search_pb2.Image(
                 name=str(name),
                 journal=str(self.journals[at]),
                 date=dt.date.fromordinal(int(self.days[at])).isoformat(),
-                caption=f"Picture no{at} w{self.shares['word'][at]}, as it was printed",
+                caption=f"Picture no{number} w{self.shares['word'][at]}, as it was printed",
                 language=str(self.shares["language"][at]),
                 labels={"medium": search_pb2.Labels(values=[str(self.shares["label"][at])])},
             )
             picture = {
-                "sha256": f"{at:064x}",
+                "sha256": f"{number:064x}",
                 "width": 1000,
                 "height": 800,
                 "create_time": 1_700_000_000_000_000,
@@ -157,3 +161,9 @@ def days(low: int, high: int) -> search_pb2.DateRange:
     """From one day to another, both as ordinals."""
     first, last = (dt.date.fromordinal(day).isoformat() for day in (low, high))
     return search_pb2.DateRange(start=first, end=last)
+
+
+def journal_and_date() -> search_pb2.Filter:
+    """A filter that four percent of the images pass."""
+    low = FIRST_DAY + DAYS // 3
+    return search_pb2.Filter(journals=["j20"], date=days(low, low + DAYS // 5 - 1))
