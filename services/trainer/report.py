@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from halftone.truth import IGNORED, MATCH
 from services.trainer.evaluate import precision_recall
 
 if TYPE_CHECKING:
@@ -96,8 +97,9 @@ def confusion(
     scores: NDArray[np.floating[Any]], *, truth: Truth, threshold: float
 ) -> NDArray[np.int64]:
     """Count pairs at a threshold: int64 [2, 2], rows truth (no, yes), columns prediction."""
-    pairs = np.triu(~truth.ignore, k=1)
-    predicted, actual = scores[pairs] >= threshold, truth.match[pairs]
+    kinds = truth.kinds(0, truth.count)
+    pairs = np.triu(kinds != IGNORED, k=1)
+    predicted, actual = scores[pairs] >= threshold, kinds[pairs] == MATCH
     cells = [[(actual == a) & (predicted == p) for p in (False, True)] for a in (False, True)]
     return np.array([[int(cell.sum()) for cell in row] for row in cells], dtype=np.int64)
 
@@ -121,8 +123,9 @@ def _curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def _pairs(scores: NDArray[np.floating[Any]], *, truth: Truth) -> Figure:
-    pairs = np.triu(~truth.ignore, k=1)
-    values, positive = scores[pairs], truth.match[pairs]
+    kinds = truth.kinds(0, truth.count)
+    pairs = np.triu(kinds != IGNORED, k=1)
+    values, positive = scores[pairs], kinds[pairs] == MATCH
     curve = precision_recall(values, positive=positive)
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -158,9 +161,10 @@ def _confusion(counts: NDArray[np.int64], *, threshold: float) -> Figure:
 def _retrieval(found: Evaluation) -> Figure:
     """Rows of a query and its best candidates: as many misses as there are, up to half."""
     truth, scores = found.truth, found.scores
-    ranked = np.where(truth.ignore, -np.inf, scores)
+    kinds = truth.kinds(0, truth.count)
+    ranked = np.where(kinds == IGNORED, -np.inf, scores)
     best = ranked.argmax(axis=1)
-    hit = truth.match[np.arange(len(best)), best]
+    hit = kinds[np.arange(len(best)), best] == MATCH
     missed = truth.queries[~hit[truth.queries]][: _EXAMPLES // 2]
     found_ones = truth.queries[hit[truth.queries]]
     spread = np.linspace(0, max(len(found_ones) - 1, 0), _EXAMPLES - len(missed)).round()
@@ -178,7 +182,7 @@ def _retrieval(found: Evaluation) -> Figure:
                 small.thumbnail((160, 160))
             axes.imshow(np.asarray(small), cmap="gray", vmin=0, vmax=255)
             title = "query" if column == 0 else f"{scores[query, image]:.2f}"
-            same = column > 0 and truth.match[query, image]
+            same = column > 0 and kinds[query, image] == MATCH
             axes.set_title(title, fontsize=8, color="green" if same else "black")
             if same:
                 axes.axis("on")

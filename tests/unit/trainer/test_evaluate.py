@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
+from halftone.metrics import Matrix, judge
 from services.trainer.evaluate import (
     Truth,
     average_precision,
@@ -14,22 +15,21 @@ from services.trainer.evaluate import (
     evaluate_copies,
     evaluate_scores,
     precision_recall,
-    rank_queries,
     read_truth,
     recall_at_precision,
 )
 
 
 def truth_of(pairs, *, count, ignored=()) -> Truth:
-    match = np.zeros((count, count), dtype=bool)
-    ignore = np.eye(count, dtype=bool)
     groups = np.full(count, -1)
-    for number, (a, b) in enumerate(pairs):
-        match[a, b] = match[b, a] = True
-        groups[[a, b]] = number
-    for a, b in ignored:
-        ignore[a, b] = ignore[b, a] = True
-    return Truth(match=match, ignore=ignore, groups=groups)
+    for number, pair in enumerate(pairs):
+        groups[list(pair)] = number
+    return Truth(
+        count=count,
+        matches=np.array(pairs, dtype=np.int64).reshape(-1, 2),
+        ignored=np.array(ignored, dtype=np.int64).reshape(-1, 2),
+        groups=groups,
+    )
 
 
 def symmetric(values, *, count) -> np.ndarray:
@@ -110,10 +110,11 @@ def test_ties_are_broken_against_the_match():
     truth = truth_of([(0, 1)], count=3)
     scores = symmetric({(0, 1): 0.5, (0, 2): 0.5, (1, 2): 0.1}, count=3)
 
-    first, precision = rank_queries(scores, truth=truth)
+    found = judge(Matrix(scores), truth=truth)
 
-    assert first.tolist() == [0, 1]
-    assert precision.tolist() == [0.5, 1]
+    assert found.found_first.tolist() == [0, 1]
+    assert found.average_precision.tolist() == [0.5, 1]
+    assert found.candidates.tolist() == [[2, 1], [0, 2]]
 
 
 def test_intervals_hold_the_estimate_and_widen_with_fewer_groups():
@@ -155,9 +156,9 @@ def group(name, members, links, *, composite=False):
 JOURNALS = {"a": "J", "b": "K", "c": "L", "d": "J", "e": "M"}
 
 
-def pairs_of(matrix) -> set[str]:
+def pairs_of(pairs) -> set[str]:
     names = list(JOURNALS)
-    return {names[a] + names[b] for a, b in np.argwhere(np.triu(matrix, k=1))}
+    return {names[a] + names[b] for a, b in pairs}
 
 
 def test_all_members_of_an_ordinary_group_match_across_publications(tmp_path):
@@ -165,8 +166,8 @@ def test_all_members_of_an_ordinary_group_match_across_publications(tmp_path):
 
     truth = read_truth(tmp_path, image_ids=list(JOURNALS), journals=JOURNALS)
 
-    assert pairs_of(truth.match) == {"ab", "ac", "bc", "bd", "cd"}
-    assert pairs_of(truth.ignore) == {"ad"}
+    assert pairs_of(truth.matches) == {"ab", "ac", "bc", "bd", "cd"}
+    assert pairs_of(truth.ignored) == {"ad"}
     assert truth.queries.tolist() == [0, 1, 2, 3]
     assert truth.groups.tolist() == [0, 0, 0, 0, -1]
 
@@ -177,8 +178,8 @@ def test_only_links_count_in_a_composite_group(tmp_path):
 
     truth = read_truth(tmp_path, image_ids=list(JOURNALS), journals=JOURNALS)
 
-    assert pairs_of(truth.match) == {"ab", "bd"}
-    assert pairs_of(truth.ignore) == {"ad"}
+    assert pairs_of(truth.matches) == {"ab", "bd"}
+    assert pairs_of(truth.ignored) == {"ad"}
 
 
 def test_a_group_of_unknown_images_is_refused(tmp_path):

@@ -1,0 +1,140 @@
+"""Which pictures of an archive are the same: by labelled groups, or by `groups.json`."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+# What a pair is.
+FALSE: Final = 0
+MATCH: Final = 1
+IGNORED: Final = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """Which pairs of N images match and which are left out.
+
+    Attributes:
+        count: N.
+        matches: int64 [P, 2], the first of a pair below the second; the same picture.
+        ignored: int64 [I, 2], likewise; neither a match nor a mistake.
+        groups: int64 [N]; images of one group share a number, -1 outside every group.
+            Confidence intervals resample groups.
+    """
+
+    count: int
+    matches: Ints
+    ignored: Ints
+    groups: Ints
+
+    @classmethod
+    def of_groups(cls, groups: Sequence[str]) -> Truth:
+        """Every other member of an image's group is a match; an empty name is no group."""
+        names, numbers = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+        labels = numbers.reshape(-1).astype(np.int64) - int("" in names)  # "" sorts first
+        order = np.argsort(labels, kind="stable")
+        bounds = np.flatnonzero(np.diff(labels[order])) + 1
+        pairs = [np.empty((0, 2), dtype=np.int64)]
+        for members in np.split(order, bounds):
+            if len(members) > 1 and labels[members[0]] >= 0:
+                rows, columns = np.triu_indices(len(members), k=1)
+                pairs.append(np.stack([members[rows], members[columns]], axis=1))
+        nothing = np.empty((0, 2), dtype=np.int64)
+        return cls(count=len(labels), matches=np.concatenate(pairs), ignored=nothing, groups=labels)
+
+    @functools.cached_property
+    def queries(self) -> Ints:
+        """Indices of the images that have a match, ascending."""
+        return np.unique(self.matches).astype(np.int64)
+
+    @functools.cached_property
+    def _partners(self) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+        """Of matches and ignored pairs: where an image's partners begin [N + 1], and they."""
+        return (
+            _adjacency(self.matches, count=self.count),
+            _adjacency(self.ignored, count=self.count),
+        )
+
+    def kinds(self, start: int, stop: int) -> NDArray[np.int8]:
+        """Of images `start` to `stop` against all, int8 [B, N]: 0 false, 1 match, 2 left out."""
+        found = np.zeros((stop - start, self.count), dtype=np.int8)
+        for kind, (bounds, partners) in zip((MATCH, IGNORED), self._partners, strict=True):
+            sizes = np.diff(bounds[start : stop + 1])
+            rows = np.repeat(np.arange(stop - start), sizes)
+            found[rows, partners[bounds[start] : bounds[stop]]] = kind
+        own = np.arange(start, stop)
+        found[own - start, own] = IGNORED
+        return found
+
+    def are_matches(self, rows: Ints, columns: Ints) -> Bools:
+        """Whether pairs, [K] indices each, match."""
+        low, high = np.minimum(rows, columns), np.maximum(rows, columns)
+        known = self.matches[:, 0] * self.count + self.matches[:, 1]
+        return np.isin(low * self.count + high, known)
+
+
+def read_truth(
+    folder: Path,
+    *,
+    image_ids: Sequence[str],
+    journals: Mapping[str, str],
+    file: str = "groups.json",
+) -> Truth:
+    """Read an archive's reprints.
+
+    In an ordinary group all members match each other; in a composite one only the listed links do.
+    Members within one publication are never a match and never a mistake.
+
+    Args:
+        folder: Of the archive.
+        image_ids: Of the archive's images, in the order of the scores.
+        journals: The publication of each image.
+        file: Within the folder.
+
+    Raises:
+        ValueError: A group names an unknown image.
+    """
+    index = {image_id: number for number, image_id in enumerate(image_ids)}
+    groups = np.full(len(index), -1, dtype=np.int64)
+    matches, ignored = set(), set()
+    for number, group in enumerate(json.loads((folder / file).read_text(encoding="utf-8"))):
+        missing = [member for member in group["members"] if member not in index]
+        if missing:
+            raise ValueError(
+                f"{folder / file}: group {group['group']} names unknown images: "
+                f"{', '.join(missing)}"
+            )
+        groups[[index[member] for member in group["members"]]] = number
+        linked = {frozenset((link["a"], link["b"])) for link in group["links"]}
+        for position, a in enumerate(group["members"]):
+            for b in group["members"][position + 1 :]:
+                pair = (min(index[a], index[b]), max(index[a], index[b]))
+                if journals[a] == journals[b]:
+                    ignored.add(pair)
+                elif not group["composite"] or frozenset((a, b)) in linked:
+                    matches.add(pair)
+    return Truth(count=len(index), matches=_pairs(matches), ignored=_pairs(ignored), groups=groups)
+
+
+def _adjacency(pairs: Ints, *, count: int) -> tuple[Ints, Ints]:
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    order = np.argsort(both[:, 0], kind="stable")
+    bounds = np.searchsorted(both[order, 0], np.arange(count + 1))
+    return bounds.astype(np.int64), both[order, 1]
+
+
+def _pairs(found: set[tuple[int, int]]) -> Ints:
+    return np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
