@@ -69,7 +69,7 @@ class DummyEncoder:
         self.staged.append(len(pixels))
         return np.stack(pixels)
 
-    def encode(self, staged: Any) -> NDArray[np.float32]:
+    def encode(self, staged: Any, *, alone: bool = True) -> NDArray[np.float32]:
         self.batches.append([int(low) + 256 * int(high) for low, high in staged[:, 0]])
         self.touched.set()
         self.go.wait()
@@ -95,6 +95,8 @@ def make_batcher(
     max_queue_items: int = 64,
     max_queue_bytes: int = 1 << 20,
     decode_threads: int = 2,
+    workers: int = 1,
+    stages_ahead: bool = True,
 ) -> tuple[Batcher, telemetry.Metrics]:
     metrics = telemetry.Metrics(service="embedder")
     batcher = Batcher(
@@ -105,5 +107,7 @@ def make_batcher(
         ),
         decode_threads=decode_threads,
         metrics=EmbedderMetrics(metrics),
+        workers=workers,
+        stages_ahead=stages_ahead,
     )
     return batcher, metrics

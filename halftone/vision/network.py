@@ -161,8 +161,9 @@ class DescriptorNetwork(nn.Module):
         if self.spec.thumbnail:
             low = F.adaptive_avg_pool2d(x, self.spec.thumbnail).flatten(1)
             parts.append(F.normalize(low.float(), dim=1))
-        # Twice as fast on CPUs too.
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        # Channels last is twice as fast on CPUs too. The backbone may have another precision.
+        x = x.to(self.stem[0].weight.dtype).contiguous(memory_format=torch.channels_last)
+        x = self.stem(x)
         for number, stage in enumerate(self.stages, start=1):
             x = stage(x)
             if number in self.spec.pooled_stages:

@@ -75,6 +75,8 @@ async def run(
         ),
         decode_threads=settings.decode_threads or os.cpu_count() or 1,
         metrics=measures,
+        workers=backend.workers,
+        stages_ahead=backend.stages_ahead,
     )
     models = Models(
         registry=Registry(models_settings.directory),

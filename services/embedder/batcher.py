@@ -1,12 +1,14 @@
 """From accepted requests to batches on the device, and back.
 
-    submit ─→ decode threads ─→ (stager thread ─→) device thread ─→ the request's future
+    submit ─→ decode threads ─→ (stager thread ─→) device threads ─→ the request's future
        └ refuses at the door when full
 
 A batch is dispatched when the device is free, with whatever is ready then; there is no timer. While
-the device works on one batch, a full next one is stacked and copied to it. Requests take turns
-image by image, so that one of 64 images does not hold up a single one. Work whose caller is gone or
-whose deadline has passed is dropped before it is decoded and before it is batched.
+a device that has memory of its own works on one batch, a full next one is stacked and copied to it.
+A CPU works on several batches at a time, one for each of its workers; those that are free share
+what is ready. Requests take turns image by image, so that one of 64 images does not hold up a
+single one. Work whose caller is gone or whose deadline has passed is dropped before it is decoded
+and before it is batched.
 
 Each accepted request ends exactly once: its future gets outcomes, an error, or is cancelled.
 """
@@ -56,7 +58,24 @@ class Batcher:
             because the device failed; all waiting requests have failed by then.
     """
 
-    def __init__(self, *, limits: Limits, decode_threads: int, metrics: EmbedderMetrics) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        decode_threads: int,
+        metrics: EmbedderMetrics,
+        workers: int = 1,
+        stages_ahead: bool = True,
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            limits: What is let in, and the size of a batch.
+            decode_threads: Threads that decode.
+            metrics: The embedder's.
+            workers: Batches that the device works on at a time.
+            stages_ahead: Whether a batch is staged while the device works on another one.
+        """
         self.ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._max_batch = limits.max_batch
         self._door = Door(limits=limits, metrics=metrics)
@@ -71,11 +90,15 @@ class Batcher:
         self._staged: collections.deque[Batch] = collections.deque()
         self._jobs: collections.deque[tuple[Callable[[], Any], _Job]] = collections.deque()
         self._live: set[Request] = set()
-        # Batches between being taken from the queue and having left the device: at most two.
+        self._workers = workers
+        # Batches between being taken from the queue and having left the device: at most one for
+        # each worker, and the one that is staged ahead.
         self._in_flight = 0
         self._failures = 0
         self._stopped = False
-        loops = [self._decode_loop] * decode_threads + [self._stage_loop, self._device_loop]
+        loops = [self._decode_loop] * decode_threads + [self._device_loop] * workers
+        if stages_ahead:
+            loops.append(self._stage_loop)
         self._threads = [
             threading.Thread(
                 target=self._guard, args=(loop,), name=loop.__name__.strip("_"), daemon=True
@@ -143,7 +166,7 @@ class Batcher:
         return request.future
 
     def run(self, job: Callable[[], R]) -> concurrent.futures.Future[R]:
-        """Runs something on the device's thread, between two batches."""
+        """Runs something on a thread of the device, between two batches."""
         future: concurrent.futures.Future[R] = concurrent.futures.Future()
         with self._lock:
             if self._stopped:
@@ -243,7 +266,7 @@ class Batcher:
         with self._lock:
             while not self._stopped:
                 # While the device works: only a full batch, and only one ahead of it.
-                if self._in_flight == 1 and (taken := self._take(self._max_batch)):
+                if self._in_flight == self._workers and (taken := self._take(self._max_batch)):
                     return taken
                 self._stageable.wait()
             return None
@@ -251,15 +274,19 @@ class Batcher:
     def _take(self, enough: int) -> tuple[Encoder, list[Item]] | None:
         """Items of a model version of which at least so many are ready."""
         for encoder, turns in list(self._ready.items()):
-            if turns.count >= enough and (items := self._take_items(encoder)):
+            # Workers that are free share what is ready: the eight orientations of one picture
+            # take two of them half as long.
+            share = -(-turns.count // max(1, self._workers - self._in_flight))
+            most = min(self._max_batch, share)
+            if turns.count >= enough and (items := self._take_items(encoder, most=most)):
                 self._in_flight += 1
                 return encoder, items
         return None
 
-    def _take_items(self, encoder: Encoder) -> list[Item]:
+    def _take_items(self, encoder: Encoder, *, most: int) -> list[Item]:
         turns = self._ready.pop(encoder)
         items: list[Item] = []
-        while turns.count and len(items) < self._max_batch:
+        while turns.count and len(items) < most:
             item = turns.take()
             if self._is_over(item.work.request):
                 turns.drop(item.work.request)
@@ -274,7 +301,7 @@ class Batcher:
         self._decodable.notify_all()
         return items
 
-    # ---- the device's thread
+    # ---- the device's threads
 
     def _device_loop(self) -> None:
         while (task := self._next_task()) is not None:
@@ -290,7 +317,7 @@ class Batcher:
                     return functools.partial(self._run_batch, self._staged.popleft())
                 # The device is free: whatever is ready goes at once, staged on this thread, which
                 # spares a single image one change of threads.
-                if self._in_flight == 0 and (taken := self._take(1)):
+                if self._in_flight < self._workers and (taken := self._take(1)):
                     return functools.partial(self._stage_and_run, *taken)
                 self._runnable.wait()
             return None
@@ -299,6 +326,7 @@ class Batcher:
         # Those that came while this thread was on its way may fill another batch.
         with self._lock:
             self._stageable.notify()
+            self._runnable.notify()
         batch = self._stage(encoder, items)
         if batch is not None:
             self._run_batch(batch)
@@ -307,12 +335,13 @@ class Batcher:
         with self._lock:
             # A list, not a generator: each request whose deadline passed has to be ended.
             wanted = [item for item in batch.items if not self._is_over(item.work.request)]
+            alone = self._in_flight == 1 and not self._ready
         if not wanted:
             self._left_device()
             return
         started = time.perf_counter()
         try:
-            vectors = batch.encoder.encode(batch.staged)
+            vectors = batch.encoder.encode(batch.staged, alone=alone)
             if vectors.shape != (len(batch.items), batch.encoder.dimension):
                 message = f"{len(batch.items)} items gave descriptors of shape {vectors.shape}"
                 raise RuntimeError(message)  # noqa: TRY301  # treated as the device's failure
@@ -345,7 +374,8 @@ class Batcher:
             self._runnable.notify()
 
     def _fail_batch(self, items: list[Item], error: Exception) -> None:
-        self._failures += 1
+        with self._lock:
+            self._failures += 1
         self._metrics.device_errors.inc()
         requests = {item.work.request for item in items}
         _log.error(

@@ -90,8 +90,14 @@ class Encoder(Protocol):
     def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> Any:
         """Stacks inputs and copies them to the device, while that is busy with another batch."""
 
-    def encode(self, staged: Any) -> NDArray[np.float32]:
-        """Runs the network on what `stage` returned: float32 [N, D], unit length, in order."""
+    def encode(self, staged: Any, *, alone: bool = True) -> NDArray[np.float32]:
+        """Runs the network on what `stage` returned: float32 [N, D], unit length, in order.
+
+        Args:
+            staged: A batch.
+            alone: Whether the device does nothing else at the moment, so that this batch may have
+                all of it.
+        """
 
 
 class Backend(Protocol):
@@ -101,8 +107,16 @@ class Backend(Protocol):
     def max_batch(self) -> int:
         """Items in the largest batch."""
 
+    @property
+    def workers(self) -> int:
+        """Batches that run at a time, each on a thread of its own."""
+
+    @property
+    def stages_ahead(self) -> bool:
+        """Whether `stage` copies to another memory, which is worth doing ahead of time."""
+
     def prepare_device(self) -> None:
-        """Run once, on the thread that will own the device.
+        """Run once, on a thread of the device.
 
         Raises:
             errors.FailedPrecondition: There is no such device.

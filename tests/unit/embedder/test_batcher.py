@@ -295,8 +295,8 @@ def test_a_dead_decode_thread_leaves_nobody_waiting():
 
 def test_a_descriptor_that_is_not_finite_is_an_error_of_its_image():
     class Overflowing(DummyEncoder):
-        def encode(self, staged):
-            vectors = super().encode(staged)
+        def encode(self, staged, *, alone=True):
+            vectors = super().encode(staged, alone=alone)
             vectors[vectors[:, 0] == 2] = float("nan")
             return vectors
 
@@ -324,9 +324,9 @@ def test_jobs_run_on_the_thread_that_owns_the_device():
     class Recording(DummyEncoder):
         thread = ""
 
-        def encode(self, staged):
+        def encode(self, staged, *, alone=True):
             self.thread = threading.current_thread().name
-            return super().encode(staged)
+            return super().encode(staged, alone=alone)
 
     encoder = Recording()
     with running() as (batcher, _):

@@ -28,6 +28,8 @@ class DyingBackend:
     """Works until it is told to break."""
 
     max_batch = 4
+    workers = 1
+    stages_ahead = True
 
     def __init__(self) -> None:
         self.broken = False
