@@ -179,6 +179,16 @@ def _split_paths(value: object) -> object:
     return value
 
 
+class TrackingSettings(BaseSettings):
+    """Where training figures go (`MLFLOW_…`, as MLflow itself names them)."""
+
+    model_config = _config("MLFLOW_")
+
+    tracking_uri: str = ""
+    """Of an MLflow server, for example `http://mlflow:5000`; empty: nowhere."""
+    experiment_name: str = "halftone"
+
+
 class ClientSettings(BaseSettings):
     """The command line and `Client()` without arguments (`HALFTONE_…`)."""
 
