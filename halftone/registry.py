@@ -2,6 +2,7 @@
 
     <directory>/
       active                     the pointer: which version answers, and which one did before
+      needed                     versions that the search service uses beside these
       <name>/<version>/          immutable once it is there
         spec.json model.safetensors golden.json metrics.json report/
         MANIFEST.json            sha-256 and size of each of these files
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from halftone import errors, files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 MANIFEST: Final = "MANIFEST.json"
 SPEC: Final = "spec.json"
@@ -39,6 +40,7 @@ REQUIRED: Final = (SPEC, "model.safetensors", "golden.json")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ID: Final = re.compile(r"([a-z0-9][a-z0-9_-]{0,62})/([1-9][0-9]{0,8})")
 _ACTIVE: Final = "active"
+_NEEDED: Final = "needed"
 _STAGING: Final = ".staging-"
 _DELETED: Final = ".deleted"
 # What a publisher that was killed left behind is removed by a later one after this many seconds.
@@ -128,6 +130,14 @@ class Registry:
             )
         return Pointer(active, previous)
 
+    def needed(self) -> list[str]:
+        """Versions that are to be loaded beside those of the pointer, the most important first."""
+        try:
+            found = files.read_object(self.directory / _NEEDED).get("versions")
+        except (FileNotFoundError, errors.DataLoss):
+            return []
+        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
     @property
     def active(self) -> ModelVersion | None:
         """The version that answers requests which name none."""
@@ -171,6 +181,13 @@ class Registry:
         _verify(version.directory, label=version.id)
 
     # ---- writing
+
+    def need(self, references: Sequence[str]) -> None:
+        """Says which versions are to be loaded, whatever the pointer and their age."""
+        if list(references) != self.needed():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            content = files.to_json({"versions": list(references)})
+            files.replace_file(self.directory / _NEEDED, content)
 
     def publish(
         self, staging: Path, *, name: str, version: int | None = None, promote: bool = False

@@ -1,7 +1,7 @@
 """The model versions that this process has loaded, kept in step with the registry.
 
-Loaded are the active version, the one before it, and the newest others, so that an archive can be
-embedded anew before its version is promoted. A version that does not match its hashes, fails to
+Loaded are the active version, the one before it, those that the search service needs, and the
+newest others, so that an archive can be embedded anew before its version is promoted. A version that does not match its hashes, fails to
 load or fails its golden vectors is refused once and never takes the place of one that works. If
 that is the active version of a process that just started, the one before it answers instead.
 """
@@ -132,7 +132,9 @@ class Models:
         """The versions to have loaded, the most important first, and which are to answer."""
         versions = {version.id: version for version in self._registry.list()}
         pointer = self._registry.pointer()
-        first = [name for name in (pointer.active, pointer.previous) if name in versions]
+        # An archive may be embedded by, or be on its way to, another version than the pointer's.
+        named = (pointer.active, pointer.previous, *self._registry.needed())
+        first = [name for name in dict.fromkeys(named) if name in versions]
         others = sorted(versions.keys() - set(first), key=lambda name: -versions[name].published)
         return [versions[name] for name in (*first, *others)][: self._most], pointer
 
