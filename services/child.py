@@ -1,6 +1,7 @@
 """Runs a service's entry point as a child that does not outlive its parent.
 
-    python -m services.child PARENT_PID MODULE
+    python -m services.child PARENT_PID MODULE [ARGUMENT]…
+    python -m services.child PARENT_PID --exec PROGRAM [ARGUMENT]…
 
 However the parent ends, `kill -9` included, the child is killed with it, so that a stack that
 crashed leaves no process behind that holds its ports and its data directory.
@@ -48,9 +49,12 @@ def _watch(parent: int) -> None:
 
 def main() -> None:
     """The command."""
-    _, parent, module = sys.argv
+    _, parent, module, *arguments = sys.argv
     die_with(int(parent))
-    sys.argv = [module]
+    if module == "--exec":
+        # What Linux was asked for stays with the process; elsewhere nobody watches a program.
+        os.execv(arguments[0], arguments)  # noqa: S606  # the stack's own program
+    sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -122,6 +122,15 @@ class Job(BaseModel):
         """The job with some fields changed."""
         return self.model_copy(update=changes)
 
+    def at(self, progress: Progress) -> Self:
+        """The job with new progress; that it got further makes up for what happened before."""
+        further = progress.step > self.furthest_step
+        return self.having(
+            progress=progress,
+            furthest_step=max(progress.step, self.furthest_step),
+            crashes=0 if further else self.crashes,
+        )
+
     def over(self, state: State, *, error: errors.HalftoneError | None = None) -> Self:
         """The job at its end."""
         failure = None if error is None else Failure.of(error)
@@ -152,7 +161,7 @@ class Job(BaseModel):
         message = trainer_pb2.TrainingJob(
             name=training.job_name(self.id),
             spec=training.as_message(self.spec),
-            state=trainer_pb2.TrainingJob.State.Value(self.state.value),
+            state=self.state.value,
             progress=trainer_pb2.TrainingProgress(**self.progress.model_dump()),
             model_version=self.model_version,
             log_tail=self.log_tail,

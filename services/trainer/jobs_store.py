@@ -28,6 +28,9 @@ from services.trainer.jobs import Job, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
+    from typing import Self
+
+    from halftone.settings import TrainerSettings
 
 _PREFIX: Final = "halftone:training:"
 CHANNEL: Final = f"{_PREFIX}changes"
@@ -97,10 +100,11 @@ class Lease:
     Attributes:
         job_id: Of the job.
         fence: Higher than that of every lease before it.
+        renewed: On the monotonic clock, a time from which it holds for as long as was asked for.
     """
 
-    def __init__(self, job_id: str, *, fence: int, holder: str) -> None:
-        self.job_id, self.fence, self.holder = job_id, fence, holder
+    def __init__(self, job_id: str, *, fence: int, holder: str, renewed: float) -> None:
+        self.job_id, self.fence, self.holder, self.renewed = job_id, fence, holder, renewed
 
 
 class JobStore:
@@ -129,6 +133,11 @@ class JobStore:
         self._renew = self.client.register_script(_RENEW)
         self._release = self.client.register_script(_RELEASE)
         self._forget = self.client.register_script(_FORGET)
+
+    @classmethod
+    def of(cls, settings: TrainerSettings) -> Self:
+        """The store of a trainer; a call ends well before a lease does."""
+        return cls(settings.broker, timeout=min(5.0, settings.lease_seconds / 6))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -255,21 +264,34 @@ class JobStore:
             holder: Who asks, different each time.
             seconds: After which the lease runs out.
         """
+        asked = time.monotonic()
         with translated():
             fence = self._acquire(
                 keys=(_job(job_id), _lease(job_id), f"{_PREFIX}fence"),
                 args=(holder, round(seconds * 1000)),
             )
-        return Lease(job_id, fence=int(fence), holder=holder) if int(fence) > 0 else None
+        if int(fence) < 0:
+            return None
+        return Lease(job_id, fence=int(fence), holder=holder, renewed=asked)
 
     def renew(self, lease: Lease, *, seconds: float) -> State | None:
         """Holds a lease for longer; gives the job's state, or None when the lease is lost."""
+        asked = time.monotonic()
         with translated():
             state = self._renew(
                 keys=(_job(lease.job_id), _lease(lease.job_id)),
                 args=(lease.fence, lease.holder, round(seconds * 1000)),
             )
-        return None if state is None else State(state)
+        if state is None:
+            return None
+        lease.renewed = asked
+        return State(state)
+
+    def state(self, job_id: str) -> State | None:
+        """The state of a job, or None when there is no such job."""
+        with translated():
+            found = self.client.hget(_job(job_id), "state")
+        return None if found is None else State(found)
 
     def release(self, lease: Lease) -> None:
         """Gives a lease back."""
@@ -288,7 +310,7 @@ class JobStore:
         for job in self.active():
             holder = self.holder(job.id)
             if holder is not None and holder.startswith(prefix):
-                self.release(Lease(job.id, fence=0, holder=holder))
+                self.release(Lease(job.id, fence=0, holder=holder, renewed=0.0))
                 broken.append(job.id)
         return tuple(broken)
 

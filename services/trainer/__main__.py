@@ -1,0 +1,130 @@
+"""Starts the training jobs' service: `python -m services.trainer`. Settings: `HALFTONE_TRAINER_…`.
+
+It takes jobs in and tells what becomes of them; workers run them (`services.trainer.worker`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from halftone import errors, server, telemetry
+from halftone.settings import ModelSettings, TrainerSettings
+from halftone.v1 import trainer_pb2, trainer_pb2_grpc
+from services.trainer.jobs_changes import Changes
+from services.trainer.jobs_intake import Intake
+from services.trainer.jobs_queue import JobQueue, make_app
+from services.trainer.jobs_reaper import Reaper
+from services.trainer.jobs_store import JobStore
+from services.trainer.servicer import TrainerServicer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+_SERVICE = trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].full_name
+_WATCH_SECONDS = 2.0
+
+_log = telemetry.get_logger(__name__)
+
+
+async def run(
+    settings: TrainerSettings,
+    *,
+    models: Path,
+    on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
+) -> None:
+    """Runs the service until it is told to stop; `on_listening` is told its ports."""
+    metrics = telemetry.Metrics(service="trainer")
+    store = JobStore.of(settings)
+    queue = JobQueue(make_app(settings.broker), store=store)
+    intake = Intake(store=store, queue=queue, settings=settings, models=models)
+    changes = Changes(store)
+    reaper = Reaper(
+        store=store,
+        queue=queue,
+        intake=intake,
+        settings=settings,
+        directory=settings.work_directory,
+    )
+    gauges = _Gauges(metrics, store=store, queue=queue)
+    ending = threading.Event()
+    looking = threading.Thread(target=reaper.run, args=(ending,), name="reaper", daemon=True)
+
+    async def start(health: server.Health) -> None:
+        changes.start()
+        looking.start()
+        while True:
+            try:
+                await asyncio.to_thread(gauges.read)
+            except errors.HalftoneError as error:
+                if health.serving:
+                    _log.warning("broker_lost", error=error.message)
+                await health.set_serving(serving=False)
+            else:
+                await health.set_serving(serving=True)
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    async def stop() -> None:
+        ending.set()
+        await changes.stop()
+        if looking.ident is not None:
+            await asyncio.to_thread(looking.join, 10)
+        store.close()
+
+    await server.serve(
+        server.Service(
+            name="trainer",
+            full_names=(_SERVICE,),
+            register=lambda grpc_server: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(  # type: ignore[no-untyped-call]  # generated
+                TrainerServicer(store=store, intake=intake, changes=changes), grpc_server
+            ),
+            start=start,
+            stop=stop,
+            drain=changes.end_streams,
+            on_listening=on_listening,
+            settings=settings,
+            metrics=metrics,
+        )
+    )
+
+
+class _Gauges:
+    """What the broker holds, as metrics; reading them shows that it is there."""
+
+    def __init__(self, metrics: telemetry.Metrics, *, store: JobStore, queue: JobQueue) -> None:
+        self._store, self._queue = store, queue
+        self._jobs = metrics.gauge("jobs", "Training jobs by state", labels=("state",))
+        self._length = metrics.gauge("queue_messages", "Messages that wait for a worker")
+        self._up = metrics.gauge("broker_up", "1 while the broker answers")
+
+    def read(self) -> None:
+        """Reads them anew."""
+        try:
+            for state, count in self._store.counts().items():
+                self._jobs.labels(state.value).set(count)
+            self._length.set(self._queue.length())
+        except errors.HalftoneError:
+            self._up.set(0)
+            raise
+        self._up.set(1)
+
+
+def main() -> None:
+    """The command."""
+    settings = TrainerSettings()
+    telemetry.configure_logging(
+        service="trainer", level=settings.log_level, style=settings.log_format
+    )
+    try:
+        asyncio.run(run(settings, models=ModelSettings().directory))
+    except errors.HalftoneError as error:
+        _log.error("cannot_run", reason=error.reason, error=error.message)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

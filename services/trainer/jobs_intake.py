@@ -1,0 +1,142 @@
+"""How a job comes in: checked, kept, and put on the queue. One way for both doors."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+from halftone import errors, telemetry, training
+from halftone.registry import Registry
+from services.trainer.jobs import Job, State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from halftone.settings import TrainerSettings
+    from halftone.training import TrainingSpec
+    from services.trainer.jobs_queue import JobQueue, Message
+    from services.trainer.jobs_store import JobStore
+
+_log = telemetry.get_logger(__name__)
+
+# Ids that are made from others: of tasks with unusual ids, and of jobs whose id was taken.
+_NAMESPACE: Final = uuid.UUID("6d2f5a0e-6a54-4c0c-9a5b-0c8b1f5f4f0a")
+
+
+class Intake:
+    """Takes jobs in.
+
+    Args:
+        store: Where they are kept.
+        queue: Where they wait.
+        settings: The data roots, and how many may wait.
+        models: The registry's directory, to know the parents.
+    """
+
+    def __init__(
+        self, *, store: JobStore, queue: JobQueue, settings: TrainerSettings, models: Path
+    ) -> None:
+        self._store, self._queue = store, queue
+        self._settings, self._registry = settings, Registry(models)
+
+    def submit(self, spec: TrainingSpec, *, request_id: str) -> Job:
+        """Takes a job in from the contract; the same request again gives the same job.
+
+        Raises:
+            errors.InvalidArgument: A field is wrong, or a data set is not there.
+            errors.NotFound: The parent version.
+            errors.AlreadyExists: The request id was used with another specification.
+            errors.ResourceExhausted: Too many jobs wait.
+        """
+        job_id = training.check_request_id(request_id) if request_id else uuid.uuid4().hex
+        values = spec.to_json()
+        if request_id and (known := self._known(job_id)) is not None:
+            return _same(known, values)
+        self.check(spec)
+        if self._store.counts()[State.QUEUED] >= self._settings.max_queued_jobs:
+            raise errors.ResourceExhausted(
+                f"{self._settings.max_queued_jobs} training jobs are waiting.",
+                reason="QUEUE_FULL",
+                retry_after=60.0,
+            )
+        job, created = self._store.create(Job.new(job_id, spec=values))
+        if not created:
+            return _same(job, values)
+        try:
+            self._queue.send(job)
+        except errors.Unavailable:
+            # It is kept, and whoever looks after the jobs (`jobs_reaper`) sends it.
+            _log.warning("not_sent", job=job.id)
+        _log.info("job_created", job=job.id, objective=spec.objective, model=spec.model_name)
+        return job
+
+    def receive(self, message: Message) -> Job:
+        """Takes a job in from a message on the queue, or finds the one that it is about.
+
+        What is wrong with it becomes the error of a failed job, since nobody waits for an answer.
+        """
+        spec = message.arguments.get("spec")
+        values: dict[str, Any] = spec if isinstance(spec, dict) else {}
+        request_id = message.arguments.get("request_id", message.task_id)
+        try:
+            job_id = training.check_request_id(str(request_id))
+        except errors.InvalidArgument as error:
+            if "request_id" in message.arguments:
+                return self._refuse(_derived("task", message.task_id), spec=values, error=error)
+            job_id = _derived("task", message.task_id)
+        try:
+            if unknown := sorted(set(message.arguments) - {"spec", "request_id"}):
+                raise errors.InvalidArgument(  # noqa: TRY301  # ends like any other wrong field
+                    f"{unknown[0]}: There is no such argument.", field=unknown[0]
+                )
+            parsed = training.parse_spec(spec)
+        except errors.InvalidArgument as error:
+            # Under the id that was asked for, unless that is another job's.
+            known = self._known(job_id)
+            if known is not None and known.spec != values:
+                job_id = _derived(job_id, message.task_id)
+            return self._refuse(job_id, spec=values, error=error)
+        wanted = parsed.to_json()
+        job, _ = self._store.create(Job.new(job_id, spec=wanted))
+        try:
+            return _same(job, wanted)
+        except errors.AlreadyExists as error:
+            return self._refuse(_derived(job_id, message.task_id), spec=wanted, error=error)
+
+    def check(self, spec: TrainingSpec) -> tuple[tuple[Path, ...], Path | None]:
+        """Looks for what a job needs; gives its data sets and its evaluation archive.
+
+        Raises:
+            errors.InvalidArgument: A data set is not there, or elsewhere.
+            errors.NotFound: The parent version is not there.
+        """
+        if spec.parent:
+            self._registry.resolve(spec.parent)
+        return training.locate(spec, roots=self._settings.data_roots)
+
+    def _known(self, job_id: str) -> Job | None:
+        try:
+            return self._store.get(job_id)
+        except errors.NotFound:
+            return None
+
+    def _refuse(self, job_id: str, *, spec: dict[str, Any], error: errors.HalftoneError) -> Job:
+        failed = Job.new(job_id, spec=spec).over(State.FAILED, error=error)
+        job, created = self._store.create(failed)
+        if created:
+            _log.warning("message_refused", job=job_id, reason=error.reason, error=error.message)
+        return job
+
+
+def _same(job: Job, spec: dict[str, Any]) -> Job:
+    if job.spec != spec:
+        raise errors.AlreadyExists(
+            f"The request id {job.id} was used before, for another specification.",
+            resource_type="halftone.v1.TrainingJob",
+            resource_name=training.job_name(job.id),
+        )
+    return job
+
+
+def _derived(*parts: str) -> str:
+    return uuid.uuid5(_NAMESPACE, "/".join(parts)).hex

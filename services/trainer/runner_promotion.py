@@ -1,0 +1,122 @@
+"""Asks the search service to promote a version, and waits for what becomes of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from halftone import errors, telemetry
+from halftone.v1 import models_pb2, models_pb2_grpc
+from halftone.wire import CHANNEL_OPTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = telemetry.get_logger(__name__)
+
+_CALL_SECONDS: Final = 15.0
+_PAUSE_SECONDS: Final = 1.0
+_FINAL: Final = frozenset(
+    models_pb2.Promotion.State.Value(name)
+    for name in ("SUCCEEDED", "FAILED", "CANCELLED", "REFUSED")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promoter:
+    """Promotes versions.
+
+    Attributes:
+        search: `host:port` of the search service.
+        patience: Seconds that a promotion may take, waiting for others included.
+        pause: Seconds between two questions.
+    """
+
+    search: str
+    patience: float
+    pause: float = _PAUSE_SECONDS
+
+    def __call__(self, version: str, is_stopped: Callable[[], bool]) -> str:
+        """Promotes a version; gives a sentence about the outcome and never raises for it.
+
+        Args:
+            version: `name/version`.
+            is_stopped: Asked about every second; when true the promotion is cancelled, unless the
+                service goes on with it when it is asked again.
+        """
+        until = time.monotonic() + self.patience
+        with grpc.insecure_channel(self.search, options=CHANNEL_OPTIONS) as channel:
+            stub = _stub(channel)
+            started = False
+            while time.monotonic() < until and not is_stopped():
+                try:
+                    if started:
+                        promotion = stub.GetPromotion(
+                            models_pb2.GetPromotionRequest(), timeout=_CALL_SECONDS
+                        )
+                    else:
+                        promotion = stub.PromoteModelVersion(
+                            models_pb2.PromoteModelVersionRequest(name=version),
+                            timeout=_CALL_SECONDS,
+                        )
+                        started = True
+                    if promotion.model_version != version:
+                        return f"{version} is published, and not promoted: another one is."
+                    if promotion.state in _FINAL:
+                        return _sentence(promotion)
+                except grpc.RpcError as failure:
+                    error = errors.from_rpc_error(failure)
+                    if isinstance(error, errors.FailedPrecondition) and self._is_active(
+                        stub, version=version
+                    ):
+                        return f"{version} is active."
+                    if not _may_pass(error):
+                        return f"{version} is published, and not promoted: {error.message}"
+                    _log.info("promotion_waits", version=version, why=error.message)
+                time.sleep(self.pause)
+        return f"{version} is published, and not promoted: nobody waited for the end of it."
+
+    def cancel(self) -> None:
+        """Cancels the promotion that runs, where one does."""
+        with grpc.insecure_channel(self.search, options=CHANNEL_OPTIONS) as channel:
+            stub = _stub(channel)
+            try:
+                stub.CancelPromotion(models_pb2.CancelPromotionRequest(), timeout=_CALL_SECONDS)
+            except grpc.RpcError as failure:
+                _log.warning(
+                    "promotion_not_cancelled", error=errors.from_rpc_error(failure).message
+                )
+
+    def _is_active(self, stub: Any, *, version: str) -> bool:
+        try:
+            request = models_pb2.GetModelVersionRequest(name=version)
+            return bool(stub.GetModelVersion(request, timeout=_CALL_SECONDS).active)
+        except grpc.RpcError:
+            return False
+
+
+def _stub(channel: grpc.Channel) -> Any:
+    # The stubs' types declare no methods.
+    return models_pb2_grpc.ModelServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+
+
+def _may_pass(error: errors.HalftoneError) -> bool:
+    """Whether to ask again: the service is away, or busy with another promotion."""
+    if isinstance(error, errors.Unavailable | errors.DeadlineExceeded | errors.Cancelled):
+        return True
+    return isinstance(error, errors.FailedPrecondition) and "RUN" in error.reason
+
+
+def _sentence(promotion: models_pb2.Promotion) -> str:
+    version, state = promotion.model_version, promotion.state
+    if state == models_pb2.Promotion.SUCCEEDED:
+        return f"{version} is promoted and answers searches now."
+    if state == models_pb2.Promotion.REFUSED:
+        why = promotion.comparison.refusal or "it is worse than the active version"
+        return f"{version} is published, and not promoted: {why}"
+    if state == models_pb2.Promotion.CANCELLED:
+        return f"{version} is published, and not promoted: the promotion was cancelled."
+    return f"{version} is published, and not promoted: {promotion.error.message}"

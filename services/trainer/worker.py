@@ -1,0 +1,204 @@
+"""Starts a worker: `python -m services.trainer.worker`. Settings: `HALFTONE_TRAINER_…`.
+
+A Celery worker with one thread for jobs, of which it runs one at a time on its device. It imports
+no torch: the loop runs in a process of its own (`services.trainer.train`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import signals
+
+from halftone import errors, telemetry
+from halftone.settings import ModelSettings, TrainerSettings
+from services.trainer import tasks
+from services.trainer.jobs_intake import Intake
+from services.trainer.jobs_queue import JobQueue, make_app
+from services.trainer.jobs_reaper import Reaper
+from services.trainer.jobs_store import JobStore
+from services.trainer.runner import Runner
+from services.trainer.runner_promotion import Promoter
+from services.trainer.worker_metrics import WorkerMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_log = telemetry.get_logger(__name__)
+
+_DEVICE_PATIENCE_SECONDS: Final = 30.0
+_BROKER_PATIENCE_SECONDS: Final = 60.0
+_SECONDS_PER_HOUR: Final = 3600
+
+
+def run(settings: TrainerSettings, *, models: Path) -> None:
+    """Runs a worker until SIGTERM: then the job that runs goes back to the queue.
+
+    Raises:
+        errors.FailedPrecondition: Another worker has the device.
+        errors.Unavailable: The broker does not answer.
+    """
+    store = JobStore.of(settings)
+    # Above the longest job, so that its message does not come back while it runs.
+    visibility = (settings.max_job_hours + settings.promotion_hours + 1) * _SECONDS_PER_HOUR
+    app = make_app(settings.broker, visibility_seconds=visibility)
+    queue = JobQueue(app, store=store)
+    intake = Intake(store=store, queue=queue, settings=settings, models=models)
+    metrics = telemetry.Metrics(service="trainer")
+    stop = threading.Event()
+    with contextlib.ExitStack() as open_things:
+        open_things.callback(store.close)
+        device = open_things.enter_context(
+            held_device(settings.work_directory, device=settings.device)
+        )
+        _wait_for(store)
+        # The device is ours, so whoever had it is gone: its job need not wait for its lease to end.
+        for job_id in store.break_leases(prefix=f"{device.holder}/"):
+            _log.warning("lease_of_the_dead", job=job_id)
+        runner = Runner(
+            store=store,
+            queue=queue,
+            intake=intake,
+            settings=settings,
+            models=models,
+            holder=device.holder,
+            metrics=WorkerMetrics.of(metrics),
+            promote=Promoter(
+                search=settings.search, patience=settings.promotion_hours * _SECONDS_PER_HOUR
+            ),
+            inherited=(device.descriptor,),
+        )
+        tasks.register(app, intake=intake, runner=runner)
+        reaper = Reaper(
+            store=store,
+            queue=queue,
+            intake=intake,
+            settings=settings,
+            directory=settings.work_directory,
+        )
+        reaper.go_round()
+        looking = threading.Thread(target=reaper.run, args=(stop,), name="reaper", daemon=True)
+        looking.start()
+        open_things.callback(looking.join, 10)
+        open_things.callback(stop.set)
+
+        def on_ready(**_: Any) -> None:
+            # Answers only from here on, which is how others see that the worker is ready.
+            _port, stop_metrics = metrics.serve(host=settings.host, port=settings.worker_metrics_port)
+            open_things.callback(stop_metrics)
+            _log.info("ready", device=settings.device, holder=device.holder)
+
+        def on_stopping(**_: Any) -> None:
+            # A signal's handler: a plain value, no lock.
+            runner.stopping = True
+
+        def keep_our_logging(**_: Any) -> None:
+            pass
+
+        signals.setup_logging.connect(keep_our_logging, weak=False)
+        signals.worker_ready.connect(on_ready, weak=False)
+        signals.worker_shutting_down.connect(on_stopping, weak=False)
+        worker = app.Worker(
+            pool="threads",
+            concurrency=1,
+            hostname=f"{os.getpid()}@{socket.gethostname()}",
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        )
+        worker.start()
+        _log.info("stopped", status=worker.exitcode or 0)
+
+
+class Device:
+    """A device that is held.
+
+    Attributes:
+        descriptor: Of the lock; whoever inherits it holds the device as well.
+        holder: Tells this device of this machine from all others.
+    """
+
+    def __init__(self, *, descriptor: int, holder: str) -> None:
+        self.descriptor, self.holder = descriptor, holder
+
+
+@contextlib.contextmanager
+def held_device(
+    directory: Path, *, device: str, patience: float = _DEVICE_PATIENCE_SECONDS
+) -> Iterator[Device]:
+    """Holds a device of this machine: one worker, and so one job, at a time.
+
+    The training process inherits the lock, so that the device is free only when that is gone too,
+    and with it the memory that it had there.
+
+    Raises:
+        errors.FailedPrecondition: Another worker has it.
+    """
+    folder = directory.absolute() / "devices"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{socket.gethostname()}-{device.replace(':', '-')}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        until = time.monotonic() + patience
+        while not _try_lock(descriptor):
+            if time.monotonic() >= until:
+                raise errors.FailedPrecondition(
+                    f"Another worker holds {device}; {path} is locked. One worker runs one job "
+                    "on one device: give this one another with HALFTONE_TRAINER_DEVICE.",
+                    subject=str(path),
+                    reason="DEVICE_IN_USE",
+                )
+            time.sleep(0.1)
+        holder = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip()
+        if not holder:
+            holder = uuid.uuid4().hex
+            os.pwrite(descriptor, f"{holder}\n".encode(), 0)
+        yield Device(descriptor=descriptor, holder=holder)
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait_for(store: JobStore) -> None:
+    until = time.monotonic() + _BROKER_PATIENCE_SECONDS
+    while True:
+        try:
+            return store.ping()
+        except errors.Unavailable:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
+def main() -> None:
+    """The command."""
+    settings = TrainerSettings()
+    telemetry.configure_logging(
+        service="trainer-worker", level=settings.log_level, style=settings.log_format
+    )
+    try:
+        run(settings, models=ModelSettings().directory)
+    except errors.HalftoneError as error:
+        _log.error("cannot_run", reason=error.reason, error=error.message)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
