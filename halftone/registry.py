@@ -130,13 +130,12 @@ class Registry:
             )
         return Pointer(active, previous)
 
-    def needed(self) -> list[str]:
+    def needed(self) -> tuple[str, ...]:
         """Versions that are to be loaded beside those of the pointer, the most important first."""
         try:
-            found = files.read_object(self.directory / _NEEDED).get("versions")
+            return _texts(files.read_object(self.directory / _NEEDED).get("versions"))
         except (FileNotFoundError, errors.DataLoss):
-            return []
-        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+            return ()
 
     @property
     def active(self) -> ModelVersion | None:
@@ -184,7 +183,7 @@ class Registry:
 
     def need(self, references: Sequence[str]) -> None:
         """Says which versions are to be loaded, whatever the pointer and their age."""
-        if list(references) != self.needed():
+        if tuple(references) != self.needed():
             self.directory.mkdir(parents=True, exist_ok=True)
             content = files.to_json({"versions": list(references)})
             files.replace_file(self.directory / _NEEDED, content)
@@ -410,6 +409,10 @@ class Registry:
         with (self.directory / ".lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
 
 
 def newest_version(folder: Path) -> Path | None:

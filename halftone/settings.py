@@ -117,6 +117,18 @@ class SearchSettings(ServerSettings):
     """How often the store and the embedder are asked whether they are there."""
     max_concurrent_imports: int = Field(default=8, ge=1)
     """Streams of `ImportImages`; each holds up to `import_window` batches in memory."""
+    promotion_workers: int = Field(default=2, ge=1)
+    """Pieces of a promotion that are embedded at a time while nobody searches: several embedders
+    behind one name share them."""
+    promotion_batch: int = Field(default=32, ge=1, le=64)
+    """Images in one piece, at most; fewer where they would take longer than 0.2 seconds."""
+    promotion_share: float = Field(default=0.2, gt=0, le=1)
+    """Share of the time for which a promotion works, at most, while there are searches."""
+    promotion_patience_seconds: float = Field(default=300.0, ge=0)
+    """How long a promotion waits for an embedder or a store that does not answer, or has not
+    loaded the version."""
+    promotion_poll_seconds: float = Field(default=1.0, gt=0)
+    """How often a promotion that another process runs is looked at."""
 
     @field_validator("import_roots", mode="before")
     @classmethod

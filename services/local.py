@@ -8,20 +8,19 @@ data/
   models/          model versions
   search/          vectors and records
   blobs/           the pictures' bytes
+  datasets/        what models are trained on
+  training/        the queue, checkpoints and logs of training jobs
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
-import socket
-import sys
 import time
 from concurrent import futures
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +29,9 @@ from halftone import errors, probe, running
 from halftone.registry import Registry, newest_version
 from halftone.running import Addresses
 from halftone.settings import EmbedderSettings, ModelSettings, SearchSettings
+from services import local_training
+from services.local_parts import command, held_port, reachable
+from services.local_training import Training as Training
 from services.supervisor import Child, RestartPolicy, Supervisor
 
 if TYPE_CHECKING:
@@ -43,8 +45,6 @@ FORMAT: Final = 1
 # In a checkout; a wheel carries none.
 _STARTER: Final = Path(__file__).resolve().parents[1] / "models" / "starter"
 
-LOOPBACK: Final = "127.0.0.1"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
@@ -54,11 +54,15 @@ class Ports:
     embedder: int | None = None
     search_metrics: int | None = None
     embedder_metrics: int | None = None
+    trainer: int | None = None
+    trainer_metrics: int | None = None
+    worker_metrics: int | None = None
+    broker: int | None = None
 
     @classmethod
     def any_free(cls) -> Ports:
         """Free ports everywhere."""
-        return cls(search=0, embedder=0, search_metrics=0, embedder_metrics=0)
+        return cls(**{field.name: 0 for field in fields(cls)})
 
 
 class LocalStack:
@@ -70,6 +74,7 @@ class LocalStack:
         report: Is given a sentence about each thing that happens later on.
         prepare: Called with the models' directory before the services start.
         policy: When to restart a child and when to give up.
+        training: Whether training jobs are run as well, and on what; None leaves it out.
 
     Raises (on entering):
         errors.DataDirectoryError: In use by another process, or written by a newer release.
@@ -84,12 +89,14 @@ class LocalStack:
         report: Callable[[str], None],
         prepare: Callable[[Path], None] | None = None,
         policy: RestartPolicy | None = None,
+        training: Training | None = None,
     ) -> None:
         self._data = data.absolute()
         self._ports = ports or Ports()
         self._report = report
         self._prepare = prepare or prepare_models
         self._policy = policy
+        self._training = training
         self._resources = contextlib.ExitStack()
         # Written by signal handlers, so plain values and no locks; see `Supervisor`.
         self._stop_requests = 0
@@ -118,8 +125,11 @@ class LocalStack:
             settings = _settings(self._data, ports=self._ports)
             self._prepare(settings.models.directory)
             self._addresses = settings.addresses()
+            children = _children(settings, logs=self._data / "logs")
+            if self._training is not None:
+                children += self._training_children(self._training, settings=settings)
             self._supervisor = Supervisor(
-                _children(settings, logs=self._data / "logs"),
+                children,
                 report=self._report,
                 policy=self._policy,
             )
@@ -162,6 +172,26 @@ class LocalStack:
             time.sleep(0.1)
         if self._failure is not None:
             raise self._failure
+
+    def _training_children(self, training: Training, *, settings: _Settings) -> list[Child]:
+        with contextlib.ExitStack() as taken:
+            parts = local_training.prepare(
+                training,
+                data=self._data,
+                ports=local_training.TrainingPorts(
+                    broker=self._ports.broker,
+                    trainer=self._ports.trainer,
+                    trainer_metrics=self._ports.trainer_metrics,
+                    worker_metrics=self._ports.worker_metrics,
+                ),
+                models=settings.models.directory.absolute(),
+                search=settings.addresses().search,
+                held_port=lambda host, number, *, what, variable: taken.enter_context(
+                    held_port(host, number, what=what, variable=variable)
+                ),
+            )
+        self._addresses = replace(self.addresses, **parts.addresses)
+        return parts.children
 
     def _watch(self) -> None:
         if self._supervisor is None:
@@ -250,10 +280,10 @@ class _Settings:
 
     def addresses(self) -> Addresses:
         return Addresses(
-            search=_address(self.search.host, self.search.port),
-            embedder=_address(self.embedder.host, self.embedder.port),
-            search_metrics=_address(self.search.host, self.search.metrics_port),
-            embedder_metrics=_address(self.embedder.host, self.embedder.metrics_port),
+            search=reachable(self.search.host, self.search.port),
+            embedder=reachable(self.embedder.host, self.embedder.port),
+            search_metrics=reachable(self.search.host, self.search.metrics_port),
+            embedder_metrics=reachable(self.embedder.host, self.embedder.metrics_port),
             pid=os.getpid(),
         )
 
@@ -264,7 +294,7 @@ def _settings(data: Path, *, ports: Ports) -> _Settings:
 
         def port(what: str, *, asked: int | None, default: int, host: str, variable: str) -> int:
             number = default if asked is None else asked
-            return taken.enter_context(_held_port(host, number, what=what, variable=variable))
+            return taken.enter_context(held_port(host, number, what=what, variable=variable))
 
         embedder_port = port(
             "embedder",
@@ -310,7 +340,7 @@ def _settings(data: Path, *, ports: Ports) -> _Settings:
             update={
                 "port": search_port,
                 "metrics_port": search_metrics,
-                "embedder": _address(embedder.host, embedder_port),
+                "embedder": reachable(embedder.host, embedder_port),
                 **where,
             }
         ),
@@ -324,7 +354,7 @@ def _children(settings: _Settings, *, logs: Path) -> list[Child]:
     return [
         Child(
             name="embedder",
-            command=_command("services.embedder"),
+            command=command("services.embedder"),
             log=logs / "embedder.log",
             is_ready=lambda: probe.is_serving(addresses.embedder, timeout_seconds=1),
             environment={
@@ -337,10 +367,11 @@ def _children(settings: _Settings, *, logs: Path) -> list[Child]:
         # Started last and stopped first: while it drains, it still needs the embedder.
         Child(
             name="search",
-            command=_command("services.search"),
+            command=command("services.search"),
             log=logs / "search.log",
             is_ready=lambda: probe.is_serving(addresses.search, timeout_seconds=1),
             environment={
+                "HALFTONE_MODELS_DIRECTORY": str(settings.models.directory.absolute()),
                 "HALFTONE_SEARCH_PORT": str(search.port),
                 "HALFTONE_SEARCH_METRICS_PORT": str(search.metrics_port),
                 "HALFTONE_SEARCH_EMBEDDER": search.embedder,
@@ -350,36 +381,6 @@ def _children(settings: _Settings, *, logs: Path) -> list[Child]:
             stop_seconds=search.drain_seconds + 10,
         ),
     ]
-
-
-def _command(module: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "services.child", str(os.getpid()), module)
-
-
-def _address(host: str, port: int) -> str:
-    # A service that listens everywhere is reached over the loopback interface.
-    return f"{LOOPBACK if host in {'0.0.0.0', '::', '[::]'} else host}:{port}"  # noqa: S104
-
-
-@contextlib.contextmanager
-def _held_port(host: str, port: int, *, what: str, variable: str) -> Iterator[int]:
-    """Checks that a port is free, or finds a free one, and keeps it until the end."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probing:
-        # As gRPC does: a port whose old connections linger can be listened on.
-        probing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probing.bind((host, port))
-            probing.listen(1)
-        except OSError as error:
-            why = "is in use by another process"
-            if error.errno != errno.EADDRINUSE:
-                why = f"cannot be listened on ({error.strerror})"
-            raise errors.Unavailable(
-                f"Port {port} on {host}, for the {what}, {why}. Stop that process, or choose "
-                f"other ports with --port 0 (any free ones) or {variable}.",
-                reason="PORT_IN_USE",
-            ) from error
-        yield probing.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -41,11 +41,15 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
     Attributes:
         images: How many images it embedded.
         version: The version that is active.
+        others: Further versions that are loaded.
+        variants: What versions make of the descriptor, where not the same.
         refusing: Raised for every call while it is set.
     """
 
     def __init__(self, *, version: str = VERSION) -> None:
         self.version = version
+        self.others: set[str] = set()
+        self.variants: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
         self.images = 0
         self.calls: list[int] = []
         self.request_ids: list[str] = []
@@ -57,7 +61,7 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         if self.refusing is not None:
             await abort_with(context, self.refusing)
         wanted = request.model_version or self.version
-        if wanted != self.version:
+        if wanted not in {self.version, *self.others}:
             await abort_with(
                 context, errors.NotFound(f"{wanted} is not loaded.", resource_name=wanted)
             )
@@ -66,11 +70,13 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         self.calls.append(len(request.images))
         self.images += len(request.images)
         results = await asyncio.gather(
-            *(asyncio.to_thread(self._embed, image) for image in request.images)
+            *(asyncio.to_thread(self._embed, image, wanted) for image in request.images)
         )
         return embedder_pb2.EmbedImagesResponse(results=results)
 
-    def _embed(self, image: embedder_pb2.ImageInput) -> embedder_pb2.EmbedImageResult:
+    def _embed(
+        self, image: embedder_pb2.ImageInput, version: str
+    ) -> embedder_pb2.EmbedImageResult:
         try:
             region = None
             if image.HasField("region"):
@@ -81,7 +87,9 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         except errors.HalftoneError as error:
             return embedder_pb2.EmbedImageResult(error=errors.to_status(error))
         result = embedder_pb2.ImageEmbeddings(
-            embedding=self.embedding(descriptor(picture)), width=width, height=height
+            embedding=self.embedding(descriptor(picture), version=version),
+            width=width,
+            height=height,
         )
         asked = orientations(mirrored=image.include_mirrored, rotated=image.include_rotated)
         for lay in asked[1:]:
@@ -89,25 +97,35 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
             result.oriented_embeddings.add(
                 mirrored=lay.mirrored,
                 rotation=lay.rotation,
-                embedding=self.embedding(descriptor(turned)),
+                embedding=self.embedding(descriptor(turned), version=version),
             )
         return embedder_pb2.EmbedImageResult(embeddings=result)
 
-    def embedding(self, vector: np.ndarray) -> embedder_pb2.Embedding:
+    def embedding(self, vector: np.ndarray, *, version: str = "") -> embedder_pb2.Embedding:
         """A vector as a message."""
+        version = version or self.version
+        if version in self.variants:
+            vector = self.variants[version](vector)
         return embedder_pb2.Embedding(
             values=vector.astype("<f4").tobytes(),
             dimension=len(vector),
-            model_version=self.version,
+            model_version=version,
         )
 
     async def ListModels(self, request, context):
         if self.refusing is not None:
             await abort_with(context, self.refusing)
-        model = embedder_pb2.LoadedModel(
-            model_version=self.version, dimension=DIMENSION, device="cpu", active=True
+        return embedder_pb2.ListModelsResponse(
+            models=[
+                embedder_pb2.LoadedModel(
+                    model_version=version,
+                    dimension=DIMENSION,
+                    device="cpu",
+                    active=version == self.version,
+                )
+                for version in (self.version, *sorted(self.others))
+            ]
         )
-        return embedder_pb2.ListModelsResponse(models=[model])
 
     async def serve(self, *, port: int = 0) -> tuple[grpc.aio.Server, str]:
         """Starts listening; returns the server and its address."""

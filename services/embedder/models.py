@@ -1,9 +1,10 @@
 """The model versions that this process has loaded, kept in step with the registry.
 
 Loaded are the active version, the one before it, those that the search service needs, and the
-newest others, so that an archive can be embedded anew before its version is promoted. A version that does not match its hashes, fails to
-load or fails its golden vectors is refused once and never takes the place of one that works. If
-that is the active version of a process that just started, the one before it answers instead.
+newest others, so that an archive can be embedded anew before its version is promoted. A version
+that does not match its hashes, fails to load or fails its golden vectors is refused once and never
+takes the place of one that works. If that is the active version of a process that just started,
+the one before it answers instead.
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from halftone import errors, server, telemetry
-from halftone.settings import SearchSettings
-from halftone.v1 import search_pb2, search_pb2_grpc
+from halftone.registry import Registry
+from halftone.settings import ModelSettings, SearchSettings
+from halftone.v1 import models_pb2_grpc, search_pb2, search_pb2_grpc
+from services.search import models_servicer
 from services.search.blobs import Blobs
 from services.search.embedder import Embedder
 from services.search.engine import Engine
@@ -17,6 +19,8 @@ from services.search.servicer import SearchServicer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import grpc
 
     from services.search.store import Store
 
@@ -39,10 +43,18 @@ def _store(settings: SearchSettings) -> Store:
 async def run(
     settings: SearchSettings,
     *,
+    models_settings: ModelSettings,
     on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
 ) -> None:
-    """Runs the service until it is told to stop; `on_listening` is told its ports."""
+    """Runs the service until it is told to stop.
+
+    Args:
+        settings: The service's.
+        models_settings: Where the versions and their pointer are.
+        on_listening: Told the port and the metrics' port.
+    """
     metrics = telemetry.Metrics(service="search")
+    registry = Registry(models_settings.directory)
     store = await asyncio.to_thread(_store, settings)
     engine = Engine(
         store=store,
@@ -50,25 +62,37 @@ async def run(
         embedder=Embedder(
             settings.embedder, timeout=settings.embedder_timeout_seconds, metrics=metrics
         ),
+        registry=registry,
         settings=settings,
         metrics=metrics,
     )
 
+    def register(grpc_server: grpc.aio.Server) -> None:
+        search_pb2_grpc.add_SearchServiceServicer_to_server(SearchServicer(engine), grpc_server)  # type: ignore[no-untyped-call]  # generated
+        models_pb2_grpc.add_ModelServiceServicer_to_server(  # type: ignore[no-untyped-call]  # generated
+            models_servicer.ModelServicer(promotions=engine.promotions, registry=registry),
+            grpc_server,
+        )
+
+    def drain() -> None:
+        engine.importer.drain()
+        engine.promotions.drain()
+
     async def start(health: server.Health) -> None:
         await engine.start()
         await health.set_serving(serving=True)
-        await engine.watch(lambda answers: health.set_serving(serving=answers))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(engine.watch(lambda answers: health.set_serving(serving=answers)))
+            group.create_task(engine.promotions.watch())
 
     await server.serve(
         server.Service(
             name="search",
-            full_names=(_SERVICE,),
-            register=lambda grpc_server: search_pb2_grpc.add_SearchServiceServicer_to_server(  # type: ignore[no-untyped-call]  # generated
-                SearchServicer(engine), grpc_server
-            ),
+            full_names=(_SERVICE, models_servicer.FULL_NAME),
+            register=register,
             start=start,
             stop=engine.close,
-            drain=engine.importer.drain,
+            drain=drain,
             on_listening=on_listening,
             settings=settings,
             metrics=metrics,
@@ -83,7 +107,7 @@ def main() -> None:
         service="search", level=settings.log_level, style=settings.log_format
     )
     try:
-        asyncio.run(run(settings))
+        asyncio.run(run(settings, models_settings=ModelSettings()))
     except errors.HalftoneError as error:
         telemetry.get_logger(__name__).error("cannot_run", reason=error.reason, error=error.message)
         sys.exit(1)

@@ -157,7 +157,7 @@ class Catalogue:
                 setattr(image, path, getattr(request.image, path))
         records.validate(image)
         payload = payloads.redescribed(stored.payload, payloads.to_payload(image, name=name))
-        self._holdings.collection.overwrite_payloads({stored.id: payload})
+        self._holdings.overwrite_payloads({stored.id: payload})
         same = self._holdings.same_content([stored])
         return payloads.to_image(payload, same_content=same.get(stored.id))
 

@@ -71,6 +71,8 @@ class Embedder:
                 *wire.CHANNEL_OPTIONS,
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 2_000),
+                # Where a name has several addresses there are several embedders.
+                ("grpc.lb_policy_name", "round_robin"),
             ],
         )
         self._stub = embedder_pb2_grpc.EmbedderServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
@@ -85,16 +87,23 @@ class Embedder:
         Raises:
             errors.Unavailable: The embedder does not answer, or has no model yet.
         """
+        for model in (await self._list(seconds=seconds)).models:
+            if model.active:
+                return Model(version=model.model_version, dimension=model.dimension)
+        raise errors.Unavailable("The embedder has no active model yet.", retry_after=1.0)
+
+    async def loaded(self, *, seconds: float) -> list[str]:
+        """The versions that can be asked for, if it answers within some seconds."""
+        return [model.model_version for model in (await self._list(seconds=seconds)).models]
+
+    async def _list(self, *, seconds: float) -> embedder_pb2.ListModelsResponse:
         try:
-            answer = await self._stub.ListModels(
+            answer: embedder_pb2.ListModelsResponse = await self._stub.ListModels(
                 embedder_pb2.ListModelsRequest(), timeout=seconds, metadata=_metadata()
             )
         except grpc.RpcError as error:
             raise errors.from_rpc_error(error) from error
-        for model in answer.models:
-            if model.active:
-                return Model(version=model.model_version, dimension=model.dimension)
-        raise errors.Unavailable("The embedder has no active model yet.", retry_after=1.0)
+        return answer
 
     async def embed(
         self,

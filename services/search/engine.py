@@ -19,6 +19,8 @@ from services.search import ranking, tokens
 from services.search.catalogue import Catalogue, bounded
 from services.search.embedder import MAX_IMAGES, Embedded, to_vector
 from services.search.importer import Importer
+from services.search.promotion import Promotions
+from services.search.promotion_pace import Traffic
 from services.search.store import EVERYTHING, Filter, Ids, Query, Stored
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from halftone.orientations import Orientation
+    from halftone.registry import Registry
     from halftone.settings import SearchSettings
     from services.search.embedder import Embedder
     from services.search.holdings import Holdings
@@ -52,6 +55,8 @@ _log = telemetry.get_logger(__name__)
 class _Plan:
     """A checked search: what is still to be embedded, and how its hits are to be cut."""
 
+    collection: Collection
+    """The one that answers when the search comes, to its end: another may answer meanwhile."""
     condition: Filter
     offset: int
     limit: int
@@ -77,6 +82,7 @@ class Engine:
         store: Store,
         holdings: Holdings,
         embedder: Embedder,
+        registry: Registry,
         settings: SearchSettings,
         metrics: telemetry.Metrics,
     ) -> None:
@@ -84,7 +90,7 @@ class Engine:
         self._holdings = holdings
         self._embedder = embedder
         self._settings = settings
-        self._searching = 0
+        self.traffic = Traffic()
         self._in_flight = metrics.gauge("searches_in_flight", "Searches being answered")
         self._embedder_up = metrics.gauge("embedder_up", "Whether the embedder answers")
         self._refused = metrics.counter("searches_refused_total", "Searches refused as too many")
@@ -92,13 +98,24 @@ class Engine:
         self.importer = Importer(
             holdings=holdings, embedder=embedder, settings=settings, metrics=metrics
         )
+        self.promotions = Promotions(
+            store=store,
+            holdings=holdings,
+            embedder=embedder,
+            traffic=self.traffic,
+            registry=registry,
+            settings=settings,
+            metrics=metrics,
+        )
 
     async def start(self) -> None:
         """Waits for the embedder, then opens the collection that answers.
 
         The collection that was active stays active when the embedder has another version by now,
-        unless it is empty: each call to the embedder names the version.
+        unless it is empty: each call to the embedder names the version. A promotion brings the
+        records to the other one; a switch that was cut off is completed first.
         """
+        await asyncio.to_thread(self.promotions.recover)
         waited = False
         while True:
             try:
@@ -117,7 +134,7 @@ class Engine:
         if collection is None:
             collection = self._store.open(model_version, dimension=dimension)
             self._store.set_active(model_version)
-        self._holdings.open(collection)
+        self._holdings.open(collection, others=self.promotions.others(collection.model_version))
         return collection.model_version
 
     def _still_active(self, model_version: str) -> Collection | None:
@@ -185,41 +202,46 @@ class Engine:
         self, requests: Sequence[search_pb2.SearchImagesRequest], *, deadline: float
     ) -> list[search_pb2.SearchImagesResponse | errors.HalftoneError]:
         # A batch may go beyond: it would never have its turn if it had to fit.
-        if self._searching >= self._settings.max_concurrent_searches:
+        if self.traffic.in_flight >= self._settings.max_concurrent_searches:
             self._refused.inc()
             raise errors.ResourceExhausted(
                 "Too many searches at a time.", retry_after=0.1, reason="TOO_MANY_SEARCHES"
             )
-        self._searching += len(requests)
+        collection = self._holdings.collection
+        self.traffic.enter(len(requests), model_version=collection.model_version)
         self._in_flight.inc(len(requests))
         try:
-            plans = [await self._plan(request) for request in requests]
-            await self._embed(plans, deadline=deadline)
+            plans = [await self._plan(request, collection=collection) for request in requests]
+            await self._embed(plans, model_version=collection.model_version, deadline=deadline)
             ready = [plan for plan in plans if isinstance(plan, _Plan)]
             # A batch takes long enough for a thread, which lets others in between its calls.
             run = self._holdings.search if len(ready) == 1 else self._holdings.read
             answers = iter(await run("query", self._query, ready) if ready else ())
             return [next(answers) if isinstance(plan, _Plan) else plan for plan in plans]
         finally:
-            self._searching -= len(requests)
+            self.traffic.leave(len(requests), model_version=collection.model_version)
             self._in_flight.dec(len(requests))
 
-    async def _plan(self, request: search_pb2.SearchImagesRequest) -> _Plan | errors.HalftoneError:
+    async def _plan(
+        self, request: search_pb2.SearchImagesRequest, *, collection: Collection
+    ) -> _Plan | errors.HalftoneError:
         try:
             # An unusual date is parsed by a grammar, which takes a while.
             if request.WhichOneof("query") == "image" or not payloads.is_plain(request.filter):
-                return await self._holdings.read("plan", self._checked, request)
-            return self._checked(request)
+                return await self._holdings.read(
+                    "plan", self._checked, request, collection=collection
+                )
+            return self._checked(request, collection=collection)
         except errors.HalftoneError as error:
             return error
 
-    def _checked(self, request: search_pb2.SearchImagesRequest) -> _Plan:
-        collection = self._holdings.collection
+    def _checked(self, request: search_pb2.SearchImagesRequest, *, collection: Collection) -> _Plan:
         limit = bounded(
             request.limit if request.HasField("limit") else _DEFAULT_HITS, field="limit"
         )
         fingerprint = tokens.fingerprint(request, without=("page_token", "limit"))
         plan = _Plan(
+            collection=collection,
             condition=payloads.to_filter(request.filter),
             offset=0,
             limit=limit,
@@ -236,7 +258,7 @@ class Engine:
             )
         query = request.WhichOneof("query")
         if query == "embedding":
-            self._check_embedding(request)
+            _check_embedding(request, collection=collection)
             plan.vectors = {UPRIGHT: to_vector(request.embedding)}
             return plan
         content = b""
@@ -258,28 +280,6 @@ class Engine:
                 plan.to_embed.region.CopyFrom(request.region)
         return plan
 
-    def _check_embedding(self, request: search_pb2.SearchImagesRequest) -> None:
-        collection = self._holdings.collection
-        embedding = request.embedding
-        if request.HasField("region"):
-            raise errors.InvalidArgument(
-                "region: an embedding has no region; embed that part of the picture.",
-                field="region",
-            )
-        if embedding.model_version != collection.model_version:
-            raise errors.ModelVersionMismatch(
-                f"The embedding is of {embedding.model_version or 'no model version'}; "
-                f"{collection.model_version} answers.",
-                subject="embedding.model_version",
-                metadata={"model_version": collection.model_version},
-            )
-        if embedding.dimension != collection.dimension:
-            raise errors.InvalidArgument(
-                f"embedding.dimension: {embedding.dimension}; {collection.model_version} has "
-                f"{collection.dimension}.",
-                field="embedding.dimension",
-            )
-
     def _check_content(self, content: bytes) -> bytes:
         limit = min(self._settings.max_image_bytes, wire.MAX_IMAGE_BYTES)
         if len(content) > limit:
@@ -297,7 +297,7 @@ class Engine:
         name = records.parse_name(request.image, field="image")
         as_stored = request.skip_mirrored and request.skip_rotated
         whole = as_stored and not request.HasField("region")
-        stored = self._holdings.stored(name, vectors=whole)
+        stored = self._holdings.stored(name, vectors=whole, collection=plan.collection)
         plan.condition = plan.condition.without(Ids((stored.id,)))
         if whole:
             assert stored.vector is not None  # noqa: S101 - asked for
@@ -305,7 +305,13 @@ class Engine:
         else:
             plan.sha256 = stored.payload["sha256"]
 
-    async def _embed(self, plans: list[_Plan | errors.HalftoneError], *, deadline: float) -> None:
+    async def _embed(
+        self,
+        plans: list[_Plan | errors.HalftoneError],
+        *,
+        model_version: str,
+        deadline: float,
+    ) -> None:
         """Embeds what the plans need, in as few calls as the limits allow."""
         chunk: list[int] = []
         items = size = 0
@@ -326,19 +332,24 @@ class Engine:
                 or items + more > _MAX_ITEMS
                 or size + len(plan.to_embed.content) > wire.MAX_IMAGE_BYTES
             ):
-                await self._embed_chunk(plans, chunk=chunk, deadline=deadline)
+                await self._embed_chunk(
+                    plans, chunk=chunk, model_version=model_version, deadline=deadline
+                )
                 chunk, items, size = [], 0, 0
             chunk.append(at)
             items += more
             size += len(plan.to_embed.content)
         if chunk:
-            await self._embed_chunk(plans, chunk=chunk, deadline=deadline)
+            await self._embed_chunk(
+                plans, chunk=chunk, model_version=model_version, deadline=deadline
+            )
 
     async def _embed_chunk(
         self,
         plans: list[_Plan | errors.HalftoneError],
         *,
         chunk: Sequence[int],
+        model_version: str,
         deadline: float,
     ) -> None:
         """Embeds what some plans need, in one call; their bytes are let go."""
@@ -351,7 +362,7 @@ class Engine:
         try:
             found = await self._embedder.embed(
                 wanted,
-                model_version=self._holdings.collection.model_version,
+                model_version=model_version,
                 patience=_SEARCH_PATIENCE,
                 deadline=deadline,
             )
@@ -366,7 +377,8 @@ class Engine:
 
     def _query(self, plans: Sequence[_Plan]) -> list[search_pb2.SearchImagesResponse]:
         """Asks the store; runs in a thread, the making of the answer too."""
-        collection = self._holdings.collection
+        # All plans of a call have the same one.
+        collection = plans[0].collection
         queries = [
             Query(
                 vector=vector,
@@ -389,7 +401,7 @@ class Engine:
     def _response(
         self, plan: _Plan, *, ranked: list[ranking.Ranked]
     ) -> search_pb2.SearchImagesResponse:
-        collection = self._holdings.collection
+        collection = plan.collection
         response = search_pb2.SearchImagesResponse(model_version=collection.model_version)
         page = ranked[plan.offset : plan.offset + plan.limit]
         end = plan.offset + plan.limit
@@ -415,10 +427,33 @@ class Engine:
 
     async def close(self) -> None:
         """Closes what the engine uses."""
+        await self.promotions.close()
         await self.importer.settled()
         await self._embedder.close()
         await asyncio.to_thread(self._holdings.close)
         await asyncio.to_thread(self._store.close)
+
+
+def _check_embedding(request: search_pb2.SearchImagesRequest, *, collection: Collection) -> None:
+    embedding = request.embedding
+    if request.HasField("region"):
+        raise errors.InvalidArgument(
+            "region: an embedding has no region; embed that part of the picture.",
+            field="region",
+        )
+    if embedding.model_version != collection.model_version:
+        raise errors.ModelVersionMismatch(
+            f"The embedding is of {embedding.model_version or 'no model version'}; "
+            f"{collection.model_version} answers.",
+            subject="embedding.model_version",
+            metadata={"model_version": collection.model_version},
+        )
+    if embedding.dimension != collection.dimension:
+        raise errors.InvalidArgument(
+            f"embedding.dimension: {embedding.dimension}; {collection.model_version} has "
+            f"{collection.dimension}.",
+            field="embedding.dimension",
+        )
 
 
 def _offset(position: object) -> int:

@@ -1,7 +1,12 @@
-"""What the service holds: the active collection and the image bytes, and the threads that use them.
+"""What the service holds: the collections and the image bytes, and the threads that use them.
 
 Reads run in a few threads. All writes run in one, so that what reads before it writes (equal bytes
-under two names, bytes that nothing refers to any more) needs no further lock.
+under two names, bytes that nothing refers to any more) needs no further lock, and so that a change
+of the collection that answers falls between two writes.
+
+Records are written to the collection that answers, and while another version is being promoted to
+its collection too, as far as that has vectors of them; what it lacks is noted for the promotion to
+catch up with. Deletions go to every collection there is.
 """
 
 from __future__ import annotations
@@ -15,14 +20,17 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from halftone import errors
+from halftone import errors, telemetry
 from services.search.store import AnyOf, Filter, Payload, Point, Stored
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import numpy as np
 
     from halftone.records import Name
     from halftone.telemetry import Metrics
@@ -36,14 +44,29 @@ _MAX_SHARED: Final = 100
 _MAX_LOOKED_AT: Final = 2_000
 """Records with equal bytes that are looked at for one answer: a logo may be there 10,000 times."""
 
+_log = telemetry.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """A record that is to be stored. `vectors` has its descriptors by model version."""
+
+    id: uuid.UUID
+    payload: Payload
+    vectors: dict[str, np.ndarray]
+
 
 class Holdings:
-    """A collection, the blobs its records refer to, and the threads that use them."""
+    """The collections, the blobs their records refer to, and the threads that use them."""
 
     def __init__(self, *, blobs: Blobs, metrics: Metrics) -> None:
         """Starts no thread yet; `open` sets the collection."""
         self.blobs = blobs
         self._collection: Collection | None = None
+        # Replaced as a whole, and only in the thread for writes; `target` is one of the others.
+        self._others: tuple[Collection, ...] = ()
+        self._target: Collection | None = None
+        self._changed: set[uuid.UUID] = set()
         cores = os.cpu_count() or 1
         self._reads = ThreadPoolExecutor(max_workers=cores + 2, thread_name_prefix="store-read")
         self._writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-write")
@@ -53,10 +76,55 @@ class Holdings:
         self._seconds = metrics.histogram(
             "store_seconds", "Time of store operations", labels=("operation",)
         )
+        self._missed = metrics.counter(
+            "dual_write_failures_total",
+            "Records that a collection being promoted did not get with their import or change",
+        )
 
-    def open(self, collection: Collection) -> None:
-        """Sets the collection that answers."""
+    def open(self, collection: Collection, *, others: Iterable[Collection] = ()) -> None:
+        """Sets the collection that answers, and those from which deletions are to go as well."""
+        version = collection.model_version
+        self._others = tuple(each for each in others if each.model_version != version)
+        if self._target is not None and self._target.model_version == version:
+            self.follow(None)
         self._collection = collection
+
+    def follow(self, target: Collection | None) -> None:
+        """Sets the collection that is being promoted, which then gets what is written."""
+        before, self._target = self._target, target
+        if target is None or before is None or target.model_version != before.model_version:
+            self._changed = set()
+        if target is not None:
+            others = (each for each in self._others if each.model_version != target.model_version)
+            self._others = (*others, target)
+
+    def forget(self, model_version: str) -> None:
+        """Lets go of a collection that is to be dropped."""
+        self._others = tuple(each for each in self._others if each.model_version != model_version)
+
+    @property
+    def target(self) -> Collection | None:
+        """The collection that is being promoted."""
+        return self._target
+
+    @property
+    def others(self) -> tuple[Collection, ...]:
+        """The collections that do not answer."""
+        return self._others
+
+    @property
+    def changed(self) -> int:
+        """How many records the collection being promoted has not got as they are."""
+        return len(self._changed)
+
+    def take_changed(self) -> list[uuid.UUID]:
+        """Those records, which whoever takes them brings up to date. In the thread for writes."""
+        taken, self._changed = self._changed, set()
+        return list(taken)
+
+    def put_back(self, ids: Iterable[uuid.UUID]) -> None:
+        """Takes note again of records that were not brought up to date."""
+        self._changed.update(ids)
 
     @property
     def collection(self) -> Collection:
@@ -133,26 +201,63 @@ class Holdings:
 
     # What follows blocks and runs in the thread for writes.
 
-    def upsert(self, points: Sequence[Point]) -> set[uuid.UUID]:
+    def upsert(self, drafts: Sequence[Draft]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
         """Stores records, marks those with equal bytes, and drops the bytes they replaced.
 
         Returns:
-            The ids that had a record before; the new ones keep the time when that was created.
+            The ids that had a record before, whose new one keeps the time when that was created;
+            and the ids that were not stored, because another version answers since they were
+            embedded.
         """
-        if not points:
-            return set()
-        replaced = self.collection.retrieve([point.id for point in points])
-        for point in points:
-            if point.id in replaced:
-                point.payload["create_time"] = replaced[point.id].payload["create_time"]
+        collection = self.collection
+        version = collection.model_version
+        outdated = {draft.id for draft in drafts if version not in draft.vectors}
+        drafts = [draft for draft in drafts if draft.id not in outdated]
+        if not drafts:
+            return set(), outdated
+        replaced = collection.retrieve([draft.id for draft in drafts])
+        for draft in drafts:
+            if draft.id in replaced:
+                draft.payload["create_time"] = replaced[draft.id].payload["create_time"]
         # First: a mark without an equal record does no harm, an equal record without one would.
-        marked = self._mark_shared({point.id: point.payload for point in points})
+        marked = self._mark_shared({draft.id: draft.payload for draft in drafts})
         if marked:
-            self.collection.overwrite_payloads(marked)
-        self.collection.upsert(points)
-        kept = {str(point.payload["sha256"]) for point in points}
+            self.overwrite_payloads(marked)
+        collection.upsert(_points(drafts, version=version))
+        self._upsert_target(drafts)
+        kept = {str(draft.payload["sha256"]) for draft in drafts}
         self.drop_unused({str(stored.payload["sha256"]) for stored in replaced.values()} - kept)
-        return set(replaced)
+        return set(replaced), outdated
+
+    def _upsert_target(self, drafts: Sequence[Draft]) -> None:
+        target = self._target
+        if target is None:
+            return
+        points = _points(drafts, version=target.model_version)
+        missed = {draft.id for draft in drafts} - {point.id for point in points}
+        try:
+            if points:
+                target.upsert(points)
+        except errors.HalftoneError as error:
+            # The record is stored, and found; only the promotion has something left to do.
+            _log.warning("dual_write_failed", model_version=target.model_version, error=str(error))
+            missed |= {point.id for point in points}
+        self._missed.inc(len(missed))
+        self._changed |= missed
+
+    def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
+        """Replaces payloads of records that exist."""
+        self.collection.overwrite_payloads(payloads)
+        if self._target is None:
+            return
+        try:
+            # What it does not have yet, it will get with its payload.
+            there = self._target.retrieve(list(payloads))
+            self._target.overwrite_payloads({each: payloads[each] for each in there})
+        except errors.HalftoneError as error:
+            _log.warning("dual_write_failed", error=str(error))
+            self._missed.inc(len(payloads))
+            self._changed |= set(payloads)
 
     def _mark_shared(self, payloads: Mapping[uuid.UUID, Payload]) -> dict[uuid.UUID, Payload]:
         """Marks payloads whose bytes other records have too; returns the others to be marked.
@@ -180,8 +285,16 @@ class Holdings:
         return others
 
     def delete(self, stored: Sequence[Stored]) -> None:
-        """Deletes records, then the bytes that no record refers to any more."""
-        self.collection.delete([record.id for record in stored])
+        """Deletes records everywhere, then the bytes that no record refers to any more."""
+        ids = [record.id for record in stored]
+        # From the one that answers last: until then the records can be found to be deleted again.
+        for other in self._others:
+            try:
+                other.delete(ids)
+            except errors.NotFound:
+                # Another process has dropped the collection.
+                self.forget(other.model_version)
+        self.collection.delete(ids)
         self.drop_unused({str(record.payload["sha256"]) for record in stored})
 
     def drop_unused(self, shas: Iterable[str]) -> None:
@@ -197,13 +310,15 @@ class Holdings:
 
     # What follows reads.
 
-    def stored(self, name: Name, *, vectors: bool = False) -> Stored:
-        """A record by its name.
+    def stored(
+        self, name: Name, *, vectors: bool = False, collection: Collection | None = None
+    ) -> Stored:
+        """A record by its name, from the collection that answers unless another is given.
 
         Raises:
             errors.NotFound: There is none.
         """
-        found = self.collection.retrieve([name.point_id], vectors=vectors)
+        found = (collection or self.collection).retrieve([name.point_id], vectors=vectors)
         if name.point_id not in found:
             raise errors.NotFound(
                 f"There is no image {name}.", resource_type="image", resource_name=str(name)
@@ -233,6 +348,14 @@ class Holdings:
         """Waits for what runs in the threads."""
         for executor in (self._reads, self._writes, self._files):
             executor.shutdown(wait=True)
+
+
+def _points(drafts: Sequence[Draft], *, version: str) -> list[Point]:
+    return [
+        Point(id=draft.id, vector=draft.vectors[version], payload=dict(draft.payload))
+        for draft in drafts
+        if version in draft.vectors
+    ]
 
 
 async def _to_its_end(running: asyncio.Future[T]) -> T:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import itertools
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -22,8 +21,8 @@ from halftone import errors, records, server, telemetry, wire
 from halftone.orientations import UPRIGHT
 from halftone.v1 import embedder_pb2, search_pb2
 from services.search import payload as payloads
+from services.search.holdings import Draft
 from services.search.intake import content_of
-from services.search.store import Payload, Point, Stored
 
 if TYPE_CHECKING:
     import uuid
@@ -32,8 +31,11 @@ if TYPE_CHECKING:
     from halftone.settings import SearchSettings
     from services.search.embedder import Embedded, Embedder
     from services.search.holdings import Holdings
+    from services.search.store import Payload, Stored
 
     _Outcome = search_pb2.ImportImagesResponse.State | errors.HalftoneError
+    _Vectors = tuple[str, Sequence[Embedded | errors.HalftoneError]]
+    """A model version, and what it made of each picture."""
 
 State = search_pb2.ImportImagesResponse.State
 
@@ -42,6 +44,9 @@ _MAX_NAMES: Final = 100_000
 """Records of one import that are remembered, to tell when one is sent again."""
 _LINGER_SECONDS: Final = 0.05
 """How long a batch waits for its next record; a sender that waits for answers gets them."""
+_TARGET_PATIENCE: Final = 1.0
+_TARGET_SECONDS: Final = 10.0
+"""What an import waits at most for the version that is being promoted."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -337,7 +342,7 @@ class Importer:
                 else:
                     new[stored.id] = payloads.redescribed(stored.payload, item.payload)
             if new:
-                collection.overwrite_payloads(new)
+                self._holdings.overwrite_payloads(new)
 
         await self._holdings.write("overwrite_payloads", write)
         _finish(items, State.UPDATED)
@@ -345,15 +350,18 @@ class Importer:
     async def _embed_and_commit(self, items: Sequence[_Item], *, patience: _Patience) -> None:
         holdings = self._holdings
         pinned = [item.sha256 for item in items]
-        points: list[Point] = []
+        drafts: list[Draft] = []
         updated: set[uuid.UUID] = set()
+        outdated: set[uuid.UUID] = set()
 
         def commit() -> None:
             unused = set(pinned)
             try:
-                if points:
-                    updated.update(holdings.upsert(points))
-                    unused -= {point.payload["sha256"] for point in points}
+                if drafts:
+                    had, left = holdings.upsert(drafts)
+                    updated.update(had)
+                    outdated.update(left)
+                    unused -= {each.payload["sha256"] for each in drafts if each.id not in left}
             finally:
                 holdings.unpin(pinned)
                 holdings.drop_unused(unused)
@@ -361,24 +369,24 @@ class Importer:
         try:
             # To its end, like the commit that takes it back.
             await holdings.complete(holdings.pin, pinned)
-            # Both to their ends: bytes that are still being written could not be dropped.
-            kept, embedded = await asyncio.gather(
-                self._keep(items), self._embed(items, patience=patience), return_exceptions=True
+            tasks = (
+                asyncio.ensure_future(self._keep(items)),
+                asyncio.ensure_future(self._embed(items, patience=patience)),
+                asyncio.ensure_future(self._embed_for_target(items)),
             )
-            if isinstance(kept, BaseException):
-                raise kept
-            if isinstance(embedded, BaseException):
-                raise embedded
-            points += [
-                _point(item, embedded=found)
-                for item, found in zip(items, embedded, strict=True)
-                if item.outcome is None and found is not None
-            ]
+            # All to their ends: bytes that are still being written could not be dropped.
+            await asyncio.gather(*tasks, return_exceptions=True)
+            tasks[0].result()
+            drafts += _drafts(items, embedded=tasks[1].result(), also=tasks[2].result())
         finally:
             await holdings.write("upsert", commit)
         for item in items:
-            if item.outcome is None:
+            if item.outcome is None and item.point_id not in outdated:
                 item.outcome = State.UPDATED if item.point_id in updated else State.CREATED
+        if outdated:
+            # Another version answers since these were embedded.
+            left = [item for item in items if item.outcome is None]
+            await self._embed_and_commit(left, patience=patience)
 
     async def _keep(self, items: Sequence[_Item]) -> None:
         """Writes the bytes of the pictures to the blob store."""
@@ -396,7 +404,7 @@ class Importer:
             if isinstance(ended, BaseException):
                 raise ended
 
-    async def _embed(self, items: Sequence[_Item], *, patience: _Patience) -> list[Embedded | None]:
+    async def _embed(self, items: Sequence[_Item], *, patience: _Patience) -> _Vectors:
         """Embeds the pictures; an item whose picture is refused gets that as its outcome."""
         model_version = self._holdings.collection.model_version
         try:
@@ -413,28 +421,61 @@ class Importer:
                 f"The embedder does not have {model_version} loaded.", subject=model_version
             ) from error
         patience.since = None
-        results: list[Embedded | None] = []
-        for item, result in itertools.zip_longest(items, found):
+        for item, result in zip(items, found, strict=True):
             if isinstance(result, errors.HalftoneError):
                 item.outcome = result
-                results.append(None)
-            else:
-                results.append(result)
-        return results
+        return model_version, found
+
+    async def _embed_for_target(self, items: Sequence[_Item]) -> _Vectors | None:
+        """Embeds the pictures for the version that is being promoted, as far as that works.
+
+        What does not is the promotion's to catch up with: it never refuses a record.
+        """
+        target = self._holdings.target
+        if target is None:
+            return None
+        try:
+            found = await self._embedder.embed(
+                [embedder_pb2.ImageInput(content=item.content) for item in items],
+                model_version=target.model_version,
+                patience=_TARGET_PATIENCE,
+                deadline=time.monotonic() + _TARGET_SECONDS,
+            )
+        except errors.HalftoneError as error:
+            _log.warning(
+                "not_embedded_for_promotion",
+                model_version=target.model_version,
+                images=len(items),
+                error=error.message,
+            )
+            return None
+        return target.model_version, found
 
 
-def _point(item: _Item, *, embedded: Embedded) -> Point:
-    assert item.point_id is not None  # noqa: S101 - only checked records come here
+def _drafts(items: Sequence[_Item], *, embedded: _Vectors, also: _Vectors | None) -> list[Draft]:
+    """What is to be stored of the records whose pictures were embedded."""
     now = time.time_ns() // 1000
-    payload = {
-        **item.payload,
-        "sha256": item.sha256,
-        "width": embedded.width,
-        "height": embedded.height,
-        "create_time": now,
-        "update_time": now,
-    }
-    return Point(id=item.point_id, vector=embedded.vectors[UPRIGHT], payload=payload)
+    drafts = []
+    for at, item in enumerate(items):
+        found = embedded[1][at]
+        if item.outcome is not None or isinstance(found, errors.HalftoneError):
+            continue
+        assert item.point_id is not None  # noqa: S101 - only checked records come here
+        payload = {
+            **item.payload,
+            "sha256": item.sha256,
+            "width": found.width,
+            "height": found.height,
+            "create_time": now,
+            "update_time": now,
+        }
+        vectors = {}
+        for version, results in (embedded, also) if also else (embedded,):
+            result = results[at]
+            if not isinstance(result, errors.HalftoneError):
+                vectors[version] = result.vectors[UPRIGHT]
+        drafts.append(Draft(id=item.point_id, payload=payload, vectors=vectors))
+    return drafts
 
 
 async def _abandon(

@@ -95,7 +95,8 @@ def test_settings_are_handed_on(tmp_path, monkeypatch):
     embedder, search = local._children(settings, logs=tmp_path)
     assert search.environment["HALFTONE_SEARCH_BLOBS"] == "s3://bucket/x"
     assert search.environment["HALFTONE_SEARCH_DATA_DIRECTORY"] == str(tmp_path / "search")
-    assert embedder.environment["HALFTONE_MODELS_DIRECTORY"] == str(tmp_path / "models")
+    for child in (embedder, search):
+        assert child.environment["HALFTONE_MODELS_DIRECTORY"] == str(tmp_path / "models")
     assert search.environment["HALFTONE_SEARCH_EMBEDDER"].endswith(
         embedder.environment["HALFTONE_EMBEDDER_PORT"]
     )

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from halftone import wire
-from halftone.settings import SearchSettings
-from halftone.v1 import search_pb2, search_pb2_grpc
+from halftone.settings import ModelSettings, SearchSettings
+from halftone.v1 import models_pb2_grpc, search_pb2, search_pb2_grpc
 from services.search.__main__ import run
 from tests.fake_embedder import FakeEmbedder
 
@@ -58,6 +58,7 @@ class Service:
         self.embedder = embedder
         self._stack = contextlib.AsyncExitStack()
         self.stub: search_pb2_grpc.SearchServiceStub
+        self.models: models_pb2_grpc.ModelServiceStub
         self.address = ""
         self.metrics_port = 0
         self.running: asyncio.Task | None = None
@@ -65,7 +66,13 @@ class Service:
     async def start(self, *, wait=True) -> None:
         listening = asyncio.get_running_loop().create_future()
         self.running = asyncio.create_task(
-            run(self.settings, on_listening=lambda *ports: listening.set_result(ports))
+            run(
+                self.settings,
+                models_settings=ModelSettings(
+                    directory=self.settings.data_directory.parent / "models"
+                ),
+                on_listening=lambda *ports: listening.set_result(ports),
+            )
         )
         await asyncio.wait({self.running, listening}, return_when=asyncio.FIRST_COMPLETED)
         if self.running.done():
@@ -75,6 +82,7 @@ class Service:
         channel = grpc.aio.insecure_channel(self.address, options=wire.CHANNEL_OPTIONS)
         await self._stack.enter_async_context(channel)
         self.stub = search_pb2_grpc.SearchServiceStub(channel)
+        self.models = models_pb2_grpc.ModelServiceStub(channel)
         while wait:
             try:
                 await self.stub.CountFacets(search_pb2.CountFacetsRequest())

@@ -1,0 +1,166 @@
+"""ModelService over gRPC: the registry's versions, and promotions."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from halftone import errors
+from halftone.v1 import models_pb2, models_pb2_grpc
+from services.search import tokens
+from services.search.catalogue import bounded
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    import grpc
+
+    from halftone.registry import ModelVersion, Pointer, Registry
+    from services.search.promotion import Promotions
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+FULL_NAME: Final = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+
+_DEFAULT_PAGE: Final = 100
+
+
+class ModelServicer(models_pb2_grpc.ModelServiceServicer):
+    """Hands each call on; errors become statuses in `halftone.server`."""
+
+    def __init__(self, *, promotions: Promotions, registry: Registry) -> None:
+        self._promotions = promotions
+        self._registry = registry
+
+    async def ListModelVersions(
+        self,
+        request: models_pb2.ListModelVersionsRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> models_pb2.ListModelVersionsResponse:
+        """The published versions by name, then by number."""
+        return await asyncio.to_thread(self._list, request)
+
+    def _list(
+        self, request: models_pb2.ListModelVersionsRequest
+    ) -> models_pb2.ListModelVersionsResponse:
+        limit = bounded(
+            request.page_size if request.HasField("page_size") else _DEFAULT_PAGE,
+            field="page_size",
+        )
+        fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
+        after = ("", 0)
+        if request.page_token:
+            match tokens.decode(request.page_token, fingerprint=fingerprint, model_version=""):
+                case [str(name), int(number)]:
+                    after = (name, number)
+                case _:
+                    raise tokens.garbled()
+        versions = [
+            version for version in self._registry.list() if (version.name, version.version) > after
+        ]
+        page = versions[:limit]
+        pointer, counts = self._registry.pointer(), self._promotions.counts()
+        response = models_pb2.ListModelVersionsResponse(
+            versions=[self._message(each, pointer=pointer, counts=counts) for each in page]
+        )
+        if len(versions) > limit:
+            response.next_page_token = tokens.encode(
+                fingerprint=fingerprint,
+                model_version="",
+                position=[page[-1].name, page[-1].version],
+            )
+        return response
+
+    async def GetModelVersion(
+        self,
+        request: models_pb2.GetModelVersionRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> models_pb2.ModelVersion:
+        """A version with its spec and metrics."""
+        return await asyncio.to_thread(self._get, request.name)
+
+    def _get(self, name: str) -> models_pb2.ModelVersion:
+        version = self._registry.resolve(_named(name))
+        message = self._message(
+            version, pointer=self._registry.pointer(), counts=self._promotions.counts()
+        )
+        message.spec.update(version.spec())
+        message.metrics.update(version.metrics())
+        return message
+
+    def _message(
+        self, version: ModelVersion, *, pointer: Pointer, counts: Mapping[str, int]
+    ) -> models_pb2.ModelVersion:
+        spec = version.spec()
+        answering = self._promotions.answering()
+        message = models_pb2.ModelVersion(
+            name=version.id,
+            # The one that answers: the pointer may have been moved while no service ran.
+            active=version.id == answering,
+            previous=version.id == pointer.previous and version.id != answering,
+            dimension=int(spec.get("dimension", 0)),
+            backbone=str(spec.get("network", {}).get("backbone", "")),
+            image_count=counts.get(version.id, 0),
+        )
+        message.publish_time.FromNanoseconds(int(version.published * 1e9))
+        return message
+
+    async def PromoteModelVersion(
+        self,
+        request: models_pb2.PromoteModelVersionRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> models_pb2.Promotion:
+        """Starts a promotion."""
+        return await self._promotions.promote(
+            _named(request.name),
+            force=request.force,
+            groups=[list(group.images) for group in request.labelled_groups],
+        )
+
+    async def RollBackModelVersion(
+        self,
+        request: models_pb2.RollBackModelVersionRequest,  # noqa: ARG002 - empty
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> models_pb2.Promotion:
+        """Starts the promotion of the version that answered before."""
+        return await self._promotions.roll_back()
+
+    async def GetPromotion(
+        self,
+        request: models_pb2.GetPromotionRequest,  # noqa: ARG002 - empty
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> models_pb2.Promotion:
+        """The promotion that runs, or the last one."""
+        return await self._promotions.current()
+
+    async def WatchPromotion(
+        self,
+        request: models_pb2.WatchPromotionRequest,  # noqa: ARG002 - empty
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> AsyncIterator[models_pb2.Promotion]:
+        """The promotion whenever it changes."""
+        async for promotion in self._promotions.changes():
+            yield promotion
+
+    async def CancelPromotion(
+        self,
+        request: models_pb2.CancelPromotionRequest,  # noqa: ARG002 - empty
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> models_pb2.Promotion:
+        """Stops the promotion that runs."""
+        return await self._promotions.cancel()
+
+    async def DeleteModelVersion(
+        self,
+        request: models_pb2.DeleteModelVersionRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> models_pb2.DeleteModelVersionResponse:
+        """Deletes a version and its collection."""
+        await self._promotions.delete(_named(request.name))
+        return models_pb2.DeleteModelVersionResponse()
+
+
+def _named(name: str) -> str:
+    if not name:
+        raise errors.InvalidArgument("name: a model version must be named.", field="name")
+    return name

@@ -1,0 +1,436 @@
+"""Which model version answers for the archive, and how another one comes to: see `promotion_job`.
+
+One process at a time runs a promotion: the one that has its lock. Every other that answers for the
+same collections (several search services over a Qdrant server) sees from its state what to do: it
+writes to both collections meanwhile, follows the alias when it has moved, and takes the promotion
+over when the process that ran it is gone. So does a process that starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from typing import IO, TYPE_CHECKING, Final
+
+from halftone import errors, records, telemetry
+from halftone.v1 import models_pb2
+from services.search import promotion_job
+from services.search.promotion_state import PromotionFiles, State, is_running
+from services.search.store import EVERYTHING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from halftone.registry import Registry
+    from halftone.settings import SearchSettings
+    from services.search.embedder import Embedder
+    from services.search.holdings import Holdings
+    from services.search.promotion_pace import Traffic
+    from services.search.store import Collection, Store
+
+MAX_LABELLED_NAMES: Final = 20_000
+"""Image names that a request may give in groups."""
+
+_CANCEL_SECONDS: Final = 30.0
+
+_log = telemetry.get_logger(__name__)
+
+
+class Promotions:
+    """The promotions of one archive."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        holdings: Holdings,
+        embedder: Embedder,
+        traffic: Traffic,
+        registry: Registry,
+        settings: SearchSettings,
+        metrics: telemetry.Metrics,
+    ) -> None:
+        """Runs nothing yet."""
+        self._store = store
+        self._holdings = holdings
+        self._embedder = embedder
+        self._traffic = traffic
+        self._registry = registry
+        self._settings = settings
+        self._shared = settings.store == "server"
+        self._files = (
+            PromotionFiles(registry.directory, stem=f"promotion-{settings.collection}")
+            if self._shared
+            else PromotionFiles(settings.data_directory)
+        )
+        self._starting = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._current: models_pb2.Promotion | None = None
+        self._changed = asyncio.Event()
+        self._draining = False
+        self._differing: str | None = None
+        self._share = metrics.gauge(
+            "promotion_progress", "Share of the images that a promotion has embedded"
+        )
+        self._running = metrics.gauge("promotion_running", "Whether a promotion runs here")
+        self._ended = metrics.counter(
+            "promotions_total", "Promotions that ended here", labels=("state",)
+        )
+        self._differs = metrics.gauge(
+            "model_pointer_differs",
+            "Whether the registry's active version is another than the one that answers",
+        )
+
+    # Starting.
+
+    def recover(self) -> None:
+        """Completes a switch that a process was ended in the middle of. Blocks; before `open`."""
+        try:
+            promotion = self._files.read()
+        except errors.HalftoneError as error:
+            _log.error("promotion_unreadable", error=error.message)
+            return
+        if promotion is None or promotion.state != State.SWITCHING:
+            return
+        lock = self._files.try_lock()
+        if lock is None:
+            return
+        with lock:
+            _log.warning("switch_completed", model_version=promotion.model_version)
+            try:
+                promotion_job.move(promotion, store=self._store, registry=self._registry)
+            except errors.HalftoneError as error:
+                _log.error("switch_undone", error=error.message)
+                promotion.state = State.FAILED
+                promotion.error.CopyFrom(errors.to_status(error))
+                promotion.end_time.GetCurrentTime()
+                promotion.revision += 1
+                self._files.write(promotion)
+
+    def others(self, model_version: str) -> list[Collection]:
+        """The collections besides that of a version; deletions go to them too. Blocks."""
+        found = []
+        for version in self._store.model_versions():
+            if version != model_version:
+                try:
+                    found.append(self._store.open(version, dimension=None))
+                except errors.HalftoneError as error:
+                    _log.error("collection_not_opened", model_version=version, error=error.message)
+        return found
+
+    async def watch(self) -> None:
+        """Looks after promotions until it is cancelled; the collections must be open."""
+        while True:
+            try:
+                await self._look()
+            except errors.HalftoneError as error:
+                _log.warning("promotions_not_watched", error=error.message)
+            except Exception:  # noqa: BLE001 - who no longer watched would leave a promotion alone
+                _log.exception("promotions_not_watched")
+            await asyncio.sleep(self._settings.promotion_poll_seconds)
+
+    async def _look(self) -> None:
+        async with self._starting:
+            if self._is_running_here():
+                return
+            promotion = await asyncio.to_thread(self._files.read)
+            if is_running(promotion):
+                assert promotion is not None  # noqa: S101 - it runs
+                if lock := await asyncio.to_thread(self._files.try_lock):
+                    self._begin(promotion, lock=lock)
+                    return
+            await self._follow(promotion)
+            await asyncio.to_thread(self._compare_pointer)
+
+    async def _follow(self, promotion: models_pb2.Promotion | None) -> None:
+        """Does what a promotion that another process runs asks of this one."""
+        holdings, target = self._holdings, None
+        if promotion is not None and is_running(promotion):
+            with contextlib.suppress(errors.NotFound):
+                target = holdings.target
+                if target is None or target.model_version != promotion.model_version:
+                    target = await asyncio.to_thread(
+                        self._store.open, promotion.model_version, dimension=None
+                    )
+        if self._shared:
+            active = await asyncio.to_thread(self._store.active)
+            if active is not None and active != holdings.collection.model_version:
+                await holdings.write("switch", self._activate, active)
+        if target is not None and target.model_version == holdings.collection.model_version:
+            target = None
+        if target is not holdings.target:
+            await holdings.write("follow", holdings.follow, target)
+
+    def _activate(self, model_version: str) -> None:
+        collection = self._store.open(model_version, dimension=None)
+        self._holdings.open(collection, others=self.others(model_version))
+        _log.info("collection_opened", model_version=model_version)
+
+    def _compare_pointer(self) -> None:
+        active = self._registry.pointer().active
+        answering = self._holdings.collection.model_version
+        differing = active if active is not None and active != answering else None
+        if differing != self._differing:
+            self._differing = differing
+            self._differs.set(int(differing is not None))
+            # The embedder follows the pointer; what the archive was embedded with stays needed.
+            self._registry.need([answering])
+            if differing is not None:
+                _log.warning(
+                    "another_model_version_is_active",
+                    model_version=answering,
+                    registry=differing,
+                    do=f"halftone models promote {differing}",
+                )
+
+    # What callers ask for.
+
+    async def promote(
+        self,
+        reference: str,
+        *,
+        force: bool,
+        groups: Sequence[Sequence[str]] = (),
+        roll_back: bool = False,
+    ) -> models_pb2.Promotion:
+        """Starts a promotion, or gives the one that makes that version answer already.
+
+        Raises:
+            errors.NotFound: There is no such version.
+            errors.FailedPrecondition: Another promotion runs, or the version answers already.
+        """
+        _ = self._holdings.collection
+        _check_groups(groups)
+        version = (await asyncio.to_thread(self._registry.resolve, reference)).id
+        async with self._starting:
+            lock = await asyncio.to_thread(self._files.try_lock)
+            if lock is None:
+                return self._same(await self._read(), version=version)
+            try:
+                last = await asyncio.to_thread(self._files.read)
+                if is_running(last):
+                    assert last is not None  # noqa: S101 - it runs
+                    self._begin(last, lock=lock)
+                    return self._same(last, version=version)
+                promotion = await asyncio.to_thread(
+                    self._new, version, force=force, roll_back=roll_back
+                )
+                await asyncio.to_thread(self._files.write_groups, groups)
+                await asyncio.to_thread(self._files.write, promotion)
+                self._begin(promotion, lock=lock)
+            except BaseException:
+                if not self._is_running_here():
+                    lock.close()
+                raise
+            return _copy(promotion)
+
+    async def roll_back(self) -> models_pb2.Promotion:
+        """Promotes the version that answered before. Records that came since are embedded first.
+
+        Raises:
+            errors.FailedPrecondition: There was none.
+        """
+        previous = (await asyncio.to_thread(self._registry.pointer)).previous
+        if previous is None:
+            raise errors.FailedPrecondition(
+                "No model version was active before this one.", reason="NO_PREVIOUS_VERSION"
+            )
+        # It answered before: whoever goes back to it knows what for.
+        return await self.promote(previous, force=True, roll_back=True)
+
+    async def current(self) -> models_pb2.Promotion:
+        """The promotion that runs, or the last one.
+
+        Raises:
+            errors.NotFound: There was none.
+        """
+        return _copy(await self._read())
+
+    async def changes(self) -> AsyncIterator[models_pb2.Promotion]:
+        """The promotion as it is, then whenever it changed, until its end."""
+        last = None
+        while True:
+            changed = self._changed
+            promotion = await self.current()
+            if (promotion.id, promotion.revision) != last:
+                last = promotion.id, promotion.revision
+                yield promotion
+            if not is_running(promotion):
+                return
+            if self._draining:
+                raise errors.Unavailable(
+                    "The service is shutting down; the promotion goes on when it is back.",
+                    reason="DRAINING",
+                    retry_after=1.0,
+                )
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.promotion_poll_seconds):
+                    await changed.wait()
+
+    async def cancel(self) -> models_pb2.Promotion:
+        """Stops the promotion that runs, and waits until it has stopped.
+
+        Raises:
+            errors.NotFound: There was none.
+            errors.FailedPrecondition: It has ended, or is switching.
+        """
+        promotion = await self.current()
+        if not is_running(promotion) or promotion.state == State.SWITCHING:
+            raise errors.FailedPrecondition(
+                f"The promotion of {promotion.model_version} cannot be stopped: it "
+                f"{'is switching' if is_running(promotion) else 'has ended'}.",
+                subject=promotion.model_version,
+                reason="PROMOTION_ENDED",
+            )
+        await asyncio.to_thread(self._files.ask_to_cancel, promotion.id)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CANCEL_SECONDS):
+                async for changed in self.changes():
+                    promotion = changed
+        return promotion
+
+    async def delete(self, reference: str) -> None:
+        """Deletes a version and its collection.
+
+        Raises:
+            errors.NotFound: There is no such version.
+            errors.FailedPrecondition: It is active, answers, or is being promoted.
+        """
+        version = (await asyncio.to_thread(self._registry.resolve, reference)).id
+        async with self._starting:
+            lock = await asyncio.to_thread(self._files.try_lock)
+            with contextlib.ExitStack() as held:
+                if lock is not None:
+                    held.enter_context(lock)
+                promotion = await asyncio.to_thread(self._files.read)
+                taking_part = is_running(promotion) and version in {
+                    promotion.model_version if promotion else None,
+                    promotion.from_model_version if promotion else None,
+                }
+                active = await asyncio.to_thread(self._store.active)
+                pointer = await asyncio.to_thread(self._registry.pointer)
+                if taking_part or version in {active, pointer.active}:
+                    state = "being promoted" if taking_part else "active"
+                    raise errors.FailedPrecondition(
+                        f"Model version {version} is {state}; promote another one first.",
+                        subject=version,
+                        reason="PROMOTION_RUNNING" if taking_part else "VERSION_ACTIVE",
+                    )
+                if version in await asyncio.to_thread(self._store.model_versions):
+                    await promotion_job.drop(
+                        version, store=self._store, holdings=self._holdings, traffic=self._traffic
+                    )
+                await asyncio.to_thread(self._registry.delete, version)
+
+    def counts(self) -> dict[str, int]:
+        """How many images each collection has that is open. Blocks."""
+        holdings = self._holdings
+        opened = (holdings.collection, *holdings.others)
+        return {each.model_version: each.count(EVERYTHING) for each in opened}
+
+    def answering(self) -> str:
+        """The version that answers."""
+        return self._holdings.collection.model_version
+
+    # Running.
+
+    def _new(self, version: str, *, force: bool, roll_back: bool) -> models_pb2.Promotion:
+        active = self._store.active() or self._holdings.collection.model_version
+        if version == active == self._registry.pointer().active:
+            raise errors.FailedPrecondition(
+                f"Model version {version} is active already.",
+                subject=version,
+                reason="VERSION_ACTIVE",
+            )
+        promotion = models_pb2.Promotion(
+            id=uuid.uuid4().hex,
+            model_version=version,
+            from_model_version=active,
+            state=State.EMBEDDING,
+            force=force,
+            roll_back=roll_back,
+            revision=1,
+        )
+        promotion.create_time.GetCurrentTime()
+        promotion.update_time.CopyFrom(promotion.create_time)
+        return promotion
+
+    def _same(self, promotion: models_pb2.Promotion, *, version: str) -> models_pb2.Promotion:
+        if promotion.model_version == version:
+            return _copy(promotion)
+        raise errors.FailedPrecondition(
+            f"{promotion.model_version} is being promoted; wait for its end, or cancel it.",
+            subject=promotion.model_version,
+            reason="PROMOTION_RUNNING",
+        )
+
+    def _is_running_here(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def _begin(self, promotion: models_pb2.Promotion, *, lock: IO[str]) -> None:
+        job = promotion_job.Job(
+            promotion,
+            store=self._store,
+            holdings=self._holdings,
+            embedder=self._embedder,
+            traffic=self._traffic,
+            registry=self._registry,
+            files=self._files,
+            settings=self._settings,
+            tell=self._tell,
+            others=self.others,
+        )
+        self._current = promotion
+
+        async def run() -> None:
+            self._running.set(1)
+            try:
+                with lock:
+                    await job.run()
+                self._ended.labels(State.Name(promotion.state).lower()).inc()
+            finally:
+                self._running.set(0)
+
+        self._task = asyncio.create_task(run())
+
+    def _tell(self, promotion: models_pb2.Promotion) -> None:
+        self._share.set(promotion.images_done / max(promotion.images_total, 1))
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _read(self) -> models_pb2.Promotion:
+        if self._is_running_here() and self._current is not None:
+            return self._current
+        found = await asyncio.to_thread(self._files.read)
+        if found is None:
+            raise errors.NotFound("No model version was promoted yet.", resource_type="promotion")
+        return found
+
+    def drain(self) -> None:
+        """Ends the streams of changes."""
+        self._draining = True
+        self._changed.set()
+
+    async def close(self) -> None:
+        """Leaves a promotion that runs to the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+
+def _copy(promotion: models_pb2.Promotion) -> models_pb2.Promotion:
+    copy = models_pb2.Promotion()
+    copy.CopyFrom(promotion)
+    return copy
+
+
+def _check_groups(groups: Sequence[Sequence[str]]) -> None:
+    if sum(map(len, groups)) > MAX_LABELLED_NAMES:
+        raise errors.InvalidArgument(
+            f"labelled_groups: at most {MAX_LABELLED_NAMES:,} images.", field="labelled_groups"
+        )
+    for at, group in enumerate(groups):
+        for number, name in enumerate(group):
+            records.parse_name(name, field=f"labelled_groups[{at}].images[{number}]")

@@ -1,0 +1,264 @@
+"""What changes when another version answers, and whether that is for the worse.
+
+Two measures. Sampled images are searched by in both collections: the mean share of the first ten
+hits that both have. And where it is known which images show the same picture, both versions are
+judged on these images alone, by their stored vectors, with the definitions of `halftone.metrics`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from halftone import errors, metrics
+from services.search.store import Filter, Ids, Query
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from halftone.v1 import models_pb2
+    from services.search.holdings import Holdings
+    from services.search.promotion_pace import Pace
+    from services.search.store import Collection, Stored
+
+GROUP: Final = "group"
+"""The label that says which images show the same picture."""
+MAX_LABELLED: Final = 1_000
+"""Labelled images that are measured; of more, whole groups are drawn."""
+MAX_FAILED: Final = 0.01
+"""Share of images without a vector above which a version is refused."""
+
+_SAMPLED: Final = 200
+_TOP: Final = 10
+_MIN_QUERIES: Final = 20
+_TOLERATED: Final = 0.01
+_ONE_SIDED_95: Final = 1.645
+_MIN_AGREEMENT: Final = 0.1
+_FOLDS: Final = 10
+
+
+class Sample:
+    """Draws images to search by and labelled ones, from whatever order records come in."""
+
+    def __init__(self, *, seed: str) -> None:
+        """Draws nothing yet. The same seed draws the same images from the same archive."""
+        self._seed = seed.encode()
+        self._lowest: list[tuple[int, uuid.UUID]] = []
+        self._groups: dict[str, set[uuid.UUID]] = {}
+
+    def look(self, page: Sequence[Stored]) -> None:
+        """Takes from a page of records what is drawn; one may come twice."""
+        for stored in page:
+            entry = (-self._rank(stored.id.bytes), stored.id)
+            if len(self._lowest) < _SAMPLED:
+                if entry not in self._lowest:
+                    heapq.heappush(self._lowest, entry)
+            elif entry > self._lowest[0] and entry not in self._lowest:
+                heapq.heapreplace(self._lowest, entry)
+            for group in stored.payload.get("labels", {}).get(GROUP, ())[:1]:
+                self._groups.setdefault(group, set()).add(stored.id)
+
+    def _rank(self, key: bytes) -> int:
+        return int.from_bytes(hashlib.blake2b(key + self._seed, digest_size=8).digest(), "big")
+
+    def queries(self) -> list[uuid.UUID]:
+        """The images to search by."""
+        return sorted(point_id for _, point_id in self._lowest)
+
+    def groups(self) -> list[list[uuid.UUID]]:
+        """Groups of labelled images, as many as are measured."""
+        return self.draw([sorted(members) for members in self._groups.values()])
+
+    def draw(self, groups: Sequence[Sequence[uuid.UUID]]) -> list[list[uuid.UUID]]:
+        """Whole groups of two images and more, at most 1,000 images together."""
+        ordered = sorted(
+            (list(group) for group in groups if len(group) > 1),
+            key=lambda group: self._rank(group[0].bytes),
+        )
+        chosen, count = [], 0
+        for group in ordered:
+            if count + len(group) <= MAX_LABELLED:
+                chosen.append(group)
+                count += len(group)
+        return chosen
+
+
+async def agreement(
+    sample: Sequence[uuid.UUID],
+    *,
+    old: Collection,
+    new: Collection,
+    holdings: Holdings,
+    pace: Pace,
+) -> tuple[int, float]:
+    """How many of the images were searched by, and the mean share of the first ten hits in common.
+
+    Images that are not in both collections, or that nothing else is there to be found beside, are
+    left out.
+    """
+
+    def overlap(point_id: uuid.UUID) -> float | None:
+        lists = []
+        for collection in (old, new):
+            stored = collection.retrieve([point_id], vectors=True).get(point_id)
+            if stored is None or stored.vector is None:
+                return None
+            rest = Filter(must_not=(Ids((point_id,)),))
+            (hits,) = collection.query([Query(vector=stored.vector, limit=_TOP, filter=rest)])
+            lists.append({hit.id for hit in hits})
+        most = max(map(len, lists))
+        return len(lists[0] & lists[1]) / most if most else None
+
+    shares = []
+    for point_id in sample:
+        async with await pace.begin():
+            share = await holdings.read("compare", overlap, point_id)
+        if share is not None:
+            shares.append(share)
+    return len(shares), sum(shares) / len(shares) if shares else 0.0
+
+
+async def vectors_of(
+    groups: Sequence[Sequence[uuid.UUID]],
+    *,
+    collections: Sequence[Collection],
+    holdings: Holdings,
+    pace: Pace,
+) -> tuple[list[str], list[NDArray[np.float32]]]:
+    """The vectors that all collections have of grouped images.
+
+    Returns:
+        The images' groups, N names, and for each collection float32 [N, D], in the same order.
+    """
+    ids = [(str(number), each) for number, group in enumerate(groups) for each in group]
+    found: list[Mapping[uuid.UUID, Stored]] = []
+    for collection in collections:
+        there: dict[uuid.UUID, Stored] = {}
+        for start in range(0, len(ids), 64):
+            wanted = [each for _, each in ids[start : start + 64]]
+            async with await pace.begin():
+                there |= await holdings.read("retrieve", collection.retrieve, wanted, vectors=True)
+        found.append(there)
+    both = [(group, each) for group, each in ids if all(each in there for there in found)]
+    return [group for group, _ in both], [
+        np.array([_unit(there[each]) for _, each in both], dtype=np.float32)
+        for there in found
+    ]
+
+
+def _unit(stored: Stored) -> NDArray[np.float32]:
+    assert stored.vector is not None  # noqa: S101 - asked for
+    norm = max(float(np.linalg.norm(stored.vector)), 1e-12)
+    vector: NDArray[np.float32] = (stored.vector / norm).astype(np.float32)
+    return vector
+
+
+def judge(
+    comparison: models_pb2.Comparison,
+    *,
+    groups: Sequence[str],
+    old: NDArray[np.float32],
+    new: NDArray[np.float32],
+    failed: int,
+    total: int,
+) -> None:
+    """Completes a comparison: the figures on labelled images, and why the version is refused.
+
+    The version is refused when
+
+    - more than 1 % of the images have no vector of it;
+    - there are labelled images (20 queries or more) and recall@1, mAP or µAP falls by more than
+      0.01 and by more than chance explains: 1.645 standard errors, which is 95 % one-sided, of the
+      paired differences of the queries (for µAP, of the leave-one-fold-of-groups-out differences);
+    - there are none, and less than a tenth of the first ten hits stay. Good versions disagree about
+      pictures that have no reprint, so that a low agreement is no proof; this low, it is.
+
+    Args:
+        comparison: Has the agreement already.
+        groups: Of the labelled images, N names.
+        old: float32 [N, D], of the version that answers; L2-normalised.
+        new: float32 [N, D'], of the version to be judged; L2-normalised.
+        failed: Images without a vector of it.
+        total: Images.
+    """
+    reasons = []
+    if failed > MAX_FAILED * total:
+        reasons.append(f"{failed} of {total} images could not be embedded")
+    truth = metrics.Truth.of_groups(groups)
+    if len(truth.queries):
+        judged = [metrics.judge(metrics.Cosines(each), truth=truth) for each in (old, new)]
+        before, after = (metrics.figures(each) for each in judged)
+        for message, figures in (
+            (comparison.from_figures, before),
+            (comparison.to_figures, after),
+        ):
+            message.queries = figures["queries"]
+            message.recall_at_1 = figures["recall_at_1"]
+            message.mean_average_precision = figures["map"]
+            message.micro_average_precision = figures["micro_ap"]
+    if len(truth.queries) >= _MIN_QUERIES:
+        first, mean = (
+            _standard_error(getattr(judged[0], key) - getattr(judged[1], key))
+            for key in ("found_first", "average_precision")
+        )
+        for label, key, noise in (("recall@1", "recall_at_1", first), ("mAP", "map", mean)):
+            if _falls(before[key] - after[key], noise=noise):
+                reasons.append(f"{label} falls from {before[key]:.3f} to {after[key]:.3f}")
+        loss = before["micro_ap"] - after["micro_ap"]
+        if loss > _TOLERATED and _falls(loss, noise=_noise_of_micro_ap(groups, old=old, new=new)):
+            reasons.append(f"µAP falls from {before['micro_ap']:.3f} to {after['micro_ap']:.3f}")
+    elif comparison.sampled_queries and comparison.top10_agreement < _MIN_AGREEMENT:
+        reasons.append(
+            f"only {comparison.top10_agreement:.0%} of the first ten hits stay, and there are too "
+            "few labelled images to tell whether the others are better"
+        )
+    comparison.refusal = "; ".join(reasons)
+
+
+def _falls(loss: float, *, noise: float) -> bool:
+    return loss > _TOLERATED and loss > _ONE_SIDED_95 * noise
+
+
+def _standard_error(differences: NDArray[np.floating]) -> float:
+    if len(differences) < 2:  # noqa: PLR2004 - of one there is none
+        return math.inf
+    return float(np.std(differences, ddof=1) / math.sqrt(len(differences)))
+
+
+def _noise_of_micro_ap(
+    groups: Sequence[str], *, old: NDArray[np.float32], new: NDArray[np.float32]
+) -> float:
+    """Standard error of the difference in µAP: jackknife over folds of groups."""
+    names = sorted(set(groups))
+    if len(names) < _FOLDS:
+        return math.inf
+    fold = {name: number % _FOLDS for number, name in enumerate(names)}
+    numbers = np.array([fold[name] for name in groups])
+    differences = []
+    for left_out in range(_FOLDS):
+        kept = numbers != left_out
+        truth = metrics.Truth.of_groups([name for name in groups if fold[name] != left_out])
+        values = [
+            metrics.average_precision(metrics.judge(metrics.Cosines(each[kept]), truth=truth).curve)
+            for each in (old, new)
+        ]
+        differences.append(values[0] - values[1])
+    spread = np.asarray(differences) - np.mean(differences)
+    return float(math.sqrt((_FOLDS - 1) / _FOLDS * float((spread**2).sum())))
+
+
+def refused(comparison: models_pb2.Comparison, *, model_version: str) -> errors.FailedPrecondition:
+    """What is said of a version that was refused."""
+    return errors.FailedPrecondition(
+        f"{model_version} is worse than the version that answers: {comparison.refusal}. Promote it "
+        "with `force` all the same.",
+        subject=model_version,
+        reason="VERSION_WORSE",
+    )

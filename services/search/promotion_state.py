@@ -1,0 +1,118 @@
+"""What is kept of a promotion: its state, its lock, and the wish to stop it.
+
+    promotion.json      the `Promotion` as the contract has it, replaced atomically
+    promotion.groups    the images whose matches the caller knows, where any were given
+    promotion.lock      held by the process that runs it
+    promotion.cancel    holds the id of the promotion that is to be stopped
+
+The files lie where every process finds them that answers for the same collections: in the data
+directory of Qdrant Edge, in the models' directory for a Qdrant server with several search services.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+from typing import IO, TYPE_CHECKING, Final
+
+from google.protobuf import json_format
+
+from halftone import errors, files
+from halftone.v1 import models_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+State = models_pb2.Promotion.State
+RUNNING: Final = frozenset({State.EMBEDDING, State.COMPARING, State.SWITCHING})
+
+
+def is_running(promotion: models_pb2.Promotion | None) -> bool:
+    """Whether a promotion has not come to its end."""
+    return promotion is not None and promotion.state in RUNNING
+
+
+class PromotionFiles:
+    """The files of the one promotion that there is at a time. Calls block."""
+
+    def __init__(self, directory: Path, *, stem: str = "promotion") -> None:
+        """Nothing is read yet."""
+        self._directory = directory
+        self._state = directory / f"{stem}.json"
+        self._groups = directory / f"{stem}.groups"
+        self._cancel = directory / f"{stem}.cancel"
+        self._lock = directory / f"{stem}.lock"
+
+    def read(self) -> models_pb2.Promotion | None:
+        """The last promotion; None where there was none.
+
+        Raises:
+            errors.DataLoss: The file is damaged.
+        """
+        try:
+            text = self._state.read_text()
+        except FileNotFoundError:
+            return None
+        try:
+            return json_format.Parse(text, models_pb2.Promotion(), ignore_unknown_fields=True)
+        except json_format.ParseError as error:
+            raise errors.DataLoss(
+                f"{self._state} is damaged. Remove it: the version that answers goes on answering, "
+                "and a promotion can be started anew.",
+                reason="FILE_DAMAGED",
+            ) from error
+
+    def write(self, promotion: models_pb2.Promotion) -> None:
+        """Replaces the state; on disk when it returns."""
+        text = json_format.MessageToJson(promotion, preserving_proto_field_name=True)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        _replace(self._state, text.encode())
+
+    def read_groups(self) -> list[list[str]]:
+        """The groups of image names that the caller gave."""
+        try:
+            found: list[list[str]] = json.loads(self._groups.read_text())
+        except (FileNotFoundError, ValueError):
+            return []
+        return found
+
+    def write_groups(self, groups: Sequence[Sequence[str]]) -> None:
+        """Keeps the groups, before the promotion begins that they belong to."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        if groups:
+            _replace(self._groups, json.dumps([list(group) for group in groups]).encode())
+        else:
+            self._groups.unlink(missing_ok=True)
+
+    def ask_to_cancel(self, promotion_id: str) -> None:
+        """Says that a promotion is to be stopped, to whichever process runs it."""
+        _replace(self._cancel, promotion_id.encode())
+
+    def is_cancelled(self, promotion_id: str) -> bool:
+        """Whether it is to be stopped."""
+        try:
+            return self._cancel.read_text() == promotion_id
+        except FileNotFoundError:
+            return False
+
+    def try_lock(self) -> IO[str] | None:
+        """Takes the lock, which lasts until the file is closed; None while another has it."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        file = self._lock.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return None
+        return file
+
+
+def _replace(path: Path, content: bytes) -> None:
+    try:
+        files.replace_file(path, content)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise errors.StorageFull(f"The disk is full; {path} was not written.") from error
+        raise errors.Unavailable(f"{path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,313 @@
+"""Brings the collection of one model version in step with that of another.
+
+What is missing or older is embedded from the blob store, what only reads differently is rewritten.
+It is asked of the collections what that is, so that a run that was cut off costs nothing but the
+asking. What is written is looked at once more in the thread for writes, where nothing comes
+between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from halftone import errors, telemetry, wire
+from halftone.orientations import UPRIGHT
+from halftone.v1 import embedder_pb2
+from services.search.store import EVERYTHING, Point
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    import numpy as np
+
+    from services.search.embedder import Embedded, Embedder
+    from services.search.holdings import Holdings
+    from services.search.promotion_pace import Pace
+    from services.search.store import Collection, Payload, Stored
+
+PAGE: Final = 32
+"""Records looked at together: Edge holds the interpreter lock for about 2 ms for them."""
+
+_PAUSE: Final = 1.0
+# An embedder that was just told of a version loads it; one that was restarted comes back.
+_WAITED_FOR: Final = (
+    errors.Unavailable,
+    errors.ResourceExhausted,
+    errors.DeadlineExceeded,
+    errors.NotFound,
+)
+
+_log = telemetry.get_logger(__name__)
+
+
+class Sync:
+    """Makes `target` hold what `source` holds.
+
+    Attributes:
+        failed: The bytes (SHA-256) of records that the version could not embed, by id.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Collection,
+        target: Collection,
+        holdings: Holdings,
+        embedder: Embedder,
+        pace: Pace,
+        workers: int,
+        patience: float,
+        check: Callable[[], None],
+    ) -> None:
+        """Does nothing yet.
+
+        Args:
+            source: Whose records.
+            target: Where to.
+            holdings: The bytes, and the threads.
+            embedder: Embeds with the target's version.
+            pace: Makes room for searches.
+            workers: Pieces that are embedded at a time.
+            patience: Seconds for which an embedder or a store that does not answer is waited for.
+            check: Called between the pieces; raises when the work is to end.
+        """
+        self._source = source
+        self._target = target
+        self._holdings = holdings
+        self._embedder = embedder
+        self._pace = pace
+        self._workers = workers
+        self._patience = patience
+        self._check = check
+        self._troubled: float | None = None
+        self.failed: dict[uuid.UUID, str] = {}
+
+    async def everything(self, look: Callable[[Sequence[Stored]], None]) -> int:
+        """Goes through all records; `look` is shown each page when it is taken on.
+
+        Returns:
+            How many were not in step.
+
+        Raises:
+            errors.HalftoneError: What it waited for did not come back, or the disk is full.
+        """
+        while True:
+            try:
+                return await self._run(self._pages(self._source), look)
+            except (errors.Unavailable, errors.DeadlineExceeded) as error:
+                # The store; the embedder is waited for where it is called.
+                await self._wait(error)
+
+    async def these(self, ids: Sequence[uuid.UUID]) -> int:
+        """Brings some records in step."""
+
+        async def pages() -> AsyncGenerator[list[Stored], None]:
+            for start in range(0, len(ids), PAGE):
+                part = ids[start : start + PAGE]
+                found = await self._holdings.read("retrieve", self._source.retrieve, part)
+                yield list(found.values())
+
+        return await self._run(pages(), lambda _page: None)
+
+    async def sweep(self) -> int:
+        """Deletes what the source does not have: deletions that did not reach the target."""
+        swept = 0
+        async for page in self._pages(self._target):
+            async with await self._pace.begin():
+                swept += await self._holdings.write(
+                    "sweep", self._delete_strays, [stored.id for stored in page]
+                )
+        return swept
+
+    def _delete_strays(self, ids: Sequence[uuid.UUID]) -> int:
+        strays = list(set(ids) - set(self._source.retrieve(ids)))
+        if strays:
+            self._target.delete(strays)
+        return len(strays)
+
+    async def _pages(self, collection: Collection) -> AsyncGenerator[list[Stored], None]:
+        scan = collection.scan(filter=EVERYTHING, page=PAGE)
+        while True:
+            self._check()
+            page = await self._holdings.read("scan", lambda: list(itertools.islice(scan, PAGE)))
+            if not page:
+                return
+            yield page
+
+    async def _run(
+        self,
+        pages: AsyncGenerator[list[Stored], None],
+        look: Callable[[Sequence[Stored]], None],
+    ) -> int:
+        waiting: asyncio.Queue[Stored | None] = asyncio.Queue(maxsize=4 * PAGE)
+        count = 0
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._workers):
+                    group.create_task(self._work(waiting))
+                async for page in pages:
+                    async with await self._pace.begin():
+                        lacking, described = await self._compare(page)
+                    for stored in lacking:
+                        await waiting.put(stored)
+                    count += len(lacking) + described
+                    look(page)
+                for _ in range(self._workers):
+                    await waiting.put(None)
+        except ExceptionGroup as group_of_errors:
+            # One is enough to be told; the others come of the same outage.
+            raise group_of_errors.exceptions[0] from group_of_errors
+        return count
+
+    async def _compare(self, page: Sequence[Stored]) -> tuple[list[Stored], int]:
+        """The records of a page that are to be embedded; the others are brought in step."""
+        there = await self._holdings.read(
+            "retrieve", self._target.retrieve, [stored.id for stored in page]
+        )
+        lacking, differing = [], []
+        for stored in page:
+            other = there.get(stored.id)
+            if other is not None and _is_newer(other.payload, stored.payload):
+                continue
+            if other is None or other.payload["sha256"] != stored.payload["sha256"]:
+                if self.failed.get(stored.id) != stored.payload["sha256"]:
+                    lacking.append(stored)
+            elif other.payload != stored.payload:
+                differing.append(stored.id)
+        if differing:
+            await self._holdings.write("overwrite_payloads", self._describe, differing)
+        return lacking, len(differing)
+
+    def _describe(self, ids: Sequence[uuid.UUID]) -> None:
+        current, there = self._source.retrieve(ids), self._target.retrieve(ids)
+        self._target.overwrite_payloads(
+            {
+                stored.id: stored.payload
+                for stored in current.values()
+                if stored.id in there
+                and there[stored.id].payload["sha256"] == stored.payload["sha256"]
+                and not _is_newer(there[stored.id].payload, stored.payload)
+            }
+        )
+
+    async def _work(self, waiting: asyncio.Queue[Stored | None]) -> None:
+        ended = False
+        while not ended:
+            piece: list[Stored] = []
+            size = self._pace.size()
+            while len(piece) < size and not ended:
+                # The first is waited for; then what is there already.
+                if piece and waiting.empty():
+                    break
+                stored = await waiting.get()
+                if stored is None:
+                    ended = True
+                else:
+                    piece.append(stored)
+            if piece:
+                await self._embed(piece)
+
+    async def _embed(self, piece: Sequence[Stored]) -> None:
+        images: list[tuple[Stored, bytes]] = []
+        size = 0
+        for stored in piece:
+            content = await self._content(stored)
+            if content is None:
+                continue
+            if images and size + len(content) > wire.MAX_IMAGE_BYTES:
+                await self._embed_and_commit(images)
+                images, size = [], 0
+            images.append((stored, content))
+            size += len(content)
+        if images:
+            await self._embed_and_commit(images)
+
+    async def _content(self, stored: Stored) -> bytes | None:
+        while True:
+            try:
+                return await self._holdings.in_thread(
+                    self._holdings.blobs.get, stored.payload["sha256"]
+                )
+            except (errors.NotFound, errors.DataLoss) as error:
+                await self._holdings.write("retrieve", self._fail, stored, error)
+                return None
+            except (errors.Unavailable, errors.DeadlineExceeded) as error:
+                await self._wait(error)
+
+    async def _embed_and_commit(self, images: Sequence[tuple[Stored, bytes]]) -> None:
+        inputs = [embedder_pb2.ImageInput(content=content) for _, content in images]
+        while True:
+            self._check()
+            try:
+                async with await self._pace.begin():
+                    started = time.monotonic()
+                    found = await self._embedder.embed(
+                        inputs, model_version=self._target.model_version, patience=0.0
+                    )
+                    self._pace.measured(len(inputs), seconds=time.monotonic() - started)
+                    await self._holdings.write(
+                        "upsert", self._commit, [stored for stored, _ in images], found
+                    )
+            except _WAITED_FOR as error:
+                await self._wait(error)
+            else:
+                self._troubled = None
+                return
+
+    def _commit(
+        self, embedded: Sequence[Stored], found: Sequence[Embedded | errors.HalftoneError]
+    ) -> None:
+        ids = [stored.id for stored in embedded]
+        current, there = self._source.retrieve(ids), self._target.retrieve(ids)
+        points = []
+        for stored, result in zip(embedded, found, strict=True):
+            if isinstance(result, errors.HalftoneError):
+                self._fail(stored, result)
+                continue
+            now = current.get(stored.id)
+            if now is None or now.payload["sha256"] != stored.payload["sha256"]:
+                # Deleted, or replaced, which the importer took care of.
+                continue
+            other = there.get(stored.id)
+            if other is None or not _is_newer(other.payload, now.payload):
+                vector: np.ndarray = result.vectors[UPRIGHT]
+                points.append(Point(id=stored.id, vector=vector, payload=now.payload))
+                self.failed.pop(stored.id, None)
+        if points:
+            self._target.upsert(points)
+
+    def _fail(self, stored: Stored, error: errors.HalftoneError) -> None:
+        sha256 = stored.payload["sha256"]
+        current = self._source.retrieve([stored.id]).get(stored.id)
+        if current is None or current.payload["sha256"] != sha256:
+            return
+        self.failed[stored.id] = sha256
+        _log.warning(
+            "image_not_embedded",
+            model_version=self._target.model_version,
+            image=str(stored.payload.get("image_id")),
+            reason=error.reason,
+            error=error.message,
+        )
+
+    async def _wait(self, error: errors.HalftoneError) -> None:
+        """Waits before the next try, for as long as there is patience."""
+        if isinstance(error, errors.StorageFull):
+            raise error
+        now = time.monotonic()
+        if self._troubled is None:
+            self._troubled = now
+            _log.warning("promotion_waits", reason=error.reason, error=error.message)
+        if now - self._troubled > self._patience:
+            raise error
+        self._check()
+        await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+
+
+def _is_newer(payload: Payload, other: Payload) -> bool:
+    return bool(payload["update_time"] > other["update_time"])
