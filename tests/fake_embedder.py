@@ -2,7 +2,7 @@
 
 The descriptor is the picture at 16 x 16 pixels, grey, centred, L2-normalised: 256 numbers that
 tell pictures apart, agree for a picture at two sizes, and change when it is mirrored or cropped.
-Run it as a process of its own with `python -m tests.fake_embedder PORT`.
+Run it as a process of its own with `python -m tests.fake_embedder PORT [VERSION …]`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         images: How many images it embedded.
         version: The version that is active.
         others: Further versions that are loaded.
+        gates: Versions that answer only once their event is set.
         variants: What versions make of the descriptor, where not the same.
         refusing: Raised for every call while it is set.
     """
@@ -50,6 +51,7 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         self.version = version
         self.others: set[str] = set()
         self.variants: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
+        self.gates: dict[str, asyncio.Event] = {}
         self.images = 0
         self.calls: list[int] = []
         self.request_ids: list[str] = []
@@ -65,6 +67,8 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
             await abort_with(
                 context, errors.NotFound(f"{wanted} is not loaded.", resource_name=wanted)
             )
+        if wanted in self.gates:
+            await self.gates[wanted].wait()
         if self.before_answer is not None:
             await self.before_answer()
         self.calls.append(len(request.images))
@@ -74,9 +78,7 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         )
         return embedder_pb2.EmbedImagesResponse(results=results)
 
-    def _embed(
-        self, image: embedder_pb2.ImageInput, version: str
-    ) -> embedder_pb2.EmbedImageResult:
+    def _embed(self, image: embedder_pb2.ImageInput, version: str) -> embedder_pb2.EmbedImageResult:
         try:
             region = None
             if image.HasField("region"):
@@ -138,7 +140,9 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
 
 async def main() -> None:
     """Serves until the process ends."""
-    server, address = await FakeEmbedder().serve(port=int(sys.argv[1]))
+    fake = FakeEmbedder()
+    fake.others = set(sys.argv[2:])
+    server, address = await fake.serve(port=int(sys.argv[1]))
     sys.stdout.write(f"{address}\n")
     sys.stdout.flush()
     await server.wait_for_termination()
