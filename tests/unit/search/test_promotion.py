@@ -18,6 +18,8 @@ from tests.fake_embedder import DIMENSION
 from tests.unit.search.conftest import name, picture, record
 
 State = models_pb2.Promotion.State
+CREATED = search_pb2.ImportImagesResponse.CREATED
+UPDATED = search_pb2.ImportImagesResponse.UPDATED
 OLD, NEW = "fake/1", "fake/2"
 
 
@@ -57,11 +59,9 @@ async def promote(service, version=NEW, **fields):
 
 
 async def ended(service):
-    states = []
     async with asyncio.timeout(20):
-        async for promotion in service.models.WatchPromotion(models_pb2.WatchPromotionRequest()):
-            states.append(promotion)
-    return states[-1]
+        changes = service.models.WatchPromotion(models_pb2.WatchPromotionRequest())
+        return [promotion async for promotion in changes][-1]
 
 
 async def promoted(service, version=NEW, **fields):
@@ -139,10 +139,7 @@ async def test_what_is_written_meanwhile_goes_to_both(service, embedder):
     await until(lambda: embedder.images >= 14)
     gate.set()
     states = [answer.state for answer in await adding]
-    assert states == [
-        search_pb2.ImportImagesResponse.CREATED,
-        search_pb2.ImportImagesResponse.UPDATED,
-    ]
+    assert states == [CREATED, UPDATED]
     await service.stub.DeleteImages(search_pb2.DeleteImagesRequest(names=[name(1)]))
     await service.add(record(3, caption="later"))
     assert (await ended(service)).state == State.SUCCEEDED
@@ -160,7 +157,7 @@ async def test_an_import_does_not_fail_with_the_new_version(service, embedder):
     embedder.others = set()
     await promote(service)
     answers = await service.add(record(20))
-    assert answers[0].state == search_pb2.ImportImagesResponse.CREATED
+    assert answers[0].state == CREATED
     embedder.others = {NEW}
     assert (await ended(service)).state == State.SUCCEEDED
     assert await service.hits(content=picture(20), limit=1) == [name(20)]
@@ -174,7 +171,7 @@ async def test_an_import_embedded_before_the_switch_and_stored_after_it(service,
     # It is on its way with the old version only.
     assert (await promoted(service)).state == State.SUCCEEDED
     stuck.set()
-    assert [answer.state for answer in await adding] == [search_pb2.ImportImagesResponse.CREATED]
+    assert [answer.state for answer in await adding] == [CREATED]
     assert await answering(service) == NEW
     response = await service.search(content=picture(30), limit=1)
     assert response.hits[0].image.name == name(30)
