@@ -271,6 +271,25 @@ def import_torchvision_resnet(
     return Model(model_spec, network=network)
 
 
+def load_backbone(network: DescriptorNetwork, *, path: Path | None = None) -> str:
+    """Give a network's stem and stages ImageNet weights; return where they are from.
+
+    Args:
+        network: May run fewer than four stages; the file has all of them.
+        path: See `import_torchvision_resnet`, as are the errors.
+    """
+    backbone = network.spec.backbone
+    source, weights = _read_weights(path, backbone=backbone)
+    found = _our_names(weights)
+    whole = DescriptorNetwork(NetworkSpec(backbone=backbone))
+    _check_weights(found, network=whole, source=source, backbone=backbone)
+    mine = network.state_dict().keys()
+    network.load_state_dict(
+        {name: tensor for name, tensor in found.items() if name in mine}, strict=False
+    )
+    return source
+
+
 def collect(
     function: Callable[[torch.Tensor], torch.Tensor],
     *,

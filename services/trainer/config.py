@@ -17,13 +17,13 @@ from halftone import errors, files
 from halftone.vision.network import Backbone, NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.simulation import PrintParameters
+from services.trainer.dataset_sampling import Balance  # noqa: TC001  # its hint is read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Objective = Literal["self_supervised", "classification", "metric"]
 MetricLoss = Literal["multi_similarity", "supervised_contrastive"]
-ClassWeights = Literal["effective", "inverse", "none"]
 _MOST_HELD_OUT = 0.9
 
 
@@ -75,7 +75,7 @@ class TrainingConfig:
     koleo: float = _setting(0.0, "weight of the entropy term, self-supervised")
     metric_loss: MetricLoss = _setting("multi_similarity", "of the objective metric")
     hard_negatives: int = _setting(64, "closest others from memory per picture, metric")
-    class_weights: ClassWeights = _setting("effective", "of the objective classification")
+    balance: Balance = _setting("effective", "of classes: weights, or sampling; classification")
 
     validation: int = _setting(400, "pictures held out for validation, self-supervised")
     validation_share: float = _setting(0.15, "of the groups, held out to stop and to choose by")
@@ -171,7 +171,8 @@ class TrainingConfig:
     def continues(self, identity: str) -> bool:
         """Whether a run with that `identity()` is this one; what it does not name was default."""
         defaults = json.loads(TrainingConfig().identity())
-        return {**defaults, **json.loads(identity)} == json.loads(self.identity())
+        mine: dict[str, Any] = json.loads(self.identity())
+        return mine == {**defaults, **json.loads(identity)}
 
     def check(self) -> None:
         """Refuse settings that cannot work together.
@@ -186,8 +187,7 @@ class TrainingConfig:
             "init": self.init not in ("", "imagenet")
             and "/" not in self.init
             and f'init is "imagenet" or a version NAME/NUMBER, not {self.init!r}.',
-            "accumulate": (self.accumulate < 1 or self.batch % max(self.accumulate, 1) != 0)
-            and f"A batch of {self.batch} cannot be divided into {self.accumulate} parts.",
+            "accumulate": self._parts_problem(),
             "per_group": (self.per_group < 2 or self.batch < 2 * self.per_group)  # noqa: PLR2004
             and self.labelled
             and "A batch needs at least two groups of at least two pictures.",
@@ -209,6 +209,13 @@ class TrainingConfig:
             self.network, self.preprocessing  # noqa: B018  # their own checks
         except ValueError as error:
             raise errors.InvalidArgument(str(error)) from error
+
+    def _parts_problem(self) -> str:
+        if self.accumulate < 1 or self.batch % self.accumulate:
+            return f"A batch of {self.batch} cannot be divided into {self.accumulate} parts."
+        if self.labelled and self.batch // self.accumulate % max(self.per_group, 1):
+            return f"Each part of a batch must hold whole groups of {self.per_group}."
+        return ""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
@@ -256,7 +263,9 @@ def parse(arguments: Sequence[str], *, command: str = "") -> TrainingConfig:
     given = vars(parser.parse_args(arguments))
     file = given.pop("config")
     given.pop("events_fd")
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
     config = TrainingConfig() if file is None else TrainingConfig.from_dict(_read(file))
     config = dataclasses.replace(config, **values)
     config = dataclasses.replace(config, command=config.command or command)

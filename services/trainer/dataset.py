@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import itertools
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,16 +14,18 @@ import numpy as np
 import torch
 
 from halftone import errors, images
-from services.trainer.evaluate import read_manifest
+from services.trainer.dataset_listing import Finding, Group, read_listing
+from services.trainer.evaluate import Truth, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from halftone.vision.preprocessing import Preprocessing
+    from services.trainer.dataset_listing import Entry, Listing
 
 _MAX_PIXELS = 100_000_000
 
@@ -41,10 +47,237 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def select(self, rows: Sequence[int] | Tensor) -> Pictures:
-        """Return the pictures at `rows`, in that order."""
-        chosen = torch.as_tensor(rows, dtype=torch.int64)
-        return Pictures(tuple(self.ids[int(row)] for row in chosen), self.pixels[chosen])
+
+@dataclass(frozen=True, kw_only=True)
+class SceneDataset:
+    """Pictures and what shows the same scene.
+
+    A family is what must not be torn apart: a group, groups that share an image, or one picture
+    on its own. In an ordinary family all pictures show the same; in a composite one (two pictures
+    on one plate, an image in two groups) only the linked pairs do, and what is not linked is
+    neither alike nor different.
+
+    Attributes:
+        ids: N image ids, distinct.
+        entries: Where each picture comes from.
+        pixels: uint8 [N, S, S].
+        families: int64 [N], the family of each picture, 0 to F - 1.
+        names: F names, empty for a picture on its own.
+        composite: bool [F].
+        links: int64 [P, 2], pairs of rows within composite families that show the same.
+        findings: What a person should know.
+    """
+
+    ids: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    pixels: Tensor
+    families: NDArray[np.int64]
+    names: tuple[str, ...]
+    composite: NDArray[np.bool_]
+    links: NDArray[np.int64]
+    findings: tuple[Finding, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Pictures of each family, int64 [F]."""
+        return np.bincount(self.families, minlength=len(self.names))
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The families that are one scene with at least two pictures."""
+        return np.flatnonzero((self.sizes > 1) & ~self.composite)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The name of each picture's family."""
+        return tuple(self.names[family] for family in self.families)
+
+    def select(self, rows: Sequence[int] | NDArray[np.int64] | Tensor) -> SceneDataset:
+        """The data set of the pictures at `rows`, in that order; families are numbered anew."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        kept, families = np.unique(self.families[chosen], return_inverse=True)
+        place = np.full(len(self), -1, dtype=np.int64)
+        place[chosen] = np.arange(len(chosen))
+        links = place[self.links]
+        return SceneDataset(
+            ids=tuple(self.ids[row] for row in chosen),
+            entries=tuple(self.entries[row] for row in chosen),
+            pixels=self.pixels[torch.from_numpy(chosen)],
+            families=families.astype(np.int64).reshape(-1),
+            names=tuple(self.names[family] for family in kept),
+            composite=self.composite[kept],
+            links=links[(links >= 0).all(axis=1)],
+        )
+
+    @functools.cached_property
+    def truth(self) -> Truth:
+        """Which pairs match.
+
+        Unlinked pairs of composite families are left out, and, as the archives' protocol does,
+        pairs within a journal; unless that would leave no match at all.
+        """
+        links = {(min(pair), max(pair)) for pair in self.links.tolist()}
+        journals = [entry.journal for entry in self.entries]
+        matches, within, ignored = [], [], []
+        order = np.argsort(self.families, kind="stable")
+        for members in np.split(order, np.cumsum(self.sizes)[:-1]):
+            for a, b in itertools.combinations(sorted(members.tolist()), 2):
+                if self.composite[self.families[a]] and (a, b) not in links:
+                    ignored.append((a, b))
+                elif journals[a] and journals[a] == journals[b]:
+                    within.append((a, b))
+                else:
+                    matches.append((a, b))
+        if matches:
+            ignored += within
+        else:
+            matches = within
+        return Truth(
+            count=len(self),
+            matches=np.array(matches, dtype=np.int64).reshape(-1, 2),
+            ignored=np.array(ignored, dtype=np.int64).reshape(-1, 2),
+            groups=self.families,
+        )
+
+
+def read_scenes(
+    sources: Sequence[Path],
+    *,
+    preprocessing: Preprocessing,
+    group_column: str = "group",
+    threads: int = 4,
+    progress: Callable[[float], None] = lambda _share: None,
+) -> SceneDataset:
+    """Read data sets and find out what belongs together.
+
+    What cannot be read, and whatever else is odd, is left out or joined and listed in `findings`.
+    Of files with the same bytes the first is kept and belongs to the groups of all.
+
+    Args:
+        sources: See `read_listing`.
+        preprocessing: Of the pixels that are kept.
+        group_column: Of manifests.
+        threads: That decode.
+        progress: Told the share that is read.
+
+    Raises:
+        errors.InvalidArgument: A data set cannot be used, or none of its pictures be read.
+    """
+    listing = read_listing(sources, group_column=group_column)
+    findings = list(listing.findings)
+    kept: list[Entry] = []
+    pixels = []
+    place: dict[int, int] = {}  # from the listing to the rows of the data set
+    first: dict[bytes, int] = {}
+    with ThreadPoolExecutor(threads) as pool:
+        paths = [entry.path for entry in listing.entries]
+        read = pool.map(lambda path: _read(path, preprocessing=preprocessing), paths)
+        for number, (digest, result) in enumerate(read):
+            progress((number + 1) / len(paths))
+            entry = listing.entries[number]
+            if isinstance(result, str):
+                findings.append(Finding("broken file", f"{entry.image_id}: {result}"))
+            elif digest in first:
+                place[number] = first[digest]
+                same = kept[first[digest]].image_id
+                findings.append(
+                    Finding("same bytes", f"{entry.image_id} is {same}; used once, in all groups")
+                )
+            else:
+                place[number] = first[digest] = len(kept)
+                kept.append(entry)
+                pixels.append(result)
+    if not pixels:
+        raise errors.InvalidArgument(
+            f"There is no readable picture in {', '.join(map(str, sources))}.", field="data"
+        )
+    groups = _groups(listing, place=place, findings=findings)
+    families = _families(groups, ids=[entry.image_id for entry in kept], findings=findings)
+    names, composite, links = _describe(groups, families=families)
+    return SceneDataset(
+        ids=_distinct([entry.image_id for entry in kept]),
+        entries=tuple(kept),
+        pixels=torch.from_numpy(np.stack(pixels)),
+        families=families,
+        names=names,
+        composite=composite,
+        links=links,
+        findings=tuple(findings),
+    )
+
+
+def _groups(listing: Listing, *, place: dict[int, int], findings: list[Finding]) -> list[Group]:
+    """The groups by rows of the data set, without those that have one picture left."""
+    groups = []
+    for group in listing.groups:
+        members = tuple(dict.fromkeys(place[row] for row in group.members if row in place))
+        if len(members) == 1:
+            findings.append(Finding("group of one", f"{group.name} has one picture"))
+        if len(members) > 1:
+            links = None
+            if group.links is not None:
+                pairs = [(place[a], place[b]) for a, b in group.links if {a, b} <= place.keys()]
+                links = tuple((a, b) for a, b in pairs if a != b)
+            groups.append(Group(name=group.name, members=members, links=links))
+    return groups
+
+
+def _families(
+    groups: Sequence[Group], *, ids: Sequence[str], findings: list[Finding]
+) -> NDArray[np.int64]:
+    """Join groups that share a picture: the family of each picture, int64 [N]."""
+    parent = list(range(len(ids)))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = row = parent[parent[row]]
+        return row
+
+    owner: dict[int, str] = {}
+    for group in groups:
+        for row in group.members:
+            if row in owner:
+                both = f"{owner[row]} and {group.name}"
+                findings.append(
+                    Finding("image in two groups", f"{ids[row]} is in {both}, kept together")
+                )
+            owner.setdefault(row, group.name)
+            parent[root(row)] = root(group.members[0])
+    _, families = np.unique([root(row) for row in range(len(ids))], return_inverse=True)
+    return families.astype(np.int64).reshape(-1)
+
+
+def _describe(
+    groups: Sequence[Group], *, families: NDArray[np.int64]
+) -> tuple[tuple[str, ...], NDArray[np.bool_], NDArray[np.int64]]:
+    """The families' names, which of them are composite, and the links of those."""
+    names: list[list[str]] = [[] for _ in range(int(families.max()) + 1)]
+    composite = np.zeros(len(names), dtype=bool)
+    for group in groups:
+        family = families[group.members[0]]
+        names[family].append(group.name)
+        composite[family] |= group.links is not None or len(names[family]) > 1
+    links: list[tuple[int, int]] = []
+    for group in groups:
+        if composite[families[group.members[0]]]:
+            all_pairs = itertools.combinations(group.members, 2)
+            links += all_pairs if group.links is None else group.links
+    pairs = np.array(links, dtype=np.int64).reshape(-1, 2)
+    return _distinct([" + ".join(part) for part in names]), composite, pairs
+
+
+def _distinct(ids: list[str]) -> tuple[str, ...]:
+    """Names of several data sets, those that occur again with a number; empty ones stay empty."""
+    seen: dict[str, int] = defaultdict(int)
+    result = []
+    for image_id in ids:
+        seen[image_id] += 1
+        first = seen[image_id] == 1 or not image_id
+        result.append(image_id if first else f"{image_id} ({seen[image_id]})")
+    return tuple(result)
 
 
 def read_pictures(
@@ -63,21 +296,13 @@ def read_pictures(
         for row in read_manifest(folder)
     ]
 
-    def read(path: Path) -> NDArray[np.uint8] | str:
-        # Decoded as the embedder does it, so that a published model meets what it learned from.
-        try:
-            image = images.decode(
-                path.read_bytes(),
-                max_pixels=_MAX_PIXELS,
-                target=2 * preprocessing.size,
-                luminance=True,
-            )
-        except (OSError, errors.ImageRejected) as error:
-            return str(error)
-        return preprocessing(image)
-
     with ThreadPoolExecutor(threads) as pool:
-        results = list(pool.map(read, [path for _, path in listed]))
+        results = [
+            result
+            for _, result in pool.map(
+                lambda path: _read(path, preprocessing=preprocessing), [path for _, path in listed]
+            )
+        ]
     read_ids = tuple(
         image_id
         for (image_id, _), result in zip(listed, results, strict=True)
@@ -94,28 +319,14 @@ def read_pictures(
     return Pictures(read_ids, torch.from_numpy(np.stack(pixels)), rejected)
 
 
-def hold_out(pictures: Pictures, *, count: int, seed: int) -> tuple[Pictures, Pictures]:
-    """Split off `count` pictures, the same for the same seed: (training, validation)."""
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
-    validation, training = order[:count].sort().values, order[count:].sort().values
-    return pictures.select(training), pictures.select(validation)
-
-
-def batches(count: int, *, size: int, seed: int, start: int = 0) -> Iterator[Tensor]:
-    """Yield row numbers, int64 [size], for step `start` and on: every row once per epoch.
-
-    The order depends on `seed` and the step alone, so that a resumed run sees what an undisturbed
-    one would have seen.
-    """
-    per_epoch = count // size
-    if per_epoch == 0:
-        raise ValueError(f"a batch of {size} needs at least {size} pictures, not {count}")
-    step = start
-    while True:
-        epoch = step // per_epoch
-        order = torch.randperm(
-            count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+def _read(path: Path, *, preprocessing: Preprocessing) -> tuple[bytes, NDArray[np.uint8] | str]:
+    """A file's hash and its pixels, or why there are none."""
+    # Decoded as the embedder does it, so that a published model meets what it learned from.
+    try:
+        content = path.read_bytes()
+        image = images.decode(
+            content, max_pixels=_MAX_PIXELS, target=2 * preprocessing.size, luminance=True
         )
-        for position in range(step % per_epoch, per_epoch):
-            yield order[position * size : (position + 1) * size]
-        step = (epoch + 1) * per_epoch
+    except (OSError, errors.ImageRejected) as error:
+        return b"", str(error)
+    return hashlib.sha256(content).digest(), preprocessing(image)

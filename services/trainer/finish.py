@@ -17,7 +17,17 @@ from halftone.vision.model import Model, ModelSpec, collect, set_whitening
 from halftone.vision.network import DescriptorNetwork
 from halftone.vision.whitening import fit_background, fit_whitening
 from services.trainer.dataset import read_pictures
-from services.trainer.evaluate import Truth, evaluate, evaluate_scores, read_manifest, read_truth
+from services.trainer.evaluate import (
+    Labelled,
+    Truth,
+    evaluate,
+    evaluate_classification,
+    evaluate_scores,
+    read_manifest,
+    read_truth,
+)
+from services.trainer.initialise import shrink
+from services.trainer.objectives import SceneClassifier
 from services.trainer.report import write_report
 
 if TYPE_CHECKING:
@@ -26,62 +36,71 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from services.trainer.config import TrainingConfig
+    from services.trainer.dataset import SceneDataset
     from services.trainer.events import Events
+    from services.trainer.plan import Plan
+    from services.trainer.state import Run
+    from services.trainer.tracking import Tracker
 
 _BATCH = 64
+_EVALUATING, _PUBLISHING = 0.95, 0.98  # of the whole, for progress
 # From 0.5 to 1 nothing changes, below it gets worse: weak directions of embeddings are noise.
 _SHRINKAGE = 1.0
 
 
 def finish(
-    network: DescriptorNetwork,
+    run: Run,
     *,
-    config: TrainingConfig,
-    pictures: torch.Tensor,
-    history: Sequence[dict[str, float]],
     log: Callable[[str], None],
     events: Events,
-) -> ModelVersion:
-    """Publish a trained network as a version.
+    tracker: Tracker,
+    stop: Callable[[], bool] = lambda: False,
+) -> ModelVersion | None:
+    """Publish what a run trained as a version.
 
     Args:
-        network: As trained, without fitted layers.
-        config: Of the run.
-        pictures: uint8 [N, S, S], what whitening and background are fitted on.
-        history: Entries of the progress lines.
+        run: At its end.
         log: Takes lines for people.
         events: Takes phases for programs.
+        tracker: Takes the final figures.
+        stop: Asked before it publishes; when true nothing is, and the result is None.
     """
-    complete = fit_last_layers(
-        network,
-        pictures=pictures,
-        frequencies=config.frequencies,
-        background=config.background,
-        seed=config.seed,
-    )
+    plan, config = run.plan, run.config
+    log("fitting the last layers, evaluating and publishing")
+    events.progress("evaluating", fraction=_EVALUATING)
+    network, layers = choose_last_layers(run)
     spec = ModelSpec(
         name=config.name,
-        network=complete.spec,
-        preprocessing=config.preprocessing,
-        whitening={"method": "PCA", "images": len(pictures), "data": _names(config.data)},
+        network=network.spec,
+        preprocessing=run.start.preprocessing,
+        whitening=layers,
+        parents=run.start.parents,
         training={
             "job": config.job,
-            "objective": "self_supervised",
-            "data": describe_data(config.data),
+            "objective": config.objective,
+            "data": describe_data(config.data, plan=plan),
+            "splits": plan.facts,
             "command": config.command,
             "configuration": config.to_dict(),
+            "steps": run.step,
+            "published_step": run.best.step if run.best.weights is not None else run.step,
             "torch": torch.__version__,
             "finished": time.strftime("%Y-%m-%d", time.gmtime()),
         },
     )
-    model = Model(spec, network=complete)
-    metrics: dict[str, Any] = {"history": list(history)}
+    model = Model(spec, network=network)
+    metrics: dict[str, Any] = {"history": list(run.history)}
     found = None
     with tempfile.TemporaryDirectory(prefix="halftone-") as folder:
         staging = Path(folder)
         model.save(staging)
         # What is measured is what was written: float16 weights, read back.
-        stored = Model.load(staging)
+        stored = Model.load(staging, device=run.device)
+        labelled = evaluate_splits(stored, run=run, metrics=metrics, log=log)
+        classification = classify(run)
+        if classification is not None:
+            metrics["classification"] = classification
+            log(f"accuracy on {classification['on']}: {classification['accuracy']:.3f}")
         if config.evaluate_on is not None:
             found = evaluate_archive(stored, folder=config.evaluate_on)
             metrics[config.evaluate_on.name] = {
@@ -91,14 +110,147 @@ def finish(
             log(f"{config.evaluate_on.name}: {summary(found.metrics)}")
             for name, values in found.variants.items():
                 log(f"  {name}: {summary(values)}")
-        events.progress("publishing", fraction=0.98)
-        write_report(staging / "report", spec=spec, history=history, found=found)
+        events.progress("publishing", fraction=_PUBLISHING)
+        write_report(
+            staging / "report",
+            spec=spec,
+            history=run.history,
+            found=found,
+            labelled=labelled,
+            classification=classification,
+            balance=plan.balance,
+            left_out=[(finding.kind, finding.message) for finding in plan.findings],
+        )
         files.replace_file(staging / "metrics.json", files.to_json(metrics))
+        if stop():
+            log("stopped before it was published; the same command continues")
+            return None
         version = find_published(config) or Registry(config.models).publish(
             staging, name=config.name, version=config.version
         )
+        final = {name: value for name, value in metrics.items() if name != "history"}
+        report = staging / "report"
+        tracker.finish(final, step=run.step, report=report, tags={"model_version": version.id})
     log(f"published {version.id} in {version.directory}")
     return version
+
+
+def choose_last_layers(run: Run) -> tuple[DescriptorNetwork, dict[str, Any]]:
+    """A network with its last layers, and how these were come by.
+
+    A run that trained through its parent's layers may keep them or have them fitted anew on the
+    training pictures: whichever finds more on the validation split, since few pictures fit a poor
+    whitening and many a better one. Fewer pictures than dimensions fit none at all.
+    """
+    plan, config, network = run.plan, run.config, run.result()
+    spec, start = network.spec, run.start
+    clean = shrink(plan.training.pixels.to(run.device), size=run.size)
+    candidates: dict[str, DescriptorNetwork] = {}
+    if start.fitted:
+        candidates["of the parent"] = network
+    if len(clean) > spec.dimension:
+        candidates["PCA"] = fit_last_layers(
+            network,
+            pictures=clean,
+            frequencies=spec.frequencies if start.fitted else config.frequencies,
+            background=spec.background if start.fitted else config.background,
+            seed=config.seed,
+        )
+    elif not start.fitted:
+        candidates["none"] = network
+    figures = {}
+    if len(candidates) > 1:
+        for name, candidate in candidates.items():
+            if len(plan.validation.truth.matches):
+                held_out = shrink(plan.validation.pixels.to(run.device), size=run.size)
+                truth = plan.validation.truth
+                rows = run.collect(candidate, held_out)
+                figures[name] = evaluate(rows, truth=truth, resamples=0)["micro_ap"]
+            elif len(plan.validation):
+                figures[name] = run.score_copies(candidate)["copy_micro_ap"]
+    chosen = max(candidates, key=lambda name: figures.get(name, 0.0))
+    facts: dict[str, Any] = {"method": chosen, "images": len(clean), "data": _names(config.data)}
+    if chosen == "of the parent" and start.parent is not None:
+        facts = {**start.parent.spec.whitening, "parent": start.parents[0]}
+    return candidates[chosen], facts | ({"validation_micro_ap": figures} if figures else {})
+
+
+def evaluate_splits(
+    model: Model, *, run: Run, metrics: dict[str, Any], log: Callable[[str], None]
+) -> Labelled | None:
+    """Score the test split, and by the parent too; thresholds are from the validation split.
+
+    Adds `validation`, `test` and, with a parent, `parent` to `metrics`; does nothing where no group
+    was held out.
+    """
+    plan = run.plan
+    if not run.config.labelled or not len(plan.test.truth.matches):
+        return None
+
+    def score(judged: Model) -> tuple[NDArray[np.float32], dict[str, Any], dict[str, Any]]:
+        chosen, threshold = None, None
+        if len(plan.validation.truth.matches):
+            held_out = _describe(judged, plan.validation, size=run.size)
+            chosen = evaluate(held_out, truth=plan.validation.truth)
+            threshold = float(chosen["best_f1_threshold"])
+        rows = _describe(judged, plan.test, size=run.size)
+        return rows, evaluate(rows, truth=plan.test.truth, threshold=threshold), chosen or {}
+
+    rows, metrics["test"], metrics["validation"] = score(model)
+    log(f"test split: {summary(metrics['test'])}")
+    if run.start.parent is not None:
+        parent = run.start.parent
+        parent = Model(parent.spec, network=parent.network, device=run.device)
+        _, test, validation = score(parent)
+        metrics["parent"] = {
+            "version": run.start.parents[0],
+            "test": test,
+            "validation": validation,
+        }
+        log(f"  its parent {run.start.parents[0]}: {summary(test)}")
+    return Labelled(
+        name="groups left out of training",
+        descriptors=rows,
+        groups=plan.test.groups,
+        paths=[entry.path for entry in plan.test.entries],
+        metrics=metrics["test"],
+    )
+
+
+def _describe(model: Model, data: SceneDataset, *, size: int) -> NDArray[np.float32]:
+    """Descriptors of a data set's pictures, in batches: float32 [N, D]."""
+    clean = shrink(data.pixels, size=size)
+    return np.concatenate([model.embed(part) for part in torch.split(clean, _BATCH)])
+
+
+def classify(run: Run) -> dict[str, Any] | None:
+    """Accuracy of the classifier, on pictures of its classes that it was not trained on.
+
+    Splits are by group, so a held-out group has no class; where no class could spare a picture,
+    new printings of the training pictures have to do, and `on` says so.
+    """
+    if not isinstance(run.objective, SceneClassifier):
+        return None
+    plan, network = run.plan, run.result()
+    known, names = plan.known, list(plan.training.names)
+    if len(known):
+        pictures = shrink(known.pixels.to(run.device), size=run.size)
+        labels = [names.index(name) for name in known.groups]
+    else:
+        generator = torch.Generator(run.device).manual_seed(run.config.seed + 3)
+        pictures = torch.cat(
+            [
+                run.simulation(part, generator=generator)
+                for part in torch.split(plan.training.pixels.to(run.device), _BATCH)
+            ]
+        )
+        labels = plan.training.families.tolist()
+    rows = run.collect(lambda part: run.start.embed(network, part), pictures)
+    with torch.inference_mode():
+        logits = run.objective.logits(torch.from_numpy(rows).to(run.device)).float().cpu().numpy()
+    found = evaluate_classification(logits, labels=labels, names=names)
+    on = "pictures left out" if len(known) else "new printings of the training pictures"
+    return {"on": on, **found}
 
 
 def find_published(config: TrainingConfig) -> ModelVersion | None:
@@ -224,13 +376,20 @@ def summary(metrics: dict[str, Any]) -> str:
     return "  ".join(f"{label} {metrics[name]:.3f}" for label, name in names.items())
 
 
-def describe_data(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """What a model learned from: per folder its name, how many pictures, their rights."""
+def describe_data(sources: Sequence[Path], *, plan: Plan) -> list[dict[str, Any]]:
+    """What a model learned from: per data set its name, how many pictures, their rights."""
     described = []
-    for folder in folders:
-        rows = read_manifest(folder)
-        rights = sorted({row.get("rights", "") for row in rows} - {""})
-        described.append({"name": folder.name, "images": len(rows), "rights": rights})
+    for source in sources:
+        folder = source if source.is_dir() else source.parent
+        images = sum(
+            entry.path.is_relative_to(folder.resolve()) or entry.path.is_relative_to(folder)
+            for part in (plan.training, plan.validation, plan.test, plan.known)
+            for entry in part.entries
+        )
+        rights: list[str] = []
+        if source.is_dir():
+            rights = sorted({row.get("rights", "") for row in read_manifest(source)} - {""})
+        described.append({"name": source.name, "images": images, "rights": rights})
     return described
 
 

@@ -1,8 +1,11 @@
-"""Training objectives. Each maps embeddings of a batch to a scalar loss."""
+"""Training objectives. Each maps embeddings of a batch and its rows to a scalar loss."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from pytorch_metric_learning import losses  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
@@ -14,7 +17,8 @@ class PictureProxies(nn.Module):
     pool is a negative in every step and one printing per picture suffices. Two terms: a softmax
     over pictures (Zhai and Wu 2019) with a margin (Wang et al. 2018), which ranks, and a logistic
     loss against one threshold shared by all pictures (Zhou et al. 2023, UniFace), which makes
-    scores of different queries comparable.
+    scores of different queries comparable. A third, of weight `koleo`, spreads the batch out:
+    Kozachenko and Leonenko's estimate of entropy (Sablayrolles et al. 2019).
     """
 
     def __init__(
@@ -25,6 +29,7 @@ class PictureProxies(nn.Module):
         margin: float,
         unified: float,
         same: Tensor | None = None,
+        koleo: float = 0.0,
     ) -> None:
         """Start each proxy at its picture's embedding (unit rows of `embeddings`, [N, D]).
 
@@ -39,6 +44,7 @@ class PictureProxies(nn.Module):
             torch.tensor(float(torch.log(torch.tensor(len(embeddings) + 1.0))) / scale)
         )
         self.scale, self.margin, self.unified = scale, margin, unified
+        self.koleo = koleo
         self.register_buffer("same", torch.empty(0, 2, dtype=torch.int64) if same is None else same)
 
     same: Tensor
@@ -53,6 +59,8 @@ class PictureProxies(nn.Module):
             )
         own = torch.zeros_like(cosine).scatter_(1, rows[:, None], 1.0)
         ranking = F.cross_entropy(self.scale * (cosine - self.margin * own), rows)
+        if self.koleo:
+            ranking = ranking + self.koleo * entropy_loss(embeddings, rows=rows)
         if self.unified == 0:
             return ranking
         sign = 1 - 2 * own  # +1 for negatives
@@ -62,3 +70,140 @@ class PictureProxies(nn.Module):
             .mean()
         )
         return ranking + self.unified * logistic
+
+
+class SceneClassifier(nn.Module):
+    """Cross-entropy over groups: a cosine to one vector per class, scaled, with class weights."""
+
+    def __init__(
+        self, embeddings: Tensor, *, labels: Tensor, weights: Tensor, scale: float, margin: float
+    ) -> None:
+        """Start each class at the mean of its pictures.
+
+        Args:
+            embeddings: Unit rows, float32 [N, D].
+            labels: int64 [N], the class of each row, 0 to C - 1.
+            weights: float32 [C].
+            scale: Inverse temperature.
+            margin: By which a picture must prefer its class.
+        """
+        super().__init__()
+        means = embeddings.new_zeros(len(weights), embeddings.shape[1])
+        means.index_add_(0, labels, embeddings)
+        self.classes = nn.Parameter(F.normalize(means, dim=1))
+        self.scale, self.margin = scale, margin
+        self.register_buffer("labels", labels)
+        self.register_buffer("weights", weights)
+
+    labels: Tensor
+    weights: Tensor
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Of embeddings (float32 [B, D], any length) over classes, [B, C]."""
+        cosine = F.normalize(embeddings, dim=1) @ F.normalize(self.classes, dim=1).T
+        return self.scale * cosine
+
+    def forward(self, embeddings: Tensor, *, rows: Tensor) -> Tensor:
+        """Loss of embeddings, printings of pictures `rows` [B].
+
+        The weighted mean divides by the batch, not by its weights, so that parts of a batch add up.
+        """
+        labels = self.labels[rows]
+        logits = self.logits(embeddings)
+        own = torch.zeros_like(logits).scatter_(1, labels[:, None], self.scale * self.margin)
+        single = F.cross_entropy(logits - own, labels, reduction="none")
+        return (single * self.weights[labels]).mean()
+
+
+class SceneMetric(nn.Module):
+    """Pictures of a group attract, of other groups repel, the hardest of them from a memory.
+
+    The memory holds the latest embedding of every training picture (Wang et al. 2020, cross-batch
+    memory, but of the whole set). Each picture meets its batch, all its partners in memory, and the
+    `hard` strangers that are closest to it there.
+    """
+
+    def __init__(
+        self,
+        embeddings: Tensor,
+        *,
+        families: Tensor,
+        composite: Tensor,
+        links: Tensor,
+        hard: int,
+        loss: Literal["multi_similarity", "supervised_contrastive"],
+        scale: float,
+    ) -> None:
+        """Start the memory with unit rows `embeddings`, [N, D].
+
+        Args:
+            embeddings: Of the training pictures.
+            families: int64 [N]; pictures of different families repel.
+            composite: bool [N], whether only links attract within a picture's family.
+            links: int64 [P, 2], pairs of rows within composite families that attract.
+            hard: Strangers per picture.
+            loss: Multi-similarity (Wang et al. 2019) or supervised contrastive (Khosla et al.
+                2020).
+            scale: Inverse temperature of the latter.
+        """
+        super().__init__()
+        self.hard = hard
+        self.register_buffer("memory", embeddings.clone())
+        self.register_buffer("families", families, persistent=False)
+        self.register_buffer("composite", composite, persistent=False)
+        both = torch.cat([links, links.flip(1), torch.arange(len(families))[:, None].expand(-1, 2)])
+        codes = both[:, 0] * len(families) + both[:, 1]
+        self.register_buffer("linked", codes, persistent=False)
+        self._loss = (
+            losses.MultiSimilarityLoss(alpha=2, beta=50, base=0.5)
+            if loss == "multi_similarity"
+            else losses.SupConLoss(temperature=1 / scale)
+        )
+
+    memory: Tensor
+    families: Tensor
+    composite: Tensor
+    linked: Tensor
+
+    def forward(self, embeddings: Tensor, *, rows: Tensor) -> Tensor:
+        """Loss of embeddings (float32 [B, D], any length), printings of pictures `rows` [B]."""
+        positive, negative = self.compare(rows, torch.arange(len(self.memory), device=rows.device))
+        with torch.no_grad():
+            closeness = F.normalize(embeddings, dim=1) @ self.memory.T
+            closeness[~negative] = -torch.inf
+            hardest = closeness.topk(min(self.hard, len(self.memory)), dim=1).indices
+        chosen = positive.any(dim=0)
+        chosen[hardest.flatten()] = True
+        remembered = chosen.nonzero().flatten()
+        here, apart = self.compare(rows, rows)
+        here.fill_diagonal_(False)  # noqa: FBT003  # torch's own signature
+        attract = torch.cat([here, positive[:, remembered]], dim=1)
+        repel = torch.cat([apart, negative[:, remembered]], dim=1)
+        others = torch.cat([embeddings, self.memory[remembered]])
+        pairs = (*attract.nonzero(as_tuple=True), *repel.nonzero(as_tuple=True))
+        loss: Tensor = self._loss(embeddings, indices_tuple=pairs, ref_emb=others)
+        return loss
+
+    def remember(self, embeddings: Tensor, *, rows: Tensor) -> None:
+        """Put embeddings [B, D] of pictures `rows` (on the CPU) into memory; of equals the last."""
+        places = {int(row): place for place, row in enumerate(rows)}
+        where, which = torch.tensor([list(places), list(places.values())]).to(embeddings.device)
+        self.memory[where] = F.normalize(embeddings.detach()[which], dim=1)
+
+    def compare(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether pictures `rows` [B] and `others` [M] attract and repel: bool [B, M] each."""
+        same = self.families[rows][:, None] == self.families[others][None]
+        codes = rows[:, None] * len(self.families) + others[None]
+        doubtful = same & self.composite[rows][:, None]
+        positive = same & ~doubtful
+        positive[doubtful] = torch.isin(codes[doubtful], self.linked)
+        return positive, ~same
+
+
+def entropy_loss(embeddings: Tensor, *, rows: Tensor) -> Tensor:
+    """Mean of -log of the distance to the nearest other picture of the batch, [B, D]."""
+    unit = F.normalize(embeddings, dim=1)
+    cosine = unit @ unit.T
+    cosine = cosine.masked_fill(rows[:, None] == rows[None], -1.0)
+    distance = (2 - 2 * cosine.amax(dim=1)).clamp(min=1e-6).sqrt()
+    return -distance.log().mean()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -12,196 +14,359 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from halftone import errors, files
 from halftone.vision.model import collect
-from halftone.vision.network import DescriptorNetwork
 from halftone.vision.simulation import PressSimulation
-from halftone.vision.whitening import fit_whitening
-from services.trainer.evaluate import evaluate_copies
-from services.trainer.objectives import PictureProxies
+from services.trainer.dataset_sampling import class_weights
+from services.trainer.evaluate import evaluate, evaluate_copies
+from services.trainer.initialise import CHUNK, initialise_projection, likely_copies, shrink
+from services.trainer.objectives import PictureProxies, SceneClassifier, SceneMetric
+from services.trainer.world import World
 
 if TYPE_CHECKING:
     import contextlib
+    from collections.abc import Callable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from halftone.vision.network import DescriptorNetwork
     from services.trainer.config import TrainingConfig
+    from services.trainer.initialise import Start
+    from services.trainer.plan import Plan
 
 CHECKPOINT: Final = "checkpoint.pt"
 _CALIBRATION_BATCHES: Final = 16
-_INITIAL_PICTURES: Final = 3000
-_CHUNK: Final = 128
+_FIGURE: Final = "micro_ap"  # what early stopping goes by: ranking and comparable scores in one
+
+
+@dataclass
+class Best:
+    """The best validation so far; weights are the averaged ones, on the CPU."""
+
+    figure: float = -1.0
+    step: int = 0
+    worse: int = 0
+    weights: dict[str, Tensor] | None = None
+    classes: Tensor | None = None
 
 
 class Run:
-    """Weights, their average, proxies, optimizer, presses and counters of one run.
+    """Weights, their average, objective, optimizer and counters of one run.
 
     Attributes:
         step: Steps taken.
         elapsed: Seconds spent in them, also before an interruption.
         history: The progress lines' entries.
-        averaged: The network to publish; its batch norm holds only after `calibrate`.
+        averaged: Mean of the weights of late steps; its batch norm holds only once calibrated.
+        best: What validations found.
     """
 
-    def __init__(self, config: TrainingConfig, *, pixels: Tensor, device: torch.device) -> None:
-        """Continue from the checkpoint, or initialise from the pictures (uint8 [N, H, H]).
-
-        Raises:
-            errors.FailedPrecondition: The checkpoint belongs to a run with other settings.
-        """
-        self.config, self.device = config, device
-        self.pixels = pixels.to(device)
-        self.simulation = PressSimulation(size=config.size, parameters=config.printing)
-        self.presses = torch.Generator(device).manual_seed(config.seed)
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        start: Start,
+        device: torch.device,
+        world: World | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        """Continue from a checkpoint (`read_checkpoint`), or initialise from the pictures."""
+        self.plan, self.config, self.start = plan, plan.config, start
+        self.device, self.world = device, world or World()
+        self.size = start.preprocessing.size
+        self.parts = max(self.config.accumulate, self.world.size)
+        if self.parts % self.world.size or self.config.batch % self.parts:
+            raise errors.InvalidArgument(
+                f"{self.world.size} processes cannot share a batch of {self.config.batch} in "
+                f"{self.parts} parts.",
+                field="accumulate",
+            )
+        self.pixels = plan.training.pixels.to(device)
+        self.simulation = PressSimulation(size=self.size, parameters=self.config.printing)
         self.step, self.elapsed = 0, 0.0
         self.history: list[dict[str, float]] = []
-        torch.manual_seed(config.seed)
-        network = DescriptorNetwork(config.network)
-        self.network = network.to(device).to(memory_format=torch.channels_last)
-        state = self._read()
+        self.best = Best()
+        network: DescriptorNetwork = start.network.to(device)
+        self.network = network.to(memory_format=torch.channels_last)
+        width = self.network.spec.dimension if start.fitted else self.network.spec.width
         if state is None:
-            embeddings, same = self._initialise()
+            embeddings = self._initialise()
+            same = torch.empty(0, 2, dtype=torch.int64, device=device)
+            if not self.config.labelled:
+                same = likely_copies(embeddings, above=self.config.same_above)
         else:
-            embeddings, same = state["objective"]["proxies"], state["objective"]["same"]
-        self.objective = PictureProxies(
-            embeddings, scale=config.scale, margin=config.margin, unified=config.unified, same=same
-        ).to(device)
+            embeddings = torch.zeros(len(self.pixels), width or 0, device=device)
+            same = state["objective"].get("same", torch.empty(0, 2, dtype=torch.int64)).to(device)
+        self.objective = self._make_objective(embeddings, same=same).to(device)
         self.averaged = copy.deepcopy(self.network)
         self.optimizer = self._make_optimizer()
         if state is not None:
             self._restore(state)
+        self.world.align(
+            [*self.network.state_dict().values(), *self.objective.state_dict().values()]
+        )
 
     @property
     def progress(self) -> float:
         """From 0 to 1: the share of the steps or of the time limit that is spent."""
-        config = self.config
+        config, steps = self.config, self.plan.steps
         by_time = self.elapsed / (config.time_limit * 60) if config.time_limit else 0.0
-        return max(by_time, self.step / config.steps if config.steps else 0.0)
+        exhausted = config.patience and self.best.worse >= config.patience
+        return max(by_time, self.step / steps if steps else 0.0, 1.0 if exhausted else 0.0)
 
-    def advance(self, rows: Tensor, *, rate: float) -> float:
-        """Take one step on the pictures `rows` at `rate` times the peak rates; return the loss."""
-        config = self.config
-        peaks = (config.learning_rate, config.head_learning_rate, config.proxy_learning_rate)
-        for group, peak in zip(self.optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * rate
-        here = rows.to(self.device)
-        printings = self.simulation(self.pixels[here], generator=self.presses)
-        self.network.train()
-        with self._precision():
-            embeddings = self.network.project(printings.unsqueeze(1))
-        loss: Tensor = self.objective(embeddings.float(), rows=here)
+    @property
+    def frozen(self) -> bool:
+        """Whether the backbone keeps still: at first, when it knows something already."""
+        epochs = self.step / self.plan.per_epoch
+        return self.start.pretrained and epochs < self.config.freeze_epochs
+
+    def advance(self, rows: Tensor, *, rate: float) -> Tensor:
+        """Take one step on the pictures `rows`, int64 [batch] on the CPU.
+
+        The batch is taken in parts, each printed, normalised and compared by itself, and each
+        process has its share of them: two processes do what one does in two parts.
+
+        Args:
+            rows: Of the training pictures.
+            rate: Share of the peak rates.
+
+        Returns:
+            The loss, still on the device.
+        """
+        config, world = self.config, self.world
+        self._set_rates(rate)
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        total = torch.zeros((), device=self.device)
+        embedded: dict[int, Tensor] = {}
+        chunks = rows.chunk(self.parts)
+        for part in range(world.rank, self.parts, world.size):
+            here = chunks[part].to(self.device)
+            printings = self.simulation(self.pixels[here], generator=self._press(part))
+            with self._precision():
+                embeddings = self.start.embed(self.network, printings.unsqueeze(1))
+            loss: Tensor = self.objective(embeddings.float(), rows=here) / self.parts
+            torch.autograd.backward(loss)
+            total += loss.detach()
+            embedded[part] = embeddings.detach().float()
+        parameters = [*self.network.parameters(), *self.objective.parameters()]
+        world.average([total, *(parameter.grad for parameter in parameters)])
         nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
         self.optimizer.step()
         # The average follows quickly at first, or it would remember the initial weights.
         decay = min(config.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for mean, value in zip(
-                self.averaged.parameters(), self.network.parameters(), strict=True
-            ):
-                mean.lerp_(value, 1 - decay)
+            torch._foreach_lerp_(  # one call for all; it has no public name
+                list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay
+            )
+        if isinstance(self.objective, SceneMetric):
+            self.objective.remember(world.gather(embedded, count=self.parts), rows=rows)
         self.step += 1
-        return float(loss.detach())
+        return total
 
-    def calibrated(self) -> DescriptorNetwork:
-        """The averaged network, its batch norm calibrated, in evaluation mode."""
-        self._calibrate(self.averaged)
-        return self.averaged
+    def validate(self) -> dict[str, float]:
+        """Score what is held out, and remember the weights if none were better.
 
-    def validate(self, pixels: Tensor) -> dict[str, float]:
-        """Print held-out pictures, uint8 [N, H, H], twice: do the printings find each other?"""
-        if not len(pixels):
-            return {}
-        network = self.calibrated()
+        With labels: do its pictures find the others of their group? Without: do two printings of
+        each picture find each other?
+        """
+        plan, network = self.plan, self.calibrated()
+        figures: dict[str, float] = {}
+        if self.config.labelled and len(plan.validation.truth.matches):
+            clean = shrink(plan.validation.pixels.to(self.device), size=self.size)
+            rows = self.collect(lambda part: self.start.embed(network, part), clean)
+            found = evaluate(rows, truth=plan.validation.truth, resamples=0)
+            figures = {name: found[name] for name in ("recall_at_1", "map", _FIGURE)}
+        elif not self.config.labelled and len(plan.validation):
+            figures = self.score_copies(lambda part: self.start.embed(network, part))
+        if figures:
+            self._judge(figures.get(_FIGURE, figures.get(f"copy_{_FIGURE}", 0.0)))
+        return figures
+
+    def score_copies(self, embed: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Print held-out pictures twice: do the printings find each other?
+
+        embed: Pictures [N, 1, S, S] to [N, D] of any length.
+        """
         generator = torch.Generator(self.device).manual_seed(self.config.seed + 2)
         sides = []
         for _ in range(2):
             parts = [
                 self.simulation(part.to(self.device), generator=generator)
-                for part in torch.split(pixels, _CHUNK)
+                for part in torch.split(self.plan.validation.pixels, CHUNK)
             ]
-            with self._precision():
-                embeddings = collect(network.project, pictures=torch.cat(parts), batch=_CHUNK)
-            sides.append(F.normalize(torch.from_numpy(embeddings), dim=1).numpy())
+            sides.append(self.collect(embed, torch.cat(parts)))
         return evaluate_copies(sides[0] @ sides[1].T)
 
+    def collect(self, embed: Callable[[Tensor], Tensor], pictures: Tensor) -> NDArray[np.float32]:
+        """Apply `embed` to uint8 [N, S, S] in batches: unit rows, float32 [N, D]."""
+        with self._precision():
+            embeddings = collect(embed, pictures=pictures, batch=CHUNK)
+        rows: NDArray[np.float32] = F.normalize(torch.from_numpy(embeddings), dim=1).numpy()
+        return rows
+
+    def calibrated(self) -> DescriptorNetwork:
+        """The averaged network in evaluation mode, its batch norm calibrated if it moved."""
+        if not self.start.pretrained or self._thawed:
+            self._calibrate(self.averaged)
+        return self.averaged.eval()
+
+    def result(self) -> DescriptorNetwork:
+        """What to publish: the best validated weights where runs go by them, else the last."""
+        if self.best.weights is not None:
+            self.averaged.load_state_dict(self.best.weights)
+            if isinstance(self.objective, SceneClassifier) and self.best.classes is not None:
+                self.objective.classes.data.copy_(self.best.classes)
+            return self.averaged.eval()
+        return self.calibrated()
+
     def save(self) -> None:
-        """Replace the checkpoint atomically."""
+        """Replace the checkpoint atomically.
+
+        Raises:
+            errors.StorageFull: The disk is full; the checkpoint before is still there.
+        """
         content = io.BytesIO()
         torch.save(
             {
                 "settings": self.config.identity(),
+                "data": self.plan.facts["sha256"],
                 "network": self.network.state_dict(),
                 "averaged": self.averaged.state_dict(),
                 "objective": self.objective.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
-                "presses": self.presses.get_state(),
                 "step": self.step,
                 "elapsed": self.elapsed,
                 "history": self.history,
+                "best": vars(self.best),
             },
             content,
         )
-        self.config.work.mkdir(parents=True, exist_ok=True)
-        files.replace_file(self.config.work / CHECKPOINT, content.getvalue())
+        path = self.config.work / CHECKPOINT
+        try:
+            files.replace_file(path, content.getvalue())
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise errors.StorageFull(
+                f"The disk is full; the checkpoint {path} was not written."
+            ) from error
 
     # ---- steps
 
-    def _read(self) -> dict[str, Any] | None:
-        path = self.config.work / CHECKPOINT
-        if not path.exists():
-            return None
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if not self.config.continues(state["settings"]):
-            raise errors.FailedPrecondition(
-                f"{path} belongs to a run with other settings; choose another --work or remove it.",
-                reason="OTHER_RUN",
-            )
-        return state
+    @property
+    def _thawed(self) -> bool:
+        """Whether a step was taken that moved the backbone."""
+        return self.step > self.config.freeze_epochs * self.plan.per_epoch
 
     def _restore(self, state: dict[str, Any]) -> None:
+        if state["data"] != self.plan.facts["sha256"]:
+            raise errors.FailedPrecondition(
+                "The data changed since the run began; choose another work directory.",
+                reason="DATA_CHANGED",
+            )
         for name in ("network", "averaged", "objective", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
-        self.presses.set_state(state["presses"])
         self.step, self.elapsed, self.history = state["step"], state["elapsed"], state["history"]
+        self.best = Best(**state["best"])
 
-    def _initialise(self) -> tuple[Tensor, Tensor]:
-        """Give the random network a working head; return embeddings [N, D] and copies [P, 2]."""
-        self._calibrate(self.network)
-        clean = shrink(self.pixels, size=self.config.size)
-        with self._precision():
-            self._initialise_projection(clean)
-            embeddings = torch.from_numpy(
-                collect(self.network.project, pictures=clean, batch=_CHUNK)
-            ).to(self.device)
-        embeddings = F.normalize(embeddings, dim=1)
-        return embeddings, likely_copies(embeddings, above=self.config.same_above)
+    def _press(self, part: int) -> torch.Generator:
+        """The randomness of a part of this step: a function of seed, step and part alone."""
+        number = (self.config.seed * 1_000_003 + self.step) * 1_009 + part
+        return torch.Generator(self.device).manual_seed(number)
 
-    def _initialise_projection(self, clean: Tensor) -> None:
-        """Make the projection the PCA-whitening of the features that the network gives now."""
-        projection = self.network.projection
-        if not isinstance(projection, nn.Linear):
-            return
-        generator = torch.Generator().manual_seed(self.config.seed)
-        order = torch.randperm(len(clean), generator=generator)[:_INITIAL_PICTURES]
-        chosen = clean[order.to(clean.device)]
-        features = collect(self.network.features, pictures=chosen, batch=_CHUNK)
-        whitening = fit_whitening(features, dimension=projection.out_features)
-        # The embedding is normalised, so its scale is free; this one, about three times that of
-        # a fresh layer, keeps the optimizer's first steps small beside the fit.
-        matrix = torch.from_numpy(whitening.matrix).to(self.device) * 0.03
-        with torch.no_grad():
-            projection.weight.copy_(matrix)
-            projection.bias.copy_(-(matrix @ torch.from_numpy(whitening.mean).to(self.device)))
+    def _set_rates(self, rate: float) -> None:
+        """Set this step's rates, and whether the backbone and its statistics keep still."""
+        frozen = self.frozen
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * rate
+        self.network.train()
+        for part in (self.network.stem, self.network.stages):
+            part.requires_grad_(not frozen)
+            part.train(not frozen)
+
+    def _initialise(self) -> Tensor:
+        """Give a new network what it lacks; return the pictures' unit embeddings [N, D]."""
+        if not self.start.pretrained:
+            self._calibrate(self.network)
+        self.network.eval()
+        clean = shrink(self.pixels, size=self.size)
+        if not self.start.projected:
+            with self._precision():
+                initialise_projection(self.network, clean=clean, seed=self.config.seed)
+        rows = self.collect(lambda part: self.start.embed(self.network, part), clean)
+        return torch.from_numpy(rows).to(self.device)
+
+    def _make_objective(self, embeddings: Tensor, *, same: Tensor) -> nn.Module:
+        config, data = self.config, self.plan.training
+        if config.objective == "classification":
+            return SceneClassifier(
+                embeddings,
+                labels=torch.from_numpy(data.families).to(self.device),
+                weights=class_weights(data.sizes, balance=config.balance).to(self.device),
+                scale=config.scale,
+                margin=config.margin,
+            )
+        if config.objective == "metric":
+            return SceneMetric(
+                embeddings,
+                families=torch.from_numpy(data.families).to(self.device),
+                composite=torch.from_numpy(data.composite[data.families]).to(self.device),
+                links=torch.from_numpy(data.links).to(self.device),
+                hard=config.hard_negatives,
+                loss=config.metric_loss,
+                scale=config.scale,
+            )
+        return PictureProxies(
+            embeddings,
+            scale=config.scale,
+            margin=config.margin,
+            unified=config.unified,
+            same=same,
+            koleo=config.koleo,
+        )
 
     def _make_optimizer(self) -> torch.optim.AdamW:
-        """AdamW in three groups: the head starts from a fit, which a full rate would undo."""
-        network, decay = self.network, self.config.weight_decay
-        backbone = [*network.stem.parameters(), *network.stages.parameters()]
-        return torch.optim.AdamW(
-            [
-                {"params": backbone, "weight_decay": decay},
-                {"params": list(network.projection.parameters()), "weight_decay": decay},
-                {"params": list(self.objective.parameters()), "weight_decay": 0.0},
+        """AdamW in groups: the head starts from a fit, which a full rate would undo.
+
+        With a pretrained backbone all rates are lower, and each stage's is lower than the next's.
+        """
+        config, network = self.config, self.network
+        backbone = [network.stem, *network.stages]
+        share = config.init_rate if self.start.pretrained else 1.0
+        rate, decay = config.learning_rate * share, config.weight_decay
+        if self.start.pretrained and config.layer_decay != 1:
+            groups = [
+                (list(part.parameters()), rate * config.layer_decay ** (len(backbone) - 1 - depth))
+                for depth, part in enumerate(backbone)
             ]
-        )
+        else:
+            groups = [([p for part in backbone for p in part.parameters()], rate)]
+        groups.append((list(network.projection.parameters()), config.head_learning_rate * share))
+        of_network = [
+            {"params": parameters, "peak": peak, "weight_decay": decay}
+            for parameters, peak in groups
+        ]
+        proxies = {
+            "params": list(self.objective.parameters()),
+            "peak": config.proxy_learning_rate,
+            "weight_decay": 0.0,
+        }
+        learned = [*of_network, proxies] if proxies["params"] else of_network
+        return torch.optim.AdamW(learned)
+
+    def _judge(self, figure: float) -> None:
+        """Keep the weights if they are the best; runs without labels and patience go by none."""
+        if not (self.config.labelled or self.config.patience):
+            return
+        if figure > self.best.figure:
+            weights = {
+                name: tensor.detach().cpu().clone()
+                for name, tensor in self.averaged.state_dict().items()
+            }
+            self.best = Best(figure=figure, step=self.step, weights=weights)
+            if isinstance(self.objective, SceneClassifier):
+                self.best.classes = self.objective.classes.detach().cpu().clone()
+        else:
+            self.best.worse += 1
 
     def _calibrate(self, network: DescriptorNetwork) -> None:
         """Set batch norm's statistics from printings of the pictures.
@@ -218,7 +383,7 @@ class Run:
             norm.momentum = None  # a plain average over what follows
         order = torch.randperm(len(self.pixels), generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
-            for rows in torch.split(order[: _CALIBRATION_BATCHES * _CHUNK], _CHUNK):
+            for rows in torch.split(order[: _CALIBRATION_BATCHES * CHUNK], CHUNK):
                 pictures = self.pixels[rows.to(self.device)]
                 network.features(self.simulation(pictures, generator=generator).unsqueeze(1))
         for norm, momentum in zip(norms, momenta, strict=True):
@@ -231,26 +396,19 @@ class Run:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
 
-def likely_copies(embeddings: Tensor, *, above: float) -> Tensor:
-    """Pairs of unit rows with a cosine above a limit, both ways round: int64 [P, 2].
+def read_checkpoint(config: TrainingConfig) -> dict[str, Any] | None:
+    """The checkpoint in the work directory, if there is one.
 
-    Pools of press pictures hold copies of their own, which must not be taught to differ.
+    Raises:
+        errors.FailedPrecondition: It belongs to a run with other settings.
     """
-    pairs = []
-    for start in range(0, len(embeddings), 1024):  # a million pictures squared fit no memory
-        cosine = embeddings[start : start + 1024] @ embeddings.T
-        rows, columns = (cosine > above).nonzero(as_tuple=True)
-        apart = rows + start != columns
-        pairs.append(torch.stack([rows[apart] + start, columns[apart]], dim=1))
-    return torch.cat(pairs)
-
-
-def shrink(pixels: Tensor, *, size: int) -> Tensor:
-    """Reduce uint8 [N, H, H] without aliasing: uint8 [N, size, size]."""
-    parts = []
-    for part in torch.split(pixels, _CHUNK):
-        smaller = F.interpolate(
-            part.float().unsqueeze(1), size=size, mode="bilinear", antialias=True
+    path = config.work / CHECKPOINT
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if not config.continues(state["settings"]):
+        raise errors.FailedPrecondition(
+            f"{path} belongs to a run with other settings; choose another --work or remove it.",
+            reason="OTHER_RUN",
         )
-        parts.append(smaller.round().clamp(0, 255).to(torch.uint8).squeeze(1))
-    return torch.cat(parts)
+    return state

@@ -1,19 +1,23 @@
 """The training loop: pictures in, a model version out. `python -m services.trainer.train`.
 
-Self-supervised: no labels. Each step prints a batch of pictures with the press simulation and
-draws each printing to its picture's proxy, away from all others (`objectives.PictureProxies`).
-What made small networks work in trials on two CPU cores, in the order of effect: a head that keeps
-the layout, batch norm calibrated on the data, the projection initialised as the PCA-whitening of
-the features it gets, and each proxy initialised as its picture's own embedding.
+Three objectives (`services/trainer/objectives.py`). Without labels, each step prints a batch of
+pictures with the press simulation and draws each printing to its picture's proxy, away from all
+others. With labels, printings of a group's pictures attract, or are classified.
+What made small networks work from random weights in trials on two CPU cores, in the order of
+effect: a head that keeps the layout, batch norm calibrated on the data, the projection initialised
+as the PCA-whitening of the features it gets, and each proxy initialised as its picture's own
+embedding.
 
-A run continues from `<work>/checkpoint.pt` when there is one; on the CPU a run of `--steps` that
-was interrupted ends with the same bits as one that was not. Repeating the command of a finished
-run only fits, evaluates and publishes again.
+A run continues from `<work>/checkpoint.pt` when there is one; on the CPU a run of `--steps` or
+`--epochs` that was interrupted ends with the same bits as one that was not. Repeating the command
+of a finished run only fits, evaluates and publishes again. `torchrun` starts several processes that
+share each batch.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import math
 import shlex
@@ -25,17 +29,23 @@ from typing import TYPE_CHECKING
 import torch
 
 from halftone import errors
-from halftone.vision.preprocessing import Preprocessing
+from halftone.settings import TrackingSettings
 from services.trainer.config import TrainingConfig, parse
-from services.trainer.dataset import batches, hold_out, read_pictures
 from services.trainer.events import Events, exclusive
 from services.trainer.finish import find_published, finish
-from services.trainer.state import Run, shrink
+from services.trainer.initialise import begin
+from services.trainer.plan import read_plan
+from services.trainer.progress import Meter
+from services.trainer.state import Run, read_checkpoint
+from services.trainer.tracking import Tracker
+from services.trainer.world import join_world
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from halftone.registry import ModelVersion
+
+_READING = 0.05  # its share of the whole, for progress
 
 
 def train(
@@ -50,149 +60,116 @@ def train(
     Args:
         config: See its fields.
         log: Takes progress lines.
-        stop: Asked after each step; when true the run writes a checkpoint and returns None.
+        stop: Asked before each step; when true the run writes a checkpoint and returns None.
         events: Takes the same for programs.
+
+    Returns:
+        The version; None when the run was stopped, and in all processes but the first.
 
     Raises:
         errors.InvalidArgument: The data cannot be used.
-        errors.FailedPrecondition: The work directory belongs to a run with other settings, or to
-            another process.
+        errors.FailedPrecondition: The work directory belongs to a run with other settings or other
+            data, or to another process; the loss is no number any more.
         errors.StorageFull: The disk is full.
     """
     events = events or Events()
-    with exclusive(config.work):
+    with contextlib.ExitStack() as held:
+        world, device = held.enter_context(join_world())
+        if world.leads:
+            held.enter_context(exclusive(config.work))
+        else:
+            log, events = _ignore, Events()
         published = find_published(config)
         if published is not None:
             log(f"{published.id} was published by this job already")
             return published
-        events.progress("reading", fraction=0.0)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if config.threads:
             torch.set_num_threads(config.threads)
 
-        # More detail than the network sees, so that a crop stays sharp.
-        cached = Preprocessing(size=round(config.size * 1.5), trim=config.trim)
-        pictures = read_pictures(config.data, preprocessing=cached)
-        for image_id, reason in pictures.rejected:
-            log(f"left out {image_id}: {reason}")
-            events.warning(f"left out {image_id}: {reason}")
-        training, validation = hold_out(pictures, count=config.validation, seed=config.seed)
-        needed = max(config.batch, config.dimension + 1)  # whitening needs more than its dimension
-        if len(training) < needed:
-            raise errors.InvalidArgument(
-                f"A batch of {config.batch} and {config.dimension} dimensions need at least "
-                f"{needed} pictures to train on; there are {len(training)}.",
-                field="data",
-            )
-        log(f"{len(training)} pictures to train on, {len(validation)} held out, on {device}")
+        events.progress("reading", fraction=0.0)
+        state = read_checkpoint(config)
+        start = begin(config)
+        plan = read_plan(
+            config,
+            start=start,
+            resumes=state is not None,
+            writes=world.leads,
+            progress=lambda share: events.progress("reading", fraction=_READING * share),
+        )
+        for finding in plan.findings:
+            log(str(finding))
+            events.warning(str(finding))
+        log(
+            f"{len(plan.training)} pictures to train on, {len(plan.validation)} held out, "
+            f"{len(plan.test)} for the test, on {device}"
+        )
 
-        run = Run(config, pixels=training.pixels, device=device)
-        log(f"starting at step {run.step}, {_clock(run.elapsed)} of training done")
-        meter = _Meter(run, images=len(training), events=events)
-        saved = validated = time.monotonic()
-        for rows in batches(len(training), size=config.batch, seed=config.seed, start=run.step):
-            if run.progress >= 1:
-                break
-            # A warm-up, then half a cosine down to zero.
-            warm = min(1.0, (run.step + 1) / config.warmup)
-            loss = run.advance(rows, rate=warm * 0.5 * (1 + math.cos(math.pi * run.progress)))
-            meter.count(loss)
+        run = Run(plan, start=start, device=device, world=world, state=state)
+        meter = Meter(run, log=log, events=events, tracker=_tracker(config, log=log))
+        if not _take_steps(run, meter=meter, stop=stop):
+            log(f"stopped at step {run.step}; the same command continues")
+            return None
+        if not world.leads:
+            return None
+        return finish(run, log=log, events=events, stop=stop, tracker=meter.tracker)
 
-            done = run.progress >= 1
-            if done or meter.due(config.report_seconds):
-                checked = {}
-                if done or time.monotonic() - validated >= config.validate_seconds:
-                    checked = run.validate(validation.pixels)
-                    validated = time.monotonic()
-                log(meter.report(checked))
-            if time.monotonic() - saved >= config.checkpoint_seconds:
-                run.save()
-                saved = time.monotonic()
-                meter.restart_clock()
-            if stop():
-                run.save()
-                log(f"stopped at step {run.step}; the same command continues")
-                return None
+
+def _take_steps(run: Run, *, meter: Meter, stop: Callable[[], bool]) -> bool:
+    """The loop. False when it was stopped before its end; a checkpoint is written either way."""
+    config, world = run.config, run.world
+    between = config.validation_steps(per_epoch=run.plan.per_epoch)
+    saved = validated = time.monotonic()
+    if between and run.step == 0 and world.leads:
+        # The start is the first candidate: what does not improve on it is not published.
+        meter.report(run.validate())
+    for rows in meter.waiting(run.plan.batches(start=run.step)):
+        # The first process decides for all.
+        progress, stopped = world.share([run.progress, float(stop())], device=run.device)
+        if progress >= 1 or stopped:
+            break
+        # A warm-up, then half a cosine down to zero.
+        warm = min(1.0, (run.step + 1) / config.warmup)
+        loss = run.advance(rows, rate=warm * 0.5 * (1 + math.cos(math.pi * progress)))
+        meter.count(loss)
+
+        if not world.leads:
+            continue
+        done = run.progress >= 1
+        due = run.step % between == 0 if between else _passed(validated) >= config.validate_seconds
+        if done or due:
+            meter.report(run.validate())
+            validated = time.monotonic()
+        elif meter.due(config.report_seconds):
+            meter.report({})
+        if _passed(saved) >= config.checkpoint_seconds:
+            meter.check()
+            run.save()
+            saved = time.monotonic()
+            meter.restart_clock()
+    if world.leads:
+        meter.check()
         run.save()
-
-        log("fitting the last layers, evaluating and publishing")
-        events.progress("evaluating", fraction=0.95)
-        clean = shrink(training.pixels, size=config.size)
-        return finish(
-            run.calibrated(),
-            config=config,
-            pictures=clean,
-            history=run.history,
-            log=log,
-            events=events,
-        )
+    return progress >= 1
 
 
-class _Meter:
-    """Counts time and loss between progress lines; time spent elsewhere is left out."""
-
-    def __init__(self, run: Run, *, images: int, events: Events) -> None:
-        self._run, self._images, self._events = run, images, events
-        self._first_step, self._first_elapsed = run.step, run.elapsed
-        self._losses: list[float] = []
-        self._clock = self._reported = time.monotonic()
-
-    def count(self, loss: float) -> None:
-        now = time.monotonic()
-        self._run.elapsed += now - self._clock
-        self._clock = now
-        self._losses.append(loss)
-        if self._events.due():
-            self._tell({}, loss=loss)
-
-    def due(self, seconds: float) -> bool:
-        return self._clock - self._reported >= seconds
-
-    def restart_clock(self) -> None:
-        self._clock = time.monotonic()
-
-    def report(self, checked: dict[str, float]) -> str:
-        """Add an entry to the history and return the progress line."""
-        run = self._run
-        batch = run.config.batch
-        spent = max(run.elapsed - self._first_elapsed, 1e-9)
-        entry = {
-            "step": float(run.step),
-            "epoch": run.step * batch / self._images,
-            "elapsed": run.elapsed,
-            "loss": sum(self._losses) / len(self._losses),
-            "images_per_second": (run.step - self._first_step) * batch / spent,
-            **checked,
-        }
-        run.history.append(entry)
-        self._tell(checked, loss=entry["loss"])
-        self._losses.clear()
-        self._clock = self._reported = time.monotonic()
-        left = run.elapsed / run.progress - run.elapsed
-        facts = "".join(f"  {name} {value:.3f}" for name, value in checked.items())
-        return (
-            f"step {run.step}  epoch {entry['epoch']:.1f}  loss {entry['loss']:.3f}  "
-            f"{entry['images_per_second']:.0f} images/s  {_clock(left)} left{facts}"
-        )
-
-    def _tell(self, metrics: Mapping[str, float], *, loss: float) -> None:
-        run = self._run
-        spent = max(run.elapsed - self._first_elapsed, 1e-9)
-        self._events.progress(
-            "training",
-            fraction=0.95 * min(run.progress, 1.0),
-            epoch=run.step * run.config.batch / self._images,
-            step=run.step,
-            loss=loss,
-            images_per_second=(run.step - self._first_step) * run.config.batch / spent,
-            seconds_left=run.elapsed / max(run.progress, 1e-9) - run.elapsed,
-            metrics=metrics,
-        )
+def _passed(since: float) -> float:
+    return time.monotonic() - since
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+def _ignore(_line: str) -> None:
+    """What other processes than the first have to say, the first says."""
+
+
+def _tracker(config: TrainingConfig, *, log: Callable[[str], None]) -> Tracker:
+    settings = TrackingSettings()
+    return Tracker(
+        uri=settings.tracking_uri,
+        experiment=settings.experiment_name,
+        name=config.name,
+        params=config.to_dict(),
+        job=config.job,
+        warn=log,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -222,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         full = errors.StorageFull(f"The disk is full: {error}.")
         return _failed(full, events=events)
     if version is None:
-        return 128 + asked[0] if asked else 1
+        return 128 + asked[0] if asked else 0
     events.published(version.id)
     return 0
 

@@ -1,0 +1,96 @@
+"""Which pictures a step sees: a function of the seed and the step alone.
+
+So a resumed run sees what an undisturbed one would have seen, and nothing need be kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+Balance = Literal["sampling", "effective", "inverse", "none"]
+
+
+def hold_out(total: int, *, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Split off `count` of `total` rows, the same for the same seed: (training, validation)."""
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
+    return order[count:].sort().values, order[:count].sort().values
+
+
+def batches(count: int, *, size: int, seed: int, start: int = 0) -> Iterator[Tensor]:
+    """Yield row numbers, int64 [size], for step `start` and on: every row once per epoch."""
+    per_epoch = count // size
+    if per_epoch == 0:
+        raise ValueError(f"a batch of {size} needs at least {size} pictures, not {count}")
+    step = start
+    while True:
+        epoch = step // per_epoch
+        order = torch.randperm(
+            count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        )
+        for position in range(step % per_epoch, per_epoch):
+            yield order[position * size : (position + 1) * size]
+        step = (epoch + 1) * per_epoch
+
+
+def group_batches(
+    groups: Sequence[NDArray[np.int64]], *, size: int, per_group: int, seed: int, start: int = 0
+) -> Iterator[Tensor]:
+    """Yield row numbers, int64 [size], for step `start` and on: `per_group` rows of each group.
+
+    Groups come in a random order that has each of them once before any comes again, so each counts
+    the same however many pictures it has. A group with fewer pictures than `per_group` repeats
+    them: each time as another printing.
+    """
+    here = size // per_group
+    current, order = -1, torch.empty(0, dtype=torch.int64)
+    while True:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
+        rows = []
+        for place in range(start * here, (start + 1) * here):
+            epoch, position = divmod(place, len(groups))
+            if epoch != current:
+                current, order = epoch, _order(len(groups), seed=seed, epoch=epoch)
+            members = groups[int(order[position])]
+            shuffled = torch.randperm(len(members), generator=generator)
+            drawn = shuffled.repeat(-(-per_group // len(members)))[:per_group]
+            rows.append(torch.from_numpy(members)[drawn])
+        yield torch.cat(rows)
+        start += 1
+
+
+def group_steps(groups: int, *, size: int, per_group: int) -> int:
+    """Steps of `group_batches` in which each group comes about once."""
+    return max(1, round(groups / (size // per_group)))
+
+
+def class_weights(counts: NDArray[np.int64], *, balance: Balance) -> Tensor:
+    """Weights of classes with these numbers of pictures, float32 [C], 1 on average over pictures.
+
+    "effective" is the inverse of the effective number of samples (Cui et al. 2019) with their beta
+    of (N - 1) / N; "inverse" of the number itself. "sampling" draws each class alike, and weights
+    on top would prefer the small ones.
+    """
+    counts = counts.astype(np.float64)
+    if balance == "effective":
+        beta = (counts.sum() - 1) / counts.sum()
+        weights = (1 - beta) / (1 - beta**counts)
+    elif balance == "inverse":
+        weights = 1 / counts
+    else:
+        weights = np.ones_like(counts)
+    weights = weights * counts.sum() / (weights * counts).sum()
+    return torch.from_numpy(weights).float()
+
+
+def _order(count: int, *, seed: int, epoch: int) -> Tensor:
+    generator = torch.Generator().manual_seed((seed + 1) * 7_368_787 + epoch)
+    return torch.randperm(count, generator=generator)

@@ -1,0 +1,174 @@
+"""What a run starts from: random weights, ImageNet's, or a published version's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+from halftone import errors
+from halftone.registry import Registry
+from halftone.vision.model import Model, collect, load_backbone
+from halftone.vision.network import DescriptorNetwork
+from halftone.vision.whitening import fit_whitening
+
+if TYPE_CHECKING:
+    from halftone.vision.preprocessing import Preprocessing
+    from services.trainer.config import TrainingConfig
+
+CHUNK: Final = 128
+_INITIAL_PICTURES: Final = 3000
+# The embedding is normalised, so its scale is free; this one, about three times that of a fresh
+# layer, keeps the optimizer's first steps small beside the fit.
+_PROJECTION_SCALE: Final = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A network to train.
+
+    Attributes:
+        network: With the weights to start from.
+        preprocessing: Of the version to publish.
+        parents: What the weights are from.
+        parent: The version, where there is one.
+        pretrained: The backbone knows something; otherwise batch norm is calibrated first.
+        projected: So does the projection; otherwise it is initialised by the data.
+        fitted: So do whitening, low frequencies and background: the run trains the descriptor that
+            is served, through these layers. Otherwise it trains the embedding below them, and they
+            are fitted afterwards.
+    """
+
+    network: DescriptorNetwork
+    preprocessing: Preprocessing
+    parents: tuple[str, ...] = ()
+    parent: Model | None = None
+    pretrained: bool = False
+    projected: bool = False
+    fitted: bool = False
+
+    def embed(self, network: DescriptorNetwork, pictures: Tensor) -> Tensor:
+        """What is trained: pictures [N, 1, S, S] to float32 [N, D]."""
+        embedded: Tensor = network(pictures) if self.fitted else network.project(pictures)
+        return embedded.float()
+
+
+def begin(config: TrainingConfig) -> Start:
+    """Build the network that `config` names; a parent brings its own kind and preprocessing.
+
+    Raises:
+        errors.NotFound: There is no such version.
+        errors.DataLoss: It is damaged.
+        errors.FailedPrecondition: ImageNet weights cannot be had; the parent cannot be trained.
+        errors.InvalidArgument: The file holds other weights.
+    """
+    torch.manual_seed(config.seed)
+    if config.init == "":
+        return Start(network=DescriptorNetwork(config.network), preprocessing=config.preprocessing)
+    if config.init == "imagenet":
+        network = DescriptorNetwork(replace(config.network, contrast="imagenet"))
+        source = load_backbone(network, path=config.weights)
+        return Start(
+            network=network,
+            preprocessing=config.preprocessing,
+            parents=(source,),
+            pretrained=True,
+        )
+    registry = Registry(config.models)
+    version = registry.resolve(config.init)
+    registry.verify(version)
+    parent = Model.load(version.directory)
+    network, fitted = _trainable(parent)
+    return Start(
+        network=network,
+        preprocessing=parent.spec.preprocessing,
+        parents=(version.id,),
+        parent=parent,
+        pretrained=True,
+        projected=True,
+        fitted=fitted,
+    )
+
+
+def _trainable(parent: Model) -> tuple[DescriptorNetwork, bool]:
+    """A copy of a parent to train, and whether its last layers stay in it.
+
+    A parent without projection has its whitening as the only layer between features and
+    descriptor; it becomes a projection that can be trained.
+    """
+    spec = parent.spec.network
+    if spec.width is not None:
+        network = DescriptorNetwork(spec)
+        network.load_state_dict(parent.network.state_dict())
+        return network, True
+    if spec.frequencies or spec.background:
+        raise errors.FailedPrecondition(
+            "A version with low frequencies or a background but without a projection cannot be "
+            "trained further.",
+            reason="PARENT_NOT_TRAINABLE",
+        )
+    network = DescriptorNetwork(replace(spec, width=spec.dimension))
+    for part in ("stem", "stages"):
+        getattr(network, part).load_state_dict(getattr(parent.network, part).state_dict())
+    _set_projection(
+        network, matrix=parent.network.whitening_matrix, mean=parent.network.whitening_mean
+    )
+    return network, False
+
+
+def initialise_projection(network: DescriptorNetwork, *, clean: Tensor, seed: int) -> None:
+    """Make the projection the PCA-whitening of the features that pictures give now.
+
+    clean: uint8 [N, S, S], more than the projection has dimensions.
+    """
+    projection = network.projection
+    if not isinstance(projection, nn.Linear):
+        return
+    order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(seed))
+    chosen = clean[order[:_INITIAL_PICTURES].to(clean.device)]
+    features = collect(network.features, pictures=chosen, batch=CHUNK)
+    whitening = fit_whitening(features, dimension=projection.out_features)
+    _set_projection(
+        network,
+        matrix=torch.from_numpy(whitening.matrix),
+        mean=torch.from_numpy(whitening.mean),
+    )
+
+
+def _set_projection(network: DescriptorNetwork, *, matrix: Tensor, mean: Tensor) -> None:
+    projection = network.projection
+    if isinstance(projection, nn.Linear):
+        weight = matrix.to(projection.weight.device) * _PROJECTION_SCALE
+        with torch.no_grad():
+            projection.weight.copy_(weight)
+            projection.bias.copy_(-(weight @ mean.to(weight.device)))
+
+
+def likely_copies(embeddings: Tensor, *, above: float) -> Tensor:
+    """Pairs of unit rows with a cosine above a limit, both ways round: int64 [P, 2].
+
+    Pools of press pictures hold copies of their own, which must not be taught to differ.
+    """
+    pairs = []
+    for start in range(0, len(embeddings), 1024):  # a million pictures squared fit no memory
+        cosine = embeddings[start : start + 1024] @ embeddings.T
+        rows, columns = (cosine > above).nonzero(as_tuple=True)
+        apart = rows + start != columns
+        pairs.append(torch.stack([rows[apart] + start, columns[apart]], dim=1))
+    return torch.cat(pairs)
+
+
+def shrink(pixels: Tensor, *, size: int) -> Tensor:
+    """Reduce uint8 [N, H, H] without aliasing: uint8 [N, size, size]."""
+    parts = [torch.empty(0, size, size, dtype=torch.uint8, device=pixels.device)]
+    for part in torch.split(pixels, CHUNK):
+        if not len(part):
+            continue
+        smaller = F.interpolate(
+            part.float().unsqueeze(1), size=size, mode="bilinear", antialias=True
+        )
+        parts.append(smaller.round().clamp(0, 255).to(torch.uint8).squeeze(1))
+    return torch.cat(parts)

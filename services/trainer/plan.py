@@ -1,0 +1,279 @@
+"""What a run trains on, what it is judged by, and how long it goes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from halftone import errors
+from halftone.vision.preprocessing import Preprocessing
+from services.trainer.dataset import SceneDataset, read_scenes
+from services.trainer.dataset_listing import Finding
+from services.trainer.dataset_sampling import batches, group_batches, group_steps, hold_out
+from services.trainer.splits import (
+    FILE,
+    SPLITS,
+    Split,
+    read_splits,
+    split_groups,
+    splits_hash,
+    splits_of_groups,
+    write_splits,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from services.trainer.config import TrainingConfig
+    from services.trainer.initialise import Start
+
+_FEWEST_GROUPS = 2
+_FEWEST_KNOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The data of a run, split.
+
+    Attributes:
+        config: Of the run.
+        training: What steps draw from.
+        validation: To stop by, and to choose the threshold and the last layers by.
+        test: For the final figures; groups that nothing has seen.
+        known: Pictures of training classes that are not trained on, for the accuracy of the
+            objective classification; none of it where each class has two pictures.
+        findings: What is odd about the data.
+        facts: About the splits, for the spec.
+    """
+
+    config: TrainingConfig
+    training: SceneDataset
+    validation: SceneDataset
+    test: SceneDataset
+    known: SceneDataset
+    findings: tuple[Finding, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether steps draw groups, each alike, rather than pictures."""
+        config = self.config
+        return config.objective == "metric" or (
+            config.objective == "classification" and config.balance == "sampling"
+        )
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch: each picture, or each group, once."""
+        config = self.config
+        if self.sampled:
+            count = len(self.training.names)
+            return group_steps(count, size=config.batch, per_group=config.per_group)
+        return max(1, len(self.training) // config.batch)
+
+    @property
+    def steps(self) -> int:
+        """Length of the run; 0 where the clock alone decides."""
+        config = self.config
+        if config.steps:
+            return config.steps
+        return config.steps_in(config.epochs, per_epoch=self.per_epoch) if config.epochs else 0
+
+    @property
+    def balance(self) -> dict[str, dict[str, int]] | None:
+        """Per split the size of each group; None without groups."""
+        parts = {"train": self.training, "validation": self.validation, "test": self.test}
+        if not self.config.labelled:
+            return None
+        return {
+            split: {
+                name: int(size) for name, size in zip(part.names, part.sizes, strict=True) if name
+            }
+            for split, part in parts.items()
+        }
+
+    def batches(self, *, start: int) -> Iterator[Tensor]:
+        """Rows of `training` for step `start` and on, int64 [batch] each."""
+        config = self.config
+        if not self.sampled:
+            return batches(len(self.training), size=config.batch, seed=config.seed, start=start)
+        families = self.training.families
+        order = np.argsort(families, kind="stable")
+        groups = np.split(order, np.cumsum(self.training.sizes)[:-1])
+        return group_batches(
+            groups, size=config.batch, per_group=config.per_group, seed=config.seed, start=start
+        )
+
+
+def read_plan(
+    config: TrainingConfig,
+    *,
+    start: Start,
+    resumes: bool,
+    writes: bool = True,
+    progress: Callable[[float], None] = lambda _share: None,
+) -> Plan:
+    """Read the data, split it, and write `splits.json` into the work directory.
+
+    Args:
+        config: Of the run.
+        start: Whose preprocessing the pictures get.
+        resumes: The work directory has a checkpoint; its splits hold.
+        writes: False in all processes of a run but the first.
+        progress: Told the share that is read.
+
+    Raises:
+        errors.InvalidArgument: The data cannot be used, or too little of it.
+    """
+    # More detail than the network sees, so that a crop stays sharp.
+    cached = Preprocessing(
+        size=round(start.preprocessing.size * 1.5), trim=start.preprocessing.trim
+    )
+    data = read_scenes(
+        config.data, preprocessing=cached, group_column=config.group_column, progress=progress
+    )
+    findings = list(data.findings)
+    kept = config.work / FILE
+    source = kept if resumes and kept.exists() else config.splits
+    of_image = (_split_groups if config.labelled else _split_images)(
+        config, data=data, source=source, findings=findings
+    )
+    training, validation, test = (
+        np.array([row for row, split in enumerate(of_image) if split == name], dtype=np.int64)
+        for name in SPLITS
+    )
+    known = np.array([], dtype=np.int64)
+    if config.objective == "classification":
+        training, known = _set_aside(data, rows=training, seed=config.seed)
+    splits = dict(zip(data.ids, of_image, strict=True))
+    plan = Plan(
+        config=config,
+        training=data.select(training),
+        validation=data.select(validation),
+        test=data.select(test),
+        known=data.select(known),
+        findings=tuple(findings),
+        facts={"sha256": splits_hash(splits), "findings": _count(findings)},
+    )
+    counts = {
+        name: {"images": len(part), "groups": int((part.sizes > 1).sum())}
+        for name, part in (
+            ("train", plan.training),
+            ("validation", plan.validation),
+            ("test", plan.test),
+            ("classified", plan.known),
+        )
+    }
+    plan.facts.update(counts)
+    _check(plan, start=start)
+    details = {
+        **counts,
+        "seed": config.seed,
+        "findings": [str(finding) for finding in findings],
+        "classified_images": list(plan.known.ids),
+    }
+    if writes:
+        write_splits(kept, splits=splits, facts=details)
+    return plan
+
+
+def _split_groups(
+    config: TrainingConfig, *, data: SceneDataset, source: Path | None, findings: list[Finding]
+) -> list[Split]:
+    """The split of each image, that of its family."""
+    if source is None:
+        chosen = split_groups(
+            data.sizes.tolist(),
+            validation_share=config.validation_share,
+            test_share=config.test_share,
+            seed=config.seed,
+        )
+    else:
+        members: list[list[str]] = [[] for _ in data.names]
+        for image_id, family in zip(data.ids, data.families, strict=True):
+            members[family].append(image_id)
+        chosen, new = splits_of_groups(members, images=read_splits(source))
+        findings += [
+            Finding("new group", f"{', '.join(members[number])}: not in {source}, trained on")
+            for number in new
+        ]
+    return [chosen[family] for family in data.families]
+
+
+def _split_images(
+    config: TrainingConfig, *, data: SceneDataset, source: Path | None, findings: list[Finding]
+) -> list[Split]:
+    """Without labels: `validation` pictures are held out, or what the file says."""
+    if source is None:
+        _, held_out = hold_out(len(data), count=config.validation, seed=config.seed)
+        chosen: list[Split] = ["train"] * len(data)
+        for row in held_out.tolist():
+            chosen[row] = "validation"
+        return chosen
+    result, new = splits_of_groups([[name] for name in data.ids], images=read_splits(source))
+    findings += [Finding("new group", f"{data.ids[row]}: not in {source}") for row in new]
+    return result
+
+
+def _set_aside(
+    data: SceneDataset, *, rows: NDArray[np.int64], seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of `rows` those in classes: to train on, and one of each class that has at least three."""
+    generator = np.random.default_rng(seed)
+    in_classes = rows[np.isin(data.families[rows], data.classes)]
+    known = []
+    for family in np.unique(data.families[in_classes]):
+        members = in_classes[data.families[in_classes] == family]
+        if len(members) >= _FEWEST_KNOWN:
+            known.append(int(generator.choice(members)))
+    aside = np.array(known, dtype=np.int64)
+    return np.setdiff1d(in_classes, aside), aside
+
+
+def _check(plan: Plan, *, start: Start) -> None:
+    """Refuse what is too little.
+
+    Raises:
+        errors.InvalidArgument: Says what there is and what it takes.
+    """
+    config, training = plan.config, plan.training
+    if config.labelled:
+        groups = int((training.sizes > 1).sum())
+        if groups < _FEWEST_GROUPS:
+            raise errors.InvalidArgument(
+                f"There are {groups} groups of at least two pictures to train on; it takes two. "
+                f"{_summary(plan.findings)}",
+                field="data",
+            )
+        if config.validation_share and not len(plan.validation.truth.matches):
+            raise errors.InvalidArgument(
+                "No group of two pictures is left for validation. Give more groups, a larger "
+                "validation_share, or 0 to go without.",
+                field="data",
+            )
+    fewest = 1 if plan.sampled else config.batch
+    if not start.projected:  # the first projection is fitted, which takes more than its dimension
+        fewest = max(fewest, config.dimension + 1)
+    if len(training) < fewest:
+        raise errors.InvalidArgument(
+            f"A batch of {config.batch} and {config.dimension} dimensions need at least {fewest} "
+            f"pictures to train on; there are {len(training)}.",
+            field="data",
+        )
+
+
+def _count(findings: Sequence[Finding]) -> dict[str, int]:
+    return dict(Counter(finding.kind for finding in findings))
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    counts = _count(findings)
+    facts = ", ".join(f"{kind} ({count})" for kind, count in sorted(counts.items()))
+    return f"What was found: {facts}." if facts else ""

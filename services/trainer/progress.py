@@ -1,0 +1,133 @@
+"""Counts a run's time and loss, and tells it: to people, to programs, to a tracker."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from halftone import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from services.trainer.events import Events
+    from services.trainer.state import Run
+    from services.trainer.tracking import Tracker
+
+_BEFORE, _AFTER = 0.05, 0.95  # of the whole: what reading ends with, what the end begins with
+
+
+class Meter:
+    """Time and loss between progress lines; time spent elsewhere is left out.
+
+    Losses stay on the device until somebody asks, so that a step never waits for the one before.
+    """
+
+    def __init__(
+        self, run: Run, *, log: Callable[[str], None], events: Events, tracker: Tracker
+    ) -> None:
+        self.tracker = tracker
+        self._run, self._log, self._events = run, log, events
+        self._first_step, self._first_elapsed = run.step, run.elapsed
+        self._losses: list[torch.Tensor] = []
+        self._waited = 0.0
+        self._clock = self._reported = time.monotonic()
+        log(f"starting at step {run.step}, {_time(run.elapsed)} of training done")
+
+    def waiting(self, batches: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The same batches; the time that they take is counted."""
+        while True:
+            begun = time.monotonic()
+            rows = next(batches)
+            self._waited += time.monotonic() - begun
+            yield rows
+
+    def count(self, loss: torch.Tensor) -> None:
+        """Take a step's loss and time."""
+        now = time.monotonic()
+        self._run.elapsed += now - self._clock
+        self._clock = now
+        self._losses.append(loss)
+        if self._events.due():
+            self._tell({}, loss=self.check())
+
+    def due(self, seconds: float) -> bool:
+        """Whether so much time passed since the last line."""
+        return self._clock - self._reported >= seconds
+
+    def restart_clock(self) -> None:
+        """Leave out the time since the last step."""
+        self._clock = time.monotonic()
+
+    def check(self) -> float:
+        """The mean loss since the last line.
+
+        Raises:
+            errors.FailedPrecondition: It is no number; the last checkpoint was before that.
+        """
+        if not self._losses:
+            return float("nan")
+        loss = float(torch.stack(self._losses).mean())
+        if not -float("inf") < loss < float("inf"):
+            raise errors.FailedPrecondition(
+                f"The loss is {loss} at step {self._run.step}. Lower learning_rate, "
+                "head_learning_rate or clip, or raise warmup.",
+                reason="LOSS_NOT_FINITE",
+            )
+        return loss
+
+    def report(self, checked: Mapping[str, float]) -> None:
+        """Add an entry to the history, with validation figures if there are some, and tell it."""
+        run, loss = self._run, self.check()
+        entry = {
+            "step": float(run.step),
+            "epoch": run.step / run.plan.per_epoch,
+            "elapsed": run.elapsed,
+            "images_per_second": self._speed,
+            "waiting": self._waited / max(run.elapsed - self._first_elapsed, 1e-9),
+            **checked,
+        }
+        if self._losses:
+            entry["loss"] = loss
+        run.history.append(entry)
+        self.tracker.log(entry, step=run.step)
+        self._tell(checked, loss=loss)
+        facts = "".join(f"  {name} {value:.3f}" for name, value in checked.items())
+        learned = f"loss {loss:.3f}  " if self._losses else ""
+        self._log(
+            f"step {run.step}  epoch {entry['epoch']:.1f}  {learned}"
+            f"{self._speed:.0f} images/s  {_time(self._left)} left{facts}"
+        )
+        self._losses.clear()
+        self._clock = self._reported = time.monotonic()
+
+    @property
+    def _speed(self) -> float:
+        run = self._run
+        spent = max(run.elapsed - self._first_elapsed, 1e-9)
+        return (run.step - self._first_step) * run.config.batch / spent
+
+    @property
+    def _left(self) -> float:
+        run = self._run
+        return run.elapsed / max(run.progress, 1e-9) - run.elapsed
+
+    def _tell(self, metrics: Mapping[str, float], *, loss: float) -> None:
+        run = self._run
+        self._events.progress(
+            "training",
+            fraction=_BEFORE + (_AFTER - _BEFORE) * min(run.progress, 1.0),
+            epoch=run.step / run.plan.per_epoch,
+            step=run.step,
+            loss=loss,
+            images_per_second=self._speed,
+            seconds_left=self._left,
+            metrics=metrics,
+        )
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

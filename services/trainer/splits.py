@@ -1,0 +1,99 @@
+"""Train, validation and test: by group, never by image, and the same again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from halftone import errors, files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+Split = Literal["train", "validation", "test"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
+_NAMED: Final[dict[str, Split]] = {split: split for split in SPLITS}
+FILE: Final = "splits.json"
+_FORMAT: Final = 1
+_ROUGHLY: Final = 4
+
+
+def split_groups(
+    sizes: Sequence[int], *, validation_share: float, test_share: float, seed: int
+) -> list[Split]:
+    """Give each group a split, stratified by size: the shares hold for large and small groups.
+
+    Groups are taken from the largest size to the smallest, in random order within a size (sizes
+    from 4 on: within a factor of two), and each goes to the split that lacks most by then. That
+    comes as close to the shares as whole groups can, whatever their number.
+    """
+    generator = np.random.default_rng(seed)
+    strata = np.array([_stratum(size) for size in sizes], dtype=np.int64)
+    order = np.lexsort((generator.permutation(len(sizes)), -strata))
+    shares = np.array([1 - validation_share - test_share, validation_share, test_share])
+    given = np.zeros(len(SPLITS))
+    result: list[Split] = ["train"] * len(sizes)
+    for place, group in enumerate(order, start=1):
+        chosen = int(np.argmax(np.where(shares > 0, shares * place - given, -np.inf)))
+        given[chosen] += 1
+        result[group] = SPLITS[chosen]
+    return result
+
+
+def _stratum(size: int) -> int:
+    return size if size < _ROUGHLY else 2 + int(np.log2(size))
+
+
+def write_splits(path: Path, *, splits: Mapping[str, Split], facts: Mapping[str, Any]) -> None:
+    """Write which image is in which split, and `facts` about it."""
+    content = {"format": _FORMAT, "sha256": splits_hash(splits), **facts, "images": dict(splits)}
+    files.replace_file(path, files.to_json(content))
+
+
+def read_splits(path: Path) -> dict[str, Split]:
+    """The split of each image.
+
+    Raises:
+        errors.InvalidArgument: The file is not there or is no such file.
+    """
+    try:
+        images = files.read_object(path)["images"]
+        found: dict[str, Split] = {image_id: _NAMED[split] for image_id, split in images.items()}
+    except (OSError, KeyError, TypeError, AttributeError, errors.DataLoss) as error:
+        raise errors.InvalidArgument(
+            f"{path} is no file of splits: {error!r}.", field="splits"
+        ) from error
+    return found
+
+
+def splits_hash(splits: Mapping[str, Split]) -> str:
+    """The same for the same division, whatever the order."""
+    return hashlib.sha256(json.dumps(dict(splits), sort_keys=True).encode()).hexdigest()
+
+
+def splits_of_groups(
+    groups: Sequence[Sequence[str]], *, images: Mapping[str, Split]
+) -> tuple[list[Split], list[int]]:
+    """The splits that groups of image ids had, and the numbers of groups that had none.
+
+    Raises:
+        errors.InvalidArgument: A group's images are in several splits.
+    """
+    result: list[Split] = []
+    new = []
+    for number, group in enumerate(groups):
+        found = {images[image_id] for image_id in group if image_id in images}
+        if len(found) > 1:
+            raise errors.InvalidArgument(
+                f"The splits tear a group apart: {', '.join(group)} are in {', '.join(found)}.",
+                field="splits",
+            )
+        if not found:
+            new.append(number)
+        result.append(found.pop() if found else "train")
+    return result, new

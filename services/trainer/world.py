@@ -1,0 +1,92 @@
+"""The processes of one run: one alone, or those that `torchrun` starts.
+
+Each holds the whole state and takes its share of every batch; gradients are averaged, so that the
+states stay the same. The first of them logs, validates, saves and publishes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor, distributed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# The others wait while the first validates and publishes.
+_PATIENCE: Final = timedelta(hours=2)
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among its peers."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the first process."""
+        return self.rank == 0
+
+    def average(self, tensors: Iterable[Tensor | None]) -> None:
+        """Replace tensors by their sum over all processes, in one message; None is left alone."""
+        if self.size == 1:
+            return
+        present = [tensor for tensor in tensors if tensor is not None]
+        flat = torch.cat([tensor.reshape(-1) for tensor in present])
+        distributed.all_reduce(flat)
+        offset = 0
+        for tensor in present:
+            tensor.copy_(flat[offset : offset + tensor.numel()].view_as(tensor))
+            offset += tensor.numel()
+
+    def gather(self, parts: dict[int, Tensor], *, count: int) -> Tensor:
+        """Join `count` parts of equal shape, of which this process has some: [count * B, D]."""
+        if self.size == 1:
+            return torch.cat([parts[number] for number in range(count)])
+        example = next(iter(parts.values()))
+        joined = torch.zeros(count, *example.shape, device=example.device)
+        for number, part in parts.items():
+            joined[number] = part
+        distributed.all_reduce(joined)
+        return joined.flatten(0, 1)
+
+    def share(self, values: list[float], *, device: torch.device) -> list[float]:
+        """What the first process says."""
+        if self.size == 1:
+            return values
+        message = torch.tensor(values, dtype=torch.float64, device=device)
+        distributed.broadcast(message, src=0)
+        told: list[float] = message.tolist()
+        return told
+
+    def align(self, tensors: Iterable[Tensor]) -> None:
+        """Take the first process's values."""
+        if self.size > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
+
+@contextlib.contextmanager
+def join_world() -> Iterator[tuple[World, torch.device]]:
+    """Join the processes of `torchrun`, if it started this one: the world and this one's device."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    cuda = torch.cuda.is_available()
+    if size == 1:
+        yield World(), torch.device("cuda" if cuda else "cpu")
+        return
+    device = torch.device("cpu")
+    if cuda:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
+    try:
+        yield World(distributed.get_rank(), size), device
+    finally:
+        distributed.destroy_process_group()
