@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 # installed for the others to work.
 _LAZY: Final = {
     "demo": ("halftone.demo", "demo", "Show everything on a sample archive, or on your own."),
+    "eval": ("halftone.cli_eval", "evaluate", "Judge model versions on known reprints."),
     "import": ("halftone.cli_import", "import_", "Import a folder of pictures with a manifest."),
     "models": ("halftone.cli_models", "models", "List, import, install and promote models."),
 }

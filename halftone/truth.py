@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,20 +107,31 @@ def read_truth(
     Raises:
         ValueError: A group names an unknown image.
     """
-    index = {image_id: number for number, image_id in enumerate(image_ids)}
-    groups = np.full(len(index), -1, dtype=np.int64)
-    matches, ignored = set(), set()
-    for number, group in enumerate(json.loads((folder / file).read_text(encoding="utf-8"))):
-        missing = [member for member in group["members"] if member not in index]
+    found = json.loads((folder / file).read_text(encoding="utf-8"))
+    known = set(image_ids)
+    for group in found:
+        missing = [member for member in group["members"] if member not in known]
         if missing:
             raise ValueError(
                 f"{folder / file}: group {group['group']} names unknown images: "
                 f"{', '.join(missing)}"
             )
-        groups[[index[member] for member in group["members"]]] = number
+    return truth_of(found, image_ids=image_ids, journals=journals)
+
+
+def truth_of(
+    found: Sequence[Mapping[str, Any]], *, image_ids: Sequence[str], journals: Mapping[str, str]
+) -> Truth:
+    """The truth of groups as `groups.json` holds them; members that are not there are left out."""
+    index = {image_id: number for number, image_id in enumerate(image_ids)}
+    groups = np.full(len(index), -1, dtype=np.int64)
+    matches, ignored = set(), set()
+    for number, group in enumerate(found):
+        members = [member for member in group["members"] if member in index]
+        groups[[index[member] for member in members]] = number
         linked = {frozenset((link["a"], link["b"])) for link in group["links"]}
-        for position, a in enumerate(group["members"]):
-            for b in group["members"][position + 1 :]:
+        for position, a in enumerate(members):
+            for b in members[position + 1 :]:
                 pair = (min(index[a], index[b]), max(index[a], index[b]))
                 if journals[a] == journals[b]:
                     ignored.add(pair)

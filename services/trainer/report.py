@@ -1,216 +1,298 @@
-"""A training run's report: one HTML page and its PNGs, readable without a server."""
+"""A model's report: one HTML page and its PNGs, readable without a server, printable."""
 
 from __future__ import annotations
 
-import html
+import json
+import platform
 from typing import TYPE_CHECKING, Any, Final
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
 
-from halftone.truth import IGNORED, MATCH
-from services.trainer.evaluate import precision_recall
+from halftone.metrics import Cosines, Matrix, judge
+from halftone.truth import Truth
+from services.trainer import report_plots
+from services.trainer.report_page import Cell, Picture, Section, Table, write_page
+from services.trainer.report_pictures import Judged
+from services.trainer.report_retrieval import (
+    ARCHIVE_RULES,
+    GROUP_RULES,
+    figure_cell,
+    retrieval_sections,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from halftone.vision.model import ModelSpec
-    from services.trainer.evaluate import Labelled, Truth
+    from services.trainer.evaluate import Labelled
     from services.trainer.finish import Evaluation
 
-_RETRIEVED: Final = 5
-_EXAMPLES: Final = 10
-_DPI: Final = 72  # a version travels with its report, so pictures stay small
-_STYLE: Final = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:right}"
-    "th:first-child,td:first-child{text-align:left}tr{border-bottom:1px solid #ddd}"
-    "img{max-width:100%}pre{white-space:pre-wrap;background:#f4f4f4;padding:.8rem}"
-)
-_COLUMNS: Final = {
-    "recall_at_1": "R@1",
-    "map": "mAP",
-    "micro_ap": "µAP",
-    "best_f1": "best F1",
-    "recall_at_p90": "R@P90",
-}
+_MOST_ROWS: Final = 60
+_MOST_CLASSES: Final = 24
 
 
 def write_report(
     folder: Path,
     *,
     spec: ModelSpec,
-    history: Sequence[Mapping[str, float]],
+    history: Sequence[Mapping[str, Any]],
     found: Evaluation | None,
     labelled: Labelled | None = None,
     classification: Mapping[str, Any] | None = None,
     balance: Mapping[str, Mapping[str, int]] | None = None,
     left_out: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Write `index.html` and its pictures.
+    """Write the report of a training run: `index.html` and its pictures.
 
     Args:
         folder: Is created.
-        spec: Of the model.
+        spec: Of the model; its training names command, configuration and data.
         history: The progress lines' entries; may be empty.
         found: An archive with truth, where there was one.
         labelled: Labelled groups that were left out of training.
         classification: What `evaluate_classification` returned.
         balance: Per split the size of each group.
-        left_out: What the data's reader left out or noticed, and why.
+        left_out: What the data's reader left out or noticed: the image or file, and why.
     """
-    del labelled, classification, balance, left_out
     folder.mkdir(parents=True)
-    parts = [f"<h1>{html.escape(spec.name)}</h1>"]
-    parts.append(f"<pre>{html.escape(str(spec.training.get('command', '')))}</pre>")
+    sections = []
+    for number, judged in enumerate(
+        entry for entry in (_of_labelled(labelled), _of_evaluation(found)) if entry is not None
+    ):
+        sections += retrieval_sections(folder, judged=judged, prefix=f"r{number}")
+    if classification is not None:
+        sections += classification_sections(folder, found=classification)
     if history:
-        _save(_curves(history), folder / "curves.png")
-        parts += ["<h2>Training</h2>", _picture("curves.png", "loss and validation over epochs")]
-    if found is not None:
-        _save(_pairs(found.scores, truth=found.truth), folder / "pairs.png")
-        threshold = found.metrics["best_f1_threshold"]
-        counts = confusion(found.scores, truth=found.truth, threshold=threshold)
-        _save(_confusion(counts, threshold=threshold), folder / "confusion.png")
-        _save(_retrieval(found), folder / "retrieval.png")
-        parts += [
-            f"<h2>{html.escape(found.folder.name)}</h2>",
-            f"<p>{found.metrics['queries']} queries, {found.metrics['pairs']} true pairs.</p>",
-            _table(found),
-            _picture("pairs.png", "precision over recall, and scores of pairs"),
-            _picture("confusion.png", "confusion matrix of pairs"),
-            "<h2>Retrieval</h2><p>Misses first. Green frames: other printings of the query.</p>",
-            _picture("retrieval.png", "queries and what they retrieve"),
+        sections.append(_curves_section(folder, history=history))
+    if balance or left_out:
+        sections.append(data_section(folder, balance=balance or {}, left_out=left_out))
+    training = dict(spec.training)
+    sections.append(settings_section(training, parents=spec.parents))
+    network = f"{spec.network.backbone}, {spec.preprocessing.size} px, {spec.dimension} dimensions"
+    objective = str(training.get("objective", "")).replace("_", " ")
+    subtitle = ", ".join(part for part in (network, objective, training.get("finished")) if part)
+    write_page(folder, title=spec.name, subtitle=subtitle, sections=sections)
+
+
+def write_evaluation(
+    folder: Path,
+    *,
+    version: str,
+    judged: Judged,
+    left_out: Sequence[tuple[str, str]],
+    settings: Mapping[str, Any],
+) -> None:
+    """Write the report of `halftone eval` for one version.
+
+    Args:
+        folder: Is created.
+        version: `name/number`.
+        judged: The archive.
+        left_out: What could not be used, and why.
+        settings: To repeat it; `command` and whatever else matters.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sections = retrieval_sections(folder, judged=judged, prefix="r0")
+    sections.append(data_section(folder, balance=group_sizes(judged), left_out=left_out))
+    sections.append(settings_section(settings))
+    subtitle = f"on {judged.name}, {judged.judgement.truth.count:,} pictures"
+    write_page(folder, title=f"{version} on {judged.name}", subtitle=subtitle, sections=sections)
+
+
+def classification_sections(folder: Path, *, found: Mapping[str, Any]) -> list[Section]:
+    """Accuracy, classes, and what is taken for what."""
+    columns = {
+        "accuracy": "accuracy",
+        "balanced_accuracy": "balanced accuracy",
+        "macro_f1": "macro F1",
+    }
+    shown = sorted(found["per_class"], key=lambda row: (row["recall"] is None, row["recall"]))
+    shown = [row for row in shown if row["images"] or row["predicted"]]
+    classes = [
+        [row["name"], f"{row['images']:,}", f"{row['predicted']:,}"]
+        + [
+            Cell(text="-" if row[name] is None else f"{row[name]:.3f}")
+            for name in ("precision", "recall", "f1")
         ]
-    page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        f"<title>{html.escape(spec.name)}</title><style>{_STYLE}</style>{''.join(parts)}</html>\n"
-    )
-    (folder / "index.html").write_text(page, encoding="utf-8")
-
-
-def confusion(
-    scores: NDArray[np.floating[Any]], *, truth: Truth, threshold: float
-) -> NDArray[np.int64]:
-    """Count pairs at a threshold: int64 [2, 2], rows truth (no, yes), columns prediction."""
-    kinds = truth.kinds(0, truth.count)
-    pairs = np.triu(kinds != IGNORED, k=1)
-    predicted, actual = scores[pairs] >= threshold, kinds[pairs] == MATCH
-    cells = [[(actual == a) & (predicted == p) for p in (False, True)] for a in (False, True)]
-    return np.array([[int(cell.sum()) for cell in row] for row in cells], dtype=np.int64)
-
-
-def _curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot([entry["epoch"] for entry in history], [entry["loss"] for entry in history])
-    left.set(xlabel="epoch", ylabel="loss")
-    checked = [entry for entry in history if "copy_recall_at_1" in entry]
-    for name, label in (("copy_recall_at_1", "R@1"), ("copy_micro_ap", "µAP")):
-        right.plot(
-            [entry["epoch"] for entry in checked],
-            [entry[name] for entry in checked],
-            marker="o",
-            label=label,
+        for row in shown[:_MOST_ROWS]
+    ]
+    more = f" Of {len(shown):,} the first {_MOST_ROWS}." if len(shown) > _MOST_ROWS else ""
+    tables = [
+        Table(
+            head=["", *columns.values()],
+            rows=[["this version", *(figure_cell(found, name=name) for name in columns)]],
+            caption="Below the figures 95 % intervals.",
+        ),
+        Table(
+            head=["class", "pictures", "predicted", "precision", "recall", "F1"],
+            rows=classes,
+            caption=f"The classes that are found least come first.{more}",
+        ),
+    ]
+    confused = found["confused"]
+    pictures = []
+    names, matrix = _shown_classes(found)
+    if names:
+        report_plots.confusion(folder / "confusion.png", matrix=matrix, names=names)
+        which = "all classes" if len(names) == found["classes"] else "the most confused classes"
+        pictures.append(
+            Picture(
+                file="confusion.png",
+                alt=f"Confusion matrix of {which}; accuracy {found['accuracy']:.3f}.",
+                caption=f"Rows the truth, columns the prediction, {which}.",
+            )
         )
-    right.set(xlabel="epoch", ylabel="simulated printings of held-out pictures", ylim=(0, 1))
-    right.legend()
-    return figure
-
-
-def _pairs(scores: NDArray[np.floating[Any]], *, truth: Truth) -> Figure:
-    kinds = truth.kinds(0, truth.count)
-    pairs = np.triu(kinds != IGNORED, k=1)
-    values, positive = scores[pairs], kinds[pairs] == MATCH
-    curve = precision_recall(values, positive=positive)
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(curve.recall, curve.precision)
-    left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    bins = np.linspace(-0.4, 1, 71)
-    for chosen, label in ((positive, "same picture"), (~positive, "different pictures")):
-        right.hist(values[chosen], bins=bins, density=True, alpha=0.6, label=label)
-    right.set(xlabel="cosine", ylabel="density")
-    right.legend()
-    return figure
-
-
-def _confusion(counts: NDArray[np.int64], *, threshold: float) -> Figure:
-    figure = Figure(figsize=(4.2, 3.4), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(np.log1p(counts), cmap="Blues")
-    for (row, column), count in np.ndenumerate(counts):
-        dark = np.log1p(count) > np.log1p(counts).max() / 2
-        colour = "white" if dark else "black"
-        axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour)
-    axes.set(
-        xticks=[0, 1],
-        yticks=[0, 1],
-        xticklabels=["different", "same"],
-        yticklabels=["different", "same"],
-        xlabel=f"predicted at {threshold:.3f}",
-        ylabel="truth",
+    mistakes = Table(
+        head=["truth", "predicted", "pictures"],
+        rows=[[row["truth"], row["predicted"], f"{row['images']:,}"] for row in confused[:15]],
+        caption="The most frequent mistakes.",
     )
-    return figure
+    return [
+        Section(
+            title="Classification",
+            text=[f"{found['images']:,} pictures of {found['classes']:,} classes."],
+            tables=[*tables, *([mistakes] if confused else [])],
+            pictures=pictures,
+        )
+    ]
 
 
-def _retrieval(found: Evaluation) -> Figure:
-    """Rows of a query and its best candidates: as many misses as there are, up to half."""
-    truth, scores = found.truth, found.scores
-    kinds = truth.kinds(0, truth.count)
-    ranked = np.where(kinds == IGNORED, -np.inf, scores)
-    best = ranked.argmax(axis=1)
-    hit = kinds[np.arange(len(best)), best] == MATCH
-    missed = truth.queries[~hit[truth.queries]][: _EXAMPLES // 2]
-    found_ones = truth.queries[hit[truth.queries]]
-    spread = np.linspace(0, max(len(found_ones) - 1, 0), _EXAMPLES - len(missed)).round()
-    chosen = [*missed, *found_ones[spread.astype(int)]] if len(found_ones) else list(missed)
-    figure = Figure(figsize=(10, 1.9 * max(len(chosen), 1)), layout="constrained")
-    grid = figure.subplots(max(len(chosen), 1), _RETRIEVED + 1, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for row, query in enumerate(chosen):
-        candidates = np.argsort(-ranked[query], kind="stable")[:_RETRIEVED]
-        for column, image in enumerate([query, *candidates]):
-            axes = grid[row, column]
-            with Image.open(found.folder / found.rows[image]["file"]) as picture:
-                small = picture.convert("L")
-                small.thumbnail((160, 160))
-            axes.imshow(np.asarray(small), cmap="gray", vmin=0, vmax=255)
-            title = "query" if column == 0 else f"{scores[query, image]:.2f}"
-            same = column > 0 and kinds[query, image] == MATCH
-            axes.set_title(title, fontsize=8, color="green" if same else "black")
-            if same:
-                axes.axis("on")
-                axes.set(xticks=[], yticks=[])
-                for spine in axes.spines.values():
-                    spine.set(color="green", linewidth=3)
-    return figure
+def _shown_classes(
+    found: Mapping[str, Any], *, most: int = _MOST_CLASSES
+) -> tuple[list[str], list[list[int]]]:
+    """Names and the matrix of all classes if they are few, else of those confused most."""
+    matrix = found.get("confusion")
+    if matrix is None:
+        return [], []
+    names = list(found["names"])
+    if len(names) > most:
+        involved = [name for row in found["confused"] for name in (row["truth"], row["predicted"])]
+        chosen = list(dict.fromkeys(involved))[:most]
+    else:
+        chosen = names
+    places = [names.index(name) for name in chosen]
+    return chosen, [[matrix[a][b] for b in places] for a in places]
 
 
-def _table(found: Evaluation) -> str:
-    head = "".join(f"<th>{html.escape(label)}</th>" for label in _COLUMNS.values())
-    rows = [f"<tr><th>on {html.escape(found.folder.name)}</th>{head}</tr>"]
-    for name, metrics in {"this version": found.metrics, **found.variants}.items():
-        cells = []
-        for key in _COLUMNS:
-            interval = metrics["intervals"].get(key)
-            text = f"{metrics[key]:.3f}"
-            if interval and metrics is found.metrics:
-                text += f"<br><small>{interval[0]:.3f} to {interval[1]:.3f}</small>"
-            cells.append(f"<td>{text}</td>")
-        rows.append(f"<tr><td>{html.escape(name)}</td>{''.join(cells)}</tr>")
-    return f"<table>{''.join(rows)}</table><p>Below: 95 % intervals, bootstrapped over groups.</p>"
+def data_section(
+    folder: Path,
+    *,
+    balance: Mapping[str, Mapping[str, int]],
+    left_out: Sequence[tuple[str, str]],
+) -> Section:
+    """How large the groups are, and what was not used."""
+    rows, pictures = [], []
+    for name, sizes in balance.items():
+        values = np.array(list(sizes.values()) or [0])
+        rows.append(
+            [
+                name,
+                f"{len(sizes):,}",
+                f"{values.sum():,}",
+                f"{values.min():,}",
+                f"{np.median(values):g}",
+                f"{values.max():,}",
+                f"{(values == 1).sum():,}",
+            ]
+        )
+    tables = []
+    if rows:
+        head = ["split", "groups", "pictures", "smallest", "median", "largest", "groups of one"]
+        tables.append(Table(head=head, rows=rows))
+        report_plots.balance(folder / "balance.png", splits=balance)
+        pictures.append(
+            Picture(
+                file="balance.png",
+                alt="Sizes of the groups of each split, falling.",
+                caption="Pictures in each group, the largest group first.",
+                wide=True,
+            )
+        )
+    if left_out:
+        more = len(left_out) - _MOST_ROWS
+        tables.append(
+            Table(
+                head=["left out or noticed", "why"],
+                rows=[list(entry) for entry in left_out[:_MOST_ROWS]],
+                caption=f"And {more:,} more." if more > 0 else "",
+            )
+        )
+    text = [] if left_out else ["Nothing was left out."]
+    return Section(title="Data", text=text, tables=tables, pictures=pictures)
 
 
-def _picture(file: str, description: str) -> str:
-    return f'<p><img src="{file}" alt="{html.escape(description)}"></p>'
+def settings_section(settings: Mapping[str, Any], *, parents: Sequence[str] = ()) -> Section:
+    """What is needed to repeat it."""
+    left = dict(settings)
+    code = []
+    if left.get("command"):
+        code.append(("Command", str(left.pop("command"))))
+    if parents:
+        code.append(("Started from", "\n".join(parents)))
+    for name in ("configuration", "data"):
+        if left.get(name):
+            value = json.dumps(left.pop(name), indent=1, ensure_ascii=False)
+            code.append((name.capitalize(), value))
+    left.setdefault("python", platform.python_version())
+    left.setdefault("numpy", np.__version__)
+    rows = [
+        [str(name), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
+        for name, value in left.items()
+        if value not in ("", None, {}, [])
+    ]
+    return Section(
+        title="To repeat it", tables=[Table(head=["setting", "value"], rows=rows)], code=code
+    )
 
 
-def _save(figure: Figure, path: Path) -> None:
-    with mpl.rc_context({"font.size": 9}):
-        figure.savefig(path, dpi=_DPI, pil_kwargs={"optimize": True})
+def _curves_section(folder: Path, *, history: Sequence[Mapping[str, Any]]) -> Section:
+    names = report_plots.curves(folder / "curves.png", history=history)
+    last = history[-1]
+    facts = [f"{last['epoch']:.1f} epochs"] if "epoch" in last else []
+    facts += [f"{int(last['step']):,} steps"] if "step" in last else []
+    facts += [f"{last['elapsed'] / 60:.0f} minutes"] if "elapsed" in last else []
+    drawn = f", and {', '.join(names)} on the validation split" if names else ""
+    picture = Picture(file="curves.png", alt=f"The loss over epochs{drawn}.", caption="", wide=True)
+    return Section(title="Training", text=[", ".join(facts) + "."], pictures=[picture])
+
+
+def _of_labelled(found: Labelled | None) -> Judged | None:
+    if found is None:
+        return None
+    truth = Truth.of_groups(found.groups)
+    return Judged(
+        name=found.name,
+        judgement=judge(Cosines(found.descriptors), truth=truth),
+        metrics=dict(found.metrics),
+        names=[
+            f"{path.name} ({group})" for path, group in zip(found.paths, found.groups, strict=True)
+        ],
+        paths=found.paths,
+        rules=GROUP_RULES,
+        threshold_from="the validation split" if "threshold" in found.metrics else "",
+        variants={},
+    )
+
+
+def _of_evaluation(found: Evaluation | None) -> Judged | None:
+    if found is None:
+        return None
+    return Judged(
+        name=found.folder.name,
+        judgement=judge(Matrix(found.scores), truth=found.truth),
+        metrics=found.metrics,
+        names=[row["image_id"] for row in found.rows],
+        paths=[found.folder / row["file"] for row in found.rows],
+        rules=ARCHIVE_RULES,
+        threshold_from="the validation split" if "threshold" in found.metrics else "",
+        variants=found.variants,
+    )
+
+
+def group_sizes(judged: Judged) -> dict[str, dict[str, int]]:
+    """The size of each group of an archive, for `data_section`."""
+    groups = judged.judgement.truth.groups
+    numbers, sizes = np.unique(groups[groups >= 0], return_counts=True)
+    found = {str(number): int(size) for number, size in zip(numbers, sizes, strict=True)}
+    return {judged.name: found} if found else {}

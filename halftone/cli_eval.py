@@ -1,0 +1,320 @@
+"""`halftone eval`: how well model versions find known reprints. Needs no running stack."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import rich.progress
+from rich.table import Table
+
+import halftone
+from halftone import cli_output, errors, files
+from halftone.cli_models import default_directory
+from halftone.orientations import orientations
+from halftone.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from halftone.orientations import Orientation
+    from halftone.registry import ModelVersion
+    from halftone.vision.model import Model
+    from services.trainer.compare import Candidate
+    from services.trainer.labelled import Embedded, LabelledArchive
+
+_LISTED: Final = 10
+
+
+@click.command("eval")
+@click.argument("versions", metavar="VERSION…", nargs=-1, required=True)
+@click.option(
+    "--archive",
+    "folder",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Folder with a manifest, or the manifest itself.",
+)
+@click.option(
+    "--groups",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Which pictures are the same: JSON as groups.json, or CSV with image_id and group.  "
+    "[default: groups.json beside the manifest, or its column `group`]",
+)
+@click.option(
+    "--threshold-from",
+    metavar="NUMBER|DIR",
+    help="Threshold of precision, recall and F1: a cosine, or another labelled archive to choose "
+    "it on.  [default: the version's own, if it was chosen when it was trained]",
+)
+@click.option("--upright", is_flag=True, help="Do not turn or mirror the query as searches do.")
+@click.option(
+    "--report",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write an HTML report with pictures into this folder, which must be new or empty.",
+)
+@click.option("--limit", type=click.IntRange(2), help="At most so many pictures, whole groups.")
+@click.option("--seed", default=0, show_default=True, help="Of the intervals.")
+@click.option(
+    "--models",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where versions are kept.  [default: HALFTONE_MODELS_DIRECTORY, or that of `halftone up`]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(
+    *,
+    versions: tuple[str, ...],
+    folder: Path,
+    groups: Path | None,
+    threshold_from: str | None,
+    upright: bool,
+    report: Path | None,
+    limit: int | None,
+    seed: int,
+    models: Path | None,
+    as_json: bool,
+) -> None:
+    """Judge model versions on pictures whose reprints are known.
+
+    VERSION is NAME/NUMBER, NAME for its newest, or the directory of a version. Several are compared
+    with the first one, on the same draws.
+    """
+    # Imported by need: torch, matplotlib, scikit-learn.
+    from services.trainer import labelled  # noqa: PLC0415
+    from services.trainer.compare import Candidate, differences  # noqa: PLC0415
+
+    if len(set(versions)) < len(versions):
+        raise click.UsageError("Name each version once.")
+    if report is not None and report.is_dir() and any(report.iterdir()):
+        raise errors.InvalidArgument(f"{report} is not empty.", field="report")
+    found = [_resolve(version, models=models) for version in versions]
+    fixed, other = _threshold(threshold_from)
+    pictures = labelled.read_labelled(folder, groups=groups, limit=limit)
+    reference = None if other is None else labelled.read_labelled(other)
+    ways = orientations(mirrored=not upright, rotated=not upright)
+    candidates: list[Candidate] = []
+    for version in found:
+        model = _load(version)
+        threshold, source = fixed, "the command line"
+        if reference is not None:
+            ours = _embed(model, pictures=reference, ways=ways, name=version.id)
+            threshold, source = labelled.threshold_on(ours), reference.name
+        elif fixed is None:
+            threshold, source = _own_threshold(version)
+        embedded = _embed(model, pictures=pictures, ways=ways, name=version.id)
+        judged, draws = labelled.judge_archive(
+            embedded, threshold=threshold, threshold_from=source, seed=seed
+        )
+        candidates.append(Candidate(version=version.id, judged=judged, draws=draws))
+    settings = {
+        "command": _command(click.get_current_context().params),
+        "weights (sha-256)": {
+            version.id: files.sha256(version.directory / "model.safetensors") for version in found
+        },
+        "archive": f"{pictures.name}, {len(embedded.archive.ids):,} pictures",
+        "archive (sha-256)": embedded.digest,
+        "orientations of a query": len(ways),
+        "seed": seed,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "halftone": halftone.__version__,
+        "torch": metadata.version("torch"),
+    }
+    changes = {one.version: differences(candidates[0], one) for one in candidates[1:]}
+    left_out = embedded.archive.left_out
+    if report is not None:
+        _write(report, candidates=candidates, left_out=left_out, settings=settings)
+    if as_json:
+        cli_output.print_json(
+            {
+                **settings,
+                "left_out": [list(entry) for entry in left_out],
+                "versions": {
+                    one.version: {**one.judged.metrics, "variants": one.judged.variants}
+                    for one in candidates
+                },
+                "differences": changes,
+            }
+        )
+    else:
+        _print(candidates, changes=changes)
+        _print_left_out(left_out)
+    if report is not None:
+        cli_output.notes().print(f"Wrote {report / 'index.html'}.")
+
+
+def _resolve(text: str, *, models: Path | None) -> ModelVersion:
+    """A published version, by its name or its directory; its files are compared with their hashes.
+
+    Raises:
+        errors.NotFound: There is none.
+        errors.DataLoss: It is damaged.
+    """
+    path = Path(text)
+    if (path / "spec.json").is_file():
+        whole = path.resolve()
+        registry = Registry(whole.parent.parent)
+        version = registry.resolve(f"{whole.parent.name}/{whole.name}")
+    else:
+        registry = Registry(models or default_directory())
+        try:
+            version = registry.resolve(text)
+        except errors.NotFound as error:
+            raise errors.NotFound(
+                f"{error.message} It was looked for in {registry.directory}; name another "
+                "directory with --models, or give the directory of the version itself.",
+                resource_type="model version",
+                resource_name=text,
+            ) from error
+    registry.verify(version)
+    return version
+
+
+def _load(version: ModelVersion) -> Model:
+    import torch  # noqa: PLC0415
+
+    from halftone.vision.model import Model  # noqa: PLC0415
+
+    return Model.load(version.directory, device="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _threshold(text: str | None) -> tuple[float | None, Path | None]:
+    """A cosine, or the folder of an archive to choose it on."""
+    if text is None:
+        return None, None
+    try:
+        value = float(text)
+    except ValueError:
+        path = Path(text)
+        if not path.exists():
+            raise click.BadParameter(
+                f"{text!r} is neither a cosine nor an archive.", param_hint="--threshold-from"
+            ) from None
+        return None, path
+    if not -1 <= value <= 1:
+        raise click.BadParameter("A cosine lies between -1 and 1.", param_hint="--threshold-from")
+    return value, None
+
+
+def _own_threshold(version: ModelVersion) -> tuple[float | None, str]:
+    """What was chosen on the validation split when the version was trained, if it was."""
+    test = version.metrics().get("test")
+    value = test.get("threshold") if isinstance(test, dict) else None
+    if not isinstance(value, int | float):
+        return None, ""
+    return float(value), "the validation split of its training, with upright pictures"
+
+
+def _embed(
+    model: Model, *, pictures: LabelledArchive, ways: Sequence[Orientation], name: str
+) -> Embedded:
+    from services.trainer import labelled  # noqa: PLC0415
+
+    with rich.progress.Progress(
+        *rich.progress.Progress.get_default_columns(),
+        rich.progress.MofNCompleteColumn(),
+        console=cli_output.notes(),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(f"{name} embeds {pictures.name}", total=len(pictures.ids))
+        return labelled.embed(
+            model,
+            pictures=pictures,
+            orientations=ways,
+            progress=lambda count: bar.advance(task, count),
+        )
+
+
+def _write(
+    folder: Path,
+    *,
+    candidates: Sequence[Candidate],
+    left_out: Sequence[tuple[str, str]],
+    settings: dict[str, Any],
+) -> None:
+    from services.trainer.compare import folder_of, write_comparison  # noqa: PLC0415
+    from services.trainer.report import write_evaluation  # noqa: PLC0415
+
+    several = len(candidates) > 1
+    for one in candidates:
+        write_evaluation(
+            folder / folder_of(one.version) if several else folder,
+            version=one.version,
+            judged=one.judged,
+            left_out=left_out,
+            settings=settings,
+        )
+    if several:
+        write_comparison(folder, candidates=candidates, left_out=left_out, settings=settings)
+
+
+def _print(
+    candidates: Sequence[Candidate], *, changes: dict[str, dict[str, dict[str, Any]]]
+) -> None:
+    """The figures with their intervals, then what changes from the first version to each other."""
+    from services.trainer.report_retrieval import AT_THRESHOLD, COLUMNS  # noqa: PLC0415
+
+    labels = COLUMNS | AT_THRESHOLD
+    metrics = candidates[0].judged.metrics
+    console = cli_output.console()
+    console.print(
+        f"{candidates[0].judged.name}: {metrics['queries']:,} queries, {metrics['pairs']:,} pairs"
+    )
+    table = Table(box=None, header_style="bold")
+    table.add_column("")
+    for label in labels.values():
+        table.add_column(label, justify="right", no_wrap=True)
+    for one in candidates:
+        found = one.judged.metrics
+        table.add_row(one.version, *(_number(found.get(name)) for name in labels))
+        low_high = (found["intervals"].get(name) for name in labels)
+        table.add_row(
+            "  95 %",
+            *("" if two is None else f"{two[0]:.3f}-{two[1]:.3f}" for two in low_high),
+            style="dim",
+        )
+        for label, variant in one.judged.variants.items():
+            table.add_row(f"  {label}", *(_number(variant.get(name)) for name in labels))
+    for version, change in changes.items():
+        table.add_row(
+            f"{version} - {candidates[0].version}",
+            *(f"{change[name]['difference']:+.3f}" if name in change else "" for name in labels),
+        )
+        intervals = (change[name]["interval"] if name in change else None for name in labels)
+        table.add_row(
+            "  95 %",
+            *("" if two is None else f"{two[0]:+.3f} {two[1]:+.3f}" for two in intervals),
+            style="dim",
+        )
+    console.print(table)
+    for one in candidates:
+        if one.judged.threshold_from:
+            console.print(
+                f"{one.version}: threshold {one.judged.threshold:.3f} from "
+                f"{one.judged.threshold_from}"
+            )
+
+
+def _print_left_out(left_out: Sequence[tuple[str, str]]) -> None:
+    for what, why in left_out[:_LISTED]:
+        cli_output.notes().print(f"left out {what}: {why}")
+    if len(left_out) > _LISTED:
+        cli_output.notes().print(f"… and {len(left_out) - _LISTED} more")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _command(params: dict[str, Any]) -> str:
+    """What was asked for, as it would be typed."""
+    words = ["halftone", "eval", *params["versions"], "--archive", str(params["folder"])]
+    for name in ("groups", "threshold_from", "limit", "models"):
+        if params[name] is not None:
+            words += [f"--{name.replace('_', '-')}", str(params[name])]
+    words += ["--upright"] * params["upright"]
+    words += ["--seed", str(params["seed"])] * bool(params["seed"])
+    return shlex.join(words)

@@ -1,0 +1,334 @@
+"""An archive whose reprints are known: read, embedded by a model, judged.
+
+What `halftone eval` does. Needs torch only through the model that it is given.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from halftone import archive, errors, images
+from halftone.metrics import Cosines, figures, judge, threshold_of
+from halftone.orientations import UPRIGHT
+from halftone.resampling import Draws, intervals, resample
+from halftone.truth import Truth, truth_of
+from services.trainer.report_pictures import Judged
+from services.trainer.report_retrieval import ARCHIVE_RULES, GROUP_RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from halftone.orientations import Orientation
+    from halftone.vision.model import Model
+    from halftone.vision.preprocessing import Preprocessing
+
+GROUPS: Final = "groups.json"
+_BATCH: Final = 64
+_THREADS: Final = 4
+_MAX_PIXELS: Final = 100_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledArchive:
+    """N pictures and which of them are the same.
+
+    Attributes:
+        name: For people.
+        ids: Image ids, [N].
+        paths: Their files, [N].
+        journals: The publication of each, [N].
+        names: What a person knows each by, [N].
+        groups: As `groups.json` holds them, or the group of each image, [N].
+        left_out: Id or line, and why it is not among the N.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    paths: tuple[Path, ...]
+    journals: tuple[str, ...]
+    names: tuple[str, ...]
+    groups: Sequence[Mapping[str, Any]] | Sequence[str]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def by_publication(self) -> bool:
+        """Whether the truth is that of a `groups.json`."""
+        return bool(self.groups) and not isinstance(self.groups[0], str)
+
+    @property
+    def rules(self) -> str:
+        """What counts as a match."""
+        return ARCHIVE_RULES if self.by_publication else GROUP_RULES
+
+    def truth(self) -> Truth:
+        """Of the N pictures."""
+        if not self.by_publication:
+            return Truth.of_groups([str(group) for group in self.groups])
+        journals = dict(zip(self.ids, self.journals, strict=True))
+        groups = [group for group in self.groups if not isinstance(group, str)]
+        return truth_of(groups, image_ids=self.ids, journals=journals)
+
+    def select(self, rows: Sequence[int]) -> LabelledArchive:
+        """The pictures at `rows`."""
+        by_image = () if self.by_publication else self.groups
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            paths=tuple(self.paths[row] for row in rows),
+            journals=tuple(self.journals[row] for row in rows),
+            names=tuple(self.names[row] for row in rows),
+            groups=tuple(str(by_image[row]) for row in rows) if by_image else self.groups,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """An archive as a model sees it.
+
+    Attributes:
+        archive: Without pictures that cannot be decoded; those are in its `left_out`.
+        descriptors: float32 [N, D], of the pictures as they are.
+        views: float32 [O, N, D], in all orientations; None where there is only one.
+        digest: sha-256 of ids, files' hashes and groups.
+    """
+
+    archive: LabelledArchive
+    descriptors: NDArray[np.float32]
+    views: NDArray[np.float32] | None
+    digest: str
+
+    @property
+    def scorer(self) -> Cosines:
+        """Of a search, which turns the query."""
+        return Cosines(self.descriptors, views=self.views)
+
+
+def read_labelled(
+    folder: Path, *, groups: Path | None = None, limit: int | None = None
+) -> LabelledArchive:
+    """Read an archive's manifest and its truth.
+
+    Args:
+        folder: With a manifest, or the manifest itself.
+        groups: A JSON file in the form of `groups.json`, or a CSV file with the columns image_id
+            and group. None: the folder's `groups.json`, otherwise the manifest's column `group`.
+        limit: At most so many pictures: evenly spaced groups, which stay whole, and pictures
+            outside groups.
+
+    Raises:
+        errors.InvalidArgument: No manifest, no groups, or a file of groups that cannot be used.
+    """
+    name = folder.resolve().name if folder.is_dir() else folder.stem
+    rows, left_out = [], []
+    for row in archive.read_manifest(folder, archive="evaluation"):
+        if row.image is None or row.path is None:
+            left_out.append((row.image_id or f"line {row.number}", str(row.error)))
+        else:
+            rows.append((row.image_id, row.path, row.image))
+    if not rows:
+        raise errors.InvalidArgument(f"{folder} has no usable pictures.", field="archive")
+    ids = tuple(image_id for image_id, _, _ in rows)
+    column = [
+        image.labels["group"].values[:1] if "group" in image.labels else [] for _, _, image in rows
+    ]
+    found = _read_groups(folder, given=groups, ids=ids, column=column)
+    known = set(ids)
+    if found and not isinstance(found[0], str):
+        left_out += [
+            (member, f"named by group {group['group']}, but not usable")
+            for group in found
+            if not isinstance(group, str)
+            for member in group["members"]
+            if member not in known
+        ]
+    result = LabelledArchive(
+        name=name,
+        ids=ids,
+        paths=tuple(path for _, path, _ in rows),
+        journals=tuple(image.journal for _, _, image in rows),
+        names=tuple(
+            _name(image_id, journal=image.journal, date=image.date) for image_id, _, image in rows
+        ),
+        groups=found,
+        left_out=tuple(left_out),
+    )
+    return result if limit is None or limit >= len(ids) else result.select(_chosen(result, limit))
+
+
+def embed(
+    model: Model,
+    *,
+    pictures: LabelledArchive,
+    orientations: Sequence[Orientation] = (UPRIGHT,),
+    progress: Callable[[int], None] = lambda _: None,
+) -> Embedded:
+    """Decode and embed an archive's pictures, as the embedder does it.
+
+    Args:
+        model: Loaded.
+        pictures: The archive.
+        orientations: In which each picture is embedded, as it is first.
+        progress: Told after each batch how many pictures it had.
+
+    Raises:
+        errors.InvalidArgument: None can be decoded.
+    """
+    preprocessing, size = model.spec.preprocessing, len(orientations)
+    kept, hashes, failed, parts = [], [], [], []
+
+    def read(row: int) -> tuple[str, NDArray[np.uint8] | str]:
+        return _prepare(pictures.paths[row], preprocessing=preprocessing)
+
+    starts = range(0, len(pictures.ids), _BATCH)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        # The next batch is decoded while the network has this one.
+        ahead = [pool.submit(read, row) for row in range(min(_BATCH, len(pictures.ids)))]
+        for start in starts:
+            results = [future.result() for future in ahead]
+            following = range(start + _BATCH, min(start + 2 * _BATCH, len(pictures.ids)))
+            ahead = [pool.submit(read, row) for row in following]
+            batch = []
+            for row, (digest, result) in enumerate(results, start=start):
+                if isinstance(result, str):
+                    failed.append((pictures.ids[row], result))
+                else:
+                    kept.append(row)
+                    hashes.append(f"{pictures.ids[row]} {digest}")
+                    batch.append(result)
+            if batch:
+                turned = [[way.apply(picture) for picture in batch] for way in orientations]
+                parts.append(np.stack([model.embed(np.stack(view)) for view in turned]))
+            progress(len(results))
+    if not parts:
+        raise errors.InvalidArgument(
+            f"No picture of {pictures.name} can be decoded: {failed[0][1]}", field="archive"
+        )
+    views = np.concatenate(parts, axis=1)
+    found = pictures.select(kept)
+    found = replace(found, left_out=(*pictures.left_out, *failed))
+    content = "\n".join([*hashes, json.dumps(list(found.groups), sort_keys=True)])
+    return Embedded(
+        archive=found,
+        descriptors=views[0],
+        views=views if size > 1 else None,
+        digest=hashlib.sha256(content.encode()).hexdigest(),
+    )
+
+
+def judge_archive(
+    embedded: Embedded,
+    *,
+    threshold: float | None = None,
+    threshold_from: str = "",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[Judged, dict[str, Draws]]:
+    """Score an embedded archive: what the report shows, and the draws behind its intervals.
+
+    Raises:
+        errors.InvalidArgument: No picture has a match.
+    """
+    truth = embedded.archive.truth()
+    if not len(truth.queries):
+        raise errors.InvalidArgument(
+            f"No picture of {embedded.archive.name} has a match, so there is nothing to judge.",
+            field="groups",
+        )
+    judgement = judge(embedded.scorer, truth=truth)
+    draws = resample(judgement, threshold=threshold, resamples=resamples, seed=seed)
+    variants = {}
+    if embedded.views is not None:
+        upright = judge(Cosines(embedded.descriptors), truth=truth)
+        variants["the query as it is, not turned"] = figures(upright, threshold=threshold)
+    judged = Judged(
+        name=embedded.archive.name,
+        judgement=judgement,
+        metrics={**figures(judgement, threshold=threshold), "intervals": intervals(draws)},
+        names=embedded.archive.names,
+        paths=embedded.archive.paths,
+        rules=embedded.archive.rules,
+        threshold_from=threshold_from,
+        variants=variants,
+    )
+    return judged, draws
+
+
+def threshold_on(embedded: Embedded) -> float:
+    """The score from which two pictures count as the same, chosen on this archive."""
+    return threshold_of(judge(embedded.scorer, truth=embedded.archive.truth()))
+
+
+def _prepare(path: Path, *, preprocessing: Preprocessing) -> tuple[str, NDArray[np.uint8] | str]:
+    """The file's hash, and the network's input or why there is none."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return "", str(error)
+    try:
+        picture = images.decode(
+            content, max_pixels=_MAX_PIXELS, target=2 * preprocessing.size, luminance=True
+        )
+    except errors.ImageRejected as error:
+        return "", error.message
+    return hashlib.sha256(content).hexdigest(), preprocessing(picture)
+
+
+def _read_groups(
+    folder: Path, *, given: Path | None, ids: Sequence[str], column: Sequence[Sequence[str]]
+) -> Sequence[Mapping[str, Any]] | Sequence[str]:
+    beside = (folder if folder.is_dir() else folder.parent) / GROUPS
+    path = given or (beside if beside.is_file() else None)
+    if path is None:
+        if not any(column):
+            raise errors.InvalidArgument(
+                f"{folder} has neither {GROUPS} nor a column `group`; name a file with --groups.",
+                field="groups",
+            )
+        return tuple(values[0] if values else "" for values in column)
+    try:
+        if path.suffix == ".json":
+            found: list[Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+            for group in found:
+                group["group"], group["members"], group["links"], group["composite"]
+            return found
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            named = {row["image_id"].strip(): row["group"].strip() for row in csv.DictReader(lines)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise errors.InvalidArgument(
+            f"{path} is neither groups as {GROUPS} holds them (group, members, links, composite) "
+            f"nor a CSV file with the columns image_id and group: {error!r}.",
+            field="groups",
+        ) from error
+    return tuple(named.get(image_id, "") for image_id in ids)
+
+
+def _chosen(pictures: LabelledArchive, limit: int) -> list[int]:
+    """Rows of evenly spaced groups and single pictures, at most `limit`."""
+    labels = pictures.truth().groups
+    clusters: dict[int, list[int]] = {}
+    for row, label in enumerate(labels):
+        clusters.setdefault(int(label) if label >= 0 else -1 - row, []).append(row)
+    ordered = list(clusters.values())
+    # Spread over the archive: a step of the golden ratio visits everything once, evenly.
+    order = np.argsort(np.arange(len(ordered)) * 0.618033988749895 % 1.0)
+    rows: list[int] = []
+    for place in order:
+        if len(rows) + len(ordered[place]) <= limit:
+            rows += ordered[place]
+    return sorted(rows)
+
+
+def _name(image_id: str, *, journal: str, date: str) -> str:
+    short = journal if len(journal) <= 40 else f"{journal[:39]}…"  # noqa: PLR2004 - a caption's line
+    where = ", ".join(part for part in (short, date) if part)
+    return f"{image_id} ({where})" if where else image_id

@@ -1,0 +1,190 @@
+"""The pictures of a report: a query and what it retrieves, or two pictures side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from halftone import errors, images
+from halftone.metrics import UNITS
+from services.trainer.report_page import Picture
+from services.trainer.report_plots import DIFFERENT, SAME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from halftone.metrics import Judgement
+
+_SIDE: Final = 132
+_LINE: Final = 16
+_GAP: Final = 8
+_FRAME: Final = 3
+_GREYS: Final = 24
+_RETRIEVED: Final = 5
+_MAX_PIXELS: Final = 200_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Images and what a model made of them.
+
+    Attributes:
+        name: Of the archive or split.
+        judgement: By scores.
+        metrics: What `figures_of` returned.
+        names: What a person knows an image by, [N].
+        paths: Their files, [N]; None where there is none, and no picture is shown.
+        rules: What counts as a match, one sentence.
+        threshold_from: Where the threshold was chosen; empty: on these images themselves.
+        variants: Figures of other scores, by what differs.
+    """
+
+    name: str
+    judgement: Judgement
+    metrics: dict[str, Any]
+    names: Sequence[str]
+    paths: Sequence[Path] | None
+    rules: str
+    threshold_from: str = ""
+    variants: dict[str, dict[str, Any]]
+
+    @property
+    def threshold(self) -> float:
+        """The one given, or the best on these images."""
+        return float(self.metrics.get("threshold", self.metrics["best_f1_threshold"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One picture of a strip; `same` frames it: green the same picture, red another, None: no."""
+
+    path: Path
+    label: str
+    same: bool | None = None
+
+
+def strip(path: Path, *, tiles: Sequence[Tile]) -> None:
+    """Draw tiles from left to right into a PNG of few colours."""
+    width = len(tiles) * (_SIDE + _GAP) - _GAP
+    sheet = Image.new("RGB", (width, _SIDE + _LINE), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=11)
+    for number, tile in enumerate(tiles):
+        left = number * (_SIDE + _GAP)
+        if tile.same is not None:
+            box = (left, 0, left + _SIDE - 1, _SIDE - 1)
+            draw.rectangle(box, outline=SAME if tile.same else DIFFERENT, width=_FRAME)
+        small = _small(tile.path, side=_SIDE - 2 * _FRAME - 2)
+        if small is None:
+            draw.text((left + 8, _SIDE // 2), "cannot be read", fill="#666666", font=font)
+        else:
+            sheet.paste(small, (left + (_SIDE - small.width) // 2, (_SIDE - small.height) // 2))
+        draw.text((left + 2, _SIDE + 1), tile.label, fill="black", font=font)
+    greys = [round(step * 255 / (_GREYS - 1)) for step in range(_GREYS)]
+    palette = Image.new("P", (1, 1))
+    marks = [int(colour[at : at + 2], 16) for colour in (SAME, DIFFERENT) for at in (1, 3, 5)]
+    palette.putpalette([level for grey in greys for level in (grey,) * 3] + marks)
+    sheet.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def retrieval_strips(
+    folder: Path, *, judged: Judged, queries: Sequence[int], prefix: str
+) -> list[Picture]:
+    """A strip for each query (by its place in `truth.queries`): it, and its first candidates."""
+    judgement, truth = judged.judgement, judged.judgement.truth
+    if judged.paths is None:
+        return []
+    pictures = []
+    for number, query in enumerate(queries, start=1):
+        image = int(truth.queries[query])
+        tiles = [Tile(path=judged.paths[image], label="query")]
+        shown = candidate_tiles(judged, query=query)
+        rank = int(judgement.first_rank[query])
+        title = f"{judged.names[image]}: first match at rank {rank}"
+        if rank > _RETRIEVED:
+            match = _best_match(judgement, image=image)
+            if match is not None:
+                shown.append(
+                    Tile(
+                        path=judged.paths[match[0]],
+                        label=f"{match[1]:.3f}  rank {rank}",
+                        same=True,
+                    )
+                )
+        file = f"{prefix}-{number}.png"
+        strip(folder / file, tiles=[*tiles, *shown])
+        found = "; ".join(
+            f"{tile.label} {'the same picture' if tile.same else 'another picture'}"
+            for tile in shown
+        )
+        pictures.append(Picture(file=file, alt=f"{title}. {found}.", caption=title, wide=True))
+    return pictures
+
+
+def candidate_tiles(judged: Judged, *, query: int) -> list[Tile]:
+    """The first candidates of a query, framed by whether they match."""
+    judgement, paths = judged.judgement, judged.paths
+    if paths is None:
+        return []
+    image = judgement.truth.queries[query]
+    candidates = judgement.candidates[query]
+    candidates = candidates[candidates >= 0][:_RETRIEVED]
+    same = judgement.truth.are_matches(np.full(len(candidates), image), candidates)
+    return [
+        Tile(path=paths[candidate], label=f"{score / UNITS:.3f}", same=bool(right))
+        for candidate, score, right in zip(
+            candidates, judgement.candidate_scores[query], same, strict=False
+        )
+    ]
+
+
+def pair_pictures(
+    folder: Path,
+    *,
+    judged: Judged,
+    pairs: Sequence[tuple[int, int]],
+    scores: Sequence[float],
+    same: bool,
+    prefix: str,
+) -> list[Picture]:
+    """Two pictures side by side, for each pair."""
+    if judged.paths is None:
+        return []
+    pictures = []
+    for number, ((a, b), score) in enumerate(zip(pairs, scores, strict=True), start=1):
+        file = f"{prefix}-{number}.png"
+        tiles = [
+            Tile(path=judged.paths[a], label=f"{score:.3f}", same=same),
+            Tile(path=judged.paths[b], label="", same=same),
+        ]
+        strip(folder / file, tiles=tiles)
+        verdict = "the same picture" if same else "different pictures by the truth"
+        caption = f"{score:.3f}: {judged.names[a]} / {judged.names[b]}"
+        pictures.append(Picture(file=file, alt=f"{caption}, {verdict}", caption=caption))
+    return pictures
+
+
+def _best_match(judgement: Judgement, *, image: int) -> tuple[int, float] | None:
+    """The match of an image that scores highest, and its score."""
+    truth = judgement.truth
+    mine = np.flatnonzero((truth.matches == image).any(axis=1))
+    if not len(mine):
+        return None
+    best = mine[judgement.true_scores[mine].argmax()]
+    a, b = truth.matches[best]
+    return int(b if a == image else a), float(judgement.true_scores[best]) / UNITS
+
+
+def _small(path: Path, *, side: int) -> Image.Image | None:
+    try:
+        picture = images.decode(
+            path.read_bytes(), max_pixels=_MAX_PIXELS, target=2 * side, luminance=True
+        )
+    except (OSError, errors.ImageRejected):
+        return None
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return picture

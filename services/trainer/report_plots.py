@@ -1,0 +1,191 @@
+"""The diagrams of a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from halftone.metrics import UNITS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from halftone.metrics import Judgement
+
+# Dark and light apart as well as by hue: read without colour, and printed in black.
+COLOURS: Final = ("#1f5a96", "#d1711a", "#4b8b57", "#8a3f8c", "#666666")
+SAME: Final = "#2e7d4f"
+DIFFERENT: Final = "#b3392f"
+_DPI: Final = 110
+_STYLE: Final[dict[Any, Any]] = {
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+}
+# What a training curve's names are called; others keep theirs.
+_LABELS: Final = {
+    "copy_recall_at_1": "R@1 of simulated printings",
+    "copy_micro_ap": "µAP of simulated printings",
+    "recall_at_1": "R@1",
+    "map": "mAP",
+    "micro_ap": "µAP",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+}
+# Of the history's entries, what is no figure of quality.
+_CLOCKS: Final = {"step", "epoch", "elapsed", "loss", "images_per_second", "waiting"}
+
+
+def curves(path: Path, *, history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Draw loss and validation figures over epochs; return the names of the figures drawn."""
+    names = sorted(
+        {
+            name
+            for entry in history
+            for name, value in entry.items()
+            if isinstance(value, int | float)
+            and (name in _LABELS or (name not in _CLOCKS and -1 <= value <= 1))
+        }
+        - _CLOCKS
+    )
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        points = [(entry["epoch"], entry["loss"]) for entry in history if "loss" in entry]
+        if points:
+            left.plot(*zip(*points, strict=True), color=COLOURS[0])
+        left.set(xlabel="epoch", ylabel="loss")
+        for number, name in enumerate(names):
+            checked = [(entry["epoch"], entry[name]) for entry in history if name in entry]
+            right.plot(
+                *zip(*checked, strict=True),
+                color=COLOURS[number % len(COLOURS)],
+                marker="o",
+                markersize=3,
+                label=_LABELS.get(name, name.replace("_", " ")),
+            )
+        right.set(xlabel="epoch", ylabel="on the validation split", ylim=(0, 1.02))
+        if names:
+            right.legend(loc="lower right")
+        _save(figure, path)
+    return names
+
+
+def precision_recall(
+    path: Path, *, judgements: Mapping[str, Judgement], thresholds: Mapping[str, float]
+) -> None:
+    """Draw precision over recall of all pairs, one line a model, a dot at its threshold."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.4, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for number, (name, judgement) in enumerate(judgements.items()):
+            curve, colour = judgement.curve, COLOURS[number % len(COLOURS)]
+            axes.step(curve.recall, curve.precision, where="pre", color=colour, label=name)
+            above = curve.threshold >= thresholds.get(name, np.inf)
+            if above.any():
+                last = int(np.flatnonzero(above)[-1])
+                axes.plot(curve.recall[last], curve.precision[last], "o", color=colour)
+        axes.axhline(0.9, color="#999999", linewidth=0.8, linestyle=":")
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
+        if len(judgements) > 1:
+            axes.legend(loc="lower left")
+        _save(figure, path)
+
+
+def histogram(path: Path, *, judgement: Judgement, threshold: float) -> None:
+    """Draw how true and false pairs score, as shares of each."""
+    edges = np.arange(-0.5, 1.0001, 0.02)
+    true = np.histogram(judgement.true_scores / UNITS, bins=edges)[0]
+    limits = np.rint(edges * UNITS).astype(np.int64)
+    at_least = judgement.false_at_least(limits)
+    false = at_least[:-1] - at_least[1:]
+    false[-1] += judgement.false_at_least(limits[-1:])[0]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.4, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for counts, label, colour, hatch in (
+            (false, "different pictures", DIFFERENT, "//"),
+            (true, "the same picture", SAME, ""),
+        ):
+            axes.stairs(
+                counts / max(counts.sum(), 1),
+                edges,
+                fill=True,
+                alpha=0.55,
+                color=colour,
+                hatch=hatch,
+                label=f"{label} ({counts.sum():,} pairs)",
+            )
+        axes.axvline(threshold, color="black", linewidth=1, linestyle="--")
+        axes.annotate(
+            f"threshold {threshold:.3f}",
+            (threshold, 0.98),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="top",
+            fontsize=8,
+        )
+        axes.set(xlabel="cosine", ylabel="share of pairs", xlim=(-0.5, 1.0))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
+        _save(figure, path)
+
+
+def confusion(path: Path, *, matrix: Sequence[Sequence[int]], names: Sequence[str]) -> None:
+    """Draw a confusion matrix, rows the truth, as shares of each row."""
+    counts = np.asarray(matrix, dtype=float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(2.2 + 0.34 * len(names), 9.0)
+    with mpl.rc_context(_STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(side + 1.2, side), layout="constrained")
+        axes = figure.subplots()
+        shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        if len(names) <= 20:  # noqa: PLR2004 - more would not be read
+            for (row, column), count in np.ndenumerate(counts):
+                if count:
+                    colour = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004
+                    axes.text(column, row, f"{count:.0f}", ha="center", va="center", color=colour)
+        short = [name if len(name) <= 18 else f"{name[:17]}…" for name in names]  # noqa: PLR2004
+        axes.set_xticks(range(len(names)), short, rotation=90 if len(names) > 4 else 0)  # noqa: PLR2004
+        axes.set_yticks(range(len(names)), short)
+        axes.set(xlabel="predicted", ylabel="truth")
+        figure.colorbar(shown, label="share of the class", shrink=0.8)
+        _save(figure, path)
+
+
+def balance(path: Path, *, splits: Mapping[str, Mapping[str, int]]) -> None:
+    """Draw the sizes of the groups of each split, the largest first."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 2.8), layout="constrained")
+        axes_row = figure.subplots(1, len(splits), squeeze=False, sharey=True)[0]
+        for number, (name, sizes) in enumerate(splits.items()):
+            axes: Axes = axes_row[number]
+            falling = sorted(sizes.values(), reverse=True)
+            positions = np.arange(len(falling) + 1)
+            axes.stairs(falling, positions, fill=True, color=COLOURS[number % len(COLOURS)])
+            axes.set(xlabel=f"{name}: {len(falling):,} groups", ylim=(0, None))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes_row[0].set(ylabel="pictures in the group")
+        axes_row[0].yaxis.set_major_locator(MaxNLocator(integer=True))
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # A version travels with its report: an indexed palette is a third of the size.
+    figure.savefig(path, dpi=_DPI, pil_kwargs={"optimize": True})
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)

@@ -1,0 +1,243 @@
+"""The part of a report on retrieval: figures, diagrams, and what was found and missed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from halftone.metrics import UNITS
+from services.trainer import report_pictures, report_plots
+from services.trainer.report_page import Cell, Picture, Section, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from halftone.truth import Truth
+    from services.trainer.report_pictures import Judged
+
+COLUMNS: Final = {
+    "recall_at_1": "R@1",
+    "map": "mAP",
+    "ndcg_at_5": "nDCG@5",
+    "micro_ap": "µAP",
+    "recall_at_p90": "R@P90",
+    "best_f1": "best F1",
+}
+AT_THRESHOLD: Final = {"precision": "precision", "recall": "recall", "f1": "F1"}
+_EXAMPLES: Final = 6
+_PAIRS: Final = 9
+ARCHIVE_RULES: Final = (
+    "A match is the same picture in another publication. Copies within one publication count "
+    "neither way; where several pictures stand on one plate only the listed links are matches."
+)
+GROUP_RULES: Final = "Every other picture of a query's group is a match."
+_FRAMES: Final = "Green frames: the same picture by the truth; red: different ones."
+
+
+def retrieval_sections(folder: Path, *, judged: Judged, prefix: str) -> list[Section]:
+    """Figures, diagrams and pictures of one archive or split."""
+    metrics, judgement = judged.metrics, judged.judgement
+    first = Section(
+        title=f"Retrieval on {judged.name}",
+        text=[f"{_counts(judged)} {judged.rules}"],
+        tables=figure_tables(judged),
+    )
+    if not metrics["queries"]:
+        return [first]
+    pictures = [
+        Picture(
+            file=f"{prefix}-precision-recall.png",
+            alt=f"Precision over recall of all pairs; µAP {metrics['micro_ap']:.3f}, recall "
+            f"{metrics['recall_at_p90']:.3f} at precision 0.9.",
+            caption="Precision over recall of all pairs. The dot is the threshold.",
+        ),
+        Picture(
+            file=f"{prefix}-scores.png",
+            alt=f"Histograms of the scores of true and false pairs; threshold "
+            f"{judged.threshold:.3f}.",
+            caption="Scores of true and of false pairs, each as shares of its own.",
+        ),
+    ]
+    report_plots.precision_recall(
+        folder / pictures[0].file,
+        judgements={judged.name: judgement},
+        thresholds={judged.name: judged.threshold},
+    )
+    report_plots.histogram(
+        folder / pictures[1].file, judgement=judgement, threshold=judged.threshold
+    )
+    return [
+        first,
+        Section(title="All pairs", level=3, pictures=pictures, tables=[_pair_table(judged)]),
+        *_borderline(folder, judged=judged, prefix=prefix),
+        *_best_and_worst(folder, judged=judged, prefix=prefix),
+    ]
+
+
+def figure_tables(judged: Judged) -> list[Table]:
+    """The figures with their intervals, and those at the threshold."""
+    columns = [name for name in COLUMNS if name in judged.metrics]
+    rows: list[list[Cell | str]] = [
+        ["this version", *(figure_cell(judged.metrics, name=name) for name in columns)]
+    ]
+    for label, metrics in judged.variants.items():
+        rows.append([label, *(figure_cell(metrics, name=name, bare=True) for name in columns)])
+    tables = [
+        Table(
+            head=["", *(COLUMNS[name] for name in columns)],
+            rows=rows,
+            caption="Below the figures 95 % intervals, bootstrapped over groups. The best F1 takes "
+            "its threshold from these very pairs and is too good for that.",
+        )
+    ]
+    if "f1" in judged.metrics:
+        source = judged.threshold_from or "these pictures"
+        tables.append(
+            Table(
+                head=["", *AT_THRESHOLD.values()],
+                rows=[
+                    [
+                        f"threshold {judged.threshold:.3f}",
+                        *(figure_cell(judged.metrics, name=name) for name in AT_THRESHOLD),
+                    ]
+                ],
+                caption=f"Of pairs, at a threshold chosen on {source}.",
+            )
+        )
+    return tables
+
+
+def figure_cell(metrics: Mapping[str, Any], *, name: str, bare: bool = False) -> Cell:
+    """A figure, its interval below it unless `bare`."""
+    value = metrics.get(name)
+    interval = metrics.get("intervals", {}).get(name)
+    small = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval and not bare else ""
+    return Cell(text="-" if value is None else f"{value:.3f}", small=small)
+
+
+def _pair_table(judged: Judged) -> Table:
+    limit = np.array([round(judged.threshold * UNITS)])
+    hits = int((judged.judgement.true_scores >= limit).sum())
+    wrong = int(judged.judgement.false_at_least(limit)[0])
+    missed = len(judged.judgement.true_scores) - hits
+    rest = int(judged.judgement.false_counts.sum()) - wrong
+    source = judged.threshold_from or "these very pairs, so they look better than others would"
+    return Table(
+        head=["pairs", "called the same", "called different"],
+        rows=[
+            ["the same picture", f"{hits:,}", f"{missed:,}"],
+            ["different pictures", f"{wrong:,}", f"{rest:,}"],
+        ],
+        caption=f"At the threshold {judged.threshold:.3f}, chosen on {source}.",
+    )
+
+
+def _borderline(folder: Path, *, judged: Judged, prefix: str) -> list[Section]:
+    """Pairs on the wrong side of the threshold, then the closest on the right side."""
+    judgement = judged.judgement
+    limit = round(judged.threshold * UNITS)
+    false, true = judgement.false_scores, judgement.true_scores
+    by_score = np.argsort(-true, kind="stable")
+    missed = by_score[true[by_score] < limit]
+    kept = by_score[true[by_score] >= limit][::-1]
+    groups = (
+        (
+            "False positives",
+            "Called the same, different by the truth, the most alike first. Truth may have gaps.",
+            judgement.false_pairs[false >= limit],
+            false[false >= limit],
+            False,
+        ),
+        (
+            "Missed",
+            "The same by the truth, and below the threshold; the closest first.",
+            judgement.truth.matches[missed],
+            true[missed],
+            True,
+        ),
+        (
+            "Just found",
+            "The same, and just above the threshold.",
+            judgement.truth.matches[kept],
+            true[kept],
+            True,
+        ),
+        (
+            "Just refused",
+            "Different, and just below the threshold.",
+            judgement.false_pairs[false < limit],
+            false[false < limit],
+            False,
+        ),
+    )
+    sections = [
+        Section(
+            title="Borderline retrievals",
+            text=[f"Pairs around the threshold {judged.threshold:.3f}. {_FRAMES}"],
+        )
+    ]
+    for number, (title, text, pairs, scores, same) in enumerate(groups):
+        shown = _PAIRS if number < 2 else _PAIRS // 3  # noqa: PLR2004 - mistakes get more room
+        chosen = _one_a_group(judgement.truth, pairs=pairs)[:shown]
+        pictures = report_pictures.pair_pictures(
+            folder,
+            judged=judged,
+            pairs=[(int(a), int(b)) for a, b in pairs[chosen]],
+            scores=[float(score) / UNITS for score in scores[chosen]],
+            same=same,
+            prefix=f"pair-{prefix}-{number}",
+        )
+        total = f"{len(pairs):,}" if number < 2 else ""  # noqa: PLR2004 - as above
+        heading = f"{title}: {total}" if total else title
+        sections.append(Section(title=heading, text=[text], pictures=pictures, level=3))
+    return sections
+
+
+def _best_and_worst(folder: Path, *, judged: Judged, prefix: str) -> list[Section]:
+    judgement = judged.judgement
+    first = judgement.candidate_scores[:, 0]
+    found = np.flatnonzero(judgement.average_precision == 1)
+    best = found[np.argsort(-first[found], kind="stable")]
+    failed = np.flatnonzero(judgement.average_precision < 1)
+    worst = failed[np.lexsort((judgement.average_precision[failed], -judgement.first_rank[failed]))]
+    sections = []
+    for title, text, queries, name in (
+        ("Worst retrievals", "The first match furthest down.", worst, "worst"),
+        ("Best retrievals", "All matches first, the surest before.", best, "best"),
+    ):
+        chosen = _one_a_group(judgement.truth, pairs=judgement.truth.queries[queries][:, None])
+        pictures = report_pictures.retrieval_strips(
+            folder,
+            judged=judged,
+            queries=[int(query) for query in queries[chosen][:_EXAMPLES]],
+            prefix=f"{prefix}-{name}",
+        )
+        note = f"{len(queries):,} of {len(judgement.first_rank):,} queries. {text} One of a group."
+        sections.append(Section(title=title, text=[note], pictures=pictures))
+    return sections
+
+
+def _one_a_group(truth: Truth, *, pairs: Any) -> Any:
+    """Of rows of images [K, …] the places of those whose groups did not come before."""
+    seen: set[tuple[int, ...]] = set()
+    places = []
+    for place, row in enumerate(pairs[:2000]):
+        # Outside every group an image stands for itself.
+        key = tuple(
+            sorted(
+                int(truth.groups[image]) if truth.groups[image] >= 0 else -1 - int(image)
+                for image in row
+            )
+        )
+        if key not in seen:
+            seen.add(key)
+            places.append(place)
+    return np.array(places, dtype=np.int64)
+
+
+def _counts(judged: Judged) -> str:
+    queries, pairs = judged.metrics["queries"], judged.metrics["pairs"]
+    count = judged.judgement.truth.count
+    return f"{queries:,} queries among {count:,} pictures, {pairs:,} true pairs."
