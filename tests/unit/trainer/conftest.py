@@ -1,8 +1,30 @@
-"""A small collection of pictures that differ."""
+"""Small collections of pictures, and a version to train further."""
+
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from halftone.vision.reprinting import reprint
+from services.trainer.config import TrainingConfig
+from services.trainer.train import train
+
+TINY = {
+    "batch": 8,
+    "size": 32,
+    "stages": 1,
+    "grid": 2,
+    "thumbnail": 4,
+    "dimension": 12,
+    "background": 4,
+    "validation": 8,
+    "warmup": 2,
+    "report_seconds": 0.0,
+    "threads": 1,
+}
+"""Settings of a run of a few seconds."""
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +45,43 @@ def collection(tmp_path_factory):
         ' "links": [{"a": "p0", "b": "p1"}]}]'
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """A folder of 16 photographs, three printings of each, with a group column; 6 more alone."""
+    pytest.importorskip("skimage")
+    folder = tmp_path_factory.mktemp("scenes")
+    data = Path(importlib.util.find_spec("skimage").origin).parent / "data"
+    names = ["astronaut", "camera", "chelsea", "coffee", "coins", "moon", "brick", "grass"]
+    crops = []
+    for name in names:
+        picture = Image.open(data / f"{name}.png").convert("L")
+        width, height = picture.size
+        crops += [
+            picture.crop((0, 0, width // 2, height)),
+            picture.crop((width // 2, 0, width, height)),
+        ]
+    rows = ["image_id,file,group"]
+    for number, crop in enumerate(crops):
+        crop.thumbnail((150, 150))
+        for printing in range(3):
+            file = f"{number}-{printing}.png"
+            reprint(crop, seed=10 * number + printing, side=110).save(folder / file)
+            rows.append(f"s{number}-{printing},{file},scene {number}")
+        if number < 6:
+            crop.transpose(Image.Transpose.ROTATE_180).save(folder / f"{number}.png")
+            rows.append(f"s{number},{number}.png,")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(scenes, tmp_path_factory):
+    """A registry with a version `parent/1`, trained a little without labels."""
+    models = tmp_path_factory.mktemp("models")
+    config = TrainingConfig(
+        **TINY, data=(scenes,), models=models, work=models / "work", name="parent", steps=4
+    )
+    train(config, log=lambda _line: None)
+    return models

@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from services.trainer.objectives import PictureProxies
+from services.trainer.objectives import (
+    PictureProxies,
+    SceneClassifier,
+    SceneMetric,
+    entropy_loss,
+)
 
 
 def embeddings(count: int = 6, *, width: int = 5) -> torch.Tensor:
@@ -74,3 +79,100 @@ def test_the_unified_term_punishes_a_false_match_that_a_softmax_forgives():
         extra[unified] = float(objective.proxies.grad[1].norm())
 
     assert extra[1.0] > 2 * extra[0.0]
+
+
+def classifier(**changes) -> SceneClassifier:
+    values = {"scale": 10.0, "margin": 0.0, "weights": torch.ones(3)}
+    return SceneClassifier(
+        embeddings(), labels=torch.tensor([0, 0, 1, 1, 2, 2]), **(values | changes)
+    )
+
+
+def test_classes_start_at_the_mean_of_their_pictures():
+    expected = normalize(embeddings()[2] + embeddings()[3], dim=0)
+
+    torch.testing.assert_close(classifier().classes[1].detach(), expected)
+
+
+def test_classification_is_a_weighted_cross_entropy_over_classes():
+    rows, weights = torch.tensor([0, 5]), torch.tensor([3.0, 1.0, 0.5])
+    objective = classifier(weights=weights)
+
+    loss = objective(embeddings()[rows], rows=rows)
+
+    each = cross_entropy(
+        objective.logits(embeddings()[rows]), torch.tensor([0, 2]), reduction="none"
+    )
+    torch.testing.assert_close(loss, (3.0 * each[0] + 0.5 * each[1]) / 2)
+
+
+def metric(families, *, composite=None, links=(), **changes) -> SceneMetric:
+    count = len(families)
+    values = {"hard": 2, "loss": "multi_similarity", "scale": 10.0}
+    return SceneMetric(
+        embeddings(count),
+        families=torch.tensor(families),
+        composite=torch.tensor(composite or [False] * count),
+        links=torch.tensor(links, dtype=torch.int64).reshape(-1, 2),
+        **(values | changes),
+    )
+
+
+def test_in_a_composite_group_only_links_attract_and_nothing_repels():
+    objective = metric([0, 0, 0, 1], composite=[True, True, True, False], links=[[0, 2]])
+
+    positive, negative = objective.compare(torch.tensor([0, 1]), torch.arange(4))
+
+    assert positive.tolist() == [[True, False, True, False], [False, True, False, False]]
+    assert negative.tolist() == [[False, False, False, True]] * 2
+
+
+@pytest.mark.parametrize("loss", ["multi_similarity", "supervised_contrastive"])
+def test_a_step_against_the_gradient_draws_a_group_together_and_others_apart(loss):
+    objective = metric([0, 0, 1, 1, 2, 2], loss=loss, hard=6)
+    batch = embeddings(6).requires_grad_()
+    rows = torch.arange(6)
+    before = objective(batch, rows=rows)
+    before.backward()
+
+    after = objective(batch.detach() - 0.05 * batch.grad, rows=rows)
+
+    assert after < before
+
+
+def test_strangers_come_from_memory_the_hardest_first():
+    """One stranger in memory is close, the others far: moving the close one changes the loss."""
+    losses = []
+    for moved in (2, 4):
+        objective = metric([0, 0, 1, 1, 2, 2], hard=1)
+        objective.memory.copy_(torch.eye(6, 5))
+        objective.memory[2] = normalize(torch.tensor([1.0, 0.2, 0.0, 0.0, 0.0]), dim=0)
+        batch, rows = torch.eye(6, 5)[:1], torch.tensor([0])
+        plain = objective(batch, rows=rows)
+        objective.memory[moved] = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0])
+        losses.append(float(plain - objective(batch, rows=rows)))
+
+    assert losses[0] > 0.1
+    assert losses[1] == pytest.approx(0, abs=1e-6)
+
+
+def test_memory_holds_the_last_embedding_of_a_picture():
+    objective = metric([0, 0, 1, 1])
+    before = objective.memory.clone()
+    new = torch.tensor([[2.0, 0, 0, 0, 0], [0, 3.0, 0, 0, 0], [0, 0, 4.0, 0, 0]])
+
+    objective.remember(new, rows=torch.tensor([1, 3, 1]))
+
+    assert objective.memory[1].tolist() == [0, 0, 1, 0, 0]
+    assert objective.memory[3].tolist() == [0, 1, 0, 0, 0]
+    assert torch.equal(objective.memory[[0, 2]], before[[0, 2]])
+
+
+def test_the_entropy_term_prefers_pictures_that_lie_apart():
+    rows = torch.arange(3)
+    close = torch.tensor([[1.0, 0.0], [1.0, 0.01], [1.0, 0.02]])
+
+    assert entropy_loss(close, rows=rows) > entropy_loss(torch.eye(3), rows=rows) + 1
+    assert make(koleo=1.0)(close.new_ones(2, 5), rows=rows[:2]) > make()(
+        close.new_ones(2, 5), rows=rows[:2]
+    )

@@ -1,0 +1,173 @@
+"""Data sets as people bring them: manifests, groups.json, wide tables with everything wrong."""
+
+import json
+
+import pytest
+
+from halftone import errors
+from services.trainer.dataset_listing import read_listing
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "scans").mkdir()
+    for name in ("a.jpg", "b.JPG", "c.png", "d.jpg", "e.jpg", "scans/f.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+def groups_of(listing):
+    ids = [entry.image_id for entry in listing.entries]
+    return [[ids[member] for member in group.members] for group in listing.groups]
+
+
+def kinds(listing):
+    return sorted(finding.kind for finding in listing.findings)
+
+
+def test_a_manifest_with_a_group_column(folder):
+    (folder / "manifest.csv").write_text(
+        "image_id,file,scene\n1,a.jpg,x\n2,b.JPG,x\n3,c.png,\n4,d.jpg,y\n"
+    )
+
+    for source in (folder, folder / "manifest.csv"):
+        listing = read_listing([source], group_column="scene")
+
+        assert [entry.image_id for entry in listing.entries] == ["1", "2", "3", "4"]
+        assert groups_of(listing) == [["1", "2"], ["4"]]
+        assert listing.findings == []
+
+
+def test_a_manifest_without_the_column_takes_the_groups_beside_it(folder):
+    (folder / "manifest.csv").write_text("image_id,file\n1,a.jpg\n2,b.JPG\n3,c.png\n4,d.jpg\n")
+    groups = [
+        {"group": "g", "members": ["1", "2", "9"], "composite": False, "links": []},
+        {
+            "group": "h",
+            "members": ["1", "3", "4"],
+            "composite": True,
+            "links": [{"a": "1", "b": "4"}, {"a": "3", "b": "4"}],
+        },
+    ]
+    (folder / "groups.json").write_text(json.dumps(groups))
+
+    listing = read_listing([folder])
+
+    assert groups_of(listing) == [["1", "2"], ["1", "3", "4"]]
+    assert listing.groups[0].links is None
+    assert listing.groups[1].links == ((0, 3), (2, 3))
+    assert kinds(listing) == ["composite group", "unknown image"]
+
+
+def test_a_manifest_says_what_is_missing_and_what_it_lists_twice(folder):
+    (folder / "manifest.csv").write_text(
+        "image_id,file,group\n1,a.jpg,x\n1,a.jpg,y\n2,none.jpg,x\n3,c.png,x\n"
+    )
+
+    listing = read_listing([folder])
+
+    assert groups_of(listing) == [["1", "3"], ["1"]]
+    assert kinds(listing) == ["missing file", "repeated name"]
+
+
+WIDE = [
+    ["a.jpg", "b.JPG", "", ""],
+    ["c.png ", " d.jpg", "  ", "e.jpg  "],
+    ["", "", "", ""],
+]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("header", [None, ["Reference ", "similar 1", "similar 2", ""]])
+@pytest.mark.parametrize("marked", ["", "\ufeff"])
+def test_a_wide_table_with_trailing_spaces_and_empty_cells(folder, delimiter, header, marked):
+    rows = [*([header] if header else []), *WIDE]
+    text = marked + "\r\n".join(delimiter.join(row) for row in rows)
+    (folder / "sheet.csv").write_text(text, encoding="utf-8")
+
+    listing = read_listing([folder / "sheet.csv"])
+
+    assert groups_of(listing) == [["a.jpg", "b.JPG"], ["c.png", "d.jpg", "e.jpg"]]
+    assert listing.findings == []
+
+
+def test_names_in_a_wide_table_may_differ_in_case_lack_an_extension_or_a_folder(folder):
+    (folder / "sheet.csv").write_text("A.JPG,b.jpg,C\nd.jpg,f.jpg,SCANS\\F.JPG\n")
+
+    listing = read_listing([folder / "sheet.csv"])
+
+    assert groups_of(listing) == [["a.jpg", "b.JPG", "c.png"], ["d.jpg", "scans/f.jpg"]]
+    assert kinds(listing) == ["repeated name"]
+
+
+def test_rows_with_the_same_reference_are_one_group_and_repeated_names_count_once(folder):
+    (folder / "sheet.csv").write_text("a.jpg,b.JPG,b.JPG\nA.jpg,c.png,missing.jpg\n")
+
+    listing = read_listing([folder / "sheet.csv"])
+
+    assert groups_of(listing) == [["a.jpg", "b.JPG", "c.png"]]
+    assert kinds(listing) == ["missing file", "repeated name"]
+
+
+def test_of_files_that_differ_in_case_only_the_named_one_or_the_first_is_taken(folder):
+    (folder / "A.jpg").write_bytes(b"")
+    (folder / "sheet.csv").write_text("a.jpg,A.JPG\nc.png,d.jpg\n")
+
+    listing = read_listing([folder / "sheet.csv"])
+
+    assert groups_of(listing)[0] == ["a.jpg", "A.jpg"]
+    assert kinds(listing) == ["ambiguous name"]
+
+
+def test_a_table_cannot_name_files_outside_its_folder(folder):
+    inner = folder / "inner"
+    inner.mkdir()
+    (inner / "x.jpg").write_bytes(b"")
+    (inner / "sheet.csv").write_text(f"x.jpg,../a.jpg,{folder}/c.png\n")
+
+    listing = read_listing([inner / "sheet.csv"])
+
+    assert [entry.image_id for entry in listing.entries] == ["x.jpg"]
+    assert kinds(listing) == ["missing file", "missing file"]
+
+
+def test_a_sheet_that_is_not_utf_8_is_read_and_said(folder):
+    (folder / "\xe9t\xe9.jpg").write_bytes(b"")
+    (folder / "sheet.csv").write_bytes("a.jpg,\xe9t\xe9.jpg\n".encode("cp1252"))
+
+    listing = read_listing([folder / "sheet.csv"])
+
+    assert groups_of(listing) == [["a.jpg", "\xe9t\xe9.jpg"]]
+    assert "Windows-1252" in str(listing.findings[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("nothing.csv", None, "cannot be read"),
+        ("manifest.csv", "image_id,file\n1,none.jpg\n", "None of the files"),
+        ("sheet.csv", "x,y\n1,2\n", "neither a manifest"),
+        ("sheet.csv", "", "neither a manifest"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused(folder, name, content, message):
+    if content is not None:
+        (folder / name).write_text(content)
+
+    with pytest.raises(errors.InvalidArgument, match=message) as raised:
+        read_listing([folder / name])
+
+    assert raised.value.field == "data"
+
+
+def test_a_folder_needs_a_manifest(folder):
+    with pytest.raises(errors.InvalidArgument, match="manifest"):
+        read_listing([folder])
+
+
+def test_damaged_groups_are_refused(folder):
+    (folder / "manifest.csv").write_text("image_id,file\n1,a.jpg\n")
+    (folder / "groups.json").write_text('[{"members": []}]')
+
+    with pytest.raises(errors.InvalidArgument, match=r"groups\.json"):
+        read_listing([folder])
