@@ -38,6 +38,8 @@ _LAZY: Final = {
     "demo": ("halftone.demo", "demo", "Show everything on a sample archive, or on your own."),
     "eval": ("halftone.cli_eval", "evaluate", "Judge model versions on known reprints."),
     "import": ("halftone.cli_import", "import_", "Import a folder of pictures with a manifest."),
+    "jobs": ("halftone.cli_train", "jobs", "List, show, watch and cancel training jobs."),
+    "train": ("halftone.cli_train", "train", "Train a model version."),
     "models": ("halftone.cli_models", "models", "List, import, install and promote models."),
 }
 
@@ -114,16 +116,32 @@ def main(*, debug: bool) -> None:  # read from the context where errors end
     help="gRPC port of the search service; 0 picks free ports for everything.",
 )
 @click.option("--embedder-port", type=click.IntRange(0, 65535), help="gRPC port of the embedder.")
-def up(*, data: Path | None, port: int | None, embedder_port: int | None) -> None:
-    """Run the embedder and the search service on this machine until Ctrl-C."""
-    from services import local  # noqa: PLC0415  # needs the server's packages
+@click.option("--no-trainer", is_flag=True, help="Without training jobs.")
+@click.option(
+    "--datasets",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Directory below which data sets to train on lie; may be given several times.  "
+    "[default: HALFTONE_TRAINER_DATA_ROOTS, or datasets/ in the data directory]",
+)
+def up(
+    *,
+    data: Path | None,
+    port: int | None,
+    embedder_port: int | None,
+    no_trainer: bool,
+    datasets: tuple[Path, ...],
+) -> None:
+    """Run the embedder, the search service and training jobs on this machine until Ctrl-C."""
+    from services import local, local_training  # noqa: PLC0415  # need the server's packages
 
     ports = local.Ports.any_free() if port == 0 else local.Ports(search=port)
     if embedder_port is not None:
         ports = local.Ports(**{**vars(ports), "embedder": embedder_port})
     notes = output.notes()
     directory = data or ClientSettings().data
-    stack = local.LocalStack(directory, ports=ports, report=notes.print)
+    training = None if no_trainer else local_training.Training(datasets=datasets)
+    stack = local.LocalStack(directory, ports=ports, report=notes.print, training=training)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stack.request_stop())
     notes.print(f"Starting in {directory.absolute()} …")
@@ -136,6 +154,11 @@ def up(*, data: Path | None, port: int | None, embedder_port: int | None) -> Non
             click.echo(
                 f"embedder  gRPC {addresses.embedder}    metrics http://{addresses.embedder_metrics}"
             )
+            if addresses.trainer:
+                click.echo(
+                    f"trainer   gRPC {addresses.trainer}    metrics "
+                    f"http://{addresses.trainer_metrics}    queue {addresses.broker}"
+                )
             click.echo(f"logs      {directory.absolute() / 'logs'}")
             click.echo("Ready. Ctrl-C stops.")
             stack.wait()

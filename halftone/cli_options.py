@@ -97,7 +97,7 @@ def connect(*, server: str | None, data: Path | None) -> Client:
         directory = data or settings.data
         found = running.find(directory)
         if found is not None:
-            return Client(found.search, embedder=found.embedder)
+            return Client(found.search, embedder=found.embedder, trainer=found.trainer or None)
         if data is not None or "data" in settings.model_fields_set:
             raise errors.FailedPrecondition(
                 f"No stack runs from {directory}. Start it with `halftone up --data {directory}`, "

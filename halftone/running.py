@@ -17,13 +17,20 @@ FILE: Final = "stack.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """Where a stack listens: `host:port` each; `pid` is its supervisor's."""
+    """Where a stack listens: `host:port` each; `pid` is its supervisor's.
+
+    What concerns training is empty where the stack runs without it; `broker` is a URL.
+    """
 
     search: str
     embedder: str
     search_metrics: str
     embedder_metrics: str
     pid: int
+    trainer: str = ""
+    trainer_metrics: str = ""
+    worker_metrics: str = ""
+    broker: str = ""
 
 
 def find(data: Path) -> Addresses | None:

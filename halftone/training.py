@@ -8,7 +8,7 @@ programs that have only JSON; docs/training-job.schema.json is a copy of it. Nee
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 from google.protobuf import json_format
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -177,7 +177,8 @@ class TrainingSpec(BaseModel):
         message: trainer_pb2.TrainingSpec = json_format.ParseDict(
             values, trainer_pb2.TrainingSpec()
         )
-        message.objective = trainer_pb2.TrainingSpec.Objective.Value(self.objective.upper())
+        objective = trainer_pb2.TrainingSpec.Objective.Value(self.objective.upper())
+        message.objective = cast("trainer_pb2.TrainingSpec.Objective", objective)
         for name, value in self.options.model_dump(mode="json", exclude_none=True).items():
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
             message.options[name] = text
@@ -319,7 +320,7 @@ def find_data(path: str, *, roots: Sequence[Path], field: str) -> Path:
             f"{path} is not below the trainer's data roots.", field=field, reason="OUTSIDE_ROOTS"
         )
     raise errors.InvalidArgument(
-        f"There is no {path} below the trainer's data roots.",
+        f"There is nothing named {path} below the trainer's data roots.",
         field=field,
         reason="DATASET_NOT_FOUND",
     )

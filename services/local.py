@@ -31,13 +31,14 @@ from halftone.running import Addresses
 from halftone.settings import EmbedderSettings, ModelSettings, SearchSettings
 from services import local_training
 from services.local_parts import command, held_port, reachable
-from services.local_training import Training as Training
 from services.supervisor import Child, RestartPolicy, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
+
+    from services.local_training import Training
 
 FORMAT: Final = 1
 """Version of the data directory's layout. A newer one is refused."""
@@ -190,7 +191,13 @@ class LocalStack:
                     held_port(host, number, what=what, variable=variable)
                 ),
             )
-        self._addresses = replace(self.addresses, **parts.addresses)
+        self._addresses = replace(
+            self.addresses,
+            trainer=parts.trainer,
+            trainer_metrics=parts.trainer_metrics,
+            worker_metrics=parts.worker_metrics,
+            broker=parts.broker,
+        )
         return parts.children
 
     def _watch(self) -> None:

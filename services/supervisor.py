@@ -34,6 +34,8 @@ class Child:
         is_ready: Asked about every tenth of a second until it says yes.
         start_seconds: Within which it must be ready.
         stop_seconds: Between SIGTERM and SIGKILL.
+        essential: Whether the others are of no use without it. One that is not is never waited
+            for, and when it dies too often the others go on.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Child:
     environment: Mapping[str, str] = field(default_factory=dict)
     start_seconds: float = 180.0
     stop_seconds: float = 30.0
+    essential: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +118,7 @@ class Supervisor:
         }
 
     def start(self, is_stopping: Callable[[], bool]) -> None:
-        """Starts every child and waits until all are ready, or until `is_stopping` says so.
+        """Starts every child and waits for the essential ones, or until `is_stopping` says so.
 
         Raises:
             errors.Unavailable: One died or was not ready in time; `stop` is still to be called.
@@ -123,8 +126,9 @@ class Supervisor:
         for running in self._children:
             self._spawn(running)
         remark_at = time.monotonic() + _REMARK_SECONDS
-        while not is_stopping() and not all(running.ready for running in self._children):
-            for running in self._children:
+        needed = [running for running in self._children if running.child.essential]
+        while not is_stopping() and not all(running.ready for running in needed):
+            for running in needed:
                 process = running.process
                 if process is not None and process.poll() is not None:
                     raise _failed(running.child, what=_how_it_ended(process))
@@ -134,11 +138,11 @@ class Supervisor:
                     raise _failed(running.child, what="was not ready in time")
             if time.monotonic() > remark_at:
                 remark_at = time.monotonic() + _REMARK_SECONDS
-                self._remark()
+                self._remark(needed)
             time.sleep(_POLL_SECONDS)
 
-    def _remark(self) -> None:
-        for running in self._children:
+    def _remark(self, needed: list[_Running]) -> None:
+        for running in needed:
             if not running.ready:
                 lines = last_lines(running.child.log, count=1) or ["nothing yet"]
                 self._report(f"Still waiting for {running.child.name}, which says: {lines[0]}")
@@ -147,7 +151,7 @@ class Supervisor:
         """Restarts children that die, until `is_stopping` says so.
 
         Raises:
-            errors.Unavailable: One died too often.
+            errors.Unavailable: An essential one died too often.
         """
         while not is_stopping():
             for running in self._children:
@@ -163,7 +167,8 @@ class Supervisor:
             self._died(running, what=_how_it_ended(process))
         elif not running.ready and running.child.is_ready():
             running.ready = True
-            self._report(f"{running.child.name} is serving again.")
+            again = " again" if running.deaths or running.child.essential else ""
+            self._report(f"{running.child.name} is serving{again}.")
         elif not running.ready and self._is_late(running):
             process.kill()
             process.wait()
@@ -177,7 +182,12 @@ class Supervisor:
         running.deaths.append(now)
         if len(running.deaths) >= self._policy.failures:
             times = len(running.deaths)
-            raise _failed(running.child, what=f"{what}, for the {times}. time; giving up")
+            failure = _failed(running.child, what=f"{what}, for the {times}. time; giving up")
+            if running.child.essential:
+                raise failure
+            running.restart_at = None
+            self._report(failure.message)
+            return
         pause = self._policy.pause(len(running.deaths))
         running.restart_at = now + pause
         self._report(f"{running.child.name} {what}; starting it again in {pause:g} s.")

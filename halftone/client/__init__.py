@@ -9,7 +9,15 @@ Importing this package never imports torch.
 
 from halftone.client.asynchronous import AsyncClient
 from halftone.client.blocking import Client
+from halftone.client.models import (
+    Comparison,
+    ModelVersion,
+    Promotion,
+    PromotionState,
+    RetrievalFigures,
+)
 from halftone.client.retry import RetryPolicy
+from halftone.client.training import JobState, TrainingJob, TrainingProgress
 from halftone.client.types import (
     Embedding,
     Facets,
@@ -30,10 +38,12 @@ from halftone.client.types import (
 )
 from halftone.images import Region
 from halftone.orientations import Orientation
+from halftone.training import TrainingOptions, TrainingSpec
 
 __all__ = [
     "AsyncClient",
     "Client",
+    "Comparison",
     "Embedding",
     "Facets",
     "Filter",
@@ -43,14 +53,23 @@ __all__ = [
     "ImportAck",
     "ImportState",
     "ImportSummary",
+    "JobState",
     "LoadedModel",
+    "ModelVersion",
     "NewImage",
     "Orientation",
+    "Promotion",
+    "PromotionState",
     "Query",
     "Region",
+    "RetrievalFigures",
     "RetryPolicy",
     "Search",
     "SearchOptions",
     "SearchPage",
     "Thumbnail",
+    "TrainingJob",
+    "TrainingOptions",
+    "TrainingProgress",
+    "TrainingSpec",
 ]

@@ -14,22 +14,34 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 
 from halftone import errors
-from halftone.client import calls
+from halftone.client import calls, models, training
 from halftone.client.blocking import CLIENT_OPTIONS, Client
 from halftone.client.retry import Attempts, RetryPolicy
 from halftone.client.types import Search
 from halftone.settings import ClientSettings
+from halftone.v1 import models_pb2 as pb_models
+from halftone.v1 import trainer_pb2 as pb_trainer
 from halftone.wire import REQUEST_ID_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
     from pathlib import Path
     from types import TracebackType
-    from typing import Self, Unpack
+    from typing import Any, Self, Unpack
 
     from PIL import Image
 
     from halftone.archive import Row
+    from halftone.client.models import ModelVersion, Promotion
+    from halftone.client.training import JobState, TrainingJob
     from halftone.client.types import (
         Facets,
         Filter,
@@ -44,6 +56,7 @@ if TYPE_CHECKING:
         SearchPage,
         Thumbnail,
     )
+    from halftone.training import TrainingSpec
 
 T = TypeVar("T")
 
@@ -60,13 +73,16 @@ class AsyncClient:
         search: str | None = None,
         *,
         embedder: str | None = None,
+        trainer: str | None = None,
         timeout: float = 60.0,
         retries: RetryPolicy | None = None,
     ) -> None:
         settings = ClientSettings()
         self._addresses = {
             "search": search or settings.search,
+            "models": search or settings.search,
             "embedder": embedder or settings.embedder,
+            "trainer": trainer or settings.trainer,
         }
         self._timeout = timeout
         self._policy = retries or RetryPolicy()
@@ -193,6 +209,131 @@ class AsyncClient:
     async def models(self, *, timeout: float | None = None) -> tuple[LoadedModel, ...]:
         """See `Client.models`."""
         return await self._run(calls.models(), timeout)
+
+    async def model_versions(
+        self, *, page_size: int | None = None, timeout: float | None = None
+    ) -> AsyncIterator[ModelVersion]:
+        """See `Client.model_versions`."""
+        token = ""
+        while True:
+            call = models.list_versions(page_size=page_size, page_token=token)
+            versions, token = await self._run(call, timeout)
+            for version in versions:
+                yield version
+            if not token:
+                return
+
+    async def model_version(self, name: str, *, timeout: float | None = None) -> ModelVersion:
+        """See `Client.model_version`."""
+        return await self._run(models.get(name), timeout)
+
+    async def promote(
+        self,
+        name: str,
+        *,
+        force: bool = False,
+        groups: Sequence[Sequence[str]] = (),
+        timeout: float | None = None,
+    ) -> Promotion:
+        """See `Client.promote`."""
+        return await self._run(models.promote(name, force=force, groups=groups), timeout)
+
+    async def roll_back(self, *, timeout: float | None = None) -> Promotion:
+        """See `Client.roll_back`."""
+        return await self._run(models.roll_back(), timeout)
+
+    async def promotion(self, *, timeout: float | None = None) -> Promotion:
+        """See `Client.promotion`."""
+        return await self._run(models.promotion(), timeout)
+
+    async def watch_promotion(self) -> AsyncIterator[Promotion]:
+        """See `Client.watch_promotion`."""
+        watch = models.Watching(policy=self._policy, on_retry=self._count_retry)
+        open_stream = self._channel("models").unary_stream(
+            models.WATCH_PATH,
+            request_serializer=pb_models.WatchPromotionRequest.SerializeToString,
+            response_deserializer=pb_models.Promotion.FromString,
+        )
+        metadata = ((REQUEST_ID_KEY, uuid.uuid4().hex),)
+        while not watch.is_over:
+            stream = open_stream(
+                pb_models.WatchPromotionRequest(), timeout=models.WATCH_SECONDS, metadata=metadata
+            )
+            try:
+                async for message in stream:
+                    promotion = watch.take(message)
+                    if promotion is not None:
+                        yield promotion
+            except grpc.RpcError as failure:
+                await asyncio.sleep(watch.pause_after(errors.from_rpc_error(failure)))
+            finally:
+                stream.cancel()
+
+    async def cancel_promotion(self, *, timeout: float | None = None) -> Promotion:
+        """See `Client.cancel_promotion`."""
+        return await self._run(models.cancel(), timeout)
+
+    async def delete_model_version(self, name: str, *, timeout: float | None = None) -> None:
+        """See `Client.delete_model_version`."""
+        await self._run(models.delete(name), timeout)
+
+    async def train(
+        self,
+        spec: TrainingSpec | Mapping[str, Any],
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> TrainingJob:
+        """See `Client.train`."""
+        return await self._run(training.create(spec, request_id=request_id), timeout)
+
+    async def training_job(self, name: str, *, timeout: float | None = None) -> TrainingJob:
+        """See `Client.training_job`."""
+        return await self._run(training.get(name), timeout)
+
+    async def training_jobs(
+        self,
+        *,
+        states: Collection[JobState] = (),
+        page_size: int | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[TrainingJob]:
+        """See `Client.training_jobs`."""
+        token = ""
+        while True:
+            call = training.list_jobs(states=states, page_size=page_size, page_token=token)
+            jobs, token = await self._run(call, timeout)
+            for job in jobs:
+                yield job
+            if not token:
+                return
+
+    async def cancel_training_job(self, name: str, *, timeout: float | None = None) -> TrainingJob:
+        """See `Client.cancel_training_job`."""
+        return await self._run(training.cancel(name), timeout)
+
+    async def watch_training_job(self, name: str) -> AsyncIterator[TrainingJob]:
+        """See `Client.watch_training_job`."""
+        watch = training.Watching(policy=self._policy, on_retry=self._count_retry)
+        open_stream = self._channel("trainer").unary_stream(
+            training.WATCH_PATH,
+            request_serializer=pb_trainer.WatchTrainingJobRequest.SerializeToString,
+            response_deserializer=pb_trainer.TrainingJob.FromString,
+        )
+        metadata = ((REQUEST_ID_KEY, uuid.uuid4().hex),)
+        while not watch.is_over:
+            stream = open_stream(
+                training.watch_request(name), timeout=training.WATCH_SECONDS, metadata=metadata
+            )
+            try:
+                async for message in stream:
+                    job = watch.take(message)
+                    if job is not None:
+                        yield job
+            except grpc.RpcError as failure:
+                await asyncio.sleep(watch.pause_after(errors.from_rpc_error(failure)))
+            finally:
+                stream.cancel()
 
     async def import_images(
         self,

