@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import contextlib
+import os
 import random
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -434,3 +436,68 @@ def test_every_accepted_request_ends_exactly_once(seed, max_batch, failing):
             check_answers(pictures, request.result())
         else:
             assert isinstance(error, errors.DeadlineExceeded | errors.Unavailable)
+
+
+def test_free_workers_share_what_is_ready():
+    """The orientations of one picture become ready at once; two workers take half of them each."""
+    encoder = DummyEncoder(seconds=lambda: 0.02)
+    with running(max_batch=8, workers=2, stages_ahead=False) as (batcher, _):
+        batcher.submit([picture(7, mirrored=True)], encoder=encoder).result(TIMEOUT)
+    assert [len(batch) for batch in encoder.batches] == [1, 1]
+
+
+def test_workers_run_batches_at_the_same_time():
+    meeting = threading.Barrier(2, timeout=TIMEOUT)
+
+    class Meeting(DummyEncoder):
+        def encode(self, staged, *, alone=True):
+            meeting.wait()
+            return super().encode(staged, alone=alone)
+
+    with running(max_batch=1, workers=2, stages_ahead=False) as (batcher, _):
+        outcomes = batcher.submit([picture(1), picture(2)], encoder=Meeting()).result(TIMEOUT)
+    assert numbers(outcomes) == [1, 2]
+
+
+def test_a_batch_knows_whether_it_has_the_device_for_itself():
+    class Observing(DummyEncoder):
+        def __init__(self):
+            super().__init__()
+            self.alone: list[bool] = []
+
+        def encode(self, staged, *, alone=True):
+            self.alone.append(alone)
+            return super().encode(staged, alone=alone)
+
+    encoder = Observing()
+    with running(max_batch=1, workers=2, stages_ahead=False) as (batcher, _):
+        batcher.submit([picture(1)], encoder=encoder).result(TIMEOUT)
+        encoder.go.clear()
+        busy = batcher.submit([picture(2)], encoder=encoder)
+        wait_until(lambda: len(encoder.batches) == 2)
+        more = batcher.submit([picture(3)], encoder=encoder)
+        wait_until(lambda: len(encoder.batches) == 3)
+        encoder.go.set()
+        concurrent.futures.wait([busy, more], TIMEOUT)
+    assert encoder.alone == [True, True, False]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_threads_that_compute_give_way_to_the_event_loop():
+    def nice() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    class Noting(DummyEncoder):
+        decoding = 0
+
+        def prepare(self, picture):
+            self.decoding = nice()
+            return super().prepare(picture)
+
+    encoder = Noting()
+    with running(workers=2, stages_ahead=False) as (batcher, _):
+        batcher.submit([picture(1)], encoder=encoder).result(TIMEOUT)
+        computing = batcher.run(nice).result(TIMEOUT)
+    assert nice() < encoder.decoding < computing
+    with running() as (batcher, _):
+        assert batcher.run(nice).result(TIMEOUT) == nice(), "a device of its own waits for it"
