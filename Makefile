@@ -9,7 +9,7 @@ PROTOS := $(wildcard protos/halftone/v1/*.proto)
 # Not every shell expands the tilde in `make demo ARCHIVE=~/x`.
 WITH_ARCHIVE := $(if $(ARCHIVE),--archive '$(patsubst ~/%,$(HOME)/%,$(ARCHIVE))')
 
-.PHONY: demo test check format protos bench clean
+.PHONY: demo test check format protos bench gpu clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@# Without Debian's python3-venv a folder is left that has a python and no pip.
@@ -45,6 +45,18 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(WITH_ARCHIVE)
+
+# With a python that has a torch with CUDA nothing is installed into it: what else is missing goes
+# into build/gpu/packages. Another one gets the virtual environment, as every target does.
+GPU_OPTIONS := $(if $(DATA),--data '$(patsubst ~/%,$(HOME)/%,$(DATA))') $(WITH_ARCHIVE) \
+	$(if $(OUT),--out '$(patsubst ~/%,$(HOME)/%,$(OUT))') $(if $(MINUTES),--minutes $(MINUTES)) \
+	$(if $(ONLY),--only $(ONLY)) $(if $(SKIP),--skip $(SKIP)) $(ARGS)
+
+gpu:
+	@if $(PYTHON) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then \
+		exec $(PYTHON) tests/gpu/__main__.py $(GPU_OPTIONS); \
+	fi; \
+	$(MAKE) --no-print-directory $(STAMP) && exec $(BIN)/python tests/gpu/__main__.py $(GPU_OPTIONS)
 
 clean:
 	rm -rf build demo .pytest_cache .mypy_cache .ruff_cache
