@@ -27,7 +27,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone import errors, telemetry
-from services.search import edge_build
+from services.search import edge_build, edge_query
 from services.search.edge_part import Part, copy_closed
 
 if TYPE_CHECKING:
@@ -208,13 +208,8 @@ class EdgeCollection:
         while opened is not self._open:
             with self._parts() as parts:
                 opened = parts[0]
-                answers = [part.query(queries) for part in reversed(parts)][::-1]
-        if len(answers) == 1:
-            return answers[0]
-        return [
-            _best(itertools.chain.from_iterable(lists), limit=query.limit)
-            for query, lists in zip(queries, zip(*answers, strict=True), strict=True)
-        ]
+                found = edge_query.answer(parts[::-1], queries=queries, moved=self.retrieve)
+        return found
 
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
         """The points with the smallest numbers in a field, smallest first."""
@@ -418,13 +413,6 @@ def _new_name() -> str:
 def _chunks(ids: Iterator[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
     while chunk := list(itertools.islice(ids, _CHUNK)):
         yield chunk
-
-
-def _best(hits: Iterator[ScoredPoint], *, limit: int) -> list[ScoredPoint]:
-    seen: dict[uuid.UUID, ScoredPoint] = {}
-    for hit in hits:
-        seen.setdefault(hit.id, hit)
-    return sorted(seen.values(), key=lambda hit: -hit.score)[:limit]
 
 
 def _size_on_disk(directory: Path) -> int:

@@ -31,7 +31,6 @@ from services.search.store import (
     Payload,
     Point,
     Query,
-    ScoredPoint,
     Stored,
 )
 
@@ -56,6 +55,8 @@ class Part:
     def __init__(self, path: Path, *, shard: Any) -> None:
         self.path = path
         self._shard = shard
+        self.empty = self.size() == 0
+        """Whether nothing was ever stored in it: searching it would take as long as anything."""
 
     @classmethod
     def create(cls, path: Path, *, dimension: int, indexing_threads: int = 0) -> Part:
@@ -75,6 +76,9 @@ class Part:
             ),
             # One graph a part: a collection has few parts, and a search goes through all.
             optimizers=edge.EdgeOptimizersConfig(default_segment_number=1),
+            # Searches run in the thread that asks. Threads would be eight a part, on two cores, and
+            # share nothing out: parts are searched one after the other, and have one graph each.
+            max_search_threads=1,
         )
         with _translated():
             path.mkdir(parents=True)
@@ -92,6 +96,7 @@ class Part:
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Stores points; `sync` makes them durable."""
+        self.empty = False
         with _translated():
             for start in range(0, len(points), _UPSERT_CHUNK):
                 chunk = [
@@ -142,29 +147,15 @@ class Part:
             records = self._shard.retrieve(list(ids), with_payload=True, with_vector=vectors)
         return {record.id: _stored(record) for record in records}
 
-    def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
-        """Runs searches together."""
-        requests = [
-            edge.QueryRequest(
-                limit=query.limit,
-                query=edge.Query.Nearest(query.vector),
-                filter=to_edge(query.filter),
-                score_threshold=query.min_score,
-                with_payload=True,
-                params=_params(query),
-            )
-            for query in queries
-        ]
+    def query(self, requests: Sequence[Any]) -> list[list[tuple[uuid.UUID, float]]]:
+        """Runs searches together, as `to_requests` has them: ids and scores of their hits."""
         with _translated():
             answers = (
-                self._shard.query_batch(edge.QueryBatchRequest(requests))
+                self._shard.query_batch(edge.QueryBatchRequest(list(requests)))
                 if len(requests) > 1
                 else [self._shard.query(requests[0])]
             )
-        return [
-            [ScoredPoint(id=hit.id, score=hit.score, payload=hit.payload or {}) for hit in hits]
-            for hits in answers
-        ]
+        return [[(hit.id, hit.score) for hit in hits] for hits in answers]
 
     def smallest(self, key: str, *, condition: Filter, limit: int) -> list[Stored]:
         """The points with the smallest numbers in a field, smallest first."""
@@ -282,6 +273,21 @@ def _copy_sparse(source: Path, target: Path) -> None:
             at = os.lseek(reader.fileno(), start, os.SEEK_HOLE)
             os.pwrite(writer.fileno(), os.pread(reader.fileno(), at - start, start), start)
         os.fsync(writer.fileno())
+
+
+def to_requests(queries: Sequence[Query]) -> list[Any]:
+    """Searches in Edge's terms, the same for each part; hits come without their payloads."""
+    return [
+        edge.QueryRequest(
+            limit=query.limit,
+            query=edge.Query.Nearest(query.vector),
+            filter=to_edge(query.filter),
+            score_threshold=query.min_score,
+            with_payload=False,
+            params=_params(query),
+        )
+        for query in queries
+    ]
 
 
 def _params(query: Query) -> Any:

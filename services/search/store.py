@@ -83,7 +83,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredPoint:
-    """A point that a query found; `score` is the cosine similarity."""
+    """A point that a query found; `score` is the cosine similarity.
+
+    `payload` is empty where the query did not ask for payloads.
+    """
 
     id: uuid.UUID
     score: float
@@ -143,6 +146,7 @@ class Query:
         filter: What may be found.
         min_score: Leaves out what is less similar.
         exact: Compare with every vector that the filter lets through.
+        payloads: Whether hits have their payloads, each of which costs more to read than to rank.
     """
 
     vector: np.ndarray
@@ -150,6 +154,7 @@ class Query:
     filter: Filter = field(default=EVERYTHING)
     min_score: float | None = None
     exact: bool = False
+    payloads: bool = True
 
 
 def has_links(condition: Filter) -> bool:

@@ -1,0 +1,99 @@
+"""Searches over the parts of a collection in Qdrant Edge.
+
+Each part ranks without payloads; those of the hits that count are read when the parts' answers are
+merged. With its payloads a search of 30,000 vectors for ten hits took 0.8 to 1.1 ms, without them
+0.4, and reading ten takes 0.1.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, NamedTuple
+
+from services.search.edge_part import to_requests
+from services.search.store import ScoredPoint
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from services.search.edge_part import Part
+    from services.search.store import Payload, Query, Stored
+
+
+class _Hit(NamedTuple):
+    part: Part
+    score: float
+
+
+def answer(
+    parts: Sequence[Part],
+    *,
+    queries: Sequence[Query],
+    moved: Callable[[list[uuid.UUID]], Mapping[uuid.UUID, Stored]],
+) -> list[list[ScoredPoint]]:
+    """Runs searches together.
+
+    Args:
+        parts: The open one last: of two points with one id it has the newer.
+        queries: The searches.
+        moved: Reads points that left their part since they were found.
+    """
+    requests = to_requests(queries)
+    searched = [part for part in parts if not part.empty]
+    found = [part.query(requests) for part in searched]
+    best = [
+        _best(
+            [(part, lists[at]) for part, lists in zip(searched, found, strict=True)],
+            limit=query.limit,
+        )
+        for at, query in enumerate(queries)
+    ]
+    wanted = [hits for query, hits in zip(queries, best, strict=True) if query.payloads]
+    payloads = _payloads(wanted, moved=moved) if wanted else {}
+    return [
+        _scored(hits, payloads=payloads if query.payloads else None)
+        for query, hits in zip(queries, best, strict=True)
+    ]
+
+
+def _best(
+    answers: Sequence[tuple[Part, Sequence[tuple[uuid.UUID, float]]]], *, limit: int
+) -> dict[uuid.UUID, _Hit]:
+    hits = {each: _Hit(part, score) for part, scored in answers for each, score in scored}
+    if len(answers) <= 1:
+        return hits
+    ranked = sorted(hits.items(), key=lambda item: -item[1].score)
+    return dict(itertools.islice(ranked, limit))
+
+
+def _payloads(
+    lists: Iterable[Mapping[uuid.UUID, _Hit]],
+    *,
+    moved: Callable[[list[uuid.UUID]], Mapping[uuid.UUID, Stored]],
+) -> dict[uuid.UUID, Payload]:
+    by_part: dict[Part, set[uuid.UUID]] = {}
+    for hits in lists:
+        for each, hit in hits.items():
+            by_part.setdefault(hit.part, set()).add(each)
+    found = {
+        each: stored.payload
+        for part, ids in by_part.items()
+        for each, stored in part.retrieve(list(ids), vectors=False).items()
+    }
+    if missing := set().union(*by_part.values()).difference(found):
+        found |= {each: stored.payload for each, stored in moved(list(missing)).items()}
+    return found
+
+
+def _scored(
+    hits: Mapping[uuid.UUID, _Hit], *, payloads: Mapping[uuid.UUID, Payload] | None
+) -> list[ScoredPoint]:
+    if payloads is None:
+        return [ScoredPoint(id=each, score=hit.score, payload={}) for each, hit in hits.items()]
+    # What has no payload any more was deleted meanwhile.
+    return [
+        ScoredPoint(id=each, score=hit.score, payload=payloads[each])
+        for each, hit in hits.items()
+        if each in payloads
+    ]
