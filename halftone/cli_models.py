@@ -1,9 +1,10 @@
-"""`halftone models …`: the model versions in a directory."""
+"""`halftone models …`: model versions, in a directory and in the service that uses them."""
 
 from __future__ import annotations
 
 import datetime as dt
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,15 +13,20 @@ import rich.progress
 from rich.table import Table
 
 from halftone import archive, cli_output, errors, files, images
+from halftone.cli_options import json_option, server_options
+from halftone.cli_promotions import find_service, read_groups, report, run
 from halftone.registry import ModelVersion, Registry, newest_version
 from halftone.settings import ClientSettings, ModelSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from halftone.client import Client, Promotion
+    from halftone.client import ModelVersion as PublishedVersion
+    from halftone.registry import Pointer
     from halftone.vision.preprocessing import Preprocessing
 
 BACKBONES: Final = ("resnet18", "resnet50", "resnet152")
@@ -34,29 +40,47 @@ def default_directory() -> Path:
     return ClientSettings().data / "models"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Context:
+    """What the commands act on: a directory, and the service that answers for it, if one runs."""
+
+    registry: Registry
+    service: Client | None
+
+
 @click.group()
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where versions are kept. [default: HALFTONE_MODELS_DIRECTORY, or that of `halftone up`]",
+    help="Act on this directory of versions alone, without a search service.  [default: "
+    "HALFTONE_MODELS_DIRECTORY, or that of `halftone up`]",
 )
+@server_options
 @click.pass_context
-def models(context: click.Context, directory: Path | None) -> None:
-    """List, import, install and promote models.
+def models(
+    context: click.Context, directory: Path | None, server: str | None, data: Path | None
+) -> None:
+    """List, import, install, promote and delete model versions.
 
-    A running embedder loads what is published here, and follows the active version, within
-    seconds.
+    Promoting embeds the archive anew, so where a search service runs it is asked to do it: the one
+    named with --server or HALFTONE_SEARCH, or that of the stack that runs from the data directory.
+    Without one, or with --directory, only files are changed.
     """
-    context.obj = Registry(directory or default_directory())
+    if directory is not None and (server is not None or data is not None):
+        raise click.UsageError("--directory acts without a service: leave out --server and --data.")
+    service = None if directory is not None else find_service(server=server, data=data)
+    if service is not None:
+        context.call_on_close(service.close)
+    context.obj = _Context(registry=Registry(directory or default_directory()), service=service)
 
 
 @models.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
-def list_(registry: Registry, *, as_json: bool) -> None:
+def list_(context: _Context, *, as_json: bool) -> None:
     """List all versions."""
-    pointer = registry.pointer()
-    rows = [_summary(version, active=pointer.active) for version in registry.list()]
+    registry, service = context.registry, context.service
+    rows = _rows(registry) if service is None else [_row(each) for each in service.model_versions()]
     if as_json:
         cli_output.print_json(rows)
         return
@@ -64,31 +88,39 @@ def list_(registry: Registry, *, as_json: bool) -> None:
         click.echo(f"No model versions in {registry.directory}.")
         return
     table = Table(box=None, header_style="bold")
-    for column in ("version", "active", "backbone", "input", "dimension", "published"):
-        table.add_column(column)
+    columns = [key for key in rows[0] if key not in {"active", "previous"}]
+    for column in columns:
+        table.add_column(column.replace("_", " "))
+        if column == "name":
+            table.add_column("active")
     for row in rows:
-        mark = "active" if row["active"] else "previous" * (row["name"] == pointer.previous)
-        cells = (row["backbone"], f"{row['size']} px", row["dimension"], row["publish_time"])
-        table.add_row(row["name"], mark, *map(str, cells))
+        mark = "active" if row["active"] else "previous" if row["previous"] else ""
+        first, *others = (str(row[column]) for column in columns)
+        table.add_row(first, mark, *others)
     cli_output.console().print(table)
 
 
 @models.command()
 @click.argument("version")
 @click.pass_obj
-def show(registry: Registry, *, version: str) -> None:
+def show(context: _Context, *, version: str) -> None:
     """Print a version's spec and metrics as JSON. VERSION is `name/version` or `name`."""
-    found = registry.resolve(version)
-    summary = _summary(found, active=registry.pointer().active)
-    facts = {**summary, "spec": found.spec(), "metrics": found.metrics()}
+    if context.service is not None:
+        got = context.service.model_version(version)
+        facts = {**_row(got), "spec": dict(got.spec), "metrics": dict(got.metrics)}
+    else:
+        found = context.registry.resolve(version)
+        summary = _summary(found, pointer=context.registry.pointer())
+        facts = {**summary, "spec": found.spec(), "metrics": found.metrics()}
     cli_output.print_json(facts)
 
 
 @models.command()
 @click.argument("version", required=False, default="")
 @click.pass_obj
-def verify(registry: Registry, *, version: str) -> None:
+def verify(context: _Context, *, version: str) -> None:
     """Compare the files of a version, or of all, with their hashes."""
+    registry = context.registry
     versions = [registry.resolve(version)] if version else registry.list()
     for each in versions:
         registry.verify(each)
@@ -97,43 +129,104 @@ def verify(registry: Registry, *, version: str) -> None:
 
 @models.command()
 @click.argument("version")
+@click.option("--force", is_flag=True, help="Switch even if the version is worse.")
+@click.option(
+    "--groups",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON file of groups of images that show the same picture, to compare the versions on.  "
+    "[default: the images with the label `group`]",
+)
+@click.option("--archive", default="", help="Of the image ids in the groups.")
+@json_option
 @click.pass_obj
-def promote(registry: Registry, *, version: str) -> None:
-    """Make a version the active one."""
-    promoted = registry.promote(version)
-    click.echo(f"{promoted.id} is active; before it: {registry.pointer().previous or 'none'}.")
+def promote(
+    context: _Context,
+    *,
+    version: str,
+    force: bool,
+    groups: Path | None,
+    archive: str,
+    as_json: bool,
+) -> None:
+    """Make a version the one that answers.
+
+    A search service embeds its archive anew meanwhile, compares the two versions, and refuses one
+    that is worse. Without a service only the pointer in the directory is moved.
+    """
+    if context.service is None:
+        if force or groups:
+            raise click.UsageError(
+                "--force and --groups are for a search service, and none runs here."
+            )
+        _promote_offline(context.registry, version, as_json=as_json)
+        return
+    known = read_groups(groups, archive=archive) if groups else ()
+    _promote(context.service, version, force=force, groups=known, as_json=as_json)
 
 
 @models.command()
+@json_option
 @click.pass_obj
-def rollback(registry: Registry) -> None:
-    """Make the previous version the active one again."""
-    click.echo(f"{registry.roll_back().id} is active again.")
+def rollback(context: _Context, *, as_json: bool) -> None:
+    """Make the version that answered before the active one again.
+
+    What was imported since is embedded for it first. Without a service only the pointer in the
+    directory is moved.
+    """
+    if context.service is None:
+        version = context.registry.roll_back()
+        _tell_offline(context.registry, as_json=as_json, text=f"{version.id} is active again.")
+    elif not run(context.service, context.service.roll_back, as_json=as_json):
+        raise click.exceptions.Exit(1)
+
+
+@models.command()
+@json_option
+@click.pass_obj
+def promotion(context: _Context, *, as_json: bool) -> None:
+    """Show the promotion that runs, or the last one."""
+    report(_service(context).promotion(), as_json=as_json)
+
+
+@models.command()
+@json_option
+@click.pass_obj
+def cancel(context: _Context, *, as_json: bool) -> None:
+    """Stop the promotion that runs."""
+    report(_service(context).cancel_promotion(), as_json=as_json)
 
 
 @models.command()
 @click.argument("version")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def delete(registry: Registry, *, version: str, yes: bool) -> None:
-    """Delete a version that is not active."""
-    found = registry.resolve(version)
-    if not yes:
-        click.confirm(f"Delete {found.id} from {registry.directory}?", abort=True)
-    registry.delete(found.id)
-    click.echo(f"{found.id} is deleted.")
+def delete(context: _Context, *, version: str, yes: bool) -> None:
+    """Delete a version that is not active, and its collection."""
+    service, registry = context.service, context.registry
+    if service is not None:
+        name = service.model_version(version).name
+        if not yes:
+            click.confirm(f"Delete {name} and the images' vectors of it?", abort=True)
+        service.delete_model_version(name)
+    else:
+        name = registry.resolve(version).id
+        if not yes:
+            click.confirm(f"Delete {name} from {registry.directory}?", abort=True)
+        registry.delete(name)
+    click.echo(f"{name} is deleted.")
 
 
 @models.command()
 @click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
 @click.pass_obj
-def install(registry: Registry, *, source: Path, promoting: bool) -> None:
+def install(context: _Context, *, source: Path, promoting: bool) -> None:
     """Copy a published version, the directory `…/name/version`, from elsewhere.
 
     Of a directory `…/name` the newest version is copied, unless there is, or was, one of its name
     and number. Again changes nothing.
     """
+    registry = context.registry
     newest = newest_version(source)
     try:
         installed = registry.install(newest or source)
@@ -142,9 +235,7 @@ def install(registry: Registry, *, source: Path, promoting: bool) -> None:
             raise
         click.echo(f"Nothing is installed. {error.message}", err=True)
         return
-    if promoting:
-        registry.promote(installed.id)
-    _announce(registry, installed)
+    _announce(context, installed, promoting=promoting)
 
 
 @models.command("import")
@@ -168,7 +259,7 @@ def install(registry: Registry, *, source: Path, promoting: bool) -> None:
 @click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
 @click.pass_obj
 def import_(
-    registry: Registry,
+    context: _Context,
     *,
     backbone: str,
     weights: Path | None,
@@ -203,8 +294,8 @@ def import_(
     with tempfile.TemporaryDirectory(prefix="halftone-import-") as staging:
         model.save(Path(staging))
         files.replace_file(Path(staging) / "metrics.json", files.to_json({}))
-        published = registry.publish(Path(staging), name=name or backbone, promote=promoting)
-    _announce(registry, published)
+        published = context.registry.publish(Path(staging), name=name or backbone)
+    _announce(context, published, promoting=promoting)
 
 
 def prepare_pictures(
@@ -246,12 +337,18 @@ def _paths(source: Path) -> Iterator[Path]:
         yield from files.files_below(source)
 
 
-def _summary(version: ModelVersion, *, active: str | None) -> dict[str, Any]:
+def _rows(registry: Registry) -> list[dict[str, Any]]:
+    pointer = registry.pointer()
+    return [_summary(version, pointer=pointer) for version in registry.list()]
+
+
+def _summary(version: ModelVersion, *, pointer: Pointer) -> dict[str, Any]:
     spec = version.spec()
     published = dt.datetime.fromtimestamp(version.published, tz=dt.UTC)
     return {
         "name": version.id,
-        "active": version.id == active,
+        "active": version.id == pointer.active,
+        "previous": version.id == pointer.previous,
         "backbone": spec.get("network", {}).get("backbone", ""),
         "size": spec.get("preprocessing", {}).get("size", ""),
         "dimension": spec.get("dimension", ""),
@@ -259,7 +356,73 @@ def _summary(version: ModelVersion, *, active: str | None) -> dict[str, Any]:
     }
 
 
-def _announce(registry: Registry, version: ModelVersion) -> None:
-    active = registry.pointer().active
-    note = "active" if active == version.id else f"not active; `promote {version.id}` makes it so"
-    click.echo(f"{version.id} is published in {registry.directory} ({note}).")
+def _row(version: PublishedVersion) -> dict[str, Any]:
+    published = version.publish_time
+    return {
+        "name": version.name,
+        "active": version.active,
+        "previous": version.previous,
+        "backbone": version.backbone,
+        "dimension": version.dimension,
+        "images": version.image_count,
+        "publish_time": published.isoformat(timespec="seconds") if published else "",
+    }
+
+
+def _service(context: _Context) -> Client:
+    if context.service is None:
+        raise errors.FailedPrecondition(
+            "Promotions are run by a search service, and none runs here. Start one with `halftone "
+            "up`, or name another with --server HOST:PORT.",
+            subject="search",
+        )
+    return context.service
+
+
+def _promote(
+    service: Client,
+    version: str,
+    *,
+    force: bool = False,
+    groups: Sequence[Sequence[str]] = (),
+    as_json: bool = False,
+) -> None:
+    def start() -> Promotion:
+        return service.promote(version, force=force, groups=groups)
+
+    if not run(service, start, as_json=as_json):
+        raise click.exceptions.Exit(1)
+
+
+def _promote_offline(registry: Registry, version: str, *, as_json: bool = False) -> None:
+    promoted = registry.promote(version)
+    before = registry.pointer().previous or "none"
+    text = f"{promoted.id} is active; before it: {before}."
+    _tell_offline(registry, as_json=as_json, text=text)
+
+
+def _tell_offline(registry: Registry, *, as_json: bool, text: str) -> None:
+    if as_json:
+        cli_output.print_json(registry.pointer()._asdict())
+    else:
+        click.echo(text)
+    cli_output.notes().print(
+        f"Only the pointer in {registry.directory} was moved. An archive that was embedded by "
+        "another version goes on being answered by that one until this one is promoted while its "
+        "search service runs."
+    )
+
+
+def _announce(context: _Context, version: ModelVersion, *, promoting: bool) -> None:
+    registry, service = context.registry, context.service
+    published = f"{version.id} is published in {registry.directory}"
+    if promoting and service is not None:
+        click.echo(f"{published}.")
+        if not service.model_version(version.id).active:
+            _promote(service, version.id)
+        return
+    if promoting:
+        registry.promote(version.id)
+    active = registry.pointer().active == version.id
+    note = "active" if active else f"not active; `promote {version.id}` makes it so"
+    click.echo(f"{published} ({note}).")

@@ -441,6 +441,8 @@ def test_the_public_names():
             *("ImageRecord", "ImportAck", "ImportState", "ImportSummary", "LoadedModel"),
             *("NewImage", "Orientation", "Query", "Region", "RetryPolicy", "Search"),
             *("SearchOptions", "SearchPage", "Thumbnail"),
+            *("JobState", "TrainingJob", "TrainingOptions", "TrainingProgress", "TrainingSpec"),
+            *("Comparison", "ModelVersion", "Promotion", "PromotionState", "RetrievalFigures"),
         ]
     )
     methods = {name for name in vars(Client) if not name.startswith("_")}

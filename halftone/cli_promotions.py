@@ -1,0 +1,207 @@
+"""What `halftone models` does through a search service: promotions with a live progress bar."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Table
+
+from halftone import cli_output, errors, records, running
+from halftone.client import Client, PromotionState
+from halftone.settings import ClientSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from halftone.client import Comparison, Promotion
+
+
+def find_service(*, server: str | None, data: Path | None) -> Client | None:
+    """A client of the search service that was named or that runs from the data directory, if any.
+
+    Raises:
+        errors.FailedPrecondition: A data directory was named from which no stack runs.
+    """
+    settings = ClientSettings()
+    if server is not None:
+        return Client(server)
+    if data is None and "search" in settings.model_fields_set:
+        return Client(settings.search)
+    found = running.find(data or settings.data)
+    if found is not None:
+        return Client(found.search)
+    if data is not None:
+        raise errors.FailedPrecondition(
+            f"No stack runs from {data}. To change the models' directory alone, name it with "
+            "--directory.",
+            subject=str(data),
+        )
+    return None
+
+
+def read_groups(path: Path, *, archive: str) -> list[list[str]]:
+    """Names of images that show the same picture, from a file such as the press archive's.
+
+    A JSON array of objects whose `members` are image ids within `archive`, or whole names.
+
+    Raises:
+        errors.InvalidArgument: The file holds something else.
+    """
+    try:
+        groups = [
+            [str(member) for member in each["members"]] for each in json.loads(path.read_text())
+        ]
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise errors.InvalidArgument(
+            f"{path} is no list of groups with members.", field="groups"
+        ) from error
+    return [
+        [
+            member
+            if member.startswith("archives/")
+            else str(records.make_name(archive, image_id=member))
+            for member in group
+        ]
+        for group in groups
+    ]
+
+
+def run(client: Client, start: Callable[[], Promotion], *, as_json: bool) -> bool:
+    """Starts a promotion and shows it until its end; False when it did not succeed.
+
+    Ctrl-C ends the showing and not the promotion.
+    """
+    started = start()
+    notes = cli_output.notes()
+    notes.print(
+        f"{started.from_model_version} → {started.model_version}  (Ctrl-C ends the showing and not "
+        "the promotion; `halftone models cancel` stops it)"
+    )
+    return report(_watched(client), as_json=as_json)
+
+
+def report(promotion: Promotion, *, as_json: bool) -> bool:
+    """Prints how a promotion stands."""
+    if as_json:
+        cli_output.print_json(promotion_json(promotion))
+    else:
+        out = cli_output.console()
+        if promotion.comparison is not None:
+            _print_comparison(promotion, promotion.comparison)
+        out.print(_sentence(promotion), soft_wrap=True)
+    return promotion.state not in {
+        PromotionState.FAILED,
+        PromotionState.REFUSED,
+        PromotionState.CANCELLED,
+    }
+
+
+def _watched(client: Client) -> Promotion:
+    notes = cli_output.notes()
+    last: Promotion | None = None
+    if sys.stderr.isatty():
+        bar = Progress(
+            BarColumn(bar_width=30),
+            TaskProgressColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=notes,
+        )
+        with bar:
+            task = bar.add_task("", total=None)
+            for last in client.watch_promotion():
+                bar.update(
+                    task,
+                    total=max(last.images_total, 1),
+                    completed=last.images_total if last.state.is_over else last.images_done,
+                    description=progress_text(last),
+                )
+    else:
+        told: object = None
+        for last in client.watch_promotion():
+            tenth = 10 * last.images_done // max(last.images_total, 1)
+            if told != (last.state, tenth):
+                told = last.state, tenth
+                notes.print(progress_text(last))
+    if last is None:
+        raise errors.Unavailable("The search service ended the stream without a word.")
+    return last
+
+
+def progress_text(promotion: Promotion) -> str:
+    """One line about where a promotion is."""
+    if promotion.state is not PromotionState.EMBEDDING:
+        return promotion.state.value
+    parts = [f"embedding  {promotion.images_done:,} of {promotion.images_total:,} images"]
+    if promotion.images_per_second:
+        parts.append(f"{promotion.images_per_second:.0f} images/s")
+    if promotion.seconds_left:
+        parts.append(f"{dt.timedelta(seconds=round(promotion.seconds_left))} left")
+    if promotion.images_failed:
+        parts.append(f"{promotion.images_failed} failed")
+    return "  ".join(parts)
+
+
+def promotion_json(promotion: Promotion) -> dict[str, Any]:
+    """A promotion for JSON, without its empty fields."""
+    found = {
+        **{key: value for key, value in vars(promotion).items() if key != "error"},
+        "state": promotion.state.value,
+        "comparison": asdict(promotion.comparison) if promotion.comparison else None,
+        "error": {"reason": promotion.error.reason, "message": promotion.error.message}
+        if promotion.error
+        else None,
+        **{
+            key: value.isoformat()
+            for key, value in vars(promotion).items()
+            if isinstance(value, dt.datetime)
+        },
+    }
+    return {key: value for key, value in found.items() if value not in ("", None, {}, 0.0)}
+
+
+def _print_comparison(promotion: Promotion, comparison: Comparison) -> None:
+    out = cli_output.console()
+    if comparison.sampled_queries:
+        out.print(
+            f"Of the first ten hits {comparison.top10_agreement:.1%} are the same "
+            f"({comparison.sampled_queries} sampled images)."
+        )
+    if comparison.before is None or comparison.after is None:
+        return
+    table = Table(box=None, header_style="bold")
+    for column in ("", "R@1", "mAP", "µAP"):
+        table.add_column(column, justify="left" if not column else "right")
+    for label, figures in (
+        (promotion.from_model_version, comparison.before),
+        (promotion.model_version, comparison.after),
+    ):
+        table.add_row(
+            label,
+            f"{figures.recall_at_1:.3f}",
+            f"{figures.mean_average_precision:.3f}",
+            f"{figures.micro_average_precision:.3f}",
+        )
+    out.print(table)
+    out.print(f"({comparison.after.queries} labelled images that have a match)")
+
+
+def _sentence(promotion: Promotion) -> str:
+    version, before = promotion.model_version, promotion.from_model_version
+    match promotion.state:
+        case PromotionState.SUCCEEDED:
+            lost = f" {promotion.images_failed} images have no vector of it."
+            return f"{version} is active; before it: {before}." + lost * bool(
+                promotion.images_failed
+            )
+        case PromotionState.REFUSED | PromotionState.FAILED:
+            why = promotion.error.message if promotion.error else ""
+            return f"{before} stays active. {why}"
+        case PromotionState.CANCELLED:
+            return f"Stopped; {before} stays active. What was embedded is kept for another try."
+    return progress_text(promotion)
