@@ -69,7 +69,8 @@ class Labelled:
         descriptors: float32 [N, D], unit length.
         groups: The group of each image.
         paths: The file of each image.
-        metrics: What `evaluate_groups` returned.
+        metrics: What `evaluate_groups` or `evaluate` returned.
+        truth: Where it is not that every other member of a group matches.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Labelled:
     groups: Sequence[str]
     paths: Sequence[Path]
     metrics: Mapping[str, Any]
+    truth: Truth | None = None
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:

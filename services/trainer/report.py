@@ -143,6 +143,7 @@ def classification_sections(folder: Path, *, found: Mapping[str, Any]) -> list[S
                 caption=f"Rows the truth, columns the prediction, {which}.",
             )
         )
+    on = f", {found['on']}" if found.get("on") else ""
     mistakes = Table(
         head=["truth", "predicted", "pictures"],
         rows=[[row["truth"], row["predicted"], f"{row['images']:,}"] for row in confused[:15]],
@@ -151,7 +152,7 @@ def classification_sections(folder: Path, *, found: Mapping[str, Any]) -> list[S
     return [
         Section(
             title="Classification",
-            text=[f"{found['images']:,} pictures of {found['classes']:,} classes."],
+            text=[f"{found['images']:,} pictures of {found['classes']:,} classes{on}."],
             tables=[*tables, *([mistakes] if confused else [])],
             pictures=pictures,
         )
@@ -260,7 +261,7 @@ def _curves_section(folder: Path, *, history: Sequence[Mapping[str, Any]]) -> Se
 def _of_labelled(found: Labelled | None) -> Judged | None:
     if found is None:
         return None
-    truth = Truth.of_groups(found.groups)
+    truth = found.truth or Truth.of_groups(found.groups)
     return Judged(
         name=found.name,
         judgement=judge(Cosines(found.descriptors), truth=truth),
@@ -269,7 +270,7 @@ def _of_labelled(found: Labelled | None) -> Judged | None:
             f"{path.name} ({group})" for path, group in zip(found.paths, found.groups, strict=True)
         ],
         paths=found.paths,
-        rules=GROUP_RULES,
+        rules=GROUP_RULES if found.truth is None else ARCHIVE_RULES,
         threshold_from="the validation split" if "threshold" in found.metrics else "",
         variants={},
     )

@@ -4,15 +4,25 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, precision_recall_curve
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_curve,
+    precision_score,
+)
 
 from halftone.metrics import Matrix, judge
 from services.trainer.evaluate import (
     Truth,
     average_precision,
     best_f1,
+    choose_threshold,
     evaluate,
+    evaluate_classification,
     evaluate_copies,
+    evaluate_groups,
     evaluate_scores,
     precision_recall,
     read_truth,
@@ -187,3 +197,82 @@ def test_a_group_of_unknown_images_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match="g names unknown images: x"):
         read_truth(tmp_path, image_ids=list(JOURNALS), journals=JOURNALS)
+
+
+def test_labelled_groups_with_a_threshold_of_other_groups():
+    generator = np.random.default_rng(4)
+
+    def split(count):
+        pictures = np.repeat(generator.normal(size=(count, 32)), 2, axis=0)
+        rows = pictures + 0.5 * generator.normal(size=pictures.shape)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    groups = [str(number // 2) for number in range(60)]
+    threshold = choose_threshold(split(30), groups=groups)
+    found = evaluate_groups(split(30), groups=groups, threshold=threshold, resamples=50)
+
+    assert 0.5 < threshold < 0.8
+    assert found["threshold"] == threshold
+    assert found["queries"] == 60
+    assert found["f1"] > 0.9
+    for name in ("f1", "precision", "recall", "ndcg_at_5", "recall_at_p90"):
+        low, high = found["intervals"][name]
+        assert low <= found[name] <= high
+    assert "f1" not in evaluate_groups(split(5), groups=groups[:10], threshold=None, resamples=0)
+
+
+def test_classification_agrees_with_scikit_learn():
+    generator = np.random.default_rng(5)
+    labels = generator.integers(0, 4, 80)
+    labels[labels == 3] = 0  # a class that does not occur, though it is predicted
+    logits = generator.normal(size=(80, 4)) + 2 * np.eye(4)[labels]
+    logits[:4, 3] += 20
+    predicted = logits.argmax(axis=1)
+
+    found = evaluate_classification(logits, labels=labels, names=list("abcd"), resamples=100)
+
+    assert found["accuracy"] == pytest.approx((predicted == labels).mean())
+    present = labels != 3
+    assert found["balanced_accuracy"] == pytest.approx(
+        np.mean([(predicted == labels)[labels == each].mean() for each in range(3)])
+    )
+    only = predicted != 3  # scikit-learn warns of predictions outside the truth
+    assert evaluate_classification(
+        logits[only & present], labels=labels[only & present], names=list("abcd"), resamples=0
+    )["balanced_accuracy"] == pytest.approx(
+        balanced_accuracy_score(labels[only & present], predicted[only & present])
+    )
+    assert found["confusion"] == confusion_matrix(labels, predicted).tolist()
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    precisions = precision_score(labels, predicted, average=None)
+    assert [row["precision"] for row in found["per_class"]] == pytest.approx(precisions)
+    assert found["per_class"][3]["recall"] is None
+    worst = found["confused"][0]
+    assert worst["images"] == max(
+        count
+        for row, line in enumerate(found["confusion"])
+        for column, count in enumerate(line)
+        if row != column
+    )
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        low, high = found["intervals"][name]
+        assert low < found[name] < high
+
+
+def test_many_classes_have_no_matrix_but_their_mistakes():
+    labels = np.arange(150)
+    logits = np.eye(150)
+    logits[7] = 0
+    logits[7, 9] = 1
+    names = [f"class {number}" for number in range(150)]
+    found = evaluate_classification(logits, labels=labels, names=names, resamples=0)
+    assert "confusion" not in found
+    assert found["confused"] == [{"truth": "class 7", "predicted": "class 9", "images": 1}]
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"), [(np.eye(2), [0]), (np.eye(2), [0, 2]), (np.zeros((0, 2)), [])]
+)
+def test_labels_that_do_not_fit_are_refused(logits, labels):
+    with pytest.raises(ValueError, match=r"logits are|labels are"):
+        evaluate_classification(logits, labels=labels, names=["a", "b"])
