@@ -25,7 +25,7 @@ from services.trainer.jobs_intake import Intake
 from services.trainer.jobs_queue import JobQueue, make_app
 from services.trainer.jobs_reaper import Reaper
 from services.trainer.jobs_store import JobStore
-from services.trainer.runner import Runner
+from services.trainer.runner import CHILD, Runner
 from services.trainer.runner_promotion import Promoter
 from services.trainer.worker_metrics import WorkerMetrics
 
@@ -40,8 +40,13 @@ _BROKER_PATIENCE_SECONDS: Final = 60.0
 _SECONDS_PER_HOUR: Final = 3600
 
 
-def run(settings: TrainerSettings, *, models: Path) -> None:
+def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None:
     """Runs a worker until SIGTERM: then the job that runs goes back to the queue.
+
+    Args:
+        settings: Of the trainer.
+        models: The registry's directory.
+        module: What the training process runs.
 
     Raises:
         errors.FailedPrecondition: Another worker has the device.
@@ -75,6 +80,7 @@ def run(settings: TrainerSettings, *, models: Path) -> None:
             promote=Promoter(
                 search=settings.search, patience=settings.promotion_hours * _SECONDS_PER_HOUR
             ),
+            module=module,
             inherited=(device.descriptor,),
         )
         tasks.register(app, intake=intake, runner=runner)
@@ -93,7 +99,9 @@ def run(settings: TrainerSettings, *, models: Path) -> None:
 
         def on_ready(**_: Any) -> None:
             # Answers only from here on, which is how others see that the worker is ready.
-            _port, stop_metrics = metrics.serve(host=settings.host, port=settings.worker_metrics_port)
+            _port, stop_metrics = metrics.serve(
+                host=settings.host, port=settings.worker_metrics_port
+            )
             open_things.callback(stop_metrics)
             _log.info("ready", device=settings.device, holder=device.holder)
 
