@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from services.search import payload as payloads
-
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterable, Sequence
@@ -47,13 +45,45 @@ def _with_ties(
 
 
 def merge(lists: Iterable[tuple[Orientation, Sequence[ScoredPoint]]]) -> list[Ranked]:
-    """Hits of the query's orientations as one ranking, most similar first."""
+    """Hits of the query's orientations as one ranking, most similar first, ties in any order."""
     best: dict[uuid.UUID, Ranked] = {}
     for orientation, hits in lists:
         for hit in hits:
             known = best.get(hit.id)
             if known is None or hit.score > known.point.score:
                 best[hit.id] = Ranked(point=hit, orientation=orientation)
-    return sorted(
-        best.values(), key=lambda hit: (-hit.point.score, str(payloads.name_of(hit.point.payload)))
-    )
+    return sorted(best.values(), key=lambda hit: -hit.point.score)
+
+
+def page(
+    collection: Collection, *, ranked: Sequence[Ranked], offset: int, limit: int
+) -> list[Ranked]:
+    """The hits of a page with their payloads, ties by name.
+
+    Payloads are read of these hits alone, and of those that tie with the first and the last.
+    """
+    start, end = offset, min(offset + limit, len(ranked))
+    if start >= end:
+        return []
+    while start > 0 and ranked[start - 1].point.score == ranked[offset].point.score:
+        start -= 1
+    while end < len(ranked) and ranked[end].point.score == ranked[end - 1].point.score:
+        end += 1
+    chosen = ranked[start:end]
+    without = [hit.point.id for hit in chosen if not hit.point.payload]
+    if without:
+        found = collection.retrieve(without)
+        # What is gone was deleted since.
+        chosen = [
+            hit._replace(point=dataclasses.replace(hit.point, payload=found[hit.point.id].payload))
+            if hit.point.id in found
+            else hit
+            for hit in chosen
+            if hit.point.payload or hit.point.id in found
+        ]
+    chosen = sorted(chosen, key=lambda hit: (-hit.point.score, _name(hit.point)))
+    return chosen[offset - start : offset - start + limit]
+
+
+def _name(point: ScoredPoint) -> str:
+    return f"archives/{point.payload['archive']}/images/{point.payload['image_id']}"
