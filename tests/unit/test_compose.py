@@ -20,6 +20,7 @@ PREFIXES = {
     "HALFTONE_EMBEDDER_": settings.EmbedderSettings,
     "HALFTONE_SEARCH_": settings.SearchSettings,
     "HALFTONE_MODELS_": settings.ModelSettings,
+    "HALFTONE_TRAINER_": settings.TrainerSettings,
 }
 # Where the two stacks are meant to differ; everything else keeps its default.
 DIFFERENT_ON_PURPOSE = {
@@ -32,6 +33,12 @@ DIFFERENT_ON_PURPOSE = {
     ("SearchSettings", "data_directory"),
     ("SearchSettings", "blobs"),
     ("ModelSettings", "directory"),
+    ("TrainerSettings", "host"),
+    ("TrainerSettings", "device"),
+    ("TrainerSettings", "broker"),
+    ("TrainerSettings", "search"),
+    ("TrainerSettings", "data_roots"),
+    ("TrainerSettings", "work_directory"),
 }
 
 
@@ -75,6 +82,7 @@ def test_volumes_are_declared_and_used():
         volume.split(":")[0]
         for service in COMPOSE["services"].values()
         for volume in service.get("volumes", ())
+        if not volume.startswith("${")  # a directory of the host
     }
     assert used == set(COMPOSE["volumes"])
 
@@ -85,9 +93,22 @@ def test_the_images_targets_exist_and_run_what_the_embedded_stack_runs():
     for service in COMPOSE["services"].values():
         if "build" in service:
             assert service["build"]["target"] in stages
-    for module in ("services.embedder", "services.search"):
+    for module in ("services.embedder", "services.search", "services.trainer"):
         assert f'"-m", "{module}"' in dockerfile
         assert (ROOT / module.replace(".", "/") / "__main__.py").is_file()
+
+
+def test_the_worker_runs_what_the_embedded_stack_runs_and_has_time_to_write_a_checkpoint():
+    worker = COMPOSE["services"]["trainer-worker"]
+    assert worker["entrypoint"] == ["python", "-m", "services.trainer.worker"]
+    grace = int(worker["stop_grace_period"].removesuffix("s"))
+    assert grace > settings.TrainerSettings().cancel_seconds
+    # The service looks at data sets and parents; what a worker publishes, the embedder reads.
+    volumes = [COMPOSE["services"][name]["volumes"] for name in ("trainer", "trainer-worker")]
+    assert "models:/var/lib/halftone/models" in volumes[1]
+    assert {volume.split(":/")[0] for volume in volumes[0]} == {
+        volume.split(":/")[0] for volume in volumes[1]
+    }
 
 
 def test_the_starter_is_installed_from_where_the_image_has_it():
