@@ -1,0 +1,145 @@
+"""`halftone eval` from the command line to its report, with the starter on a tiny archive."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from halftone import cli
+
+STARTER = Path(__file__).parents[2] / "models" / "starter" / "1"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory) -> Path:
+    """Ten plates in two journals each, the last pair on its side, and a file that is no picture."""
+    folder = tmp_path_factory.mktemp("plates")
+    generator = np.random.default_rng(8)
+    rows, groups = ["image_id,file,journal,date,group"], []
+    for number in range(10):
+        blocks = generator.integers(0, 255, (5, 6), dtype=np.uint8)
+        plate = Image.fromarray(blocks).resize((150, 120), Image.Resampling.BICUBIC)
+        plate.save(folder / f"{number}a.png")
+        again = plate.point([round(30 + 0.7 * level) for level in range(256)])
+        if number == 9:
+            again = again.transpose(Image.Transpose.ROTATE_90)
+        again.save(folder / f"{number}b.png")
+        for letter, journal in (("a", "Die Woche"), ("b", "Le Monde")):
+            rows.append(f"{number}{letter},{number}{letter}.png,{journal},1905,plate {number}")
+        pair = {"a": f"{number}a", "b": f"{number}b"}
+        groups.append(
+            {
+                "group": f"g{number}",
+                "members": list(pair.values()),
+                "links": [pair],
+                "composite": False,
+            }
+        )
+    (folder / "broken.png").write_bytes(b"no picture")
+    rows += ["broken,broken.png,Die Woche,1905,", "gone,gone.png,Die Woche,1905,"]
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    (folder / "groups.json").write_text(json.dumps(groups))
+    return folder
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(cli.main, ["eval", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result.stdout if code == 0 else result.output
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    """A registry with the starter twice, under two names."""
+    directory = tmp_path_factory.mktemp("models")
+    shutil.copytree(STARTER, directory / "starter" / "1")
+    shutil.copytree(STARTER, directory / "other" / "1")
+    return directory
+
+
+def test_figures_and_report_of_a_version(archive, models, tmp_path):
+    report = tmp_path / "report"
+    output = run("starter", "--models", models, "--archive", archive, "--report", report)
+
+    assert f"{archive.name}: 20 queries, 10 pairs" in output
+    line = next(line for line in output.splitlines() if line.split()[:1] == ["starter/1"])
+    assert line.split()[1:4] == ["1.000", "1.000", "1.000"]
+    upright = next(line for line in output.splitlines() if "not turned" in line)
+    assert float(upright.split()[-6]) == 0.9, "the plate on its side is missed by both queries"
+    page = (report / "index.html").read_text()
+    assert f"<title>starter/1 on {archive.name}</title>" in page
+    assert "broken" in page
+    assert "gone" in page
+    assert "20 queries among 20 pictures" in page
+    assert f"halftone eval starter --archive {archive}" in page
+
+
+def test_json_with_a_threshold_of_another_archive(archive, models):
+    shared = ("--models", models, "--archive", archive, "--upright", "--json")
+    found = json.loads(run("starter/1", *shared, "--threshold-from", archive))
+    metrics = found["versions"]["starter/1"]
+    assert metrics["f1"] == pytest.approx(metrics["best_f1"])
+    assert metrics["recall_at_1"] == 0.9
+    assert found["orientations of a query"] == 1
+    assert {what for what, _ in found["left_out"]} == {"broken", "gone"}
+    assert set(metrics["intervals"]) >= {"recall_at_1", "ndcg_at_5", "micro_ap", "precision"}
+    again = json.loads(run("starter/1", *shared, "--threshold-from", "0.99999"))
+    assert again["archive (sha-256)"] == found["archive (sha-256)"]
+    assert again["versions"]["starter/1"]["threshold"] == 0.99999
+    assert again["versions"]["starter/1"]["recall"] < metrics["recall"]
+
+
+def test_two_versions_side_by_side(archive, models, tmp_path):
+    report = tmp_path / "report"
+    arguments = ("starter/1", models / "other" / "1", "--models", models, "--archive", archive)
+    output = run(*arguments, "--upright", "--report", report)
+    assert "other/1 - starter/1" in output
+    assert "+0.000" in output
+    page = (report / "index.html").read_text()
+    assert "starter/1 and other/1" in page
+    assert "better for 0 queries, worse for 0, and equal for 20" in page
+    assert (report / "starter-1" / "index.html").is_file()
+    assert (report / "other-1" / "index.html").is_file()
+
+
+def test_labelled_groups_of_a_column_or_a_file(archive, models, tmp_path):
+    folder = tmp_path / "labelled"
+    shutil.copytree(archive, folder)
+    (folder / "groups.json").unlink()
+    shared = ("starter/1", "--models", models, "--archive", folder, "--upright", "--json")
+    assert json.loads(run(*shared))["versions"]["starter/1"]["pairs"] == 10
+    groups = tmp_path / "groups.csv"
+    groups.write_text("image_id,group\n0a,x\n0b,x\n1a,x\n")
+    found = json.loads(run(*shared, "--groups", groups))["versions"]["starter/1"]
+    assert (found["pairs"], found["queries"]) == (3, 3)
+    few = json.loads(run(*shared, "--limit", 9))
+    assert few["archive"] == "labelled, 8 pictures"
+    assert few["versions"]["starter/1"]["pairs"] == 4, "groups stay whole"
+
+
+def test_what_cannot_be_judged_is_said(archive, models, tmp_path):
+    shared = ("--models", models, "--archive", archive)
+    assert "was looked for in" in run("starter/7", *shared, code=1)
+    assert "neither a cosine nor an archive" in run(
+        "starter", *shared, "--threshold-from", "never", code=2
+    )
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "index.html").write_text("mine")
+    assert "not empty" in run("starter", *shared, "--report", full, code=2)
+    assert (full / "index.html").read_text() == "mine"
+    nothing = tmp_path / "groups.csv"
+    nothing.write_text("image_id,group\n0a,x\n")
+    assert "nothing to judge" in run("starter", *shared, "--groups", nothing, "--upright", code=2)
+    nothing.write_text("picture\n0a\n")
+    assert "image_id and group" in run("starter", *shared, "--groups", nothing, code=2)
+    damaged = tmp_path / "models"
+    shutil.copytree(models, damaged)
+    (damaged / "starter" / "1" / "golden.json").write_text("{}")
+    assert "golden.json differs" in run("starter", "--models", damaged, *shared[2:], code=1)
