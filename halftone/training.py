@@ -77,12 +77,15 @@ class TrainingOptions(BaseModel):
         "loss of the objective metric"
     )
     hard_negatives: int | None = _option("closest others per picture, metric", ge=0, le=65536)
-    class_weights: Literal["none", "inverse", "effective"] | None = _option(
-        "against unequal classes, classification"
+    balance: Literal["none", "inverse", "effective", "sampling"] | None = _option(
+        "of unequal classes by weights or by sampling, classification"
     )
     validation: int | None = _option("pictures held out, self-supervised", ge=0)
     validation_share: float | None = _option("of the groups, to stop and to choose by", ge=0, lt=1)
     test_share: float | None = _option("of the groups, for the final figures", ge=0, lt=1)
+    splits: str | None = _option(
+        "`splits.json` of an earlier run, below the data roots, to split alike", min_length=1
+    )
     validate_epochs: float | None = _option("epochs between validations", ge=0)
     patience: int | None = _option("validations without a better one until it stops", ge=0)
     init_rate: float | None = _option("share of the rates for a run with a parent", gt=0, le=1)
@@ -105,7 +108,7 @@ class TrainingOptions(BaseModel):
     precision: Literal["fp32", "bf16"] | None = _option("on the CPU; CUDA always has bf16")
     threads: int | None = _option("of torch on the CPU; 0 is its own choice", ge=0, le=1024)
     validate_seconds: float | None = _option("between validations by the clock", gt=0)
-    checkpoint_seconds: float | None = _option("between checkpoints", ge=1)
+    checkpoint_seconds: float | None = _option("between checkpoints", ge=0.1)
 
 
 class TrainingSpec(BaseModel):

@@ -155,6 +155,11 @@ class Runner:
         if self.settings.imagenet_weights is not None:
             values["weights"] = str(self.settings.imagenet_weights.absolute())
         values |= spec.options.model_dump(mode="json", exclude_none=True)
+        if spec.options.splits is not None:
+            splits = training.find_data(
+                spec.options.splits, roots=self.settings.data_roots, field="spec.options.splits"
+            )
+            values["splits"] = str(splits)
         config = folder / "config.json"
         files.replace_file(config, files.to_json(values))
         return config

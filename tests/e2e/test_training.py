@@ -1,4 +1,4 @@
-"""Training jobs on real processes: broker, service, workers; what happens to them, and what is lost.
+"""Training jobs on real processes: broker, service, workers; what happens, and what is lost.
 
 The loop is the real one where its result counts, and `tests.fake_training` where only its process
 does: that keeps the same contract, needs no torch and notes each of its starts and steps.
@@ -392,7 +392,7 @@ def test_watching_shows_each_change_and_ends(site):
 
 TINY = {
     "batch": 8, "size": 32, "stages": 1, "grid": 2, "thumbnail": 4, "dimension": 12,
-    "background": 4, "frequencies": 0, "validation": 8, "warmup": 2, "checkpoint_seconds": 1,
+    "background": 4, "frequencies": 0, "validation": 8, "warmup": 2, "checkpoint_seconds": 0.3,
 }  # fmt: skip
 
 
@@ -411,7 +411,7 @@ def test_the_real_loop_killed_in_every_way_ends_with_the_same_bits(site):
     """Undisturbed; and with `kill -9` of the process, `kill -9` of the worker, and SIGTERM."""
     pictures(site.folder / "sets" / "small")
     worker = site.worker("services.trainer.worker")
-    steps = 400
+    steps = 160
     whole = site.wait(site.submit("whole", steps=steps, options=TINY), seconds=120)
     assert whole.state is JobState.SUCCEEDED, whole
     job = site.submit("parts", steps=steps, options=TINY)
