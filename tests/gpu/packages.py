@@ -54,28 +54,36 @@ _MODEL: Final = (
     "safetensors",
     "typing_extensions",
 )
-_SERVICE: Final = (
-    *_MODEL,
+_SETTINGS: Final = (
     "annotated_types",
     "dotenv",
-    "grpc_health",
-    "grpc_reflection",
-    "prometheus_client",
     "pydantic",
     "pydantic_core",
     "pydantic_settings",
-    "structlog",
     "typing_inspection",
+)
+_SERVICE: Final = (
+    *_MODEL,
+    *_SETTINGS,
+    "grpc_health",
+    "grpc_reflection",
+    "prometheus_client",
+    "structlog",
 )
 _TRAINER: Final = (
     *_MODEL,
+    *_SETTINGS,
+    "cloudpickle",
     "contourpy",
     "cycler",
     "dateutil",
     "fontTools",
+    "jinja2",
     "joblib",
     "kiwisolver",
+    "markupsafe",
     "matplotlib",
+    "narwhals",
     "packaging",
     "pyparsing",
     "pytorch_metric_learning",
@@ -114,7 +122,12 @@ ENTRIES: Final = {
 def missing(stages: Iterable[str]) -> list[str]:
     """The distributions that these stages need and that are not there, sorted."""
     names = {name for stage in stages for name in NEEDS[stage]}
-    return sorted(_DISTRIBUTIONS.get(name, name) for name in names if not _found(name))
+    return sorted(distribution(name) for name in names if not _found(name))
+
+
+def distribution(name: str) -> str:
+    """What pip calls the package that is imported by that name."""
+    return _DISTRIBUTIONS.get(name, name)
 
 
 def command(distributions: Sequence[str], *, folder: Path, constraints: Path) -> list[str]:
@@ -143,7 +156,7 @@ def install(
     except subprocess.TimeoutExpired:
         return f"pip took longer than {seconds:.0f} s"
     lines = finished.stderr.strip().splitlines()
-    return "" if finished.returncode == 0 else (lines[-1] if lines else "pip failed")
+    return "" if finished.returncode == 0 else (lines[0] if lines else "pip failed")
 
 
 def shown(distributions: Sequence[str], *, folder: Path, constraints: Path) -> str:
