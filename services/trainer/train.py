@@ -106,7 +106,7 @@ def train(
 
         run = Run(plan, start=start, device=device, world=world, state=state)
         meter = Meter(run, log=log, events=events, tracker=_tracker(config, log=log))
-        if not _take_steps(run, meter=meter, stop=stop):
+        if not take_steps(run, meter=meter, stop=stop):
             log(f"stopped at step {run.step}; the same command continues")
             return None
         if not world.leads:
@@ -114,7 +114,7 @@ def train(
         return finish(run, log=log, events=events, stop=stop, tracker=meter.tracker)
 
 
-def _take_steps(run: Run, *, meter: Meter, stop: Callable[[], bool]) -> bool:
+def take_steps(run: Run, *, meter: Meter, stop: Callable[[], bool]) -> bool:
     """The loop. False when it was stopped before its end; a checkpoint is written either way."""
     config, world = run.config, run.world
     between = config.validation_steps(per_epoch=run.plan.per_epoch)
@@ -137,6 +137,7 @@ def _take_steps(run: Run, *, meter: Meter, stop: Callable[[], bool]) -> bool:
         done = run.progress >= 1
         due = run.step % between == 0 if between else _passed(validated) >= config.validate_seconds
         if done or due:
+            meter.check()
             meter.report(run.validate())
             validated = time.monotonic()
         elif meter.due(config.report_seconds):

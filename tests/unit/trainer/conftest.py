@@ -67,7 +67,7 @@ def scenes(tmp_path_factory):
         crop.thumbnail((150, 150))
         for printing in range(3):
             file = f"{number}-{printing}.png"
-            reprint(crop, seed=10 * number + printing, side=110).save(folder / file)
+            reprint(crop, seed=10 * number + printing, side=110, max_crop=0.4).save(folder / file)
             rows.append(f"s{number}-{printing},{file},scene {number}")
         if number < 6:
             crop.transpose(Image.Transpose.ROTATE_180).save(folder / f"{number}.png")
