@@ -234,9 +234,11 @@ def code_of(error: HalftoneError) -> grpc.StatusCode:
     return grpc.StatusCode.INTERNAL
 
 
-def of_code(name: str) -> type[HalftoneError]:
-    """The class of a gRPC status code's name; `Internal` where there is none."""
-    return next((cls for cls, code in _CODES if code.name == name), Internal)
+def of_code(name: str, *, reason: str = "") -> type[HalftoneError]:
+    """The class of a gRPC status code's name and a reason; `Internal` where there is none."""
+    found = next((cls for cls, code in _CODES if code.name == name), Internal)
+    narrower = (cls for cls in _SUBCLASSES if issubclass(cls, found) and cls.reason == reason)
+    return next(narrower, found)
 
 
 def to_status(error: HalftoneError, *, request_id: str = "") -> status_pb2.Status:

@@ -72,7 +72,7 @@ class Failure(BaseModel):
 
     def to_error(self) -> errors.HalftoneError:
         """The error again; of a code that is not known, an internal one."""
-        error = errors.of_code(self.code)(self.message, reason=self.reason)
+        error = errors.of_code(self.code, reason=self.reason)(self.message, reason=self.reason)
         if isinstance(error, errors.InvalidArgument):
             error.field = self.field
         return error

@@ -248,11 +248,10 @@ def _progress(event: dict[str, Any]) -> Progress:
 
 
 def _error(event: dict[str, Any]) -> errors.HalftoneError:
-    cls = errors.of_code(str(event.get("code", "")))
-    error = cls(
-        str(event.get("message", "The training process gave no reason.")),
-        reason=str(event["reason"]) if event.get("reason") else None,
-    )
+    reason = str(event.get("reason", ""))
+    cls = errors.of_code(str(event.get("code", "")), reason=reason)
+    message = str(event.get("message", "The training process gave no reason."))
+    error = cls(message, reason=reason or None)
     if isinstance(error, errors.InvalidArgument):
         field = str(event.get("field", ""))
         known = field in training.TrainingOptions.model_fields

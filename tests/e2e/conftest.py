@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from halftone import sample_archive
 from halftone.client import Client
-from services import local
+from services import local, local_training
 
 
 def quick_reprint(image: Image.Image, *, seed: int, caption: str | None, mirror: bool):
@@ -18,18 +18,28 @@ def quick_reprint(image: Image.Image, *, seed: int, caption: str | None, mirror:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory):
+def stack_data(tmp_path_factory):
+    """The stack's data directory."""
+    return tmp_path_factory.mktemp("stack") / "data"
+
+
+@pytest.fixture(scope="session")
+def stack(stack_data):
     with local.LocalStack(
-        tmp_path_factory.mktemp("stack") / "data",
+        stack_data,
         ports=local.Ports.any_free(),
         report=print,
+        training=local_training.Training(),
     ) as running:
         yield running
 
 
 @pytest.fixture
 def client(stack):
-    with Client(stack.addresses.search, embedder=stack.addresses.embedder) as connected:
+    addresses = stack.addresses
+    with Client(
+        addresses.search, embedder=addresses.embedder, trainer=addresses.trainer
+    ) as connected:
         yield connected
 
 

@@ -28,14 +28,17 @@ COMMAND = re.compile(
 
 
 @pytest.fixture
-def desk(stack, press, tmp_path, monkeypatch):
+def desk(stack, stack_data, press, tmp_path, monkeypatch):
     """A folder as the pages describe it; gives what to replace in them."""
     shutil.copytree(press, tmp_path / "press")
+    shutil.copytree(press, stack_data / "datasets" / "press", dirs_exist_ok=True)
     shutil.copy(sample_archive.query_path(press, "astronaut"), tmp_path / "found.jpg")
     monkeypatch.chdir(tmp_path)
     return {
         "127.0.0.1:7102": stack.addresses.search,
         "127.0.0.1:7101": stack.addresses.embedder,
+        "127.0.0.1:7103": stack.addresses.trainer,
+        "redis://127.0.0.1:7104/0": stack.addresses.broker,
     }
 
 
@@ -65,6 +68,7 @@ def test_the_python_examples(desk, client, name, capsys):
         printed = capsys.readouterr().out
         assert "NOT_AN_IMAGE" in printed
         assert "The Larkhaven Courier" in printed
+        assert "\npress/1 None\n" in printed
 
 
 def test_the_commands_in_the_readme(desk, stack):

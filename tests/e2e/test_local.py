@@ -25,7 +25,8 @@ HALFTONE = (sys.executable, "-m", "halftone.cli")
 class Up:
     """A `halftone up` of one's own."""
 
-    def __init__(self, data: Path, *arguments: str) -> None:
+    def __init__(self, data: Path, *, training: bool = False) -> None:
+        arguments = () if training else ("--no-trainer",)
         self.data = data
         self.output = data.parent / "up.txt"
         with self.output.open("w") as file:
@@ -56,11 +57,16 @@ class Up:
             check=False,
         ).stdout
         lines = [line.split() for line in listing.splitlines()]
-        return {
+        found = {
             line[-1].removeprefix("services."): int(line[0])
             for line in lines
             if line[-1].startswith("services.")
         }
+        # A program of its own, which was given its settings as arguments.
+        for line in lines:
+            if "valkey-server" in " ".join(line):
+                found["queue"] = int(line[0])
+        return found
 
     def stop(self, *, number: int = signal.SIGTERM) -> str:
         if self.process.poll() is None:
@@ -199,11 +205,11 @@ def test_sigterm_and_sigkill_of_the_parent_lose_nothing(tmp_path, press):
             up.stop()
         assert up.process.returncode == 0
         thread.join(10)
-    with Up(data) as up, up.client() as client:
+    with Up(data, training=True) as up, up.client() as client:
         assert set(acknowledged) <= {record.name for record in client.list()}
         assert client.facets(filter=Filter(archives=["press"])).total >= 20
         children = up.children()
-        assert set(children) == {"embedder", "search"}
+        assert set(children) == {"embedder", "search", "trainer", "trainer.worker", "queue"}
         up.process.kill()
         up.process.wait()
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children.values()))

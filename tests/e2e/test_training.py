@@ -407,6 +407,7 @@ def pictures(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_the_real_loop_killed_in_every_way_ends_with_the_same_bits(site):
     """Undisturbed; and with `kill -9` of the process, `kill -9` of the worker, and SIGTERM."""
     pictures(site.folder / "sets" / "small")
