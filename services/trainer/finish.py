@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from halftone import errors, files
+from halftone.metrics import Cosines, judge, threshold_of
 from halftone.registry import ModelVersion, Registry
 from halftone.vision.model import Model, ModelSpec, collect, set_whitening
 from halftone.vision.network import DescriptorNetwork
@@ -192,7 +193,8 @@ def evaluate_splits(
         if len(plan.validation.truth.matches):
             held_out = _describe(judged, plan.validation, size=run.size)
             chosen = evaluate(held_out, truth=plan.validation.truth)
-            threshold = float(chosen["best_f1_threshold"])
+            # In the middle of the gap: the lowest true pair of a small split is no good bound.
+            threshold = threshold_of(judge(Cosines(held_out), truth=plan.validation.truth))
         rows = _describe(judged, plan.test, size=run.size)
         return rows, evaluate(rows, truth=plan.test.truth, threshold=threshold), chosen or {}
 
@@ -214,6 +216,7 @@ def evaluate_splits(
         groups=plan.test.groups,
         paths=[entry.path for entry in plan.test.entries],
         metrics=metrics["test"],
+        truth=plan.test.truth,
     )
 
 
