@@ -62,6 +62,22 @@ def layout(count: int) -> tuple[list[int], int]:
     return sealed, count % SEAL_POINTS
 
 
+def records(base: np.ndarray, *, count: int) -> Archive:
+    """The records that `build` stores, in memory."""
+    return Archive.joined(
+        [_part(base, count=count, number=number) for number in range(-1, len(layout(count)[0]))]
+    )
+
+
+def _part(base: np.ndarray, *, count: int, number: int) -> Archive:
+    """Those of a sealed part; -1 is the open one, whose records come first."""
+    sealed, rest = layout(count)
+    if number < 0:
+        return Archive.make(base, count=rest, seed=_SEED - 1)
+    first = rest + sum(sealed[:number])
+    return Archive.make(base, count=sealed[number], seed=_SEED + number, first=first)
+
+
 def build(directory: Path, *, base: np.ndarray, count: int) -> dict[str, Any]:
     """A store of `count` records around the rows of `base`; what is there is gone on with.
 
@@ -82,23 +98,22 @@ def build(directory: Path, *, base: np.ndarray, count: int) -> dict[str, Any]:
     present = [part["built"] for part in described["sealed"]]
     if present != sealed[: len(present)]:
         raise RuntimeError(f"{directory} has parts of {present}, not of {sealed}")
-    first = rest
     for number, size in enumerate(sealed):
-        if number >= len(present):
-            name = f"part-{number:012d}"
-            shutil.rmtree(path / name, ignore_errors=True)
-            archive = Archive.make(base, count=size, seed=_SEED + number, first=first)
-            if not edge_build.build(path / name, dimension=dimension, points=_stored(archive)):
-                raise RuntimeError(f"a part of {size} was not built")
-            del archive
-            described["sealed"].append({"name": name, "built": size})
-            write_json(path / "parts.json", described)
-            _say(f"{count}: a part of {size} after {time.perf_counter() - started:.0f} s")
-        first += size
+        if number < len(present):
+            continue
+        name = f"part-{number:012d}"
+        shutil.rmtree(path / name, ignore_errors=True)
+        made = _part(base, count=count, number=number)
+        if not edge_build.build(path / name, dimension=dimension, points=_stored(made)):
+            raise RuntimeError(f"a part of {size} was not built")
+        del made
+        described["sealed"].append({"name": name, "built": size})
+        write_json(path / "parts.json", described)
+        _say(f"{count}: a part of {size} after {time.perf_counter() - started:.0f} s")
     with _opened(directory, dimension=dimension) as collection:
-        archive = Archive.make(base, count=rest, seed=_SEED - 1)
+        made = _part(base, count=count, number=-1)
         for start in range(collection.part_sizes()[0], rest, _STEP):
-            collection.upsert(list(archive.points(start=start, stop=min(start + _STEP, rest))))
+            collection.upsert(list(made.points(start=start, stop=min(start + _STEP, rest))))
         sizes = collection.part_sizes()
     return {"parts": sizes, "build_seconds": time.perf_counter() - started}
 

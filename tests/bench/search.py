@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import resource
 import shutil
 import statistics
 import sys
@@ -29,22 +28,20 @@ import grpc
 import numpy as np
 
 from halftone import sample_archive, wire
-from halftone.v1 import embedder_pb2, search_pb2, search_pb2_grpc
+from halftone.v1 import search_pb2, search_pb2_grpc
 from services import local
 from services.search import payload as payloads
-from services.search.edge_collection import SEAL_POINTS, EdgeCollection
 from services.search.edge_part import copy_closed
 from services.search.store import Query
 from services.search.store_edge import EdgeStore
-from tests.bench import importing
-from tests.bench.vectors import DAYS, FIRST_DAY, Archive, between, days
+from tests.bench import growth, importing
+from tests.bench.vectors import Archive, between, journal_and_date
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-VERSION = "bench/1"
-LIMIT = 10
-_A_DAY = 86_400.0
+    from services.search.edge_collection import EdgeCollection
+
 _TOGETHER = 16
 """Searches in one call of `BatchSearchImages`."""
 
@@ -53,8 +50,8 @@ def run(
     *,
     archive: Path | None = None,
     count: int = 100_000,
-    growth: tuple[int, ...] = (10_000, 1_000_000),
-    budget_seconds: float = 1_800.0,
+    sizes: Sequence[int] = growth.SIZES,
+    directory: Path | None = None,
     images: int = 512,
 ) -> dict[str, Any]:
     """Measures everything; see the module.
@@ -62,8 +59,8 @@ def run(
     Args:
         archive: A folder with a manifest; None takes the sample archive.
         count: Vectors for recall and overhead.
-        growth: Numbers of vectors whose medians are compared.
-        budget_seconds: For building the largest of them; what was reached is said.
+        sizes: Numbers of vectors whose medians are compared.
+        directory: Where those are built, and kept.
         images: Pictures to import, the archive's over and over.
     """
     with tempfile.TemporaryDirectory(prefix="halftone-bench-") as name:
@@ -83,16 +80,14 @@ def run(
                     images=images,
                 )
             )
-        generated = Archive.make(base, count=count)
-        # To its end, however long: recall and overhead are those of complete graphs.
-        _build(folder / "built", archive=generated, budget_seconds=_A_DAY)
-        results["recall"] = _recall(folder / "built", archive=generated, base=base)
-        results["overhead"] = _overhead(folder, archive=generated, base=base)
-        del generated
+        growth.build(folder / "built", base=base, count=count)
+        results["recall"] = _recall(
+            folder / "built", archive=growth.records(base, count=count), base=base
+        )
+        results["overhead"] = _overhead(folder, base=base)
         shutil.rmtree(folder / "built")
-        results["growth"] = [
-            _growth(folder, base=base, count=size, budget_seconds=budget_seconds) for size in growth
-        ]
+        shutil.rmtree(folder / "served")
+        results["growth"] = growth.run(directory or folder, base=base, sizes=sizes)
     return results
 
 
@@ -103,35 +98,9 @@ def _stack(data: Path) -> local.LocalStack:
 # The bare store.
 
 
-def _build(directory: Path, *, archive: Archive, budget_seconds: float) -> dict[str, float]:
-    """A store with the archive's records, graphs and all, as far as the time allows."""
-    store = EdgeStore(directory, min_free_bytes=0)
-    collection = store.open(VERSION, dimension=archive.vectors.shape[1])
-    store.set_active(VERSION)
-    started = time.perf_counter()
-    count = len(archive.vectors)
-    stored = 0
-    while stored < count and time.perf_counter() - started < budget_seconds:
-        step = min(1_000, count - stored)
-        collection.upsert(list(archive.points(start=stored, stop=stored + step)))
-        stored += step
-        # No further ahead of the graphs than a service that embeds would be.
-        if collection.part_sizes()[0] > 4 * SEAL_POINTS:
-            collection.settle(seconds=max(0.0, started + budget_seconds - time.perf_counter()))
-    settled = collection.settle(seconds=max(1.0, started + budget_seconds - time.perf_counter()))
-    sizes = collection.part_sizes()
-    store.close()
-    return {
-        "stored": stored,
-        "seconds": time.perf_counter() - started,
-        "parts": len(sizes),
-        "graphs_complete": float(settled),
-    }
-
-
 def _opened(directory: Path) -> tuple[EdgeStore, EdgeCollection]:
     store = EdgeStore(directory, min_free_bytes=0)
-    return store, store.open(VERSION, dimension=None)
+    return store, store.open(growth.VERSION, dimension=None)
 
 
 def _recall(directory: Path, *, archive: Archive, base: np.ndarray) -> list[dict[str, Any]]:
@@ -147,9 +116,9 @@ def _recall(directory: Path, *, archive: Archive, base: np.ndarray) -> list[dict
         recalls, seconds = [], []
         for query in queries:
             similarities = vectors @ query
-            best = ids[np.argsort(-similarities)[:LIMIT]]
+            best = ids[np.argsort(-similarities)[: growth.LIMIT]]
             started = time.perf_counter()
-            (hits,) = collection.query([Query(vector=query, limit=LIMIT, filter=condition)])
+            (hits,) = collection.query([Query(vector=query, limit=growth.LIMIT, filter=condition)])
             seconds.append(time.perf_counter() - started)
             found = {int(hit.payload["image_id"]) for hit in hits}
             recalls.append(len(found.intersection(best.tolist())) / max(1, len(best)))
@@ -169,35 +138,19 @@ def _recall(directory: Path, *, archive: Archive, base: np.ndarray) -> list[dict
 # The service against the bare store.
 
 
-def _journal_and_date() -> search_pb2.Filter:
-    """Four percent of the images."""
-    low = FIRST_DAY + DAYS // 3
-    return search_pb2.Filter(journals=["j20"], date=days(low, low + DAYS // 5 - 1))
-
-
-def _overhead(folder: Path, *, archive: Archive, base: np.ndarray) -> dict[str, float]:
+def _overhead(folder: Path, *, base: np.ndarray) -> dict[str, float]:
     queries = between(base, count=200, seed=2_000)
-    message = _journal_and_date()
+    message = journal_and_date()
     condition = payloads.to_filter(message)
-    del archive
     served = folder / "served"
     copy_closed(folder / "built", served / "search")
     store, collection = _opened(folder / "built")
 
     def bare(at: int) -> None:
         query = queries[at % len(queries)]
-        collection.query([Query(vector=query, limit=LIMIT, filter=condition)])
+        collection.query([Query(vector=query, limit=growth.LIMIT, filter=condition)])
 
-    requests = [
-        search_pb2.SearchImagesRequest(
-            embedding=embedder_pb2.Embedding(
-                values=query.astype("<f4").tobytes(), dimension=len(query), model_version=VERSION
-            ),
-            filter=message,
-            limit=LIMIT,
-        )
-        for query in queries
-    ]
+    requests = [growth.search(query, condition=message) for query in queries]
     with _stack(served) as stack:
         measured = asyncio.run(
             _compared(stack.addresses.search, requests=requests, bare=bare, rounds=10)
@@ -290,50 +243,6 @@ async def _served_rate(
     return done / (time.perf_counter() - started)
 
 
-# Growth.
-
-
-def _growth(folder: Path, *, base: np.ndarray, count: int, budget_seconds: float) -> dict[str, Any]:
-    """Medians over gRPC with `count` images, as far as they can be built in the time."""
-    directory = folder / f"growth-{count}"
-    archive = Archive.make(base, count=count, seed=7)
-    built = _build(directory / "search", archive=archive, budget_seconds=budget_seconds)
-    del archive
-    queries = between(base, count=100, seed=3_000)
-    message = _journal_and_date()
-    with _stack(directory) as stack:
-        medians = asyncio.run(_medians(stack.addresses.search, queries=queries, message=message))
-    shutil.rmtree(directory)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"images": count, **built, **medians, "peak_memory_mib": peak // 1024}
-
-
-async def _medians(
-    address: str, *, queries: np.ndarray, message: search_pb2.Filter
-) -> dict[str, float]:
-    medians = {}
-    async with grpc.aio.insecure_channel(address, options=wire.CHANNEL_OPTIONS) as channel:
-        stub = search_pb2_grpc.SearchServiceStub(channel)
-        for label, condition in (("all", search_pb2.Filter()), ("journal_and_date", message)):
-            seconds = []
-            for at in range(330):
-                query = queries[at % len(queries)]
-                request = search_pb2.SearchImagesRequest(
-                    embedding=embedder_pb2.Embedding(
-                        values=query.astype("<f4").tobytes(),
-                        dimension=len(query),
-                        model_version=VERSION,
-                    ),
-                    filter=condition,
-                    limit=LIMIT,
-                )
-                started = time.perf_counter()
-                await stub.SearchImages(request)
-                seconds.append(time.perf_counter() - started)
-            medians[f"{label}_p50_ms"] = statistics.median(seconds[30:]) * 1e3
-    return medians
-
-
 def table(results: dict[str, Any]) -> str:
     """The results for a person."""
     imported, overhead = results["import"], results["overhead"]
@@ -362,12 +271,15 @@ def table(results: dict[str, Any]) -> str:
             for row in results["recall"]
         ),
         "",
-        "images    stored    built in s  parts  graphs    all p50 ms  journal+date p50 ms",
+        "images     built in s  all p50 ms  journal+date p50 ms  parts",
         *(
-            f"{row['images']:<9d} {row['stored']:<9.0f} {row['seconds']:10.0f} {row['parts']:6.0f} "
-            f"{'all' if row['graphs_complete'] else 'some':>7s} "
-            f"{row['all_p50_ms']:13.2f} {row['journal_and_date_p50_ms']:19.2f}"
+            f"{row['images']:<10d} {row['build_seconds']:10.0f} {row['all_p50_ms']:11.2f} "
+            f"{row['journal_and_date_p50_ms']:20.2f}  {row['parts']}"
             for row in results["growth"]
+        ),
+        "ratios (<= 3): "
+        + ", ".join(
+            f"{key} {ratio:.2f}" for key, ratio in growth.ratios(results["growth"]).items()
         ),
     ]
     return "\n".join(lines)
@@ -378,15 +290,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--archive", type=Path)
     parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--growth", type=int, nargs="*", default=[10_000, 1_000_000])
-    parser.add_argument("--budget-seconds", type=float, default=1_800.0)
+    parser.add_argument("--growth", type=int, nargs="+", default=list(growth.SIZES))
+    parser.add_argument("--directory", type=Path, help="where those are built and kept")
     parser.add_argument("--json", type=Path, help="write the results there")
     arguments = parser.parse_args()
     results = run(
         archive=arguments.archive,
         count=arguments.count,
-        growth=tuple(arguments.growth),
-        budget_seconds=arguments.budget_seconds,
+        sizes=arguments.growth,
+        directory=arguments.directory,
     )
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2))

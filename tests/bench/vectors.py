@@ -19,7 +19,7 @@ from services.search import payload as payloads
 from services.search.store import Point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 NOISE = 0.35
 """Length of the noise beside a vector of length one: a cosine of 0.94 between two printings."""
@@ -95,6 +95,20 @@ class Archive:
                 for kind in ("language", "label", "word")
             },
             first=first,
+        )
+
+    @classmethod
+    def joined(cls, archives: Sequence[Archive]) -> Archive:
+        """Several as one, of which the first begins where they do."""
+        return cls(
+            vectors=np.concatenate([each.vectors for each in archives]),
+            journals=np.concatenate([each.journals for each in archives]),
+            days=np.concatenate([each.days for each in archives]),
+            shares={
+                kind: np.concatenate([each.shares[kind] for each in archives])
+                for kind in archives[0].shares
+            },
+            first=archives[0].first,
         )
 
     def points(self, *, start: int, stop: int) -> Iterator[Point]:
