@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,18 +14,37 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from halftone import cli_output as output
-from halftone import errors, training
-from halftone.cli_options import connect, json_option, server_options
+from halftone import errors, running, training
+from halftone.cli_options import json_option
+from halftone.client import Client
 from halftone.client.training import JobState
+from halftone.settings import ClientSettings
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
-    from halftone.client import Client
     from halftone.client.training import TrainingJob
 
 _LINES: Final = 8
 _SECONDS_PER_MINUTE: Final = 60
+
+
+def _trainer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option(
+            "--data",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Data directory of the stack to talk to.  [default: ./data]",
+        ),
+        click.option(
+            "--server",
+            metavar="HOST:PORT",
+            help="Training service to talk to.  [default: HALFTONE_TRAINER, or what `halftone up` "
+            "runs from the data directory]",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -58,7 +79,7 @@ _SECONDS_PER_MINUTE: Final = 60
 @click.option("--request-id", help="The same one always gives the same job, trainingJobs/ID.")
 @click.option("--watch", is_flag=True, help="Show how it goes until the end.")
 @json_option
-@server_options
+@_trainer_options
 def train(
     *,
     datasets: tuple[str, ...],
@@ -100,7 +121,7 @@ def train(
             "promote": promote,
         }
     )
-    with connect(server=server, data=data) as client:
+    with _connected(server=server, data=data) as client:
         job = client.train(spec, request_id=request_id)
         if not watch:
             _print(job, as_json=as_json)
@@ -120,7 +141,7 @@ def jobs() -> None:
 )
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Jobs.")
 @json_option
-@server_options
+@_trainer_options
 def list_(
     *,
     states: tuple[str, ...],
@@ -130,7 +151,7 @@ def list_(
     data: Path | None,
 ) -> None:
     """List jobs, the newest first."""
-    with connect(server=server, data=data) as client:
+    with _connected(server=server, data=data) as client:
         wanted = [JobState(state) for state in states]
         found = client.training_jobs(states=wanted, page_size=min(limit, 1000))
         shown = [job for job, _ in zip(found, range(limit), strict=False)]
@@ -156,30 +177,30 @@ def list_(
 @jobs.command()
 @click.argument("job")
 @json_option
-@server_options
+@_trainer_options
 def show(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
     """Show a job: its state, its figures, its error, its last lines."""
-    with connect(server=server, data=data) as client:
+    with _connected(server=server, data=data) as client:
         _print(client.training_job(_name(job)), as_json=as_json)
 
 
 @jobs.command()
 @click.argument("job")
 @json_option
-@server_options
+@_trainer_options
 def watch(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
     """Show how a job goes until its end."""
-    with connect(server=server, data=data) as client:
+    with _connected(server=server, data=data) as client:
         _end(_watch(client, _name(job)), as_json=as_json)
 
 
 @jobs.command()
 @click.argument("job")
 @json_option
-@server_options
+@_trainer_options
 def cancel(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
     """Stop a job: one that waits at once, one that runs after the step it is in."""
-    with connect(server=server, data=data) as client:
+    with _connected(server=server, data=data) as client:
         found = client.cancel_training_job(_name(job))
     if as_json:
         output.print_json(job_json(found))
@@ -227,6 +248,42 @@ def progress_text(job: TrainingJob) -> str:
         parts.append(f"{_duration(progress.seconds_left)} left")
     parts += [f"{name} {value:.3f}" for name, value in progress.metrics.items()]
     return "  ".join(parts)
+
+
+@contextlib.contextmanager
+def _connected(*, server: str | None, data: Path | None) -> Iterator[Client]:
+    """A client of the training service that the options name, or of the stack's."""
+    settings = ClientSettings()
+    address = server or settings.trainer
+    if server is None and (data is not None or "trainer" not in settings.model_fields_set):
+        directory = data or settings.data
+        found = running.find(directory)
+        if found is not None and not found.trainer:
+            raise errors.FailedPrecondition(
+                f"The stack of {directory} runs without training: it was started with "
+                "--no-trainer.",
+                subject=str(directory),
+            )
+        if found is not None:
+            address = found.trainer
+        elif data is not None or "data" in settings.model_fields_set:
+            raise errors.FailedPrecondition(
+                f"No stack runs from {directory}. Start it with `halftone up --data {directory}`, "
+                "or name a training service with --server HOST:PORT.",
+                subject=str(directory),
+            )
+    with Client(trainer=address) as client:
+        try:
+            yield client
+        except errors.Unavailable as error:
+            if not error.message.startswith("failed to connect"):
+                raise
+            # What grpc says here is a page of socket errors.
+            raise errors.Unavailable(
+                f"No training service answers at {address}. `halftone up` runs one, or name "
+                "another with --server HOST:PORT or HALFTONE_TRAINER.",
+                reason=error.reason,
+            ) from error
 
 
 def _watch(client: Client, name: str) -> TrainingJob:

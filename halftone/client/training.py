@@ -111,12 +111,13 @@ class Watching:
 
     def take(self, message: pb.TrainingJob) -> TrainingJob | None:
         """What a message says, or None when it was told before."""
-        self._attempts = self._fresh()
         job = job_from(message)
         self.is_over = job.state.is_over
         if job.revision <= self._revision:
             return None
         self._revision = job.revision
+        # Only news makes up for lost connections, or a service that always dies would never end it.
+        self._attempts = self._fresh()
         return job
 
     def pause_after(self, error: errors.HalftoneError) -> float:

@@ -69,9 +69,7 @@ class Promoter:
                         return _sentence(promotion)
                 except grpc.RpcError as failure:
                     error = errors.from_rpc_error(failure)
-                    if isinstance(error, errors.FailedPrecondition) and self._is_active(
-                        stub, version=version
-                    ):
+                    if error.reason == "VERSION_ACTIVE":
                         return f"{version} is active."
                     if not _may_pass(error):
                         return f"{version} is published, and not promoted: {error.message}"
@@ -90,13 +88,6 @@ class Promoter:
                     "promotion_not_cancelled", error=errors.from_rpc_error(failure).message
                 )
 
-    def _is_active(self, stub: Any, *, version: str) -> bool:
-        try:
-            request = models_pb2.GetModelVersionRequest(name=version)
-            return bool(stub.GetModelVersion(request, timeout=_CALL_SECONDS).active)
-        except grpc.RpcError:
-            return False
-
 
 def _stub(channel: grpc.Channel) -> Any:
     # The stubs' types declare no methods.
@@ -107,7 +98,7 @@ def _may_pass(error: errors.HalftoneError) -> bool:
     """Whether to ask again: the service is away, or busy with another promotion."""
     if isinstance(error, errors.Unavailable | errors.DeadlineExceeded | errors.Cancelled):
         return True
-    return isinstance(error, errors.FailedPrecondition) and "RUN" in error.reason
+    return error.reason == "PROMOTION_RUNNING"
 
 
 def _sentence(promotion: models_pb2.Promotion) -> str:

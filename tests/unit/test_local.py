@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from halftone import errors, running
-from services import local
+from halftone import settings as settings_module
+from services import local, local_training
 
 
 def start(data, *, ports=None):
@@ -107,6 +109,54 @@ def test_settings_are_handed_on(tmp_path, monkeypatch):
     }
     assert len(ports) == 4
     assert "0" not in ports
+
+
+def test_training_is_added_and_takes_nothing_with_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HALFTONE_TRAINER_LEASE_SECONDS", "30")
+    names = {"broker", "trainer", "trainer_metrics", "worker_metrics"}
+    parts = local_training.prepare(
+        local_training.Training(datasets=(tmp_path / "sets",)),
+        data=tmp_path / "data",
+        ports=local_training.TrainingPorts(**dict.fromkeys(names, 0)),
+        models=tmp_path / "models",
+        search="here:1",
+        held_port=lambda host, number, *, what, variable: 4000 + len(what),
+    )
+    queue, trainer, worker = parts.children
+    # Stopped in the reverse order: a worker gives its job back while the queue is still there.
+    assert [queue.name, trainer.name, worker.name] == ["queue", "trainer", "worker"]
+    assert not any(child.essential for child in parts.children)
+    assert worker.stop_seconds > settings_module.TrainerSettings().cancel_seconds
+    environment = worker.environment
+    assert environment["HALFTONE_TRAINER_BROKER"] == parts.broker
+    assert f"--port {urlsplit(parts.broker).port} " in " ".join(queue.command)
+    roots = environment["HALFTONE_TRAINER_DATA_ROOTS"].split(os.pathsep)
+    assert roots == [str(tmp_path / "sets"), str(tmp_path / "data" / "datasets")]
+    assert Path(roots[1]).is_dir()
+    assert environment["HALFTONE_TRAINER_SEARCH"] == "here:1"
+    fields = set(settings_module.TrainerSettings.model_fields)
+    for variable in environment:
+        if variable.startswith("HALFTONE_TRAINER_"):
+            assert variable.removeprefix("HALFTONE_TRAINER_").lower() in fields
+
+
+def test_a_broker_of_ones_own_is_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("HALFTONE_TRAINER_BROKER", "redis://elsewhere:1/0")
+    monkeypatch.setenv("HALFTONE_TRAINER_DATA_ROOTS", "/sets")
+    parts = local_training.prepare(
+        local_training.Training(),
+        data=tmp_path,
+        ports=local_training.TrainingPorts(
+            broker=None, trainer=None, trainer_metrics=None, worker_metrics=None
+        ),
+        models=tmp_path,
+        search="here:1",
+        held_port=lambda host, number, *, what, variable: number,
+    )
+    assert [child.name for child in parts.children] == ["trainer", "worker"]
+    assert parts.broker == "redis://elsewhere:1/0"
+    assert parts.children[1].environment["HALFTONE_TRAINER_DATA_ROOTS"] == "/sets"
+    assert parts.trainer.endswith(":7103")
 
 
 def test_the_file_of_a_running_stack_comes_and_goes(tmp_path):

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,7 @@ FAILING = """
 print('{"event": "cannot_start", "reason": "no model", "level": "error"}')
 raise SystemExit(3)
 """
+LATE = "import time\ntime.sleep(0.7)\n" + GOOD
 # Comes up once; each later start fails.
 ONCE = (
     """
@@ -191,3 +193,23 @@ def test_a_long_log_is_read_from_its_end(tmp_path):
     log.write_text("".join(f"line {number}\n" for number in range(10_000)))
     assert last_lines(log, count=2) == ["line 9998", "line 9999"]
     assert last_lines(tmp_path / "none.log") == []
+
+
+def test_a_child_that_is_not_essential_is_not_waited_for_and_takes_nothing_with_it(tmp_path):
+    extra = replace(child(tmp_path, "extra", code=FAILING), essential=False)
+    late = replace(child(tmp_path, "late", code=LATE), essential=False)
+    said: list[str] = []
+    supervisor = Supervisor(
+        [child(tmp_path, "main"), extra, late], report=said.append, policy=QUICK
+    )
+    over = threading.Event()
+    try:
+        supervisor.start(over.is_set)
+        assert not any("late" in path.name for path in tmp_path.glob("late.[0-9]*"))
+        threading.Timer(3, over.set).start()
+        supervisor.watch(lambda: over.is_set() or len(said) >= 4)
+        assert "late is serving." in said
+        assert any("giving up" in line and "no model" in line for line in said)
+        assert set(supervisor.processes) == {"main", "late"}
+    finally:
+        supervisor.stop(lambda: False)
