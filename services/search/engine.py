@@ -431,8 +431,12 @@ class Engine:
                 model_version=collection.model_version,
                 position=end,
             )
-        stored = [Stored(id=hit.point.id, payload=hit.point.payload) for hit in page]
-        same = self._holdings.same_content(stored)
+        shared = [
+            Stored(id=hit.point.id, payload=hit.point.payload)
+            for hit in page
+            if hit.point.payload.get("shared")
+        ]
+        same = self._holdings.same_content(shared) if shared else {}
         for hit in page:
             image = payloads.to_image(hit.point.payload, same_content=same.get(hit.point.id))
             response.hits.append(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import re
 import time
 import unicodedata
 from typing import TYPE_CHECKING, Final
+
+from google.protobuf import timestamp_pb2
 
 from halftone import dates, errors
 from halftone.records import Name
@@ -84,6 +87,7 @@ def _years(days: dates.Days) -> list[str]:
     return [_MANY_YEARS]
 
 
+@functools.lru_cache(maxsize=16_384)
 def _journal_year(journal: str, *, year: str) -> str:
     # A hash: a journal's name may be long, and stands here once a year. The filter by journal
     # itself stays beside it, so that two journals with one hash are still told apart.
@@ -92,27 +96,31 @@ def _journal_year(journal: str, *, year: str) -> str:
 
 def to_image(payload: Payload, *, same_content: list[str] | None = None) -> search_pb2.Image:
     """The record of a payload."""
+    # One call that takes everything: setting the fields one by one takes twice as long.
     image = search_pb2.Image(
-        name=str(name_of(payload)),
+        name=f"archives/{payload['archive']}/images/{payload['image_id']}",
         earliest_date=_day(payload.get("earliest")),
         latest_date=_day(payload.get("latest")),
         content_sha256=payload["sha256"],
         width=payload["width"],
         height=payload["height"],
         same_content=same_content or (),
+        create_time=_timestamp(payload["create_time"]),
+        update_time=_timestamp(payload["update_time"]),
+        **{key: payload[key] for key in TEXTS if key in payload},
     )
-    for key in TEXTS:
-        if value := payload.get(key):
-            setattr(image, key, value)
     if region := payload.get("page_region"):
         x, y, width, height = region
         image.page_region.x, image.page_region.y = x, y
         image.page_region.width, image.page_region.height = width, height
     for key, values in payload.get("labels", {}).items():
         image.labels[key].values.extend(values)
-    image.create_time.FromMicroseconds(payload["create_time"])
-    image.update_time.FromMicroseconds(payload["update_time"])
     return image
+
+
+def _timestamp(microseconds: int) -> timestamp_pb2.Timestamp:
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return timestamp_pb2.Timestamp(seconds=seconds, nanos=1_000 * rest)
 
 
 def name_of(payload: Payload) -> Name:
@@ -120,6 +128,7 @@ def name_of(payload: Payload) -> Name:
     return Name(archive=payload["archive"], image_id=payload["image_id"])
 
 
+@functools.lru_cache(maxsize=65_536)
 def _day(ordinal: int | None) -> str:
     if ordinal is None or ordinal in {_FIRST_DAY, _LAST_DAY}:
         return ""

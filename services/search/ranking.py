@@ -46,6 +46,10 @@ def _with_ties(
 
 def merge(lists: Iterable[tuple[Orientation, Sequence[ScoredPoint]]]) -> list[Ranked]:
     """Hits of the query's orientations as one ranking, most similar first, ties in any order."""
+    lists = list(lists)
+    if len(lists) == 1:
+        ((orientation, hits),) = lists
+        return [Ranked(point=hit, orientation=orientation) for hit in hits]
     best: dict[uuid.UUID, Ranked] = {}
     for orientation, hits in lists:
         for hit in hits:
