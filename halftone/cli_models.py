@@ -298,6 +298,39 @@ def import_(
     _announce(context, published, promoting=promoting)
 
 
+@models.command()
+@click.argument("version")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="An archive (a folder with a manifest) or a folder of pictures like those to be searched.",
+)
+@click.option("--limit", default=400, show_default=True, help="Pictures to take.")
+@click.pass_obj
+def quantize(context: _Context, *, version: str, data: Path, limit: int) -> None:
+    """Make the int8 form of VERSION, which runs several times as fast on CPUs.
+
+    Four in five pictures set the scales, the others tell how near its descriptors are to the
+    version's own; when they are too far nothing is kept. Embedders take it when they load the
+    version, so restart those that have it loaded.
+    """
+    # Imported by need: only this command needs torch and OpenVINO.
+    from halftone.vision import quantizing  # noqa: PLC0415
+    from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
+
+    found = context.registry.resolve(version)
+    context.registry.verify(found)
+    preprocessing = Preprocessing.from_dict(found.spec()["preprocessing"])
+    pictures = prepare_pictures(data, preprocessing=preprocessing, limit=limit)
+    click.echo(f"Quantizing {found.id} on {len(pictures)} pictures …", err=True)
+    agreement = quantizing.quantize(found, pictures=pictures, data=data.name)
+    click.echo(
+        f"{found.id} has an int8 form. Cosine to its own descriptors: mean {agreement.mean:.4f}, "
+        f"lowest {agreement.lowest:.4f}."
+    )
+
+
 def prepare_pictures(
     source: Path, *, preprocessing: Preprocessing, limit: int
 ) -> NDArray[np.uint8]:

@@ -60,8 +60,11 @@ class EmbedderSettings(ServerSettings):
     execution: Literal["eager", "fused", "graphs"] = "eager"
     """How networks run on CUDA: as they are, with batch norm folded and bfloat16 weights, or that
     as CUDA graphs. `make gpu` measures all three."""
+    backend: Literal["auto", "torch", "openvino"] = "auto"
+    """`auto` runs a version's int8 form on the CPU where `halftone models quantize` has made one
+    that agrees with it, and torch otherwise. `openvino` refuses versions that have none."""
     threads: int = Field(default=0, ge=0)
-    """Threads for inference on the CPU; 0 means one per core."""
+    """Threads for inference on the CPU, of all batches that run at a time; 0 means one per core."""
     decode_threads: int = Field(default=0, ge=0)
     """Threads that decode images; 0 means one per core."""
     max_batch: int = Field(default=0, ge=0)

@@ -29,6 +29,7 @@ class DummyEncoder:
 
     device = "dummy"
     backend = "dummy"
+    golden = None
     dimension = 2
 
     def __init__(

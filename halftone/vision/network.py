@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 Backbone = Literal["resnet18", "resnet50", "resnet152"]
 BACKBONES: Final = ("resnet18", "resnet50", "resnet152")
@@ -133,6 +133,7 @@ class DescriptorNetwork(nn.Module):
         self.register_buffer("whitening_mean", torch.zeros(width))
         self.register_buffer("whitening_matrix", torch.eye(spec.dimension, width))
         self.register_buffer("background", torch.zeros(spec.background, spec.dimension))
+        self._replacement: Callable[[Tensor], list[Tensor]] | None = None
 
     input_mean: Tensor
     input_std: Tensor
@@ -161,14 +162,28 @@ class DescriptorNetwork(nn.Module):
         if self.spec.thumbnail:
             low = F.adaptive_avg_pool2d(x, self.spec.thumbnail).flatten(1)
             parts.append(F.normalize(low.float(), dim=1))
+        for stage in self.backbone(x):
+            parts.append(F.normalize(self._pool(stage.float()).flatten(1), dim=1))  # noqa: PERF401  # the thumbnail may lie before them
+        return torch.cat(parts, dim=1)
+
+    def backbone(self, x: Tensor) -> list[Tensor]:
+        """What the pooled stages make of normalised pictures [N, 3, S, S]: [N, C, H, W] each."""
+        if self._replacement is not None:
+            return self._replacement(x)
         # Channels last is twice as fast on CPUs too. The backbone may have another precision.
         x = x.to(self.stem[0].weight.dtype).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
+        found = []
         for number, stage in enumerate(self.stages, start=1):
             x = stage(x)
             if number in self.spec.pooled_stages:
-                parts.append(F.normalize(self._pool(x.float()).flatten(1), dim=1))
-        return torch.cat(parts, dim=1)
+                found.append(x)
+        return found
+
+    def replace_backbone(self, run: Callable[[Tensor], list[Tensor]]) -> None:
+        """Has something else compute what `backbone` does, and lets its weights go."""
+        self._replacement = run
+        self.stem, self.stages = nn.Sequential(), nn.ModuleList()
 
     def project(self, pictures: Tensor) -> Tensor:
         """The embedding that training shapes, float32 [N, width] of any length."""

@@ -33,15 +33,27 @@ def _backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
     # instead of 20. OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # So it is loaded only here.
+    from services.embedder.encoder_openvino import OpenVinoBackend, PreferringInt8  # noqa: PLC0415
     from services.embedder.encoder_torch import TorchBackend  # noqa: PLC0415
 
-    return TorchBackend(
+    int8 = OpenVinoBackend(threads=settings.threads, max_batch=settings.max_batch, decoder=decoder)
+    if settings.backend == "openvino":
+        if settings.device not in ("auto", "cpu"):
+            raise errors.FailedPrecondition(
+                f"OpenVINO runs on the CPU; the device is set to {settings.device}.",
+                reason="NO_DEVICE",
+            )
+        return int8
+    plain = TorchBackend(
         device=settings.device,
         threads=settings.threads,
         max_batch=settings.max_batch,
         decoder=decoder,
         execution=settings.execution,
     )
+    if settings.backend == "auto" and not plain.on_cuda:
+        return PreferringInt8(int8=int8, plain=plain)
+    return plain
 
 
 async def run(

@@ -1,6 +1,6 @@
 """What the batcher needs of a model: decode an image, put inputs on the device, run them.
 
-`encoder_torch` is the implementation that serves; the tests have a dummy one.
+`encoder_torch` and `encoder_openvino` implement it; the tests have a dummy one beside.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from halftone.orientations import UPRIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -75,7 +76,11 @@ class Encoder(Protocol):
 
     @property
     def backend(self) -> str:
-        """For example `torch`."""
+        """`torch` or `openvino`."""
+
+    @property
+    def golden(self) -> Path | None:
+        """Where the golden vectors lie that it must reproduce; None: in the version itself."""
 
     def warm_up(self) -> None:
         """Runs every batch size once that the device has to be prepared for."""

@@ -67,13 +67,13 @@ class TorchBackend:
         self._decoder = decoder
         self._execution: Execution = execution
         self.max_batch = max_batch or _MAX_BATCH[self._device.type]
-        on_cuda = self._device.type == "cuda"
-        self.workers = 1 if on_cuda else min(self._threads, _MOST_WORKERS)
-        self.stages_ahead = on_cuda
+        self.on_cuda = self._device.type == "cuda"
+        self.workers = 1 if self.on_cuda else min(self._threads, _MOST_WORKERS)
+        self.stages_ahead = self.on_cuda
 
     def prepare_device(self) -> None:
         """See `Backend`."""
-        if self._device.type == "cuda" and (self._device.index or 0) >= torch.cuda.device_count():
+        if self.on_cuda and (self._device.index or 0) >= torch.cuda.device_count():
             raise errors.FailedPrecondition(
                 f"The device is set to {self._device}, but torch finds no such device.",
                 reason="NO_DEVICE",
@@ -108,6 +108,7 @@ class CpuEncoder:
 
     backend = "torch"
     device = "cpu"
+    golden = None
 
     def __init__(
         self, model: Model, *, version: ModelVersion, threads: int, share: int, decoder: Decoder
@@ -169,6 +170,7 @@ class CudaEncoder:
     """One model version on a CUDA device."""
 
     backend = "torch"
+    golden = None
 
     def __init__(
         self,

@@ -45,7 +45,8 @@ class Loader:
         encoder = self._backend.load(version)
         # On the thread that owns the device, so that nothing else runs there at the same time.
         self._batcher.run(encoder.warm_up).result()
-        lowest = self._batcher.run(lambda: check_golden(encoder, version.directory)).result()
+        directory = encoder.golden or version.directory
+        lowest = self._batcher.run(lambda: check_golden(encoder, directory)).result()
         _log.info(
             "model_ready",
             model_version=version.id,

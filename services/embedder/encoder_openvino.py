@@ -1,0 +1,121 @@
+"""Runs a model version's int8 form with OpenVINO, on the CPU."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from halftone import errors, telemetry
+from halftone.vision import quantizing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from halftone.registry import ModelVersion
+    from halftone.vision.model import Model
+    from services.embedder.decoding import Decoder
+    from services.embedder.encoder import Encoder, Picture, Prepared
+    from services.embedder.encoder_torch import TorchBackend
+
+_MAX_BATCH: Final = 8
+_MOST_WORKERS: Final = 4
+
+_log = telemetry.get_logger(__name__)
+
+
+class OpenVinoBackend:
+    """Loads the int8 forms of model versions; see `halftone.vision.quantizing`."""
+
+    def __init__(self, *, threads: int, max_batch: int, decoder: Decoder) -> None:
+        """Reads no model yet.
+
+        Args:
+            threads: Of all workers together; 0 means one per core.
+            max_batch: Items in the largest batch; 0 means 8.
+            decoder: Decodes pictures.
+        """
+        self._threads = threads or os.cpu_count() or 1
+        self._decoder = decoder
+        self.max_batch = max_batch or _MAX_BATCH
+        self.workers = min(self._threads, _MOST_WORKERS)
+        self.stages_ahead = False
+
+    def prepare_device(self) -> None:
+        """See `Backend`."""
+
+    def load(self, version: ModelVersion) -> OpenVinoEncoder:
+        """Reads a version's int8 form.
+
+        Raises:
+            errors.HalftoneError: See `quantizing.load`.
+        """
+        model = quantizing.load(version, streams=self.workers, threads=self._threads)
+        return OpenVinoEncoder(model, version=version, decoder=self._decoder)
+
+
+class OpenVinoEncoder:
+    """One model version in int8, run by several workers at a time."""
+
+    backend = "openvino"
+    device = "cpu"
+
+    def __init__(self, model: Model, *, version: ModelVersion, decoder: Decoder) -> None:
+        self.model_version = version.id
+        self.dimension = model.spec.dimension
+        # Descriptors in int8 are near those that were published, not equal to them.
+        self.golden = quantizing.place(version)
+        self._model = model
+        self._decoder = decoder
+
+    def warm_up(self) -> None:
+        """See `Encoder`."""
+        size = self._model.spec.preprocessing.size
+        self.encode(torch.zeros((1, size, size), dtype=torch.uint8))
+
+    def prepare(self, picture: Picture) -> Prepared:
+        """See `Encoder`."""
+        return self._decoder.prepare(picture, preprocessing=self._model.spec.preprocessing)
+
+    def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+        """See `Encoder`."""
+        return torch.from_numpy(np.stack(pixels))
+
+    def encode(self, staged: torch.Tensor, *, alone: bool = True) -> NDArray[np.float32]:  # noqa: ARG002  # each stream has its own threads
+        """See `Encoder`."""
+        # What is left of the network for torch is small; OpenVINO has threads of its own.
+        torch.set_num_threads(1)
+        return self._model.embed(staged)
+
+
+class PreferringInt8:
+    """Loads the int8 form of a version where there is a good one, and otherwise the version.
+
+    Both run on the CPU with the same number of workers.
+    """
+
+    def __init__(self, *, int8: OpenVinoBackend, plain: TorchBackend) -> None:
+        self._int8 = int8
+        self._plain = plain
+        self.max_batch = plain.max_batch
+        self.workers = plain.workers
+        self.stages_ahead = plain.stages_ahead
+
+    def prepare_device(self) -> None:
+        """See `Backend`."""
+        self._plain.prepare_device()
+
+    def load(self, version: ModelVersion) -> Encoder:
+        """See `Backend`."""
+        if quantizing.place(version).is_dir():
+            try:
+                return self._int8.load(version)
+            except errors.HalftoneError as error:
+                _log.error(  # one line; the version is served all the same
+                    "int8_refused", model_version=version.id, error=error.message
+                )
+        return self._plain.load(version)
