@@ -227,7 +227,7 @@ class ServerCollection:
                 filter=_filter(query.filter),
                 limit=query.limit,
                 score_threshold=query.min_score,
-                with_payload=True,
+                with_payload=query.payloads,
                 params=_params(query),
             )
             for query in queries

@@ -167,6 +167,16 @@ def test_a_batch_of_queries_answers_each(collection):
     assert numbers(answers[2])[0] == 7
 
 
+def test_payloads_come_where_they_are_asked_for(collection):
+    collection.upsert([point(number, journal="j") for number in range(10)])
+    asked, bare = collection.query(
+        [Query(vector=vector(4), limit=3), Query(vector=vector(4), limit=3, payloads=False)]
+    )
+    assert [hit.id for hit in asked] == [hit.id for hit in bare]
+    assert [hit.payload["journal"] for hit in asked] == ["j"] * 3
+    assert [hit.payload for hit in bare] == [{}] * 3
+
+
 def test_the_threshold_includes_its_value(collection):
     collection.upsert([point(number) for number in range(10)])
     scores = sorted(float(vector(0) @ vector(number)) for number in range(10))
