@@ -83,7 +83,7 @@ def evaluate(
     VERSION is NAME/NUMBER, NAME for its newest, or the directory of a version. Several are compared
     with the first one, on the same draws.
     """
-    # Imported by need: torch, matplotlib, scikit-learn.
+    # Imported by need: the trainer's packages.
     from services.trainer import labelled  # noqa: PLC0415
     from services.trainer.compare import Candidate, differences  # noqa: PLC0415
 
@@ -127,6 +127,7 @@ def evaluate(
     left_out = embedded.archive.left_out
     if report is not None:
         _write(report, candidates=candidates, left_out=left_out, settings=settings)
+    _track(candidates, settings=settings, report=report)
     if as_json:
         cli_output.print_json(
             {
@@ -249,6 +250,27 @@ def _write(
         )
     if several:
         write_comparison(folder, candidates=candidates, left_out=left_out, settings=settings)
+
+
+def _track(
+    candidates: Sequence[Candidate], *, settings: dict[str, Any], report: Path | None
+) -> None:
+    """Sends the figures to MLflow where there is one: a run for each version."""
+    from services.trainer import tracking  # noqa: PLC0415
+    from services.trainer.compare import folder_of  # noqa: PLC0415
+
+    several = len(candidates) > 1
+    for one in candidates:
+        tracker = tracking.start(
+            name=f"eval {one.version} on {one.judged.name}",
+            params=settings,
+            warn=cli_output.notes().print,
+        )
+        tracker.finish(
+            {one.judged.name: one.judged.metrics},
+            report=report / folder_of(one.version) if report and several else report,
+            tags={"model_version": one.version},
+        )
 
 
 def _print(

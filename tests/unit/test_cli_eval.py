@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from halftone import cli
@@ -106,6 +109,33 @@ def test_two_versions_side_by_side(archive, models, tmp_path):
     assert "better for 0 queries, worse for 0, and equal for 20" in page
     assert (report / "starter-1" / "index.html").is_file()
     assert (report / "other-1" / "index.html").is_file()
+
+
+@pytest.mark.filterwarnings("default")  # MLflow's own
+def test_the_same_figures_reach_mlflow(archive, models, tmp_path, monkeypatch):
+    uri = f"file:{tmp_path / 'mlruns'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    options = ("--models", models, "--archive", archive, "--upright", "--json")
+    found = json.loads(run("starter/1", *options, "--report", tmp_path / "report"))
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    experiment = client.get_experiment_by_name("halftone")
+    (logged,) = client.search_runs([experiment.experiment_id])
+    metrics = found["versions"]["starter/1"]
+    assert logged.data.metrics[f"{archive.name}/micro_ap"] == metrics["micro_ap"]
+    assert logged.data.tags["model_version"] == "starter/1"
+    assert logged.data.params["seed"] == "0"
+    paths = {entry.path for entry in client.list_artifacts(logged.info.run_id, "report")}
+    assert "report/index.html" in paths
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from halftone import cli; "
+        "cli.main(['eval', '--help'], standalone_mode=False); "
+        "sys.exit(bool({'torch', 'matplotlib', 'mlflow'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
 
 
 def test_labelled_groups_of_a_column_or_a_file(archive, models, tmp_path):
