@@ -1,0 +1,188 @@
+"""One suite over both encoders: torch, and OpenVINO in int8, of the same small model version."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from halftone import errors
+from halftone.registry import ModelVersion, Registry
+from halftone.vision import quantizing
+from halftone.vision.model import Model, ModelSpec, set_whitening
+from halftone.vision.network import DescriptorNetwork, NetworkSpec
+from halftone.vision.preprocessing import Preprocessing
+from halftone.vision.whitening import fit_whitening
+from services.embedder.decoding import Decoder
+from services.embedder.encoder import Picture
+from services.embedder.encoder_openvino import OpenVinoBackend, PreferringInt8
+from services.embedder.encoder_torch import TorchBackend
+from services.embedder.loading import check_golden
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.embedder.encoder import Backend, Encoder
+
+SIZE = 64
+DECODER = Decoder(max_pixels=1_000_000, max_bytes=1_000_000)
+
+
+def inputs(count: int, *, seed: int) -> np.ndarray:
+    """Coarse random pictures as the network takes them: uint8 [N, S, S]."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 7, 7), dtype=np.uint8)
+    scaled = [
+        Image.fromarray(each).resize((SIZE, SIZE), Image.Resampling.BICUBIC) for each in coarse
+    ]
+    return np.stack([np.asarray(each) for each in scaled])
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> ModelVersion:
+    """A version with an int8 form. Its weights are random, its descriptors tell pictures apart."""
+    pytest.importorskip("nncf")
+    torch.manual_seed(0)
+    spec = ModelSpec(
+        network=NetworkSpec(
+            backbone="resnet18",
+            stages=2,
+            pooled_stages=(1, 2),
+            grid=2,
+            contrast="local",
+            dimension=32,
+        ),
+        preprocessing=Preprocessing(size=SIZE),
+    )
+    network = DescriptorNetwork(spec.network).eval()
+    with torch.inference_mode():
+        signatures = network.signature(torch.from_numpy(inputs(200, seed=1)).unsqueeze(1)).numpy()
+    set_whitening(network, fit_whitening(signatures, dimension=32))
+    directory = tmp_path_factory.mktemp("encoders")
+    staging = directory / "staging"
+    staging.mkdir()
+    Model(spec, network=network).save(staging)
+    published = Registry(directory / "models").publish(staging, name="small")
+    agreement = quantizing.quantize(published, pictures=inputs(60, seed=2), data="made up")
+    assert 0.99 < agreement.hundredth < 0.999999, "int8 is near, and not the same"
+    return published
+
+
+def backend(kind: str) -> Backend:
+    int8 = OpenVinoBackend(threads=2, max_batch=4, decoder=DECODER)
+    plain = TorchBackend(device="cpu", threads=2, max_batch=4, decoder=DECODER)
+    return {"torch": plain, "openvino": int8, "auto": PreferringInt8(int8=int8, plain=plain)}[kind]
+
+
+@pytest.fixture(scope="module", params=["torch", "openvino"])
+def encoder(request: pytest.FixtureRequest, version: ModelVersion) -> Encoder:
+    loaded = backend(request.param).load(version)
+    loaded.warm_up()
+    assert loaded.backend == request.param
+    return loaded
+
+
+def png(pixels: np.ndarray) -> Picture:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return Picture(content=buffer.getvalue())
+
+
+def embed(encoder: Encoder, pictures: np.ndarray, *, alone: bool = True) -> np.ndarray:
+    prepared = [encoder.prepare(png(each)).pixels[0] for each in pictures]
+    return encoder.encode(encoder.stage(prepared), alone=alone)
+
+
+def test_it_says_what_it_is(encoder: Encoder, version: ModelVersion):
+    assert (encoder.model_version, encoder.dimension, encoder.device) == (version.id, 32, "cpu")
+
+
+def test_it_gives_the_versions_descriptors_in_order(encoder: Encoder, version: ModelVersion):
+    pictures = inputs(6, seed=3)
+    vectors = embed(encoder, pictures)
+    assert (vectors.shape, vectors.dtype) == ((6, 32), np.float32)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    similar = vectors @ Model.load(version.directory).embed(pictures).T
+    assert np.diag(similar).min() > 0.98
+    # Order would not matter if all pictures were alike.
+    assert (similar - 2 * np.eye(6)).max() < 0.9
+
+
+def test_a_batch_changes_nothing_and_neither_does_company(encoder: Encoder):
+    pictures = inputs(5, seed=4)
+    together = embed(encoder, pictures, alone=False)
+    apart = np.concatenate([embed(encoder, pictures[row : row + 1]) for row in range(5)])
+    assert (together * apart).sum(axis=1).min() > 0.9995
+
+
+def test_it_reproduces_its_golden_vectors(encoder: Encoder, version: ModelVersion):
+    assert check_golden(encoder, encoder.golden or version.directory) > 0.98
+
+
+def test_what_is_no_image_is_refused(encoder: Encoder):
+    with pytest.raises(errors.ImageRejected):
+        encoder.prepare(Picture(content=b"nothing"))
+
+
+# ---- which one runs
+
+
+def test_a_version_without_an_int8_form_runs_in_torch(version: ModelVersion, tmp_path: Path):
+    other = Registry(tmp_path / "models").install(version.directory)
+    assert backend("auto").load(other).backend == "torch"
+    with pytest.raises(errors.NotFound, match="halftone models quantize"):
+        backend("openvino").load(other)
+
+
+def test_a_good_int8_form_is_preferred(version: ModelVersion):
+    assert backend("auto").load(version).backend == "openvino"
+
+
+def copied(version: ModelVersion, directory: Path) -> tuple[ModelVersion, Path]:
+    """The version and its int8 form in another registry, and where the form lies there."""
+    other = Registry(directory / "models").install(version.directory)
+    form = quantizing.place(other)
+    form.mkdir(parents=True)
+    for path in quantizing.place(version).iterdir():
+        (form / path.name).write_bytes(path.read_bytes())
+    return other, form
+
+
+def test_a_damaged_int8_form_is_never_run(version: ModelVersion, tmp_path: Path):
+    other, form = copied(version, tmp_path)
+    weights = bytearray((form / "backbone.bin").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (form / "backbone.bin").write_bytes(weights)
+    assert backend("auto").load(other).backend == "torch"
+    with pytest.raises(errors.DataLoss, match="damaged"):
+        backend("openvino").load(other)
+
+
+def test_an_int8_form_that_disagrees_is_never_run(version: ModelVersion, tmp_path: Path):
+    other, form = copied(version, tmp_path)
+    golden = (form / "golden.json").read_text()
+    (form / "golden.json").write_text(
+        golden.replace('"min_cosine": 0.98', '"min_cosine": 0.9999999')
+    )
+    assert backend("auto").load(other).backend == "torch"
+    with pytest.raises(errors.DataLoss, match="cosine"):
+        backend("openvino").load(other)
+
+
+def test_an_int8_form_that_would_disagree_is_not_kept(version: ModelVersion, tmp_path: Path):
+    other = Registry(tmp_path / "models").install(version.directory)
+    pictures = inputs(60, seed=2)
+    # The scales are set on blank paper; the pictures that are kept aside have contents.
+    pictures[np.arange(60) % 5 != 0] = 255
+    with pytest.raises(errors.FailedPrecondition, match="Other or more pictures"):
+        quantizing.quantize(other, pictures=pictures, data="blank")
+    assert not quantizing.place(other).exists()
+
+
+def test_too_few_pictures_are_refused(version: ModelVersion):
+    with pytest.raises(errors.InvalidArgument, match="at least 50"):
+        quantizing.quantize(version, pictures=inputs(10, seed=1), data="few")
