@@ -133,6 +133,7 @@ class SceneMetric(nn.Module):
         hard: int,
         loss: Literal["multi_similarity", "supervised_contrastive"],
         scale: float,
+        base: float = 0.5,
     ) -> None:
         """Start the memory with unit rows `embeddings`, [N, D].
 
@@ -145,6 +146,7 @@ class SceneMetric(nn.Module):
             loss: Multi-similarity (Wang et al. 2019) or supervised contrastive (Khosla et al.
                 2020).
             scale: Inverse temperature of the latter.
+            base: The cosine between alike and different, of the former.
         """
         super().__init__()
         self.hard = hard
@@ -155,7 +157,7 @@ class SceneMetric(nn.Module):
         codes = both[:, 0] * len(families) + both[:, 1]
         self.register_buffer("linked", codes, persistent=False)
         self._loss = (
-            losses.MultiSimilarityLoss(alpha=2, beta=50, base=0.5)
+            losses.MultiSimilarityLoss(alpha=2, beta=50, base=base)
             if loss == "multi_similarity"
             else losses.SupConLoss(temperature=1 / scale)
         )

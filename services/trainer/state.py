@@ -88,8 +88,15 @@ class Run:
         network: DescriptorNetwork = start.network.to(device)
         self.network = network.to(memory_format=torch.channels_last)
         width = self.network.spec.dimension if start.fitted else self.network.spec.width
+        # Where the training pictures' own groups part from the rest. The usual 0.5 lies far above
+        # that of whitened descriptors, and a loss that only attracts blurs them.
+        self.base = 0.5 if state is None else float(state["base"])
         if state is None:
             embeddings = self._initialise()
+            if self.config.objective == "metric":
+                truth = plan.training.truth
+                figures = evaluate(embeddings.cpu().numpy(), truth=truth, resamples=0)
+                self.base = float(figures["best_f1_threshold"])
             same = torch.empty(0, 2, dtype=torch.int64, device=device)
             if not self.config.labelled:
                 same = likely_copies(embeddings, above=self.config.same_above)
@@ -237,6 +244,7 @@ class Run:
                 "elapsed": self.elapsed,
                 "history": self.history,
                 "best": vars(self.best),
+                "base": self.base,
             },
             content,
         )
@@ -314,6 +322,7 @@ class Run:
                 hard=config.hard_negatives,
                 loss=config.metric_loss,
                 scale=config.scale,
+                base=self.base,
             )
         return PictureProxies(
             embeddings,
