@@ -194,6 +194,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         version = train(config, log=log, stop=lambda: bool(asked), events=events)
     except errors.HalftoneError as error:
         return _failed(error, events=events)
+    except torch.OutOfMemoryError as error:
+        detail = str(error).partition("\n")[0].partition(". GPU")[0]
+        small = errors.ResourceExhausted(
+            f"The device's memory is too small for this run ({detail}). Take a smaller batch or "
+            "size, or divide the batch with accumulate.",
+            reason="DEVICE_MEMORY",
+        )
+        return _failed(small, events=events)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
