@@ -27,12 +27,12 @@ if not __package__:
 from tests.gpu import packages, report, runner  # noqa: E402  # the path is set above
 
 STAGES: Final = (
-    runner.Stage(name="tests", weight=100, least=10),
-    runner.Stage(name="network", weight=80, least=10),
-    runner.Stage(name="embedder", weight=100, least=15),
+    runner.Stage(name="tests", weight=90, least=10),
+    runner.Stage(name="network", weight=70, least=10),
+    runner.Stage(name="embedder", weight=140, least=15),
     runner.Stage(name="step", weight=60, least=10),
-    runner.Stage(name="compile", weight=110, least=10),
-    runner.Stage(name="training", weight=150, least=20),
+    runner.Stage(name="compile", weight=100, least=10),
+    runner.Stage(name="training", weight=140, least=20),
 )
 NAMES: Final = tuple(stage.name for stage in STAGES)
 _PROBE_SECONDS: Final = 90.0

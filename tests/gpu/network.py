@@ -90,7 +90,7 @@ def run(report: Report, *, settings: Settings) -> None:
                 report.detail("left out", f"{mode} at batch {batch} and what follows")
                 return _conclude(report, sweep, flops=flops, reached=reached, settings=settings)
             report.doing(f"measuring {mode} at batch {batch}")
-            with _told(report, f"{mode} at batch {batch}"):
+            with told(report, f"{mode} at batch {batch}"):
                 sweep[mode][batch] = rate(call, sets=sets, seconds=seconds)
             report.detail("images_per_second", sweep)
     if device.type == "cuda":
@@ -121,7 +121,7 @@ def run_compiled(report: Report, *, settings: Settings) -> None:
         torch._dynamo.reset()  # torch documents it so
         compiled = torch.compile(fused, dynamic=False, **options)
         call = _precise(compiled, half=half)
-        with _told(report, name):
+        with told(report, name):
             began = time.perf_counter()
             call(sets[0])
             synchronise(device)
@@ -197,7 +197,7 @@ def _tuned(
     torch.backends.cudnn.benchmark = True
     try:
         call = runner(network, execution="graphs", device=device)
-        with _told(report, "cuDNN's search"):
+        with told(report, "cuDNN's search"):
             sets = inputs(batch, tiny=False, device=device, sets=_INPUTS)
             found = rate(call, sets=sets, seconds=seconds)
             report.add(f"graphs, cuDNN searches, batch {batch}", found, unit="images/s")
@@ -243,7 +243,7 @@ def _conclude(
 
 
 @contextlib.contextmanager
-def _told(report: Report, what: str) -> Iterator[None]:
+def told(report: Report, what: str) -> Iterator[None]:
     """A way that fails, for want of memory or of a compiler, does not take the others with it."""
     try:
         yield

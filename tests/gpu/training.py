@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 NAME: Final = "gpu"
 PART_BYTES: Final = 15 * 2**20
 _FIGURES: Final = {"recall_at_1": "R@1", "map": "mAP", "micro_ap": "µAP", "best_f1": "best F1"}
+_WAITING: Final = 0.05
 _MARGIN_SECONDS: Final = 8.0
 _SHORTEST_SECONDS: Final = 10.0
 # A folder that has fewer pictures gets a smaller network head and batch.
@@ -187,6 +188,9 @@ def _tell(
     alone = _step_rate(settings.work / "step.json", batch=batch)
     if alone:
         report.add("… over the step alone", rate / alone, note=f"batch {batch}")
+    if "waiting" in last:
+        most = None if settings.tiny else _WAITING
+        report.add("… share of time waiting for data", last["waiting"], at_most=most)
     copies = "copy_recall_at_1"
     if copies in last:
         beside = f"{before['last'].get(copies, 0.0):.3f} before"
