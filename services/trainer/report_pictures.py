@@ -101,22 +101,12 @@ def retrieval_strips(
     pictures = []
     for number, query in enumerate(queries, start=1):
         image = int(truth.queries[query])
-        tiles = [Tile(path=judged.paths[image], label="query")]
-        shown = candidate_tiles(judged, query=query)
         rank = int(judgement.first_rank[query])
         title = f"{judged.names[image]}: first match at rank {rank}"
-        if rank > _RETRIEVED:
-            match = _best_match(judgement, image=image)
-            if match is not None:
-                shown.append(
-                    Tile(
-                        path=judged.paths[match[0]],
-                        label=f"{match[1]:.3f}  rank {rank}",
-                        same=True,
-                    )
-                )
+        shown = candidate_tiles(judged, query=query)
+        tiles = [Tile(path=judged.paths[image], label="query"), *shown]
         file = f"{prefix}-{number}.png"
-        strip(folder / file, tiles=[*tiles, *shown])
+        strip(folder / file, tiles=tiles)
         found = "; ".join(
             f"{tile.label} {'the same picture' if tile.same else 'another picture'}"
             for tile in shown
@@ -126,20 +116,28 @@ def retrieval_strips(
 
 
 def candidate_tiles(judged: Judged, *, query: int) -> list[Tile]:
-    """The first candidates of a query, framed by whether they match."""
+    """The first candidates of a query, framed by whether they match.
+
+    Where none of them does, its best match comes last, with its rank.
+    """
     judgement, paths = judged.judgement, judged.paths
     if paths is None:
         return []
-    image = judgement.truth.queries[query]
+    image = int(judgement.truth.queries[query])
     candidates = judgement.candidates[query]
     candidates = candidates[candidates >= 0][:_RETRIEVED]
     same = judgement.truth.are_matches(np.full(len(candidates), image), candidates)
-    return [
+    tiles = [
         Tile(path=paths[candidate], label=f"{score / UNITS:.3f}", same=bool(right))
         for candidate, score, right in zip(
             candidates, judgement.candidate_scores[query], same, strict=False
         )
     ]
+    rank = int(judgement.first_rank[query])
+    if rank > len(candidates):
+        match, score = _best_match(judgement, image=image)
+        tiles.append(Tile(path=paths[match], label=f"{score:.3f}  rank {rank}", same=True))
+    return tiles
 
 
 def pair_pictures(
@@ -168,12 +166,10 @@ def pair_pictures(
     return pictures
 
 
-def _best_match(judgement: Judgement, *, image: int) -> tuple[int, float] | None:
-    """The match of an image that scores highest, and its score."""
+def _best_match(judgement: Judgement, *, image: int) -> tuple[int, float]:
+    """The match of a query that scores highest, and its score."""
     truth = judgement.truth
     mine = np.flatnonzero((truth.matches == image).any(axis=1))
-    if not len(mine):
-        return None
     best = mine[judgement.true_scores[mine].argmax()]
     a, b = truth.matches[best]
     return int(b if a == image else a), float(judgement.true_scores[best]) / UNITS

@@ -187,5 +187,5 @@ def _save(figure: Figure, path: Path) -> None:
     # A version travels with its report: an indexed palette is a third of the size.
     figure.savefig(path, dpi=_DPI, pil_kwargs={"optimize": True})
     with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+        small = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
     small.save(path, optimize=True)

@@ -172,6 +172,19 @@ def test_the_report_of_a_run_has_everything(tmp_path, collection, found):
     assert "starter/1" in page.text
 
 
+def test_a_match_beyond_the_first_candidates_is_shown_with_its_rank(tmp_path, collection, found):
+    found.scores[0, 10:30] = found.scores[10:30, 0] = 0.7
+    found.metrics = evaluate_scores(found.scores, truth=found.truth, resamples=20)
+    write_report(tmp_path / "report", spec=model_spec(), history=[], found=found)
+    page = Page(tmp_path / "report")
+    page.check()
+    assert "0.400  rank 22 the same picture" in page.pictures["r0-worst-1.png"]
+    with Image.open(tmp_path / "report" / "r0-worst-1.png") as picture:
+        seven = picture.width
+    with Image.open(tmp_path / "report" / "pair-r0-0-1.png") as picture:
+        assert seven > 3 * picture.width
+
+
 def test_the_report_of_a_run_without_labels_is_short(tmp_path):
     write_report(tmp_path / "report", spec=model_spec(), history=[], found=None)
     page = Page(tmp_path / "report")
