@@ -2,8 +2,8 @@
 
 What it does depends on the model's name: `crash` raises at step 3, `killed` kills itself at step 5
 each time, `killed-once` only the first time, `refuses` reports an error, `silent` exits with 0 and
-publishes nothing, `deaf` does not hear SIGTERM; everything else counts its steps and publishes. Each
-start is noted in `starts.txt` of its work directory, each step in `steps.txt`.
+publishes nothing, `deaf` does not hear SIGTERM; everything else counts its steps and publishes.
+Each start is noted in `starts.txt` of its work directory, each step in `steps.txt`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 
-def main() -> int:
+def main() -> int:  # noqa: C901 - one thing after the other, as the real one
     arguments = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
     config = json.loads(Path(arguments["--config"]).read_text())
     events = os.fdopen(int(arguments["--events-fd"]), "w", buffering=1)

@@ -63,7 +63,7 @@ class ValkeyProcess:
 
 def make_directory() -> Path:
     """In memory where there is any: what is tested is no disk."""
-    parent = Path("/dev/shm")
+    parent = Path("/dev/shm")  # noqa: S108 - made unique below
     return Path(
         tempfile.mkdtemp(
             prefix="halftone-valkey-", dir=parent if os.access(parent, os.W_OK) else None

@@ -176,39 +176,34 @@ class Runner:
         """Writes down how the process ended; gives whether the job is done with here."""
         if ending.why == "lost":
             raise FencedError(lease.job_id)
-
-        def told(job: Job) -> Job:
-            job = job.having(log_tail=ending.log_tail, ran_seconds=ending.ran_seconds)
-            return job if ending.progress is None else job.at(ending.progress)
-
         if ending.status == 0 and ending.model_version:
             job = self._write(
-                lease, change=lambda job: told(job).having(model_version=ending.model_version)
+                lease,
+                change=lambda job: _told(job, ending).having(model_version=ending.model_version),
             )
             return self._finish(job, watch=watch)
-
-        def ended(job: Job) -> Job:
-            job = told(job)
-            if job.state is State.CANCELLING:
-                return job.over(State.CANCELLED)
-            if ending.error is not None:
-                return job.over(State.FAILED, error=ending.error)
-            if ending.why in {"stopping", "away"}:
-                return job.having(state=State.QUEUED, queue_time=time.time())
-            if ending.was_killed:
-                return job.killed(
-                    max_crashes=self.settings.max_crashes,
-                    max_attempts=self.settings.max_attempts,
-                )
-            return job.over(State.FAILED, error=_crashed(ending))
-
-        job = self._write(lease, change=ended)
+        job = self._write(lease, change=lambda job: self._ended(job, ending))
         if job.state is State.QUEUED:
             if ending.was_killed and ending.why == "ended":
                 return False
             self.queue.send(job)
         self._over(job)
         return True
+
+    def _ended(self, job: Job, ending: Ending) -> Job:
+        """The job after a process that published nothing."""
+        job = _told(job, ending)
+        if job.state is State.CANCELLING:
+            return job.over(State.CANCELLED)
+        if ending.error is not None:
+            return job.over(State.FAILED, error=ending.error)
+        if ending.why in {"stopping", "away"}:
+            return job.having(state=State.QUEUED, queue_time=time.time())
+        if ending.was_killed:
+            return job.killed(
+                max_crashes=self.settings.max_crashes, max_attempts=self.settings.max_attempts
+            )
+        return job.over(State.FAILED, error=_crashed(ending))
 
     def _finish(self, job: Job, *, watch: Watch) -> bool:
         """After publication: promotes the version if that was asked for."""
@@ -291,6 +286,11 @@ def _begun(job: Job) -> Job:
             phase="reading", fraction=job.progress.fraction, metrics=job.progress.metrics
         ),
     )
+
+
+def _told(job: Job, ending: Ending) -> Job:
+    job = job.having(log_tail=ending.log_tail, ran_seconds=ending.ran_seconds)
+    return job if ending.progress is None else job.at(ending.progress)
 
 
 def _crashed(ending: Ending) -> errors.HalftoneError:
