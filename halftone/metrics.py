@@ -228,8 +228,11 @@ def judge(scorer: Scorer, *, truth: Truth) -> Judgement:
         chosen = rows_of_matches[here]
         a, b = truth.matches[chosen].T
         true_scores[chosen] = pair_units[a - start, b]
-        upper = np.arange(truth.count)[None] > np.arange(start, stop)[:, None]
-        rows, columns = np.nonzero((kinds == FALSE) & upper)
+        # Of each pair once: the triangle to the right of the block's own square's diagonal.
+        right = kinds[:, start:] == FALSE
+        right[:, : stop - start] &= np.triu(np.ones((stop - start, stop - start), dtype=bool), 1)
+        rows, columns = np.nonzero(right)
+        columns += start
         values = pair_units[rows, columns]
         counts += np.bincount(values + UNITS, minlength=len(counts))
         hard.add(values, rows=rows + start, columns=columns)
