@@ -27,7 +27,7 @@ if not __package__:
 from tests.gpu import packages, report, runner  # noqa: E402  # the path is set above
 
 STAGES: Final = (
-    runner.Stage(name="tests", weight=90, least=10),
+    runner.Stage(name="tests", weight=110, least=10),
     runner.Stage(name="network", weight=70, least=10),
     runner.Stage(name="embedder", weight=140, least=15),
     runner.Stage(name="step", weight=60, least=10),

@@ -151,7 +151,6 @@ def test_a_fused_network_in_half_precision_stays_close(version, device):
 def test_a_batch_that_does_not_fit_fails_and_the_next_one_works(version, device):
     encoder = made(version, device, "eager", max_batch=4096)
     one = encoder.encode(encoder.stage(pictures(1)))
-    free, _ = torch.cuda.mem_get_info(device)
     total = torch.cuda.get_device_properties(device).total_memory
     try:
         # The process may take 64 MiB more than it holds.
@@ -164,7 +163,6 @@ def test_a_batch_that_does_not_fit_fails_and_the_next_one_works(version, device)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
     np.testing.assert_allclose(again, one, atol=1e-3)
-    assert free > 0
 
 
 @pytest.mark.gpu(only=True)

@@ -15,6 +15,7 @@ from halftone.registry import Registry
 from halftone.vision.model import Model
 from halftone.vision.simulation import PressSimulation
 from services.trainer.config import TrainingConfig
+from services.trainer.train import main
 from tests.gpu import step
 
 pytestmark = pytest.mark.gpu
@@ -144,16 +145,28 @@ def test_a_cancelled_run_gives_its_memory_back(collection, tmp_path, device):
     assert free - torch.cuda.mem_get_info(device)[0] < 64 << 20
 
 
-@pytest.mark.gpu(only=True)
-def test_too_large_a_batch_is_told_in_a_sentence(collection, tmp_path, device):
-    """More than the device has: a clear line on stderr, and nothing published."""
-    whole = command(
-        collection, tmp_path, steps=2, size=4096, backbone="resnet152", stages=4, batch=48
-    )
-    ended = subprocess.run(
-        whole, env=environment(device), capture_output=True, text=True, check=False, timeout=170
-    )
+@pytest.fixture
+def handlers():
+    """The command installs its own."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
 
-    assert ended.returncode == 2, ended.stderr[-2000:]
-    assert ended.stderr.splitlines()[-1].startswith("error: The device's memory is too small")
+
+@pytest.mark.gpu(only=True)
+@pytest.mark.usefixtures("handlers")
+def test_too_little_memory_is_told_in_a_sentence(collection, tmp_path, device, capsys):
+    torch.cuda.empty_cache()
+    limit = torch.cuda.memory_reserved(device) + (256 << 20)
+    total = torch.cuda.get_device_properties(device).total_memory
+    whole = command(collection, tmp_path, steps=2, size=224, backbone="resnet50", stages=4)
+    torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total), device)
+    try:
+        status = main(whole[3:])
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+
+    assert status == 2
+    assert "error: The device's memory is too small" in capsys.readouterr().err
     assert Registry(tmp_path / "models").list() == []
