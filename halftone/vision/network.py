@@ -171,8 +171,8 @@ class DescriptorNetwork(nn.Module):
         if self._replacement is not None:
             return self._replacement(x)
         # Channels last is twice as fast on CPUs too. The backbone may have another precision.
-        x = x.to(self.stem[0].weight.dtype).contiguous(memory_format=torch.channels_last)
-        x = self.stem(x)
+        precision = next(self.stem.parameters()).dtype
+        x = self.stem(x.to(precision).contiguous(memory_format=torch.channels_last))
         found = []
         for number, stage in enumerate(self.stages, start=1):
             x = stage(x)
