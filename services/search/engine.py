@@ -22,10 +22,9 @@ from services.search.importer import Importer
 from services.search.promotion import Promotions
 from services.search.promotion_pace import Traffic
 from services.search.store import EVERYTHING, Filter, Ids, Query, Stored
-from services.search.together import Together
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     import numpy as np
 
@@ -45,8 +44,6 @@ _MAX_ITEMS: Final = 128
 """Pictures times orientations in one call to the embedder: a quarter of what waits there."""
 _SEARCH_PATIENCE: Final = 2.0
 """Seconds for which a search tries an embedder again that is down or full."""
-_MOST_TOGETHER: Final = 8
-"""Single searches in one call to the store, which holds the others up as long."""
 _ASK_EVERY: Final = 1.0
 _ANSWER_SECONDS: Final = 10.0
 """How long the store and the embedder may take to answer whoever looks after them."""
@@ -93,7 +90,6 @@ class Engine:
         self._holdings = holdings
         self._embedder = embedder
         self._settings = settings
-        self._together = Together(self._query_together, most=_MOST_TOGETHER)
         self.traffic = Traffic()
         self._in_flight = metrics.gauge("searches_in_flight", "Searches being answered")
         self._embedder_up = metrics.gauge("embedder_up", "Whether the embedder answers")
@@ -219,11 +215,8 @@ class Engine:
             await self._embed(plans, model_version=collection.model_version, deadline=deadline)
             ready = [plan for plan in plans if isinstance(plan, _Plan)]
             # A batch takes long enough for a thread, which lets others in between its calls.
-            answers: Iterator[search_pb2.SearchImagesResponse] = iter(())
-            if len(ready) == 1 and collection.holds_interpreter:
-                answers = iter([await self._together.ask(ready[0])])
-            elif ready:
-                answers = iter(await self._holdings.read("query", self._query, ready))
+            run = self._holdings.search if len(ready) == 1 else self._holdings.read
+            answers = iter(await run("query", self._query, ready) if ready else ())
             return [next(answers) if isinstance(plan, _Plan) else plan for plan in plans]
         finally:
             self.traffic.leave(len(requests), model_version=collection.model_version)
@@ -381,17 +374,6 @@ class Engine:
                 plans[at] = result
             elif isinstance(plan, _Plan):
                 plan.vectors, plan.to_embed = result.vectors, None
-
-    async def _query_together(
-        self, plans: Sequence[_Plan]
-    ) -> list[search_pb2.SearchImagesResponse]:
-        """Single searches that arrived together; a version may have been promoted between them."""
-        answers = {}
-        for collection in {id(plan.collection): plan.collection for plan in plans}.values():
-            chosen = [plan for plan in plans if plan.collection is collection]
-            found = await self._holdings.search("query", self._query, chosen)
-            answers.update(zip(map(id, chosen), found, strict=True))
-        return [answers[id(plan)] for plan in plans]
 
     def _query(self, plans: Sequence[_Plan]) -> list[search_pb2.SearchImagesResponse]:
         """Asks the store; runs in a thread, the making of the answer too."""
