@@ -22,6 +22,7 @@ import json
 import os
 import shutil
 import threading
+import time
 import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +43,10 @@ SEAL_POINTS: Final = 10_000
 MERGE_RATIO: Final = 3
 """A sealed part is rebuilt together with newer ones that are a third of its size or more."""
 _IDLE_SECONDS: Final = 30.0
-"""How often the open part is flushed, which shortens the log that a start has to repeat."""
+"""After so long without a call the open part is flushed, which shortens the log that a start has to
+repeat."""
+_FLUSH_SECONDS: Final = 600.0
+"""It is flushed then at the latest: it holds the interpreter lock, for 0.8 s on a slow disk."""
 _RETRY_SECONDS: Final = 60.0
 _CHUNK: Final = 512
 
@@ -62,8 +66,13 @@ class EdgeCollection:
         dimension: int,
         min_free_bytes: int,
         seal_points: int = SEAL_POINTS,
+        template: Path | None = None,
     ) -> None:
-        """Opens the collection, or makes it where there is none."""
+        """Opens the collection, or makes it where there is none.
+
+        `template` is an empty part to copy: making one holds the interpreter lock for seconds on a
+        slow disk.
+        """
         self._directory = directory
         self._min_free_bytes = min_free_bytes
         self._seal_points = seal_points
@@ -74,7 +83,10 @@ class EdgeCollection:
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir(parents=True)
             self._check_space()
-            Part.create(directory / "empty", dimension=dimension).close()
+            if template is None:
+                Part.create(directory / "empty", dimension=dimension).close()
+            else:
+                copy_closed(template, directory / "empty")
             name = _new_name()
             copy_closed(directory / "empty", directory / name)
             write_json(directory / "parts.json", {"open": name, "sealed": []})
@@ -91,6 +103,7 @@ class EdgeCollection:
         self._rebuilding: tuple[Part, ...] = ()
         self._changed: set[uuid.UUID] = set()
         self._unflushed = False
+        self._used = self._flushed = time.monotonic()
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._settled = threading.Condition()
@@ -179,6 +192,7 @@ class EdgeCollection:
     @contextlib.contextmanager
     def _parts(self) -> Iterator[tuple[Part, ...]]:
         """The parts, none of which is closed while the context is entered."""
+        self._used = time.monotonic()
         with self._counting:
             parts = (self._open, *self._sealed)
             self._readers.update(parts)
@@ -295,11 +309,15 @@ class EdgeCollection:
                 self._flush()
 
     def _flush(self) -> None:
+        now = time.monotonic()
+        if now - self._used < _IDLE_SECONDS and now - self._flushed < _FLUSH_SECONDS:
+            return
         with self._writing:
             if self._unflushed and not self._closing.is_set():
                 for part in (self._open, *self._sealed):
                     part.flush()
                 self._unflushed = False
+                self._flushed = time.monotonic()
 
     def _improve(self) -> bool:
         """Does one thing that makes searches faster; False when nothing is left to do."""

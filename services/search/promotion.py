@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import uuid
 from typing import IO, TYPE_CHECKING, Final
 
@@ -33,6 +34,8 @@ MAX_LABELLED_NAMES: Final = 20_000
 """Image names that a request may give in groups."""
 
 _CANCEL_SECONDS: Final = 30.0
+_LOCK_SECONDS: Final = 30.0
+_LOCK_PAUSE: Final = 0.05
 
 _log = telemetry.get_logger(__name__)
 
@@ -150,7 +153,7 @@ class Promotions:
             with contextlib.suppress(errors.NotFound):
                 target = holdings.target
                 if target is None or target.model_version != promotion.model_version:
-                    target = await asyncio.to_thread(
+                    target = await holdings.complete(
                         self._store.open, promotion.model_version, dimension=None
                     )
         if self._shared:
@@ -204,7 +207,7 @@ class Promotions:
         _check_groups(groups)
         version = (await asyncio.to_thread(self._registry.resolve, reference)).id
         async with self._starting:
-            lock = await asyncio.to_thread(self._files.try_lock)
+            lock = await self._lock()
             if lock is None:
                 return self._same(await self._read(), version=version)
             try:
@@ -299,7 +302,7 @@ class Promotions:
         """
         version = (await asyncio.to_thread(self._registry.resolve, reference)).id
         async with self._starting:
-            lock = await asyncio.to_thread(self._files.try_lock)
+            lock = await self._lock()
             with contextlib.ExitStack() as held:
                 if lock is not None:
                     held.enter_context(lock)
@@ -364,6 +367,18 @@ class Promotions:
             subject=promotion.model_version,
             reason="PROMOTION_RUNNING",
         )
+
+    async def _lock(self) -> IO[str] | None:
+        """The lock; None while a promotion runs that has it."""
+        give_up = time.monotonic() + _LOCK_SECONDS
+        while True:
+            lock = await asyncio.to_thread(self._files.try_lock)
+            if lock is not None or time.monotonic() > give_up:
+                return lock
+            # One that has just ended still tidies up.
+            if is_running(await self._read()):
+                return None
+            await asyncio.sleep(_LOCK_PAUSE)
 
     def _is_running_here(self) -> bool:
         return self._task is not None and not self._task.done()

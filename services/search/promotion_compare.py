@@ -148,8 +148,7 @@ async def vectors_of(
         found.append(there)
     both = [(group, each) for group, each in ids if all(each in there for there in found)]
     return [group for group, _ in both], [
-        np.array([_unit(there[each]) for _, each in both], dtype=np.float32)
-        for there in found
+        np.array([_unit(there[each]) for _, each in both], dtype=np.float32) for there in found
     ]
 
 

@@ -152,7 +152,8 @@ class Job:
         version = self.promotion.model_version
         await asyncio.to_thread(self._registry.verify, version)
         spec = await asyncio.to_thread(self._registry.resolve(version).spec)
-        target = await asyncio.to_thread(
+        # To its end, or it would go on making files while the store is closed.
+        target = await self._holdings.complete(
             self._store.open, version, dimension=int(spec["dimension"])
         )
         await asyncio.to_thread(
@@ -308,7 +309,7 @@ class Job:
         promotion = self.promotion
         await asyncio.sleep(3 * self._settings.promotion_poll_seconds)
         try:
-            source = await asyncio.to_thread(
+            source = await self._holdings.complete(
                 self._store.open, promotion.from_model_version, dimension=None
             )
         except errors.NotFound:

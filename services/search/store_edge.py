@@ -20,6 +20,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone import errors
+from services.search import edge_build
 from services.search.edge_collection import EdgeCollection, write_json
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class EdgeStore:
         self._directory = directory
         self._min_free_bytes = min_free_bytes
         self._collections: dict[str, EdgeCollection] = {}
+        # Made by this process, so as it would make them: by dimension, empty parts to copy.
+        self._empty: dict[int, Path] = {}
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(directory)
         try:
@@ -66,12 +69,7 @@ class EdgeStore:
         if model_version in self._collections:
             collection = self._collections[model_version]
         else:
-            collection = EdgeCollection(
-                self._path(model_version),
-                model_version=model_version,
-                dimension=dimension or 0,
-                min_free_bytes=self._min_free_bytes,
-            )
+            collection = self._opened(model_version, dimension=dimension or 0)
             self._collections[model_version] = collection
         if dimension is not None and collection.dimension != dimension:
             raise errors.FailedPrecondition(
@@ -80,6 +78,31 @@ class EdgeStore:
                 subject=model_version,
             )
         return collection
+
+    def _opened(self, model_version: str, *, dimension: int) -> EdgeCollection:
+        path = self._path(model_version)
+        template = built = None
+        if not (path / "collection.json").exists():
+            template = self._empty.get(dimension)
+            if template is not None and not template.exists():
+                template = None
+            if template is None and self._collections:
+                # Another one answers: an empty part is made elsewhere, as graphs are.
+                template = built = self._directory / f".empty.{uuid.uuid4().hex}"
+                if not edge_build.build(built, dimension=dimension, points=()):
+                    raise errors.Internal("The process that makes a collection failed.")
+            self._empty[dimension] = path / "empty"
+        try:
+            return EdgeCollection(
+                path,
+                model_version=model_version,
+                dimension=dimension,
+                min_free_bytes=self._min_free_bytes,
+                template=template,
+            )
+        finally:
+            if built is not None:
+                shutil.rmtree(built, ignore_errors=True)
 
     def active(self) -> str | None:
         """The model version whose collection answers."""
