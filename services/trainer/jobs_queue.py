@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # The transport keeps a list for each of its four priorities.
 _LISTS: Final = (training.QUEUE, *(f"{training.QUEUE}\x06\x16{level}" for level in (3, 6, 9)))
-_LOOKED_AT: Final = 1000
+_LOOKED_AT: Final = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +106,22 @@ class JobQueue:
         with translated():
             return sum(int(self._client.llen(name)) for name in _LISTS)
 
-    def waiting(self) -> tuple[Message, ...]:
-        """The first messages that wait for a worker; what cannot be read is left out."""
+    def waiting(self, *, limit: int = _LOOKED_AT) -> tuple[tuple[Message, ...], bool]:
+        """The first messages that wait for a worker, and whether these are all.
+
+        What cannot be read is left out.
+        """
+        messages: list[Message] = []
+        complete = True
         with translated():
-            # New messages come in on the left and are taken on the right.
-            texts = [text for name in _LISTS for text in self._client.lrange(name, -_LOOKED_AT, -1)]
-        return tuple(message for text in texts if (message := _read(text)) is not None)
+            for name in _LISTS:
+                # New messages come in on the left and are taken on the right.
+                texts = self._client.lrange(name, -limit, -1)
+                complete = complete and len(texts) < limit
+                # So that the next one to be taken comes first.
+                found = (_read(text) for text in reversed(texts))
+                messages += [message for message in found if message is not None]
+        return tuple(messages), complete
 
 
 def _read(text: str) -> Message | None:

@@ -71,7 +71,8 @@ class Reaper:
     def go_round(self) -> None:
         """Looks at every job that is not over."""
         waiting = set()
-        for message in self._queue.waiting():
+        messages, complete = self._queue.waiting()
+        for message in messages:
             # Jobs that were put on the queue directly are seen from here on.
             waiting.add(self._intake.receive(message).id)
         for job in self._store.active():
@@ -79,7 +80,7 @@ class Reaper:
                 self._missing_since.pop(job.id, None)
             elif job.state is not State.QUEUED:
                 self._take_from_the_dead(job)
-            elif job.id not in waiting:
+            elif job.id not in waiting and complete:
                 self._send_again(job)
             else:
                 self._missing_since.pop(job.id, None)

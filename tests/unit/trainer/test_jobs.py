@@ -258,10 +258,17 @@ def test_a_message_that_got_lost_is_sent_again_after_a_while(desk):
     assert desk.queue.length() == 0
     desk.now += 20
     desk.reaper.go_round()
-    assert [message.task_id for message in desk.queue.waiting()] == ["a"]
+    assert [message.task_id for message in desk.queue.waiting()[0]] == ["a"]
     desk.now += 100
     desk.reaper.go_round()
     assert desk.queue.length() == 1
+
+
+def test_a_queue_that_is_longer_than_what_is_looked_at_is_not_made_longer(desk):
+    for name in "abc":
+        desk.submit(job_id=name)
+    assert [message.task_id for message in desk.queue.waiting(limit=2)[0]] == ["a", "b"]
+    assert [desk.queue.waiting(limit=limit)[1] for limit in (2, 3, 4)] == [False, False, True]
 
 
 def test_old_jobs_are_forgotten_with_their_files(desk):
