@@ -169,11 +169,13 @@ def load(version: ModelVersion, *, streams: int, threads: int) -> Model:
     model = Model.load(version.directory)
     try:
         network = _library().Core().read_model(folder / _NETWORK)
+        _replace_backbone(model, network=network, streams=streams, threads=threads)
     except RuntimeError as error:
-        raise errors.DataLoss(
-            f"The int8 form of {version.id} cannot be read: {error}", reason="MODEL_DAMAGED"
+        # The files are whole, so they were written by another release of OpenVINO.
+        raise errors.FailedPrecondition(
+            f"The int8 form of {version.id} cannot be used here; make it anew: {error}",
+            reason="MODEL_FORMAT",
         ) from error
-    _replace_backbone(model, network=network, streams=streams, threads=threads)
     model.check_golden(folder)
     return model
 

@@ -11,11 +11,13 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from halftone import errors
 from halftone.registry import Registry
 from halftone.settings import EmbedderSettings, ModelSettings
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
-from services.embedder.__main__ import run
+from services.embedder.__main__ import _backend, run
+from services.embedder.decoding import Decoder
 from tests.fake_encoder import DummyEncoder
 
 if TYPE_CHECKING:
@@ -88,3 +90,15 @@ async def test_a_dead_device_fails_its_callers_is_reported_and_ends_the_process(
         assert (await watch.read()).status == STATUS.NOT_SERVING
     with pytest.raises(RuntimeError, match="3 times in a row"):
         await asyncio.wait_for(service, 20)
+
+
+def test_openvino_runs_on_the_cpu_only(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # it would be set for the whole test run
+    decoder = Decoder(max_pixels=1, max_bytes=1)
+    with pytest.raises(errors.FailedPrecondition, match="cuda:1"):
+        _backend(EmbedderSettings(backend="openvino", device="cuda:1"), decoder)
+    backends = [
+        type(_backend(EmbedderSettings(backend=name, device="cpu"), decoder)).__name__
+        for name in ("auto", "torch", "openvino")
+    ]
+    assert backends == ["PreferringInt8", "TorchBackend", "OpenVinoBackend"]
