@@ -86,6 +86,11 @@ class TrainingConfig:
     )
     patience: int = _setting(0, "validations without a better one until it stops; 0: never")
 
+    mirror: float = _setting(0.0, "probability of a mirrored printing")
+    dot_gain: float = _setting(0.0, "probability of ink that spreads")
+    bilevel: float = _setting(0.0, "probability of a printing in black and white alone")
+    show_through: float = _setting(0.0, "probability of the other side shining through")
+
     init_rate: float = _setting(0.1, "share of the rates for a run with init")
     layer_decay: float = _setting(0.5, "of the rate per stage towards the input, with init")
     freeze_epochs: float = _setting(1.0, "in which the backbone keeps still, with init")
@@ -136,7 +141,12 @@ class TrainingConfig:
     @property
     def printing(self) -> PrintParameters:
         """What the press simulation does."""
-        return PrintParameters()
+        return PrintParameters(
+            mirror=self.mirror,
+            dot_gain=self.dot_gain,
+            bilevel=self.bilevel,
+            show_through=self.show_through,
+        )
 
     @property
     def labelled(self) -> bool:
@@ -170,9 +180,11 @@ class TrainingConfig:
 
     def continues(self, identity: str) -> bool:
         """Whether a run with that `identity()` is this one; what it does not name was default."""
-        defaults = json.loads(TrainingConfig().identity())
+        defaults: dict[str, Any] = json.loads(TrainingConfig().identity())
+        theirs: dict[str, Any] = json.loads(identity)
+        printing = {**defaults["printing"], **theirs.get("printing", {})}
         mine: dict[str, Any] = json.loads(self.identity())
-        return mine == {**defaults, **json.loads(identity)}
+        return mine == {**defaults, **theirs, "printing": printing}
 
     def check(self) -> None:
         """Refuse settings that cannot work together.

@@ -415,6 +415,11 @@ def read_checkpoint(config: TrainingConfig) -> dict[str, Any] | None:
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if "best" not in state:
+        raise errors.FailedPrecondition(
+            f"{path} was written by an older release; choose another work directory.",
+            reason="OTHER_RUN",
+        )
     if not config.continues(state["settings"]):
         raise errors.FailedPrecondition(
             f"{path} belongs to a run with other settings; choose another --work or remove it.",

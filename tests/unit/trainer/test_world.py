@@ -14,11 +14,10 @@ from tests.unit.trainer.conftest import TINY
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["self_supervised", "metric"])
-def test_two_processes_learn_what_one_does(scenes, tmp_path, objective):
+def test_two_processes_learn_what_one_does(scenes, tmp_path):
     def run(name: str, *launcher: str) -> dict:
         settings = TINY | {
-            "objective": objective,
+            "objective": "metric",
             "data": [str(scenes)],
             "work": str(tmp_path / name),
             "models": str(tmp_path / name / "models"),

@@ -149,3 +149,58 @@ def test_a_caption_makes_the_sheet_higher():
     captioned = reprint(photograph(), seed=3, side=400, caption="The harbour")
 
     assert captioned.height > bare.height
+
+
+@pytest.mark.parametrize("effect", ["mirror", "dot_gain", "bilevel", "show_through"])
+def test_effects_that_are_off_leave_the_others_sequence_alone(effect):
+    """And on, they change what comes out."""
+    plain = PressSimulation(size=64, parameters=PrintParameters())
+    changed = PressSimulation(size=64, parameters=PrintParameters(**{effect: 1.0}))
+
+    generator = seeded(1)
+    plain(pictures(), generator=generator)
+    again = seeded(1)
+    changed(pictures(), generator=again)
+
+    assert not torch.equal(generator.get_state(), again.get_state())
+    assert not torch.equal(
+        plain(pictures(), generator=seeded(1)), changed(pictures(), generator=seeded(1))
+    )
+
+
+def test_a_mirrored_plate_resembles_the_mirrored_picture():
+    press = PressSimulation(size=96, parameters=dataclasses.replace(NOTHING, mirror=1.0))
+
+    printed = press(pictures(), generator=seeded(2))
+
+    assert correlation(printed, pictures().flip(2)) > 0.7
+    assert correlation(printed, pictures()) < 0.5
+
+
+def test_ink_that_spreads_darkens():
+    plain = PressSimulation(size=64, parameters=NOTHING)
+    spread = PressSimulation(size=64, parameters=dataclasses.replace(NOTHING, dot_gain=1.0))
+
+    difference = spread(pictures(), generator=seeded(3)).float() - plain(
+        pictures(), generator=seeded(3)
+    )
+
+    assert difference.max() <= 1
+    assert difference.mean() < -5
+
+
+def test_a_bilevel_scan_has_two_levels():
+    press = PressSimulation(size=64, parameters=dataclasses.replace(NOTHING, bilevel=1.0))
+
+    assert set(press(pictures(), generator=seeded(4)).unique().tolist()) == {0, 255}
+
+
+def test_the_other_side_shines_through_mirrored():
+    """A white sheet shows the picture behind it; without it it stays white."""
+    sheets = torch.full((2, 96, 96), 255, dtype=torch.uint8)
+    sheets[1, :, :48] = 0
+    press = PressSimulation(size=96, parameters=dataclasses.replace(NOTHING, show_through=1.0))
+
+    white = press(sheets, generator=seeded(5))[0].float()
+
+    assert white[:, :40].mean() > white[:, 56:].mean() + 3
