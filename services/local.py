@@ -128,7 +128,13 @@ class LocalStack:
             self._addresses = settings.addresses()
             children = _children(settings, logs=self._data / "logs")
             if self._training is not None:
-                children += self._training_children(self._training, settings=settings)
+                try:
+                    children += self._training_children(self._training, settings=settings)
+                except errors.FailedPrecondition as error:
+                    if error.reason != local_training.NOT_INSTALLED:
+                        raise
+                    # Searching needs none of it.
+                    self._report(f"Starting without training jobs. {error.message}")
             self._supervisor = Supervisor(
                 children,
                 report=self._report,

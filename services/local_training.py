@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+NOT_INSTALLED: Final = "NOT_INSTALLED"
+"""The reason of the error when a package is missing."""
+
 _PACKAGES: Final = ("celery", "redis", "torch")
 # Beyond what the training process may take to write its checkpoint.
 _WORKER_SECONDS: Final = 15.0
@@ -162,9 +165,9 @@ def _check_packages(names: Sequence[str]) -> None:
     if missing:
         raise errors.FailedPrecondition(
             f"Training needs {' and '.join(missing)}, not installed here: pip install "
-            "'halftone[trainer,local]'. `halftone up --no-trainer` does without.",
+            "'halftone[trainer,local]'.",
             subject=missing[0],
-            reason="NOT_INSTALLED",
+            reason=NOT_INSTALLED,
         )
 
 

@@ -284,7 +284,9 @@ def test_a_process_that_does_not_hear_is_killed(site):
 
 def test_kill_of_the_worker(site):
     """Its process dies with it; a new worker on the same device goes on at once."""
-    worker = site.worker()
+    # So long that nobody waits for it.
+    lease = {"HALFTONE_TRAINER_LEASE_SECONDS": "600"}
+    worker = site.worker(**lease)
     job = site.submit(steps=200)
     site.keep(job)
     site.wait_for_step(job, 20)
@@ -292,7 +294,7 @@ def test_kill_of_the_worker(site):
     worker.wait()
     killed = time.monotonic()
     until(lambda: not is_alive(site.pids(1)[0]), seconds=5)
-    site.worker()
+    site.worker(**lease)
     until(lambda: site.pids(2), seconds=20)
     assert time.monotonic() - killed < 20
     job = site.wait(job)

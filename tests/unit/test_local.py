@@ -140,6 +140,23 @@ def test_training_is_added_and_takes_nothing_with_it(tmp_path, monkeypatch):
             assert variable.removeprefix("HALFTONE_TRAINER_").lower() in fields
 
 
+def test_without_its_packages_the_stack_starts_without_training(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "celery", None)
+    said: list[str] = []
+    stack = local.LocalStack(
+        tmp_path,
+        ports=local.Ports.any_free(),
+        report=said.append,
+        prepare=lambda _models: None,
+        training=local_training.Training(),
+    )
+    stack.request_stop()
+    with pytest.raises(errors.Cancelled), stack:
+        pass
+    assert "Starting without training jobs. Training needs celery" in said[0]
+    assert not stack.addresses.trainer
+
+
 def test_a_broker_of_ones_own_is_used(tmp_path, monkeypatch):
     monkeypatch.setenv("HALFTONE_TRAINER_BROKER", "redis://elsewhere:1/0")
     monkeypatch.setenv("HALFTONE_TRAINER_DATA_ROOTS", "/sets")
