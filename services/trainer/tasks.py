@@ -28,8 +28,7 @@ def register(app: Any, *, intake: Intake, runner: Runner) -> None:
         runner.metrics.busy.set(1)
         try:
             job = intake.receive(Message(task_id=str(task.request.id), arguments=keywords))
-            if not job.state.is_over:
-                runner.run(job.id)
+            runner.run(job.id)
         except errors.HalftoneError as error:
             # The broker is away. The job is in it and is taken up again when it is back.
             _log.warning("job_left", reason=error.reason, error=error.message)
