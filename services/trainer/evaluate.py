@@ -7,7 +7,7 @@ together into the dictionaries of figures that `metrics.json`, reports and track
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -71,6 +71,7 @@ class Labelled:
         paths: The file of each image.
         metrics: What `evaluate_groups` or `evaluate` returned.
         truth: Where it is not that every other member of a group matches.
+        variants: Figures of other models or scores, by what differs.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Labelled:
     paths: Sequence[Path]
     metrics: Mapping[str, Any]
     truth: Truth | None = None
+    variants: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:

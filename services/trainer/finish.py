@@ -200,6 +200,7 @@ def evaluate_splits(
 
     rows, metrics["test"], metrics["validation"] = score(model)
     log(f"test split: {summary(metrics['test'])}")
+    before: dict[str, dict[str, Any]] = {}
     if run.start.parent is not None:
         parent = run.start.parent
         parent = Model(parent.spec, network=parent.network, device=run.device)
@@ -209,6 +210,7 @@ def evaluate_splits(
             "test": test,
             "validation": validation,
         }
+        before = {f"its parent {run.start.parents[0]}": test}
         log(f"  its parent {run.start.parents[0]}: {summary(test)}")
     return Labelled(
         name="groups left out of training",
@@ -217,6 +219,7 @@ def evaluate_splits(
         paths=[entry.path for entry in plan.test.entries],
         metrics=metrics["test"],
         truth=plan.test.truth,
+        variants=before,
     )
 
 

@@ -16,6 +16,7 @@ from services.trainer.report_pictures import Judged
 from services.trainer.report_retrieval import (
     ARCHIVE_RULES,
     GROUP_RULES,
+    SPLIT_RULES,
     figure_cell,
     retrieval_sections,
 )
@@ -267,12 +268,13 @@ def _of_labelled(found: Labelled | None) -> Judged | None:
         judgement=judge(Cosines(found.descriptors), truth=truth),
         metrics=dict(found.metrics),
         names=[
-            f"{path.name} ({group})" for path, group in zip(found.paths, found.groups, strict=True)
+            f"{path.name} ({group})" if group else path.name
+            for path, group in zip(found.paths, found.groups, strict=True)
         ],
         paths=found.paths,
-        rules=GROUP_RULES if found.truth is None else ARCHIVE_RULES,
+        rules=GROUP_RULES if found.truth is None else SPLIT_RULES,
         threshold_from="the validation split" if "threshold" in found.metrics else "",
-        variants={},
+        variants=dict(found.variants),
     )
 
 

@@ -102,7 +102,10 @@ def retrieval_strips(
     for number, query in enumerate(queries, start=1):
         image = int(truth.queries[query])
         rank = int(judgement.first_rank[query])
-        title = f"{judged.names[image]}: first match at rank {rank}"
+        precision = float(judgement.average_precision[query])
+        title = (
+            f"{judged.names[image]}: first match at rank {rank}, average precision {precision:.2f}"
+        )
         shown = candidate_tiles(judged, query=query)
         tiles = [Tile(path=judged.paths[image], label="query"), *shown]
         file = f"{prefix}-{number}.png"

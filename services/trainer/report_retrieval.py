@@ -33,6 +33,10 @@ ARCHIVE_RULES: Final = (
     "neither way; where several pictures stand on one plate only the listed links are matches."
 )
 GROUP_RULES: Final = "Every other picture of a query's group is a match."
+SPLIT_RULES: Final = (
+    "Every other picture of a query's group is a match. Copies within one publication count "
+    "neither way, nor do pairs of a composite group that are not linked."
+)
 _FRAMES: Final = "Green frames: the same picture by the truth; red: different ones."
 
 

@@ -118,6 +118,7 @@ def labelled_split(collection, *, threshold):
         groups=groups,
         paths=[collection / f"{number}.png" for number in range(12)],
         metrics=evaluate_groups(rows, groups=groups, threshold=threshold, resamples=20),
+        variants={"its parent a/1": evaluate_groups(rows, groups=groups, threshold=None)},
     )
 
 
@@ -157,6 +158,7 @@ def test_the_report_of_a_run_has_everything(tmp_path, collection, found):
     for label in ("R@1", "mAP", "µAP", "R@P90", "nDCG@5", "best F1", "95 % intervals"):
         assert label in page.text
     assert "threshold 0.600" in page.text
+    assert "its parent a/1" in page.text
     assert "the validation split" in page.text
     assert {"curves.png", "confusion.png", "balance.png"} <= set(page.pictures)
     # The alike pair is shown before anything else near the threshold, with its names.
