@@ -158,7 +158,11 @@ def why_nothing(client: Client, *, where: Filter | None) -> list[str]:
     sentences = []
     for field, what in (("journals", "journal"), ("languages", "language")):
         for value in getattr(where, field):
-            only = dataclasses.replace(within, **{field: [value]})
+            only = (
+                dataclasses.replace(within, journals=[value])
+                if field == "journals"
+                else dataclasses.replace(within, languages=[value])
+            )
             if client.facets(filter=only, limit=1).total:
                 continue
             known = getattr(client.facets(filter=within, limit=1000), field)
