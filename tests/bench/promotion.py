@@ -195,6 +195,9 @@ async def measure(
                 figures = getattr(done.comparison, side)
                 if figures is not None:
                     results[f"{side}_promotion"] = vars(figures)
+        for phase in ("before", "during"):
+            print(phase, load.figures(phase), flush=True)
+        print(results, flush=True)
         load.phase = "turns"
         memory, states = [search.memory_info().rss], [done.state]
         started = time.perf_counter()
@@ -203,8 +206,9 @@ async def measure(
             end = await promoted(client, str(goal), groups=groups)
             states.append(end.state)
             memory.append(search.memory_info().rss)
+            print(f"turn {turn + 1}: {end.state}, {memory[-1] / 2**20:.1f} MiB", flush=True)
         results["turns_seconds"] = time.perf_counter() - started
-        results["turns"] = cycles
+        results["cycles"] = cycles
         results["memory_mib"] = [round(size / 2**20, 1) for size in memory]
         results["all_succeeded"] = all(state is PromotionState.SUCCEEDED for state in states)
     running.cancel()
@@ -264,7 +268,7 @@ def show(results: dict[str, Any]) -> None:
     console.print(table)
     console.print(
         "{images} images promoted in {promotion_seconds:.0f} s ({state}), {images_failed} failed; "
-        "{error_count} errors; {turns} turns in {turns_seconds:.0f} s".format(**results)
+        "{error_count} errors; {cycles} turns in {turns_seconds:.0f} s".format(**results)
     )
     console.print(f"memory of the search process, MiB: {results['memory_mib']}")
 
