@@ -8,6 +8,7 @@ through all of it without a GPU.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -185,7 +186,9 @@ def _provide(
             lacking, folder=folder, constraints=constraints, seconds=_INSTALL_SECONDS
         )
         print(f"That did not work: {problem}" if problem else "Installed.", flush=True)
-        sys.path_importer_cache.clear()
+        importlib.invalidate_caches()
+        # A namespace that several distributions share remembers where it was found.
+        sys.modules.pop("google", None)
     return {
         name: f"missing: {', '.join(still)}"
         for name in names

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from .runner import Outcome
 
+_WIDEST = 90
+
 
 class Report:
     """The figures of one stage, on disk after each."""
@@ -90,7 +92,7 @@ def table(outcomes: Sequence[Outcome], *, hardware: Mapping[str, Any]) -> str:
             rows.append((label, row["what"], measured, row.get("note", ""), _bar(row)))
             label = ""
         if outcome.status != "done":
-            rows.append((label, outcome.status, "", outcome.reason, ""))
+            rows.append((label, outcome.status, "", _short(outcome.reason), ""))
         elif not outcome.rows:
             rows.append((label, "done", "", "", ""))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -113,6 +115,11 @@ def to_dict(outcomes: Sequence[Outcome], *, hardware: Mapping[str, Any]) -> dict
         },
         "skipped": {each.name: each.reason for each in outcomes if each.status == "skipped"},
     }
+
+
+def _short(reason: str) -> str:
+    """For one line; the file has all of it."""
+    return reason if len(reason) <= _WIDEST else f"{reason[:_WIDEST]} …"
 
 
 def _bar(row: Mapping[str, Any]) -> str:
