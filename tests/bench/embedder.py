@@ -75,7 +75,9 @@ def run(
         "max_batch": MAX_BATCH,
     }
     with (
-        serving(models, threads=threads, queue_items=4 * MAX_BATCH) as server,
+        serving(
+            models, threads=threads, queue_items=4 * MAX_BATCH * (os.cpu_count() or 1)
+        ) as server,
         concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as client,
         concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as bare,
     ):

@@ -35,6 +35,8 @@ from services.embedder.encoder import Picture
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from services.embedder.encoder import Encoder
+
 MAX_BATCH = 8
 REQUEST_IMAGES = 8
 PICTURES = 64
@@ -151,8 +153,8 @@ def warm_client(address: str) -> None:
 def saturate(address: str, contents: list[bytes], seconds: float) -> dict[str, float]:
     """Keeps more requests waiting than the service can batch. Runs in the client's process."""
     before = time.process_time()
-    # Three full batches under way: one on the device, one staged, one being decoded.
-    callers = 3 * MAX_BATCH // REQUEST_IMAGES
+    # Three full batches for each core: one that it computes, one that is ready, one being decoded.
+    callers = 3 * (os.cpu_count() or 1) * MAX_BATCH // REQUEST_IMAGES
     begun = time.perf_counter()
     images = asyncio.run(_saturate(address, contents=contents, seconds=seconds, callers=callers))
     return {
@@ -244,21 +246,35 @@ class Bare:
 
     def __init__(self, models: Path, *, threads: int) -> None:
         # Imported here: the parent has set what OpenMP reads when torch is loaded.
+        from halftone.vision import quantizing  # noqa: PLC0415
         from halftone.vision.model import Model  # noqa: PLC0415
-        from services.embedder.encoder_torch import CpuEncoder, TorchBackend  # noqa: PLC0415
+        from services.embedder import encoder_openvino, encoder_torch  # noqa: PLC0415
 
         self.contents = pictures()
         version = Registry(models).resolve("")
         decoder = Decoder(max_pixels=100_000_000, max_bytes=1 << 25)
-        backend = TorchBackend(device="cpu", threads=threads, max_batch=MAX_BATCH, decoder=decoder)
-        self._workers = backend.workers
-        self._encoder = backend.load(version)
-        self._encoder.warm_up()
-        model = Model.load(version.directory)
-        # One batch at a time on all cores.
-        self._whole = CpuEncoder(
-            model, version=version, threads=threads, share=threads, decoder=decoder
+        plain = encoder_torch.TorchBackend(
+            device="cpu", threads=threads, max_batch=MAX_BATCH, decoder=decoder
         )
+        int8 = encoder_openvino.OpenVinoBackend(
+            threads=threads, max_batch=MAX_BATCH, decoder=decoder
+        )
+        self._workers = plain.workers
+        self._encoder = encoder_openvino.PreferringInt8(int8=int8, plain=plain).load(version)
+        self._encoder.warm_up()
+        # One batch at a time on all cores.
+        self._whole: Encoder
+        if self._encoder.backend == "openvino":
+            model = quantizing.load(version, streams=1, threads=threads)
+            self._whole = encoder_openvino.OpenVinoEncoder(model, version=version, decoder=decoder)
+        else:
+            self._whole = encoder_torch.CpuEncoder(
+                Model.load(version.directory),
+                version=version,
+                threads=threads,
+                share=threads,
+                decoder=decoder,
+            )
         self._batch = self._encoder.stage(
             [self.prepare(each) for each in self.contents[:MAX_BATCH]]
         )
