@@ -42,6 +42,7 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         images: How many images it embedded.
         version: The version that is active.
         others: Further versions that are loaded.
+        stopped: Versions that were asked for while they had a gate.
         gates: Versions that answer only once their event is set.
         variants: What versions make of the descriptor, where not the same.
         refusing: Raised for every call while it is set.
@@ -52,6 +53,7 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         self.others: set[str] = set()
         self.variants: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
         self.gates: dict[str, asyncio.Event] = {}
+        self.stopped: set[str] = set()
         self.images = 0
         self.calls: list[int] = []
         self.request_ids: list[str] = []
@@ -68,6 +70,7 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
                 context, errors.NotFound(f"{wanted} is not loaded.", resource_name=wanted)
             )
         if wanted in self.gates:
+            self.stopped.add(wanted)
             await self.gates[wanted].wait()
         if self.before_answer is not None:
             await self.before_answer()

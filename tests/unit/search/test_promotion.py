@@ -135,6 +135,8 @@ async def test_what_is_written_meanwhile_goes_to_both(service, embedder):
     await service.add(*(record(number) for number in range(12)))
     gate = embedder.gates[NEW] = asyncio.Event()
     await promote(service)
+    # It has seen all records by now.
+    await until(lambda: NEW in embedder.stopped)
     adding = asyncio.create_task(service.add(record(50), record(2, content=picture(77))))
     await until(lambda: embedder.images >= 14)
     gate.set()
