@@ -66,7 +66,9 @@ class Site:
             "FAKE_STEP_SECONDS": "0.02",
         }
         service = self._start("services.trainer", log=folder / "service.log")
-        (listening,) = until(lambda: events(service.log, "listening"))
+        until(lambda: events(service.log, "listening") or service.poll() is not None)
+        assert service.poll() is None, (service.returncode, service.log.read_text())
+        (listening,) = events(service.log, "listening")
         self.address = f"127.0.0.1:{listening['port']}"
         until(lambda: probe.is_serving(self.address))
         self.client = processes.enter_context(Client(trainer=self.address))
