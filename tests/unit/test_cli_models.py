@@ -62,6 +62,16 @@ def test_promote_roll_back_and_delete(directory: Path):
     assert "No model version was active" in run(directory, "rollback", code=1)
 
 
+def test_without_a_service_only_the_pointer_moves_and_that_is_said(directory: Path):
+    assert "Only the pointer in" in run(directory, "promote", "a/2")
+    assert json.loads(run(directory, "rollback", "--json").partition("}")[0] + "}") == {
+        "active": "a/1",
+        "previous": "a/2",
+    }
+    assert "none runs here" in run(directory, "promote", "a/2", "--force", code=2)
+    assert "halftone up" in run(directory, "promotion", code=1)
+
+
 def test_verify_names_the_damaged_file(directory: Path):
     assert run(directory, "verify").splitlines() == ["a/1 is whole.", "a/2 is whole."]
     (directory / "a" / "2" / "golden.json").write_text("[]")

@@ -1,0 +1,127 @@
+"""Several search services over one Qdrant server: one promotes, the others see and follow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from qdrant_client import QdrantClient
+
+from halftone import telemetry
+from halftone.registry import Registry
+from halftone.v1 import models_pb2, search_pb2
+from services.search.blobs import Blobs
+from services.search.embedder import Embedder
+from services.search.engine import Engine
+from services.search.holdings import Holdings
+from services.search.promotion_state import is_running
+from services.search.store import EVERYTHING
+from services.search.store_server import ServerStore
+from tests.unit.search.conftest import name, record
+from tests.unit.search.test_promotion import NEW, OLD, publish, until
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
+]
+State = models_pb2.Promotion.State
+
+
+class Together:
+    """Closes the shared store once."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, attribute):
+        return getattr(self._store, attribute)
+
+    def close(self):
+        """The other one still uses it."""
+
+
+@pytest.fixture
+async def replicas(settings, embedder, memory_path):
+    for version in (1, 2):
+        publish(memory_path / "models", memory_path / "scratch", version=version)
+    embedder.others = {NEW}
+    embedder.variants[NEW] = lambda vector: -vector[::-1]
+    shared = ServerStore(QdrantClient(":memory:"), prefix="test")
+    settings = settings.model_copy(
+        update={
+            "store": "server",
+            "promotion_patience_seconds": 5.0,
+            "promotion_poll_seconds": 0.1,
+        }
+    )
+    engines, watches = [], []
+    for _ in range(2):
+        metrics = telemetry.Metrics(service="test")
+        engine = Engine(
+            store=Together(shared),
+            holdings=Holdings(blobs=Blobs(settings.blobs), metrics=metrics),
+            embedder=Embedder(embedder.address, timeout=10.0, metrics=metrics),
+            registry=Registry(memory_path / "models"),
+            settings=settings,
+            metrics=metrics,
+        )
+        await engine.start()
+        engines.append(engine)
+        watches.append(asyncio.create_task(engine.promotions.watch()))
+    yield engines
+    for watch in watches:
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch
+    for engine in engines:
+        await engine.close()
+    shared.close()
+
+
+async def add(engine, *requests):
+    async def stream():
+        for request in requests:
+            yield request
+
+    return [answer.state async for answer in engine.importer.run(stream())]
+
+
+async def test_the_others_write_to_both_and_follow(replicas, embedder, memory_path):
+    one, two = replicas
+    await add(one, *(record(number) for number in range(8)))
+    gate = embedder.gates[NEW] = asyncio.Event()
+    started = await one.promotions.promote(NEW, force=False)
+    assert (await two.promotions.promote(NEW, force=False)).id == started.id
+    await until(lambda: two._holdings.target is not None)
+    adding = asyncio.create_task(add(two, record(20), record(21)))
+    await asyncio.sleep(0.1)
+    gate.set()
+    assert await adding == [search_pb2.ImportImagesResponse.CREATED] * 2
+    await two.catalogue.delete(search_pb2.DeleteImagesRequest(names=[name(3)]))
+    async with asyncio.timeout(20):
+        while is_running(done := await two.promotions.current()):
+            await asyncio.sleep(0.05)
+    assert (done.state, done.id) == (State.SUCCEEDED, started.id)
+    await until(lambda: two.promotions.answering() == NEW)
+    assert one.promotions.answering() == NEW
+    for engine in replicas:
+        assert engine._holdings.target is None
+        assert engine._holdings.collection.count(EVERYTHING) == 9
+    assert Registry(memory_path / "models").pointer() == (NEW, OLD)
+
+
+async def test_another_takes_over_what_one_has_left(replicas, embedder):
+    one, two = replicas
+    await add(one, *(record(number) for number in range(8)))
+    gate = embedder.gates[NEW] = asyncio.Event()
+    started = await one.promotions.promote(NEW, force=False)
+    await until(lambda: NEW in embedder.stopped)
+    # It ends: the lock is let go, the state says that it runs.
+    await one.promotions.close()
+    gate.set()
+    async with asyncio.timeout(20):
+        while is_running(done := await two.promotions.current()):
+            await asyncio.sleep(0.05)
+    assert (done.state, done.id) == (State.SUCCEEDED, started.id)
+    await until(lambda: one.promotions.answering() == NEW)
