@@ -105,6 +105,14 @@ class TrainingOptions(BaseModel):
     dimension: int | None = _option("of the descriptor", ge=2, le=4096)
     frequencies: int | None = _option("lowest frequencies that join the descriptor", ge=0, le=128)
     background: int | None = _option("most centres of the background suppression", ge=0)
+    mirror: float | None = _option("probability of a mirrored printing", ge=0, le=1)
+    dot_gain: float | None = _option("probability of ink that spreads", ge=0, le=1)
+    bilevel: float | None = _option(
+        "probability of a printing in black and white alone", ge=0, le=1
+    )
+    show_through: float | None = _option(
+        "probability of the other side shining through", ge=0, le=1
+    )
     precision: Literal["fp32", "bf16"] | None = _option("on the CPU; CUDA always has bf16")
     threads: int | None = _option("of torch on the CPU; 0 is its own choice", ge=0, le=1024)
     validate_seconds: float | None = _option("between validations by the clock", gt=0)
