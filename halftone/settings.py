@@ -160,6 +160,8 @@ class TrainerSettings(ServerSettings):
     """What a worker trains on, one job at a time: `auto` takes CUDA when there is one."""
     threads: int = Field(default=0, ge=0)
     """Threads for training on the CPU; 0 leaves the choice to torch."""
+    nice: int = Field(default=10, ge=0, le=19)
+    """How far training gives way to other processes on its machine, which search meanwhile."""
     imagenet_weights: Path | None = None
     """File with the ImageNet weights, where a worker cannot download them."""
     lease_seconds: float = Field(default=60.0, ge=1)

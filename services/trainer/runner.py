@@ -106,6 +106,7 @@ class Runner:
                 module=self.module,
                 environment=self._environment(),
                 inherited=self.inherited,
+                nice=self.settings.nice,
             )
         except (errors.HalftoneError, OSError) as error:
             self._fail(lease, error=_outward(error))

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone import telemetry
@@ -18,7 +19,6 @@ from services.trainer.jobs import LOG_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 _log = telemetry.get_logger(__name__)
 
@@ -39,6 +39,7 @@ class TrainingProcess:
         module: What to run.
         environment: Added to this process's own.
         inherited: File descriptors that it keeps open for as long as it lives.
+        nice: How far it gives way to other processes, 0 to 19.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class TrainingProcess:
         module: str,
         environment: Mapping[str, str],
         inherited: Sequence[int] = (),
+        nice: int = 0,
     ) -> None:
         self.events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._tail: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
@@ -72,6 +74,7 @@ class TrainingProcess:
             raise
         finally:
             os.close(writing)
+        _give_way(self._process.pid, nice=nice)
         self._readers = [
             threading.Thread(target=self._read_events, args=(events,), daemon=True),
             threading.Thread(target=self._read_output, daemon=True),
@@ -139,3 +142,13 @@ class TrainingProcess:
                     continue
                 if isinstance(event, dict):
                     self.events.put(event)
+
+
+def _give_way(pid: int, *, nice: int) -> None:
+    """Lowers a process that has just started; its threads, which it makes later, follow."""
+    with contextlib.suppress(OSError):  # it may have ended already
+        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + nice)
+    # Where Linux schedules sessions as groups, which share the cores evenly whatever their
+    # processes' numbers say, the group has a number of its own.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(f"{nice}\n", encoding="ascii")
