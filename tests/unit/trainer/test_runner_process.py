@@ -22,4 +22,3 @@ def test_training_gives_way_to_other_processes(tmp_path):
     finally:
         process.kill()
         process.close()
-        process.close()
