@@ -29,7 +29,6 @@ from services.trainer.evaluate import (
 )
 from services.trainer.initialise import shrink
 from services.trainer.objectives import SceneClassifier
-from services.trainer.report import write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,6 +111,9 @@ def finish(
             for name, values in found.variants.items():
                 log(f"  {name}: {summary(values)}")
         events.progress("publishing", fraction=_PUBLISHING)
+        # Not with the others: matplotlib takes half a second of each start.
+        from services.trainer.report import write_report  # noqa: PLC0415
+
         write_report(
             staging / "report",
             spec=spec,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pytorch_metric_learning import losses  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
@@ -148,6 +147,10 @@ class SceneMetric(nn.Module):
             scale: Inverse temperature of the latter.
             base: The cosine between alike and different, of the former.
         """
+        # Imported here: it brings scipy's statistics, over a second of a start that others need not
+        # wait for.
+        from pytorch_metric_learning import losses  # type: ignore[import-untyped]  # noqa: PLC0415
+
         super().__init__()
         self.hard = hard
         self.register_buffer("memory", embeddings.clone())

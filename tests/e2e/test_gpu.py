@@ -14,7 +14,8 @@ import pytest
 from halftone.registry import Registry
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("tests", "network", "embedder", "step", "compile", "training")
+# All but "tests": those that need no GPU run here by themselves.
+STAGES = ("network", "embedder", "step", "compile", "training")
 
 
 @pytest.mark.slow
@@ -24,7 +25,7 @@ def test_every_stage_runs_on_a_cpu(tmp_path):
     command = [
         *(sys.executable, "tests/gpu/__main__.py", "--device", "cpu", "--tiny", "--no-install"),
         *("--minutes", "14", "--work", tmp_path / "work", "--json", tmp_path / "gpu.json"),
-        *("--out", out),
+        *("--out", out, "--skip", "tests"),
     ]
     ended = subprocess.run(
         list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False, timeout=880
@@ -49,7 +50,6 @@ def test_every_stage_runs_on_a_cpu(tmp_path):
         assert any(row.startswith(what) for row in rows[name]), (name, rows[name])
         # And in the table.
         assert what in ended.stdout
-    assert content["stages"]["tests"]["details"]["counts"]["passed"] > 4
 
     # The trained version came out in parts that make a version again.
     parts = sorted(out.glob("gpu-2.tar.part-*"))
