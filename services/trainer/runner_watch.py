@@ -109,8 +109,9 @@ class Watch:
         limit = self._settings.max_job_hours * _SECONDS_PER_HOUR
         while process.poll() is None:
             self._take_events(process, seconds=_LOOK_SECONDS / 2)
-            now = time.monotonic()
             reason = self._reason_to_end(stopping=stopping)
+            # Only now: a broker that hangs keeps a question waiting for seconds.
+            now = time.monotonic()
             if reason is None and ran + now - started > limit:
                 reason = "limit"
                 self._error = errors.DeadlineExceeded(
@@ -147,8 +148,11 @@ class Watch:
         )
 
     def is_unwanted(self) -> bool:
-        """Whether the job was cancelled or taken over; renews the lease on the way."""
-        return self._reason_to_end(stopping=lambda: False) is not None
+        """Whether the job was cancelled or taken over; renews the lease on the way.
+
+        A broker that is away for a while is no reason: what is waited for happens elsewhere.
+        """
+        return self._reason_to_end(stopping=lambda: False) in {"cancelled", "lost"}
 
     def _reason_to_end(self, *, stopping: Callable[[], bool]) -> Why | None:
         now = time.monotonic()

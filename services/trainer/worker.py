@@ -152,7 +152,7 @@ def held_device(
     Raises:
         errors.FailedPrecondition: Another worker has it.
     """
-    folder = directory.absolute() / "devices"
+    folder = directory.absolute() / ".devices"  # no job has a name with a dot
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{socket.gethostname()}-{device.replace(':', '-')}.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

@@ -7,9 +7,11 @@ import threading
 import time
 
 import pytest
+from celery import exceptions
 
 from halftone import errors, telemetry, training
 from halftone.settings import TrainerSettings
+from services.trainer import tasks
 from services.trainer.jobs import Job, Progress, State
 from services.trainer.jobs_intake import Intake
 from services.trainer.jobs_queue import JobQueue, Message, make_app
@@ -210,6 +212,44 @@ def test_a_message_without_a_request_id_is_one_job_however_often_it_comes(desk):
     jobs = [desk.intake.receive(Message(task_id="t1", arguments={"spec": spec()})) for _ in "ab"]
     assert jobs[0] == jobs[1]
     assert jobs[0].id == "t1"
+
+
+def test_half_a_character_is_refused_and_stops_nobody(desk):
+    """JSON can escape what no text can hold; the jobs behind it are looked after all the same."""
+    wrong = {"spec": spec(model_name="\ud800"), "request_id": "a"}
+    desk.app.send_task(training.TASK, kwargs=wrong, task_id="t1", queue=training.QUEUE)
+    right = {"spec": spec(), "request_id": "b"}
+    desk.app.send_task(training.TASK, kwargs=right, queue=training.QUEUE)
+    desk.reaper.go_round()
+    assert desk.store.get("b").state is State.QUEUED
+    refused = desk.intake.receive(Message(task_id="t1", arguments=wrong))
+    assert (refused.state, refused.error.field) == (State.FAILED, "spec")
+
+
+def test_a_message_that_comes_while_the_broker_goes_is_not_lost(desk, valkey):
+    runner = desk.runner()
+    tasks.register(desk.app, intake=desk.intake, runner=runner)
+    task = desk.app.tasks[training.TASK]
+    arguments = {"spec": spec(), "request_id": "a"}
+    valkey.kill()
+    try:
+        thread = threading.Thread(target=task.apply, kwargs={"kwargs": arguments})
+        thread.start()
+        thread.join(1)
+        assert thread.is_alive()
+    finally:
+        valkey.start()
+    thread.join(20)
+    assert desk.store.get("a").state is State.SUCCEEDED
+    # A worker that ends cannot wait; the queue has the message again.
+    runner.stopping = True
+    valkey.kill()
+    try:
+        with pytest.raises(exceptions.Reject) as caught:
+            task.run(spec=spec(), request_id="b")
+        assert caught.value.requeue
+    finally:
+        valkey.start()
 
 
 def test_jobs_put_on_the_queue_are_seen_before_a_worker_takes_them(desk):
@@ -422,6 +462,50 @@ def test_a_job_cancelled_during_its_promotion(desk):
     desk.runner(promote).run("a")
     job = desk.store.get("a")
     assert (job.state, job.model_version, promote.cancelled) == (State.CANCELLED, "plain/1", 1)
+
+
+def test_a_job_cancelled_while_its_worker_ends_is_not_promoted_later(desk):
+    runner = desk.runner()
+
+    def cancel_and_end():
+        desk.store.update("a", lambda job: job.having(state=State.CANCELLING))
+        runner.stopping = True
+
+    runner.promote = Promoter(then=cancel_and_end)
+    desk.submit(job_id="a", promote=True)
+    waiting = desk.queue.length()
+    runner.run("a")
+    assert desk.store.get("a").state is State.CANCELLED
+    assert (runner.promote.cancelled, desk.queue.length()) == (1, waiting)
+
+
+def test_a_job_that_was_put_back_while_it_ran_is_promoted_all_the_same(desk):
+    """Its lease ran out unnoticed, and nobody else took it."""
+    promote = Promoter()
+    desk.submit(job_id="a", steps=100, promote=True)
+    thread = threading.Thread(target=desk.runner(promote).run, args=("a",))
+    thread.start()
+    until(lambda: desk.store.get("a").progress.step > 2)
+    desk.store.client.delete("halftone:training:lease:a")
+    desk.store.update("a", lambda job: job.having(state=State.QUEUED))
+    thread.join(20)
+    assert (desk.store.get("a").state, promote.asked) == (State.SUCCEEDED, ["plain/1"])
+
+
+def test_checkpoints_of_a_cancelled_job_are_removed_when_its_message_comes(desk):
+    desk.submit(job_id="a")
+    run = desk.settings.work_directory / "a" / "run"
+    run.mkdir(parents=True)
+    desk.store.update("a", lambda job: job.over(State.CANCELLED))
+    desk.runner().run("a")
+    assert not run.exists()
+
+
+def test_no_job_can_have_the_directory_of_something_else(tmp_path):
+    with held_device(tmp_path, device="cpu"):
+        for entry in tmp_path.iterdir():
+            with pytest.raises(errors.InvalidArgument):
+                training.check_request_id(entry.name)
 
 
 # ---- the device
