@@ -42,15 +42,29 @@ SEAL_POINTS: Final = 10_000
 
 MERGE_RATIO: Final = 3
 """A sealed part is rebuilt together with newer ones that are a third of its size or more."""
-_IDLE_SECONDS: Final = 30.0
-"""After so long without a call the open part is flushed, which shortens the log that a start has to
-repeat."""
-_FLUSH_SECONDS: Final = 600.0
-"""It is flushed then at the latest: it holds the interpreter lock, for 0.8 s on a slow disk."""
+IDLE_SECONDS: Final = 30.0
+"""After so long without a read of any collection, what was written is flushed, which shortens the
+log that a start has to repeat."""
+FLUSH_CHANGES: Final = 20_000
+"""After so many changes it is flushed in any case. A start repeats 10,000 points in 1.1 s, while a
+flush holds the interpreter lock for 0.2 to 0.6 s, and for seconds on a disk that others keep busy:
+it syncs some 100 files, those too that did not change."""
 _RETRY_SECONDS: Final = 60.0
 _CHUNK: Final = 512
 
 _log = telemetry.get_logger(__name__)
+
+
+class LastRead:
+    """When a collection of a store was last read."""
+
+    def __init__(self) -> None:
+        """Now."""
+        self.at = time.monotonic()
+
+    def note(self) -> None:
+        """One is read."""
+        self.at = time.monotonic()
 
 
 class EdgeCollection:
@@ -67,11 +81,15 @@ class EdgeCollection:
         min_free_bytes: int,
         seal_points: int = SEAL_POINTS,
         template: Path | None = None,
+        last_read: LastRead | None = None,
+        idle_seconds: float = IDLE_SECONDS,
+        flush_changes: int = FLUSH_CHANGES,
     ) -> None:
         """Opens the collection, or makes it where there is none.
 
         `template` is an empty part to copy: making one holds the interpreter lock for seconds on a
-        slow disk.
+        slow disk. `last_read` is shared by the collections of a process: what holds the lock waits
+        until none of them is read.
         """
         self._directory = directory
         self._min_free_bytes = min_free_bytes
@@ -102,8 +120,11 @@ class EdgeCollection:
         self._retired: set[Part] = set()
         self._rebuilding: tuple[Part, ...] = ()
         self._changed: set[uuid.UUID] = set()
-        self._unflushed = False
-        self._used = self._flushed = time.monotonic()
+        self.unflushed = 0
+        """Changes that a start would repeat from the log."""
+        self._last_read = last_read or LastRead()
+        self._idle_seconds = idle_seconds
+        self._flush_changes = flush_changes
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._settled = threading.Condition()
@@ -141,7 +162,7 @@ class EdgeCollection:
             self._check_space()
             self._open.upsert(points)
             self._open.sync()
-            self._unflushed = True
+            self.unflushed += len(points)
             for part in self._sealed:
                 if replaced := part.present(ids):
                     self._note(part, replaced)
@@ -159,7 +180,7 @@ class EdgeCollection:
                     self._note(part, present)
                     part.overwrite_payloads({each: payloads[each] for each in present})
                     part.sync()
-            self._unflushed = True
+            self.unflushed += len(payloads)
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Deletes points."""
@@ -169,7 +190,7 @@ class EdgeCollection:
                     self._note(part, present)
                     part.delete(present)
                     part.sync()
-            self._unflushed = True
+            self.unflushed += len(ids)
             self._wake_up()
 
     def _note(self, part: Part, ids: Sequence[uuid.UUID]) -> None:
@@ -192,7 +213,7 @@ class EdgeCollection:
     @contextlib.contextmanager
     def _parts(self) -> Iterator[tuple[Part, ...]]:
         """The parts, none of which is closed while the context is entered."""
-        self._used = time.monotonic()
+        self._last_read.note()
         with self._counting:
             parts = (self._open, *self._sealed)
             self._readers.update(parts)
@@ -291,13 +312,13 @@ class EdgeCollection:
         self._wake.set()
 
     def _maintain(self) -> None:
-        pause = _IDLE_SECONDS
+        pause = self._idle_seconds
         while not self._closing.is_set():
             self._wake.clear()
             try:
                 while not self._closing.is_set() and self._improve():
                     pass
-                pause = _IDLE_SECONDS
+                pause = self._idle_seconds
             except Exception:  # noqa: BLE001 - searches go on without the graph
                 _log.exception("graph_not_built", collection=self.model_version)
                 pause = _RETRY_SECONDS
@@ -309,15 +330,14 @@ class EdgeCollection:
                 self._flush()
 
     def _flush(self) -> None:
-        now = time.monotonic()
-        if now - self._used < _IDLE_SECONDS and now - self._flushed < _FLUSH_SECONDS:
+        idle = time.monotonic() - self._last_read.at >= self._idle_seconds
+        if not idle and self.unflushed < self._flush_changes:
             return
         with self._writing:
-            if self._unflushed and not self._closing.is_set():
+            if self.unflushed and not self._closing.is_set():
                 for part in (self._open, *self._sealed):
                     part.flush()
-                self._unflushed = False
-                self._flushed = time.monotonic()
+                self.unflushed = 0
 
     def _improve(self) -> bool:
         """Does one thing that makes searches faster; False when nothing is left to do."""

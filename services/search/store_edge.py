@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from halftone import errors
 from services.search import edge_build
-from services.search.edge_collection import EdgeCollection, write_json
+from services.search.edge_collection import EdgeCollection, LastRead, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +47,7 @@ class EdgeStore:
         self._directory = directory
         self._min_free_bytes = min_free_bytes
         self._collections: dict[str, EdgeCollection] = {}
+        self._last_read = LastRead()
         # Made by this process, so as it would make them: by dimension, empty parts to copy.
         self._empty: dict[int, Path] = {}
         directory.mkdir(parents=True, exist_ok=True)
@@ -99,6 +100,7 @@ class EdgeStore:
                 dimension=dimension,
                 min_free_bytes=self._min_free_bytes,
                 template=template,
+                last_read=self._last_read,
             )
         finally:
             if built is not None:

@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 
 from halftone import errors
 from halftone.records import Name
-from services.search.edge_collection import EdgeCollection
+from services.search.edge_collection import EdgeCollection, LastRead
 from services.search.listing import list_by_name, order_keys
 from services.search.store import EVERYTHING, AnyOf, Filter, Point, Query
 from services.search.store_edge import FORMAT, EdgeStore
@@ -43,13 +44,14 @@ def point(number, *, generation=0, journal="A"):
 def make(memory_path):
     opened = []
 
-    def make(*, seal_points=50, min_free_bytes=0):
+    def make(*, seal_points=50, min_free_bytes=0, name="collection", **settings):
         collection = EdgeCollection(
-            memory_path / "collection",
+            memory_path / name,
             model_version="model/1",
             dimension=DIMENSION,
             min_free_bytes=min_free_bytes,
             seal_points=seal_points,
+            **settings,
         )
         opened.append(collection)
         return collection
@@ -194,6 +196,45 @@ def test_reading_goes_on_in_a_part_that_was_replaced(make):
     assert len({first.id, *(stored.id for stored in rest)}) == 60
     del scan
     assert len(list((collection._directory).glob("part-*"))) == len(collection.part_sizes())
+
+
+def flushed(collection, *, seconds):
+    give_up = time.monotonic() + seconds
+    while collection.unflushed and time.monotonic() < give_up:
+        time.sleep(0.01)
+    return not collection.unflushed
+
+
+def test_nothing_is_flushed_while_another_collection_is_read(make):
+    """A flush stops the process, and with it searches that this collection does not answer."""
+    last_read = LastRead()
+    answering, other = (
+        make(name=name, last_read=last_read, idle_seconds=0.3) for name in ("answering", "other")
+    )
+    other.upsert([point(number) for number in range(5)])
+    until = time.monotonic() + 1.2
+    while time.monotonic() < until:
+        answering.count(EVERYTHING)
+        time.sleep(0.02)
+        assert other.unflushed == 5
+    assert flushed(other, seconds=10)
+
+
+def test_after_many_changes_it_is_flushed_in_any_case(make):
+    collection = make(idle_seconds=0.3, flush_changes=10)
+    collection.upsert([point(number) for number in range(6)])
+    collection.overwrite_payloads({point(1).id: point(1).payload})
+    collection.delete([point(2).id])
+    until = time.monotonic() + 1.2
+    while time.monotonic() < until:
+        assert collection.count(EVERYTHING) == 5
+        assert collection.unflushed == 8
+        time.sleep(0.02)
+    collection.upsert([point(number) for number in range(6, 9)])
+    until = time.monotonic() + 10
+    while collection.unflushed and time.monotonic() < until:
+        assert collection.count(EVERYTHING) == 8
+    assert collection.unflushed == 0
 
 
 def test_nothing_is_stored_on_a_disk_that_is_nearly_full(make):
