@@ -128,6 +128,15 @@ class Job:
 
     async def _run(self) -> None:
         promotion = self.promotion
+        answering = self._holdings.collection.model_version
+        if (
+            promotion.state == State.SWITCHING
+            and not self._shared
+            and answering != promotion.model_version
+        ):
+            # The switch failed, and so did writing that down. What was imported since went to the
+            # old collection alone. (Of several processes, stragglers are gathered in any case.)
+            promotion.state = State.EMBEDDING
         if promotion.state != State.SWITCHING:
             if promotion.model_version != promotion.from_model_version:
                 target = await self._open_target()
@@ -196,7 +205,8 @@ class Job:
             # What other processes failed to write to both is found by looking again.
             if not self._shared or not count:
                 break
-        await sync.sweep()
+        lacking = await asyncio.to_thread(self._files.read_failed, promotion.from_model_version)
+        await sync.sweep(spared=lacking)
         await self._catch_up(sync)
         promotion.images_failed = len(sync.failed)
         return sample
@@ -281,7 +291,7 @@ class Job:
         self._check()
         # From here on it cannot be stopped any more.
         self.promotion.state = State.SWITCHING
-        while not await self._holdings.write("switch", self._move_if_in_step):
+        while not await self._holdings.write("switch", self._move_if_in_step, sync):
             if sync is not None:
                 await self._catch_up(sync)
             if time.monotonic() > give_up:
@@ -289,10 +299,12 @@ class Job:
         self.promotion.images_failed = len(sync.failed) if sync is not None else 0
         _log.info("promotion_switched", model_version=target.model_version)
 
-    def _move_if_in_step(self) -> bool:
+    def _move_if_in_step(self, sync: Sync | None) -> bool:
         """The switch, in the thread for writes: no record changes in the middle of it."""
         if self._holdings.changed:
             return False
+        if sync is not None:
+            self._files.write_failed(self.promotion.model_version, sync.failed)
         self._stamp()
         self._files.write(self.promotion)
         self._move()

@@ -2,6 +2,7 @@
 
     promotion.json      the `Promotion` as the contract has it, replaced atomically
     promotion.groups    the images whose matches the caller knows, where any were given
+    promotion.failed    the records that the version which answers could not embed
     promotion.lock      held by the process that runs it
     promotion.cancel    holds the id of the promotion that is to be stopped
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import uuid
 from typing import IO, TYPE_CHECKING, Final
 
 from google.protobuf import json_format
@@ -22,7 +24,7 @@ from halftone import errors, files
 from halftone.v1 import models_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 State = models_pb2.Promotion.State
@@ -42,6 +44,7 @@ class PromotionFiles:
         self._directory = directory
         self._state = directory / f"{stem}.json"
         self._groups = directory / f"{stem}.groups"
+        self._failed = directory / f"{stem}.failed"
         self._cancel = directory / f"{stem}.cancel"
         self._lock = directory / f"{stem}.lock"
 
@@ -85,6 +88,20 @@ class PromotionFiles:
             _replace(self._groups, json.dumps([list(group) for group in groups]).encode())
         else:
             self._groups.unlink(missing_ok=True)
+
+    def read_failed(self, model_version: str) -> frozenset[uuid.UUID]:
+        """The records that its collection lacks because the version could not embed them."""
+        try:
+            found = json.loads(self._failed.read_text())
+            known = found["ids"] if found["model_version"] == model_version else ()
+            return frozenset(map(uuid.UUID, known))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return frozenset()
+
+    def write_failed(self, model_version: str, ids: Iterable[uuid.UUID]) -> None:
+        """Keeps what a version could not embed, before it answers."""
+        content = {"model_version": model_version, "ids": sorted(map(str, ids))}
+        _replace(self._failed, json.dumps(content).encode())
 
     def ask_to_cancel(self, promotion_id: str) -> None:
         """Says that a promotion is to be stopped, to whichever process runs it."""

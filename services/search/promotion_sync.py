@@ -22,6 +22,7 @@ from services.search.store import EVERYTHING, Point
 if TYPE_CHECKING:
     import uuid
     from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     import numpy as np
 
@@ -114,18 +115,22 @@ class Sync:
 
         return await self._run(pages(), lambda _page: None)
 
-    async def sweep(self) -> int:
-        """Deletes what the source does not have: deletions that did not reach the target."""
+    async def sweep(self, *, spared: AbstractSet[uuid.UUID]) -> int:
+        """Deletes what the source does not have: deletions that did not reach the target.
+
+        `spared` are records that the source lacks for another reason: its version could not embed
+        them. Whoever goes back to the version that could has them again.
+        """
         swept = 0
         async for page in self._pages(self._target):
             async with await self._pace.begin():
                 swept += await self._holdings.write(
-                    "sweep", self._delete_strays, [stored.id for stored in page]
+                    "sweep", self._delete_strays, {stored.id for stored in page} - spared
                 )
         return swept
 
-    def _delete_strays(self, ids: Sequence[uuid.UUID]) -> int:
-        strays = list(set(ids) - set(self._source.retrieve(ids)))
+    def _delete_strays(self, ids: AbstractSet[uuid.UUID]) -> int:
+        strays = list(ids - set(self._source.retrieve(list(ids))))
         if strays:
             self._target.delete(strays)
         return len(strays)

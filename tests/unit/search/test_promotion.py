@@ -233,6 +233,27 @@ async def test_images_that_cannot_be_embedded_are_counted(service, registry):
     assert (done.state, done.images_failed) == (State.SUCCEEDED, 1)
     facets = await service.stub.CountFacets(search_pb2.CountFacetsRequest())
     assert facets.total_count == 7
+    # The version that could embed it has it still.
+    await service.models.RollBackModelVersion(models_pb2.RollBackModelVersionRequest())
+    assert (await ended(service)).state == State.SUCCEEDED
+    facets = await service.stub.CountFacets(search_pb2.CountFacetsRequest())
+    assert facets.total_count == 8
+
+
+async def test_a_switch_that_failed_and_could_not_say_so_is_no_loss(service, registry):
+    """A full disk may leave SWITCHING in the file while records go on to the old collection."""
+    await service.add(*(record(number) for number in range(6)))
+    await promoted(service)
+    done = await promoted(service, OLD, force=True)
+    (answer,) = await service.add(record(6))
+    assert answer.state == CREATED
+    done.model_version, done.from_model_version = NEW, OLD
+    done.state = State.SWITCHING
+    PromotionFiles(service.settings.data_directory).write(done)
+    async with asyncio.timeout(20):
+        while await answering(service) != NEW:
+            await asyncio.sleep(0.02)
+    assert name(6) in await service.hits(image=name(0), limit=20)
 
 
 async def test_one_promotion_at_a_time(service, embedder, registry, memory_path):
