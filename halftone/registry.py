@@ -6,6 +6,7 @@
       <name>/<version>/          immutable once it is there
         spec.json model.safetensors golden.json metrics.json report/
         MANIFEST.json            sha-256 and size of each of these files
+      .int8/<hash>/              the int8 form of the version whose manifest has this hash
       <name>/.deleted/<version>  numbers of deleted versions are never given again
 
 A version appears by renaming a complete directory, the pointer moves by replacing a file, so that
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 MANIFEST: Final = "MANIFEST.json"
 SPEC: Final = "spec.json"
+INT8: Final = ".int8"
 REQUIRED: Final = (SPEC, "model.safetensors", "golden.json")
 """Files without which a version cannot be served."""
 
@@ -331,11 +333,15 @@ class Registry:
             tombstones.mkdir(exist_ok=True)
             (tombstones / str(version.version)).touch()
             files.sync_directory(tombstones)
+            manifest = version.directory / MANIFEST
+            key = files.sha256(manifest) if manifest.is_file() else None
             # Readers see all of it or nothing.
             trash = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.directory))
             version.directory.rename(trash / "deleted")
             files.sync_directory(version.directory.parent)
             shutil.rmtree(trash)
+            if key is not None:
+                shutil.rmtree(self.directory / INT8 / key, ignore_errors=True)
 
     # ---- steps
 

@@ -27,7 +27,7 @@ from PIL import Image
 from torch import nn
 
 from halftone import errors, files, golden
-from halftone.registry import MANIFEST
+from halftone.registry import INT8, MANIFEST
 from halftone.vision.inference import fuse
 from halftone.vision.model import Model
 
@@ -44,7 +44,6 @@ FORMAT: Final = 1
 _FACTS: Final = "int8.json"
 _NETWORK: Final = "backbone.xml"
 _WEIGHTS: Final = "backbone.bin"
-_FOLDER: Final = ".int8"
 # Of the pictures, every fifth is kept aside to measure with.
 _KEPT_ASIDE: Final = 5
 _FEWEST: Final = 50
@@ -68,7 +67,7 @@ class Agreement(NamedTuple):
 def place(version: ModelVersion) -> Path:
     """Where a version's int8 form lies, or would."""
     key = files.sha256(version.directory / MANIFEST)
-    return version.directory.parent.parent / _FOLDER / key
+    return version.directory.parent.parent / INT8 / key
 
 
 def quantize(version: ModelVersion, *, pictures: NDArray[np.uint8], data: str) -> Agreement:

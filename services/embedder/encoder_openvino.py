@@ -114,8 +114,12 @@ class PreferringInt8:
         if quantizing.place(version).is_dir():
             try:
                 return self._int8.load(version)
-            except errors.HalftoneError as error:
-                _log.error(  # one line; the version is served all the same
-                    "int8_refused", model_version=version.id, error=error.message
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with the form, the version is served
+                expected = isinstance(error, errors.HalftoneError)
+                _log.error(
+                    "int8_refused",
+                    model_version=version.id,
+                    error=str(error),
+                    exc_info=None if expected else error,
                 )
         return self._plain.load(version)

@@ -166,6 +166,23 @@ def test_a_damaged_int8_form_is_never_run(version: ModelVersion, tmp_path: Path)
         backend("openvino").load(other)
 
 
+def test_a_form_that_no_release_wrote_does_not_keep_its_version_from_being_served(
+    version: ModelVersion, tmp_path: Path
+):
+    other, form = copied(version, tmp_path)
+    (form / "int8.json").write_text('{"format": 1}')
+    assert backend("auto").load(other).backend == "torch"
+
+
+def test_the_form_goes_with_its_version(version: ModelVersion, tmp_path: Path):
+    other, form = copied(version, tmp_path)
+    registry = Registry(tmp_path / "models")
+    registry.promote(registry.publish(version.directory, name="other").id)
+    registry.delete(other.id)
+    assert not form.exists()
+    assert form.parent.exists()
+
+
 def test_an_int8_form_that_disagrees_is_never_run(version: ModelVersion, tmp_path: Path):
     other, form = copied(version, tmp_path)
     golden = (form / "golden.json").read_text()
