@@ -50,6 +50,7 @@ class Entry:
     image_id: str
     path: Path
     journal: str = ""
+    rights: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,12 @@ def _add_manifest(
         else:
             number = by_id[image_id] = len(listing.entries)
             listing.entries.append(
-                Entry(image_id=image_id, path=file, journal=row.get("journal", ""))
+                Entry(
+                    image_id=image_id,
+                    path=file,
+                    journal=row.get("journal", ""),
+                    rights=row.get("rights", ""),
+                )
             )
         if row.get(group_column):
             named.setdefault(row[group_column], []).append(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -102,7 +103,8 @@ def finish(
             metrics["classification"] = classification
             log(f"accuracy on {classification['on']}: {classification['accuracy']:.3f}")
         if config.evaluate_on is not None:
-            found = evaluate_archive(stored, folder=config.evaluate_on)
+            threshold = metrics.get("test", {}).get("threshold")
+            found = evaluate_archive(stored, folder=config.evaluate_on, threshold=threshold)
             metrics[config.evaluate_on.name] = {
                 "metrics": found.metrics,
                 "variants": found.variants,
@@ -329,8 +331,45 @@ class Evaluation:
     variants: dict[str, dict[str, Any]]
 
 
-def evaluate_archive(model: Model, *, folder: Path) -> Evaluation:
+def check_archive(folder: Path) -> None:
+    """See before a run whether it can be evaluated on an archive afterwards.
+
+    Raises:
+        errors.InvalidArgument: It has no manifest or no groups, names a picture twice or one that
+            is not there, or no picture has a match.
+    """
+    try:
+        rows = read_manifest(folder)
+        ids = [row["image_id"] for row in rows]
+        journals = {row["image_id"]: row["journal"] for row in rows}
+        missing = [row["file"] for row in rows if not (folder / row["file"]).is_file()]
+        queries = read_truth(folder, image_ids=ids, journals=journals).queries
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise errors.InvalidArgument(
+            f"{folder} cannot be evaluated on; it takes a manifest.csv with image_id, file and "
+            f"journal, and a groups.json: {error!r}",
+            field="evaluate_on",
+        ) from error
+    problem = ""
+    if missing:
+        problem = f"{missing[0]} is not there"
+    elif len(set(ids)) < len(ids):
+        problem = "an image_id is listed twice"
+    elif not len(queries):
+        problem = "no picture has a match in another publication"
+    if problem:
+        raise errors.InvalidArgument(
+            f"{folder} cannot be evaluated on: {problem}.", field="evaluate_on"
+        )
+
+
+def evaluate_archive(model: Model, *, folder: Path, threshold: float | None = None) -> Evaluation:
     """Embed an archive's pictures and score them by the protocol.
+
+    Args:
+        model: To judge.
+        folder: Of the archive.
+        threshold: At which precision, recall and F1 are taken.
 
     Raises:
         errors.InvalidArgument: A picture cannot be read: the protocol needs all of them.
@@ -363,7 +402,7 @@ def evaluate_archive(model: Model, *, folder: Path) -> Evaluation:
         rows=rows,
         truth=truth,
         scores=scores,
-        metrics=evaluate_scores(scores, truth=truth),
+        metrics=evaluate_scores(scores, truth=truth, threshold=threshold),
         variants={
             "query turned four ways": evaluate_scores(turned, truth=truth),
             "without background suppression": evaluate(whitened.cpu().numpy(), truth=truth),
@@ -389,15 +428,14 @@ def describe_data(sources: Sequence[Path], *, plan: Plan) -> list[dict[str, Any]
     described = []
     for source in sources:
         folder = source if source.is_dir() else source.parent
-        images = sum(
-            entry.path.is_relative_to(folder.resolve()) or entry.path.is_relative_to(folder)
+        used = [
+            entry
             for part in (plan.training, plan.validation, plan.test, plan.known)
             for entry in part.entries
-        )
-        rights: list[str] = []
-        if source.is_dir():
-            rights = sorted({row.get("rights", "") for row in read_manifest(source)} - {""})
-        described.append({"name": source.name, "images": images, "rights": rights})
+            if entry.path.is_relative_to(folder.resolve()) or entry.path.is_relative_to(folder)
+        ]
+        rights = sorted({entry.rights for entry in used} - {""})
+        described.append({"name": source.name, "images": len(used), "rights": rights})
     return described
 
 

@@ -102,6 +102,7 @@ class Tracker:
         report: Path | None = None,
         tags: Mapping[str, str] | None = None,
         succeeded: bool = True,
+        seconds: float | None = None,
     ) -> None:
         """End the run: final figures, the report's folder as an artifact. May be called twice.
 
@@ -111,9 +112,11 @@ class Tracker:
             report: A folder.
             tags: For example the model version.
             succeeded: Whether the run is marked FINISHED, or FAILED.
+            seconds: To wait at most; those that were given at first if None.
         """
         if self._thread is None:
             return
+        patience = self._finish_seconds if seconds is None else seconds
         if metrics:
             self.log(metrics, step=step)
         status = "FINISHED" if succeeded else "FAILED"
@@ -122,9 +125,9 @@ class Tracker:
                 self._waiting.put_nowait(_Finish(status=status, tags=tags or {}, report=report))
             except queue.Full:
                 self._fail("it is too slow; the end of the run is not sent")
-            self._thread.join(self._finish_seconds)
+            self._thread.join(patience)
             if self._thread.is_alive():
-                self._fail(f"it did not take everything within {self._finish_seconds:.0f} seconds")
+                self._fail(f"it did not take everything within {patience:.0f} seconds")
         self._thread = None
 
     def _send(self) -> None:

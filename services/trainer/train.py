@@ -32,7 +32,7 @@ from halftone import errors
 from halftone.settings import TrackingSettings
 from services.trainer.config import TrainingConfig, parse
 from services.trainer.events import Events, exclusive
-from services.trainer.finish import find_published, finish
+from services.trainer.finish import check_archive, find_published, finish
 from services.trainer.initialise import begin
 from services.trainer.plan import read_plan
 from services.trainer.progress import Meter
@@ -44,8 +44,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from halftone.registry import ModelVersion
+    from services.trainer.plan import Plan
 
 _READING = 0.05  # its share of the whole, for progress
+_UNFINISHED_SECONDS = 5.0  # that a run which ends early waits for its tracker
 
 
 def train(
@@ -87,6 +89,8 @@ def train(
             torch.set_num_threads(config.threads)
 
         events.progress("reading", fraction=0.0)
+        if config.evaluate_on is not None:
+            check_archive(config.evaluate_on)
         state = read_checkpoint(config)
         start = begin(config)
         plan = read_plan(
@@ -96,22 +100,25 @@ def train(
             writes=world.leads,
             progress=lambda share: events.progress("reading", fraction=_READING * share),
         )
-        for finding in plan.findings:
-            log(str(finding))
-            events.warning(str(finding))
+        for said in (*map(str, plan.findings), *_seen(plan)):
+            log(said)
+            events.warning(said)
         log(
             f"{len(plan.training)} pictures to train on, {len(plan.validation)} held out, "
             f"{len(plan.test)} for the test, on {device}"
         )
 
         run = Run(plan, start=start, device=device, world=world, state=state)
-        meter = Meter(run, log=log, events=events, tracker=_tracker(config, log=log))
+        tracker = _tracker(config, log=log, wanted=world.leads)
+        # Does nothing after the end of a run that came to its end.
+        held.callback(tracker.finish, succeeded=False, seconds=_UNFINISHED_SECONDS)
+        meter = Meter(run, log=log, events=events, tracker=tracker)
         if not take_steps(run, meter=meter, stop=stop):
             log(f"stopped at step {run.step}; the same command continues")
             return None
         if not world.leads:
             return None
-        return finish(run, log=log, events=events, stop=stop, tracker=meter.tracker)
+        return finish(run, log=log, events=events, stop=stop, tracker=tracker)
 
 
 def take_steps(run: Run, *, meter: Meter, stop: Callable[[], bool]) -> bool:
@@ -161,10 +168,21 @@ def _ignore(_line: str) -> None:
     """What other processes than the first have to say, the first says."""
 
 
-def _tracker(config: TrainingConfig, *, log: Callable[[str], None]) -> Tracker:
+def _seen(plan: Plan) -> list[str]:
+    """Says that a run is judged by what it learns from, if it is."""
+    if plan.config.evaluate_on is None:
+        return []
+    folder = plan.config.evaluate_on.resolve()
+    seen = sum(entry.path.resolve().is_relative_to(folder) for entry in plan.training.entries)
+    if not seen:
+        return []
+    return [f"{seen} pictures of {folder.name} are trained on: figures on it will be too good"]
+
+
+def _tracker(config: TrainingConfig, *, log: Callable[[str], None], wanted: bool) -> Tracker:
     settings = TrackingSettings()
     return Tracker(
-        uri=settings.tracking_uri,
+        uri=settings.tracking_uri if wanted else "",
         experiment=settings.experiment_name,
         name=config.name,
         params=config.to_dict(),

@@ -173,3 +173,12 @@ def test_what_cannot_be_judged_is_said(archive, models, tmp_path):
     shutil.copytree(models, damaged)
     (damaged / "starter" / "1" / "golden.json").write_text("{}")
     assert "golden.json differs" in run("starter", "--models", damaged, *shared[2:], code=1)
+
+
+def test_a_threshold_cannot_be_chosen_where_nothing_matches(archive, models, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(archive, other)
+    (other / "groups.json").write_text("[]")
+    options = ("--models", models, "--archive", archive, "--upright")
+    output = run("starter/1", *options, "--threshold-from", other, code=2)
+    assert "has a match to choose a threshold by" in output

@@ -150,8 +150,9 @@ def test_it_learns_from_random_weights(settings, changes):
     assert found(run) > found(initial) + 0.02
 
 
-def test_a_version_tells_its_data_its_splits_and_its_parent(settings, trained):
-    version = train(settings(models=trained, init="parent/1"), log=quiet)
+def test_a_version_tells_its_data_its_splits_and_its_parent(settings, trained, collection):
+    config = settings(models=trained, init="parent/1", evaluate_on=collection)
+    version = train(config, log=quiet)
 
     spec, metrics = version.spec(), version.metrics()
     assert spec["parents"] == ["parent/1"]
@@ -163,6 +164,9 @@ def test_a_version_tells_its_data_its_splits_and_its_parent(settings, trained):
     # Thresholds are from the validation split, figures from the test split, the parent's beside.
     assert metrics["test"]["threshold"] <= metrics["validation"]["best_f1_threshold"]
     assert metrics["test"]["queries"] == 3 * facts["test"]["groups"]
+    archive = metrics[collection.name]["metrics"]
+    assert archive["threshold"] == metrics["test"]["threshold"]
+    assert {"precision", "recall", "f1"} <= archive.keys() & archive["intervals"].keys()
     assert metrics["parent"]["version"] == "parent/1"
     assert metrics["parent"]["test"]["queries"] == metrics["test"]["queries"]
     assert Model.load(version.directory).check_golden(version.directory) > 0.999

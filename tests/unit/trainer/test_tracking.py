@@ -10,8 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from mlflow.tracking import MlflowClient
 
+from halftone import errors
 from halftone.settings import TrackingSettings
 from services.trainer import tracking
+from services.trainer.config import TrainingConfig
+from services.trainer.train import train
 
 
 @pytest.fixture
@@ -75,6 +78,23 @@ def test_a_job_that_was_interrupted_stays_one_run(store):
     assert by_job["job-1"].info.status == "FINISHED"
     assert by_job["job-1"].data.metrics["loss"] == 1.0
     assert by_job["job-1"].data.params == {"batch": "64"}
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_that_fails_is_marked_so(store, collection, tmp_path, monkeypatch):
+    """Not for ever running."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    settings = {"size": 32, "stages": 1, "grid": 2, "dimension": 12, "batch": 8, "warmup": 1}
+    rates = {"learning_rate": 1e30, "head_learning_rate": 1e30, "clip": 1e30}
+    config = TrainingConfig(
+        data=(collection,), work=tmp_path / "work", models=tmp_path / "models", steps=4,
+        validation=8, thumbnail=4, background=4, threads=1, **settings, **rates,
+    )  # fmt: skip
+    with pytest.raises(errors.FailedPrecondition):
+        train(config, log=lambda _line: None)
+
+    _, (run,) = runs_of(store)
+    assert run.info.status == "FAILED"
 
 
 def test_nothing_happens_without_a_uri():

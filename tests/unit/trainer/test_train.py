@@ -1,6 +1,7 @@
 """The loop: what it learns, publishes, keeps and continues."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -96,8 +97,9 @@ def test_training_changes_the_network_and_lowers_the_loss(settings):
 
 def test_publishes_a_version_that_says_how_it_came_about(settings, collection):
     config = settings(evaluate_on=collection, command="python -m services.trainer.train …")
+    lines = []
 
-    version = train(config, log=quiet)
+    version = train(config, log=lines.append)
 
     assert version.id == "tiny/1"
     Registry(config.models).verify(version)
@@ -109,6 +111,9 @@ def test_publishes_a_version_that_says_how_it_came_about(settings, collection):
     assert spec["training"]["configuration"]["seed"] == 0
     found = version.metrics()[collection.name]["metrics"]
     assert (found["queries"], found["pairs"]) == (2, 1)
+    assert (
+        f"32 pictures of {collection.name} are trained on: figures on it will be too good" in lines
+    )
     turned = version.metrics()[collection.name]["variants"]["query turned four ways"]
     assert turned["queries"] == 2
     page = (version.directory / "report" / "index.html").read_text()
@@ -116,6 +121,52 @@ def test_publishes_a_version_that_says_how_it_came_about(settings, collection):
     assert len(pictures) > 2
     assert all(f'src="{picture.name}"' in page for picture in pictures)
     assert Model.load(version.directory).check_golden(version.directory) > 0.999
+
+
+def test_a_manifest_of_a_spreadsheet_is_published_with_its_rights(settings, collection, tmp_path):
+    """As Windows saves it; what is read at the start is not read otherwise at the end."""
+    folder = shutil.copytree(collection, tmp_path / "windows")
+    text = (folder / "manifest.csv").read_text().replace("Public domain", "Öffentlich")
+    (folder / "manifest.csv").write_bytes(text.replace(",", ";").encode("cp1252"))
+
+    version = train(settings(data=(folder,), steps=1), log=quiet)
+
+    assert version.spec()["training"]["data"] == [
+        {"name": "windows", "images": 40, "rights": ["Öffentlich"]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "takes a manifest"),
+        ({"manifest.csv": "image_id,file,journal\n"}, "takes a manifest"),
+        (
+            {"manifest.csv": "image_id,file,journal\n", "groups.json": "[]"},
+            "no picture has a match",
+        ),
+        (
+            {"manifest.csv": "image_id,file,journal\na,a.png,J\n", "groups.json": "[]"},
+            "a.png is not there",
+        ),
+        (
+            {
+                "manifest.csv": "image_id,file,journal\na,groups.json,J\na,groups.json,J\n",
+                "groups.json": "[]",
+            },
+            "listed twice",
+        ),
+    ],
+)
+def test_an_archive_that_cannot_judge_is_refused_before_the_run(settings, tmp_path, files, message):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    with pytest.raises(errors.InvalidArgument, match=message) as caught:
+        train(settings(evaluate_on=folder), log=quiet)
+    assert caught.value.field == "evaluate_on"
+    assert not (tmp_path / "work" / CHECKPOINT).exists()
 
 
 def test_a_small_collection_gets_fewer_background_centres(settings):
