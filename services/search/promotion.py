@@ -144,7 +144,9 @@ class Promotions:
                     self._begin(promotion, lock=lock)
                     return
             await self._follow(promotion)
-            await asyncio.to_thread(self._compare_pointer)
+            if not is_running(promotion):
+                # Which versions are needed while one runs, says the process that runs it.
+                await asyncio.to_thread(self._compare_pointer)
 
     async def _follow(self, promotion: models_pb2.Promotion | None) -> None:
         """Does what a promotion that another process runs asks of this one."""

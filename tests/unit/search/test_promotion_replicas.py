@@ -125,3 +125,21 @@ async def test_another_takes_over_what_one_has_left(replicas, embedder):
             await asyncio.sleep(0.05)
     assert (done.state, done.id) == (State.SUCCEEDED, started.id)
     await until(lambda: one.promotions.answering() == NEW)
+
+
+async def test_a_pointer_that_moves_meanwhile_leaves_the_promotion_its_version(
+    replicas, embedder, memory_path
+):
+    one, two = replicas
+    registry = Registry(memory_path / "models")
+    publish(memory_path / "models", memory_path / "scratch", version=3)
+    await add(one, record(0))
+    gate = embedder.gates[NEW] = asyncio.Event()
+    await one.promotions.promote(NEW, force=True)
+    await until(lambda: two._holdings.target is not None)
+    registry.promote("fake/3")
+    await asyncio.sleep(0.5)
+    assert registry.needed() == (OLD, NEW)
+    gate.set()
+    await until(lambda: two.promotions.answering() == NEW)
+    assert registry.pointer().active == NEW
