@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # The transport keeps a list for each of its four priorities.
 _LISTS: Final = (training.QUEUE, *(f"{training.QUEUE}\x06\x16{level}" for level in (3, 6, 9)))
+_TAKEN: Final = "unacked"
+"""Where the transport keeps what is not acknowledged."""
 _LOOKED_AT: Final = 2000
 
 
@@ -123,10 +125,22 @@ class JobQueue:
                 messages += [message for message in found if message is not None]
         return tuple(messages), complete
 
+    def taken(self) -> tuple[Message, ...]:
+        """The messages that workers have taken and not acknowledged.
+
+        Of a worker that was killed they come back only after the visibility timeout.
+        """
+        with translated():
+            texts = self._client.hvals(_TAKEN)
+        found = (_read(text) for text in texts)
+        return tuple(message for message in found if message is not None)
+
 
 def _read(text: str) -> Message | None:
     try:
         message = json.loads(text)
+        if isinstance(message, list):
+            message = message[0]  # taken: beside it are the exchange and the routing key
         headers, body = message["headers"], message["body"]
         if headers["task"] != training.TASK:
             return None
@@ -134,5 +148,5 @@ def _read(text: str) -> Message | None:
             body = base64.b64decode(body)
         _, arguments, _ = json.loads(body)
         return Message(task_id=str(headers["id"]), arguments=dict(arguments))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         return None

@@ -75,6 +75,9 @@ class Reaper:
         for message in messages:
             # Jobs that were put on the queue directly are seen from here on.
             waiting.add(self._intake.receive(message).id)
+        # A worker that is killed at once after it took one has not told of it.
+        for message in self._queue.taken():
+            self._intake.receive(message)
         for job in self._store.active():
             if self._store.holder(job.id) is not None:
                 self._missing_since.pop(job.id, None)
@@ -103,6 +106,8 @@ class Reaper:
         _log.warning("worker_lost", job=job.id, state=after.state.value, attempts=after.attempts)
         if after.state is State.QUEUED:
             self._queue.send(after)
+        elif after.state is State.CANCELLED:
+            shutil.rmtree(self._directory / job.id / "run", ignore_errors=True)
 
     def _send_again(self, job: Job) -> None:
         since = self._missing_since.setdefault(job.id, self._clock())

@@ -260,6 +260,20 @@ def test_jobs_put_on_the_queue_are_seen_before_a_worker_takes_them(desk):
     assert desk.store.get("direct").state is State.QUEUED
 
 
+def test_a_message_whose_worker_was_killed_before_it_told_of_it(desk):
+    desk.app.send_task(
+        training.TASK, kwargs={"spec": spec(), "request_id": "taken"}, queue=training.QUEUE
+    )
+    with desk.app.connection_for_read() as connection, connection.SimpleQueue(training.QUEUE) as it:
+        it.get(timeout=5)  # and not acknowledged
+        assert desk.queue.length() == 0
+        desk.reaper.go_round()
+        assert desk.store.get("taken").state is State.QUEUED
+        desk.now += 20
+        desk.reaper.go_round()
+        assert desk.queue.length() == 1
+
+
 # ---- looking after
 
 
@@ -286,9 +300,12 @@ def test_a_job_that_was_cancelled_when_its_worker_died_is_cancelled(desk):
     desk.submit(job_id="a")
     lease = desk.store.acquire("a", holder="w", seconds=0.1)
     desk.store.update("a", lambda job: job.having(state=State.CANCELLING), lease=lease)
+    run = desk.settings.work_directory / "a" / "run"
+    run.mkdir(parents=True)
     time.sleep(0.15)
     desk.reaper.go_round()
     assert desk.store.get("a").state is State.CANCELLED
+    assert not run.exists()
 
 
 def test_a_message_that_got_lost_is_sent_again_after_a_while(desk):
