@@ -377,7 +377,9 @@ class AsyncClient:
         )
         metadata = ((REQUEST_ID_KEY, uuid.uuid4().hex),)
         attempts = Attempts(
-            policy=self._policy, timeout=timeout or self._timeout, on_retry=self._count_retry
+            policy=self._policy.when(repeatable=call.repeatable),
+            timeout=timeout or self._timeout,
+            on_retry=self._count_retry,
         )
         while True:
             try:

@@ -56,13 +56,18 @@ _PACKAGE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[T]):
-    """A unary call, ready to be made."""
+    """A unary call, ready to be made.
+
+    Attributes:
+        repeatable: Whether it may be tried again when it is not known if it was carried out.
+    """
 
     service: Service
     method: str
     request: message.Message
     response_class: type[message.Message]
     parse: Callable[[message.Message], T]
+    repeatable: bool = True
 
     @property
     def path(self) -> str:

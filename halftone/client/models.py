@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -201,9 +201,10 @@ def promote(name: str, *, force: bool, groups: Sequence[Sequence[str]]) -> Call[
 
 
 def roll_back() -> Call[Promotion]:
-    """RollBackModelVersion."""
+    """RollBackModelVersion. A second one, after the end of the first, would undo it."""
     request = pb.RollBackModelVersionRequest()
-    return _call("RollBackModelVersion", request, pb.Promotion, promotion_from)
+    call = _call("RollBackModelVersion", request, pb.Promotion, promotion_from)
+    return replace(call, repeatable=False)
 
 
 def promotion() -> Call[Promotion]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from halftone import errors
@@ -42,6 +42,10 @@ class RetryPolicy:
     first_pause: float = 0.1
     longest_pause: float = 5.0
     import_patience: float = 60.0
+
+    def when(self, *, repeatable: bool) -> RetryPolicy:
+        """This policy, or for a call that must not be made twice that of a single try."""
+        return self if repeatable else replace(self, attempts=1)
 
     def pause(self, *, failures: int, error: errors.HalftoneError, draw: float) -> float:
         """Seconds to wait after `failures` failures; `draw` is uniform in [0, 1)."""

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent import futures
 
+import grpc
 import pytest
 from PIL import Image
 
@@ -258,6 +260,30 @@ class TestRetries:
         assert attempts.remaining() == 0.5
         with pytest.raises(errors.Unavailable):
             attempts.pause_after(errors.Unavailable("x"))
+
+    def test_a_roll_back_is_tried_once(self):
+        """Nobody knows whether it was carried out, and the one after it would undo it."""
+        tried = []
+
+        def roll_back(_request, context):
+            tried.append(1)
+            context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+        server = grpc.server(futures.ThreadPoolExecutor(1))
+        handler = grpc.unary_unary_rpc_method_handler(roll_back)
+        server.add_generic_rpc_handlers(
+            [
+                grpc.method_handlers_generic_handler(
+                    "halftone.v1.ModelService", {"RollBackModelVersion": handler}
+                )
+            ]
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        with Client(f"127.0.0.1:{port}") as client, pytest.raises(errors.Unavailable, match="gone"):
+            client.roll_back()
+        server.stop(None)
+        assert len(tried) == 1
 
     def test_nobody_listening_is_unavailable(self):
         with (
