@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import functools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from halftone.registry import ModelVersion, Registry, newest_version
 from halftone.settings import ClientSettings, ModelSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -48,6 +50,33 @@ class _Context:
     service: Client | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Where:
+    """The options that say what to act on."""
+
+    directory: Path | None
+    server: str | None
+    data: Path | None
+
+    def open(self, context: click.Context) -> _Context:
+        """Connects, until the end of the command.
+
+        Raises:
+            errors.FailedPrecondition: A data directory was named from which no stack runs.
+        """
+        directory, server, data = self.directory, self.server, self.data
+        if directory is not None and (server is not None or data is not None):
+            raise click.UsageError(
+                "--directory acts without a service: leave out --server and --data."
+            )
+        service = None if directory is not None else find_service(server=server, data=data)
+        if service is not None:
+            context.call_on_close(service.close)
+        if directory is None:
+            directory = default_directory() if data is None else data / "models"
+        return _Context(registry=Registry(directory), service=service)
+
+
 @click.group()
 @click.option(
     "--directory",
@@ -66,17 +95,26 @@ def models(
     named with --server or HALFTONE_SEARCH, or that of the stack that runs from the data directory.
     Without one, or with --directory, only files are changed.
     """
-    if directory is not None and (server is not None or data is not None):
-        raise click.UsageError("--directory acts without a service: leave out --server and --data.")
-    service = None if directory is not None else find_service(server=server, data=data)
-    if service is not None:
-        context.call_on_close(service.close)
-    context.obj = _Context(registry=Registry(directory or default_directory()), service=service)
+    context.obj = _Where(directory=directory, server=server, data=data)
+
+
+def _acting(command: Callable[..., None]) -> Callable[..., None]:
+    """Hands a command what it acts on. It takes the group's options as well, after its name."""
+
+    @server_options
+    @functools.wraps(command)
+    def acting(*, server: str | None, data: Path | None, **options: Any) -> None:
+        context = click.get_current_context()
+        named: _Where = context.obj
+        where = dataclasses.replace(named, server=server or named.server, data=data or named.data)
+        command(where.open(context), **options)
+
+    return acting
 
 
 @models.command("list")
 @json_option
-@click.pass_obj
+@_acting
 def list_(context: _Context, *, as_json: bool) -> None:
     """List all versions."""
     registry, service = context.registry, context.service
@@ -102,7 +140,7 @@ def list_(context: _Context, *, as_json: bool) -> None:
 
 @models.command()
 @click.argument("version")
-@click.pass_obj
+@_acting
 def show(context: _Context, *, version: str) -> None:
     """Print a version's spec and metrics as JSON. VERSION is `name/version` or `name`."""
     if context.service is not None:
@@ -117,7 +155,7 @@ def show(context: _Context, *, version: str) -> None:
 
 @models.command()
 @click.argument("version", required=False, default="")
-@click.pass_obj
+@_acting
 def verify(context: _Context, *, version: str) -> None:
     """Compare the files of a version, or of all, with their hashes."""
     registry = context.registry
@@ -138,7 +176,7 @@ def verify(context: _Context, *, version: str) -> None:
 )
 @click.option("--archive", default="", help="Of the image ids in the groups.")
 @json_option
-@click.pass_obj
+@_acting
 def promote(
     context: _Context,
     *,
@@ -166,7 +204,7 @@ def promote(
 
 @models.command()
 @json_option
-@click.pass_obj
+@_acting
 def rollback(context: _Context, *, as_json: bool) -> None:
     """Make the version that answered before the active one again.
 
@@ -182,7 +220,7 @@ def rollback(context: _Context, *, as_json: bool) -> None:
 
 @models.command()
 @json_option
-@click.pass_obj
+@_acting
 def promotion(context: _Context, *, as_json: bool) -> None:
     """Show the promotion that runs, or the last one."""
     report(_service(context).promotion(), as_json=as_json)
@@ -190,7 +228,7 @@ def promotion(context: _Context, *, as_json: bool) -> None:
 
 @models.command()
 @json_option
-@click.pass_obj
+@_acting
 def cancel(context: _Context, *, as_json: bool) -> None:
     """Stop the promotion that runs."""
     report(_service(context).cancel_promotion(), as_json=as_json)
@@ -199,7 +237,7 @@ def cancel(context: _Context, *, as_json: bool) -> None:
 @models.command()
 @click.argument("version")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.pass_obj
+@_acting
 def delete(context: _Context, *, version: str, yes: bool) -> None:
     """Delete a version that is not active, and its collection."""
     service, registry = context.service, context.registry
@@ -219,7 +257,7 @@ def delete(context: _Context, *, version: str, yes: bool) -> None:
 @models.command()
 @click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
-@click.pass_obj
+@_acting
 def install(context: _Context, *, source: Path, promoting: bool) -> None:
     """Copy a published version, the directory `…/name/version`, from elsewhere.
 
@@ -257,7 +295,7 @@ def install(context: _Context, *, source: Path, promoting: bool) -> None:
 @click.option("--limit", default=5000, show_default=True, help="Pictures to fit the whitening on.")
 @click.option("--dimension", default=512, show_default=True, help="Of the descriptors.")
 @click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
-@click.pass_obj
+@_acting
 def import_(
     context: _Context,
     *,
@@ -301,14 +339,15 @@ def import_(
 @models.command()
 @click.argument("version")
 @click.option(
-    "--data",
+    "--pictures",
+    "source",
     required=True,
     type=click.Path(exists=True, path_type=Path),
     help="An archive (a folder with a manifest) or a folder of pictures like those to be searched.",
 )
 @click.option("--limit", default=400, show_default=True, help="Pictures to take.")
-@click.pass_obj
-def quantize(context: _Context, *, version: str, data: Path, limit: int) -> None:
+@_acting
+def quantize(context: _Context, *, version: str, source: Path, limit: int) -> None:
     """Make the int8 form of VERSION, which runs several times as fast on CPUs.
 
     Four in five pictures set the scales, the others tell how near its descriptors are to the
@@ -322,9 +361,9 @@ def quantize(context: _Context, *, version: str, data: Path, limit: int) -> None
     found = context.registry.resolve(version)
     context.registry.verify(found)
     preprocessing = Preprocessing.from_dict(found.spec()["preprocessing"])
-    pictures = prepare_pictures(data, preprocessing=preprocessing, limit=limit)
+    pictures = prepare_pictures(source, preprocessing=preprocessing, limit=limit)
     click.echo(f"Quantizing {found.id} on {len(pictures)} pictures …", err=True)
-    agreement = quantizing.quantize(found, pictures=pictures, data=data.name)
+    agreement = quantizing.quantize(found, pictures=pictures, data=source.name)
     click.echo(
         f"{found.id} has an int8 form. Cosine to its own descriptors: mean {agreement.mean:.4f}, "
         f"lowest {agreement.lowest:.4f}."

@@ -144,3 +144,12 @@ def test_weights_of_something_else_are_refused(directory: Path, pictures: Path, 
     output = run(directory, "import", "resnet18", "--weights", str(weights), *whitening, code=1)
     assert "weights.pth cannot be read" in output
     assert len(Registry(directory).list()) == 2
+
+
+def test_the_group_s_options_are_taken_after_a_command_as_well(tmp_path):
+    for arguments in (["--data", "gone", "list"], ["list", "--data", "gone"]):
+        result = CliRunner().invoke(cli.main, ["models", *arguments])
+        assert result.exit_code == 1
+        assert "No stack runs from gone" in result.stderr
+    arguments = ["models", "--directory", str(tmp_path), "list", "--server", "127.0.0.1:1"]
+    assert CliRunner().invoke(cli.main, arguments).exit_code == 2
