@@ -40,6 +40,9 @@ class TrainingConfig:
     data: tuple[Path, ...] = _setting(
         (), "folders with manifest.csv, manifests, or wide tables (a reference, its similar ones)"
     )
+    roots: tuple[Path, ...] = _setting(
+        (), "directories out of which no manifest may name a file; none: anywhere", shapes=False
+    )
     group_column: str = _setting("group", "of a manifest; a folder may have groups.json instead")
     init: str = _setting("", 'what to start from: "imagenet" or a version NAME/NUMBER; random')
     weights: Path | None = _setting(

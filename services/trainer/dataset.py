@@ -148,6 +148,7 @@ def read_scenes(
     *,
     preprocessing: Preprocessing,
     group_column: str = "group",
+    roots: Sequence[Path] = (),
     threads: int = 4,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> SceneDataset:
@@ -160,13 +161,14 @@ def read_scenes(
         sources: See `read_listing`.
         preprocessing: Of the pixels that are kept.
         group_column: Of manifests.
+        roots: Out of which nothing is read; none: anywhere.
         threads: That decode.
         progress: Told the share that is read.
 
     Raises:
         errors.InvalidArgument: A data set cannot be used, or none of its pictures be read.
     """
-    listing = read_listing(sources, group_column=group_column)
+    listing = read_listing(sources, group_column=group_column, roots=roots)
     findings = list(listing.findings)
     kept: list[Entry] = []
     pixels = []

@@ -75,8 +75,16 @@ class Listing:
     findings: list[Finding] = field(default_factory=list)
 
 
-def read_listing(sources: Sequence[Path], *, group_column: str = "group") -> Listing:
-    """Read what the data sets name.
+def is_below(path: Path, *, roots: Sequence[Path]) -> bool:
+    """Whether a file lies below one of the roots, symbolic links followed; always if none is."""
+    found = path.resolve()
+    return not roots or any(found.is_relative_to(root.resolve()) for root in roots)
+
+
+def read_listing(
+    sources: Sequence[Path], *, group_column: str = "group", roots: Sequence[Path] = ()
+) -> Listing:
+    """Read what the data sets name; nothing that leads out of `roots`, if there are some.
 
     Each is a folder with `manifest.csv`, such a manifest (it has a column `file`), or a wide table:
     the first column holds a reference picture, the others of its row the pictures similar to it,
@@ -91,11 +99,11 @@ def read_listing(sources: Sequence[Path], *, group_column: str = "group") -> Lis
         rows = _read_rows(path, listing=listing)
         header = [cell.strip() for cell in rows[0]] if rows else []
         if _FILE_COLUMN in header:
-            _add_manifest(rows, path=path, group_column=group_column, listing=listing)
+            _add_manifest(rows, path=path, group_column=group_column, roots=roots, listing=listing)
         elif source.is_dir():
             raise errors.InvalidArgument(f"{path} has no column {_FILE_COLUMN!r}.", field="data")
         else:
-            _add_table(rows, path=path, listing=listing)
+            _add_table(rows, path=path, roots=roots, listing=listing)
     return listing
 
 
@@ -122,7 +130,12 @@ def _read_rows(path: Path, *, listing: Listing) -> list[list[str]]:
 
 
 def _add_manifest(
-    rows: list[list[str]], *, path: Path, group_column: str, listing: Listing
+    rows: list[list[str]],
+    *,
+    path: Path,
+    group_column: str,
+    roots: Sequence[Path],
+    listing: Listing,
 ) -> None:
     header = [cell.strip() for cell in rows[0]]
     start = len(listing.entries)
@@ -134,6 +147,10 @@ def _add_manifest(
         file = path.parent / row.get(_FILE_COLUMN, "")
         if not file.is_file():
             listing.findings.append(Finding("missing file", f"{image_id}: {file} is not there"))
+            continue
+        if not is_below(file, roots=roots):
+            outside = f"{image_id}: {file} is not below the data roots"
+            listing.findings.append(Finding("missing file", outside))
             continue
         if image_id in by_id:
             listing.findings.append(
@@ -185,9 +202,11 @@ def _add_groups_json(path: Path, *, by_id: dict[str, int], listing: Listing) -> 
         raise errors.InvalidArgument(f"{path} cannot be used: {error!r}.", field="data") from error
 
 
-def _add_table(rows: list[list[str]], *, path: Path, listing: Listing) -> None:
+def _add_table(
+    rows: list[list[str]], *, path: Path, roots: Sequence[Path], listing: Listing
+) -> None:
     """The wide table. Rows with the same reference are one group."""
-    names = _Names(path.parent)
+    names = _Names(path.parent, roots=roots)
     table = [[cell.strip() for cell in row if cell.strip()] for row in rows]
     # A header names no file.
     if table and not any(names.find(cell) for cell in table[0]):
@@ -230,11 +249,13 @@ def _add_table(rows: list[list[str]], *, path: Path, listing: Listing) -> None:
 class _Names:
     """Finds files by names as people type them: another case, no extension, no folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, roots: Sequence[Path]) -> None:
         self.findings: list[Finding] = []
         self._folder = folder.resolve()
         self._by_key: dict[str, list[Path]] = {}
         for path in files.files_below(self._folder):
+            if not is_below(path, roots=roots):
+                continue
             for key in self._keys(path):
                 self._by_key.setdefault(key, []).append(path)
         self._found: dict[str, Path | None] = {}

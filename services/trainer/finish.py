@@ -19,6 +19,7 @@ from halftone.vision.model import Model, ModelSpec, collect, set_whitening
 from halftone.vision.network import DescriptorNetwork
 from halftone.vision.whitening import fit_background, fit_whitening
 from services.trainer.dataset import read_pictures
+from services.trainer.dataset_listing import is_below
 from services.trainer.evaluate import (
     Labelled,
     Truth,
@@ -331,18 +332,20 @@ class Evaluation:
     variants: dict[str, dict[str, Any]]
 
 
-def check_archive(folder: Path) -> None:
+def check_archive(folder: Path, *, roots: Sequence[Path] = ()) -> None:
     """See before a run whether it can be evaluated on an archive afterwards.
 
     Raises:
         errors.InvalidArgument: It has no manifest or no groups, names a picture twice or one that
-            is not there, or no picture has a match.
+            is not there or not below `roots`, or no picture has a match.
     """
     try:
         rows = read_manifest(folder)
         ids = [row["image_id"] for row in rows]
         journals = {row["image_id"]: row["journal"] for row in rows}
-        missing = [row["file"] for row in rows if not (folder / row["file"]).is_file()]
+        named = [(row["file"], folder / row["file"]) for row in rows]
+        missing = [name for name, file in named if not file.is_file()]
+        outside = [name for name, file in named if not is_below(file, roots=roots)]
         queries = read_truth(folder, image_ids=ids, journals=journals).queries
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise errors.InvalidArgument(
@@ -353,6 +356,8 @@ def check_archive(folder: Path) -> None:
     problem = ""
     if missing:
         problem = f"{missing[0]} is not there"
+    elif outside:
+        problem = f"{outside[0]} is not below the data roots"
     elif len(set(ids)) < len(ids):
         problem = "an image_id is listed twice"
     elif not len(queries):

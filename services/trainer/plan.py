@@ -137,7 +137,11 @@ def read_plan(
         size=round(start.preprocessing.size * 1.5), trim=start.preprocessing.trim
     )
     data = read_scenes(
-        config.data, preprocessing=cached, group_column=config.group_column, progress=progress
+        config.data,
+        preprocessing=cached,
+        group_column=config.group_column,
+        roots=config.roots,
+        progress=progress,
     )
     findings = list(data.findings)
     kept = config.work / FILE

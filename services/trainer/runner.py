@@ -141,6 +141,7 @@ class Runner:
         values: dict[str, Any] = {
             "objective": spec.objective,
             "data": [str(path) for path in datasets],
+            "roots": [str(root.resolve()) for root in self.settings.data_roots],
             "evaluate_on": None if archive is None else str(archive),
             "name": spec.model_name,
             "init": spec.parent or ("imagenet" if spec.initial_weights == "imagenet" else ""),

@@ -90,7 +90,7 @@ def train(
 
         events.progress("reading", fraction=0.0)
         if config.evaluate_on is not None:
-            check_archive(config.evaluate_on)
+            check_archive(config.evaluate_on, roots=config.roots)
         state = read_checkpoint(config)
         start = begin(config)
         plan = read_plan(

@@ -113,7 +113,7 @@ def test_every_option_is_one_of_the_loops_with_its_type():
     for name in training.TrainingOptions.model_fields:
         assert name in kinds
     # What a job is told by other means, or not at all.
-    told = {"data", "name", "init", "backbone", "objective", "evaluate_on"}
+    told = {"data", "roots", "name", "init", "backbone", "objective", "evaluate_on"}
     told |= {"epochs", "steps", "time_limit", "work", "models", "job", "command", "weights"}
     assert set(kinds) - told - {"version", "report_seconds"} == set(
         training.TrainingOptions.model_fields

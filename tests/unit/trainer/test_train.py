@@ -136,6 +136,25 @@ def test_a_manifest_of_a_spreadsheet_is_published_with_its_rights(settings, coll
     ]
 
 
+def test_manifests_do_not_lead_out_of_the_roots(settings, collection, tmp_path):
+    folder = shutil.copytree(collection, tmp_path / "sets" / "press")
+    manifest = folder / "manifest.csv"
+    secret = shutil.copy(collection / "2.png", tmp_path / "secret.png")
+    (folder / "2.png").unlink()
+    (folder / "2.png").symlink_to(secret)
+    manifest.write_text(
+        f"{manifest.read_text()}p98,../../secret.png,J,1900,\np99,{secret},J,1900,\n"
+    )
+    config = settings(data=(folder,), roots=(tmp_path / "sets",), steps=1)
+    lines = []
+    version = train(config, log=lines.append)
+    assert version.spec()["training"]["data"][0]["images"] == 39
+    assert sum("not below the data roots" in line for line in lines) == 3
+
+    with pytest.raises(errors.InvalidArgument, match=r"2\.png is not below the data roots"):
+        train(settings(evaluate_on=folder, roots=config.roots), log=quiet)
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
