@@ -8,6 +8,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import click
 import grpc
 import pytest
 from click.testing import CliRunner
@@ -26,6 +27,9 @@ COMMAND = re.compile(
     r"(?P<service>halftone\.v1\.\w+)/(?P<method>\w+)$",
     re.DOTALL | re.MULTILINE,
 )
+
+
+COMMANDS = re.compile(r"^halftone (.*?)(?: {2,}#.*)?$", re.MULTILINE)
 
 
 @pytest.fixture
@@ -74,9 +78,8 @@ def test_the_python_examples(desk, client, name, capsys):
 
 
 def test_the_commands_in_the_readme(desk, stack):
-    commands = re.findall(
-        r"^halftone (.*?)(?: {2,}#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE
-    )
+    text, training = (ROOT / "README.md").read_text().split("## A model of your own")
+    commands = COMMANDS.findall(text)
     assert [shlex.split(command)[0] for command in commands][:3] == ["up", "import", "search"]
     for command in commands[1:]:
         words = shlex.split(command.replace("~/my-archive", "press"))
@@ -85,6 +88,16 @@ def test_the_commands_in_the_readme(desk, stack):
         )
         assert result.exit_code == 0, (command, result.output)
     assert "data:image/jpeg" in Path("hits.html").read_text()
+    # Training takes too long here; their options are read.
+    commands = COMMANDS.findall(training)
+    assert len(commands) > 4
+    for text in commands:
+        words = shlex.split(re.sub(r"~/[\w/-]+", "press", text))
+        command = main
+        while isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), words.pop(0))
+            assert command is not None, text
+        command.make_context("halftone", words)
 
 
 def test_the_json_examples(desk):
