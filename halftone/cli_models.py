@@ -262,12 +262,16 @@ def install(context: _Context, *, source: Path, promoting: bool) -> None:
     """Copy a published version, the directory `…/name/version`, from elsewhere.
 
     Of a directory `…/name` the newest version is copied, unless there is, or was, one of its name
-    and number. Again changes nothing.
+    and number. Again changes nothing, but repairs a copy that was damaged.
     """
     registry = context.registry
+
+    def tell(damage: errors.DataLoss) -> None:
+        click.echo(f"{damage.message} It was replaced: the version is repaired.")
+
     newest = newest_version(source)
     try:
-        installed = registry.install(newest or source)
+        installed = registry.install(newest or source, repaired=tell)
     except errors.AlreadyExists as error:
         if newest is None or promoting:
             raise

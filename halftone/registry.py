@@ -10,8 +10,9 @@
       <name>/.deleted/<version>  numbers of deleted versions are never given again
 
 A version appears by renaming a complete directory, the pointer moves by replacing a file, so that
-readers in other processes see either the old state or the new one. Whoever changes the pointer
-or deletes holds a lock on the directory; readers and publishers of different versions need none.
+readers in other processes see either the old state or the new one. Whoever changes the pointer,
+deletes or repairs holds a lock on the directory; readers and publishers of different versions need
+none. Only while a damaged version is repaired is it missing for a moment, between two renames.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from halftone import errors, files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 MANIFEST: Final = "MANIFEST.json"
 SPEC: Final = "spec.json"
@@ -239,13 +240,17 @@ class Registry:
             self._settle(before.active or published.id)
         return published
 
-    def install(self, source: Path) -> ModelVersion:
+    def install(
+        self, source: Path, *, repaired: Callable[[errors.DataLoss], None] | None = None
+    ) -> ModelVersion:
         """Copies a published version from elsewhere, keeping its name, number and hashes.
 
-        Does nothing if it is there already. Becomes active only if no version is.
+        Does nothing if it is there already and whole; a damaged copy is replaced. Becomes active
+        only if no version is.
 
         Args:
             source: A directory `…/<name>/<version>` with its manifest.
+            repaired: Called with what was wrong, when a damaged copy was replaced.
 
         Raises:
             errors.DataLoss: The source does not match its manifest; nothing was copied.
@@ -266,14 +271,13 @@ class Registry:
                 self._put(copy, name=name, version=version)
         if not target.is_dir():
             raise _exists(label)
-        if files.sha256(target / MANIFEST) != files.sha256(source / MANIFEST):
-            raise errors.AlreadyExists(
-                f"Model version {label} exists already in {self.directory}, with other files than "
-                f"in {source}. Versions are immutable: publish the other one under a number of "
-                "its own.",
-                resource_type="model version",
-                resource_name=label,
-            )
+        if _damage(target, source=source, label=label) is not None:
+            with self._copy(source) as copy:
+                _verify(copy, label=label)
+                files.sync_tree(copy)
+                damage = self._replace_damaged(target, copy, label=label)
+            if damage is not None and repaired is not None:
+                repaired(damage)
         self._settle(label)
         return self.resolve(label)
 
@@ -399,6 +403,28 @@ class Registry:
         files.sync_directory(self.directory)
         return True
 
+    def _replace_damaged(self, target: Path, copy: Path, *, label: str) -> errors.DataLoss | None:
+        """Puts a whole copy in a damaged one's place; what was wrong, None if nothing is any more.
+
+        The damaged one goes into the copy's own staging directory, and with that.
+        """
+        with self._lock():
+            # Another process may have repaired or deleted it while this one copied.
+            if not target.is_dir():
+                raise _exists(label)
+            damage = _damage(target, source=copy, label=label)
+            if damage is not None:
+                aside = copy.parent / "damaged"
+                target.rename(aside)
+                try:
+                    copy.rename(target)
+                except OSError:
+                    # Damaged, it says what is wrong; gone, it would be missed without a reason.
+                    aside.rename(target)
+                    raise
+                files.sync_directory(target.parent)
+        return damage
+
     def _settle(self, active: str) -> None:
         """Writes the pointer if there is none: a second version must not unseat the first."""
         if not (self.directory / _ACTIVE).exists():
@@ -444,12 +470,38 @@ def _write_manifest(directory: Path) -> None:
     files.replace_file(directory / MANIFEST, files.to_json({"files": entries}))
 
 
-def _verify(directory: Path, *, label: str) -> None:
+def _damage(target: Path, *, source: Path, label: str) -> errors.DataLoss | None:
+    """What is wrong with a copy of `source`; None when it is whole.
+
+    Raises:
+        errors.AlreadyExists: It is, as far as its manifest can be read, a copy of something else.
+    """
+    try:
+        _expected(target, label=label)
+        if files.sha256(target / MANIFEST) == files.sha256(source / MANIFEST):
+            _verify(target, label=label)
+            return None
+    except errors.DataLoss as damage:
+        return damage
+    raise errors.AlreadyExists(
+        f"Model version {label} exists already in {target.parent.parent}, with other files than "
+        f"in {source}. Versions are immutable: publish the other one under a number of its own.",
+        resource_type="model version",
+        resource_name=label,
+    )
+
+
+def _expected(directory: Path, *, label: str) -> dict[str, str]:
+    """The files of a version and their hashes, by its manifest."""
     try:
         entries = files.read_object(directory / MANIFEST)["files"]
-        expected = {file: str(facts["sha256"]) for file, facts in entries.items()}
+        return {file: str(facts["sha256"]) for file, facts in entries.items()}
     except (OSError, KeyError, TypeError, AttributeError, errors.DataLoss) as error:
         raise _damaged(label, MANIFEST, "is missing or cannot be read") from error
+
+
+def _verify(directory: Path, *, label: str) -> None:
+    expected = _expected(directory, label=label)
     present = {path.relative_to(directory).as_posix() for path in files.files_below(directory)} - {
         MANIFEST
     }

@@ -83,6 +83,11 @@ def test_install(directory: Path, tmp_path: Path):
     other = tmp_path / "other"
     assert "a/2 is published" in run(other, "install", str(directory / "a" / "2"), "--promote")
     assert Registry(other).active.id == "a/2"
+    (other / "a" / "2" / "golden.json").write_text("[]")
+    again = run(other, "install", str(directory / "a" / "2"))
+    assert "golden.json differs" in again
+    assert "repaired" in again
+    assert run(other, "verify") == "a/2 is whole.\n"
 
 
 def test_installing_a_directory_of_versions_never_stands_in_the_way(

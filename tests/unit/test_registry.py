@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -10,15 +11,12 @@ import subprocess
 import sys
 import textwrap
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from halftone import errors
 from halftone.registry import MANIFEST, Pointer, Registry
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def stage(directory: Path, *, weights: bytes = b"weights") -> Path:
@@ -195,6 +193,53 @@ def test_install_copies_verifies_and_activates(registry: Registry, staging: Path
         registry.install(other.directory)
     with pytest.raises(errors.NotFound):
         registry.install(staging)
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda d: (d / "model.safetensors").write_bytes(b"weighty"),
+        lambda d: (d / "spec.json").unlink(),
+        lambda d: (d / MANIFEST).write_text("{"),
+        lambda d: (d / MANIFEST).unlink(),
+    ],
+)
+def test_installing_over_a_damaged_copy_repairs_it(
+    registry: Registry, staging: Path, tmp_path: Path, tamper
+):
+    source = Registry(tmp_path / "shipped").publish(staging, name="starter").directory
+    target = registry.install(source).directory
+    tamper(target)
+    damages: list[errors.DataLoss] = []
+    for _ in range(2):
+        assert registry.install(source, repaired=damages.append).directory == target
+    assert [damage.reason for damage in damages] == ["MODEL_DAMAGED"], "the second had no need to"
+    registry.verify("starter/1")
+    assert registry.pointer() == Pointer("starter/1", None)
+    assert leftovers(registry) == []
+
+
+def test_a_repair_that_fails_leaves_the_damaged_copy(
+    registry: Registry, staging: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    source = Registry(tmp_path / "shipped").publish(staging, name="starter").directory
+    target = registry.install(source).directory
+    (target / "golden.json").write_text("[]")
+    rename = Path.rename
+
+    def fail(self: Path, to: Path) -> Path:
+        if self.name == "version":
+            raise OSError(errno.EIO, "broken")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="broken"):
+        registry.install(source)
+    assert (target / "golden.json").read_text() == "[]"
+    (source / "golden.json").write_text("[]")
+    with pytest.raises(errors.DataLoss, match=r"golden\.json"):
+        registry.install(source)
+    assert leftovers(registry) == []
 
 
 def test_installing_a_damaged_version_copies_nothing(
