@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from services.trainer.labelled import Embedded, LabelledArchive
 
 _LISTED: Final = 10
+# In a checkout, which carries the starter; a wheel has no such folder.
+_CHECKOUT: Final = Path(__file__).resolve().parents[1] / "models"
 
 
 @click.command("eval")
@@ -64,6 +66,11 @@ _LISTED: Final = 10
     type=click.Path(file_okay=False, path_type=Path),
     help="Where versions are kept.  [default: HALFTONE_MODELS_DIRECTORY, or that of `halftone up`]",
 )
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Data directory of the stack whose versions are meant.  [default: ./data]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     *,
@@ -76,6 +83,7 @@ def evaluate(
     limit: int | None,
     seed: int,
     models: Path | None,
+    data: Path | None,
     as_json: bool,
 ) -> None:
     """Judge model versions on pictures whose reprints are known.
@@ -91,7 +99,10 @@ def evaluate(
         raise click.UsageError("Name each version once.")
     if report is not None and report.is_dir() and any(report.iterdir()):
         raise errors.InvalidArgument(f"{report} is not empty.", field="report")
-    found = [_resolve(version, models=models) for version in versions]
+    if models is not None and data is not None:
+        raise click.UsageError("Give one of --models and --data.")
+    directory = models if data is None else data / "models"
+    found = [_resolve(version, models=directory) for version in versions]
     fixed, other = _threshold(threshold_from)
     pictures = labelled.read_labelled(folder, groups=groups, limit=limit)
     reference = None if other is None else labelled.read_labelled(other)
@@ -161,12 +172,15 @@ def _resolve(text: str, *, models: Path | None) -> ModelVersion:
         version = registry.resolve(f"{whole.parent.name}/{whole.name}")
     else:
         registry = Registry(models or default_directory())
+        if models is None and not registry.list() and _CHECKOUT.is_dir():
+            # Nothing was published yet: the starter is there all the same.
+            registry = Registry(_CHECKOUT)
         try:
             version = registry.resolve(text)
         except errors.NotFound as error:
             raise errors.NotFound(
                 f"{error.message} It was looked for in {registry.directory}; name another "
-                "directory with --models, or give the directory of the version itself.",
+                "directory with --models or --data, or give the directory of the version itself.",
                 resource_type="model version",
                 resource_name=text,
             ) from error

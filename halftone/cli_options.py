@@ -175,6 +175,13 @@ def why_nothing(client: Client, *, where: Filter | None) -> list[str]:
 
 def explain(error: errors.HalftoneError) -> str:
     """One sentence for a person."""
+    if isinstance(error, errors.Unavailable) and "errors resolving" in error.message:
+        return "There is no host of that name. Name a service with --server HOST:PORT."
+    if error.message.startswith("UNIMPLEMENTED: "):
+        return (
+            "What listens at that address is another service. Name the right one with --server "
+            "HOST:PORT."
+        )
     if isinstance(error, errors.Unavailable) and error.message.startswith("failed to connect"):
         # What grpc says here is a page of socket errors. Only at the beginning: the last lines of
         # a service that did not start may quote the same words.

@@ -422,3 +422,23 @@ def test_the_reason_of_a_failed_start_is_not_taken_for_an_unreachable_service():
     failed = errors.Unavailable("search ended: written by a newer release\n  failed to connect to")
     assert explain(failed) == failed.message
     assert "halftone up" in explain(errors.Unavailable("failed to connect to all addresses; …"))
+
+
+class TestExplain:
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (
+                errors.Unavailable(
+                    "failed to connect to all addresses; last error: UNKNOWN: "
+                    "ipv4:127.0.0.1:7102: Failed to connect to remote host: Connection refused"
+                ),
+                "No service answers at 127.0.0.1:7102.",
+            ),
+            (errors.Unavailable("errors resolving nonsense: [field:…]"), "There is no host of"),
+            (errors.Internal("UNIMPLEMENTED: Method not found!"), "is another service"),
+            (errors.Internal("Something.", request_id="abc"), "Something. (request abc)"),
+        ],
+    )
+    def test_what_grpc_says_becomes_a_sentence(self, error, said):
+        assert said in explain(error)

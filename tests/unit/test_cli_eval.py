@@ -182,3 +182,12 @@ def test_a_threshold_cannot_be_chosen_where_nothing_matches(archive, models, tmp
     options = ("--models", models, "--archive", archive, "--upright")
     output = run("starter/1", *options, "--threshold-from", other, code=2)
     assert "has a match to choose a threshold by" in output
+
+
+def test_the_starter_of_a_checkout_before_anything_was_published(archive, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HALFTONE_MODELS_DIRECTORY", raising=False)
+    output = run("starter/1", "--archive", archive, "--upright", "--limit", 4)
+    assert "starter/1" in output
+    refused = run("starter/1", "--archive", archive, "--data", tmp_path / "gone", code=1)
+    assert "It was looked for in" in refused
