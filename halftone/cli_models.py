@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from halftone.vision.preprocessing import Preprocessing
 
 BACKBONES: Final = ("resnet18", "resnet50", "resnet152")
+_MARKS: Final = ("active", "previous", "damaged")
 
 
 def default_directory() -> Path:
@@ -126,13 +127,13 @@ def list_(context: _Context, *, as_json: bool) -> None:
         click.echo(f"No model versions in {registry.directory}.")
         return
     table = Table(box=None, header_style="bold")
-    columns = [key for key in rows[0] if key not in {"active", "previous"}]
+    columns = [key for key in rows[0] if key not in _MARKS]
     for column in columns:
         table.add_column(column.replace("_", " "))
         if column == "name":
             table.add_column("active")
     for row in rows:
-        mark = "active" if row["active"] else "previous" if row["previous"] else ""
+        mark = ", ".join(key for key in _MARKS if row[key])
         first, *others = (str(row[column]) for column in columns)
         table.add_row(first, mark, *others)
     cli_output.console().print(table)
@@ -419,15 +420,16 @@ def _rows(registry: Registry) -> list[dict[str, Any]]:
 
 
 def _summary(version: ModelVersion, *, pointer: Pointer) -> dict[str, Any]:
-    spec = version.spec()
+    summary = version.summary()
     published = dt.datetime.fromtimestamp(version.published, tz=dt.UTC)
     return {
         "name": version.id,
         "active": version.id == pointer.active,
         "previous": version.id == pointer.previous,
-        "backbone": spec.get("network", {}).get("backbone", ""),
-        "size": spec.get("preprocessing", {}).get("size", ""),
-        "dimension": spec.get("dimension", ""),
+        "damaged": bool(summary.damage),
+        "backbone": summary.backbone,
+        "size": summary.size or "",
+        "dimension": summary.dimension or "",
         "publish_time": published.isoformat(timespec="seconds"),
     }
 
@@ -438,6 +440,8 @@ def _row(version: PublishedVersion) -> dict[str, Any]:
         "name": version.name,
         "active": version.active,
         "previous": version.previous,
+        # The service lists what is known of a version, and of a whole one the dimension is.
+        "damaged": not version.dimension,
         "backbone": version.backbone,
         "dimension": version.dimension,
         "images": version.image_count,

@@ -52,6 +52,15 @@ _ABANDONED_AFTER: Final = 24 * 3600.0
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class Summary(NamedTuple):
+    """What a version's spec says in short: empty and 0 where it does not, or is damaged."""
+
+    backbone: str
+    size: int
+    dimension: int
+    damage: str
+
+
 @dataclass(frozen=True, kw_only=True, order=True)
 class ModelVersion:
     """One published version. `directory` holds its files."""
@@ -67,12 +76,38 @@ class ModelVersion:
 
     @property
     def published(self) -> float:
-        """When it was published, in seconds since the epoch."""
-        return (self.directory / MANIFEST).stat().st_mtime
+        """When it was published, in seconds since the epoch; 0 when that is not known."""
+        # Whoever lists versions is not to fail at one that lost its manifest.
+        with contextlib.suppress(OSError):
+            return (self.directory / MANIFEST).stat().st_mtime
+        return 0.0
 
     def spec(self) -> dict[str, Any]:
-        """The contents of `spec.json`."""
-        return files.read_object(self.directory / SPEC)
+        """The contents of `spec.json`.
+
+        Raises:
+            errors.DataLoss: It is missing or holds something else.
+        """
+        try:
+            return files.read_object(self.directory / SPEC)
+        except OSError as error:
+            raise _damaged(self.id, SPEC, "is missing or cannot be read") from error
+
+    def summary(self) -> Summary:
+        """What lists show of it; never fails, for one broken version is not to hide the others."""
+        try:
+            spec = self.spec()
+            return Summary(
+                backbone=str(spec.get("network", {}).get("backbone", "")),
+                size=_natural(spec.get("preprocessing", {}).get("size", 0)),
+                dimension=_natural(spec.get("dimension", 0)),
+                damage="",
+            )
+        except errors.DataLoss as error:
+            return Summary(backbone="", size=0, dimension=0, damage=error.message)
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
+            damage = f"Model version {self.id}: {SPEC} holds something unexpected ({error})."
+            return Summary(backbone="", size=0, dimension=0, damage=damage)
 
     def metrics(self) -> dict[str, Any]:
         """The contents of `metrics.json`; empty when there is none."""
@@ -441,6 +476,12 @@ class Registry:
         with (self.directory / ".lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _natural(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value < 2**31:
+        raise ValueError(f"{value!r} is no size")
+    return value
 
 
 def _texts(value: object) -> tuple[str, ...]:

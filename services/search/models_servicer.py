@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import errors
+from halftone import errors, telemetry
 from halftone.v1 import models_pb2, models_pb2_grpc
 from services.search import tokens
 from services.search.catalogue import bounded
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 FULL_NAME: Final = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 _DEFAULT_PAGE: Final = 100
+
+_log = telemetry.get_logger(__name__)
 
 
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
@@ -84,22 +87,27 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         message = self._message(
             version, pointer=self._registry.pointer(), counts=self._promotions.counts()
         )
-        message.spec.update(version.spec())
-        message.metrics.update(version.metrics())
+        # Without them when it is damaged: it can still be looked at, to be deleted.
+        with contextlib.suppress(errors.DataLoss):
+            message.spec.update(version.spec())
+        with contextlib.suppress(errors.DataLoss):
+            message.metrics.update(version.metrics())
         return message
 
     def _message(
         self, version: ModelVersion, *, pointer: Pointer, counts: Mapping[str, int]
     ) -> models_pb2.ModelVersion:
-        spec = version.spec()
+        summary = version.summary()
+        if summary.damage:
+            _log.warning("model_version_damaged", model_version=version.id, error=summary.damage)
         answering = self._promotions.answering()
         message = models_pb2.ModelVersion(
             name=version.id,
             # The one that answers: the pointer may have been moved while no service ran.
             active=version.id == answering,
             previous=version.id == pointer.previous and version.id != answering,
-            dimension=int(spec.get("dimension", 0)),
-            backbone=str(spec.get("network", {}).get("backbone", "")),
+            dimension=summary.dimension,
+            backbone=summary.backbone,
             image_count=counts.get(version.id, 0),
         )
         message.publish_time.FromNanoseconds(int(version.published * 1e9))

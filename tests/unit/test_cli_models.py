@@ -53,6 +53,16 @@ def test_list_and_show(directory: Path):
     assert "no model version 'b'" in run(directory, "show", "b", code=1)
 
 
+def test_a_broken_version_hides_no_other_and_can_be_deleted(directory: Path):
+    (directory / "a" / "2" / "spec.json").write_text("{")
+    listing = run(directory, "list").splitlines()
+    assert "damaged" in listing[2]
+    assert "damaged" not in listing[1]
+    rows = json.loads(run(directory, "list", "--json"))
+    assert [(row["name"], row["damaged"]) for row in rows] == [("a/1", False), ("a/2", True)]
+    assert "a/2 is deleted" in run(directory, "delete", "a/2", "--yes")
+
+
 def test_promote_roll_back_and_delete(directory: Path):
     assert "a/2 is active; before it: a/1" in run(directory, "promote", "a/2")
     assert "active" in run(directory, "delete", "a/2", "--yes", code=1)

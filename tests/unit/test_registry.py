@@ -123,6 +123,27 @@ def test_tampering_is_found_and_the_file_named(registry: Registry, staging: Path
         registry.promote("a/1")
 
 
+def test_a_damaged_version_is_listed_summed_up_and_deleted(registry: Registry, staging: Path):
+    for _ in range(2):
+        registry.publish(staging, name="a")
+    assert registry.resolve("a/1").summary() == ("", 0, 8, "")
+    broken = registry.resolve("a/2")
+    for content in ("{", '{"network": []}', '{"dimension": "x"}', None):
+        if content is None:
+            (broken.directory / "spec.json").unlink()
+        else:
+            (broken.directory / "spec.json").write_text(content)
+        summary = broken.summary()
+        assert summary[:3] == ("", 0, 0)
+        assert "spec.json" in summary.damage
+    with pytest.raises(errors.DataLoss, match=r"a/2: spec\.json is missing"):
+        broken.spec()
+    (broken.directory / MANIFEST).unlink()
+    assert broken.published == 0.0
+    registry.delete("a/2")
+    assert [version.id for version in registry.list()] == ["a/1"]
+
+
 def test_the_first_version_is_active_and_later_ones_are_not(registry: Registry, staging: Path):
     assert registry.active is None
     registry.publish(staging, name="a")

@@ -391,6 +391,22 @@ async def test_versions_are_listed_and_deleted(service, registry, memory_path):
     assert await answering(service) == NEW
 
 
+@pytest.mark.parametrize("content", [None, "{", '{"network": []}', '{"dimension": -1}'])
+async def test_a_broken_version_hides_no_other_and_can_be_deleted(service, registry, content):
+    spec = registry.resolve(NEW).directory / "spec.json"
+    if content is None:
+        spec.unlink()
+    else:
+        spec.write_text(content)
+    page = await service.models.ListModelVersions(models_pb2.ListModelVersionsRequest())
+    assert [(each.name, each.dimension) for each in page.versions] == [(OLD, DIMENSION), (NEW, 0)]
+    # The command line asks for the version before it deletes it.
+    got = await service.models.GetModelVersion(models_pb2.GetModelVersionRequest(name=NEW))
+    assert (got.name, got.backbone, got.dimension) == (NEW, "", 0)
+    await service.models.DeleteModelVersion(models_pb2.DeleteModelVersionRequest(name=NEW))
+    assert [version.id for version in registry.list()] == [OLD]
+
+
 async def test_collections_that_nobody_goes_back_to_are_dropped(service, embedder, memory_path):
     publish(memory_path / "models", memory_path / "scratch", version=3)
     embedder.others = {NEW, "fake/3"}
