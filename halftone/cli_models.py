@@ -160,10 +160,23 @@ def show(context: _Context, *, version: str) -> None:
 def verify(context: _Context, *, version: str) -> None:
     """Compare the files of a version, or of all, with their hashes."""
     registry = context.registry
-    versions = [registry.resolve(version)] if version else registry.list()
-    for each in versions:
-        registry.verify(each)
-        click.echo(f"{each.id} is whole.")
+    if version:
+        found = registry.resolve(version)
+        registry.verify(found)
+        click.echo(f"{found.id} is whole.")
+        return
+    damaged = False
+    for each in registry.list():
+        try:
+            registry.verify(each)
+        except errors.DataLoss as error:
+            # The others are told of all the same: there may be more to repair.
+            click.echo(error.message)
+            damaged = True
+        else:
+            click.echo(f"{each.id} is whole.")
+    if damaged:
+        raise click.exceptions.Exit(1)
 
 
 @models.command()

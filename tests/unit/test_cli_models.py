@@ -85,8 +85,19 @@ def test_without_a_service_only_the_pointer_moves_and_that_is_said(directory: Pa
 def test_verify_names_the_damaged_file(directory: Path):
     assert run(directory, "verify").splitlines() == ["a/1 is whole.", "a/2 is whole."]
     (directory / "a" / "2" / "golden.json").write_text("[]")
-    assert "golden.json differs" in run(directory, "verify", code=1)
+    assert "golden.json differs" in run(directory, "verify", "a/2", code=1)
     assert run(directory, "verify", "a/1").splitlines() == ["a/1 is whole."]
+
+
+def test_verify_goes_on_after_a_damaged_version(directory: Path):
+    (directory / "a" / "1" / "golden.json").write_text("[]")
+    (directory / "a" / "2" / "spec.json").unlink()
+    Registry(directory).publish(directory.parent / "staging", name="b")
+    assert run(directory, "verify", code=1).splitlines() == [
+        "Model version a/1: golden.json differs from its manifest.",
+        "Model version a/2: spec.json is missing.",
+        "b/1 is whole.",
+    ]
 
 
 def test_install(directory: Path, tmp_path: Path):
