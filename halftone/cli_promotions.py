@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
@@ -52,6 +53,7 @@ def read_groups(path: Path, *, archive: str) -> list[list[str]]:
 
     Raises:
         errors.InvalidArgument: The file holds something else.
+        click.UsageError: It has image ids, and the archive is not named.
     """
     try:
         groups = [
@@ -61,6 +63,12 @@ def read_groups(path: Path, *, archive: str) -> list[list[str]]:
         raise errors.InvalidArgument(
             f"{path} is no list of groups with members.", field="groups"
         ) from error
+    if not archive and any(
+        not member.startswith("archives/") for group in groups for member in group
+    ):
+        raise click.UsageError(
+            f"The groups in {path} hold image ids: say with --archive NAME of which archive."
+        )
     return [
         [
             member

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MAX_LABELLED_NAMES: Final = 20_000
 """Image names that a request may give in groups."""
 
+_NAMES_AT_A_TIME: Final = 64
 _CANCEL_SECONDS: Final = 30.0
 _LOCK_SECONDS: Final = 30.0
 _LOCK_PAUSE: Final = 0.05
@@ -202,12 +203,13 @@ class Promotions:
         """Starts a promotion, or gives the one that makes that version answer already.
 
         Raises:
-            errors.NotFound: There is no such version.
+            errors.NotFound: There is no such version, or none of the images in the groups.
             errors.FailedPrecondition: Another promotion runs, or the version answers already.
         """
         _ = self._holdings.collection
         _check_groups(groups)
         version = (await asyncio.to_thread(self._registry.resolve, reference)).id
+        await self._check_any_exists(groups)
         async with self._starting:
             lock = await self._lock()
             if lock is None:
@@ -229,6 +231,23 @@ class Promotions:
                     lock.close()
                 raise
             return _copy(promotion)
+
+    async def _check_any_exists(self, groups: Sequence[Sequence[str]]) -> None:
+        """Refuses groups of images that are not here, before everything is embedded for nothing."""
+        names = [name for group in groups for name in group]
+        collection = self._holdings.collection
+        for start in range(0, len(names), _NAMES_AT_A_TIME):
+            part = names[start : start + _NAMES_AT_A_TIME]
+            ids = [records.parse_name(name).point_id for name in part]
+            if await self._holdings.read("retrieve", collection.retrieve, ids):
+                return
+        if names:
+            raise errors.NotFound(
+                f"labelled_groups: none of the {len(names):,} images is here; the first is "
+                f"{names[0]}. Is the archive's name right?",
+                resource_type="image",
+                resource_name=names[0],
+            )
 
     async def roll_back(self) -> models_pb2.Promotion:
         """Promotes the version that answered before. Records that came since are embedded first.

@@ -218,6 +218,19 @@ async def test_the_callers_groups_are_measured(service):
     assert done.comparison.to_figures.recall_at_1 == 1.0
 
 
+async def test_groups_of_images_that_are_not_here_are_refused_at_once(service, embedder):
+    await service.add(record(1))
+    embedded = embedder.images
+    wrong = [f"archives/mispelt/images/{number}" for number in range(70)]
+    groups = [models_pb2.LabelledGroup(images=wrong)]
+    error = await refusal(promote(service, labelled_groups=groups))
+    assert isinstance(error, errors.NotFound)
+    assert (error.resource_type, error.resource_name) == ("image", wrong[0])
+    assert embedder.images == embedded
+    groups.append(models_pb2.LabelledGroup(images=[name(1)]))
+    assert (await promoted(service, labelled_groups=groups)).state == State.SUCCEEDED
+
+
 async def test_images_that_cannot_be_embedded_are_counted(service, registry):
     await service.add(*(record(number) for number in range(8)))
     (path,) = [
