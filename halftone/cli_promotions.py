@@ -207,6 +207,12 @@ def _sentence(promotion: Promotion) -> str:
             return f"{version} is active; before it: {before}." + lost * bool(
                 promotion.images_failed
             )
+        case PromotionState.REFUSED if promotion.comparison is not None:
+            # The service's message says it in the words of the API.
+            return (
+                f"{before} stays active. {version} is worse: {promotion.comparison.refusal}. "
+                "Promote it with --force all the same."
+            )
         case PromotionState.REFUSED | PromotionState.FAILED:
             why = promotion.error.message if promotion.error else ""
             return f"{before} stays active. {why}"

@@ -100,7 +100,9 @@ class Job:
             workers=settings.promotion_workers,
         )
         self._told = self._saved = 0.0
-        self._rates: collections.deque[tuple[float, int]] = collections.deque()
+        self._embedded = 0
+        # When, and how many images had been looked at and embedded then.
+        self._rates: collections.deque[tuple[float, int, int]] = collections.deque()
 
     async def run(self) -> None:
         """Runs it to its end. A cancellation leaves it to be resumed."""
@@ -195,11 +197,13 @@ class Job:
         sample = compare.Sample(seed=promotion.model_version)
         for _ in range(_MOST_PASSES):
             promotion.images_done = 0
+            promotion.images_per_second = promotion.seconds_left = 0.0
+            self._embedded = 0
             self._rates.clear()
 
-            def look(page: Sequence[Stored]) -> None:
+            def look(page: Sequence[Stored], lacking: int) -> None:
                 sample.look(page)
-                self._progress(len(page), failed=len(sync.failed))
+                self._progress(len(page), lacking=lacking, failed=len(sync.failed))
 
             count = await sync.everything(look)
             # What other processes failed to write to both is found by looking again.
@@ -327,7 +331,7 @@ class Job:
         except errors.NotFound:
             return
         await self._sync(source=source, target=self._holdings.collection).everything(
-            lambda _page: None
+            lambda _page, _lacking: None
         )
 
     async def _drop_unused(self) -> None:
@@ -351,20 +355,25 @@ class Job:
         if self.promotion.state != State.SWITCHING and self._files.is_cancelled(self.promotion.id):
             raise _Stopped
 
-    def _progress(self, images: int, *, failed: int) -> None:
+    def _progress(self, images: int, *, lacking: int, failed: int) -> None:
         promotion, now = self.promotion, time.monotonic()
         promotion.images_done += images
         promotion.images_total = max(promotion.images_total, promotion.images_done)
         promotion.images_failed = failed
-        self._rates.append((now, promotion.images_done))
-        while now - self._rates[0][0] > _RATE_SECONDS:
-            self._rates.popleft()
-        began, done = self._rates[0]
-        if now > began:
-            promotion.images_per_second = (promotion.images_done - done) / (now - began)
-        left = promotion.images_total - promotion.images_done
-        if promotion.images_per_second > 0:
-            promotion.seconds_left = left / promotion.images_per_second
+        self._embedded += lacking
+        # What an earlier run has embedded is passed over in no time and says nothing of the speed:
+        # it is measured from the first image that this run embeds.
+        if self._embedded:
+            self._rates.append((now, promotion.images_done, self._embedded))
+            while now - self._rates[0][0] > _RATE_SECONDS:
+                self._rates.popleft()
+            began, done, embedded = self._rates[0]
+            looked_at = promotion.images_done - done
+            if now > began and looked_at:
+                promotion.images_per_second = (self._embedded - embedded) / (now - began)
+                # Where few are lacking, most of what is left is only looked at.
+                left = promotion.images_total - promotion.images_done
+                promotion.seconds_left = left * (now - began) / looked_at
         if now - self._told > _TELL_SECONDS:
             self._told = now
             self._stamp()

@@ -88,8 +88,11 @@ class Sync:
         self._troubled: float | None = None
         self.failed: dict[uuid.UUID, str] = {}
 
-    async def everything(self, look: Callable[[Sequence[Stored]], None]) -> int:
-        """Goes through all records; `look` is shown each page when it is taken on.
+    async def everything(self, look: Callable[[Sequence[Stored], int], None]) -> int:
+        """Goes through all records.
+
+        Args:
+            look: Is shown each page when it is taken on, and how many of it are to be embedded.
 
         Returns:
             How many were not in step.
@@ -113,7 +116,7 @@ class Sync:
                 found = await self._holdings.read("retrieve", self._source.retrieve, part)
                 yield list(found.values())
 
-        return await self._run(pages(), lambda _page: None)
+        return await self._run(pages(), lambda _page, _lacking: None)
 
     async def sweep(self, *, spared: AbstractSet[uuid.UUID]) -> int:
         """Deletes what the source does not have: deletions that did not reach the target.
@@ -147,7 +150,7 @@ class Sync:
     async def _run(
         self,
         pages: AsyncGenerator[list[Stored], None],
-        look: Callable[[Sequence[Stored]], None],
+        look: Callable[[Sequence[Stored], int], None],
     ) -> int:
         waiting: asyncio.Queue[Stored | None] = asyncio.Queue(maxsize=4 * PAGE)
         count = 0
@@ -161,7 +164,7 @@ class Sync:
                     for stored in lacking:
                         await waiting.put(stored)
                     count += len(lacking) + described
-                    look(page)
+                    look(page, len(lacking))
                 for _ in range(self._workers):
                     await waiting.put(None)
         except ExceptionGroup as group_of_errors:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from halftone.cli_promotions import read_groups
+from halftone.cli_promotions import read_groups, report
+from halftone.client import Comparison, Promotion, PromotionState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,3 +24,16 @@ def test_groups_of_image_ids_need_an_archive(tmp_path: Path):
     assert read_groups(path, archive="press") == whole
     path.write_text(json.dumps([{"members": whole[0]}]))
     assert read_groups(path, archive="") == whole
+
+
+def test_a_refusal_names_the_option(capsys: pytest.CaptureFixture[str]):
+    refused = Promotion(
+        id="1",
+        model_version="a/2",
+        from_model_version="a/1",
+        state=PromotionState.REFUSED,
+        comparison=Comparison(refusal="mAP falls"),
+    )
+    assert not report(refused, as_json=False)
+    output = capsys.readouterr().out
+    assert "a/1 stays active. a/2 is worse: mAP falls. Promote it with --force" in output

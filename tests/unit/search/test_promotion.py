@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from unittest.mock import Mock
 
 import grpc
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from halftone import errors
 from halftone.registry import Registry
 from halftone.v1 import models_pb2, search_pb2
+from services.search.promotion_job import Job
 from services.search.promotion_state import PromotionFiles
 from services.search.store_edge import EdgeStore
 from tests.fake_embedder import DIMENSION
@@ -334,6 +336,32 @@ async def test_an_interrupted_promotion_goes_on_at_the_next_start(service, embed
     done = await ended(service)
     assert (done.state, done.id) == (State.SUCCEEDED, started.id)
     assert await answering(service) == NEW
+
+
+def test_the_speed_after_a_resumption_leaves_out_what_was_done_before(
+    settings, registry, monkeypatch
+):
+    promotion = models_pb2.Promotion(images_total=1_000)
+    job = Job(
+        promotion,
+        registry=registry,
+        settings=settings,
+        **dict.fromkeys(("store", "holdings", "embedder", "traffic", "files", "others"), Mock()),
+        tell=lambda _promotion: None,
+    )
+    now = 1_000.0
+    monkeypatch.setattr("services.search.promotion_job.time.monotonic", lambda: now)
+    for _ in range(10):
+        now += 0.01
+        job._progress(50, lacking=0, failed=0)
+    assert (promotion.images_done, promotion.images_per_second, promotion.seconds_left) == (
+        (500, 0.0, 0.0)
+    )
+    for _ in range(5):
+        now += 2.0
+        job._progress(20, lacking=20, failed=0)
+    assert promotion.images_per_second == pytest.approx(10.0)
+    assert promotion.seconds_left == pytest.approx(40.0)
 
 
 @pytest.mark.parametrize("moved", ["nothing", "alias", "both"])
