@@ -80,7 +80,9 @@ class TrainingOptions(BaseModel):
     balance: Literal["none", "inverse", "effective", "sampling"] | None = _option(
         "of unequal classes by weights or by sampling, classification"
     )
-    validation: int | None = _option("pictures held out, self-supervised", ge=0)
+    validation: int | None = _option(
+        "most pictures held out, self-supervised; never above a fifth", ge=0
+    )
     validation_share: float | None = _option("of the groups, to stop and to choose by", ge=0, lt=1)
     test_share: float | None = _option("of the groups, for the final figures", ge=0, lt=1)
     splits: str | None = _option(

@@ -80,7 +80,7 @@ class TrainingConfig:
     hard_negatives: int = _setting(64, "closest others from memory per picture, metric")
     balance: Balance = _setting("effective", "of classes: weights, or sampling; classification")
 
-    validation: int = _setting(400, "pictures held out for validation, self-supervised")
+    validation: int = _setting(400, "most pictures held out, self-supervised; never above a fifth")
     validation_share: float = _setting(0.15, "of the groups, held out to stop and to choose by")
     test_share: float = _setting(0.15, "of the groups, held out for the final figures")
     splits: Path | None = _setting(None, "splits.json of an earlier run, to split alike")

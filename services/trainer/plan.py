@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _FEWEST_GROUPS = 2
 _FEWEST_KNOWN = 3
+_FEWEST_OPTION = 2  # of a batch and of a descriptor
+_LARGEST_HELD_OUT = 5  # one picture in so many, without labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +178,7 @@ def read_plan(
         )
     }
     plan.facts.update(counts)
-    _check(plan, start=start)
+    _check(plan, start=start, read=len(data))
     details = {
         **counts,
         "seed": config.seed,
@@ -214,9 +216,13 @@ def _split_groups(
 def _split_images(
     config: TrainingConfig, *, data: SceneDataset, source: Path | None, findings: list[Finding]
 ) -> list[Split]:
-    """Without labels: `validation` pictures are held out, or what the file says."""
+    """Without labels: at most `validation` pictures are held out, or what the file says.
+
+    Never more than a fifth: the default is for large sets and would leave nothing of a small one.
+    """
     if source is None:
-        _, held_out = hold_out(len(data), count=config.validation, seed=config.seed)
+        count = min(config.validation, len(data) // _LARGEST_HELD_OUT)
+        _, held_out = hold_out(len(data), count=count, seed=config.seed)
         chosen: list[Split] = ["train"] * len(data)
         for row in held_out.tolist():
             chosen[row] = "validation"
@@ -241,7 +247,7 @@ def _set_aside(
     return np.setdiff1d(in_classes, aside), aside
 
 
-def _check(plan: Plan, *, start: Start) -> None:
+def _check(plan: Plan, *, start: Start, read: int) -> None:
     """Refuse what is too little.
 
     Raises:
@@ -268,9 +274,41 @@ def _check(plan: Plan, *, start: Start) -> None:
     if len(training) < fewest:
         raise errors.InvalidArgument(
             f"A batch of {config.batch} and {config.dimension} dimensions need at least {fewest} "
-            f"pictures to train on; there are {len(training)}.",
+            f"pictures to train on; there are {len(training)}. {_account(plan, read=read)} "
+            f"{_way_out(plan, start=start, fewest=fewest)}",
             field="data",
         )
+
+
+def _account(plan: Plan, *, read: int) -> str:
+    """Where the pictures went."""
+    counts = _count(plan.findings)
+    broken = counts.get("broken file", 0) + counts.get("missing file", 0)
+    held_out = len(plan.validation) + len(plan.test) + len(plan.known)
+    parts = [
+        f"{read} different ones were read",
+        f"{broken} could not be read",
+        f"{held_out} were held out",
+    ]
+    return f"{', '.join(parts)}."
+
+
+def _way_out(plan: Plan, *, start: Start, fewest: int) -> str:
+    """Which options help against too few pictures; those that do not are not named."""
+    config, count = plan.config, len(plan.training)
+    lower = []
+    if not plan.sampled and config.batch > count >= _FEWEST_OPTION:
+        lower.append(f"batch to at most {count}")
+    if not start.projected and config.dimension >= count > _FEWEST_OPTION:
+        lower.append(f"dimension to at most {count - 1}")
+    ways = ["give more pictures"]
+    if lower:
+        ways.append(f"lower {' and '.join(lower)}")
+    if config.splits is None and count + len(plan.validation) + len(plan.test) >= fewest > 0:
+        shares = "validation_share and test_share" if config.labelled else "validation"
+        ways.append(f"hold out fewer with {shares}")
+    text = f"{', '.join(ways[:-1])}, or {ways[-1]}" if len(ways) > 1 else ways[0]
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _count(findings: Sequence[Finding]) -> dict[str, int]:

@@ -312,3 +312,23 @@ def test_the_command_reports_bad_data_without_a_trace(tmp_path, collection, caps
 
     assert status == 2
     assert "batch of 999" in capsys.readouterr().err
+
+
+def test_at_most_a_fifth_is_held_out(settings):
+    config = settings(validation=400, steps=1)
+    version = train(config, log=quiet)
+    splits = list(json.loads((config.work / "splits.json").read_text())["images"].values())
+    assert version is not None
+    assert (splits.count("validation"), splits.count("train")) == (8, 32)
+
+
+def test_too_few_pictures_are_refused_with_what_became_of_them_and_what_helps(settings):
+    with pytest.raises(errors.InvalidArgument) as raised:
+        train(settings(batch=64, dimension=34, validation=400), log=quiet)
+    assert raised.value.message == (
+        "A batch of 64 and 34 dimensions need at least 64 pictures to train on; there are 32. "
+        "40 different ones were read, 0 could not be read, 8 were held out. "
+        "Give more pictures, or lower batch to at most 32 and dimension to at most 31."
+    )
+    with pytest.raises(errors.InvalidArgument, match="or hold out fewer with validation"):
+        train(settings(dimension=36), log=quiet)
