@@ -91,7 +91,15 @@ def run(client: Client, start: Callable[[], Promotion], *, as_json: bool) -> boo
         f"{started.from_model_version} → {started.model_version}  (Ctrl-C ends the showing and not "
         "the promotion; `halftone models cancel` stops it)"
     )
-    return report(_watched(client), as_json=as_json)
+    try:
+        ended = _watched(client)
+    except KeyboardInterrupt:
+        notes.print(
+            "The promotion goes on: `halftone models promotion` tells how it stands, `halftone "
+            "models cancel` stops it."
+        )
+        raise SystemExit(130) from None
+    return report(ended, as_json=as_json)
 
 
 def report(promotion: Promotion, *, as_json: bool) -> bool:

@@ -59,10 +59,18 @@ def _trainer_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--parent", default="", metavar="NAME/NUMBER", help="Version to start from.")
 @click.option(
-    "--initial-weights", default="", type=click.Choice(["", "random", "imagenet"]), metavar="WHICH"
+    "--initial-weights",
+    default="",
+    type=click.Choice(["", "random", "imagenet"]),
+    metavar="random|imagenet",
+    help="Without a parent.  [default: random]",
 )
 @click.option(
-    "--backbone", default="", type=click.Choice(["", "resnet18", "resnet50", "resnet152"])
+    "--backbone",
+    default="",
+    type=click.Choice(["", "resnet18", "resnet50", "resnet152"]),
+    metavar="resnet18|resnet50|resnet152",
+    help="Without a parent.  [default: resnet18]",
 )
 @click.option("--evaluate-on", default="", metavar="ARCHIVE", help="With groups.json.")
 @click.option("--epochs", type=click.FloatRange(0), default=0.0, help="Length of the run, or:")
@@ -127,7 +135,7 @@ def train(
             _print(job, as_json=as_json)
             return
         output.notes().print(f"{job.name}  (halftone jobs cancel {job.id} stops it)")
-        _end(_watch(client, job.name), as_json=as_json)
+        _end(_watched(client, job.name), as_json=as_json)
 
 
 @click.group()
@@ -171,7 +179,8 @@ def list_(
             job.model_version,
             job.id,
         )
-    output.console().print(table if table.rows else "No training jobs.")
+    nothing = "No training jobs in that state." if states else "No training jobs."
+    output.console().print(table if table.rows else nothing)
 
 
 @jobs.command()
@@ -191,7 +200,7 @@ def show(*, job: str, as_json: bool, server: str | None, data: Path | None) -> N
 def watch(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
     """Show how a job goes until its end."""
     with _connected(server=server, data=data) as client:
-        _end(_watch(client, _name(job)), as_json=as_json)
+        _end(_watched(client, _name(job)), as_json=as_json)
 
 
 @jobs.command()
@@ -206,6 +215,18 @@ def cancel(*, job: str, as_json: bool, server: str | None, data: Path | None) ->
         output.print_json(job_json(found))
     else:
         click.echo(f"{found.name} is {found.state.value}.")
+
+
+def _watched(client: Client, name: str) -> TrainingJob:
+    try:
+        return _watch(client, name)
+    except KeyboardInterrupt:
+        job = name.rpartition("/")[2]
+        output.notes().print(
+            f"The job goes on: halftone jobs watch {job} shows it again, halftone jobs cancel "
+            f"{job} stops it."
+        )
+        raise SystemExit(130) from None
 
 
 def job_json(job: TrainingJob) -> dict[str, Any]:

@@ -112,7 +112,8 @@ class Meter:
     @property
     def _left(self) -> float:
         run = self._run
-        return run.elapsed / max(run.progress, 1e-9) - run.elapsed
+        # A run by the clock goes a little beyond its end.
+        return max(0.0, run.elapsed / max(run.progress, 1e-9) - run.elapsed)
 
     def _tell(self, metrics: Mapping[str, float], *, loss: float) -> None:
         run = self._run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from halftone.cli_promotions import read_groups, report
+from halftone.cli_promotions import read_groups, report, run
 from halftone.client import Comparison, Promotion, PromotionState
 
 if TYPE_CHECKING:
@@ -37,3 +37,20 @@ def test_a_refusal_names_the_option(capsys: pytest.CaptureFixture[str]):
     assert not report(refused, as_json=False)
     output = capsys.readouterr().out
     assert "a/1 stays active. a/2 is worse: mAP falls. Promote it with --force" in output
+
+
+def test_interrupting_the_showing_says_that_the_promotion_goes_on(capsys):
+    class Interrupted:
+        def watch_promotion(self):
+            raise KeyboardInterrupt
+
+    begun = Promotion(
+        id="1",
+        model_version="a/2",
+        from_model_version="a/1",
+        state=PromotionState.EMBEDDING,
+    )
+    with pytest.raises(SystemExit) as ended:
+        run(Interrupted(), lambda: begun, as_json=False)
+    assert ended.value.code == 130
+    assert "The promotion goes on" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from grpc_status import rpc_status
 
-from halftone import errors, running
+from halftone import cli_train, errors, running
 from halftone.cli import main
 from halftone.client import AsyncClient, Client, JobState, RetryPolicy
 from halftone.v1 import trainer_pb2 as pb
@@ -146,6 +146,17 @@ def test_watch_shows_how_it_goes(run):
     assert "loss 0.250  1:02:05 left" in result.stderr
 
 
+def test_interrupting_the_showing_says_that_the_job_goes_on(capsys):
+    class Interrupted:
+        def watch_training_job(self, name):
+            raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        cli_train._watched(Interrupted(), "trainingJobs/a")
+    assert ended.value.code == 130
+    assert "The job goes on: halftone jobs watch a shows it again" in capsys.readouterr().err
+
+
 def test_a_watched_job_that_fails_is_an_error_of_the_command(run, fake):
     fake.fails = True
     result = run(*TRAIN, "--watch")
@@ -167,6 +178,7 @@ def test_jobs(run, fake):
     assert "is cancelled" in run("jobs", "cancel", "a").stdout
     cancelled = json.loads(run("jobs", "list", "--state", "cancelled", "--json").stdout)
     assert [job["name"] for job in cancelled] == ["trainingJobs/a"]
+    assert run("jobs", "list", "--state", "failed").stdout == "No training jobs in that state.\n"
     assert run("jobs", "show", "unknown").exit_code == 1
 
 
