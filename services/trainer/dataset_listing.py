@@ -112,8 +112,14 @@ def _read_rows(path: Path, *, listing: Listing) -> list[list[str]]:
     try:
         content = path.read_bytes()
     except OSError as error:
+        # Whoever asked for the job knows the names, and has no use for the paths of this machine.
+        name = f"{path.parent.name}/{path.name}"
+        gone = isinstance(error, FileNotFoundError)
         raise errors.InvalidArgument(
-            f"The data set {path} cannot be read: {error.strerror}.", field="data"
+            f"The data set {name} {'is not there' if gone else 'cannot be read'}: "
+            f"{error.strerror}.",
+            field="data",
+            reason="DATASET_NOT_FOUND" if gone else None,
         ) from error
     try:
         text = content.decode("utf-8-sig")

@@ -105,7 +105,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
 def _cancelled(job: Job) -> Job:
     if job.state.is_over:
         raise errors.FailedPrecondition(
-            f"The job is {job.state.value} already.",
+            f"The job is {job.state.value.lower()} already.",
             subject=training.job_name(job.id),
             reason="JOB_OVER",
         )

@@ -144,7 +144,7 @@ def test_a_sheet_that_is_not_utf_8_is_read_and_said(folder):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("nothing.csv", None, "cannot be read"),
+        ("nothing.csv", None, "is not there"),
         ("manifest.csv", "image_id,file\n1,none.jpg\n", "None of the files"),
         ("sheet.csv", "x,y\n1,2\n", "neither a manifest"),
         ("sheet.csv", "", "neither a manifest"),
@@ -161,8 +161,9 @@ def test_what_cannot_be_understood_is_refused(folder, name, content, message):
 
 
 def test_a_folder_needs_a_manifest(folder):
-    with pytest.raises(errors.InvalidArgument, match="manifest"):
+    with pytest.raises(errors.InvalidArgument, match="manifest") as raised:
         read_listing([folder])
+    assert raised.value.reason == "DATASET_NOT_FOUND"
 
 
 def test_damaged_groups_are_refused(folder):
