@@ -186,7 +186,7 @@ class DeleteImagesResponse(_message.Message):
     def __init__(self, deleted_count: _Optional[int] = ...) -> None: ...
 
 class SearchImagesRequest(_message.Message):
-    __slots__ = ("content", "image", "embedding", "region", "filter", "limit", "page_token", "min_similarity", "skip_mirrored", "skip_rotated")
+    __slots__ = ("content", "image", "embedding", "region", "filter", "limit", "page_token", "min_similarity", "skip_mirrored", "skip_rotated", "min_probability", "verify_count")
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -197,6 +197,8 @@ class SearchImagesRequest(_message.Message):
     MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     SKIP_MIRRORED_FIELD_NUMBER: _ClassVar[int]
     SKIP_ROTATED_FIELD_NUMBER: _ClassVar[int]
+    MIN_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    VERIFY_COUNT_FIELD_NUMBER: _ClassVar[int]
     content: bytes
     image: str
     embedding: _embedder_pb2.Embedding
@@ -207,29 +209,135 @@ class SearchImagesRequest(_message.Message):
     min_similarity: float
     skip_mirrored: bool
     skip_rotated: bool
-    def __init__(self, content: _Optional[bytes] = ..., image: _Optional[str] = ..., embedding: _Optional[_Union[_embedder_pb2.Embedding, _Mapping]] = ..., region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., page_token: _Optional[str] = ..., min_similarity: _Optional[float] = ..., skip_mirrored: _Optional[bool] = ..., skip_rotated: _Optional[bool] = ...) -> None: ...
+    min_probability: float
+    verify_count: int
+    def __init__(self, content: _Optional[bytes] = ..., image: _Optional[str] = ..., embedding: _Optional[_Union[_embedder_pb2.Embedding, _Mapping]] = ..., region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., page_token: _Optional[str] = ..., min_similarity: _Optional[float] = ..., skip_mirrored: _Optional[bool] = ..., skip_rotated: _Optional[bool] = ..., min_probability: _Optional[float] = ..., verify_count: _Optional[int] = ...) -> None: ...
 
 class SearchImagesResponse(_message.Message):
-    __slots__ = ("hits", "next_page_token", "model_version")
+    __slots__ = ("hits", "next_page_token", "model_version", "verified_count", "out_of_time_count")
     HITS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_TIME_COUNT_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[Hit]
     next_page_token: str
     model_version: str
-    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
+    verified_count: int
+    out_of_time_count: int
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., model_version: _Optional[str] = ..., verified_count: _Optional[int] = ..., out_of_time_count: _Optional[int] = ...) -> None: ...
+
+class Verification(_message.Message):
+    __slots__ = ("state", "overlaps")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[Verification.State]
+        OVERLAPPING: _ClassVar[Verification.State]
+        NO_OVERLAP: _ClassVar[Verification.State]
+        NOT_COMPARED: _ClassVar[Verification.State]
+        OUT_OF_TIME: _ClassVar[Verification.State]
+    STATE_UNSPECIFIED: Verification.State
+    OVERLAPPING: Verification.State
+    NO_OVERLAP: Verification.State
+    NOT_COMPARED: Verification.State
+    OUT_OF_TIME: Verification.State
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    OVERLAPS_FIELD_NUMBER: _ClassVar[int]
+    state: Verification.State
+    overlaps: _containers.RepeatedCompositeFieldContainer[Overlap]
+    def __init__(self, state: _Optional[_Union[Verification.State, str]] = ..., overlaps: _Optional[_Iterable[_Union[Overlap, _Mapping]]] = ...) -> None: ...
+
+class Overlap(_message.Message):
+    __slots__ = ("inlier_count", "homography", "query_polygon", "image_polygon", "query_share", "image_share", "mirrored", "rotation", "scale")
+    INLIER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    HOMOGRAPHY_FIELD_NUMBER: _ClassVar[int]
+    QUERY_POLYGON_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_POLYGON_FIELD_NUMBER: _ClassVar[int]
+    QUERY_SHARE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_SHARE_FIELD_NUMBER: _ClassVar[int]
+    MIRRORED_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    inlier_count: int
+    homography: _containers.RepeatedScalarFieldContainer[float]
+    query_polygon: _containers.RepeatedCompositeFieldContainer[Point]
+    image_polygon: _containers.RepeatedCompositeFieldContainer[Point]
+    query_share: float
+    image_share: float
+    mirrored: bool
+    rotation: float
+    scale: float
+    def __init__(self, inlier_count: _Optional[int] = ..., homography: _Optional[_Iterable[float]] = ..., query_polygon: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., image_polygon: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., query_share: _Optional[float] = ..., image_share: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[float] = ..., scale: _Optional[float] = ...) -> None: ...
+
+class Point(_message.Message):
+    __slots__ = ("x", "y")
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    x: float
+    y: float
+    def __init__(self, x: _Optional[float] = ..., y: _Optional[float] = ...) -> None: ...
+
+class CompareImagesRequest(_message.Message):
+    __slots__ = ("query", "image", "query_region")
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    QUERY_REGION_FIELD_NUMBER: _ClassVar[int]
+    query: str
+    image: str
+    query_region: _embedder_pb2.Region
+    def __init__(self, query: _Optional[str] = ..., image: _Optional[str] = ..., query_region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ...) -> None: ...
+
+class CompareImagesResponse(_message.Message):
+    __slots__ = ("hit", "model_version")
+    HIT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    hit: Hit
+    model_version: str
+    def __init__(self, hit: _Optional[_Union[Hit, _Mapping]] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("image", "similarity", "mirrored", "rotation")
+    __slots__ = ("image", "similarity", "mirrored", "rotation", "probability", "relation", "verification", "pdq_distance", "words_similarity")
+    class Relation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        RELATION_UNSPECIFIED: _ClassVar[Hit.Relation]
+        SAME_SCAN: _ClassVar[Hit.Relation]
+        REPRINT: _ClassVar[Hit.Relation]
+        CROP_OF: _ClassVar[Hit.Relation]
+        CONTAINS: _ClassVar[Hit.Relation]
+        MIRRORED: _ClassVar[Hit.Relation]
+        COMPOSITE: _ClassVar[Hit.Relation]
+        SAME_SCENE: _ClassVar[Hit.Relation]
+        UNRELATED: _ClassVar[Hit.Relation]
+        NOT_COMPARED: _ClassVar[Hit.Relation]
+    RELATION_UNSPECIFIED: Hit.Relation
+    SAME_SCAN: Hit.Relation
+    REPRINT: Hit.Relation
+    CROP_OF: Hit.Relation
+    CONTAINS: Hit.Relation
+    MIRRORED: Hit.Relation
+    COMPOSITE: Hit.Relation
+    SAME_SCENE: Hit.Relation
+    UNRELATED: Hit.Relation
+    NOT_COMPARED: Hit.Relation
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     MIRRORED_FIELD_NUMBER: _ClassVar[int]
     ROTATION_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    VERIFICATION_FIELD_NUMBER: _ClassVar[int]
+    PDQ_DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    WORDS_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     image: Image
     similarity: float
     mirrored: bool
     rotation: int
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., similarity: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[int] = ...) -> None: ...
+    probability: float
+    relation: Hit.Relation
+    verification: Verification
+    pdq_distance: int
+    words_similarity: float
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., similarity: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[int] = ..., probability: _Optional[float] = ..., relation: _Optional[_Union[Hit.Relation, str]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., pdq_distance: _Optional[int] = ..., words_similarity: _Optional[float] = ...) -> None: ...
 
 class BatchSearchImagesRequest(_message.Message):
     __slots__ = ("requests",)

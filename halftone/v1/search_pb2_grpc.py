@@ -70,6 +70,11 @@ class SearchServiceStub:
                 request_serializer=halftone_dot_v1_dot_search__pb2.BatchSearchImagesRequest.SerializeToString,
                 response_deserializer=halftone_dot_v1_dot_search__pb2.BatchSearchImagesResponse.FromString,
                 _registered_method=True)
+        self.CompareImages = channel.unary_unary(
+                '/halftone.v1.SearchService/CompareImages',
+                request_serializer=halftone_dot_v1_dot_search__pb2.CompareImagesRequest.SerializeToString,
+                response_deserializer=halftone_dot_v1_dot_search__pb2.CompareImagesResponse.FromString,
+                _registered_method=True)
         self.CountFacets = channel.unary_unary(
                 '/halftone.v1.SearchService/CountFacets',
                 request_serializer=halftone_dot_v1_dot_search__pb2.CountFacetsRequest.SerializeToString,
@@ -125,7 +130,8 @@ class SearchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchImages(self, request, context):
-        """Finds the printings that are most similar to a picture, most similar first.
+        """Finds the printings of a picture, most probable first: candidates by descriptor, by perceptual
+        hash and by visual words, the best of which are compared by local features.
 
         Errors: INVALID_ARGUMENT, NOT_FOUND (the image searched by), FAILED_PRECONDITION (an embedding
         or a page token of another model version), RESOURCE_EXHAUSTED, UNAVAILABLE, DEADLINE_EXCEEDED.
@@ -136,6 +142,13 @@ class SearchServiceServicer:
 
     def BatchSearchImages(self, request, context):
         """Runs up to 64 searches. One result for each, in the same order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareImages(self, request, context):
+        """Compares two pictures as a search compares its query with a candidate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -192,6 +205,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.BatchSearchImages,
                     request_deserializer=halftone_dot_v1_dot_search__pb2.BatchSearchImagesRequest.FromString,
                     response_serializer=halftone_dot_v1_dot_search__pb2.BatchSearchImagesResponse.SerializeToString,
+            ),
+            'CompareImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareImages,
+                    request_deserializer=halftone_dot_v1_dot_search__pb2.CompareImagesRequest.FromString,
+                    response_serializer=halftone_dot_v1_dot_search__pb2.CompareImagesResponse.SerializeToString,
             ),
             'CountFacets': grpc.unary_unary_rpc_method_handler(
                     servicer.CountFacets,
@@ -394,6 +412,33 @@ class SearchService:
             '/halftone.v1.SearchService/BatchSearchImages',
             halftone_dot_v1_dot_search__pb2.BatchSearchImagesRequest.SerializeToString,
             halftone_dot_v1_dot_search__pb2.BatchSearchImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/halftone.v1.SearchService/CompareImages',
+            halftone_dot_v1_dot_search__pb2.CompareImagesRequest.SerializeToString,
+            halftone_dot_v1_dot_search__pb2.CompareImagesResponse.FromString,
             options,
             channel_credentials,
             insecure,
