@@ -30,11 +30,15 @@ from halftone.client.types import (
     ImportSummary,
     LoadedModel,
     NewImage,
+    Overlap,
     Query,
+    Relation,
     Search,
     SearchOptions,
     SearchPage,
     Thumbnail,
+    Verification,
+    VerificationState,
 )
 from halftone.images import Region
 from halftone.orientations import Orientation
@@ -58,10 +62,12 @@ __all__ = [
     "ModelVersion",
     "NewImage",
     "Orientation",
+    "Overlap",
     "Promotion",
     "PromotionState",
     "Query",
     "Region",
+    "Relation",
     "RetrievalFigures",
     "RetryPolicy",
     "Search",
@@ -72,4 +78,6 @@ __all__ = [
     "TrainingOptions",
     "TrainingProgress",
     "TrainingSpec",
+    "Verification",
+    "VerificationState",
 ]

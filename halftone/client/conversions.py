@@ -16,7 +16,11 @@ from halftone.client.types import (
     Hit,
     ImageEmbeddings,
     ImageRecord,
+    Overlap,
+    Relation,
     SearchPage,
+    Verification,
+    VerificationState,
 )
 from halftone.images import Region
 from halftone.orientations import Orientation
@@ -169,6 +173,39 @@ def page_from(response: pb.SearchImagesResponse) -> SearchPage:
         ),
         next_page_token=response.next_page_token,
         model_version=response.model_version,
+    )
+
+
+def relation_from(value: int) -> Relation:
+    """How two pictures are related; one that this client does not know yet is UNKNOWN."""
+    try:
+        return Relation[pb.Hit.Relation.Name(value)]
+    except (KeyError, ValueError):
+        return Relation.UNKNOWN
+
+
+def verification_from(message: pb.Verification) -> Verification:
+    """The comparison in a message."""
+    try:
+        state = VerificationState[pb.Verification.State.Name(message.state)]
+    except (KeyError, ValueError):
+        state = VerificationState.NOT_COMPARED
+    return Verification(
+        state=state,
+        overlaps=tuple(
+            Overlap(
+                inlier_count=overlap.inlier_count,
+                homography=tuple(overlap.homography),
+                query_polygon=tuple((point.x, point.y) for point in overlap.query_polygon),
+                image_polygon=tuple((point.x, point.y) for point in overlap.image_polygon),
+                query_share=overlap.query_share,
+                image_share=overlap.image_share,
+                mirrored=overlap.mirrored,
+                rotation=overlap.rotation,
+                scale=overlap.scale,
+            )
+            for overlap in message.overlaps
+        ),
     )
 
 

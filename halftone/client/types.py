@@ -166,6 +166,76 @@ class ImportSummary:
         return self.created + self.unchanged + self.updated + len(self.rejected)
 
 
+class Relation(StrEnum):
+    """How a picture is related to the one it is compared with; see docs/matching.md."""
+
+    SAME_SCAN = "same_scan"
+    REPRINT = "reprint"
+    CROP_OF = "crop_of"
+    CONTAINS = "contains"
+    MIRRORED = "mirrored"
+    COMPOSITE = "composite"
+    SAME_SCENE = "same_scene"
+    UNRELATED = "unrelated"
+    NOT_COMPARED = "not_compared"
+    UNKNOWN = "unknown"
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return self.value.replace("_", " ")
+
+
+class VerificationState(StrEnum):
+    """What became of a comparison by local features."""
+
+    OVERLAPPING = "overlapping"
+    NO_OVERLAP = "no_overlap"
+    NOT_COMPARED = "not_compared"
+    OUT_OF_TIME = "out_of_time"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """A part of one picture, the query, that is a part of another.
+
+    Coordinates are pixels of the upright pictures, or of the region where the query is one, x to
+    the right and y down.
+
+    Attributes:
+        inlier_count: Local features that agree on it.
+        homography: 3 by 3, row by row: takes points of the query to points of the image.
+        query_polygon: Corners of the overlap in the query.
+        image_polygon: Likewise in the image.
+        query_share: Of the query's area, 0 to 1.
+        image_share: Of the image's area, 0 to 1.
+        rotation: How the query, after it was mirrored, is to be turned clockwise, -180 to 180.
+        scale: Length in the image over length in the query.
+    """
+
+    inlier_count: int
+    homography: tuple[float, ...]
+    query_polygon: tuple[tuple[float, float], ...] = ()
+    image_polygon: tuple[tuple[float, float], ...] = ()
+    query_share: float = 0.0
+    image_share: float = 0.0
+    mirrored: bool = False
+    rotation: float = 0.0
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What local features say of two pictures.
+
+    Attributes:
+        overlaps: The largest first.
+    """
+
+    state: VerificationState = VerificationState.NOT_COMPARED
+    overlaps: tuple[Overlap, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hit:
     """A printing that a search found.
