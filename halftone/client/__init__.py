@@ -2,7 +2,7 @@
 
     with Client("archive.example:7102") as client:
         for hit in client.search("found.jpg", filter=Filter(journals=["The Sphere"])):
-            print(hit.similarity, hit.image.journal, hit.image.date)
+            print(hit.probability, hit.relation, hit.image.journal, hit.image.date)
 
 Importing this package never imports torch.
 """
@@ -19,6 +19,7 @@ from halftone.client.models import (
 from halftone.client.retry import RetryPolicy
 from halftone.client.training import JobState, TrainingJob, TrainingProgress
 from halftone.client.types import (
+    Compared,
     Embedding,
     Facets,
     Filter,
@@ -47,6 +48,7 @@ from halftone.training import TrainingOptions, TrainingSpec
 __all__ = [
     "AsyncClient",
     "Client",
+    "Compared",
     "Comparison",
     "Embedding",
     "Facets",

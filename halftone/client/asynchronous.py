@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from halftone.client.models import ModelVersion, Promotion
     from halftone.client.training import JobState, TrainingJob
     from halftone.client.types import (
+        Compared,
         Facets,
         Filter,
         ImageEmbeddings,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         SearchPage,
         Thumbnail,
     )
+    from halftone.images import Region
     from halftone.training import TrainingSpec
 
 T = TypeVar("T")
@@ -136,6 +138,17 @@ class AsyncClient:
     ) -> tuple[SearchPage | errors.HalftoneError, ...]:
         """See `Client.batch_search`."""
         return await self._run(await asyncio.to_thread(calls.batch_search, searches), timeout)
+
+    async def compare(
+        self,
+        query: ImageRecord | str,
+        image: ImageRecord | str,
+        *,
+        crop: Region | tuple[int, int, int, int] | None = None,
+        timeout: float | None = None,
+    ) -> Compared:
+        """See `Client.compare`."""
+        return await self._run(calls.compare(query, image, crop=crop), timeout)
 
     async def get(self, name: str, *, timeout: float | None = None) -> ImageRecord:
         """See `Client.get`."""

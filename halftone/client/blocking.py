@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from halftone.client.models import ModelVersion, Promotion
     from halftone.client.training import JobState, TrainingJob
     from halftone.client.types import (
+        Compared,
         Facets,
         Filter,
         ImageEmbeddings,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         SearchPage,
         Thumbnail,
     )
+    from halftone.images import Region
     from halftone.training import TrainingSpec
 
 T = TypeVar("T")
@@ -126,7 +128,7 @@ class Client:
     def search(
         self, query: Query, *, timeout: float | None = None, **options: Unpack[SearchOptions]
     ) -> SearchPage:
-        """Finds the printings most similar to a picture, most similar first.
+        """Finds the other printings of a picture, most probable first.
 
         Args:
             query: An encoded image, the path of one, a Pillow image, an embedding, or an image of
@@ -157,6 +159,27 @@ class Client:
     ) -> tuple[SearchPage | errors.HalftoneError, ...]:
         """Runs up to 64 searches; a page or an error for each, in the same order."""
         return self._run(calls.batch_search(searches), timeout)
+
+    def compare(
+        self,
+        query: ImageRecord | str,
+        image: ImageRecord | str,
+        *,
+        crop: Region | tuple[int, int, int, int] | None = None,
+        timeout: float | None = None,
+    ) -> Compared:
+        """Compares two images of the archive as a search compares its query with a candidate.
+
+        Args:
+            query: A record or its name.
+            image: Likewise.
+            crop: Compare this part of the query only, as in `search`.
+            timeout: Deadline in seconds.
+
+        Raises:
+            errors.NotFound: No image has that name.
+        """
+        return self._run(calls.compare(query, image, crop=crop), timeout)
 
     def get(self, name: str, *, timeout: float | None = None) -> ImageRecord:
         """The record of that name.

@@ -15,6 +15,7 @@ from halftone import errors
 from halftone.archive import Row
 from halftone.client.conversions import (
     WRITABLE_FIELDS,
+    compared_from,
     embeddings_from,
     filter_to,
     image_bytes,
@@ -24,6 +25,7 @@ from halftone.client.conversions import (
     write_fields,
 )
 from halftone.client.types import (
+    Compared,
     Embedding,
     Facets,
     ImageRecord,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from halftone.client.types import Filter, ImageEmbeddings, NewImage, Query, SearchPage
+    from halftone.images import Region
 
 T = TypeVar("T")
 Service = Literal["search", "models", "embedder", "trainer"]
@@ -149,6 +152,21 @@ def batch_search(
         )
 
     return _search_call("BatchSearchImages", request, pb.BatchSearchImagesResponse, parse)
+
+
+def compare(
+    query: ImageRecord | str,
+    image: ImageRecord | str,
+    *,
+    crop: Region | tuple[int, int, int, int] | None,
+) -> Call[Compared]:
+    """CompareImages."""
+    request = pb.CompareImagesRequest(
+        query=query.name if isinstance(query, ImageRecord) else query,
+        image=image.name if isinstance(image, ImageRecord) else image,
+        query_region=region_to(crop),
+    )
+    return _search_call("CompareImages", request, pb.CompareImagesResponse, compared_from)
 
 
 def facets(*, where: Filter | None, limit: int | None) -> Call[Facets]:
@@ -291,6 +309,8 @@ def search_request(wanted: Search) -> pb.SearchImagesRequest:
         limit=wanted.limit,
         page_token=wanted.page_token,
         min_similarity=wanted.min_similarity,
+        min_probability=wanted.min_probability,
+        verify_count=wanted.verify_count,
         skip_mirrored=not wanted.mirrored,
         skip_rotated=not wanted.rotated,
     )

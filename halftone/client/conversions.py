@@ -11,6 +11,7 @@ from PIL import Image
 
 from halftone import errors
 from halftone.client.types import (
+    Compared,
     Embedding,
     Filter,
     Hit,
@@ -163,17 +164,31 @@ def _region_from(region: pb_embedder.Region) -> Region:
 def page_from(response: pb.SearchImagesResponse) -> SearchPage:
     """The hits in a message."""
     return SearchPage(
-        hits=tuple(
-            Hit(
-                image=record_from(hit.image),
-                similarity=hit.similarity,
-                orientation=Orientation(hit.mirrored, hit.rotation),
-            )
-            for hit in response.hits
-        ),
+        hits=tuple(map(hit_from, response.hits)),
         next_page_token=response.next_page_token,
         model_version=response.model_version,
+        verified_count=response.verified_count,
+        out_of_time_count=response.out_of_time_count,
     )
+
+
+def hit_from(hit: pb.Hit) -> Hit:
+    """The hit in a message."""
+    return Hit(
+        image=record_from(hit.image),
+        similarity=hit.similarity,
+        orientation=Orientation(hit.mirrored, hit.rotation),
+        probability=hit.probability,
+        relation=relation_from(hit.relation),
+        verification=verification_from(hit.verification),
+        pdq_distance=hit.pdq_distance if hit.HasField("pdq_distance") else None,
+        words_similarity=hit.words_similarity if hit.HasField("words_similarity") else None,
+    )
+
+
+def compared_from(response: pb.CompareImagesResponse) -> Compared:
+    """The comparison in a message."""
+    return Compared(hit=hit_from(response.hit), model_version=response.model_version)
 
 
 def relation_from(value: int) -> Relation:

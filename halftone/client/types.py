@@ -242,36 +242,56 @@ class Hit:
 
     Attributes:
         similarity: Cosine similarity of the descriptors, -1 to 1.
-        orientation: How the query lay when it was most similar: mirrored or not, and turned.
+        orientation: How the query lies in the hit: mirrored or not, and turned by quarters. By the
+            overlap where there is one, else how it was most alike.
+        probability: That both show the same picture, 0 to 1, whatever the model version.
+        relation: What kind of match it is.
+        verification: What local features say.
+        pdq_distance: Bits in which the perceptual hashes differ, of 256; None for an embedding.
+        words_similarity: Likeness of the visual words, 0 to 1; None for an embedding.
     """
 
     image: ImageRecord
     similarity: float
     orientation: Orientation = UPRIGHT
+    probability: float = 0.0
+    relation: Relation = Relation.NOT_COMPARED
+    verification: Verification = field(default_factory=Verification)
+    pdq_distance: int | None = None
+    words_similarity: float | None = None
 
     @property
     def mirrored(self) -> bool:
-        """The mirrored query was more similar than the query itself."""
+        """The query lies mirrored left to right in the hit."""
         return self.orientation.mirrored
 
     @property
     def rotation(self) -> int:
-        """Degrees by which the query was turned clockwise when it was most similar."""
+        """Degrees by which the query, after it was mirrored, is turned clockwise: in quarters."""
         return self.orientation.rotation
+
+    @property
+    def overlaps(self) -> tuple[Overlap, ...]:
+        """The parts that both share, the largest first; none where they were not compared."""
+        return self.verification.overlaps
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPage:
-    """Hits, the most similar first. Iterating over a page gives its hits.
+    """Hits, the most probable first. Iterating over a page gives its hits.
 
     Attributes:
         next_page_token: Empty on the last page.
         model_version: The version that compared the pictures.
+        verified_count: Candidates that were compared by local features.
+        out_of_time_count: Candidates that were to be compared when the time for it was over.
     """
 
     hits: tuple[Hit, ...]
     next_page_token: str
     model_version: str
+    verified_count: int = 0
+    out_of_time_count: int = 0
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -371,6 +391,8 @@ class SearchOptions(TypedDict, total=False):
             upright picture. Not with an embedding.
         limit: Hits on a page, 1 to 1000; 20 by default.
         min_similarity: Cosine similarity below which nothing is a hit.
+        min_probability: Of being the same picture, 0 to 1, below which nothing is a hit.
+        verify_count: Candidates that are compared by local features, 0 to 200; 50 by default.
         mirrored: Search for the mirrored picture as well; True by default.
         rotated: Search for the picture turned by quarters as well; True by default.
         page_token: Goes on where another page ended.
@@ -380,6 +402,8 @@ class SearchOptions(TypedDict, total=False):
     crop: Region | tuple[int, int, int, int] | None
     limit: int | None
     min_similarity: float | None
+    min_probability: float | None
+    verify_count: int | None
     mirrored: bool
     rotated: bool
     page_token: str
@@ -399,6 +423,21 @@ class Search:
     crop: Region | tuple[int, int, int, int] | None = None
     limit: int | None = None
     min_similarity: float | None = None
+    min_probability: float | None = None
+    verify_count: int | None = None
     mirrored: bool = True
     rotated: bool = True
     page_token: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Two images of the archive beside each other.
+
+    Attributes:
+        hit: The second image as a hit of a search by the first.
+        model_version: The version that compared them.
+    """
+
+    hit: Hit
+    model_version: str
