@@ -9,7 +9,7 @@ PROTOS := $(wildcard protos/halftone/v1/*.proto)
 # Not every shell expands the tilde in `make demo ARCHIVE=~/x`.
 WITH_ARCHIVE := $(if $(ARCHIVE),--archive '$(patsubst ~/%,$(HOME)/%,$(ARCHIVE))')
 
-.PHONY: demo test check format protos bench gpu clean
+.PHONY: demo test soak check format protos bench gpu clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@# Without Debian's python3-venv a folder is left that has a python and no pip.
@@ -25,6 +25,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# What `make test` leaves out, so that it stays below ten minutes on two cores.
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m soak
 
 check: $(STAMP)
 	$(BIN)/ruff check .

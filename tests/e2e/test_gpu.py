@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 STAGES = ("network", "embedder", "step", "compile", "training")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_every_stage_runs_on_a_cpu(tmp_path):
     out = tmp_path / "out"

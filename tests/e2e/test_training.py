@@ -411,7 +411,7 @@ def pictures(folder: Path) -> None:
     (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 def test_the_real_loop_killed_in_every_way_ends_with_the_same_bits(site):
     """Once undisturbed, once with `kill -9` of the process and of the worker."""

@@ -204,7 +204,7 @@ def test_a_reader_that_went_away_stops_nothing():
     os.close(writing)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_signal_ends_the_process_with_a_checkpoint_and_the_next_goes_on(settings, tmp_path):
     reading, writing = os.pipe()
     command = [sys.executable, "-m", "services.trainer.train", "--events-fd", str(writing)]

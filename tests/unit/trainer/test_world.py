@@ -13,7 +13,7 @@ from services.trainer.state import CHECKPOINT
 from tests.unit.trainer.conftest import TINY
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_processes_learn_what_one_does(scenes, tmp_path):
     def run(name: str, *launcher: str) -> dict:
         settings = TINY | {
