@@ -388,6 +388,60 @@ def quantize(context: _Context, *, version: str, source: Path, limit: int) -> No
     )
 
 
+@models.command()
+@click.argument("version")
+@click.option(
+    "--archive",
+    "archives",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A labelled archive: a folder with a manifest and groups.json, or a column `group`. Can "
+    "be given several times.",
+)
+@click.option(
+    "--pictures",
+    type=click.Path(exists=True, path_type=Path),
+    help="A folder or archive whose pictures are printed anew, as further queries.",
+)
+@click.option("--queries", default=400, show_default=True, help="So many of those printings.")
+@click.option("--seed", default=0, show_default=True, help="Of the folds and the printings.")
+@_acting
+def calibrate(
+    context: _Context,
+    *,
+    version: str,
+    archives: tuple[Path, ...],
+    pictures: Path | None,
+    queries: int,
+    seed: int,
+) -> None:
+    """Fit the probabilities of VERSION's hits on archives whose reprints are known.
+
+    They become a new version with the same weights and a page in its report that shows how far the
+    probabilities hold on groups that were left out.
+    """
+    from halftone import cli_calibrate  # noqa: PLC0415 - the trainer's packages
+
+    found = context.registry.resolve(version)
+    context.registry.verify(found)
+    published, figures = cli_calibrate.calibrate(
+        context.registry,
+        found,
+        archives=archives,
+        pictures=pictures,
+        queries=queries,
+        seed=seed,
+    )
+    click.echo(
+        f"{published.id} has the weights of {found.id} and probabilities fitted on "
+        f"{figures['matches']:,} true of {figures['pairs']:,} candidates. On groups left out: "
+        f"calibration error {figures['ece']:.4f}, {figures['ece_likely']:.4f} of the "
+        f"{figures['likely']:,} of 0.01 and more; at 0.9 precision "
+        f"{figures['precision_at_90']:.3f}, recall {figures['recall_at_90']:.3f}."
+    )
+
+
 def prepare_pictures(
     source: Path, *, preprocessing: Preprocessing, limit: int
 ) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import numpy as np
 from halftone.metrics import Cosines, Matrix, judge
 from halftone.truth import Truth
 from services.trainer import report_plots
+from services.trainer.report_calibration import calibration_section
 from services.trainer.report_page import Cell, Picture, Section, Table, write_page
 from services.trainer.report_pictures import Judged
 from services.trainer.report_retrieval import (
@@ -41,6 +42,7 @@ def write_report(
     found: Evaluation | None,
     labelled: Labelled | None = None,
     classification: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Any] | None = None,
     balance: Mapping[str, Mapping[str, int]] | None = None,
     left_out: Sequence[tuple[str, str]] = (),
 ) -> None:
@@ -53,6 +55,7 @@ def write_report(
         found: An archive with truth, where there was one.
         labelled: Labelled groups that were left out of training.
         classification: What `evaluate_classification` returned.
+        calibration: What `services.trainer.calibrate.fit_held_out` said.
         balance: Per split the size of each group.
         left_out: What the data's reader left out or noticed: the image or file, and why.
     """
@@ -62,6 +65,8 @@ def write_report(
         entry for entry in (_of_labelled(labelled), _of_evaluation(found)) if entry is not None
     ):
         sections += retrieval_sections(folder, judged=judged, prefix=f"r{number}")
+    if calibration is not None:
+        sections.append(calibration_section(folder, found=calibration))
     if classification is not None:
         sections += classification_sections(folder, found=classification)
     if history:

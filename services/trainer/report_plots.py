@@ -189,3 +189,31 @@ def _save(figure: Figure, path: Path) -> None:
     with Image.open(path) as picture:
         small = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
     small.save(path, optimize=True)
+
+
+def reliability(path: Path, *, bins: Sequence[Mapping[str, float]]) -> None:
+    """Draw how often pictures were the same over how probable it was called, and how many bore it.
+
+    Bins are those of `services.trainer.calibrate.fit`.
+    """
+    said = [each["probability"] for each in bins]
+    seen = np.array([each["observed"] for each in bins])
+    low = seen - [each["low"] for each in bins]
+    high = np.array([each["high"] for each in bins]) - seen
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.4, 4.4), layout="constrained")
+        axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
+        axes.errorbar(
+            said,
+            seen,
+            yerr=np.clip([low, high], 0, None),
+            color=COLOURS[0],
+            marker="o",
+            markersize=4,
+            capsize=2,
+        )
+        axes.set(ylabel="share that is the same picture", xlim=(0, 1), ylim=(0, 1.02))
+        counts.bar(said, [each["count"] for each in bins], width=0.04, color=COLOURS[0])
+        counts.set(xlabel="probability", ylabel="candidates", yscale="log")
+        _save(figure, path)

@@ -1,0 +1,200 @@
+"""Searches among pictures in memory, as the search service makes them: for evaluation and fitting.
+
+The same candidates (descriptor, perceptual hash and visual words, by best rank), the same
+verification, the same evidence. What the service reads from its store is here an array.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halftone.matching.fusion import fuse
+from halftone.matching.pdq import to_vector
+from halftone.matching.probability import Calibration, Evidence
+from halftone.matching.verification import verify
+from halftone.orientations import UPRIGHT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from halftone.matching.fingerprint import Fingerprint
+    from halftone.matching.verification import Verification
+    from halftone.matching.words import Words
+    from halftone.orientations import Orientation
+
+Floats = NDArray[np.float32]
+
+VERIFY_COUNT: Final = 50
+"""Candidates that are compared by local features unless a search says otherwise."""
+DEPTH: Final = 50
+"""Candidates that each channel brings, at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A candidate: its row in the gallery, what speaks for it, and how probable that makes it."""
+
+    index: int
+    evidence: Evidence
+    probability: float
+
+
+class Gallery:
+    """N pictures that can be found."""
+
+    def __init__(
+        self,
+        descriptors: Floats,
+        fingerprints: Sequence[Fingerprint],
+        *,
+        calibration: Calibration | None = None,
+        threads: int = 2,
+    ) -> None:
+        """Takes descriptors, float32 [N, D] of unit length, and the N archive fingerprints.
+
+        Without a calibration the default one is used, which does without descriptors.
+        """
+        if len(descriptors) != len(fingerprints):
+            raise ValueError(f"{len(descriptors)} descriptors, {len(fingerprints)} fingerprints")
+        self.descriptors = descriptors
+        self.fingerprints = fingerprints
+        self.calibration = calibration or Calibration.default()
+        self._pdq = np.stack([to_vector(each.pdq[UPRIGHT]) for each in fingerprints])
+        self._words = _Inverted([each.words[False] for each in fingerprints])
+        self._threads = threads
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.descriptors)
+
+    def search(
+        self,
+        views: Mapping[Orientation, Floats],
+        fingerprint: Fingerprint,
+        *,
+        verify_count: int = VERIFY_COUNT,
+        depth: int = DEPTH,
+        without: Sequence[int] = (),
+    ) -> list[Scored]:
+        """Finds the printings of a picture.
+
+        Args:
+            views: The query's descriptor in each orientation, float32 [D].
+            fingerprint: Of the query, in the same orientations.
+            verify_count: Candidates that are compared by local features.
+            depth: Candidates of each channel.
+            without: Rows that are not to be found, such as the query itself.
+
+        Returns:
+            Most probable first; ties by row.
+        """
+        with ThreadPoolExecutor(self._threads) as pool:
+            return self._search(
+                views,
+                fingerprint,
+                verify_count=verify_count,
+                depth=depth,
+                without=without,
+                pool=pool,
+            )
+
+    def search_all(
+        self,
+        queries: Iterator[tuple[Mapping[Orientation, Floats], Fingerprint, Sequence[int]]],
+        *,
+        verify_count: int = VERIFY_COUNT,
+        depth: int = DEPTH,
+    ) -> Iterator[list[Scored]]:
+        """Searches one by one; of each its views, its fingerprint and the rows left out."""
+        with ThreadPoolExecutor(self._threads) as pool:
+            for views, fingerprint, without in queries:
+                yield self._search(
+                    views,
+                    fingerprint,
+                    verify_count=verify_count,
+                    depth=depth,
+                    without=without,
+                    pool=pool,
+                )
+
+    def _search(
+        self,
+        views: Mapping[Orientation, Floats],
+        fingerprint: Fingerprint,
+        *,
+        verify_count: int,
+        depth: int,
+        without: Sequence[int],
+        pool: ThreadPoolExecutor,
+    ) -> list[Scored]:
+        similarity = np.max([self.descriptors @ view for view in views.values()], axis=0)
+        pdq = np.max([self._pdq @ to_vector(bits) for bits in fingerprint.pdq.values()], axis=0)
+        pdq = pdq / self._pdq.shape[1]
+        words = np.max([self._words.scores(each) for each in fingerprint.words.values()], axis=0)
+        # Pictures that share no word are no candidates by their words.
+        sharing = np.where(words > 0, words, -np.inf)
+        lists = [
+            _first(scores, limit=depth, without=without) for scores in (similarity, pdq, sharing)
+        ]
+        rows = fuse(lists, limit=len(lists) * depth)
+
+        def compare(row: int) -> Verification:
+            return verify(fingerprint.features, self.fingerprints[row].features)
+
+        compared = list(pool.map(compare, rows[:verify_count]))
+        compared += [None] * (len(rows) - len(compared))
+        evidence = [
+            Evidence(
+                similarity=float(similarity[row]),
+                pdq=float(pdq[row]),
+                words=float(words[row]),
+                verification=verification,
+            )
+            for row, verification in zip(rows, compared, strict=True)
+        ]
+        probabilities = self.calibration.probabilities(evidence)
+        found = [
+            Scored(index=row, evidence=each, probability=float(probability))
+            for row, each, probability in zip(rows, evidence, probabilities, strict=True)
+        ]
+        return sorted(found, key=lambda each: (-each.probability, each.index))
+
+
+class _Inverted:
+    """Visual words by word, so that a query looks at the pictures that share one alone."""
+
+    def __init__(self, pictures: Sequence[Words]) -> None:
+        self._count = len(pictures)
+        words = np.concatenate([each.indices for each in pictures] or [np.empty(0, np.uint32)])
+        rows = np.repeat(np.arange(len(pictures)), [len(each.indices) for each in pictures])
+        order = np.argsort(words, kind="stable")
+        self._rows = rows[order]
+        self._values = np.concatenate([each.values for each in pictures])[order]
+        top = int(words.max()) + 1 if len(words) else 0
+        self._starts = np.searchsorted(words[order], np.arange(top + 1))
+
+    def scores(self, query: Words) -> Floats:
+        """Likeness to each picture, 0 to 1: float32 [N]."""
+        total = np.zeros(self._count, dtype=np.float32)
+        for word, value in zip(query.indices.tolist(), query.values.tolist(), strict=True):
+            if word + 1 < len(self._starts):
+                part = slice(self._starts[word], self._starts[word + 1])
+                # A picture has each word once, so no row comes twice.
+                total[self._rows[part]] += value * self._values[part]
+        return total
+
+
+def _first(scores: Floats, *, limit: int, without: Sequence[int]) -> list[int]:
+    """The rows that score highest, ties by row; minus infinity is no candidate."""
+    ranked = np.asarray(scores, dtype=np.float64).copy()
+    ranked[list(without)] = -np.inf
+    limit = min(limit, len(ranked))
+    # Of equal scores at the end of the list the first rows are taken.
+    lowest = np.partition(ranked, len(ranked) - limit)[len(ranked) - limit] if limit else np.inf
+    rows = np.flatnonzero(ranked >= max(lowest, np.finfo(np.float64).min))
+    return [int(row) for row in rows[np.lexsort((rows, -ranked[rows]))][:limit]]

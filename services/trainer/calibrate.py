@@ -1,0 +1,377 @@
+"""From evidence to a probability: fitted on labelled pairs, judged on groups that were left out.
+
+The pairs are what searches bring up: every candidate of every query that was compared by local
+features, so that chance matches are there in the proportion in which a search meets them. Where an
+archive has no labels, printings are simulated of its pictures, and a part of the queries has no
+match in the gallery.
+
+Logistic regression (scikit-learn) on standardised evidence; reliability as in Guo et al.,
+*On Calibration of Modern Neural Networks* (2017), on held-out folds by group.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from PIL import Image
+
+from halftone import errors, images
+from halftone.matching.fingerprint import archive_fingerprint, fingerprint
+from halftone.matching.offline import Gallery
+from halftone.matching.probability import FEATURES, Calibration, evidence_features
+from halftone.orientations import orientations
+from halftone.vision.reprinting import reprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from halftone.matching.fingerprint import Fingerprint
+    from halftone.truth import Truth
+    from halftone.vision.model import Model
+
+    Bools = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+FOLDS: Final = 5
+BINS: Final = 10
+FEWEST_PAIRS: Final = 30
+"""True pairs below which a fit says nothing."""
+_LIKELY: Final = 0.01
+"""Candidates below it are almost all of them, and right: their share would hide the others."""
+_MAX_PIXELS: Final = 100_000_000
+_WITHOUT_MATCH: Final = 0.3
+_AREAS: Final = (1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.25, 0.15)
+"""Of simulated queries: the share of the picture that is left."""
+_LARGEST_GALLERY: Final = 1_200
+"""Pictures of a training run that are searched: reading 1,200 takes a core a minute and a half."""
+_MOST_QUERIES: Final = 400
+_FEWEST_PICTURES: Final = 200
+_SIDE: Final = 640  # of a simulated scan, in pixels
+_INVERSE_REGULARISATION: Final = 0.1
+_THREADS: Final = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Candidates of searches.
+
+    Attributes:
+        features: float64 [P, F], see `evidence_features`.
+        labels: bool [P], whether they are the same picture.
+        groups: int64 [P]; pairs of one group are never split between fitting and judging.
+    """
+
+    features: Floats
+    labels: Bools
+    groups: Ints
+
+    def __add__(self, other: Sample) -> Sample:
+        """Both; groups of one are none of the other."""
+        shift = int(self.groups.max(initial=-1)) + 1
+        return Sample(
+            features=np.concatenate([self.features, other.features]),
+            labels=np.concatenate([self.labels, other.labels]),
+            groups=np.concatenate([self.groups, other.groups + shift]),
+        )
+
+
+def fit(sample: Sample, *, folds: int = FOLDS, seed: int = 0) -> tuple[Calibration, dict[str, Any]]:
+    """Fits a calibration on all pairs, and judges one fitted on the other folds on each fold.
+
+    Returns:
+        The calibration, and figures: `pairs`, `matches`, `ece` over all candidates, `ece_likely`
+        over those of 0.01 and more, `likely` how many those are, `brier`, `precision_at_90` and
+        `recall_at_90` (of what is 0.9 and more), and `bins`: of each the mean `probability`,
+        the `observed` share of matches, its 95 % interval `low` and `high`, and `count`.
+
+    Raises:
+        errors.InvalidArgument: Fewer than `FEWEST_PAIRS` matches, or too few groups with one.
+    """
+    matches = int(sample.labels.sum())
+    grouped = len(np.unique(sample.groups[sample.labels]))
+    if matches < FEWEST_PAIRS or grouped < folds or matches == len(sample.labels):
+        raise errors.InvalidArgument(
+            f"A calibration needs {FEWEST_PAIRS} true pairs of {folds} groups among the "
+            f"candidates, and false ones; there are {matches} of {grouped} groups.",
+            field="calibrate_on",
+        )
+    held_out = np.empty(len(sample.labels))
+    fold_of = _folds(sample, folds=folds, seed=seed)
+    for fold in range(folds):
+        aside = fold_of == fold
+        part = _fitted(sample.features[~aside], sample.labels[~aside])
+        held_out[aside] = part.predict(sample.features[aside])
+    return _fitted(sample.features, sample.labels), figures(held_out, labels=sample.labels)
+
+
+def fit_held_out(
+    model: Model, *, paths: Sequence[Path], seed: int
+) -> tuple[Calibration | None, dict[str, Any]]:
+    """Fits a calibration on simulated printings of pictures that a model was not trained on.
+
+    Args:
+        model: As it is published.
+        paths: Files of the pictures.
+        seed: Of the choice of pictures, the printings and the folds.
+
+    Returns:
+        The calibration, and the figures of `fit` with `on`, what they are of; or None, and `why`.
+    """
+    order = np.random.default_rng(seed).permutation(len(paths))[:_LARGEST_GALLERY]
+    chosen = [paths[int(at)] for at in order]
+    if len(chosen) < _FEWEST_PICTURES:
+        why = (
+            f"{len(chosen)} pictures were held out; to fit probabilities takes "
+            f"{_FEWEST_PICTURES}. Those of the parent hold, or the ones that do without "
+            "descriptors; `halftone models calibrate` fits them on a labelled archive."
+        )
+        return None, {"why": why}
+    queries = min(_MOST_QUERIES, len(chosen) // 2)
+    try:
+        calibration, found = fit(
+            sample_simulated(model, paths=chosen, queries=queries, seed=seed), seed=seed
+        )
+    except (errors.HalftoneError, OSError) as error:
+        # A version without them is worth more than none.
+        return None, {"why": str(error)}
+    found["on"] = (
+        f"{queries:,} simulated printings, which search among {len(chosen):,} pictures that were "
+        "held out of training"
+    )
+    return calibration, found
+
+
+def figures(probabilities: Floats, *, labels: Bools) -> dict[str, Any]:
+    """What `fit` says of held-out probabilities."""
+    likely = probabilities >= _LIKELY
+    sure = probabilities >= 0.9  # noqa: PLR2004 - what the figures are named after
+    right = int((labels & sure).sum())
+    return {
+        "pairs": len(labels),
+        "matches": int(labels.sum()),
+        "ece": _calibration_error(probabilities, labels=labels),
+        "ece_likely": _calibration_error(probabilities[likely], labels=labels[likely]),
+        "likely": int(likely.sum()),
+        "brier": float(((probabilities - labels) ** 2).mean()),
+        "precision_at_90": right / max(int(sure.sum()), 1),
+        "recall_at_90": right / max(int(labels.sum()), 1),
+        "bins": _bins(probabilities[likely], labels=labels[likely]),
+    }
+
+
+def sample_archive(
+    *,
+    descriptors: NDArray[np.float32],
+    views: NDArray[np.float32],
+    paths: Sequence[Path],
+    truth: Truth,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Sample:
+    """Every picture of a labelled archive searches the others.
+
+    Pairs that the truth leaves out are left out.
+
+    Args:
+        descriptors: float32 [N, D].
+        views: float32 [8, N, D], in the order of `orientations`.
+        paths: The N files.
+        truth: Of the N.
+        progress: Told how many pictures were read or searched; twice N in all.
+    """
+    gallery = Gallery(descriptors, _fingerprints(paths, progress=progress), threads=_THREADS)
+    ways = orientations(mirrored=True, rotated=True)
+    # A picture outside every group is a group of its own.
+    alone = truth.groups.max() + 1 + np.arange(len(paths))
+    groups = np.where(truth.groups >= 0, truth.groups, alone)
+
+    def queries() -> Iterator[tuple[dict[Any, NDArray[np.float32]], Fingerprint, list[int]]]:
+        for row, path in enumerate(paths):
+            views_of = {way: views[at, row] for at, way in enumerate(ways)}
+            ignored = np.flatnonzero(truth.kinds(row, row + 1)[0] == 2)  # noqa: PLR2004 - IGNORED
+            yield views_of, fingerprint(_read(path)), ignored.tolist()
+
+    rows: list[Floats] = []
+    labels: list[bool] = []
+    owners: list[int] = []
+    for row, found in enumerate(gallery.search_all(queries())):
+        compared = [each for each in found if each.evidence.verification is not None]
+        indices = np.array([each.index for each in compared], dtype=np.int64)
+        rows += [evidence_features(each.evidence) for each in compared]
+        labels += truth.are_matches(np.full(len(indices), row), indices).tolist()
+        owners += [int(groups[row])] * len(compared)
+        progress(1)
+    return _sample(rows, labels=labels, owners=owners)
+
+
+def sample_simulated(
+    model: Model,
+    *,
+    paths: Sequence[Path],
+    queries: int,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Sample:
+    """Simulated printings of pictures search for them; three in ten have no match.
+
+    Args:
+        model: Describes pictures.
+        paths: Files of different pictures. That some may show the same one is why their number
+            should not be much larger than that of the queries' candidates.
+        queries: How many printings.
+        seed: The same gives the same ones.
+        progress: Told how many pictures were read or searched.
+    """
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(paths))
+    queries = min(queries, len(paths) // 2)
+    sources = order[:queries]
+    absent = set(sources[: round(_WITHOUT_MATCH * queries)].tolist())
+    kept = [int(row) for row in order if int(row) not in absent]
+    place = {row: at for at, row in enumerate(kept)}
+    shown = [paths[row] for row in kept]
+    descriptors = np.concatenate(
+        [
+            model.embed_images([_read(path) for path in shown[start : start + 64]])
+            for start in range(0, len(shown), 64)
+        ]
+    )
+    gallery = Gallery(descriptors, _fingerprints(shown, progress=progress), threads=_THREADS)
+    ways = orientations(mirrored=True, rotated=True)
+
+    def printings() -> Iterator[tuple[dict[Any, NDArray[np.float32]], Fingerprint, list[int]]]:
+        for row in sources.tolist():
+            picture = _printing(_read(paths[row]), generator=generator)
+            pixels = np.asarray(picture)
+            turned = [Image.fromarray(way.apply(pixels)) for way in ways]
+            yield dict(zip(ways, model.embed_images(turned), strict=True)), fingerprint(picture), []
+
+    rows: list[Floats] = []
+    labels: list[bool] = []
+    owners: list[int] = []
+    for source, found in zip(sources.tolist(), gallery.search_all(printings()), strict=True):
+        for each in found:
+            if each.evidence.verification is not None:
+                rows.append(evidence_features(each.evidence))
+                labels.append(place.get(source) == each.index)
+                owners.append(source)
+        progress(1)
+    return _sample(rows, labels=labels, owners=owners)
+
+
+def _printing(picture: Image.Image, *, generator: np.random.Generator) -> Image.Image:
+    """A part of a picture, printed anew, perhaps mirrored or turned."""
+    area = float(generator.choice(_AREAS))
+    width, height = (max(16, round(side * area**0.5)) for side in picture.size)
+    left = int(generator.integers(max(picture.width - width, 0) + 1))
+    top = int(generator.integers(max(picture.height - height, 0) + 1))
+    part = picture.crop((left, top, left + width, top + height))
+    printed = reprint(
+        part,
+        seed=int(generator.integers(2**31)),
+        mirror=bool(generator.random() < 0.1),  # noqa: PLR2004 - one in ten
+        side=_SIDE,
+    )
+    turn = int(generator.choice([0, 0, 0, 0, 0, 0, 0, 1, 2, 3]))
+    return Image.fromarray(np.ascontiguousarray(np.rot90(np.asarray(printed), k=turn)))
+
+
+def _fingerprints(paths: Sequence[Path], *, progress: Callable[[int], None]) -> list[Fingerprint]:
+    def make(path: Path) -> Fingerprint:
+        return archive_fingerprint(_read(path))
+
+    found = []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for each in pool.map(make, paths):
+            found.append(each)
+            progress(1)
+    return found
+
+
+def _read(path: Path) -> Image.Image:
+    return images.decode(path.read_bytes(), max_pixels=_MAX_PIXELS, target=1024, luminance=True)
+
+
+def _sample(rows: Sequence[Floats], *, labels: Sequence[bool], owners: Sequence[int]) -> Sample:
+    features = np.stack(rows) if rows else np.empty((0, len(FEATURES)))
+    return Sample(
+        features=features,
+        labels=np.array(labels, dtype=np.bool_),
+        groups=np.array(owners, dtype=np.int64),
+    )
+
+
+def _folds(sample: Sample, *, folds: int, seed: int) -> Ints:
+    """The fold of each pair; a group is in one of them, and matches are in all."""
+    # By need: it takes a second to import.
+    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415
+
+    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    found = np.empty(len(sample.labels), dtype=np.int64)
+    for number, (_, aside) in enumerate(
+        splitter.split(sample.features, sample.labels, sample.groups)
+    ):
+        found[aside] = number
+    return found
+
+
+def _fitted(features: Floats, labels: Bools) -> Calibration:
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+    scaler = StandardScaler()
+    regression = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=1000)
+    make_pipeline(scaler, regression).fit(features, labels)
+    return Calibration(
+        mean=scaler.mean_,
+        scale=scaler.scale_,
+        coefficients=regression.coef_[0],
+        intercept=float(regression.intercept_[0]),
+    )
+
+
+def _calibration_error(probabilities: Floats, *, labels: Bools) -> float:
+    """Mean distance between what was said and what was so, over equally wide bins."""
+    if not len(labels):
+        return 0.0
+    return float(
+        sum(
+            each["count"] * abs(each["probability"] - each["observed"])
+            for each in _bins(probabilities, labels=labels)
+        )
+        / len(labels)
+    )
+
+
+def _bins(probabilities: Floats, *, labels: Bools) -> list[dict[str, float]]:
+    places = np.minimum((probabilities * BINS).astype(int), BINS - 1)
+    found = []
+    for place in np.unique(places):
+        here = places == place
+        low, high = _wilson(int(labels[here].sum()), int(here.sum()))
+        found.append(
+            {
+                "probability": float(probabilities[here].mean()),
+                "observed": float(labels[here].mean()),
+                "low": low,
+                "high": high,
+                "count": int(here.sum()),
+            }
+        )
+    return found
+
+
+def _wilson(hits: int, count: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    z = 1.959964
+    share = hits / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * (share * (1 - share) / count + z * z / (4 * count**2)) ** 0.5 / (1 + z * z / count)
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,52 @@
+"""What a report says of a version's probabilities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services.trainer import report_plots
+from services.trainer.report_page import Picture, Section, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def calibration_section(folder: Path, *, found: Mapping[str, Any]) -> Section:
+    """The reliability of probabilities on groups that were left out of their fit.
+
+    Args:
+        folder: Of the report; the plot goes there.
+        found: As `metrics.json` holds it under `calibration`: `on`, and the figures of
+            `services.trainer.calibrate.fit`; with `why` instead of figures, why there is no fit.
+    """
+    if "why" in found:
+        return Section(title="Probabilities", text=[str(found["why"])])
+    report_plots.reliability(folder / "reliability.png", bins=found["bins"])
+    rows = [
+        ["candidates that were compared", f"{found['pairs']:,}"],
+        ["of them the same picture", f"{found['matches']:,}"],
+        ["expected calibration error", f"{found['ece']:.4f}"],
+        [f"the same of the {found['likely']:,} of 0.01 and more", f"{found['ece_likely']:.4f}"],
+        ["Brier score", f"{found['brier']:.4f}"],
+        ["precision at 0.9", f"{found['precision_at_90']:.3f}"],
+        ["recall at 0.9, of the candidates", f"{found['recall_at_90']:.3f}"],
+    ]
+    return Section(
+        title="Probabilities",
+        text=[
+            f"Fitted on {found['on']}; every figure is of folds that were left out, by group.",
+        ],
+        tables=[Table(head=["", "value"], rows=rows)],
+        pictures=[
+            Picture(
+                file="reliability.png",
+                alt=(
+                    "Share of candidates that are the same picture over the probability they were "
+                    f"given; expected calibration error {found['ece_likely']:.3f}."
+                ),
+                caption="Bars are 95 % intervals, the dotted line is perfect. Below, how many "
+                "candidates of 0.01 and more stand in each bin.",
+            )
+        ],
+    )
