@@ -9,6 +9,17 @@ Importing this package never imports torch.
 
 from halftone.client.asynchronous import AsyncClient
 from halftone.client.blocking import Client
+from halftone.client.clusters import (
+    Cluster,
+    ClusterJob,
+    ClusterJobState,
+    ClusterMember,
+    ClusterOrder,
+    ClusterPage,
+    Decision,
+    Link,
+    Verdict,
+)
 from halftone.client.models import (
     Comparison,
     ModelVersion,
@@ -48,8 +59,15 @@ from halftone.training import TrainingOptions, TrainingSpec
 __all__ = [
     "AsyncClient",
     "Client",
+    "Cluster",
+    "ClusterJob",
+    "ClusterJobState",
+    "ClusterMember",
+    "ClusterOrder",
+    "ClusterPage",
     "Compared",
     "Comparison",
+    "Decision",
     "Embedding",
     "Facets",
     "Filter",
@@ -60,6 +78,7 @@ __all__ = [
     "ImportState",
     "ImportSummary",
     "JobState",
+    "Link",
     "LoadedModel",
     "ModelVersion",
     "NewImage",
@@ -80,6 +99,7 @@ __all__ = [
     "TrainingOptions",
     "TrainingProgress",
     "TrainingSpec",
+    "Verdict",
     "Verification",
     "VerificationState",
 ]

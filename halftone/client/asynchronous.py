@@ -16,6 +16,7 @@ import grpc
 from halftone import errors
 from halftone.client import calls, models, training
 from halftone.client.blocking import CLIENT_OPTIONS, Client
+from halftone.client.cluster_methods import AsyncClusterMethods
 from halftone.client.retry import Attempts, RetryPolicy
 from halftone.client.types import Search
 from halftone.settings import ClientSettings
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(AsyncClusterMethods):
     """`halftone.client.Client` for asyncio: same arguments, same methods, same errors.
 
     An asynchronous context manager, for one event loop. Files are read and pictures encoded in
@@ -83,6 +84,7 @@ class AsyncClient:
         self._addresses = {
             "search": search or settings.search,
             "models": search or settings.search,
+            "clusters": search or settings.search,
             "embedder": embedder or settings.embedder,
             "trainer": trainer or settings.trainer,
         }

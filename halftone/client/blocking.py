@@ -11,6 +11,7 @@ import grpc
 
 from halftone import errors
 from halftone.client import calls, models, training
+from halftone.client.cluster_methods import ClusterMethods
 from halftone.client.importing import ImportRun
 from halftone.client.retry import Attempts, RetryPolicy
 from halftone.client.types import Search
@@ -60,7 +61,7 @@ CLIENT_OPTIONS = (
 )
 
 
-class Client:
+class Client(ClusterMethods):
     """Talks to a search service, and to its embedder and trainer where asked to.
 
     A context manager; safe to share between threads. No connection is made before the first call.
@@ -90,6 +91,7 @@ class Client:
         self._addresses = {
             "search": search or settings.search,
             "models": search or settings.search,
+            "clusters": search or settings.search,
             "embedder": embedder or settings.embedder,
             "trainer": trainer or settings.trainer,
         }

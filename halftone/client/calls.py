@@ -48,10 +48,11 @@ if TYPE_CHECKING:
     from halftone.images import Region
 
 T = TypeVar("T")
-Service = Literal["search", "models", "embedder", "trainer"]
+Service = Literal["search", "models", "clusters", "embedder", "trainer"]
 _PACKAGE = {
     "search": "halftone.v1.SearchService",
     "models": "halftone.v1.ModelService",
+    "clusters": "halftone.v1.ClusterService",
     "embedder": "halftone.v1.EmbedderService",
     "trainer": "halftone.v1.TrainerService",
 }

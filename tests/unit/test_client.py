@@ -469,7 +469,10 @@ def test_the_public_names():
             *("SearchOptions", "SearchPage", "Thumbnail"),
             *("JobState", "TrainingJob", "TrainingOptions", "TrainingProgress", "TrainingSpec"),
             *("Comparison", "ModelVersion", "Promotion", "PromotionState", "RetrievalFigures"),
+            *("Overlap", "Relation", "Verification", "VerificationState"),
+            *("Cluster", "ClusterJob", "ClusterJobState", "ClusterMember", "ClusterOrder"),
+            *("ClusterPage", "Decision", "Link", "Verdict"),
         ]
     )
-    methods = {name for name in vars(Client) if not name.startswith("_")}
-    assert methods == {name for name in vars(AsyncClient) if not name.startswith("_")}
+    methods = {name for name in dir(Client) if not name.startswith("_")}
+    assert methods == {name for name in dir(AsyncClient) if not name.startswith("_")}
