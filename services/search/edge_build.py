@@ -21,7 +21,7 @@ import numpy as np
 
 from services import child
 from services.search.edge_part import Part
-from services.search.store import Point, Stored
+from services.search.store import PDQ_BITS, Point, Stored, Words, to_pdq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +30,7 @@ _HEADER: Final = struct.Struct("<QQ")
 _NICENESS: Final = 10
 _PAGE: Final = 64
 """Points in a message: reading them from a part holds the interpreter lock for 2 ms."""
+_NO_WORDS: Final = Words(np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.float32))
 
 
 def build(
@@ -102,9 +103,18 @@ def _pages(points: Iterable[Stored]) -> Iterator[list[Stored]]:
 def _send(stream: IO[bytes], page: list[Stored]) -> None:
     described = json.dumps([(str(point.id), point.payload) for point in page]).encode()
     vectors = np.stack([point.vector for point in page if point.vector is not None])
+    words = [point.words or _NO_WORDS for point in page]
     stream.write(_HEADER.pack(len(page), len(described)))
     stream.write(described)
     stream.write(vectors.astype("<f4").tobytes())
+    stream.write(np.array([point.pdq is not None for point in page], dtype="u1").tobytes())
+    # Of a hash its signs are all there is.
+    for point in page:
+        if point.pdq is not None:
+            stream.write(np.packbits(point.pdq > 0).tobytes())
+    stream.write(np.array([len(each.indices) for each in words], dtype="<u4").tobytes())
+    stream.write(np.concatenate([each.indices for each in words]).astype("<u4").tobytes())
+    stream.write(np.concatenate([each.values for each in words]).astype("<f4").tobytes())
 
 
 def _received(stream: IO[bytes], *, dimension: int) -> Iterator[list[Point]]:
@@ -113,12 +123,32 @@ def _received(stream: IO[bytes], *, dimension: int) -> Iterator[list[Point]]:
         if count == 0:
             return
         described = json.loads(_exactly(stream, size))
-        raw = _exactly(stream, count * dimension * 4)
-        vectors = np.frombuffer(raw, dtype="<f4").reshape(count, dimension)
+        vectors = _array(stream, dtype="<f4", count=count * dimension).reshape(count, dimension)
+        hashed = _array(stream, dtype="u1", count=count)
+        hashes = [_hash(stream) if there else None for there in hashed]
+        lengths = _array(stream, dtype="<u4", count=count)
+        total, ends = int(lengths.sum()), np.cumsum(lengths)[:-1]
+        indices = np.split(_array(stream, dtype="<u4", count=total), ends)
+        values = np.split(_array(stream, dtype="<f4", count=total), ends)
         yield [
-            Point(id=uuid.UUID(point_id), vector=vector, payload=payload)
-            for (point_id, payload), vector in zip(described, vectors, strict=True)
+            Point(
+                id=uuid.UUID(point_id),
+                vector=vectors[at],
+                payload=payload,
+                pdq=hashes[at],
+                words=Words(indices[at], values[at]) if lengths[at] else None,
+            )
+            for at, (point_id, payload) in enumerate(described)
         ]
+
+
+def _hash(stream: IO[bytes]) -> np.ndarray:
+    return to_pdq(np.unpackbits(_array(stream, dtype="u1", count=PDQ_BITS // 8)))
+
+
+def _array(stream: IO[bytes], *, dtype: str, count: int) -> np.ndarray:
+    kind = np.dtype(dtype)
+    return np.frombuffer(_exactly(stream, count * kind.itemsize), dtype=kind)
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytes:

@@ -1,7 +1,7 @@
 """A collection in Qdrant Edge: an open part that is written to, and sealed ones with graphs.
 
     <collection>/
-        collection.json     model version and dimension
+        collection.json     model version, dimension and layout
         parts.json          the parts that count, replaced atomically
         part-<id>/          Edge's own files, one directory a part
         empty/              a part without points, to be copied
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 from halftone import errors, telemetry
 from services.search import edge_build, edge_query
 from services.search.edge_part import Part, copy_closed
+from services.search.store import LAYOUT, earlier_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -108,8 +109,14 @@ class EdgeCollection:
             name = _new_name()
             copy_closed(directory / "empty", directory / name)
             write_json(directory / "parts.json", {"open": name, "sealed": []})
-            write_json(marker, {"model_version": model_version, "dimension": dimension})
-        self.dimension = int(json.loads(marker.read_text())["dimension"])
+            write_json(
+                marker,
+                {"model_version": model_version, "dimension": dimension, "layout": LAYOUT},
+            )
+        described = json.loads(marker.read_text())
+        if described.get("layout") != LAYOUT:
+            raise earlier_layout(model_version)
+        self.dimension = int(described["dimension"])
         self._open, self._sealed, self._built = self._load()
         # Guards what is written, and which parts there are.
         self._writing = threading.RLock()

@@ -25,6 +25,7 @@ from services.search.store import (
     INDEXES,
     AnyOf,
     Between,
+    Channel,
     Filter,
     Ids,
     Index,
@@ -32,6 +33,7 @@ from services.search.store import (
     Point,
     Query,
     Stored,
+    Words,
 )
 
 if TYPE_CHECKING:
@@ -62,17 +64,13 @@ class Part:
     def create(cls, path: Path, *, dimension: int, indexing_threads: int = 0) -> Part:
         """Makes an empty shard with all its payload indexes."""
         config = edge.EdgeConfig(
-            vectors=edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine),
+            vectors=_vectors(dimension),
+            sparse_vectors={Channel.WORDS.value: edge.EdgeSparseVectorParams()},
             hnsw_config=edge.HnswIndexConfig(
                 m=port.HNSW_M,
                 ef_construct=port.HNSW_EF_CONSTRUCT,
                 full_scan_threshold=port.FULL_SCAN_KIB,
                 max_indexing_threads=indexing_threads,
-            ),
-            # A byte a dimension beside the four of the vectors: graphs are built in half the time
-            # (20,000 vectors of 512 dimensions in 9 s of CPU instead of 18).
-            quantization_config=edge.ScalarQuantizationConfig(
-                type=edge.ScalarType.Int8, quantile=_QUANTILE, memory=edge.Memory.Cached
             ),
             # One graph a part: a collection has few parts, and a search goes through all.
             optimizers=edge.EdgeOptimizersConfig(default_segment_number=1),
@@ -100,7 +98,7 @@ class Part:
         with _translated():
             for start in range(0, len(points), _UPSERT_CHUNK):
                 chunk = [
-                    edge.Point(id=point.id, vector=point.vector, payload=point.payload)
+                    edge.Point(id=point.id, vector=_named(point), payload=point.payload)
                     for point in points[start : start + _UPSERT_CHUNK]
                 ]
                 self._shard.update(edge.UpdateOperation.upsert_points(chunk))
@@ -233,6 +231,40 @@ class Part:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def _vectors(dimension: int) -> dict[str, Any]:
+    return {
+        Channel.DESCRIPTOR.value: edge.EdgeVectorParams(
+            size=dimension,
+            distance=edge.Distance.Cosine,
+            # A byte a dimension beside the four of the vectors: graphs are built in half the time
+            # (20,000 vectors of 512 dimensions in 9 s of CPU instead of 18).
+            quantization_config=edge.ScalarQuantizationConfig(
+                type=edge.ScalarType.Int8, quantile=_QUANTILE, memory=edge.Memory.Cached
+            ),
+        ),
+        # Halves hold both values of a hash of length one exactly, and so all sums of them. Without
+        # a graph: comparing a bit with a bit is exact and fast enough.
+        Channel.PDQ.value: edge.EdgeVectorParams(
+            size=port.PDQ_BITS,
+            distance=edge.Distance.Cosine,
+            datatype=edge.VectorStorageDatatype.Float16,
+            quantization_config=edge.BinaryQuantizationConfig(memory=edge.Memory.Cached),
+            hnsw_config=edge.HnswIndexConfig(
+                m=0, payload_m=0, ef_construct=4, full_scan_threshold=port.FULL_SCAN_KIB
+            ),
+        ),
+    }
+
+
+def _named(point: Point) -> dict[str, Any]:
+    vectors: dict[str, Any] = {Channel.DESCRIPTOR.value: point.vector}
+    if point.pdq is not None:
+        vectors[Channel.PDQ.value] = point.pdq
+    if point.words is not None and len(point.words.indices):
+        vectors[Channel.WORDS.value] = edge.SparseVector(*point.words)
+    return vectors
+
+
 def _index(index: Index) -> Any:
     if index is Index.NUMBER:
         return edge.IntegerIndexParams(lookup=False, range=True, enable_hnsw=False)
@@ -280,7 +312,12 @@ def to_requests(queries: Sequence[Query]) -> list[Any]:
     return [
         edge.QueryRequest(
             limit=query.limit,
-            query=edge.Query.Nearest(query.vector),
+            query=edge.Query.Nearest(
+                edge.SparseVector(*query.vector)
+                if isinstance(query.vector, Words)
+                else query.vector,
+                query.using.value,
+            ),
             filter=to_edge(query.filter),
             score_threshold=query.min_score,
             with_payload=False,
@@ -291,6 +328,8 @@ def to_requests(queries: Sequence[Query]) -> list[Any]:
 
 
 def _params(query: Query) -> Any:
+    if query.using is not Channel.DESCRIPTOR:
+        return None
     return edge.SearchParams(
         exact=query.exact,
         hnsw_ef=max(port.HNSW_EF, query.limit),
@@ -325,11 +364,14 @@ def _condition(condition: AnyOf | Between | Ids | Filter) -> Any:
 
 
 def _stored(record: Any) -> Stored:
-    vector = record.vector
+    vectors = record.vector or {}
+    vector, hashed, words = (vectors.get(channel.value) for channel in Channel)
     return Stored(
         id=record.id,
         payload=record.payload or {},
         vector=None if vector is None else np.asarray(vector, dtype=np.float32),
+        pdq=None if hashed is None else port.to_pdq(hashed),
+        words=None if words is None else port.to_words(words.indices, values=words.values),
     )
 
 

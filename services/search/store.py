@@ -4,25 +4,53 @@ Two adapters implement it: Qdrant Edge inside this process (`store_edge`) and a 
 (`store_server`). One contract suite runs over both. Calls block; the engine runs them in threads.
 Adapters raise only `halftone.errors`.
 
-A collection holds the points of one model version. Its payload fields and their indexes are fixed
-here, and every index exists before the first point, because links for filtered search are built
-from the indexes that exist.
+A collection holds the points of one model version. A point has up to three vectors, each a channel
+of its own that is searched: the model's descriptor, and of the picture alone its PDQ hash and its
+visual words. The payload fields and their indexes are fixed here, and every index exists before the
+first point, because links for filtered search are built from the indexes that exist.
 """
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+import numpy as np
+
+from halftone import errors
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy as np
-
 Payload = dict[str, Any]
 """JSON-like. The keys that are indexed are those of `INDEXES`."""
+
+
+class Words(NamedTuple):
+    """A sparse vector: `indices` uint32 [K], ascending, and `values` float32 [K]."""
+
+    indices: np.ndarray
+    values: np.ndarray
+
+
+class Channel(enum.Enum):
+    """One of the vectors of a point, by the name it has in the store."""
+
+    DESCRIPTOR = "descriptor"
+    """Of the model, compared by cosine."""
+    PDQ = "pdq"
+    """The 256 bits of a PDQ hash as +1 and -1: the cosine is 1 - 2 / 256 for each bit that
+    differs."""
+    WORDS = "words"
+    """Visual words of length one, compared by their dot product. They are weighted already: the
+    store adds nothing of its own, so that all its parts mean the same."""
+
+
+LAYOUT: Final = 2
+"""Of a collection. The first one had the descriptor alone, without a name."""
+PDQ_BITS: Final = 256
 
 
 class Index(enum.Enum):
@@ -65,25 +93,37 @@ HNSW_EF: Final = 192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What is stored of a record. `vector` is float32 of the collection's dimension."""
+    """What is stored of a record.
+
+    Attributes:
+        id: Of the record.
+        vector: The descriptor, float32 of the collection's dimension.
+        payload: The record's fields.
+        pdq: float32 [256] of +1 and -1; None where there is none.
+        words: None where the picture is too plain to have any.
+    """
 
     id: uuid.UUID
     vector: np.ndarray
     payload: Payload
+    pdq: np.ndarray | None = None
+    words: Words | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What was read back; `vector` only where it was asked for."""
+    """What was read back; `vector`, `pdq` and `words`, as in `Point`, where they were asked for."""
 
     id: uuid.UUID
     payload: Payload
     vector: np.ndarray | None = None
+    pdq: np.ndarray | None = None
+    words: Words | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredPoint:
-    """A point that a query found; `score` is the cosine similarity.
+    """A point that a query found; `score` is the cosine or, for words, the dot product.
 
     `payload` is empty where the query did not ask for payloads.
     """
@@ -138,10 +178,11 @@ EVERYTHING: Final = Filter()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search for the nearest vectors.
+    """A search for the nearest vectors of one channel; points without it are not found.
 
     Attributes:
-        vector: float32 of the collection's dimension.
+        vector: float32 of the collection's dimension, or of 256 for `PDQ`; words for `WORDS`.
+        using: Which vectors it is compared with.
         limit: The most hits.
         filter: What may be found.
         min_score: Leaves out what is less similar.
@@ -149,8 +190,9 @@ class Query:
         payloads: Whether hits have their payloads, each of which costs more to read than to rank.
     """
 
-    vector: np.ndarray
+    vector: np.ndarray | Words
     limit: int
+    using: Channel = Channel.DESCRIPTOR
     filter: Filter = field(default=EVERYTHING)
     min_score: float | None = None
     exact: bool = False
@@ -171,6 +213,32 @@ def has_links(condition: Filter) -> bool:
         isinstance(only, AnyOf)
         and len(only.values) == 1
         and INDEXES.get(only.key) is Index.LINKED_KEYWORD
+    )
+
+
+def to_pdq(values: Sequence[float]) -> np.ndarray:
+    """A hash as it is in a `Point`; stores keep it at length one."""
+    bits: np.ndarray = np.where(np.asarray(values, dtype=np.float32) > 0, 1, -1).astype(np.float32)
+    return bits
+
+
+def to_words(indices: Sequence[int], *, values: Sequence[float]) -> Words | None:
+    """Words as they are in a `Point`, from a store's lists, in the order of their indices."""
+    if not indices:
+        return None
+    numbers = np.asarray(indices, dtype=np.uint32)
+    order = np.argsort(numbers, kind="stable")
+    return Words(numbers[order], np.asarray(values, dtype=np.float32)[order])
+
+
+def earlier_layout(model_version: str) -> errors.FailedPrecondition:
+    """The refusal of a collection that an earlier release made."""
+    return errors.FailedPrecondition(
+        f"The collection of {model_version} was made by an earlier release, which stored neither "
+        "hashes nor visual words; take an empty data directory or collection prefix and import the "
+        "archive again.",
+        subject=model_version,
+        reason="COLLECTION_LAYOUT",
     )
 
 
@@ -238,7 +306,8 @@ class Store(Protocol):
 
         Raises:
             errors.NotFound: There is none and no dimension is given.
-            errors.FailedPrecondition: It exists with another dimension.
+            errors.FailedPrecondition: It exists with another dimension, or in the layout of an
+                earlier release (`COLLECTION_LAYOUT`).
         """
 
     def active(self) -> str | None:

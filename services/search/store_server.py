@@ -24,6 +24,7 @@ from services.search.store import (
     INDEXES,
     AnyOf,
     Between,
+    Channel,
     Filter,
     Ids,
     Index,
@@ -32,6 +33,7 @@ from services.search.store import (
     Query,
     ScoredPoint,
     Stored,
+    Words,
 )
 
 if TYPE_CHECKING:
@@ -87,13 +89,16 @@ class ServerStore:
                     raise _no_collection(model_version)
                 self._create(name, dimension=dimension)
             vectors = self._client.get_collection(name).config.params.vectors
-        if not isinstance(vectors, models.VectorParams):
+        if isinstance(vectors, models.VectorParams):
+            raise port.earlier_layout(model_version)
+        descriptor = (vectors or {}).get(Channel.DESCRIPTOR.value)
+        if descriptor is None:
             raise errors.FailedPrecondition(
                 f"The collection {name} was not made by Halftone.", subject=name
             )
-        if dimension is not None and vectors.size != dimension:
+        if dimension is not None and descriptor.size != dimension:
             raise errors.FailedPrecondition(
-                f"The collection of {model_version} has {vectors.size} dimensions, the model "
+                f"The collection of {model_version} has {descriptor.size} dimensions, the model "
                 f"{dimension}.",
                 subject=model_version,
             )
@@ -101,13 +106,28 @@ class ServerStore:
         with _translated():
             self._index(name)
         return ServerCollection(
-            self._client, name=name, model_version=model_version, dimension=vectors.size
+            self._client, name=name, model_version=model_version, dimension=descriptor.size
         )
 
     def _create(self, name: str, *, dimension: int) -> None:
         self._client.create_collection(
             name,
-            vectors_config=models.VectorParams(size=dimension, distance=models.Distance.COSINE),
+            vectors_config={
+                Channel.DESCRIPTOR.value: models.VectorParams(
+                    size=dimension, distance=models.Distance.COSINE
+                ),
+                # As in Edge; see `edge_part`.
+                Channel.PDQ.value: models.VectorParams(
+                    size=port.PDQ_BITS,
+                    distance=models.Distance.COSINE,
+                    datatype=models.Datatype.FLOAT16,
+                    quantization_config=models.BinaryQuantization(
+                        binary=models.BinaryQuantizationConfig(always_ram=True)
+                    ),
+                    hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
+                ),
+            },
+            sparse_vectors_config={Channel.WORDS.value: models.SparseVectorParams()},
             hnsw_config=models.HnswConfigDiff(
                 m=port.HNSW_M,
                 ef_construct=port.HNSW_EF_CONSTRUCT,
@@ -183,7 +203,7 @@ class ServerCollection:
             for chunk in _chunks(points):
                 structs = [
                     models.PointStruct(
-                        id=str(point.id), vector=point.vector.tolist(), payload=point.payload
+                        id=str(point.id), vector=_named(point), payload=point.payload
                     )
                     for point in chunk
                 ]
@@ -223,7 +243,10 @@ class ServerCollection:
         """Runs searches together."""
         requests = [
             models.QueryRequest(
-                query=query.vector.tolist(),
+                query=_sparse(query.vector)
+                if isinstance(query.vector, Words)
+                else query.vector.tolist(),
+                using=query.using.value,
                 filter=_filter(query.filter),
                 limit=query.limit,
                 score_threshold=query.min_score,
@@ -300,7 +323,22 @@ def _schema(index: Index) -> models.KeywordIndexParams | models.IntegerIndexPara
     )
 
 
-def _params(query: Query) -> models.SearchParams:
+def _named(point: Point) -> dict[str, Any]:
+    vectors: dict[str, Any] = {Channel.DESCRIPTOR.value: point.vector.tolist()}
+    if point.pdq is not None:
+        vectors[Channel.PDQ.value] = point.pdq.tolist()
+    if point.words is not None and len(point.words.indices):
+        vectors[Channel.WORDS.value] = _sparse(point.words)
+    return vectors
+
+
+def _sparse(words: Words) -> models.SparseVector:
+    return models.SparseVector(indices=words.indices.tolist(), values=words.values.tolist())
+
+
+def _params(query: Query) -> models.SearchParams | None:
+    if query.using is not Channel.DESCRIPTOR:
+        return None
     return models.SearchParams(
         exact=query.exact,
         hnsw_ef=max(port.HNSW_EF, query.limit),
@@ -336,11 +374,16 @@ def _uuid(point_id: Any) -> uuid.UUID:
 
 
 def _stored(record: models.Record) -> Stored:
-    vector = record.vector
+    vectors = record.vector if isinstance(record.vector, dict) else {}
+    vector, hashed, words = (vectors.get(channel.value) for channel in Channel)
     return Stored(
         id=_uuid(record.id),
         payload=record.payload or {},
         vector=None if vector is None else np.asarray(vector, dtype=np.float32),
+        pdq=None if hashed is None else port.to_pdq(hashed),  # type: ignore[arg-type]  # dense
+        words=port.to_words(words.indices, values=words.values)
+        if isinstance(words, models.SparseVector)
+        else None,
     )
 
 

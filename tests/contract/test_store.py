@@ -6,18 +6,30 @@ its gRPC address.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import uuid
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from halftone import errors
 from halftone.records import Name
 from services.search.edge_part import copy_closed
 from services.search.listing import list_by_name, order_keys
-from services.search.store import EVERYTHING, AnyOf, Between, Filter, Ids, Point, Query
+from services.search.store import (
+    EVERYTHING,
+    AnyOf,
+    Between,
+    Channel,
+    Filter,
+    Ids,
+    Point,
+    Query,
+    Words,
+)
 from services.search.store_edge import EdgeStore
 from services.search.store_server import ServerStore
 
@@ -75,6 +87,23 @@ def vector(seed):
     return values / np.linalg.norm(values)
 
 
+def pdq(seed):
+    return np.random.default_rng((seed, 1)).choice([-1.0, 1.0], 256).astype(np.float32)
+
+
+def words(seed, *, count=30):
+    chance = np.random.default_rng((seed, 2))
+    indices = np.sort(chance.choice(16_384 if seed % 2 else 60, count, replace=False))
+    values = chance.uniform(0.5, 2, count).astype(np.float32)
+    return Words(indices.astype(np.uint32), values / np.linalg.norm(values))
+
+
+def overlap(first, second):
+    dense = np.zeros((2, 16_384))
+    dense[0, first.indices], dense[1, second.indices] = first.values, second.values
+    return float(dense[0] @ dense[1])
+
+
 def point(number, *, image_id=None, archive="press", **payload):
     name = Name(archive=archive, image_id=image_id or f"image-{number:04d}")
     fields = {
@@ -84,15 +113,31 @@ def point(number, *, image_id=None, archive="press", **payload):
         **order_keys(name.image_id),
         **payload,
     }
-    return Point(id=name.point_id, vector=vector(number), payload=fields)
+    return Point(
+        id=name.point_id,
+        vector=vector(number),
+        payload=fields,
+        pdq=pdq(number),
+        words=words(number),
+    )
+
+
+def assert_same_vectors(back, expected):
+    np.testing.assert_allclose(back.vector, expected.vector, atol=1e-6)
+    np.testing.assert_array_equal(back.pdq, expected.pdq)
+    np.testing.assert_array_equal(back.words.indices, expected.words.indices)
+    np.testing.assert_allclose(back.words.values, expected.words.values, atol=1e-6)
+    assert back.pdq.dtype == back.words.values.dtype == np.float32
+    assert back.words.indices.dtype == np.uint32
 
 
 def numbers(hits):
     return [int(hit.payload["sha256"], 16) for hit in hits]
 
 
-def found(collection, *, filter=EVERYTHING, at=0, **options):  # noqa: A002 - the port's name
-    (hits,) = collection.query([Query(vector=vector(at), limit=50, filter=filter, **options)])
+def found(collection, *, filter=EVERYTHING, at=0, query=None, **options):  # noqa: A002 - the port's name
+    asked = vector(at) if query is None else query
+    (hits,) = collection.query([Query(vector=asked, limit=50, filter=filter, **options)])
     return numbers(hits)
 
 
@@ -109,19 +154,51 @@ def test_what_was_stored_is_read_back(collection):
     back = collection.retrieve([stored.id, uuid.uuid4()], vectors=True)
     assert list(back) == [stored.id]
     assert back[stored.id].payload == stored.payload
-    np.testing.assert_allclose(back[stored.id].vector, stored.vector, atol=1e-6)
-    assert collection.retrieve([stored.id])[stored.id].vector is None
+    assert_same_vectors(back[stored.id], stored)
+    bare = collection.retrieve([stored.id])[stored.id]
+    assert (bare.vector, bare.pdq, bare.words) == (None, None, None)
+
+
+def test_a_point_may_do_without_a_hash_and_words(collection):
+    nothing = Words(np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.float32))
+    plain = [
+        dataclasses.replace(point(1), pdq=None, words=None),
+        dataclasses.replace(point(2), words=nothing),
+    ]
+    collection.upsert([*plain, point(3)])
+    back = collection.retrieve([each.id for each in plain], vectors=True)
+    assert (back[plain[0].id].pdq, back[plain[0].id].words) == (None, None)
+    np.testing.assert_array_equal(back[plain[1].id].pdq, plain[1].pdq)
+    assert back[plain[1].id].words is None
+    assert sorted(found(collection)) == [1, 2, 3]
+    assert sorted(found(collection, query=pdq(1), using=Channel.PDQ)) == [2, 3]
+    assert found(collection, query=words(3), using=Channel.WORDS) == [3]
+    assert found(collection, query=nothing, using=Channel.WORDS) == []
 
 
 def test_upsert_replaces(collection):
     collection.upsert([point(1, journal="old"), point(2)])
-    changed = Point(id=point(1).id, vector=vector(9), payload={**point(1).payload, "page": "7"})
+    changed = dataclasses.replace(
+        point(9), id=point(1).id, payload={**point(1).payload, "page": "7"}
+    )
     collection.upsert([changed])
     assert collection.count(EVERYTHING) == 2
     back = collection.retrieve([changed.id], vectors=True)[changed.id]
     assert back.payload == changed.payload
-    np.testing.assert_allclose(back.vector, vector(9), atol=1e-6)
+    assert_same_vectors(back, changed)
     assert found(collection, at=9)[0] == 1
+    for using, old, new in ((Channel.PDQ, pdq(1), pdq(9)), (Channel.WORDS, words(1), words(9))):
+        assert found(collection, query=new, using=using, min_score=0.99) == [1]
+        assert found(collection, query=old, using=using, min_score=0.99) == []
+
+
+def test_what_a_new_point_lacks_is_gone(collection):
+    collection.upsert([point(1), point(2)])
+    collection.upsert([dataclasses.replace(point(1), pdq=None, words=None)])
+    back = collection.retrieve([point(1).id], vectors=True)[point(1).id]
+    assert (back.pdq, back.words) == (None, None)
+    assert found(collection, query=pdq(1), using=Channel.PDQ) == [2]
+    assert 1 not in found(collection, query=words(1), using=Channel.WORDS)
 
 
 def test_payloads_are_overwritten_and_vectors_stay(collection):
@@ -130,7 +207,7 @@ def test_payloads_are_overwritten_and_vectors_stay(collection):
     collection.overwrite_payloads({first: {**point(1).payload, "journal": "new"}})
     back = collection.retrieve([first], vectors=True)[first]
     assert back.payload == {**point(1).payload, "journal": "new"}
-    np.testing.assert_allclose(back.vector, vector(1), atol=1e-6)
+    assert_same_vectors(back, point(1))
     assert found(collection, filter=Filter(must=(AnyOf("journal", ("new",)),))) == [1]
     assert found(collection, filter=Filter(must=(AnyOf("journal", ("old",)),))) == [2]
 
@@ -139,6 +216,8 @@ def test_deleting(collection):
     collection.upsert([point(number) for number in range(5)])
     collection.delete([point(1).id, point(3).id, uuid.uuid4()])
     assert sorted(found(collection)) == [0, 2, 4]
+    assert sorted(found(collection, query=pdq(1), using=Channel.PDQ)) == [0, 2, 4]
+    assert sorted(found(collection, query=words(0), using=Channel.WORDS)) == [0, 2, 4]
     assert collection.count(EVERYTHING) == 3
 
 
@@ -149,6 +228,53 @@ def test_hits_come_most_similar_first_with_cosine_scores(collection):
     assert numbers(hits) == sorted(expected, key=lambda number: -expected[number])
     for hit in hits:
         assert hit.score == pytest.approx(expected[int(hit.payload["sha256"], 16)], abs=1e-5)
+
+
+def test_hashes_are_found_in_the_order_of_their_bits(collection):
+    collection.upsert([point(number) for number in range(40)])
+    asked = pdq(7).copy()
+    asked[:20] *= -1
+    (hits,) = collection.query([Query(vector=asked, limit=40, using=Channel.PDQ)])
+    expected = {
+        number: 1 - 2 * np.count_nonzero(asked != pdq(number)) / 256 for number in range(40)
+    }
+    assert numbers(hits)[0] == 7
+    assert sorted(numbers(hits)) == list(range(40))
+    assert [hit.score for hit in hits] == pytest.approx(
+        [expected[number] for number in numbers(hits)], abs=1e-5
+    )
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    within = sorted(number for number, score in expected.items() if score > -0.01)
+    assert sorted(found(collection, query=asked, using=Channel.PDQ, min_score=-0.01)) == within
+
+
+def test_words_are_found_by_their_dot_product(collection):
+    collection.upsert([point(number) for number in range(40)])
+    asked = words(6)
+    (hits,) = collection.query([Query(vector=asked, limit=10, using=Channel.WORDS)])
+    expected = {number: overlap(asked, words(number)) for number in range(40)}
+    best = sorted(expected, key=lambda number: -expected[number])[:10]
+    assert numbers(hits) == best
+    assert [hit.score for hit in hits] == pytest.approx([expected[each] for each in best], abs=1e-5)
+    # What shares no word is not found at all.
+    everything = found(collection, query=asked, using=Channel.WORDS)
+    assert set(everything) == {number for number, score in expected.items() if score > 0}
+    above = {number for number, score in expected.items() if score >= 0.4}
+    assert set(found(collection, query=asked, using=Channel.WORDS, min_score=0.4)) == above
+
+
+def test_the_channels_can_be_asked_together(collection):
+    collection.upsert([point(number) for number in range(10)])
+    answers = collection.query(
+        [
+            Query(vector=vector(3), limit=1),
+            Query(vector=pdq(4), limit=2, using=Channel.PDQ),
+            Query(vector=words(5), limit=1, using=Channel.WORDS, payloads=False),
+        ]
+    )
+    assert [hits[0].id for hits in answers] == [point(number).id for number in (3, 4, 5)]
+    assert [len(hits) for hits in answers] == [1, 2, 1]
+    assert [bool(hits[0].payload) for hits in answers] == [True, True, False]
 
 
 def test_a_batch_of_queries_answers_each(collection):
@@ -245,6 +371,10 @@ def catalogue(collection):
 )
 def test_filters_mean_the_same_everywhere(catalogue, condition, expected):
     assert set(found(catalogue, filter=condition)) == expected
+    assert set(found(catalogue, filter=condition, query=pdq(0), using=Channel.PDQ)) == expected
+    everything = Words(np.arange(16_384, dtype=np.uint32), np.full(16_384, 0.01, dtype=np.float32))
+    by_words = found(catalogue, filter=condition, query=everything, using=Channel.WORDS)
+    assert set(by_words) == expected
     assert catalogue.count(condition) == len(expected)
     assert set(numbers(catalogue.scan(filter=condition, page=2))) == expected
     facet = catalogue.facet("sha256", filter=condition, limit=100)
@@ -344,3 +474,21 @@ def test_a_collection_keeps_its_dimension(store):
     assert store.open(VERSION, dimension=None).dimension == DIMENSION
     with pytest.raises(errors.FailedPrecondition, match="16 dimensions"):
         store.open(VERSION, dimension=DIMENSION + 1)
+
+
+@pytest.mark.parametrize("dimension", [None, DIMENSION])
+def test_a_collection_of_the_earlier_layout_is_refused(store, memory_path, dimension):
+    if isinstance(store, EdgeStore):
+        store.open(VERSION, dimension=DIMENSION)
+        store.close()
+        marker = memory_path / "data" / "model@1" / "collection.json"
+        marker.write_text(json.dumps({"model_version": VERSION, "dimension": DIMENSION}))
+        store = EdgeStore(memory_path / "data", min_free_bytes=0)
+    else:
+        vectors = models.VectorParams(size=DIMENSION, distance=models.Distance.COSINE)
+        store._client.create_collection(store._name(VERSION), vectors_config=vectors)
+    with pytest.raises(errors.FailedPrecondition, match="import the archive again") as caught:
+        store.open(VERSION, dimension=dimension)
+    assert caught.value.reason == "COLLECTION_LAYOUT"
+    if isinstance(store, EdgeStore):
+        store.close()

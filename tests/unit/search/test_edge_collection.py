@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import random
@@ -18,7 +19,7 @@ from halftone import errors
 from halftone.records import Name
 from services.search.edge_collection import EdgeCollection, LastRead
 from services.search.listing import list_by_name, order_keys
-from services.search.store import EVERYTHING, AnyOf, Filter, Point, Query
+from services.search.store import EVERYTHING, AnyOf, Channel, Filter, Point, Query, Words
 from services.search.store_edge import FORMAT, EdgeStore
 
 DIMENSION = 8
@@ -26,7 +27,11 @@ DIMENSION = 8
 
 def point(number, *, generation=0, journal="A"):
     name = Name(archive="press", image_id=f"{number:05d}")
-    random_vector = np.random.default_rng((number, generation)).standard_normal(DIMENSION)
+    chance = np.random.default_rng((number, generation))
+    random_vector = chance.standard_normal(DIMENSION)
+    # One in five has neither hash nor words.
+    bare = number % 5 == 0
+    indices = np.sort(chance.choice(200, 12, replace=False)).astype(np.uint32)
     return Point(
         id=name.point_id,
         vector=(random_vector / np.linalg.norm(random_vector)).astype(np.float32),
@@ -37,6 +42,8 @@ def point(number, *, generation=0, journal="A"):
             "generation": generation,
             **order_keys(name.image_id),
         },
+        pdq=None if bare else chance.choice([-1, 1], 256).astype(np.float32),
+        words=None if bare else Words(indices, np.full(12, 12**-0.5, dtype=np.float32)),
     )
 
 
@@ -84,10 +91,25 @@ def assert_holds(collection, expected):
         (hits,) = collection.query([Query(vector=asked.vector, limit=5)])
         best = np.argsort(-(vectors @ asked.vector), kind="stable")[:5]
         assert [hit.id for hit in hits] == [expected[at].id for at in best]
+        if asked.pdq is None or asked.words is None:
+            continue
+        for query in (
+            Query(vector=asked.pdq, limit=5, using=Channel.PDQ),
+            Query(vector=asked.words, limit=5, using=Channel.WORDS),
+        ):
+            (hits,) = collection.query([query])
+            assert hits[0].id == asked.id
+            assert hits[0].score == pytest.approx(1, abs=1e-5)
     back = collection.retrieve([each.id for each in expected], vectors=True)
     assert len(back) == len(expected)
     for each in expected[::7]:
         np.testing.assert_allclose(back[each.id].vector, each.vector, atol=1e-6)
+        if each.pdq is None:
+            assert (back[each.id].pdq, back[each.id].words) == (None, None)
+        else:
+            np.testing.assert_array_equal(back[each.id].pdq, each.pdq)
+            np.testing.assert_array_equal(back[each.id].words.indices, each.words.indices)
+            np.testing.assert_allclose(back[each.id].words.values, each.words.values)
 
 
 def test_points_move_into_few_parts_and_stay_what_they_are(make):
@@ -131,7 +153,7 @@ def test_what_is_changed_while_a_graph_is_built_is_kept(make):
             }
             collection.overwrite_payloads(new)
             for each in chosen:
-                expected[each] = Point(id=each, vector=expected[each].vector, payload=new[each])
+                expected[each] = dataclasses.replace(expected[each], payload=new[each])
         if step == 150:
             break
     everything = list(expected.values())
