@@ -1,0 +1,188 @@
+"""Local features: RootSIFT at the strongest corners and blobs of a picture.
+
+SIFT: Lowe, *Distinctive Image Features from Scale-Invariant Keypoints* (2004), by OpenCV. RootSIFT:
+Arandjelović and Zisserman, *Three things everyone should know to improve object retrieval* (2012).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from halftone import errors
+from halftone.matching.luminance import luminance
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from halftone.images import Region
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+SIDE: Final = 384
+"""Pixels of the longer side of the copy that features are found in. Reprints differ in all that is
+finer, and a screen of 65 lines to the inch becomes grey."""
+COUNT: Final = 600
+"""The strongest are kept."""
+DIMENSION: Final = 128
+
+FORMAT: Final = 1
+"""Of `to_bytes`."""
+
+_CONTRAST: Final = 0.02
+_SMALLEST: Final = 12  # pixels of a side; below, no descriptor's window fits
+_SCALE: Final = 512.0  # the largest bin of a RootSIFT vector of unit length is below 0.5
+_HEADER: Final = struct.Struct("<4sHHII")
+_MAGIC: Final = b"HTLF"
+_STEPS: Final = 65535.0
+
+
+def _mirror_bins() -> NDArray[np.intp]:
+    """Where each bin of a mirrored patch comes from.
+
+    A descriptor is 4 rows x 4 columns x 8 directions in the frame of its own direction. Mirroring
+    the picture turns that frame's rows and its sense of rotation over, and moves nothing else.
+    """
+    bins = np.arange(DIMENSION).reshape(4, 4, 8)
+    return bins[::-1][:, :, (-np.arange(8)) % 8].ravel()
+
+
+_MIRROR: Final = _mirror_bins()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LocalFeatures:
+    """N local features of a picture.
+
+    Attributes:
+        points: float32 [N, 4]: x and y in pixels of the upright picture as given, from its top left
+            corner (a pixel's centre is at its index plus a half), diameter in the same pixels,
+            angle in degrees, clockwise.
+        descriptors: uint8 [N, 128], RootSIFT; proportional to vectors of unit length.
+        width: Of the upright picture as given, in pixels.
+        height: Likewise.
+    """
+
+    points: Floats
+    descriptors: Bytes
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.points)
+
+    def mirrored(self) -> LocalFeatures:
+        """The features of the picture mirrored left to right; nothing is extracted again."""
+        points = self.points.copy()
+        points[:, 0] = self.width - points[:, 0]
+        points[:, 3] = (180 - points[:, 3]) % 360
+        return LocalFeatures(
+            points=points,
+            descriptors=self.descriptors[:, _MIRROR],
+            width=self.width,
+            height=self.height,
+        )
+
+    def within(self, region: Region) -> LocalFeatures:
+        """Those that lie in a region, in coordinates of the region."""
+        x, y = self.points[:, 0] - region.x, self.points[:, 1] - region.y
+        inside = (x >= 0) & (y >= 0) & (x < region.width) & (y < region.height)
+        points = self.points[inside].copy()
+        points[:, 0], points[:, 1] = x[inside], y[inside]
+        return LocalFeatures(
+            points=points,
+            descriptors=self.descriptors[inside],
+            width=region.width,
+            height=region.height,
+        )
+
+    def to_bytes(self) -> bytes:
+        """136 bytes a feature and 16 more. Places are kept to 1/65535 of the longer side."""
+        side = float(max(self.width, self.height, 1))
+        lengths = self.points[:, :3] / side
+        packed = np.column_stack([lengths, (self.points[:, 3] % 360) / 360])
+        packed = np.rint(packed.clip(0, 1) * _STEPS).astype("<u2")
+        header = _HEADER.pack(_MAGIC, FORMAT, len(self), self.width, self.height)
+        return header + packed.tobytes() + self.descriptors.tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> LocalFeatures:
+        """Reads what `to_bytes` wrote.
+
+        Raises:
+            errors.DataLoss: It is something else, cut off, or of another format.
+        """
+        if len(data) < _HEADER.size or data[:4] != _MAGIC:
+            raise errors.DataLoss("These bytes are no local features.")
+        _, version, count, width, height = _HEADER.unpack_from(data)
+        if version != FORMAT:
+            raise errors.DataLoss(
+                f"These local features have format {version}; this release reads {FORMAT}."
+            )
+        expected = _HEADER.size + count * (8 + DIMENSION)
+        if len(data) != expected:
+            raise errors.DataLoss(
+                f"{count} local features take {expected:,} bytes; there are {len(data):,}."
+            )
+        packed = np.frombuffer(data, dtype="<u2", count=4 * count, offset=_HEADER.size)
+        points = packed.reshape(count, 4).astype(np.float32) / np.float32(_STEPS)
+        points *= np.array([*[max(width, height)] * 3, 360], dtype=np.float32)
+        descriptors = np.frombuffer(data, dtype=np.uint8, offset=_HEADER.size + 8 * count)
+        return cls(
+            points=points,
+            descriptors=descriptors.reshape(count, DIMENSION),
+            width=width,
+            height=height,
+        )
+
+
+def extract(image: Image.Image, *, full_size: tuple[int, int] | None = None) -> LocalFeatures:
+    """Finds local features: at most `COUNT`, none in a picture that is tiny or plain.
+
+    Args:
+        image: Upright, any mode.
+        full_size: Width and height of the picture that `image` is a reduced copy of; places are
+            given in its pixels.
+    """
+    width, height = full_size or image.size
+    grey = shrink(luminance(image), SIDE)
+    points, descriptors = np.empty((0, 4), np.float32), np.empty((0, DIMENSION), np.uint8)
+    if min(grey.shape) >= _SMALLEST:
+        points, descriptors = _detect(grey)
+    stretch = np.array([width / grey.shape[1], height / grey.shape[0]], dtype=np.float32)
+    points[:, :2] = (points[:, :2] + 0.5) * stretch
+    points[:, 2] *= np.sqrt(stretch.prod())
+    return LocalFeatures(points=points, descriptors=descriptors, width=width, height=height)
+
+
+def shrink(grey: Bytes, side: int) -> Bytes:
+    """Scales so that neither side exceeds `side` pixels, by averaging; never enlarges."""
+    height, width = grey.shape
+    scale = side / max(height, width)
+    if scale >= 1:
+        return grey
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _detect(grey: Bytes) -> tuple[Floats, Bytes]:
+    # A detector holds state while it works, so each call has its own; making one costs 10 µs.
+    detector = cv2.SIFT.create(nfeatures=COUNT, contrastThreshold=_CONTRAST)
+    found, raw = detector.detectAndCompute(grey, None)
+    if raw is None or not len(found):
+        return np.empty((0, 4), np.float32), np.empty((0, DIMENSION), np.uint8)
+    table = np.array(
+        [(*each.pt, each.size, each.angle, each.response) for each in found], dtype=np.float32
+    )
+    # OpenCV keeps all that are as strong as the last; ties are broken by place.
+    order = np.lexsort((table[:, 3], table[:, 0], table[:, 1], -table[:, 4]))[:COUNT]
+    root = np.sqrt(raw[order] / np.maximum(raw[order].sum(axis=1, keepdims=True), 1e-9))
+    descriptors = np.rint(root * _SCALE).clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(table[order, :4]), descriptors

@@ -1,0 +1,85 @@
+"""Convex polygons in the plane, float64 [K, 2]."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+
+_GRID: Final = 24
+_FLAT: Final = 1.0  # square pixels
+
+
+def rectangle(width: float, height: float) -> Doubles:
+    """Clockwise as it is seen (y points down), from the top left corner."""
+    return np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
+
+
+def area(polygon: NDArray[np.floating[Any]]) -> float:
+    """Without its sign."""
+    x, y = polygon[:, 0], polygon[:, 1]
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+
+
+def clip(polygon: Doubles, *, normal: Doubles) -> Doubles:
+    """Keeps what lies where normal . (x, y, 1) >= 0 (Sutherland and Hodgman, 1974)."""
+    heights = polygon @ normal[:2] + normal[2]
+    kept = []
+    for here, there, a, b in zip(
+        polygon, np.roll(polygon, -1, axis=0), heights, np.roll(heights, -1), strict=True
+    ):
+        if a >= 0:
+            kept.append(here)
+        if (a >= 0) != (b >= 0):
+            kept.append(here + (there - here) * (a / (a - b)))
+    return np.array(kept, dtype=np.float64).reshape(-1, 2)
+
+
+def shared(
+    homography: Doubles, query: tuple[float, float], candidate: tuple[float, float]
+) -> Doubles | None:
+    """The part of a query's frame that a homography takes into a candidate's.
+
+    Each side of the candidate is a line, and a line's pre-image under a homography is a line too,
+    so the query's rectangle is clipped by five half planes, the horizon being the fifth.
+
+    Args:
+        homography: [3, 3], takes points of the query to points of the candidate.
+        query: Width and height.
+        candidate: Width and height.
+
+    Returns:
+        Corners in the query; None if there is no such part.
+    """
+    x, y, w = homography
+    polygon = rectangle(*query)
+    for normal in (w - [0, 0, 1e-6], x, y, candidate[0] * w - x, candidate[1] * w - y):
+        polygon = clip(polygon, normal=normal)
+        if len(polygon) < 3:  # noqa: PLR2004 - a triangle
+            return None
+    return polygon if area(polygon) > _FLAT else None
+
+
+def contains(polygon: Doubles, points: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Whether each of the points, [N, 2], lies in a convex polygon of either sense."""
+    edges = np.roll(polygon, -1, axis=0) - polygon
+    offsets = points[:, None, :] - polygon[None]
+    sides = edges[None, :, 0] * offsets[:, :, 1] - edges[None, :, 1] * offsets[:, :, 0]
+    slack = 1e-3 * np.abs(edges).sum(axis=1)
+    within: NDArray[np.bool_] = (sides >= -slack).all(axis=1) | (sides <= slack).all(axis=1)
+    return within
+
+
+def coverage(polygon: Doubles, points: NDArray[np.floating[Any]], *, reach: float) -> float:
+    """Share of a polygon that lies within `reach` of one of the points, 0 to 1."""
+    low, high = polygon.min(axis=0), polygon.max(axis=0)
+    steps = (np.arange(_GRID) + 0.5) / _GRID
+    grid = np.stack(np.meshgrid(*(low + np.outer(steps, high - low)).T), axis=-1).reshape(-1, 2)
+    grid = grid[contains(polygon, grid)]
+    if not len(grid):
+        return 0.0
+    nearest = ((grid[:, None] - points[None]) ** 2).sum(axis=2).min(axis=1)
+    return float((nearest <= reach**2).mean())

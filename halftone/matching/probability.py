@@ -1,0 +1,206 @@
+"""One probability out of all that speaks for a candidate.
+
+A logistic regression on a few features, each of which can only speak for a match as it grows. The
+fit is services/trainer/calibrate.py's; what it fitted travels with the model version.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halftone import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from halftone.matching.verification import Overlap, Verification
+
+Doubles = NDArray[np.float64]
+
+FORMAT: Final = 1
+PACKAGED: Final = "calibration.json"
+
+FEATURES: Final = (
+    "inliers",
+    "agreement",
+    "share",
+    "coverage",
+    "similarity",
+    "pdq",
+    "words",
+    "compared",
+    "has_similarity",
+    "has_pdq",
+    "has_words",
+)
+"""What `evidence_features` gives, in its order."""
+
+_MOST_INLIERS: Final = 60  # more make nothing more certain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known of a query and a candidate.
+
+    Attributes:
+        similarity: Cosine of their descriptors in the best orientation; None where unknown.
+        pdq: Cosine of their perceptual hashes, -1 to 1, likewise.
+        words: Cosine of their visual words, 0 to 1; None where unknown or where one has none.
+        verification: None where their local features were not compared.
+    """
+
+    similarity: float | None
+    pdq: float | None
+    words: float | None
+    verification: Verification | None
+
+
+def evidence_features(evidence: Evidence) -> Doubles:
+    """Numbers for the regression, float64 [F], named by `FEATURES`; what is unknown is 0."""
+    compared = evidence.verification is not None
+    overlap = _largest(evidence.verification)
+    geometry = [0.0, 0.0, 0.0, 0.0]
+    if overlap is not None:
+        geometry = [
+            float(np.log1p(min(overlap.inliers, _MOST_INLIERS))),
+            overlap.inliers / max(overlap.matches, 1),
+            max(overlap.query_share, overlap.candidate_share),
+            overlap.coverage,
+        ]
+    channels = (evidence.similarity, evidence.pdq, evidence.words)
+    return np.array(
+        [
+            *geometry,
+            *(0.0 if each is None else each for each in channels),
+            float(compared),
+            *(float(each is not None) for each in channels),
+        ],
+        dtype=np.float64,
+    )
+
+
+def _largest(verification: Verification | None) -> Overlap | None:
+    return verification.overlaps[0] if verification and verification.overlaps else None
+
+
+class Calibration:
+    """From evidence to the probability that two pictures are printings of the same.
+
+    Args:
+        mean: [F], taken from the features.
+        scale: [F], by which they are then divided.
+        coefficients: [F].
+        intercept: Added.
+        table: [K, 2], optional: (probability of the regression, observed share of matches), both
+            ascending; between two rows it is linear (isotonic regression). None: no correction.
+        features: Names of the features, `FEATURES`.
+    """
+
+    def __init__(
+        self,
+        *,
+        mean: Sequence[float] | Doubles,
+        scale: Sequence[float] | Doubles,
+        coefficients: Sequence[float] | Doubles,
+        intercept: float,
+        table: Sequence[Sequence[float]] | Doubles | None = None,
+    ) -> None:
+        self._mean = np.asarray(mean, dtype=np.float64)
+        self._scale = np.asarray(scale, dtype=np.float64)
+        self._coefficients = np.asarray(coefficients, dtype=np.float64)
+        self._intercept = float(intercept)
+        self._table = None if table is None else np.asarray(table, dtype=np.float64)
+        self._check()
+
+    def _check(self) -> None:
+        shapes = {each.shape for each in (self._mean, self._scale, self._coefficients)}
+        if shapes != {(len(FEATURES),)}:
+            raise ValueError(f"each of mean, scale and coefficients needs {len(FEATURES)} numbers")
+        numbers = np.concatenate([self._mean, self._scale, self._coefficients, [self._intercept]])
+        if not np.isfinite(numbers).all() or (self._scale <= 0).any():
+            raise ValueError("a number is not finite, or a scale is not above 0")
+        if self._table is None:
+            return
+        if self._table.ndim != 2 or self._table.shape[1] != 2 or not len(self._table):  # noqa: PLR2004
+            raise ValueError("the table needs rows of two numbers")
+        inside = (self._table >= 0) & (self._table <= 1)
+        if not inside.all() or (np.diff(self._table, axis=0) < 0).any():
+            raise ValueError("the table's columns need to ascend from 0 to 1")
+
+    @classmethod
+    def default(cls) -> Calibration:
+        """The one that comes with the package: for model versions without one of their own.
+
+        It does without the similarity of descriptors.
+        """
+        return _packaged()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
+        """Reads what `to_dict` gave.
+
+        Raises:
+            errors.DataLoss: It is damaged, or of another format.
+        """
+        try:
+            if values["format"] != FORMAT:
+                raise errors.DataLoss(
+                    f"The calibration has format {values['format']}; this release reads {FORMAT}."
+                )
+            if tuple(values["features"]) != FEATURES:
+                raise ValueError(f"its features are {', '.join(values['features'])}")
+            return cls(
+                mean=values["mean"],
+                scale=values["scale"],
+                coefficients=values["coefficients"],
+                intercept=values["intercept"],
+                table=values.get("table"),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            detail = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise errors.DataLoss(f"The calibration is damaged: {detail}.") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        values: dict[str, Any] = {
+            "format": FORMAT,
+            "features": list(FEATURES),
+            "mean": self._mean.tolist(),
+            "scale": self._scale.tolist(),
+            "coefficients": self._coefficients.tolist(),
+            "intercept": self._intercept,
+        }
+        if self._table is not None:
+            values["table"] = self._table.tolist()
+        return values
+
+    def probability(self, evidence: Evidence) -> float:
+        """That the two are printings of the same picture, 0 to 1."""
+        return float(self.probabilities([evidence])[0])
+
+    def probabilities(self, evidence: Sequence[Evidence]) -> Doubles:
+        """Of each, float64 [N]."""
+        if not evidence:
+            return np.empty(0)
+        return self.predict(np.stack([evidence_features(each) for each in evidence]))
+
+    def predict(self, features: Doubles) -> Doubles:
+        """From features, [N, F], to probabilities, float64 [N]."""
+        logits = ((features - self._mean) / self._scale) @ self._coefficients + self._intercept
+        result: Doubles = 1 / (1 + np.exp(-np.clip(logits, -40, 40)))
+        if self._table is not None:
+            result = np.interp(result, self._table[:, 0], self._table[:, 1])
+        return result
+
+
+@functools.cache
+def _packaged() -> Calibration:
+    text = (resources.files("halftone.matching") / PACKAGED).read_text(encoding="utf-8")
+    return Calibration.from_dict(json.loads(text))
