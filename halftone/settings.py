@@ -132,6 +132,11 @@ class SearchSettings(ServerSettings):
     loaded the version."""
     promotion_poll_seconds: float = Field(default=1.0, gt=0)
     """How often a promotion that another process runs is looked at."""
+    verify_seconds: float = Field(default=2.0, gt=0)
+    """How long a search's candidates are compared by local features, at most; a batch has as much
+    for each of its searches. What is left is answered as out of time."""
+    verify_threads: int = Field(default=0, ge=0)
+    """Threads that compare; 0 means one per core."""
 
     @field_validator("import_roots", mode="before")
     @classmethod

@@ -1,0 +1,113 @@
+"""Hits and verifications as messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from halftone.matching.relation import Relation
+from halftone.matching.verification import Verification
+from halftone.v1 import search_pb2
+from services.search import payload as payloads
+from services.search.store import PDQ_BITS, Stored
+from services.search.verifier import Missed
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Mapping, Sequence
+
+    from halftone.matching.verification import Overlap
+    from services.search.candidates import Candidate
+    from services.search.holdings import Holdings
+    from services.search.scoring import Scored
+    from services.search.store import ScoredPoint
+    from services.search.verifier import Outcome
+
+_RELATIONS: Final[dict[Relation, search_pb2.Hit.Relation]] = {
+    each: getattr(search_pb2.Hit, each.value) for each in Relation
+}
+
+
+def to_hits(found: Sequence[Scored], *, holdings: Holdings) -> list[search_pb2.Hit]:
+    """Messages of hits, with the records that have the same bytes; reads from the store."""
+    shared = [each.candidate for each in found if each.candidate.payload.get("shared")]
+    same = _same(shared, holdings=holdings)
+    return [_hit(each, same=same) for each in found]
+
+
+def to_plain_hits(
+    found: Sequence[ScoredPoint],
+    *,
+    probabilities: Mapping[uuid.UUID, float],
+    holdings: Holdings,
+) -> list[search_pb2.Hit]:
+    """Likewise of what was found by similarity alone."""
+    shared = [each for each in found if each.payload.get("shared")]
+    same = _same(shared, holdings=holdings)
+    return [
+        search_pb2.Hit(
+            image=payloads.to_image(each.payload, same_content=same.get(each.id)),
+            similarity=min(1.0, max(-1.0, each.score)),
+            probability=probabilities[each.id],
+            relation=search_pb2.Hit.NOT_COMPARED,
+            verification=to_verification(None),
+        )
+        for each in found
+    ]
+
+
+def _same(
+    shared: Sequence[Candidate | ScoredPoint], *, holdings: Holdings
+) -> dict[uuid.UUID, list[str]]:
+    if not shared:
+        return {}
+    return holdings.same_content([Stored(id=each.id, payload=each.payload) for each in shared])
+
+
+def _hit(scored: Scored, *, same: dict[uuid.UUID, list[str]]) -> search_pb2.Hit:
+    candidate = scored.candidate
+    hit = search_pb2.Hit(
+        image=payloads.to_image(candidate.payload, same_content=same.get(candidate.id)),
+        similarity=min(1.0, max(-1.0, candidate.similarity.score)),
+        mirrored=scored.orientation.mirrored,
+        rotation=scored.orientation.rotation,
+        probability=scored.probability,
+        relation=relation_of(scored.relation),
+        verification=to_verification(scored.outcome),
+    )
+    if candidate.pdq is not None:
+        # The cosine of two hashes of ±1 is 1 - 2 d / 256.
+        hit.pdq_distance = round((1 - candidate.pdq.score) * PDQ_BITS / 2)
+    if candidate.words is not None:
+        hit.words_similarity = candidate.words.score
+    return hit
+
+
+def relation_of(relation: Relation) -> search_pb2.Hit.Relation:
+    """The message's value of a relation."""
+    return _RELATIONS[relation]
+
+
+def to_verification(outcome: Outcome | None) -> search_pb2.Verification:
+    """The message of a comparison; None where none was to be made."""
+    states = search_pb2.Verification
+    if isinstance(outcome, Verification):
+        return search_pb2.Verification(
+            state=states.OVERLAPPING if outcome.overlaps else states.NO_OVERLAP,
+            overlaps=map(_overlap, outcome.overlaps),
+        )
+    late = outcome is Missed.OUT_OF_TIME
+    return search_pb2.Verification(state=states.OUT_OF_TIME if late else states.NOT_COMPARED)
+
+
+def _overlap(overlap: Overlap) -> search_pb2.Overlap:
+    return search_pb2.Overlap(
+        inlier_count=overlap.inliers,
+        homography=overlap.homography.ravel().tolist(),
+        query_polygon=[search_pb2.Point(x=x, y=y) for x, y in overlap.query_polygon.tolist()],
+        image_polygon=[search_pb2.Point(x=x, y=y) for x, y in overlap.candidate_polygon.tolist()],
+        query_share=overlap.query_share,
+        image_share=overlap.candidate_share,
+        mirrored=overlap.mirrored,
+        rotation=overlap.rotation,
+        scale=overlap.scale,
+    )

@@ -1,0 +1,226 @@
+"""From a request to a plan: what a search is by, what it may find, and where its page begins."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from halftone import errors, images, records, wire
+from halftone.orientations import UPRIGHT
+from halftone.v1 import embedder_pb2
+from services.search import payload as payloads
+from services.search import tokens
+from services.search.catalogue import bounded
+from services.search.embedder import to_vector
+from services.search.store import Ids
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from halftone.matching.fingerprint import Fingerprint
+    from halftone.orientations import Orientation
+    from halftone.settings import SearchSettings
+    from halftone.v1 import search_pb2
+    from services.search.holdings import Holdings
+    from services.search.store import Collection, Filter, Stored
+
+MAX_DEPTH: Final = 10_000
+"""Hits that can be paged through."""
+MAX_VERIFIED: Final = 200
+VERIFY_COUNT: Final = 50
+"""Candidates that are compared by local features unless a search says otherwise."""
+
+_DEFAULT_HITS: Final = 20
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """A checked search: what is still to be made of its query, and how its hits are to be cut."""
+
+    collection: Collection
+    """The one that answers when the search comes, to its end: another may answer meanwhile."""
+    condition: Filter
+    offset: int
+    limit: int
+    min_score: float | None
+    min_probability: float | None
+    verify_count: int
+    fingerprint: str
+    """Of the request, for its page tokens."""
+    mirrored: bool = False
+    rotated: bool = False
+    to_embed: embedder_pb2.ImageInput | None = None
+    stored: Stored | None = None
+    """The image of the archive that is searched by; with its vectors where it is so as a whole."""
+    sha256: str = ""
+    """Of the picture's bytes where the whole picture is searched by: a hit may have the same."""
+    vectors: dict[Orientation, np.ndarray] | None = None
+    picture: Fingerprint | None = None
+    """Hash, words and local features; None of an embedding, which is ranked by similarity alone."""
+
+    @property
+    def depth(self) -> int:
+        """Hits that it takes. One more than the page tells whether there is a next one."""
+        return self.offset + self.limit + 1
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether it is by a picture rather than by an embedding."""
+        return self.to_embed is not None or self.stored is not None or self.picture is not None
+
+    def passes(self, probability: float) -> bool:
+        """Whether a candidate is probable enough to be a hit."""
+        return self.min_probability is None or probability >= self.min_probability
+
+
+class Planner:
+    """Checks requests."""
+
+    def __init__(self, *, holdings: Holdings, settings: SearchSettings) -> None:
+        self._holdings = holdings
+        self._settings = settings
+
+    async def plan(
+        self, request: search_pb2.SearchImagesRequest, *, collection: Collection
+    ) -> Plan | errors.HalftoneError:
+        """The plan of a search, or why there is none."""
+        try:
+            # An unusual date is parsed by a grammar, which takes a while; so does a picture's hash.
+            if request.WhichOneof("query") != "embedding" or not payloads.is_plain(request.filter):
+                return await self._holdings.read(
+                    "plan", self._checked, request, collection=collection
+                )
+            return self._checked(request, collection=collection)
+        except errors.HalftoneError as error:
+            return error
+
+    def _checked(self, request: search_pb2.SearchImagesRequest, *, collection: Collection) -> Plan:
+        limit = bounded(
+            request.limit if request.HasField("limit") else _DEFAULT_HITS, field="limit"
+        )
+        fingerprint = tokens.fingerprint(request, without=("page_token", "limit"))
+        plan = Plan(
+            collection=collection,
+            condition=payloads.to_filter(request.filter),
+            offset=0,
+            limit=limit,
+            min_score=_threshold(request, field="min_similarity", lowest=-1.0),
+            min_probability=_threshold(request, field="min_probability", lowest=0.0),
+            verify_count=_verify_count(request),
+            fingerprint=fingerprint,
+            mirrored=not request.skip_mirrored,
+            rotated=not request.skip_rotated,
+        )
+        if request.page_token:
+            plan.offset = _offset(
+                tokens.decode(
+                    request.page_token,
+                    fingerprint=fingerprint,
+                    model_version=collection.model_version,
+                )
+            )
+        query = request.WhichOneof("query")
+        if query == "embedding":
+            _check_embedding(request, collection=collection)
+            plan.vectors = {UPRIGHT: to_vector(request.embedding)}
+            return plan
+        content = b""
+        if query == "content":
+            content = self._check_content(request.content)
+            if not request.HasField("region"):
+                plan.sha256 = hashlib.sha256(content).hexdigest()
+        elif query == "image":
+            self._use_image(request, plan=plan)
+        else:
+            raise errors.InvalidArgument(
+                "query: one of content, image and embedding must be given.", field="query"
+            )
+        if plan.vectors is None:
+            plan.to_embed = embedder_pb2.ImageInput(
+                content=content,
+                include_mirrored=plan.mirrored,
+                include_rotated=plan.rotated,
+            )
+            if request.HasField("region"):
+                plan.to_embed.region.CopyFrom(request.region)
+        return plan
+
+    def _check_content(self, content: bytes) -> bytes:
+        limit = min(self._settings.max_image_bytes, wire.MAX_IMAGE_BYTES)
+        if len(content) > limit:
+            raise errors.ImageRejected(
+                f"The image has {len(content):,} bytes; the limit is {limit:,}.",
+                field="content",
+                reason=images.TOO_MANY_BYTES,
+            )
+        if not content:
+            raise errors.ImageRejected("The image is empty.", field="content", reason=images.EMPTY)
+        return content
+
+    def _use_image(self, request: search_pb2.SearchImagesRequest, *, plan: Plan) -> None:
+        """Plans a search by an image of the archive, by what is stored of it where that will do."""
+        name = records.parse_name(request.image, field="image")
+        whole = not request.HasField("region")
+        stored = self._holdings.stored(name, vectors=whole, collection=plan.collection)
+        plan.stored = stored
+        plan.condition = plan.condition.without(Ids((stored.id,)))
+        if whole:
+            plan.sha256 = stored.payload["sha256"]
+        if whole and not plan.mirrored and not plan.rotated:
+            assert stored.vector is not None  # noqa: S101 - asked for
+            plan.vectors = {UPRIGHT: stored.vector}
+
+
+def _check_embedding(request: search_pb2.SearchImagesRequest, *, collection: Collection) -> None:
+    embedding = request.embedding
+    if request.HasField("region"):
+        raise errors.InvalidArgument(
+            "region: an embedding has no region; embed that part of the picture.",
+            field="region",
+        )
+    if embedding.model_version != collection.model_version:
+        raise errors.ModelVersionMismatch(
+            f"The embedding is of {embedding.model_version or 'no model version'}; "
+            f"{collection.model_version} answers.",
+            subject="embedding.model_version",
+            metadata={"model_version": collection.model_version},
+        )
+    if embedding.dimension != collection.dimension:
+        raise errors.InvalidArgument(
+            f"embedding.dimension: {embedding.dimension}; {collection.model_version} has "
+            f"{collection.dimension}.",
+            field="embedding.dimension",
+        )
+
+
+def _offset(position: object) -> int:
+    # A token can be made by anyone: one that begins far down would keep the store busy.
+    if type(position) is not int or not 0 <= position < MAX_DEPTH:
+        raise tokens.garbled()
+    return position
+
+
+def _threshold(
+    request: search_pb2.SearchImagesRequest, *, field: str, lowest: float
+) -> float | None:
+    if not request.HasField(field):
+        return None
+    value: float = getattr(request, field)
+    if not lowest <= value <= 1.0 or math.isnan(value):
+        raise errors.InvalidArgument(
+            f"{field}: {value}; it must be {lowest:.0f} to 1.", field=field
+        )
+    return value
+
+
+def _verify_count(request: search_pb2.SearchImagesRequest) -> int:
+    if not request.HasField("verify_count"):
+        return VERIFY_COUNT
+    if not 0 <= request.verify_count <= MAX_VERIFIED:
+        raise errors.InvalidArgument(
+            f"verify_count: {request.verify_count}; it must be 0 to {MAX_VERIFIED}.",
+            field="verify_count",
+        )
+    return request.verify_count

@@ -1,0 +1,187 @@
+"""What is made of queries before the store is asked: descriptors, hashes, words, local features."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Final
+
+from halftone import errors, images, wire
+from halftone.matching.fingerprint import Fingerprint
+from halftone.matching.pdq import pdq_orientations
+from halftone.matching.words import Vocabulary, Words
+from halftone.orientations import UPRIGHT, orientations
+from services.search.embedder import MAX_IMAGES, Embedded
+from services.search.plans import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from halftone.settings import SearchSettings
+    from halftone.v1 import embedder_pb2
+    from services.search.embedder import Embedder
+    from services.search.fingerprints import Fingerprints
+    from services.search.holdings import Holdings
+
+_MAX_ITEMS: Final = 128
+"""Pictures times orientations in one call to the embedder: a quarter of what waits there."""
+_PATIENCE: Final = 2.0
+"""Seconds for which a search tries an embedder again that is down or full."""
+
+
+class Preparation:
+    """Has queries embedded, and fingerprints them meanwhile."""
+
+    def __init__(
+        self,
+        *,
+        holdings: Holdings,
+        embedder: Embedder,
+        fingerprints: Fingerprints,
+        settings: SearchSettings,
+    ) -> None:
+        self._holdings = holdings
+        self._embedder = embedder
+        self._fingerprints = fingerprints
+        self._max_pixels = settings.max_pixels
+        # A fingerprint takes some 80 ms of a core: more of them at a time would only take turns.
+        self._cores = asyncio.Semaphore(os.cpu_count() or 1)
+
+    async def prepare(
+        self,
+        plans: list[Plan | errors.HalftoneError],
+        *,
+        model_version: str,
+        deadline: float,
+    ) -> None:
+        """Completes plans, in as few calls as the embedder's limits allow.
+
+        A plan of which something cannot be made gives way to the reason.
+        """
+        chunk: list[int] = []
+        items = size = 0
+        for at, plan in enumerate(plans):
+            if not isinstance(plan, Plan) or not plan.has_pixels:
+                continue
+            if plan.to_embed is None:
+                await self._fingerprint(plans, at=at, content=b"")
+                continue
+            if plan.stored is not None:
+                try:
+                    plan.to_embed.content = await self._holdings.in_thread(
+                        self._holdings.blobs.get, plan.stored.payload["sha256"]
+                    )
+                except errors.HalftoneError as error:
+                    plans[at] = error
+                    continue
+            more = _items(plan.to_embed)
+            if chunk and (
+                len(chunk) == MAX_IMAGES
+                or items + more > _MAX_ITEMS
+                or size + len(plan.to_embed.content) > wire.MAX_IMAGE_BYTES
+            ):
+                await self._chunk(plans, chunk, model_version=model_version, deadline=deadline)
+                chunk, items, size = [], 0, 0
+            chunk.append(at)
+            items += more
+            size += len(plan.to_embed.content)
+        if chunk:
+            await self._chunk(plans, chunk, model_version=model_version, deadline=deadline)
+
+    async def _chunk(
+        self,
+        plans: list[Plan | errors.HalftoneError],
+        chunk: Sequence[int],
+        *,
+        model_version: str,
+        deadline: float,
+    ) -> None:
+        """Embeds plans in one call, and fingerprints them meanwhile; lets go of their bytes."""
+        wanted = {
+            at: plan.to_embed
+            for at, plan in ((at, plans[at]) for at in chunk)
+            if isinstance(plan, Plan) and plan.to_embed is not None
+        }
+        async with asyncio.TaskGroup() as group:
+            embedding = group.create_task(
+                self._embed(list(wanted.values()), model_version=model_version, deadline=deadline)
+            )
+            for at, image in wanted.items():
+                group.create_task(self._fingerprint(plans, at=at, content=image.content))
+        for at, result in zip(wanted, embedding.result(), strict=True):
+            plan = plans[at]
+            # Of a picture that is no use to either, the embedder's reason is the one to be told.
+            if isinstance(result, errors.HalftoneError):
+                plans[at] = result
+            elif isinstance(plan, Plan):
+                plan.vectors, plan.to_embed = result.vectors, None
+
+    async def _embed(
+        self, wanted: list[embedder_pb2.ImageInput], *, model_version: str, deadline: float
+    ) -> Sequence[Embedded | errors.HalftoneError]:
+        try:
+            return await self._embedder.embed(
+                wanted, model_version=model_version, patience=_PATIENCE, deadline=deadline
+            )
+        except errors.HalftoneError as error:
+            return [_of_the_embedder(error)] * len(wanted)
+
+    async def _fingerprint(
+        self, plans: list[Plan | errors.HalftoneError], *, at: int, content: bytes
+    ) -> None:
+        plan = plans[at]
+        if not isinstance(plan, Plan):
+            return
+        try:
+            async with self._cores:
+                plan.picture = await self._holdings.in_thread(self._of_plan, plan, content=content)
+        except errors.HalftoneError as error:
+            plans[at] = error
+
+    def _of_plan(self, plan: Plan, *, content: bytes) -> Fingerprint:
+        """The fingerprint of a plan's query; in a thread."""
+        if plan.stored is not None and plan.sha256:
+            return self._of_stored(plan, content=content)
+        region = None
+        if plan.to_embed is not None and plan.to_embed.HasField("region"):
+            asked = plan.to_embed.region
+            region = images.Region(asked.x, asked.y, asked.width, asked.height)
+        return self._fingerprints.of_query(
+            content, region=region, mirrored=plan.mirrored, rotated=plan.rotated
+        )
+
+    def _of_stored(self, plan: Plan, *, content: bytes) -> Fingerprint:
+        """Of a whole image of the archive: what was stored is not made again."""
+        assert plan.stored is not None  # noqa: S101 - asked before
+        stored = plan.stored
+        features = self._fingerprints.features(stored.payload["sha256"])
+        vocabulary = Vocabulary.load()
+        words = {
+            False: vocabulary.words(features) if stored.words is None else Words(*stored.words)
+        }
+        if plan.mirrored:
+            words[True] = vocabulary.words(features.mirrored())
+        asked = orientations(mirrored=plan.mirrored, rotated=plan.rotated)
+        hashes = {} if stored.pdq is None else {UPRIGHT: (stored.pdq > 0).astype("uint8")}
+        if any(each not in hashes for each in asked):
+            content = content or self._holdings.blobs.get(stored.payload["sha256"])
+            every = pdq_orientations(
+                images.decode(content, max_pixels=self._max_pixels, target=_HASHED, luminance=True)
+            )
+            hashes = {each: hashes.get(each, every[each]) for each in asked}
+        return Fingerprint(pdq=hashes, features=features, words=words)
+
+
+_HASHED: Final = 256
+"""Pixels of the shorter side that PDQ needs at least; it scales everything to 64."""
+
+
+def _items(image: embedder_pb2.ImageInput) -> int:
+    return len(orientations(mirrored=image.include_mirrored, rotated=image.include_rotated))
+
+
+def _of_the_embedder(error: errors.HalftoneError) -> errors.HalftoneError:
+    """What the caller is told: that the version is missing there is not that the image is."""
+    if isinstance(error, errors.NotFound):
+        return errors.Unavailable(f"The embedder cannot answer: {error.message}", retry_after=5.0)
+    return error

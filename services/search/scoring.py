@@ -1,0 +1,156 @@
+"""From candidates and what their comparison found to a ranking by probability."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from halftone import errors, telemetry
+from halftone.matching.probability import Calibration, Evidence
+from halftone.matching.relation import Relation, relation
+from halftone.matching.verification import Verification
+from halftone.orientations import Orientation
+from services.search.verifier import Missed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from halftone.registry import Registry
+    from services.search.candidates import Candidate
+    from services.search.plans import Plan
+    from services.search.verifier import Outcome
+
+_LIKELY: Final = 0.5
+_UNKNOWN_SECONDS: Final = 60.0
+"""How long a version that the registry does not know is not looked for again."""
+
+_log = telemetry.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A candidate with all that is said of it.
+
+    `outcome` is None where it was not among those to be compared.
+    """
+
+    candidate: Candidate
+    outcome: Outcome | None
+    same_bytes: bool
+    probability: float
+    relation: Relation
+
+    @property
+    def verification(self) -> Verification | None:
+        """What its comparison found, where it was compared."""
+        return self.outcome if isinstance(self.outcome, Verification) else None
+
+    @property
+    def is_founded(self) -> bool:
+        """Whether it is likely, and more than alike."""
+        compared = self.verification is not None and self.probability >= _LIKELY
+        return compared or self.same_bytes
+
+    @property
+    def orientation(self) -> Orientation:
+        """How the query lies in the image, in quarters."""
+        found = self.verification
+        if found is None or not found.overlaps:
+            return self.candidate.orientation
+        largest = found.overlaps[0]
+        return Orientation(largest.mirrored, round(largest.rotation / 90) % 4 * 90)
+
+
+class Calibrations:
+    """The calibration of each model version, as published with it. Reads files when first asked."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._known: dict[str, Calibration] = {}
+        self._unknown: dict[str, float] = {}
+
+    def of(self, model_version: str) -> Calibration:
+        """A version's own, or the default one, which does without its similarities."""
+        if (known := self._known.get(model_version)) is not None:
+            return known
+        now = time.monotonic()
+        if now < self._unknown.get(model_version, 0.0):
+            return Calibration.default()
+        try:
+            values = self._registry.resolve(model_version).spec().get("calibration")
+            found = Calibration.default() if values is None else Calibration.from_dict(values)
+        except (errors.HalftoneError, KeyError, TypeError, ValueError) as error:
+            # Searches go on: what is missing is how far this model's similarities can be trusted.
+            if model_version not in self._unknown:
+                _log.warning("calibration_missing", model_version=model_version, error=str(error))
+            self._unknown[model_version] = now + _UNKNOWN_SECONDS
+            return Calibration.default()
+        # A published version never changes.
+        self._known[model_version] = found
+        return found
+
+
+def score(
+    candidates: Sequence[Candidate],
+    outcomes: Sequence[Outcome],
+    *,
+    plan: Plan,
+    calibration: Calibration,
+) -> list[Scored]:
+    """Scores candidates, the first of which were to be compared, and leaves out what does not pass.
+
+    Returns:
+        Most probable first, ties by name. What was not compared stands below all that were and are
+        more likely than not: it may seem likelier, and is not as well founded.
+    """
+    known: list[Outcome | None] = [*outcomes, *[None] * (len(candidates) - len(outcomes))]
+    evidence = [
+        Evidence(
+            similarity=candidate.similarity.score,
+            pdq=candidate.pdq and candidate.pdq.score,
+            words=candidate.words and candidate.words.score,
+            verification=None if isinstance(outcome, Missed) else outcome,
+        )
+        for candidate, outcome in zip(candidates, known, strict=True)
+    ]
+    probabilities = calibration.probabilities(evidence).tolist() if evidence else []
+    found = []
+    for candidate, outcome, each, probability in zip(
+        candidates, known, evidence, probabilities, strict=True
+    ):
+        same_bytes = bool(plan.sha256) and candidate.payload["sha256"] == plan.sha256
+        # Whatever features a picture has, it is the same as itself.
+        certain = 1.0 if same_bytes else probability
+        if plan.passes(certain):
+            found.append(
+                Scored(
+                    candidate=candidate,
+                    outcome=outcome,
+                    same_bytes=same_bytes,
+                    probability=certain,
+                    relation=relation(each, same_bytes=same_bytes),
+                )
+            )
+    return ordered(found)
+
+
+def ordered(found: Iterable[Scored]) -> list[Scored]:
+    """See `score`."""
+    return sorted(
+        found,
+        key=lambda each: (
+            not each.is_founded,
+            -each.probability,
+            -each.candidate.similarity.score,
+            each.candidate.name,
+        ),
+    )
+
+
+def of_similarity(similarities: Sequence[float], *, calibration: Calibration) -> list[float]:
+    """The probabilities of an embedding's hits, by nothing but their similarity."""
+    evidence = [
+        Evidence(similarity=each, pdq=None, words=None, verification=None) for each in similarities
+    ]
+    return [float(each) for each in calibration.probabilities(evidence)] if evidence else []

@@ -1,0 +1,256 @@
+"""How searches are answered, from the request to the page.
+
+By a picture: its descriptors, hash, words and features are made; three channels bring candidates;
+the best of them are compared by local features; all are ranked by probability. By an embedding,
+which has no pixels: by descriptor alone, ranked by similarity. Searches of a batch are embedded
+together, asked of the store together, and share the threads that compare.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from halftone import errors, records
+from halftone.v1 import search_pb2
+from services.search import candidates, hits, ranking, scoring, tokens
+from services.search.plans import MAX_DEPTH, Plan, Planner
+from services.search.preparation import Preparation
+from services.search.store import Query
+from services.search.verifier import Missed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from halftone.settings import SearchSettings
+    from services.search.candidates import Candidate
+    from services.search.embedder import Embedder
+    from services.search.fingerprints import Fingerprints
+    from services.search.holdings import Holdings
+    from services.search.scoring import Calibrations, Scored
+    from services.search.store import Collection, ScoredPoint
+    from services.search.verifier import Outcome, Verifier
+
+    Answer = search_pb2.SearchImagesResponse | errors.HalftoneError
+
+_MOST_INLINE: Final = 400
+"""Hits that are looked up without a thread: about 5 ms. A thousand take 40, of which the messages
+are a quarter, and a page far down takes as many times more."""
+_ANSWERING: Final = 0.2
+"""Seconds that are kept of a request's deadline to rank and answer after the comparisons."""
+
+
+class Searching:
+    """Answers searches and comparisons."""
+
+    def __init__(
+        self,
+        *,
+        holdings: Holdings,
+        embedder: Embedder,
+        fingerprints: Fingerprints,
+        verifier: Verifier,
+        calibrations: Calibrations,
+        settings: SearchSettings,
+    ) -> None:
+        self._holdings = holdings
+        self._verifier = verifier
+        self._calibrations = calibrations
+        self._verify_seconds = settings.verify_seconds
+        self._planner = Planner(holdings=holdings, settings=settings)
+        self._preparation = Preparation(
+            holdings=holdings, embedder=embedder, fingerprints=fingerprints, settings=settings
+        )
+
+    async def search(
+        self,
+        requests: Sequence[search_pb2.SearchImagesRequest],
+        *,
+        collection: Collection,
+        deadline: float,
+    ) -> list[Answer]:
+        """Answers of searches, each with its response or why it was refused.
+
+        Args:
+            requests: Searches.
+            collection: In which.
+            deadline: In the time of `time.monotonic`.
+        """
+        version = collection.model_version
+        plans = [await self._planner.plan(each, collection=collection) for each in requests]
+        await self._preparation.prepare(plans, model_version=version, deadline=deadline)
+        ready = [(at, plan) for at, plan in enumerate(plans) if isinstance(plan, Plan)]
+        answers: list[Answer | None] = [None if isinstance(plan, Plan) else plan for plan in plans]
+        plain = [(at, plan) for at, plan in ready if plan.picture is None]
+        pictures = [(at, plan) for at, plan in ready if plan.picture is not None]
+        if plain:
+            # What takes long is worth a thread, which lets others in between its calls.
+            small = len(plans) == 1 and plain[0][1].depth <= _MOST_INLINE
+            run = self._holdings.search if small else self._holdings.read
+            similar = await run("query", self._by_vector, [plan for _, plan in plain])
+            for (at, _), answer in zip(plain, similar, strict=True):
+                answers[at] = answer
+        if pictures:
+            found = await self._by_picture([plan for _, plan in pictures], deadline=deadline)
+            for (at, _), answer in zip(pictures, found, strict=True):
+                answers[at] = answer
+        return [each for each in answers if each is not None]
+
+    # By a picture.
+
+    async def _by_picture(self, plans: list[Plan], *, deadline: float) -> list[Answer]:
+        # All plans of a call have the same one.
+        collection = plans[0].collection
+        blocks = await self._holdings.read("query", candidates.first, collection, plans=plans)
+        outcomes = await self._compared(plans, blocks, deadline=deadline)
+        return await self._holdings.read("rank", self._answers, plans, blocks, outcomes)
+
+    async def _compared(
+        self, plans: Sequence[Plan], blocks: Sequence[Sequence[Candidate]], *, deadline: float
+    ) -> list[list[Outcome]]:
+        """Compares the best candidates of each plan; those of a batch share its time."""
+        until = min(time.monotonic() + self._verify_seconds * len(plans), deadline - _ANSWERING)
+
+        async def one(plan: Plan, block: Sequence[Candidate]) -> list[Outcome]:
+            chosen = block[: plan.verify_count]
+            if plan.picture is None or not chosen:
+                return []
+            return await self._verifier.outcomes(
+                plan.picture.features,
+                [each.payload["sha256"] for each in chosen],
+                deadline=until,
+                mirrored=None if plan.mirrored else False,
+            )
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(one(plan, block))
+                for plan, block in zip(plans, blocks, strict=True)
+            ]
+        return [task.result() for task in tasks]
+
+    def _answers(
+        self,
+        plans: Sequence[Plan],
+        blocks: Sequence[list[Candidate]],
+        outcomes: Sequence[list[Outcome]],
+    ) -> list[Answer]:
+        """Ranks and answers; runs in a thread, the making of the answer too."""
+        return [
+            self._answer(plan, block=block, outcomes=compared)
+            for plan, block, compared in zip(plans, blocks, outcomes, strict=True)
+        ]
+
+    def _answer(
+        self, plan: Plan, *, block: list[Candidate], outcomes: list[Outcome]
+    ) -> search_pb2.SearchImagesResponse:
+        ranked = self._scored(plan, block, outcomes)
+        blocks = candidates.beyond(plan.collection, plan=plan, seen=block)
+        while len(ranked) < plan.depth and (further := next(blocks, None)) is not None:
+            more = self._scored(plan, further, [])
+            ranked += more
+            if not more and plan.min_probability is not None:
+                # Those that follow are less alike still.
+                break
+        end = plan.offset + plan.limit
+        late = sum(each is Missed.OUT_OF_TIME for each in outcomes)
+        return search_pb2.SearchImagesResponse(
+            hits=hits.to_hits(ranked[plan.offset : end], holdings=self._holdings),
+            next_page_token=_next_page(plan, more=len(ranked) > end),
+            model_version=plan.collection.model_version,
+            verified_count=sum(not isinstance(each, Missed) for each in outcomes),
+            out_of_time_count=late,
+        )
+
+    def _scored(
+        self, plan: Plan, block: Sequence[Candidate], outcomes: Sequence[Outcome]
+    ) -> list[Scored]:
+        calibration = self._calibrations.of(plan.collection.model_version)
+        return scoring.score(block, outcomes, plan=plan, calibration=calibration)
+
+    # By an embedding.
+
+    def _by_vector(self, plans: Sequence[Plan]) -> list[Answer]:
+        """Asks the store and answers; blocks."""
+        collection = plans[0].collection
+        found = ranking.query(
+            collection,
+            queries=[
+                Query(
+                    vector=vector,
+                    limit=plan.depth,
+                    filter=plan.condition,
+                    min_score=plan.min_score,
+                    # Of pages before, hits are not in the answer.
+                    payloads=not plan.offset,
+                )
+                for plan in plans
+                for vector in (plan.vectors or {}).values()
+            ],
+        )
+        return [self._similar(plan, found=each) for plan, each in zip(plans, found, strict=True)]
+
+    def _similar(
+        self, plan: Plan, *, found: Sequence[ScoredPoint]
+    ) -> search_pb2.SearchImagesResponse:
+        collection = plan.collection
+        calibration = self._calibrations.of(collection.model_version)
+        likely = scoring.of_similarity([each.score for each in found], calibration=calibration)
+        probabilities = {
+            each.id: probability
+            for each, probability in zip(found, likely, strict=True)
+            if plan.passes(probability)
+        }
+        ranked = [each for each in found if each.id in probabilities]
+        page = ranking.page(collection, ranked=ranked, offset=plan.offset, limit=plan.limit)
+        return search_pb2.SearchImagesResponse(
+            hits=hits.to_plain_hits(page, probabilities=probabilities, holdings=self._holdings),
+            next_page_token=_next_page(plan, more=len(ranked) > plan.offset + plan.limit),
+            model_version=collection.model_version,
+        )
+
+    # One image beside another.
+
+    async def compare(
+        self, request: search_pb2.CompareImagesRequest, *, collection: Collection, deadline: float
+    ) -> search_pb2.CompareImagesResponse:
+        """The second image as a hit of a search by the first, or by a part of it."""
+        records.parse_name(request.query, field="query")
+        name = records.parse_name(request.image, field="image")
+        asked = search_pb2.SearchImagesRequest(image=request.query)
+        if request.HasField("query_region"):
+            asked.region.CopyFrom(request.query_region)
+        plans = [await self._planner.plan(asked, collection=collection)]
+        await self._preparation.prepare(
+            plans, model_version=collection.model_version, deadline=deadline
+        )
+        (plan,) = plans
+        if isinstance(plan, errors.HalftoneError):
+            raise plan
+        block = await self._holdings.read(
+            "query", candidates.given, collection, plan=plan, id=name.point_id
+        )
+        if not block:
+            raise errors.NotFound(
+                f"There is no image {name}.", resource_type="image", resource_name=str(name)
+            )
+        (outcomes,) = await self._compared([plan], [block], deadline=deadline)
+        (hit,) = await self._holdings.read("rank", self._hits, plan, block, outcomes)
+        return search_pb2.CompareImagesResponse(hit=hit, model_version=collection.model_version)
+
+    def _hits(
+        self, plan: Plan, block: Sequence[Candidate], outcomes: Sequence[Outcome]
+    ) -> list[search_pb2.Hit]:
+        return hits.to_hits(self._scored(plan, block, outcomes), holdings=self._holdings)
+
+
+def _next_page(plan: Plan, *, more: bool) -> str:
+    end = plan.offset + plan.limit
+    if not more or end >= MAX_DEPTH:
+        return ""
+    return tokens.encode(
+        fingerprint=plan.fingerprint,
+        model_version=plan.collection.model_version,
+        position=end,
+    )
