@@ -1,0 +1,383 @@
+"""The press benchmark: pictures printed anew in known ways, searched for among those of an archive.
+
+    pictures   = read_collection(folder)
+    plan       = plan_of(pictures, …)            which are printed, which are not in the gallery
+    benchmark  = run(plan, versions=…, …)        every transformation and strength, every system
+    benchmark.figures(…)                         see `press_figures`
+
+A seed decides everything: a source's printing depends on the seed, the picture's bytes and the
+transformation, and on no other source.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from halftone import errors
+from halftone.matching.fingerprint import fingerprint
+from halftone.matching.offline import Gallery
+from halftone.matching.probability import Calibration
+from services.trainer import press_gallery
+from services.trainer.press_figures import Outcome, figures, threshold_at
+from services.trainer.press_systems import (
+    WAYS,
+    Descriptor,
+    Pdq,
+    PerceptualHash,
+    Query,
+    Verified,
+    hash_input,
+)
+from services.trainer.press_transforms import (
+    TRANSFORMATIONS,
+    Printed,
+    move,
+    seed_of,
+    transform,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from halftone.matching.verification import Overlap
+    from halftone.vision.model import Model
+    from services.trainer.press_gallery import Collection
+    from services.trainer.press_systems import Ranking, System
+
+WITHOUT_MATCH: Final = 0.3
+"""Of the queries, those whose picture is not in the gallery."""
+DISTRACTORS: Final = 10
+"""Pictures of the gallery for each that is searched for, at least."""
+_COMPANIONS: Final = 3
+_SHOWN: Final = 5
+_BATCH: Final = 16
+_THREADS: Final = 2
+_FEWEST: Final = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A model version, loaded, and the hash of its weights."""
+
+    name: str
+    model: Model
+    weights: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is printed and searched for.
+
+    Attributes:
+        pictures: All.
+        positives: Rows that are printed and are in the gallery.
+        others: Rows that are printed and are not.
+        gallery: Rows of the gallery.
+        conditions: Transformations and strengths, in their order.
+        seed: Of everything.
+    """
+
+    pictures: Collection
+    positives: tuple[int, ...]
+    others: tuple[int, ...]
+    gallery: tuple[int, ...]
+    conditions: tuple[tuple[str, int], ...]
+    seed: int
+
+    @property
+    def queries(self) -> int:
+        """How many there will be."""
+        return len(self.conditions) * (len(self.positives) + len(self.others))
+
+    def printed(self, row: int, *, transformation: str, strength: int) -> Printed:
+        """The picture at `row`, printed anew: the same in every run."""
+        digest = self.pictures.digests[row]
+        seed = seed_of(self.seed, digest, transformation)
+        # Only pictures that are not in the gallery may stand beside it.
+        away = [other for other in self.others if other != row]
+        generator = np.random.default_rng(seed)
+        count = min(_COMPANIONS, len(away))
+        beside = generator.choice(len(away), count, replace=False) if count else []
+        return transform(
+            self.pictures.picture(row),
+            transformation=TRANSFORMATIONS[transformation],
+            strength=strength,
+            seed=seed,
+            companions=[self.pictures.picture(away[place]) for place in beside],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """What came of a plan.
+
+    Attributes:
+        plan: As it was run.
+        outcomes: By system, in the order of the conditions and then of the sources.
+        thresholds: By system, from which it calls two pictures the same.
+    """
+
+    plan: Plan
+    outcomes: Mapping[str, Sequence[Outcome]]
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    def of(
+        self, system: str, *, transformation: str | None = None, strength: int | None = None
+    ) -> list[Outcome]:
+        """One system's outcomes of a transformation and a strength, or of all."""
+        return [
+            one
+            for one in self.outcomes[system]
+            if transformation in (None, one.transformation) and strength in (None, one.strength)
+        ]
+
+    def figures(
+        self, system: str, *, transformation: str | None = None, strength: int | None = None
+    ) -> dict[str, Any]:
+        """See `press_figures.figures`."""
+        chosen = self.of(system, transformation=transformation, strength=strength)
+        return figures(chosen, threshold=self.thresholds[system], seed=self.plan.seed)
+
+
+def conditions_of(
+    only: Sequence[str] = (), *, strengths: Sequence[int] = ()
+) -> tuple[tuple[str, int], ...]:
+    """Transformations and strengths by name and number; none named: all.
+
+    Raises:
+        errors.InvalidArgument: There is no such transformation, or nothing is left.
+    """
+    unknown = sorted(set(only) - set(TRANSFORMATIONS))
+    if unknown:
+        raise errors.InvalidArgument(
+            f"There is no transformation {unknown[0]!r}; there are {', '.join(TRANSFORMATIONS)}.",
+            field="only",
+        )
+    found = tuple(
+        (name, strength)
+        for name, entry in TRANSFORMATIONS.items()
+        if not only or name in only
+        for strength in range(1, len(entry.levels) + 1)
+        if not strengths or strength in strengths
+    )
+    if not found:
+        raise errors.InvalidArgument(
+            "None of these transformations has such a strength.", field="strengths"
+        )
+    return found
+
+
+def plan_of(
+    pictures: Collection,
+    *,
+    sources: int,
+    conditions: Sequence[tuple[str, int]],
+    seed: int = 0,
+) -> Plan:
+    """Draw what is printed: `sources` pictures of different groups, three in ten without a match.
+
+    Fewer, where the gallery would not hold ten times as many as are searched for. Other printings
+    of a picture without a match leave the gallery with it.
+
+    Raises:
+        errors.InvalidArgument: Too few pictures.
+    """
+    generator = np.random.default_rng(seed_of(seed, "sources"))
+    order = generator.permutation(np.flatnonzero(pictures.sources))
+    _, first = np.unique(pictures.groups[order], return_index=True)
+    alone = order[np.sort(first)]  # one of each group
+    total = len(pictures.paths)
+    count = min(sources, len(alone))
+    while count >= _FEWEST:
+        away = max(1, round(count * WITHOUT_MATCH))
+        others, positives = alone[:away], alone[away:count]
+        gallery = np.flatnonzero(~np.isin(pictures.groups, pictures.groups[others]))
+        if len(gallery) >= (DISTRACTORS + 1) * len(positives):
+            return Plan(
+                pictures=pictures,
+                positives=tuple(int(row) for row in positives),
+                others=tuple(int(row) for row in others),
+                gallery=tuple(int(row) for row in gallery),
+                conditions=tuple(conditions),
+                seed=seed,
+            )
+        count -= 1
+    raise errors.InvalidArgument(
+        f"{pictures.name} has {total:,} different pictures: too few for {DISTRACTORS} others beside "
+        "one that is searched for. Add pictures with --distractors.",
+        field="press",
+    )
+
+
+def run(
+    plan: Plan,
+    *,
+    versions: Sequence[Version],
+    cache: Path | None = None,
+    note: Callable[[str, int], Callable[[int], None]] = lambda _text, _total: lambda _: None,
+) -> Benchmark:
+    """Print, search and judge everything.
+
+    Args:
+        plan: What.
+        versions: At least one.
+        cache: Where fingerprints and descriptors of the pictures are kept, None: nowhere.
+        note: Begins a stage, by its name and its length, and returns what tells of its progress.
+    """
+    pictures, rows = plan.pictures, list(plan.gallery)
+    total = len(pictures.paths)
+    found = press_gallery.fingerprints(
+        pictures, cache=cache, progress=note("features and hashes of the pictures", total)
+    )
+    prints = [found[row] for row in rows]
+    systems: list[System] = [PerceptualHash(_hash_inputs(plan)), Pdq(prints)]
+    for version in versions:
+        every = press_gallery.descriptors(
+            version.model,
+            pictures=pictures,
+            weights=version.weights,
+            cache=cache,
+            progress=note(f"{version.name} embeds the pictures", total),
+        )
+        own = version.model.spec.calibration
+        calibration = Calibration.default() if own is None else Calibration.from_dict(dict(own))
+        gallery = Gallery(every[rows], prints, calibration=calibration, threads=_THREADS)
+        systems.append(Descriptor(version.name, gallery=every[rows]))
+        systems.append(Verified(version.name, gallery=gallery))
+    outcomes = _outcomes(
+        plan, systems=systems, versions=versions, progress=note("queries", plan.queries)
+    )
+    thresholds = {
+        system.name: threshold_at(outcomes[system.name])
+        if system.threshold is None
+        else system.threshold
+        for system in systems
+    }
+    return Benchmark(plan=plan, outcomes=outcomes, thresholds=thresholds)
+
+
+def corner_error(overlap: Overlap, *, printed: Printed, size: tuple[int, int]) -> float:
+    """How far a verified overlap is off.
+
+    Args:
+        overlap: Of the printed picture with its source.
+        printed: With the truth.
+        size: Of the source, in pixels.
+
+    Returns:
+        Mean distance of the region's corners in the source from where the overlap puts them, as a
+        share of the source's longer side.
+    """
+    truth = move(printed.region, matrix=printed.to_source)
+    said = move(printed.region, matrix=np.asarray(overlap.homography, dtype=np.float64))
+    return float(np.linalg.norm(truth - said, axis=1).mean() / max(size))
+
+
+def _outcomes(
+    plan: Plan,
+    *,
+    systems: Sequence[System],
+    versions: Sequence[Version],
+    progress: Callable[[int], None],
+) -> dict[str, list[Outcome]]:
+    place = {row: number for number, row in enumerate(plan.gallery)}
+    groups = plan.pictures.groups
+    sources = [*plan.positives, *plan.others]
+    tasks = [(name, strength, row) for name, strength in plan.conditions for row in sources]
+    outcomes: dict[str, list[Outcome]] = {system.name: [] for system in systems}
+
+    def prepare(task: tuple[str, int, int]) -> tuple[Printed, Any, list[Any]]:
+        name, strength, row = task
+        printed = plan.printed(row, transformation=name, strength=strength)
+        inputs = [version.model.spec.preprocessing(printed.image) for version in versions]
+        return printed, fingerprint(printed.image), inputs
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for start in range(0, len(tasks), _BATCH):
+            batch = tasks[start : start + _BATCH]
+            prepared = list(pool.map(prepare, batch))
+            views = {
+                version.name: _views(version.model, [inputs[number] for _, _, inputs in prepared])
+                for number, version in enumerate(versions)
+            }
+            for number, ((name, strength, row), (printed, marks, _)) in enumerate(
+                zip(batch, prepared, strict=True)
+            ):
+                truth = place.get(row)
+                same = [
+                    place[int(one)] for one in np.flatnonzero(groups == groups[row]) if one in place
+                ]
+                query = Query(
+                    image=printed.image,
+                    fingerprint=marks,
+                    views={version: found[number] for version, found in views.items()},
+                    truth=truth,
+                    without=[one for one in same if one != truth],
+                )
+                for system in systems:
+                    ranking = system.search(query)
+                    outcomes[system.name].append(
+                        _outcome(
+                            ranking,
+                            plan=plan,
+                            printed=printed,
+                            task=(name, strength, row),
+                            truth=truth,
+                        )
+                    )
+            progress(len(batch))
+    return outcomes
+
+
+def _outcome(
+    ranking: Ranking, *, plan: Plan, printed: Printed, task: tuple[str, int, int], truth: int | None
+) -> Outcome:
+    name, strength, row = task
+    right = ranking.rows == (-1 if truth is None else truth)
+    at = int(np.flatnonzero(right)[0]) if right.any() else -1
+    inliers = ranking.inliers
+    error = float("nan")
+    if ranking.overlap is not None:
+        # The fingerprint's pixels are those of the picture in its full size.
+        size = press_gallery.full_size(plan.pictures.paths[row])
+        seen = plan.pictures.picture(row).size
+        scale = np.diag([size[0] / seen[0], size[1] / seen[1], 1.0])
+        aligned = Printed(
+            image=printed.image, to_source=scale @ printed.to_source, region=printed.region
+        )
+        error = corner_error(ranking.overlap, printed=aligned, size=size)
+    return Outcome(
+        transformation=name,
+        strength=strength,
+        source=row,
+        positive=truth is not None,
+        rank=at + 1,
+        score=float(ranking.scores[at]) if at >= 0 else -np.inf,
+        false_scores=ranking.scores[~right],
+        rows=tuple(plan.gallery[one] for one in ranking.rows[:_SHOWN]),
+        scores=tuple(float(score) for score in ranking.scores[:_SHOWN]),
+        inliers=() if inliers is None else tuple(int(one) for one in inliers[:_SHOWN]),
+        own_inliers=-1 if inliers is None or at < 0 else int(inliers[at]),
+        corner_error=error,
+    )
+
+
+def _views(model: Model, inputs: Sequence[NDArray[np.uint8]]) -> list[dict[Any, Any]]:
+    """Descriptors of each input in all orientations."""
+    turned = [model.embed(np.stack([way.apply(one) for one in inputs])) for way in WAYS]
+    return [
+        {way: found[number] for way, found in zip(WAYS, turned, strict=True)}
+        for number in range(len(inputs))
+    ]
+
+
+def _hash_inputs(plan: Plan) -> list[NDArray[np.float32]]:
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(lambda row: hash_input(plan.pictures.picture(row)), plan.gallery))

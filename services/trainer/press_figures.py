@@ -1,0 +1,197 @@
+"""Figures of the press benchmark, with intervals by a bootstrap over source pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+FIGURES: Final = {
+    "recall_at_1": "R@1",
+    "recall_at_10": "R@10",
+    "micro_ap": "µAP",
+    "recall_at_p90": "R@P90",
+    "called": "called the same",
+    "false_positives": "false positives",
+}
+PRECISION: Final = 0.9
+_RESAMPLES: Final = 400
+_FIRST: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What one system made of one query.
+
+    Attributes:
+        transformation: By name.
+        strength: From 1.
+        source: Row of the picture that was printed anew.
+        positive: Whether that is in the gallery.
+        rank: Of it, from 1; 0 where it is not among the candidates.
+        score: Its score; minus infinity where it is not.
+        false_scores: Of the other candidates, falling.
+        rows: The first candidates, as rows of the collection.
+        scores: Theirs.
+        inliers: Theirs, where the system compares local features.
+        own_inliers: Of the right picture; -1: not compared.
+        corner_error: Mean distance of the region's corners from where the verified overlap puts
+            them, as a share of the picture's longer side; nan without an overlap.
+    """
+
+    transformation: str
+    strength: int
+    source: int
+    positive: bool
+    rank: int
+    score: float
+    false_scores: NDArray[np.float64]
+    rows: tuple[int, ...]
+    scores: tuple[float, ...]
+    inliers: tuple[int, ...] = ()
+    own_inliers: int = -1
+    corner_error: float = float("nan")
+
+    def called(self, threshold: float) -> bool:
+        """Whether the right picture is called the same."""
+        return self.score >= threshold
+
+    def deceived(self, threshold: float) -> bool:
+        """Whether another picture is called the same."""
+        return bool(len(self.false_scores)) and float(self.false_scores[0]) >= threshold
+
+
+def figures(
+    outcomes: Sequence[Outcome], *, threshold: float, seed: int = 0, resamples: int = _RESAMPLES
+) -> dict[str, Any]:
+    """The figures of one system's outcomes.
+
+    Args:
+        outcomes: Of one strength, of one transformation, or of all.
+        threshold: From which two pictures are called the same.
+        seed: Of the resampling.
+        resamples: 0 leaves the intervals out.
+
+    Returns:
+        `FIGURES`; `queries`, `positives`, the mean and the median `corner_error` and how many
+        overlaps they are of; `intervals` of 95 %. A figure over nothing is None.
+    """
+    positives = [one for one in outcomes if one.positive]
+    others = [one for one in outcomes if not one.positive]
+    errors = np.array([one.corner_error for one in positives])
+    errors = errors[np.isfinite(errors)]
+    table = _Table(outcomes, threshold=threshold)
+    values = table.figures(np.ones((1, table.count)))
+    draws = {}
+    if resamples and outcomes:
+        draws = table.figures(table.weights(resamples, seed=seed))
+    return {
+        "queries": len(outcomes),
+        "positives": len(positives),
+        **{name: _value(found[0]) for name, found in values.items()},
+        "corner_error_mean": float(errors.mean()) if len(errors) else None,
+        "corner_error_median": float(np.median(errors)) if len(errors) else None,
+        "overlaps": len(errors),
+        "without_match": len(others),
+        "intervals": {
+            name: [float(np.percentile(found, end)) for end in (2.5, 97.5)]
+            for name, found in draws.items()
+            if np.isfinite(found).all()
+        },
+    }
+
+
+def threshold_at(outcomes: Sequence[Outcome], *, precision: float = PRECISION) -> float:
+    """The lowest score from which on the pairs called the same are right so often; infinite: none.
+
+    For systems that name no threshold: one for all transformations and strengths together.
+    """
+    table = _Table(outcomes, threshold=np.inf)
+    right = np.cumsum(table.right)
+    reached = right / np.arange(1, len(right) + 1) >= precision
+    # Pairs of equal score stand or fall together.
+    last = np.append(table.pair_scores[1:] != table.pair_scores[:-1], True)
+    places = np.flatnonzero(reached & last)
+    return float(table.pair_scores[places[-1]]) if len(places) else float("inf")
+
+
+class _Table:
+    """Outcomes as arrays, their pairs by falling score, a wrong one before a right one."""
+
+    def __init__(self, outcomes: Sequence[Outcome], *, threshold: float) -> None:
+        sources, place = np.unique([one.source for one in outcomes], return_inverse=True)
+        self.count = len(sources)
+        self._place = place
+        self._positive = np.array([one.positive for one in outcomes], dtype=bool)
+        self._of_source = np.zeros(self.count, dtype=bool)
+        self._of_source[place] = self._positive
+        ranks = np.array([one.rank for one in outcomes])
+        self._first = (ranks == 1).astype(float)
+        self._ten = ((ranks >= 1) & (ranks <= _FIRST)).astype(float)
+        self._called = np.array([one.called(threshold) for one in outcomes], dtype=float)
+        self._deceived = np.array([one.deceived(threshold) for one in outcomes], dtype=float)
+        true = np.array([one.score for one in outcomes])
+        known = np.flatnonzero(self._positive & np.isfinite(true))
+        # A wrong pair below every right one changes nothing.
+        lowest = true[known].min() if len(known) else np.inf
+        wrong = [one.false_scores[one.false_scores >= lowest] for one in outcomes]
+        scores = np.concatenate([true[known], *wrong])
+        of = np.concatenate(
+            [known, np.repeat(np.arange(len(outcomes)), [len(found) for found in wrong])]
+        )
+        right = np.arange(len(scores)) < len(known)
+        order = np.lexsort((right, -scores))
+        self.pair_scores, self.right = scores[order], right[order]
+        self._pair_place = place[of[order].astype(int)]
+
+    def weights(self, resamples: int, *, seed: int) -> NDArray[np.float64]:
+        """How often each source was drawn, [R, S]; those with and without a match apart."""
+        generator = np.random.default_rng(seed)
+        drawn = np.zeros((resamples, self.count))
+        for kind in (True, False):
+            chosen = np.flatnonzero(self._of_source == kind)
+            if len(chosen):
+                share = np.full(len(chosen), 1 / len(chosen))
+                drawn[:, chosen] = generator.multinomial(len(chosen), share, size=resamples)
+        return drawn
+
+    def figures(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Each figure for each row of weights [R, S]: float64 [R]."""
+        of_query = weights[:, self._place]
+        positive, other = of_query[:, self._positive], of_query[:, ~self._positive]
+        total = positive.sum(axis=1)
+        found = {
+            "recall_at_1": _share(positive, self._first[self._positive]),
+            "recall_at_10": _share(positive, self._ten[self._positive]),
+            "called": _share(positive, self._called[self._positive]),
+            "false_positives": _share(other, self._deceived[~self._positive]),
+            "micro_ap": np.full(len(weights), np.nan),
+            "recall_at_p90": np.full(len(weights), np.nan),
+        }
+        for row, weight in enumerate(weights):
+            if total[row]:
+                of_pair = weight[self._pair_place]
+                hits = np.cumsum(of_pair * self.right)
+                precision = hits / np.maximum(np.cumsum(of_pair), 1e-12)
+                gained = (of_pair * precision)[self.right].sum() / total[row]
+                reached = hits[precision >= PRECISION]
+                found["micro_ap"][row] = gained
+                found["recall_at_p90"][row] = reached.max() / total[row] if len(reached) else 0.0
+        return found
+
+
+def _share(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = weights.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: NDArray[np.float64] = (weights @ values) / total
+    return result
+
+
+def _value(found: float) -> float | None:
+    return float(found) if np.isfinite(found) else None

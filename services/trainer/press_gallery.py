@@ -1,0 +1,285 @@
+"""The press benchmark's pictures: read from folders, fingerprinted and embedded, both kept.
+
+Decoding, features and hashes of a thousand pictures take about a minute on two cores, so they are
+kept in a cache folder under a name that changes with the pictures' bytes, with the code that made
+them, and for descriptors with the weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+import halftone.matching
+from halftone import errors, files, images
+from halftone.matching.features import LocalFeatures
+from halftone.matching.fingerprint import Fingerprint, archive_fingerprint
+from halftone.matching.words import Words
+from halftone.orientations import UPRIGHT
+from services.trainer import labelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from halftone.vision.model import Model
+
+SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp"))
+MAX_PIXELS: Final = 100_000_000
+# Pictures are decoded at no less than that on the shorter side, where JPEG can do it for less.
+TARGET: Final = 768
+_THREADS: Final = 2
+_BATCH: Final = 64
+# The modules whose results are kept; data beside them, such as the vocabulary, count as well.
+_MAKERS: Final = frozenset(("features", "fingerprint", "luminance", "pdq", "words"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """N pictures.
+
+    Attributes:
+        name: For people.
+        paths: Their files, [N].
+        digests: sha-256 of each, [N].
+        groups: Of each, [N]; pictures with one number are the same picture, or share one.
+        sources: Of each, [N], whether it may be printed anew: those of the folder itself, and not
+            of the further distractors.
+        left_out: A file, and why it is not among the N.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    digests: tuple[str, ...]
+    groups: NDArray[np.int64]
+    sources: NDArray[np.bool_]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Of all pictures, in their order."""
+        return hashlib.sha256("\n".join(self.digests).encode()).hexdigest()
+
+    def picture(self, row: int) -> Image.Image:
+        """Decodes one; mode L, upright."""
+        return images.decode(
+            self.paths[row].read_bytes(), max_pixels=MAX_PIXELS, target=TARGET, luminance=True
+        )
+
+
+def read_collection(
+    folder: Path,
+    *,
+    distractors: Sequence[Path] = (),
+    groups: Path | None = None,
+    limit: int | None = None,
+) -> Collection:
+    """Find the pictures of a folder and of further ones.
+
+    A folder with a manifest and `groups.json` (or `groups`) tells which pictures are the same;
+    otherwise only files of equal bytes are known to be.
+
+    Args:
+        folder: Any folder of pictures, searched with its folders.
+        distractors: Likewise, for the gallery alone.
+        groups: As `labelled.read_labelled` takes it.
+        limit: At most so many pictures of `folder`, evenly spaced.
+
+    Raises:
+        errors.InvalidArgument: No pictures, or groups that cannot be used.
+    """
+    if groups is not None or (folder / labelled.GROUPS).is_file():
+        known = labelled.read_labelled(folder, groups=groups)
+        paths, numbers = list(known.paths), [int(group) for group in known.truth().groups]
+    else:
+        paths = _pictures_below(folder)
+        numbers = [-1] * len(paths)
+    if limit is not None and limit < len(paths):
+        kept = np.linspace(0, len(paths) - 1, limit).round().astype(int)
+        paths, numbers = [paths[row] for row in kept], [numbers[row] for row in kept]
+    count = len(paths)
+    for other in distractors:
+        more = _pictures_below(other)
+        paths += more
+        numbers += [-1] * len(more)
+    if not count:
+        raise errors.InvalidArgument(f"{folder} holds no pictures.", field="press")
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(_digest, paths))
+    usable = [row for row, (digest, _) in enumerate(found) if digest]
+    return Collection(
+        name=folder.resolve().name,
+        paths=tuple(paths[row] for row in usable),
+        digests=tuple(found[row][0] for row in usable),
+        groups=_merged([numbers[row] for row in usable], [found[row][0] for row in usable]),
+        sources=np.array([row < count for row in usable], dtype=bool),
+        left_out=tuple(
+            (paths[row].name, why) for row, (digest, why) in enumerate(found) if not digest
+        ),
+    )
+
+
+def fingerprints(
+    pictures: Collection,
+    *,
+    cache: Path | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Fingerprint]:
+    """The archive fingerprint of each picture, [N]."""
+    path = _cached(cache, kind="fingerprints", of=(pictures.digest, _matching_digest()))
+    if path is not None and path.is_file():
+        progress(len(pictures.paths))
+        return _unpacked(path)
+
+    def make(row: int) -> Fingerprint:
+        content = pictures.paths[row].read_bytes()
+        picture = images.decode(content, max_pixels=MAX_PIXELS, target=TARGET, luminance=True)
+        return archive_fingerprint(picture, full_size=images.size(content))
+
+    found = []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for one in pool.map(make, range(len(pictures.paths))):
+            found.append(one)
+            progress(1)
+    if path is not None:
+        _pack(path, found)
+    return found
+
+
+def descriptors(
+    model: Model,
+    *,
+    pictures: Collection,
+    weights: str,
+    cache: Path | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> NDArray[np.float32]:
+    """The descriptor of each picture: float32 [N, D].
+
+    Args:
+        model: Loaded.
+        pictures: N.
+        weights: The hash of the model's weights.
+        cache: A folder, made if need be.
+        progress: Told how many pictures are done.
+    """
+    path = _cached(cache, kind="descriptors", of=(pictures.digest, weights))
+    if path is not None and path.is_file():
+        progress(len(pictures.paths))
+        with np.load(path, allow_pickle=False) as kept:
+            return np.asarray(kept["descriptors"], dtype=np.float32)
+    preprocessing, parts = model.spec.preprocessing, []
+
+    def prepare(row: int) -> NDArray[np.uint8]:
+        content = pictures.paths[row].read_bytes()
+        side = 2 * preprocessing.size
+        return preprocessing(
+            images.decode(content, max_pixels=MAX_PIXELS, target=side, luminance=True)
+        )
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for start in range(0, len(pictures.paths), _BATCH):
+            rows = range(start, min(start + _BATCH, len(pictures.paths)))
+            parts.append(model.embed(np.stack(list(pool.map(prepare, rows)))))
+            progress(len(rows))
+    found = np.concatenate(parts)
+    if path is not None:
+        _save(path, descriptors=found)
+    return found
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    return [path for path in files.files_below(folder) if path.suffix.lower() in SUFFIXES]
+
+
+def _digest(path: Path) -> tuple[str, str]:
+    """A picture's sha-256, or "" and why it cannot be used."""
+    try:
+        content = path.read_bytes()
+        images.decode(content, max_pixels=MAX_PIXELS, target=TARGET // 4, luminance=True)
+    except OSError as error:
+        return "", str(error)
+    except errors.ImageRejected as error:
+        return "", error.message
+    return hashlib.sha256(content).hexdigest(), ""
+
+
+def _merged(numbers: Sequence[int], digests: Sequence[str]) -> NDArray[np.int64]:
+    """A group's number for each picture; equal bytes share one, the others get one of their own."""
+    parent: dict[object, object] = {}
+
+    def root(key: object) -> object:
+        while parent.setdefault(key, key) != key:
+            key = parent[key]
+        return key
+
+    for number, digest in zip(numbers, digests, strict=True):
+        if number >= 0:
+            parent[root(digest)] = root(number)
+    found: dict[object, int] = {}
+    return np.array([found.setdefault(root(digest), len(found)) for digest in digests])
+
+
+def _matching_digest() -> str:
+    """Of the code and the vocabulary that fingerprints come from."""
+    found = hashlib.sha256()
+    for path in files.files_below(Path(halftone.matching.__path__[0])):
+        if path.stem in _MAKERS or path.suffix not in (".py", ".pyc"):
+            found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def _cached(cache: Path | None, *, kind: str, of: Sequence[str]) -> Path | None:
+    if cache is None:
+        return None
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache / f"{kind}-{hashlib.sha256(' '.join(of).encode()).hexdigest()[:24]}.npz"
+
+
+def _pack(path: Path, found: Sequence[Fingerprint]) -> None:
+    features = [one.features.to_bytes() for one in found]
+    words = [one.words[False] for one in found]
+    _save(
+        path,
+        features=np.frombuffer(b"".join(features), dtype=np.uint8),
+        feature_ends=np.cumsum([len(one) for one in features]),
+        pdq=np.stack([one.pdq[UPRIGHT] for one in found]),
+        indices=np.concatenate([one.indices for one in words]),
+        values=np.concatenate([one.values for one in words]),
+        word_ends=np.cumsum([len(one.indices) for one in words]),
+    )
+
+
+def _unpacked(path: Path) -> list[Fingerprint]:
+    with np.load(path, allow_pickle=False) as kept:
+        arrays = {name: kept[name] for name in kept.files}
+    blobs = np.split(arrays["features"], arrays["feature_ends"][:-1])
+    indices = np.split(arrays["indices"], arrays["word_ends"][:-1])
+    values = np.split(arrays["values"], arrays["word_ends"][:-1])
+    return [
+        Fingerprint(
+            pdq={UPRIGHT: bits},
+            features=LocalFeatures.from_bytes(blob.tobytes()),
+            words={False: Words(indices=index, values=value)},
+        )
+        for blob, bits, index, value in zip(blobs, arrays["pdq"], indices, values, strict=True)
+    ]
+
+
+def _save(path: Path, **arrays: Any) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    files.replace_file(path, buffer.getvalue())
+
+
+def full_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture in pixels, from its header."""
+    return images.size(path.read_bytes())

@@ -1,0 +1,198 @@
+"""What the press benchmark compares: perceptual hashes, a version's descriptor, the whole search.
+
+Each system answers a query with a ranking of the gallery. Every one of them sees the query in the
+same eight orientations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from halftone.matching.pdq import to_vector
+from halftone.orientations import UPRIGHT, orientations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from halftone.matching.fingerprint import Fingerprint
+    from halftone.matching.offline import Gallery
+    from halftone.matching.verification import Overlap
+    from halftone.orientations import Orientation
+
+Floats = NDArray[np.float32]
+
+WAYS: Final = orientations(mirrored=True, rotated=True)
+DEPTH: Final = 100
+"""Candidates of a ranking that count, for every system alike."""
+_HASH_SIDE: Final = 32
+_HASH: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Query:
+    """A transformed picture as the systems see it.
+
+    Attributes:
+        image: Mode L.
+        fingerprint: In all orientations.
+        views: Its descriptors by version and orientation, float32 [D].
+        truth: The row of its picture in the gallery; None: it is not there.
+        without: Rows that are neither right nor wrong: other printings of its picture.
+    """
+
+    image: Image.Image
+    fingerprint: Fingerprint
+    views: Mapping[str, Mapping[Orientation, Floats]]
+    truth: int | None
+    without: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ranking:
+    """What a system answers: at most `DEPTH` candidates, the best first.
+
+    Attributes:
+        rows: int64 [K], of the gallery.
+        scores: float64 [K].
+        overlap: Of the query with its own picture, where that was verified.
+        inliers: Of each candidate's largest overlap, [K], where the system knows; -1: not compared.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    overlap: Overlap | None = None
+    inliers: NDArray[np.int64] | None = None
+
+
+class System(Protocol):
+    """One way to search."""
+
+    name: str
+    threshold: float | None
+    """The score from which it calls two pictures the same, where it says so itself."""
+
+    def search(self, query: Query) -> Ranking:
+        """Ranks the gallery."""
+
+
+class PerceptualHash:
+    """pHash: 64 bits of a discrete cosine transform.
+
+    As Zauner, *Implementation and Benchmarking of Perceptual Image Hash Functions* (2010): 32 x 32
+    pixels, the 8 x 8 lowest frequencies without the constant ones, above their median or not.
+    """
+
+    name = "pHash"
+    threshold = None
+
+    def __init__(self, pictures: Sequence[NDArray[np.float32]]) -> None:
+        """Takes what `hash_input` makes of the gallery's pictures."""
+        self._bits = np.stack([perceptual_hash(pixels) for pixels in pictures])
+
+    def search(self, query: Query) -> Ranking:
+        """See `System`."""
+        pixels = hash_input(query.image)
+        turned = np.stack([perceptual_hash(way.apply(pixels)) for way in WAYS])
+        return ranked((turned @ self._bits.T).max(axis=0) / self._bits.shape[1], query=query)
+
+
+class Pdq:
+    """PDQ, 256 bits: Facebook, *The TMK+PDQF video-hashing algorithm and the PDQ image-hashing
+    algorithm* (2019).
+    """  # noqa: D205 - the title does not fit one line
+
+    name = "PDQ"
+    threshold = None
+
+    def __init__(self, fingerprints: Sequence[Fingerprint]) -> None:
+        self._bits = np.stack([to_vector(one.pdq[UPRIGHT]) for one in fingerprints])
+
+    def search(self, query: Query) -> Ranking:
+        """See `System`."""
+        turned = np.stack([to_vector(bits) for bits in query.fingerprint.pdq.values()])
+        return ranked((turned @ self._bits.T).max(axis=0) / self._bits.shape[1], query=query)
+
+
+class Descriptor:
+    """The cosine of a version's descriptors."""
+
+    threshold = None
+
+    def __init__(self, version: str, *, gallery: Floats) -> None:
+        self.name = f"{version}, descriptor alone"
+        self._version, self._gallery = version, gallery
+
+    def search(self, query: Query) -> Ranking:
+        """See `System`."""
+        turned = np.stack(list(query.views[self._version].values()))
+        return ranked((turned @ self._gallery.T).max(axis=0), query=query)
+
+
+class Verified:
+    """The whole search: three channels, verified, one probability."""
+
+    def __init__(self, version: str, *, gallery: Gallery, threshold: float = 0.9) -> None:
+        self.name = f"{version}, verified"
+        self.threshold: float | None = threshold
+        self._version, self._gallery = version, gallery
+
+    def search(self, query: Query) -> Ranking:
+        """See `System`."""
+        found = self._gallery.search(
+            query.views[self._version], query.fingerprint, without=query.without
+        )
+        rows = np.array([one.index for one in found], dtype=np.int64)
+        scores = np.array([one.probability for one in found])
+        order = _order(rows, scores, truth=query.truth)[:DEPTH]
+        overlap = None
+        inliers = []
+        for place in order:
+            verification = found[place].evidence.verification
+            largest = verification.overlaps[0] if verification and verification.overlaps else None
+            inliers.append(-1 if verification is None else largest.inliers if largest else 0)
+            if found[place].index == query.truth:
+                overlap = largest
+        return Ranking(
+            rows=rows[order],
+            scores=scores[order],
+            overlap=overlap,
+            inliers=np.array(inliers, dtype=np.int64),
+        )
+
+
+def ranked(scores: NDArray[Any], *, query: Query) -> Ranking:
+    """The first of a score for each picture of the gallery, [N]."""
+    values = scores.astype(np.float64)
+    values[list(query.without)] = -np.inf
+    count = min(DEPTH, int(np.isfinite(values).sum()))
+    # All that tie with the last one, so that ties are broken by `_order` alone.
+    lowest = np.partition(values, -count)[-count] if count else np.inf
+    rows = np.flatnonzero(values >= lowest)
+    order = _order(rows, values[rows], truth=query.truth)[:count]
+    return Ranking(rows=rows[order], scores=values[rows[order]])
+
+
+def hash_input(image: Image.Image) -> NDArray[np.float32]:
+    """A picture as `perceptual_hash` takes it: float32 [32, 32]."""
+    small = image.convert("L").resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.LANCZOS)
+    return np.asarray(small, dtype=np.float32)
+
+
+def perceptual_hash(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 [64] of 1 and -1."""
+    low = cv2.dct(np.ascontiguousarray(pixels))[1 : _HASH + 1, 1 : _HASH + 1].ravel()
+    return np.where(low > np.median(low), np.float32(1), np.float32(-1))
+
+
+def _order(
+    rows: NDArray[np.int64], scores: NDArray[np.float64], *, truth: int | None
+) -> NDArray[np.int64]:
+    """By falling score; among equal ones the right picture comes last."""
+    right = rows == (-1 if truth is None else truth)
+    return np.lexsort((rows, right, -scores))
