@@ -1,0 +1,331 @@
+"""A cluster told as a timeline: dates and gaps in words, places on an axis, the way to the earliest.
+
+Words never say more than the dates do: between `1903` and `1915` lie about 12 years, not 4,383 days.
+"""
+
+from __future__ import annotations
+
+import calendar
+import heapq
+import itertools
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from halftone.client import Cluster, ClusterMember, ImageRecord, Link, Overlap
+
+Matrix = NDArray[np.float64]
+
+_DATE: Final = re.compile(r"([0-9]{4})(?:-(0[1-9]|1[0-2])(?:-([0-9]{2}))?)?([~?%]?)")
+_DECADE: Final = re.compile(r"([0-9]{3})X")
+_CENTURY: Final = re.compile(r"([0-9]{2})XX")
+_DOUBT: Final = {"": "", "~": "about ", "?": "perhaps ", "%": "perhaps about "}
+_MONTH_DAYS: Final = 30.44
+_YEAR_DAYS: Final = 365.25
+# Up to which count of one unit the next larger one is not used.
+_MOST_DAYS, _MOST_WEEKS, _MOST_MONTHS, _YEARS_WITH_MONTHS = 13, 9, 23, 5
+# Dates that are known to within so many days are told in weeks and months.
+_VAGUE_DAYS: Final = 100
+_HORIZON: Final = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """How a printing is laid over the earliest one.
+
+    Attributes:
+        homography: float64 [3, 3], takes pixels of the printing to pixels of the earliest.
+        steps: Links on the way; 1 where the two were compared with each other.
+    """
+
+    homography: Matrix
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Printing:
+    """A printing in its cluster.
+
+    Attributes:
+        number: Its place in time, from 1.
+        date: In words.
+        gap: Since the printing before, in words; empty for the first and without dates.
+        span: First and last moment of its date in years, as 1914.64; None without a date.
+        is_earliest: The earliest known printing.
+        may_be_earliest: Its date does not say whether it is older than that one.
+        is_weakest: Nothing in the cluster hangs on a weaker link.
+        link: Between it and the earliest printing, where there is one.
+        alignment: With the earliest printing, where links lead to it.
+    """
+
+    number: int
+    member: ClusterMember
+    date: str
+    gap: str
+    span: tuple[float, float] | None
+    is_earliest: bool
+    may_be_earliest: bool
+    is_weakest: bool
+    link: Link | None
+    alignment: Alignment | None
+
+    @property
+    def image(self) -> ImageRecord:
+        """Its record."""
+        return self.member.image
+
+
+def printings(cluster: Cluster) -> tuple[Printing, ...]:
+    """The printings of a cluster that `Client.cluster` gave, in its order."""
+    first = cluster.first_image
+    direct = {frozenset((link.a, link.b)): link for link in reversed(cluster.links)}
+    ways = alignments(cluster, to=first.name)
+    # Two printings have one link between them, and both hang on it.
+    weakest = min((member.weakest_link for member in cluster.members), default=0.0)
+    found: list[Printing] = []
+    before: ImageRecord | None = None
+    for number, member in enumerate(cluster.members, start=1):
+        image = member.image
+        is_earliest = image.name == first.name
+        found.append(
+            Printing(
+                number=number,
+                member=member,
+                date=date_words(image),
+                gap=gap_words(before, image) if before is not None else "",
+                span=_span(image),
+                is_earliest=is_earliest,
+                may_be_earliest=not is_earliest and _may_precede(image, first),
+                is_weakest=len(cluster.members) > 2 and member.weakest_link <= weakest,  # noqa: PLR2004 - see above
+                link=None if is_earliest else direct.get(frozenset((image.name, first.name))),
+                alignment=None if is_earliest else ways.get(image.name),
+            )
+        )
+        before = image
+    return tuple(found)
+
+
+def longest_gap(found: tuple[Printing, ...]) -> Printing | None:
+    """The printing before which the picture was longest unseen, where that was a year at least."""
+    dated = [printing for printing in found if printing.image.earliest_date]
+    gaps = [
+        ((_days(before.image, after.image) or 0), after)
+        for before, after in itertools.pairwise(dated)
+    ]
+    days, after = max(gaps, key=lambda gap: gap[0], default=(0.0, None))
+    return after if days >= _YEAR_DAYS else None
+
+
+def summary(cluster: Cluster) -> str:
+    """For example `4 printings in 3 journals, 1898 to 1923`."""
+    journals = cluster.journal_count
+    parts = f"{_counted(cluster.size, 'printing')}"
+    if journals:
+        parts += f" in {_counted(journals, 'journal')}"
+    return ", ".join(part for part in (parts, years_words(cluster)) if part)
+
+
+def years_words(cluster: Cluster) -> str:
+    """For example `1898 to 1923 (25 years)`; empty without dates."""
+    if cluster.earliest_date is None or cluster.latest_date is None:
+        return ""
+    start, end = cluster.earliest_date.year, cluster.latest_date.year
+    if start == end:
+        return str(start)
+    span = f" ({_counted(cluster.span_years, 'year')})" if cluster.span_years else ""
+    return f"{start} to {end}{span}"
+
+
+def date_words(image: ImageRecord) -> str:
+    """A record's date for people: `22 August 1914`, `about 1914`, `the 1910s`; else as written."""
+    text = image.date.strip()
+    start, slash, end = text.partition("/")
+    if slash and start and end and ".." not in {start, end}:
+        return f"{_one_date(start)} to {_one_date(end)}"
+    return _one_date(text) if text else "undated"
+
+
+def _one_date(text: str) -> str:
+    if match := _DECADE.fullmatch(text):
+        return f"the {match[1]}0s"
+    if match := _CENTURY.fullmatch(text):
+        return f"the {match[1]}00s"
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return text
+    year, month, day, doubt = match.groups()
+    words = [str(int(day))] if day else []
+    if month:
+        words.append(calendar.month_name[int(month)])
+    return _DOUBT[doubt] + " ".join([*words, year])
+
+
+def gap_words(before: ImageRecord, after: ImageRecord) -> str:
+    """The time between two printings, no finer than their dates; empty where one has none."""
+    days = _days(before, after)
+    if days is None:
+        return ""
+    first, second = _interval(before), _interval(after)
+    vague = _length(first) + _length(second)
+    if vague == 0:
+        return _exactly(round(days))
+    if second[0] <= first[1]:
+        if _length(first) == _length(second) and first == second:
+            whole = first[0].year == first[1].year
+            month = whole and first[0].month == first[1].month
+            return f"the same {'month' if month else 'year'}" if whole else "the same years"
+        return "about the same time"
+    if vague < _VAGUE_DAYS and days <= _MOST_MONTHS * _MONTH_DAYS:
+        return f"about {_counted(max(round(days / _MONTH_DAYS), 1), 'month')} later"
+    return f"about {_counted(max(round(days / _YEAR_DAYS), 1), 'year')} later"
+
+
+def _exactly(days: int) -> str:
+    if days <= 0:
+        return "the same day"
+    if days <= _MOST_DAYS:
+        return f"{_counted(days, 'day')} later"
+    if days <= _MOST_WEEKS * 7:
+        return f"{_counted(round(days / 7), 'week')} later"
+    months = round(days / _MONTH_DAYS)
+    if months <= _MOST_MONTHS:
+        return f"{_counted(months, 'month')} later"
+    years, rest = divmod(months, 12)
+    if rest and years < _YEARS_WITH_MONTHS:
+        return f"{_counted(years, 'year')} and {_counted(rest, 'month')} later"
+    return f"{_counted(round(days / _YEAR_DAYS), 'year')} later"
+
+
+def _days(before: ImageRecord, after: ImageRecord) -> float | None:
+    """Between the middles of two dates."""
+    if before.earliest_date is None or after.earliest_date is None:
+        return None
+    first, second = _interval(before), _interval(after)
+    return ((second[0] - first[0]).days + (second[1] - first[1]).days) / 2
+
+
+def _interval(image: ImageRecord) -> tuple[dt.date, dt.date]:
+    start = image.earliest_date or image.latest_date
+    if start is None:
+        raise ValueError(f"{image.name} has no date.")
+    return start, image.latest_date or start
+
+
+def _length(days: tuple[dt.date, dt.date]) -> int:
+    return (days[1] - days[0]).days
+
+
+def _may_precede(image: ImageRecord, first: ImageRecord) -> bool:
+    if image.earliest_date is None or first.earliest_date is None:
+        return False
+    return _interval(image)[0] <= _interval(first)[1] and (
+        _length(_interval(image)) > 0 or _length(_interval(first)) > 0
+    )
+
+
+def _span(image: ImageRecord) -> tuple[float, float] | None:
+    if image.earliest_date is None and image.latest_date is None:
+        return None
+    start, end = _interval(image)
+    # The last day is over at midnight.
+    return _year(start), max(_year(end) + 1 / _YEAR_DAYS, _year(start))
+
+
+def _year(day: dt.date) -> float:
+    return day.year + (day.timetuple().tm_yday - 1) / (365 + calendar.isleap(day.year))
+
+
+def ticks(start: float, end: float, *, most: int) -> tuple[int, ...]:
+    """Round years within a stretch of time, at most `most`, at least one."""
+    for step in (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000):
+        first = int(-(-start // step) * step)
+        years = tuple(range(first, int(end) + 1, step))
+        if len(years) <= most:
+            return years or (int(start),)
+    return (int(start),)
+
+
+def alignments(cluster: Cluster, *, to: str) -> dict[str, Alignment]:
+    """For each image that links lead to the image `to`: how it is laid over that one.
+
+    The way with the fewest links is taken, since each adds its own error; of several the one whose
+    links are the most probable.
+    """
+    edges: dict[str, list[tuple[str, float, Matrix]]] = defaultdict(list)
+    for link in cluster.links:
+        overlap = main_overlap(link)
+        matrix = _matrix(overlap) if overlap is not None else None
+        if matrix is not None:
+            edges[link.b].append((link.a, link.probability, matrix))
+            edges[link.a].append((link.b, link.probability, np.linalg.inv(matrix)))
+    found = {to: Alignment(homography=np.eye(3), steps=0)}
+    waiting = [(1, -probability, name, to) for name, probability, _ in edges[to]]
+    heapq.heapify(waiting)
+    while waiting:
+        steps, doubt, name, through = heapq.heappop(waiting)
+        if name in found:
+            continue
+        # An edge under `through` takes pixels of the neighbour to pixels of `through`.
+        matrix = next(matrix for other, _, matrix in edges[through] if other == name)
+        product = found[through].homography @ matrix
+        found[name] = Alignment(homography=product / product[2, 2], steps=steps)
+        for other, probability, _ in edges[name]:
+            if other not in found:
+                # Of a way its least probable link counts.
+                heapq.heappush(waiting, (steps + 1, max(doubt, -probability), other, name))
+    return found
+
+
+def main_overlap(link: Link) -> Overlap | None:
+    """The largest overlap of a link, if its pictures were compared and share one."""
+    return link.verification.overlaps[0] if link.verification.overlaps else None
+
+
+def _matrix(overlap: Overlap) -> Matrix | None:
+    if len(overlap.homography) != 9:  # noqa: PLR2004 - 3 by 3
+        return None
+    matrix = np.array(overlap.homography, dtype=np.float64).reshape(3, 3)
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < _HORIZON:
+        return None
+    return matrix
+
+
+def project(matrix: Matrix, points: Matrix) -> Matrix | None:
+    """Points [N, 2] through a homography; None where some lie beyond the horizon."""
+    homogeneous = np.column_stack([points, np.ones(len(points))]) @ matrix.T
+    if (homogeneous[:, 2] <= _HORIZON).any():
+        return None
+    projected: Matrix = homogeneous[:, :2] / homogeneous[:, 2:]
+    return projected
+
+
+def evidence(link: Link, *, of: str) -> str:
+    """What speaks for a link, in words, as seen from one of its images."""
+    parts = []
+    if link.verdict is not None:
+        parts.append(f"an archivist says: {link.verdict.value}")
+    overlap = main_overlap(link)
+    if overlap is not None:
+        mine, other = (
+            (overlap.query_share, overlap.image_share)
+            if link.a == of
+            else (overlap.image_share, overlap.query_share)
+        )
+        parts.append(_counted(overlap.inlier_count, "matching detail"))
+        parts.append(f"{mine:.0%} of this printing, {other:.0%} of the other")
+        if overlap.mirrored:
+            parts.append("mirrored")
+        if len(link.verification.overlaps) > 1:
+            parts.append(f"{len(link.verification.overlaps)} parts in common")
+    return ", ".join(parts) or "not compared by details"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
