@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # Commands in modules of their own, imported when they are used: their packages need not be
 # installed for the others to work.
 _LAZY: Final = {
+    "compare": ("halftone.cli_compare", "compare", "Compare two images of the archive."),
     "demo": ("halftone.demo", "demo", "Show everything on a sample archive, or on your own."),
     "eval": ("halftone.cli_eval", "evaluate", "Judge model versions on known reprints."),
     "import": ("halftone.cli_import", "import_", "Import a folder of pictures with a manifest."),
@@ -173,7 +174,16 @@ def up(
 @filter_options
 @click.option("--crop", metavar="X,Y,W,H", help="Search by this part: pixels, or pct:x,y,w,h.")
 @click.option("--limit", type=int, help="Hits, 1 to 1000.  [default: 20]")
+@click.option("--min-probability", type=float, help="Of being the same picture, 0 to 1.")
 @click.option("--min-similarity", type=float, help="Cosine similarity, -1 to 1.")
+@click.option(
+    "--verify-count",
+    type=int,
+    help="Candidates compared by local features, 0 to 200.  [default: 50]",
+)
+@click.option(
+    "--explain", "explained", is_flag=True, help="Say of each hit what it shares with the picture."
+)
 @click.option("--no-mirrored", is_flag=True, help="Do not look for the mirrored picture.")
 @click.option("--no-rotated", is_flag=True, help="Do not look for the picture turned by quarters.")
 @click.option(
@@ -188,7 +198,10 @@ def search(
     query: str,
     crop: str | None,
     limit: int | None,
+    min_probability: float | None,
     min_similarity: float | None,
+    verify_count: int | None,
+    explained: bool,
     no_mirrored: bool,
     no_rotated: bool,
     html: Path | None,
@@ -210,7 +223,9 @@ def search(
             filter=where,
             crop=region,
             limit=limit,
+            min_probability=min_probability,
             min_similarity=min_similarity,
+            verify_count=verify_count,
             mirrored=not no_mirrored,
             rotated=not no_rotated,
         )
@@ -225,7 +240,13 @@ def search(
     if as_json:
         output.print_json(output.page_json(page))
     else:
-        output.print_hits(page.hits)
+        output.print_hits(page.hits, explained=explained)
+        if page.out_of_time_count:
+            late = page.out_of_time_count
+            output.notes().print(
+                f"{output.counted(late)} {'was' if late == 1 else 'were'} not compared for want of "
+                "time."
+            )
     for reason in reasons:
         output.notes().print(reason)
     if html is not None:

@@ -12,10 +12,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from halftone.client.types import VerificationState, probability_label
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from halftone.client import Facets, Hit, ImageRecord, SearchPage
+    from halftone.client import Facets, Hit, ImageRecord, Overlap, SearchPage
 
 # Wide enough for every column; a pipe has no width, and cutting names there would lose them.
 PIPE_WIDTH = 200
@@ -44,14 +46,16 @@ def print_hits(
     title: str = "",
     note: str = "",
     truth: Callable[[Hit], str] | None = None,
+    explained: bool = False,
 ) -> None:
     """Prints hits as a table.
 
     Args:
-        hits: The most similar first.
+        hits: The most probable first.
         title: Above the table.
         note: Between the two.
         truth: Says for a hit whether it is right, where that is known.
+        explained: Print below the table what each shares with the query.
     """
     if title:
         console().print(f"\n{title}", style="bold", soft_wrap=True)
@@ -62,29 +66,72 @@ def print_hits(
         return
     table = _table()
     table.add_column("rank", justify="right")
-    table.add_column("similarity", justify="right")
+    table.add_column("probability", justify="right")
+    table.add_column("relation", no_wrap=True)
     if truth is not None:
         table.add_column("truth")
     table.add_column("journal", no_wrap=True, overflow="ellipsis", max_width=32)
     table.add_column("date", no_wrap=True)
     table.add_column("page", no_wrap=True, overflow="ellipsis", max_width=8)
     table.add_column("caption", no_wrap=True, overflow="ellipsis", max_width=48)
-    table.add_column("mirrored", no_wrap=True)
+    # Most lie as the query does: no room is kept for what the column would say of others.
+    turned = any(hit.orientation.label for hit in hits)
+    if turned:
+        table.add_column("lies", no_wrap=True)
     table.add_column("name", overflow="fold")
     for rank, hit in enumerate(hits, start=1):
         image = hit.image
         table.add_row(
             str(rank),
-            f"{hit.similarity:.3f}",
+            probability_label(hit.probability),
+            hit.relation.label,
             *([truth(hit)] if truth is not None else []),
             image.journal,
             image.date,
             image.page,
             image.caption,
-            hit.orientation.label,
+            *([hit.orientation.label] if turned else []),
             image.name,
         )
     console().print(table)
+    if explained:
+        for rank, hit in enumerate(hits, start=1):
+            console().print(f"\n{rank}  {hit.image.name}", style="bold", soft_wrap=True)
+            print_explanation(hit)
+
+
+def print_explanation(hit: Hit) -> None:
+    """Prints why a hit is one: how alike it is in each channel, and what it shares."""
+    parts = [f"similarity {hit.similarity:.3f}"]
+    if hit.pdq_distance is not None:
+        parts.append(f"PDQ {hit.pdq_distance} of 256 bits apart")
+    if hit.words_similarity is not None:
+        parts.append(f"words {hit.words_similarity:.3f}")
+    console().print("   " + ", ".join(parts), soft_wrap=True)
+    for overlap in hit.overlaps:
+        console().print(f"   {overlap_text(overlap)}", soft_wrap=True)
+    if not hit.overlaps:
+        console().print(f"   {_STATES[hit.verification.state]}", style="dim", soft_wrap=True)
+
+
+_STATES: Final = {
+    VerificationState.OVERLAPPING: "",
+    VerificationState.NO_OVERLAP: "compared; no part in common",
+    VerificationState.NOT_COMPARED: "not compared by local features",
+    VerificationState.OUT_OF_TIME: "not compared: the time was over",
+}
+
+
+def overlap_text(overlap: Overlap) -> str:
+    """For example `78 inliers; 98 % of the query, 41 % of the image; scale 0.52`."""
+    parts = [
+        f"{overlap.inlier_count} inliers",
+        f"{overlap.query_share:.0%} of the query, {overlap.image_share:.0%} of the image",
+        f"scale {overlap.scale:.2f}",
+        f"turned {overlap.rotation:+.1f}°",
+        *(["mirrored"] if overlap.mirrored else []),
+    ]
+    return "; ".join(parts)
 
 
 def print_records(records: Iterable[ImageRecord]) -> None:
@@ -142,18 +189,47 @@ def page_json(page: SearchPage) -> dict[str, Any]:
     """A page of hits for JSON."""
     return {
         "model_version": page.model_version,
-        "hits": [
-            {
-                "rank": rank,
-                "similarity": round(hit.similarity, 6),
-                "mirrored": hit.mirrored,
-                "rotation": hit.rotation,
-                "image": record_json(hit.image),
-            }
-            for rank, hit in enumerate(page, start=1)
-        ],
+        "verified_count": page.verified_count,
+        "out_of_time_count": page.out_of_time_count,
+        "hits": [{"rank": rank, **hit_json(hit)} for rank, hit in enumerate(page, start=1)],
         "next_page_token": page.next_page_token,
     }
+
+
+def hit_json(hit: Hit) -> dict[str, Any]:
+    """A hit for JSON."""
+    return {
+        "probability": round(hit.probability, 6),
+        "relation": hit.relation.value,
+        "similarity": round(hit.similarity, 6),
+        "pdq_distance": hit.pdq_distance,
+        "words_similarity": _rounded(hit.words_similarity),
+        "mirrored": hit.mirrored,
+        "rotation": hit.rotation,
+        "verification": {
+            "state": hit.verification.state.value,
+            "overlaps": [_overlap_json(overlap) for overlap in hit.overlaps],
+        },
+        "image": record_json(hit.image),
+    }
+
+
+def _overlap_json(overlap: Overlap) -> dict[str, Any]:
+    return {
+        "inlier_count": overlap.inlier_count,
+        "homography": list(overlap.homography),
+        "query_polygon": [list(point) for point in overlap.query_polygon],
+        "image_polygon": [list(point) for point in overlap.image_polygon],
+        "query_share": round(overlap.query_share, 6),
+        "image_share": round(overlap.image_share, 6),
+        "mirrored": overlap.mirrored,
+        "rotation": round(overlap.rotation, 6),
+        "scale": round(overlap.scale, 6),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def record_json(record: ImageRecord) -> dict[str, Any]:

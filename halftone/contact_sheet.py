@@ -19,6 +19,7 @@ import jinja2
 from PIL import Image, ImageDraw, ImageFont
 
 from halftone import images
+from halftone.client.types import probability_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +39,7 @@ class Card:
         picture: A small JPEG.
         title: For example the journal.
         lines: Date and page, caption ….
-        badge: For example the similarity.
+        badge: For example the probability and the relation.
         orientation: How the query lay when the picture matched it, empty for as it is.
         right: Whether a hit is right, where the truth is known.
     """
@@ -58,7 +59,7 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A search: its query and its hits, the most similar first."""
+    """A search: its query and its hits, the most probable first."""
 
     title: str
     note: str
@@ -110,7 +111,7 @@ def section_of(
                 picture=client.thumbnail(hit.image.name).content,
                 title=hit.image.journal or hit.image.image_id,
                 lines=_lines(hit.image),
-                badge=f"{hit.similarity:.3f}",
+                badge=f"{probability_label(hit.probability)} {hit.relation.label}",
                 orientation=hit.orientation.label,
                 right=None if is_right is None else is_right(hit),
             )

@@ -46,6 +46,37 @@ def sleeps(seconds: float) -> Callable[[], None]:
     return lambda: time.sleep(seconds)
 
 
+def _hit(record: search_pb2.Image, *, rank: int) -> search_pb2.Hit:
+    """The first hit shares its left half with the query, reduced to a half; others are late."""
+    hit = search_pb2.Hit(
+        image=record,
+        similarity=0.9 - 0.1 * rank,
+        mirrored=rank == 1,
+        probability=0.987 - 0.2 * rank,
+        relation=search_pb2.Hit.NOT_COMPARED if rank else search_pb2.Hit.CROP_OF,
+        pdq_distance=40 + rank,
+        words_similarity=0.25,
+    )
+    if rank:
+        hit.verification.state = search_pb2.Verification.OUT_OF_TIME
+        return hit
+    hit.verification.state = search_pb2.Verification.OVERLAPPING
+    hit.verification.overlaps.add(
+        inlier_count=42,
+        homography=[0.5, 0, 0, 0, 0.5, 0, 0, 0, 1],
+        query_polygon=[search_pb2.Point(x=x, y=y) for x, y in _CORNERS],
+        image_polygon=[search_pb2.Point(x=x / 2, y=y / 2) for x, y in _CORNERS],
+        query_share=0.995,
+        image_share=0.25,
+        rotation=-1.5,
+        scale=0.5,
+    )
+    return hit
+
+
+_CORNERS = ((0, 0), (100, 0), (100, 80), (0, 80))
+
+
 class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.EmbedderServiceServicer):
     """Keeps records in a dictionary; a search finds every other record.
 
@@ -188,13 +219,18 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         start = int(request.page_token or 0)
         end = start + (request.limit or 20)
         return search_pb2.SearchImagesResponse(
-            hits=[
-                search_pb2.Hit(image=record, similarity=0.9 - 0.1 * rank, mirrored=rank == 1)
-                for rank, record in enumerate(found)
-            ][start:end],
+            hits=[_hit(record, rank=rank) for rank, record in enumerate(found)][start:end],
             next_page_token=str(end) if end < len(found) else "",
             model_version="fake/1",
+            verified_count=min(1, len(found)),
+            out_of_time_count=max(0, len(found) - 1),
         )
+
+    def CompareImages(self, request, context):
+        self._begin("CompareImages", request, context)
+        self._find(request.query, context)
+        hit = _hit(self._find(request.image, context), rank=0)
+        return search_pb2.CompareImagesResponse(hit=hit, model_version="fake/1")
 
     def BatchSearchImages(self, request, context):
         self._begin("BatchSearchImages", request, context)

@@ -276,6 +276,13 @@ class Hit:
         return self.verification.overlaps
 
 
+def probability_label(probability: float) -> str:
+    """A probability for people: what reads 1.000 or 0.000 is certain."""
+    if 0 < probability < 0.001:  # noqa: PLR2004 - three digits
+        return "<0.001"
+    return ">0.999" if 0.999 < probability < 1 else f"{probability:.3f}"  # noqa: PLR2004 - likewise
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchPage:
     """Hits, the most probable first. Iterating over a page gives its hits.

@@ -2,8 +2,8 @@
 
 A pair takes some 3 ms of one core, fifty a query. A query has as many turns in the threads' queue
 as there are threads, and goes to its end after each pair: queries share the threads fairly,
-whichever came first. What was compared is remembered, so that the next page of a search, or the same search
-again, compares nothing twice and ranks alike.
+whichever came first. What was compared is remembered, so that the next page of a search, or the
+same search again, compares nothing twice and ranks alike.
 """
 
 from __future__ import annotations

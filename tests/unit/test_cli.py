@@ -63,10 +63,12 @@ class TestSearch:
         result = run("search", picture)
         assert result.exit_code == 0
         lines = result.stdout.splitlines()
-        assert lines[0].split()[:3] == ["rank", "similarity", "journal"]
+        assert lines[0].split()[:4] == ["rank", "probability", "relation", "journal"]
         assert lines[1].split() == [
             "1",
-            "0.900",
+            "0.987",
+            "crop",
+            "of",
             "The",
             "Sphere",
             "1914-08",
@@ -76,12 +78,28 @@ class TestSearch:
             NAME,
         ]
         assert "mirrored" in lines[2]
+        assert "1 image was not compared for want of time." in result.stderr
 
     def test_prints_json(self, run, picture):
         found = json.loads(run("search", picture, "--json").stdout)
         assert [hit["rank"] for hit in found["hits"]] == [1, 2]
         assert found["hits"][0]["image"]["journal"] == "The Sphere"
         assert found["model_version"] == "fake/1"
+        assert (found["verified_count"], found["out_of_time_count"]) == (1, 1)
+        first, second = found["hits"]
+        assert (first["probability"], first["relation"]) == (0.987, "crop_of")
+        assert first["verification"]["state"] == "overlapping"
+        (overlap,) = first["verification"]["overlaps"]
+        assert overlap["query_polygon"][1] == [100, 0]
+        assert overlap["query_share"] == 0.995
+        assert second["verification"] == {"state": "out_of_time", "overlaps": []}
+
+    def test_explains(self, run, picture):
+        said = run("search", picture, "--explain").stdout
+        assert "similarity 0.900, PDQ 40 of 256 bits apart, words 0.250" in said
+        shares = "100% of the query, 25% of the image"
+        assert f"42 inliers; {shares}; scale 0.50; turned -1.5°" in said
+        assert "not compared: the time was over" in said
 
     def test_filters_and_options_reach_the_service(self, run, fake, picture):
         result = run(
@@ -89,6 +107,7 @@ class TestSearch:
             *("--to", "1918", "--archive", "a", "--language", "de", "--caption", "ship"),
             *("--exclude-journal", "C", "--label", "kind=photo", "--limit", "7"),
             *("--min-similarity", "0.5", "--crop", "1,2,30,40", "--no-mirrored", "--no-rotated"),
+            *("--min-probability", "0.75", "--verify-count", "9"),
         )
         assert result.exit_code == 0, result.output
         sent = next(r for r in reversed(fake.requests) if hasattr(r, "skip_mirrored"))
@@ -97,7 +116,7 @@ class TestSearch:
         assert list(sent.filter.archives) == ["a"]
         assert list(sent.filter.exclude.journals) == ["C"]
         assert list(sent.filter.labels["kind"].values) == ["photo"]
-        assert sent.limit == 7
+        assert (sent.limit, sent.verify_count, sent.min_probability) == (7, 9, 0.75)
         assert sent.skip_mirrored
         assert sent.skip_rotated
         assert (sent.region.x, sent.region.y, sent.region.width, sent.region.height) == (
@@ -175,6 +194,30 @@ class TestSearch:
         page = (tmp_path / "sheet.html").read_text()
         assert page.count("data:image/jpeg;base64,") == 3
         assert "L&#39;Illustration" in page
+
+
+class TestCompare:
+    def test_prints_what_they_share(self, run):
+        said = run("compare", NAME, NAME + "2").stdout
+        assert "0.987" in said
+        assert "42 inliers" in said
+        found = json.loads(run("compare", "one", "one2", "--archive", "a", "--json").stdout)
+        assert found["relation"] == "crop_of"
+        assert found["image"]["name"] == NAME + "2"
+
+    def test_draws_them(self, run, fake, tmp_path):
+        for name, crop in (("o.jpg", []), ("o.png", ["--crop", "pct:0,0,50,100"])):
+            result = run("compare", NAME, NAME + "2", "--out", tmp_path / name, *crop)
+            assert result.exit_code == 0, result.output
+            with Image.open(tmp_path / name) as drawn:
+                assert drawn.height > 300
+        sent = [each.query_region for each in fake.requests if hasattr(each, "query_region")]
+        assert [(each.width, each.height) for each in sent] == [(0, 0), (50, 80)]
+
+    def test_a_picture_of_another_kind_is_refused(self, run, tmp_path):
+        result = run("compare", NAME, NAME + "2", "--out", tmp_path / "o.txt")
+        assert result.exit_code == 2
+        assert "--out" in result.stderr
 
 
 class TestWhomToTalkTo:

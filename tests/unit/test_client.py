@@ -22,8 +22,10 @@ from halftone.client import (
     Filter,
     NewImage,
     Region,
+    Relation,
     RetryPolicy,
     Search,
+    VerificationState,
 )
 from halftone.client.retry import Attempts
 from tests.fake_search import FakeSearch, fails, sleeps
@@ -79,7 +81,14 @@ class TestCalls:
     )
     def test_search_by_anything(self, fake, client, query, field, value):
         client.search(
-            query, crop=(1, 2, 3, 4), limit=7, min_similarity=0.5, mirrored=False, rotated=False
+            query,
+            crop=(1, 2, 3, 4),
+            limit=7,
+            min_similarity=0.5,
+            min_probability=0.75,
+            verify_count=0,
+            mirrored=False,
+            rotated=False,
         )
         request = fake.requests[-1]
         assert request.WhichOneof("query") == field
@@ -88,6 +97,45 @@ class TestCalls:
         assert request.skip_mirrored
         assert request.skip_rotated
         assert request.min_similarity == 0.5
+        assert request.min_probability == 0.75
+        assert request.HasField("verify_count")
+        assert request.verify_count == 0
+
+    def test_what_is_not_said_is_left_to_the_service(self, fake, client):
+        client.search(NAME)
+        request = fake.requests[-1]
+        assert not request.HasField("verify_count")
+        assert not request.HasField("min_probability")
+
+    def test_hits_say_how_probable_they_are_and_why(self, fake, client):
+        fake.add(NAME)
+        fake.add(NAME + "2")
+        page = client.search(b"x")
+        first, second = page
+        assert (page.verified_count, page.out_of_time_count) == (1, 1)
+        assert first.probability == pytest.approx(0.987)
+        assert first.relation is Relation.CROP_OF
+        assert first.verification.state is VerificationState.OVERLAPPING
+        (overlap,) = first.overlaps
+        assert (overlap.inlier_count, overlap.scale) == (42, 0.5)
+        assert overlap.image_polygon[2] == (50, 40)
+        assert len(overlap.homography) == 9
+        assert (first.pdq_distance, first.words_similarity) == (40, 0.25)
+        assert second.relation is Relation.NOT_COMPARED
+        assert second.verification.state is VerificationState.OUT_OF_TIME
+        assert not second.overlaps
+
+    def test_compare(self, fake, client):
+        fake.add(NAME)
+        fake.add(NAME + "2")
+        found = client.compare(client.get(NAME), NAME + "2", crop=(1, 2, 3, 4))
+        assert found.hit.image.name == NAME + "2"
+        assert found.model_version == "fake/1"
+        request = fake.requests[-1]
+        assert (request.query, request.image) == (NAME, NAME + "2")
+        assert request.query_region.width == 3
+        with pytest.raises(errors.NotFound):
+            client.compare(NAME, "archives/a/images/none")
 
     def test_search_by_file_and_by_picture(self, fake, client, tmp_path):
         (tmp_path / "x.jpg").write_bytes(b"from a file")
@@ -468,7 +516,14 @@ def test_the_public_names():
             *("NewImage", "Orientation", "Query", "Region", "RetryPolicy", "Search"),
             *("SearchOptions", "SearchPage", "Thumbnail"),
             *("JobState", "TrainingJob", "TrainingOptions", "TrainingProgress", "TrainingSpec"),
-            *("Comparison", "ModelVersion", "Promotion", "PromotionState", "RetrievalFigures"),
+            *(
+                "Compared",
+                "Comparison",
+                "ModelVersion",
+                "Promotion",
+                "PromotionState",
+                "RetrievalFigures",
+            ),
             *("Overlap", "Relation", "Verification", "VerificationState"),
             *("Cluster", "ClusterJob", "ClusterJobState", "ClusterMember", "ClusterOrder"),
             *("ClusterPage", "Decision", "Link", "Verdict"),

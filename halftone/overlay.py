@@ -1,0 +1,179 @@
+"""Two pictures beside each other with what they share, and one laid upon the other.
+
+Overlaps are in pixels of the full pictures; what is drawn here are smaller copies, such as
+thumbnails.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from halftone.client import Overlap
+
+PANEL: Final = 480
+"""Pixels of the longer side of each picture in a sheet."""
+
+_COLOURS: Final = ("#c8321e", "#1f6fb2", "#2c8a4b", "#b07a1e")
+_MARGIN: Final = 24
+_GAP: Final = 20
+_CAPTION: Final = 26
+_PAPER: Final = "#faf7f1"
+_INK: Final = "#1d1b18"
+
+
+def warped(
+    image: Image.Image,
+    *,
+    overlap: Overlap,
+    query_size: tuple[int, int],
+    image_size: tuple[int, int],
+    size: tuple[int, int],
+) -> Image.Image:
+    """The image of an overlap, laid as the query lies.
+
+    Args:
+        image: A copy of the overlap's image, of any size.
+        overlap: What the two share.
+        query_size: Width and height of the query in the overlap's pixels.
+        image_size: Likewise of the image.
+        size: Of what is returned, which shows the whole query.
+
+    Returns:
+        "RGBA", transparent where the image does not reach.
+    """
+    homography = np.asarray(overlap.homography, dtype=np.float64).reshape(3, 3)
+    from_result = np.diag([query_size[0] / size[0], query_size[1] / size[1], 1.0])
+    to_copy = np.diag([image.width / image_size[0], image.height / image_size[1], 1.0])
+    # Pillow asks for each pixel of the result where it comes from, which is what a homography from
+    # the query to the image says.
+    matrix = to_copy @ homography @ from_result
+    coefficients = (matrix / matrix[2, 2]).ravel()[:8].tolist()
+    return image.convert("RGBA").transform(
+        size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC
+    )
+
+
+def blended(query: Image.Image, warped_image: Image.Image) -> Image.Image:
+    """The query in cyan and the image in red: grey where they agree, coloured where not. "RGB"."""
+    size = query.size
+    below = query.convert("L")
+    laid = Image.new("L", size, 255)
+    laid.paste(warped_image.convert("L"), mask=warped_image.getchannel("A"))
+    there = warped_image.getchannel("A")
+    # Outside the image the query is shown as it is, lighter.
+    pale = Image.blend(below, Image.new("L", size, 255), 0.55)
+    red = Image.composite(laid, pale, there)
+    cyan = Image.composite(below, pale, there)
+    return Image.merge("RGB", (red, cyan, cyan))
+
+
+def sheet(
+    query: Image.Image,
+    image: Image.Image,
+    *,
+    overlaps: Sequence[Overlap],
+    query_size: tuple[int, int],
+    image_size: tuple[int, int],
+    titles: tuple[str, str],
+    lines: Sequence[str] = (),
+) -> Image.Image:
+    """Both pictures with the outlines of what they share, and the image laid upon the query.
+
+    Args:
+        query: A copy of any size, upright; of the region only, where that was compared.
+        image: Likewise.
+        overlaps: The largest is the one that the third panel is aligned by; without any there are
+            two panels.
+        query_size: Width and height of the full query.
+        image_size: Likewise.
+        titles: Of the two pictures.
+        lines: Below, one for each overlap or so.
+    """
+    first, second = _panel(query), _panel(image)
+    panels = [
+        _outlined(first, [overlap.query_polygon for overlap in overlaps], full=query_size),
+        _outlined(second, [overlap.image_polygon for overlap in overlaps], full=image_size),
+    ]
+    captions = list(titles)
+    if overlaps:
+        laid = warped(
+            image,
+            overlap=overlaps[0],
+            query_size=query_size,
+            image_size=image_size,
+            size=first.size,
+        )
+        panels.append(blended(first, laid))
+        captions.append("the second laid upon the first")
+    return _composed(panels, captions, lines=lines)
+
+
+def _panel(picture: Image.Image) -> Image.Image:
+    scale = PANEL / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+
+
+def _outlined(
+    picture: Image.Image,
+    polygons: Sequence[Sequence[tuple[float, float]]],
+    *,
+    full: tuple[int, int],
+) -> Image.Image:
+    drawn = picture.copy()
+    pen = ImageDraw.Draw(drawn)
+    across, down = picture.width / full[0], picture.height / full[1]
+    for number, polygon in enumerate(polygons):
+        corners = [
+            (min(x * across, picture.width - 2), min(y * down, picture.height - 2))
+            for x, y in polygon
+        ]
+        if len(corners) > 1:
+            colour = _COLOURS[number % len(_COLOURS)]
+            pen.line([*corners, corners[0], corners[1]], fill=colour, width=4, joint="curve")
+    return drawn
+
+
+def _composed(
+    panels: Sequence[Image.Image], captions: Sequence[str], *, lines: Sequence[str]
+) -> Image.Image:
+    height = max(panel.height for panel in panels)
+    width = sum(panel.width for panel in panels) + _GAP * (len(panels) - 1) + 2 * _MARGIN
+    full = 2 * _MARGIN + _CAPTION + height + (len(lines) * _CAPTION + 10 if lines else 0)
+    composed = Image.new("RGB", (width, full), _PAPER)
+    pen = ImageDraw.Draw(composed)
+    left = _MARGIN
+    for panel, caption in zip(panels, captions, strict=True):
+        text = _shortened(caption, width=panel.width)
+        pen.text((left, _MARGIN - 4), text, fill=_INK, font=_font(15))
+        composed.paste(panel, (left, _MARGIN + _CAPTION))
+        left += panel.width + _GAP
+    top = _MARGIN + _CAPTION + height + 10
+    for number, line in enumerate(lines):
+        colour = _COLOURS[number % len(_COLOURS)] if len(lines) > 1 else _INK
+        pen.text(
+            (_MARGIN, top), _shortened(line, width=width - 2 * _MARGIN), fill=colour, font=_font(15)
+        )
+        top += _CAPTION
+    return composed
+
+
+def _shortened(text: str, *, width: int) -> str:
+    font = _font(15)
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
