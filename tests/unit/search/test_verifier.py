@@ -1,0 +1,207 @@
+"""Comparisons in threads: found, remembered, shared fairly, out of time, given up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from halftone import errors, telemetry
+from halftone.matching.features import LocalFeatures, extract
+from halftone.matching.verification import Verification
+from services.search.verifier import Missed, Verifier
+
+
+def scene(seed):
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 255, (30, 40), dtype=np.uint8)
+    return Image.fromarray(small).resize((320, 240), Image.Resampling.BICUBIC)
+
+
+SCENE = extract(scene(1))
+CROP = extract(scene(1).crop((20, 20, 300, 220)))
+OTHER = extract(scene(2))
+# Too few features to take any time.
+PLAIN = LocalFeatures(
+    points=np.zeros((0, 4), np.float32),
+    descriptors=np.zeros((0, 128), np.uint8),
+    width=10,
+    height=10,
+)
+
+
+class Shelf:
+    """Features by name; says which were asked for, and may take its time."""
+
+    def __init__(self, features=None, *, seconds=0.0):
+        self.kept = features or {}
+        self.seconds = seconds
+        self.asked = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def features(self, sha256):
+        self.asked.append(sha256)
+        self.gate.wait()
+        time.sleep(self.seconds)
+        if sha256 == "gone":
+            raise errors.NotFound("There is no blob.")
+        if sha256 == "bug":
+            raise ZeroDivisionError
+        return self.kept.get(sha256, PLAIN)
+
+
+@pytest.fixture
+async def make():
+    made = []
+
+    def make(shelf, *, threads=2, **options):
+        metrics = telemetry.Metrics(service="search")
+        made.append(Verifier(shelf, metrics=metrics, threads=threads, **options))
+        made[-1].registry = metrics.registry
+        return made[-1]
+
+    yield make
+    for verifier in made:
+        verifier.close()
+
+
+def soon(seconds=30.0):
+    return time.monotonic() + seconds
+
+
+def counted(verifier, outcome):
+    return verifier.registry.get_sample_value(
+        "halftone_search_verified_pairs_total", {"outcome": outcome}
+    )
+
+
+async def test_what_shares_something_is_found_among_what_does_not(make):
+    verifier = make(Shelf({"crop": CROP, "other": OTHER, "scene": SCENE}))
+    found = await verifier.outcomes(
+        SCENE, ["other", "crop", "gone", "crop", "scene"], deadline=soon()
+    )
+    assert [isinstance(each, Verification) and len(each.overlaps) for each in found] == [
+        *(0, 1),
+        *(False, 1, 1),
+    ]
+    assert found[2] is Missed.UNREADABLE
+    assert found[1].overlaps[0].candidate_share > 0.95
+    plain = await verifier.verify(SCENE, ["gone", "crop"], deadline=soon())
+    assert plain[0] is None
+    assert plain[1] is found[1]
+
+
+async def test_the_same_again_is_remembered_whoever_asks(make):
+    shelf = Shelf({"crop": CROP, "other": OTHER})
+    verifier = make(shelf)
+    first = await verifier.outcomes(SCENE, ["crop", "other"], deadline=soon())
+    again = await verifier.outcomes(extract(scene(1)), ["other", "crop"], deadline=soon())
+    assert again == first[::-1]
+    assert sorted(shelf.asked) == ["crop", "other"]
+    assert counted(verifier, "remembered") == 2
+    await verifier.outcomes(SCENE, ["crop"], deadline=soon(), mirrored=False)
+    await verifier.outcomes(CROP, ["crop"], deadline=soon())
+    assert shelf.asked.count("crop") == 3
+
+
+async def test_repeated_comparisons_agree_in_every_figure(make):
+    shelf = Shelf({"crop": CROP, "other": OTHER})
+    runs = [
+        await make(shelf, threads=threads).outcomes(SCENE, ["crop", "other"], deadline=soon())
+        for threads in (1, 2, 3)
+    ]
+    homographies = [run[0].overlaps[0].homography for run in runs]
+    assert all(np.array_equal(each, homographies[0]) for each in homographies)
+
+
+async def test_memory_is_bounded(make):
+    shelf = Shelf()
+    verifier = make(shelf, remembered=2)
+    for _ in range(2):
+        await verifier.outcomes(SCENE, ["a", "b", "c"], deadline=soon())
+    assert len(shelf.asked) > 3
+    shelf.asked.clear()
+    await verifier.outcomes(SCENE, ["c"], deadline=soon())
+    assert len(shelf.asked) <= 1
+
+
+async def test_what_is_left_when_the_time_is_over_says_so(make):
+    verifier = make(Shelf(seconds=0.05))
+    names = [f"{number}" for number in range(40)]
+    started = time.monotonic()
+    found = await verifier.outcomes(SCENE, names, deadline=soon(0.3))
+    assert 0.25 < time.monotonic() - started < 0.6
+    late = [each is Missed.OUT_OF_TIME for each in found]
+    assert 4 <= late.index(True) <= 12
+    assert all(late[late.index(True) + 2 :])
+    assert counted(verifier, "out_of_time") == sum(late)
+
+
+async def test_a_candidate_that_takes_for_ever_does_not_hold_the_search_up(make):
+    shelf = Shelf()
+    shelf.gate.clear()
+    verifier = make(shelf)
+    started = time.monotonic()
+    assert await verifier.outcomes(SCENE, ["a"], deadline=soon(0.1)) == [Missed.OUT_OF_TIME]
+    assert time.monotonic() - started < 0.5
+    assert await verifier.outcomes(SCENE, ["a"], deadline=soon(-1)) == [Missed.OUT_OF_TIME]
+    shelf.gate.set()
+
+
+async def test_whoever_goes_away_stops_the_comparisons(make):
+    shelf = Shelf(seconds=0.02)
+    verifier = make(shelf)
+    names = [f"{number}" for number in range(200)]
+    running = asyncio.create_task(verifier.outcomes(SCENE, names, deadline=soon()))
+    await asyncio.sleep(0.2)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await asyncio.sleep(0.1)
+    so_far = len(shelf.asked)
+    await asyncio.sleep(0.2)
+    assert len(shelf.asked) == so_far < 100
+
+
+async def test_a_short_search_does_not_wait_for_a_long_one(make):
+    shelf = Shelf(seconds=0.005)
+    verifier = make(shelf, threads=1)
+    long = asyncio.create_task(
+        verifier.outcomes(SCENE, [f"long-{n}" for n in range(200)], deadline=soon())
+    )
+    await asyncio.sleep(0.05)
+    await verifier.outcomes(SCENE, [f"short-{n}" for n in range(10)], deadline=soon())
+    # Turn by turn: of the long one about as many were compared meanwhile.
+    since = shelf.asked[shelf.asked.index("short-0") :]
+    assert 8 <= sum(each.startswith("long") for each in since) <= 14
+    assert not long.done()
+    long.cancel()
+
+
+async def test_the_event_loop_goes_on_meanwhile(make):
+    verifier = make(Shelf({"crop": CROP}, seconds=0.01))
+    longest, last = 0.0, time.monotonic()
+    running = asyncio.create_task(
+        verifier.outcomes(SCENE, ["crop", *map(str, range(30))], deadline=soon())
+    )
+    while not running.done():
+        await asyncio.sleep(0.001)
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+    assert longest < 0.15
+
+
+async def test_a_bug_is_no_missing_candidate(make):
+    with pytest.raises(ZeroDivisionError):
+        await make(Shelf()).outcomes(SCENE, ["a", "bug", "b"], deadline=soon())
+
+
+async def test_a_closed_one_compares_nothing(make):
+    verifier = make(Shelf())
+    verifier.close()
+    assert await verifier.outcomes(SCENE, ["a", "b"], deadline=soon()) == [Missed.OUT_OF_TIME] * 2
