@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone.matching.fusion import fuse
+from halftone.matching.fusion import fuse_channels
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Calibration, Evidence
 from halftone.matching.verification import verify
@@ -138,10 +138,12 @@ class Gallery:
         words = np.max([self._words.scores(each) for each in fingerprint.words.values()], axis=0)
         # Pictures that share no word are no candidates by their words.
         sharing = np.where(words > 0, words, -np.inf)
-        lists = [
-            _first(scores, limit=depth, without=without) for scores in (similarity, pdq, sharing)
-        ]
-        rows = fuse(lists, limit=len(lists) * depth)
+        rows = fuse_channels(
+            descriptor=_first(similarity, limit=depth, without=without),
+            pdq=_first(pdq, limit=depth, without=without),
+            words=_first(sharing, limit=depth, without=without),
+            limit=3 * depth,
+        )
 
         def compare(row: int) -> Verification:
             return verify(fingerprint.features, self.fingerprints[row].features)
