@@ -40,8 +40,8 @@ def fuse_channels(
 ) -> list[Item]:
     """Orders the candidates of the three channels, each best first, by `fuse`.
 
-    Visual words count twice as deep: crops and plates stand there alone, often not at the top, while
-    what descriptor and hash find at all they find early. Of the true pairs of the press archive
-    0.989 are then among the first 50 from one side at least, 0.966 with equal depths.
+    Visual words count twice as deep: crops and plates stand there alone, often not at the top,
+    while what descriptor and hash find at all they find early. Of the true pairs of the press
+    archive 0.989 are then among the first 50 from one side at least, 0.966 with equal depths.
     """
     return fuse([descriptor, pdq, words[::2], words[1::2]], limit=limit)

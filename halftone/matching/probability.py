@@ -36,11 +36,16 @@ FEATURES: Final = (
     "pdq",
     "words",
     "compared",
-    "has_similarity",
+    "unverified_similarity",
+    "unverified_pdq",
+    "unverified_words",
     "has_pdq",
     "has_words",
 )
-"""What `evidence_features` gives, in its order."""
+"""What `evidence_features` gives, in its order.
+
+The channels stand in places of their own where local features were not compared: a high cosine
+means much then, and little once the comparison found nothing."""
 
 _MOST_INLIERS: Final = 60  # more make nothing more certain
 
@@ -74,13 +79,18 @@ def evidence_features(evidence: Evidence) -> Doubles:
             max(overlap.query_share, overlap.candidate_share),
             overlap.coverage,
         ]
-    channels = (evidence.similarity, evidence.pdq, evidence.words)
+    channels = [
+        0.0 if each is None else each
+        for each in (evidence.similarity, evidence.pdq, evidence.words)
+    ]
+    unknown = [0.0] * len(channels)
     return np.array(
         [
             *geometry,
-            *(0.0 if each is None else each for each in channels),
+            *(channels if compared else unknown),
             float(compared),
-            *(float(each is not None) for each in channels),
+            *(unknown if compared else channels),
+            *(float(each is not None) for each in (evidence.pdq, evidence.words)),
         ],
         dtype=np.float64,
     )

@@ -12,7 +12,7 @@ Logistic regression (scikit-learn) on standardised evidence; reliability as in G
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.matching.fingerprint import Fingerprint
+    from halftone.matching.probability import Evidence
     from halftone.truth import Truth
     from halftone.vision.model import Model
 
@@ -54,7 +55,7 @@ _LARGEST_GALLERY: Final = 1_200
 _MOST_QUERIES: Final = 400
 _FEWEST_PICTURES: Final = 200
 _SIDE: Final = 640  # of a simulated scan, in pixels
-_INVERSE_REGULARISATION: Final = 0.1
+_INVERSE_REGULARISATION: Final = 1.0
 _THREADS: Final = 2
 
 
@@ -64,11 +65,13 @@ class Sample:
 
     Attributes:
         features: float64 [P, F], see `evidence_features`.
+        unverified: float64 [P, F], what they were without the comparison of local features.
         labels: bool [P], whether they are the same picture.
         groups: int64 [P]; pairs of one group are never split between fitting and judging.
     """
 
     features: Floats
+    unverified: Floats
     labels: Bools
     groups: Ints
 
@@ -77,6 +80,7 @@ class Sample:
         shift = int(self.groups.max(initial=-1)) + 1
         return Sample(
             features=np.concatenate([self.features, other.features]),
+            unverified=np.concatenate([self.unverified, other.unverified]),
             labels=np.concatenate([self.labels, other.labels]),
             groups=np.concatenate([self.groups, other.groups + shift]),
         )
@@ -89,7 +93,8 @@ def fit(sample: Sample, *, folds: int = FOLDS, seed: int = 0) -> tuple[Calibrati
         The calibration, and figures: `pairs`, `matches`, `ece` over all candidates, `ece_likely`
         over those of 0.01 and more, `likely` how many those are, `brier`, `precision_at_90` and
         `recall_at_90` (of what is 0.9 and more), and `bins`: of each the mean `probability`,
-        the `observed` share of matches, its 95 % interval `low` and `high`, and `count`.
+        the `observed` share of matches, its 95 % interval `low` and `high`, and `count`; under
+        `unverified` the same had local features not been compared.
 
     Raises:
         errors.InvalidArgument: Fewer than `FEWEST_PAIRS` matches, or too few groups with one.
@@ -102,13 +107,16 @@ def fit(sample: Sample, *, folds: int = FOLDS, seed: int = 0) -> tuple[Calibrati
             f"candidates, and false ones; there are {matches} of {grouped} groups.",
             field="calibrate_on",
         )
-    held_out = np.empty(len(sample.labels))
+    held_out, unverified = np.empty((2, len(sample.labels)))
     fold_of = _folds(sample, folds=folds, seed=seed)
     for fold in range(folds):
         aside = fold_of == fold
-        part = _fitted(sample.features[~aside], sample.labels[~aside])
+        part = _fitted(sample, ~aside)
         held_out[aside] = part.predict(sample.features[aside])
-    return _fitted(sample.features, sample.labels), figures(held_out, labels=sample.labels)
+        unverified[aside] = part.predict(sample.unverified[aside])
+    found = figures(held_out, labels=sample.labels)
+    found["unverified"] = figures(unverified, labels=sample.labels)
+    return _fitted(sample, np.ones(len(sample.labels), dtype=np.bool_)), found
 
 
 def fit_held_out(
@@ -197,13 +205,13 @@ def sample_archive(
             ignored = np.flatnonzero(truth.kinds(row, row + 1)[0] == 2)  # noqa: PLR2004 - IGNORED
             yield views_of, fingerprint(_read(path)), ignored.tolist()
 
-    rows: list[Floats] = []
+    rows: list[Evidence] = []
     labels: list[bool] = []
     owners: list[int] = []
     for row, found in enumerate(gallery.search_all(queries())):
         compared = [each for each in found if each.evidence.verification is not None]
         indices = np.array([each.index for each in compared], dtype=np.int64)
-        rows += [evidence_features(each.evidence) for each in compared]
+        rows += [each.evidence for each in compared]
         labels += truth.are_matches(np.full(len(indices), row), indices).tolist()
         owners += [int(groups[row])] * len(compared)
         progress(1)
@@ -252,13 +260,13 @@ def sample_simulated(
             turned = [Image.fromarray(way.apply(pixels)) for way in ways]
             yield dict(zip(ways, model.embed_images(turned), strict=True)), fingerprint(picture), []
 
-    rows: list[Floats] = []
+    rows: list[Evidence] = []
     labels: list[bool] = []
     owners: list[int] = []
     for source, found in zip(sources.tolist(), gallery.search_all(printings()), strict=True):
         for each in found:
             if each.evidence.verification is not None:
-                rows.append(evidence_features(each.evidence))
+                rows.append(each.evidence)
                 labels.append(place.get(source) == each.index)
                 owners.append(source)
         progress(1)
@@ -298,10 +306,16 @@ def _read(path: Path) -> Image.Image:
     return images.decode(path.read_bytes(), max_pixels=_MAX_PIXELS, target=1024, luminance=True)
 
 
-def _sample(rows: Sequence[Floats], *, labels: Sequence[bool], owners: Sequence[int]) -> Sample:
-    features = np.stack(rows) if rows else np.empty((0, len(FEATURES)))
+def _sample(rows: Sequence[Evidence], *, labels: Sequence[bool], owners: Sequence[int]) -> Sample:
+    nothing = [np.empty((0, len(FEATURES)))]
     return Sample(
-        features=features,
+        features=np.concatenate([*nothing, *(evidence_features(each)[None] for each in rows)]),
+        unverified=np.concatenate(
+            [
+                *nothing,
+                *(evidence_features(replace(each, verification=None))[None] for each in rows),
+            ]
+        ),
         labels=np.array(labels, dtype=np.bool_),
         groups=np.array(owners, dtype=np.int64),
     )
@@ -321,11 +335,14 @@ def _folds(sample: Sample, *, folds: int, seed: int) -> Ints:
     return found
 
 
-def _fitted(features: Floats, labels: Bools) -> Calibration:
+def _fitted(sample: Sample, chosen: Bools) -> Calibration:
+    """On the chosen pairs, each once with and once without the comparison."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
+    features = np.concatenate([sample.features[chosen], sample.unverified[chosen]])
+    labels = np.tile(sample.labels[chosen], 2)
     scaler = StandardScaler()
     regression = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=1000)
     make_pipeline(scaler, regression).fit(features, labels)

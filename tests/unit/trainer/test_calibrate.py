@@ -19,7 +19,13 @@ def sample(*, groups: int = 60, each: int = 40, signal: float = 3.0, seed: int =
     labels = generator.random(count) < 2 / each
     features = generator.normal(size=(count, len(FEATURES)))
     features[labels] += signal / len(FEATURES) ** 0.5
-    return Sample(features=features, labels=labels, groups=np.repeat(np.arange(groups), each))
+    features[:, FEATURES.index("compared")] = 1
+    return Sample(
+        features=features,
+        unverified=np.zeros_like(features),
+        labels=labels,
+        groups=np.repeat(np.arange(groups), each),
+    )
 
 
 def test_probabilities_are_as_often_right_as_they_say():
