@@ -1,6 +1,6 @@
-"""A cluster told as a timeline: dates and gaps in words, places on an axis, the way to the earliest.
+"""A cluster told as a timeline: dates and gaps in words, an axis, the way to the earliest printing.
 
-Words never say more than the dates do: between `1903` and `1915` lie about 12 years, not 4,383 days.
+Words never say more than the dates do: from `1903` to `1915` it is about 12 years, not 4,383 days.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Printing:
         span: First and last moment of its date in years, as 1914.64; None without a date.
         is_earliest: The earliest known printing.
         may_be_earliest: Its date does not say whether it is older than that one.
-        is_weakest: Nothing in the cluster hangs on a weaker link.
+        is_weakest: It is at an end of the weakest link that holds the cluster together.
         link: Between it and the earliest printing, where there is one.
         alignment: With the earliest printing, where links lead to it.
     """
@@ -87,8 +87,8 @@ def printings(cluster: Cluster) -> tuple[Printing, ...]:
     first = cluster.first_image
     direct = {frozenset((link.a, link.b)): link for link in reversed(cluster.links)}
     ways = alignments(cluster, to=first.name)
-    # Two printings have one link between them, and both hang on it.
-    weakest = min((member.weakest_link for member in cluster.members), default=0.0)
+    weakest = weakest_link(cluster)
+    marked = {weakest.a, weakest.b} if weakest and len(cluster.members) > 2 else set()  # noqa: PLR2004 - of two the only link says nothing
     found: list[Printing] = []
     before: ImageRecord | None = None
     for number, member in enumerate(cluster.members, start=1):
@@ -103,13 +103,33 @@ def printings(cluster: Cluster) -> tuple[Printing, ...]:
                 span=_span(image),
                 is_earliest=is_earliest,
                 may_be_earliest=not is_earliest and _may_precede(image, first),
-                is_weakest=len(cluster.members) > 2 and member.weakest_link <= weakest,  # noqa: PLR2004 - see above
+                is_weakest=image.name in marked,
                 link=None if is_earliest else direct.get(frozenset((image.name, first.name))),
                 alignment=None if is_earliest else ways.get(image.name),
             )
         )
         before = image
     return tuple(found)
+
+
+def weakest_link(cluster: Cluster) -> Link | None:
+    """Of the links that are needed to hold a cluster together the least probable.
+
+    That is the last one of a spanning tree that takes the most probable links first.
+    """
+    groups: dict[str, set[str]] = {}
+    last = None
+    for link in sorted(cluster.links, key=lambda link: (-_strength(link), link.a, link.b)):
+        a, b = groups.get(link.a, {link.a}), groups.get(link.b, {link.b})
+        if a is not b and not a & b:
+            last = link
+            joined = a | b
+            groups.update(dict.fromkeys(joined, joined))
+    return last
+
+
+def _strength(link: Link) -> float:
+    return 1.0 if link.verdict is not None else link.probability
 
 
 def longest_gap(found: tuple[Printing, ...]) -> Printing | None:
@@ -264,7 +284,8 @@ def alignments(cluster: Cluster, *, to: str) -> dict[str, Alignment]:
         matrix = _matrix(overlap) if overlap is not None else None
         if matrix is not None:
             edges[link.b].append((link.a, link.probability, matrix))
-            edges[link.a].append((link.b, link.probability, np.linalg.inv(matrix)))
+            back: Matrix = np.linalg.inv(matrix).astype(np.float64)
+            edges[link.a].append((link.b, link.probability, back))
     found = {to: Alignment(homography=np.eye(3), steps=0)}
     waiting = [(1, -probability, name, to) for name, probability, _ in edges[to]]
     heapq.heapify(waiting)

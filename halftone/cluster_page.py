@@ -1,0 +1,374 @@
+"""The life of a picture as a web page: a time line, the printings, each laid over the earliest.
+
+The page fetches nothing. Its one script moves what is there already; its styles place the pictures
+with the homographies of the links, so that no warped copies have to be made.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import importlib.resources
+import io
+import re
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import jinja2
+from PIL import Image
+
+import halftone
+from halftone import errors, files, light_table, timelines
+from halftone.light_table import Thumbnail
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from halftone.client import Client, Cluster, Link
+    from halftone.timelines import Printing
+
+_HTML_SUFFIXES: Final = (".html", ".htm")
+_TITLE: Final = 110
+_MOST_LINKS: Final = 200
+_MOST_TICKS: Final = 12
+_THREADS: Final = 4
+# Of a track, in percent: how much room a number takes.
+_CHIP: Final = 4.4
+_ROW_HEIGHT: Final = 1.9
+_MONTHS_BELOW_YEARS: Final = 3
+_URL: Final = re.compile(r"https?://[^\s]+", re.IGNORECASE)
+
+
+def fetch_thumbnails(client: Client, cluster: Cluster) -> dict[str, Thumbnail]:
+    """The pictures of a cluster's members by name; those that are gone meanwhile are left out."""
+
+    def fetch(name: str) -> Thumbnail | None:
+        try:
+            content = client.thumbnail(name).content
+            with Image.open(io.BytesIO(content)) as image:
+                return Thumbnail(content, *image.size)
+        except (errors.NotFound, OSError):
+            return None
+
+    names = [member.image.name for member in cluster.members]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = zip(names, pool.map(fetch, names), strict=True)
+        return {name: picture for name, picture in found if picture is not None}
+
+
+def write(
+    cluster: Cluster, *, pictures: Mapping[str, Thumbnail], path: Path, now: dt.datetime
+) -> Path:
+    """Writes the page: one file with the pictures in it, or a folder with them beside it.
+
+    Args:
+        cluster: With members and links.
+        pictures: Of its members by name.
+        path: A file if it ends in `.html` or `.htm`, else a directory.
+        now: Said on the page.
+
+    Returns:
+        The page's own path.
+    """
+    if path.suffix.lower() in _HTML_SUFFIXES:
+        sources = {name: _data_uri(picture.content) for name, picture in pictures.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        folder = path / "pictures"
+        folder.mkdir(parents=True, exist_ok=True)
+        sources = {}
+        for number, member in enumerate(cluster.members, start=1):
+            picture = pictures.get(member.image.name)
+            if picture is not None:
+                file = f"{number:04}.jpg"
+                files.replace_file(folder / file, picture.content)
+                sources[member.image.name] = f"pictures/{file}"
+        path = path / "index.html"
+    page = render(cluster, pictures=pictures, sources=sources, now=now)
+    files.replace_file(path, page.encode())
+    return path
+
+
+def _data_uri(content: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode()
+
+
+def render(
+    cluster: Cluster,
+    *,
+    pictures: Mapping[str, Thumbnail],
+    sources: Mapping[str, str],
+    now: dt.datetime,
+) -> str:
+    """The page's HTML. `sources` says where the pictures of the images are found."""
+    found = timelines.printings(cluster)
+    overlays = tuple(light_table.overlays(cluster, found, pictures=pictures))
+    script = _file("cluster.js")
+    numbers = {printing.image.name: printing.number for printing in found}
+    weakest = timelines.weakest_link(cluster)
+    cards = [
+        _card(
+            printing,
+            first=numbers[cluster.first_image.name],
+            picture=pictures.get(printing.image.name),
+            source=sources.get(printing.image.name),
+            is_long=printing is timelines.longest_gap(found),
+            has_overlay=any(overlay.number == printing.number for overlay in overlays),
+        )
+        for printing in found
+    ]
+    return _template().render(
+        title=_title(cluster),
+        summary=timelines.summary(cluster),
+        facts=_facts(cluster, found),
+        axis=_axis(found),
+        overlays=overlays,
+        first_number=numbers[cluster.first_image.name],
+        cards=cards,
+        has_captions=any(card["caption"] for card in cards),
+        links=[
+            _link_row(link, numbers=numbers, is_weakest=link is weakest)
+            for link in _most_telling(cluster, weakest=weakest)
+        ],
+        links_note=_links_note(cluster),
+        colophon=f"{cluster.name} · made by Halftone {halftone.__version__} on {now:%Y-%m-%d}",
+        style=_file("cluster.css"),
+        script=script,
+        # Only this very script may run, whatever an archive's captions hold.
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(_file("cluster.html.jinja"))
+
+
+def _file(name: str) -> str:
+    return importlib.resources.files("halftone").joinpath("templates", name).read_text("utf-8")
+
+
+def _title(cluster: Cluster) -> str:
+    """The earliest caption there is: what a historian knows the picture by."""
+    captions = [member.image.caption.strip() for member in cluster.members]
+    caption = next((caption for caption in captions if caption), "")
+    return textwrap.shorten(caption, _TITLE, placeholder=" …") or f"Picture {cluster.id}"
+
+
+def _facts(cluster: Cluster, found: Sequence[Printing]) -> list[tuple[str, str]]:
+    first = cluster.first_image
+    where = ", ".join(part for part in (first.journal, timelines.date_words(first)) if part)
+    facts = []
+    if first.earliest_date is not None:
+        facts.append(("Earliest known printing", where))
+        last = [printing for printing in found if printing.image.earliest_date][-1].image
+        if last.name != first.name:
+            parts = (last.journal, timelines.date_words(last))
+            facts.append(("Latest known printing", ", ".join(filter(None, parts))))
+    gap = timelines.longest_gap(tuple(found))
+    if gap is not None:
+        facts.append(
+            ("Longest time unseen", f"{gap.gap.removesuffix(' later')}, before no. {gap.number}")
+        )
+    return facts
+
+
+def _axis(found: Sequence[Printing]) -> dict[str, Any] | None:
+    """Where things stand on the time line, in percent; None without dates."""
+    spans = [printing.span for printing in found if printing.span]
+    if not spans:
+        return None
+    start, end = min(span[0] for span in spans), max(span[1] for span in spans)
+    if end - start <= _MONTHS_BELOW_YEARS:
+        start, end = float(int(start)), float(-(-end // 1))
+        ticks = [(int(start) + quarter / 4) for quarter in range(4 * int(end - start) + 1)]
+        labels = [str(int(tick)) if tick == int(tick) else _quarter(tick) for tick in ticks]
+    else:
+        margin = 0.02 * (end - start)
+        start, end = start - margin, end + margin
+        ticks = [float(year) for year in timelines.ticks(start, end, most=_MOST_TICKS)]
+        labels = [str(int(tick)) for tick in ticks]
+
+    def place(year: float) -> float:
+        return round(100 * (year - start) / (end - start), 2)
+
+    lanes: dict[str, list[Printing]] = {}
+    for printing in found:
+        if printing.span:
+            lanes.setdefault(printing.image.journal or "Unknown journal", []).append(printing)
+    gap = timelines.longest_gap(tuple(found))
+    band = None
+    if gap is not None and gap.span is not None:
+        before = [printing.span for printing in found[: gap.number - 1] if printing.span]
+        left, right = place(max(span[1] for span in before)), place(gap.span[0])
+        if right > left:
+            words = gap.gap.removesuffix(" later")
+            width = round(right - left, 2)
+            # About as many percent of the track as the words are long.
+            fits = width > 1.1 * len(words)
+            title = f"{words} without a known printing"
+            band = {"left": left, "width": width, "label": words if fits else "", "title": title}
+    return {
+        "ticks": [
+            {"left": place(tick), "label": label} for tick, label in zip(ticks, labels, strict=True)
+        ],
+        "lanes": [_lane(name, group, place=place) for name, group in lanes.items()],
+        "band": band,
+        "undated": [printing.number for printing in found if not printing.span],
+    }
+
+
+def _quarter(moment: float) -> str:
+    return {1: "Apr", 2: "Jul", 3: "Oct"}[round(4 * (moment % 1))]
+
+
+def _lane(name: str, group: Sequence[Printing], *, place: Any) -> dict[str, Any]:
+    """A journal's marks, in as many rows as keep their numbers apart."""
+    rows: list[float] = []
+    marks = []
+    for printing in group:
+        left, right = (place(moment) for moment in printing.span or (0.0, 0.0))
+        middle = (left + right) / 2
+        begin, end = min(left, middle - _CHIP / 2), max(right, middle + _CHIP / 2)
+        row = next((row for row, taken in enumerate(rows) if taken <= begin), len(rows))
+        rows[row : row + 1] = [end]
+        marks.append(
+            {
+                "number": printing.number,
+                "left": left,
+                "width": round(right - left, 2),
+                "top": round(0.4 + row * _ROW_HEIGHT, 2),
+                "title": f"{printing.image.journal or 'unknown journal'}, {printing.date}",
+                "is_earliest": printing.is_earliest,
+            }
+        )
+    return {"name": name, "marks": marks, "height": round(0.8 + len(rows) * _ROW_HEIGHT, 2)}
+
+
+def _card(
+    printing: Printing,
+    *,
+    first: int,
+    picture: Thumbnail | None,
+    source: str | None,
+    is_long: bool,
+    has_overlay: bool,
+) -> dict[str, Any]:
+    image = printing.image
+    is_url = bool(_URL.fullmatch(image.source_uri))
+    page = f"p. {image.page}" if image.page else ""
+    shown = None
+    if picture is not None and source is not None:
+        shown = {"source": source, "width": picture.width, "height": picture.height}
+    said = f" of {printing.date}" if image.date else ""
+    return {
+        "number": printing.number,
+        "gap": printing.gap,
+        "is_long": is_long,
+        "is_earliest": printing.is_earliest,
+        "picture": shown,
+        "alt": f"Printing {printing.number}{said}, {image.journal or 'journal unknown'}",
+        "heading": image.journal or "Unknown journal",
+        "date": printing.date,
+        "where": " · ".join(part for part in (printing.date, page, image.language) if part),
+        "tags": _tags(printing),
+        "caption": image.caption.strip(),
+        "language": image.language,
+        "evidence": _evidence(printing, first=first),
+        "has_overlay": has_overlay,
+        "name": image.name,
+        "source": image.source_uri,
+        "source_url": image.source_uri if is_url else "",
+        "rights": image.rights,
+    }
+
+
+def _tags(printing: Printing) -> list[tuple[str, str]]:
+    tags = []
+    if printing.is_earliest and printing.image.earliest_date:
+        tags.append(("first", "Earliest known printing"))
+    if printing.may_be_earliest:
+        tags.append(("first", "May be as early"))
+    overlap = timelines.main_overlap(printing.link) if printing.link else None
+    if overlap is not None and overlap.mirrored:
+        tags.append(("turned", "Mirrored"))
+    if printing.is_weakest:
+        tags.append(("weak", "Weakest link"))
+    return tags
+
+
+def _evidence(printing: Printing, *, first: int) -> str:
+    if printing.is_earliest:
+        return ""
+    link = printing.link
+    if link is not None:
+        words = timelines.evidence(link, of=printing.image.name)
+        return f"Beside no. {first}: {_probability(link)}; {words}."
+    if printing.alignment is not None:
+        return (
+            f"Not linked with no. {first} itself, but through "
+            f"{printing.alignment.steps - 1} other printing"
+            f"{'s' if printing.alignment.steps > 2 else ''}."  # noqa: PLR2004 - two links, one between
+        )
+    return f"Linked with other printings than no. {first}."
+
+
+def _probability(link: Link) -> str:
+    # 0.9996 is not certain.
+    if link.verdict is not None and not link.probability:
+        return "said by an archivist"
+    return f"the same picture with a probability of {_figure(link.probability)}"
+
+
+def _figure(probability: float) -> str:
+    return f"{min(probability, 0.999):.3f}" if probability < 1 else "1"
+
+
+def _most_telling(cluster: Cluster, *, weakest: Link | None) -> list[Link]:
+    """The most probable links, and the weakest that matters."""
+    shown = list(cluster.links[:_MOST_LINKS])
+    if weakest is not None and not any(link is weakest for link in shown):
+        shown.append(weakest)
+    return shown
+
+
+def _links_note(cluster: Cluster) -> str:
+    count = len(cluster.links)
+    note = "The pairs that were found to be the same picture, the surest first."
+    if count > _MOST_LINKS:
+        note += f" The first {_MOST_LINKS} of {count:,}."
+    return note
+
+
+def _link_row(link: Link, *, numbers: Mapping[str, int], is_weakest: bool) -> dict[str, Any]:
+    a, b = numbers[link.a], numbers[link.b]
+    return {
+        "a": min(a, b),
+        "b": max(a, b),
+        "probability": _figure(link.probability),
+        "relation": link.relation.label,
+        "evidence": _in_table(link, numbers=numbers),
+        "is_weakest": is_weakest and len(numbers) > 2,  # noqa: PLR2004 - of two the only link says nothing
+    }
+
+
+def _in_table(link: Link, *, numbers: Mapping[str, int]) -> str:
+    said = f"an archivist says: {link.verdict.value}" if link.verdict else ""
+    overlap = timelines.main_overlap(link)
+    if overlap is None:
+        return said or "Not compared by details."
+    shares = {numbers[link.a]: overlap.query_share, numbers[link.b]: overlap.image_share}
+    parts = [
+        f"{overlap.inlier_count} matching details",
+        " and ".join(f"{share:.0%} of no. {number}" for number, share in sorted(shares.items())),
+        "mirrored" if overlap.mirrored else "",
+        said,
+    ]
+    return ", ".join(filter(None, parts))

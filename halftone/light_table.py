@@ -1,0 +1,149 @@
+"""The light table of a cluster's page: each printing laid over the earliest known one."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from halftone import timelines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from halftone.client import Cluster, ImageRecord
+    from halftone.timelines import Matrix, Printing
+
+# In CSS pixels; the page scales it to the width of the window.
+_STAGE: Final = 720.0
+# A page that contains the picture is shown up to so many times the picture's size.
+_MOST_GROWTH: Final = 3.0
+_DIRECT: Final = 1
+
+
+class Thumbnail(NamedTuple):
+    """A small picture and its size in pixels."""
+
+    content: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlay:
+    """A printing on the light table; transforms are the 16 numbers of CSS's matrix3d."""
+
+    number: int
+    label: str
+    width: float
+    height: float
+    under: str
+    over: str
+    outline: str
+    said: str
+
+
+def overlays(
+    cluster: Cluster, found: Sequence[Printing], *, pictures: Mapping[str, Thumbnail]
+) -> list[Overlay]:
+    """Every printing of a cluster that can be laid over the earliest."""
+    first = cluster.first_image
+    if first.name not in pictures:
+        return []
+    laid = []
+    for printing in found:
+        picture = pictures.get(printing.image.name)
+        if printing.alignment is None or picture is None:
+            continue
+        overlay = _overlay(printing, first=first, below=pictures[first.name], above=picture)
+        if overlay is not None:
+            laid.append(overlay)
+    return laid
+
+
+def _overlay(
+    printing: Printing, *, first: ImageRecord, below: Thumbnail, above: Thumbnail
+) -> Overlay | None:
+    """The light table's geometry; None where the picture would be turned inside out."""
+    alignment, image = printing.alignment, printing.image
+    if alignment is None or not (first.width and first.height and image.width and image.height):
+        return None
+    corners = timelines.project(alignment.homography, _corners(image.width, image.height))
+    if corners is None:
+        return None
+    frame = _corners(first.width, first.height)
+    # What is seen: both pictures, the other one up to a few times the size of the earliest.
+    room = (_MOST_GROWTH - 1) / 2 * np.array([first.width, first.height])
+    low = np.maximum(np.minimum(corners.min(axis=0), 0), -room)
+    high = np.minimum(np.maximum(corners.max(axis=0), frame[2]), frame[2] + room)
+    width, height = (high - low).tolist()
+    scale = _STAGE / max(width, height)
+    stage = np.array([[scale, 0, -low[0] * scale], [0, scale, -low[1] * scale], [0, 0, 1]])
+    under = stage @ np.diag([first.width / below.width, first.height / below.height, 1.0])
+    over = (
+        stage
+        @ alignment.homography
+        @ np.diag([image.width / above.width, image.height / above.height, 1.0])
+    )
+    outline = _outline(printing, first=first, stage=stage)
+    return Overlay(
+        number=printing.number,
+        label=f"{printing.number} · {printing.date} · "
+        + textwrap.shorten(image.journal or "unknown journal", 60, placeholder=" …"),
+        width=round(width * scale, 2),
+        height=round(height * scale, 2),
+        under=_css_matrix(under),
+        over=_css_matrix(over),
+        outline=outline,
+        said=_said(printing),
+    )
+
+
+def _said(printing: Printing) -> str:
+    alignment = printing.alignment
+    if alignment is not None and alignment.steps > _DIRECT:
+        return (
+            f"No. {printing.number} is aligned through {alignment.steps - 1} other printing"
+            f"{'s' if alignment.steps > 2 else ''}: expect it to be less exact."  # noqa: PLR2004 - as above
+        )
+    link = printing.link
+    overlap = timelines.main_overlap(link) if link else None
+    if link is None or overlap is None:
+        return ""
+    of_other, of_first = (
+        (overlap.query_share, overlap.image_share)
+        if link.a == printing.image.name
+        else (overlap.image_share, overlap.query_share)
+    )
+    turned = " The plate was mirrored." if overlap.mirrored else ""
+    return (
+        f"{overlap.inlier_count} details agree. The outline holds {of_first:.0%} of the earliest "
+        f"printing and {of_other:.0%} of no. {printing.number}.{turned}"
+    )
+
+
+def _outline(printing: Printing, *, first: ImageRecord, stage: Matrix) -> str:
+    """The shared part in the earliest printing, in pixels of the stage."""
+    link = printing.link
+    overlap = timelines.main_overlap(link) if link else None
+    if link is None or overlap is None:
+        return ""
+    polygon = overlap.query_polygon if link.a == first.name else overlap.image_polygon
+    points = timelines.project(stage, np.array(polygon)) if polygon else None
+    if points is None:
+        return ""
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _corners(width: int, height: int) -> Matrix:
+    return np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
+
+
+def _css_matrix(matrix: Matrix) -> str:
+    """A homography as CSS's matrix3d wants it: column by column, the third axis left alone."""
+    whole = np.eye(4)
+    rows = np.ix_((0, 1, 3), (0, 1, 3))
+    whole[rows] = matrix / matrix[2, 2]
+    return ",".join(f"{value:.8g}" for value in whole.T.ravel())
