@@ -35,7 +35,7 @@ from services.search.clustering_ids import Previous, identified
 from services.search.clustering_links import Forest, weakest_links
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Node = bytes
 """A point's id, 16 bytes."""
@@ -118,7 +118,7 @@ def group(
     verdicts: Iterable[Judged] = (),
     identical: Iterable[tuple[Node, Node]] = (),
     previous: Iterable[Previous] = (),
-    taken: Iterable[str] = (),
+    taken: Callable[[str], bool] = lambda _id: False,
     rules: Rules = RULES,
 ) -> Grouping:
     """Groups images.
@@ -130,7 +130,7 @@ def group(
         previous: The clusters before, from which ids are taken over. A cluster keeps the id of the
             oldest of those most of whose members it has; so of two that become one the older id
             stays, and of one that falls apart the larger part keeps it.
-        taken: Further ids that are not to be given out.
+        taken: Whether an id is not to be given out, besides the previous ones.
         rules: When groups are joined.
     """
     pairs = _surest(compared)
@@ -144,7 +144,7 @@ def group(
     links.update(dict.fromkeys((*twins, *same), 1.0))
     groups = [tuple(sorted(found)) for found in blocks.groups() if len(found) > 1]
     groups.sort()
-    ids, retired = identified(groups, previous=list(previous), taken=set(taken))
+    ids, retired = identified(groups, previous=list(previous), taken=taken)
     weakest = weakest_links(groups, links=links)
     clusters = tuple(
         Grouped(id=one, members=members, weakest=least, weakest_links=each)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _ID_LENGTH: Final = 10
 
@@ -24,7 +24,7 @@ class Previous:
 
 
 def identified(
-    groups: Sequence[tuple[bytes, ...]], *, previous: list[Previous], taken: set[str]
+    groups: Sequence[tuple[bytes, ...]], *, previous: list[Previous], taken: Callable[[str], bool]
 ) -> tuple[list[str], dict[str, str]]:
     """An id for each group, and what becomes of the ids that none has."""
     group_of = {node: number for number, members in enumerate(groups) for node in members}
@@ -46,10 +46,10 @@ def identified(
         else ""
         for number in range(len(groups))
     ]
-    used = taken | {before.id for before in previous}
+    used = {before.id for before in previous}
     for number, members in enumerate(groups):
         if not ids[number]:
-            ids[number] = _new_id(members[0], used=used)
+            ids[number] = _new_id(members[0], used=used, taken=taken)
             used.add(ids[number])
     kept = set(ids)
     retired = {
@@ -60,7 +60,7 @@ def identified(
     return ids, retired
 
 
-def _new_id(first: bytes, *, used: set[str]) -> str:
+def _new_id(first: bytes, *, used: set[str], taken: Callable[[str], bool]) -> str:
     """Ten to type, from the first member: the same again where everything is made anew."""
     attempt = 0
     while True:
@@ -68,6 +68,6 @@ def _new_id(first: bytes, *, used: set[str]) -> str:
             first + attempt.to_bytes(4, "big"), digest_size=_ID_LENGTH
         ).digest()
         found = base64.b32encode(digest).decode().lower()[:_ID_LENGTH]
-        if found not in used:
+        if found not in used and not taken(found):
             return found
         attempt += 1

@@ -128,6 +128,15 @@ def name_of(payload: Payload) -> Name:
     return Name(archive=payload["archive"], image_id=payload["image_id"])
 
 
+def days_of(payload: Payload) -> tuple[int | None, int | None]:
+    """The earliest and the latest day of a record's date as ordinals; None without a bound."""
+    earliest, latest = payload.get("earliest"), payload.get("latest")
+    return (
+        None if earliest == _FIRST_DAY else earliest,
+        None if latest == _LAST_DAY else latest,
+    )
+
+
 @functools.lru_cache(maxsize=65_536)
 def _day(ordinal: int | None) -> str:
     if ordinal is None or ordinal in {_FIRST_DAY, _LAST_DAY}:

@@ -1,0 +1,110 @@
+"""Which pictures may show what a picture of the archive shows: its neighbours in each channel."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from halftone.matching.fusion import fuse
+from services.search.store import AnyOf, Channel, Filter, Query
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from services.search.store import Collection, ScoredPoint, Stored, Words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depths:
+    """How many neighbours are looked at.
+
+    A pair is found when either of its pictures finds the other, so these are smaller than those of
+    a search.
+
+    Attributes:
+        descriptor: Of each channel.
+        pdq: Likewise.
+        words: Likewise, of the picture and of its mirror image.
+        limit: Of all together, by the best rank in any channel.
+    """
+
+    descriptor: int = 20
+    pdq: int = 10
+    words: int = 20
+    limit: int = 32
+
+
+DEPTHS: Final = Depths()
+
+
+def neighbours(
+    collection: Collection,
+    stored: Stored,
+    *,
+    mirrored: Words | None,
+    depths: Depths = DEPTHS,
+) -> list[uuid.UUID]:
+    """Images whose pictures are worth comparing with one's, the most promising first.
+
+    Args:
+        collection: That answers.
+        stored: An image with its vectors.
+        mirrored: The words of its mirror image: its printings may be turned over.
+        depths: How many.
+    """
+    sha256 = str(stored.payload["sha256"])
+    vectors: list[tuple[Channel, np.ndarray | Words, int]] = []
+    if stored.vector is not None:
+        vectors.append((Channel.DESCRIPTOR, stored.vector, depths.descriptor))
+    if stored.words is not None:
+        vectors.append((Channel.WORDS, stored.words, depths.words))
+    if stored.pdq is not None:
+        vectors.append((Channel.PDQ, stored.pdq, depths.pdq))
+    if mirrored is not None and len(mirrored.indices):
+        vectors.append((Channel.WORDS, mirrored, depths.words))
+    queries = [
+        Query(vector=vector, using=channel, limit=depth + 1, payloads=False)
+        for channel, vector, depth in vectors
+    ]
+    found = collection.query(queries) if queries else []
+    own = set()
+    if stored.payload.get("shared"):
+        found, own = _without_copies(collection, queries=queries, found=found, sha256=sha256)
+    own.add(stored.id)
+    lists = [
+        [hit.id for hit in hits if hit.id not in own][: query.limit - 1]
+        for query, hits in zip(queries, found, strict=True)
+    ]
+    return fuse(lists, limit=depths.limit)
+
+
+def _without_copies(
+    collection: Collection,
+    *,
+    queries: Sequence[Query],
+    found: Sequence[list[ScoredPoint]],
+    sha256: str,
+) -> tuple[list[list[ScoredPoint]], set[uuid.UUID]]:
+    """Leaves out records with the same bytes, and looks further where they take up the room.
+
+    A logo may be there 10,000 times: they belong together without being compared.
+    """
+    ids = {hit.id for hits in found for hit in hits}
+    there = collection.retrieve(list(ids))
+    own = {each for each, other in there.items() if other.payload["sha256"] == sha256}
+    others = Filter().without(AnyOf("sha256", (sha256,)))
+    again = [
+        dataclasses.replace(query, filter=others)
+        if sum(hit.id in own for hit in hits) > query.limit // 4
+        else None
+        for query, hits in zip(queries, found, strict=True)
+    ]
+    wanted = [query for query in again if query is not None]
+    anew = iter(collection.query(wanted) if wanted else ())
+    return [
+        hits if query is None else next(anew) for query, hits in zip(again, found, strict=True)
+    ], own

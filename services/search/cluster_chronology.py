@@ -1,0 +1,92 @@
+"""The printings of a picture in the order of their dates, and what sums them up."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.search import payload as payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from services.search.store import Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Printing:
+    """One image of a cluster. Days as ordinals; None where there is no bound or no date."""
+
+    point: bytes
+    name: str
+    journal: str
+    earliest: int | None
+    latest: int | None
+
+    @classmethod
+    def of(cls, point: bytes, payload: Payload) -> Printing:
+        """From a record's payload."""
+        earliest, latest = payloads.days_of(payload)
+        return cls(
+            point=point,
+            name=str(payloads.name_of(payload)),
+            journal=payload.get("journal", ""),
+            earliest=earliest,
+            latest=latest,
+        )
+
+    @property
+    def day(self) -> int | None:
+        """The day by which it is placed: the earliest possible, or the latest of an open date."""
+        return self.latest if self.earliest is None else self.earliest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What is said of a cluster as a whole; see `Cluster` in the contract."""
+
+    first: bytes
+    journals: tuple[str, ...]
+    earliest: int | None
+    latest: int | None
+    span_years: int
+
+
+def chronological(printings: Iterable[Printing]) -> list[Printing]:
+    """By the earliest day on which each may have been printed; those without a date last."""
+    return sorted(
+        printings, key=lambda each: (each.day is None, each.day or 0, each.latest or 0, each.name)
+    )
+
+
+def gaps(printings: Sequence[Printing]) -> list[int | None]:
+    """For each of some printings in order, days since the one before."""
+    found: list[int | None] = []
+    before: int | None = None
+    for each in printings:
+        found.append(None if before is None or each.earliest is None else each.earliest - before)
+        before = each.earliest
+    return found
+
+
+def summary(printings: Iterable[Printing]) -> Summary:
+    """Sums up one printing or more."""
+    ordered = chronological(printings)
+    earliest = min((each.earliest for each in ordered if each.earliest is not None), default=None)
+    latest = max((each.latest for each in ordered if each.latest is not None), default=None)
+    return Summary(
+        first=ordered[0].point,
+        journals=tuple(dict.fromkeys(each.journal for each in ordered if each.journal)),
+        earliest=earliest,
+        latest=latest,
+        span_years=_years(earliest, latest),
+    )
+
+
+def _years(earliest: int | None, latest: int | None) -> int:
+    """Whole years between two days."""
+    if earliest is None or latest is None or latest < earliest:
+        return 0
+    first, last = dt.date.fromordinal(earliest), dt.date.fromordinal(latest)
+    return last.year - first.year - ((last.month, last.day) < (first.month, first.day))

@@ -1,0 +1,244 @@
+"""Compares pairs of pictures of the archive for the clusters: features, evidence, probability."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import cv2
+import numpy as np
+
+from halftone import errors, telemetry
+from halftone.matching import features as local_features
+from halftone.matching.probability import FEATURES, Evidence, evidence_features
+from halftone.matching.relation import Relation, relation
+from halftone.matching.verification import verify
+from halftone.matching.words import Vocabulary
+from services.search import hits
+from services.search.cluster_pairs import Comparison
+from services.search.store import PDQ_BITS, Words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from halftone.matching.features import LocalFeatures
+    from halftone.matching.verification import Verification
+    from services.search.scoring import Calibrations
+    from services.search.store import Stored
+    from services.search.verifier import FeatureSource
+
+_VERSION: Final = 1
+"""Raised when pairs are to be compared anew that were compared before."""
+_NICE: Final = 10
+_GRID: Final = 64
+_SIMILARITY: Final = FEATURES.index("similarity")
+_HAS_SIMILARITY: Final = FEATURES.index("has_similarity")
+
+_log = telemetry.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One picture of a pair: its hash, and an image that shows it, with its vectors."""
+
+    sha: bytes
+    stored: Stored
+
+
+class Comparer(Protocol):
+    """Says of pairs of pictures how probable it is that they are the same."""
+
+    @property
+    def matching(self) -> str:
+        """Names what was compared and how; pairs of another name are compared anew."""
+
+    def mirrored_words(self, sha: bytes) -> Words | None:
+        """The visual words of a picture's mirror image; None where there are none. Blocks."""
+
+    def compare(
+        self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
+    ) -> list[Comparison]:
+        """Compares pairs, the lesser hash first; leaves out what cannot be read. Blocks.
+
+        `alone`: in one thread, because there are searches.
+        """
+
+    def rescored(
+        self, pairs: Sequence[tuple[bytes, float | None]], *, model_version: str
+    ) -> list[tuple[float, bytes]]:
+        """Probability and evidence of pairs as another model version sees them.
+
+        Args:
+            pairs: Evidence as it was kept, and the similarity of the version's descriptors.
+            model_version: The version.
+        """
+
+    def close(self) -> None:
+        """Ends its threads."""
+
+
+class FeatureComparer:
+    """Compares by local features."""
+
+    def __init__(self, source: FeatureSource, *, calibrations: Calibrations) -> None:
+        """Starts no thread yet."""
+        self._source = source
+        self._calibrations = calibrations
+        self._vocabulary = Vocabulary.load()
+        self._threads = ThreadPoolExecutor(
+            os.cpu_count() or 1, thread_name_prefix="cluster", initializer=_give_way
+        )
+        names = hashlib.blake2b(",".join(FEATURES).encode(), digest_size=4).hexdigest()
+        self._matching = f"{_VERSION}.{local_features.FORMAT}.{self._vocabulary.version}.{names}"
+
+    @property
+    def matching(self) -> str:
+        """Of features, words and evidence."""
+        return self._matching
+
+    def mirrored_words(self, sha: bytes) -> Words | None:
+        """From the features: those of the mirror image are a permutation of them."""
+        try:
+            features = self._source.features(sha.hex())
+        except errors.HalftoneError as error:
+            _log.warning("features_unreadable", sha256=sha.hex(), error=error.message)
+            return None
+        if not len(features):
+            return None
+        # Some 20 ms, in a thread that gives way.
+        found = self._threads.submit(self._vocabulary.words, features.mirrored()).result()
+        return Words(*found)
+
+    def compare(
+        self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
+    ) -> list[Comparison]:
+        """Compares pairs in threads of low priority; OpenCV lets the interpreter go meanwhile."""
+        if alone:
+            found = [self._threads.submit(self._evidence, *pair).result() for pair in pairs]
+        else:
+            found = list(self._threads.map(lambda pair: self._evidence(*pair), pairs))
+        there = [
+            (a, b, evidence, share)
+            for (a, b), each in zip(pairs, found, strict=True)
+            if each is not None
+            for evidence, share in (each,)
+        ]
+        if not there:
+            return []
+        features = np.stack([evidence_features(each) for _, _, each, _ in there])
+        probabilities = self._calibrations.of(model_version).predict(features)
+        return [
+            Comparison(
+                a=a.sha,
+                b=b.sha,
+                probability=float(probability),
+                share=share,
+                relation=int(hits.relation_of(relation(evidence, same_bytes=False))),
+                evidence=row.astype("<f4").tobytes(),
+                verification=hits.to_verification(evidence.verification).SerializeToString(
+                    deterministic=True
+                )
+                if evidence.verification is not None and evidence.verification.overlaps
+                else b"",
+            )
+            for (a, b, evidence, share), row, probability in zip(
+                there, features, probabilities, strict=True
+            )
+        ]
+
+    def rescored(
+        self, pairs: Sequence[tuple[bytes, float | None]], *, model_version: str
+    ) -> list[tuple[float, bytes]]:
+        """Only the similarity is another one: features, hashes and words know no model."""
+        rows = np.stack([np.frombuffer(each, dtype="<f4") for each, _ in pairs]).astype(np.float64)
+        for row, (_, similarity) in zip(rows, pairs, strict=True):
+            row[_SIMILARITY] = similarity or 0.0
+            row[_HAS_SIMILARITY] = float(similarity is not None)
+        probabilities = self._calibrations.of(model_version).predict(rows)
+        return [
+            (float(probability), row.astype("<f4").tobytes())
+            for probability, row in zip(probabilities, rows, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Waits for the pairs under way."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _evidence(self, a: Side, b: Side) -> tuple[Evidence, float] | None:
+        try:
+            query, candidate = (self._source.features(each.sha.hex()) for each in (a, b))
+        except errors.HalftoneError as error:
+            # Deleted meanwhile, or damaged: the others are still compared.
+            _log.warning(
+                "features_unreadable", pair=[a.sha.hex(), b.sha.hex()], error=error.message
+            )
+            return None
+        found = verify(query, candidate)
+        words = _words(a.stored.words, b.stored.words)
+        if found.overlaps and found.overlaps[0].mirrored and b.stored.words is not None:
+            turned = Words(*self._vocabulary.words(query.mirrored()))
+            words = max(words or 0.0, _words(turned, b.stored.words) or 0.0)
+        evidence = Evidence(
+            similarity=similarity(a.stored, b.stored),
+            pdq=_pdq(a.stored, b.stored),
+            words=words,
+            verification=found,
+        )
+        return evidence, _shared(found, query=query, candidate=candidate)
+
+
+def similarity(a: Stored, b: Stored) -> float | None:
+    """Cosine of two descriptors, which are of unit length."""
+    if a.vector is None or b.vector is None:
+        return None
+    # Summed in double, so that the order of the pair makes no difference.
+    return float(np.dot(a.vector.astype(np.float64), b.vector.astype(np.float64)))
+
+
+def _pdq(a: Stored, b: Stored) -> float | None:
+    if a.pdq is None or b.pdq is None:
+        return None
+    return float(np.sign(a.pdq) @ np.sign(b.pdq)) / PDQ_BITS
+
+
+def _words(a: Words | None, b: Words | None) -> float | None:
+    if a is None or b is None or not len(a.indices) or not len(b.indices):
+        return None
+    _, first, second = np.intersect1d(a.indices, b.indices, assume_unique=True, return_indices=True)
+    return min(1.0, float(a.values[first].astype(np.float64) @ b.values[second]))
+
+
+def _shared(found: Verification, *, query: LocalFeatures, candidate: LocalFeatures) -> float:
+    """The share, of the picture of which less is shared, that the overlaps cover together."""
+    if not found.overlaps:
+        # It is the same picture for other reasons, or not at all.
+        return 1.0
+    shares = []
+    for polygons, picture in (
+        ([each.query_polygon for each in found.overlaps], query),
+        ([each.candidate_polygon for each in found.overlaps], candidate),
+    ):
+        # Overlaps overlap: two homographies may explain one part.
+        canvas = np.zeros((_GRID, _GRID), dtype=np.uint8)
+        size = np.array([picture.width, picture.height], dtype=np.float64)
+        for polygon in polygons:
+            corners = np.rint(polygon / size * _GRID - 0.5).astype(np.int32)
+            cv2.fillConvexPoly(canvas, corners, (1,))
+        shares.append(float(canvas.mean()))
+    return min(shares)
+
+
+def _give_way() -> None:
+    """Lowers a thread's priority, where threads have one of their own."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+NOT_COMPARED: Final = int(hits.relation_of(Relation.NOT_COMPARED))

@@ -1,0 +1,148 @@
+"""The rows of cluster jobs: one runs at a time, and outlives the process that runs it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, NamedTuple
+
+from halftone import errors
+from halftone.v1 import clusters_pb2
+
+if TYPE_CHECKING:
+    import sqlite3
+
+State = clusters_pb2.ClusterJob.State
+
+_FIELDS = (
+    "number, id, from_scratch, state, model_version, create_time, end_time, compared, found,"
+    " searched, images, clusters, clustered, largest, error"
+)
+_KEPT_JOBS = 1_000
+
+
+class Job(NamedTuple):
+    """A row. `compared` of `found` pairs, `searched` of `images`; times in microseconds."""
+
+    number: int
+    id: str
+    from_scratch: int
+    state: int
+    model_version: str
+    create_time: int
+    end_time: int | None
+    compared: int
+    found: int
+    searched: int
+    images: int
+    clusters: int
+    clustered: int
+    largest: int
+    error: str
+
+    @property
+    def name(self) -> str:
+        """`clusterJobs/{id}`."""
+        return f"clusterJobs/{self.id}"
+
+
+def create(
+    connection: sqlite3.Connection, *, request_id: str, from_scratch: bool, model_version: str
+) -> tuple[Job, bool]:
+    """A job that is to run, and whether it is a new one."""
+    if request_id:
+        known = connection.execute(
+            f"SELECT {_FIELDS} FROM jobs WHERE request_id = ?",  # noqa: S608 - a constant
+            (request_id,),
+        ).fetchone()
+        if known is not None:
+            return Job(*known), False
+    if (job := running(connection)) is not None:
+        return job, False
+    cursor = connection.execute(
+        "INSERT INTO jobs (id, request_id, from_scratch, state, model_version, create_time)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            uuid.uuid4().hex[:12],
+            request_id or None,
+            int(from_scratch),
+            int(State.RUNNING),
+            model_version,
+            time.time_ns() // 1000,
+        ),
+    )
+    connection.execute(
+        "DELETE FROM jobs WHERE number <= ?", ((cursor.lastrowid or 0) - _KEPT_JOBS,)
+    )
+    return _numbered(connection, int(cursor.lastrowid or 0)), True
+
+
+def running(connection: sqlite3.Connection) -> Job | None:
+    """The job that runs."""
+    row = connection.execute(
+        f"SELECT {_FIELDS} FROM jobs WHERE state = ? ORDER BY number DESC LIMIT 1",  # noqa: S608 - a constant
+        (int(State.RUNNING),),
+    ).fetchone()
+    return None if row is None else Job(*row)
+
+
+def get(connection: sqlite3.Connection, name: str) -> Job:
+    """A job by its name.
+
+    Raises:
+        errors.NotFound: There is none.
+    """
+    row = connection.execute(
+        f"SELECT {_FIELDS} FROM jobs WHERE id = ?",  # noqa: S608 - a constant
+        (name.removeprefix("clusterJobs/"),),
+    ).fetchone()
+    if row is None:
+        raise errors.NotFound(
+            f"There is no cluster job {name[:200]}.",
+            resource_type="clusterJob",
+            resource_name=name[:200],
+        )
+    return Job(*row)
+
+
+def listed(connection: sqlite3.Connection, *, before: int | None, limit: int) -> list[Job]:
+    """Jobs, newest first, below a number."""
+    rows = connection.execute(
+        f"SELECT {_FIELDS} FROM jobs WHERE number < ? ORDER BY number DESC LIMIT ?",  # noqa: S608 - a constant
+        (2**62 if before is None else before, limit),
+    )
+    return [Job(*row) for row in rows]
+
+
+def progress(connection: sqlite3.Connection, number: int, **values: int | str) -> None:
+    """Sets fields of a job that runs."""
+    settings = ", ".join(f"{key} = ?" for key in values)
+    connection.execute(
+        f"UPDATE jobs SET {settings} WHERE number = ? AND state = ?",  # noqa: S608 - keywords
+        (*values.values(), number, int(State.RUNNING)),
+    )
+
+
+def end(connection: sqlite3.Connection, number: int, *, state: State, error: str = "") -> Job:
+    """Ends a job; one that has ended stays as it is."""
+    connection.execute(
+        "UPDATE jobs SET state = ?, end_time = ?, error = ? WHERE number = ? AND state = ?",
+        (int(state), time.time_ns() // 1000, error, number, int(State.RUNNING)),
+    )
+    return _numbered(connection, number)
+
+
+def any_succeeded(connection: sqlite3.Connection) -> bool:
+    """Whether the archive was ever grouped: from then on imports join by themselves."""
+    found = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = ?)", (int(State.SUCCEEDED),)
+    ).fetchone()
+    return bool(found[0])
+
+
+def _numbered(connection: sqlite3.Connection, number: int) -> Job:
+    row = connection.execute(
+        f"SELECT {_FIELDS} FROM jobs WHERE number = ?",  # noqa: S608 - a constant
+        (number,),
+    ).fetchone()
+    return Job(*row)

@@ -1,0 +1,263 @@
+"""What is kept of clusters: one SQLite file in the data directory, written by one process.
+
+    clusters.sqlite3    verdicts, compared pairs, clusters and their members, jobs
+    clusters.lock       held by the process that writes it
+
+Writes go through one connection, one transaction at a time; reads have connections of their own,
+each with a view that does not change under them (write-ahead log). Any thread may do either; calls
+block. A transaction is on disk when it ends (`synchronous=FULL`): verdicts are archivists' work.
+
+Pairs are kept by the hashes of the pictures' bytes, so that they outlive records and clusters; what
+depends on the model version, similarity and probability, is marked with it. Images are known by
+their points' ids, which no model version changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import sqlite3
+import threading
+from typing import IO, TYPE_CHECKING, Final
+
+from halftone import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCHEMA: Final = 1
+"""Raised when an older release could not read the file."""
+
+FILE: Final = "clusters.sqlite3"
+
+_BUSY_SECONDS: Final = 30.0
+_IDLE_READERS: Final = 4
+
+_TABLES: Final = """
+CREATE TABLE verdicts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    a TEXT NOT NULL, b TEXT NOT NULL,                -- names, the lesser first
+    point_a BLOB NOT NULL, point_b BLOB NOT NULL,
+    decision INTEGER NOT NULL,
+    note TEXT NOT NULL, author TEXT NOT NULL,
+    create_time INTEGER NOT NULL,                    -- microseconds
+    end_time INTEGER,                                -- null while it holds
+    overruled INTEGER NOT NULL DEFAULT 0             -- later ones contradict it
+);
+CREATE UNIQUE INDEX verdicts_that_hold ON verdicts (point_a, point_b) WHERE end_time IS NULL;
+CREATE INDEX verdicts_by_a ON verdicts (point_a);
+CREATE INDEX verdicts_by_b ON verdicts (point_b);
+
+CREATE TABLE pictures (
+    id INTEGER PRIMARY KEY,
+    sha256 BLOB NOT NULL UNIQUE,
+    searched INTEGER NOT NULL DEFAULT 0              -- by which job; 0 if never
+);
+CREATE INDEX pictures_by_searched ON pictures (searched, id);
+CREATE TABLE images (                                -- those that are in the archive
+    point BLOB PRIMARY KEY,
+    picture INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX images_by_picture ON images (picture, point);
+
+CREATE TABLE versions (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE pairs (
+    a INTEGER NOT NULL, b INTEGER NOT NULL,          -- pictures; a is the query, the lesser hash
+    probability REAL NOT NULL,
+    share REAL NOT NULL,                             -- of the picture of which less is shared
+    relation INTEGER NOT NULL,
+    evidence BLOB NOT NULL,                          -- the regression's features, float32
+    verification BLOB,                               -- the message; null without an overlap
+    model INTEGER NOT NULL, format INTEGER NOT NULL, -- versions
+    job INTEGER NOT NULL,
+    PRIMARY KEY (a, b)
+) WITHOUT ROWID;
+CREATE INDEX pairs_by_b ON pairs (b, a);
+CREATE INDEX pairs_by_model ON pairs (model);
+
+CREATE TABLE clusters (
+    id TEXT PRIMARY KEY,
+    successor TEXT,                                  -- '' while it lives; then what it became
+    size INTEGER NOT NULL, weakest REAL NOT NULL,
+    create_time INTEGER NOT NULL, update_time INTEGER NOT NULL,
+    first BLOB NOT NULL,                             -- the earliest printing's point
+    journals TEXT NOT NULL, journal_count INTEGER NOT NULL,
+    earliest INTEGER, latest INTEGER, span_years INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX clusters_by_size ON clusters (size DESC, id) WHERE successor = '';
+CREATE INDEX clusters_by_span ON clusters (span_years DESC, id) WHERE successor = '';
+CREATE INDEX clusters_by_journals ON clusters (journal_count DESC, id) WHERE successor = '';
+CREATE TABLE members (
+    point BLOB PRIMARY KEY,
+    cluster TEXT NOT NULL,
+    weakest REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX members_by_cluster ON members (cluster, point);
+
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    request_id TEXT UNIQUE,
+    from_scratch INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    model_version TEXT NOT NULL,
+    create_time INTEGER NOT NULL, end_time INTEGER,
+    compared INTEGER NOT NULL DEFAULT 0, found INTEGER NOT NULL DEFAULT 0,
+    searched INTEGER NOT NULL DEFAULT 0, images INTEGER NOT NULL DEFAULT 0,
+    clusters INTEGER NOT NULL DEFAULT 0, clustered INTEGER NOT NULL DEFAULT 0,
+    largest INTEGER NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT ''
+);
+"""
+
+
+class Database:
+    """The file, and the connections to it."""
+
+    def __init__(self, directory: Path) -> None:
+        """Opens the file, which is made where there is none.
+
+        Raises:
+            errors.DataDirectoryError: Another process has it, or a newer release wrote it.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        self._path = directory / FILE
+        self._lock = _take_lock(directory / "clusters.lock")
+        self._writing = threading.RLock()
+        self._readers: list[sqlite3.Connection] = []
+        self._readers_lock = threading.Lock()
+        self._closed = False
+        try:
+            with _translated():
+                self._writer = self._connect()
+                try:
+                    self._prepare()
+                except BaseException:
+                    self._writer.close()
+                    raise
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _connect(self) -> sqlite3.Connection:
+        # Any thread may use it, one at a time. Transactions are begun by hand.
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        return connection
+
+    def _prepare(self) -> None:
+        (found,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if found > SCHEMA:
+            raise errors.DataDirectoryError(
+                f"{self._path} was written by a newer release (schema {found}; this one reads "
+                f"{SCHEMA}). Start that release, or restore a copy of the file from before it.",
+                subject=str(self._path),
+                metadata={"schema": str(found)},
+            )
+        if found == 0:
+            script = f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;"
+            self._writer.executescript(script)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: on disk at its end, or undone. Within another one, a part of that.
+
+        Raises:
+            errors.StorageFull: Nothing was stored.
+            errors.Unavailable: The file cannot be used.
+        """
+        with self._writing, _translated():
+            if self._closed:
+                raise _closed()
+            if self._writer.in_transaction:
+                yield self._writer
+                return
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                self._writer.rollback()
+                raise
+            self._writer.commit()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A view of the file as it is when the first query runs."""
+        with _translated():
+            with self._readers_lock:
+                if self._closed:
+                    raise _closed()
+                connection = self._readers.pop() if self._readers else None
+            if connection is None:
+                connection = self._connect()
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                connection.rollback()
+                with self._readers_lock:
+                    keep = not self._closed and len(self._readers) < _IDLE_READERS
+                    if keep:
+                        self._readers.append(connection)
+                if not keep:
+                    connection.close()
+
+    def close(self) -> None:
+        """Waits for the transaction that runs, and closes the file."""
+        with self._writing, self._readers_lock:
+            if self._closed:
+                return
+            self._closed = True
+            while self._readers:
+                self._readers.pop().close()
+            self._writer.close()
+            self._lock.close()
+
+
+def version_number(connection: sqlite3.Connection, name: str) -> int:
+    """The number that stands for a version's name in `pairs`."""
+    connection.execute("INSERT OR IGNORE INTO versions (name) VALUES (?)", (name,))
+    (number,) = connection.execute("SELECT id FROM versions WHERE name = ?", (name,)).fetchone()
+    return int(number)
+
+
+def marks(count: int) -> str:
+    """Placeholders for a list of values."""
+    return ",".join("?" * count)
+
+
+def _take_lock(path: Path) -> IO[str]:
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise errors.DataDirectoryError(
+            f"The clusters in {path.parent} are kept by another search process; ask that one.",
+            subject=str(path.parent),
+            reason="CLUSTERS_ELSEWHERE",
+        ) from error
+    return file
+
+
+def _closed() -> errors.Unavailable:
+    return errors.Unavailable("The search service is shutting down.", retry_after=1.0)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            raise errors.StorageFull("The disk is full; nothing was stored of clusters.") from error
+        raise errors.Unavailable(f"The clusters' file cannot be used: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+            raise
+        raise errors.DataLoss(f"The clusters' file is damaged: {error}.") from error
