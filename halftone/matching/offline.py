@@ -148,7 +148,7 @@ class Gallery:
         def compare(row: int) -> Verification:
             return verify(fingerprint.features, self.fingerprints[row].features)
 
-        compared = list(pool.map(compare, rows[:verify_count]))
+        compared: list[Verification | None] = list(pool.map(compare, rows[:verify_count]))
         compared += [None] * (len(rows) - len(compared))
         evidence = [
             Evidence(
