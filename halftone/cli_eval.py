@@ -15,12 +15,14 @@ from rich.table import Table
 import halftone
 from halftone import cli_output, errors, files
 from halftone.cli_models import default_directory
+from halftone.cli_press import evaluate_press, press_options
 from halftone.orientations import orientations
 from halftone.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from halftone.cli_press import PressOptions
     from halftone.orientations import Orientation
     from halftone.registry import ModelVersion
     from halftone.vision.model import Model
@@ -37,10 +39,10 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[1] / "models"
 @click.option(
     "--archive",
     "folder",
-    required=True,
     type=click.Path(exists=True, path_type=Path),
     help="Folder with a manifest, or the manifest itself.",
 )
+@press_options
 @click.option(
     "--groups",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -75,7 +77,8 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[1] / "models"
 def evaluate(
     *,
     versions: tuple[str, ...],
-    folder: Path,
+    folder: Path | None,
+    press: PressOptions | None,
     groups: Path | None,
     threshold_from: str | None,
     upright: bool,
@@ -86,15 +89,15 @@ def evaluate(
     data: Path | None,
     as_json: bool,
 ) -> None:
-    """Judge model versions on pictures whose reprints are known.
+    r"""Judge model versions on pictures whose reprints are known, or that are printed anew.
+
+    \b
+    halftone eval starter/1 --archive press-archive
+    halftone eval starter/1 --press any-folder-of-pictures --report report
 
     VERSION is NAME/NUMBER, NAME for its newest, or the directory of a version. Several are compared
     with the first one, on the same draws.
     """
-    # Imported by need: the trainer's packages.
-    from services.trainer import labelled  # noqa: PLC0415
-    from services.trainer.compare import Candidate, differences  # noqa: PLC0415
-
     if len(set(versions)) < len(versions):
         raise click.UsageError("Name each version once.")
     if report is not None and report.is_dir() and any(report.iterdir()):
@@ -102,13 +105,60 @@ def evaluate(
     if models is not None and data is not None:
         raise click.UsageError("Give one of --models and --data.")
     directory = models if data is None else data / "models"
-    found = [_resolve(version, models=directory) for version in versions]
+    if press is not None:
+        if folder is not None or threshold_from is not None or upright:
+            raise click.UsageError(
+                "--archive, --threshold-from and --upright do not go with --press."
+            )
+        evaluate_press(
+            press,
+            versions=[_resolve(version, models=directory) for version in versions],
+            load=_load,
+            groups=groups,
+            report=report,
+            limit=limit,
+            seed=seed,
+            as_json=as_json,
+            command=_command(click.get_current_context().params),
+        )
+    elif folder is None:
+        raise click.UsageError("Give --archive or --press.")
+    else:
+        _evaluate_archive(
+            folder,
+            versions=[_resolve(version, models=directory) for version in versions],
+            groups=groups,
+            threshold_from=threshold_from,
+            upright=upright,
+            report=report,
+            limit=limit,
+            seed=seed,
+            as_json=as_json,
+        )
+
+
+def _evaluate_archive(
+    folder: Path,
+    *,
+    versions: Sequence[ModelVersion],
+    groups: Path | None,
+    threshold_from: str | None,
+    upright: bool,
+    report: Path | None,
+    limit: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    # Imported by need: the trainer's packages.
+    from services.trainer import labelled  # noqa: PLC0415
+    from services.trainer.compare import Candidate, differences  # noqa: PLC0415
+
     fixed, other = _threshold(threshold_from)
     pictures = labelled.read_labelled(folder, groups=groups, limit=limit)
     reference = None if other is None else labelled.read_labelled(other)
     ways = orientations(mirrored=not upright, rotated=not upright)
     candidates: list[Candidate] = []
-    for version in found:
+    for version in versions:
         model = _load(version)
         threshold, source = fixed, "the command line"
         if reference is not None:
@@ -124,7 +174,8 @@ def evaluate(
     settings = {
         "command": _command(click.get_current_context().params),
         "weights (sha-256)": {
-            version.id: files.sha256(version.directory / "model.safetensors") for version in found
+            version.id: files.sha256(version.directory / "model.safetensors")
+            for version in versions
         },
         "archive": f"{pictures.name}, {len(embedded.archive.ids):,} pictures",
         "archive (sha-256)": embedded.digest,
@@ -347,7 +398,16 @@ def _number(value: float | None) -> str:
 
 def _command(params: dict[str, Any]) -> str:
     """What was asked for, as it would be typed."""
-    words = ["halftone", "eval", *params["versions"], "--archive", str(params["folder"])]
+    words = ["halftone", "eval", *params["versions"]]
+    if params["folder"] is not None:
+        words += ["--archive", str(params["folder"])]
+    if params["folder_"] is not None:
+        words += ["--press", str(params["folder_"]), "--sources", str(params["sources"])]
+        for other in params["distractors"]:
+            words += ["--distractors", str(other)]
+        for name in ("only", "strengths"):
+            if params[name]:
+                words += [f"--{name}", ",".join(str(part) for part in params[name])]
     for name in ("groups", "threshold_from", "limit", "models"):
         if params[name] is not None:
             words += [f"--{name.replace('_', '-')}", str(params[name])]

@@ -1,0 +1,253 @@
+"""`halftone eval --press`: pictures of any folder printed anew in known ways, and searched for."""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import rich.progress
+from rich.table import Table
+
+import halftone
+from halftone import cli_output, files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from halftone.registry import ModelVersion
+    from halftone.vision.model import Model
+
+_SOURCES: Final = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class PressOptions:
+    """What was asked for.
+
+    Attributes:
+        folder: Of the pictures.
+        distractors: Further folders.
+        sources: How many pictures are printed.
+        only: Names of transformations; none: all.
+        strengths: Numbers; none: all.
+        cache: Where fingerprints are kept.
+    """
+
+    folder: Path
+    distractors: tuple[Path, ...]
+    sources: int
+    only: tuple[str, ...]
+    strengths: tuple[int, ...]
+    cache: Path | None
+
+
+def _names(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    del context, parameter
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    names = _names(context, parameter, value)
+    if not all(name.isdecimal() for name in names):
+        raise click.BadParameter("Give numbers from 1, with commas between them.")
+    return tuple(int(name) for name in names)
+
+
+_FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+_OPTIONS: Final = (
+    click.option(
+        "--press",
+        "folder_",
+        type=_FOLDER,
+        metavar="DIR",
+        help="Instead of --archive: print pictures of this folder anew in many ways (screens, "
+        "crops, turns, pages …), and search for them among the rest.",
+    ),
+    click.option(
+        "--distractors",
+        multiple=True,
+        type=_FOLDER,
+        metavar="DIR",
+        help="With --press: more pictures to search among. Can be repeated.",
+    ),
+    click.option(
+        "--sources",
+        type=click.IntRange(2),
+        default=_SOURCES,
+        show_default=True,
+        help="With --press: how many pictures are printed; three in ten are not searched among.",
+    ),
+    click.option(
+        "--only",
+        default="",
+        callback=_names,
+        metavar="NAME,…",
+        help="With --press: these transformations, such as crop,halftone.",
+    ),
+    click.option(
+        "--strengths",
+        default="",
+        callback=_numbers,
+        metavar="1,…",
+        help="With --press: these strengths, from 1 to 5.",
+    ),
+    click.option(
+        "--cache",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="With --press: keep the folder's features, hashes and descriptors here.",
+    ),
+)
+_NAMES: Final = ("distractors", "sources", "only", "strengths", "cache")
+
+
+def press_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `--press`; the command gets them as `press`, None without it."""
+
+    @functools.wraps(command)
+    def packed(*, folder_: Path | None, **arguments: Any) -> None:
+        found = {name: arguments.pop(name) for name in _NAMES}
+        context = click.get_current_context()
+        if folder_ is None:
+            for name in _NAMES:
+                source = context.get_parameter_source(name)
+                if source is not click.core.ParameterSource.DEFAULT:
+                    raise click.UsageError(f"--{name} belongs to --press.")
+        press = None if folder_ is None else PressOptions(folder=folder_, **found)
+        command(press=press, **arguments)
+
+    result: Callable[..., None] = packed
+    for option in reversed(_OPTIONS):
+        result = option(result)
+    return result
+
+
+def evaluate_press(
+    press: PressOptions,
+    *,
+    versions: Sequence[ModelVersion],
+    load: Callable[[ModelVersion], Model],
+    groups: Path | None,
+    report: Path | None,
+    limit: int | None,
+    seed: int,
+    as_json: bool,
+    command: str,
+) -> None:
+    """Run the benchmark, print its figures, write its report."""
+    # Imported by need: the trainer's packages.
+    from services.trainer import press_benchmark, press_gallery  # noqa: PLC0415
+    from services.trainer.press_report import summarise, write_report  # noqa: PLC0415
+
+    conditions = press_benchmark.conditions_of(press.only, strengths=press.strengths)
+    pictures = press_gallery.read_collection(
+        press.folder, distractors=press.distractors, groups=groups, limit=limit
+    )
+    plan = press_benchmark.plan_of(
+        pictures, sources=press.sources, conditions=conditions, seed=seed
+    )
+    drawn = len(plan.positives) + len(plan.others)
+    if drawn < press.sources:
+        cli_output.notes().print(
+            f"Only {drawn} pictures are printed: the gallery holds {len(plan.gallery):,}, and each "
+            f"that is searched for has {press_benchmark.DISTRACTORS} others beside it."
+        )
+    hashes = {
+        version.id: files.sha256(version.directory / "model.safetensors") for version in versions
+    }
+    loaded = [
+        press_benchmark.Version(name=one.id, model=load(one), weights=hashes[one.id])
+        for one in versions
+    ]
+    begun = time.monotonic()
+    with rich.progress.Progress(
+        *rich.progress.Progress.get_default_columns(),
+        rich.progress.MofNCompleteColumn(),
+        console=cli_output.notes(),
+        transient=True,
+    ) as bar:
+
+        def note(text: str, total: int) -> Callable[[int], None]:
+            task = bar.add_task(text, total=total)
+            return lambda count: bar.advance(task, count)
+
+        benchmark = press_benchmark.run(plan, versions=loaded, cache=press.cache, note=note)
+    summary = summarise(benchmark)
+    settings = {
+        "command": command,
+        "weights (sha-256)": hashes,
+        "pictures": f"{pictures.name}, {len(pictures.paths):,} with distractors",
+        "pictures (sha-256)": pictures.digest,
+        "seed": seed,
+        "seconds": round(time.monotonic() - begun),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "halftone": halftone.__version__,
+        "torch": metadata.version("torch"),
+        "opencv": metadata.version("opencv-python-headless"),
+    }
+    if report is not None:
+        write_report(report, benchmark=benchmark, summary=summary, settings=settings)
+        files.replace_file(
+            report / "figures.json", files.to_json({"settings": settings, **summary})
+        )
+    if as_json:
+        left_out = [list(entry) for entry in pictures.left_out]
+        cli_output.print_json({**settings, "left_out": left_out, **summary})
+    else:
+        _print(summary, name=pictures.name)
+    if report is not None:
+        cli_output.notes().print(f"Wrote {report / 'index.html'}.")
+
+
+def _print(summary: Mapping[str, Any], *, name: str) -> None:
+    """R@1 of every system at each strength, and more of the last one, which is a whole search."""
+    systems = summary["systems"]
+    judged = list(systems)[-1]
+    console = cli_output.console()
+    console.print(
+        f"{name}: {summary['searched_for']:,} pictures searched for among "
+        f"{summary['gallery']:,}, {summary['without_match']:,} that are not among them; "
+        f"{summary['queries']:,} queries"
+    )
+    table = Table(box=None, header_style="bold")
+    table.add_column("R@1")
+    for system in systems:
+        table.add_column(system, justify="right")
+    more = {"micro_ap": "µAP", "called": "called", "false_positives": "false pos."}
+    for label in (*more.values(), "corner error"):
+        table.add_column(label, justify="right", no_wrap=True, style="dim")
+    for transformation in systems[judged]["transformations"]:
+        table.add_row(transformation, style="bold")
+        entries = {
+            system: entry["transformations"][transformation]["strengths"]
+            for system, entry in systems.items()
+        }
+        for label, found in entries[judged].items():
+            table.add_row(
+                f"  {label}",
+                *(_number(entry[label]["recall_at_1"]) for entry in entries.values()),
+                *(_number(found[figure]) for figure in more),
+                _share(found["corner_error_mean"]),
+            )
+    found = systems[judged]["all"]
+    table.add_row(
+        "everything",
+        *(_number(entry["all"]["recall_at_1"]) for entry in systems.values()),
+        *(_number(found[figure]) for figure in more),
+        _share(found["corner_error_mean"]),
+        style="bold",
+    )
+    console.print(table)
+    console.print(f"The columns on the right are those of {judged}.")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2%}"
