@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone.matching.fusion import fuse
+from halftone.matching.fusion import fuse_channels
 from halftone.matching.pdq import to_vector
 from halftone.orientations import UPRIGHT, Orientation
 from services.search import ranking
@@ -35,6 +35,8 @@ DEPTH: Final = 50
 """Candidates of each channel, at least. The words alone have 0.993 of all quarters of pictures in
 their first 25, the three together 0.96 of all true pairs of the press archive in their first 50."""
 _GROWTH: Final = 4
+_MORE_HASHES: Final = 2
+"""Times as many hashes are asked for: at the end of their list many are equally far away."""
 
 
 class View(NamedTuple):
@@ -113,7 +115,12 @@ def given(collection: Collection, *, plan: Plan, id: uuid.UUID) -> list[Candidat
 
 
 def _fused(found: dict[Channel, list[uuid.UUID]]) -> list[uuid.UUID]:
-    return fuse(list(found.values()), limit=sum(map(len, found.values())))
+    return fuse_channels(
+        descriptor=found[Channel.DESCRIPTOR],
+        pdq=found[Channel.PDQ],
+        words=found[Channel.WORDS],
+        limit=sum(map(len, found.values())),
+    )
 
 
 def _depth(plan: Plan) -> int:
@@ -129,14 +136,13 @@ def _ranked(
     for at, (plan, depth) in enumerate(zip(plans, depths, strict=True)):
         for channel in ask.value:
             for vector in _vectors(plan, channel):
-                descriptor = channel is Channel.DESCRIPTOR
                 queries.append(
                     Query(
                         vector=vector,
                         using=channel,
-                        limit=depth,
+                        limit=depth * (_MORE_HASHES if channel is Channel.PDQ else 1),
                         filter=plan.condition,
-                        min_score=plan.min_score if descriptor else None,
+                        min_score=plan.min_score if channel is Channel.DESCRIPTOR else None,
                         payloads=False,
                     )
                 )

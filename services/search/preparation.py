@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Final
 
 from halftone import errors, images, wire
@@ -44,8 +43,6 @@ class Preparation:
         self._embedder = embedder
         self._fingerprints = fingerprints
         self._max_pixels = settings.max_pixels
-        # A fingerprint takes some 80 ms of a core: more of them at a time would only take turns.
-        self._cores = asyncio.Semaphore(os.cpu_count() or 1)
 
     async def prepare(
         self,
@@ -133,8 +130,7 @@ class Preparation:
         if not isinstance(plan, Plan):
             return
         try:
-            async with self._cores:
-                plan.picture = await self._holdings.in_thread(self._of_plan, plan, content=content)
+            plan.picture = await self._holdings.compute(self._of_plan, plan, content=content)
         except errors.HalftoneError as error:
             plans[at] = error
 

@@ -1,31 +1,26 @@
-"""From the store's hits to a ranking: the best orientation of the query, ties by name."""
+"""The store's hits in an order that does not depend on where a page begins: ties by name."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from services.search.store import Channel
 
 if TYPE_CHECKING:
-    import uuid
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from halftone.orientations import Orientation
     from services.search.store import Collection, Query, ScoredPoint
 
 _MAX_TIES: Final = 4_000
 
 
-class Ranked(NamedTuple):
-    """A hit, and how the query lay that found it."""
-
-    point: ScoredPoint
-    orientation: Orientation
-
-
 def query(collection: Collection, *, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
     """Asks the store; ties that the end of a list cuts through are fetched in full.
 
-    Otherwise which of several equal pictures is on a page would be left to chance.
+    Otherwise which of several equal pictures is on a page would be left to chance. Of hashes, where
+    in a large archive hundreds are as far away as the last, these are left out instead, unless
+    there are no others.
     """
     found = collection.query(queries)
     return [
@@ -38,30 +33,17 @@ def _with_ties(
     collection: Collection, *, asked: Query, hits: list[ScoredPoint]
 ) -> list[ScoredPoint]:
     limit = asked.limit
+    if asked.using is Channel.PDQ and len(hits) == limit and hits[0].score > hits[-1].score:
+        return [hit for hit in hits if hit.score > hits[-1].score]
     while len(hits) == limit > 1 and hits[-1].score == hits[-2].score and limit < _MAX_TIES:
         limit *= 2
         (hits,) = collection.query([dataclasses.replace(asked, limit=limit)])
     return hits
 
 
-def merge(lists: Iterable[tuple[Orientation, Sequence[ScoredPoint]]]) -> list[Ranked]:
-    """Hits of the query's orientations as one ranking, most similar first, ties in any order."""
-    lists = list(lists)
-    if len(lists) == 1:
-        ((orientation, hits),) = lists
-        return [Ranked(point=hit, orientation=orientation) for hit in hits]
-    best: dict[uuid.UUID, Ranked] = {}
-    for orientation, hits in lists:
-        for hit in hits:
-            known = best.get(hit.id)
-            if known is None or hit.score > known.point.score:
-                best[hit.id] = Ranked(point=hit, orientation=orientation)
-    return sorted(best.values(), key=lambda hit: -hit.point.score)
-
-
 def page(
-    collection: Collection, *, ranked: Sequence[Ranked], offset: int, limit: int
-) -> list[Ranked]:
+    collection: Collection, *, ranked: Sequence[ScoredPoint], offset: int, limit: int
+) -> list[ScoredPoint]:
     """The hits of a page with their payloads, ties by name.
 
     Payloads are read of these hits alone, and of those that tie with the first and the last.
@@ -69,23 +51,21 @@ def page(
     start, end = offset, min(offset + limit, len(ranked))
     if start >= end:
         return []
-    while start > 0 and ranked[start - 1].point.score == ranked[offset].point.score:
+    while start > 0 and ranked[start - 1].score == ranked[offset].score:
         start -= 1
-    while end < len(ranked) and ranked[end].point.score == ranked[end - 1].point.score:
+    while end < len(ranked) and ranked[end].score == ranked[end - 1].score:
         end += 1
     chosen = ranked[start:end]
-    without = [hit.point.id for hit in chosen if not hit.point.payload]
+    without = [hit.id for hit in chosen if not hit.payload]
     if without:
         found = collection.retrieve(without)
         # What is gone was deleted since.
         chosen = [
-            hit._replace(point=dataclasses.replace(hit.point, payload=found[hit.point.id].payload))
-            if hit.point.id in found
-            else hit
+            dataclasses.replace(hit, payload=found[hit.id].payload) if hit.id in found else hit
             for hit in chosen
-            if hit.point.payload or hit.point.id in found
+            if hit.payload or hit.id in found
         ]
-    chosen = sorted(chosen, key=lambda hit: (-hit.point.score, _name(hit.point)))
+    chosen = sorted(chosen, key=lambda hit: (-hit.score, _name(hit)))
     return chosen[offset - start : offset - start + limit]
 
 

@@ -93,6 +93,12 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
                 response.results.add().response.CopyFrom(outcome)
         return response
 
+    async def CompareImages(
+        self, request: search_pb2.CompareImagesRequest, context: Context
+    ) -> search_pb2.CompareImagesResponse:
+        """One image beside another."""
+        return await self._engine.compare(request, deadline=_deadline(context))
+
     async def CountFacets(
         self,
         request: search_pb2.CountFacetsRequest,

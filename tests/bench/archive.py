@@ -1,12 +1,13 @@
 """A labelled archive through the gRPC API: how fast it imports, how well it answers.
 
-    python -m tests.bench.archive --archive PATH [--server HOST:PORT] [--json FILE]
+    python -m tests.bench.archive --archive PATH [--server HOST:PORT] [--json FILE] [--mistakes N]
 
 The archive has a manifest and a `groups.json`. Without `--server` a stack of its own is started in
-a temporary directory. Every picture is searched by its name, and the similarities of the first
-200 hits are what the protocol scores (a pair that is on neither page counts as the least
-similar); nothing is computed beside the service. PDQ, as it is usually used and in all eight
-orientations, stands beside it.
+a temporary directory. Every picture is searched by its name, and what the service says of the first
+200 hits is what the protocol scores (a pair that is on neither page counts as the least similar);
+nothing is computed beside the service. Scored are the probabilities of searches that verify (as
+they do unless told otherwise), of searches that do not, and the similarities alone. PDQ, as it
+is usually used and in all eight orientations, stands beside them.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import statistics
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +31,7 @@ from rich.table import Table
 
 from halftone import archive as archives
 from halftone.client import Client, Filter
+from halftone.truth import FALSE, MATCH, Truth
 from services.local import LocalStack, Ports
 from services.trainer import evaluate
 
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from halftone.archive import Row
+    from halftone.client import SearchPage
 
 NAME = "bench"
 PAGE = 200
@@ -44,11 +50,13 @@ FIGURES = {
     "best_f1": "best F1",
     "recall_at_p90": "R@P90",
 }
-MODES = {
-    "Halftone, as it is": {"mirrored": False, "rotated": False},
-    "Halftone, mirrored": {"mirrored": True, "rotated": False},
-    "Halftone, all orientations (default)": {"mirrored": True, "rotated": True},
-}
+VERIFIED, UNVERIFIED, SIMILAR = (
+    "Halftone, by probability, 50 candidates compared (default)",
+    "Halftone, by probability, none compared",
+    "Halftone, by similarity alone",
+)
+LIKELY = 0.5
+"""Probability from which on a pair is listed as a mistake where it is none."""
 
 
 @contextlib.contextmanager
@@ -79,18 +87,79 @@ def import_archive(client: Client, rows: Sequence[Row]) -> dict[str, float]:
     return result
 
 
-def similarities(client: Client, names: Sequence[str], **options: bool) -> np.ndarray:
-    """What the service answers for each pair, float [N, N].
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What the service answered for each pair, float [N, N]; -1 where it was on neither page.
 
     A pair is asked for from both sides; the larger answer counts, as it would for a user.
     """
+
+    probability: np.ndarray
+    similarity: np.ndarray
+    relations: dict[tuple[int, int], str]
+    seconds: list[float]
+    out_of_time: int
+
+
+def answers(client: Client, names: Sequence[str], *, verify_count: int | None = None) -> Answers:
+    """Searches by every picture, two at a time."""
     index = {name: number for number, name in enumerate(names)}
-    matrix = np.full((len(names), len(names)), -1.0)
+    probability, similarity = (np.full((len(names), len(names)), -1.0) for _ in range(2))
+    relations: dict[tuple[int, int], str] = {}
     where = Filter(archives=[NAME])
-    for name, row in index.items():
-        for hit in client.search(name, filter=where, limit=PAGE, **options):
-            matrix[row, index[hit.image.name]] = hit.similarity
-    return np.maximum(matrix, matrix.T)
+
+    def search(name: str) -> tuple[str, SearchPage, float]:
+        started = time.perf_counter()
+        page = client.search(name, filter=where, limit=PAGE, verify_count=verify_count)
+        return name, page, time.perf_counter() - started
+
+    seconds, late = [], 0
+    with ThreadPoolExecutor(2) as pool:
+        for name, page, took in pool.map(search, names):
+            row = index[name]
+            seconds.append(took)
+            late += page.out_of_time_count
+            for hit in page:
+                column = index[hit.image.name]
+                probability[row, column] = hit.probability
+                similarity[row, column] = hit.similarity
+                relations[row, column] = hit.relation.value
+    return Answers(
+        probability=np.maximum(probability, probability.T),
+        similarity=np.maximum(similarity, similarity.T),
+        relations=relations,
+        seconds=seconds,
+        out_of_time=late,
+    )
+
+
+def mistakes(found: Answers, *, truth: Truth, ids: Sequence[str], most: int) -> dict[str, Any]:
+    """Pairs to be looked at: false ones that are likely, and true ones that are not."""
+    kinds = truth.kinds(0, truth.count)
+    rows, columns = np.triu_indices(truth.count, k=1)
+    scores, kinds = found.probability[rows, columns], kinds[rows, columns]
+
+    def listed(chosen: np.ndarray, *, order: np.ndarray) -> list[dict[str, Any]]:
+        return [
+            {
+                "a": ids[rows[at]],
+                "b": ids[columns[at]],
+                "probability": round(float(scores[at]), 4),
+                "similarity": round(float(found.similarity[rows[at], columns[at]]), 3),
+                "relation": found.relations.get((rows[at], columns[at]), "")
+                or found.relations.get((columns[at], rows[at]), "not found"),
+            }
+            for at in chosen[np.argsort(order[chosen], kind="stable")][:most]
+        ]
+
+    false = np.flatnonzero((kinds == FALSE) & (scores >= LIKELY))
+    missed = np.flatnonzero((kinds == MATCH) & (scores < LIKELY))
+    return {
+        "false_count": len(false),
+        "missed_count": len(missed),
+        "false": listed(false, order=-scores),
+        "missed": listed(missed, order=scores),
+    }
 
 
 def pdq_similarities(paths: Sequence[Path], *, dihedral: bool) -> np.ndarray:
@@ -108,7 +177,7 @@ def pdq_similarities(paths: Sequence[Path], *, dihedral: bool) -> np.ndarray:
     return np.asarray((np.maximum(agreement, agreement.T) / 256 + 1) / 2)
 
 
-def run(*, folder: Path, server: str | None = None) -> dict[str, Any]:
+def run(*, folder: Path, server: str | None = None, most_mistakes: int = 30) -> dict[str, Any]:
     """Imports, searches and scores; see the module."""
     rows = [row for row in archives.read_manifest(folder, archive=NAME) if row.error is None]
     pictures = [row.image for row in rows if row.image is not None]
@@ -121,9 +190,23 @@ def run(*, folder: Path, server: str | None = None) -> dict[str, Any]:
     results: dict[str, Any] = {}
     with stack(server) as client:
         results["import"] = import_archive(client, rows)
-        for label, options in MODES.items():
-            scores = similarities(client, [image.name for image in pictures], **options)
-            results[label] = evaluate.evaluate_scores(scores, truth=truth)
+        names = [image.name for image in pictures]
+        found = answers(client, names)
+        unverified = answers(client, names, verify_count=0)
+    for label, scores in (
+        (VERIFIED, found.probability),
+        (UNVERIFIED, unverified.probability),
+        (SIMILAR, unverified.similarity),
+    ):
+        results[label] = evaluate.evaluate_scores(scores, truth=truth)
+    results["mistakes"] = mistakes(
+        found, truth=truth, ids=[row.image_id for row in rows], most=most_mistakes
+    )
+    results["search"] = {
+        "p50_ms": statistics.median(found.seconds) * 1e3,
+        "unverified_p50_ms": statistics.median(unverified.seconds) * 1e3,
+        "out_of_time": found.out_of_time,
+    }
     for label, dihedral in (("PDQ", False), ("PDQ, all orientations", True)):
         scores = pdq_similarities(paths, dihedral=dihedral)
         results[label] = evaluate.evaluate_scores(scores, truth=truth)
@@ -134,7 +217,7 @@ def show(results: dict[str, Any]) -> None:
     """The figures with their 95 % intervals where there are any."""
     table = Table("", *FIGURES.values())
     for label, figures in results.items():
-        if label != "import":
+        if label not in {"import", "mistakes", "search"}:
             table.add_row(label, *(f"{figures[key]:.3f}" for key in FIGURES))
     console = Console(width=120)
     console.print(table)
@@ -142,6 +225,14 @@ def show(results: dict[str, Any]) -> None:
         "import: {new_images_per_second:.1f} new images/s, "
         "{unchanged_images_per_second:.1f} unchanged images/s".format(**results["import"])
     )
+    console.print(
+        "search, two at a time: p50 {p50_ms:.0f} ms, {unverified_p50_ms:.0f} without comparing; "
+        "{out_of_time} candidates out of time".format(**results["search"])
+    )
+    for kind in ("false", "missed"):
+        console.print(f"{kind}: {results['mistakes'][kind + '_count']}")
+        for pair in results["mistakes"][kind]:
+            console.print("  {probability:.3f}  {relation:12s} {a}  {b}".format(**pair))
 
 
 def main() -> None:
@@ -150,8 +241,11 @@ def main() -> None:
     parser.add_argument("--archive", type=Path, required=True)
     parser.add_argument("--server", help="host:port of a running search service")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--mistakes", type=int, default=30, help="pairs listed of each kind")
     arguments = parser.parse_args()
-    results = run(folder=arguments.archive, server=arguments.server)
+    results = run(
+        folder=arguments.archive, server=arguments.server, most_mistakes=arguments.mistakes
+    )
     show(results)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")

@@ -136,6 +136,11 @@ BAD_SEARCHES = [
     ({"image": name(1), "limit": -1}, "limit"),
     ({"image": name(1), "min_similarity": 1.5}, "min_similarity"),
     ({"image": name(1), "min_similarity": float("nan")}, "min_similarity"),
+    ({"image": name(1), "min_probability": -0.1}, "min_probability"),
+    ({"image": name(1), "min_probability": 1.1}, "min_probability"),
+    ({"image": name(1), "min_probability": float("nan")}, "min_probability"),
+    ({"image": name(1), "verify_count": -1}, "verify_count"),
+    ({"image": name(1), "verify_count": 201}, "verify_count"),
     ({"image": name(1), "page_token": "garbage"}, "page_token"),
     ({"image": name(1), "page_token": "ä"}, "page_token"),
     ({"embedding": embedding(np.zeros(DIMENSION))}, "embedding.values"),
@@ -237,8 +242,12 @@ async def test_filters(filled):
 
 async def test_a_threshold(filled):
     everything = (await filled.search(content=picture(1))).hits
-    cut = (everything[3].similarity + everything[4].similarity) / 2
-    assert len(await filled.hits(content=picture(1), min_similarity=cut)) == 4
+    similarities = sorted((hit.similarity for hit in everything), reverse=True)
+    cut = (similarities[3] + similarities[4]) / 2
+    found = (await filled.search(content=picture(1), min_similarity=cut)).hits
+    assert sorted((hit.similarity for hit in found), reverse=True) == similarities[:4]
+    by_vector = picture_embedding(1)
+    assert len(await filled.hits(embedding=by_vector, min_similarity=0.999)) == 1
 
 
 async def test_pages_of_hits_are_the_pieces_of_one_ranking(filled):
@@ -264,6 +273,8 @@ async def test_page_tokens_belong_to_their_request(filled):
         {"content": picture(6)},
         {"content": picture(5), "filter": Filter(journals=["Mirror"])},
         {"content": picture(5), "skip_mirrored": True},
+        {"content": picture(5), "min_probability": 0.0},
+        {"content": picture(5), "verify_count": 50},
     ):
         error = await error_of(filled.search(**other, page_token=token))
         assert isinstance(error, errors.InvalidArgument)

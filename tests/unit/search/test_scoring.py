@@ -1,0 +1,192 @@
+"""The ranking by probability, and whose calibration it goes by."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import uuid
+
+import numpy as np
+import pytest
+import structlog
+
+from halftone.matching.probability import Calibration
+from halftone.matching.relation import Relation
+from halftone.matching.verification import Overlap, Verification
+from halftone.orientations import UPRIGHT, Orientation
+from halftone.registry import Registry
+from services.search import hits, scoring
+from services.search.candidates import Candidate, View
+from services.search.plans import Plan
+from services.search.store import EVERYTHING, Channel
+from services.search.verifier import Missed
+
+SQUARE = np.array([[0, 0], [100, 0], [100, 100], [0, 100]], np.float32)
+OVERLAP = Overlap(
+    inliers=40,
+    homography=np.eye(3),
+    query_polygon=SQUARE,
+    candidate_polygon=SQUARE,
+    query_share=1.0,
+    candidate_share=0.9,
+    mirrored=False,
+    rotation=2.0,
+    scale=1.0,
+    matches=50,
+    residual=1.0,
+    coverage=0.7,
+)
+SHARED = Verification(overlaps=(OVERLAP,), seconds=0.0)
+NOTHING = Verification(overlaps=(), seconds=0.0)
+
+
+def candidate(number, *, similarity=0.3, pdq=0.1, words=0.05, sha256="", lay=UPRIGHT):
+    return Candidate(
+        id=uuid.UUID(int=number),
+        payload={"archive": "a", "image_id": str(number), "sha256": sha256 or f"{number:064x}"},
+        similarity=View(similarity, lay),
+        pdq=View(pdq, lay),
+        words=View(words, lay),
+        best=Channel.DESCRIPTOR,
+    )
+
+
+def plan_of(**fields):
+    return Plan(
+        collection=None,
+        condition=EVERYTHING,
+        offset=0,
+        limit=20,
+        min_score=None,
+        verify_count=50,
+        fingerprint="",
+        min_probability=fields.pop("min_probability", None),
+        **fields,
+    )
+
+
+def scored(candidates, outcomes, **fields):
+    return scoring.score(
+        candidates, outcomes, plan=plan_of(**fields), calibration=Calibration.default()
+    )
+
+
+def numbers(found):
+    return [each.candidate.id.int for each in found]
+
+
+def test_what_overlaps_comes_first_and_says_why():
+    found = scored([candidate(1), candidate(2), candidate(3)], [NOTHING, SHARED])
+    assert numbers(found)[0] == 2
+    assert [each.relation for each in found if each.candidate.id.int == 2] == [Relation.REPRINT]
+    assert found[0].probability > 0.9
+    assert found[-1].probability < 0.1
+    assert {each.relation for each in found[1:]} == {Relation.UNRELATED, Relation.NOT_COMPARED}
+
+
+def test_what_was_not_compared_stands_below_what_was_and_is_likely():
+    alike = candidate(1, pdq=1.0, words=1.0)
+    found = scored([candidate(2), alike, candidate(3)], [SHARED, Missed.OUT_OF_TIME, NOTHING])
+    assert numbers(found)[0] == 2
+    sure = dataclasses.replace(found[0], probability=0.6)
+    late = dataclasses.replace(found[1], candidate=alike, outcome=None, probability=0.9)
+    unlikely = dataclasses.replace(found[0], candidate=candidate(4), probability=0.2)
+    order = scoring.ordered([unlikely, late, sure])
+    assert [each.probability for each in order] == [0.6, 0.9, 0.2]
+
+
+def test_the_same_bytes_are_the_same_picture_even_if_it_has_no_features():
+    plain = candidate(1, similarity=0.0, pdq=-1, words=0, sha256="f" * 64)
+    found = scored([candidate(2), plain], [SHARED, NOTHING], sha256="f" * 64)
+    assert (found[0].candidate, found[0].probability) == (plain, 1.0)
+    assert found[0].relation is Relation.SAME_SCAN
+    found = scored([candidate(2), plain], [SHARED, NOTHING])
+    assert numbers(found) == [2, 1]
+
+
+def test_ties_are_ordered_by_similarity_and_name():
+    same = [candidate(number, similarity=0.25) for number in (30, 4, 20)]
+    nearer = candidate(9, similarity=0.5)
+    assert numbers(scored([*same, nearer], [NOTHING] * 4)) == [9, 20, 30, 4]
+
+
+def test_a_threshold_of_probability():
+    found = scored([candidate(1), candidate(2)], [SHARED, NOTHING], min_probability=0.5)
+    assert numbers(found) == [1]
+
+
+@pytest.mark.parametrize(
+    ("turned", "mirrored", "expected"),
+    [(2, False, (False, 0)), (-91, True, (True, 270)), (178, False, (False, 180))],
+)
+def test_the_orientation_is_that_of_the_overlap(turned, mirrored, expected):
+    overlap = dataclasses.replace(OVERLAP, rotation=float(turned), mirrored=mirrored)
+    outcome = Verification(overlaps=(overlap,), seconds=0.0)
+    sideways = candidate(1, lay=Orientation(rotation=90))
+    (found,) = scored([sideways], [outcome])
+    assert found.orientation == expected
+    (found,) = scored([sideways], [NOTHING])
+    assert found.orientation == (False, 90)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (SHARED, "OVERLAPPING"),
+        (NOTHING, "NO_OVERLAP"),
+        (None, "NOT_COMPARED"),
+        (Missed.OUT_OF_TIME, "OUT_OF_TIME"),
+        (Missed.UNREADABLE, "NOT_COMPARED"),
+    ],
+)
+def test_states_of_messages(outcome, state):
+    message = hits.to_verification(outcome)
+    assert message.State.Name(message.state) == state
+    assert len(message.overlaps) == (state == "OVERLAPPING")
+
+
+def test_every_relation_has_a_message():
+    names = {each: hits.relation_of(each) for each in Relation}
+    assert len(set(names.values())) == len(Relation)
+    assert 0 not in names.values()
+
+
+def published(registry, *, calibration):
+    folder = registry.directory / "press" / "1"
+    folder.mkdir(parents=True)
+    (folder / "spec.json").write_text(json.dumps({"calibration": calibration}))
+
+
+class TestCalibrations:
+    def test_a_version_has_its_own(self, tmp_path):
+        registry = Registry(tmp_path)
+        values = Calibration.default().to_dict()
+        published(registry, calibration={**values, "intercept": values["intercept"] - 50})
+        calibrations = scoring.Calibrations(registry)
+        own = scoring.of_similarity([0.9], calibration=calibrations.of("press/1"))
+        default = scoring.of_similarity([0.9], calibration=Calibration.default())
+        assert own[0] < default[0]
+        assert calibrations.of("press/1") is calibrations.of("press/1")
+
+    def test_without_one_the_default_serves(self, tmp_path):
+        registry = Registry(tmp_path)
+        published(registry, calibration=None)
+        calibrations = scoring.Calibrations(registry)
+        with structlog.testing.capture_logs() as logged:
+            assert calibrations.of("press/1") is Calibration.default()
+        assert not logged
+
+    @pytest.mark.parametrize("calibration", [{"format": 99}, {}, "x", [1]])
+    def test_a_damaged_one_is_said_once_and_searches_go_on(self, tmp_path, calibration):
+        registry = Registry(tmp_path)
+        published(registry, calibration=calibration)
+        calibrations = scoring.Calibrations(registry)
+        with structlog.testing.capture_logs() as logged:
+            for version in ("press/1", "press/1", "other/2"):
+                assert calibrations.of(version) is Calibration.default()
+        assert [each["model_version"] for each in logged] == ["press/1", "other/2"]
+
+
+def test_nothing_is_nothing():
+    assert scored([], []) == []
+    assert scoring.of_similarity([], calibration=Calibration.default()) == []
