@@ -192,7 +192,7 @@ class GetClusterRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("name", "a", "b", "decision", "note", "author", "create_time", "end_time")
+    __slots__ = ("name", "a", "b", "decision", "note", "author", "create_time", "end_time", "overruled")
     class Decision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         DECISION_UNSPECIFIED: _ClassVar[Verdict.Decision]
@@ -211,6 +211,7 @@ class Verdict(_message.Message):
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
+    OVERRULED_FIELD_NUMBER: _ClassVar[int]
     name: str
     a: str
     b: str
@@ -219,7 +220,8 @@ class Verdict(_message.Message):
     author: str
     create_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., a: _Optional[str] = ..., b: _Optional[str] = ..., decision: _Optional[_Union[Verdict.Decision, str]] = ..., note: _Optional[str] = ..., author: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    overruled: bool
+    def __init__(self, name: _Optional[str] = ..., a: _Optional[str] = ..., b: _Optional[str] = ..., decision: _Optional[_Union[Verdict.Decision, str]] = ..., note: _Optional[str] = ..., author: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overruled: _Optional[bool] = ...) -> None: ...
 
 class JudgePairRequest(_message.Message):
     __slots__ = ("a", "b", "decision", "note", "author")

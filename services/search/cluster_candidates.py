@@ -71,7 +71,7 @@ def neighbours(
         for channel, vector, depth in vectors
     ]
     found = collection.query(queries) if queries else []
-    own = set()
+    own: set[uuid.UUID] = set()
     if stored.payload.get("shared"):
         found, own = _without_copies(collection, queries=queries, found=found, sha256=sha256)
     own.add(stored.id)

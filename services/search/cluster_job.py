@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from halftone.settings import SearchSettings
     from services.search.cluster_compare import Comparer
     from services.search.cluster_jobs import Job
-    from services.search.cluster_store import Database
+    from services.search.cluster_store import Database, DatabaseElsewhere
     from services.search.holdings import Holdings
     from services.search.promotion_pace import Traffic
     from services.search.store import Collection, Stored
@@ -66,7 +66,7 @@ class ClusterWorker:
     def __init__(
         self,
         *,
-        database: Database,
+        database: Database | DatabaseElsewhere,
         holdings: Holdings,
         comparer: Comparer,
         traffic: Traffic,

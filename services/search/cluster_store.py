@@ -219,6 +219,24 @@ class Database:
             self._lock.close()
 
 
+class DatabaseElsewhere:
+    """Stands for a file that another process writes: whoever asks for it is told so."""
+
+    REASON: Final = "CLUSTERS_ELSEWHERE"
+
+    def __init__(self, error: errors.DataDirectoryError) -> None:
+        self._error = error
+
+    def write(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        """Raises what opening the file raised."""
+        raise self._error
+
+    read = write
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 def version_number(connection: sqlite3.Connection, name: str) -> int:
     """The number that stands for a version's name in `pairs`."""
     connection.execute("INSERT OR IGNORE INTO versions (name) VALUES (?)", (name,))
@@ -240,7 +258,7 @@ def _take_lock(path: Path) -> IO[str]:
         raise errors.DataDirectoryError(
             f"The clusters in {path.parent} are kept by another search process; ask that one.",
             subject=str(path.parent),
-            reason="CLUSTERS_ELSEWHERE",
+            reason=DatabaseElsewhere.REASON,
         ) from error
     return file
 

@@ -1,0 +1,298 @@
+"""ClusterService over gRPC: messages in, the store of clusters, messages out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from halftone import errors, records, telemetry
+from halftone.v1 import clusters_pb2, clusters_pb2_grpc
+from services.search import cluster_groups, cluster_jobs, cluster_pairs, cluster_verdicts, tokens
+from services.search import cluster_views as views
+from services.search.catalogue import bounded
+from services.search.cluster_jobs import Job, State
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    import grpc
+
+    from services.search.cluster_job import ClusterWorker
+    from services.search.cluster_store import Database, DatabaseElsewhere
+    from services.search.holdings import Holdings
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+FULL_NAME: Final = clusters_pb2.DESCRIPTOR.services_by_name["ClusterService"].full_name
+MAX_NOTE: Final = 4_096
+MAX_AUTHOR: Final = 256
+MAX_REQUEST_ID: Final = 256
+
+_DEFAULT_JOBS: Final = 20
+_DEFAULT_VERDICTS: Final = 100
+
+Decision = clusters_pb2.Verdict.Decision
+
+_log = telemetry.get_logger(__name__)
+
+
+class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
+    """Answers from the file; errors become statuses in `halftone.server`."""
+
+    def __init__(
+        self, *, database: Database | DatabaseElsewhere, worker: ClusterWorker, holdings: Holdings
+    ) -> None:
+        self._database = database
+        self._worker = worker
+        self._holdings = holdings
+
+    # Jobs.
+
+    async def CreateClusterJob(
+        self,
+        request: clusters_pb2.CreateClusterJobRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> clusters_pb2.ClusterJob:
+        """Starts a job, or gives the one that runs."""
+        return await asyncio.to_thread(self._create, request)
+
+    def _create(self, request: clusters_pb2.CreateClusterJobRequest) -> clusters_pb2.ClusterJob:
+        _check_length(request.request_id, most=MAX_REQUEST_ID, field="request_id")
+        version = self._holdings.collection.model_version
+        with self._database.write() as connection:
+            job, is_new = cluster_jobs.create(
+                connection,
+                request_id=request.request_id,
+                from_scratch=request.from_scratch,
+                model_version=version,
+            )
+        if is_new:
+            _log.info("cluster_job_created", job=job.id, from_scratch=request.from_scratch)
+            self._worker.wake()
+        return self._job(job)
+
+    async def GetClusterJob(
+        self,
+        request: clusters_pb2.GetClusterJobRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> clusters_pb2.ClusterJob:
+        """A job."""
+
+        def get() -> clusters_pb2.ClusterJob:
+            with self._database.read() as connection:
+                return self._job(cluster_jobs.get(connection, _named(request.name)), connection)
+
+        return await asyncio.to_thread(get)
+
+    async def ListClusterJobs(
+        self,
+        request: clusters_pb2.ListClusterJobsRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> clusters_pb2.ListClusterJobsResponse:
+        """A page of jobs, newest first."""
+        return await asyncio.to_thread(self._list_jobs, request)
+
+    def _list_jobs(
+        self, request: clusters_pb2.ListClusterJobsRequest
+    ) -> clusters_pb2.ListClusterJobsResponse:
+        size = request.page_size if request.HasField("page_size") else _DEFAULT_JOBS
+        limit = bounded(size, field="page_size")
+        fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
+        before = _number(request.page_token, fingerprint=fingerprint)
+        with self._database.read() as connection:
+            found = cluster_jobs.listed(connection, before=before, limit=limit + 1)
+            response = clusters_pb2.ListClusterJobsResponse(
+                jobs=[self._job(job, connection) for job in found[:limit]]
+            )
+        if len(found) > limit:
+            response.next_page_token = tokens.encode(
+                fingerprint=fingerprint, model_version="", position=found[limit - 1].number
+            )
+        return response
+
+    async def CancelClusterJob(
+        self,
+        request: clusters_pb2.CancelClusterJobRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> clusters_pb2.ClusterJob:
+        """Ends a job; what it works on is over with the next transaction."""
+        return await asyncio.to_thread(self._cancel, request)
+
+    def _cancel(self, request: clusters_pb2.CancelClusterJobRequest) -> clusters_pb2.ClusterJob:
+        with self._database.write() as connection:
+            job = cluster_jobs.get(connection, _named(request.name))
+            if job.state != State.RUNNING:
+                raise errors.FailedPrecondition(
+                    f"{job.name} is over.", subject=job.name, reason="CLUSTER_JOB_ENDED"
+                )
+            running = self._job(job, connection)
+            cluster_jobs.progress(
+                connection, job.number, images=running.image_count, searched=running.searched_count
+            )
+            job = cluster_jobs.end(connection, job.number, state=State.CANCELLED)
+        _log.info("cluster_job_cancelled", job=job.id)
+        return self._job(job)
+
+    def _job(
+        self, job: Job, connection: sqlite3.Connection | None = None
+    ) -> clusters_pb2.ClusterJob:
+        images = searched = 0
+        if job.state == State.RUNNING:
+            if connection is None:
+                with self._database.read() as reading:
+                    images, searched = cluster_pairs.counts(reading, below=job.number)
+            else:
+                images, searched = cluster_pairs.counts(connection, below=job.number)
+        return views.to_job(job, images=images, searched=searched)
+
+    # Clusters.
+
+    async def ListClusters(
+        self,
+        request: clusters_pb2.ListClustersRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> clusters_pb2.ListClustersResponse:
+        """A page of clusters."""
+
+        def listed() -> clusters_pb2.ListClustersResponse:
+            with self._database.read() as connection:
+                return views.list_clusters(connection, request, holdings=self._holdings)
+
+        return await self._holdings.read("clusters_list", listed)
+
+    async def GetCluster(
+        self,
+        request: clusters_pb2.GetClusterRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> clusters_pb2.Cluster:
+        """A cluster with its printings."""
+
+        def get() -> clusters_pb2.Cluster:
+            with self._database.read() as connection:
+                row = views.find(connection, _named(request.name), holdings=self._holdings)
+                return views.to_cluster(connection, row, holdings=self._holdings)
+
+        return await self._holdings.read("clusters_get", get)
+
+    # Verdicts.
+
+    async def JudgePair(
+        self,
+        request: clusters_pb2.JudgePairRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> clusters_pb2.Verdict:
+        """Keeps a verdict, and groups anew what it touches before it is answered."""
+        return await asyncio.to_thread(self._judge, request)
+
+    def _judge(self, request: clusters_pb2.JudgePairRequest) -> clusters_pb2.Verdict:
+        a, b = records.parse_name(request.a, field="a"), records.parse_name(request.b, field="b")
+        if a == b:
+            raise errors.InvalidArgument("b: an image cannot be judged with itself.", field="b")
+        if request.decision not in {Decision.SAME, Decision.DIFFERENT, Decision.UNSURE}:
+            raise errors.InvalidArgument(
+                "decision: it must be SAME, DIFFERENT or UNSURE.", field="decision"
+            )
+        _check_length(request.note, most=MAX_NOTE, field="note")
+        _check_length(request.author, most=MAX_AUTHOR, field="author")
+        images = [
+            (stored.id.bytes, bytes.fromhex(stored.payload["sha256"]))
+            for stored in (self._holdings.stored(name) for name in (a, b))
+        ]
+        with self._database.write() as connection:
+            # They may not have been grouped yet; the verdict holds at once.
+            known = cluster_pairs.shas_of(connection, [point for point, _ in images])
+            new = [(point, sha) for point, sha in images if known.get(point) != sha]
+            if new:
+                cluster_pairs.put_images(connection, new)
+            verdict = cluster_verdicts.judge(
+                connection,
+                a,
+                b,
+                decision=request.decision,
+                note=request.note,
+                author=request.author,
+            )
+            self._regroup(connection, a, b)
+            verdict = cluster_verdicts.get(connection, verdict.id)
+        return views.to_verdict(verdict)
+
+    def _regroup(self, connection: sqlite3.Connection, *names: records.Name) -> None:
+        points = [name.point_id.bytes for name in names]
+        cluster_groups.regroup(connection, points, describe=self._worker.describe)
+
+    async def ListVerdicts(
+        self,
+        request: clusters_pb2.ListVerdictsRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> clusters_pb2.ListVerdictsResponse:
+        """A page of verdicts, newest first."""
+        return await asyncio.to_thread(self._list_verdicts, request)
+
+    def _list_verdicts(
+        self, request: clusters_pb2.ListVerdictsRequest
+    ) -> clusters_pb2.ListVerdictsResponse:
+        size = request.page_size if request.HasField("page_size") else _DEFAULT_VERDICTS
+        limit = bounded(size, field="page_size")
+        point = (
+            records.parse_name(request.image, field="image").point_id.bytes
+            if request.image
+            else None
+        )
+        fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
+        before = _number(request.page_token, fingerprint=fingerprint)
+        with self._database.read() as connection:
+            found = cluster_verdicts.listed(
+                connection, point=point, history=request.history, before=before, limit=limit + 1
+            )
+        response = clusters_pb2.ListVerdictsResponse(verdicts=map(views.to_verdict, found[:limit]))
+        if len(found) > limit:
+            response.next_page_token = tokens.encode(
+                fingerprint=fingerprint, model_version="", position=found[limit - 1].id
+            )
+        return response
+
+    async def DeleteVerdict(
+        self,
+        request: clusters_pb2.DeleteVerdictRequest,
+        context: Context,  # noqa: ARG002 - grpc passes it
+    ) -> clusters_pb2.Verdict:
+        """Takes a verdict back; one that has ended stays as it is."""
+        return await asyncio.to_thread(self._delete, request)
+
+    def _delete(self, request: clusters_pb2.DeleteVerdictRequest) -> clusters_pb2.Verdict:
+        _ = self._holdings.collection
+        prefix, _, number = _named(request.name).rpartition("/")
+        if prefix != "verdicts" or not number.isascii() or not number.isdigit():
+            raise errors.InvalidArgument(
+                f"name: {request.name[:200]!r} is not of the form verdicts/{{id}}.",
+                field="name",
+                reason="INVALID_NAME",
+            )
+        with self._database.write() as connection:
+            # A number that no row can have is no error of the file's.
+            verdict = cluster_verdicts.end(connection, min(int(number[:19]), 2**62))
+            self._regroup(connection, *(records.parse_name(each) for each in verdict[1:3]))
+        return views.to_verdict(verdict)
+
+
+def _named(name: str) -> str:
+    if not name:
+        raise errors.InvalidArgument("name: it must be given.", field="name")
+    return name
+
+
+def _check_length(text: str, *, most: int, field: str) -> None:
+    if len(text) > most:
+        raise errors.InvalidArgument(
+            f"{field}: {len(text):,} characters; at most {most:,} are kept.", field=field
+        )
+
+
+def _number(token: str, *, fingerprint: str) -> int | None:
+    if not token:
+        return None
+    position = tokens.decode(token, fingerprint=fingerprint, model_version="")
+    # A token can be made by anyone.
+    if type(position) is not int or not 0 <= position < 2**62:
+        raise tokens.garbled()
+    return position
