@@ -137,6 +137,8 @@ class SearchSettings(ServerSettings):
     for each of its searches. What is left is answered as out of time."""
     verify_threads: int = Field(default=0, ge=0)
     """Threads that compare; 0 means one per core."""
+    features_memory_bytes: int = Field(default=256 * MIB, ge=0)
+    """Local features that are kept in memory, of the images compared last: 3,000 of them."""
 
     @field_validator("import_roots", mode="before")
     @classmethod
@@ -223,3 +225,5 @@ class ClientSettings(BaseSettings):
     """`host:port` of the training jobs' service."""
     data: Path = Path("data")
     """Where `halftone up` keeps everything."""
+    author: str = Field(default="", max_length=256)
+    """Who gives verdicts. Default: the login name."""

@@ -1,7 +1,8 @@
-"""Image bytes and thumbnails, addressed by the SHA-256 of the image.
+"""Image bytes, and what is made of them, addressed by the SHA-256 of the image.
 
     originals/ab/cd/abcd…           the bytes as they were imported
     thumbnails/ab/cd/abcd….jpg      made from them
+    features/ab/cd/abcd….bin        local features, made from them
 
 The store is a directory or an fsspec URL (`s3://bucket/halftone`, with the package that fsspec asks
 for). Writing the same bytes again changes nothing.
@@ -69,16 +70,39 @@ class Blobs:
         """
         return self._get(_thumbnail(sha256))
 
+    def put_features(self, content: bytes, *, sha256: str) -> None:
+        """Keeps the local features of the image with this hash, in place of others."""
+        self._put(_features(sha256), content, replace=True)
+
+    def get_features(self, sha256: str) -> bytes:
+        """The local features of the image with this hash.
+
+        Raises:
+            errors.NotFound: There are none.
+        """
+        return self._get(_features(sha256))
+
+    def has(self, sha256: str) -> bool:
+        """Whether the image is here."""
+        path = _original(sha256)
+        with _translated(path):
+            if self._local is not None:
+                return (self._local / path).is_file()
+            return bool(self._filesystem().exists(self._remote_path(path)))
+
     def delete(self, sha256: str) -> None:
-        """Drops an image and its thumbnail, as far as they are here."""
-        for path in (_thumbnail(sha256), _original(sha256)):
+        """Drops an image and what was made of it, as far as they are here.
+
+        The image first: who makes something of it meanwhile sees afterwards that it is gone.
+        """
+        for path in (_original(sha256), _thumbnail(sha256), _features(sha256)):
             if self._local is not None:
                 (self._local / path).unlink(missing_ok=True)
             else:
                 with contextlib.suppress(errors.NotFound), _translated(path):
                     self._filesystem().rm_file(self._remote_path(path))
 
-    def _put(self, path: str, content: bytes) -> None:
+    def _put(self, path: str, content: bytes, *, replace: bool = False) -> None:
         if self._local is None:
             # Object stores write whole objects or nothing.
             with _translated(path):
@@ -86,7 +110,7 @@ class Blobs:
             return
         target = self._local / path
         with _translated(path):
-            if target.is_file() and target.stat().st_size == len(content):
+            if not replace and target.is_file() and target.stat().st_size == len(content):
                 return
             target.parent.mkdir(parents=True, exist_ok=True)
             self._sync_parents(self._local, path)
@@ -137,6 +161,10 @@ def _original(sha256: str) -> str:
 
 def _thumbnail(sha256: str) -> str:
     return f"thumbnails/{_shards(sha256)}.jpg"
+
+
+def _features(sha256: str) -> str:
+    return f"features/{_shards(sha256)}.bin"
 
 
 def _shards(sha256: str) -> str:

@@ -65,7 +65,14 @@ class Part:
         """Makes an empty shard with all its payload indexes."""
         config = edge.EdgeConfig(
             vectors=_vectors(dimension),
-            sparse_vectors={Channel.WORDS.value: edge.EdgeSparseVectorParams()},
+            # A search adds up the pictures that share each word, whatever the filter: reading the
+            # words of those that pass it took 40 to 100 ms of 20,000 instead of 1.5. The lists are
+            # as fast in mapped memory, which need not hold them all.
+            sparse_vectors={
+                Channel.WORDS.value: edge.EdgeSparseVectorParams(
+                    full_scan_threshold=0, memory=edge.Memory.Cached
+                )
+            },
             hnsw_config=edge.HnswIndexConfig(
                 m=port.HNSW_M,
                 ef_construct=port.HNSW_EF_CONSTRUCT,
@@ -242,13 +249,13 @@ def _vectors(dimension: int) -> dict[str, Any]:
                 type=edge.ScalarType.Int8, quantile=_QUANTILE, memory=edge.Memory.Cached
             ),
         ),
-        # Halves hold both values of a hash of length one exactly, and so all sums of them. Without
-        # a graph: comparing a bit with a bit is exact and fast enough.
+        # 16 bits hold both values of a hash of length one exactly. Compared are the bits alone, of
+        # all pictures, which is exact: 100,000 take 1.3 ms.
         Channel.PDQ.value: edge.EdgeVectorParams(
             size=port.PDQ_BITS,
             distance=edge.Distance.Cosine,
             datatype=edge.VectorStorageDatatype.Float16,
-            quantization_config=edge.BinaryQuantizationConfig(memory=edge.Memory.Cached),
+            quantization_config=edge.BinaryQuantizationConfig(memory=edge.Memory.Pinned),
             hnsw_config=edge.HnswIndexConfig(
                 m=0, payload_m=0, ef_construct=4, full_scan_threshold=port.FULL_SCAN_KIB
             ),

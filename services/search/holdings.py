@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from halftone.records import Name
     from halftone.telemetry import Metrics
     from services.search.blobs import Blobs
-    from services.search.store import Collection
+    from services.search.store import Collection, Words
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,11 +49,21 @@ _log = telemetry.get_logger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
-    """A record that is to be stored. `vectors` has its descriptors by model version."""
+    """A record that is to be stored.
+
+    Attributes:
+        id: Of the record.
+        payload: Of the record.
+        vectors: Its descriptors by model version.
+        pdq: As in a `Point`.
+        words: As in a `Point`.
+    """
 
     id: uuid.UUID
     payload: Payload
     vectors: dict[str, np.ndarray]
+    pdq: np.ndarray | None = None
+    words: Words | None = None
 
 
 class Holdings:
@@ -67,9 +77,11 @@ class Holdings:
         self._others: tuple[Collection, ...] = ()
         self._target: Collection | None = None
         self._changed: set[uuid.UUID] = set()
+        self._listeners: list[Callable[[Iterable[uuid.UUID]], None]] = []
         cores = os.cpu_count() or 1
         self._reads = ThreadPoolExecutor(max_workers=cores + 2, thread_name_prefix="store-read")
         self._writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-write")
+        self._cores = ThreadPoolExecutor(max_workers=cores, thread_name_prefix="fingerprint")
         self._files = ThreadPoolExecutor(max_workers=cores + 6, thread_name_prefix="files")
         self._pins: Counter[str] = Counter()
         self._pins_lock = threading.Lock()
@@ -97,6 +109,14 @@ class Holdings:
         if target is not None:
             others = (each for each in self._others if each.model_version != target.model_version)
             self._others = (*others, target)
+
+    def listen(self, tell: Callable[[Iterable[uuid.UUID]], None]) -> None:
+        """Has someone told of records that were stored, changed or deleted, in some thread."""
+        self._listeners.append(tell)
+
+    def _tell(self, ids: Iterable[uuid.UUID]) -> None:
+        for tell in self._listeners:
+            tell(ids)
 
     def forget(self, model_version: str) -> None:
         """Lets go of a collection that is to be dropped."""
@@ -184,6 +204,13 @@ class Holdings:
         """Runs file access or decoding in a thread."""
         return await _in_context(self._files, lambda: call(*args, **kwargs))
 
+    async def compute(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs what keeps a core busy in one of as many threads as there are cores.
+
+        They are others than those for files and reads, so that these wait for no computing.
+        """
+        return await _in_context(self._cores, lambda: call(*args, **kwargs))
+
     async def complete(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs file access in a thread, to its end even when the caller is cancelled."""
         return await _to_its_end(_in_context(self._files, lambda: call(*args, **kwargs)))
@@ -224,6 +251,7 @@ class Holdings:
         if marked:
             self.overwrite_payloads(marked)
         collection.upsert(_points(drafts, version=version))
+        self._tell([draft.id for draft in drafts])
         self._upsert_target(drafts)
         kept = {str(draft.payload["sha256"]) for draft in drafts}
         self.drop_unused({str(stored.payload["sha256"]) for stored in replaced.values()} - kept)
@@ -248,6 +276,7 @@ class Holdings:
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
         """Replaces payloads of records that exist."""
         self.collection.overwrite_payloads(payloads)
+        self._tell(payloads)
         if self._target is None:
             return
         try:
@@ -295,6 +324,7 @@ class Holdings:
                 # Another process has dropped the collection.
                 self.forget(other.model_version)
         self.collection.delete(ids)
+        self._tell(ids)
         self.drop_unused({str(record.payload["sha256"]) for record in stored})
 
     def drop_unused(self, shas: Iterable[str]) -> None:
@@ -346,13 +376,19 @@ class Holdings:
 
     def close(self) -> None:
         """Waits for what runs in the threads."""
-        for executor in (self._reads, self._writes, self._files):
+        for executor in (self._reads, self._writes, self._cores, self._files):
             executor.shutdown(wait=True)
 
 
 def _points(drafts: Sequence[Draft], *, version: str) -> list[Point]:
     return [
-        Point(id=draft.id, vector=draft.vectors[version], payload=dict(draft.payload))
+        Point(
+            id=draft.id,
+            vector=draft.vectors[version],
+            payload=dict(draft.payload),
+            pdq=draft.pdq,
+            words=draft.words,
+        )
         for draft in drafts
         if version in draft.vectors
     ]

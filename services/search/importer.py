@@ -1,11 +1,12 @@
 """Imports: records in, one acknowledgement per record out, in the same order.
 
-    stream → prepare (read, hash, check; threads) → batches → look up → bytes to the blob store and
-    pictures to the embedder, side by side → commit (one thread) → acknowledgements
+    stream → prepare (read, hash, check; threads) → batches → look up → bytes to the blob store,
+    fingerprints (threads) and pictures to the embedder, side by side → commit (one thread) →
+    acknowledgements
 
-A few records are prepared ahead and a few batches are under way at a time, so that the embedder,
-the slowest stage, always has the next batch waiting; beyond that the stream is not read, and its
-flow control stops the sender.
+A few records are prepared ahead and a few batches are under way at a time, so that the slowest
+stage always has the next batch waiting; beyond that the stream is not read, and its flow control
+stops the sender.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from halftone.settings import SearchSettings
     from services.search.embedder import Embedded, Embedder
+    from services.search.fingerprints import Fingerprints, Print
     from services.search.holdings import Holdings
     from services.search.store import Payload, Stored
 
@@ -97,17 +99,23 @@ class Importer:
         *,
         holdings: Holdings,
         embedder: Embedder,
+        fingerprints: Fingerprints,
         settings: SearchSettings,
         metrics: telemetry.Metrics,
     ) -> None:
         self._holdings = holdings
         self._embedder = embedder
+        self._fingerprints = fingerprints
         self._settings = settings
         self._roots = tuple(root.resolve() for root in settings.import_roots)
         self._limit = min(settings.max_image_bytes, wire.MAX_IMAGE_BYTES)
         self._draining = asyncio.Event()
         self._records = metrics.counter(
             "import_records_total", "Imported records", labels=("state",)
+        )
+        self._without = metrics.counter(
+            "import_fingerprint_failures_total",
+            "Imported records whose picture could not be fingerprinted: found by descriptor alone",
         )
         self._under_way = metrics.gauge("imports_in_flight", "Imports under way")
         self._imports = 0
@@ -373,11 +381,18 @@ class Importer:
                 asyncio.ensure_future(self._keep(items)),
                 asyncio.ensure_future(self._embed(items, patience=patience)),
                 asyncio.ensure_future(self._embed_for_target(items)),
+                asyncio.ensure_future(self._fingerprint(items)),
             )
             # All to their ends: bytes that are still being written could not be dropped.
             await asyncio.gather(*tasks, return_exceptions=True)
             tasks[0].result()
-            drafts += _drafts(items, embedded=tasks[1].result(), also=tasks[2].result())
+            drafts += _drafts(
+                items,
+                embedded=tasks[1].result(),
+                also=tasks[2].result(),
+                prints=tasks[3].result(),
+            )
+            self._without.inc(sum(draft.pdq is None for draft in drafts))
         finally:
             await holdings.write("upsert", commit)
         for item in items:
@@ -403,6 +418,38 @@ class Importer:
         for ended in await asyncio.gather(*map(keep, items), return_exceptions=True):
             if isinstance(ended, BaseException):
                 raise ended
+
+    async def _fingerprint(self, items: Sequence[_Item]) -> list[Print | None]:
+        """Fingerprints the pictures, and keeps their local features.
+
+        A record is not refused for what goes wrong here: it is found by its descriptor all the
+        same, and its features are made when they are needed.
+        """
+
+        async def one(item: _Item) -> Print | None:
+            made: Print | None = None
+            try:
+                made = await self._holdings.compute(
+                    self._fingerprints.of_archive, item.content, sha256=item.sha256
+                )
+                if made.unkept is not None:
+                    await self._holdings.complete(
+                        self._fingerprints.keep, made.unkept, sha256=item.sha256
+                    )
+            except errors.ImageRejected:
+                # The embedder says why; and what it takes nevertheless is imported.
+                _log.info("not_fingerprinted", image=item.name)
+            except Exception as error:  # noqa: BLE001 - see above
+                _log.exception("not_fingerprinted", image=item.name, error=str(error))
+            return made
+
+        found: list[Print | None] = []
+        # All to their ends, also when this is cancelled.
+        for ended in await asyncio.gather(*map(one, items), return_exceptions=True):
+            if isinstance(ended, BaseException):
+                raise ended
+            found.append(ended)
+        return found
 
     async def _embed(self, items: Sequence[_Item], *, patience: _Patience) -> _Vectors:
         """Embeds the pictures; an item whose picture is refused gets that as its outcome."""
@@ -452,7 +499,13 @@ class Importer:
         return target.model_version, found
 
 
-def _drafts(items: Sequence[_Item], *, embedded: _Vectors, also: _Vectors | None) -> list[Draft]:
+def _drafts(
+    items: Sequence[_Item],
+    *,
+    embedded: _Vectors,
+    also: _Vectors | None,
+    prints: Sequence[Print | None],
+) -> list[Draft]:
     """What is to be stored of the records whose pictures were embedded."""
     now = time.time_ns() // 1000
     drafts = []
@@ -474,7 +527,10 @@ def _drafts(items: Sequence[_Item], *, embedded: _Vectors, also: _Vectors | None
             result = results[at]
             if not isinstance(result, errors.HalftoneError):
                 vectors[version] = result.vectors[UPRIGHT]
-        drafts.append(Draft(id=item.point_id, payload=payload, vectors=vectors))
+        pdq, words, _ = prints[at] or (None, None, None)
+        drafts.append(
+            Draft(id=item.point_id, payload=payload, vectors=vectors, pdq=pdq, words=words)
+        )
     return drafts
 
 

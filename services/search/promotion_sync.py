@@ -271,7 +271,8 @@ class Sync:
         self, embedded: Sequence[Stored], found: Sequence[Embedded | errors.HalftoneError]
     ) -> None:
         ids = [stored.id for stored in embedded]
-        current, there = self._source.retrieve(ids), self._target.retrieve(ids)
+        # Hash and words are of the picture alone: they are copied.
+        current, there = self._source.retrieve(ids, vectors=True), self._target.retrieve(ids)
         points = []
         for stored, result in zip(embedded, found, strict=True):
             if isinstance(result, errors.HalftoneError):
@@ -284,7 +285,15 @@ class Sync:
             other = there.get(stored.id)
             if other is None or not _is_newer(other.payload, now.payload):
                 vector: np.ndarray = result.vectors[UPRIGHT]
-                points.append(Point(id=stored.id, vector=vector, payload=now.payload))
+                points.append(
+                    Point(
+                        id=stored.id,
+                        vector=vector,
+                        payload=now.payload,
+                        pdq=now.pdq,
+                        words=now.words,
+                    )
+                )
                 self.failed.pop(stored.id, None)
         if points:
             self._target.upsert(points)

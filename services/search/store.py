@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from halftone import errors
+from halftone.matching.words import Words as Words
 
 if TYPE_CHECKING:
     import uuid
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
 
 Payload = dict[str, Any]
 """JSON-like. The keys that are indexed are those of `INDEXES`."""
-
-
-class Words(NamedTuple):
-    """A sparse vector: `indices` uint32 [K], ascending, and `values` float32 [K]."""
-
-    indices: np.ndarray
-    values: np.ndarray
 
 
 class Channel(enum.Enum):
@@ -216,7 +210,7 @@ def has_links(condition: Filter) -> bool:
     )
 
 
-def to_pdq(values: Sequence[float]) -> np.ndarray:
+def to_pdq(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """A hash as it is in a `Point`; stores keep it at length one."""
     bits: np.ndarray = np.where(np.asarray(values, dtype=np.float32) > 0, 1, -1).astype(np.float32)
     return bits

@@ -26,7 +26,7 @@ from services.search.edge_collection import EdgeCollection, LastRead, write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of the data directory; raised when an older release could not read it."""
 
 
@@ -93,6 +93,8 @@ class EdgeStore:
                 if not edge_build.build(built, dimension=dimension, points=()):
                     raise errors.Internal("The process that makes a collection failed.")
             self._empty[dimension] = path / "empty"
+            # A directory that an older release made is none of its own from here on.
+            write_json(self._directory / "format.json", {"format": FORMAT})
         try:
             return EdgeCollection(
                 path,

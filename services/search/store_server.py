@@ -127,7 +127,11 @@ class ServerStore:
                     hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
                 ),
             },
-            sparse_vectors_config={Channel.WORDS.value: models.SparseVectorParams()},
+            sparse_vectors_config={
+                Channel.WORDS.value: models.SparseVectorParams(
+                    index=models.SparseIndexParams(full_scan_threshold=0, on_disk=True)
+                )
+            },
             hnsw_config=models.HnswConfigDiff(
                 m=port.HNSW_M,
                 ef_construct=port.HNSW_EF_CONSTRUCT,

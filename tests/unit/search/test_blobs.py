@@ -47,6 +47,22 @@ def test_thumbnails_go_with_their_image(blobs):
             missing(sha(b"picture"))
 
 
+def test_features_are_replaced_and_go_with_their_image(blobs):
+    blobs.put(b"picture", sha256=sha(b"picture"))
+    with pytest.raises(errors.NotFound):
+        blobs.get_features(sha(b"picture"))
+    blobs.put_features(b"one", sha256=sha(b"picture"))
+    # Of the same length, too: what is there may be damaged.
+    blobs.put_features(b"two", sha256=sha(b"picture"))
+    assert blobs.get_features(sha(b"picture")) == b"two"
+    assert blobs.get(sha(b"picture")) == b"picture"
+    assert blobs.has(sha(b"picture"))
+    blobs.delete(sha(b"picture"))
+    assert not blobs.has(sha(b"picture"))
+    with pytest.raises(errors.NotFound):
+        blobs.get_features(sha(b"picture"))
+
+
 def test_damaged_bytes_are_noticed(tmp_path):
     blobs = Blobs(str(tmp_path))
     blobs.put(b"picture", sha256=sha(b"picture"))

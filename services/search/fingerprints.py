@@ -1,0 +1,176 @@
+"""Fingerprints of pictures: made at import, kept, and made again where they are gone.
+
+Hash and words lie in the collections, the local features beside the image bytes. Those of the
+pictures that are compared most often stay in memory. Everything here blocks; it runs in threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from halftone import errors, images, telemetry
+from halftone.matching.features import SIDE, LocalFeatures, extract
+from halftone.matching.fingerprint import fingerprint
+from halftone.matching.pdq import pdq, to_vector
+from halftone.matching.words import Vocabulary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from halftone.images import Region
+    from halftone.matching.fingerprint import Fingerprint
+    from halftone.matching.words import Words
+    from services.search.blobs import Blobs
+
+_OVERHEAD: Final = 1_000
+"""Bytes of a picture's features in memory beside their arrays."""
+
+_log = telemetry.get_logger(__name__)
+
+
+class Print(NamedTuple):
+    """What is kept of an archive's picture.
+
+    Attributes:
+        pdq: float32 [256] of +1 and -1.
+        words: As in a `Point`.
+        unkept: The local features where they are not in the blob store yet.
+    """
+
+    pdq: np.ndarray
+    words: Words
+    unkept: LocalFeatures | None
+
+
+class Fingerprints:
+    """Makes fingerprints, and has the local features of the archive's pictures."""
+
+    def __init__(
+        self, *, blobs: Blobs, max_pixels: int, memory_bytes: int, metrics: telemetry.Metrics
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            blobs: Where pictures and their local features are kept.
+            max_pixels: Larger pictures are refused by their header.
+            memory_bytes: Of local features that are kept in memory; a picture's take up to 90 kB.
+            metrics: Counts where features came from.
+        """
+        self._blobs = blobs
+        self._max_pixels = max_pixels
+        self._memory_bytes = memory_bytes
+        # A picture of 100 million pixels takes 300 MB for a moment; not so from every thread.
+        self._budget = images.PixelBudget()
+        self._lock = threading.Lock()
+        self._recent: OrderedDict[str, LocalFeatures] = OrderedDict()
+        self._used = 0
+        self._sources = metrics.counter(
+            "features_total",
+            "Local features of images that were asked for, by source: memory, blob, picture",
+            labels=("source",),
+        )
+
+    def of_query(
+        self,
+        content: bytes,
+        *,
+        region: Region | None = None,
+        mirrored: bool = True,
+        rotated: bool = True,
+    ) -> Fingerprint:
+        """The fingerprint of a picture, or of a part of it, that others are searched by.
+
+        Raises:
+            errors.ImageRejected: See `images.decode`.
+        """
+        image = self._decoded(content, region=region)
+        full = images.size(content) if region is None else (region.width, region.height)
+        return fingerprint(image, mirrored=mirrored, rotated=rotated, full_size=full)
+
+    def of_archive(self, content: bytes, *, sha256: str) -> Print:
+        """The fingerprint of a picture that is imported; features that are kept are taken.
+
+        Raises:
+            errors.ImageRejected: See `images.decode`.
+        """
+        kept = self._kept(sha256)
+        image = self._decoded(content)
+        features = kept or extract(image, full_size=images.size(content))
+        words = Vocabulary.load().words(features)
+        return Print(to_vector(pdq(image)), words, None if kept else features)
+
+    def keep(self, features: LocalFeatures, *, sha256: str) -> None:
+        """Writes local features beside the picture, durably."""
+        self._blobs.put_features(features.to_bytes(), sha256=sha256)
+
+    def features(self, sha256: str) -> LocalFeatures:
+        """The local features of a picture of the archive.
+
+        They are made again, and kept, where they are missing, damaged or of another release.
+
+        Raises:
+            errors.NotFound: The picture is not here.
+            errors.DataLoss: The picture is damaged.
+        """
+        with self._lock:
+            if sha256 in self._recent:
+                self._recent.move_to_end(sha256)
+                self._sources.labels("memory").inc()
+                return self._recent[sha256]
+        found = self._kept(sha256)
+        self._sources.labels("picture" if found is None else "blob").inc()
+        if found is None:
+            found = self._made_again(sha256)
+        self._remember(found, sha256=sha256)
+        return found
+
+    def _kept(self, sha256: str) -> LocalFeatures | None:
+        """The features that are kept and can be read."""
+        try:
+            return LocalFeatures.from_bytes(self._blobs.get_features(sha256))
+        except errors.NotFound:
+            return None
+        except errors.HalftoneError as error:
+            _log.warning("features_unreadable", sha256=sha256, error=error.message)
+            return None
+
+    def _made_again(self, sha256: str) -> LocalFeatures:
+        content = self._blobs.get(sha256)
+        made = extract(self._decoded(content), full_size=images.size(content))
+        # As they are read the next time, so that a comparison does not depend on when it is made.
+        packed = made.to_bytes()
+        try:
+            self._blobs.put_features(packed, sha256=sha256)
+            if not self._blobs.has(sha256):
+                # The picture was deleted meanwhile.
+                self._blobs.delete(sha256)
+        except errors.HalftoneError as error:
+            _log.warning("features_not_kept", sha256=sha256, error=error.message)
+        return LocalFeatures.from_bytes(packed)
+
+    def _decoded(self, content: bytes, *, region: Region | None = None) -> Image.Image:
+        with self._budget.reserve(
+            content, max_pixels=self._max_pixels, target=SIDE, region=region, luminance=True
+        ):
+            return images.decode(
+                content, max_pixels=self._max_pixels, target=SIDE, region=region, luminance=True
+            )
+
+    def _remember(self, features: LocalFeatures, *, sha256: str) -> None:
+        size = _size(features)
+        with self._lock:
+            if size > self._memory_bytes or sha256 in self._recent:
+                return
+            self._recent[sha256] = features
+            self._used += size
+            while self._used > self._memory_bytes:
+                _, oldest = self._recent.popitem(last=False)
+                self._used -= _size(oldest)
+
+
+def _size(features: LocalFeatures) -> int:
+    # Both arrays may be views of one buffer, of which the descriptors are nearly all.
+    return features.points.nbytes + features.descriptors.nbytes + _OVERHEAD
