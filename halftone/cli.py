@@ -36,12 +36,16 @@ if TYPE_CHECKING:
 # installed for the others to work.
 _LAZY: Final = {
     "compare": ("halftone.cli_compare", "compare", "Compare two images of the archive."),
+    "cluster": ("halftone.cli_clusters", "cluster", "Show the life of a picture as a timeline."),
+    "clusters": ("halftone.cli_clusters", "clusters", "Group, list and export printings."),
     "demo": ("halftone.demo", "demo", "Show everything on a sample archive, or on your own."),
     "eval": ("halftone.cli_eval", "evaluate", "Judge model versions on known reprints."),
     "import": ("halftone.cli_import", "import_", "Import a folder of pictures with a manifest."),
     "jobs": ("halftone.cli_train", "jobs", "List, show, watch and cancel training jobs."),
+    "judge": ("halftone.cli_verdicts", "judge", "Say whether two images are the same picture."),
     "train": ("halftone.cli_train", "train", "Train a model version."),
     "models": ("halftone.cli_models", "models", "List, import, install and promote models."),
+    "verdicts": ("halftone.cli_verdicts", "verdicts", "List, take back and export verdicts."),
 }
 
 

@@ -109,14 +109,15 @@ def render(
     overlays = tuple(light_table.overlays(cluster, found, pictures=pictures))
     script = _file("cluster.js")
     numbers = {printing.image.name: printing.number for printing in found}
-    weakest = timelines.weakest_link(cluster)
+    weakest, longest = timelines.weakest_link(cluster), timelines.longest_gap(found)
     cards = [
         _card(
             printing,
             first=numbers[cluster.first_image.name],
             picture=pictures.get(printing.image.name),
             source=sources.get(printing.image.name),
-            is_long=printing is timelines.longest_gap(found),
+            is_long=printing is longest,
+            weakest=weakest,
             has_overlay=any(overlay.number == printing.number for overlay in overlays),
         )
         for printing in found
@@ -259,6 +260,7 @@ def _card(
     picture: Thumbnail | None,
     source: str | None,
     is_long: bool,
+    weakest: Link | None,
     has_overlay: bool,
 ) -> dict[str, Any]:
     image = printing.image
@@ -278,7 +280,7 @@ def _card(
         "heading": image.journal or "Unknown journal",
         "date": printing.date,
         "where": " · ".join(part for part in (printing.date, page, image.language) if part),
-        "tags": _tags(printing),
+        "tags": _tags(printing, weakest=weakest),
         "caption": image.caption.strip(),
         "language": image.language,
         "evidence": _evidence(printing, first=first),
@@ -290,7 +292,7 @@ def _card(
     }
 
 
-def _tags(printing: Printing) -> list[tuple[str, str]]:
+def _tags(printing: Printing, *, weakest: Link | None) -> list[tuple[str, str]]:
     tags = []
     if printing.is_earliest and printing.image.earliest_date:
         tags.append(("first", "Earliest known printing"))
@@ -299,8 +301,8 @@ def _tags(printing: Printing) -> list[tuple[str, str]]:
     overlap = timelines.main_overlap(printing.link) if printing.link else None
     if overlap is not None and overlap.mirrored:
         tags.append(("turned", "Mirrored"))
-    if printing.is_weakest:
-        tags.append(("weak", "Weakest link"))
+    if printing.is_weakest and weakest is not None:
+        tags.append(("weak", f"Weakest link: {_figure(weakest.probability)}"))
     return tags
 
 

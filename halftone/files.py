@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from halftone import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def subdirectories(directory: Path) -> list[Path]:
@@ -62,6 +66,24 @@ def replace_file(path: Path, content: bytes) -> None:
         # What mkstemp makes is private; other users' processes read models.
         Path(temporary).chmod(0o644)
         os.replace(temporary, path)  # noqa: PTH105  # `Path.replace`, named as the design names it
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """A text file that takes its place once everything is written, and is gone if that fails."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        # Tables want their own line ends.
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)  # noqa: PTH105  # as in `replace_file`
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

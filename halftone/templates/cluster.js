@@ -17,6 +17,9 @@
 
   function fit() {
     var option = choice.selectedOptions[0];
+    // All of a picture in portrait is seen at once.
+    stage.style.width = "min(100%, " +
+      Math.max(0.78 * window.innerHeight * option.dataset.width / option.dataset.height, 200) + "px)";
     var scale = stage.clientWidth / Number(option.dataset.width);
     stage.style.height = Number(option.dataset.height) * scale + "px";
     sheet.style.transform = "scale(" + scale + ")";

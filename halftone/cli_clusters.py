@@ -1,0 +1,386 @@
+"""`halftone clusters …` and `halftone cluster`: the printings of each picture."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import itertools
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from halftone import cli_output as output
+from halftone import cluster_export, cluster_page, cluster_tables, errors, files
+from halftone.cli_options import (
+    connect,
+    filter_from,
+    filter_options,
+    full_name,
+    json_option,
+    server_options,
+    why_nothing,
+)
+from halftone.client import ClusterJobState, ClusterOrder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TextIO
+
+    from halftone.client import Client, Cluster, ClusterJob
+
+BUILD_HINT: Final = "The archive has not been grouped yet: `halftone clusters build` does it."
+_EXPORT_PAGE: Final = 200
+
+
+class DefaultGroup(click.Group):
+    """A group that lists when no other command of it is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts `list` before options and before nothing."""
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which clusters, and in what order; `_options` reads them."""
+    for option in reversed(
+        (
+            click.option(
+                "--sort",
+                type=click.Choice([order.value for order in ClusterOrder]),
+                default=ClusterOrder.SIZE.value,
+                show_default=True,
+                help="The largest first: printings, years between the first and the last, or "
+                "journals.",
+            ),
+            click.option("--min-size", type=click.IntRange(1), help="Printings."),
+            click.option("--min-journals", type=click.IntRange(1), help="Journals."),
+            click.option("--min-span", type=click.IntRange(0), help="Years."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=DefaultGroup)
+def clusters() -> None:
+    """List the archive's pictures by their printings; build, watch and export these groups.
+
+    Without a command, `list`: halftone clusters --sort span --min-journals 3
+    """
+
+
+@clusters.command("list")
+@filter_options
+@cluster_options
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Clusters.")
+@json_option
+@server_options
+def list_(
+    *,
+    limit: int,
+    as_json: bool,
+    server: str | None,
+    data: Path | None,
+    **options: Any,  # the filter's and the clusters' options
+) -> None:
+    """List pictures that were printed more than once, the most printed first.
+
+    A cluster is listed when at least one of its printings matches the filter.
+    """
+    wanted = _options(options)
+    with connect(server=server, data=data) as client:
+        page = client.cluster_page(**wanted, page_size=min(limit, 1000))
+        rest = (
+            client.clusters(**wanted, page_size=1000, page_token=page.next_page_token)
+            if page.next_page_token
+            else ()
+        )
+        shown = list(itertools.islice(itertools.chain(page, rest), limit))
+        reasons = _why_none(client, wanted=wanted) if not shown else []
+    if as_json:
+        found = [cluster_export.cluster_json(cluster) for cluster in shown]
+        output.print_json({"total": page.total, "clusters": found})
+    else:
+        cluster_tables.print_clusters(shown, total=page.total)
+    for reason in reasons:
+        output.notes().print(reason)
+
+
+@clusters.command()
+@click.option("--watch", is_flag=True, help="Show how it goes until the end.")
+@click.option("--from-scratch", is_flag=True, help="Compare every pair again.")
+@json_option
+@server_options
+def build(
+    *, watch: bool, from_scratch: bool, as_json: bool, server: str | None, data: Path | None
+) -> None:
+    """Group the whole archive. Images that are imported later join without it."""
+    with connect(server=server, data=data) as client:
+        job = client.build_clusters(from_scratch=from_scratch)
+        if watch:
+            output.notes().print(f"{job.name}  (halftone clusters cancel stops it)")
+            job = _watched(client, job)
+    _print_job(job, as_json=as_json)
+    if watch and job.state is not ClusterJobState.SUCCEEDED:
+        raise click.exceptions.Exit(1)
+
+
+@clusters.command()
+@click.option("--watch", is_flag=True, help="Show how it goes until the end.")
+@json_option
+@server_options
+def status(*, watch: bool, as_json: bool, server: str | None, data: Path | None) -> None:
+    """Say how the grouping stands, or how the last one ended."""
+    with connect(server=server, data=data) as client:
+        job = _newest(client)
+        if watch and not job.state.is_over:
+            job = _watched(client, job)
+    _print_job(job, as_json=as_json)
+
+
+@clusters.command()
+@json_option
+@server_options
+def cancel(*, as_json: bool, server: str | None, data: Path | None) -> None:
+    """Stop the grouping; the groups stay as they were."""
+    with connect(server=server, data=data) as client:
+        job = client.cancel_cluster_job(_newest(client).name)
+    _print_job(job, as_json=as_json)
+
+
+@clusters.command()
+@filter_options
+@cluster_options
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "jsonl", "annotations"]),
+    required=True,
+    help="A row for each printing; a JSON object for each cluster; W3C Web Annotations (JSON-LD).",
+)
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="File to write; - is standard output.",
+)
+@server_options
+def export(
+    *,
+    kind: str,
+    path: Path,
+    server: str | None,
+    data: Path | None,
+    **options: Any,  # the filter's and the clusters' options
+) -> None:
+    """Write clusters with their printings for other programs."""
+    wanted = _options(options)
+    with connect(server=server, data=data) as client:
+        found = cluster_export.with_members(
+            client, client.clusters(**wanted, page_size=_EXPORT_PAGE)
+        )
+        with _opened(path) as file:
+            if kind == "csv":
+                count = cluster_export.write_csv(found, file=file)
+            elif kind == "jsonl":
+                count = cluster_export.write_jsonl(found, file=file)
+            else:
+                verdicts = {frozenset((each.a, each.b)): each for each in client.verdicts()}
+                now = dt.datetime.now(dt.UTC)
+                count = cluster_export.write_annotations(
+                    found, file=file, verdicts=verdicts, now=now
+                )
+        reasons = _why_none(client, wanted=wanted) if not count else []
+    where = "" if str(path) == "-" else f" to {path}"
+    output.notes().print(f"Wrote {_counted(count, 'cluster')}{where}.")
+    for reason in reasons:
+        output.notes().print(reason)
+
+
+@click.command()
+@click.argument("name", metavar="ID|IMAGE")
+@click.option("--archive", multiple=True, metavar="NAME", help="IMAGE is an id in this archive.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    help="Write a page as well: FILE.html with all pictures in it, or a directory.",
+)
+@json_option
+@server_options
+def cluster(
+    *,
+    name: str,
+    archive: tuple[str, ...],
+    html: Path | None,
+    as_json: bool,
+    server: str | None,
+    data: Path | None,
+) -> None:
+    """Show the life of a picture: its printings in the order of time.
+
+    ID is a cluster's, as `halftone clusters` lists it; IMAGE is a printing's name.
+    """
+    with connect(server=server, data=data) as client:
+        found = find_cluster(client, cluster_name(name, archives=archive))
+        page = None
+        if html is not None:
+            pictures = cluster_page.fetch_thumbnails(client, found)
+            now = dt.datetime.now(dt.UTC)
+            page = cluster_page.write(found, pictures=pictures, path=html, now=now)
+    if as_json:
+        output.print_json(cluster_export.cluster_json(found))
+    else:
+        cluster_tables.print_cluster(found)
+    if page is not None:
+        output.notes().print(f"Wrote {page}.")
+
+
+def cluster_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
+    """The name of a cluster or an image from what a person wrote."""
+    if text.startswith("archives/") or archives:
+        return full_name(text, archives=archives)
+    return text if text.startswith("clusters/") else f"clusters/{text}"
+
+
+def find_cluster(client: Client, name: str) -> Cluster:
+    """The cluster of that name or of that image.
+
+    Raises:
+        errors.NotFound: There is none; says what to do where nothing was grouped yet.
+    """
+    try:
+        return client.cluster(name)
+    except errors.NotFound as error:
+        if name.startswith("archives/"):
+            client.get(name)
+        if next(client.cluster_jobs(page_size=1), None) is None:
+            raise errors.NotFound(BUILD_HINT, resource_name=name) from error
+        if name.startswith("archives/"):
+            raise errors.NotFound(
+                f"No other printing of {name} is known.", resource_name=name
+            ) from error
+        raise errors.NotFound(
+            f"There is no cluster {name.removeprefix('clusters/')!r}; `halftone clusters` lists "
+            "them.",
+            resource_name=name,
+        ) from error
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "order": ClusterOrder(options.pop("sort")),
+        "min_size": options.pop("min_size"),
+        "min_journals": options.pop("min_journals"),
+        "min_span_years": options.pop("min_span"),
+        "filter": filter_from(options),
+    }
+
+
+def _why_none(client: Client, *, wanted: dict[str, Any]) -> list[str]:
+    if next(client.cluster_jobs(page_size=1), None) is None:
+        return [BUILD_HINT]
+    return why_nothing(client, where=wanted["filter"])
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """A file that is there whole or not at all, or standard output."""
+    if str(path) == "-":
+        yield click.get_text_stream("stdout", encoding="utf-8")
+        return
+    with files.writing(path) as file:
+        yield file
+
+
+def _newest(client: Client) -> ClusterJob:
+    job = next(client.cluster_jobs(page_size=1), None)
+    if job is None:
+        raise errors.NotFound(BUILD_HINT, resource_name="clusterJobs")
+    return job
+
+
+def _watched(client: Client, job: ClusterJob) -> ClusterJob:
+    """Shows a job until its end: a bar on a terminal, else a line for each tenth."""
+    notes, last = output.notes(), job
+    try:
+        if sys.stderr.isatty():
+            bar = Progress(
+                BarColumn(bar_width=30),
+                TaskProgressColumn(),
+                TextColumn("{task.description}", markup=False),
+                console=notes,
+            )
+            with bar:
+                task = bar.add_task("", total=1.0)
+                for last in client.watch_cluster_job(job.name):
+                    bar.update(task, completed=_share(last), description=progress_text(last))
+        else:
+            told = None
+            for last in client.watch_cluster_job(job.name):
+                if told != (last.state, int(10 * _share(last))):
+                    told = last.state, int(10 * _share(last))
+                    notes.print(f"{_share(last):4.0%}  {progress_text(last)}")
+    except KeyboardInterrupt:
+        notes.print(
+            "The grouping goes on: `halftone clusters status` tells how it stands, `halftone "
+            "clusters cancel` stops it."
+        )
+        raise SystemExit(130) from None
+    return last
+
+
+def _share(job: ClusterJob) -> float:
+    """How much of a job is done: looking for candidates and comparing them are half each."""
+    if job.state is ClusterJobState.SUCCEEDED:
+        return 1.0
+    searched = job.searched_count / max(job.image_count, 1)
+    compared = job.compared_count / job.pair_count if job.pair_count else 0.0
+    return min((searched + compared * searched) / 2, 1.0)
+
+
+def progress_text(job: ClusterJob) -> str:
+    """One line about where a job is."""
+    if job.state is not ClusterJobState.RUNNING:
+        return job.state.value
+    parts = [f"{job.searched_count:,} of {job.image_count:,} images looked up"]
+    if job.pair_count:
+        parts.append(f"{job.compared_count:,} of {job.pair_count:,} pairs compared")
+    return "  ".join(parts)
+
+
+def _print_job(job: ClusterJob, *, as_json: bool) -> None:
+    if as_json:
+        found = {
+            key: value.isoformat() if isinstance(value, dt.datetime) else value
+            for key, value in vars(job).items()
+        }
+        found["state"] = job.state.value
+        output.print_json({key: value for key, value in found.items() if value not in (None, "")})
+        return
+    out = output.console()
+    match job.state:
+        case ClusterJobState.SUCCEEDED:
+            out.print(
+                f"{_counted(job.clustered_image_count, 'printing')} of "
+                f"{_counted(job.cluster_count, 'picture')} among "
+                f"{output.counted(job.image_count)}; the most printed has "
+                f"{job.largest_cluster_size}. `halftone clusters` lists them.",
+                soft_wrap=True,
+            )
+        case ClusterJobState.FAILED:
+            out.print(f"The grouping failed: {job.error}", soft_wrap=True)
+        case ClusterJobState.CANCELLED:
+            out.print("The grouping was stopped; the groups are as they were.")
+        case _:
+            out.print(f"{job.name} is running: {progress_text(job)}", soft_wrap=True)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,264 @@
+"""`halftone judge` and `halftone verdicts …`: what archivists say of pairs of images."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from halftone import cli_output as output
+from halftone import cluster_export, errors, verdict_export
+from halftone.cli_clusters import DefaultGroup
+from halftone.cli_options import connect, full_name, json_option, server_options
+from halftone.client import Decision
+from halftone.settings import ClientSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from halftone.client import Client, Cluster, Verdict
+
+_archive_option = click.option(
+    "--archive", multiple=True, metavar="NAME", help="Archive of an id that is not a full name."
+)
+_NAME_WIDTH = 44
+
+
+@click.command()
+@click.argument("a", metavar="IMAGE")
+@click.argument("b", metavar="IMAGE")
+@click.argument("decision", type=click.Choice([decision.value for decision in Decision]))
+@click.option("--note", default="", help="Why.")
+@click.option("--author", help="Who says so.  [default: HALFTONE_AUTHOR, or the login name]")
+@_archive_option
+@json_option
+@server_options
+def judge(
+    *,
+    a: str,
+    b: str,
+    decision: str,
+    note: str,
+    author: str | None,
+    archive: tuple[str, ...],
+    as_json: bool,
+    server: str | None,
+    data: Path | None,
+) -> None:
+    """Say whether two images are the same picture. It is kept for good.
+
+    `same` holds the two in one cluster, `different` keeps them apart, both through every later
+    grouping and model version; `unsure` only keeps the note.
+    """
+    names = [full_name(each, archives=archive) for each in (a, b)]
+    with connect(server=server, data=data) as client:
+        before = [_cluster_of(client, name) for name in names]
+        verdict = client.judge(*names, decision, note=note, author=author or _author())
+        after = [_cluster_of(client, name) for name in names]
+    if as_json:
+        found = {
+            **verdict_json(verdict),
+            "cluster_a": after[0].name if after[0] else None,
+            "cluster_b": after[1].name if after[1] else None,
+        }
+        output.print_json(found)
+        return
+    click.echo(f"{verdict.name}: {names[0]} and {names[1]} are {_said(verdict.decision)}.")
+    click.echo(consequence(verdict.decision, names=names, before=before, after=after))
+
+
+@click.group(cls=DefaultGroup)
+def verdicts() -> None:
+    """List, take back and export what archivists said of pairs.
+
+    Without a command, `list`.
+    """
+
+
+@verdicts.command("list")
+@click.option("--image", default="", metavar="IMAGE", help="Only those on this image.")
+@click.option("--history", is_flag=True, help="Those that no longer hold as well.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Verdicts.")
+@_archive_option
+@json_option
+@server_options
+def list_(
+    *,
+    image: str,
+    history: bool,
+    limit: int,
+    archive: tuple[str, ...],
+    as_json: bool,
+    server: str | None,
+    data: Path | None,
+) -> None:
+    """List verdicts, the newest first."""
+    name = full_name(image, archives=archive) if image else ""
+    with connect(server=server, data=data) as client:
+        found = client.verdicts(image=name, history=history, page_size=min(limit, 1000))
+        shown = [verdict for verdict, _ in zip(found, range(limit), strict=False)]
+    if as_json:
+        output.print_json([verdict_json(verdict) for verdict in shown])
+        return
+    table = Table(box=None)
+    for column in ("time", "decision", "author"):
+        table.add_column(column, no_wrap=True)
+    for column in ("image", "image", "note"):
+        table.add_column(column, overflow="fold", max_width=_NAME_WIDTH)
+    table.add_column("verdict", overflow="fold")
+    if history:
+        table.add_column("until", no_wrap=True)
+    for verdict in shown:
+        row = [
+            _clock(verdict, "create_time"),
+            verdict.decision.value,
+            verdict.author,
+            verdict.a,
+            verdict.b,
+            verdict.note,
+            verdict.id,
+        ]
+        table.add_row(*row, *([_clock(verdict, "end_time")] if history else []))
+    output.console().print(table if shown else "No verdicts.")
+
+
+@verdicts.command()
+@click.argument("verdict", metavar="VERDICT")
+@json_option
+@server_options
+def delete(*, verdict: str, as_json: bool, server: str | None, data: Path | None) -> None:
+    """Take a verdict back, by the id that `halftone verdicts` lists; it stays in the history."""
+    name = verdict if verdict.startswith("verdicts/") else f"verdicts/{verdict}"
+    with connect(server=server, data=data) as client:
+        found = client.delete_verdict(name)
+    if as_json:
+        output.print_json(verdict_json(found))
+    else:
+        click.echo(f"{found.name} is taken back: nothing is said of {found.a} and {found.b}.")
+
+
+@verdicts.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--with-clusters", is_flag=True, help="Learn from what was found to be the same as well."
+)
+@server_options
+def export(*, directory: Path, with_clusters: bool, server: str | None, data: Path | None) -> None:
+    """Write a data set to train on: `halftone train` takes it with --objective metric."""
+    with connect(server=server, data=data) as client:
+        clusters = (
+            cluster_export.with_members(client, client.clusters(page_size=200))
+            if with_clusters
+            else ()
+        )
+        found = verdict_export.write_dataset(
+            client, directory=directory, clusters=clusters, on_progress=_progress()
+        )
+    click.echo(
+        f"Wrote {output.counted(found.images)} in {found.groups:,} group"
+        f"{'' if found.groups == 1 else 's'} to {directory}; {found.verdicts:,} verdict"
+        f"{'' if found.verdicts == 1 else 's'} to {directory / 'verdicts.csv'}."
+    )
+    notes = output.notes()
+    if found.composite:
+        notes.print(
+            f"{found.composite} of the groups hold pictures that are said to be different: of "
+            "them only the pairs that were said to be the same attract (groups.json)."
+        )
+    if found.missing:
+        notes.print(
+            f"{output.counted(len(found.missing))} no longer in the archive, such as "
+            f"{found.missing[0]}."
+        )
+
+
+def consequence(
+    decision: Decision,
+    *,
+    names: list[str],
+    before: list[Cluster | None],
+    after: list[Cluster | None],
+) -> str:
+    """What a verdict did to the clusters of its two images, in one sentence."""
+    first, second = after
+    together = first is not None and second is not None and first.name == second.name
+    were = before[0] is not None and before[1] is not None and before[0].name == before[1].name
+    if decision is Decision.UNSURE:
+        return "The clusters stay as they are."
+    if decision is Decision.SAME:
+        if not together or first is None:
+            return "They come together when the archive is next grouped: halftone clusters build."
+        how = "stay" if were else "are now"
+        return f"They {how} together in {first.name}, {first.size} printings."
+    if together:
+        return "They come apart when the archive is next grouped: halftone clusters build."
+    if not were:
+        return "They were not together, and will not come together."
+    places = [
+        f"{name} is {'in ' + found.name if found else 'alone'}"
+        for name, found in zip(names, after, strict=True)
+    ]
+    return f"They are apart now: {', '.join(places)}."
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """A verdict for JSON, without its empty fields."""
+    found = {
+        "name": verdict.name,
+        "a": verdict.a,
+        "b": verdict.b,
+        "decision": verdict.decision.value,
+        "note": verdict.note,
+        "author": verdict.author,
+        "create_time": verdict.create_time.isoformat() if verdict.create_time else None,
+        "end_time": verdict.end_time.isoformat() if verdict.end_time else None,
+    }
+    return {key: value for key, value in found.items() if value not in ("", None)}
+
+
+def _cluster_of(client: Client, name: str) -> Cluster | None:
+    try:
+        return client.cluster(name)
+    except errors.NotFound:
+        return None
+
+
+def _author() -> str:
+    author = ClientSettings().author
+    if author:
+        return author
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user may have no name.
+        return ""
+
+
+def _said(decision: Decision) -> str:
+    return {
+        Decision.SAME: "the same picture",
+        Decision.DIFFERENT: "different pictures",
+        Decision.UNSURE: "possibly the same picture",
+    }[decision]
+
+
+def _progress() -> Callable[[int, int], None]:
+    """Tells each tenth of the pictures."""
+    told = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        tenth = 10 * done // total
+        if tenth > told and total >= 10:  # noqa: PLR2004 - a handful is there at once
+            told = tenth
+            output.notes().print(f"{done:,} of {total:,} pictures")
+
+    return tell
+
+
+def _clock(verdict: Verdict, name: str) -> str:
+    moment = getattr(verdict, name)
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,324 @@
+"""Clusters for other programs: CSV, JSON Lines and W3C Web Annotations.
+
+All three are written cluster by cluster as they come, whatever their number.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import html
+import itertools
+import json
+import uuid
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import halftone
+from halftone import cli_output, errors, records, timelines
+from halftone.client import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+    from typing import TextIO
+
+    from halftone.client import Client, Cluster, ImageRecord, Link, Verdict
+
+CONTEXT: Final = "http://www.w3.org/ns/anno.jsonld"
+MEDIA_FRAGMENTS: Final = "http://www.w3.org/TR/media-frags/"
+_THREADS: Final = 4
+# Clusters asked for beyond the one that is written.
+_AHEAD: Final = 16
+# Of a picture's longer side: corners that near to a rectangle's are one.
+_RECTANGLE: Final = 0.005
+# Absolute IRIs that name something; a source may also be "Shelf 12" or a local path.
+_IRIS: Final = ("http://", "https://", "urn:", "ark:", "doi:", "info:")
+
+COLUMNS: Final = (
+    *("cluster", "size", "journals", "position", "is_earliest", "gap_days", "gap", "image"),
+    *("journal", "date", "earliest_date", "latest_date", "page", "caption", "language"),
+    *("source_uri", "rights", "weakest_link", "links", "mirrored_to_earliest"),
+)
+
+
+def with_members(client: Client, clusters: Iterable[Cluster]) -> Iterator[Cluster]:
+    """The clusters with their members and links, in the same order.
+
+    One that was joined to another or dissolved meanwhile is left out.
+    """
+
+    def fetch(cluster: Cluster) -> Cluster | None:
+        try:
+            return client.cluster(cluster.name)
+        except errors.NotFound:
+            return None
+
+    source = iter(clusters)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting: deque[Future[Cluster | None]] = deque()
+        while True:
+            for cluster in itertools.islice(source, _AHEAD - len(waiting)):
+                waiting.append(pool.submit(fetch, cluster))
+            if not waiting:
+                return
+            found = waiting.popleft().result()
+            if found is not None:
+                yield found
+
+
+def cluster_json(cluster: Cluster) -> dict[str, Any]:
+    """A cluster for JSON, without its empty fields."""
+    found: dict[str, Any] = {
+        "name": cluster.name,
+        "size": cluster.size,
+        "journal_count": cluster.journal_count,
+        "journals": list(cluster.journals),
+        "earliest_date": _iso(cluster.earliest_date),
+        "latest_date": _iso(cluster.latest_date),
+        "span_years": cluster.span_years,
+        "weakest_link": round(cluster.weakest_link, 6),
+        "first_image": cluster.first_image.name,
+        "create_time": _iso(cluster.create_time),
+        "update_time": _iso(cluster.update_time),
+    }
+    if cluster.members:
+        found["printings"] = [
+            {
+                "position": printing.number,
+                "gap_days": printing.member.gap_days,
+                "gap": printing.gap,
+                "is_earliest": printing.is_earliest,
+                "may_be_earliest": printing.may_be_earliest,
+                "weakest_link": round(printing.member.weakest_link, 6),
+                "link_count": printing.member.link_count,
+                "image": cli_output.record_json(printing.image),
+            }
+            for printing in timelines.printings(cluster)
+        ]
+        found["links"] = [link_json(link) for link in cluster.links]
+    return {key: value for key, value in found.items() if value not in (None, "", [])}
+
+
+def link_json(link: Link) -> dict[str, Any]:
+    """A link for JSON."""
+    return {
+        "a": link.a,
+        "b": link.b,
+        "probability": round(link.probability, 6),
+        "relation": link.relation.value,
+        "verdict": link.verdict.value if link.verdict else None,
+        "overlaps": [
+            {
+                "inlier_count": overlap.inlier_count,
+                "homography": list(overlap.homography),
+                "a_polygon": [list(point) for point in overlap.query_polygon],
+                "b_polygon": [list(point) for point in overlap.image_polygon],
+                "a_share": round(overlap.query_share, 6),
+                "b_share": round(overlap.image_share, 6),
+                "mirrored": overlap.mirrored,
+                "rotation": round(overlap.rotation, 3),
+                "scale": round(overlap.scale, 6),
+            }
+            for overlap in link.verification.overlaps
+        ],
+    }
+
+
+def write_csv(clusters: Iterable[Cluster], *, file: TextIO) -> int:
+    """Writes a row for each printing; gives the number of clusters."""
+    table = csv.writer(file)
+    table.writerow(COLUMNS)
+    count = 0
+    for cluster in clusters:
+        count += 1
+        for printing in timelines.printings(cluster):
+            image, gap = printing.image, printing.member.gap_days
+            overlap = timelines.main_overlap(printing.link) if printing.link else None
+            table.writerow(
+                [
+                    *(cluster.id, cluster.size, cluster.journal_count, printing.number),
+                    int(printing.is_earliest),
+                    "" if gap is None else gap,
+                    *(printing.gap, image.name, image.journal, image.date),
+                    *(_iso(image.earliest_date) or "", _iso(image.latest_date) or ""),
+                    *(image.page, image.caption, image.language, image.source_uri, image.rights),
+                    *(round(printing.member.weakest_link, 6), printing.member.link_count),
+                    "" if overlap is None else int(overlap.mirrored),
+                ]
+            )
+    return count
+
+
+def write_jsonl(clusters: Iterable[Cluster], *, file: TextIO) -> int:
+    """Writes a line for each cluster, with its printings and links; gives their number."""
+    count = 0
+    for cluster in clusters:
+        count += 1
+        file.write(json.dumps(cluster_json(cluster), ensure_ascii=False) + "\n")
+    return count
+
+
+def write_annotations(
+    clusters: Iterable[Cluster],
+    *,
+    file: TextIO,
+    verdicts: Mapping[frozenset[str], Verdict],
+    now: dt.datetime,
+) -> int:
+    """Writes an AnnotationCollection with an annotation for each link; gives the clusters' number.
+
+    Args:
+        clusters: With members and links.
+        file: Gets one JSON-LD document.
+        verdicts: Those that hold, by the pair of names; they name the authors of links.
+        now: When the annotations were generated.
+    """
+    file.write(
+        f'{{"@context": "{CONTEXT}", "type": "AnnotationCollection", '
+        '"label": "Printings of the same pictures", '
+        f'"generator": {json.dumps(_software())}, "generated": "{_moment(now)}", '
+        '"first": {"type": "AnnotationPage", "startIndex": 0, "items": [\n'
+    )
+    count = total = 0
+    for cluster in clusters:
+        count += 1
+        for link in cluster.links:
+            verdict = verdicts.get(frozenset((link.a, link.b)))
+            found = annotation(link, cluster=cluster, verdict=verdict, now=now)
+            file.write(",\n" * (total > 0) + json.dumps(found, ensure_ascii=False))
+            total += 1
+    file.write(f'\n]}}, "total": {total}}}\n')
+    return count
+
+
+def annotation(
+    link: Link, *, cluster: Cluster, verdict: Verdict | None, now: dt.datetime
+) -> dict[str, Any]:
+    """A link as an annotation: the later printing is its target, the earlier one its body.
+
+    See https://www.w3.org/TR/annotation-model/; what it requires is `@context`, `id`, `type` and
+    `target`, a `source` for each specific resource, and a `value` for each selector.
+    """
+    images = {member.image.name: member.image for member in cluster.members}
+    order = {name: number for number, name in enumerate(images)}
+    earlier, later = sorted((link.a, link.b), key=lambda name: order[name])
+    overlap = timelines.main_overlap(link)
+    polygons: dict[str, Sequence[tuple[float, float]]] = {}
+    if overlap is not None:
+        polygons = {link.a: overlap.query_polygon, link.b: overlap.image_polygon}
+    said = verdict is not None and verdict.decision is Decision.SAME
+    bodies: list[dict[str, Any]] = [
+        {
+            **_resource(images[earlier], polygon=polygons.get(earlier, ())),
+            "purpose": "linking",
+        },
+        _text(_words(link), purpose="describing"),
+    ]
+    found: dict[str, Any] = {
+        "@context": CONTEXT,
+        "id": f"urn:uuid:{uuid.uuid5(records.parse_name(link.a).point_id, link.b)}",
+        "type": "Annotation",
+        "motivation": "linking",
+        "creator": _software(),
+        "created": _moment(cluster.update_time or now),
+        "generator": _software(),
+        "generated": _moment(now),
+        "body": bodies,
+        "target": _resource(images[later], polygon=polygons.get(later, ())),
+    }
+    if verdict is not None and said:
+        if verdict.author:
+            found["creator"] = {"type": "Person", "name": verdict.author}
+        if verdict.create_time is not None:
+            found["created"] = _moment(verdict.create_time)
+        if verdict.note:
+            bodies.append(_text(verdict.note, purpose="commenting", language=""))
+    return found
+
+
+def _resource(image: ImageRecord, *, polygon: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """A printing, or the part of it that another one has."""
+    source: dict[str, Any] = {
+        "id": iri(image),
+        "type": "Image",
+        "dcterms:identifier": image.name,
+        "dcterms:title": image.caption,
+        "dcterms:isPartOf": image.journal,
+        "dcterms:date": image.date,
+        "dcterms:rights": image.rights,
+    }
+    found: dict[str, Any] = {
+        "type": "SpecificResource",
+        "source": {key: value for key, value in source.items() if value},
+    }
+    if polygon:
+        found["selector"] = selector(polygon, side=max(image.width, image.height))
+    return found
+
+
+def iri(image: ImageRecord) -> str:
+    """What a record is called elsewhere: its source where that is an IRI, else a UUID of its name.
+
+    The UUID is that of its point, so it is the same in every export.
+    """
+    source = image.source_uri.strip()
+    if source.lower().startswith(_IRIS) and not any(mark in source for mark in ' <>"{}|\\^`'):
+        return source
+    return f"urn:uuid:{records.parse_name(image.name).point_id}"
+
+
+def selector(polygon: Sequence[tuple[float, float]], *, side: int) -> dict[str, Any]:
+    """A part of a picture in pixels: a fragment where it is an upright rectangle, else an SVG."""
+    xs, ys = [x for x, _ in polygon], [y for _, y in polygon]
+    near = _RECTANGLE * side
+    upright = len(polygon) == 4 and all(  # noqa: PLR2004 - corners of a rectangle
+        min(x - min(xs), max(xs) - x) <= near and min(y - min(ys), max(ys) - y) <= near
+        for x, y in polygon
+    )
+    if upright:
+        left, top = max(round(min(xs)), 0), max(round(min(ys)), 0)
+        width, height = round(max(xs)) - left, round(max(ys)) - top
+        return {
+            "type": "FragmentSelector",
+            "conformsTo": MEDIA_FRAGMENTS,
+            "value": f"xywh=pixel:{left},{top},{width},{height}",
+        }
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in polygon)
+    return {
+        "type": "SvgSelector",
+        "value": '<svg xmlns="http://www.w3.org/2000/svg">'
+        f'<polygon points="{html.escape(points)}"/></svg>',
+    }
+
+
+def _words(link: Link) -> str:
+    overlap = timelines.main_overlap(link)
+    parts = [f"The same picture with a probability of {link.probability:.3f}"]
+    if link.verdict is not None:
+        parts.append(f"an archivist says: {link.verdict.value}")
+    parts.append(f"relation: {link.relation.label}")
+    if overlap is not None:
+        parts.append(f"{overlap.inlier_count} matching details")
+        if overlap.mirrored:
+            parts.append("mirrored")
+    return "; ".join(parts) + "."
+
+
+def _text(value: str, *, purpose: str, language: str = "en") -> dict[str, Any]:
+    found = {"type": "TextualBody", "value": value, "format": "text/plain", "purpose": purpose}
+    return {**found, "language": language} if language else found
+
+
+def _software() -> dict[str, str]:
+    return {"type": "Software", "name": f"Halftone {halftone.__version__}"}
+
+
+def _moment(moment: dt.datetime) -> str:
+    """As xsd:dateTime in UTC."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _iso(value: dt.date | dt.datetime | None) -> str | None:
+    return None if value is None else value.isoformat()

@@ -1,0 +1,155 @@
+"""How clusters are printed: a table of them, and one of them as a timeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich.table import Table
+
+from halftone import cli_output as output
+from halftone import timelines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from halftone.client import Cluster, Link
+    from halftone.timelines import Printing
+
+_BROAD_AXIS, _NARROW_AXIS = 100, 40
+_MOST_TICKS: Final = 8
+
+
+def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
+    """Prints clusters as a table; `total` counts those that are not shown as well."""
+    out = output.console()
+    if not shown:
+        out.print("No clusters.")
+        return
+    table = Table(box=None)
+    for column in ("printings", "journals", "years", "weakest"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("earliest known printing", no_wrap=True, overflow="ellipsis", max_width=52)
+    table.add_column("caption", no_wrap=True, overflow="ellipsis", max_width=44)
+    table.add_column("cluster", overflow="fold")
+    for each in shown:
+        first = each.first_image
+        years = (
+            f"{each.earliest_date.year}-{each.latest_date.year}"
+            if each.earliest_date and each.latest_date
+            else ""
+        )
+        table.add_row(
+            str(each.size),
+            str(each.journal_count),
+            years,
+            f"{each.weakest_link:.3f}",
+            ", ".join(part for part in (timelines.date_words(first), first.journal) if part),
+            first.caption,
+            each.id,
+        )
+    out.print(table)
+    if total > len(shown):
+        out.print(f"{len(shown)} of {total:,}; --limit shows more.", style="dim")
+
+
+def print_cluster(found: Cluster) -> None:
+    """A timeline: an axis of years, then a row for each printing."""
+    out = output.console()
+    printings = timelines.printings(found)
+    out.print(f"{found.name}  {timelines.summary(found)}", style="bold", soft_wrap=True)
+    width = _BROAD_AXIS if out.width > _BROAD_AXIS + 2 else max(out.width - 2, _NARROW_AXIS)
+    for line in axis_lines(printings, width=width):
+        out.print(line, soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("", justify="right")
+    for column, broadest in (("date", 22), ("since", 18), ("journal", 34), ("page", 6)):
+        table.add_column(column, overflow="fold", max_width=broadest)
+    table.add_column("caption", overflow="fold", max_width=46)
+    table.add_column("weakest", justify="right")
+    table.add_column("", overflow="fold", max_width=20)
+    for printing in printings:
+        image = printing.image
+        table.add_row(
+            str(printing.number),
+            printing.date,
+            printing.gap,
+            image.journal,
+            image.page,
+            image.caption,
+            f"{printing.member.weakest_link:.3f}",
+            ", ".join(marks(printing)),
+        )
+    out.print(table)
+    weakest = timelines.weakest_link(found)
+    if weakest is not None:
+        numbers = {printing.image.name: printing.number for printing in printings}
+        a, b = sorted((numbers[weakest.a], numbers[weakest.b]))
+        out.print(
+            f"Weakest link: between {a} and {b}, {weakest.probability:.3f} ({_evidence(weakest)}).",
+            soft_wrap=True,
+        )
+        names = (weakest.a, weakest.b)
+        out.print(
+            f"Not the same? halftone judge {names[0]} {names[1]} different",
+            style="dim",
+            soft_wrap=True,
+        )
+
+
+def _evidence(link: Link) -> str:
+    if link.verdict is not None:
+        return f"an archivist says: {link.verdict.value}"
+    overlap = timelines.main_overlap(link)
+    return f"{overlap.inlier_count} matching details" if overlap else "not compared by details"
+
+
+def marks(printing: Printing) -> list[str]:
+    """What a row of the timeline says of its printing."""
+    found = []
+    if printing.is_earliest and printing.image.earliest_date:
+        found.append("earliest known")
+    if printing.may_be_earliest:
+        found.append("may be as early")
+    overlap = timelines.main_overlap(printing.link) if printing.link else None
+    if overlap is not None and overlap.mirrored:
+        found.append("mirrored")
+    if printing.is_weakest:
+        found.append("weakest link")
+    return found
+
+
+def axis_lines(printings: tuple[Printing, ...], *, width: int) -> list[str]:
+    """The years above a line on which the printings stand by number; nothing without dates."""
+    spans = [printing.span for printing in printings if printing.span]
+    if not spans:
+        return []
+    start, end = min(span[0] for span in spans), max(span[1] for span in spans)
+    start, end = float(int(start)), max(end, int(start) + 1.0)
+    room = width - len(str(len(printings))) - 1
+
+    def place(year: float) -> int:
+        return round(room * (year - start) / (end - start))
+
+    years, line = [" "] * (width + 4), ["─"] * (room + 1)
+    for tick in timelines.ticks(start, end, most=_MOST_TICKS):
+        at = place(tick)
+        line[at] = "┬"
+        years[at : at + 4] = str(tick)
+    rows: list[list[str]] = []
+    for printing in printings:
+        if printing.span is None:
+            continue
+        at, text = place(sum(printing.span) / 2), str(printing.number)
+        # Of printings that stand too near each other the later ones go a row down.
+        for row in rows:
+            if all(cell == " " for cell in row[max(at - 1, 0) : at + len(text) + 1]):
+                break
+        else:
+            row = [" "] * (width + 4)
+            rows.append(row)
+        row[at : at + len(text)] = text
+        if line[at] == "─":
+            line[at] = "┴"
+        elif line[at] == "┬":
+            line[at] = "┼"
+    return ["".join(each).rstrip() for each in (years, line, *rows)]

@@ -1,0 +1,248 @@
+"""Archivists' verdicts as a data set to train on, and as a table that loses none of them.
+
+A data set is a folder with `manifest.csv`, `images/` and `verdicts.csv`. Pictures that were said to
+be the same form a group, named in the manifest's column `group`. Where verdicts join two pictures
+through others and also say that those two are different, as of a plate with two pictures, only the
+pairs that were said to be the same may attract: such a data set has `groups.json` instead.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import tempfile
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from halftone import errors, files
+from halftone.client import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import TextIO
+
+    from halftone.client import Client, Cluster, ImageRecord, Verdict
+
+Pair = tuple[str, str]
+
+VERDICT_COLUMNS: Final = (
+    *("verdict", "a", "b", "decision", "note", "author", "create_time", "end_time"),
+)
+_MANIFEST_COLUMNS: Final = (
+    *("image_id", "file", "journal", "date", "page", "caption", "language", "rights"),
+)
+_THREADS: Final = 4
+
+
+@dataclass(kw_only=True)
+class Pairs:
+    """What is known of pairs of images, by name.
+
+    Attributes:
+        same: Pairs that show the same picture.
+        different: Pairs that do not.
+    """
+
+    same: set[Pair] = field(default_factory=set)
+    different: set[Pair] = field(default_factory=set)
+
+    def add_verdict(self, verdict: Verdict) -> None:
+        """Takes in a verdict that holds; one that is unsure says nothing."""
+        pair = _pair(verdict.a, verdict.b)
+        if verdict.decision is Decision.SAME:
+            self.same.add(pair)
+        elif verdict.decision is Decision.DIFFERENT:
+            self.different.add(pair)
+
+    def add_cluster(self, cluster: Cluster) -> None:
+        """Takes in the links of a cluster, except where an archivist says otherwise."""
+        self.same |= {_pair(link.a, link.b) for link in cluster.links} - self.different
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Images that show the same picture; in a composite group only the linked pairs do."""
+
+    members: tuple[str, ...]
+    links: tuple[Pair, ...]
+    composite: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What became of an export."""
+
+    images: int
+    groups: int
+    composite: int
+    verdicts: int
+    missing: tuple[str, ...]
+
+
+def groups_of(pairs: Pairs) -> tuple[Group, ...]:
+    """The groups that pairs form transitively, in the order of their first members."""
+    joined: dict[str, set[str]] = {}
+    for a, b in pairs.same:
+        names = joined.get(a, {a}) | joined.get(b, {b})
+        joined.update(dict.fromkeys(names, names))
+    links = defaultdict(list)
+    for pair in sorted(pairs.same):
+        links[id(joined[pair[0]])].append(pair)
+    torn = {id(joined[a]) for a, b in pairs.different if a in joined and b in joined[a]}
+    distinct = {id(names): names for names in joined.values()}
+    return tuple(
+        Group(members=tuple(sorted(names)), links=tuple(links[key]), composite=key in torn)
+        for key, names in sorted(distinct.items(), key=lambda item: min(item[1]))
+    )
+
+
+def write_dataset(
+    client: Client,
+    *,
+    directory: Path,
+    clusters: Iterable[Cluster] = (),
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Summary:
+    """Writes the data set; it is there whole or not at all.
+
+    Args:
+        client: Of the service that keeps verdicts and pictures.
+        directory: Must not be there, or be empty.
+        clusters: With members and links, to be learnt from as well.
+        on_progress: Is told how many pictures of how many are fetched.
+
+    Raises:
+        errors.InvalidArgument: The directory holds something.
+        errors.FailedPrecondition: There is nothing to train on.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise errors.InvalidArgument(
+            f"{directory} is there already and not empty.", field="directory"
+        )
+    history = list(client.verdicts(history=True, page_size=1000))
+    pairs = Pairs()
+    for verdict in history:
+        if verdict.end_time is None:
+            pairs.add_verdict(verdict)
+    for cluster in clusters:
+        pairs.add_cluster(cluster)
+    names = sorted({name for pair in pairs.same | pairs.different for name in pair})
+    if not names:
+        raise errors.FailedPrecondition(
+            "There is no verdict that says `same` or `different`: `halftone judge` keeps one.",
+            subject="verdicts",
+        )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        summary = _write(
+            client, folder=work, names=names, pairs=pairs, verdicts=history, progress=on_progress
+        )
+        work.chmod(0o755)
+        files.sync_tree(work)
+        work.replace(directory)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    files.sync_directory(directory.parent)
+    return summary
+
+
+def _write(
+    client: Client,
+    *,
+    folder: Path,
+    names: Sequence[str],
+    pairs: Pairs,
+    verdicts: Sequence[Verdict],
+    progress: Callable[[int, int], None],
+) -> Summary:
+    (folder / "images").mkdir()
+    records = _fetch(client, names=names, folder=folder / "images", progress=progress)
+    single = len({record.archive for record, _ in records.values()}) == 1
+    ids = {
+        name: record.image_id if single else f"{record.archive}/{record.image_id}"
+        for name, (record, _) in records.items()
+    }
+    groups = groups_of(pairs)
+    composite = [group for group in groups if group.composite]
+    of = {name: f"g{number}" for number, group in enumerate(groups) for name in group.members}
+    with files.writing(folder / "manifest.csv") as file:
+        table = csv.writer(file)
+        table.writerow([*_MANIFEST_COLUMNS, *(["group"] if not composite else [])])
+        for name, (record, picture) in records.items():
+            known = [getattr(record, column) for column in _MANIFEST_COLUMNS[2:]]
+            row = [ids[name], f"images/{picture}", *known]
+            table.writerow([*row, *([of.get(name, "")] if not composite else [])])
+    if composite:
+        found = [
+            {
+                "group": f"g{number}",
+                "members": [ids[name] for name in group.members if name in ids],
+                "links": [
+                    {"a": ids[a], "b": ids[b]} for a, b in group.links if a in ids and b in ids
+                ],
+                "composite": group.composite,
+            }
+            for number, group in enumerate(groups)
+        ]
+        files.replace_file(folder / "groups.json", files.to_json(found))
+    with files.writing(folder / "verdicts.csv") as file:
+        write_verdicts(verdicts, file=file)
+    return Summary(
+        images=len(records),
+        groups=len(groups),
+        composite=len(composite),
+        verdicts=len(verdicts),
+        missing=tuple(name for name in names if name not in records),
+    )
+
+
+def _fetch(
+    client: Client, *, names: Sequence[str], folder: Path, progress: Callable[[int, int], None]
+) -> dict[str, tuple[ImageRecord, str]]:
+    """Records and files of the pictures; those that are gone from the archive are left out."""
+
+    def fetch(numbered: tuple[int, str]) -> tuple[ImageRecord, str] | None:
+        number, name = numbered
+        try:
+            record, picture = client.get(name), client.thumbnail(name)
+        except errors.NotFound:
+            return None
+        file = f"{number:06}.jpg"
+        (folder / file).write_bytes(picture.content)
+        return record, file
+
+    found = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        fetched = pool.map(fetch, enumerate(names))
+        for done, (name, each) in enumerate(zip(names, fetched, strict=True), start=1):
+            if each is not None:
+                found[name] = each
+            progress(done, len(names))
+    return found
+
+
+def write_verdicts(verdicts: Iterable[Verdict], *, file: TextIO) -> int:
+    """Writes a row for each verdict, those included that no longer hold; gives their number."""
+    table = csv.writer(file)
+    table.writerow(VERDICT_COLUMNS)
+    count = 0
+    for verdict in verdicts:
+        count += 1
+        times = (verdict.create_time, verdict.end_time)
+        table.writerow(
+            [
+                *(verdict.id, verdict.a, verdict.b, verdict.decision.value),
+                *(verdict.note, verdict.author),
+                *(moment.isoformat() if moment else "" for moment in times),
+            ]
+        )
+    return count
+
+
+def _pair(a: str, b: str) -> Pair:
+    return (a, b) if a <= b else (b, a)
