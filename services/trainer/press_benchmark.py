@@ -109,7 +109,7 @@ class Plan:
         away = [other for other in self.others if other != row]
         generator = np.random.default_rng(seed)
         count = min(_COMPANIONS, len(away))
-        beside = generator.choice(len(away), count, replace=False) if count else []
+        beside = generator.permutation(len(away))[:count]
         return transform(
             self.pictures.picture(row),
             transformation=TRANSFORMATIONS[transformation],

@@ -9,7 +9,7 @@ scan's resolution, as an imagesetter does it, and then scanned.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import cv2
 import numpy as np
@@ -85,8 +85,10 @@ def thresholds(
 
     first = along(cos, sin, phase[0])
     if kind == "lines":
-        return _line()[first]
-    return _cell()[along(-sin, cos, phase[1]), first]
+        lines: Grey = _line()[first]
+        return lines
+    dots: Grey = _cell()[along(-sin, cos, phase[1]), first]
+    return dots
 
 
 def scan(ink: NDArray[np.bool_], *, generator: np.random.Generator) -> Grey:
@@ -165,7 +167,7 @@ def _word(generator: np.random.Generator) -> str:
 
 
 @functools.cache
-def _cell() -> Any:
+def _cell() -> Grey:
     """Thresholds of a cell, uint8 [64, 64]: the same number of pixels for each tone."""
     side = 1 << _CELL_BITS
     x = (np.arange(side) + 0.5) / side * 2 - 1
@@ -176,7 +178,7 @@ def _cell() -> Any:
 
 
 @functools.cache
-def _line() -> Any:
+def _line() -> Grey:
     side = 1 << _CELL_BITS
     x = (np.arange(side) + 0.5) / side * 2 - 1
     return (1 + (1 - np.abs(x)) * 254).astype(np.uint8)

@@ -89,7 +89,7 @@ class PerceptualHash:
     """
 
     name = "pHash"
-    threshold = None
+    threshold: float | None = None
 
     def __init__(self, pictures: Sequence[NDArray[np.float32]]) -> None:
         """Takes what `hash_input` makes of the gallery's pictures."""
@@ -108,7 +108,7 @@ class Pdq:
     """  # noqa: D205 - the title does not fit one line
 
     name = "PDQ"
-    threshold = None
+    threshold: float | None = None
 
     def __init__(self, fingerprints: Sequence[Fingerprint]) -> None:
         self._bits = np.stack([to_vector(one.pdq[UPRIGHT]) for one in fingerprints])
@@ -122,7 +122,7 @@ class Pdq:
 class Descriptor:
     """The cosine of a version's descriptors."""
 
-    threshold = None
+    threshold: float | None = None
 
     def __init__(self, version: str, *, gallery: Floats) -> None:
         self.name = f"{version}, descriptor alone"

@@ -99,7 +99,7 @@ def transform(
         draw = steps.Draw(np.random.default_rng([seed, number]), tuple(companions))
         image, back = step(image, draw)
         to_source = to_source @ back
-        moved = move(region, matrix=np.linalg.inv(back))
+        moved = move(region, matrix=np.linalg.inv(back).astype(np.float64))
         region = _clip(moved, frame=_frame(image))
     return Printed(image=image, to_source=to_source, region=region)
 
