@@ -238,7 +238,9 @@ def _scored(
 def _views(rows: Floats, queries: dict[Orientation, Floats]) -> list[View]:
     """For each of the rows, float32 [N, D], the best of the queries, float32 [D]."""
     lays = list(queries)
-    scores = rows @ np.stack([queries[lay] for lay in lays]).T
+    # Not `@`, whose last digits depend on how many rows there are: a candidate has the same scores
+    # whatever stands beside it.
+    scores = np.einsum("nd,vd->nv", rows, np.stack([queries[lay] for lay in lays]))
     best = scores.argmax(axis=1)
     return [
         View(float(score[at]), lays[at]) for score, at in zip(scores, best.tolist(), strict=True)

@@ -21,11 +21,16 @@ Hit = search_pb2.Hit
 State = search_pb2.Verification
 
 
-def scene(seed, *, size=(320, 240)):
+SCENES = 9
+COUNT = SCENES + 1
+"""Pictures in the archive."""
+
+
+def scene(seed, *, size=(240, 180)):
     """A picture full of corners and blobs."""
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(30, 225, (12, 16), dtype=np.uint8))
-    fine = Image.fromarray(rng.integers(0, 255, (40, 54), dtype=np.uint8))
+    coarse = Image.fromarray(rng.integers(30, 225, (9, 12), dtype=np.uint8))
+    fine = Image.fromarray(rng.integers(0, 255, (24, 32), dtype=np.uint8))
     layers = [layer.resize(size, Image.Resampling.BICUBIC) for layer in (coarse, fine)]
     return Image.blend(*layers, 0.5)
 
@@ -37,15 +42,17 @@ def png(picture):
 
 
 def reprint(picture):
-    """Smaller, of another tone."""
-    return picture.resize((260, 195), Image.Resampling.LANCZOS).point(lambda value: 40 + value // 2)
+    """Smaller, of another tone, and without its edges."""
+    inner = picture.crop((8, 6, picture.width - 8, picture.height - 6))
+    smaller = inner.resize((196, 147), Image.Resampling.LANCZOS)
+    return smaller.point(lambda value: 40 + value // 2)
 
 
 @pytest.fixture
 async def press(service):
-    """Thirty scenes, all alike in kind; 0 is there twice, the second time as a reprint."""
+    """Scenes, all alike in kind; 0 is there twice, the second time as a reprint."""
     await service.add(
-        *(record(number, content=png(scene(number))) for number in range(30)),
+        *(record(number, content=png(scene(number))) for number in range(SCENES)),
         record("reprint", content=png(reprint(scene(0)))),
     )
     return service
@@ -65,8 +72,9 @@ async def test_a_reprint_is_told_from_the_scan_itself(press):
     assert again.verification.state == State.OVERLAPPING
     (overlap,) = again.verification.overlaps
     assert overlap.inlier_count >= 20
-    assert overlap.scale == pytest.approx(260 / 320, abs=0.02)
-    assert min(overlap.query_share, overlap.image_share) > 0.95
+    assert overlap.scale == pytest.approx(196 / 224, abs=0.02)
+    assert overlap.query_share == pytest.approx((224 * 168) / (240 * 180), abs=0.05)
+    assert overlap.image_share > 0.95
     assert len(overlap.homography) == 9
     assert overlap.homography[8] == 1
     assert len(overlap.query_polygon) == len(overlap.image_polygon) >= 3
@@ -74,13 +82,13 @@ async def test_a_reprint_is_told_from_the_scan_itself(press):
     assert again.words_similarity > other.words_similarity
     assert (other.relation, other.verification.state) == (Hit.UNRELATED, State.NO_OVERLAP)
     assert other.probability < 0.1
-    assert (response.verified_count, response.out_of_time_count) == (31, 0)
+    assert (response.verified_count, response.out_of_time_count) == (COUNT, 0)
 
 
 @pytest.mark.parametrize(
     ("change", "relation", "mirrored", "rotation"),
     [
-        (lambda p: p.crop((20, 20, 180, 140)), Hit.CROP_OF, False, 0),
+        (lambda p: p.crop((20, 20, 150, 120)), Hit.CROP_OF, False, 0),
         (lambda p: p.transpose(Image.Transpose.FLIP_LEFT_RIGHT), Hit.MIRRORED, True, 0),
         (lambda p: p.transpose(Image.Transpose.ROTATE_90), Hit.REPRINT, False, 90),
         (lambda p: p.transpose(Image.Transpose.ROTATE_180), Hit.REPRINT, False, 180),
@@ -90,30 +98,31 @@ async def test_a_reprint_is_told_from_the_scan_itself(press):
 async def test_changed_pictures_are_found_and_named(press, change, relation, mirrored, rotation):
     hit = await first(press, change(scene(7)))
     assert hit.image.name == name(7)
-    assert hit.relation in (relation, Hit.SAME_SCAN) if rotation else hit.relation == relation
+    # The pixels are the same but for their order, so it may be called the same scan as well.
+    assert hit.relation in ((relation, Hit.SAME_SCAN) if rotation else (relation,))
     assert (hit.mirrored, hit.rotation) == (mirrored, rotation)
     assert hit.probability > 0.9
 
 
 async def test_a_plate_contains_a_picture(press):
-    plate = Image.new("L", (700, 500), 240)
+    plate = Image.new("L", (520, 380), 240)
     plate.paste(scene(4), (40, 40))
-    plate.paste(Image.effect_noise((250, 400), 60), (420, 60))
+    plate.paste(scene(77, size=(180, 300)), (310, 40))
     hit = await first(press, plate)
     assert (hit.image.name, hit.relation) == (name(4), Hit.CONTAINS)
-    part = {"x": 40, "y": 40, "width": 320, "height": 240}
+    part = {"x": 40, "y": 40, "width": 240, "height": 180}
     hit = await first(press, plate, region=part)
     assert hit.relation in (Hit.REPRINT, Hit.SAME_SCAN)
     corner = hit.verification.overlaps[0].query_polygon
-    assert max(point.x for point in corner) <= 320
+    assert max(point.x for point in corner) <= 240
 
 
 async def test_the_same_hits_and_probabilities_every_time(press):
-    request = search_pb2.SearchImagesRequest(content=png(reprint(scene(3))), limit=40)
+    request = search_pb2.SearchImagesRequest(content=png(reprint(scene(3))), limit=30)
     answers = [await press.stub.SearchImages(request) for _ in range(3)]
     await press.restart()
     answers.append(await press.stub.SearchImages(request))
-    by_name = search_pb2.SearchImagesRequest(image=name("reprint"), limit=40)
+    by_name = search_pb2.SearchImagesRequest(image=name("reprint"), limit=30)
     named = [await press.stub.SearchImages(by_name) for _ in range(2)]
     assert all(answer == answers[0] for answer in answers)
     assert named[0] == named[1]
@@ -125,7 +134,7 @@ async def test_pages_are_pieces_of_one_ranking(press):
     for fields in ({}, {"verify_count": 5}, {"min_probability": 0.0}):
         request = search_pb2.SearchImagesRequest(content=png(scene(5)), limit=100, **fields)
         whole = (await press.stub.SearchImages(request)).hits
-        assert len(whole) == 31
+        assert len(whole) == COUNT
         pages = []
         request.limit = 4
         while True:
@@ -138,14 +147,14 @@ async def test_pages_are_pieces_of_one_ranking(press):
 
 
 async def test_only_the_best_candidates_are_compared(press):
-    response = await press.search(content=png(reprint(scene(0))), limit=40, verify_count=6)
+    response = await press.search(content=png(reprint(scene(0))), limit=30, verify_count=6)
     states = [hit.verification.state for hit in response.hits]
     assert response.verified_count == 6
-    assert states.count(State.NOT_COMPARED) == 25
+    assert states.count(State.NOT_COMPARED) == COUNT - 6
     late = [hit for hit in response.hits if hit.verification.state == State.NOT_COMPARED]
     assert {hit.relation for hit in late} == {Hit.NOT_COMPARED}
     assert all(hit.HasField("pdq_distance") and hit.HasField("words_similarity") for hit in late)
-    none = await press.search(content=png(reprint(scene(0))), limit=40, verify_count=0)
+    none = await press.search(content=png(reprint(scene(0))), limit=30, verify_count=0)
     assert none.verified_count == 0
     assert {hit.verification.state for hit in none.hits} == {State.NOT_COMPARED}
 
@@ -162,8 +171,8 @@ async def test_an_embedding_has_no_pixels_to_compare(press):
 
 
 async def test_a_threshold_of_probability_cuts(press):
-    everything = (await press.search(content=png(scene(0)), limit=40)).hits
-    likely = await press.search(content=png(scene(0)), limit=40, min_probability=0.9)
+    everything = (await press.search(content=png(scene(0)), limit=30)).hits
+    likely = await press.search(content=png(scene(0)), limit=30, min_probability=0.9)
     assert [hit.image.name for hit in likely.hits] == [name(0), name("reprint")]
     assert list(likely.hits) == [hit for hit in everything if hit.probability >= 0.9]
     assert not likely.next_page_token
@@ -176,11 +185,11 @@ async def test_what_the_time_does_not_suffice_for_is_marked(press, settings):
     short = settings.model_copy(update={"verify_seconds": 0.001, "verify_threads": 1})
     service = Service(short, embedder=press.embedder)
     await service.start()
-    response = await service.search(content=png(scene(0)), limit=40)
+    response = await service.search(content=png(scene(0)), limit=30)
     late = [hit for hit in response.hits if hit.verification.state == State.OUT_OF_TIME]
-    assert len(response.hits) == 31
-    assert response.out_of_time_count == len(late) > 20
-    assert response.verified_count == 31 - len(late)
+    assert len(response.hits) == COUNT
+    assert response.out_of_time_count == len(late) > 5
+    assert response.verified_count == COUNT - len(late)
     # Its bytes alone say what it is.
     assert response.hits[0].image.name == name(0)
     await service.stop()
@@ -190,24 +199,23 @@ async def test_the_deadline_of_a_request_leaves_time_to_answer(press, settings):
     await press.stop()
     service = Service(settings.model_copy(update={"verify_threads": 1}), embedder=press.embedder)
     await service.start()
-    # What is compared is read anew: the features of thirty pictures, one after the other.
-    request = search_pb2.SearchImagesRequest(content=png(scene(0)), limit=40, verify_count=200)
+    request = search_pb2.SearchImagesRequest(content=png(scene(0)), limit=30, verify_count=200)
     response = await service.stub.SearchImages(request, timeout=0.45)
-    assert response.verified_count + response.out_of_time_count == 31
+    assert response.verified_count + response.out_of_time_count == COUNT
     await service.stop()
 
 
 async def test_a_batch_compares_too(press):
     requests = [
         search_pb2.SearchImagesRequest(content=png(reprint(scene(number))), limit=2)
-        for number in range(6)
+        for number in range(4)
     ]
     requests.append(search_pb2.SearchImagesRequest(embedding=picture_embedding(4), limit=2))
     batch = search_pb2.BatchSearchImagesRequest(requests=requests)
     response = await press.stub.BatchSearchImages(batch)
     alone = [await press.stub.SearchImages(request) for request in requests]
     assert [each.response for each in response.results] == alone
-    assert all(each.verified_count == 31 for each in alone[:6])
+    assert all(each.verified_count == COUNT for each in alone[:4])
 
 
 async def test_whoever_goes_away_is_not_worked_for(press, settings):
@@ -216,7 +224,7 @@ async def test_whoever_goes_away_is_not_worked_for(press, settings):
     await service.start()
     requests = [
         search_pb2.SearchImagesRequest(content=png(scene(number)), verify_count=200)
-        for number in range(30)
+        for number in range(20)
     ]
     batch = search_pb2.BatchSearchImagesRequest(requests=requests)
     call = service.stub.BatchSearchImages(batch)
@@ -253,7 +261,7 @@ async def test_two_images_beside_each_other_are_a_query_and_its_hit(press):
     turned = await compare(press, "reprint", 0)
     assert turned.hit.image.name == name(0)
     assert turned.hit.verification.overlaps[0].scale > 1
-    part = await compare(press, 0, "reprint", query_region={"width": 160, "height": 120})
+    part = await compare(press, 0, "reprint", query_region={"width": 150, "height": 110})
     assert part.hit.relation == Hit.CROP_OF
     other = await compare(press, 0, 5)
     assert other.hit.relation == Hit.UNRELATED
@@ -295,14 +303,14 @@ async def test_metrics_tell_of_comparisons(press):
     text = (await reader.read()).decode()
     writer.close()
     assert "halftone_search_verification_seconds_count 1.0" in text
-    assert 'halftone_search_verified_pairs_total{outcome="compared"} 31.0' in text
+    assert f'halftone_search_verified_pairs_total{{outcome="compared"}} {COUNT}.0' in text
 
 
 async def test_a_picture_without_features_is_found_all_the_same(press):
     plain = Image.linear_gradient("L").resize((200, 150))
     await press.add(record("plain", content=png(plain)))
     smaller = plain.resize((160, 120))
-    found = (await press.search(content=png(smaller), limit=40)).hits
+    found = (await press.search(content=png(smaller), limit=30)).hits
     assert name("plain") in [hit.image.name for hit in found]
     assert not any(hit.verification.overlaps for hit in found)
     same = await first(press, plain)
@@ -310,10 +318,10 @@ async def test_a_picture_without_features_is_found_all_the_same(press):
 
 
 async def test_too_many_pictures_at_a_time_do_not_hold_up_what_needs_none(press):
-    requests = [search_pb2.SearchImagesRequest(content=png(scene(n))) for n in range(12)]
+    requests = [search_pb2.SearchImagesRequest(content=png(scene(n))) for n in range(6)]
     batch = search_pb2.BatchSearchImagesRequest(requests=requests)
     running = asyncio.ensure_future(_await(press.stub.BatchSearchImages(batch)))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.05)
     count = 0
     while not running.done():
         async with asyncio.timeout(2):
