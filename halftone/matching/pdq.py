@@ -1,4 +1,7 @@
-"""PDQ, Meta's perceptual hash of 256 bits (https://github.com/facebook/ThreatExchange), by pdqhash."""
+"""PDQ, Meta's perceptual hash of 256 bits, by pdqhash.
+
+https://github.com/facebook/ThreatExchange/tree/main/pdq
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,6 +62,27 @@ def shared(
         if len(polygon) < 3:  # noqa: PLR2004 - a triangle
             return None
     return polygon if area(polygon) > _FLAT else None
+
+
+def intersection(first: Doubles, second: Doubles) -> Doubles:
+    """What two convex polygons share; fewer than three corners if nothing."""
+    centre = second.mean(axis=0)
+    for here, there in zip(second, np.roll(second, -1, axis=0), strict=True):
+        across = np.array([here[1] - there[1], there[0] - here[0]])
+        normal = np.array([*across, -across @ here])
+        inward = 1.0 if normal[:2] @ centre + normal[2] >= 0 else -1.0
+        first = clip(first, normal=inward * normal)
+        if len(first) < 3:  # noqa: PLR2004 - a triangle
+            break
+    return first
+
+
+def grown(hull: Doubles, *, by: float) -> Doubles:
+    """A convex polygon around all that lies within `by` of one (an octagon around each corner)."""
+    angles = np.arange(8) * (np.pi / 4) + np.pi / 8
+    around = by / np.cos(np.pi / 8) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    points = (hull[:, None] + around[None]).reshape(-1, 2).astype(np.float32)
+    return cv2.convexHull(points).reshape(-1, 2).astype(np.float64)
 
 
 def contains(polygon: Doubles, points: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

@@ -165,7 +165,9 @@ class Calibration:
                     f"The calibration has format {values['format']}; this release reads {FORMAT}."
                 )
             if tuple(values["features"]) != FEATURES:
-                raise ValueError(f"its features are {', '.join(values['features'])}")
+                raise errors.DataLoss(
+                    "The calibration was fitted on other evidence; it has to be fitted again."
+                )
             return cls(
                 mean=values["mean"],
                 scale=values["scale"],

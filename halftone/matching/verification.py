@@ -1,7 +1,7 @@
 """Whether two pictures share a part, and where: local features that agree on a homography.
 
 Mutual nearest neighbours (Lowe's ratio test), a vote for scale and rotation (Lowe 2004), MAGSAC++
-(Barath et al. 2020, by OpenCV) on what agrees, again on what is left: a plate may show two pictures.
+(Barath et al. 2020, by OpenCV) on what agrees; again on what is left: a plate may have two.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from halftone.matching import polygons
 from halftone.matching.features import SIDE
-from halftone.matching.words import unit
+from halftone.matching.words import cosines, unit
 
 if TYPE_CHECKING:
     from halftone.matching.features import LocalFeatures
@@ -38,9 +38,11 @@ _CONFIDENCE: Final = 0.999
 _STRETCH: Final = 1.6  # length over breadth of what a square becomes
 _LEAN: Final = 1.8  # scale at one end of the overlap over that at the other
 _SCALES: Final = (0.08, 12.0)
-_CERTAIN: Final = 20  # inliers; the mirrored picture need not be tried after as many
+_FAR: Final = 3 * _TOLERANCE
 _REACH: Final = 0.08  # of SIDE: how far an inlier vouches for what lies around it
-_CELLS: Final = 8
+_WITHIN: Final = 0.5
+_HULL: Final = 6  # inliers that a hull rests on
+_UNLIKELY: Final = float(np.log(1e-6))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,6 +64,7 @@ class Overlap:
         residual: Median distance of inliers from where they should be, in pixels of the
             candidate scaled to a longer side of `features.SIDE`.
         coverage: Share of the overlap that lies near an inlier, 0 to 1.
+        rivals: Features in it that agree on other homographies: relief, or what moved.
     """
 
     inliers: int
@@ -76,6 +79,7 @@ class Overlap:
     matches: int
     residual: float
     coverage: float
+    rivals: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,62 +106,129 @@ def verify(
         mirrored: Compare the query mirrored (True), as it is (False), or both ways (None).
     """
     begun = time.perf_counter()
-    found: list[Overlap] = []
-    for turned in (False, True) if mirrored is None else (mirrored,):
-        if found and found[0].inliers >= _CERTAIN:
-            break
-        found += _overlaps(query.mirrored() if turned else query, candidate, mirrored=turned)
-        found.sort(key=lambda each: -each.inliers)
-    return Verification(overlaps=tuple(found), seconds=time.perf_counter() - begun)
+    found: list[_Agreement] = []
+    if min(len(query), len(candidate)) >= MIN_INLIERS:
+        target = _Side.of(candidate)
+        for turned in (False, True) if mirrored is None else (mirrored,):
+            found += _agreements(_Side.of(query, mirrored=turned), target)
+    overlaps = [_overlap(each) for each in _distinct(found)]
+    return Verification(overlaps=tuple(overlaps), seconds=time.perf_counter() - begun)
 
 
-def _overlaps(query: LocalFeatures, candidate: LocalFeatures, *, mirrored: bool) -> list[Overlap]:
-    if min(len(query), len(candidate)) < MIN_INLIERS:
-        return []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Side:
+    """A picture in its frame, where its longer side measures SIDE."""
+
+    points: Floats
+    descriptors: Floats
+    size: tuple[float, float]
+    shrunk: float
+    mirrored: bool
+
+    @classmethod
+    def of(cls, features: LocalFeatures, *, mirrored: bool = False) -> _Side:
+        shrunk = SIDE / max(features.width, features.height, 1)
+        turned = features.mirrored() if mirrored else features
+        return cls(
+            points=turned.points * np.array([*[shrunk] * 3, 1], dtype=np.float32),
+            descriptors=unit(turned.descriptors),
+            size=(features.width * shrunk, features.height * shrunk),
+            shrunk=shrunk,
+            mirrored=mirrored,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Agreement:
+    """Matches (p to q) of which some agree on a plausible homography, in the frames."""
+
+    query: _Side
+    candidate: _Side
+    homography: Doubles
+    p: Floats
+    q: Floats
+    inliers: NDArray[np.bool_]
+    shared: Doubles  # where the frames meet, in the query
+    support: Doubles  # what inliers vouch for, in the query
+    rivals: int = 0
+
+    @property
+    def count(self) -> int:
+        return int(self.inliers.sum())
+
+
+def _agreements(query: _Side, candidate: _Side) -> list[_Agreement]:
     first, second = _matches(query, candidate)
     source, target = query.points[first], candidate.points[second]
-    from_frame, to_frame = _frame(query), _frame(candidate)
-    p = source[:, :2] * from_frame
-    q = target[:, :2] * to_frame
+    p, q = source[:, :2], target[:, :2]
     turn = np.deg2rad(target[:, 3] - source[:, 3])
-    octaves = np.log2(np.maximum(target[:, 2] * to_frame, 1e-6)) - np.log2(
-        np.maximum(source[:, 2] * from_frame, 1e-6)
-    )
+    octaves = np.log2(np.maximum(target[:, 2], 1e-6)) - np.log2(np.maximum(source[:, 2], 1e-6))
     left = np.ones(len(p), dtype=bool)
-    found: list[Overlap] = []
-    while len(found) < MAX_OVERLAPS:
+    found: list[_Agreement] = []
+    for _ in range(MAX_OVERLAPS):
         agreed = _best(p, q, turn=turn, octaves=octaves, left=left)
         if agreed is None:
             break
         homography, inliers = agreed
-        if not (left & inliers).any():
-            break
-        overlap = _overlap(
-            homography, inliers, p=p, q=q, query=query, candidate=candidate, mirrored=mirrored
-        )
-        if overlap is None:
-            break
-        found.append(overlap)
         # What lies near the plane is no evidence for another.
-        left &= _distances(homography, p, q) > 3 * _TOLERANCE
+        left &= ~inliers & (_distances(homography, p, q) > _FAR)
+        hull = cv2.convexHull(p[inliers]).reshape(-1, 2).astype(np.float64)
+        shared = polygons.shared(homography, query.size, candidate.size)
+        if shared is None or not _is_plausible(homography, hull):
+            continue
+        support = polygons.intersection(shared, polygons.grown(hull, by=_REACH * SIDE))
+        if len(support) < 3:  # noqa: PLR2004 - a triangle
+            continue
+        found.append(
+            _Agreement(
+                query=query,
+                candidate=candidate,
+                homography=homography,
+                p=p,
+                q=q,
+                inliers=inliers,
+                shared=shared,
+                support=support,
+            )
+        )
     return found
 
 
-def _frame(features: LocalFeatures) -> np.float32:
-    return np.float32(SIDE / max(features.width, features.height, 1))
+def _distinct(found: list[_Agreement]) -> list[_Agreement]:
+    """Leaves out what explains the same parts a second time, and less well.
+
+    A face matches its own mirror image; a scene in relief follows several planes.
+    """
+    kept: list[_Agreement] = []
+    for each in sorted(found, key=lambda each: -each.count):
+        rival = next((other for other in kept if _explains(other, each)), None)
+        if rival is None:
+            kept.append(each)
+        elif rival.query.mirrored == each.query.mirrored:
+            rival.rivals += each.count
+    return kept[:MAX_OVERLAPS]
 
 
-def _matches(
-    query: LocalFeatures, candidate: LocalFeatures
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _explains(stronger: _Agreement, weaker: _Agreement) -> bool:
+    p, q = weaker.p[weaker.inliers], weaker.q[weaker.inliers]
+    if stronger.query.mirrored != weaker.query.mirrored:
+        p = p * np.float32([-1, 1]) + np.float32([stronger.query.size[0], 0])
+    support, _ = _project(stronger.homography, stronger.support)
+    return bool(
+        polygons.contains(stronger.support, p).mean() > _WITHIN
+        or polygons.contains(support, q).mean() > _WITHIN
+    )
+
+
+def _matches(query: _Side, candidate: _Side) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Features that are each other's nearest, and clearly nearer than the second."""
-    cosines = unit(query.descriptors) @ unit(candidate.descriptors).T
-    rows = np.arange(len(cosines))
-    nearest = cosines.argmax(axis=1)
-    mutual = cosines.argmax(axis=0)[nearest] == rows
-    best = cosines[rows, nearest]
-    cosines[rows, nearest] = -1
-    second = cosines.max(axis=1)
+    likeness = cosines(query.descriptors, candidate.descriptors)
+    rows = np.arange(len(likeness))
+    nearest = likeness.argmax(axis=1)
+    mutual = likeness.argmax(axis=0)[nearest] == rows
+    best = likeness[rows, nearest]
+    likeness[rows, nearest] = -1
+    second = likeness.max(axis=1)
     # Squared distances of unit vectors are 2 - 2 cos.
     clear = (1 - best) < _RATIO**2 * (1 - second)
     kept = np.flatnonzero(mutual & clear)
@@ -211,55 +282,57 @@ def _project(homography: Doubles, points: NDArray[np.floating]) -> tuple[Doubles
     return x[:, :2] / np.where(np.abs(w) < 1e-9, 1e-9, w)[:, None], w  # noqa: PLR2004 - no division by 0
 
 
-def _overlap(
-    homography: Doubles,
-    inliers: NDArray[np.bool_],
-    *,
-    p: Floats,
-    q: Floats,
-    query: LocalFeatures,
-    candidate: LocalFeatures,
-    mirrored: bool,
-) -> Overlap | None:
-    """Describes an overlap; None where the homography is none that a press and a scanner make."""
-    hull = cv2.convexHull(p[inliers]).reshape(-1, 2)
-    if not _is_plausible(homography, hull):
-        return None
-    from_frame, to_frame = float(_frame(query)), float(_frame(candidate))
-    query_size = (query.width * from_frame, query.height * from_frame)
-    candidate_size = (candidate.width * to_frame, candidate.height * to_frame)
-    shared = polygons.shared(homography, query_size, candidate_size)
-    if shared is None:
-        return None
-    moved, _ = _project(homography, shared)
-    moved = moved.clip(0, candidate_size)
-    centre = p[inliers].mean(axis=0, dtype=np.float64)
-    jacobian = _jacobian(homography, centre)
-    scale = float(np.sqrt(max(np.linalg.det(jacobian), 1e-12)))
+def _overlap(found: _Agreement) -> Overlap:
+    """Describes an overlap in pixels of the pictures as given."""
+    query, candidate, p, q = found.query, found.candidate, found.p, found.q
+    homography, inliers = found.homography, found.inliers
+    part = found.support if _is_local(found) else found.shared
+    moved, _ = _project(homography, part)
+    moved = moved.clip(0, candidate.size)
+    jacobian = _jacobian(homography, p[inliers].mean(axis=0, dtype=np.float64))
     angle = np.arctan2(jacobian[1, 0] - jacobian[0, 1], jacobian[0, 0] + jacobian[1, 1])
-    inside = polygons.contains(shared, p) & polygons.contains(moved, q)
-    distances = _distances(homography, p[inliers], q[inliers])
-    full = np.diag([1 / to_frame, 1 / to_frame, 1.0]) @ homography
-    full = full @ np.diag([from_frame, from_frame, 1.0])
-    query_polygon = shared / from_frame
-    if mirrored:
-        turn_over = np.array([[-1.0, 0, query.width], [0, 1, 0], [0, 0, 1]])
-        full = full @ turn_over
-        query_polygon[:, 0] = query.width - query_polygon[:, 0]
+    scale = float(np.sqrt(max(np.linalg.det(jacobian), 1e-12)))
+    inside = polygons.contains(part, p) & polygons.contains(moved, q)
+    full = np.diag([1 / candidate.shrunk, 1 / candidate.shrunk, 1.0]) @ homography
+    full = full @ np.diag([query.shrunk, query.shrunk, 1.0])
+    corners = part / query.shrunk
+    if query.mirrored:
+        width = query.size[0] / query.shrunk
+        full = full @ np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
+        corners[:, 0] = width - corners[:, 0]
     return Overlap(
-        inliers=int(inliers.sum()),
+        inliers=found.count,
         homography=full / full[2, 2],
-        query_polygon=query_polygon.astype(np.float32),
-        candidate_polygon=(moved / to_frame).astype(np.float32),
-        query_share=min(1.0, polygons.area(shared) / (query_size[0] * query_size[1])),
-        candidate_share=min(1.0, polygons.area(moved) / (candidate_size[0] * candidate_size[1])),
-        mirrored=mirrored,
+        query_polygon=corners.astype(np.float32),
+        candidate_polygon=(moved / candidate.shrunk).astype(np.float32),
+        query_share=min(1.0, polygons.area(part) / (query.size[0] * query.size[1])),
+        candidate_share=min(1.0, polygons.area(moved) / (candidate.size[0] * candidate.size[1])),
+        mirrored=query.mirrored,
         rotation=float(np.rad2deg(angle)),
-        scale=scale * from_frame / to_frame,
-        matches=max(int(inside.sum()), int(inliers.sum())),
-        residual=float(np.median(distances)),
-        coverage=polygons.coverage(shared, p[inliers], reach=_REACH * SIDE),
+        scale=scale * query.shrunk / candidate.shrunk,
+        matches=max(int(inside.sum()), found.count),
+        residual=float(np.median(_distances(homography, p[inliers], q[inliers]))),
+        coverage=polygons.coverage(part, p[inliers], reach=_REACH * SIDE),
+        rivals=found.rivals,
     )
+
+
+def _is_local(found: _Agreement) -> bool:
+    """Whether the pictures agree in a part of where their frames meet, and not in the rest.
+
+    Features of both pictures lie in the rest, too. Were that the same, inliers would be spread as
+    the features are; a hull rests on about as many of them as are taken off.
+    """
+    ours, theirs = found.query.points[:, :2], found.candidate.points[:, :2]
+    shared, _ = _project(found.homography, found.shared)
+    support, _ = _project(found.homography, found.support)
+    meets, inside = polygons.contains(found.shared, ours), polygons.contains(found.support, ours)
+    there, inner = polygons.contains(shared, theirs), polygons.contains(support, theirs)
+    rest = min(
+        float((meets & ~inside).sum() / max(meets.sum(), 1)),
+        float((there & ~inner).sum() / max(there.sum(), 1)),
+    )
+    return (found.count - _HULL) * np.log1p(-min(rest, 0.99)) < _UNLIKELY
 
 
 def _jacobian(homography: Doubles, point: Doubles) -> Doubles:
