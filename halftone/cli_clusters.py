@@ -293,7 +293,7 @@ def _why_none(client: Client, *, wanted: dict[str, Any]) -> list[str]:
 def _opened(path: Path) -> Iterator[TextIO]:
     """A file that is there whole or not at all, or standard output."""
     if str(path) == "-":
-        yield click.get_text_stream("stdout", encoding="utf-8")
+        yield sys.stdout
         return
     with files.writing(path) as file:
         yield file

@@ -17,7 +17,7 @@ from halftone.client import Decision
 from halftone.settings import ClientSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from halftone.client import Client, Cluster, Verdict
 
@@ -53,10 +53,10 @@ def judge(
     `same` holds the two in one cluster, `different` keeps them apart, both through every later
     grouping and model version; `unsure` only keeps the note.
     """
-    names = [full_name(each, archives=archive) for each in (a, b)]
+    names = (full_name(a, archives=archive), full_name(b, archives=archive))
     with connect(server=server, data=data) as client:
         before = [_cluster_of(client, name) for name in names]
-        verdict = client.judge(*names, decision, note=note, author=author or _author())
+        verdict = client.judge(names[0], names[1], decision, note=note, author=author or _author())
         after = [_cluster_of(client, name) for name in names]
     if as_json:
         found = {
@@ -178,7 +178,7 @@ def export(*, directory: Path, with_clusters: bool, server: str | None, data: Pa
 def consequence(
     decision: Decision,
     *,
-    names: list[str],
+    names: Sequence[str],
     before: list[Cluster | None],
     after: list[Cluster | None],
 ) -> str:

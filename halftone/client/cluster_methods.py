@@ -68,12 +68,17 @@ class ClusterMethods:
             if not token:
                 return
 
-    def watch_cluster_job(self, name: str, *, timeout: float | None = None) -> Iterator[ClusterJob]:
-        """The job as it is, then again whenever it changes, up to its final state."""
+    def watch_cluster_job(
+        self, name: str, *, every: float = 1.0, timeout: float | None = None
+    ) -> Iterator[ClusterJob]:
+        """The job as it is, then again whenever it changes, up to its final state.
+
+        It is asked for `every` so many seconds; `timeout` is for each of these calls.
+        """
         last = None
         while last is None or not last.state.is_over:
             if last is not None:
-                time.sleep(clusters.WATCH_SECONDS)
+                time.sleep(every)
             job = self.cluster_job(name, timeout=timeout)
             if job != last:
                 yield job
@@ -245,13 +250,13 @@ class AsyncClusterMethods:
                 return
 
     async def watch_cluster_job(
-        self, name: str, *, timeout: float | None = None
+        self, name: str, *, every: float = 1.0, timeout: float | None = None
     ) -> AsyncIterator[ClusterJob]:
         """See `Client.watch_cluster_job`."""
         last = None
         while last is None or not last.state.is_over:
             if last is not None:
-                await asyncio.sleep(clusters.WATCH_SECONDS)
+                await asyncio.sleep(every)
             job = await self.cluster_job(name, timeout=timeout)
             if job != last:
                 yield job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from halftone.client.calls import Call
 from halftone.client.conversions import (
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from google.protobuf import message, timestamp_pb2
 
     from halftone.client.types import Filter
-
-WATCH_SECONDS: Final = 1.0
-"""How often a job that is watched is asked for; there is no stream of it."""
 
 
 class ClusterJobState(StrEnum):
