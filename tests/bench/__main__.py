@@ -13,7 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench import archive, embedder, search
+from tests.bench import archive, embedder, search, verification
+
+ALL = ("embedder", "search", "archive", "verification")
 
 
 def main() -> None:
@@ -21,9 +23,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--archive", type=Path, help="a labelled archive")
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
-    parser.add_argument("--only", nargs="+", choices=("embedder", "search", "archive"))
+    parser.add_argument("--only", nargs="+", choices=ALL)
     arguments = parser.parse_args()
-    wanted = arguments.only or ("embedder", "search", "archive")
+    wanted = arguments.only or ALL
     results: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "machine": platform.platform()}
     if "embedder" in wanted:
         results["embedder"] = embedder.run()
@@ -34,6 +36,9 @@ def main() -> None:
     if "archive" in wanted and arguments.archive is not None:
         results["archive"] = archive.run(folder=arguments.archive)
         archive.show(results["archive"])
+    if "verification" in wanted and arguments.archive is not None:
+        results["verification"] = verification.run(folder=arguments.archive)
+        print(verification.table(results["verification"]))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(results, indent=2) + "\n")
     print(f"Wrote {arguments.json}.")
