@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import dataclasses
+import math
 import os
+import struct
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +18,9 @@ import numpy as np
 
 from halftone import errors, telemetry
 from halftone.matching import features as local_features
-from halftone.matching.probability import FEATURES, Evidence, evidence_features
-from halftone.matching.relation import Relation, relation
-from halftone.matching.verification import verify
+from halftone.matching.probability import Evidence
+from halftone.matching.relation import relation
+from halftone.matching.verification import Overlap, Verification, verify
 from halftone.matching.words import Vocabulary
 from services.search import hits
 from services.search.cluster_pairs import Comparison
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.matching.features import LocalFeatures
-    from halftone.matching.verification import Verification
     from services.search.scoring import Calibrations
     from services.search.store import Stored
     from services.search.verifier import FeatureSource
@@ -37,8 +38,9 @@ _VERSION: Final = 1
 """Raised when pairs are to be compared anew that were compared before."""
 _NICE: Final = 10
 _GRID: Final = 64
-_SIMILARITY: Final = FEATURES.index("similarity")
-_HAS_SIMILARITY: Final = FEATURES.index("has_similarity")
+_EVIDENCE: Final = struct.Struct("<8f")
+"""Similarity, PDQ and words, NaN where unknown; of the largest overlap what tells the probability:
+inliers, matches, shares, coverage."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -94,8 +96,7 @@ class FeatureComparer:
         self._threads = ThreadPoolExecutor(
             os.cpu_count() or 1, thread_name_prefix="cluster", initializer=_give_way
         )
-        names = hashlib.blake2b(",".join(FEATURES).encode(), digest_size=4).hexdigest()
-        self._matching = f"{_VERSION}.{local_features.FORMAT}.{self._vocabulary.version}.{names}"
+        self._matching = f"{_VERSION}.{local_features.FORMAT}.{self._vocabulary.version}"
 
     @property
     def matching(self) -> str:
@@ -131,8 +132,8 @@ class FeatureComparer:
         ]
         if not there:
             return []
-        features = np.stack([evidence_features(each) for _, _, each, _ in there])
-        probabilities = self._calibrations.of(model_version).predict(features)
+        calibration = self._calibrations.of(model_version)
+        probabilities = calibration.probabilities([evidence for _, _, evidence, _ in there])
         return [
             Comparison(
                 a=a.sha,
@@ -140,30 +141,27 @@ class FeatureComparer:
                 probability=float(probability),
                 share=share,
                 relation=int(hits.relation_of(relation(evidence, same_bytes=False))),
-                evidence=row.astype("<f4").tobytes(),
+                evidence=packed(evidence),
                 verification=hits.to_verification(evidence.verification).SerializeToString(
                     deterministic=True
                 )
                 if evidence.verification is not None and evidence.verification.overlaps
                 else b"",
             )
-            for (a, b, evidence, share), row, probability in zip(
-                there, features, probabilities, strict=True
-            )
+            for (a, b, evidence, share), probability in zip(there, probabilities, strict=True)
         ]
 
     def rescored(
         self, pairs: Sequence[tuple[bytes, float | None]], *, model_version: str
     ) -> list[tuple[float, bytes]]:
         """Only the similarity is another one: features, hashes and words know no model."""
-        rows = np.stack([np.frombuffer(each, dtype="<f4") for each, _ in pairs]).astype(np.float64)
-        for row, (_, similarity) in zip(rows, pairs, strict=True):
-            row[_SIMILARITY] = similarity or 0.0
-            row[_HAS_SIMILARITY] = float(similarity is not None)
-        probabilities = self._calibrations.of(model_version).predict(rows)
+        evidence = [
+            dataclasses.replace(unpacked(each), similarity=similarity) for each, similarity in pairs
+        ]
+        probabilities = self._calibrations.of(model_version).probabilities(evidence)
         return [
-            (float(probability), row.astype("<f4").tobytes())
-            for probability, row in zip(probabilities, rows, strict=True)
+            (float(probability), packed(each))
+            for probability, each in zip(probabilities, evidence, strict=True)
         ]
 
     def close(self) -> None:
@@ -191,6 +189,49 @@ class FeatureComparer:
             verification=found,
         )
         return evidence, _shared(found, query=query, candidate=candidate)
+
+
+def packed(evidence: Evidence) -> bytes:
+    """What is kept of evidence, to see it with another model version's similarity."""
+    channels = (evidence.similarity, evidence.pdq, evidence.words)
+    overlaps = evidence.verification.overlaps if evidence.verification else ()
+    geometry: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    if overlaps:
+        first = overlaps[0]
+        geometry = (
+            first.inliers,
+            first.matches,
+            first.query_share,
+            first.candidate_share,
+            first.coverage,
+        )
+    return _EVIDENCE.pack(*(math.nan if each is None else each for each in channels), *geometry)
+
+
+def unpacked(kept: bytes) -> Evidence:
+    """The evidence that `packed` kept, of pictures that were compared."""
+    *channels, inliers, matches, query_share, candidate_share, coverage = _EVIDENCE.unpack(kept)
+    overlap = Overlap(
+        inliers=int(inliers),
+        homography=np.eye(3),
+        query_polygon=np.empty((0, 2), np.float32),
+        candidate_polygon=np.empty((0, 2), np.float32),
+        query_share=query_share,
+        candidate_share=candidate_share,
+        mirrored=False,
+        rotation=0.0,
+        scale=1.0,
+        matches=int(matches),
+        residual=0.0,
+        coverage=coverage,
+    )
+    similarity, pdq, words = (None if math.isnan(each) else each for each in channels)
+    return Evidence(
+        similarity=similarity,
+        pdq=pdq,
+        words=words,
+        verification=Verification(overlaps=(overlap,) if inliers else (), seconds=0.0),
+    )
 
 
 def similarity(a: Stored, b: Stored) -> float | None:
@@ -239,6 +280,3 @@ def _give_way() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-
-
-NOT_COMPARED: Final = int(hits.relation_of(Relation.NOT_COMPARED))

@@ -1,0 +1,48 @@
+"""Pictures with enough in them for local features, and printings of them."""
+
+from __future__ import annotations
+
+import functools
+import io
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+
+@functools.cache
+def scene(seed: int) -> Image.Image:
+    """A picture of blots and strokes, 320 x 240, unlike that of any other seed."""
+    chance = np.random.default_rng(seed)
+    fine = chance.integers(0, 256, size=(60, 80), dtype=np.uint8)
+    rough = chance.integers(0, 256, size=(12, 16), dtype=np.uint8)
+    layers = [
+        Image.fromarray(each).resize((320, 240), Image.Resampling.BICUBIC) for each in (fine, rough)
+    ]
+    return Image.blend(layers[0], layers[1], 0.4)
+
+
+def png(picture: Image.Image) -> bytes:
+    """Its bytes."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def printing(seed: int, *, edition: int = 0) -> bytes:
+    """One of a picture's printings: cut, scaled and toned differently in each edition."""
+    picture = scene(seed)
+    if edition:
+        cut = 4 * (edition % 4)
+        picture = picture.crop((cut, cut // 2, 320 - cut, 240 - cut))
+        picture = picture.resize((300 - 7 * (edition % 5), 228 - 5 * (edition % 5)))
+        picture = picture.filter(ImageFilter.GaussianBlur(0.3 * (edition % 3)))
+        picture = picture.point(lambda value: int(20 + 10 * (edition % 3) + value * 0.8))
+    return png(picture)
+
+
+def plate(*seeds: int) -> bytes:
+    """Pictures side by side on one plate."""
+    whole = Image.new("L", (340 * len(seeds), 260), 235)
+    for at, seed in enumerate(seeds):
+        whole.paste(scene(seed), (10 + 340 * at, 10))
+    return png(whole)
