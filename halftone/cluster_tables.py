@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
@@ -62,7 +63,7 @@ def print_cluster(found: Cluster) -> None:
         out.print(line, soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("", justify="right")
-    for column, broadest in (("date", 22), ("since", 18), ("journal", 34), ("page", 6)):
+    for column, broadest in (("date", 22), ("since", 26), ("journal", 34), ("page", 6)):
         table.add_column(column, overflow="fold", max_width=broadest)
     table.add_column("caption", overflow="fold", max_width=46)
     table.add_column("weakest", justify="right")
@@ -88,12 +89,10 @@ def print_cluster(found: Cluster) -> None:
             f"Weakest link: between {a} and {b}, {weakest.probability:.3f} ({_evidence(weakest)}).",
             soft_wrap=True,
         )
-        names = (weakest.a, weakest.b)
-        out.print(
-            f"Not the same? halftone judge {names[0]} {names[1]} different",
-            style="dim",
-            soft_wrap=True,
-        )
+        if weakest.verdict is None:
+            names = f"{shlex.quote(weakest.a)} {shlex.quote(weakest.b)}"
+            hint = f"Not the same? halftone judge {names} different"
+            out.print(hint, style="dim", soft_wrap=True)
 
 
 def _evidence(link: Link) -> str:

@@ -1,0 +1,265 @@
+"""`halftone clusters`, `cluster`, `judge` and `verdicts` against a real gRPC server."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from halftone import cluster_tables, timelines
+from halftone.cli import main
+from halftone.client import Client
+from halftone.v1 import clusters_pb2 as pb
+from tests.fake_clusters import FakeClusters
+
+
+@pytest.fixture
+def fake():
+    with FakeClusters() as server:
+        yield server
+
+
+@pytest.fixture
+def run(fake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HALFTONE_SEARCH", raising=False)
+
+    def invoke(*arguments, **options):
+        words = [*map(str, arguments), "--server", fake.address]
+        return CliRunner().invoke(main, words, **options)
+
+    return invoke
+
+
+@pytest.fixture
+def built(fake, run):
+    names = fake.story()
+    run("clusters", "build")
+    return names
+
+
+class TestList:
+    @pytest.mark.parametrize("words", [("clusters",), ("clusters", "list")])
+    def test_the_most_printed_first(self, run, built, words):
+        result = run(*words)
+        assert result.exit_code == 0, result.output
+        lines = result.stdout.splitlines()
+        assert lines[1].split()[:4] == ["5", "3", "1898-1909", "0.830"]
+        assert "1 May 1898, The Sphere" in lines[1]
+        assert lines[1].split()[-1] == "album"
+        assert len(lines) == 3
+
+    def test_options_reach_the_service(self, run, fake, built):
+        result = run(
+            *("clusters", "--journal", "J", "--from", "1900", "--sort", "journals"),
+            *("--min-size", "2", "--min-journals", "3", "--min-span", "4", "--limit", "7"),
+        )
+        assert result.exit_code == 0, result.output
+        sent = next(each for each in reversed(fake.requests) if hasattr(each, "min_size"))
+        assert list(sent.filter.journals) == ["J"]
+        assert sent.filter.date.start == "1900"
+        assert sent.order == pb.ListClustersRequest.JOURNAL_COUNT
+        assert (sent.min_size, sent.min_journal_count, sent.min_span_years) == (2, 3, 4)
+        assert sent.page_size == 7
+        assert "No image has the journal 'J'" in result.stderr
+
+    def test_a_limit_below_the_total_is_said(self, run, built):
+        assert "1 of 2; --limit shows more." in run("clusters", "--limit", "1").stdout
+
+    def test_json(self, run, built):
+        found = json.loads(run("clusters", "--json").stdout)
+        assert found["total"] == 2
+        assert found["clusters"][0]["journals"] == ["The Sphere", "L'Illustration", "Die Woche"]
+
+    @pytest.mark.parametrize("words", [("clusters",), ("clusters", "status"), ("cluster", "x")])
+    def test_before_the_first_build_it_says_what_to_do(self, run, words):
+        result = run(*words)
+        assert "`halftone clusters build`" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
+class TestJobs:
+    def test_build_and_watch(self, run, fake):
+        fake.job_polls = 1
+        result = run("clusters", "build", "--watch", "--from-scratch")
+        assert result.exit_code == 0, result.output
+        assert any(getattr(each, "from_scratch", False) for each in fake.requests)
+        assert "7 printings of 2 pictures among 7 images; the most printed has 5." in result.stdout
+        assert "100%  succeeded" in result.stderr
+
+    def test_a_failed_job_is_an_error_of_the_command(self, run, fake):
+        fake.job_polls, fake.job_end = 1, pb.ClusterJob.FAILED
+        result = run("clusters", "build", "--watch")
+        assert result.exit_code == 1
+        assert "The grouping failed: The store is full." in result.stdout
+
+    def test_status_and_cancel(self, run, fake):
+        run("clusters", "build")
+        assert "is running: 0 of 7 images looked up" in run("clusters", "status").stdout
+        assert "was stopped" in run("clusters", "cancel").stdout
+        again = run("clusters", "cancel")
+        assert again.exit_code == 1
+        assert "is over" in again.stderr
+        assert json.loads(run("clusters", "status", "--json").stdout)["state"] == "cancelled"
+
+
+class TestCluster:
+    def test_a_timeline(self, run, built):
+        result = run("cluster", "album")
+        assert result.exit_code == 0, result.output
+        lines = result.stdout.splitlines()
+        assert lines[0] == ("clusters/album  5 printings in 3 journals, 1898 to 1909 (11 years)")
+        assert lines[1].split() == ["1898", "1900", "1902", "1904", "1906", "1908"]
+        assert "about 11 years later" in result.stdout
+        (first,) = [line for line in lines if "earliest known" in line]
+        assert first.split()[:4] == ["1", "1", "May", "1898"]
+        (mirrored,) = [line for line in lines if "mirrored" in line]
+        assert "Une maison & son toit" in mirrored
+        assert "Weakest link: between 4 and 5, 0.830 (40 matching details)." in result.stdout
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("clusters/album",),
+            ("archives/a/images/sphere/1",),
+            ("sphere/1", "--archive", "a"),
+        ],
+    )
+    def test_by_any_of_its_names(self, run, built, words):
+        found = json.loads(run("cluster", *words, "--json").stdout)
+        assert found["name"] == "clusters/album"
+        assert found["printings"][3]["gap"] == "the same year"
+        assert found["printings"][0]["is_earliest"]
+
+    def test_writes_a_page(self, run, built, tmp_path):
+        result = run("cluster", "album", "--html", tmp_path / "life.html")
+        assert f"Wrote {tmp_path / 'life.html'}." in result.stderr.replace("\n", "")
+        assert (tmp_path / "life.html").read_text().startswith("<!doctype html>")
+        run("cluster", "album", "--html", tmp_path / "life")
+        assert (tmp_path / "life" / "index.html").is_file()
+
+    def test_what_is_not_there_is_said_in_one_sentence(self, run, fake, built):
+        lone = fake.add_printing("lone")
+        for name, words in (
+            ("nothing", "There is no cluster 'nothing'"),
+            (lone, f"No other printing of {lone} is known."),
+            ("archives/a/images/no", "There is no image archives/a/images/no."),
+        ):
+            result = run("cluster", name)
+            assert result.exit_code == 1
+            assert words in result.stderr
+            assert "Traceback" not in result.stderr
+
+    def test_printings_of_one_time_stand_below_each_other(self, fake):
+        names = [
+            fake.add_printing(f"{number:02}", date="1900-05-01" if number < 11 else "1910")
+            for number in range(12)
+        ]
+        for name in names[1:]:
+            fake.link(names[0], name)
+        with Client(fake.address) as client:
+            printings = timelines.printings(client.cluster(names[0]))
+        _, line, *rows = cluster_tables.axis_lines(printings, width=60)
+        assert len(rows) == 11
+        assert rows[0].split() == ["1", "12"]
+        assert rows[10].split() == ["11"]
+        assert all(len(row) <= 60 for row in [line, *rows])
+
+
+class TestExport:
+    @pytest.mark.parametrize("kind", ["csv", "jsonl", "annotations"])
+    def test_each_format(self, run, built, tmp_path, kind):
+        path = tmp_path / "out"
+        result = run("clusters", "export", "--format", kind, "-o", path)
+        assert result.exit_code == 0, result.output
+        assert "Wrote 2 clusters to" in result.stderr
+        text = path.read_text()
+        if kind == "csv":
+            assert len(list(csv.reader(text.splitlines()))) == 8
+        elif kind == "jsonl":
+            assert len(text.splitlines()) == 2
+        else:
+            assert json.loads(text)["total"] == 5
+        assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+    def test_to_standard_output_and_under_a_filter(self, run, built):
+        result = run(
+            *("clusters", "export", "--format", "jsonl", "--journal", "The Graphic", "-o", "-")
+        )
+        assert json.loads(result.stdout)["size"] == 2
+
+    def test_a_failed_export_leaves_the_old_file(self, run, fake, built, tmp_path):
+        path = tmp_path / "out.csv"
+        path.write_text("old")
+        for record in fake.records.values():
+            record.earliest_date = "not a day"
+        assert run("clusters", "export", "--format", "csv", "-o", path).exit_code != 0
+        assert path.read_text() == "old"
+        assert [each.name for each in tmp_path.iterdir()] == ["out.csv"]
+
+
+class TestJudge:
+    def test_says_what_becomes_of_the_cluster(self, run, fake, built):
+        a, b, c, d, e, other, _ = built
+        result = run("judge", d, e, "different", "--note", "another day", "--author", "Eva")
+        assert result.exit_code == 0, result.output
+        assert f"{d} and {e} are different pictures." in result.stdout
+        assert f"They are apart now: {d} is in clusters/illu-7, {e} is alone." in result.stdout
+        assert (fake.verdicts[0].note, fake.verdicts[0].author) == ("another day", "Eva")
+        assert "will not come together" in run("judge", a, e, "different").stdout
+        joined = run("judge", a, other, "same").stdout
+        assert "They are now together in clusters/illu-7, 6 printings." in joined
+        assert "They stay together" in run("judge", a, b, "same").stdout
+        assert "stay as they are" in run("judge", a, c, "unsure").stdout
+
+    def test_the_author_is_known_otherwise(self, run, fake, built):
+        a, b, *_ = built
+        run("judge", a, b, "same", env={"HALFTONE_AUTHOR": "Otto"})
+        assert fake.verdicts[-1].author == "Otto"
+        run("judge", a, b, "same", env={"HALFTONE_AUTHOR": "", "LOGNAME": "eva"})
+        assert fake.verdicts[-1].author == "eva"
+
+    def test_ids_of_one_archive(self, run, built):
+        words = ("judge", "sphere/1", "illu/7", "same", "--archive", "a", "--json")
+        found = json.loads(run(*words).stdout)
+        assert found["cluster_a"] == found["cluster_b"] == "clusters/album"
+
+    def test_unknown_images_and_words(self, run, built):
+        result = run("judge", built[0], "archives/a/images/no", "same")
+        assert result.exit_code == 1
+        assert "There is no image archives/a/images/no." in result.stderr
+        assert run("judge", built[0], built[1], "maybe").exit_code == 2
+
+
+class TestVerdicts:
+    def test_list_delete_and_history(self, run, built):
+        a, b, *_ = built
+        assert "No verdicts." in run("verdicts").stdout
+        run("judge", a, b, "same", "--note", "a crack", "--author", "Eva")
+        line = run("verdicts").stdout.splitlines()[1]
+        assert "same" in line
+        assert "a crack" in line
+        assert "nothing is said of" in run("verdicts", "delete", "1").stdout
+        assert "No verdicts." in run("verdicts", "list").stdout
+        (gone,) = json.loads(run("verdicts", "--history", "--json").stdout)
+        assert gone["end_time"]
+        assert run("verdicts", "delete", "1").exit_code == 1
+
+    def test_of_one_image(self, run, built):
+        a, b, c, *_ = built
+        run("judge", a, b, "same")
+        run("judge", b, c, "unsure")
+        found = json.loads(run("verdicts", "--image", a, "--json").stdout)
+        assert [each["decision"] for each in found] == ["same"]
+
+    def test_export_as_a_data_set(self, run, built, tmp_path):
+        a, b, *_ = built
+        run("judge", a, b, "same")
+        result = run("verdicts", "export", tmp_path / "set")
+        assert result.exit_code == 0, result.output
+        assert "Wrote 2 images in 1 group to" in result.stdout
+        result = run("verdicts", "export", tmp_path / "more", "--with-clusters")
+        assert "Wrote 7 images in 2 groups" in result.stdout
+        assert "not empty" in run("verdicts", "export", tmp_path / "set").stderr
