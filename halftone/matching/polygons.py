@@ -82,7 +82,7 @@ def grown(hull: Doubles, *, by: float) -> Doubles:
     angles = np.arange(8) * (np.pi / 4) + np.pi / 8
     around = by / np.cos(np.pi / 8) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     points = (hull[:, None] + around[None]).reshape(-1, 2).astype(np.float32)
-    return cv2.convexHull(points).reshape(-1, 2).astype(np.float64)
+    return np.asarray(cv2.convexHull(points), dtype=np.float64).reshape(-1, 2)
 
 
 def contains(polygon: Doubles, points: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

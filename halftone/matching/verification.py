@@ -212,7 +212,7 @@ def _distinct(found: list[_Agreement]) -> list[_Agreement]:
 def _explains(stronger: _Agreement, weaker: _Agreement) -> bool:
     p, q = weaker.p[weaker.inliers], weaker.q[weaker.inliers]
     if stronger.query.mirrored != weaker.query.mirrored:
-        p = p * np.float32([-1, 1]) + np.float32([stronger.query.size[0], 0])
+        p = np.column_stack([np.float32(stronger.query.size[0]) - p[:, 0], p[:, 1]])
     support, _ = _project(stronger.homography, stronger.support)
     return bool(
         polygons.contains(stronger.support, p).mean() > _WITHIN
@@ -332,7 +332,7 @@ def _is_local(found: _Agreement) -> bool:
         float((meets & ~inside).sum() / max(meets.sum(), 1)),
         float((there & ~inner).sum() / max(there.sum(), 1)),
     )
-    return (found.count - _HULL) * np.log1p(-min(rest, 0.99)) < _UNLIKELY
+    return bool((found.count - _HULL) * np.log1p(-min(rest, 0.99)) < _UNLIKELY)
 
 
 def _jacobian(homography: Doubles, point: Doubles) -> Doubles:
@@ -343,8 +343,8 @@ def _jacobian(homography: Doubles, point: Doubles) -> Doubles:
     return jacobian
 
 
-def _is_plausible(homography: Doubles, hull: Floats) -> bool:
-    corners = np.vstack([hull, hull.mean(axis=0, keepdims=True)]).astype(np.float64)
+def _is_plausible(homography: Doubles, hull: Doubles) -> bool:
+    corners = np.vstack([hull, hull.mean(axis=0, keepdims=True)])
     _, w = _project(homography, corners)
     if (w <= 1e-6).any():  # noqa: PLR2004 - behind the horizon
         return False
