@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from halftone import errors, server, telemetry
 from halftone.registry import Registry
 from halftone.settings import ModelSettings, SearchSettings
-from halftone.v1 import models_pb2_grpc, search_pb2, search_pb2_grpc
-from services.search import models_servicer
+from halftone.v1 import clusters_pb2_grpc, models_pb2_grpc, search_pb2, search_pb2_grpc
+from services.search import clusters, clusters_servicer, models_servicer
 from services.search.blobs import Blobs
 from services.search.embedder import Embedder
 from services.search.engine import Engine
@@ -56,13 +56,22 @@ async def run(
     metrics = telemetry.Metrics(service="search")
     registry = Registry(models_settings.directory)
     store = await asyncio.to_thread(_store, settings)
+    holdings = Holdings(blobs=Blobs(settings.blobs), metrics=metrics)
     engine = Engine(
         store=store,
-        holdings=Holdings(blobs=Blobs(settings.blobs), metrics=metrics),
+        holdings=holdings,
         embedder=Embedder(
             settings.embedder, timeout=settings.embedder_timeout_seconds, metrics=metrics
         ),
         registry=registry,
+        settings=settings,
+        metrics=metrics,
+    )
+
+    grouping = await asyncio.to_thread(
+        clusters.Clusters.open,
+        engine=engine,
+        holdings=holdings,
         settings=settings,
         metrics=metrics,
     )
@@ -73,6 +82,7 @@ async def run(
             models_servicer.ModelServicer(promotions=engine.promotions, registry=registry),
             grpc_server,
         )
+        clusters_pb2_grpc.add_ClusterServiceServicer_to_server(grouping.servicer, grpc_server)  # type: ignore[no-untyped-call]  # generated
 
     def drain() -> None:
         engine.importer.drain()
@@ -84,14 +94,19 @@ async def run(
         async with asyncio.TaskGroup() as group:
             group.create_task(engine.watch(lambda answers: health.set_serving(serving=answers)))
             group.create_task(engine.promotions.watch())
+            group.create_task(grouping.watch())
+
+    async def stop() -> None:
+        await grouping.close()
+        await engine.close()
 
     await server.serve(
         server.Service(
             name="search",
-            full_names=(_SERVICE, models_servicer.FULL_NAME),
+            full_names=(_SERVICE, models_servicer.FULL_NAME, clusters_servicer.FULL_NAME),
             register=register,
             start=start,
-            stop=engine.close,
+            stop=stop,
             drain=drain,
             on_listening=on_listening,
             settings=settings,
