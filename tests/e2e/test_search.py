@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import signal
@@ -15,11 +16,13 @@ import time
 
 import grpc
 import pytest
+from PIL import ImageOps
 
 from halftone import errors, wire
 from halftone.probe import is_serving
 from halftone.v1 import search_pb2, search_pb2_grpc
 from tests.unit.search.conftest import name, picture, record
+from tests.unit.search.test_verified_searches import png, scene
 
 State = search_pb2.ImportImagesResponse.State
 
@@ -269,3 +272,66 @@ def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk)
     again = list(stack.stub.ImportImages((large(n) for n in range(80)), timeout=60))
     assert [answer.row for answer in again if answer.state == State.UNCHANGED] == taken
     assert {answer.state for answer in again} == {State.UNCHANGED, State.CREATED}
+
+
+def sent(picture):
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=90)
+    return stream.getvalue()
+
+
+CHANGES = {
+    "cropped": (lambda p: p.crop((10, 10, 140, 110)), search_pb2.Hit.CROP_OF, (False, 0)),
+    "mirrored": (ImageOps.mirror, search_pb2.Hit.MIRRORED, (True, 0)),
+    "sideways": (lambda p: p.rotate(-90, expand=True), search_pb2.Hit.REPRINT, (False, 270)),
+    "smaller, in another tone": (
+        lambda p: p.resize((180, 135)).point(lambda value: 60 + value // 2),
+        search_pb2.Hit.REPRINT,
+        (False, 0),
+    ),
+}
+
+
+def test_changed_printings_are_found_verified_and_named(stack):
+    records = [record(number, content=png(scene(number))) for number in range(12)]
+    acknowledged = list(stack.stub.ImportImages(iter(records), timeout=60))
+    assert {answer.state for answer in acknowledged} == {State.CREATED}
+    found = {}
+    for change, (make_query, relation, lies) in CHANGES.items():
+        request = search_pb2.SearchImagesRequest(
+            content=sent(make_query(scene(3))), min_probability=0.5
+        )
+        response = stack.stub.SearchImages(request, timeout=30)
+        assert response.verified_count == 12, change
+        (hit,) = response.hits
+        assert hit.image.name == name(3), change
+        assert (hit.mirrored, hit.rotation) == lies, change
+        # A copy that is only turned or smaller may be called the same scan.
+        same = search_pb2.Hit.SAME_SCAN
+        allowed = {relation, same} if relation == search_pb2.Hit.REPRINT else {relation}
+        assert hit.relation in allowed, change
+        assert hit.verification.state == search_pb2.Verification.OVERLAPPING
+        found[change] = response
+    # Features are kept beside the pictures: another process says the same of them.
+    stack.search.end()
+    stack.search.start()
+    stack.wait()
+    for change, (make_query, _, _) in CHANGES.items():
+        request = search_pb2.SearchImagesRequest(
+            content=sent(make_query(scene(3))), min_probability=0.5
+        )
+        assert stack.stub.SearchImages(request, timeout=30) == found[change]
+    pair = search_pb2.CompareImagesRequest(query=name(3), image=name(4))
+    assert stack.stub.CompareImages(pair, timeout=30).hit.probability < 0.5
+
+
+def test_a_service_that_has_no_time_says_what_it_left_out(make):
+    stack = make(verify_seconds=0.001, verify_threads=1).start()
+    records = [record(number, content=png(scene(number))) for number in range(12)]
+    list(stack.stub.ImportImages(iter(records), timeout=60))
+    request = search_pb2.SearchImagesRequest(content=sent(scene(3)))
+    response = stack.stub.SearchImages(request, timeout=30)
+    late = search_pb2.Verification.OUT_OF_TIME
+    states = [hit.verification.state for hit in response.hits]
+    assert states.count(late) == response.out_of_time_count > 5
+    assert len(states) == 12
