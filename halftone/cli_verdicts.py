@@ -114,7 +114,7 @@ def list_(
     for verdict in shown:
         row = [
             _clock(verdict, "create_time"),
-            verdict.decision.value,
+            verdict.decision.value + (" (overruled)" if verdict.overruled else ""),
             verdict.author,
             verdict.a,
             verdict.b,
@@ -215,6 +215,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "author": verdict.author,
         "create_time": verdict.create_time.isoformat() if verdict.create_time else None,
         "end_time": verdict.end_time.isoformat() if verdict.end_time else None,
+        "overruled": verdict.overruled or None,
     }
     return {key: value for key, value in found.items() if value not in ("", None)}
 

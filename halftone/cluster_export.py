@@ -46,7 +46,7 @@ COLUMNS: Final = (
 def with_members(client: Client, clusters: Iterable[Cluster]) -> Iterator[Cluster]:
     """The clusters with their members and links, in the same order.
 
-    One that was joined to another or dissolved meanwhile is left out.
+    One that became a part of another or dissolved meanwhile is left out.
     """
 
     def fetch(cluster: Cluster) -> Cluster | None:
@@ -57,14 +57,16 @@ def with_members(client: Client, clusters: Iterable[Cluster]) -> Iterator[Cluste
 
     source = iter(clusters)
     with ThreadPoolExecutor(_THREADS) as pool:
-        waiting: deque[Future[Cluster | None]] = deque()
+        waiting: deque[tuple[str, Future[Cluster | None]]] = deque()
         while True:
             for cluster in itertools.islice(source, _AHEAD - len(waiting)):
-                waiting.append(pool.submit(fetch, cluster))
+                waiting.append((cluster.name, pool.submit(fetch, cluster)))
             if not waiting:
                 return
-            found = waiting.popleft().result()
-            if found is not None:
+            name, asked = waiting.popleft()
+            found = asked.result()
+            # The name of a cluster that became a part of another leads to that one.
+            if found is not None and found.name == name:
                 yield found
 
 
@@ -184,7 +186,7 @@ def write_annotations(
     count = total = 0
     for cluster in clusters:
         count += 1
-        for link in cluster.links:
+        for link in timelines.inner_links(cluster):
             verdict = verdicts.get(frozenset((link.a, link.b)))
             found = annotation(link, cluster=cluster, verdict=verdict, now=now)
             file.write(",\n" * (total > 0) + json.dumps(found, ensure_ascii=False))

@@ -130,6 +130,15 @@ def render(
         overlays=overlays,
         first_number=numbers[cluster.first_image.name],
         cards=cards,
+        printings_note=" ".join(
+            filter(
+                None,
+                [
+                    "In the order of their dates, as far as these are known.",
+                    timelines.left_out(cluster),
+                ],
+            )
+        ),
         has_captions=any(card["caption"] for card in cards),
         links=[
             _link_row(link, numbers=numbers, is_weakest=link is weakest)
@@ -335,7 +344,7 @@ def _figure(probability: float) -> str:
 
 def _most_telling(cluster: Cluster, *, weakest: Link | None) -> list[Link]:
     """The most probable links, and the weakest that matters."""
-    shown = list(cluster.links[:_MOST_LINKS])
+    shown = timelines.inner_links(cluster)[:_MOST_LINKS]
     if weakest is not None and not any(link is weakest for link in shown):
         shown.append(weakest)
     return shown

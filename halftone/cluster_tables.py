@@ -81,6 +81,8 @@ def print_cluster(found: Cluster) -> None:
             ", ".join(marks(printing)),
         )
     out.print(table)
+    if timelines.left_out(found):
+        out.print(timelines.left_out(found), style="dim")
     weakest = timelines.weakest_link(found)
     if weakest is not None:
         numbers = {printing.image.name: printing.number for printing in printings}

@@ -119,7 +119,7 @@ def weakest_link(cluster: Cluster) -> Link | None:
     """
     groups: dict[str, set[str]] = {}
     last = None
-    for link in sorted(cluster.links, key=lambda link: (-_strength(link), link.a, link.b)):
+    for link in sorted(inner_links(cluster), key=lambda link: (-_strength(link), link.a, link.b)):
         a, b = groups.get(link.a, {link.a}), groups.get(link.b, {link.b})
         if a is not b and not a & b:
             last = link
@@ -132,6 +132,12 @@ def _strength(link: Link) -> float:
     return 1.0 if link.verdict is not None else link.probability
 
 
+def inner_links(cluster: Cluster) -> list[Link]:
+    """The links between the members that are there; of a huge cluster not all are."""
+    names = {member.image.name for member in cluster.members}
+    return [link for link in cluster.links if link.a in names and link.b in names]
+
+
 def longest_gap(found: tuple[Printing, ...]) -> Printing | None:
     """The printing before which the picture was longest unseen, where that was a year at least."""
     dated = [printing for printing in found if printing.image.earliest_date]
@@ -141,6 +147,13 @@ def longest_gap(found: tuple[Printing, ...]) -> Printing | None:
     ]
     days, after = max(gaps, key=lambda gap: gap[0], default=(0.0, None))
     return after if days >= _YEAR_DAYS else None
+
+
+def left_out(cluster: Cluster) -> str:
+    """A sentence where not all members came; else empty."""
+    if not cluster.members or len(cluster.members) >= cluster.size:
+        return ""
+    return f"The first {len(cluster.members):,} of {cluster.size:,} printings are shown."
 
 
 def summary(cluster: Cluster) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Pair = tuple[str, str]
 
 VERDICT_COLUMNS: Final = (
-    *("verdict", "a", "b", "decision", "note", "author", "create_time", "end_time"),
+    *("verdict", "a", "b", "decision", "note", "author", "create_time", "end_time", "overruled"),
 )
 _MANIFEST_COLUMNS: Final = (
     *("image_id", "file", "journal", "date", "page", "caption", "language", "rights"),
@@ -50,7 +50,9 @@ class Pairs:
     different: set[Pair] = field(default_factory=set)
 
     def add_verdict(self, verdict: Verdict) -> None:
-        """Takes in a verdict that holds; one that is unsure says nothing."""
+        """Takes in a verdict that holds; one that is unsure or overruled says nothing."""
+        if verdict.overruled:
+            return
         pair = _pair(verdict.a, verdict.b)
         if verdict.decision is Decision.SAME:
             self.same.add(pair)
@@ -239,6 +241,7 @@ def write_verdicts(verdicts: Iterable[Verdict], *, file: TextIO) -> int:
                 *(verdict.id, verdict.a, verdict.b, verdict.decision.value),
                 *(verdict.note, verdict.author),
                 *(moment.isoformat() if moment else "" for moment in times),
+                int(verdict.overruled),
             ]
         )
     return count

@@ -133,8 +133,10 @@ class Cluster:
         weakest_link: Of the links that hold the cluster together the least probable.
         first_image: The earliest known printing; without dates the first by name.
         journals: In the order of their first printing.
-        members: Chronological, those without a date last. Only from `Client.cluster`.
-        links: The most probable first. Only from `Client.cluster`.
+        members: Chronological, those without a date last; the first 5,000. Only from
+            `Client.cluster`.
+        links: The most probable first; the first 5,000, which may name images that are not among
+            these members. Only from `Client.cluster`.
     """
 
     name: str
@@ -185,6 +187,7 @@ class Verdict:
         name: `verdicts/{id}`.
         a: Name of an image; the lesser of the two.
         end_time: When a later verdict took its place or it was taken back; None while it holds.
+        overruled: It holds, but later verdicts contradict it, so that it has no effect.
     """
 
     name: str
@@ -195,6 +198,7 @@ class Verdict:
     author: str = ""
     create_time: dt.datetime | None = None
     end_time: dt.datetime | None = None
+    overruled: bool = False
 
     @property
     def id(self) -> str:
@@ -360,6 +364,7 @@ def verdict_from(message: pb.Verdict) -> Verdict:
         author=message.author,
         create_time=_time(message, "create_time"),
         end_time=_time(message, "end_time"),
+        overruled=message.overruled,
     )
 
 

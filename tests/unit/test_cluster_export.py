@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import datetime as dt
 import io
 import json
@@ -73,8 +74,15 @@ def test_a_cluster_that_is_gone_meanwhile_is_left_out(fake, client):
     names = fake.story()
     listed = list(client.clusters())
     client.judge(names[5], names[6], "different")
-    assert len(listed) == 2
     assert [found.size for found in cluster_export.with_members(client, listed)] == [5]
+
+
+def test_a_cluster_that_became_a_part_of_another_is_written_once(fake, client):
+    names = fake.story()
+    listed = list(client.clusters())
+    client.judge(names[0], names[5], "same")
+    moved = [listed[0], dataclasses.replace(listed[1], name=names[5])]
+    assert [found.size for found in cluster_export.with_members(client, moved)] == [7]
 
 
 def test_annotations_have_what_the_standard_requires(fake, client):
@@ -219,6 +227,15 @@ class TestDataset:
         assert (summary.images, summary.groups) == (7, 3)
         listing = read_listing([tmp_path / "set"])
         assert sorted(len(group.members) for group in listing.groups) == [2, 2, 3]
+
+    def test_an_overruled_verdict_is_kept_but_not_learnt_from(self, fake, client, tmp_path):
+        a, b, c, *_ = fake.story()
+        client.judge(a, b, "same")
+        client.judge(b, c, "same")
+        fake.verdicts[0].overruled = True
+        assert verdict_export.write_dataset(client, directory=tmp_path / "set").images == 2
+        text = (tmp_path / "set" / "verdicts.csv").read_text()
+        assert [row["overruled"] for row in csv.DictReader(io.StringIO(text))] == ["0", "1"]
 
     def test_pictures_that_are_gone_are_named(self, fake, client, tmp_path):
         a, b, c, *_ = fake.story()

@@ -167,3 +167,12 @@ def test_the_longest_gap_is_a_year_at_least():
         short = [fake.add_printing(f"s{day}", date=f"1900-01-0{day}") for day in (1, 2)]
         fake.link(*short)
         assert timelines.longest_gap(timelines.printings(client.cluster(short[0]))) is None
+
+
+def test_of_a_huge_cluster_only_what_came_is_told():
+    whole = cluster(link("a", "b", 0.9), link("b", "c", 0.8))
+    part = dataclasses.replace(whole, members=whole.members[:2], size=9000)
+    assert [each.b for each in timelines.inner_links(part)] == ["b"]
+    assert timelines.weakest_link(part).b == "b"
+    assert timelines.left_out(part) == "The first 2 of 9,000 printings are shown."
+    assert timelines.left_out(whole) == ""
