@@ -105,7 +105,7 @@ def scores(
 
 def run_archive(*, folder: Path, server: str | None) -> dict[str, Any]:
     """The figures of an archive."""
-    rows = [row for row in archives.read(folder, archive=NAME).rows if row.problem is None]
+    rows = [row for row in archives.read_manifest(folder, archive=NAME) if row.image is not None]
     groups = json.loads((folder / "groups.json").read_text(encoding="utf-8"))
     prefix = f"archives/{NAME}/images/"
     images = [row.image.name.removeprefix(prefix) for row in rows]
@@ -285,6 +285,7 @@ async def run_vectors(*, count: int, groups: int) -> dict[str, Any]:
             "pair_precision": len(found & wanted) / max(len(found), 1),
             "second_run_identical": runs[0] == runs[1],
         }
+        worker.close()
         database.close()
         holdings.close()
         store.close()

@@ -48,8 +48,13 @@ class Clusters:
         return await self.stub.ListClusters(pb.ListClustersRequest(**fields))
 
     async def sets(self):
-        """Clusters as sets of image ids."""
-        found = [await self.get(cluster.name) for cluster in (await self.listed()).clusters]
+        """Clusters as sets of image ids; None where one was gone before it was looked at."""
+        try:
+            found = [await self.get(cluster.name) for cluster in (await self.listed()).clusters]
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+            return None
         return sorted(
             sorted(member.image.name.rpartition("/")[2] for member in cluster.members)
             for cluster in found

@@ -1,0 +1,263 @@
+"""The steps of the clusters' worker: each reads, compares or writes, and blocks."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from services.search import cluster_compare, cluster_groups, cluster_jobs, cluster_pairs
+from services.search.cluster_chronology import Printing
+from services.search.cluster_jobs import State
+from services.search.clustering import RULES
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from halftone import errors, telemetry
+    from services.search.cluster_compare import Comparer
+    from services.search.cluster_jobs import Job
+    from services.search.cluster_store import Database, DatabaseElsewhere
+    from services.search.holdings import Holdings
+    from services.search.promotion_pace import Traffic
+    from services.search.store import Collection
+
+    Pairs = Sequence[tuple[bytes, bytes]]
+
+_CHANGES: Final = 500
+"""Pairs that are rescored together."""
+_CLOSED: Final = 64
+"""Pictures that lead to each other of which every two are compared."""
+
+
+class ClusterSteps:
+    """What is done with the file, the store and the pictures."""
+
+    def __init__(
+        self,
+        *,
+        database: Database | DatabaseElsewhere,
+        holdings: Holdings,
+        comparer: Comparer,
+        traffic: Traffic,
+        metrics: telemetry.Metrics,
+    ) -> None:
+        self._database = database
+        self._holdings = holdings
+        self._comparer = comparer
+        self._traffic = traffic
+        self._pairs = metrics.counter(
+            "cluster_pairs_total", "Pairs of pictures that were compared for clusters"
+        )
+
+    def describe(self, points: Sequence[bytes]) -> dict[bytes, Printing]:
+        """What is said of images in their records. Blocks."""
+        found: dict[bytes, Printing] = {}
+        for some in cluster_pairs.chunks(points):
+            there = self._holdings.collection.retrieve([uuid.UUID(bytes=each) for each in some])
+            for stored in there.values():
+                found[stored.id.bytes] = Printing.of(stored.id.bytes, stored.payload)
+        return found
+
+    def fail(self, error: errors.HalftoneError) -> None:
+        """Ends the job that runs, if one does."""
+        with self._database.write() as connection:
+            job = cluster_jobs.running(connection)
+            if job is not None:
+                cluster_jobs.end(connection, job.number, state=State.FAILED, error=error.message)
+
+    def mode(self) -> tuple[Job | None, bool]:
+        """The job that runs, and whether imports are to join clusters."""
+        with self._database.read() as connection:
+            job = cluster_jobs.running(connection)
+            return job, job is not None or cluster_jobs.any_succeeded(connection)
+
+    def known(self) -> dict[bytes, bytes]:
+        """All images that are known, and the hashes of their pictures."""
+        with self._database.read() as connection:
+            return dict(cluster_pairs.known_images(connection))
+
+    def changed(self, points: Sequence[bytes], shas: dict[bytes, bytes], *, enabled: bool) -> None:
+        """Takes note of what became of images; `shas` has those that are there."""
+        with self._database.write() as connection:
+            known = cluster_pairs.shas_of(connection, points)
+            gone = [point for point in known if point not in shas]
+            new = {
+                point: sha
+                for point, sha in shas.items()
+                if known.get(point) != sha and (enabled or point in known)
+            }
+            same = [point for point, sha in shas.items() if known.get(point) == sha]
+            if gone:
+                cluster_pairs.drop_images(connection, gone)
+            if new:
+                cluster_pairs.put_images(connection, new.items())
+            if gone or new:
+                # An image that shows what another shows belongs to it without being searched for.
+                cluster_groups.regroup(connection, [*gone, *new], describe=self.describe)
+            if same:
+                cluster_groups.refresh(connection, same, describe=self.describe)
+
+    def to_search(self, job: Job | None, limit: int) -> list[tuple[bytes, bytes]]:
+        """The next pictures whose candidates are to be looked for."""
+        with self._database.read() as connection:
+            below = 1 if job is None else job.number
+            return cluster_pairs.to_search(connection, below=below, limit=limit)
+
+    def shas(self, points: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The hashes of the pictures of images, as far as they are known."""
+        # Those that are not known yet will find this one when it is their turn.
+        with self._database.read() as connection:
+            return cluster_pairs.shas_of(connection, points)
+
+    def missing(self, pairs: Iterable[tuple[bytes, bytes]], since: int) -> Pairs:
+        """The pairs that are still to be compared."""
+        with self._database.read() as connection:
+            return cluster_pairs.missing(
+                connection, pairs, matching=self._comparer.matching, since_job=since
+            )
+
+    def is_over(self, job: int) -> bool:
+        """Whether a job has ended, or another one runs."""
+        with self._database.read() as connection:
+            running = cluster_jobs.running(connection)
+            return running is None or running.number != job
+
+    def compare_some(self, pairs: Pairs, collection: Collection, job: int) -> int:
+        """Compares pairs and keeps what is found; how many could be compared."""
+        with self._database.read() as connection:
+            shown = cluster_pairs.points_of(connection, {sha for pair in pairs for sha in pair})
+        stored = collection.retrieve(
+            [uuid.UUID(bytes=point) for point in shown.values()], vectors=True
+        )
+        sides = {
+            sha: cluster_compare.Side(sha=sha, stored=stored[uuid.UUID(bytes=point)])
+            for sha, point in shown.items()
+            if uuid.UUID(bytes=point) in stored
+        }
+        version = collection.model_version
+        compared = self._comparer.compare(
+            [(sides[a], sides[b]) for a, b in pairs if a in sides and b in sides],
+            model_version=version,
+            alone=self._traffic.recent(),
+        )
+        with self._database.write() as connection:
+            cluster_pairs.put_pairs(
+                connection,
+                compared,
+                model_version=version,
+                matching=self._comparer.matching,
+                job=job,
+            )
+        self._pairs.inc(len(compared))
+        return len(compared)
+
+    def searched(self, pictures: Pairs, *, job: Job, found: int, compared: int) -> None:
+        """Takes note of pictures that a job has searched for."""
+        with self._database.write() as connection:
+            now = cluster_jobs.running(connection)
+            if now is None or now.number != job.number:
+                return
+            cluster_pairs.mark_searched(connection, [sha for _, sha in pictures], job=job.number)
+            cluster_jobs.progress(
+                connection, job.number, found=now.found + found, compared=now.compared + compared
+            )
+
+    def unclosed(self, points: Sequence[bytes]) -> Pairs:
+        """Pairs that are to be compared because links lead to both from images."""
+        with self._database.read() as connection:
+            near = cluster_groups.surroundings(connection, points)
+            pictures = set(cluster_pairs.pictures_of(connection, near).values())
+            links = [
+                (pair.a, pair.b)
+                for pair in cluster_pairs.between(connection, pictures)
+                if pair.probability >= RULES.link
+            ]
+            return self.to_close(connection, links, since=0)
+
+    def to_close(
+        self, connection: sqlite3.Connection, links: Iterable[tuple[int, int]], *, since: int
+    ) -> Pairs:
+        """The same, of some links."""
+        return cluster_pairs.unclosed(
+            connection,
+            links,
+            most=_CLOSED,
+            matching=self._comparer.matching,
+            since_job=since,
+        )
+
+    def joined(self, pictures: Pairs) -> None:
+        """Groups what was searched for, in the transaction that says that it was."""
+        with self._database.write() as connection:
+            last = cluster_jobs.listed(connection, before=None, limit=1)
+            number = last[0].number if last else 1
+            cluster_pairs.mark_searched(connection, [sha for _, sha in pictures], job=number)
+            shown = cluster_pairs.points_of(connection, {sha for _, sha in pictures})
+            cluster_groups.regroup(connection, list(shown.values()), describe=self.describe)
+
+    def all_unclosed(self, since: int) -> Pairs:
+        """The same, of all links."""
+        with self._database.read() as connection:
+            links = cluster_pairs.all_links(connection, least=RULES.link)
+            return self.to_close(connection, links, since=since)
+
+    def rescore_some(
+        self, collection: Collection, after: tuple[int, int]
+    ) -> tuple[int, int] | None:
+        """Rescores the pairs that follow; the last of them, None after all."""
+        version = collection.model_version
+        with self._database.read() as connection:
+            rows = cluster_pairs.of_another_model(
+                connection, model_version=version, after=after, limit=_CHANGES
+            )
+        if not rows:
+            return None
+        ids = {uuid.UUID(bytes=point) for row in rows for point in row[2:4]}
+        stored = collection.retrieve(list(ids), vectors=True)
+        known: list[tuple[bytes, float | None]] = []
+        for _, _, one, other, evidence in rows:
+            a, b = (stored.get(uuid.UUID(bytes=point)) for point in (one, other))
+            alike = None if a is None or b is None else cluster_compare.similarity(a, b)
+            known.append((evidence, alike))
+        scores = self._comparer.rescored(known, model_version=version)
+        with self._database.write() as connection:
+            cluster_pairs.rescore(
+                connection,
+                [(row[0], row[1], *score) for row, score in zip(rows, scores, strict=True)],
+                model_version=version,
+            )
+        return rows[-1][:2]
+
+    def regroup_all(self, job: Job, found: int, compared: int) -> Job | None:
+        """Groups everything and ends the job, unless that was cancelled or has more to do."""
+        with self._database.write() as connection:
+            now = cluster_jobs.running(connection)
+            if now is None or now.number != job.number:
+                return None
+            if cluster_pairs.to_search(connection, below=job.number, limit=1):
+                # Imported meanwhile; the job is not over.
+                return None
+            cluster_groups.regroup_all(connection, describe=self.describe, pause=pause)
+            cluster_pairs.drop_unseen(connection)
+            clusters, clustered, largest = cluster_groups.figures(connection)
+            images, searched = cluster_pairs.counts(connection, below=job.number)
+            cluster_jobs.progress(
+                connection,
+                job.number,
+                found=now.found + found,
+                compared=now.compared + compared,
+                clusters=clusters,
+                clustered=clustered,
+                largest=largest,
+                images=images,
+                searched=searched,
+                model_version=self._holdings.collection.model_version,
+            )
+            return cluster_jobs.end(connection, job.number, state=State.SUCCEEDED)
+
+
+def pause() -> None:
+    """Lets other threads have the interpreter."""
+    time.sleep(0.001)
