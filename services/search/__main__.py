@@ -6,6 +6,8 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
+import threadpoolctl
+
 from halftone import errors, server, telemetry
 from halftone.registry import Registry
 from halftone.settings import ModelSettings, SearchSettings
@@ -122,7 +124,10 @@ def main() -> None:
         service="search", level=settings.log_level, style=settings.log_format
     )
     try:
-        asyncio.run(run(settings, models_settings=ModelSettings()))
+        # Pictures are compared by a thread for each core, and a product of two tables of 600 rows
+        # that waits for threads of its own as well takes four times as long on a busy machine.
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):
+            asyncio.run(run(settings, models_settings=ModelSettings()))
     except errors.HalftoneError as error:
         telemetry.get_logger(__name__).error("cannot_run", reason=error.reason, error=error.message)
         sys.exit(1)
