@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -142,7 +142,9 @@ def fingerprints(
     def make(row: int) -> Fingerprint:
         content = pictures.paths[row].read_bytes()
         picture = images.decode(content, max_pixels=MAX_PIXELS, target=TARGET, luminance=True)
-        return archive_fingerprint(picture, full_size=images.size(content))
+        made = archive_fingerprint(picture, full_size=images.size(content))
+        # Rounded as they are kept, here and by the search service: a second run finds the same.
+        return replace(made, features=LocalFeatures.from_bytes(made.features.to_bytes()))
 
     found = []
     with ThreadPoolExecutor(_THREADS) as pool:

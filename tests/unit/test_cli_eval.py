@@ -191,3 +191,46 @@ def test_the_starter_of_a_checkout_before_anything_was_published(archive, tmp_pa
     assert "starter/1" in output
     refused = run("starter/1", "--archive", archive, "--data", tmp_path / "gone", code=1)
     assert "It was looked for in" in refused
+
+
+def test_press_benchmark_of_a_folder(archive, models, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(14):
+        generator = np.random.default_rng(number)
+        blocks = generator.integers(0, 255, (9, 12), dtype=np.uint8)
+        plate = Image.fromarray(blocks).resize((180, 140), Image.Resampling.BICUBIC)
+        plate.save(folder / f"{number}.png")
+    report = tmp_path / "report"
+    shared = ("starter/1", "--models", models, "--press", folder, "--cache", tmp_path / "cache")
+    some = ("--sources", 3, "--only", "blur,negative", "--strengths", "1")
+    output = run(*shared, *some, "--distractors", archive, "--report", report)
+    assert "2 pictures searched for among 33, 1 that are not among them; 6 queries" in output
+    assert "sigma" not in output
+    assert "0.2%" in output
+    page = (report / "index.html").read_text()
+    assert "Press benchmark on pictures" in page
+    assert "Worst failures of starter/1, verified" in page
+    assert "negative.png" in page
+    assert (report / "blur-example.png").is_file()
+    kept = json.loads((report / "figures.json").read_text())
+    found = json.loads(run(*shared, *some, "--distractors", archive, "--json"))
+    assert found["systems"] == kept["systems"]
+    assert "--press" in found["command"]
+    assert found["left_out"] == [["broken.png", found["left_out"][0][1]]]
+    assert found["systems"]["PDQ"]["transformations"]["blur"]["all"]["recall_at_1"] == 1.0
+
+
+def test_press_options_are_checked(archive, models, tmp_path):
+    shared = ("starter/1", "--models", models)
+    assert "Give --archive or --press" in run(*shared, code=2)
+    assert "do not go with --press" in run(
+        *shared, "--press", archive, "--archive", archive, code=2
+    )
+    assert "--sources belongs to --press" in run(
+        *shared, "--archive", archive, "--sources", 5, code=2
+    )
+    assert "no transformation" in run(*shared, "--press", archive, "--only", "sepia", code=2)
+    assert "numbers from 1" in run(*shared, "--press", archive, "--strengths", "all", code=2)
+    few = run(*shared, "--press", archive, "--limit", 5, code=2)
+    assert "too few" in few
