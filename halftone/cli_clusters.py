@@ -366,6 +366,9 @@ def _print_job(job: ClusterJob, *, as_json: bool) -> None:
         return
     out = output.console()
     match job.state:
+        case ClusterJobState.SUCCEEDED if not job.cluster_count:
+            images = output.counted(job.image_count)
+            out.print(f"No picture was found twice among {images}.")
         case ClusterJobState.SUCCEEDED:
             out.print(
                 f"{_counted(job.clustered_image_count, 'printing')} of "

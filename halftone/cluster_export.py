@@ -31,8 +31,8 @@ MEDIA_FRAGMENTS: Final = "http://www.w3.org/TR/media-frags/"
 _THREADS: Final = 4
 # Clusters asked for beyond the one that is written.
 _AHEAD: Final = 16
-# Of a picture's longer side: corners that near to a rectangle's are one.
-_RECTANGLE: Final = 0.005
+# A polygon that fills that much of the upright rectangle around it is told as one.
+_RECTANGLE: Final = 0.99
 # Absolute IRIs that name something; a source may also be "Shelf 12" or a local path.
 _IRIS: Final = ("http://", "https://", "urn:", "ark:", "doi:", "info:")
 
@@ -256,7 +256,7 @@ def _resource(image: ImageRecord, *, polygon: Sequence[tuple[float, float]]) -> 
         "source": {key: value for key, value in source.items() if value},
     }
     if polygon:
-        found["selector"] = selector(polygon, side=max(image.width, image.height))
+        found["selector"] = selector(polygon)
     return found
 
 
@@ -271,15 +271,13 @@ def iri(image: ImageRecord) -> str:
     return f"urn:uuid:{records.parse_name(image.name).point_id}"
 
 
-def selector(polygon: Sequence[tuple[float, float]], *, side: int) -> dict[str, Any]:
+def selector(polygon: Sequence[tuple[float, float]]) -> dict[str, Any]:
     """A part of a picture in pixels: a fragment where it is an upright rectangle, else an SVG."""
     xs, ys = [x for x, _ in polygon], [y for _, y in polygon]
-    near = _RECTANGLE * side
-    upright = len(polygon) == 4 and all(  # noqa: PLR2004 - corners of a rectangle
-        min(x - min(xs), max(xs) - x) <= near and min(y - min(ys), max(ys) - y) <= near
-        for x, y in polygon
-    )
-    if upright:
+    box = (max(xs) - min(xs)) * (max(ys) - min(ys))
+    corners = zip(polygon, [*polygon[1:], polygon[0]], strict=True)
+    area = abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in corners)) / 2
+    if area >= _RECTANGLE * box:
         left, top = max(round(min(xs)), 0), max(round(min(ys)), 0)
         width, height = round(max(xs)) - left, round(max(ys)) - top
         return {
@@ -297,7 +295,7 @@ def selector(polygon: Sequence[tuple[float, float]], *, side: int) -> dict[str, 
 
 def _words(link: Link) -> str:
     overlap = timelines.main_overlap(link)
-    parts = [f"The same picture with a probability of {link.probability:.3f}"]
+    parts = [f"The same picture with a probability of {timelines.figure(link.probability)}"]
     if link.verdict is not None:
         parts.append(f"an archivist says: {link.verdict.value}")
     parts.append(f"relation: {link.relation.label}")

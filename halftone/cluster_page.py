@@ -184,9 +184,9 @@ def _facts(cluster: Cluster, found: Sequence[Printing]) -> list[tuple[str, str]]
             facts.append(("Latest known printing", ", ".join(filter(None, parts))))
     gap = timelines.longest_gap(tuple(found))
     if gap is not None:
-        facts.append(
-            ("Longest time unseen", f"{gap.gap.removesuffix(' later')}, before no. {gap.number}")
-        )
+        words = gap.gap.removesuffix(" later")
+        numbers = f"between no. {gap.number - 1} and no. {gap.number}"
+        facts.append(("Longest time unseen", f"{words}, {numbers}"))
     return facts
 
 
@@ -311,7 +311,7 @@ def _tags(printing: Printing, *, weakest: Link | None) -> list[tuple[str, str]]:
     if overlap is not None and overlap.mirrored:
         tags.append(("turned", "Mirrored"))
     if printing.is_weakest and weakest is not None:
-        tags.append(("weak", f"Weakest link: {_figure(weakest.probability)}"))
+        tags.append(("weak", f"Weakest link: {timelines.figure(weakest.probability)}"))
     return tags
 
 
@@ -332,14 +332,9 @@ def _evidence(printing: Printing, *, first: int) -> str:
 
 
 def _probability(link: Link) -> str:
-    # 0.9996 is not certain.
     if link.verdict is not None and not link.probability:
         return "said by an archivist"
-    return f"the same picture with a probability of {_figure(link.probability)}"
-
-
-def _figure(probability: float) -> str:
-    return f"{min(probability, 0.999):.3f}" if probability < 1 else "1"
+    return f"the same picture with a probability of {timelines.figure(link.probability)}"
 
 
 def _most_telling(cluster: Cluster, *, weakest: Link | None) -> list[Link]:
@@ -363,7 +358,7 @@ def _link_row(link: Link, *, numbers: Mapping[str, int], is_weakest: bool) -> di
     return {
         "a": min(a, b),
         "b": max(a, b),
-        "probability": _figure(link.probability),
+        "probability": timelines.figure(link.probability),
         "relation": link.relation.label,
         "evidence": _in_table(link, numbers=numbers),
         "is_weakest": is_weakest and len(numbers) > 2,  # noqa: PLR2004 - of two the only link says nothing

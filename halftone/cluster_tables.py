@@ -43,7 +43,7 @@ def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
             str(each.size),
             str(each.journal_count),
             years,
-            f"{each.weakest_link:.3f}",
+            timelines.figure(each.weakest_link),
             ", ".join(part for part in (timelines.date_words(first), first.journal) if part),
             first.caption,
             each.id,
@@ -77,7 +77,7 @@ def print_cluster(found: Cluster) -> None:
             image.journal,
             image.page,
             image.caption,
-            f"{printing.member.weakest_link:.3f}",
+            timelines.figure(printing.member.weakest_link),
             ", ".join(marks(printing)),
         )
     out.print(table)
@@ -88,7 +88,8 @@ def print_cluster(found: Cluster) -> None:
         numbers = {printing.image.name: printing.number for printing in printings}
         a, b = sorted((numbers[weakest.a], numbers[weakest.b]))
         out.print(
-            f"Weakest link: between {a} and {b}, {weakest.probability:.3f} ({_evidence(weakest)}).",
+            f"Weakest link: between {a} and {b}, {timelines.figure(weakest.probability)} "
+            f"({_evidence(weakest)}).",
             soft_wrap=True,
         )
         if weakest.verdict is None:

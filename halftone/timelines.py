@@ -340,6 +340,12 @@ def project(matrix: Matrix, points: Matrix) -> Matrix | None:
     return projected
 
 
+def figure(probability: float) -> str:
+    """A probability for people: what is nearly certain is not called certain."""
+    nearly = 0.9995 <= probability < 1  # noqa: PLR2004 - what would be rounded up to 1
+    return ">0.999" if nearly else f"{probability:.3f}"
+
+
 def evidence(link: Link, *, of: str) -> str:
     """What speaks for a link, in words, as seen from one of its images."""
     parts = []

@@ -131,7 +131,7 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
             image_share=0.5,
             relation=search_pb2.Hit.CROP_OF,
             image_polygon=[
-                search_pb2.Point(x=x, y=y) for x, y in ((400, 0), (800, 10), (800, 600), (400, 600))
+                search_pb2.Point(x=x, y=y) for x, y in ((400, 0), (800, 90), (800, 600), (400, 600))
             ],
         )
         self.link(again, mirror, homography=(-1, 0, 2 * WIDTH, 0, 1, 0, 0, 0, 1))

@@ -124,7 +124,7 @@ def test_the_later_printing_is_linked_to_the_earlier(fake, client):
     assert target["selector"]["conformsTo"] == "http://www.w3.org/TR/media-frags/"
     assert body["source"]["dcterms:identifier"] == names[0]
     assert body["selector"]["type"] == "SvgSelector"
-    assert 'points="400.0,0.0 800.0,10.0 800.0,600.0 400.0,600.0"' in body["selector"]["value"]
+    assert 'points="400.0,0.0 800.0,90.0 800.0,600.0 400.0,600.0"' in body["selector"]["value"]
 
 
 def test_an_archivist_is_the_creator_of_what_she_said(fake, client):
@@ -136,6 +136,18 @@ def test_an_archivist_is_the_creator_of_what_she_said(fake, client):
     assert said[0]["creator"]["name"] == "Eva"
     assert said[0]["created"] == "2025-03-04T05:06:00Z"
     assert said[0]["body"][2]["value"] == "the same <crack>"
+
+
+@pytest.mark.parametrize(
+    ("polygon", "value"),
+    [
+        ([(0, 0), (99.6, 0), (100, 0.3), (100, 80), (0.2, 80), (0, 40)], "xywh=pixel:0,0,100,80"),
+        ([(-0.2, 5), (50, 5), (50, 45), (-0.2, 45)], "xywh=pixel:0,5,50,40"),
+        ([(0, 0), (100, 0), (0, 80)], 'points="0.0,0.0 100.0,0.0 0.0,80.0"'),
+    ],
+)
+def test_a_selector_is_a_rectangle_where_the_polygon_is(polygon, value):
+    assert value in cluster_export.selector(polygon)["value"]
 
 
 @pytest.mark.parametrize(
