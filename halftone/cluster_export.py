@@ -216,7 +216,7 @@ def annotation(
             **_resource(images[earlier], polygon=polygons.get(earlier, ())),
             "purpose": "linking",
         },
-        _text(_words(link), purpose="describing"),
+        _text(_words(link, of=later), purpose="describing"),
     ]
     found: dict[str, Any] = {
         "@context": CONTEXT,
@@ -293,12 +293,12 @@ def selector(polygon: Sequence[tuple[float, float]]) -> dict[str, Any]:
     }
 
 
-def _words(link: Link) -> str:
+def _words(link: Link, *, of: str) -> str:
     overlap = timelines.main_overlap(link)
     parts = [f"The same picture with a probability of {timelines.figure(link.probability)}"]
     if link.verdict is not None:
         parts.append(f"an archivist says: {link.verdict.value}")
-    parts.append(f"relation: {link.relation.label}")
+    parts.append(f"relation to it: {timelines.relation_of(link, of=of).label}")
     if overlap is not None:
         parts.append(f"{overlap.inlier_count} matching details")
         if overlap.mirrored:

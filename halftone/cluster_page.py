@@ -21,6 +21,7 @@ from PIL import Image
 
 import halftone
 from halftone import errors, files, light_table, timelines
+from halftone.client import Relation
 from halftone.light_table import Thumbnail
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def render(
     """The page's HTML. `sources` says where the pictures of the images are found."""
     found = timelines.printings(cluster)
     overlays = tuple(light_table.overlays(cluster, found, pictures=pictures))
+    laid = {overlay.number for overlay in overlays}
     script = _file("cluster.js")
     numbers = {printing.image.name: printing.number for printing in found}
     weakest, longest = timelines.weakest_link(cluster), timelines.longest_gap(found)
@@ -118,7 +120,7 @@ def render(
             source=sources.get(printing.image.name),
             is_long=printing is longest,
             weakest=weakest,
-            has_overlay=any(overlay.number == printing.number for overlay in overlays),
+            has_overlay=printing.number in laid,
         )
         for printing in found
     ]
@@ -354,12 +356,17 @@ def _links_note(cluster: Cluster) -> str:
 
 
 def _link_row(link: Link, *, numbers: Mapping[str, int], is_weakest: bool) -> dict[str, Any]:
-    a, b = numbers[link.a], numbers[link.b]
+    a, b = sorted((link.a, link.b), key=lambda name: numbers[name])
+    relation = timelines.relation_of(link, of=a)
+    words = relation.label
+    if relation in {Relation.CROP_OF, Relation.CONTAINS}:
+        verb = "is a crop of" if relation is Relation.CROP_OF else "contains"
+        words = f"no. {numbers[a]} {verb} no. {numbers[b]}"
     return {
-        "a": min(a, b),
-        "b": max(a, b),
+        "a": numbers[a],
+        "b": numbers[b],
         "probability": timelines.figure(link.probability),
-        "relation": link.relation.label,
+        "relation": words,
         "evidence": _in_table(link, numbers=numbers),
         "is_weakest": is_weakest and len(numbers) > 2,  # noqa: PLR2004 - of two the only link says nothing
     }

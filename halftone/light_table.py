@@ -33,7 +33,10 @@ class Thumbnail(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Overlay:
-    """A printing on the light table; transforms are the 16 numbers of CSS's matrix3d."""
+    """A printing on the light table; transforms are the 16 numbers of CSS's matrix3d.
+
+    `start` is where the slider stands at first, in percent.
+    """
 
     number: int
     label: str
@@ -42,6 +45,7 @@ class Overlay:
     under: str
     over: str
     outline: str
+    start: int
     said: str
 
 
@@ -87,6 +91,8 @@ def _overlay(
         @ alignment.homography
         @ np.diag([image.width / above.width, image.height / above.height, 1.0])
     )
+    # Where the slider stands at first: in the middle of what is seen of the other printing.
+    middle = float(np.clip(corners[:, 0], low[0], high[0]).mean())
     outline = _outline(printing, first=first, stage=stage)
     return Overlay(
         number=printing.number,
@@ -97,6 +103,7 @@ def _overlay(
         under=_css_matrix(under),
         over=_css_matrix(over),
         outline=outline,
+        start=round(100 - 100 * (middle - low[0]) / width),
         said=_said(printing),
     )
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from halftone.client.types import Relation
+
 if TYPE_CHECKING:
     import datetime as dt
 
@@ -338,6 +340,12 @@ def project(matrix: Matrix, points: Matrix) -> Matrix | None:
         return None
     projected: Matrix = homogeneous[:, :2] / homogeneous[:, 2:]
     return projected
+
+
+def relation_of(link: Link, *, of: str) -> Relation:
+    """How one of a link's images is related to the other; a crop is one from one side only."""
+    turned = {Relation.CROP_OF: Relation.CONTAINS, Relation.CONTAINS: Relation.CROP_OF}
+    return link.relation if link.a == of else turned.get(link.relation, link.relation)
 
 
 def figure(probability: float) -> str:

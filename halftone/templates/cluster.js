@@ -38,6 +38,12 @@
     outline.disabled = !data.outline;
     said.textContent = data.said;
     fit();
+    start();
+  }
+
+  function start() {
+    var first = {slide: choice.selectedOptions[0].dataset.start, fade: 50, difference: 100};
+    mix.value = first[mode.value];
     show();
   }
 
@@ -53,12 +59,9 @@
   }
 
   choice.addEventListener("change", choose);
-  [mode, outline].forEach(function (input) { input.addEventListener("change", show); });
+  mode.addEventListener("change", start);
+  outline.addEventListener("change", show);
   mix.addEventListener("input", show);
-  mode.addEventListener("change", function () {
-    mix.value = mode.value === "difference" ? 100 : 50;
-    show();
-  });
   window.addEventListener("resize", fit);
   Array.prototype.forEach.call(document.querySelectorAll("button[data-over]"), function (button) {
     button.hidden = false;

@@ -157,6 +157,8 @@ def test_pictures_lie_on_the_earliest_as_their_links_say(fake, client, tmp_path)
     assert css(crop["data-over"], 0, 0) == pytest.approx((360, 0), abs=1e-3)
     assert css(crop["data-over"], 200, 300) == pytest.approx((720, 540), abs=1e-3)
     assert crop["data-outline"].split()[0] == "360.0,0.0"
+    # The slider parts what is seen of the other printing: all of the mirror, the crop's half.
+    assert (mirror["data-start"], crop["data-start"]) == ("50", "25")
     assert "through 1 other printing" in options["4"]["data-said"]
     assert "through 2 other printings" in options["5"]["data-said"]
 
@@ -202,6 +204,14 @@ def test_a_weak_link_beyond_the_table_is_still_shown(fake, client):
     assert "The first 200 of 211." in page.words
     assert "The weakest link." in page.words
     assert page.words.count("Weakest link: 0.600") == 2
+
+
+def test_a_crop_is_one_of_the_two(fake, client, tmp_path):
+    """The link's query is no. 3, the crop; the table begins with the earlier printing."""
+    names = fake.story()
+    words = Page(written(client, names[0], tmp_path / "x.html").read_text()).words
+    assert "no. 1 contains no. 3" in words
+    assert "crop of" not in words
 
 
 def test_a_verdict_is_named_as_such(fake, client, tmp_path):
