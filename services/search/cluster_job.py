@@ -45,8 +45,11 @@ _CHANGES: Final = 500
 """Images whose changes are looked at together."""
 _MOST_PICTURES: Final = 64
 """Pictures in one piece of work, where there is little to compare."""
-_MOST_PAIRS: Final = 64
-"""Pairs compared between two transactions."""
+_PAIRS: Final = 64
+"""Pairs compared between two transactions, each of which waits for the disk; more while they take
+less than `_PIECE_SECONDS`, as comparisons of vectors alone do."""
+_MOST_PAIRS: Final = 2_048
+_PIECE_SECONDS: Final = 0.2
 _POLL_SECONDS: Final = 5.0
 _BACK_OFF_SECONDS: Final = 2.0
 
@@ -88,6 +91,7 @@ class ClusterWorker:
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reconciled = ""
+        self._at_a_time = _PAIRS
         self._trouble_since: float | None = None
         self._running = metrics.gauge("cluster_job_running", "Whether a cluster job runs here")
         self._waiting = metrics.gauge(
@@ -257,10 +261,17 @@ class ClusterWorker:
 
     async def _compare(self, pairs: Pairs, *, collection: Collection, job: int) -> int:
         """Compares pairs and keeps what is found, some at a time; how many could be compared."""
-        count = 0
-        for start in range(0, len(pairs), _MOST_PAIRS):
-            some = pairs[start : start + _MOST_PAIRS]
+        count = start = 0
+        while start < len(pairs):
+            some = pairs[start : start + self._at_a_time]
+            began = time.monotonic()
             count += await self._run(self._steps.compare_some, some, collection, job)
+            start += len(some)
+            seconds = time.monotonic() - began
+            if seconds > _PIECE_SECONDS:
+                self._at_a_time = max(_PAIRS, self._at_a_time // 2)
+            elif len(some) == self._at_a_time:
+                self._at_a_time = min(_MOST_PAIRS, self._at_a_time * 2)
             if job and await self._run(self._steps.is_over, job):
                 break
         return count
@@ -291,8 +302,8 @@ class ClusterWorker:
 
     async def _in_pieces(self, pairs: Pairs, *, collection: Collection, job: Job) -> int:
         count = 0
-        for start in range(0, len(pairs), _MOST_PAIRS):
-            some = pairs[start : start + _MOST_PAIRS]
+        for start in range(0, len(pairs), _PAIRS):
+            some = pairs[start : start + _PAIRS]
             async with await self._pace.begin():
                 count += await self._compare(some, collection=collection, job=job.number)
             if await self._run(self._steps.is_over, job.number):

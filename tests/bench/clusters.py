@@ -269,6 +269,7 @@ async def run_vectors(*, count: int, groups: int) -> dict[str, Any]:
             runs.append(clusters)
             result["seconds" if number == 0 else "second_run_seconds"] = seconds
             ended = job_row if number == 0 else ended
+            print(f"Run {number + 1}: {seconds:.0f} s, {job_row.compared:,} pairs.", flush=True)
         name_of = {Name("bench", f"{at:08d}").point_id.bytes: at for at in range(count)}
         found = {
             pair
