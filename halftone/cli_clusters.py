@@ -295,6 +295,8 @@ def _opened(path: Path) -> Iterator[TextIO]:
     if str(path) == "-":
         yield sys.stdout
         return
+    if not path.parent.is_dir():
+        raise errors.InvalidArgument(f"There is no directory {path.parent}.", field="output")
     with files.writing(path) as file:
         yield file
 

@@ -190,6 +190,11 @@ class TestExport:
         )
         assert json.loads(result.stdout)["size"] == 2
 
+    def test_a_directory_that_is_not_there(self, run, built, tmp_path):
+        result = run("clusters", "export", "--format", "csv", "-o", tmp_path / "no" / "out.csv")
+        assert result.exit_code == 2
+        assert f"There is no directory {tmp_path / 'no'}." in result.stderr.replace("\n", "")
+
     def test_a_failed_export_leaves_the_old_file(self, run, fake, built, tmp_path):
         path = tmp_path / "out.csv"
         path.write_text("old")
