@@ -38,6 +38,9 @@ FORMAT: Final = 1
 _CONTRAST: Final = 0.02
 _SMALLEST: Final = 12  # pixels of a side; below, no descriptor's window fits
 _SCALE: Final = 512.0  # the largest bin of a RootSIFT vector of unit length is below 0.5
+# OpenCV counts from the centre of the first pixel, and a quarter of a pixel too far: it halves
+# places in an enlarged copy. Without this a picture and its mirror image lie half a pixel apart.
+_CENTRE: Final = 0.25
 _HEADER: Final = struct.Struct("<4sHHII")
 _MAGIC: Final = b"HTLF"
 _STEPS: Final = 65535.0
@@ -157,7 +160,7 @@ def extract(image: Image.Image, *, full_size: tuple[int, int] | None = None) -> 
     if min(grey.shape) >= _SMALLEST:
         points, descriptors = _detect(grey)
     stretch = np.array([width / grey.shape[1], height / grey.shape[0]], dtype=np.float32)
-    points[:, :2] = (points[:, :2] + 0.5) * stretch
+    points[:, :2] = (points[:, :2] + _CENTRE) * stretch
     points[:, 2] *= np.sqrt(stretch.prod())
     return LocalFeatures(points=points, descriptors=descriptors, width=width, height=height)
 

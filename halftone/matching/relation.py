@@ -9,11 +9,14 @@ if TYPE_CHECKING:
     from halftone.matching.probability import Evidence
     from halftone.matching.verification import Overlap
 
-_WHOLE: Final = 0.8  # share of a picture from which on it is whole: reprints lose their edges
-_SAME_PDQ: Final = 0.8
-_SAME_AGREEMENT: Final = 0.8
-_SAME_SHARE: Final = 0.95
-_SAME_INLIERS: Final = 40
+# Measured on the press archive, see docs/matching.md.
+_WHOLE: Final = 0.8
+_SAME_SHARE: Final = 0.9
+_SAME_AGREEMENT: Final = 0.95
+_SAME_RESIDUAL: Final = 0.25
+_SAME_PDQ: Final = 0.85
+_RIVALS: Final = 0.3
+_FEWEST_RIVALS: Final = 12
 
 
 class Relation(enum.Enum):
@@ -44,26 +47,32 @@ def relation(evidence: Evidence, *, same_bytes: bool) -> Relation:
     overlaps = evidence.verification.overlaps
     if not overlaps:
         return Relation.UNRELATED
+    first = overlaps[0]
     if len(overlaps) > 1:
         return Relation.COMPOSITE
-    return _of_one(overlaps[0], evidence)
+    if first.rivals >= max(_FEWEST_RIVALS, _RIVALS * first.inliers):
+        return Relation.SAME_SCENE
+    return _of_one(first, evidence)
 
 
 def _of_one(overlap: Overlap, evidence: Evidence) -> Relation:
-    if overlap.mirrored:
-        return Relation.MIRRORED
     query, candidate = overlap.query_share >= _WHOLE, overlap.candidate_share >= _WHOLE
     if not (query or candidate):
         return Relation.COMPOSITE
+    if overlap.mirrored:
+        return Relation.MIRRORED
     if not candidate:
         return Relation.CROP_OF
     if not query:
         return Relation.CONTAINS
-    same = (
-        evidence.pdq is not None
-        and evidence.pdq >= _SAME_PDQ
-        and overlap.inliers >= _SAME_INLIERS
-        and overlap.inliers >= _SAME_AGREEMENT * overlap.matches
-        and min(overlap.query_share, overlap.candidate_share) >= _SAME_SHARE
-    )
-    return Relation.SAME_SCAN if same else Relation.REPRINT
+    return Relation.SAME_SCAN if _is_same(overlap, evidence) else Relation.REPRINT
+
+
+def _is_same(overlap: Overlap, evidence: Evidence) -> bool:
+    """Whether two whole pictures are one scan: its own screen and dust match as nothing else."""
+    if min(overlap.query_share, overlap.candidate_share) < _SAME_SHARE:
+        return False
+    if overlap.inliers < _SAME_AGREEMENT * overlap.matches:
+        return False
+    alike = evidence.pdq is not None and evidence.pdq >= _SAME_PDQ
+    return alike or overlap.residual <= _SAME_RESIDUAL

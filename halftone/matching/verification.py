@@ -41,6 +41,7 @@ _SCALES: Final = (0.08, 12.0)
 _FAR: Final = 3 * _TOLERANCE
 _REACH: Final = 0.08  # of SIDE: how far an inlier vouches for what lies around it
 _WITHIN: Final = 0.5
+_LOCAL: Final = 0.33  # share of the features where the frames meet
 _HULL: Final = 6  # inliers that a hull rests on
 _UNLIKELY: Final = float(np.log(1e-6))
 
@@ -321,7 +322,8 @@ def _is_local(found: _Agreement) -> bool:
     """Whether the pictures agree in a part of where their frames meet, and not in the rest.
 
     Features of both pictures lie in the rest, too. Were that the same, inliers would be spread as
-    the features are; a hull rests on about as many of them as are taken off.
+    the features are; a hull rests on about as many of them as are taken off. Faint parts of a poor
+    printing look like that as well, so the rest has to have a third of the features of both.
     """
     ours, theirs = found.query.points[:, :2], found.candidate.points[:, :2]
     shared, _ = _project(found.homography, found.shared)
@@ -332,6 +334,8 @@ def _is_local(found: _Agreement) -> bool:
         float((meets & ~inside).sum() / max(meets.sum(), 1)),
         float((there & ~inner).sum() / max(there.sum(), 1)),
     )
+    if rest < _LOCAL:
+        return False
     return bool((found.count - _HULL) * np.log1p(-min(rest, 0.99)) < _UNLIKELY)
 
 

@@ -9,6 +9,7 @@ al., *On the burstiness of visual elements*, 2009).
 from __future__ import annotations
 
 import functools
+import zipfile
 from importlib import resources
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -83,10 +84,10 @@ class Vocabulary:
             errors.DataLoss: It is something else, damaged or of another format.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 form, version = int(arrays["format"]), str(arrays["version"])
                 centroids, idf = arrays["centroids"], arrays["idf"]
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise errors.DataLoss(f"{path} is no vocabulary: {error}") from error
         if form != FORMAT:
             raise errors.DataLoss(f"{path} has format {form}; this release reads {FORMAT}.")
@@ -138,8 +139,10 @@ def _arranged(centroids: Floats) -> tuple[Floats, list[NDArray[np.intp]]]:
     cells = centroids[np.linspace(0, len(centroids) - 1, count).astype(int)].copy()
     for _ in range(_ROUNDS):
         nearest = cosines(centroids, cells).argmax(axis=1)
+        order = np.argsort(nearest, kind="stable")
+        present, starts = np.unique(nearest[order], return_index=True)
         sums = np.zeros_like(cells)
-        np.add.at(sums, nearest, centroids)
+        sums[present] = np.add.reduceat(centroids[order], starts, axis=0)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         cells = np.where(lengths > 0, sums / np.maximum(lengths, np.float32(1e-6)), cells)
     homes = min(_HOMES, count)

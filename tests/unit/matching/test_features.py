@@ -1,0 +1,127 @@
+"""Local features: what they are given in, mirrored without pixels, kept as bytes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from halftone import errors
+from halftone.images import Region
+from halftone.matching.features import COUNT, LocalFeatures, extract
+
+
+def nearest(first: LocalFeatures, second: LocalFeatures) -> np.ndarray:
+    """Of each feature of the first the row of the second that lies nearest in place and size."""
+    a, b = (
+        np.column_stack([each.points[:, :3], 20 * np.cos(angles), 20 * np.sin(angles)])
+        for each in (first, second)
+        for angles in [np.deg2rad(each.points[:, 3])]
+    )
+    return ((a[:, None] - b[None]) ** 2).sum(axis=2).argmin(axis=1)
+
+
+def test_mirrored_descriptors_are_those_of_the_mirrored_picture(picture):
+    image = picture(1)
+    derived, found = extract(image).mirrored(), extract(ImageOps.mirror(image))
+    partner = nearest(derived, found)
+    away = np.abs(derived.points - found.points[partner])
+    same = (away[:, :3] < 0.5).all(axis=1) & (np.minimum(away[:, 3], 360 - away[:, 3]) < 3)
+    # SIFT samples its first octave off centre, so a few features differ.
+    assert same.mean() > 0.85
+    a = derived.descriptors[same].astype(float)
+    b = found.descriptors[partner][same].astype(float)
+    cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert np.median(cosines) > 0.99
+    plain = extract(image).descriptors[same].astype(float)
+    unmoved = (plain * b).sum(axis=1) / np.linalg.norm(plain, axis=1) / np.linalg.norm(b, axis=1)
+    assert np.median(unmoved) < 0.9
+
+
+def test_mirroring_twice_changes_nothing(picture):
+    features = extract(picture(1))
+    twice = features.mirrored().mirrored()
+    np.testing.assert_array_equal(twice.descriptors, features.descriptors)
+    np.testing.assert_allclose(twice.points, features.points, atol=1e-3)
+
+
+def test_places_are_given_in_the_picture_as_it_was_given(picture):
+    image = picture(2)
+    small = image.resize((240, 180), Image.Resampling.BOX)
+    own, told = extract(small), extract(small, full_size=image.size)
+    assert (told.width, told.height) == (480, 360)
+    np.testing.assert_allclose(told.points[:, :3], own.points[:, :3] * 2, rtol=1e-5)
+    np.testing.assert_array_equal(told.descriptors, own.descriptors)
+    large = extract(image.resize((1920, 1440)))
+    assert large.points[:, 0].max() > 1700
+
+
+def test_within_a_region_places_are_the_regions_own(picture):
+    features = extract(picture(3))
+    region = Region(100, 50, 200, 150)
+    part = features.within(region)
+    assert 0 < len(part) < len(features)
+    assert (part.width, part.height) == (200, 150)
+    assert (part.points[:, :2] >= 0).all()
+    assert (part.points[:, :2] < (200, 150)).all()
+    assert len(features.within(Region(0, 0, 480, 360))) == len(features)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (7, 9), (40_000, 1), (3, 3000)])
+def test_pictures_without_room_have_no_features(size):
+    features = extract(Image.new("L", size, 90))
+    assert len(features) == 0
+    assert (features.width, features.height) == size
+    assert len(LocalFeatures.from_bytes(features.to_bytes())) == 0
+    assert len(features.mirrored()) == 0
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "I;16", "F"])
+def test_every_mode_is_read(picture, mode):
+    grey = picture(4)
+    image = (
+        Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+        if mode == "I;16"
+        else grey.convert(mode)
+    )
+    assert len(extract(image)) > 100
+    assert len(extract(Image.new(mode, (64, 48)))) == 0
+
+
+def test_no_more_than_the_strongest(picture):
+    noise = np.random.default_rng(0).integers(0, 256, size=(400, 400), dtype=np.uint8)
+    assert len(extract(Image.fromarray(noise))) == COUNT
+
+
+def test_the_same_picture_gives_the_same_bytes_in_any_thread(picture):
+    images = [picture(seed) for seed in (5, 6)] * 4
+    alone = [extract(each).to_bytes() for each in images[:2]]
+    with ThreadPoolExecutor(4) as pool:
+        together = [each.to_bytes() for each in pool.map(extract, images)]
+    assert together == alone * 4
+
+
+def test_bytes_give_back_features(picture):
+    features = extract(picture(7).resize((3000, 2250)))
+    data = features.to_bytes()
+    assert len(data) == 16 + 136 * len(features)
+    again = LocalFeatures.from_bytes(data)
+    np.testing.assert_array_equal(again.descriptors, features.descriptors)
+    np.testing.assert_allclose(again.points, features.points, atol=0.05)
+    assert (again.width, again.height) == (3000, 2250)
+
+
+def test_damaged_bytes_are_data_loss(picture):
+    data = extract(picture(7)).to_bytes()
+    for bad in (
+        b"",
+        b"HT",
+        data[:-1],
+        data + b"x",
+        b"xxxx" + data[4:],
+        data[:4] + b"\x09" + data[5:],
+    ):
+        with pytest.raises(errors.DataLoss):
+            LocalFeatures.from_bytes(bad)

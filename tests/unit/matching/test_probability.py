@@ -1,0 +1,121 @@
+"""From evidence to a probability: what speaks for a match, JSON, damage."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from halftone import errors
+from halftone.matching.probability import FEATURES, Calibration, Evidence, evidence_features
+from halftone.matching.verification import Overlap, Verification
+
+
+def overlap(inliers: int, matches: int, **changed: float) -> Overlap:
+    values = {
+        "query_share": 0.9,
+        "candidate_share": 0.9,
+        "rotation": 0.0,
+        "scale": 1.0,
+        "residual": 0.7,
+        "coverage": 0.5,
+    } | changed
+    square = np.zeros((4, 2), np.float32)
+    return Overlap(
+        inliers=inliers,
+        matches=matches,
+        homography=np.eye(3),
+        query_polygon=square,
+        candidate_polygon=square,
+        mirrored=False,
+        **values,
+    )
+
+
+def evidence(*overlaps: Overlap, **channels: float) -> Evidence:
+    channels = {"similarity": None, "pdq": 0.1, "words": 0.05} | channels
+    verification = Verification(overlaps=overlaps, seconds=0.0)
+    return Evidence(verification=verification, **channels)
+
+
+def calibration(**changed: object) -> Calibration:
+    count = len(FEATURES)
+    values = {
+        "mean": np.zeros(count),
+        "scale": np.ones(count),
+        "coefficients": np.ones(count),
+        "intercept": -3.0,
+    } | changed
+    return Calibration(**values)
+
+
+def test_features_have_names_and_are_finite():
+    for each in (
+        evidence(),
+        evidence(overlap(20, 30)),
+        evidence(overlap(5000, 5000), similarity=1.0, pdq=None, words=None),
+        Evidence(similarity=None, pdq=None, words=None, verification=None),
+    ):
+        features = evidence_features(each)
+        assert features.shape == (len(FEATURES),)
+        assert features.dtype == np.float64
+        assert np.isfinite(features).all()
+
+
+def test_by_default_inliers_decide():
+    default = Calibration.default()
+    chances = [default.probability(evidence(overlap(n, 60))) for n in (6, 12, 30, 60)]
+    assert chances == sorted(chances)
+    assert default.probability(evidence()) < 0.02
+    assert default.probability(evidence(overlap(60, 66), pdq=0.6, words=0.3)) > 0.95
+    without = Evidence(similarity=None, pdq=0.1, words=0.05, verification=None)
+    assert default.probability(without) < 0.1
+
+
+def test_probabilities_are_those_of_each():
+    default = Calibration.default()
+    some = [evidence(), evidence(overlap(20, 30)), evidence(overlap(60, 60), similarity=0.9)]
+    together = default.probabilities(some)
+    np.testing.assert_allclose(together, [default.probability(each) for each in some])
+    assert default.probabilities([]).shape == (0,)
+
+
+def test_a_table_bends_the_curve():
+    plain = calibration()
+    bent = calibration(table=[[0.0, 0.0], [0.5, 0.1], [1.0, 1.0]])
+    features = np.random.default_rng(0).normal(size=(50, len(FEATURES)))
+    expected = np.interp(plain.predict(features), [0, 0.5, 1], [0, 0.1, 1])
+    np.testing.assert_allclose(bent.predict(features), expected)
+
+
+@pytest.mark.parametrize("table", [None, [[0.0, 0.0], [1.0, 0.9]]])
+def test_a_calibration_survives_json(table):
+    before = calibration(table=table, intercept=-1.25)
+    after = Calibration.from_dict(json.loads(json.dumps(before.to_dict())))
+    features = np.random.default_rng(0).normal(size=(5, len(FEATURES)))
+    np.testing.assert_array_equal(before.predict(features), after.predict(features))
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"format": 99}, "format 99"),
+        ({"features": ["x"]}, "other evidence"),
+        ({"mean": [1.0]}, "needs"),
+        ({"mean": None}, "damaged"),
+        ({"scale": [0.0] * len(FEATURES)}, "scale"),
+        ({"intercept": float("nan")}, "finite"),
+        ({"coefficients": ["a"] * len(FEATURES)}, "damaged"),
+        ({"table": [[0.5, 0.5], [0.2, 0.7]]}, "ascend"),
+        ({"table": [[0.5, 1.5]]}, "ascend"),
+        ({"table": [1, 2]}, "rows"),
+    ],
+)
+def test_a_damaged_calibration_is_data_loss(changed, says):
+    with pytest.raises(errors.DataLoss, match=says):
+        Calibration.from_dict(calibration().to_dict() | changed)
+    for name in ("format", "features", "mean", "intercept"):
+        lacking = {key: value for key, value in calibration().to_dict().items() if key != name}
+        with pytest.raises(errors.DataLoss, match=name):
+            Calibration.from_dict(lacking)

@@ -1,0 +1,194 @@
+"""What two pictures share, and where, on pictures whose geometry is known."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from halftone.matching import polygons
+from halftone.matching.features import LocalFeatures, extract
+from halftone.matching.probability import Evidence
+from halftone.matching.relation import Relation, relation
+from halftone.matching.verification import verify
+from halftone.vision.reprinting import reprint
+
+
+def beside(first: Image.Image, second: Image.Image) -> Image.Image:
+    """A plate with two pictures."""
+    plate = Image.new("L", (first.width + second.width + 30, first.height + 20), 235)
+    plate.paste(first, (10, 10))
+    plate.paste(second, (first.width + 20, 10))
+    return plate
+
+
+def related(query: Image.Image, candidate: Image.Image) -> Relation:
+    verification = verify(extract(query), extract(candidate))
+    evidence = Evidence(similarity=None, pdq=None, words=None, verification=verification)
+    return relation(evidence, same_bytes=False)
+
+
+def moved(homography: np.ndarray, points: np.ndarray) -> np.ndarray:
+    x = np.column_stack([points, np.ones(len(points))]) @ homography.T
+    return x[:, :2] / x[:, 2:]
+
+
+def test_a_part_is_found_at_its_place(picture):
+    image = picture(1)
+    part = image.crop((120, 90, 360, 270)).resize((480, 360))
+    (overlap,) = verify(extract(part), extract(image)).overlaps
+    corners = np.array([[0, 0], [480, 0], [480, 360], [0, 360]], dtype=float)
+    expected = [[120, 90], [360, 90], [360, 270], [120, 270]]
+    np.testing.assert_allclose(moved(overlap.homography, corners), expected, atol=2.5)
+    assert overlap.query_share == pytest.approx(1, abs=0.03)
+    assert overlap.candidate_share == pytest.approx(0.25, abs=0.02)
+    assert overlap.scale == pytest.approx(0.5, rel=0.02)
+    assert overlap.rotation == pytest.approx(0, abs=1)
+    assert overlap.homography[2, 2] == 1
+    assert not overlap.mirrored
+    assert overlap.inliers <= overlap.matches
+    assert overlap.residual < 1.5
+    assert 0.2 < overlap.coverage <= 1
+
+
+@pytest.mark.parametrize("turned", [90, 180, 270])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_orientation_is_how_the_query_has_to_be_laid(picture, mirror, turned):
+    image = picture(2)
+    candidate = ImageOps.mirror(image) if mirror else image
+    candidate = candidate.rotate(-turned, expand=True)
+    (overlap,) = verify(extract(image), extract(candidate)).overlaps
+    assert overlap.mirrored == mirror
+    assert (overlap.rotation - turned + 180) % 360 - 180 == pytest.approx(0, abs=1)
+    for polygon, homography in (
+        (overlap.candidate_polygon, overlap.homography),
+        (overlap.query_polygon, np.eye(3)),
+    ):
+        corners = moved(homography, overlap.query_polygon)
+        np.testing.assert_allclose(corners, polygon, atol=3)
+
+
+def test_asked_one_way_only_that_way_is_compared(picture):
+    query, candidate = extract(picture(3)), extract(ImageOps.mirror(picture(3)))
+    assert not verify(query, candidate, mirrored=False).overlaps
+    (overlap,) = verify(query, candidate, mirrored=True).overlaps
+    assert overlap.mirrored
+
+
+def test_two_pictures_that_change_places_are_two_overlaps(picture):
+    a, b = picture(4), picture(5)
+    query, candidate = beside(a, b), beside(b, a)
+    overlaps = verify(extract(query), extract(candidate)).overlaps
+    assert len(overlaps) == 2
+    assert overlaps[0].inliers >= overlaps[1].inliers
+    for overlap in overlaps:
+        assert 0.3 < overlap.query_share < 0.6
+        for polygon in (overlap.query_polygon, overlap.candidate_polygon):
+            assert (polygon >= 0).all()
+            assert (polygon <= query.size).all()
+    lefts = sorted(overlap.query_polygon[:, 0].mean() for overlap in overlaps)
+    assert lefts[0] < query.width / 2 < lefts[1]
+
+
+def test_one_half_of_two_plates_is_a_part_of_each(picture):
+    a, b, c = picture(4), picture(5), picture(6)
+    (overlap,) = verify(extract(beside(a, b)), extract(beside(a, c))).overlaps
+    assert overlap.query_share < 0.6
+    assert overlap.query_polygon[:, 0].max() < a.width + 100
+
+
+def test_different_pictures_share_nothing(picture):
+    features = [extract(picture(seed)) for seed in range(10, 16)]
+    for i, first in enumerate(features):
+        for second in features[i + 1 :]:
+            assert not verify(first, second).overlaps
+
+
+def test_a_screen_alone_is_no_overlap():
+    def screened(period: float, angle: float) -> Image.Image:
+        y, x = np.mgrid[:360, :480]
+        u = x * np.cos(angle) + y * np.sin(angle)
+        v = y * np.cos(angle) - x * np.sin(angle)
+        dots = np.cos(2 * np.pi * u / period) + np.cos(2 * np.pi * v / period)
+        noise = np.random.default_rng(int(period * 10)).normal(0, 8, dots.shape)
+        return Image.fromarray((128 + 50 * dots + noise).clip(0, 255).astype(np.uint8))
+
+    for second in (screened(9.5, 0.3), screened(9.0, 0.6)):
+        assert related(screened(9.0, 0.3), second) == Relation.UNRELATED
+
+
+def test_nothing_is_shared_with_an_empty_picture(picture):
+    empty, some = extract(Image.new("L", (200, 100))), extract(picture(1))
+    for query, candidate in ((empty, some), (some, empty), (empty, empty)):
+        assert verify(query, candidate).overlaps == ()
+
+
+def test_features_at_one_place_are_no_overlap(picture):
+    features = extract(picture(1))
+    points = features.points.copy()
+    points[:, :2] = 7
+    heap = LocalFeatures(points=points, descriptors=features.descriptors, width=480, height=360)
+    assert not verify(features, heap).overlaps
+    assert not verify(heap, features).overlaps
+    line = features.points.copy()
+    line[:, 1] = 100
+    flat = LocalFeatures(points=line, descriptors=features.descriptors, width=480, height=360)
+    assert not verify(features, flat).overlaps
+
+
+def test_repeated_in_any_thread_the_result_is_the_same(picture):
+    query, candidate = extract(picture(4)), extract(reprint(picture(4), seed=1))
+
+    def once(_: int) -> tuple:
+        (overlap,) = verify(query, candidate).overlaps
+        return overlap.inliers, overlap.homography.tobytes(), overlap.query_polygon.tobytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(once, range(12)))) == 1
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_relations_of_simulated_printings(picture, seed):
+    image, other = picture(seed), picture(seed + 30)
+    printed = reprint(image, seed=seed, caption=None)
+    quarter = printed.crop((0, 0, printed.width // 2, printed.height // 2))
+    assert related(printed, image) in (Relation.REPRINT, Relation.SAME_SCAN)
+    assert related(reprint(image, seed=seed, mirror=True), image) == Relation.MIRRORED
+    assert related(quarter, image) == Relation.CROP_OF
+    assert related(image, quarter) == Relation.CONTAINS
+    assert related(beside(image, other), image) == Relation.CONTAINS
+    assert related(beside(image, other), beside(other, image)) == Relation.COMPOSITE
+    assert related(printed, other) == Relation.UNRELATED
+    smaller = image.resize((300, 225), Image.Resampling.LANCZOS)
+    assert related(smaller, image) == Relation.SAME_SCAN
+
+
+def test_two_planes_that_moved_apart_are_one_scene(picture):
+    """Two exposures from two places: near and far things, mixed all over the picture."""
+    near, far = (np.asarray(picture(seed)) for seed in (7, 8))
+    y, x = np.mgrid[:360, :480]
+    mask = ((x // 100 + y // 100) % 2).astype(bool)
+    left = Image.fromarray(np.where(mask, near, far))
+    right = Image.fromarray(np.where(np.roll(mask, 24, axis=1), np.roll(near, 24, axis=1), far))
+    assert related(left, right) == Relation.SAME_SCENE
+
+
+def test_the_same_bytes_are_the_same_scan_and_none_compared_is_said():
+    evidence = Evidence(similarity=0.9, pdq=1.0, words=1.0, verification=None)
+    assert relation(evidence, same_bytes=True) == Relation.SAME_SCAN
+    assert relation(evidence, same_bytes=False) == Relation.NOT_COMPARED
+
+
+def test_frames_meet_in_a_polygon_within_both():
+    shift = np.array([[1.0, 0, 60], [0, 1, -20], [0, 0, 1]])
+    part = polygons.shared(shift, (100, 80), (100, 80))
+    assert polygons.area(part) == pytest.approx(40 * 60)
+    assert (
+        polygons.shared(shift + np.array([[0, 0, 50], [0] * 3, [0] * 3]), (100, 80), (100, 80))
+        is None
+    )
+    horizon = np.array([[1.0, 0, 0], [0, 1, 0], [-0.02, 0, 1]])
+    part = polygons.shared(horizon, (100, 80), (100, 80))
+    assert part[:, 0].max() < 50

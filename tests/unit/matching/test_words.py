@@ -1,0 +1,107 @@
+"""Visual words: a sparse vector, the same for the same features; the command that learns them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from halftone import errors
+from halftone.matching.features import extract
+from halftone.matching.fingerprint import archive_fingerprint, fingerprint
+from halftone.matching.vocabulary_build import learn, main
+from halftone.matching.words import Vocabulary, Words, cosines, unit
+from halftone.orientations import UPRIGHT, orientations
+
+
+def likeness(first: Words, second: Words) -> float:
+    _, rows, columns = np.intersect1d(first.indices, second.indices, return_indices=True)
+    return float(first.values[rows] @ second.values[columns])
+
+
+def test_words_are_a_sparse_vector_of_unit_length(picture):
+    words = Vocabulary.load().words(extract(picture(1)))
+    assert words.indices.dtype == np.uint32
+    assert words.values.dtype == np.float32
+    assert (np.diff(words.indices.astype(int)) > 0).all()
+    assert words.indices.max() < len(Vocabulary.load())
+    assert (words.values > 0).all()
+    assert np.linalg.norm(words.values) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_part_is_more_like_its_whole_than_another_picture(picture):
+    vocabulary = Vocabulary.load()
+    whole, other = (vocabulary.words(extract(picture(seed))) for seed in (1, 2))
+    part = vocabulary.words(extract(picture(1).crop((60, 40, 300, 220))))
+    assert likeness(part, whole) > 2 * likeness(part, other)
+
+
+def test_plain_pictures_have_no_words():
+    words = Vocabulary.load().words(extract(Image.new("L", (300, 200), 128)))
+    assert len(words.indices) == len(words.values) == 0
+
+
+def test_two_levels_find_almost_always_the_nearest_word(picture):
+    generator = np.random.default_rng(0)
+    # Centroids where descriptors are, as the packaged ones are to press pictures.
+    descriptors = np.concatenate([extract(picture(seed)).descriptors for seed in range(20, 26)])
+    centroids = descriptors[generator.choice(len(descriptors), 1500, replace=False)]
+    vocabulary = Vocabulary(centroids, np.ones(1500, np.float32), version="test")
+    asked = extract(picture(1)).descriptors
+    nearest = (unit(asked) @ unit(centroids).T).argmax(axis=1)
+    assert (vocabulary.assign(asked) == nearest).mean() > 0.9
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0), (1, 1), (41, 49), (600, 130)])
+def test_cosines_in_tiles_are_products(shape):
+    generator = np.random.default_rng(1)
+    a, b = (generator.random((count, 128), dtype=np.float32) for count in shape)
+    np.testing.assert_allclose(cosines(a, b), a @ b.T, rtol=1e-5)
+
+
+def test_a_query_is_fingerprinted_in_every_orientation_asked_for(picture):
+    image = picture(1)
+    every = fingerprint(image)
+    assert tuple(every.pdq) == orientations(mirrored=True, rotated=True)
+    assert set(every.words) == {False, True}
+    kept = archive_fingerprint(image, full_size=(960, 720))
+    assert list(kept.pdq) == [UPRIGHT]
+    assert list(kept.words) == [False]
+    assert kept.features.width == 960
+    mirrored = archive_fingerprint(ImageOps.mirror(image))
+    assert likeness(every.words[True], mirrored.words[False]) > 0.8
+    assert list(fingerprint(image, mirrored=True, rotated=False).pdq) == list(
+        orientations(mirrored=True, rotated=False)
+    )
+
+
+def test_the_command_learns_the_same_words_again(tmp_path, picture):
+    for seed in range(3):
+        picture(seed).save(tmp_path / f"{seed}.png")
+    (tmp_path / "notes.jpg").write_text("no picture")
+    for name in ("a.npz", "b.npz"):
+        words = ["--words", "64", "--version", "v", "--out", str(tmp_path / name)]
+        assert main([str(tmp_path), *words]) == 0
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    vocabulary = Vocabulary.read(tmp_path / "a.npz")
+    assert (len(vocabulary), vocabulary.version) == (64, "v")
+
+
+def test_the_command_says_what_it_lacks(tmp_path, capsys, picture):
+    assert main([str(tmp_path), "--version", "v"]) == 2
+    assert "no pictures" in capsys.readouterr().err
+    with pytest.raises(errors.InvalidArgument, match="too few"):
+        learn([extract(picture(1)).descriptors], words=100_000, seed=0)
+
+
+def test_a_damaged_vocabulary_is_data_loss(tmp_path):
+    path = tmp_path / "bad.npz"
+    for content in (b"", b"PK\x03\x04 nothing", b"text"):
+        path.write_bytes(content)
+        with pytest.raises(errors.DataLoss):
+            Vocabulary.read(path)
+    with pytest.raises(errors.DataLoss):
+        Vocabulary.read(tmp_path / "missing.npz")
+    np.savez(path, format=99, version="v", centroids=np.ones((2, 128), np.uint8), idf=np.ones(2))
+    with pytest.raises(errors.DataLoss, match="format 99"):
+        Vocabulary.read(path)
