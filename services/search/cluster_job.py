@@ -51,6 +51,7 @@ less than `_PIECE_SECONDS`, as comparisons of vectors alone do."""
 _MOST_PAIRS: Final = 2_048
 _PIECE_SECONDS: Final = 0.2
 _POLL_SECONDS: Final = 5.0
+_RECONCILE_SECONDS: Final = 600.0
 _BACK_OFF_SECONDS: Final = 2.0
 
 _log = telemetry.get_logger(__name__)
@@ -90,7 +91,9 @@ class ClusterWorker:
         self._dirty_lock = threading.Lock()
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._reconciled = ""
+        # Other processes may write to a store that is shared.
+        self._shared = settings.store == "server"
+        self._reconciled, self._reconciled_at = "", 0.0
         self._at_a_time = _PAIRS
         self._trouble_since: float | None = None
         self._running = metrics.gauge("cluster_job_running", "Whether a cluster job runs here")
@@ -159,9 +162,10 @@ class ClusterWorker:
         job, enabled = await self._run(self._steps.mode)
         self._running.set(int(job is not None))
         version = self._holdings.collection.model_version
-        if enabled and self._reconciled != version:
+        old = self._shared and time.monotonic() - self._reconciled_at > _RECONCILE_SECONDS
+        if enabled and (old or self._reconciled != version):
             await self._reconcile()
-            self._reconciled = version
+            self._reconciled, self._reconciled_at = version, time.monotonic()
         if await self._take_changes(enabled=enabled):
             return True
         if not enabled:
@@ -197,13 +201,15 @@ class ClusterWorker:
         if not taken:
             return False
         try:
+            # Before the first job an import is no concern of clusters, but for what was judged.
+            concerned = taken if enabled else list(await self._run(self._steps.shas, taken))
             there = await self._holdings.read(
                 "clusters_retrieve",
                 self._holdings.collection.retrieve,
-                [uuid.UUID(bytes=each) for each in taken],
+                [uuid.UUID(bytes=each) for each in concerned],
             )
             shas = {each.bytes: _sha(stored) for each, stored in there.items()}
-            await self._run(self._steps.changed, taken, shas, enabled=enabled)
+            await self._run(self._steps.changed, concerned, shas, enabled=enabled)
         except BaseException:
             with self._dirty_lock:
                 self._dirty.update(taken)
