@@ -131,7 +131,13 @@ def _opened(directory: Path, *, dimension: int) -> Iterator[EdgeCollection]:
 
 def _stored(archive: Archive) -> Iterator[Stored]:
     for point in archive.points(start=0, stop=len(archive.vectors)):
-        yield Stored(id=point.id, payload=point.payload, vector=point.vector)
+        yield Stored(
+            id=point.id,
+            payload=point.payload,
+            vector=point.vector,
+            pdq=point.pdq,
+            words=point.words,
+        )
 
 
 def _say(text: str) -> None:
