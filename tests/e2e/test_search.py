@@ -19,6 +19,7 @@ import pytest
 from PIL import ImageOps
 
 from halftone import errors, wire
+from halftone.matching.features import LocalFeatures
 from halftone.probe import is_serving
 from halftone.v1 import search_pb2, search_pb2_grpc
 from tests.unit.search.conftest import name, picture, record
@@ -71,6 +72,7 @@ class Stack:
     def __init__(self, directory, *, embedder_port, **settings):
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
+        self.blobs = directory / "blobs"
         environment = {
             "HALFTONE_SEARCH_PORT": str(self.port),
             "HALFTONE_SEARCH_METRICS_PORT": "0",
@@ -153,6 +155,10 @@ def assert_all_there(stack, acknowledged):
         assert image.content_sha256 == hashlib.sha256(picture(number)).hexdigest()
         thumbnail = search_pb2.GetThumbnailRequest(name=answer.name)
         assert stack.stub.GetThumbnail(thumbnail, timeout=10).content
+        sha256 = image.content_sha256
+        (features,) = stack.blobs.glob(f"features/{sha256[:2]}/{sha256[2:4]}/{sha256}.bin")
+        # Whole ones: what cannot be read raises.
+        LocalFeatures.from_bytes(features.read_bytes())
 
 
 def test_nothing_acknowledged_is_lost_when_the_search_process_is_killed(stack):
@@ -268,6 +274,8 @@ def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk)
     # The blobs of refused records are gone again, so that what is refused does not fill the disk.
     kept = [path for path in (small_disk / "blobs" / "originals").rglob("*") if path.is_file()]
     assert len(kept) == len(taken)
+    features = [path for path in (small_disk / "blobs" / "features").rglob("*") if path.is_file()]
+    assert {path.stem for path in features} <= {path.name for path in kept}
     subprocess.check_call(["mount", "-o", "remount,size=500m", str(small_disk)])
     again = list(stack.stub.ImportImages((large(n) for n in range(80)), timeout=60))
     assert [answer.row for answer in again if answer.state == State.UNCHANGED] == taken
