@@ -161,6 +161,9 @@ class ClusterWorker:
         """Does the next piece of work, if there is any."""
         job, enabled = await self._run(self._steps.mode)
         self._running.set(int(job is not None))
+        if not enabled:
+            # What changes until a job begins is let go, so the whole is compared then.
+            self._reconciled = ""
         version = self._holdings.collection.model_version
         old = self._shared and time.monotonic() - self._reconciled_at > _RECONCILE_SECONDS
         if enabled and (old or self._reconciled != version):

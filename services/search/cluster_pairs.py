@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 CHUNK: Final = 500
 """Values in one query."""
+_NEVER: Final = -(2**62)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,34 +116,56 @@ def _orphaned(
 
 
 def to_search(
-    connection: sqlite3.Connection, *, below: int, limit: int
+    connection: sqlite3.Connection, *, job: int | None, limit: int
 ) -> list[tuple[bytes, bytes]]:
-    """Pictures that no job searched for since `below`: a point that shows each, and its hash."""
+    """Pictures still to be searched for: a point that shows each, and its hash.
+
+    For a job those that it has not searched for; without one those that are in no grouping yet.
+    """
     # By what was searched longest ago, then by number: where a job was cut off it goes on.
+    least, below = (_NEVER, 1) if job is None else (-job, job)
     rows = connection.execute(
         "SELECT (SELECT min(point) FROM images WHERE picture = pictures.id) AS shown, sha256"
-        " FROM pictures WHERE searched < ? AND shown IS NOT NULL ORDER BY searched, id LIMIT ?",
-        (below, limit),
+        " FROM pictures WHERE searched > ? AND searched < ? AND shown IS NOT NULL"
+        " ORDER BY searched, id LIMIT ?",
+        (least, below, limit),
     )
     return [(point, sha) for point, sha in rows]
 
 
-def counts(connection: sqlite3.Connection, *, below: int) -> tuple[int, int]:
-    """Images, and those of them whose pictures were searched for since `below`."""
+def counts(connection: sqlite3.Connection, *, job: int) -> tuple[int, int]:
+    """Images, and those of them whose pictures a job has searched for."""
     (images,) = connection.execute("SELECT count(*) FROM images").fetchone()
     (left,) = connection.execute(
         "SELECT count(*) FROM images JOIN pictures ON pictures.id = images.picture"
-        " WHERE searched < ?",
-        (below,),
+        " WHERE searched > ? AND searched < ?",
+        (-job, job),
     ).fetchone()
     return int(images), int(images - left)
 
 
 def mark_searched(connection: sqlite3.Connection, shas: Iterable[bytes], *, job: int) -> None:
-    """Takes note that a job has looked for candidates of pictures."""
+    """Takes note that a job has looked for candidates of pictures.
+
+    Those that were in no grouping before are in one only when the job succeeds; see `settle`.
+    """
+    connection.executemany(
+        "UPDATE pictures SET searched = CASE WHEN searched > 0 THEN ?1 ELSE -?1 END"
+        " WHERE sha256 = ?2",
+        [(job, sha) for sha in shas],
+    )
+
+
+def mark_joined(connection: sqlite3.Connection, shas: Iterable[bytes], *, job: int) -> None:
+    """Takes note that pictures were searched for and grouped since a job."""
     connection.executemany(
         "UPDATE pictures SET searched = ? WHERE sha256 = ?", [(job, sha) for sha in shas]
     )
+
+
+def settle(connection: sqlite3.Connection, *, job: int) -> None:
+    """Takes note that all is grouped that a job has searched for."""
+    connection.execute("UPDATE pictures SET searched = ? WHERE searched = ?", (job, -job))
 
 
 # Pairs.

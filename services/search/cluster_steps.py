@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from services.search import cluster_compare, cluster_groups, cluster_jobs, cluster_pairs
 from services.search.cluster_chronology import Printing
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from services.search.cluster_store import Database, DatabaseElsewhere
     from services.search.holdings import Holdings
     from services.search.promotion_pace import Traffic
-    from services.search.store import Collection
+    from services.search.store import Collection, Stored
 
     Pairs = Sequence[tuple[bytes, bytes]]
 
@@ -102,8 +102,8 @@ class ClusterSteps:
     def to_search(self, job: Job | None, limit: int) -> list[tuple[bytes, bytes]]:
         """The next pictures whose candidates are to be looked for."""
         with self._database.read() as connection:
-            below = 1 if job is None else job.number
-            return cluster_pairs.to_search(connection, below=below, limit=limit)
+            number = None if job is None else job.number
+            return cluster_pairs.to_search(connection, job=number, limit=limit)
 
     def shas(self, points: Sequence[bytes]) -> dict[bytes, bytes]:
         """The hashes of the pictures of images, as far as they are known."""
@@ -134,7 +134,7 @@ class ClusterSteps:
         sides = {
             sha: cluster_compare.Side(sha=sha, stored=stored[uuid.UUID(bytes=point)])
             for sha, point in shown.items()
-            if uuid.UUID(bytes=point) in stored
+            if _shows(stored.get(uuid.UUID(bytes=point)), sha)
         }
         version = collection.model_version
         compared = self._comparer.compare(
@@ -192,8 +192,9 @@ class ClusterSteps:
         """Groups what was searched for, in the transaction that says that it was."""
         with self._database.write() as connection:
             last = cluster_jobs.listed(connection, before=None, limit=1)
-            number = last[0].number if last else 1
-            cluster_pairs.mark_searched(connection, [sha for _, sha in pictures], job=number)
+            # A job that has begun meanwhile is to search for them itself.
+            number = last[0].number - int(last[0].state == State.RUNNING) if last else 1
+            cluster_pairs.mark_joined(connection, [sha for _, sha in pictures], job=number)
             shown = cluster_pairs.points_of(connection, {sha for _, sha in pictures})
             cluster_groups.regroup(connection, list(shown.values()), describe=self.describe)
 
@@ -212,20 +213,26 @@ class ClusterSteps:
             rows = cluster_pairs.of_another_model(
                 connection, model_version=version, after=after, limit=_CHANGES
             )
+            shas = cluster_pairs.shas_of_pictures(
+                connection, {each for row in rows for each in row[:2]}
+            )
         if not rows:
             return None
         ids = {uuid.UUID(bytes=point) for row in rows for point in row[2:4]}
         stored = collection.retrieve(list(ids), vectors=True)
+        seen: list[tuple[int, int]] = []
         known: list[tuple[bytes, float | None]] = []
-        for _, _, one, other, evidence in rows:
-            a, b = (stored.get(uuid.UUID(bytes=point)) for point in (one, other))
-            alike = None if a is None or b is None else cluster_compare.similarity(a, b)
-            known.append((evidence, alike))
-        scores = self._comparer.rescored(known, model_version=version)
+        for a, b, one, other, evidence in rows:
+            first, second = (stored.get(uuid.UUID(bytes=point)) for point in (one, other))
+            # Where a picture is gone meanwhile, the pair keeps the score that it has.
+            if _shows(first, shas[a]) and _shows(second, shas[b]):
+                seen.append((a, b))
+                known.append((evidence, cluster_compare.similarity(first, second)))
+        scores = self._comparer.rescored(known, model_version=version) if known else []
         with self._database.write() as connection:
             cluster_pairs.rescore(
                 connection,
-                [(row[0], row[1], *score) for row, score in zip(rows, scores, strict=True)],
+                [(*pair, *score) for pair, score in zip(seen, scores, strict=True)],
                 model_version=version,
             )
         return rows[-1][:2]
@@ -236,13 +243,14 @@ class ClusterSteps:
             now = cluster_jobs.running(connection)
             if now is None or now.number != job.number:
                 return None
-            if cluster_pairs.to_search(connection, below=job.number, limit=1):
+            if cluster_pairs.to_search(connection, job=job.number, limit=1):
                 # Imported meanwhile; the job is not over.
                 return None
             cluster_groups.regroup_all(connection, describe=self.describe, pause=pause)
             cluster_pairs.drop_unseen(connection)
+            cluster_pairs.settle(connection, job=job.number)
             clusters, clustered, largest = cluster_groups.figures(connection)
-            images, searched = cluster_pairs.counts(connection, below=job.number)
+            images, searched = cluster_pairs.counts(connection, job=job.number)
             cluster_jobs.progress(
                 connection,
                 job.number,
@@ -256,6 +264,11 @@ class ClusterSteps:
                 model_version=self._holdings.collection.model_version,
             )
             return cluster_jobs.end(connection, job.number, state=State.SUCCEEDED)
+
+
+def _shows(stored: Stored | None, sha: bytes) -> TypeGuard[Stored]:
+    """Whether an image is there and shows a picture; it may have been given another one."""
+    return stored is not None and stored.payload["sha256"] == sha.hex()
 
 
 def pause() -> None:

@@ -52,7 +52,8 @@ CREATE INDEX verdicts_by_b ON verdicts (point_b);
 CREATE TABLE pictures (
     id INTEGER PRIMARY KEY,
     sha256 BLOB NOT NULL UNIQUE,
-    searched INTEGER NOT NULL DEFAULT 0              -- by which job; 0 if never
+    searched INTEGER NOT NULL DEFAULT 0              -- by which job; 0 if never; below 0
+                                                     -- by a job that did not come to group it
 );
 CREATE INDEX pictures_by_searched ON pictures (searched, id);
 CREATE TABLE images (                                -- those that are in the archive

@@ -155,7 +155,11 @@ def _row(connection: sqlite3.Connection, identifier: str, *, name: str) -> Clust
 def to_cluster(
     connection: sqlite3.Connection, row: ClusterRow, *, holdings: Holdings
 ) -> clusters_pb2.Cluster:
-    """A cluster with its printings in chronological order, and the links between them."""
+    """A cluster with its printings in chronological order, and the links between them.
+
+    Raises:
+        errors.NotFound: None of its images is there any more.
+    """
     held = dict(
         connection.execute("SELECT point, weakest FROM members WHERE cluster = ?", (row.id,))
     )
@@ -166,6 +170,12 @@ def to_cluster(
             [uuid.UUID(bytes=point) for point in some]
         ).items()
     }
+    if not stored:
+        raise errors.NotFound(
+            f"The images of clusters/{row.id} were deleted.",
+            resource_type="cluster",
+            resource_name=f"clusters/{row.id}",
+        )
     ordered = cluster_chronology.chronological(
         Printing.of(point, found.payload) for point, found in stored.items()
     )
@@ -207,7 +217,8 @@ def _links(
     for pair in cluster_pairs.between(connection, {each for each, on in shown.items() if on}):
         # The first image stands for all with its bytes, but for what was judged of others.
         a, b = shown[pair.a][0], shown[pair.b][0]
-        if pair.probability >= RULES.link or frozenset((a, b)) in same:
+        surest = cluster_groups.compared_of(pair, a=a, b=b).probability
+        if surest >= RULES.link or frozenset((a, b)) in same:
             found.append((pair.probability, a, b, pair))
     for points in shown.values():
         found += [(1.0, points[0], other, None) for other in points[1:]]
@@ -378,7 +389,8 @@ def _ids(points: Sequence[bytes]) -> Ids:
 
 def _position(position: object) -> tuple[int, str]:
     match position:
-        case [int(value), str(identifier)]:
+        # A token can be made by anyone.
+        case [int(value), str(identifier)] if 0 <= value < 2**62 and identifier.isascii():
             return value, identifier
         case _:
             raise tokens.garbled()

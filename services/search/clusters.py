@@ -81,6 +81,7 @@ class Clusters:
 
     async def close(self) -> None:
         """Waits for the transaction and the pairs under way."""
+        await asyncio.to_thread(self.servicer.close)
         await asyncio.to_thread(self._worker.close)
         await asyncio.to_thread(self._comparer.close)
         with contextlib.suppress(errors.HalftoneError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from halftone import errors, records, telemetry
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc
@@ -14,6 +16,7 @@ from services.search.cluster_jobs import Job, State
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
     import grpc
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from services.search.holdings import Holdings
 
     Context = grpc.aio.ServicerContext[Any, Any]
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 FULL_NAME: Final = clusters_pb2.DESCRIPTOR.services_by_name["ClusterService"].full_name
 MAX_NOTE: Final = 4_096
@@ -45,6 +51,16 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         self._database = database
         self._worker = worker
         self._holdings = holdings
+        # Writes wait for each other, and for the grouping of a whole archive; in a thread of their
+        # own they keep none from others, and those that are given up meanwhile are not begun.
+        self._writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clusters-write")
+
+    def close(self) -> None:
+        """Waits for the write under way. Blocks."""
+        self._writes.shutdown(wait=True, cancel_futures=True)
+
+    async def _write(self, call: Callable[[R], T], request: R) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writes, call, request)
 
     # Jobs.
 
@@ -54,7 +70,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         context: Context,  # noqa: ARG002 - grpc passes it
     ) -> clusters_pb2.ClusterJob:
         """Starts a job, or gives the one that runs."""
-        return await asyncio.to_thread(self._create, request)
+        return await self._write(self._create, request)
 
     def _create(self, request: clusters_pb2.CreateClusterJobRequest) -> clusters_pb2.ClusterJob:
         _check_length(request.request_id, most=MAX_REQUEST_ID, field="request_id")
@@ -116,7 +132,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         context: Context,  # noqa: ARG002 - grpc passes it
     ) -> clusters_pb2.ClusterJob:
         """Ends a job; what it works on is over with the next transaction."""
-        return await asyncio.to_thread(self._cancel, request)
+        return await self._write(self._cancel, request)
 
     def _cancel(self, request: clusters_pb2.CancelClusterJobRequest) -> clusters_pb2.ClusterJob:
         with self._database.write() as connection:
@@ -140,9 +156,9 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         if job.state == State.RUNNING:
             if connection is None:
                 with self._database.read() as reading:
-                    images, searched = cluster_pairs.counts(reading, below=job.number)
+                    images, searched = cluster_pairs.counts(reading, job=job.number)
             else:
-                images, searched = cluster_pairs.counts(connection, below=job.number)
+                images, searched = cluster_pairs.counts(connection, job=job.number)
         return views.to_job(job, images=images, searched=searched)
 
     # Clusters.
@@ -182,7 +198,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         context: Context,  # noqa: ARG002 - grpc passes it
     ) -> clusters_pb2.Verdict:
         """Keeps a verdict, and groups anew what it touches before it is answered."""
-        return await asyncio.to_thread(self._judge, request)
+        return await self._write(self._judge, request)
 
     def _judge(self, request: clusters_pb2.JudgePairRequest) -> clusters_pb2.Verdict:
         a, b = records.parse_name(request.a, field="a"), records.parse_name(request.b, field="b")
@@ -214,6 +230,8 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
             )
             self._regroup(connection, a, b)
             verdict = cluster_verdicts.get(connection, verdict.id)
+        # One that was deleted or replaced since it was looked at is looked at again.
+        self._worker.note(uuid.UUID(bytes=point) for point, _ in images)
         return views.to_verdict(verdict)
 
     def _regroup(self, connection: sqlite3.Connection, *names: records.Name) -> None:
@@ -257,7 +275,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         context: Context,  # noqa: ARG002 - grpc passes it
     ) -> clusters_pb2.Verdict:
         """Takes a verdict back; one that has ended stays as it is."""
-        return await asyncio.to_thread(self._delete, request)
+        return await self._write(self._delete, request)
 
     def _delete(self, request: clusters_pb2.DeleteVerdictRequest) -> clusters_pb2.Verdict:
         _ = self._holdings.collection

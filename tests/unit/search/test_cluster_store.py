@@ -166,15 +166,31 @@ def test_pairs_outlive_images_and_are_compared_once_for_a_format(database):
 def test_what_was_searched_is_searched_again_after_it_was_gone(database):
     with database.write() as connection:
         cluster_pairs.put_images(connection, [(point(1), sha(1)), (point(2), sha(1))])
-        assert cluster_pairs.to_search(connection, below=1, limit=9) == [(point(1), sha(1))]
+        assert cluster_pairs.to_search(connection, job=None, limit=9) == [(point(1), sha(1))]
         cluster_pairs.mark_searched(connection, [sha(1)], job=1)
-        assert cluster_pairs.counts(connection, below=1) == (2, 2)
-        assert cluster_pairs.counts(connection, below=2) == (2, 0)
+        assert cluster_pairs.counts(connection, job=1) == (2, 2)
+        assert cluster_pairs.counts(connection, job=2) == (2, 0)
+        cluster_pairs.settle(connection, job=1)
         cluster_pairs.drop_images(connection, [point(1)])
-        assert cluster_pairs.to_search(connection, below=1, limit=9) == []
+        assert cluster_pairs.to_search(connection, job=None, limit=9) == []
         cluster_pairs.drop_images(connection, [point(2)])
         cluster_pairs.put_images(connection, [(point(3), sha(1))])
-        assert cluster_pairs.to_search(connection, below=1, limit=9) == [(point(3), sha(1))]
+        assert cluster_pairs.to_search(connection, job=None, limit=9) == [(point(3), sha(1))]
+
+
+def test_what_a_job_searched_for_and_did_not_group_is_searched_again(database):
+    with database.write() as connection:
+        cluster_pairs.put_images(connection, [(point(1), sha(1))])
+        cluster_pairs.mark_joined(connection, [sha(1)], job=1)
+        # Imported while the second job runs, which is then cancelled.
+        cluster_pairs.put_images(connection, [(point(2), sha(2))])
+        cluster_pairs.mark_searched(connection, [sha(1), sha(2)], job=2)
+        assert cluster_pairs.to_search(connection, job=2, limit=9) == []
+        assert cluster_pairs.counts(connection, job=2) == (2, 2)
+        assert cluster_pairs.to_search(connection, job=None, limit=9) == [(point(2), sha(2))]
+        assert len(cluster_pairs.to_search(connection, job=3, limit=9)) == 2
+        cluster_pairs.settle(connection, job=2)
+        assert cluster_pairs.to_search(connection, job=None, limit=9) == []
 
 
 def test_regrouping_a_part_keeps_ids_and_leaves_the_rest(database):

@@ -351,5 +351,7 @@ async def test_a_job_is_cancelled_and_another_starts(service, clusters):
     await asyncio.sleep(0.5)
     # The groups stay as they were, and what is imported waits for the next job.
     assert (await clusters.listed()).total_count == 0
+    await load(service, {"late0": printing(9), "late1": printing(9, edition=1)})
+    await asyncio.sleep(0.5)
     again = await clusters.run()
-    assert (again.state, again.cluster_count) == (Job.SUCCEEDED, 3)
+    assert (again.state, again.image_count, again.cluster_count) == (Job.SUCCEEDED, 11, 4)

@@ -1,0 +1,204 @@
+"""Steps of the clusters' worker and of the service while images change under them."""
+
+from __future__ import annotations
+
+import types
+import uuid
+
+import pytest
+
+from halftone import errors, records
+from halftone.v1 import clusters_pb2, search_pb2
+from services.search import cluster_groups, cluster_pairs, cluster_views
+from services.search.cluster_chronology import Printing
+from services.search.cluster_pairs import Comparison
+from services.search.cluster_steps import ClusterSteps
+from services.search.cluster_store import Database
+from services.search.clusters_servicer import ClusterServicer
+from services.search.store import Stored
+
+VERSION = "model/2"
+
+
+def sha(number: int) -> bytes:
+    return bytes([number]) * 32
+
+
+class Archive:
+    """Images by number; stands for the holdings and for their collection."""
+
+    model_version = VERSION
+
+    def __init__(self) -> None:
+        self.points: dict[uuid.UUID, Stored] = {}
+        self.collection = self
+
+    def put(self, number: int, *, shows: int) -> bytes:
+        point = records.Name("press", str(number)).point_id
+        payload = {
+            "archive": "press",
+            "image_id": str(number),
+            "sha256": sha(shows).hex(),
+            "width": 4,
+            "height": 3,
+            "create_time": 0,
+            "update_time": 0,
+        }
+        self.points[point] = Stored(id=point, payload=payload)
+        return point.bytes
+
+    def stored(self, name):
+        return self.points[name.point_id]
+
+    def retrieve(self, ids, *, vectors=False):
+        return {each: self.points[each] for each in ids if each in self.points}
+
+    def same_content(self, stored):
+        return {}
+
+    def describe(self, points):
+        return {
+            each: Printing.of(each, self.points[uuid.UUID(bytes=each)].payload)
+            for each in points
+            if uuid.UUID(bytes=each) in self.points
+        }
+
+
+class Comparer:
+    """Finds everything alike, and remembers what it was asked."""
+
+    matching = "1"
+
+    def __init__(self) -> None:
+        self.rescores = 0
+
+    def compare(self, pairs, *, model_version, alone):
+        return [pair(a.sha, b.sha) for a, b in pairs]
+
+    def rescored(self, pairs, *, model_version):
+        self.rescores += len(pairs)
+        return [(0.5, b"anew")] * len(pairs)
+
+
+def pair(a: bytes, b: bytes, *, relation: int = search_pb2.Hit.REPRINT) -> Comparison:
+    return Comparison(
+        a=min(a, b),
+        b=max(a, b),
+        probability=0.99,
+        share=1.0,
+        relation=relation,
+        evidence=b"",
+        verification=b"",
+    )
+
+
+def put(connection, *compared, version=VERSION):
+    cluster_pairs.put_pairs(connection, compared, model_version=version, matching="1", job=1)
+
+
+@pytest.fixture
+def database(tmp_path):
+    found = Database(tmp_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def archive():
+    return Archive()
+
+
+@pytest.fixture
+def comparer():
+    return Comparer()
+
+
+@pytest.fixture
+def steps(database, archive, comparer):
+    counter = types.SimpleNamespace(inc=lambda _count: None)
+    return ClusterSteps(
+        database=database,
+        holdings=archive,
+        comparer=comparer,
+        traffic=types.SimpleNamespace(recent=lambda: False),
+        metrics=types.SimpleNamespace(counter=lambda *_words: counter),
+    )
+
+
+def kept(database):
+    with database.read() as connection:
+        return connection.execute("SELECT probability, evidence FROM pairs").fetchall()
+
+
+def test_an_image_that_shows_another_picture_by_now_speaks_for_none(database, archive, steps):
+    one, other = archive.put(1, shows=1), archive.put(2, shows=2)
+    with database.write() as connection:
+        cluster_pairs.put_images(connection, [(one, sha(1)), (other, sha(2))])
+    # Imported anew; clusters have not taken note of it yet.
+    archive.put(2, shows=7)
+    assert steps.compare_some([(sha(1), sha(2))], archive, 1) == 0
+    assert kept(database) == []
+    archive.put(2, shows=2)
+    assert steps.compare_some([(sha(1), sha(2))], archive, 1) == 1
+
+
+def test_a_pair_whose_picture_is_gone_keeps_its_score(database, archive, comparer, steps):
+    one, other = archive.put(1, shows=1), archive.put(2, shows=2)
+    with database.write() as connection:
+        cluster_pairs.put_images(connection, [(one, sha(1)), (other, sha(2))])
+        put(connection, pair(sha(1), sha(2)), version="model/1")
+    archive.put(2, shows=7)
+    assert steps.rescore_some(archive, (-1, -1)) is not None
+    assert (comparer.rescores, kept(database)) == (0, [(0.99, b"")])
+    # Back again, so that the next job scores it.
+    archive.put(2, shows=2)
+    steps.rescore_some(archive, (-1, -1))
+    assert (comparer.rescores, kept(database)) == (1, [(0.5, b"anew")])
+
+
+async def test_what_was_judged_is_looked_at_again(database, archive):
+    """It may have been deleted since it was found, and the verdict put it back."""
+    points = {archive.put(1, shows=1), archive.put(2, shows=2)}
+    noted: set[bytes] = set()
+    worker = types.SimpleNamespace(
+        describe=archive.describe, note=lambda ids: noted.update(each.bytes for each in ids)
+    )
+    servicer = ClusterServicer(database=database, worker=worker, holdings=archive)
+    request = clusters_pb2.JudgePairRequest(
+        a="archives/press/images/1",
+        b="archives/press/images/2",
+        decision=clusters_pb2.Verdict.SAME,
+    )
+    await servicer.JudgePair(request, None)
+    assert noted == points
+    servicer.close()
+
+
+@pytest.fixture
+def cluster(database, archive):
+    """Three printings; of the pairs one is another exposure of the scene."""
+    points = {sha(number): archive.put(number, shows=number) for number in (1, 2, 3)}
+    with database.write() as connection:
+        cluster_pairs.put_images(connection, [(each, key) for key, each in points.items()])
+        put(
+            connection,
+            pair(sha(1), sha(2)),
+            pair(sha(2), sha(3)),
+            pair(sha(1), sha(3), relation=search_pb2.Hit.SAME_SCENE),
+        )
+        cluster_groups.regroup(connection, points.values(), describe=archive.describe)
+        return cluster_views.find(connection, "archives/press/images/1", holdings=archive)
+
+
+def test_another_exposure_is_no_link(database, archive, cluster):
+    with database.read() as connection:
+        found = cluster_views.to_cluster(connection, cluster, holdings=archive)
+    assert (found.size, len(found.members)) == (3, 3)
+    assert [link.relation for link in found.links] == [search_pb2.Hit.REPRINT] * 2
+    assert sorted(member.link_count for member in found.members) == [1, 1, 2]
+
+
+def test_a_cluster_of_which_nothing_is_left_is_not_found(database, archive, cluster):
+    archive.points.clear()
+    with database.read() as connection, pytest.raises(errors.NotFound):
+        cluster_views.to_cluster(connection, cluster, holdings=archive)
