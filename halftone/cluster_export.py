@@ -177,11 +177,15 @@ def write_annotations(
         verdicts: Those that hold, by the pair of names; they name the authors of links.
         now: When the annotations were generated.
     """
+    # A collection and each of its pages have one IRI; that of the page is enough to name it again.
+    name = uuid.uuid4().urn
+    page = f"{name}#page"
     file.write(
-        f'{{"@context": "{CONTEXT}", "type": "AnnotationCollection", '
+        f'{{"@context": "{CONTEXT}", "id": "{name}", "type": "AnnotationCollection", '
         '"label": "Printings of the same pictures", '
         f'"generator": {json.dumps(_software())}, "generated": "{_moment(now)}", '
-        '"first": {"type": "AnnotationPage", "startIndex": 0, "items": [\n'
+        f'"last": "{page}", '
+        f'"first": {{"id": "{page}", "type": "AnnotationPage", "startIndex": 0, "items": [\n'
     )
     count = total = 0
     for cluster in clusters:

@@ -90,7 +90,9 @@ def test_annotations_have_what_the_standard_requires(fake, client):
     found = annotations(client)
     assert found["@context"] == "http://www.w3.org/ns/anno.jsonld"
     assert found["type"] == "AnnotationCollection"
+    assert re.fullmatch(r"urn:uuid:[0-9a-f-]{36}", found["id"])
     assert found["first"]["type"] == "AnnotationPage"
+    assert found["first"]["id"] == found["last"] != found["id"]
     items = found["first"]["items"]
     assert found["total"] == len(items) == 5
     assert len({item["id"] for item in items}) == 5
