@@ -187,14 +187,16 @@ def consequence(
     together = first is not None and second is not None and first.name == second.name
     were = before[0] is not None and before[1] is not None and before[0].name == before[1].name
     if decision is Decision.UNSURE:
-        return "The clusters stay as they are."
-    if decision is Decision.SAME:
-        if not together or first is None:
-            return "They come together when the archive is next grouped: halftone clusters build."
+        if together == were:
+            return "The clusters stay as they are."
+        # It took the place of one that bound them.
+        return f"They are {'together' if together else 'no longer together'} now."
+    if together is not (decision is Decision.SAME):
+        how = "together" if together else "apart"
+        return f"They are {how} all the same: another verdict came in between."
+    if first is not None and together:
         how = "stay" if were else "are now"
         return f"They {how} together in {first.name}, {first.size} printings."
-    if together:
-        return "They come apart when the archive is next grouped: halftone clusters build."
     if not were:
         return "They were not together, and will not come together."
     places = [

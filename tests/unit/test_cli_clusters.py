@@ -8,9 +8,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from halftone import cluster_tables, timelines
+from halftone import cli_verdicts, cluster_tables, timelines
 from halftone.cli import main
-from halftone.client import Client
+from halftone.client import Client, Decision
 from halftone.v1 import clusters_pb2 as pb
 from tests.fake_clusters import FakeClusters
 
@@ -218,6 +218,21 @@ class TestJudge:
         assert "They are now together in clusters/illu-7, 6 printings." in joined
         assert "They stay together" in run("judge", a, b, "same").stdout
         assert "stay as they are" in run("judge", a, c, "unsure").stdout
+
+    def test_a_doubt_in_the_place_of_a_verdict_is_told_as_what_it_does(self, fake):
+        fake.story()
+        with Client(fake.address) as client:
+            here, there, *_ = client.clusters()
+
+        def told(before, after):
+            names = ("archives/a/images/1", "archives/a/images/2")
+            return cli_verdicts.consequence(
+                Decision.UNSURE, names=names, before=before, after=after
+            )
+
+        assert told([here, here], [here, there]) == "They are no longer together now."
+        assert told([here, None], [here, here]) == "They are together now."
+        assert told([None, None], [None, None]) == "The clusters stay as they are."
 
     def test_the_author_is_known_otherwise(self, run, fake, built):
         a, b, *_ = built
