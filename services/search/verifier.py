@@ -87,18 +87,6 @@ class Verifier:
             labels=("outcome",),
         )
 
-    async def verify(
-        self,
-        query: LocalFeatures,
-        candidates: Sequence[str],
-        *,
-        deadline: float,
-        mirrored: bool | None = None,
-    ) -> list[Verification | None]:
-        """`outcomes` without why something was not compared: None where it was not."""
-        found = await self.outcomes(query, candidates, deadline=deadline, mirrored=mirrored)
-        return [None if isinstance(each, Missed) else each for each in found]
-
     async def outcomes(
         self,
         query: LocalFeatures,
