@@ -91,7 +91,8 @@ class Gallery:
             without: Rows that are not to be found, such as the query itself.
 
         Returns:
-            Most probable first; ties by row.
+            In the service's order: most probable first, what was not compared below all that was
+            and is more likely than not; ties by similarity, then by row.
         """
         with ThreadPoolExecutor(self._threads) as pool:
             return self._search(
@@ -164,7 +165,15 @@ class Gallery:
             Scored(index=row, evidence=each, probability=float(probability))
             for row, each, probability in zip(rows, evidence, probabilities, strict=True)
         ]
-        return sorted(found, key=lambda each: (-each.probability, each.index))
+        return sorted(
+            found,
+            key=lambda each: (
+                not each.evidence.founds(each.probability),
+                -each.probability,
+                -(each.evidence.similarity or 0.0),
+                each.index,
+            ),
+        )
 
 
 class _Inverted:

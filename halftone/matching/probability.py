@@ -44,9 +44,10 @@ FEATURES: Final = (
 )
 """What `evidence_features` gives, in its order.
 
-The channels stand in places of their own where local features were not compared: a high cosine
-means much then, and little once the comparison found nothing."""
+The channels stand in places of their own where local features were not compared, or in vain: a
+high cosine means much then, and little once the comparison found nothing."""
 
+_LIKELY: Final = 0.5
 _MOST_INLIERS: Final = 60  # more make nothing more certain
 
 
@@ -66,10 +67,19 @@ class Evidence:
     words: float | None
     verification: Verification | None
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether local features were compared, and not in vain."""
+        return self.verification is not None and self.verification.is_conclusive
+
+    def founds(self, probability: float) -> bool:
+        """Whether a probability that makes a match likely rests on more than likeness."""
+        return self.is_compared and probability >= _LIKELY
+
 
 def evidence_features(evidence: Evidence) -> Doubles:
     """Numbers for the regression, float64 [F], named by `FEATURES`; what is unknown is 0."""
-    compared = evidence.verification is not None
+    compared = evidence.is_compared
     overlap = _largest(evidence.verification)
     geometry = [0.0, 0.0, 0.0, 0.0]
     if overlap is not None:

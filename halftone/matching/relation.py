@@ -42,7 +42,7 @@ def relation(evidence: Evidence, *, same_bytes: bool) -> Relation:
     """
     if same_bytes:
         return Relation.SAME_SCAN
-    if evidence.verification is None:
+    if evidence.verification is None or not evidence.is_compared:
         return Relation.NOT_COMPARED
     overlaps = evidence.verification.overlaps
     if not overlaps:

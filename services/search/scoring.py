@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from services.search.plans import Plan
     from services.search.verifier import Outcome
 
-_LIKELY: Final = 0.5
 _UNKNOWN_SECONDS: Final = 60.0
 """How long a version that the registry does not know is not looked for again."""
 
@@ -37,6 +36,7 @@ class Scored:
 
     candidate: Candidate
     outcome: Outcome | None
+    evidence: Evidence
     same_bytes: bool
     probability: float
     relation: Relation
@@ -49,8 +49,7 @@ class Scored:
     @property
     def is_founded(self) -> bool:
         """Whether it is likely, and more than alike."""
-        compared = self.verification is not None and self.probability >= _LIKELY
-        return compared or self.same_bytes
+        return self.same_bytes or self.evidence.founds(self.probability)
 
     @property
     def orientation(self) -> Orientation:
@@ -101,8 +100,8 @@ def score(
     """Scores candidates, the first of which were to be compared, and leaves out what does not pass.
 
     Returns:
-        Most probable first, ties by name. What was not compared stands below all that were and are
-        more likely than not: it may seem likelier, and is not as well founded.
+        Most probable first, ties by name. What was not compared, or in vain, stands below all that
+        were and are more likely than not: it may seem likelier, and is not as well founded.
     """
     known: list[Outcome | None] = [*outcomes, *[None] * (len(candidates) - len(outcomes))]
     evidence = [
@@ -127,6 +126,7 @@ def score(
                 Scored(
                     candidate=candidate,
                     outcome=outcome,
+                    evidence=each,
                     same_bytes=same_bytes,
                     probability=certain,
                     relation=relation(each, same_bytes=same_bytes),

@@ -159,7 +159,9 @@ class Searching:
             hits=hits.to_hits(ranked[plan.offset : end], holdings=self._holdings),
             next_page_token=_next_page(plan, more=len(ranked) > end),
             model_version=plan.collection.model_version,
-            verified_count=sum(not isinstance(each, Missed) for each in outcomes),
+            verified_count=sum(
+                not isinstance(each, Missed) and each.is_conclusive for each in outcomes
+            ),
             out_of_time_count=late,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,6 +59,21 @@ def test_only_the_best_candidates_are_compared(gallery):
 
     assert sum(each.evidence.verification is not None for each in found) == 3
     assert found[0].index == 17
+
+
+def test_a_faint_picture_is_found_though_it_cannot_be_compared():
+    """As the service does: a comparison of almost no features is no evidence."""
+    flat = [Image.linear_gradient("L").rotate(90 * turns) for turns in range(3)]
+    shown = [*flat, *(picture(seed) for seed in range(8))]
+    vectors = np.eye(len(shown), dtype=np.float32)
+    small = Gallery(vectors, [archive_fingerprint(each) for each in shown])
+    query = fingerprint(flat[1], mirrored=False, rotated=False)
+    found = small.search({UPRIGHT: vectors[1]}, query, verify_count=4)
+
+    assert found[0].index == 1
+    assert not found[0].evidence.is_compared
+    uncompared = dataclasses.replace(found[0].evidence, verification=None)
+    assert found[0].probability == small.calibration.probability(uncompared)
 
 
 def test_searches_repeat_themselves(gallery):

@@ -73,6 +73,18 @@ def test_by_default_inliers_decide():
     assert default.probability(without) < 0.1
 
 
+def test_a_comparison_in_vain_is_no_evidence():
+    channels = {"similarity": 0.9, "pdq": 0.8, "words": 0.0}
+    in_vain = Verification(overlaps=(), seconds=0.0, is_conclusive=False)
+    without, vain = (Evidence(verification=each, **channels) for each in (None, in_vain))
+    np.testing.assert_array_equal(evidence_features(vain), evidence_features(without))
+    default = Calibration.default()
+    assert default.probability(vain) > 10 * default.probability(evidence(**channels))
+    assert not vain.founds(0.9)
+    assert evidence(overlap(20, 30)).founds(0.9)
+    assert not evidence(overlap(20, 30)).founds(0.4)
+
+
 def test_probabilities_are_those_of_each():
     default = Calibration.default()
     some = [evidence(), evidence(overlap(20, 30)), evidence(overlap(60, 60), similarity=0.9)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -179,6 +180,32 @@ def test_the_same_bytes_are_the_same_scan_and_none_compared_is_said():
     evidence = Evidence(similarity=0.9, pdq=1.0, words=1.0, verification=None)
     assert relation(evidence, same_bytes=True) == Relation.SAME_SCAN
     assert relation(evidence, same_bytes=False) == Relation.NOT_COMPARED
+
+
+def some_of(features, count):
+    return dataclasses.replace(
+        features, points=features.points[:count], descriptors=features.descriptors[:count]
+    )
+
+
+@pytest.mark.parametrize(("count", "says"), [(0, False), (19, False), (20, True)])
+def test_finding_nothing_with_almost_no_features_says_nothing(picture, count, says):
+    few, many = some_of(extract(picture(1)), count), extract(picture(2))
+    for pair in ((few, many), (many, few)):
+        found = verify(*pair)
+        assert not found.overlaps
+        assert found.is_conclusive is says
+        evidence = Evidence(similarity=0.9, pdq=0.8, words=0.0, verification=found)
+        assert evidence.is_compared is says
+        expected = Relation.UNRELATED if says else Relation.NOT_COMPARED
+        assert relation(evidence, same_bytes=False) is expected
+
+
+def test_the_few_features_that_agree_are_enough(picture):
+    few = some_of(extract(picture(1)), 19)
+    found = verify(few, few)
+    assert found.overlaps
+    assert found.is_conclusive
 
 
 def test_frames_meet_in_a_polygon_within_both():

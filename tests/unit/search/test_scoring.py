@@ -38,6 +38,7 @@ OVERLAP = Overlap(
 )
 SHARED = Verification(overlaps=(OVERLAP,), seconds=0.0)
 NOTHING = Verification(overlaps=(), seconds=0.0)
+IN_VAIN = Verification(overlaps=(), seconds=0.0, is_conclusive=False)
 
 
 def candidate(number, *, similarity=0.3, pdq=0.1, words=0.05, sha256="", lay=UPRIGHT):
@@ -89,10 +90,20 @@ def test_what_was_not_compared_stands_below_what_was_and_is_likely():
     found = scored([candidate(2), alike, candidate(3)], [SHARED, Missed.OUT_OF_TIME, NOTHING])
     assert numbers(found)[0] == 2
     sure = dataclasses.replace(found[0], probability=0.6)
-    late = dataclasses.replace(found[1], candidate=alike, outcome=None, probability=0.9)
+    (late,) = scored([alike], [])
+    late = dataclasses.replace(late, probability=0.9)
     unlikely = dataclasses.replace(found[0], candidate=candidate(4), probability=0.2)
     order = scoring.ordered([unlikely, late, sure])
     assert [each.probability for each in order] == [0.6, 0.9, 0.2]
+
+
+def test_what_was_compared_in_vain_stands_where_it_would_uncompared():
+    alike, less, none = candidate(1, pdq=0.9), candidate(2, pdq=0.3), candidate(3, pdq=0.9)
+    found = scored([alike, none, less], [IN_VAIN, NOTHING])
+    assert numbers(found) == [1, 2, 3]
+    assert found[0].probability == scored([alike], [])[0].probability
+    assert found[0].relation is Relation.NOT_COMPARED
+    assert not dataclasses.replace(found[0], probability=0.9).is_founded
 
 
 def test_the_same_bytes_are_the_same_picture_even_if_it_has_no_features():
@@ -134,6 +145,7 @@ def test_the_orientation_is_that_of_the_overlap(turned, mirrored, expected):
     [
         (SHARED, "OVERLAPPING"),
         (NOTHING, "NO_OVERLAP"),
+        (IN_VAIN, "NOT_COMPARED"),
         (None, "NOT_COMPARED"),
         (Missed.OUT_OF_TIME, "OUT_OF_TIME"),
         (Missed.UNREADABLE, "NOT_COMPARED"),
