@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import math
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps
 from halftone import errors
 from halftone.matching.probability import Calibration
 from halftone.v1 import search_pb2
+from services.search.searching import comparing_seconds
 from tests.fake_embedder import VERSION, descriptor
 from tests.unit.search.conftest import Service, name, record
 from tests.unit.search.test_searching import embedding, error_of, picture_embedding
@@ -214,6 +216,15 @@ async def test_the_deadline_of_a_request_leaves_time_to_answer(press, settings):
     response = await service.stub.SearchImages(request, timeout=0.45)
     assert response.verified_count + response.out_of_time_count == COUNT
     await service.stop()
+
+
+def test_a_large_batch_keeps_more_time_to_answer():
+    assert comparing_seconds(1, each=2.0, left=math.inf) == 2.0
+    assert comparing_seconds(3, each=2.0, left=60) == 6.0
+    # One answers in 0.1 s. 64 take 0.2 s on two cores that do nothing else.
+    assert 0.7 < comparing_seconds(1, each=2.0, left=1.0) < 0.9
+    assert 8 < comparing_seconds(64, each=2.0, left=10.0) < 9
+    assert comparing_seconds(64, each=2.0, left=0.5) < 0
 
 
 async def test_a_batch_compares_too(press):
