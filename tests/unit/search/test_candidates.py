@@ -57,9 +57,11 @@ class Exact:
     model_version = "test/1"
     dimension = DIMENSION
 
-    def __init__(self):
+    def __init__(self, *, holds_interpreter=False):
+        self.holds_interpreter = holds_interpreter
         self.points = {}
         self.asked = []
+        self.calls = 0
 
     def add(self, number, *, vector=None, pdq=None, words=None):
         self.points[uuid.UUID(int=number)] = Stored(
@@ -71,6 +73,7 @@ class Exact:
         )
 
     def query(self, queries):
+        self.calls += 1
         self.asked += [(query.using, query.limit) for query in queries]
         return [self._query(query) for query in queries]
 
@@ -160,6 +163,18 @@ def test_too_plain_a_query_asks_no_words(archive):
     (block,) = candidates.first(archive, plans=[plan])
     assert {channel for channel, _ in archive.asked} == {Channel.DESCRIPTOR, Channel.PDQ}
     assert all(candidate.words.score == 0 for candidate in block)
+
+
+@pytest.mark.parametrize(("holds", "calls"), [(True, 3), (False, 1)])
+def test_a_store_that_lets_nobody_else_in_is_asked_plan_by_plan(holds, calls):
+    collection = Exact(holds_interpreter=holds)
+    for number in range(10, 40):
+        collection.add(number, pdq=bits(number), words=words(number + 100))
+    plans = [plan_of(collection, views={UPRIGHT: unit(seed)}) for seed in range(3)]
+    together = candidates.first(collection, plans=plans)
+    assert collection.calls == calls
+    assert together == [candidates.first(collection, plans=[plan])[0] for plan in plans]
+    assert candidates.first(collection, plans=[]) == []
 
 
 def test_as_many_are_asked_for_as_are_to_be_compared(archive):
