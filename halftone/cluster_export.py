@@ -299,7 +299,9 @@ def selector(polygon: Sequence[tuple[float, float]]) -> dict[str, Any]:
 
 def _words(link: Link, *, of: str) -> str:
     overlap = timelines.main_overlap(link)
-    parts = [f"The same picture with a probability of {timelines.figure(link.probability)}"]
+    parts = ["The same picture"]
+    if not timelines.is_said_only(link):
+        parts[0] += f" with a probability of {timelines.figure(link.probability)}"
     if link.verdict is not None:
         parts.append(f"an archivist says: {link.verdict.value}")
     parts.append(f"relation to it: {timelines.relation_of(link, of=of).label}")

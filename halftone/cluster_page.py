@@ -334,8 +334,8 @@ def _evidence(printing: Printing, *, first: int) -> str:
 
 
 def _probability(link: Link) -> str:
-    if link.verdict is not None and not link.probability:
-        return "said by an archivist"
+    if timelines.is_said_only(link):
+        return "the same picture"
     return f"the same picture with a probability of {timelines.figure(link.probability)}"
 
 
@@ -365,7 +365,7 @@ def _link_row(link: Link, *, numbers: Mapping[str, int], is_weakest: bool) -> di
     return {
         "a": numbers[a],
         "b": numbers[b],
-        "probability": timelines.figure(link.probability),
+        "probability": "" if timelines.is_said_only(link) else timelines.figure(link.probability),
         "relation": words,
         "evidence": _in_table(link, numbers=numbers),
         "is_weakest": is_weakest and len(numbers) > 2,  # noqa: PLR2004 - of two the only link says nothing

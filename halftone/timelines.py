@@ -348,6 +348,13 @@ def relation_of(link: Link, *, of: str) -> Relation:
     return link.relation if link.a == of else turned.get(link.relation, link.relation)
 
 
+def is_said_only(link: Link) -> bool:
+    """Whether nothing but an archivist's word says so: then its probability was not measured."""
+    if link.verdict is None or main_overlap(link) is not None:
+        return False
+    return link.relation in {Relation.NOT_COMPARED, Relation.UNKNOWN}
+
+
 def figure(probability: float) -> str:
     """A probability for people: what is nearly certain is not called certain."""
     nearly = 0.9995 <= probability < 1  # noqa: PLR2004 - what would be rounded up to 1

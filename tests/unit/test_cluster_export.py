@@ -138,6 +138,16 @@ def test_an_archivist_is_the_creator_of_what_she_said(fake, client):
     assert said[0]["creator"]["name"] == "Eva"
     assert said[0]["created"] == "2025-03-04T05:06:00Z"
     assert said[0]["body"][2]["value"] == "the same <crack>"
+    assert "with a probability of" in said[0]["body"][1]["value"]
+
+
+def test_what_was_only_said_has_no_probability(fake, client):
+    for name in "ab":
+        fake.add_printing(name, date="1900", journal=name)
+    client.judge(*(member.name for member in client.list()), "same")
+    (item,) = annotations(client)["first"]["items"]
+    words = item["body"][1]["value"]
+    assert words.startswith("The same picture; an archivist says: same;")
 
 
 @pytest.mark.parametrize(

@@ -220,3 +220,6 @@ def test_a_verdict_is_named_as_such(fake, client, tmp_path):
     client.judge(a, b, "same")
     text = Page(written(client, a, tmp_path / "x.html").read_text()).words
     assert "an archivist says: same" in text
+    # Nothing was compared: there is no probability to be told.
+    assert "Beside no. 1: the same picture; an archivist says: same." in text
+    assert "1.000" not in text.partition("What holds them together")[2]
