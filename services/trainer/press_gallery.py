@@ -2,7 +2,7 @@
 
 Decoding, features and hashes of a thousand pictures take about a minute on two cores, so they are
 kept in a cache folder under a name that changes with the pictures' bytes, with the code that made
-them, and for descriptors with the weights.
+them, and for descriptors with the weights and the preprocessing.
 """
 
 from __future__ import annotations
@@ -173,7 +173,9 @@ def descriptors(
         cache: A folder, made if need be.
         progress: Told how many pictures are done.
     """
-    path = _cached(cache, kind="descriptors", of=(pictures.digest, weights))
+    # Versions that differ in nothing but how they prepare pictures have the same weights.
+    way = [model.spec.network.to_dict(), model.spec.preprocessing.to_dict()]
+    path = _cached(cache, kind="descriptors", of=(pictures.digest, weights, repr(way)))
     if path is not None and path.is_file():
         progress(len(pictures.paths))
         with np.load(path, allow_pickle=False) as kept:

@@ -171,6 +171,19 @@ def test_what_is_kept_is_what_was_made(folder, tmp_path):
     assert len(press_gallery.fingerprints(other, cache=tmp_path)) == len(other.paths)
 
 
+def test_descriptors_are_kept_apart_by_what_is_done_before_the_network(folder, version, tmp_path):
+    pictures = read_collection(folder, limit=3)
+
+    def embedded(model):
+        return press_gallery.descriptors(model, pictures=pictures, weights="one", cache=tmp_path)
+
+    model, seen = version.model, embedded(version.model)
+    trimmed = replace(model.spec.preprocessing, trim=0.3, trim_tolerance=120)
+    other = Model(replace(model.spec, preprocessing=trimmed), network=model.network)
+    assert not np.array_equal(embedded(other), seen)
+    np.testing.assert_array_equal(embedded(model), seen)
+
+
 def test_failures_come_by_gravity(folder, version):
     plan = plan_of(read_collection(folder), sources=3, conditions=(("crop", 5),), seed=2)
     found = press_benchmark.run(plan, versions=[version])
