@@ -40,7 +40,7 @@ class ClusterMethods:
 
         Args:
             from_scratch: Compare every pair again, also those whose comparison is kept.
-            request_id: The same one always gives the same job. Made up by default.
+            request_id: The same one gives the job that it started. Made up by default.
             timeout: Deadline in seconds, of this call and not of the job.
 
         Returns:

@@ -71,8 +71,11 @@ def create(
             time.time_ns() // 1000,
         ),
     )
+    # The last that succeeded says that imports join.
     connection.execute(
-        "DELETE FROM jobs WHERE number <= ?", ((cursor.lastrowid or 0) - _KEPT_JOBS,)
+        "DELETE FROM jobs WHERE number <= ?"
+        " AND number IS NOT (SELECT max(number) FROM jobs WHERE state = ?)",
+        ((cursor.lastrowid or 0) - _KEPT_JOBS, int(State.SUCCEEDED)),
     )
     return _numbered(connection, int(cursor.lastrowid or 0)), True
 

@@ -258,6 +258,19 @@ def test_one_job_runs_at_a_time_and_a_request_is_answered_once(database):
         assert cluster_jobs.create(connection, request_id="s", **options)[1]
 
 
+def test_imports_join_however_many_jobs_fail_afterwards(database):
+    with database.write() as connection:
+        for number in range(1_003):
+            job, _ = cluster_jobs.create(
+                connection, request_id="", from_scratch=False, model_version="m/1"
+            )
+            state = State.FAILED if number else State.SUCCEEDED
+            cluster_jobs.end(connection, job.number, state=state)
+        assert cluster_jobs.any_succeeded(connection)
+        # The newest thousand, and that one.
+        assert len(cluster_jobs.listed(connection, before=None, limit=2_000)) == 1_001
+
+
 def printing(name, earliest=None, latest=None, journal="J"):
     return Printing(
         point=name.encode(), name=name, journal=journal, earliest=earliest, latest=latest
