@@ -1,4 +1,4 @@
-"""Local features: RootSIFT at the strongest corners and blobs of a picture.
+"""Local features: RootSIFT at the strongest corners and blobs of every part of a picture.
 
 SIFT: Lowe, *Distinctive Image Features from Scale-Invariant Keypoints* (2004), by OpenCV. RootSIFT:
 Arandjelović and Zisserman, *Three things everyone should know to improve object retrieval* (2012).
@@ -20,7 +20,6 @@ from halftone.matching.luminance import luminance
 if TYPE_CHECKING:
     from PIL import Image
 
-    from halftone.images import Region
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -29,7 +28,7 @@ SIDE: Final = 384
 """Pixels of the longer side of the copy that features are found in. Reprints differ in all that is
 finer, and a screen of 65 lines to the inch becomes grey."""
 COUNT: Final = 600
-"""The strongest are kept."""
+"""So many are kept, the strongest of every part of the picture."""
 DIMENSION: Final = 128
 
 FORMAT: Final = 1
@@ -92,19 +91,6 @@ class LocalFeatures:
             descriptors=self.descriptors[:, _MIRROR],
             width=self.width,
             height=self.height,
-        )
-
-    def within(self, region: Region) -> LocalFeatures:
-        """Those that lie in a region, in coordinates of the region."""
-        x, y = self.points[:, 0] - region.x, self.points[:, 1] - region.y
-        inside = (x >= 0) & (y >= 0) & (x < region.width) & (y < region.height)
-        points = self.points[inside].copy()
-        points[:, 0], points[:, 1] = x[inside], y[inside]
-        return LocalFeatures(
-            points=points,
-            descriptors=self.descriptors[inside],
-            width=region.width,
-            height=region.height,
         )
 
     def to_bytes(self) -> bytes:

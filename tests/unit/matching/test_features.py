@@ -9,7 +9,6 @@ import pytest
 from PIL import Image, ImageOps
 
 from halftone import errors
-from halftone.images import Region
 from halftone.matching.features import COUNT, LocalFeatures, extract
 
 
@@ -59,39 +58,7 @@ def test_places_are_given_in_the_picture_as_it_was_given(picture):
     assert large.points[:, 0].max() > 1700
 
 
-def test_within_a_region_places_are_the_regions_own(picture):
-    features = extract(picture(3))
-    region = Region(100, 50, 200, 150)
-    part = features.within(region)
-    assert 0 < len(part) < len(features)
-    assert (part.width, part.height) == (200, 150)
-    assert (part.points[:, :2] >= 0).all()
-    assert (part.points[:, :2] < (200, 150)).all()
-    assert len(features.within(Region(0, 0, 480, 360))) == len(features)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 500), (7, 9), (40_000, 1), (3, 3000)])
-def test_pictures_without_room_have_no_features(size):
-    features = extract(Image.new("L", size, 90))
-    assert len(features) == 0
-    assert (features.width, features.height) == size
-    assert len(LocalFeatures.from_bytes(features.to_bytes())) == 0
-    assert len(features.mirrored()) == 0
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "I;16", "F"])
-def test_every_mode_is_read(picture, mode):
-    grey = picture(4)
-    image = (
-        Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
-        if mode == "I;16"
-        else grey.convert(mode)
-    )
-    assert len(extract(image)) > 100
-    assert len(extract(Image.new(mode, (64, 48)))) == 0
-
-
-def test_no_more_than_the_strongest(picture):
+def test_no_more_than_so_many(picture):
     noise = np.random.default_rng(0).integers(0, 256, size=(400, 400), dtype=np.uint8)
     assert len(extract(Image.fromarray(noise))) == COUNT
 
