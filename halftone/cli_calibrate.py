@@ -22,6 +22,7 @@ def calibrate(
     version: ModelVersion,
     *,
     archives: tuple[Path, ...],
+    groups: Path | None,
     pictures: Path | None,
     queries: int,
     seed: int,
@@ -32,6 +33,7 @@ def calibrate(
         registry: Where both are.
         version: Whose weights; its hashes were verified.
         archives: Folders with a manifest and groups.
+        groups: The groups of the only one, where they are elsewhere.
         pictures: A folder or archive whose pictures are printed anew as further queries.
         queries: How many of those.
         seed: Of the folds and the printings.
@@ -50,7 +52,7 @@ def calibrate(
     names = []
     with rich.progress.Progress(console=cli_output.notes(), transient=True) as bar:
         for folder in archives:
-            archive = labelled.read_labelled(folder)
+            archive = labelled.read_labelled(folder, groups=groups)
             task = bar.add_task(archive.name, total=3 * len(archive.ids))
 
             def step(count: int, task: rich.progress.TaskID = task) -> None:

@@ -400,6 +400,11 @@ def quantize(context: _Context, *, version: str, source: Path, limit: int) -> No
     "be given several times.",
 )
 @click.option(
+    "--groups",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Which pictures are the same, of a single archive: see `halftone eval`.",
+)
+@click.option(
     "--pictures",
     type=click.Path(exists=True, path_type=Path),
     help="A folder or archive whose pictures are printed anew, as further queries.",
@@ -412,6 +417,7 @@ def calibrate(
     *,
     version: str,
     archives: tuple[Path, ...],
+    groups: Path | None,
     pictures: Path | None,
     queries: int,
     seed: int,
@@ -423,12 +429,15 @@ def calibrate(
     """
     from halftone import cli_calibrate  # noqa: PLC0415 - the trainer's packages
 
+    if groups is not None and len(archives) > 1:
+        raise click.UsageError("--groups goes with a single --archive.")
     found = context.registry.resolve(version)
     context.registry.verify(found)
     published, figures = cli_calibrate.calibrate(
         context.registry,
         found,
         archives=archives,
+        groups=groups,
         pictures=pictures,
         queries=queries,
         seed=seed,

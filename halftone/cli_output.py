@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from halftone.client import Facets, Hit, ImageRecord, Overlap, SearchPage
 
 # Wide enough for every column; a pipe has no width, and cutting names there would lose them.
-PIPE_WIDTH = 200
+PIPE_WIDTH = 500
+BROAD: Final = 180
+"""Columns from which a table has one for everything; below, a row has several lines instead."""
 # What is printed comes from archives, paths and logs, where `[1914]` and `:ship:` mean themselves.
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False}
 
@@ -64,34 +66,25 @@ def print_hits(
     if not hits:
         console().print("Nothing found.")
         return
-    table = _table()
-    table.add_column("rank", justify="right")
-    table.add_column("probability", justify="right")
-    table.add_column("relation", no_wrap=True)
-    if truth is not None:
-        table.add_column("truth")
-    table.add_column("journal", no_wrap=True, overflow="ellipsis", max_width=32)
-    table.add_column("date", no_wrap=True)
-    table.add_column("page", no_wrap=True, overflow="ellipsis", max_width=8)
-    table.add_column("caption", no_wrap=True, overflow="ellipsis", max_width=48)
     # Most lie as the query does: no room is kept for what the column would say of others.
     turned = any(hit.orientation.label for hit in hits)
-    if turned:
-        table.add_column("lies", no_wrap=True)
-    table.add_column("name", overflow="fold")
+    out = console()
+    table = _table()
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("probability", justify="right", no_wrap=True)
+    table.add_column("relation", no_wrap=True)
+    if truth is not None:
+        table.add_column("truth", no_wrap=True)
+    _add_record_columns(table, width=out.width, lies=turned)
     for rank, hit in enumerate(hits, start=1):
-        image = hit.image
         table.add_row(
             str(rank),
             probability_label(hit.probability),
             hit.relation.label,
             *([truth(hit)] if truth is not None else []),
-            image.journal,
-            image.date,
-            image.page,
-            image.caption,
-            *([hit.orientation.label] if turned else []),
-            image.name,
+            *_record_cells(
+                hit.image, width=out.width, lies=hit.orientation.label if turned else None
+            ),
         )
     console().print(table)
     if explained:
@@ -136,14 +129,33 @@ def overlap_text(overlap: Overlap) -> str:
 
 def print_records(records: Iterable[ImageRecord]) -> None:
     """Prints records as a table."""
+    out = console()
     table = _table()
-    for column, width in (("journal", 32), ("date", None), ("page", 8), ("caption", 48)):
-        table.add_column(column, no_wrap=True, overflow="ellipsis", max_width=width)
-    table.add_column("name", overflow="fold")
+    _add_record_columns(table, width=out.width)
     for image in records:
-        cells = (image.journal, image.date, image.page, image.caption, image.name)
-        table.add_row(*cells)
-    console().print(table if table.rows else "Nothing found.")
+        table.add_row(*_record_cells(image, width=out.width))
+    out.print(table if table.rows else "Nothing found.")
+
+
+def _add_record_columns(table: Table, *, width: int, lies: bool = False) -> None:
+    if width < BROAD:
+        table.add_column("printing", overflow="fold")
+        return
+    for column, most in (("journal", 32), ("date", None), ("page", 8), ("caption", 48)):
+        table.add_column(column, no_wrap=True, overflow="ellipsis", max_width=most)
+    if lies:
+        table.add_column("lies", no_wrap=True)
+    table.add_column("name", overflow="fold")
+
+
+def _record_cells(image: ImageRecord, *, width: int, lies: str | None = None) -> list[str]:
+    """The cells of a record; on a narrow terminal one, with its name on a line of its own."""
+    if width >= BROAD:
+        cells = [image.journal, image.date, image.page, image.caption]
+        return [*cells, *([] if lies is None else [lies]), image.name]
+    page = f"page {image.page}" if image.page else ""
+    first = ", ".join(part for part in (image.journal, image.date, page, lies) if part)
+    return ["\n".join(part for part in (first, image.caption, image.name) if part)]
 
 
 def print_record(record: ImageRecord) -> None:

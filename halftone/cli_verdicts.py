@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _archive_option = click.option(
     "--archive", multiple=True, metavar="NAME", help="Archive of an id that is not a full name."
 )
-_NAME_WIDTH = 44
+_NOTE_WIDTH = 44
 
 
 @click.command()
@@ -104,22 +104,21 @@ def list_(
         output.print_json([verdict_json(verdict) for verdict in shown])
         return
     table = Table(box=None)
-    for column in ("time", "decision", "author"):
+    for column in ("verdict", "time", "decision", "author"):
         table.add_column(column, no_wrap=True)
-    for column in ("image", "image", "note"):
-        table.add_column(column, overflow="fold", max_width=_NAME_WIDTH)
-    table.add_column("verdict", overflow="fold")
+    # One below the other: two names side by side are too broad for most terminals.
+    table.add_column("images", overflow="fold")
+    table.add_column("note", overflow="fold", max_width=_NOTE_WIDTH)
     if history:
         table.add_column("until", no_wrap=True)
     for verdict in shown:
         row = [
+            verdict.id,
             _clock(verdict, "create_time"),
             verdict.decision.value + (" (overruled)" if verdict.overruled else ""),
             verdict.author,
-            verdict.a,
-            verdict.b,
+            f"{verdict.a}\n{verdict.b}",
             verdict.note,
-            verdict.id,
         ]
         table.add_row(*row, *([_clock(verdict, "end_time")] if history else []))
     output.console().print(table if shown else "No verdicts.")

@@ -27,11 +27,15 @@ def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
         out.print("No clusters.")
         return
     table = Table(box=None)
+    # First, and never cut: it is what the next command needs.
+    table.add_column("cluster", no_wrap=True)
     for column in ("printings", "journals", "years", "weakest"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("earliest known printing", no_wrap=True, overflow="ellipsis", max_width=52)
-    table.add_column("caption", no_wrap=True, overflow="ellipsis", max_width=44)
-    table.add_column("cluster", overflow="fold")
+    broad = out.width >= output.BROAD
+    # On a narrow terminal these wrap, and the figures stay.
+    table.add_column("earliest known printing", no_wrap=broad, overflow="ellipsis", max_width=52)
+    if broad:
+        table.add_column("caption", no_wrap=True, overflow="ellipsis", max_width=44)
     for each in shown:
         first = each.first_image
         years = (
@@ -40,13 +44,13 @@ def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
             else ""
         )
         table.add_row(
+            each.id,
             str(each.size),
             str(each.journal_count),
             years,
             timelines.figure(each.weakest_link),
             ", ".join(part for part in (timelines.date_words(first), first.journal) if part),
-            first.caption,
-            each.id,
+            *([first.caption] if broad else []),
         )
     out.print(table)
     if total > len(shown):

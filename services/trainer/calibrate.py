@@ -50,6 +50,8 @@ _MAX_PIXELS: Final = 100_000_000
 _WITHOUT_MATCH: Final = 0.3
 _AREAS: Final = (1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.25, 0.15)
 """Of simulated queries: the share of the picture that is left."""
+_EITHER_WAY: Final = ("compared", "has_pdq", "has_words")
+"""What says which evidence there is, and speaks for nothing itself."""
 _LARGEST_GALLERY: Final = 1_200
 """Pictures of a training run that are searched: reading 1,200 takes a core a minute and a half."""
 _MOST_QUERIES: Final = 400
@@ -336,20 +338,32 @@ def _folds(sample: Sample, *, folds: int, seed: int) -> Ints:
 
 
 def _fitted(sample: Sample, chosen: Bools) -> Calibration:
-    """On the chosen pairs, each once with and once without the comparison."""
+    """On the chosen pairs, each once with and once without the comparison.
+
+    Evidence can only speak for a match. Where numbers say much the same, a regression sets one
+    against the other, and a sound match that has little of the one is called doubtful: what would
+    get a weight below 0 is left out, and the others are fitted again.
+    """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
     features = np.concatenate([sample.features[chosen], sample.unverified[chosen]])
     labels = np.tile(sample.labels[chosen], 2)
-    scaler = StandardScaler()
-    regression = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=1000)
-    make_pipeline(scaler, regression).fit(features, labels)
+    used = np.ones(len(FEATURES), dtype=np.bool_)
+    free = np.isin(FEATURES, _EITHER_WAY)
+    while True:
+        scaler = StandardScaler()
+        regression = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=1000)
+        make_pipeline(scaler, regression).fit(features * used, labels)
+        against = (regression.coef_[0] < 0) & used & ~free
+        if not against.any():
+            break
+        used &= ~against
     return Calibration(
-        mean=scaler.mean_,
-        scale=scaler.scale_,
-        coefficients=regression.coef_[0],
+        mean=np.where(used, scaler.mean_, 0.0),
+        scale=np.where(used, scaler.scale_, 1.0),
+        coefficients=np.where(used, regression.coef_[0], 0.0),
         intercept=float(regression.intercept_[0]),
     )
 

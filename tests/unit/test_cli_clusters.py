@@ -46,9 +46,9 @@ class TestList:
         result = run(*words)
         assert result.exit_code == 0, result.output
         lines = result.stdout.splitlines()
-        assert lines[1].split()[:4] == ["5", "3", "1898-1909", "0.830"]
+        assert lines[1].split()[1:5] == ["5", "3", "1898-1909", "0.830"]
         assert "1 May 1898, The Sphere" in lines[1]
-        assert lines[1].split()[-1] == "album"
+        assert lines[1].split()[0] == "album"
         assert len(lines) == 3
 
     def test_options_reach_the_service(self, run, fake, built):
