@@ -113,9 +113,13 @@ def full_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
         return str(records.parse_name(text))
     if len(archives) == 1:
         return str(records.make_name(archives[0], image_id=text))
+    if Path(text).is_file():
+        raise click.BadParameter(
+            f"{text!r} is a file; this command takes names of images of the archive, "
+            "archives/ARCHIVE/images/ID."
+        )
     raise click.BadParameter(
-        f"{text!r} is neither a file nor an image's name, archives/ARCHIVE/images/ID; an id alone "
-        "needs --archive."
+        f"{text!r} is not an image's name, archives/ARCHIVE/images/ID; an id alone needs --archive."
     )
 
 

@@ -95,8 +95,8 @@ def section_of(
         heading = record.journal or record.image_id
         full = (record.width, record.height)
     else:
-        image = query if isinstance(query, Image.Image) else _decoded(query)
-        picture, full = images.thumbnail(image), image.size
+        image, full = _decoded(query)
+        picture = images.thumbnail(image)
         heading = "A picture" if not isinstance(query, str | Path) else Path(query).name
         lines = (f"{full[0]} x {full[1]} pixels",)
     if crop is not None:
@@ -126,17 +126,23 @@ def _lines(record: ImageRecord) -> tuple[str, ...]:
     return tuple(line for line in (where, caption) if line)
 
 
-def _decoded(query: bytes | str | Path) -> Image.Image:
+def _decoded(query: Image.Image | bytes | str | Path) -> tuple[Image.Image, tuple[int, int]]:
+    """The picture, large enough for a thumbnail, and its full size."""
+    if isinstance(query, Image.Image):
+        return query, query.size
     content = query if isinstance(query, bytes) else Path(query).read_bytes()
-    return images.decode(content, max_pixels=_MAX_PIXELS, target=512)
+    # A JPEG is decoded at a fraction of its size, which a crop does not refer to.
+    return images.decode(content, max_pixels=_MAX_PIXELS, target=512), images.size(content)
 
 
 def _with_frame(picture: bytes, *, crop: Region, full: tuple[int, int]) -> bytes:
     """Frames the part that was searched by and fades the rest."""
     image = images.decode(picture, max_pixels=_MAX_PIXELS).convert("RGB")
-    scale = image.width / full[0]
-    left, top = round(crop.x * scale), round(crop.y * scale)
-    right, bottom = round((crop.x + crop.width) * scale), round((crop.y + crop.height) * scale)
+    across, down = image.width / full[0], image.height / full[1]
+    left, top = int(crop.x * across), int(crop.y * down)
+    # A sliver of a large picture is a pixel wide at least.
+    right = max(round((crop.x + crop.width) * across), left + 1)
+    bottom = max(round((crop.y + crop.height) * down), top + 1)
     faded = Image.blend(image, Image.new("RGB", image.size, "white"), 0.6)
     faded.paste(image.crop((left, top, right, bottom)), (left, top))
     draw = ImageDraw.Draw(faded)

@@ -57,7 +57,8 @@ def to_json(value: object) -> bytes:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Replaces a file durably: readers see the old content or the new, whatever happens."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    with _named(path):
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -65,7 +66,8 @@ def replace_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         # What mkstemp makes is private; other users' processes read models.
         Path(temporary).chmod(0o644)
-        os.replace(temporary, path)  # noqa: PTH105  # `Path.replace`, named as the design names it
+        with _named(path):
+            os.replace(temporary, path)  # noqa: PTH105  # `Path.replace`, named as the design names it
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -75,7 +77,8 @@ def replace_file(path: Path, content: bytes) -> None:
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[TextIO]:
     """A text file that takes its place once everything is written, and is gone if that fails."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    with _named(path):
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         # Tables want their own line ends.
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
@@ -83,11 +86,21 @@ def writing(path: Path) -> Iterator[TextIO]:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
-        os.replace(temporary, path)  # noqa: PTH105  # as in `replace_file`
+        with _named(path):
+            os.replace(temporary, path)  # noqa: PTH105  # as in `replace_file`
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors name the file that was asked for, not the temporary one beside it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def sync_tree(directory: Path) -> None:

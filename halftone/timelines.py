@@ -117,14 +117,15 @@ def printings(cluster: Cluster) -> tuple[Printing, ...]:
 def weakest_link(cluster: Cluster) -> Link | None:
     """Of the links that are needed to hold a cluster together the least probable.
 
-    That is the last one of a spanning tree that takes the most probable links first.
+    That is the last one of a spanning tree that takes the most probable links first. What an
+    archivist said is never it: None where that alone holds the cluster together.
     """
     groups: dict[str, set[str]] = {}
     last = None
     for link in sorted(inner_links(cluster), key=lambda link: (-_strength(link), link.a, link.b)):
         a, b = groups.get(link.a, {link.a}), groups.get(link.b, {link.b})
         if a is not b and not a & b:
-            last = link
+            last = link if link.verdict is None else last
             joined = a | b
             groups.update(dict.fromkeys(joined, joined))
     return last

@@ -149,6 +149,20 @@ class TestSearch:
         assert result.exit_code == 2
         assert "gone.jpg is neither a file nor" in result.stderr
 
+    @pytest.mark.parametrize("command", [("compare",), ("judge", "same")])
+    def test_a_file_where_only_a_name_is_taken(self, run, picture, command):
+        result = run(command[0], NAME, picture, *command[1:])
+        assert result.exit_code == 2
+        # The box around it breaks the lines.
+        said = " ".join(result.stderr.replace("│", " ").split())
+        assert "is a file; this command takes names of images of the archive" in said
+        assert "neither" not in said
+
+    def test_an_id_needs_its_archive(self, run):
+        result = run("compare", NAME, "two")
+        assert result.exit_code == 2
+        assert "'two' is not an image's name" in result.stderr
+
     def test_the_services_refusal_is_one_sentence(self, run, fake, picture):
         fake.faults["SearchImages"].append(fails(errors.ImageRejected("No image there.")))
         result = run("search", picture)

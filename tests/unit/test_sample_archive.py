@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from PIL import Image
 
@@ -69,6 +71,35 @@ def section():
             crop=Region(100, 100, 200, 200),
             is_right=lambda hit: hit.image.image_id == "1",
         )
+
+
+def test_a_crop_of_a_large_photograph_is_framed_where_it_lies(tmp_path):
+    picture = Image.new("L", (2400, 1600), 128)
+    picture.paste(16, (1200, 400, 1800, 1200))
+    path = tmp_path / "large.jpg"
+    picture.save(path)
+    with FakeSearch() as fake, Client(fake.address) as client:
+        found = contact_sheet.section_of(
+            client, query=path, hits=(), title="A question", crop=Region(1200, 400, 600, 800)
+        )
+    assert found.query.lines == ("2400 x 1600 pixels", "searched by the framed part")
+    shown = Image.open(io.BytesIO(found.query.picture)).convert("RGB")
+    scale = shown.width / 2400
+    at = [
+        shown.getpixel((round(x * scale), round(y * scale))) for x, y in ((1500, 800), (600, 800))
+    ]
+    assert max(at[0]) < 30
+    assert min(at[1]) > 190
+    red, green, _ = shown.getpixel((round(1500 * scale), round(400 * scale) + 2))
+    assert red > green + 60
+
+
+def test_a_sliver_is_framed_as_well(tmp_path):
+    path = tmp_path / "large.jpg"
+    Image.new("L", (4000, 3000), 128).save(path)
+    with FakeSearch() as fake, Client(fake.address) as client:
+        for crop in (Region(1000, 0, 1, 3000), Region(3999, 2999, 1, 1)):
+            contact_sheet.section_of(client, query=path, hits=(), title="A question", crop=crop)
 
 
 def test_the_page_is_self_contained_and_escaped(section, tmp_path):

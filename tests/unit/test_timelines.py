@@ -118,6 +118,17 @@ def test_the_weakest_link_is_the_one_that_is_needed():
     assert timelines.weakest_link(cluster()) is None
 
 
+def test_what_an_archivist_said_is_never_the_weakest_link():
+    said = [link("a", "c", 1.0, verdict=Decision.SAME), link("b", "c", 1.0, verdict=Decision.SAME)]
+    held = cluster(link("a", "b", 0.7), *said)
+    assert timelines.weakest_link(held) is None
+    assert not any(printing.is_weakest for printing in timelines.printings(held))
+    # A measured probability may be 1 as well.
+    certain = link("a", "b", 1.0)
+    for each in said:
+        assert timelines.weakest_link(cluster(certain, each)) is certain
+
+
 def test_alignment_goes_by_links_in_either_direction():
     shift, double = [[1, 0, 10], [0, 1, 0], [0, 0, 1]], [[2, 0, 0], [0, 2, 0], [0, 0, 1]]
     # a -> b by `shift`, c -> b by `double`: from c to a it is double, then back.
