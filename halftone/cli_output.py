@@ -121,7 +121,7 @@ def overlap_text(overlap: Overlap) -> str:
         f"{overlap.inlier_count} inliers",
         f"{overlap.query_share:.0%} of the query, {overlap.image_share:.0%} of the image",
         f"scale {overlap.scale:.2f}",
-        f"turned {overlap.rotation:+.1f}°",
+        f"turned {overlap.rotation:+z.1f}°",
         *(["mirrored"] if overlap.mirrored else []),
     ]
     return "; ".join(parts)

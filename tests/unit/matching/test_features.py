@@ -28,9 +28,8 @@ def test_mirrored_descriptors_are_those_of_the_mirrored_picture(picture):
     partner = nearest(derived, found)
     away = np.abs(derived.points - found.points[partner])
     same = (away[:, :3] < 0.5).all(axis=1) & (np.minimum(away[:, 3], 360 - away[:, 3]) < 3)
-    # SIFT samples its first octave off centre, so a few features differ, or fall into another cell
-    # of the grid they are taken from.
-    assert same.mean() > 0.8
+    # SIFT samples its first octave off centre, so a few features differ.
+    assert same.mean() > 0.85
     a = derived.descriptors[same].astype(float)
     b = found.descriptors[partner][same].astype(float)
     cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
@@ -58,7 +57,7 @@ def test_places_are_given_in_the_picture_as_it_was_given(picture):
     assert large.points[:, 0].max() > 1700
 
 
-def test_no_more_than_so_many(picture):
+def test_no_more_than_the_strongest(picture):
     noise = np.random.default_rng(0).integers(0, 256, size=(400, 400), dtype=np.uint8)
     assert len(extract(Image.fromarray(noise))) == COUNT
 
@@ -93,19 +92,3 @@ def test_damaged_bytes_are_data_loss(picture):
     ):
         with pytest.raises(errors.DataLoss):
             LocalFeatures.from_bytes(bad)
-
-
-def test_letters_leave_features_to_the_picture(picture):
-    page = Image.new("L", (960, 1280), 255)
-    page.paste(picture(1).convert("L").resize((480, 360)), (240, 200))
-    pixels = np.asarray(page).copy()
-    # Text: black strokes on white, corners stronger than any of the picture's.
-    strokes = np.random.default_rng(0).random((70, 120)) < 0.5
-    pixels[700:1260, 0:960] = np.where(np.kron(strokes, np.ones((8, 8), bool)), 0, 255)
-
-    points = extract(Image.fromarray(pixels)).points
-
-    inside = (
-        (points[:, 0] > 240) & (points[:, 0] < 720) & (points[:, 1] > 200) & (points[:, 1] < 560)
-    )
-    assert inside.sum() > 150
