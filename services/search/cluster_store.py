@@ -220,10 +220,11 @@ class Database:
             self._lock.close()
 
 
+CLUSTERS_ELSEWHERE: Final = "CLUSTERS_ELSEWHERE"
+
+
 class DatabaseElsewhere:
     """Stands for a file that another process writes: whoever asks for it is told so."""
-
-    REASON: Final = "CLUSTERS_ELSEWHERE"
 
     def __init__(self, error: errors.DataDirectoryError) -> None:
         self._error = error
@@ -259,7 +260,7 @@ def _take_lock(path: Path) -> IO[str]:
         raise errors.DataDirectoryError(
             f"The clusters in {path.parent} are kept by another search process; ask that one.",
             subject=str(path.parent),
-            reason=DatabaseElsewhere.REASON,
+            reason=CLUSTERS_ELSEWHERE,
         ) from error
     return file
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from halftone import errors, telemetry
 from services.search.cluster_compare import FeatureComparer
 from services.search.cluster_job import ClusterWorker
-from services.search.cluster_store import Database, DatabaseElsewhere
+from services.search.cluster_store import CLUSTERS_ELSEWHERE, Database, DatabaseElsewhere
 from services.search.clusters_servicer import ClusterServicer
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Clusters:
         try:
             database = Database(settings.data_directory)
         except errors.DataDirectoryError as error:
-            if error.reason != DatabaseElsewhere.REASON:
+            if error.reason != CLUSTERS_ELSEWHERE:
                 raise
             _log.warning("clusters_elsewhere", error=error.message)
             database = DatabaseElsewhere(error)

@@ -152,12 +152,16 @@ def calibrate_version(
     groups among these are too few in most archives, and `evaluate_on` is there to judge. Where too
     few pictures were held out the parent's are taken over.
     """
-    # Not with the others: OpenCV and scikit-learn take a second of each start.
-    from services.trainer.calibrate import fit_held_out  # noqa: PLC0415
-
     plan = run.plan
     paths = [entry.path for part in (plan.validation, plan.test) for entry in part.entries]
-    calibration, found = fit_held_out(model, paths=paths, seed=run.config.seed)
+    try:
+        # Not with the others: OpenCV and scikit-learn take a second of each start, and a machine
+        # that only trains may lack them.
+        from services.trainer.calibrate import fit_held_out  # noqa: PLC0415
+    except ImportError as error:
+        calibration, found = None, {"why": f"Probabilities were not fitted: {error}."}
+    else:
+        calibration, found = fit_held_out(model, paths=paths, seed=run.config.seed)
     parent = run.start.parent
     fitted = parent.spec.calibration if parent is not None else None
     if calibration is not None:

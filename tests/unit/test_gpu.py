@@ -335,7 +335,7 @@ def required(distributions):
 
 
 # What runs only where it is asked for, or not in these stages.
-OPTIONAL = {"mlflow", "openvino", "nncf", "pdqhash"}
+OPTIONAL = {"mlflow", "openvino", "nncf", "pdqhash", "cv2"}
 
 
 @pytest.mark.parametrize("name", ["network", "embedder", "step", "training"])
