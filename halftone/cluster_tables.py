@@ -96,15 +96,12 @@ def print_cluster(found: Cluster) -> None:
             f"({_evidence(weakest)}).",
             soft_wrap=True,
         )
-        if weakest.verdict is None:
-            names = f"{shlex.quote(weakest.a)} {shlex.quote(weakest.b)}"
-            hint = f"Not the same? halftone judge {names} different"
-            out.print(hint, style="dim", soft_wrap=True)
+        names = f"{shlex.quote(weakest.a)} {shlex.quote(weakest.b)}"
+        hint = f"Not the same? halftone judge {names} different"
+        out.print(hint, style="dim", soft_wrap=True)
 
 
 def _evidence(link: Link) -> str:
-    if link.verdict is not None:
-        return f"an archivist says: {link.verdict.value}"
     overlap = timelines.main_overlap(link)
     return f"{overlap.inlier_count} matching details" if overlap else "not compared by details"
 
