@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from packaging.requirements import Requirement
 
 from tests.gpu import __main__ as command
 from tests.gpu import packages
@@ -329,8 +330,9 @@ def required(distributions):
         except importlib.metadata.PackageNotFoundError:  # for another platform
             continue
         names.add(name)
-        needs = [need for need in found.requires or [] if "extra ==" not in need]
-        waiting += [re.split(r"[^\w.-]", need)[0] for need in needs]
+        needs = [Requirement(need) for need in found.requires or []]
+        # Those of extras and of other Pythons are not needed here, installed or not.
+        waiting += [n.name for n in needs if n.marker is None or n.marker.evaluate({"extra": ""})]
     return names
 
 
