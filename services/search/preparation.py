@@ -14,7 +14,7 @@ from services.search.embedder import MAX_IMAGES, Embedded
 from services.search.plans import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from halftone.settings import SearchSettings
     from halftone.v1 import embedder_pb2
@@ -50,40 +50,44 @@ class Preparation:
         *,
         model_version: str,
         deadline: float,
+        ready: Callable[[int], None],
     ) -> None:
         """Completes plans, in as few calls as the embedder's limits allow.
 
-        A plan of which something cannot be made gives way to the reason.
+        A plan of which something cannot be made gives way to the reason. `ready` is told the place
+        of each plan as soon as nothing is to be made of it any more, the first about first.
         """
         chunk: list[int] = []
         items = size = 0
         for at, plan in enumerate(plans):
             if not isinstance(plan, Plan) or not plan.has_pixels:
                 continue
-            if plan.to_embed is None:
-                await self._fingerprint(plans, at=at, content=b"")
-                continue
-            if plan.stored is not None:
+            if plan.to_embed is not None and plan.stored is not None:
                 try:
                     plan.to_embed.content = await self._holdings.in_thread(
                         self._holdings.blobs.get, plan.stored.payload["sha256"]
                     )
                 except errors.HalftoneError as error:
                     plans[at] = error
+                    ready(at)
                     continue
-            more = _items(plan.to_embed)
+            more, bytes_of = _items(plan.to_embed), len(_content(plan))
             if chunk and (
                 len(chunk) == MAX_IMAGES
                 or items + more > _MAX_ITEMS
-                or size + len(plan.to_embed.content) > wire.MAX_IMAGE_BYTES
+                or size + bytes_of > wire.MAX_IMAGE_BYTES
             ):
-                await self._chunk(plans, chunk, model_version=model_version, deadline=deadline)
+                await self._chunk(
+                    plans, chunk, model_version=model_version, deadline=deadline, ready=ready
+                )
                 chunk, items, size = [], 0, 0
             chunk.append(at)
             items += more
-            size += len(plan.to_embed.content)
+            size += bytes_of
         if chunk:
-            await self._chunk(plans, chunk, model_version=model_version, deadline=deadline)
+            await self._chunk(
+                plans, chunk, model_version=model_version, deadline=deadline, ready=ready
+            )
 
     async def _chunk(
         self,
@@ -92,26 +96,42 @@ class Preparation:
         *,
         model_version: str,
         deadline: float,
+        ready: Callable[[int], None],
     ) -> None:
         """Embeds plans in one call, and fingerprints them meanwhile; lets go of their bytes."""
-        wanted = {
-            at: plan.to_embed
-            for at, plan in ((at, plans[at]) for at in chunk)
-            if isinstance(plan, Plan) and plan.to_embed is not None
-        }
-        async with asyncio.TaskGroup() as group:
-            embedding = group.create_task(
-                self._embed(list(wanted.values()), model_version=model_version, deadline=deadline)
+        asked = [(at, plan) for at in chunk if isinstance(plan := plans[at], Plan)]
+        wanted = {at: plan.to_embed for at, plan in asked if plan.to_embed is not None}
+
+        async def embed() -> dict[int, Embedded | errors.HalftoneError]:
+            if not wanted:
+                return {}
+            found = await self._embed(
+                list(wanted.values()), model_version=model_version, deadline=deadline
             )
-            for at, image in wanted.items():
-                group.create_task(self._fingerprint(plans, at=at, content=image.content))
-        for at, result in zip(wanted, embedding.result(), strict=True):
-            plan = plans[at]
+            return dict(zip(wanted, found, strict=True))
+
+        async def complete(at: int, plan: Plan) -> None:
+            problem: errors.HalftoneError | None = None
+            try:
+                plan.picture = await self._holdings.compute(
+                    self._of_plan, plan, content=_content(plan)
+                )
+            except errors.HalftoneError as error:
+                problem = error
+            result = (await embedding).get(at)
             # Of a picture that is no use to either, the embedder's reason is the one to be told.
             if isinstance(result, errors.HalftoneError):
-                plans[at] = result
-            elif isinstance(plan, Plan):
+                problem = result
+            elif result is not None:
                 plan.vectors, plan.to_embed = result.vectors, None
+            if problem is not None:
+                plans[at] = problem
+            ready(at)
+
+        async with asyncio.TaskGroup() as group:
+            embedding = group.create_task(embed())
+            for at, plan in asked:
+                group.create_task(complete(at, plan))
 
     async def _embed(
         self, wanted: list[embedder_pb2.ImageInput], *, model_version: str, deadline: float
@@ -122,17 +142,6 @@ class Preparation:
             )
         except errors.HalftoneError as error:
             return [_of_the_embedder(error)] * len(wanted)
-
-    async def _fingerprint(
-        self, plans: list[Plan | errors.HalftoneError], *, at: int, content: bytes
-    ) -> None:
-        plan = plans[at]
-        if not isinstance(plan, Plan):
-            return
-        try:
-            plan.picture = await self._holdings.compute(self._of_plan, plan, content=content)
-        except errors.HalftoneError as error:
-            plans[at] = error
 
     def _of_plan(self, plan: Plan, *, content: bytes) -> Fingerprint:
         """The fingerprint of a plan's query; in a thread."""
@@ -172,7 +181,14 @@ _HASHED: Final = 256
 """Pixels of the shorter side that PDQ needs at least; it scales everything to 64."""
 
 
-def _items(image: embedder_pb2.ImageInput) -> int:
+def _content(plan: Plan) -> bytes:
+    return b"" if plan.to_embed is None else plan.to_embed.content
+
+
+def _items(image: embedder_pb2.ImageInput | None) -> int:
+    """Pictures times orientations that the embedder is asked for."""
+    if image is None:
+        return 0
     return len(orientations(mirrored=image.include_mirrored, rotated=image.include_rotated))
 
 

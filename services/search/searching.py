@@ -3,12 +3,14 @@
 By a picture: its descriptors, hash, words and features are made; three channels bring candidates;
 the best of them are compared by local features; all are ranked by probability. By an embedding,
 which has no pixels: by descriptor alone, ranked by similarity. Searches of a batch are embedded
-together, asked of the store together, and share the threads that compare.
+together, and share the threads that compare; the first are answered while the last are prepared.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -77,15 +79,17 @@ class Searching:
         Args:
             requests: Searches.
             collection: In which.
-            deadline: In the time of `time.monotonic`.
+            deadline: In the time of `time.monotonic`. Of several searches those that are not
+                prepared by then are refused, so that the others still have their answers.
         """
         version = collection.model_version
         plans = [await self._planner.plan(each, collection=collection) for each in requests]
-        await self._preparation.prepare(plans, model_version=version, deadline=deadline)
-        ready = [(at, plan) for at, plan in enumerate(plans) if isinstance(plan, Plan)]
         answers: list[Answer | None] = [None if isinstance(plan, Plan) else plan for plan in plans]
-        plain = [(at, plan) for at, plan in ready if plan.picture is None]
-        pictures = [(at, plan) for at, plan in ready if plan.picture is not None]
+        plain = [
+            (at, plan)
+            for at, plan in enumerate(plans)
+            if isinstance(plan, Plan) and not plan.has_pixels
+        ]
         if plain:
             # What takes long is worth a thread, which lets others in between its calls.
             small = len(plans) == 1 and plain[0][1].depth <= _MOST_INLINE
@@ -95,57 +99,74 @@ class Searching:
             similar = await run("query", self._by_vector, [plan for _, plan in plain])
             for (at, _), answer in zip(plain, similar, strict=True):
                 answers[at] = answer
-        if pictures:
-            found = await self._by_picture([plan for _, plan in pictures], deadline=deadline)
-            for (at, _), answer in zip(pictures, found, strict=True):
-                answers[at] = answer
-        return [each for each in answers if each is not None]
+        if len(plain) < len(plans):
+            await self._by_pictures(plans, answers, model_version=version, deadline=deadline)
+        return [_late() if each is None else each for each in answers]
 
     # By a picture.
 
-    async def _by_picture(self, plans: list[Plan], *, deadline: float) -> list[Answer]:
-        # All plans of a call have the same one.
-        collection = plans[0].collection
-        blocks = await self._holdings.read("query", candidates.first, collection, plans=plans)
-        outcomes = await self._compared(plans, blocks, deadline=deadline)
-        return await self._holdings.read("rank", self._answers, plans, blocks, outcomes)
+    async def _by_pictures(
+        self,
+        plans: list[Plan | errors.HalftoneError],
+        answers: list[Answer | None],
+        *,
+        model_version: str,
+        deadline: float,
+    ) -> None:
+        """Fills in the answers of those by pictures, but for those whose time does not suffice.
 
-    async def _compared(
-        self, plans: Sequence[Plan], blocks: Sequence[Sequence[Candidate]], *, deadline: float
-    ) -> list[list[Outcome]]:
-        """Compares the best candidates of each plan; those of a batch share its time."""
+        Each is answered while the next ones are still prepared, so that a batch that takes longer
+        than it may has most of its answers.
+        """
+        count = len(plans)
         now = time.monotonic()
-        until = now + comparing_seconds(len(plans), each=self._verify_seconds, left=deadline - now)
-
-        async def one(plan: Plan, block: Sequence[Candidate]) -> list[Outcome]:
-            chosen = block[: plan.verify_count]
-            if plan.picture is None or not chosen:
-                return []
-            return await self._verifier.outcomes(
-                plan.picture.features,
-                [each.payload["sha256"] for each in chosen],
-                deadline=until,
-                mirrored=None if plan.mirrored else False,
-            )
+        # What is ready in the second half of the time to answer is answered without comparisons.
+        until = deadline if count == 1 else deadline - _answering(count) / 2
 
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(one(plan, block))
-                for plan, block in zip(plans, blocks, strict=True)
-            ]
-        return [task.result() for task in tasks]
 
-    def _answers(
-        self,
-        plans: Sequence[Plan],
-        blocks: Sequence[list[Candidate]],
-        outcomes: Sequence[list[Outcome]],
-    ) -> list[Answer]:
-        """Ranks and answers; runs in a thread, the making of the answer too."""
-        return [
-            self._answer(plan, block=block, outcomes=compared)
-            for plan, block, compared in zip(plans, blocks, outcomes, strict=True)
-        ]
+            async def answer(at: int, plan: Plan) -> None:
+                try:
+                    answers[at] = await self._by_picture(plan, searches=count, deadline=deadline)
+                except errors.HalftoneError as error:
+                    answers[at] = error
+
+            def ready(at: int) -> None:
+                plan = plans[at]
+                if isinstance(plan, Plan):
+                    group.create_task(answer(at, plan))
+                else:
+                    answers[at] = plan
+
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if math.isinf(until) else until - now):
+                    await self._preparation.prepare(
+                        plans, model_version=model_version, deadline=until, ready=ready
+                    )
+
+    async def _by_picture(self, plan: Plan, *, searches: int, deadline: float) -> Answer:
+        (block,) = await self._holdings.read(
+            "query", candidates.first, plan.collection, plans=[plan]
+        )
+        outcomes = await self._compared(plan, block, searches=searches, deadline=deadline)
+        # In a thread, the making of the answer too.
+        return await self._holdings.read("rank", self._answer, plan, block=block, outcomes=outcomes)
+
+    async def _compared(
+        self, plan: Plan, block: Sequence[Candidate], *, searches: int, deadline: float
+    ) -> list[Outcome]:
+        """Compares the best candidates; searches of a batch share its time."""
+        chosen = block[: plan.verify_count]
+        if plan.picture is None or not chosen:
+            return []
+        now = time.monotonic()
+        return await self._verifier.outcomes(
+            plan.picture.features,
+            [each.payload["sha256"] for each in chosen],
+            deadline=now
+            + comparing_seconds(searches, each=self._verify_seconds, left=deadline - now),
+            mirrored=None if plan.mirrored else False,
+        )
 
     def _answer(
         self, plan: Plan, *, block: list[Candidate], outcomes: list[Outcome]
@@ -230,7 +251,10 @@ class Searching:
             asked.region.CopyFrom(request.query_region)
         plans = [await self._planner.plan(asked, collection=collection)]
         await self._preparation.prepare(
-            plans, model_version=collection.model_version, deadline=deadline
+            plans,
+            model_version=collection.model_version,
+            deadline=deadline,
+            ready=lambda _: None,
         )
         (plan,) = plans
         if isinstance(plan, errors.HalftoneError):
@@ -242,7 +266,7 @@ class Searching:
             raise errors.NotFound(
                 f"There is no image {name}.", resource_type="image", resource_name=str(name)
             )
-        (outcomes,) = await self._compared([plan], [block], deadline=deadline)
+        outcomes = await self._compared(plan, block, searches=1, deadline=deadline)
         (hit,) = await self._holdings.read("rank", self._hits, plan, block, outcomes)
         return search_pb2.CompareImagesResponse(hit=hit, model_version=collection.model_version)
 
@@ -260,7 +284,15 @@ def comparing_seconds(searches: int, *, each: float, left: float) -> float:
         each: Seconds for each of them.
         left: Seconds to the deadline of all.
     """
-    return min(each * searches, left - _ANSWERING - _ANSWERING_EACH * searches)
+    return min(each * searches, left - _answering(searches))
+
+
+def _answering(searches: int) -> float:
+    return _ANSWERING + _ANSWERING_EACH * searches
+
+
+def _late() -> errors.DeadlineExceeded:
+    return errors.DeadlineExceeded("The time was over before this search had its turn.")
 
 
 def _next_page(plan: Plan, *, more: bool) -> str:
