@@ -14,7 +14,7 @@ from rich.table import Table
 
 import halftone
 from halftone import cli_output, errors, files
-from halftone.cli_models import default_directory
+from halftone.cli_model_context import default_directory
 from halftone.cli_press import evaluate_press, press_options
 from halftone.orientations import orientations
 from halftone.registry import Registry

@@ -12,38 +12,14 @@ import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from halftone import cli_output, errors, records, running
-from halftone.client import Client, PromotionState
-from halftone.settings import ClientSettings
+from halftone import cli_output, errors, records
+from halftone.client import PromotionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from halftone.client import Comparison, Promotion
-
-
-def find_service(*, server: str | None, data: Path | None) -> Client | None:
-    """A client of the search service that was named or that runs from the data directory, if any.
-
-    Raises:
-        errors.FailedPrecondition: A data directory was named from which no stack runs.
-    """
-    settings = ClientSettings()
-    if server is not None:
-        return Client(server)
-    if data is None and "search" in settings.model_fields_set:
-        return Client(settings.search)
-    found = running.find(data or settings.data)
-    if found is not None:
-        return Client(found.search)
-    if data is not None:
-        raise errors.FailedPrecondition(
-            f"No stack runs from {data}. To change the models' directory alone, name it with "
-            "--directory.",
-            subject=str(data),
-        )
-    return None
+    from halftone.client import Client, Comparison, Promotion
 
 
 def read_groups(path: Path, *, archive: str) -> list[list[str]]:

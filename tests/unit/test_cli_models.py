@@ -13,8 +13,11 @@ import torchvision
 from click.testing import CliRunner
 from PIL import Image
 
-from halftone import cli
+from halftone import cli, errors
+from halftone.cli_model_context import find_service
 from halftone.registry import MANIFEST, Registry
+from halftone.settings import ClientSettings
+from tests.fake_search import FakeSearch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,3 +182,32 @@ def test_the_group_s_options_are_taken_after_a_command_as_well(tmp_path):
         assert "No stack runs from gone" in result.stderr
     arguments = ["models", "--directory", str(tmp_path), "list", "--server", "127.0.0.1:1"]
     assert CliRunner().invoke(cli.main, arguments).exit_code == 2
+
+
+def test_what_listens_at_the_default_address_is_found_as_by_a_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("HALFTONE_SEARCH", "HALFTONE_DATA", "HALFTONE_MODELS_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    with FakeSearch() as server:
+
+        class Here(ClientSettings):
+            search: str = server.address
+
+        def find(data: Path | None = None) -> bool:
+            found = find_service(server=None, data=data, settings=Here())
+            if found is not None:
+                found.close()
+            return found is not None
+
+        assert find()
+        with pytest.raises(errors.FailedPrecondition, match="No stack runs from"):
+            find(tmp_path)
+        monkeypatch.setenv("HALFTONE_MODELS_DIRECTORY", str(tmp_path))
+        assert not find(), "a directory is named"
+        monkeypatch.delenv("HALFTONE_MODELS_DIRECTORY")
+        monkeypatch.setenv("HALFTONE_DATA", str(tmp_path))
+        assert not find(), "another stack's is named"
+        monkeypatch.delenv("HALFTONE_DATA")
+    assert not find(), "nothing listens any more"

@@ -1,0 +1,273 @@
+"""`halftone models install | import | quantize | calibrate`: model versions that are new here."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+import rich.progress
+
+from halftone import archive, cli_output, errors, files, images
+from halftone.cli_model_context import acting
+from halftone.cli_promotions import run
+from halftone.registry import newest_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from halftone.cli_model_context import Context
+    from halftone.registry import ModelVersion
+    from halftone.vision.preprocessing import Preprocessing
+
+BACKBONES: Final = ("resnet18", "resnet50", "resnet152")
+
+
+@click.command()
+@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
+@acting
+def install(context: Context, *, source: Path, promoting: bool) -> None:
+    """Copy a published version, the directory `…/name/version`, from elsewhere.
+
+    Of a directory `…/name` the newest version is copied, unless there is, or was, one of its name
+    and number. Again changes nothing, but repairs a copy that was damaged.
+    """
+    registry = context.registry
+
+    def tell(damage: errors.DataLoss) -> None:
+        click.echo(f"{damage.message} It was replaced: the version is repaired.")
+
+    newest = newest_version(source)
+    try:
+        installed = registry.install(newest or source, repaired=tell)
+    except errors.AlreadyExists as error:
+        if newest is None or promoting:
+            raise
+        click.echo(f"Nothing is installed. {error.message}", err=True)
+        return
+    _announce(context, installed, promoting=promoting)
+
+
+@click.command("import")
+@click.argument("backbone", type=click.Choice(BACKBONES))
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A .pth or .safetensors file in torchvision's layout or ours; without it, torchvision's "
+    "ImageNet weights are downloaded and their hash is checked.",
+)
+@click.option(
+    "--whiten-on",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="An archive (a folder with a manifest) or a folder of pictures; the more and the more "
+    "varied, the better.",
+)
+@click.option("--name", help="Of the model. [default: the backbone]")
+@click.option("--limit", default=5000, show_default=True, help="Pictures to fit the whitening on.")
+@click.option("--dimension", default=512, show_default=True, help="Of the descriptors.")
+@click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
+@acting
+def import_(
+    context: Context,
+    *,
+    backbone: str,
+    weights: Path | None,
+    whiten_on: Path,
+    name: str | None,
+    limit: int,
+    dimension: int,
+    promoting: bool,
+) -> None:
+    """Make a version of ImageNet weights, with a whitening fitted on your pictures."""
+    # Imported by need: only this command needs torch.
+    from halftone.vision.model import import_torchvision_resnet  # noqa: PLC0415
+    from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
+
+    preprocessing = Preprocessing(size=224)
+    pictures = prepare_pictures(whiten_on, preprocessing=preprocessing, limit=limit)
+    if len(pictures) <= dimension:
+        raise errors.InvalidArgument(
+            f"{whiten_on} has {len(pictures)} usable pictures; fitting {dimension} dimensions "
+            "needs more than that. Give more pictures or a lower --dimension.",
+            field="whiten_on",
+        )
+    click.echo(f"Fitting the whitening on {len(pictures)} pictures …", err=True)
+    model = import_torchvision_resnet(
+        weights,
+        whitening_images=pictures,
+        backbone=backbone,
+        preprocessing=preprocessing,
+        dimension=dimension,
+        data=whiten_on.name,
+    )
+    with tempfile.TemporaryDirectory(prefix="halftone-import-") as staging:
+        model.save(Path(staging))
+        files.replace_file(Path(staging) / "metrics.json", files.to_json({}))
+        published = context.registry.publish(Path(staging), name=name or backbone)
+    _announce(context, published, promoting=promoting)
+
+
+@click.command()
+@click.argument("version")
+@click.option(
+    "--pictures",
+    "source",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="An archive (a folder with a manifest) or a folder of pictures like those to be searched.",
+)
+@click.option("--limit", default=400, show_default=True, help="Pictures to take.")
+@acting
+def quantize(context: Context, *, version: str, source: Path, limit: int) -> None:
+    """Make the int8 form of VERSION, which runs several times as fast on CPUs.
+
+    Four in five pictures set the scales, the others tell how near its descriptors are to the
+    version's own; when they are too far nothing is kept. Embedders take it when they load the
+    version, so restart those that have it loaded.
+    """
+    # Imported by need: only this command needs torch and OpenVINO.
+    from halftone.vision import quantizing  # noqa: PLC0415
+    from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
+
+    found = context.registry.resolve(version)
+    context.registry.verify(found)
+    preprocessing = Preprocessing.from_dict(found.spec()["preprocessing"])
+    pictures = prepare_pictures(source, preprocessing=preprocessing, limit=limit)
+    click.echo(f"Quantizing {found.id} on {len(pictures)} pictures …", err=True)
+    agreement = quantizing.quantize(found, pictures=pictures, data=source.name)
+    click.echo(
+        f"{found.id} has an int8 form. Cosine to its own descriptors: mean {agreement.mean:.4f}, "
+        f"lowest {agreement.lowest:.4f}."
+    )
+
+
+@click.command()
+@click.argument("version")
+@click.option(
+    "--archive",
+    "archives",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A labelled archive: a folder with a manifest and groups.json, or a column `group`. Can "
+    "be given several times.",
+)
+@click.option(
+    "--groups",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Which pictures are the same, of a single archive: see `halftone eval`.",
+)
+@click.option(
+    "--pictures",
+    type=click.Path(exists=True, path_type=Path),
+    help="A folder or archive whose pictures are printed anew, as further queries.",
+)
+@click.option("--queries", default=400, show_default=True, help="So many of those printings.")
+@click.option("--seed", default=0, show_default=True, help="Of the folds and the printings.")
+@acting
+def calibrate(
+    context: Context,
+    *,
+    version: str,
+    archives: tuple[Path, ...],
+    groups: Path | None,
+    pictures: Path | None,
+    queries: int,
+    seed: int,
+) -> None:
+    """Fit the probabilities of VERSION's hits on archives whose reprints are known.
+
+    They become a new version with the same weights and a page in its report that shows how far the
+    probabilities hold on groups that were left out.
+    """
+    from halftone import cli_calibrate  # noqa: PLC0415 - the trainer's packages
+
+    if groups is not None and len(archives) > 1:
+        raise click.UsageError("--groups goes with a single --archive.")
+    found = context.registry.resolve(version)
+    context.registry.verify(found)
+    published, figures = cli_calibrate.calibrate(
+        context.registry,
+        found,
+        archives=archives,
+        groups=groups,
+        pictures=pictures,
+        queries=queries,
+        seed=seed,
+    )
+    click.echo(
+        f"{published.id} has the weights of {found.id} and probabilities fitted on "
+        f"{figures['matches']:,} true of {figures['pairs']:,} candidates. On groups left out: "
+        f"calibration error {figures['ece']:.4f}, {figures['ece_likely']:.4f} of the "
+        f"{figures['likely']:,} of 0.01 and more; at 0.9 precision "
+        f"{figures['precision_at_90']:.3f}, recall {figures['recall_at_90']:.3f}."
+    )
+
+
+def prepare_pictures(
+    source: Path, *, preprocessing: Preprocessing, limit: int
+) -> NDArray[np.uint8]:
+    """Decodes and preprocesses the pictures of an archive or a folder: uint8 [N, S, S].
+
+    Pictures that cannot be used are left out. Of more than `limit`, evenly spaced ones are taken.
+    """
+    import numpy as np  # noqa: PLC0415  # the other commands start without it
+
+    paths = list(_paths(source))
+    if len(paths) > limit:
+        paths = [paths[int(index)] for index in np.linspace(0, len(paths) - 1, limit)]
+    prepared = []
+    for path in rich.progress.track(
+        paths, description="Reading pictures", console=cli_output.notes(), transient=True
+    ):
+        try:
+            image = images.decode(
+                path.read_bytes(),
+                max_pixels=100_000_000,
+                target=2 * preprocessing.size,
+                luminance=True,
+            )
+        except errors.ImageRejected:
+            continue
+        prepared.append(preprocessing(image))
+    if not prepared:
+        raise errors.InvalidArgument(f"{source} has no usable pictures.", field="whiten_on")
+    return np.stack(prepared)
+
+
+def _paths(source: Path) -> Iterator[Path]:
+    if source.is_file() or any((source / name).is_file() for name in archive.NAMES):
+        rows = archive.read_manifest(source, archive="whitening")
+        yield from (row.path for row in rows if row.path is not None)
+    else:
+        yield from files.files_below(source)
+
+
+def _announce(context: Context, version: ModelVersion, *, promoting: bool) -> None:
+    registry, service = context.registry, context.service
+    published = f"{version.id} is published in {registry.directory}"
+    if promoting and service is not None:
+        click.echo(f"{published}.")
+        try:
+            known = service.model_version(version.id)
+        except errors.NotFound as error:
+            raise errors.FailedPrecondition(
+                f"The search service does not know {version.id}: its models lie elsewhere than in "
+                f"{registry.directory}. Name its data directory with --data.",
+                subject=version.id,
+            ) from error
+        promoted = known.active or run(service, lambda: service.promote(version.id), as_json=False)
+        if not promoted:
+            raise click.exceptions.Exit(1)
+        return
+    if promoting:
+        registry.promote(version.id)
+    active = registry.pointer().active == version.id
+    note = "active" if active else f"not active; `promote {version.id}` makes it so"
+    click.echo(f"{published} ({note}).")
