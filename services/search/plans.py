@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,8 @@ from services.search.embedder import to_vector
 from services.search.store import Ids
 
 if TYPE_CHECKING:
+    from collections.abc import Collection as Some
+
     import numpy as np
 
     from halftone.matching.fingerprint import Fingerprint
@@ -33,6 +36,7 @@ VERIFY_COUNT: Final = 50
 """Candidates that are compared by local features unless a search says otherwise."""
 
 _DEFAULT_HITS: Final = 20
+_LATE: Final = re.compile(f"[0-9a-f]{{1,{MAX_VERIFIED // 4}}}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +53,9 @@ class Plan:
     verify_count: int
     fingerprint: str
     """Of the request, for its page tokens."""
+    late: frozenset[int] = frozenset()
+    """Places of the candidates that the first page had no time to compare. No page after it does
+    either: they would stand elsewhere then, and be on two pages or on none."""
     mirrored: bool = False
     rotated: bool = False
     to_embed: embedder_pb2.ImageInput | None = None
@@ -114,7 +121,7 @@ class Planner:
             rotated=not request.skip_rotated,
         )
         if request.page_token:
-            plan.offset = _offset(
+            plan.offset, plan.late = _begin(
                 tokens.decode(
                     request.page_token,
                     fingerprint=fingerprint,
@@ -195,11 +202,19 @@ def _check_embedding(request: search_pb2.SearchImagesRequest, *, collection: Col
         )
 
 
-def _offset(position: object) -> int:
+def page_position(offset: int, *, late: Some[int]) -> list[int | str]:
+    """What a page token says of where its page begins, and of what is not compared."""
+    return [offset, f"{sum(1 << each for each in late):x}"]
+
+
+def _begin(position: object) -> tuple[int, frozenset[int]]:
     # A token can be made by anyone: one that begins far down would keep the store busy.
-    if type(position) is not int or not 0 <= position < MAX_DEPTH:
-        raise tokens.garbled()
-    return position
+    match position:
+        case [int(offset), str(late)] if 0 <= offset < MAX_DEPTH and _LATE.fullmatch(late):
+            places = int(late, 16)
+            return offset, frozenset(at for at in range(MAX_VERIFIED) if places >> at & 1)
+        case _:
+            raise tokens.garbled()
 
 
 def _threshold(

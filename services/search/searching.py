@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from halftone import errors, records
 from halftone.v1 import search_pb2
 from services.search import candidates, hits, ranking, scoring, tokens
-from services.search.plans import MAX_DEPTH, Plan, Planner
+from services.search.plans import MAX_DEPTH, Plan, Planner, page_position
 from services.search.preparation import Preparation
 from services.search.store import Query
 from services.search.verifier import Missed
@@ -160,13 +160,16 @@ class Searching:
         if plan.picture is None or not chosen:
             return []
         now = time.monotonic()
-        return await self._verifier.outcomes(
-            plan.picture.features,
-            [each.payload["sha256"] for each in chosen],
-            deadline=now
-            + comparing_seconds(searches, each=self._verify_seconds, left=deadline - now),
-            mirrored=None if plan.mirrored else False,
+        found = iter(
+            await self._verifier.outcomes(
+                plan.picture.features,
+                [each.payload["sha256"] for at, each in enumerate(chosen) if at not in plan.late],
+                deadline=now
+                + comparing_seconds(searches, each=self._verify_seconds, left=deadline - now),
+                mirrored=None if plan.mirrored else False,
+            )
         )
+        return [Missed.OUT_OF_TIME if at in plan.late else next(found) for at in range(len(chosen))]
 
     def _answer(
         self, plan: Plan, *, block: list[Candidate], outcomes: list[Outcome]
@@ -180,15 +183,15 @@ class Searching:
                 # Those that follow are less alike still.
                 break
         end = plan.offset + plan.limit
-        late = sum(each is Missed.OUT_OF_TIME for each in outcomes)
+        late = [at for at, each in enumerate(outcomes) if each is Missed.OUT_OF_TIME]
         return search_pb2.SearchImagesResponse(
             hits=hits.to_hits(ranked[plan.offset : end], holdings=self._holdings),
-            next_page_token=_next_page(plan, more=len(ranked) > end),
+            next_page_token=_next_page(plan, more=len(ranked) > end, late=late),
             model_version=plan.collection.model_version,
             verified_count=sum(
                 not isinstance(each, Missed) and each.is_conclusive for each in outcomes
             ),
-            out_of_time_count=late,
+            out_of_time_count=len(late),
         )
 
     def _scored(
@@ -295,12 +298,12 @@ def _late() -> errors.DeadlineExceeded:
     return errors.DeadlineExceeded("The time was over before this search had its turn.")
 
 
-def _next_page(plan: Plan, *, more: bool) -> str:
+def _next_page(plan: Plan, *, more: bool, late: Sequence[int] = ()) -> str:
     end = plan.offset + plan.limit
     if not more or end >= MAX_DEPTH:
         return ""
     return tokens.encode(
         fingerprint=plan.fingerprint,
         model_version=plan.collection.model_version,
-        position=end,
+        position=page_position(end, late=late),
     )

@@ -280,8 +280,8 @@ async def test_page_tokens_belong_to_their_request(filled):
         assert isinstance(error, errors.InvalidArgument)
         assert error.field == "page_token"
     raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-    assert raw.endswith(b",2]")
-    forged = base64.urlsafe_b64encode(raw[:-2] + b"5]").decode().rstrip("=")
+    assert raw.endswith(b',[2,"0"]]')
+    forged = base64.urlsafe_b64encode(raw[:-7] + b'5,"0"]]').decode().rstrip("=")
     error = await error_of(filled.search(content=picture(5), page_token=forged))
     assert isinstance(error, errors.InvalidArgument)
     changed = token[:-2] + ("aa" if token[-2:] != "aa" else "bb")
@@ -299,8 +299,11 @@ def forged(token, position):
 
 async def test_page_tokens_that_somebody_made_are_refused(filled):
     token = (await filled.search(content=picture(5), limit=2)).next_page_token
-    assert await filled.hits(content=picture(5), page_token=forged(token, 2))
-    for position in (10**9, 10_000, -1, "2", 2.0, True, None, [2]):
+    assert await filled.hits(content=picture(5), page_token=forged(token, [2, "0"]))
+    offsets = (10**9, 10_000, -1, "2", 2.0, None)
+    late = ("", "-1", "g", " 1", "f" * 51, 0, None)
+    wrong = [*([each, "0"] for each in offsets), *([2, each] for each in late)]
+    for position in (*wrong, 2, True, None, [2], [2, "0", "0"]):
         error = await error_of(
             filled.search(content=picture(5), page_token=forged(token, position))
         )

@@ -209,6 +209,29 @@ async def test_what_the_time_does_not_suffice_for_is_marked(press, settings):
     await service.stop()
 
 
+async def test_pages_go_on_without_what_the_first_had_no_time_for(press, settings):
+    await press.stop()
+    short = settings.model_copy(update={"verify_seconds": 0.001, "verify_threads": 1})
+    service = Service(short, embedder=press.embedder)
+    await service.start()
+    request = search_pb2.SearchImagesRequest(content=png(scene(0)), limit=4)
+    pages = [await service.stub.SearchImages(request)]
+    await service.stop()
+    # The pages that follow have all the time they need.
+    service = Service(settings, embedder=press.embedder)
+    await service.start()
+    while pages[-1].next_page_token:
+        request.page_token = pages[-1].next_page_token
+        pages.append(await service.stub.SearchImages(request))
+    found = [hit.image.name for page in pages for hit in page.hits]
+    assert len(found) == len(set(found)) == COUNT
+    assert pages[0].out_of_time_count > 5
+    assert len({(page.verified_count, page.out_of_time_count) for page in pages}) == 1
+    request.page_token = ""
+    assert not (await service.stub.SearchImages(request)).out_of_time_count
+    await service.stop()
+
+
 async def test_the_deadline_of_a_request_leaves_time_to_answer(press, settings):
     await press.stop()
     service = Service(settings.model_copy(update={"verify_threads": 1}), embedder=press.embedder)
