@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
 Item = TypeVar("Item", bound="Hashable")
+
+DEPTH: Final = 50
+"""Candidates of each channel, at least. The words alone have 0.993 of all quarters of pictures in
+their first 25, the three together 0.96 of all true pairs of the press archive in their first 50."""
+VERIFY_COUNT: Final = 50
+"""Candidates that are compared by local features unless a search says otherwise."""
 
 
 def fuse(lists: Sequence[Sequence[Item]], *, limit: int) -> list[Item]:

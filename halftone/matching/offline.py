@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone.matching.fusion import fuse_channels
+from halftone.matching.fusion import DEPTH, VERIFY_COUNT, fuse_channels
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Calibration, Evidence
 from halftone.matching.verification import verify
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from halftone.orientations import Orientation
 
 Floats = NDArray[np.float32]
-
-VERIFY_COUNT: Final = 50
-"""Candidates that are compared by local features unless a search says otherwise."""
-DEPTH: Final = 50
-"""Candidates that each channel brings, at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from halftone import errors, images, records, wire
+from halftone.matching.fusion import VERIFY_COUNT
 from halftone.orientations import UPRIGHT
 from halftone.v1 import embedder_pb2
 from services.search import payload as payloads
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 10_000
 """Hits that can be paged through."""
 MAX_VERIFIED: Final = 200
-VERIFY_COUNT: Final = 50
-"""Candidates that are compared by local features unless a search says otherwise."""
 
 _DEFAULT_HITS: Final = 20
 _LATE: Final = re.compile(f"[0-9a-f]{{1,{MAX_VERIFIED // 4}}}")
