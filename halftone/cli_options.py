@@ -22,6 +22,39 @@ if TYPE_CHECKING:
 # In grpc's words about a connection that failed.
 _ADDRESS: Final = re.compile(r"ipv[46]:(\S+?): ")
 
+# What the fields of the services are on the command line.
+_OPTIONS: Final = {
+    "filter.archives": "--archive",
+    "filter.journals": "--journal",
+    "filter.languages": "--language",
+    "filter.date": "--from and --to",
+    "filter.date.start": "--from",
+    "filter.date.end": "--to",
+    "filter.caption_text": "--caption",
+    "filter.exclude.journals": "--exclude-journal",
+    "limit": "--limit",
+    "page_size": "--limit",
+    "min_probability": "--min-probability",
+    "min_similarity": "--min-similarity",
+    "verify_count": "--verify-count",
+    "region": "--crop",
+    "note": "--note",
+    "author": "--author",
+    "labelled_groups": "--groups",
+    "spec.objective": "--objective",
+    "spec.datasets": "DATASET",
+    "spec.model_name": "--name",
+    "spec.parent": "--parent",
+    "spec.initial_weights": "--initial-weights",
+    "spec.backbone": "--backbone",
+    "spec.evaluation_archive": "--evaluate-on",
+    "spec.epochs": "--epochs",
+    "spec.steps": "--steps",
+    "spec.time_limit_minutes": "--minutes",
+}
+# Arguments: what is said of one quotes it.
+_NAMES: Final = {"name", "image", "query", "a", "b"}
+
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--server` and `--data`, which together say whom to talk to."""
@@ -195,6 +228,24 @@ def explain(error: errors.HalftoneError) -> str:
             f"No service answers {where}. Start one on this machine with `halftone up`, or name "
             "another with --server HOST:PORT or HALFTONE_SEARCH."
         )
+    if isinstance(error, errors.InvalidArgument):
+        return _as_typed(error)
     if isinstance(error, errors.Internal) and error.request_id not in error.message:
         return f"{error.message} (request {error.request_id})"
     return error.message
+
+
+def _as_typed(error: errors.InvalidArgument) -> str:
+    """The message with the option that the user typed in place of the service's field."""
+    field, colon, problem = error.message.partition(": ")
+    if not colon or field != error.field:
+        return error.message
+    if field in _NAMES:
+        return problem[:1].upper() + problem[1:]
+    parent, _, last = field.rpartition(".")
+    if parent == "filter.labels":
+        return f"--label {last}: {problem}"
+    if parent == "spec.options":
+        # Of a list the position follows.
+        return f"--option {last.partition('[')[0]}: {problem}"
+    return f"{_OPTIONS.get(field, field)}: {problem}"

@@ -113,6 +113,10 @@ def train(
     The job is put on a queue. With --watch its progress is shown; Ctrl-C then ends the showing and
     not the job.
     """
+    if sum(map(bool, (epochs, steps, minutes))) != 1:
+        raise click.UsageError(
+            "Give the length of the run with exactly one of --epochs, --steps and --minutes."
+        )
     spec = training.parse_spec(
         {
             "objective": objective.replace("-", "_"),
@@ -391,7 +395,14 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _name(text: str) -> str:
-    return text if text.startswith("trainingJobs/") else training.job_name(text)
+    name = text if text.startswith("trainingJobs/") else training.job_name(text)
+    try:
+        training.job_id(name)
+    except errors.InvalidArgument:
+        raise click.BadParameter(
+            f"{text!r} is no job's id; `halftone jobs list` shows them.", param_hint="JOB"
+        ) from None
+    return name
 
 
 def _clock(moment: dt.datetime | None) -> str:

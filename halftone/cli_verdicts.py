@@ -130,9 +130,14 @@ def list_(
 @server_options
 def delete(*, verdict: str, as_json: bool, server: str | None, data: Path | None) -> None:
     """Take a verdict back, by the id that `halftone verdicts` lists; it stays in the history."""
-    name = verdict if verdict.startswith("verdicts/") else f"verdicts/{verdict}"
+    number = verdict.removeprefix("verdicts/")
+    if not (number.isascii() and number.isdigit()):
+        raise click.BadParameter(
+            f"{verdict!r} is no verdict's id; `halftone verdicts` lists them.",
+            param_hint="VERDICT",
+        )
     with connect(server=server, data=data) as client:
-        found = client.delete_verdict(name)
+        found = client.delete_verdict(f"verdicts/{number}")
     if as_json:
         output.print_json(verdict_json(found))
     else:

@@ -60,7 +60,7 @@ def parse(text: str, *, field: str = "date") -> Days:
         return _parse(text.strip())
     except ValueError as error:
         raise errors.InvalidArgument(
-            f"{field}: {text[:MAX_LENGTH]!r} is not a date that can be used: {error}",
+            f"{field}: {text[:MAX_LENGTH]!r} is not a date that can be used: {error}.",
             field=field,
             reason="INVALID_DATE",
         ) from error
@@ -154,7 +154,9 @@ def _by_grammar(text: str) -> Days:
         parsed = parse_edtf(text)
         bounds = parsed.lower_strict(), parsed.upper_strict()
     except Exception as error:  # the package raises anything on what its grammar lets through
-        raise ValueError("it is not in the Extended Date/Time Format (EDTF)") from error
+        raise ValueError(
+            "it is none of the Extended Date/Time Format (EDTF), such as 1914 or 1914-08-22"
+        ) from error
     earliest, latest = map(_day, bounds)
     if earliest is None and latest is None:
         raise ValueError("it says nothing")

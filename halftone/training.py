@@ -7,6 +7,7 @@ programs that have only JSON; docs/training-job.schema.json is a copy of it. Nee
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from pydantic_core import ErrorDetails
+
 TASK: Final = "halftone.train"
 """Name of the Celery task."""
 QUEUE: Final = "halftone.training"
@@ -31,6 +34,23 @@ _JOB_PREFIX: Final = "trainingJobs/"
 _REQUEST_ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 _MODEL_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 _PARENT: Final = r"^([a-z0-9][a-z0-9_-]{0,62}/[1-9][0-9]{0,8})?$"
+_PATTERNS: Final = {
+    _MODEL_NAME: "1 to 63 lower-case letters, digits, - and _, beginning with a letter or digit",
+    _PARENT: "a version's name/number",
+}
+_LIMITS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+# By the beginning of pydantic's name for what is wrong.
+_KINDS: Final = {
+    "int_": "a whole number",
+    "float_": "a number",
+    "finite_": "a number",
+    "string_": "a text",
+    "too_short": "a list of at least one",
+    "too_long": "a shorter list",
+    "tuple_": "a list",
+    "model_": "an object",
+}
+_SHOWN: Final = 60
 
 
 def _split(value: object) -> object:
@@ -171,12 +191,12 @@ class TrainingSpec(BaseModel):
         if len(lengths) != 1:
             raise _wrong(
                 lengths[1] if lengths else "steps",
-                "Give the length of the run as exactly one of epochs, steps and "
+                "give the length of the run as exactly one of epochs, steps and "
                 "time_limit_minutes.",
             )
         for name in ("initial_weights", "backbone"):
             if self.parent and getattr(self, name):
-                raise _wrong(name, f"A parent has its own; give {name} only without one.")
+                raise _wrong(name, "the parent has its own; leave this out.")
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -213,10 +233,7 @@ def parse_spec(values: object) -> TrainingSpec:
         found = error.errors(include_url=False)[0]
         place = found.get("ctx", {}).get("field") or found["loc"]
         field = _path(place)
-        message = found["msg"]
-        if found["type"] == "extra_forbidden":
-            message = "There is no such field."
-        raise errors.InvalidArgument(f"{field}: {message}", field=field) from error
+        raise errors.InvalidArgument(f"{field}: {_problem(found)}", field=field) from error
 
 
 def spec_from_message(message: trainer_pb2.TrainingSpec) -> TrainingSpec:
@@ -372,6 +389,35 @@ def as_message(spec: Mapping[str, Any]) -> trainer_pb2.TrainingSpec:
 
 def _wrong(field: str, text: str) -> PydanticCustomError:
     return PydanticCustomError("disagrees", "{text}", {"text": text, "field": (field,)})
+
+
+def _problem(found: ErrorDetails) -> str:
+    """What is wrong with a field, in words that need no knowledge of how it was checked."""
+    kind, place, value = found["type"], found["loc"], found["input"]
+    if kind == "missing":
+        return "it must be given."
+    if kind == "extra_forbidden":
+        if place[0] != "options":
+            return "there is no such field."
+        near = difflib.get_close_matches(str(place[-1]), TrainingOptions.model_fields)
+        return "there is no such setting." + f" Did you mean {' or '.join(near)}?" * bool(near)
+    wanted = _wanted(kind, limits=found.get("ctx", {}))
+    if not wanted:
+        return found["msg"]
+    shown = value if isinstance(value, str) and value.strip() == value != "" else repr(value)
+    return f"it must be {wanted}, not {shown if len(shown) < _SHOWN else shown[:_SHOWN] + '…'}."
+
+
+def _wanted(kind: str, *, limits: Mapping[str, Any]) -> str:
+    for name, words in _LIMITS.items():
+        if name in limits:
+            limit = limits[name]
+            return f"{words} {f'{limit:g}' if isinstance(limit, float) else limit}"
+    if kind == "literal_error":
+        return str(limits["expected"]).replace("'", "")
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS[limits["pattern"]]
+    return next((words for begin, words in _KINDS.items() if kind.startswith(begin)), "")
 
 
 def _path(place: Sequence[str | int]) -> str:

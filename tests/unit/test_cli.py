@@ -499,3 +499,23 @@ class TestExplain:
     )
     def test_what_grpc_says_becomes_a_sentence(self, error, said):
         assert said in explain(error)
+
+    @pytest.mark.parametrize(
+        ("field", "said"),
+        [
+            ("filter.date.start", "--from: is wrong."),
+            ("filter.caption_text", "--caption: is wrong."),
+            ("filter.labels.kind", "--label kind: is wrong."),
+            ("min_probability", "--min-probability: is wrong."),
+            ("spec.time_limit_minutes", "--minutes: is wrong."),
+            ("spec.options.pooled_stages[1]", "--option pooled_stages: is wrong."),
+            ("b", "Is wrong."),
+            ("something.else", "something.else: is wrong."),
+        ],
+    )
+    def test_a_field_of_the_service_becomes_what_was_typed(self, field, said):
+        assert explain(errors.InvalidArgument(f"{field}: is wrong.", field=field)) == said
+
+    def test_only_a_field_at_the_beginning_is_one(self):
+        other = "The region x=0: it is empty."
+        assert explain(errors.InvalidArgument(other, field="region")) == other

@@ -266,6 +266,9 @@ class TestVerdicts:
         (gone,) = json.loads(run("verdicts", "--history", "--json").stdout)
         assert gone["end_time"]
         assert run("verdicts", "delete", "1").exit_code == 1
+        refused = run("verdicts", "delete", "abc")
+        assert refused.exit_code == 2
+        assert "'abc' is no verdict's id" in refused.stderr
 
     def test_of_one_image(self, run, built):
         a, b, c, *_ = built

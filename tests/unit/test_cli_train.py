@@ -221,3 +221,19 @@ async def test_the_same_for_asyncio(fake):
         assert [each.id async for each in client.training_jobs(page_size=1)] == ["r"]
         assert (await client.training_job(job.name)).model_version == "x/1"
         assert (await client.cancel_training_job(job.name)).state is JobState.CANCELLED
+
+
+def test_refusals_speak_of_what_was_typed(run):
+    train = ("train", "press", "--name", "mine")
+    for words, said in (
+        ([], "exactly one of --epochs, --steps and --minutes"),
+        (["--steps", "5", "--minutes", "1"], "exactly one of --epochs, --steps and --minutes"),
+        (["--steps", "5", "--option", "batch=1"], "--option batch: it must be at least 2, not 1."),
+        (["--steps", "5", "--parent", "x"], "--parent: it must be a version's name/number, not x."),
+    ):
+        result = run(*train, *words)
+        assert result.exit_code == 2
+        assert said in result.stderr
+    result = run("jobs", "show", "a b")
+    assert result.exit_code == 2
+    assert "'a b' is no job's id" in result.stderr

@@ -66,6 +66,28 @@ def test_the_wrong_field_is_named(changes, field):
     assert field in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model_name": "Mine"}, "it must be 1 to 63 lower-case letters"),
+        ({"parent": "starter"}, "it must be a version's name/number, not starter."),
+        ({"datasets": []}, "it must be a list of at least one, not []."),
+        ({"options": {"batch": "1"}}, "it must be at least 2, not 1."),
+        ({"options": {"learning_rate": "0"}}, "it must be more than 0, not 0."),
+        ({"options": {"batch": "many"}}, "it must be a whole number, not many."),
+        ({"options": {"scale": "nan"}}, "it must be a number, not nan."),
+        ({"options": {"balance": "some"}}, "it must be none, inverse, effective or sampling, not"),
+        ({"options": {"bach": 8}}, "there is no such setting. Did you mean batch?"),
+        ({"options": {"batch": "9" * 5000}}, "not 9999"),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(changes, said):
+    with pytest.raises(errors.InvalidArgument) as caught:
+        training.parse_spec({**GOOD, **changes})
+    assert said in caught.value.message
+    assert len(caught.value.message) < 200
+
+
 def test_data_lies_below_the_roots(tmp_path):
     for name in ("one/set", "two/other", "elsewhere"):
         (tmp_path / name).mkdir(parents=True)
