@@ -47,7 +47,8 @@ FEATURES: Final = (
 The channels stand in places of their own where local features were not compared, or in vain: a
 high cosine means much then, and little once the comparison found nothing."""
 
-_LIKELY: Final = 0.5
+LIKELY: Final = 0.5
+"""From here on a match is more likely than not."""
 _MOST_INLIERS: Final = 60  # more make nothing more certain
 
 
@@ -74,7 +75,7 @@ class Evidence:
 
     def founds(self, probability: float) -> bool:
         """Whether a probability that makes a match likely rests on more than likeness."""
-        return self.is_compared and probability >= _LIKELY
+        return self.is_compared and probability >= LIKELY
 
 
 def evidence_features(evidence: Evidence) -> Doubles:

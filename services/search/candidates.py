@@ -8,6 +8,7 @@ each. A block does not depend on the page that is asked for, so pages are pieces
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from halftone.matching.fusion import DEPTH, fuse_channels
 from halftone.matching.pdq import to_vector
+from halftone.matching.probability import Evidence
 from halftone.orientations import UPRIGHT, Orientation
 from services.search import ranking
 from services.search.plans import MAX_DEPTH
@@ -80,35 +82,40 @@ class _Ask(enum.Enum):
     DESCRIPTOR = (Channel.DESCRIPTOR,)
 
 
-def first(collection: Collection, *, plans: Sequence[Plan]) -> list[list[Candidate]]:
-    """The first block of each plan, in the order in which they are worth comparing."""
-    # A store in this process lets nobody else in while it answers: the 18 queries of a plan take
-    # 10 ms of 4,000 images, those of 64 plans together would stop the event loop for 350.
-    together = 1 if collection.holds_interpreter else max(1, len(plans))
-    lists: list[dict[Channel, list[uuid.UUID]]] = []
-    for start in range(0, len(plans), together):
-        part = plans[start : start + together]
-        lists += _ranked(collection, part, depths=[_depth(plan) for plan in part], ask=_Ask.ALL)
-    return [
-        _scored(collection, plan=plan, ids=_fused(found), by=found)
-        for plan, found in zip(plans, lists, strict=True)
-    ]
+class Block(NamedTuple):
+    """Candidates, and what speaks at most for an image that is in no block so far."""
+
+    candidates: list[Candidate]
+    rest: Evidence
 
 
-def beyond(
-    collection: Collection, *, plan: Plan, seen: Sequence[Candidate]
-) -> Iterator[list[Candidate]]:
-    """Block after block of what follows, until there is nothing more."""
-    known = {candidate.id for candidate in seen}
+def first(collection: Collection, *, plan: Plan) -> Block:
+    """The first block, in the order in which its candidates are worth comparing."""
+    found = _ranked(collection, plan, depth=_depth(plan), ask=_Ask.ALL)
+    lists = {channel: each.ids for channel, each in found.items()}
+    rest = Evidence(
+        similarity=found[Channel.DESCRIPTOR].rest,
+        pdq=found[Channel.PDQ].rest,
+        words=found[Channel.WORDS].rest,
+        verification=None,
+    )
+    return Block(_scored(collection, plan=plan, ids=_fused(lists), by=lists), rest)
+
+
+def beyond(collection: Collection, *, plan: Plan, seen: Block) -> Iterator[Block]:
+    """Block after block of what follows the first, until there is nothing more."""
+    known = {candidate.id for candidate in seen.candidates}
     depth = _depth(plan)
     while depth < MAX_DEPTH:
         depth = min(depth * _GROWTH, MAX_DEPTH)
-        (lists,) = _ranked(collection, [plan], depths=[depth], ask=_Ask.DESCRIPTOR)
-        found = lists[Channel.DESCRIPTOR]
-        block = [each for each in found if each not in known]
+        found = _ranked(collection, plan, depth=depth, ask=_Ask.DESCRIPTOR)[Channel.DESCRIPTOR]
+        block = [each for each in found.ids if each not in known]
         known.update(block)
-        yield _scored(collection, plan=plan, ids=block, by={})
-        if len(found) < depth:
+        yield Block(
+            _scored(collection, plan=plan, ids=block, by={}),
+            dataclasses.replace(seen.rest, similarity=found.rest),
+        )
+        if len(found.ids) < depth:
             return
 
 
@@ -130,34 +137,41 @@ def _depth(plan: Plan) -> int:
     return max(DEPTH, plan.verify_count)
 
 
-def _ranked(
-    collection: Collection, plans: Sequence[Plan], *, depths: Sequence[int], ask: _Ask
-) -> list[dict[Channel, list[uuid.UUID]]]:
-    """For each plan and channel the best candidates, over the query's orientations."""
-    queries: list[Query] = []
-    origin: list[tuple[int, Channel]] = []
-    for at, (plan, depth) in enumerate(zip(plans, depths, strict=True)):
-        for channel in ask.value:
-            for vector in _vectors(plan, channel):
-                queries.append(
-                    Query(
-                        vector=vector,
-                        using=channel,
-                        limit=depth * (_MORE_HASHES if channel is Channel.PDQ else 1),
-                        filter=plan.condition,
-                        min_score=plan.min_score if channel is Channel.DESCRIPTOR else None,
-                        payloads=False,
-                    )
-                )
-                origin.append((at, channel))
-    found = ranking.query(collection, queries=queries) if queries else []
-    best: list[dict[Channel, dict[uuid.UUID, float]]] = [{} for _ in plans]
-    for (at, channel), hits in zip(origin, found, strict=True):
-        _merge(best[at].setdefault(channel, {}), hits)
-    return [
-        {channel: _best(best[at].get(channel, {}), limit=depth) for channel in ask.value}
-        for at, depth in enumerate(depths)
+class _Ranked(NamedTuple):
+    """The best candidates of a channel, and how well all others score at most."""
+
+    ids: list[uuid.UUID]
+    rest: float
+
+
+def _ranked(collection: Collection, plan: Plan, *, depth: int, ask: _Ask) -> dict[Channel, _Ranked]:
+    """The best candidates of each channel, over the query's orientations."""
+    queries = [
+        Query(
+            vector=vector,
+            using=channel,
+            limit=depth * (_MORE_HASHES if channel is Channel.PDQ else 1),
+            filter=plan.condition,
+            min_score=plan.min_score if channel is Channel.DESCRIPTOR else None,
+            payloads=False,
+        )
+        for channel in ask.value
+        for vector in _vectors(plan, channel)
     ]
+    found = ranking.query(collection, queries=queries) if queries else []
+    best: dict[Channel, dict[uuid.UUID, float]] = {channel: {} for channel in ask.value}
+    rest = dict.fromkeys(ask.value, 0.0)
+    for query, hits in zip(queries, found, strict=True):
+        _merge(best[query.using], hits)
+        if len(hits) >= query.limit or query.using is Channel.PDQ:
+            # Of hashes that tie at the end of the list none may be in it.
+            rest[query.using] = max([rest[query.using], *(hit.score for hit in hits[-1:])])
+    ranked = {}
+    for channel, scores in best.items():
+        ids = _best(scores, limit=depth)
+        cut = [scores[ids[-1]]] if len(scores) > len(ids) else []
+        ranked[channel] = _Ranked(ids, max([rest[channel], *cut]))
+    return ranked
 
 
 def _merge(scores: dict[uuid.UUID, float], hits: Sequence[ScoredPoint]) -> None:

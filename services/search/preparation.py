@@ -118,7 +118,7 @@ class Preparation:
                 )
             except errors.HalftoneError as error:
                 problem = error
-            result = (await embedding).get(at)
+            result = (await embedding)[at] if at in wanted else None
             # Of a picture that is no use to either, the embedder's reason is the one to be told.
             if isinstance(result, errors.HalftoneError):
                 problem = result

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from halftone import errors, telemetry
-from halftone.matching.probability import Calibration, Evidence
+from halftone.matching.probability import LIKELY, Calibration, Evidence
 from halftone.matching.relation import Relation, relation
 from halftone.matching.verification import Verification
 from halftone.orientations import Orientation
+from services.search import candidates
 from services.search.verifier import Missed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from halftone.registry import Registry
-    from services.search.candidates import Candidate
+    from services.search.candidates import Block, Candidate
     from services.search.plans import Plan
     from services.search.verifier import Outcome
 
@@ -95,8 +97,38 @@ class Calibrations:
         return found
 
 
+def ranked(
+    block: Block, outcomes: Sequence[Outcome], *, plan: Plan, calibration: Calibration
+) -> list[Scored]:
+    """The hits of a search, as many as its page takes and those before it; reads from the store.
+
+    What lies beyond the first block is looked at until nothing there can be probable enough.
+
+    Args:
+        block: The first.
+        outcomes: Of its first candidates.
+        plan: Of the search.
+        calibration: Of the model version.
+    """
+    found = score(block.candidates, outcomes, plan=plan, calibration=calibration)
+    further = candidates.beyond(plan.collection, plan=plan, seen=block)
+    while len(found) < plan.depth:
+        # An image that has no hash may be more probable than one whose hash is unlike.
+        possible = [block.rest, dataclasses.replace(block.rest, pdq=None)]
+        most = float(calibration.probabilities(possible).max())
+        if not plan.passes(most) or (following := next(further, None)) is None:
+            break
+        block = following
+        more = score(block.candidates, [], plan=plan, calibration=calibration)
+        found += more
+        if not more and plan.min_probability is not None and most < LIKELY:
+            # It would have to be all but listed by several channels, and by none.
+            break
+    return found
+
+
 def score(
-    candidates: Sequence[Candidate],
+    block: Sequence[Candidate],
     outcomes: Sequence[Outcome],
     *,
     plan: Plan,
@@ -108,7 +140,7 @@ def score(
         Most probable first, ties by name. What was not compared, or in vain, stands below all that
         were and are more likely than not: it may seem likelier, and is not as well founded.
     """
-    known: list[Outcome | None] = [*outcomes, *[None] * (len(candidates) - len(outcomes))]
+    known: list[Outcome | None] = [*outcomes, *[None] * (len(block) - len(outcomes))]
     evidence = [
         Evidence(
             similarity=candidate.similarity.score,
@@ -116,12 +148,12 @@ def score(
             words=candidate.words and candidate.words.score,
             verification=None if isinstance(outcome, Missed) else outcome,
         )
-        for candidate, outcome in zip(candidates, known, strict=True)
+        for candidate, outcome in zip(block, known, strict=True)
     ]
     probabilities = calibration.probabilities(evidence).tolist() if evidence else []
     found = []
     for candidate, outcome, each, probability in zip(
-        candidates, known, evidence, probabilities, strict=True
+        block, known, evidence, probabilities, strict=True
     ):
         same_bytes = bool(plan.sha256) and candidate.payload["sha256"] == plan.sha256
         # Whatever features a picture has, it is the same as itself.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.settings import SearchSettings
-    from services.search.candidates import Candidate
+    from services.search.candidates import Block, Candidate
     from services.search.embedder import Embedder
     from services.search.fingerprints import Fingerprints
     from services.search.holdings import Holdings
@@ -145,10 +145,10 @@ class Searching:
                     )
 
     async def _by_picture(self, plan: Plan, *, searches: int, deadline: float) -> Answer:
-        (block,) = await self._holdings.read(
-            "query", candidates.first, plan.collection, plans=[plan]
+        block = await self._holdings.read("query", candidates.first, plan.collection, plan=plan)
+        outcomes = await self._compared(
+            plan, block.candidates, searches=searches, deadline=deadline
         )
-        outcomes = await self._compared(plan, block, searches=searches, deadline=deadline)
         # In a thread, the making of the answer too.
         return await self._holdings.read("rank", self._answer, plan, block=block, outcomes=outcomes)
 
@@ -172,16 +172,10 @@ class Searching:
         return [Missed.OUT_OF_TIME if at in plan.late else next(found) for at in range(len(chosen))]
 
     def _answer(
-        self, plan: Plan, *, block: list[Candidate], outcomes: list[Outcome]
+        self, plan: Plan, *, block: Block, outcomes: list[Outcome]
     ) -> search_pb2.SearchImagesResponse:
-        ranked = self._scored(plan, block, outcomes)
-        blocks = candidates.beyond(plan.collection, plan=plan, seen=block)
-        while len(ranked) < plan.depth and (further := next(blocks, None)) is not None:
-            more = self._scored(plan, further, [])
-            ranked += more
-            if not more and plan.min_probability is not None:
-                # Those that follow are less alike still.
-                break
+        calibration = self._calibrations.of(plan.collection.model_version)
+        ranked = scoring.ranked(block, outcomes, plan=plan, calibration=calibration)
         end = plan.offset + plan.limit
         late = [at for at, each in enumerate(outcomes) if each is Missed.OUT_OF_TIME]
         return search_pb2.SearchImagesResponse(

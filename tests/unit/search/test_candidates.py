@@ -9,8 +9,9 @@ import pytest
 
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint
+from halftone.matching.probability import FEATURES, Calibration
 from halftone.orientations import UPRIGHT, Orientation
-from services.search import candidates
+from services.search import candidates, scoring
 from services.search.plans import Plan
 from services.search.store import EVERYTHING, Channel, ScoredPoint, Stored, Words
 
@@ -51,14 +52,21 @@ def score(stored, query):
     return sum(held.get(index, 0.0) * value for index, value in pairs) or None
 
 
+BY_WORDS = Calibration(
+    mean=np.zeros(len(FEATURES)),
+    scale=np.ones(len(FEATURES)),
+    coefficients=[10.0 * (each == "unverified_words") for each in FEATURES],
+    intercept=-5.0,
+)
+
+
 class Exact:
     """A collection that compares with everything it has."""
 
     model_version = "test/1"
     dimension = DIMENSION
 
-    def __init__(self, *, holds_interpreter=False):
-        self.holds_interpreter = holds_interpreter
+    def __init__(self):
         self.points = {}
         self.asked = []
         self.calls = 0
@@ -96,9 +104,9 @@ def plan_of(collection, *, views=None, pdq=None, words_of=None, **fields):
         collection=collection,
         condition=EVERYTHING,
         offset=0,
-        limit=20,
+        limit=fields.pop("limit", 20),
         min_score=fields.pop("min_score", None),
-        min_probability=None,
+        min_probability=fields.pop("min_probability", None),
         fingerprint="",
         vectors=views or {UPRIGHT: unit(1)},
         picture=Fingerprint(
@@ -126,7 +134,7 @@ def test_each_channel_brings_what_it_finds_and_all_scores_are_told(archive):
     archive.add(1, vector=unit(1))
     archive.add(2, pdq=bits(1))
     archive.add(3, words=words(1, 2, 3), pdq=bits(3))
-    (block,) = candidates.first(archive, plans=[plan_of(archive)])
+    block = candidates.first(archive, plan=plan_of(archive)).candidates
     assert numbers(block)[:3] == [1, 2, 3]
     first, second, third = block[:3]
     assert (first.best, second.best, third.best) == tuple(Channel)
@@ -150,42 +158,30 @@ def test_the_orientation_is_that_of_the_channel_that_ranks_it_highest(archive):
     assert candidate.similarity.orientation == SIDEWAYS
     assert candidate.pdq.orientation == MIRRORED
     assert candidate.words.orientation == MIRRORED
-    (block,) = candidates.first(archive, plans=[plan])
+    block = candidates.first(archive, plan=plan).candidates
     assert (block[0].id.int, block[0].orientation) == (1, SIDEWAYS)
     archive.add(1, vector=unit(20), pdq=bits(8))
-    (block,) = candidates.first(archive, plans=[plan])
+    block = candidates.first(archive, plan=plan).candidates
     assert (block[0].id.int, block[0].orientation) != (1, SIDEWAYS)
     assert next(each for each in block if each.id.int == 1).orientation == MIRRORED
 
 
 def test_too_plain_a_query_asks_no_words(archive):
     plan = plan_of(archive, words_of={False: words(), True: words()})
-    (block,) = candidates.first(archive, plans=[plan])
+    block = candidates.first(archive, plan=plan).candidates
     assert {channel for channel, _ in archive.asked} == {Channel.DESCRIPTOR, Channel.PDQ}
     assert all(candidate.words.score == 0 for candidate in block)
 
 
-@pytest.mark.parametrize(("holds", "calls"), [(True, 3), (False, 1)])
-def test_a_store_that_lets_nobody_else_in_is_asked_plan_by_plan(holds, calls):
-    collection = Exact(holds_interpreter=holds)
-    for number in range(10, 40):
-        collection.add(number, pdq=bits(number), words=words(number + 100))
-    plans = [plan_of(collection, views={UPRIGHT: unit(seed)}) for seed in range(3)]
-    together = candidates.first(collection, plans=plans)
-    assert collection.calls == calls
-    assert together == [candidates.first(collection, plans=[plan])[0] for plan in plans]
-    assert candidates.first(collection, plans=[]) == []
-
-
 def test_as_many_are_asked_for_as_are_to_be_compared(archive):
-    candidates.first(archive, plans=[plan_of(archive, verify_count=120)])
+    candidates.first(archive, plan=plan_of(archive, verify_count=120))
     assert dict(archive.asked) == {
         Channel.DESCRIPTOR: 120,
         Channel.PDQ: 240,
         Channel.WORDS: 120,
     }
     archive.asked.clear()
-    (block,) = candidates.first(archive, plans=[plan_of(archive, verify_count=0)])
+    block = candidates.first(archive, plan=plan_of(archive, verify_count=0)).candidates
     assert dict(archive.asked)[Channel.DESCRIPTOR] == 50
     assert len(archive.asked) == 3
     assert len(block) >= 90
@@ -193,8 +189,10 @@ def test_as_many_are_asked_for_as_are_to_be_compared(archive):
 
 def test_blocks_go_on_until_everything_was_there_once(archive):
     plan = plan_of(archive)
-    (block,) = candidates.first(archive, plans=[plan])
-    blocks = [block, *candidates.beyond(archive, plan=plan, seen=block)]
+    block = candidates.first(archive, plan=plan)
+    blocks = [
+        each.candidates for each in (block, *candidates.beyond(archive, plan=plan, seen=block))
+    ]
     every = [number for each in blocks for number in numbers(each)]
     assert sorted(every) == list(range(10, 300))
     assert len(blocks) == 3
@@ -203,30 +201,69 @@ def test_blocks_go_on_until_everything_was_there_once(archive):
     assert all(each.best is Channel.DESCRIPTOR for each in blocks[1])
 
 
+def test_no_image_beyond_is_more_alike_than_the_block_says(archive):
+    views = {UPRIGHT: unit(1), MIRRORED: unit(2)}
+    for number in range(1_000, 1_400):
+        # Some of all kinds, many of them equally alike.
+        near = bits(1)
+        near[: number % 90] ^= 1
+        archive.add(
+            number,
+            vector=unit(number) if number % 3 else unit(1),
+            pdq=near if number % 7 else None,
+            words=words(*range(number % 5, number % 5 + 4)),
+        )
+    hashes = {UPRIGHT: bits(1), MIRRORED: bits(2)}
+    plan = plan_of(archive, views=views, pdq=hashes)
+    block = candidates.first(archive, plan=plan)
+    blocks = [block, *candidates.beyond(archive, plan=plan, seen=block)]
+    for at, each in enumerate(blocks):
+        for candidate in (one for later in blocks[at + 1 :] for one in later.candidates):
+            assert candidate.similarity.score <= each.rest.similarity + 1e-6
+            assert candidate.words.score <= each.rest.words + 1e-6
+            assert candidate.pdq is None or candidate.pdq.score <= each.rest.pdq + 1e-6
+    assert block.rest.words > 0.4
+    assert blocks[1].rest.similarity < block.rest.similarity
+
+
+def test_what_is_probable_is_found_however_far_beyond(archive):
+    for number in range(1_000, 1_300):
+        archive.add(number, pdq=bits(number))
+    # More pictures share all words than the channel lists; no other channel knows of them.
+    for number in range(2_000, 2_060):
+        archive.add(number, vector=-unit(1), pdq=bits(number), words=words(1, 2, 3))
+
+    def found(**fields):
+        plan = plan_of(archive, **fields)
+        block = candidates.first(archive, plan=plan)
+        return scoring.ranked(block, [], plan=plan, calibration=BY_WORDS)
+
+    likely = found(min_probability=0.6, limit=100)
+    assert sorted(each.candidate.id.int for each in likely) == list(range(2_000, 2_060))
+    assert len(found(limit=1_000)) == len(archive.points)
+    # Nothing more can be as probable as this.
+    archive.asked.clear()
+    assert not found(min_probability=1.0, limit=100)
+    assert {limit for channel, limit in archive.asked if channel is Channel.DESCRIPTOR} == {50}
+
+
 def test_nothing_below_the_threshold_of_similarity(archive):
     archive.add(1, vector=unit(1))
     archive.add(2, pdq=bits(1))
     plan = plan_of(archive, min_score=0.5)
-    (block,) = candidates.first(archive, plans=[plan])
-    assert numbers(block) == [1]
-    assert not any(candidates.beyond(archive, plan=plan, seen=block))
-
-
-def test_plans_of_a_batch_are_asked_together_and_keep_apart(archive):
-    archive.add(1, vector=unit(1))
-    archive.add(2, vector=unit(2))
-    plans = [plan_of(archive, views={UPRIGHT: unit(seed)}) for seed in (1, 2)]
-    first, second = candidates.first(archive, plans=plans)
-    assert (numbers(first)[0], numbers(second)[0]) == (1, 2)
+    block = candidates.first(archive, plan=plan)
+    assert numbers(block.candidates) == [1]
+    further = candidates.beyond(archive, plan=plan, seen=block)
+    assert not any(each.candidates for each in further)
 
 
 def test_equal_ones_that_a_list_cuts_through_are_always_the_same(archive):
     for number in range(1_000, 1_200):
         archive.add(number, vector=unit(1), pdq=bits(1), words=words(1, 2, 3))
     plan = plan_of(archive)
-    (block,) = candidates.first(archive, plans=[plan])
+    block = candidates.first(archive, plan=plan).candidates
     archive.points = dict(reversed(archive.points.items()))
-    assert numbers(candidates.first(archive, plans=[plan])[0]) == numbers(block)
+    assert numbers(candidates.first(archive, plan=plan).candidates) == numbers(block)
     assert numbers(block) == list(range(1_000, 1_050))
 
 
@@ -236,6 +273,6 @@ def test_what_was_deleted_since_is_left_out(archive):
     read = archive.retrieve
     gone = uuid.UUID(int=1)
     archive.retrieve = lambda ids, **options: read([each for each in ids if each != gone])
-    (block,) = candidates.first(archive, plans=[plan])
+    block = candidates.first(archive, plan=plan).candidates
     assert 1 not in numbers(block)
     assert not candidates.given(archive, plan=plan, id=uuid.UUID(int=5))

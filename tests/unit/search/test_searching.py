@@ -395,6 +395,36 @@ async def test_a_large_batch_leaves_room_in_the_embedder(filled):
     assert filled.embedder.calls == [16] * 4
 
 
+async def test_of_a_batch_the_first_are_answered_when_the_time_is_over_for_the_last(filled):
+    calls = []
+
+    async def only_the_first():
+        calls.append(1)
+        if len(calls) > 1:
+            await asyncio.Event().wait()
+
+    filled.embedder.before_answer = only_the_first
+    stored = search_pb2.SearchImagesRequest(image=name(1), skip_mirrored=True, skip_rotated=True)
+    requests = [
+        # Eight orientations each: the embedder is asked for 16 at a time.
+        *[search_pb2.SearchImagesRequest(content=picture(n % 12), limit=1) for n in range(18)],
+        # These need no embedder, and no pixels.
+        stored,
+        search_pb2.SearchImagesRequest(embedding=picture_embedding(4), limit=2),
+    ]
+    batch = search_pb2.BatchSearchImagesRequest(requests=requests)
+    response = await filled.stub.BatchSearchImages(batch, timeout=4)
+    assert len(calls) == 2
+    late = {at for at, each in enumerate(response.results) if each.HasField("error")}
+    assert late == {16, 17}
+    assert {response.results[at].error.code for at in late} == {
+        grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
+    }
+    assert all(each.response.hits for at, each in enumerate(response.results) if at not in late)
+    assert not any(each.response.out_of_time_count for each in response.results[:16])
+    filled.embedder.before_answer = None
+
+
 async def test_a_batch_counts_as_its_searches(settings, embedder):
     service = Service(settings.model_copy(update={"max_concurrent_searches": 3}), embedder=embedder)
     await service.start()

@@ -7,7 +7,6 @@ import io
 import json
 import math
 
-import grpc
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -262,32 +261,6 @@ async def test_a_batch_compares_too(press):
     alone = [await press.stub.SearchImages(request) for request in requests]
     assert [each.response for each in response.results] == alone
     assert all(each.verified_count == COUNT for each in alone[:4])
-
-
-async def test_of_a_batch_the_first_are_answered_when_the_time_is_over_for_the_last(press):
-    calls = []
-
-    async def only_the_first():
-        calls.append(1)
-        if len(calls) > 1:
-            await asyncio.Event().wait()
-
-    press.embedder.before_answer = only_the_first
-    # Eight orientations each: the embedder is asked for 16 at a time.
-    requests = [
-        search_pb2.SearchImagesRequest(content=png(reprint(scene(number % SCENES))), limit=2)
-        for number in range(20)
-    ]
-    requests.append(search_pb2.SearchImagesRequest(embedding=picture_embedding(4), limit=2))
-    batch = search_pb2.BatchSearchImagesRequest(requests=requests)
-    response = await press.stub.BatchSearchImages(batch, timeout=7)
-    assert len(calls) == 2
-    early, late, plain = response.results[:16], response.results[16:20], response.results[20]
-    assert all(each.response.verified_count == COUNT for each in early)
-    assert [each.response.hits[0].image.name for each in early[1:9]] == list(map(name, range(1, 9)))
-    assert {each.error.code for each in late} == {grpc.StatusCode.DEADLINE_EXCEEDED.value[0]}
-    assert len(plain.response.hits) == 2
-    press.embedder.before_answer = None
 
 
 async def test_whoever_goes_away_is_not_worked_for(press, settings):
