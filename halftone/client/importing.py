@@ -60,6 +60,7 @@ class _Window:
     Attributes:
         pending: In the order in which they are sent; `bytes` counts them.
         sent: How many of them, from the left, were given to the present stream.
+        settled: How many have left the window, acknowledged.
         stream: Number of the present stream; an older one must not take records any more.
         exhausted: The caller's iterable has ended.
         closed: The import is over; every thread goes home.
@@ -70,6 +71,7 @@ class _Window:
     sizes: collections.deque[int] = field(default_factory=collections.deque)
     bytes: int = 0
     sent: int = 0
+    settled: int = 0
     stream: int = 0
     exhausted: bool = False
     closed: bool = False
@@ -124,6 +126,7 @@ class _Window:
             self.pending.popleft()
             self.bytes -= self.sizes.popleft()
             self.sent -= 1
+            self.settled += 1
             self.changed.notify_all()
 
     def restart(self) -> int:
@@ -140,6 +143,12 @@ class _Window:
             self.exhausted |= exhausted
             self.closed |= closed
             self.changed.notify_all()
+
+    @property
+    def added(self) -> int:
+        """How many records have entered the window."""
+        with self.changed:
+            return self.settled + len(self.pending)
 
     @property
     def is_waiting(self) -> bool:
@@ -184,8 +193,9 @@ class ImportRun:
         self._stall_timeout = stall_timeout
         self._window = _Window()
         self._inbox: queue.Queue[tuple[int, pb.ImportImagesResponse | _Ended]] = queue.Queue()
-        # Rejections by the feeder itself, for example of a file that cannot be read.
-        self._refused: queue.Queue[ImportAck] = queue.Queue()
+        # Rejections by the feeder itself, for example of a file that cannot be read, each with the
+        # number of records before it that the service is to acknowledge first.
+        self._refused: collections.deque[tuple[int, ImportAck]] = collections.deque()
         self._feeder_error: BaseException | None = None
         self._stopped = threading.Event()
         self._counts = dict.fromkeys(ImportState, 0)
@@ -309,11 +319,9 @@ class ImportRun:
         self._on_ack(ack)
 
     def _take_refused(self) -> None:
-        while True:
-            try:
-                ack = self._refused.get_nowait()
-            except queue.Empty:
-                return
+        """Counts the feeder's rejections whose turn it is, so that all come in the rows' order."""
+        while self._refused and self._refused[0][0] <= self._window.settled:
+            _, ack = self._refused.popleft()
             self._count(ack)
 
     def _receive(self, call: Stream, number: int) -> None:
@@ -331,7 +339,7 @@ class ImportRun:
                 try:
                     request = calls.import_request(record)
                 except errors.HalftoneError as error:
-                    self._refused.put(calls.refusal(record, error))
+                    self._refused.append((self._window.added, calls.refusal(record, error)))
                     continue
                 if not self._window.add(request):
                     return
