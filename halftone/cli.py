@@ -22,10 +22,10 @@ from halftone.cli_options import (
     explain,
     filter_from,
     filter_options,
+    filter_remarks,
     full_name,
     json_option,
     server_options,
-    why_nothing,
 )
 from halftone.settings import ClientSettings
 
@@ -63,6 +63,9 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # click's signature
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read the output has seen enough, as `head` has; click ends without a word.
+            raise
         except (OSError, pydantic.ValidationError) as error:
             if ctx.params.get("debug"):
                 raise
@@ -233,7 +236,17 @@ def search(
             mirrored=not no_mirrored,
             rotated=not no_rotated,
         )
-        reasons = why_nothing(client, where=where) if not page.hits else []
+        remarks = filter_remarks(client, where=where, nothing=not page.hits)
+        # Before the sheet is made: what was found is not lost if that fails.
+        if as_json:
+            output.print_json(output.page_json(page))
+        else:
+            output.print_hits(page.hits, explained=explained)
+            if page.out_of_time_count:
+                late = page.out_of_time_count
+                were = "was" if late == 1 else "were"
+                output.remark(f"{output.counted(late)} {were} not compared for want of time.")
+        output.remark(*remarks)
         if html is not None:
             from halftone import contact_sheet  # noqa: PLC0415  # only where it is asked for
 
@@ -241,20 +254,7 @@ def search(
                 client, query=wanted, hits=page.hits, title=query, crop=region
             )
             contact_sheet.write_html([section], path=html, title="Halftone search")
-    if as_json:
-        output.print_json(output.page_json(page))
-    else:
-        output.print_hits(page.hits, explained=explained)
-        if page.out_of_time_count:
-            late = page.out_of_time_count
-            output.notes().print(
-                f"{output.counted(late)} {'was' if late == 1 else 'were'} not compared for want of "
-                "time."
-            )
-    for reason in reasons:
-        output.notes().print(reason)
-    if html is not None:
-        output.notes().print(f"Wrote {html}.")
+            output.remark(f"Wrote {html}.")
 
 
 @main.command()
@@ -271,8 +271,10 @@ def facets(
     **options: Any,  # the filter's options
 ) -> None:
     """Count images by journal, year and language."""
+    where = filter_from(options)
     with connect(server=server, data=data) as client:
-        found = client.facets(filter=filter_from(options), limit=limit)
+        found = client.facets(filter=where, limit=limit)
+        remarks = filter_remarks(client, where=where, nothing=not found.total)
     if as_json:
         output.print_json(
             {
@@ -284,6 +286,7 @@ def facets(
         )
     else:
         output.print_facets(found)
+    output.remark(*remarks)
 
 
 _archive_option = click.option(
@@ -324,15 +327,19 @@ def list_(
     """List images in the order of their names."""
     where = filter_from(options)
     with connect(server=server, data=data) as client:
-        found = client.list(filter=where, page_size=min(limit, 1000))
-        records = [record for record, _ in zip(found, range(limit), strict=False)]
-        reasons = why_nothing(client, where=where) if not records else []
+        records, more = output.head(
+            client.list(filter=where, page_size=min(limit + 1, 1000)), limit
+        )
+        remarks = filter_remarks(client, where=where, nothing=not records)
     if as_json:
         output.print_json([output.record_json(record) for record in records])
     else:
         output.print_records(records)
-    for reason in reasons:
-        output.notes().print(reason)
+    if more:
+        output.remark(
+            f"There are more than these {limit}: --limit shows more, `halftone facets` counts them."
+        )
+    output.remark(*remarks)
 
 
 @main.command()
@@ -362,6 +369,7 @@ def delete(
         raise click.UsageError("Name the images, give a filter, or say --everything.")
     with connect(server=server, data=data) as client:
         count = client.delete(names, filter=where, everything=everything, dry_run=True)
+        output.remark(*filter_remarks(client, where=where, nothing=not count))
         if dry_run:
             click.echo(f"{output.counted(count)} would be deleted.")
             return

@@ -18,10 +18,10 @@ from halftone.cli_options import (
     connect,
     filter_from,
     filter_options,
+    filter_remarks,
     full_name,
     json_option,
     server_options,
-    why_nothing,
 )
 from halftone.client import ClusterJobState, ClusterOrder
 
@@ -101,14 +101,13 @@ def list_(
             else ()
         )
         shown = list(itertools.islice(itertools.chain(page, rest), limit))
-        reasons = _why_none(client, wanted=wanted) if not shown else []
+        remarks = _remarks(client, wanted=wanted, nothing=not shown)
     if as_json:
         found = [cluster_export.cluster_json(cluster) for cluster in shown]
         output.print_json({"total": page.total, "clusters": found})
     else:
         cluster_tables.print_clusters(shown, total=page.total)
-    for reason in reasons:
-        output.notes().print(reason)
+    output.remark(*remarks)
 
 
 @clusters.command()
@@ -183,9 +182,12 @@ def export(
     """Write clusters with their printings for other programs."""
     wanted = _options(options)
     with connect(server=server, data=data) as client:
-        found = cluster_export.with_members(
-            client, client.clusters(**wanted, page_size=_EXPORT_PAGE)
-        )
+        listed = client.clusters(**wanted, page_size=_EXPORT_PAGE)
+        first = list(itertools.islice(listed, 1))
+        if not first:
+            # Raises where nothing was grouped yet: an empty file would say that nothing was found.
+            _newest(client)
+        found = cluster_export.with_members(client, itertools.chain(first, listed))
         with _opened(path) as file:
             if kind == "csv":
                 count = cluster_export.write_csv(found, file=file)
@@ -197,11 +199,9 @@ def export(
                 count = cluster_export.write_annotations(
                     found, file=file, verdicts=verdicts, now=now
                 )
-        reasons = _why_none(client, wanted=wanted) if not count else []
+        remarks = _remarks(client, wanted=wanted, nothing=not count)
     where = "" if str(path) == "-" else f" to {path}"
-    output.notes().print(f"Wrote {_counted(count, 'cluster')}{where}.")
-    for reason in reasons:
-        output.notes().print(reason)
+    output.remark(f"Wrote {_counted(count, 'cluster')}{where}.", *remarks)
 
 
 @click.command()
@@ -283,10 +283,10 @@ def _options(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _why_none(client: Client, *, wanted: dict[str, Any]) -> list[str]:
-    if next(client.cluster_jobs(page_size=1), None) is None:
+def _remarks(client: Client, *, wanted: dict[str, Any], nothing: bool) -> list[str]:
+    if nothing and next(client.cluster_jobs(page_size=1), None) is None:
         return [BUILD_HINT]
-    return why_nothing(client, where=wanted["filter"])
+    return filter_remarks(client, where=wanted["filter"], nothing=nothing)
 
 
 @contextlib.contextmanager
@@ -294,6 +294,8 @@ def _opened(path: Path) -> Iterator[TextIO]:
     """A file that is there whole or not at all, or standard output."""
     if str(path) == "-":
         yield sys.stdout
+        # Here, where a reader that has gone is known to be no fault.
+        sys.stdout.flush()
         return
     if not path.parent.is_dir():
         raise errors.InvalidArgument(f"There is no directory {path.parent}.", field="output")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,13 +16,15 @@ from halftone.client import Client, Filter
 from halftone.settings import ClientSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from halftone.images import Region
 
 # In grpc's words about a connection that failed.
 _ADDRESS: Final = re.compile(r"ipv[46]:(\S+?): ")
 
+# Images that are looked through for labels like one that is unknown.
+_LABELLED: Final = 1000
 # What the fields of the services are on the command line.
 _OPTIONS: Final = {
     "filter.archives": "--archive",
@@ -182,32 +185,70 @@ def crop_from(text: str, *, size: Callable[[], tuple[int, int]]) -> Region:
     return images.Region(left, top, right - left, bottom - top)
 
 
-def why_nothing(client: Client, *, where: Filter | None) -> list[str]:
-    """Sentences about the journals and languages of a filter that occur nowhere.
+def filter_remarks(client: Client, *, where: Filter | None, nothing: bool) -> list[str]:
+    """Sentences about the values of a filter that occur nowhere, with those that are near.
 
     An unknown value is no error to the service; a person has probably misspelt it.
+
+    Args:
+        client: Of the service that was asked.
+        where: The filter.
+        nothing: Whether nothing was found. Otherwise only what could stand beside a value that
+            did occur, or leave something out, is looked up.
     """
     if where is None:
         return []
     within = Filter(archives=where.archives)
-    if where.archives and not client.facets(filter=within, limit=1).total:
+    if nothing and where.archives and not client.facets(filter=within, limit=1).total:
         return [f"There is no image in {' or '.join(map(repr, where.archives))}."]
+    left_out = where.exclude.journals if where.exclude else ()
+    asked = [
+        (name, value)
+        for name, values, always in (
+            ("journal", where.journals, False),
+            ("language", where.languages, False),
+            ("journal", left_out, True),
+        )
+        for value in values
+        if nothing or always or len(values) > 1
+    ]
     sentences = []
-    for field, what in (("journals", "journal"), ("languages", "language")):
-        for value in getattr(where, field):
-            only = (
-                dataclasses.replace(within, journals=[value])
-                if field == "journals"
-                else dataclasses.replace(within, languages=[value])
-            )
-            if client.facets(filter=only, limit=1).total:
-                continue
-            known = getattr(client.facets(filter=within, limit=1000), field)
-            folded = {name.casefold(): name for name in known}
-            near = difflib.get_close_matches(value.casefold(), folded, n=3, cutoff=0.5)
-            hint = f" Did you mean {' or '.join(repr(folded[name]) for name in near)}?"
-            sentences.append(f"No image has the {what} {value!r}.{hint if near else ''}")
+    for name, value in asked:
+        one = Filter(journals=[value]) if name == "journal" else Filter(languages=[value])
+        if not client.facets(
+            filter=dataclasses.replace(one, archives=where.archives), limit=1
+        ).total:
+            facets = client.facets(filter=within, limit=1000)
+            known = facets.journals if name == "journal" else facets.languages
+            sentences.append(f"No image has the {name} {value!r}.{_did_you_mean(value, known)}")
+    for key, values in where.labels.items():
+        for value in values if nothing or len(values) > 1 else ():
+            one = Filter(archives=where.archives, labels={key: [value]})
+            if not client.facets(filter=one, limit=1).total:
+                label = f"{key}={value}"
+                hint = _did_you_mean(label, _some_labels(client, where=within))
+                sentences.append(f"No image has the label {label!r}.{hint}")
     return sentences
+
+
+def _some_labels(client: Client, *, where: Filter) -> set[str]:
+    """The labels of the first images: the service does not count labels."""
+    found = itertools.islice(client.list(filter=where, page_size=_LABELLED), _LABELLED)
+    return {
+        f"{key}={value}"
+        for image in found
+        for key, values in image.labels.items()
+        for value in values
+    }
+
+
+def _did_you_mean(value: str, known: Iterable[str]) -> str:
+    """Up to three that are spelt nearly so, or that contain it."""
+    folded = {name.casefold(): name for name in known}
+    typed = value.casefold()
+    near = difflib.get_close_matches(typed, folded, n=3, cutoff=0.5)
+    near += [name for name in folded if typed in name and name not in near]
+    return f" Did you mean {' or '.join(repr(folded[name]) for name in near[:3])}?" * bool(near)
 
 
 def explain(error: errors.HalftoneError) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import sys
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from rich.console import Console
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from halftone.client import Facets, Hit, ImageRecord, Overlap, SearchPage
+
+T = TypeVar("T")
 
 # Wide enough for every column; a pipe has no width, and cutting names there would lose them.
 PIPE_WIDTH = 500
@@ -35,6 +38,18 @@ def console() -> Console:
 def notes() -> Console:
     """Standard error, for progress and remarks."""
     return Console(stderr=True, soft_wrap=True, **_PLAIN)
+
+
+def remark(*sentences: str) -> None:
+    """Says something to the person on standard error; nothing without sentences."""
+    for sentence in sentences:
+        notes().print(sentence)
+
+
+def head(found: Iterable[T], limit: int) -> tuple[list[T], bool]:
+    """The first of them, and whether there are more."""
+    first = list(itertools.islice(found, limit + 1))
+    return first[:limit], len(first) > limit
 
 
 def counted(images: int) -> str:

@@ -165,8 +165,10 @@ def list_(
     """List jobs, the newest first."""
     with _connected(server=server, data=data) as client:
         wanted = [JobState(state) for state in states]
-        found = client.training_jobs(states=wanted, page_size=min(limit, 1000))
-        shown = [job for job, _ in zip(found, range(limit), strict=False)]
+        found = client.training_jobs(states=wanted, page_size=min(limit + 1, 1000))
+        shown, more = output.head(found, limit)
+    if more:
+        output.remark(f"There are more than these {limit}: --limit shows more.")
     if as_json:
         output.print_json([job_json(job) for job in shown])
         return

@@ -98,8 +98,10 @@ def list_(
     """List verdicts, the newest first."""
     name = full_name(image, archives=archive) if image else ""
     with connect(server=server, data=data) as client:
-        found = client.verdicts(image=name, history=history, page_size=min(limit, 1000))
-        shown = [verdict for verdict, _ in zip(found, range(limit), strict=False)]
+        found = client.verdicts(image=name, history=history, page_size=min(limit + 1, 1000))
+        shown, more = output.head(found, limit)
+    if more:
+        output.remark(f"There are more than these {limit}: --limit shows more.")
     if as_json:
         output.print_json([verdict_json(verdict) for verdict in shown])
         return

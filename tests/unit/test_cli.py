@@ -18,6 +18,7 @@ from PIL import Image
 from halftone import errors, running
 from halftone.cli import main
 from halftone.cli_options import explain
+from halftone.v1 import search_pb2
 from tests.fake_search import FakeSearch, fails
 
 NAME = "archives/a/images/one"
@@ -209,6 +210,14 @@ class TestSearch:
         assert page.count("data:image/jpeg;base64,") == 3
         assert "L&#39;Illustration" in page
 
+    @pytest.mark.parametrize("words", [(), ("--json",)])
+    def test_hits_are_printed_whatever_becomes_of_the_sheet(self, run, picture, words):
+        result = run("search", picture, "--html", "none/sheet.html", *words)
+        assert result.exit_code == 1
+        assert NAME in result.stdout
+        last = result.stderr.splitlines()[-1]
+        assert last == "Error: none/sheet.html: No such file or directory."
+
 
 class TestCompare:
     def test_prints_what_they_share(self, run):
@@ -306,7 +315,7 @@ class TestImport:
         assert result.exit_code == 1
         assert "2 created, 0 unchanged, 0 updated, 4 rejected" in result.stdout
         with (tmp_path / "rejected.csv").open() as file:
-            listed = sorted((int(row["row"]), row["image_id"]) for row in csv.DictReader(file))
+            listed = [(int(row["row"]), row["image_id"]) for row in csv.DictReader(file)]
         assert listed == [(3, "bad-date"), (4, "gone"), (5, "x"), (6, "out")]
         assert "archives/p/images/last" in fake.records
 
@@ -319,6 +328,19 @@ class TestImport:
             "row,image_id,reason",
             "3,z,Not an image.",
         ]
+
+    def test_the_list_is_in_the_order_of_the_rows_whoever_rejects_them(self, run, fake, tmp_path):
+        fake.delay_acks = 0.05
+        rows = [
+            *("a,x.png,J,", "b,z.png,J,", "c,gone.png,J,", "d,y.png,J,", "e,x.png,J,1914-13"),
+            *("f,x.png,J,", "g,z.png,J,", "h,gone.png,J,"),
+        ]
+        folder = make_archive(tmp_path / "press", rows)
+        (folder / "z.png").write_bytes(b"broken")
+        assert run("import", folder).exit_code == 1
+        with (tmp_path / "rejected.csv").open() as file:
+            listed = [row["image_id"] for row in csv.DictReader(file)]
+        assert listed == ["b", "c", "e", "g", "h"]
 
     def test_an_old_list_does_not_stay(self, run, tmp_path):
         folder = make_archive(tmp_path / "press", ["x,x.png,J,1914-13"])
@@ -424,6 +446,36 @@ class TestRecords:
         assert run("list", "--archive", "b").stderr == "There is no image in 'b'.\n"
         assert run("list", "--journal", "The Sphere", "--from", "1800", "--to", "1801").stderr == ""
 
+    def test_a_list_says_that_there_is_more(self, run):
+        result = run("list", "--limit", "1")
+        assert NAME + "2" not in result.stdout
+        assert "There are more than these 1: --limit shows more" in result.stderr
+        assert run("list", "--limit", "2").stderr == ""
+
+    def test_labels_that_nothing_has(self, run, fake):
+        fake.add(NAME + "3", labels={"kind": search_pb2.Labels(values=["photo"])})
+        assert run("list", "--label", "kind=photo").stderr == ""
+        said = "No image has the label 'kind=foto'. Did you mean 'kind=photo'?\n"
+        assert run("search", NAME, "--label", "kind=foto").stderr == said
+        assert run("list", "--label", "q=z").stderr == "No image has the label 'q=z'.\n"
+        either = run("list", "--label", "kind=foto", "--label", "kind=photo")
+        assert NAME + "3" in either.stdout
+        assert either.stderr == said
+
+    def test_unknown_values_beside_known_ones(self, run):
+        near = "No image has the journal 'Sphere'. Did you mean 'The Sphere'?\n"
+        result = run("list", "--journal", "Sphere", "--journal", "The Sphere")
+        assert NAME in result.stdout
+        assert result.stderr == near
+        for command in (("list",), ("facets",), ("delete", "--dry-run")):
+            assert run(*command, "--exclude-journal", "Sphere").stderr == near
+            assert run(*command, "--journal", "Sphere").stderr == near
+            assert run(*command, "--exclude-journal", "The Sphere").stderr == ""
+
+    def test_a_part_of_a_journals_name_is_near(self, run):
+        said = "No image has the journal 'ill'. Did you mean \"L'Illustration\"?\n"
+        assert run("facets", "--journal", "ill").stderr == said
+
     def test_delete_asks_and_counts(self, run, fake):
         assert run("delete").exit_code == 2
         assert run("delete", "--journal", "The Sphere", input="n\n").exit_code == 1
@@ -462,6 +514,23 @@ def test_a_missing_package_is_one_sentence(tmp_path, command):
     assert f"`halftone {command}` needs the package grpc_health" in done.stderr
     assert "pip install 'halftone[all]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("list",), ("list", "--json"), ("facets",), ("show", NAME)])
+def test_a_reader_that_has_seen_enough_is_no_error(fake, words):
+    """As `halftone list | head -1`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "halftone.cli", *words, "--server", fake.address],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 def test_help_imports_nothing_heavy(tmp_path):

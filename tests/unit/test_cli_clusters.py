@@ -195,6 +195,13 @@ class TestExport:
         assert result.exit_code == 2
         assert f"There is no directory {tmp_path / 'no'}." in result.stderr.replace("\n", "")
 
+    def test_before_any_grouping_nothing_is_written(self, run, tmp_path):
+        result = run("clusters", "export", "--format", "csv", "-o", tmp_path / "out.csv")
+        assert result.exit_code == 1
+        said = "The archive has not been grouped yet: `halftone clusters build` does it."
+        assert result.stderr == f"Error: {said}\n"
+        assert not (tmp_path / "out.csv").exists()
+
     def test_a_failed_export_leaves_the_old_file(self, run, fake, built, tmp_path):
         path = tmp_path / "out.csv"
         path.write_text("old")
@@ -266,6 +273,9 @@ class TestVerdicts:
         (gone,) = json.loads(run("verdicts", "--history", "--json").stdout)
         assert gone["end_time"]
         assert run("verdicts", "delete", "1").exit_code == 1
+        run("judge", a, b, "same")
+        assert run("verdicts", "--history", "--limit", "2").stderr == ""
+        assert "--limit shows more" in run("verdicts", "--history", "--limit", "1").stderr
         refused = run("verdicts", "delete", "abc")
         assert refused.exit_code == 2
         assert "'abc' is no verdict's id" in refused.stderr

@@ -170,7 +170,9 @@ def test_jobs(run, fake):
     run(*TRAIN[:-1], "b")
     listed = json.loads(run("jobs", "list", "--json").stdout)
     assert [job["name"] for job in listed] == ["trainingJobs/a", "trainingJobs/b"]
-    assert "press" in run("jobs", "list", "--limit", "1").stdout
+    one = run("jobs", "list", "--limit", "1")
+    assert "press" in one.stdout
+    assert "--limit shows more" in one.stderr
     assert run("jobs", "watch", "b").exit_code == 0
     shown = json.loads(run("jobs", "show", "trainingJobs/b", "--json").stdout)
     assert (shown["state"], shown["model_version"]) == ("succeeded", "press/1")
