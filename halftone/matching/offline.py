@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from halftone.matching.fusion import DEPTH, VERIFY_COUNT, fuse_channels
 from halftone.matching.pdq import to_vector
@@ -89,7 +90,7 @@ class Gallery:
             In the service's order: most probable first, what was not compared below all that was
             and is more likely than not; ties by similarity, then by row.
         """
-        with ThreadPoolExecutor(self._threads) as pool:
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
             return self._search(
                 views,
                 fingerprint,
@@ -107,7 +108,7 @@ class Gallery:
         depth: int = DEPTH,
     ) -> Iterator[list[Scored]]:
         """Searches one by one; of each its views, its fingerprint and the rows left out."""
-        with ThreadPoolExecutor(self._threads) as pool:
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
             for views, fingerprint, without in queries:
                 yield self._search(
                     views,

@@ -236,8 +236,8 @@ def _matches(query: _Side, candidate: _Side) -> tuple[NDArray[np.intp], NDArray[
     likeness = cosines(query.descriptors, candidate.descriptors)
     rows = np.arange(len(likeness))
     nearest = likeness.argmax(axis=1)
-    mutual = likeness.argmax(axis=0)[nearest] == rows
     best = likeness[rows, nearest]
+    mutual = best >= likeness.max(axis=0)[nearest]  # argmax along columns takes ten times as long
     likeness[rows, nearest] = -1
     second = likeness.max(axis=1)
     # Squared distances of unit vectors are 2 - 2 cos.

@@ -32,7 +32,6 @@ _CELLS: Final = 64
 _HOMES: Final = 3
 _LOOKS: Final = 3
 _ROUNDS: Final = 6
-_TILE: Final = (40, 50)  # times 128 is below 2^18, where OpenBLAS begins to share out
 
 
 class Words(NamedTuple):
@@ -153,29 +152,12 @@ def _arranged(centroids: Floats) -> tuple[Floats, list[NDArray[np.intp]]]:
 def cosines(first: Floats, second: Floats) -> Floats:
     """Products of the rows of two tables: [N, D] and [M, D] give [N, M], all float32.
 
-    Computed in the calling thread, in tiles that OpenBLAS thinks too small to share out. Otherwise
-    it starts threads for each product, NumPy's as well as OpenCV's, and threads of a pool wait for
-    each other's: two threads on two cores took up to 15 ms for 600 x 600 rows, and 1.9 ms so.
+    Threads that call it need BLAS limited to one thread, as the search service does at its start
+    (threadpoolctl). OpenBLAS otherwise starts threads for each product, which wait for each
+    other's: two threads on two cores then take up to 15 ms for 600 x 600 rows, 1 ms so.
     """
-    rows, columns = len(first), len(second)
-    if not (rows and columns):
-        return np.zeros((rows, columns), dtype=np.float32)
-    high, wide = _TILE
-    first, second = _padded(first, high), _padded(second, wide)
-    product = np.empty((len(first), len(second)), dtype=np.float32)
-    np.matmul(
-        first.reshape(-1, 1, high, first.shape[1]),
-        second.reshape(1, -1, wide, second.shape[1]).transpose(0, 1, 3, 2),
-        out=product.reshape(-1, high, len(second) // wide, wide).transpose(0, 2, 1, 3),
-    )
-    return product[:rows, :columns]
-
-
-def _padded(table: Floats, step: int) -> Floats:
-    lacking = -len(table) % step
-    if not lacking:
-        return table
-    return np.concatenate([table, np.zeros((lacking, table.shape[1]), dtype=table.dtype)])
+    product: Floats = first @ second.T
+    return product
 
 
 def unit(table: NDArray[np.uint8]) -> Floats:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from halftone import errors, images
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
@@ -297,7 +298,7 @@ def _fingerprints(paths: Sequence[Path], *, progress: Callable[[int], None]) -> 
         return archive_fingerprint(_read(path))
 
     found = []
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
         for each in pool.map(make, paths):
             found.append(each)
             progress(1)

@@ -10,7 +10,7 @@ from halftone import errors
 from halftone.matching.features import extract
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
 from halftone.matching.vocabulary_build import learn, main
-from halftone.matching.words import Vocabulary, Words, cosines, unit
+from halftone.matching.words import Vocabulary, Words, unit
 from halftone.orientations import UPRIGHT, orientations
 
 
@@ -50,13 +50,6 @@ def test_two_levels_find_almost_always_the_nearest_word(picture):
     asked = extract(picture(1)).descriptors
     nearest = (unit(asked) @ unit(centroids).T).argmax(axis=1)
     assert (vocabulary.assign(asked) == nearest).mean() > 0.9
-
-
-@pytest.mark.parametrize("shape", [(0, 5), (3, 0), (1, 1), (41, 49), (600, 130)])
-def test_cosines_in_tiles_are_products(shape):
-    generator = np.random.default_rng(1)
-    a, b = (generator.random((count, 128), dtype=np.float32) for count in shape)
-    np.testing.assert_allclose(cosines(a, b), a @ b.T, rtol=1e-5)
 
 
 def test_a_query_is_fingerprinted_in_every_orientation_asked_for(picture):
