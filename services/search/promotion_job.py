@@ -393,12 +393,13 @@ class Job:
 
     async def _end(self, state: State, *, error: errors.HalftoneError | None = None) -> None:
         promotion = self.promotion
+        await self._holdings.write("follow", self._holdings.follow, None)
+        # With the revision that `_save` gives it: who looks in between would end with an older one.
         promotion.state = state
         promotion.seconds_left = 0.0
         promotion.end_time.GetCurrentTime()
         if error is not None:
             promotion.error.CopyFrom(errors.to_status(error))
-        await self._holdings.write("follow", self._holdings.follow, None)
         try:
             await self._save()
         except errors.HalftoneError as problem:

@@ -338,6 +338,26 @@ async def test_an_interrupted_promotion_goes_on_at_the_next_start(service, embed
     assert await answering(service) == NEW
 
 
+async def test_an_end_is_seen_with_its_revision(settings, registry):
+    """Watching goes by revisions, and ends with the promotion."""
+    promotion = models_pb2.Promotion(state=State.EMBEDDING, revision=3)
+    seen = []
+
+    async def write(_what, _call, *_arguments):
+        seen.append((promotion.state, promotion.revision))
+
+    job = Job(
+        promotion,
+        registry=registry,
+        settings=settings,
+        holdings=Mock(write=write),
+        **dict.fromkeys(("store", "embedder", "traffic", "files", "others"), Mock()),
+        tell=lambda told: seen.append((told.state, told.revision)),
+    )
+    await job._end(State.FAILED)
+    assert seen == [(State.EMBEDDING, 3), (State.FAILED, 4)]
+
+
 def test_the_speed_after_a_resumption_leaves_out_what_was_done_before(
     settings, registry, monkeypatch
 ):
