@@ -44,13 +44,15 @@ class Pairs:
     Attributes:
         same: Pairs that show the same picture.
         different: Pairs that do not.
+        unsure: Pairs of which an archivist could not say.
     """
 
     same: set[Pair] = field(default_factory=set)
     different: set[Pair] = field(default_factory=set)
+    unsure: set[Pair] = field(default_factory=set)
 
     def add_verdict(self, verdict: Verdict) -> None:
-        """Takes in a verdict that holds; one that is unsure or overruled says nothing."""
+        """Takes in a verdict that holds; one that is overruled says nothing."""
         if verdict.overruled:
             return
         pair = _pair(verdict.a, verdict.b)
@@ -58,10 +60,13 @@ class Pairs:
             self.same.add(pair)
         elif verdict.decision is Decision.DIFFERENT:
             self.different.add(pair)
+        else:
+            self.unsure.add(pair)
 
     def add_cluster(self, cluster: Cluster) -> None:
-        """Takes in the links of a cluster, except where an archivist says otherwise."""
-        self.same |= {_pair(link.a, link.b) for link in cluster.links} - self.different
+        """Takes in the links of a cluster, except where an archivist disagrees or doubts."""
+        links = {_pair(link.a, link.b) for link in cluster.links}
+        self.same |= links - self.different - self.unsure
 
 
 @dataclass(frozen=True, kw_only=True)

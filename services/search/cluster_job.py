@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from halftone import errors, telemetry
 from services.search import cluster_candidates
-from services.search.cluster_steps import ClusterSteps, pause
+from services.search.cluster_steps import ClusterSteps
 from services.search.promotion_pace import Pace
-from services.search.store import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -190,8 +189,7 @@ class ClusterWorker:
     async def _reconcile(self) -> None:
         """Finds what was imported, changed or deleted while nobody took note of it."""
         collection = self._holdings.collection
-        known = await self._run(self._steps.known)
-        found = await self._holdings.read("clusters_scan", _differing, collection, known)
+        found = await self._holdings.read("clusters_scan", self._steps.differing, collection)
         with self._dirty_lock:
             self._dirty |= found
         if found:
@@ -328,19 +326,6 @@ class ClusterWorker:
             if last is None or await self._run(self._steps.is_over, job.number):
                 return
             after = last
-
-
-def _differing(collection: Collection, known: dict[bytes, bytes]) -> set[bytes]:
-    """Images that a collection and a table do not agree on."""
-    left = dict(known)
-    found = set()
-    for at, stored in enumerate(collection.scan(filter=EVERYTHING)):
-        point = stored.id.bytes
-        if left.pop(point, known.get(point)) != _sha(stored):
-            found.add(point)
-        if at % _CHANGES == 0:
-            pause()
-    return found | set(left)
 
 
 def _sha(stored: Stored) -> bytes:

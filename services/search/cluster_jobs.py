@@ -52,12 +52,16 @@ def create(
     """A job that is to run, and whether it is a new one."""
     if request_id:
         known = connection.execute(
-            f"SELECT {_FIELDS} FROM jobs WHERE request_id = ?",  # noqa: S608 - a constant
+            f"SELECT {_FIELDS} FROM jobs WHERE request_id = ?1"  # noqa: S608 - a constant
+            " OR number = (SELECT job FROM requests WHERE id = ?1)",
             (request_id,),
         ).fetchone()
         if known is not None:
             return Job(*known), False
     if (job := running(connection)) is not None:
+        if request_id:
+            # Repeated when that job is over, it would start another one.
+            connection.execute("INSERT INTO requests VALUES (?, ?)", (request_id, job.number))
         return job, False
     cursor = connection.execute(
         "INSERT INTO jobs (id, request_id, from_scratch, state, model_version, create_time)"
@@ -77,6 +81,7 @@ def create(
         " AND number IS NOT (SELECT max(number) FROM jobs WHERE state = ?)",
         ((cursor.lastrowid or 0) - _KEPT_JOBS, int(State.SUCCEEDED)),
     )
+    connection.execute("DELETE FROM requests WHERE job NOT IN (SELECT number FROM jobs)")
     return _numbered(connection, int(cursor.lastrowid or 0)), True
 
 

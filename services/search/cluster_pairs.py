@@ -55,11 +55,18 @@ class Pair(NamedTuple):
 # Images.
 
 
-def known_images(connection: sqlite3.Connection) -> Iterator[tuple[bytes, bytes]]:
-    """Points and the hashes of their pictures, of all images."""
-    return connection.execute(
-        "SELECT point, sha256 FROM images JOIN pictures ON pictures.id = images.picture"
+def count_images(connection: sqlite3.Connection) -> int:
+    """How many images are known."""
+    (count,) = connection.execute("SELECT count(*) FROM images").fetchone()
+    return int(count)
+
+
+def points_after(connection: sqlite3.Connection, point: bytes) -> list[bytes]:
+    """The images that follow one in the order of their points, as many as one query takes."""
+    rows = connection.execute(
+        "SELECT point FROM images WHERE point > ? ORDER BY point LIMIT ?", (point, CHUNK)
     )
+    return [row[0] for row in rows]
 
 
 def shas_of(connection: sqlite3.Connection, points: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -405,6 +412,11 @@ def unclosed(
         for b in part[at + 1 :]
     ]
     return missing(connection, pairs, matching=matching, since_job=since_job)
+
+
+def drop_older(connection: sqlite3.Connection, *, job: int) -> None:
+    """Forgets the pairs that were not compared since a job began."""
+    connection.execute("DELETE FROM pairs WHERE job < ?", (job,))
 
 
 def drop_unseen(connection: sqlite3.Connection) -> None:

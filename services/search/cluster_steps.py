@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 from typing import TYPE_CHECKING, Final, TypeGuard
@@ -10,6 +11,7 @@ from services.search import cluster_compare, cluster_groups, cluster_jobs, clust
 from services.search.cluster_chronology import Printing
 from services.search.cluster_jobs import State
 from services.search.clustering import RULES
+from services.search.store import EVERYTHING
 
 if TYPE_CHECKING:
     import sqlite3
@@ -73,10 +75,32 @@ class ClusterSteps:
             job = cluster_jobs.running(connection)
             return job, job is not None or cluster_jobs.any_succeeded(connection)
 
-    def known(self) -> dict[bytes, bytes]:
-        """All images that are known, and the hashes of their pictures."""
+    def differing(self, collection: Collection) -> set[bytes]:
+        """Images that a collection and the table do not agree on; neither is held in memory."""
+        found: set[bytes] = set()
+        both = 0
+        scan = collection.scan(filter=EVERYTHING)
+        while some := {each.id.bytes: _sha(each) for each in itertools.islice(scan, _CHANGES)}:
+            known = self.shas(list(some))
+            both += len(known)
+            found.update(point for point, sha in some.items() if known.get(point) != sha)
+            pause()
         with self._database.read() as connection:
-            return dict(cluster_pairs.known_images(connection))
+            count = cluster_pairs.count_images(connection)
+        return found if count <= both else found | self._gone(collection)
+
+    def _gone(self, collection: Collection) -> set[bytes]:
+        found: set[bytes] = set()
+        last = b""
+        while True:
+            with self._database.read() as connection:
+                points = cluster_pairs.points_after(connection, last)
+            if not points:
+                return found
+            there = collection.retrieve([uuid.UUID(bytes=point) for point in points])
+            found.update(point for point in points if uuid.UUID(bytes=point) not in there)
+            last = points[-1]
+            pause()
 
     def changed(self, points: Sequence[bytes], shas: dict[bytes, bytes], *, enabled: bool) -> None:
         """Takes note of what became of images; `shas` has those that are there."""
@@ -246,6 +270,9 @@ class ClusterSteps:
             if cluster_pairs.to_search(connection, job=job.number, limit=1):
                 # Imported meanwhile; the job is not over.
                 return None
+            if job.from_scratch:
+                # What is no candidate any more was not compared again.
+                cluster_pairs.drop_older(connection, job=job.number)
             cluster_groups.regroup_all(connection, describe=self.describe, pause=pause)
             cluster_pairs.drop_unseen(connection)
             cluster_pairs.settle(connection, job=job.number)
@@ -269,6 +296,10 @@ class ClusterSteps:
 def _shows(stored: Stored | None, sha: bytes) -> TypeGuard[Stored]:
     """Whether an image is there and shows a picture; it may have been given another one."""
     return stored is not None and stored.payload["sha256"] == sha.hex()
+
+
+def _sha(stored: Stored) -> bytes:
+    return bytes.fromhex(stored.payload["sha256"])
 
 
 def pause() -> None:

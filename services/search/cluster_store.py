@@ -113,6 +113,14 @@ CREATE TABLE jobs (
 """
 
 
+_REQUESTS: Final = """
+CREATE TABLE IF NOT EXISTS requests (                -- that were answered with a job under way
+    id TEXT PRIMARY KEY,
+    job INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+
+
 class Database:
     """The file, and the connections to it."""
 
@@ -163,6 +171,8 @@ class Database:
         if found == 0:
             script = f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;"
             self._writer.executescript(script)
+        # Added since the first release, which can do without.
+        self._writer.execute(_REQUESTS)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:

@@ -252,6 +252,13 @@ class TestDataset:
         listing = read_listing([tmp_path / "set"])
         assert sorted(len(group.members) for group in listing.groups) == [2, 2, 3]
 
+    def test_a_link_that_an_archivist_doubts_is_not_learnt_from(self, fake, client, tmp_path):
+        *_, first, second = fake.story()
+        found = list(members(client))
+        client.judge(first, second, "unsure")
+        summary = verdict_export.write_dataset(client, directory=tmp_path / "set", clusters=found)
+        assert (summary.images, summary.groups) == (5, 1)
+
     def test_an_overruled_verdict_is_kept_but_not_learnt_from(self, fake, client, tmp_path):
         a, b, c, *_ = fake.story()
         client.judge(a, b, "same")

@@ -9,7 +9,7 @@ import pytest
 
 from halftone import errors, records
 from halftone.v1 import clusters_pb2, search_pb2
-from services.search import cluster_groups, cluster_pairs, cluster_views
+from services.search import cluster_groups, cluster_jobs, cluster_pairs, cluster_views
 from services.search.cluster_chronology import Printing
 from services.search.cluster_pairs import Comparison
 from services.search.cluster_steps import ClusterSteps
@@ -52,6 +52,9 @@ class Archive:
 
     def retrieve(self, ids, *, vectors=False):
         return {each: self.points[each] for each in ids if each in self.points}
+
+    def scan(self, **_condition):
+        return iter(list(self.points.values()))
 
     def same_content(self, stored):
         return {}
@@ -154,6 +157,45 @@ def test_a_pair_whose_picture_is_gone_keeps_its_score(database, archive, compare
     archive.put(2, shows=2)
     steps.rescore_some(archive, (-1, -1))
     assert (comparer.rescores, kept(database)) == (1, [(0.5, b"anew")])
+
+
+def test_a_job_from_scratch_forgets_what_is_no_candidate_any_more(database, archive, steps):
+    for from_scratch, left in ((False, 2), (True, 1)):
+        with database.write() as connection:
+            points = [(archive.put(number, shows=number), sha(number)) for number in (1, 2, 3)]
+            cluster_pairs.put_images(connection, points)
+            job, _ = cluster_jobs.create(
+                connection, request_id="", from_scratch=from_scratch, model_version=VERSION
+            )
+            cluster_pairs.mark_searched(connection, [key for _, key in points], job=job.number)
+            cluster_pairs.put_pairs(
+                connection,
+                [pair(sha(1), sha(3))],
+                model_version=VERSION,
+                matching="1",
+                job=job.number - 1,
+            )
+            cluster_pairs.put_pairs(
+                connection,
+                [pair(sha(1), sha(2))],
+                model_version=VERSION,
+                matching="1",
+                job=job.number,
+            )
+        ended = steps.regroup_all(job, 0, 0)
+        assert ended.clustered == left + 1
+        assert len(kept(database)) == left
+
+
+def test_what_table_and_collection_do_not_agree_on_is_found(database, archive, steps):
+    same, changed = archive.put(1, shows=1), archive.put(2, shows=7)
+    new, gone = archive.put(3, shows=3), b"\xff" * 16
+    with database.write() as connection:
+        cluster_pairs.put_images(connection, [(same, sha(1)), (changed, sha(2))])
+    assert steps.differing(archive) == {changed, new}
+    with database.write() as connection:
+        cluster_pairs.put_images(connection, [(gone, sha(4)), (b"\0" * 16, sha(4))])
+    assert steps.differing(archive) == {changed, new, gone, b"\0" * 16}
 
 
 async def test_what_was_judged_is_looked_at_again(database, archive):
