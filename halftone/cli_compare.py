@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from PIL import Image
+from rich.table import Table
 
 from halftone import cli_output as output
-from halftone import overlay
+from halftone import cluster_page, errors, overlay
 from halftone.cli_options import connect, crop_from, full_name, json_option, server_options
+from halftone.client import Cluster, ClusterMember, Link, Relation
+from halftone.client.types import probability_label
 
 if TYPE_CHECKING:
-    from halftone.client import Client, Compared, ImageRecord
+    from collections.abc import Sequence
+
+    from halftone.client import Client, Compared, Hit, ImageRecord, Overlap
     from halftone.images import Region
+
+_SAID: Final = {
+    Relation.SAME_SCAN: "both come from the same scan",
+    Relation.REPRINT: "the same picture, printed twice",
+    Relation.CROP_OF: "the first is a part of the second",
+    Relation.CONTAINS: "the second is a part of the first",
+    Relation.MIRRORED: "one is the other, mirrored",
+    Relation.COMPOSITE: "they share a part, and each has what the other lacks",
+    Relation.SAME_SCENE: "the same scene, seen from two places",
+    Relation.UNRELATED: "no part in common",
+    Relation.NOT_COMPARED: "too few details to compare",
+    Relation.UNKNOWN: "",
+}
 
 
 @click.command()
@@ -28,6 +48,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="JPEG or PNG to write: both with what they share, and the second laid upon the first.",
 )
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    help="Write a page with a light table: FILE.html, or a directory.",
+)
 @json_option
 @server_options
 def compare(
@@ -37,6 +62,7 @@ def compare(
     archive: tuple[str, ...],
     crop: str | None,
     out: Path | None,
+    html: Path | None,
     as_json: bool,
     server: str | None,
     data: Path | None,
@@ -44,22 +70,107 @@ def compare(
     """Compare two images of the archive: how probably they are the same picture, and why."""
     if out is not None and out.suffix.lower() not in {".jpg", ".jpeg", ".png"}:
         raise click.BadParameter("It is to end in .jpg or .png.", param_hint="--out")
+    if html is not None and crop is not None:
+        raise click.UsageError("--html shows whole pictures: leave out --crop.")
     with connect(server=server, data=data) as client:
         name, other = (full_name(each, archives=archive) for each in (query, image))
-        record = client.get(name) if crop is not None or out is not None else None
+        record = client.get(name)
         region = None
-        if crop is not None and record is not None:
-            full = (record.width, record.height)
-            region = crop_from(crop, size=lambda: full)
+        if crop is not None:
+            region = crop_from(crop, size=lambda: (record.width, record.height))
         found = client.compare(name, other, crop=region)
-        if out is not None and record is not None:
+        if as_json:
+            pair = {"query": output.record_json(record), **output.hit_json(found.hit)}
+            output.print_json({"model_version": found.model_version, **pair})
+        else:
+            _print(record, found.hit, region=region)
+        if out is not None:
             _picture(client, record=record, found=found, region=region).save(out, quality=90)
-    if as_json:
-        output.print_json({"model_version": found.model_version, **output.hit_json(found.hit)})
-    else:
-        output.print_hits([found.hit], explained=True)
-    if out is not None:
-        output.notes().print(f"Wrote {out}.")
+            output.remark(f"Wrote {out}.")
+        if html is not None:
+            output.remark(f"Wrote {_page(client, record=record, hit=found.hit, path=html)}.")
+
+
+def _print(record: ImageRecord, hit: Hit, *, region: Region | None) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("first", output.record_text(record))
+    table.add_row("second", output.record_text(hit.image))
+    table.add_row("probability", probability_label(hit.probability))
+    table.add_row("relation", ": ".join(filter(None, (hit.relation.label, _SAID[hit.relation]))))
+    corner = (region.x, region.y) if region else (0, 0)
+    for overlap in hit.overlaps:
+        table.add_row("shared", f"{overlap.inlier_count} inliers, details that lie alike in both")
+        share = f"{overlap.query_share:.0%}{' of the crop' if region else ''}"
+        table.add_row("  in first", share + _place(overlap.query_polygon, record, corner=corner))
+        place = _place(overlap.image_polygon, hit.image)
+        table.add_row("  in second", f"{overlap.image_share:.0%}{place}")
+        table.add_row("  lies", _lies(overlap))
+    table.add_row("likeness", output.likeness_text(hit))
+    output.console().print(table)
+
+
+def _place(
+    polygon: Sequence[tuple[float, float]], image: ImageRecord, *, corner: tuple[int, int] = (0, 0)
+) -> str:
+    """The box around a polygon, as `--crop` takes it."""
+    if not polygon:
+        return ""
+    across, down = zip(*polygon, strict=True)
+    left, top = round(min(across)), round(min(down))
+    width, height = round(max(across)) - left, round(max(down)) - top
+    box = f"{left + corner[0]},{top + corner[1]},{width},{height}"
+    return f", the part {box} (x,y,w,h) of {image.width} x {image.height} pixels"
+
+
+def _lies(overlap: Overlap) -> str:
+    """How the second picture shows what it shares with the first."""
+    parts = [
+        "mirrored" if overlap.mirrored else "",
+        f"turned {overlap.rotation:+z.1f}°",
+        f"{overlap.scale:.2f} times as large in the second",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) -> Path:
+    """The page of a cluster of these two.
+
+    Raises:
+        errors.FailedPrecondition: They share nothing by which one could be laid over the other.
+    """
+    if not hit.overlaps:
+        raise errors.FailedPrecondition(
+            "No page is written: the two have no part in common to lay over each other.",
+            subject=hit.image.name,
+        )
+    first, second = sorted(
+        (record, hit.image), key=lambda each: (each.earliest_date or dt.date.max, each.name)
+    )
+    days = [each.earliest_date for each in (first, second) if each.earliest_date]
+    link = Link(
+        a=record.name,
+        b=hit.image.name,
+        probability=hit.probability,
+        relation=hit.relation,
+        verification=hit.verification,
+    )
+    member = functools.partial(ClusterMember, weakest_link=hit.probability, link_count=1)
+    pair = Cluster(
+        name=f"{record.name} and {hit.image.name}",
+        size=2,
+        journal_count=len({each.journal for each in (first, second) if each.journal}),
+        earliest_date=min(days, default=None),
+        latest_date=max(days, default=None),
+        weakest_link=hit.probability,
+        first_image=first,
+        journals=tuple(dict.fromkeys(each.journal for each in (first, second) if each.journal)),
+        members=(member(image=first), member(image=second)),
+        links=(link,),
+    )
+    pictures = cluster_page.fetch_thumbnails(client, pair)
+    return cluster_page.write(pair, pictures=pictures, path=path, now=dt.datetime.now(dt.UTC))
 
 
 def _picture(

@@ -110,16 +110,21 @@ def print_hits(
 
 def print_explanation(hit: Hit) -> None:
     """Prints why a hit is one: how alike it is in each channel, and what it shares."""
+    console().print(f"   {likeness_text(hit)}", soft_wrap=True)
+    for overlap in hit.overlaps:
+        console().print(f"   {overlap_text(overlap)}", soft_wrap=True)
+    if not hit.overlaps:
+        console().print(f"   {_STATES[hit.verification.state]}", style="dim", soft_wrap=True)
+
+
+def likeness_text(hit: Hit) -> str:
+    """How alike a hit is in each channel."""
     parts = [f"similarity {hit.similarity:.3f}"]
     if hit.pdq_distance is not None:
         parts.append(f"PDQ {hit.pdq_distance} of 256 bits apart")
     if hit.words_similarity is not None:
         parts.append(f"words {hit.words_similarity:.3f}")
-    console().print("   " + ", ".join(parts), soft_wrap=True)
-    for overlap in hit.overlaps:
-        console().print(f"   {overlap_text(overlap)}", soft_wrap=True)
-    if not hit.overlaps:
-        console().print(f"   {_STATES[hit.verification.state]}", style="dim", soft_wrap=True)
+    return ", ".join(parts)
 
 
 _STATES: Final = {
@@ -168,9 +173,14 @@ def _record_cells(image: ImageRecord, *, width: int, lies: str | None = None) ->
     if width >= BROAD:
         cells = [image.journal, image.date, image.page, image.caption]
         return [*cells, *([] if lies is None else [lies]), image.name]
+    return [record_text(image, lies=lies)]
+
+
+def record_text(image: ImageRecord, *, lies: str | None = None) -> str:
+    """A record in up to three lines, the last of which is its name."""
     page = f"page {image.page}" if image.page else ""
     first = ", ".join(part for part in (image.journal, image.date, page, lies) if part)
-    return ["\n".join(part for part in (first, image.caption, image.name) if part)]
+    return "\n".join(part for part in (first, image.caption, image.name) if part)
 
 
 def print_record(record: ImageRecord) -> None:

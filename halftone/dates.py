@@ -155,7 +155,7 @@ def _by_grammar(text: str) -> Days:
         bounds = parsed.lower_strict(), parsed.upper_strict()
     except Exception as error:  # the package raises anything on what its grammar lets through
         raise ValueError(
-            "it is none of the Extended Date/Time Format (EDTF), such as 1914 or 1914-08-22"
+            "it is not in the Extended Date/Time Format (EDTF), as 1914 and 1914-08-22 are"
         ) from error
     earliest, latest = map(_day, bounds)
     if earliest is None and latest is None:

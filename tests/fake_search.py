@@ -85,6 +85,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         import_faults: What happens when the n-th record of the whole test arrives.
         calls: Each call's method, request id and time.
         seen: Names of the records that arrived, sent-again ones included.
+        shares: Whether two images that are compared have a part in common.
     """
 
     def __init__(self) -> None:
@@ -97,6 +98,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         self.requests: list[object] = []
         self.seen: list[str] = []
         self.delay_acks = 0.0
+        self.shares = True
         self._lock = threading.Lock()
         self._pool = futures.ThreadPoolExecutor(8)
         self._server = grpc.server(self._pool, options=CHANNEL_OPTIONS)
@@ -233,7 +235,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
     def CompareImages(self, request, context):
         self._begin("CompareImages", request, context)
         self._find(request.query, context)
-        hit = _hit(self._find(request.image, context), rank=0)
+        hit = _hit(self._find(request.image, context), rank=0 if self.shares else 1)
         return search_pb2.CompareImagesResponse(hit=hit, model_version="fake/1")
 
     def BatchSearchImages(self, request, context):

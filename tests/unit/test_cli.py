@@ -227,6 +227,45 @@ class TestCompare:
         found = json.loads(run("compare", "one", "one2", "--archive", "a", "--json").stdout)
         assert found["relation"] == "crop_of"
         assert found["image"]["name"] == NAME + "2"
+        assert found["query"]["name"] == NAME
+
+    def test_names_both_and_says_where_they_agree(self, run):
+        lines = [
+            " ".join(line.split()) for line in run("compare", NAME, NAME + "2").stdout.splitlines()
+        ]
+        assert lines == [
+            "first The Sphere, 1914-08, page 3",
+            "A ship",
+            NAME,
+            "second L'Illustration, 1915",
+            NAME + "2",
+            "probability 0.987",
+            "relation crop of: the first is a part of the second",
+            "shared 42 inliers, details that lie alike in both",
+            "in first 100%, the part 0,0,100,80 (x,y,w,h) of 100 x 80 pixels",
+            "in second 25%, the part 0,0,50,40 (x,y,w,h) of 100 x 80 pixels",
+            "lies turned -1.5°, 0.50 times as large in the second",
+            "likeness similarity 0.900, PDQ 40 of 256 bits apart, words 0.250",
+        ]
+        cropped = run("compare", NAME, NAME + "2", "--crop", "10,20,90,60").stdout
+        assert "100% of the crop, the part 10,20,100,80 (x,y,w,h)" in cropped
+
+    def test_a_page_with_a_light_table(self, run, fake, tmp_path):
+        result = run("compare", NAME, NAME + "2", "--html", "pair.html")
+        assert result.exit_code == 0, result.output
+        assert "Wrote pair.html." in result.stderr
+        page = (tmp_path / "pair.html").read_text()
+        assert 'id="light-table"' in page
+        assert "42 matching details" in page
+        assert run("compare", NAME, NAME + "2", "--html", "p", "--crop", "0,0,9,9").exit_code == 2
+
+    def test_no_page_of_two_that_share_nothing(self, run, fake, tmp_path):
+        fake.shares = False
+        result = run("compare", NAME, NAME + "2", "--html", "pair.html")
+        assert result.exit_code == 1
+        assert NAME + "2" in result.stdout
+        assert "no part in common" in result.stderr
+        assert not (tmp_path / "pair.html").exists()
 
     def test_draws_them(self, run, fake, tmp_path):
         for name, crop in (("o.jpg", []), ("o.png", ["--crop", "pct:0,0,50,100"])):
