@@ -6,12 +6,16 @@ import contextlib
 import contextvars
 import logging
 import re
+import socket
 import sys
+import threading
 import uuid
 from typing import TYPE_CHECKING, Final
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from halftone.wire import REQUEST_ID_KEY as REQUEST_ID_KEY
 
@@ -156,7 +160,21 @@ class Metrics:
         Raises:
             OSError: The port is in use.
         """
-        server, thread = start_http_server(port, addr=host, registry=self.registry)
+        # `start_http_server` looks each half second whether it is to end: all stops would wait.
+        family, *_, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        server: ThreadingWSGIServer = make_server(
+            str(address[0]),
+            port,
+            make_wsgi_app(self.registry),
+            type("Server", (ThreadingWSGIServer,), {"address_family": family}),
+            handler_class=_Silent,
+        )
+        thread = threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
+        thread.start()
 
         def stop() -> None:
             server.shutdown()
@@ -164,3 +182,8 @@ class Metrics:
             thread.join()
 
         return int(server.server_port), stop
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, *_args: Any) -> None:
+        """Logs no scrapes."""

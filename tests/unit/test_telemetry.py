@@ -6,6 +6,8 @@ import io
 import json
 import logging
 import threading
+import time
+import urllib.request
 
 import pytest
 import structlog
@@ -44,3 +46,19 @@ def test_threads_name_the_service_and_the_request_they_work_for(written):
     assert [event["event"] for event in events] == ["one", "two", "three"]
     assert {event["service"] for event in events} == {"tester"}
     assert [event.get("request_id") for event in events] == ["id-1", "id-2", None]
+
+
+def test_metrics_are_served_until_they_are_stopped_and_that_is_soon():
+    metrics = telemetry.Metrics(service="tester")
+    metrics.counter("pears", "Pears").inc(3)
+    took = []
+    for _ in range(3):
+        port, stop = metrics.serve(host="localhost", port=0)
+        with urllib.request.urlopen(f"http://localhost:{port}/metrics") as page:
+            assert b"\nhalftone_tester_pears_total 3.0\n" in page.read()
+        began = time.monotonic()
+        stop()
+        took.append(time.monotonic() - began)
+        with pytest.raises(OSError, match="refused"):
+            urllib.request.urlopen(f"http://localhost:{port}/metrics")
+    assert min(took) < 0.3
