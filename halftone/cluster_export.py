@@ -108,7 +108,7 @@ def link_json(link: Link) -> dict[str, Any]:
     return {
         "a": link.a,
         "b": link.b,
-        "probability": round(link.probability, 6),
+        "probability": None if link.probability is None else round(link.probability, 6),
         "relation": link.relation.value,
         "verdict": link.verdict.value if link.verdict else None,
         "overlaps": [
@@ -300,7 +300,7 @@ def selector(polygon: Sequence[tuple[float, float]]) -> dict[str, Any]:
 def _words(link: Link, *, of: str) -> str:
     overlap = timelines.main_overlap(link)
     parts = ["The same picture"]
-    if not timelines.is_said_only(link):
+    if link.probability is not None:
         parts[0] += f" with a probability of {timelines.figure(link.probability)}"
     if link.verdict is not None:
         parts.append(f"an archivist says: {link.verdict.value}")

@@ -334,7 +334,7 @@ def _evidence(printing: Printing, *, first: int) -> str:
 
 
 def _probability(link: Link) -> str:
-    if timelines.is_said_only(link):
+    if link.probability is None:
         return "the same picture"
     return f"the same picture with a probability of {timelines.figure(link.probability)}"
 
@@ -365,7 +365,7 @@ def _link_row(link: Link, *, numbers: Mapping[str, int], is_weakest: bool) -> di
     return {
         "a": numbers[a],
         "b": numbers[b],
-        "probability": "" if timelines.is_said_only(link) else timelines.figure(link.probability),
+        "probability": timelines.figure(link.probability),
         "relation": words,
         "evidence": _in_table(link, numbers=numbers),
         "is_weakest": is_weakest and len(numbers) > 2,  # noqa: PLR2004 - of two the only link says nothing

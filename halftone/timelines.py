@@ -132,7 +132,9 @@ def weakest_link(cluster: Cluster) -> Link | None:
 
 
 def _strength(link: Link) -> float:
-    return 1.0 if link.verdict is not None else link.probability
+    if link.verdict is not None or link.probability is None:
+        return 1.0
+    return link.probability
 
 
 def inner_links(cluster: Cluster) -> list[Link]:
@@ -298,7 +300,7 @@ def alignments(cluster: Cluster, *, to: str) -> dict[str, Alignment]:
     for link in cluster.links:
         overlap = main_overlap(link)
         matrix = _matrix(overlap) if overlap is not None else None
-        if matrix is not None:
+        if matrix is not None and link.probability is not None:
             edges[link.b].append((link.a, link.probability, matrix))
             back: Matrix = np.linalg.inv(matrix).astype(np.float64)
             edges[link.a].append((link.b, link.probability, back))
@@ -349,15 +351,10 @@ def relation_of(link: Link, *, of: str) -> Relation:
     return link.relation if link.a == of else turned.get(link.relation, link.relation)
 
 
-def is_said_only(link: Link) -> bool:
-    """Whether nothing but an archivist's word says so: then its probability was not measured."""
-    if link.verdict is None or main_overlap(link) is not None:
-        return False
-    return link.relation in {Relation.NOT_COMPARED, Relation.UNKNOWN}
-
-
-def figure(probability: float) -> str:
-    """A probability for people: what is nearly certain is not called certain."""
+def figure(probability: float | None) -> str:
+    """A probability for people: what is nearly certain is not called certain; none is empty."""
+    if probability is None:
+        return ""
     nearly = 0.9995 <= probability < 1  # noqa: PLR2004 - what would be rounded up to 1
     return ">0.999" if nearly else f"{probability:.3f}"
 

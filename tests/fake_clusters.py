@@ -163,9 +163,7 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
                 for link in known:
                     link.verdict = pb.Verdict.SAME
                 if not known:
-                    links.append(
-                        pb.Link(a=verdict.a, b=verdict.b, probability=1, verdict=pb.Verdict.SAME)
-                    )
+                    links.append(pb.Link(a=verdict.a, b=verdict.b, verdict=pb.Verdict.SAME))
         groups: dict[str, set[str]] = {}
         for link in links:
             joined = groups.get(link.a, {link.a}) | groups.get(link.b, {link.b})
@@ -184,9 +182,9 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
             name=f"clusters/{min(names).rpartition('images/')[2].replace('/', '-')}",
             size=len(names),
             journals=dict.fromkeys(image.journal for image in images if image.journal),
-            weakest_link=min(link.probability for link in own),
+            weakest_link=min(map(_strength, own)),
             first_image=images[0],
-            links=sorted(own, key=lambda link: -link.probability),
+            links=sorted(own, key=lambda link: -_strength(link)),
         )
         cluster.update_time.FromDatetime(dt.datetime(2025, 1, 2, 3, 4, 5, tzinfo=dt.UTC))
         cluster.journal_count = len(cluster.journals)
@@ -197,7 +195,7 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
             span = _day(cluster.latest_date) - _day(cluster.earliest_date)
             cluster.span_years = int(span.days / 365.25)
         for before, image in zip([None, *images], images, strict=False):
-            mine = [link.probability for link in own if image.name in {link.a, link.b}]
+            mine = [_strength(link) for link in own if image.name in {link.a, link.b}]
             member = cluster.members.add(image=image, weakest_link=max(mine), link_count=len(mine))
             if before is not None and before.earliest_date and image.earliest_date:
                 gap = _day(image.earliest_date) - _day(before.earliest_date)
@@ -328,6 +326,10 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
         return search_pb2.GetThumbnailResponse(
             content=self.thumbnails[request.name], content_type="image/jpeg"
         )
+
+
+def _strength(link: pb.Link) -> float:
+    return link.probability if link.HasField("probability") else 1.0
 
 
 def _day(text: str) -> dt.date:

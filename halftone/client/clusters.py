@@ -110,12 +110,13 @@ class Link:
     Attributes:
         a: Name of an image, the query of the verification.
         b: Name of the other.
+        probability: None where only an archivist said so and they were never compared.
         verdict: SAME where an archivist said so, else None.
     """
 
     a: str
     b: str
-    probability: float
+    probability: float | None
     relation: Relation = Relation.UNKNOWN
     verification: Verification = field(default_factory=Verification)
     verdict: Decision | None = None
@@ -342,7 +343,7 @@ def cluster_from(message: pb.Cluster) -> Cluster:
             Link(
                 a=link.a,
                 b=link.b,
-                probability=link.probability,
+                probability=link.probability if link.HasField("probability") else None,
                 relation=relation_from(link.relation),
                 verification=verification_from(link.verification),
                 verdict=_decision(link.verdict),

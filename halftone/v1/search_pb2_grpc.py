@@ -141,7 +141,9 @@ class SearchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchSearchImages(self, request, context):
-        """Runs up to 64 searches. One result for each, in the same order.
+        """Runs up to 64 searches. One result for each, in the same order. The first are answered while the
+        last are prepared: those that the deadline leaves no time for are DEADLINE_EXCEEDED, each by
+        itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

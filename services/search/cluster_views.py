@@ -213,7 +213,7 @@ def _links(
         for each in cluster_verdicts.holding(connection, names)
         if each.same
     }
-    found: list[tuple[float, bytes, bytes, cluster_pairs.Pair | None]] = []
+    found: list[tuple[float | None, bytes, bytes, cluster_pairs.Pair | None]] = []
     for pair in cluster_pairs.between(connection, {each for each, on in shown.items() if on}):
         # The first image stands for all with its bytes, but for what was judged of others.
         a, b = shown[pair.a][0], shown[pair.b][0]
@@ -225,8 +225,10 @@ def _links(
     known = {frozenset((a, b)) for _, a, b, _ in found}
     for each in same - known:
         a, b = sorted(each, key=names.__getitem__)
-        found.append((1.0, a, b, _JUDGED))
-    found.sort(key=lambda each: (-each[0], names[each[1]], names[each[2]]))
+        found.append((None, a, b, _JUDGED))
+    found.sort(
+        key=lambda each: (each[0] is not None, -(each[0] or 0), names[each[1]], names[each[2]])
+    )
     counts: dict[bytes, int] = {}
     for _, a, b, _ in found:
         counts[a] = counts.get(a, 0) + 1
@@ -243,7 +245,7 @@ _JUDGED: Final = cluster_pairs.Pair(0, 0, 1.0, 1.0, search_pb2.Hit.NOT_COMPARED)
 
 def _link(
     connection: sqlite3.Connection,
-    probability: float,
+    probability: float | None,
     *,
     a: str,
     b: str,

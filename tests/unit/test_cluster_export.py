@@ -148,6 +148,9 @@ def test_what_was_only_said_has_no_probability(fake, client):
     (item,) = annotations(client)["first"]["items"]
     words = item["body"][1]["value"]
     assert words.startswith("The same picture; an archivist says: same;")
+    (cluster,) = members(client)
+    (link,) = cluster_export.cluster_json(cluster)["links"]
+    assert (link["probability"], link["verdict"]) == (None, "same")
 
 
 @pytest.mark.parametrize(

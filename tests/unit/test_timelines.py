@@ -119,7 +119,10 @@ def test_the_weakest_link_is_the_one_that_is_needed():
 
 
 def test_what_an_archivist_said_is_never_the_weakest_link():
-    said = [link("a", "c", 1.0, verdict=Decision.SAME), link("b", "c", 1.0, verdict=Decision.SAME)]
+    said = [
+        link("a", "c", None, verdict=Decision.SAME),
+        link("b", "c", 1.0, verdict=Decision.SAME),
+    ]
     held = cluster(link("a", "b", 0.7), *said)
     assert timelines.weakest_link(held) is None
     assert not any(printing.is_weakest for printing in timelines.printings(held))

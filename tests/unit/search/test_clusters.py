@@ -213,6 +213,9 @@ async def test_verdicts_hold_without_a_job_and_say_when_they_contradict(service,
     await load(service, {f"p{seed}": printing(seed) for seed in range(3)})
     await clusters.judge("p0", "p1", Decision.SAME)
     await clusters.judge("p1", "p2", Decision.SAME)
+    links = (await clusters.get(name("p0"))).links
+    assert len(links) == 2
+    assert not any(link.HasField("probability") for link in links)
     assert await clusters.sets() == [["p0", "p1", "p2"]]
     late = await clusters.judge("p0", "p2", Decision.DIFFERENT)
     assert not late.overruled
