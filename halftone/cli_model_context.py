@@ -78,10 +78,31 @@ def _listens(address: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What the commands act on: a directory, and the service that answers for it, if one runs."""
+    """What the commands act on: a directory, and the service that answers for it, if one runs.
+
+    Attributes:
+        is_named: The directory was named as such, not taken from where a stack keeps its own.
+    """
 
     registry: Registry
     service: Client | None
+    is_named: bool
+
+    @property
+    def files(self) -> Registry:
+        """The directory, for commands that read or write its files.
+
+        Raises:
+            errors.FailedPrecondition: A service runs whose models lie elsewhere.
+        """
+        directory = self.registry.directory
+        if self.service is not None and not self.is_named and not directory.is_dir():
+            raise errors.FailedPrecondition(
+                f"The search service keeps its models elsewhere: there is no {directory} here. "
+                "Name its data directory with --data, or a directory of models with --directory.",
+                subject=str(directory),
+            )
+        return self.registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +127,10 @@ class Where:
         service = None if directory is not None else find_service(server=server, data=data)
         if service is not None:
             context.call_on_close(service.close)
+        is_named = directory is not None or "directory" in ModelSettings().model_fields_set
         if directory is None:
             directory = default_directory() if data is None else data / "models"
-        return Context(registry=Registry(directory), service=service)
+        return Context(registry=Registry(directory), service=service, is_named=is_named)
 
 
 def acting(command: Callable[..., None]) -> Callable[..., None]:

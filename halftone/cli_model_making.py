@@ -37,7 +37,7 @@ def install(context: Context, *, source: Path, promoting: bool) -> None:
     Of a directory `…/name` the newest version is copied, unless there is, or was, one of its name
     and number. Again changes nothing, but repairs a copy that was damaged.
     """
-    registry = context.registry
+    registry = context.files
 
     def tell(damage: errors.DataLoss) -> None:
         click.echo(f"{damage.message} It was replaced: the version is repaired.")
@@ -89,6 +89,7 @@ def import_(
     from halftone.vision.model import import_torchvision_resnet  # noqa: PLC0415
     from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
 
+    registry = context.files
     preprocessing = Preprocessing(size=224)
     pictures = prepare_pictures(whiten_on, preprocessing=preprocessing, limit=limit)
     if len(pictures) <= dimension:
@@ -109,7 +110,7 @@ def import_(
     with tempfile.TemporaryDirectory(prefix="halftone-import-") as staging:
         model.save(Path(staging))
         files.replace_file(Path(staging) / "metrics.json", files.to_json({}))
-        published = context.registry.publish(Path(staging), name=name or backbone)
+        published = registry.publish(Path(staging), name=name or backbone)
     _announce(context, published, promoting=promoting)
 
 
@@ -135,8 +136,9 @@ def quantize(context: Context, *, version: str, source: Path, limit: int) -> Non
     from halftone.vision import quantizing  # noqa: PLC0415
     from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
 
-    found = context.registry.resolve(version)
-    context.registry.verify(found)
+    registry = context.files
+    found = registry.resolve(version)
+    registry.verify(found)
     preprocessing = Preprocessing.from_dict(found.spec()["preprocessing"])
     pictures = prepare_pictures(source, preprocessing=preprocessing, limit=limit)
     click.echo(f"Quantizing {found.id} on {len(pictures)} pictures …", err=True)
@@ -190,10 +192,11 @@ def calibrate(
 
     if groups is not None and len(archives) > 1:
         raise click.UsageError("--groups goes with a single --archive.")
-    found = context.registry.resolve(version)
-    context.registry.verify(found)
+    registry = context.files
+    found = registry.resolve(version)
+    registry.verify(found)
     published, figures = cli_calibrate.calibrate(
-        context.registry,
+        registry,
         found,
         archives=archives,
         groups=groups,

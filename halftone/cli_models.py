@@ -97,14 +97,17 @@ def show(context: Context, *, version: str) -> None:
 @acting
 def verify(context: Context, *, version: str) -> None:
     """Compare the files of a version, or of all, with their hashes."""
-    registry = context.registry
+    registry = context.files
     if version:
         found = registry.resolve(version)
         registry.verify(found)
         click.echo(f"{found.id} is whole.")
         return
     damaged = False
-    for each in registry.list():
+    versions = registry.list()
+    if not versions:
+        click.echo(f"No model versions in {registry.directory}.")
+    for each in versions:
         try:
             registry.verify(each)
         except errors.DataLoss as error:

@@ -92,6 +92,10 @@ def test_verify_names_the_damaged_file(directory: Path):
     assert run(directory, "verify", "a/1").splitlines() == ["a/1 is whole."]
 
 
+def test_verify_says_where_there_is_nothing(tmp_path: Path):
+    assert run(tmp_path / "none", "verify") == f"No model versions in {tmp_path / 'none'}.\n"
+
+
 def test_verify_goes_on_after_a_damaged_version(directory: Path):
     (directory / "a" / "1" / "golden.json").write_text("[]")
     (directory / "a" / "2" / "spec.json").unlink()
@@ -211,3 +215,21 @@ def test_what_listens_at_the_default_address_is_found_as_by_a_search(
         assert not find(), "another stack's is named"
         monkeypatch.delenv("HALFTONE_DATA")
     assert not find(), "nothing listens any more"
+
+
+def test_nothing_is_installed_where_the_running_service_has_no_models(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("HALFTONE_MODELS_DIRECTORY", raising=False)
+    monkeypatch.delenv("HALFTONE_DATA", raising=False)
+    with FakeSearch() as server:
+        install = ["models", "install", str(directory / "a"), "--server", server.address]
+        result = CliRunner().invoke(cli.main, install)
+        assert result.exit_code == 1
+        assert "keeps its models elsewhere: there is no data/models here" in result.stderr
+        assert not list(place.iterdir())
+        monkeypatch.setenv("HALFTONE_MODELS_DIRECTORY", "here")
+        assert "a/2 is published in here" in CliRunner().invoke(cli.main, install).stdout
