@@ -112,7 +112,7 @@ def main(*, debug: bool) -> None:  # read from the context where errors end
     """Find every reprint of a photograph across newspaper and journal archives."""
 
 
-@main.command()
+@main.command(short_help="Run the services on this machine until Ctrl-C.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
@@ -176,7 +176,7 @@ def up(
     notes.print("Stopped.")
 
 
-@main.command()
+@main.command(short_help="Find the other printings of a picture.")
 @click.argument("query", metavar="FILE|NAME")
 @filter_options
 @click.option("--crop", metavar="X,Y,W,H", help="Search by this part: pixels, or pct:x,y,w,h.")

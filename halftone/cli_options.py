@@ -56,7 +56,7 @@ _OPTIONS: Final = {
     "spec.time_limit_minutes": "--minutes",
 }
 # Arguments: what is said of one quotes it.
-_NAMES: Final = {"name", "image", "query", "a", "b"}
+_NAMES: Final = {"name", "names", "image", "query", "a", "b"}
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -281,12 +281,13 @@ def _as_typed(error: errors.InvalidArgument) -> str:
     field, colon, problem = error.message.partition(": ")
     if not colon or field != error.field:
         return error.message
-    if field in _NAMES:
+    # Of a list the position follows, and what is wrong within it.
+    whole = field.partition("[")[0]
+    if whole in _NAMES:
         return problem[:1].upper() + problem[1:]
     parent, _, last = field.rpartition(".")
     if parent == "filter.labels":
         return f"--label {last}: {problem}"
     if parent == "spec.options":
-        # Of a list the position follows.
         return f"--option {last.partition('[')[0]}: {problem}"
-    return f"{_OPTIONS.get(field, field)}: {problem}"
+    return f"{_OPTIONS.get(whole, field)}: {problem}"

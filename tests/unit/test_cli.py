@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -49,14 +46,6 @@ def picture(tmp_path):
     path = tmp_path / "query.png"
     Image.new("L", (200, 100), 128).save(path)
     return path
-
-
-def make_archive(folder: Path, rows, *, header="image_id,file,journal,date") -> Path:
-    folder.mkdir()
-    for name in ("x.png", "y.png"):
-        Image.new("L", (20, 20), 90).save(folder / name)
-    (folder / "manifest.csv").write_text("\n".join([header, *rows]) + "\n")
-    return folder
 
 
 class TestSearch:
@@ -219,69 +208,6 @@ class TestSearch:
         assert last == "Error: none/sheet.html: No such file or directory."
 
 
-class TestCompare:
-    def test_prints_what_they_share(self, run):
-        said = run("compare", NAME, NAME + "2").stdout
-        assert "0.987" in said
-        assert "42 inliers" in said
-        found = json.loads(run("compare", "one", "one2", "--archive", "a", "--json").stdout)
-        assert found["relation"] == "crop_of"
-        assert found["image"]["name"] == NAME + "2"
-        assert found["query"]["name"] == NAME
-
-    def test_names_both_and_says_where_they_agree(self, run):
-        lines = [
-            " ".join(line.split()) for line in run("compare", NAME, NAME + "2").stdout.splitlines()
-        ]
-        assert lines == [
-            "first The Sphere, 1914-08, page 3",
-            "A ship",
-            NAME,
-            "second L'Illustration, 1915",
-            NAME + "2",
-            "probability 0.987",
-            "relation crop of: the first is a part of the second",
-            "shared 42 inliers, details that lie alike in both",
-            "in first 100%, the part 0,0,100,80 (x,y,w,h) of 100 x 80 pixels",
-            "in second 25%, the part 0,0,50,40 (x,y,w,h) of 100 x 80 pixels",
-            "lies turned -1.5°, 0.50 times as large in the second",
-            "likeness similarity 0.900, PDQ 40 of 256 bits apart, words 0.250",
-        ]
-        cropped = run("compare", NAME, NAME + "2", "--crop", "10,20,90,60").stdout
-        assert "100% of the crop, the part 10,20,100,80 (x,y,w,h)" in cropped
-
-    def test_a_page_with_a_light_table(self, run, fake, tmp_path):
-        result = run("compare", NAME, NAME + "2", "--html", "pair.html")
-        assert result.exit_code == 0, result.output
-        assert "Wrote pair.html." in result.stderr
-        page = (tmp_path / "pair.html").read_text()
-        assert 'id="light-table"' in page
-        assert "42 matching details" in page
-        assert run("compare", NAME, NAME + "2", "--html", "p", "--crop", "0,0,9,9").exit_code == 2
-
-    def test_no_page_of_two_that_share_nothing(self, run, fake, tmp_path):
-        fake.shares = False
-        result = run("compare", NAME, NAME + "2", "--html", "pair.html")
-        assert result.exit_code == 1
-        assert NAME + "2" in result.stdout
-        assert "no part in common" in result.stderr
-        assert not (tmp_path / "pair.html").exists()
-
-    def test_draws_them(self, run, fake, tmp_path):
-        for name, crop in (("o.jpg", []), ("o.png", ["--crop", "pct:0,0,50,100"])):
-            result = run("compare", NAME, NAME + "2", "--out", tmp_path / name, *crop)
-            assert result.exit_code == 0, result.output
-            with Image.open(tmp_path / name) as drawn:
-                assert drawn.height > 300
-        sent = [each.query_region for each in fake.requests if hasattr(each, "query_region")]
-        assert [(each.width, each.height) for each in sent] == [(0, 0), (50, 80)]
-
-    def test_a_picture_of_another_kind_is_refused(self, run, tmp_path):
-        result = run("compare", NAME, NAME + "2", "--out", tmp_path / "o.txt")
-        assert result.exit_code == 2
-        assert "--out" in result.stderr
-
-
 class TestWhomToTalkTo:
     def test_nobody_there_says_how_to_start_one(self, run, picture):
         result = run("search", picture, server="127.0.0.1:1")
@@ -333,131 +259,6 @@ class TestWhomToTalkTo:
         assert result.exit_code == 1
         assert "port" in result.stderr
         assert "Traceback" not in result.output
-
-
-class TestImport:
-    def test_says_what_became_of_it(self, run, fake, tmp_path):
-        folder = make_archive(tmp_path / "My press!", ["x,x.png,J,1914", "y,y.png,J,"])
-        result = run("import", folder)
-        assert result.exit_code == 0, result.output
-        assert "My-press: 2 created, 0 unchanged, 0 updated, 0 rejected." in result.stdout
-        assert fake.records["archives/My-press/images/x"].date == "1914"
-        assert "2 unchanged" in run("import", folder).stdout
-        assert not (tmp_path / "rejected.csv").exists()
-
-    def test_bad_rows_are_listed_and_do_not_end_it(self, run, fake, tmp_path):
-        rows = [
-            *("x,x.png,J,1914", "bad-date,x.png,J,1914-13", "gone,gone.png,J,", "x,y.png,J,"),
-            *("out,../query.png,J,", "last,y.png,J,1916"),
-        ]
-        result = run("import", make_archive(tmp_path / "press", rows), "--archive", "p")
-        assert result.exit_code == 1
-        assert "2 created, 0 unchanged, 0 updated, 4 rejected" in result.stdout
-        with (tmp_path / "rejected.csv").open() as file:
-            listed = [(int(row["row"]), row["image_id"]) for row in csv.DictReader(file)]
-        assert listed == [(3, "bad-date"), (4, "gone"), (5, "x"), (6, "out")]
-        assert "archives/p/images/last" in fake.records
-
-    def test_what_the_service_rejects_is_listed_too(self, run, tmp_path):
-        folder = make_archive(tmp_path / "press", ["x,x.png,J,", "z,z.png,J,"])
-        (folder / "z.png").write_bytes(b"broken")
-        result = run("import", folder, "--rejected", tmp_path / "list.csv")
-        assert result.exit_code == 1
-        assert (tmp_path / "list.csv").read_text().splitlines() == [
-            "row,image_id,reason",
-            "3,z,Not an image.",
-        ]
-
-    def test_the_list_is_in_the_order_of_the_rows_whoever_rejects_them(self, run, fake, tmp_path):
-        fake.delay_acks = 0.05
-        rows = [
-            *("a,x.png,J,", "b,z.png,J,", "c,gone.png,J,", "d,y.png,J,", "e,x.png,J,1914-13"),
-            *("f,x.png,J,", "g,z.png,J,", "h,gone.png,J,"),
-        ]
-        folder = make_archive(tmp_path / "press", rows)
-        (folder / "z.png").write_bytes(b"broken")
-        assert run("import", folder).exit_code == 1
-        with (tmp_path / "rejected.csv").open() as file:
-            listed = [row["image_id"] for row in csv.DictReader(file)]
-        assert listed == ["b", "c", "e", "g", "h"]
-
-    def test_an_old_list_does_not_stay(self, run, tmp_path):
-        folder = make_archive(tmp_path / "press", ["x,x.png,J,1914-13"])
-        assert run("import", folder).exit_code == 1
-        (folder / "manifest.csv").write_text("image_id,file\nx,x.png\n")
-        assert run("import", folder).exit_code == 0
-        assert not (tmp_path / "rejected.csv").exists()
-
-    @pytest.mark.parametrize("content", [b"\xff\xfe caf\xe9", b"row,name\n1,mine\n"])
-    def test_a_file_of_somebody_else_is_not_overwritten(self, run, fake, tmp_path, content):
-        (tmp_path / "rejected.csv").write_bytes(content)
-        folder = make_archive(tmp_path / "press", ["new,x.png,J,1914", "bad,x.png,J,1914-13"])
-        result = run("import", folder)
-        assert result.exit_code == 2
-        assert "--rejected" in result.stderr
-        assert (tmp_path / "rejected.csv").read_bytes() == content
-        assert "archives/press/images/new" not in fake.records
-
-    def test_a_spreadsheet_finds_no_formulas_in_the_list(self, run, tmp_path):
-        rows = ["=1+1,x.png,J,1914-13", "-1,x.png,J,1914-13", "@x,x.png,J,1914-13", "a=1,n.png,J,"]
-        assert run("import", make_archive(tmp_path / "press", rows)).exit_code == 1
-        with (tmp_path / "rejected.csv").open() as file:
-            listed = [row["image_id"] for row in csv.DictReader(file)]
-        assert listed == ["'=1+1", "'-1", "'@x", "a=1"]
-
-    @pytest.mark.parametrize(
-        ("header", "options", "words"),
-        [
-            ("id,file", [], "image_id"),
-            ("image_id,file", ["--encoding", "hex"], "hex"),
-            ("image_id,file", ["--encoding", "klingon"], "klingon"),
-            ("image_id,file", ["--archive", "a/b"], "cannot name an archive"),
-        ],
-    )
-    def test_unusable_input_is_exit_code_2(self, run, fake, tmp_path, header, options, words):
-        before = dict(fake.records)
-        folder = make_archive(tmp_path / "press", ["x,x.png"], header=header)
-        result = run("import", folder, *options)
-        assert result.exit_code == 2, result.output
-        assert words in result.stderr
-        assert fake.records == before
-
-    def test_a_folder_without_a_manifest(self, run, tmp_path):
-        result = run("import", tmp_path)
-        assert result.exit_code == 2
-        assert "manifest.csv" in result.stderr
-
-    def test_a_full_disk_is_said(self, run, fake, tmp_path):
-        fake.import_faults = {1: fails(errors.StorageFull("The disk is full."))}
-        result = run("import", make_archive(tmp_path / "press", ["x,x.png,J,"]))
-        assert result.exit_code == 1
-        assert "The disk is full." in result.stderr
-
-    def test_ctrl_c_says_how_to_go_on(self, fake, tmp_path):
-        fake.delay_acks = 0.02
-        rows = [f"{number},x.png,J," for number in range(2000)]
-        folder = make_archive(tmp_path / "press", rows)
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "halftone.cli", "import", str(folder)),
-                *("--server", fake.address),
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            # Its own modules are found from another folder, too.
-            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-        )
-        with process:
-            while len(fake.records) < 20:
-                assert process.poll() is None
-                time.sleep(0.02)
-            process.send_signal(signal.SIGINT)
-            assert process.stderr is not None
-            said = process.stderr.read()
-        assert process.returncode == 130
-        assert "the same command goes on from there" in said
-        assert "Traceback" not in said
 
 
 class TestRecords:
@@ -617,7 +418,10 @@ class TestExplain:
             ("min_probability", "--min-probability: is wrong."),
             ("spec.time_limit_minutes", "--minutes: is wrong."),
             ("spec.options.pooled_stages[1]", "--option pooled_stages: is wrong."),
+            ("spec.datasets[1]", "DATASET: is wrong."),
+            ("labelled_groups[0].images[2]", "--groups: is wrong."),
             ("b", "Is wrong."),
+            ("names[3]", "Is wrong."),
             ("something.else", "something.else: is wrong."),
         ],
     )

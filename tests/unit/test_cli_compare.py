@@ -1,0 +1,101 @@
+"""`halftone compare` against a real gRPC server that keeps its records in memory."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from halftone.cli import main
+from tests.fake_search import FakeSearch
+
+NAME = "archives/a/images/one"
+
+
+@pytest.fixture
+def fake():
+    with FakeSearch() as server:
+        server.add(NAME, journal="The Sphere", date="1914-08", page="3", caption="A ship")
+        server.add(NAME + "2", journal="L'Illustration", date="1915", language="fr")
+        yield server
+
+
+@pytest.fixture
+def run(fake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HALFTONE_SEARCH", raising=False)
+
+    def invoke(*arguments, server=fake.address, **options):
+        words = [*arguments, *(["--server", server] if server else [])]
+        return CliRunner().invoke(main, [str(word) for word in words], **options)
+
+    return invoke
+
+
+def test_prints_what_they_share(run):
+    said = run("compare", NAME, NAME + "2").stdout
+    assert "0.987" in said
+    assert "42 inliers" in said
+    found = json.loads(run("compare", "one", "one2", "--archive", "a", "--json").stdout)
+    assert found["relation"] == "crop_of"
+    assert found["image"]["name"] == NAME + "2"
+    assert found["query"]["name"] == NAME
+
+
+def test_names_both_and_says_where_they_agree(run):
+    lines = [
+        " ".join(line.split()) for line in run("compare", NAME, NAME + "2").stdout.splitlines()
+    ]
+    assert lines == [
+        "first The Sphere, 1914-08, page 3",
+        "A ship",
+        NAME,
+        "second L'Illustration, 1915",
+        NAME + "2",
+        "probability 0.987",
+        "relation crop of: the first is a part of the second",
+        "shared 42 inliers, details that lie alike in both",
+        "in first 100%, the part 0,0,100,80 (x,y,w,h) of 100 x 80 pixels",
+        "in second 25%, the part 0,0,50,40 (x,y,w,h) of 100 x 80 pixels",
+        "lies turned -1.5°, 0.50 times as large in the second",
+        "likeness similarity 0.900, PDQ 40 of 256 bits apart, words 0.250",
+    ]
+    cropped = run("compare", NAME, NAME + "2", "--crop", "10,20,90,60").stdout
+    assert "100% of the crop, the part 10,20,100,80 (x,y,w,h)" in cropped
+
+
+def test_a_page_with_a_light_table(run, fake, tmp_path):
+    result = run("compare", NAME, NAME + "2", "--html", "pair.html")
+    assert result.exit_code == 0, result.output
+    assert "Wrote pair.html." in result.stderr
+    page = (tmp_path / "pair.html").read_text()
+    assert 'id="light-table"' in page
+    assert "42 matching details" in page
+    assert run("compare", NAME, NAME + "2", "--html", "p", "--crop", "0,0,9,9").exit_code == 2
+
+
+def test_no_page_of_two_that_share_nothing(run, fake, tmp_path):
+    fake.shares = False
+    result = run("compare", NAME, NAME + "2", "--html", "pair.html")
+    assert result.exit_code == 1
+    assert NAME + "2" in result.stdout
+    assert "no part in common" in result.stderr
+    assert not (tmp_path / "pair.html").exists()
+
+
+def test_draws_them(run, fake, tmp_path):
+    for name, crop in (("o.jpg", []), ("o.png", ["--crop", "pct:0,0,50,100"])):
+        result = run("compare", NAME, NAME + "2", "--out", tmp_path / name, *crop)
+        assert result.exit_code == 0, result.output
+        with Image.open(tmp_path / name) as drawn:
+            assert drawn.height > 300
+    sent = [each.query_region for each in fake.requests if hasattr(each, "query_region")]
+    assert [(each.width, each.height) for each in sent] == [(0, 0), (50, 80)]
+
+
+def test_a_picture_of_another_kind_is_refused(run, tmp_path):
+    result = run("compare", NAME, NAME + "2", "--out", tmp_path / "o.txt")
+    assert result.exit_code == 2
+    assert "--out" in result.stderr
