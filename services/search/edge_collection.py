@@ -28,9 +28,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone import errors, telemetry
+from halftone.matching.words import Vocabulary
 from services.search import edge_build, edge_query
 from services.search.edge_part import Part, copy_closed
-from services.search.store import LAYOUT, earlier_layout
+from services.search.store import FIRST_WORDS, LAYOUT, check_words, earlier_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -111,11 +112,17 @@ class EdgeCollection:
             write_json(directory / "parts.json", {"open": name, "sealed": []})
             write_json(
                 marker,
-                {"model_version": model_version, "dimension": dimension, "layout": LAYOUT},
+                {
+                    "model_version": model_version,
+                    "dimension": dimension,
+                    "layout": LAYOUT,
+                    "words": Vocabulary.load().version,
+                },
             )
         described = json.loads(marker.read_text())
         if described.get("layout") != LAYOUT:
             raise earlier_layout(model_version)
+        check_words(described.get("words", FIRST_WORDS), model_version=model_version)
         self.dimension = int(described["dimension"])
         self._open, self._sealed, self._built = self._load()
         # Guards what is written, and which parts there are.

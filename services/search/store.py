@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from halftone import errors
+from halftone.matching.words import Vocabulary
 from halftone.matching.words import Words as Words
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Channel(enum.Enum):
 
 LAYOUT: Final = 2
 """Of a collection. The first one had the descriptor alone, without a name."""
+FIRST_WORDS: Final = "press-pool-16384-1"
+"""The vocabulary of collections that do not say whose words they hold."""
 PDQ_BITS: Final = 256
 
 
@@ -234,6 +237,20 @@ def earlier_layout(model_version: str) -> errors.FailedPrecondition:
         subject=model_version,
         reason="COLLECTION_LAYOUT",
     )
+
+
+def check_words(found: str, *, model_version: str) -> None:
+    """Refuses a collection whose visual words are not those of this release's vocabulary."""
+    version = Vocabulary.load().version
+    if found != version:
+        raise errors.FailedPrecondition(
+            f"The collection of {model_version} holds the visual words of {found}, and this "
+            f"release makes those of {version}; take an empty data directory or collection prefix "
+            "and import the archive again.",
+            subject=model_version,
+            reason="COLLECTION_WORDS",
+            metadata={"words": found},
+        )
 
 
 class Collection(Protocol):

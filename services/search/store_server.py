@@ -19,6 +19,7 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from halftone import errors
+from halftone.matching.words import Vocabulary
 from services.search import store as port
 from services.search.store import (
     INDEXES,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _TIMEOUT_SECONDS: Final = 30
+_WORDS: Final = "halftone_words"
+"""Under which a collection says whose visual words it holds."""
 _UPSERT_CHUNK: Final = 256
 """Points in one message: 256 of 4,096 dimensions and long captions stay below its limit."""
 
@@ -88,7 +91,8 @@ class ServerStore:
                 if dimension is None:
                     raise _no_collection(model_version)
                 self._create(name, dimension=dimension)
-            vectors = self._client.get_collection(name).config.params.vectors
+            config = self._client.get_collection(name).config
+        vectors = config.params.vectors
         if isinstance(vectors, models.VectorParams):
             raise port.earlier_layout(model_version)
         descriptor = (vectors or {}).get(Channel.DESCRIPTOR.value)
@@ -96,6 +100,8 @@ class ServerStore:
             raise errors.FailedPrecondition(
                 f"The collection {name} was not made by Halftone.", subject=name
             )
+        words = (config.metadata or {}).get(_WORDS, port.FIRST_WORDS)
+        port.check_words(str(words), model_version=model_version)
         if dimension is not None and descriptor.size != dimension:
             raise errors.FailedPrecondition(
                 f"The collection of {model_version} has {descriptor.size} dimensions, the model "
@@ -137,6 +143,7 @@ class ServerStore:
                 ef_construct=port.HNSW_EF_CONSTRUCT,
                 full_scan_threshold=port.FULL_SCAN_KIB,
             ),
+            metadata={_WORDS: Vocabulary.load().version},
         )
 
     def _index(self, name: str) -> None:

@@ -476,6 +476,25 @@ def test_a_collection_keeps_its_dimension(store):
         store.open(VERSION, dimension=DIMENSION + 1)
 
 
+def test_a_collection_of_other_words_is_refused(store, memory_path):
+    assert store.open(VERSION, dimension=DIMENSION).dimension == DIMENSION
+    if isinstance(store, EdgeStore):
+        store.close()
+        marker = memory_path / "data" / "model@1" / "collection.json"
+        described = json.loads(marker.read_text())
+        marker.write_text(json.dumps(described | {"words": "others-7"}))
+        store = EdgeStore(memory_path / "data", min_free_bytes=0)
+    else:
+        store._client.update_collection(
+            store._name(VERSION), metadata={"halftone_words": "others-7"}
+        )
+    with pytest.raises(errors.FailedPrecondition, match="words of others-7, and this") as caught:
+        store.open(VERSION, dimension=None)
+    assert caught.value.reason == "COLLECTION_WORDS"
+    if isinstance(store, EdgeStore):
+        store.close()
+
+
 @pytest.mark.parametrize("dimension", [None, DIMENSION])
 def test_a_collection_of_the_earlier_layout_is_refused(store, memory_path, dimension):
     if isinstance(store, EdgeStore):
