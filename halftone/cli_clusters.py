@@ -229,17 +229,15 @@ def cluster(
     """
     with connect(server=server, data=data) as client:
         found = find_cluster(client, cluster_name(name, archives=archive))
-        page = None
+        if as_json:
+            output.print_json(cluster_export.cluster_json(found))
+        else:
+            cluster_tables.print_cluster(found)
         if html is not None:
             pictures = cluster_page.fetch_thumbnails(client, found)
             now = dt.datetime.now(dt.UTC)
             page = cluster_page.write(found, pictures=pictures, path=html, now=now)
-    if as_json:
-        output.print_json(cluster_export.cluster_json(found))
-    else:
-        cluster_tables.print_cluster(found)
-    if page is not None:
-        output.notes().print(f"Wrote {page}.")
+            output.remark(f"Wrote {page}.")
 
 
 def cluster_name(text: str, *, archives: tuple[str, ...] = ()) -> str:

@@ -65,26 +65,7 @@ def print_cluster(found: Cluster) -> None:
     width = _BROAD_AXIS if out.width > _BROAD_AXIS + 2 else max(out.width - 2, _NARROW_AXIS)
     for line in axis_lines(printings, width=width):
         out.print(line, soft_wrap=True)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("", justify="right")
-    for column, broadest in (("date", 22), ("since", 26), ("journal", 34), ("page", 6)):
-        table.add_column(column, overflow="fold", max_width=broadest)
-    table.add_column("caption", overflow="fold", max_width=46)
-    table.add_column("weakest", justify="right")
-    table.add_column("", overflow="fold", max_width=20)
-    for printing in printings:
-        image = printing.image
-        table.add_row(
-            str(printing.number),
-            printing.date,
-            printing.gap,
-            image.journal,
-            image.page,
-            image.caption,
-            timelines.figure(printing.member.weakest_link),
-            ", ".join(marks(printing)),
-        )
-    out.print(table)
+    out.print(timeline_table(printings, width=out.width))
     if timelines.left_out(found):
         out.print(timelines.left_out(found), style="dim")
     weakest = timelines.weakest_link(found)
@@ -99,6 +80,37 @@ def print_cluster(found: Cluster) -> None:
         names = f"{shlex.quote(weakest.a)} {shlex.quote(weakest.b)}"
         hint = f"Not the same? halftone judge {names} different"
         out.print(hint, style="dim", soft_wrap=True)
+
+
+def timeline_table(printings: Sequence[Printing], *, width: int) -> Table:
+    """A row for each printing; on a narrow terminal what is printed shares a column."""
+    broad = width >= output.BROAD
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("", justify="right")
+    for column, broadest in (("date", 22), ("since", 26)):
+        table.add_column(column, overflow="fold", max_width=broadest if broad else 12)
+    columns = (("journal", 34), ("page", 6), ("caption", 46)) if broad else (("printing", None),)
+    for column, most in columns:
+        table.add_column(column, overflow="fold", max_width=most)
+    table.add_column("weakest", justify="right")
+    table.add_column("", overflow="fold", max_width=20 if broad else 8)
+    for printing in printings:
+        image = printing.image
+        page = f"page {image.page}" if image.page else ""
+        place = ", ".join(part for part in (image.journal, page) if part)
+        table.add_row(
+            str(printing.number),
+            printing.date,
+            printing.gap,
+            *(
+                (image.journal, image.page, image.caption)
+                if broad
+                else ("\n".join(part for part in (place, image.caption) if part),)
+            ),
+            timelines.figure(printing.member.weakest_link),
+            ", ".join(marks(printing)),
+        )
+    return table
 
 
 def _evidence(link: Link) -> str:

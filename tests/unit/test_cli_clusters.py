@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from halftone import cli_verdicts, cluster_tables, timelines
 from halftone.cli import main
@@ -151,6 +153,27 @@ class TestCluster:
             assert result.exit_code == 1
             assert words in result.stderr
             assert "Traceback" not in result.stderr
+
+    def test_a_narrow_terminal_breaks_no_word(self, fake):
+        journal, caption = "The Larkhaven Courier and Advertiser", "Wahlberechtigte Brahmanen"
+        names = [
+            fake.add_printing(str(year), date=str(year), journal=journal, page="3", caption=caption)
+            for year in (1898, 1905)
+        ]
+        with Client(fake.address) as client:
+            client.judge(*names, Decision.SAME)
+            printings = timelines.printings(client.cluster(names[0]))
+        out = io.StringIO()
+        Console(file=out, width=80).print(cluster_tables.timeline_table(printings, width=80))
+        assert {*f"{journal}, page 3".split(), *caption.split()} <= set(out.getvalue().split())
+        broad = cluster_tables.timeline_table(printings, width=200)
+        assert [column.header for column in broad.columns[3:6]] == ["journal", "page", "caption"]
+
+    def test_the_story_is_told_whatever_becomes_of_the_page(self, run, built, tmp_path):
+        (tmp_path / "file").write_text("")
+        result = run("cluster", "album", "--html", tmp_path / "file" / "life.html")
+        assert result.exit_code == 1
+        assert "clusters/album" in result.stdout
 
     def test_printings_of_one_time_stand_below_each_other(self, fake):
         names = [
