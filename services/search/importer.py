@@ -173,24 +173,30 @@ class Importer:
             maxsize=max(self._settings.import_window - 1, 1)
         )
 
+        async def process(batch: list[_Item]) -> None:
+            task = asyncio.create_task(self._process(batch, names=names, patience=patience))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            try:
+                await under_way.put(task)
+            except asyncio.CancelledError:
+                task.cancel()
+                raise
+
         async def produce() -> None:
-            async with contextlib.aclosing(self._batches(requests, names=names)) as batches:
-                async for batch in batches:
-                    task = asyncio.create_task(self._process(batch, names=names, patience=patience))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
-                    try:
-                        await under_way.put(task)
-                    except asyncio.CancelledError:
-                        task.cancel()
-                        raise
-            await under_way.put(None)
+            try:
+                async with contextlib.aclosing(self._batches(requests, names=names)) as batches:
+                    async for batch in batches:
+                        await process(batch)
+            finally:
+                # Also where this failed, which is raised by who waits for the end.
+                await under_way.put(None)
 
         producer = asyncio.create_task(produce())
         task: asyncio.Task[list[_Item]] | None = None
         try:
             while True:
-                task = await self._next(under_way, producer=producer)
+                task = await under_way.get()
                 if task is None:
                     break
                 for item in await task:
@@ -198,20 +204,6 @@ class Importer:
             await producer
         finally:
             await _abandon(under_way, [producer] if task is None else [producer, task])
-
-    @staticmethod
-    async def _next(
-        under_way: asyncio.Queue[asyncio.Task[list[_Item]] | None],
-        *,
-        producer: asyncio.Task[None],
-    ) -> asyncio.Task[list[_Item]] | None:
-        """The next batch; a producer that failed raises here instead of leaving it waiting."""
-        getting = asyncio.ensure_future(under_way.get())
-        await asyncio.wait({getting, producer}, return_when=asyncio.FIRST_COMPLETED)
-        if not getting.done() and producer.done() and producer.exception() is not None:
-            getting.cancel()
-            producer.result()
-        return await getting
 
     def _answer(self, item: _Item) -> search_pb2.ImportImagesResponse:
         answer = item.answer()
@@ -265,12 +257,12 @@ class Importer:
     ) -> None:
         """Reads the stream as far ahead as there is room, until it ends or the service drains."""
         draining = asyncio.ensure_future(self._draining.wait())
+        reading: asyncio.Future[search_pb2.ImportImagesRequest | None] | None = None
         try:
             while True:
                 reading = asyncio.ensure_future(anext(requests, None))
                 await asyncio.wait({reading, draining}, return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
-                    reading.cancel()
                     break
                 request = reading.result()
                 if request is None:
@@ -279,7 +271,10 @@ class Importer:
                     asyncio.create_task(self._holdings.in_thread(self._prepare, request))
                 )
         finally:
+            # Whatever waits for nobody any more would be destroyed while it waits.
             draining.cancel()
+            if reading is not None:
+                reading.cancel()
             # The end is also put where reading failed; the failure is raised by who waits for it.
             await prepared.put(None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 
 import grpc
@@ -378,6 +379,17 @@ async def test_an_import_that_is_cut_off_leaves_no_bytes_behind(service):
     await service.add(record(1))
     await service.stub.DeleteImages(search_pb2.DeleteImagesRequest(names=[name(1)]))
     assert not blobs(service)
+
+
+async def test_an_import_that_is_cut_off_leaves_no_task_waiting(service, caplog):
+    call = service.stub.ImportImages()
+    await call.write(record(1))
+    assert (await call.read()).state == CREATED
+    # The service waits for the next record.
+    call.cancel()
+    await asyncio.sleep(0.2)
+    gc.collect()
+    assert "Task was destroyed" not in caplog.text
 
 
 async def test_draining_acknowledges_what_was_taken(service):
