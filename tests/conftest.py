@@ -12,6 +12,13 @@ import pytest
 _MEMORY = Path("/dev/shm")  # noqa: S108 - made unique below
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Of several workers none is left with a long file at the end: those go first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: "e2e" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def memory_path_factory():
     """Makes directories in memory where there are any: Edge syncs a hundred files at a time."""
