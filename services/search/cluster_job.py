@@ -49,6 +49,8 @@ _PAIRS: Final = 64
 less than `_PIECE_SECONDS`, as comparisons of vectors alone do."""
 _MOST_PAIRS: Final = 2_048
 _PIECE_SECONDS: Final = 0.2
+_FIRST: Final = (-1, -1)
+"""Comes before all pairs."""
 _POLL_SECONDS: Final = 5.0
 _RECONCILE_SECONDS: Final = 600.0
 _BACK_OFF_SECONDS: Final = 2.0
@@ -93,6 +95,8 @@ class ClusterWorker:
         # Other processes may write to a store that is shared.
         self._shared = settings.store == "server"
         self._reconciled, self._reconciled_at = "", 0.0
+        self._scoring = ""
+        self._scored_to: tuple[int, int] | None = None
         self._at_a_time = _PAIRS
         self._trouble_since: float | None = None
         self._running = metrics.gauge("cluster_job_running", "Whether a cluster job runs here")
@@ -181,7 +185,7 @@ class ClusterWorker:
                 self._pace.measured(len(pictures), seconds=time.monotonic() - started)
                 return True
         if job is None:
-            return False
+            return await self._take_over()
         return await self._finish(job)
 
     # What changed.
@@ -317,12 +321,28 @@ class ClusterWorker:
                 break
         return count
 
+    async def _take_over(self) -> bool:
+        """Gives some kept pairs the probability of the version that answers, if any lack it.
+
+        Without a job, so that pairs of before and after a promotion are grouped by one measure.
+        """
+        collection = self._holdings.collection
+        if self._scoring != collection.model_version:
+            self._scoring, self._scored_to = collection.model_version, _FIRST
+        if self._scored_to is None:
+            return False
+        async with await self._pace.begin():
+            self._scored_to = await self._run(
+                self._steps.rescore_some, collection, self._scored_to, regroup=True
+            )
+        return True
+
     async def _rescore(self, collection: Collection, *, job: Job) -> None:
         """Gives pairs that another model version scored the probability of this one."""
-        after = (-1, -1)
+        after = _FIRST
         while True:
             async with await self._pace.begin():
-                last = await self._run(self._steps.rescore_some, collection, after)
+                last = await self._run(self._steps.rescore_some, collection, after, regroup=False)
             if last is None or await self._run(self._steps.is_over, job.number):
                 return
             after = last

@@ -258,20 +258,21 @@ def put_pairs(
 
 def of_another_model(
     connection: sqlite3.Connection, *, model_version: str, after: tuple[int, int], limit: int
-) -> list[tuple[int, int, bytes, bytes, bytes]]:
-    """Pairs whose probability another model version gave: numbers, points, evidence; in order.
+) -> list[tuple[int, int, bytes, bytes, float, bytes]]:
+    """Pairs that another model version scored: numbers, points, probability, evidence; in order.
 
     Pairs of pictures that no image shows any more are left out.
     """
     rows = connection.execute(
         "SELECT a, b, (SELECT min(point) FROM images WHERE picture = a) AS one,"
-        " (SELECT min(point) FROM images WHERE picture = b) AS other, evidence FROM pairs"
+        " (SELECT min(point) FROM images WHERE picture = b) AS other, probability, evidence"
+        " FROM pairs"
         " WHERE (a, b) > (?, ?) AND one IS NOT NULL AND other IS NOT NULL"
         " AND model IN (SELECT id FROM versions WHERE name != ?)"
         " ORDER BY a, b LIMIT ?",
         (*after, model_version, limit),
     )
-    return [(a, b, one, other, evidence) for a, b, one, other, evidence in rows]
+    return [(a, b, one, other, *rest) for a, b, one, other, *rest in rows]
 
 
 def rescore(

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _CHANGES: Final = 500
 """Pairs that are rescored together."""
+_MOVED: Final = 0.01
+"""A probability that moves by less leaves groups as they are, unless it makes or breaks a link."""
 _CLOSED: Final = 64
 """Pictures that lead to each other of which every two are compared."""
 
@@ -229,9 +231,12 @@ class ClusterSteps:
             return self.to_close(connection, links, since=since)
 
     def rescore_some(
-        self, collection: Collection, after: tuple[int, int]
+        self, collection: Collection, after: tuple[int, int], *, regroup: bool
     ) -> tuple[int, int] | None:
-        """Rescores the pairs that follow; the last of them, None after all."""
+        """Rescores the pairs that follow; the last of them, None after all.
+
+        `regroup`: groups what they touch in the same transaction, which a job does at its end.
+        """
         version = collection.model_version
         with self._database.read() as connection:
             rows = cluster_pairs.of_another_model(
@@ -244,21 +249,28 @@ class ClusterSteps:
             return None
         ids = {uuid.UUID(bytes=point) for row in rows for point in row[2:4]}
         stored = collection.retrieve(list(ids), vectors=True)
-        seen: list[tuple[int, int]] = []
+        seen: list[tuple[int, int, bytes, float]] = []
         known: list[tuple[bytes, float | None]] = []
-        for a, b, one, other, evidence in rows:
+        for a, b, one, other, probability, evidence in rows:
             first, second = (stored.get(uuid.UUID(bytes=point)) for point in (one, other))
             # Where a picture is gone meanwhile, the pair keeps the score that it has.
             if _shows(first, shas[a]) and _shows(second, shas[b]):
-                seen.append((a, b))
+                seen.append((a, b, one, probability))
                 known.append((evidence, cluster_compare.similarity(first, second)))
         scores = self._comparer.rescored(known, model_version=version) if known else []
         with self._database.write() as connection:
             cluster_pairs.rescore(
                 connection,
-                [(*pair, *score) for pair, score in zip(seen, scores, strict=True)],
+                [(*pair[:2], *score) for pair, score in zip(seen, scores, strict=True)],
                 model_version=version,
             )
+            moved = {
+                point
+                for (_, _, point, before), (after, _) in zip(seen, scores, strict=True)
+                if abs(before - after) > _MOVED or (before >= RULES.link) != (after >= RULES.link)
+            }
+            if regroup and moved:
+                cluster_groups.regroup(connection, moved, describe=self.describe)
         return rows[-1][:2]
 
     def regroup_all(self, job: Job, found: int, compared: int) -> Job | None:

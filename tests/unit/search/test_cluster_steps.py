@@ -151,11 +151,11 @@ def test_a_pair_whose_picture_is_gone_keeps_its_score(database, archive, compare
         cluster_pairs.put_images(connection, [(one, sha(1)), (other, sha(2))])
         put(connection, pair(sha(1), sha(2)), version="model/1")
     archive.put(2, shows=7)
-    assert steps.rescore_some(archive, (-1, -1)) is not None
+    assert steps.rescore_some(archive, (-1, -1), regroup=False) is not None
     assert (comparer.rescores, kept(database)) == (0, [(0.99, b"")])
     # Back again, so that the next job scores it.
     archive.put(2, shows=2)
-    steps.rescore_some(archive, (-1, -1))
+    steps.rescore_some(archive, (-1, -1), regroup=False)
     assert (comparer.rescores, kept(database)) == (1, [(0.5, b"anew")])
 
 

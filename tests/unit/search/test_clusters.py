@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 
 import grpc
 import pytest
 
 from halftone import errors
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, search_pb2
+from services.search.cluster_store import FILE
 from tests.cluster_pictures import plate, printing
 from tests.unit.search.conftest import name, record
 
@@ -168,6 +171,25 @@ async def test_changes_are_found_again_after_a_restart(service, clusters):
     assert service.embedder.images == worker_notes + 1
     await service.restart()
     await clusters.until([["a0", "a1"]])
+
+
+async def test_another_version_gives_kept_pairs_its_probabilities_without_a_job(service, clusters):
+    await load(service, {"a0": printing(1), "a1": printing(1, edition=1), "b0": printing(2)})
+    await clusters.run()
+    before = await clusters.get(name("a0"))
+    await service.stop()
+    # As if a version had found them by which the two are not the same.
+    with contextlib.closing(sqlite3.connect(service.settings.data_directory / FILE)) as connection:
+        connection.execute("UPDATE versions SET name = 'before/1' WHERE name = 'fake/1'")
+        connection.execute("UPDATE pairs SET probability = 0")
+        connection.execute("DELETE FROM members")
+        connection.execute("DELETE FROM clusters")
+        connection.commit()
+    await service.restart()
+    await clusters.until([["a0", "a1"]])
+    after = await clusters.get(name("a0"))
+    assert (after.name, list(after.links)) == (before.name, list(before.links))
+    assert len((await clusters.stub.ListClusterJobs(pb.ListClusterJobsRequest())).jobs) == 1
 
 
 async def test_a_verdict_regroups_at_once_and_stays(service, clusters):
