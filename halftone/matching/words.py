@@ -1,9 +1,9 @@
 """Visual words: local features as a sparse vector that a text index can search.
 
 Sivic and Zisserman, *Video Google* (2003). Words are the centroids of RootSIFT descriptors of press
-pictures; rare words weigh more (inverse document frequency), a word that a picture has several
-times weighs as the square root of their number, against bursts in screens and borders (Jégou et
-al., *On the burstiness of visual elements*, 2009).
+pictures; rare words weigh more (inverse document frequency), and a word that a picture has several
+times counts once, against bursts in letters, screens and borders (Jégou et al., *On the burstiness
+of visual elements*, 2009).
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ Floats = NDArray[np.float32]
 
 PACKAGED: Final = "vocabulary.npz"
 FORMAT: Final = 1
+WEIGHTS: Final = 2
+"""Of how words are weighed: part of a vocabulary's version, as words weighed otherwise are other
+vectors."""
 
 _CELLS: Final = 64
 _HOMES: Final = 3
@@ -57,14 +60,15 @@ class Vocabulary:
     Args:
         centroids: uint8 [W, 128], proportional to vectors of unit length.
         idf: float32 [W], the weight of each word.
-        version: Words of different versions cannot be compared.
+        version: The name of the centroids. The attribute adds `WEIGHTS`: words of different versions
+            cannot be compared.
     """
 
     def __init__(self, centroids: NDArray[np.uint8], idf: Floats, *, version: str) -> None:
         self._idf = idf.astype(np.float32)
         self._cells, self._members = _arranged(unit(centroids))
         self._centroids = [unit(centroids[each]) for each in self._members]
-        self.version = version
+        self.version = f"{version}.{WEIGHTS}"
 
     def __len__(self) -> int:
         """W."""
@@ -98,8 +102,8 @@ class Vocabulary:
         """The words of a picture."""
         if not len(features):
             return no_words()
-        found, counts = np.unique(self.assign(features.descriptors), return_counts=True)
-        values = np.sqrt(counts).astype(np.float32) * self._idf[found]
+        found = np.unique(self.assign(features.descriptors))
+        values = self._idf[found]
         length = float(np.linalg.norm(values))
         if not length:  # only words that all pictures have
             return no_words()

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from halftone import errors
-from halftone.matching.features import extract
+from halftone.matching.features import LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
 from halftone.matching.vocabulary_build import learn, main
 from halftone.matching.words import Vocabulary, Words, unit
@@ -39,6 +39,20 @@ def test_a_part_is_more_like_its_whole_than_another_picture(picture):
 def test_plain_pictures_have_no_words():
     words = Vocabulary.load().words(extract(Image.new("L", (300, 200), 128)))
     assert len(words.indices) == len(words.values) == 0
+
+
+def test_a_word_that_a_picture_repeats_counts_once(picture):
+    found = extract(picture(1))
+    again = np.r_[np.arange(len(found)), np.zeros(200, int)]  # as the letters of a page do
+    repeated = LocalFeatures(
+        points=found.points[again],
+        descriptors=found.descriptors[again],
+        width=found.width,
+        height=found.height,
+    )
+    once, often = (Vocabulary.load().words(each) for each in (found, repeated))
+    np.testing.assert_array_equal(once.indices, often.indices)
+    np.testing.assert_allclose(once.values, often.values)
 
 
 def test_two_levels_find_almost_always_the_nearest_word(picture):
