@@ -60,8 +60,8 @@ class Vocabulary:
     Args:
         centroids: uint8 [W, 128], proportional to vectors of unit length.
         idf: float32 [W], the weight of each word.
-        version: The name of the centroids. The attribute adds `WEIGHTS`: words of different versions
-            cannot be compared.
+        version: The centroids' name. The attribute adds `WEIGHTS` to it; words of different
+            versions cannot be compared.
     """
 
     def __init__(self, centroids: NDArray[np.uint8], idf: Floats, *, version: str) -> None:

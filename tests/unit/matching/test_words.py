@@ -10,7 +10,7 @@ from halftone import errors
 from halftone.matching.features import LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
 from halftone.matching.vocabulary_build import learn, main
-from halftone.matching.words import Vocabulary, Words, unit
+from halftone.matching.words import WEIGHTS, Vocabulary, Words, unit
 from halftone.orientations import UPRIGHT, orientations
 
 
@@ -91,7 +91,7 @@ def test_the_command_learns_the_same_words_again(tmp_path, picture):
         assert main([str(tmp_path), *words]) == 0
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     vocabulary = Vocabulary.read(tmp_path / "a.npz")
-    assert (len(vocabulary), vocabulary.version) == (64, "v")
+    assert (len(vocabulary), vocabulary.version) == (64, f"v.{WEIGHTS}")
 
 
 def test_the_command_says_what_it_lacks(tmp_path, capsys, picture):
