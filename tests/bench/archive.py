@@ -1,6 +1,7 @@
 """A labelled archive through the gRPC API: how fast it imports, how well it answers.
 
     python -m tests.bench.archive --archive PATH [--server HOST:PORT] [--json FILE] [--mistakes N]
+        [--same FILE]
 
 The archive has a manifest and a `groups.json`. Without `--server` a stack of its own is started in
 a temporary directory. Every picture is searched by its name, and what the service says of the first
@@ -8,18 +9,23 @@ a temporary directory. Every picture is searched by its name, and what the servi
 nothing is computed beside the service. Scored are the probabilities of searches that verify (as
 they do unless told otherwise), of searches that do not, and the similarities alone. PDQ, as it
 is usually used and in all eight orientations, stands beside them.
+
+Truth that was found by a matcher lacks pairs. `--same` names those that somebody looked at and
+found to show the same picture, a CSV file with the columns a and b; the figures are then given a
+second time with them left out, neither matches nor mistakes.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import json
 import statistics
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,7 +183,24 @@ def pdq_similarities(paths: Sequence[Path], *, dihedral: bool) -> np.ndarray:
     return np.asarray((np.maximum(agreement, agreement.T) / 256 + 1) / 2)
 
 
-def run(*, folder: Path, server: str | None = None, most_mistakes: int = 30) -> dict[str, Any]:
+def leaving_out(truth: Truth, *, same: Path, ids: Sequence[str]) -> Truth:
+    """The truth without the pairs of a CSV file."""
+    index = {image_id: number for number, image_id in enumerate(ids)}
+    with same.open(encoding="utf-8", newline="") as file:
+        pairs = [sorted((index[row["a"]], index[row["b"]])) for row in csv.DictReader(file)]
+    left_out = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    if truth.are_matches(left_out[:, 0], left_out[:, 1]).any():
+        raise SystemExit(f"{same} names pairs that are matches already.")
+    return replace(truth, ignored=np.concatenate([truth.ignored, left_out]))
+
+
+def run(
+    *,
+    folder: Path,
+    server: str | None = None,
+    most_mistakes: int = 30,
+    same: Path | None = None,
+) -> dict[str, Any]:
     """Imports, searches and scores; see the module."""
     rows = [row for row in archives.read_manifest(folder, archive=NAME) if row.error is None]
     pictures = [row.image for row in rows if row.image is not None]
@@ -199,6 +222,11 @@ def run(*, folder: Path, server: str | None = None, most_mistakes: int = 30) -> 
         (SIMILAR, unverified.similarity),
     ):
         results[label] = evaluate.evaluate_scores(scores, truth=truth)
+    if same is not None:
+        looked_at = leaving_out(truth, same=same, ids=[row.image_id for row in rows])
+        results[f"{VERIFIED}, {same.name} left out"] = evaluate.evaluate_scores(
+            found.probability, truth=looked_at
+        )
     results["mistakes"] = mistakes(
         found, truth=truth, ids=[row.image_id for row in rows], most=most_mistakes
     )
@@ -241,10 +269,14 @@ def main() -> None:
     parser.add_argument("--archive", type=Path, required=True)
     parser.add_argument("--server", help="host:port of a running search service")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--same", type=Path, help="CSV of pairs that the truth lacks: a, b")
     parser.add_argument("--mistakes", type=int, default=30, help="pairs listed of each kind")
     arguments = parser.parse_args()
     results = run(
-        folder=arguments.archive, server=arguments.server, most_mistakes=arguments.mistakes
+        folder=arguments.archive,
+        server=arguments.server,
+        most_mistakes=arguments.mistakes,
+        same=arguments.same,
     )
     show(results)
     if arguments.json is not None:
