@@ -1,0 +1,69 @@
+"""Batches of searches: who is compared when."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+import types
+
+from halftone.matching.probability import Calibration
+from services.search.searching import Searching
+from services.search.verifier import Missed
+from tests.unit.search.test_candidates import NO_FEATURES, Exact, bits, plan_of
+
+
+class Holdings:
+    """Runs everything at once."""
+
+    async def read(self, _operation, call, /, *args, **fields):
+        return call(*args, **fields)
+
+    async def compute(self, call, /, *args, **fields):
+        return call(*args, **fields)
+
+
+class Verifier:
+    """Takes a while, and remembers whose comparisons began, and how many ran at a time."""
+
+    def __init__(self):
+        self.begun = []
+        self.running = self.most = 0
+
+    async def outcomes(self, query, candidates, **_options):
+        self.begun.append(query.width)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        self.running -= 1
+        return [Missed.OUT_OF_TIME] * len(candidates)
+
+
+async def test_the_first_searches_of_a_batch_are_compared_first():
+    archive = Exact()
+    for number in range(60):
+        archive.add(number, pdq=bits(number))
+    # Told apart by their width.
+    prints = [
+        dataclasses.replace(
+            plan_of(archive).picture, features=dataclasses.replace(NO_FEATURES, width=number)
+        )
+        for number in range(1, 9)
+    ]
+    plans = [plan_of(archive, min_probability=1.0) for _ in prints]
+    made = iter(prints)
+    verifier = Verifier()
+    searching = Searching(
+        holdings=Holdings(),
+        embedder=None,
+        fingerprints=types.SimpleNamespace(of_query=lambda *_content, **_options: next(made)),
+        verifier=verifier,
+        calibrations=types.SimpleNamespace(of=lambda _version: Calibration.default()),
+        settings=types.SimpleNamespace(verify_seconds=2.0, max_pixels=1, max_image_bytes=1),
+    )
+    answers = [None] * len(plans)
+    await searching._by_pictures(plans, answers, model_version="test/1", deadline=math.inf)
+    assert all(answer.out_of_time_count == 50 for answer in answers)
+    assert verifier.begun == list(range(1, 9))
+    assert verifier.most == 2
