@@ -163,7 +163,9 @@ def test_children_that_are_killed_during_an_import(tmp_path, press):
                 os.kill(up.children()[victims.pop()], signal.SIGKILL)
 
         rows = [
-            row for archive in ("north", "south") for row in read_manifest(press, archive=archive)
+            row
+            for archive in ("north", "south", "east", "west")
+            for row in read_manifest(press, archive=archive)
         ]
         summary = client.import_images(rows, on_progress=on_progress)
         assert not victims
