@@ -62,6 +62,12 @@ def test_no_more_than_the_strongest(picture):
     assert len(extract(Image.fromarray(noise))) == COUNT
 
 
+def test_a_faded_picture_keeps_its_corners(picture):
+    image = picture(1).convert("L")
+    faded = image.point([200 + each // 6 for each in range(256)])
+    assert len(extract(faded)) > 0.8 * len(extract(image))
+
+
 def test_the_same_picture_gives_the_same_bytes_in_any_thread(picture):
     images = [picture(seed) for seed in (5, 6)] * 4
     alone = [extract(each).to_bytes() for each in images[:2]]

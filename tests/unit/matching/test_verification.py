@@ -120,6 +120,12 @@ def test_a_screen_alone_is_no_overlap():
         assert related(screened(9.0, 0.3), second) == Relation.UNRELATED
 
 
+def test_grain_of_blank_paper_is_no_overlap():
+    generator = np.random.default_rng(0)
+    sheets = [generator.integers(200, 205, (300, 400), dtype=np.uint8) for _ in range(2)]
+    assert not verify(*(extract(Image.fromarray(each)) for each in sheets)).overlaps
+
+
 def test_nothing_is_shared_with_an_empty_picture(picture):
     empty, some = extract(Image.new("L", (200, 100))), extract(picture(1))
     for query, candidate in ((empty, some), (some, empty), (empty, empty)):
