@@ -15,7 +15,7 @@ from rich.table import Table
 from halftone import cli_output as output
 from halftone import cluster_page, errors, overlay
 from halftone.cli_options import connect, crop_from, full_name, json_option, server_options
-from halftone.client import Cluster, ClusterMember, Link, Relation
+from halftone.client import Cluster, ClusterMember, Link, Relation, VerificationState
 from halftone.client.types import probability_label
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _SAID: Final = {
     Relation.COMPOSITE: "they share a part, and each has what the other lacks",
     Relation.SAME_SCENE: "the same scene, seen from two places",
     Relation.UNRELATED: "no part in common",
-    Relation.NOT_COMPARED: "too few details to compare",
+    Relation.NOT_COMPARED: "one of them has too few details",
     Relation.UNKNOWN: "",
 }
 
@@ -98,7 +98,7 @@ def _print(record: ImageRecord, hit: Hit, *, region: Region | None) -> None:
     table.add_row("first", output.record_text(record))
     table.add_row("second", output.record_text(hit.image))
     table.add_row("probability", probability_label(hit.probability))
-    table.add_row("relation", ": ".join(filter(None, (hit.relation.label, _SAID[hit.relation]))))
+    table.add_row("relation", ": ".join(filter(None, (hit.relation.label, _said(hit)))))
     corner = (region.x, region.y) if region else (0, 0)
     for overlap in hit.overlaps:
         table.add_row("shared", f"{overlap.inlier_count} inliers, details that lie alike in both")
@@ -109,6 +109,13 @@ def _print(record: ImageRecord, hit: Hit, *, region: Region | None) -> None:
         table.add_row("  lies", _lies(overlap))
     table.add_row("likeness", output.likeness_text(hit))
     output.console().print(table)
+
+
+def _said(hit: Hit) -> str:
+    late = hit.verification.state is VerificationState.OUT_OF_TIME
+    if late and hit.relation is Relation.NOT_COMPARED:
+        return "the time was over"
+    return _SAID[hit.relation]
 
 
 def _place(
@@ -142,7 +149,7 @@ def _page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) -> Path:
     """
     if not hit.overlaps:
         raise errors.FailedPrecondition(
-            "No page is written: the two have no part in common to lay over each other.",
+            "No page is written: no part is known that both show, to lay one over the other by.",
             subject=hit.image.name,
         )
     first, second = sorted(
