@@ -173,7 +173,7 @@ def _spread(grey: Bytes) -> Bytes:
     gain = min(_GAIN, _TONES / max(light - dark, 1.0))
     if gain <= 1:
         return grey
-    spread = (grey.astype(np.float32) - (dark + light) / 2) * gain + _TONES
+    spread: Floats = (grey.astype(np.float32) - (dark + light) / 2) * gain + _TONES
     return spread.clip(0, 255).astype(np.uint8)
 
 

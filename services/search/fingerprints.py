@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from halftone import errors, images, telemetry
 from halftone.matching.features import SIDE, LocalFeatures, extract
 from halftone.matching.fingerprint import fingerprint
-from halftone.matching.pdq import pdq, to_vector
+from halftone.matching.pdq import pdq, pdq_orientations, to_vector
 from halftone.matching.words import Vocabulary
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from halftone.images import Region
     from halftone.matching.fingerprint import Fingerprint
     from halftone.matching.words import Words
+    from halftone.orientations import Orientation
     from services.search.blobs import Blobs
 
 _OVERHEAD: Final = 1_000
@@ -89,6 +90,16 @@ class Fingerprints:
         image = self._decoded(content, region=region)
         full = images.size(content) if region is None else (region.width, region.height)
         return fingerprint(image, mirrored=mirrored, rotated=rotated, full_size=full)
+
+    def hashes(self, content: bytes) -> dict[Orientation, np.ndarray]:
+        """The hashes of a picture in all orientations, from the pixels that imports hash.
+
+        A copy reduced further has hashes that differ in ten bits of 256, and finds other pictures.
+
+        Raises:
+            errors.ImageRejected: See `images.decode`.
+        """
+        return pdq_orientations(self._decoded(content))
 
     def of_archive(self, content: bytes, *, sha256: str) -> Print:
         """The fingerprint of a picture that is imported; features that are kept are taken.

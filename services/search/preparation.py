@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from halftone import errors, images, wire
 from halftone.matching.fingerprint import Fingerprint
-from halftone.matching.pdq import pdq_orientations
 from halftone.matching.words import Vocabulary, Words
 from halftone.orientations import UPRIGHT, orientations
 from services.search.embedder import MAX_IMAGES, Embedded
@@ -16,7 +15,6 @@ from services.search.plans import Plan
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from halftone.settings import SearchSettings
     from halftone.v1 import embedder_pb2
     from services.search.embedder import Embedder
     from services.search.fingerprints import Fingerprints
@@ -37,12 +35,10 @@ class Preparation:
         holdings: Holdings,
         embedder: Embedder,
         fingerprints: Fingerprints,
-        settings: SearchSettings,
     ) -> None:
         self._holdings = holdings
         self._embedder = embedder
         self._fingerprints = fingerprints
-        self._max_pixels = settings.max_pixels
 
     async def prepare(
         self,
@@ -170,15 +166,9 @@ class Preparation:
         hashes = {} if stored.pdq is None else {UPRIGHT: (stored.pdq > 0).astype("uint8")}
         if any(each not in hashes for each in asked):
             content = content or self._holdings.blobs.get(stored.payload["sha256"])
-            every = pdq_orientations(
-                images.decode(content, max_pixels=self._max_pixels, target=_HASHED, luminance=True)
-            )
+            every = self._fingerprints.hashes(content)
             hashes = {each: hashes.get(each, every[each]) for each in asked}
         return Fingerprint(pdq=hashes, features=features, words=words)
-
-
-_HASHED: Final = 256
-"""Pixels of the shorter side that PDQ needs at least; it scales everything to 64."""
 
 
 def _content(plan: Plan) -> bytes:

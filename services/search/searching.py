@@ -67,7 +67,7 @@ class Searching:
         self._verify_seconds = settings.verify_seconds
         self._planner = Planner(holdings=holdings, settings=settings)
         self._preparation = Preparation(
-            holdings=holdings, embedder=embedder, fingerprints=fingerprints, settings=settings
+            holdings=holdings, embedder=embedder, fingerprints=fingerprints
         )
 
     async def search(

@@ -317,8 +317,9 @@ class Store(Protocol):
 
         Raises:
             errors.NotFound: There is none and no dimension is given.
-            errors.FailedPrecondition: It exists with another dimension, or in the layout of an
-                earlier release (`COLLECTION_LAYOUT`).
+            errors.FailedPrecondition: It exists with another dimension, in the layout of an
+                earlier release (`COLLECTION_LAYOUT`) or with the visual words of another
+                vocabulary (`COLLECTION_WORDS`).
         """
 
     def active(self) -> str | None:

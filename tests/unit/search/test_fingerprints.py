@@ -83,6 +83,14 @@ def test_what_is_imported_is_what_the_archive_fingerprint_is(make, blobs):
         blobs.get_features(SHA)
 
 
+def test_the_hash_of_a_picture_as_it_lies_is_the_one_that_is_imported(make):
+    content = drawing(2, size=(1300, 1100))
+    hashes = make().hashes(content)
+    assert len(hashes) == 8
+    imported = make().of_archive(content, sha256=hashlib.sha256(content).hexdigest()).pdq
+    np.testing.assert_array_equal(hashes[UPRIGHT] > 0, imported > 0)
+
+
 def test_places_are_those_of_the_picture_in_its_full_size(make):
     small, large = (
         make().of_archive(drawing(1, size=size), sha256=SHA).unkept
