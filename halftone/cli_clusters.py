@@ -112,7 +112,11 @@ def list_(
 
 @clusters.command()
 @click.option("--watch", is_flag=True, help="Show how it goes until the end.")
-@click.option("--from-scratch", is_flag=True, help="Compare every pair again.")
+@click.option(
+    "--from-scratch",
+    is_flag=True,
+    help="Compare every pair again, and forget those that are no candidates any more.",
+)
 @json_option
 @server_options
 def build(

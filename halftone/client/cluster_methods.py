@@ -39,7 +39,8 @@ class ClusterMethods:
         """Starts to group the archive; `watch_cluster_job` tells how it goes.
 
         Args:
-            from_scratch: Compare every pair again, also those whose comparison is kept.
+            from_scratch: Compare every pair again, also those whose comparison is kept, and forget
+                what is no candidate any more.
             request_id: The same one gives the job that it started. Made up by default.
             timeout: Deadline in seconds, of this call and not of the job.
 
