@@ -336,9 +336,7 @@ def list_(
     else:
         output.print_records(records)
     if more:
-        output.remark(
-            f"There are more than these {limit}: --limit shows more, `halftone facets` counts them."
-        )
+        output.remark_more(limit, hint=", `halftone facets` counts them")
     output.remark(*remarks)
 
 

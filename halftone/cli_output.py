@@ -46,6 +46,11 @@ def remark(*sentences: str) -> None:
         notes().print(sentence)
 
 
+def remark_more(limit: int, *, hint: str = "") -> None:
+    """Says that a list was longer than what it printed."""
+    remark(f"There are more than these {limit}: --limit shows more{hint}.")
+
+
 def head(found: Iterable[T], limit: int) -> tuple[list[T], bool]:
     """The first of them, and whether there are more."""
     first = list(itertools.islice(found, limit + 1))

@@ -21,7 +21,7 @@ from halftone.client.training import JobState
 from halftone.settings import ClientSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from halftone.client.training import TrainingJob
 
@@ -167,11 +167,16 @@ def list_(
         wanted = [JobState(state) for state in states]
         found = client.training_jobs(states=wanted, page_size=min(limit + 1, 1000))
         shown, more = output.head(found, limit)
-    if more:
-        output.remark(f"There are more than these {limit}: --limit shows more.")
     if as_json:
         output.print_json([job_json(job) for job in shown])
-        return
+    else:
+        nothing = "No training jobs in that state." if states else "No training jobs."
+        output.console().print(_table(shown) if shown else nothing)
+    if more:
+        output.remark_more(limit)
+
+
+def _table(shown: Sequence[TrainingJob]) -> Table:
     table = Table(box=None)
     for column in ("created", "state", "done", "name", "objective", "published", "id"):
         table.add_column(column, no_wrap=column != "id")
@@ -185,8 +190,7 @@ def list_(
             job.model_version,
             job.id,
         )
-    nothing = "No training jobs in that state." if states else "No training jobs."
-    output.console().print(table if table.rows else nothing)
+    return table
 
 
 @jobs.command()

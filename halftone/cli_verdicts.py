@@ -100,11 +100,15 @@ def list_(
     with connect(server=server, data=data) as client:
         found = client.verdicts(image=name, history=history, page_size=min(limit + 1, 1000))
         shown, more = output.head(found, limit)
-    if more:
-        output.remark(f"There are more than these {limit}: --limit shows more.")
     if as_json:
         output.print_json([verdict_json(verdict) for verdict in shown])
-        return
+    else:
+        output.console().print(_table(shown, history=history) if shown else "No verdicts.")
+    if more:
+        output.remark_more(limit)
+
+
+def _table(shown: Sequence[Verdict], *, history: bool) -> Table:
     table = Table(box=None)
     for column in ("verdict", "time", "decision", "author"):
         table.add_column(column, no_wrap=True)
@@ -123,7 +127,7 @@ def list_(
             verdict.note,
         ]
         table.add_row(*row, *([_clock(verdict, "end_time")] if history else []))
-    output.console().print(table if shown else "No verdicts.")
+    return table
 
 
 @verdicts.command()

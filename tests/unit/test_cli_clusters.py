@@ -298,7 +298,9 @@ class TestVerdicts:
         assert run("verdicts", "delete", "1").exit_code == 1
         run("judge", a, b, "same")
         assert run("verdicts", "--history", "--limit", "2").stderr == ""
-        assert "--limit shows more" in run("verdicts", "--history", "--limit", "1").stderr
+        one = run("verdicts", "--history", "--limit", "1")
+        assert one.stderr == "There are more than these 1: --limit shows more.\n"
+        assert one.output.endswith(one.stderr)
         refused = run("verdicts", "delete", "abc")
         assert refused.exit_code == 2
         assert "'abc' is no verdict's id" in refused.stderr

@@ -173,6 +173,7 @@ def test_jobs(run, fake):
     one = run("jobs", "list", "--limit", "1")
     assert "press" in one.stdout
     assert "--limit shows more" in one.stderr
+    assert one.output.endswith(one.stderr)
     assert run("jobs", "watch", "b").exit_code == 0
     shown = json.loads(run("jobs", "show", "trainingJobs/b", "--json").stdout)
     assert (shown["state"], shown["model_version"]) == ("succeeded", "press/1")
