@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from halftone import errors, telemetry
 from services.search import cluster_candidates
-from services.search.cluster_steps import ClusterSteps
+from services.search.cluster_steps import ClusterSteps, sha_of
 from services.search.promotion_pace import Pace
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class ClusterWorker:
                 self._holdings.collection.retrieve,
                 [uuid.UUID(bytes=each) for each in concerned],
             )
-            shas = {each.bytes: _sha(stored) for each, stored in there.items()}
+            shas = {each.bytes: sha_of(stored) for each, stored in there.items()}
             await self._run(self._steps.changed, concerned, shas, enabled=enabled)
         except BaseException:
             with self._dirty_lock:
@@ -237,7 +237,7 @@ class ClusterWorker:
         searched = []
         for point, sha in pictures:
             found = stored.get(uuid.UUID(bytes=point))
-            if found is None or _sha(found) != sha:
+            if found is None or sha_of(found) != sha:
                 # Gone, or another picture by now.
                 self.note([uuid.UUID(bytes=point)])
                 continue
@@ -346,7 +346,3 @@ class ClusterWorker:
             if last is None or await self._run(self._steps.is_over, job.number):
                 return
             after = last
-
-
-def _sha(stored: Stored) -> bytes:
-    return bytes.fromhex(stored.payload["sha256"])

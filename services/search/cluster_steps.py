@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Pairs = Sequence[tuple[bytes, bytes]]
 
 _CHANGES: Final = 500
-"""Pairs that are rescored together."""
+"""Pairs that are rescored together, and images that are looked at together."""
 _MOVED: Final = 0.01
 """A probability that moves by less leaves groups as they are, unless it makes or breaks a link."""
 _CLOSED: Final = 64
@@ -82,7 +82,7 @@ class ClusterSteps:
         found: set[bytes] = set()
         both = 0
         scan = collection.scan(filter=EVERYTHING)
-        while some := {each.id.bytes: _sha(each) for each in itertools.islice(scan, _CHANGES)}:
+        while some := {each.id.bytes: sha_of(each) for each in itertools.islice(scan, _CHANGES)}:
             known = self.shas(list(some))
             both += len(known)
             found.update(point for point, sha in some.items() if known.get(point) != sha)
@@ -310,7 +310,8 @@ def _shows(stored: Stored | None, sha: bytes) -> TypeGuard[Stored]:
     return stored is not None and stored.payload["sha256"] == sha.hex()
 
 
-def _sha(stored: Stored) -> bytes:
+def sha_of(stored: Stored) -> bytes:
+    """The hash of the picture that an image shows."""
     return bytes.fromhex(stored.payload["sha256"])
 
 
