@@ -236,8 +236,7 @@ def search(
             mirrored=not no_mirrored,
             rotated=not no_rotated,
         )
-        remarks = filter_remarks(client, where=where, nothing=not page.hits)
-        # Before the sheet is made: what was found is not lost if that fails.
+        # Before anything else is asked for or made: what was found is not lost if that fails.
         if as_json:
             output.print_json(output.page_json(page))
         else:
@@ -246,7 +245,7 @@ def search(
                 late = page.out_of_time_count
                 were = "was" if late == 1 else "were"
                 output.remark(f"{output.counted(late)} {were} not compared for want of time.")
-        output.remark(*remarks)
+        output.remark(*filter_remarks(client, where=where, nothing=not page.hits))
         if html is not None:
             from halftone import contact_sheet  # noqa: PLC0415  # only where it is asked for
 

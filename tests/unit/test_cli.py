@@ -207,6 +207,13 @@ class TestSearch:
         last = result.stderr.splitlines()[-1]
         assert last == "Error: none/sheet.html: No such file or directory."
 
+    def test_hits_are_printed_though_nothing_can_be_said_of_the_filter(self, run, picture, fake):
+        fake.faults["CountFacets"].append(fails(errors.InvalidArgument("No.")))
+        result = run("search", picture, "--exclude-journal", "The Sphere")
+        assert result.exit_code == 2
+        assert NAME + "2" in result.stdout
+        assert result.stderr == "Error: No.\n"
+
 
 class TestWhomToTalkTo:
     def test_nobody_there_says_how_to_start_one(self, run, picture):
