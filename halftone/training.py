@@ -44,6 +44,7 @@ _KINDS: Final = {
     "int_": "a whole number",
     "float_": "a number",
     "finite_": "a number",
+    "bool_": "true or false",
     "string_": "a text",
     "too_short": "a list of at least one",
     "too_long": "a shorter list",

@@ -79,6 +79,7 @@ def test_the_wrong_field_is_named(changes, field):
         ({"options": {"balance": "some"}}, "it must be none, inverse, effective or sampling, not"),
         ({"options": {"bach": 8}}, "there is no such setting. Did you mean batch?"),
         ({"options": {"batch": "9" * 5000}}, "not 9999"),
+        ({"promote": "perhaps"}, "it must be true or false, not perhaps."),
     ],
 )
 def test_what_is_wrong_is_said_in_plain_words(changes, said):
