@@ -136,8 +136,8 @@ class Cluster:
         journals: In the order of their first printing.
         members: Chronological, those without a date last; the first 5,000. Only from
             `Client.cluster`.
-        links: The most probable first; the first 5,000, which may name images that are not among
-            these members. Only from `Client.cluster`.
+        links: Those without a probability, then the most probable first; the first 5,000, which
+            may name images that are not among these members. Only from `Client.cluster`.
     """
 
     name: str
