@@ -49,7 +49,8 @@ high cosine means much then, and little once the comparison found nothing."""
 
 LIKELY: Final = 0.5
 """From here on a match is more likely than not."""
-_MOST_INLIERS: Final = 60  # more make nothing more certain
+MOST_INLIERS: Final = 60
+"""More make nothing more certain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ def evidence_features(evidence: Evidence) -> Doubles:
     geometry = [0.0, 0.0, 0.0, 0.0]
     if overlap is not None:
         geometry = [
-            float(np.log1p(min(overlap.inliers, _MOST_INLIERS))),
+            float(np.log1p(min(overlap.inliers, MOST_INLIERS))),
             overlap.inliers / max(overlap.matches, 1),
             max(overlap.query_share, overlap.candidate_share),
             overlap.coverage,

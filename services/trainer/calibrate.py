@@ -22,7 +22,12 @@ from threadpoolctl import threadpool_limits
 from halftone import errors, images
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
 from halftone.matching.offline import Gallery
-from halftone.matching.probability import FEATURES, Calibration, evidence_features
+from halftone.matching.probability import (
+    FEATURES,
+    MOST_INLIERS,
+    Calibration,
+    evidence_features,
+)
 from halftone.orientations import orientations
 from halftone.vision.reprinting import reprint
 
@@ -97,7 +102,8 @@ def fit(sample: Sample, *, folds: int = FOLDS, seed: int = 0) -> tuple[Calibrati
         over those of 0.01 and more, `likely` how many those are, `brier`, `precision_at_90` and
         `recall_at_90` (of what is 0.9 and more), and `bins`: of each the mean `probability`,
         the `observed` share of matches, its 95 % interval `low` and `high`, and `count`; under
-        `unverified` the same had local features not been compared.
+        `unverified` the same had local features not been compared; `mislabelled`, how many false
+        pairs were not fitted, which all figures count as false nevertheless.
 
     Raises:
         errors.InvalidArgument: Fewer than `FEWEST_PAIRS` matches, or too few groups with one.
@@ -112,14 +118,16 @@ def fit(sample: Sample, *, folds: int = FOLDS, seed: int = 0) -> tuple[Calibrati
         )
     held_out, unverified = np.empty((2, len(sample.labels)))
     fold_of = _folds(sample, folds=folds, seed=seed)
+    sound = ~_mislabelled(sample)
     for fold in range(folds):
         aside = fold_of == fold
-        part = _fitted(sample, ~aside)
+        part = _fitted(sample, sound & ~aside)
         held_out[aside] = part.predict(sample.features[aside])
         unverified[aside] = part.predict(sample.unverified[aside])
     found = figures(held_out, labels=sample.labels)
     found["unverified"] = figures(unverified, labels=sample.labels)
-    return _fitted(sample, np.ones(len(sample.labels), dtype=np.bool_)), found
+    found["mislabelled"] = int((~sound).sum())
+    return _fitted(sample, sound), found
 
 
 def fit_held_out(
@@ -335,6 +343,17 @@ def _folds(sample: Sample, *, folds: int, seed: int) -> Ints:
         splitter.split(sample.features, sample.labels, sample.groups)
     ):
         found[aside] = number
+    return found
+
+
+def _mislabelled(sample: Sample) -> Bools:
+    """False pairs in which so many local features agree that only the label can be wrong.
+
+    No truth is complete, and pictures that printings are simulated of were reprinted themselves. A
+    dozen such pairs would make every sound match doubtful.
+    """
+    inliers = sample.features[:, FEATURES.index("inliers")]
+    found: Bools = ~sample.labels & (inliers >= np.log1p(MOST_INLIERS))
     return found
 
 

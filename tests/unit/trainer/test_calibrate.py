@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from halftone import errors
-from halftone.matching.probability import FEATURES, Calibration
+from halftone.matching.probability import FEATURES, MOST_INLIERS, Calibration
 from services.trainer.calibrate import Sample, figures, fit, fit_held_out
 
 
@@ -52,11 +52,27 @@ def test_the_figures_are_of_groups_left_out():
     # other groups is of no use, which figures on the training data would hide.
     whole = sample(groups=40, signal=0.0)
     sign = np.random.default_rng(1).choice([-1.0, 1.0], size=40)[whole.groups]
-    whole.features[:, 0] = 10 * sign * (2 * whole.labels - 1)
+    whole.features[:, 1] = 10 * sign * (2 * whole.labels - 1)
 
     _, found = fit(whole)
 
     assert found["recall_at_90"] <= 0.2
+
+
+def test_pairs_that_the_truth_lacks_make_no_sound_match_doubtful():
+    whole = sample(groups=200)
+    inliers = whole.features[:, 0]
+    inliers[:] = np.where(whole.labels, np.log1p(MOST_INLIERS), np.minimum(inliers, 1.0))
+    before, _ = fit(whole)
+    lacking = np.flatnonzero(~whole.labels)[::200]
+    inliers[lacking] = np.log1p(MOST_INLIERS)
+
+    after, found = fit(whole)
+
+    assert found["mislabelled"] == len(lacking) > 10
+    assert found["precision_at_90"] < 1  # counted as false nevertheless
+    matches = whole.features[whole.labels]
+    np.testing.assert_allclose(after.predict(matches), before.predict(matches), atol=0.02)
 
 
 def test_a_fit_repeats_itself():
