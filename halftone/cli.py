@@ -32,6 +32,11 @@ from halftone.settings import ClientSettings
 if TYPE_CHECKING:
     from halftone.client import Client, Query
 
+_LIKELY: Final = 0.5
+_UNLIKELY: Final = (
+    "None of these is likely to be the same picture. A picture that is a small part of a page is "
+    "found with --crop; --verify-count 200 compares more candidates."
+)
 # Commands in modules of their own, imported when they are used: their packages need not be
 # installed for the others to work.
 _LAZY: Final = {
@@ -245,6 +250,9 @@ def search(
                 late = page.out_of_time_count
                 were = "was" if late == 1 else "were"
                 output.remark(f"{output.counted(late)} {were} not compared for want of time.")
+            unlikely = page.hits and max(hit.probability for hit in page.hits) < _LIKELY
+            if unlikely and verify_count is None:
+                output.remark(_UNLIKELY)
         output.remark(*filter_remarks(client, where=where, nothing=not page.hits))
         if html is not None:
             from halftone import contact_sheet  # noqa: PLC0415  # only where it is asked for

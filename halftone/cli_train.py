@@ -353,13 +353,20 @@ def _end(job: TrainingJob, *, as_json: bool) -> None:
         output.print_json(job_json(job))
     elif job.state is JobState.SUCCEEDED:
         click.echo(f"{job.model_version} is published.")
-        # After publication only the promotion has something to say.
-        if job.spec.get("promote") and job.log_tail:
-            click.echo(job.log_tail[-1])
+        for line in _said_afterwards(job):
+            click.echo(line)
     else:
         _print(job, as_json=False)
     if job.state is not JobState.SUCCEEDED:
         raise click.exceptions.Exit(1)
+
+
+def _said_afterwards(job: TrainingJob) -> tuple[str, ...]:
+    """What was printed after publication: that nothing was better, what became of promotion."""
+    for at, line in reversed(list(enumerate(job.log_tail))):
+        if f"published {job.model_version}" in line:
+            return job.log_tail[at + 1 :]
+    return job.log_tail[-1:] if job.spec.get("promote") else ()
 
 
 def _print(job: TrainingJob, *, as_json: bool) -> None:

@@ -6,9 +6,6 @@ The HTML page is self-contained: thumbnails are inlined, nothing is fetched, no 
 from __future__ import annotations
 
 import base64
-import contextlib
-import functools
-import importlib.util
 import io
 import textwrap
 from dataclasses import dataclass
@@ -18,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 from PIL import Image, ImageDraw, ImageFont
 
-from halftone import images
+from halftone import fonts, images
 from halftone.client.types import probability_label
 
 if TYPE_CHECKING:
@@ -252,13 +249,13 @@ def write_png(
     width = 2 * _MARGIN + (columns + 1) * (_CELL + _GAP) + _GAP
     sheet = Image.new("RGB", (width, _MARGIN + head + len(sections) * height_of_section), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN - 8), title, fill=_INK, font=_font(28))
-    draw.text((_MARGIN, _MARGIN + 32), note, fill=_QUIET, font=_font(15))
+    draw.text((_MARGIN, _MARGIN - 8), title, fill=_INK, font=fonts.of_size(28))
+    draw.text((_MARGIN, _MARGIN + 32), note, fill=_QUIET, font=fonts.of_size(15))
     top = _MARGIN + head
     for section in sections:
         draw.line((_MARGIN, top, width - _MARGIN, top), fill=_RULE)
-        draw.text((_MARGIN, top + 10), section.title, fill=_INK, font=_font(18))
-        draw.text((_MARGIN, top + 34), section.note, fill=_QUIET, font=_font(14))
+        draw.text((_MARGIN, top + 10), section.title, fill=_INK, font=fonts.of_size(18))
+        draw.text((_MARGIN, top + 34), section.note, fill=_QUIET, font=fonts.of_size(14))
         _draw_card(sheet, section.query, left=_MARGIN, top=top + 62, frame=_INK)
         for column, hit in enumerate(section.hits[:columns]):
             left = _MARGIN + 2 * _GAP + (column + 1) * (_CELL + _GAP)
@@ -283,18 +280,21 @@ def _draw_card(sheet: Image.Image, card: Card, *, left: int, top: int, frame: st
         _draw_tag(draw, card.badge, left=left + 5, top=top + 5, fill=_INK)
     if card.orientation:
         _draw_tag(draw, card.orientation, left=left + 5, top=top + _CELL - 25, fill="#5a4fa2")
-    lines = [(card.title, _INK, _font(14)), *((line, _QUIET, _font(13)) for line in card.lines)]
+    lines = [
+        (card.title, _INK, fonts.of_size(14)),
+        *((line, _QUIET, fonts.of_size(13)) for line in card.lines),
+    ]
     y = top + _CELL + 6
     for text, ink, font in lines[: _TEXT_LINES - 1]:
         draw.text((left, y), _shortened(text, font=font), fill=ink, font=font)
         y += _LINE
     if card.right is not None:
         verdict = "same picture" if card.right else "another picture"
-        draw.text((left, y), verdict, fill=_RIGHT if card.right else _QUIET, font=_font(13))
+        draw.text((left, y), verdict, fill=_RIGHT if card.right else _QUIET, font=fonts.of_size(13))
 
 
 def _draw_tag(draw: ImageDraw.ImageDraw, text: str, *, left: int, top: int, fill: str) -> None:
-    font = _font(13)
+    font = fonts.of_size(13)
     width = round(draw.textlength(text, font=font)) + 10
     draw.rectangle((left, top, left + width, top + 20), fill=fill)
     draw.text((left + 5, top + 2), text, fill="white", font=font)
@@ -306,14 +306,3 @@ def _shortened(text: str, *, font: ImageFont.FreeTypeFont | ImageFont.ImageFont)
     while text and font.getlength(text + "…") > _CELL:
         text = text[:-1]
     return text.rstrip() + "…"
-
-
-@functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    # Pillow's own font has no accents; the one that matplotlib carries does, where it is installed.
-    found = importlib.util.find_spec("matplotlib")
-    for folder in (found and found.submodule_search_locations) or ():
-        with contextlib.suppress(OSError):
-            path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-            return ImageFont.truetype(path, round(size * 0.9))
-    return ImageFont.load_default(size)

@@ -6,11 +6,12 @@ thumbnails.
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from halftone import fonts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,28 +153,26 @@ def _composed(
     left = _MARGIN
     for panel, caption in zip(panels, captions, strict=True):
         text = _shortened(caption, width=panel.width)
-        pen.text((left, _MARGIN - 4), text, fill=_INK, font=_font(15))
+        pen.text((left, _MARGIN - 4), text, fill=_INK, font=fonts.of_size(15))
         composed.paste(panel, (left, _MARGIN + _CAPTION))
         left += panel.width + _GAP
     top = _MARGIN + _CAPTION + height + 10
     for number, line in enumerate(lines):
         colour = _COLOURS[number % len(_COLOURS)] if len(lines) > 1 else _INK
         pen.text(
-            (_MARGIN, top), _shortened(line, width=width - 2 * _MARGIN), fill=colour, font=_font(15)
+            (_MARGIN, top),
+            _shortened(line, width=width - 2 * _MARGIN),
+            fill=colour,
+            font=fonts.of_size(15),
         )
         top += _CAPTION
     return composed
 
 
 def _shortened(text: str, *, width: int) -> str:
-    font = _font(15)
+    font = fonts.of_size(15)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text.rstrip() + "…"
-
-
-@functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)

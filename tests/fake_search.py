@@ -46,13 +46,13 @@ def sleeps(seconds: float) -> Callable[[], None]:
     return lambda: time.sleep(seconds)
 
 
-def _hit(record: search_pb2.Image, *, rank: int) -> search_pb2.Hit:
+def _hit(record: search_pb2.Image, *, rank: int, likely: float = 0.987) -> search_pb2.Hit:
     """The first hit shares its left half with the query, reduced to a half; others are late."""
     hit = search_pb2.Hit(
         image=record,
         similarity=0.9 - 0.1 * rank,
         mirrored=rank == 1,
-        probability=0.987 - 0.2 * rank,
+        probability=max(0.0, likely - 0.2 * rank),
         relation=search_pb2.Hit.NOT_COMPARED if rank else search_pb2.Hit.CROP_OF,
         pdq_distance=40 + rank,
         words_similarity=0.25,
@@ -99,6 +99,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         self.seen: list[str] = []
         self.delay_acks = 0.0
         self.shares = True
+        self.likely = 0.987
         self._lock = threading.Lock()
         self._pool = futures.ThreadPoolExecutor(8)
         self._server = grpc.server(self._pool, options=CHANNEL_OPTIONS)
@@ -225,7 +226,9 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         start = int(request.page_token or 0)
         end = start + (request.limit or 20)
         return search_pb2.SearchImagesResponse(
-            hits=[_hit(record, rank=rank) for rank, record in enumerate(found)][start:end],
+            hits=[_hit(record, rank=rank, likely=self.likely) for rank, record in enumerate(found)][
+                start:end
+            ],
             next_page_token=str(end) if end < len(found) else "",
             model_version="fake/1",
             verified_count=min(1, len(found)),

@@ -140,6 +140,8 @@ def finish(
         report = staging / "report"
         tracker.finish(final, step=run.step, report=report, tags={"model_version": version.id})
     log(f"published {version.id} in {version.directory}")
+    if spec.training["published_step"] == 0 and spec.parents:
+        log(f"No step was better on the groups kept aside: {version.id} has its parent's weights.")
     return version
 
 

@@ -69,6 +69,13 @@ class TestSearch:
         ]
         assert "mirrored" in lines[2]
         assert "1 image was not compared for want of time." in result.stderr
+        assert "--verify-count" not in result.stderr
+
+    def test_where_nothing_is_likely_it_says_what_finds_more(self, run, fake, picture):
+        fake.likely = 0.3
+        result = run("search", picture)
+        assert "--crop; --verify-count 200 compares more" in result.stderr.replace("\n", " ")
+        assert "--verify-count" not in run("search", picture, "--verify-count", "9").stderr
 
     def test_prints_json(self, run, picture):
         found = json.loads(run("search", picture, "--json").stdout)

@@ -81,6 +81,8 @@ class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
                 job.log_tail.extend(["[a] line"])
             elif step == 100:
                 job.model_version = f"{job.spec.model_name}/1"
+                job.log_tail.append(f"published {job.model_version} in models")
+                job.log_tail.append("No step was better.")
             yield job
             if self.breaks and number == 1:
                 self.breaks -= 1
@@ -141,7 +143,7 @@ def test_a_wrong_option_is_refused_before_anything_is_sent(run, fake, wrong):
 def test_watch_shows_how_it_goes(run):
     result = run(*TRAIN, "--watch")
     assert result.exit_code == 0, result.output
-    assert result.stdout == "press/1 is published.\n"
+    assert result.stdout == "press/1 is published.\nNo step was better.\n"
     assert "50%  training  step 50" in result.stderr
     assert "loss 0.250  1:02:05 left" in result.stderr
 

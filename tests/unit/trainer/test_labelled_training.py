@@ -187,10 +187,12 @@ def test_a_run_that_does_not_improve_publishes_its_parents_weights(settings, tra
         steps=50,
     )
 
-    version = train(config, log=quiet)
+    said: list[str] = []
+    version = train(config, log=said.append)
 
     parent = Model.load(Registry(trained).resolve("parent/1").directory).network
     assert version.spec()["training"]["published_step"] == 0
+    assert said[-1].startswith("No step was better")
     assert version.spec()["training"]["steps"] < 50
     ours = Model.load(version.directory).network.state_dict()
     for name, tensor in parent.state_dict().items():
