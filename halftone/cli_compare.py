@@ -177,7 +177,14 @@ def _page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) -> Path:
         links=(link,),
     )
     pictures = cluster_page.fetch_thumbnails(client, pair)
-    return cluster_page.write(pair, pictures=pictures, path=path, now=dt.datetime.now(dt.UTC))
+    likely = probability_label(hit.probability)
+    return cluster_page.write(
+        pair,
+        pictures=pictures,
+        path=path,
+        now=dt.datetime.now(dt.UTC),
+        kicker=f"Two images: the same picture with a probability of {likely}",
+    )
 
 
 def _picture(

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from halftone.client import Client, Cluster, Link
     from halftone.timelines import Printing
 
+KICKER: Final = "The life of a picture"
+"""Above the title of a cluster's page."""
 _HTML_SUFFIXES: Final = (".html", ".htm")
 _TITLE: Final = 110
 _MOST_LINKS: Final = 200
@@ -62,7 +64,12 @@ def fetch_thumbnails(client: Client, cluster: Cluster) -> dict[str, Thumbnail]:
 
 
 def write(
-    cluster: Cluster, *, pictures: Mapping[str, Thumbnail], path: Path, now: dt.datetime
+    cluster: Cluster,
+    *,
+    pictures: Mapping[str, Thumbnail],
+    path: Path,
+    now: dt.datetime,
+    kicker: str = KICKER,
 ) -> Path:
     """Writes the page: one file with the pictures in it, or a folder with them beside it.
 
@@ -71,6 +78,7 @@ def write(
         pictures: Of its members by name.
         path: A file if it ends in `.html` or `.htm`, else a directory.
         now: Said on the page.
+        kicker: What stands above the title.
 
     Returns:
         The page's own path.
@@ -89,7 +97,7 @@ def write(
                 files.replace_file(folder / file, picture.content)
                 sources[member.image.name] = f"pictures/{file}"
         path = path / "index.html"
-    page = render(cluster, pictures=pictures, sources=sources, now=now)
+    page = render(cluster, pictures=pictures, sources=sources, now=now, kicker=kicker)
     files.replace_file(path, page.encode())
     return path
 
@@ -104,6 +112,7 @@ def render(
     pictures: Mapping[str, Thumbnail],
     sources: Mapping[str, str],
     now: dt.datetime,
+    kicker: str = KICKER,
 ) -> str:
     """The page's HTML. `sources` says where the pictures of the images are found."""
     found = timelines.printings(cluster)
@@ -125,6 +134,7 @@ def render(
         for printing in found
     ]
     return _template().render(
+        kicker=kicker,
         title=_title(cluster),
         summary=timelines.summary(cluster),
         facts=_facts(cluster, found),

@@ -71,6 +71,7 @@ def test_a_page_with_a_light_table(run, fake, tmp_path):
     assert result.exit_code == 0, result.output
     assert "Wrote pair.html." in result.stderr
     page = (tmp_path / "pair.html").read_text()
+    assert "the same picture with a probability of 0.987" in page
     assert 'id="light-table"' in page
     assert "42 matching details" in page
     assert run("compare", NAME, NAME + "2", "--html", "p", "--crop", "0,0,9,9").exit_code == 2
