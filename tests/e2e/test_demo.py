@@ -21,7 +21,7 @@ def demo(directory, *arguments):
 def check_sheets(directory):
     page = (directory / "contact-sheet.html").read_text()
     assert page.count("<section>") == 3
-    assert "http" not in page
+    assert "://" not in page  # base64 may hold the letters of http
     with Image.open(directory / "contact-sheet.png") as sheet:
         sheet.load()
     assert (directory / "contact-sheet.png").stat().st_size < 400_000
