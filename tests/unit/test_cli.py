@@ -9,36 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from halftone import errors, running
-from halftone.cli import main
 from halftone.cli_options import explain
 from halftone.v1 import search_pb2
-from tests.fake_search import FakeSearch, fails
+from tests.fake_search import fails
 
 NAME = "archives/a/images/one"
-
-
-@pytest.fixture
-def fake():
-    with FakeSearch() as server:
-        server.add(NAME, journal="The Sphere", date="1914-08", page="3", caption="A ship")
-        server.add(NAME + "2", journal="L'Illustration", date="1915", language="fr")
-        yield server
-
-
-@pytest.fixture
-def run(fake, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HALFTONE_SEARCH", raising=False)
-
-    def invoke(*arguments, server=fake.address, **options):
-        words = [*arguments, *(["--server", server] if server else [])]
-        return CliRunner().invoke(main, [str(word) for word in words], **options)
-
-    return invoke
 
 
 @pytest.fixture

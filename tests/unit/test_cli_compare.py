@@ -4,34 +4,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
-from click.testing import CliRunner
 from PIL import Image
 
-from halftone.cli import main
-from tests.fake_search import FakeSearch
-
 NAME = "archives/a/images/one"
-
-
-@pytest.fixture
-def fake():
-    with FakeSearch() as server:
-        server.add(NAME, journal="The Sphere", date="1914-08", page="3", caption="A ship")
-        server.add(NAME + "2", journal="L'Illustration", date="1915", language="fr")
-        yield server
-
-
-@pytest.fixture
-def run(fake, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HALFTONE_SEARCH", raising=False)
-
-    def invoke(*arguments, server=fake.address, **options):
-        words = [*arguments, *(["--server", server] if server else [])]
-        return CliRunner().invoke(main, [str(word) for word in words], **options)
-
-    return invoke
 
 
 def test_prints_what_they_share(run):
