@@ -168,7 +168,7 @@ def until(condition, *, seconds: float = 60):
 def is_alive(pid: int) -> bool:
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -300,7 +300,7 @@ def test_kill_of_the_worker(site):
     until(lambda: site.pids(2), seconds=20)
     assert time.monotonic() - killed < 20
     job = site.wait(job)
-    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2)
+    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2), job
     steps = list(map(int, site.kept(job, "steps.txt")))
     # From the checkpoint of every fifth step, so at most four were made twice.
     assert set(steps) == set(range(1, 201))
@@ -316,7 +316,7 @@ def test_kill_of_a_worker_whose_machine_does_not_come_back(site):
     worker.kill()
     until(lambda: events(other.log, "started"), seconds=30)
     job = site.wait(job)
-    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2)
+    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2), job
 
 
 @pytest.mark.parametrize(("seconds", "lease"), [(0.5, 60.0), (LEASE_SECONDS + 2.0, LEASE_SECONDS)])
@@ -375,7 +375,7 @@ def test_a_worker_that_is_stopped_gives_its_job_back(site):
     assert site.client.training_job(job.name).state is JobState.QUEUED
     site.worker()
     job = site.wait(job)
-    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2)
+    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2), job
     # It wrote a checkpoint at the step that it was in, so none was made twice.
     assert list(map(int, site.kept(job, "steps.txt"))) == list(range(1, 201))
 
