@@ -24,55 +24,53 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from halftone.v1 import search_pb2 as halftone_dot_v1_dot_search__pb2
+from halftone.v1 import verdicts_pb2 as halftone_dot_v1_dot_verdicts__pb2
 
+from halftone.v1.verdicts_pb2 import *
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahalftone/v1/clusters.proto\x12\x0bhalftone.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18halftone/v1/search.proto\"C\n\x17\x43reateClusterJobRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_scratch\x18\x02 \x01(\x08\"\xd1\x03\n\nClusterJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.halftone.v1.ClusterJob.State\x12\x16\n\x0esearched_count\x18\x03 \x01(\x03\x12\x13\n\x0bimage_count\x18\x04 \x01(\x03\x12\x16\n\x0e\x63ompared_count\x18\x05 \x01(\x03\x12\x12\n\npair_count\x18\x06 \x01(\x03\x12\x15\n\rcluster_count\x18\x07 \x01(\x03\x12\x1d\n\x15\x63lustered_image_count\x18\x08 \x01(\x03\x12\x1c\n\x14largest_cluster_size\x18\t \x01(\x03\x12\x15\n\rmodel_version\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\r \x01(\t\"U\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07RUNNING\x10\x01\x12\r\n\tSUCCEEDED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\r\n\tCANCELLED\x10\x04\"$\n\x14GetClusterJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"R\n\x16ListClusterJobsRequest\x12\x16\n\tpage_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x02 \x01(\tB\x0c\n\n_page_size\"Y\n\x17ListClusterJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.halftone.v1.ClusterJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x43\x61ncelClusterJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xfe\x02\n\x07\x43luster\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x05\x12\x15\n\rjournal_count\x18\x03 \x01(\x05\x12\x15\n\rearliest_date\x18\x04 \x01(\t\x12\x13\n\x0blatest_date\x18\x05 \x01(\t\x12\x12\n\nspan_years\x18\x06 \x01(\x05\x12\x14\n\x0cweakest_link\x18\x07 \x01(\x02\x12\'\n\x0b\x66irst_image\x18\x08 \x01(\x0b\x32\x12.halftone.v1.Image\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07members\x18\x0b \x03(\x0b\x32\x1a.halftone.v1.ClusterMember\x12 \n\x05links\x18\x0c \x03(\x0b\x32\x11.halftone.v1.Link\x12\x10\n\x08journals\x18\r \x03(\t\"\x80\x01\n\rClusterMember\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.halftone.v1.Image\x12\x14\n\x0cweakest_link\x18\x02 \x01(\x02\x12\x12\n\nlink_count\x18\x03 \x01(\x05\x12\x15\n\x08gap_days\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_gap_days\"\xd4\x01\n\x04Link\x12\t\n\x01\x61\x18\x01 \x01(\t\x12\t\n\x01\x62\x18\x02 \x01(\t\x12\x18\n\x0bprobability\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12+\n\x08relation\x18\x04 \x01(\x0e\x32\x19.halftone.v1.Hit.Relation\x12/\n\x0cverification\x18\x05 \x01(\x0b\x32\x19.halftone.v1.Verification\x12.\n\x07verdict\x18\x06 \x01(\x0e\x32\x1d.halftone.v1.Verdict.DecisionB\x0e\n\x0c_probability\"\x82\x03\n\x13ListClustersRequest\x12#\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x13.halftone.v1.Filter\x12\x35\n\x05order\x18\x02 \x01(\x0e\x32&.halftone.v1.ListClustersRequest.Order\x12\x15\n\x08min_size\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x11min_journal_count\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x1b\n\x0emin_span_years\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x16\n\tpage_size\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x12\n\npage_token\x18\x07 \x01(\t\"K\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x08\n\x04SIZE\x10\x01\x12\x0e\n\nSPAN_YEARS\x10\x02\x12\x11\n\rJOURNAL_COUNT\x10\x03\x42\x0b\n\t_min_sizeB\x14\n\x12_min_journal_countB\x11\n\x0f_min_span_yearsB\x0c\n\n_page_size\"l\n\x14ListClustersResponse\x12&\n\x08\x63lusters\x18\x01 \x03(\x0b\x32\x14.halftone.v1.Cluster\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0btotal_count\x18\x03 \x01(\x03\"!\n\x11GetClusterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xb9\x02\n\x07Verdict\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01\x61\x18\x02 \x01(\t\x12\t\n\x01\x62\x18\x03 \x01(\t\x12/\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0e\x32\x1d.halftone.v1.Verdict.Decision\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\toverruled\x18\t \x01(\x08\"I\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x08\n\x04SAME\x10\x01\x12\r\n\tDIFFERENT\x10\x02\x12\n\n\x06UNSURE\x10\x03\"w\n\x10JudgePairRequest\x12\t\n\x01\x61\x18\x01 \x01(\t\x12\t\n\x01\x62\x18\x02 \x01(\t\x12/\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0e\x32\x1d.halftone.v1.Verdict.Decision\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x05 \x01(\t\"o\n\x13ListVerdictsRequest\x12\r\n\x05image\x18\x01 \x01(\t\x12\x0f\n\x07history\x18\x02 \x01(\x08\x12\x16\n\tpage_size\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x04 \x01(\tB\x0c\n\n_page_size\"W\n\x14ListVerdictsResponse\x12&\n\x08verdicts\x18\x01 \x03(\x0b\x32\x14.halftone.v1.Verdict\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteVerdictRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xdb\x05\n\x0e\x43lusterService\x12Q\n\x10\x43reateClusterJob\x12$.halftone.v1.CreateClusterJobRequest\x1a\x17.halftone.v1.ClusterJob\x12K\n\rGetClusterJob\x12!.halftone.v1.GetClusterJobRequest\x1a\x17.halftone.v1.ClusterJob\x12\\\n\x0fListClusterJobs\x12#.halftone.v1.ListClusterJobsRequest\x1a$.halftone.v1.ListClusterJobsResponse\x12Q\n\x10\x43\x61ncelClusterJob\x12$.halftone.v1.CancelClusterJobRequest\x1a\x17.halftone.v1.ClusterJob\x12S\n\x0cListClusters\x12 .halftone.v1.ListClustersRequest\x1a!.halftone.v1.ListClustersResponse\x12\x42\n\nGetCluster\x12\x1e.halftone.v1.GetClusterRequest\x1a\x14.halftone.v1.Cluster\x12@\n\tJudgePair\x12\x1d.halftone.v1.JudgePairRequest\x1a\x14.halftone.v1.Verdict\x12S\n\x0cListVerdicts\x12 .halftone.v1.ListVerdictsRequest\x1a!.halftone.v1.ListVerdictsResponse\x12H\n\rDeleteVerdict\x12!.halftone.v1.DeleteVerdictRequest\x1a\x14.halftone.v1.Verdictb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahalftone/v1/clusters.proto\x12\x0bhalftone.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18halftone/v1/search.proto\x1a\x1ahalftone/v1/verdicts.proto\"C\n\x17\x43reateClusterJobRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_scratch\x18\x02 \x01(\x08\"\xd1\x03\n\nClusterJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.halftone.v1.ClusterJob.State\x12\x16\n\x0esearched_count\x18\x03 \x01(\x03\x12\x13\n\x0bimage_count\x18\x04 \x01(\x03\x12\x16\n\x0e\x63ompared_count\x18\x05 \x01(\x03\x12\x12\n\npair_count\x18\x06 \x01(\x03\x12\x15\n\rcluster_count\x18\x07 \x01(\x03\x12\x1d\n\x15\x63lustered_image_count\x18\x08 \x01(\x03\x12\x1c\n\x14largest_cluster_size\x18\t \x01(\x03\x12\x15\n\rmodel_version\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\r \x01(\t\"U\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07RUNNING\x10\x01\x12\r\n\tSUCCEEDED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\r\n\tCANCELLED\x10\x04\"$\n\x14GetClusterJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"R\n\x16ListClusterJobsRequest\x12\x16\n\tpage_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x02 \x01(\tB\x0c\n\n_page_size\"Y\n\x17ListClusterJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.halftone.v1.ClusterJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x43\x61ncelClusterJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xfe\x02\n\x07\x43luster\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x05\x12\x15\n\rjournal_count\x18\x03 \x01(\x05\x12\x15\n\rearliest_date\x18\x04 \x01(\t\x12\x13\n\x0blatest_date\x18\x05 \x01(\t\x12\x12\n\nspan_years\x18\x06 \x01(\x05\x12\x14\n\x0cweakest_link\x18\x07 \x01(\x02\x12\'\n\x0b\x66irst_image\x18\x08 \x01(\x0b\x32\x12.halftone.v1.Image\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07members\x18\x0b \x03(\x0b\x32\x1a.halftone.v1.ClusterMember\x12 \n\x05links\x18\x0c \x03(\x0b\x32\x11.halftone.v1.Link\x12\x10\n\x08journals\x18\r \x03(\t\"\x80\x01\n\rClusterMember\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.halftone.v1.Image\x12\x14\n\x0cweakest_link\x18\x02 \x01(\x02\x12\x12\n\nlink_count\x18\x03 \x01(\x05\x12\x15\n\x08gap_days\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_gap_days\"\xd4\x01\n\x04Link\x12\t\n\x01\x61\x18\x01 \x01(\t\x12\t\n\x01\x62\x18\x02 \x01(\t\x12\x18\n\x0bprobability\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12+\n\x08relation\x18\x04 \x01(\x0e\x32\x19.halftone.v1.Hit.Relation\x12/\n\x0cverification\x18\x05 \x01(\x0b\x32\x19.halftone.v1.Verification\x12.\n\x07verdict\x18\x06 \x01(\x0e\x32\x1d.halftone.v1.Verdict.DecisionB\x0e\n\x0c_probability\"\x82\x03\n\x13ListClustersRequest\x12#\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x13.halftone.v1.Filter\x12\x35\n\x05order\x18\x02 \x01(\x0e\x32&.halftone.v1.ListClustersRequest.Order\x12\x15\n\x08min_size\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x11min_journal_count\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x1b\n\x0emin_span_years\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x16\n\tpage_size\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x12\n\npage_token\x18\x07 \x01(\t\"K\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x08\n\x04SIZE\x10\x01\x12\x0e\n\nSPAN_YEARS\x10\x02\x12\x11\n\rJOURNAL_COUNT\x10\x03\x42\x0b\n\t_min_sizeB\x14\n\x12_min_journal_countB\x11\n\x0f_min_span_yearsB\x0c\n\n_page_size\"l\n\x14ListClustersResponse\x12&\n\x08\x63lusters\x18\x01 \x03(\x0b\x32\x14.halftone.v1.Cluster\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0btotal_count\x18\x03 \x01(\x03\"!\n\x11GetClusterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"w\n\x10JudgePairRequest\x12\t\n\x01\x61\x18\x01 \x01(\t\x12\t\n\x01\x62\x18\x02 \x01(\t\x12/\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0e\x32\x1d.halftone.v1.Verdict.Decision\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x05 \x01(\t\"o\n\x13ListVerdictsRequest\x12\r\n\x05image\x18\x01 \x01(\t\x12\x0f\n\x07history\x18\x02 \x01(\x08\x12\x16\n\tpage_size\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x04 \x01(\tB\x0c\n\n_page_size\"W\n\x14ListVerdictsResponse\x12&\n\x08verdicts\x18\x01 \x03(\x0b\x32\x14.halftone.v1.Verdict\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteVerdictRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xdb\x05\n\x0e\x43lusterService\x12Q\n\x10\x43reateClusterJob\x12$.halftone.v1.CreateClusterJobRequest\x1a\x17.halftone.v1.ClusterJob\x12K\n\rGetClusterJob\x12!.halftone.v1.GetClusterJobRequest\x1a\x17.halftone.v1.ClusterJob\x12\\\n\x0fListClusterJobs\x12#.halftone.v1.ListClusterJobsRequest\x1a$.halftone.v1.ListClusterJobsResponse\x12Q\n\x10\x43\x61ncelClusterJob\x12$.halftone.v1.CancelClusterJobRequest\x1a\x17.halftone.v1.ClusterJob\x12S\n\x0cListClusters\x12 .halftone.v1.ListClustersRequest\x1a!.halftone.v1.ListClustersResponse\x12\x42\n\nGetCluster\x12\x1e.halftone.v1.GetClusterRequest\x1a\x14.halftone.v1.Cluster\x12@\n\tJudgePair\x12\x1d.halftone.v1.JudgePairRequest\x1a\x14.halftone.v1.Verdict\x12S\n\x0cListVerdicts\x12 .halftone.v1.ListVerdictsRequest\x1a!.halftone.v1.ListVerdictsResponse\x12H\n\rDeleteVerdict\x12!.halftone.v1.DeleteVerdictRequest\x1a\x14.halftone.v1.VerdictP\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'halftone.v1.clusters_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATECLUSTERJOBREQUEST']._serialized_start=102
-  _globals['_CREATECLUSTERJOBREQUEST']._serialized_end=169
-  _globals['_CLUSTERJOB']._serialized_start=172
-  _globals['_CLUSTERJOB']._serialized_end=637
-  _globals['_CLUSTERJOB_STATE']._serialized_start=552
-  _globals['_CLUSTERJOB_STATE']._serialized_end=637
-  _globals['_GETCLUSTERJOBREQUEST']._serialized_start=639
-  _globals['_GETCLUSTERJOBREQUEST']._serialized_end=675
-  _globals['_LISTCLUSTERJOBSREQUEST']._serialized_start=677
-  _globals['_LISTCLUSTERJOBSREQUEST']._serialized_end=759
-  _globals['_LISTCLUSTERJOBSRESPONSE']._serialized_start=761
-  _globals['_LISTCLUSTERJOBSRESPONSE']._serialized_end=850
-  _globals['_CANCELCLUSTERJOBREQUEST']._serialized_start=852
-  _globals['_CANCELCLUSTERJOBREQUEST']._serialized_end=891
-  _globals['_CLUSTER']._serialized_start=894
-  _globals['_CLUSTER']._serialized_end=1276
-  _globals['_CLUSTERMEMBER']._serialized_start=1279
-  _globals['_CLUSTERMEMBER']._serialized_end=1407
-  _globals['_LINK']._serialized_start=1410
-  _globals['_LINK']._serialized_end=1622
-  _globals['_LISTCLUSTERSREQUEST']._serialized_start=1625
-  _globals['_LISTCLUSTERSREQUEST']._serialized_end=2011
-  _globals['_LISTCLUSTERSREQUEST_ORDER']._serialized_start=1868
-  _globals['_LISTCLUSTERSREQUEST_ORDER']._serialized_end=1943
-  _globals['_LISTCLUSTERSRESPONSE']._serialized_start=2013
-  _globals['_LISTCLUSTERSRESPONSE']._serialized_end=2121
-  _globals['_GETCLUSTERREQUEST']._serialized_start=2123
-  _globals['_GETCLUSTERREQUEST']._serialized_end=2156
-  _globals['_VERDICT']._serialized_start=2159
-  _globals['_VERDICT']._serialized_end=2472
-  _globals['_VERDICT_DECISION']._serialized_start=2399
-  _globals['_VERDICT_DECISION']._serialized_end=2472
-  _globals['_JUDGEPAIRREQUEST']._serialized_start=2474
-  _globals['_JUDGEPAIRREQUEST']._serialized_end=2593
-  _globals['_LISTVERDICTSREQUEST']._serialized_start=2595
-  _globals['_LISTVERDICTSREQUEST']._serialized_end=2706
-  _globals['_LISTVERDICTSRESPONSE']._serialized_start=2708
-  _globals['_LISTVERDICTSRESPONSE']._serialized_end=2795
-  _globals['_DELETEVERDICTREQUEST']._serialized_start=2797
-  _globals['_DELETEVERDICTREQUEST']._serialized_end=2833
-  _globals['_CLUSTERSERVICE']._serialized_start=2836
-  _globals['_CLUSTERSERVICE']._serialized_end=3567
+  _globals['_CREATECLUSTERJOBREQUEST']._serialized_start=130
+  _globals['_CREATECLUSTERJOBREQUEST']._serialized_end=197
+  _globals['_CLUSTERJOB']._serialized_start=200
+  _globals['_CLUSTERJOB']._serialized_end=665
+  _globals['_CLUSTERJOB_STATE']._serialized_start=580
+  _globals['_CLUSTERJOB_STATE']._serialized_end=665
+  _globals['_GETCLUSTERJOBREQUEST']._serialized_start=667
+  _globals['_GETCLUSTERJOBREQUEST']._serialized_end=703
+  _globals['_LISTCLUSTERJOBSREQUEST']._serialized_start=705
+  _globals['_LISTCLUSTERJOBSREQUEST']._serialized_end=787
+  _globals['_LISTCLUSTERJOBSRESPONSE']._serialized_start=789
+  _globals['_LISTCLUSTERJOBSRESPONSE']._serialized_end=878
+  _globals['_CANCELCLUSTERJOBREQUEST']._serialized_start=880
+  _globals['_CANCELCLUSTERJOBREQUEST']._serialized_end=919
+  _globals['_CLUSTER']._serialized_start=922
+  _globals['_CLUSTER']._serialized_end=1304
+  _globals['_CLUSTERMEMBER']._serialized_start=1307
+  _globals['_CLUSTERMEMBER']._serialized_end=1435
+  _globals['_LINK']._serialized_start=1438
+  _globals['_LINK']._serialized_end=1650
+  _globals['_LISTCLUSTERSREQUEST']._serialized_start=1653
+  _globals['_LISTCLUSTERSREQUEST']._serialized_end=2039
+  _globals['_LISTCLUSTERSREQUEST_ORDER']._serialized_start=1896
+  _globals['_LISTCLUSTERSREQUEST_ORDER']._serialized_end=1971
+  _globals['_LISTCLUSTERSRESPONSE']._serialized_start=2041
+  _globals['_LISTCLUSTERSRESPONSE']._serialized_end=2149
+  _globals['_GETCLUSTERREQUEST']._serialized_start=2151
+  _globals['_GETCLUSTERREQUEST']._serialized_end=2184
+  _globals['_JUDGEPAIRREQUEST']._serialized_start=2186
+  _globals['_JUDGEPAIRREQUEST']._serialized_end=2305
+  _globals['_LISTVERDICTSREQUEST']._serialized_start=2307
+  _globals['_LISTVERDICTSREQUEST']._serialized_end=2418
+  _globals['_LISTVERDICTSRESPONSE']._serialized_start=2420
+  _globals['_LISTVERDICTSRESPONSE']._serialized_end=2507
+  _globals['_DELETEVERDICTREQUEST']._serialized_start=2509
+  _globals['_DELETEVERDICTREQUEST']._serialized_end=2545
+  _globals['_CLUSTERSERVICE']._serialized_start=2548
+  _globals['_CLUSTERSERVICE']._serialized_end=3279
 # @@protoc_insertion_point(module_scope)

@@ -2,12 +2,14 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from halftone.v1 import search_pb2 as _search_pb2
+from halftone.v1 import verdicts_pb2 as _verdicts_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from halftone.v1.verdicts_pb2 import Verdict as Verdict
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -144,8 +146,8 @@ class Link(_message.Message):
     probability: float
     relation: _search_pb2.Hit.Relation
     verification: _search_pb2.Verification
-    verdict: Verdict.Decision
-    def __init__(self, a: _Optional[str] = ..., b: _Optional[str] = ..., probability: _Optional[float] = ..., relation: _Optional[_Union[_search_pb2.Hit.Relation, str]] = ..., verification: _Optional[_Union[_search_pb2.Verification, _Mapping]] = ..., verdict: _Optional[_Union[Verdict.Decision, str]] = ...) -> None: ...
+    verdict: _verdicts_pb2.Verdict.Decision
+    def __init__(self, a: _Optional[str] = ..., b: _Optional[str] = ..., probability: _Optional[float] = ..., relation: _Optional[_Union[_search_pb2.Hit.Relation, str]] = ..., verification: _Optional[_Union[_search_pb2.Verification, _Mapping]] = ..., verdict: _Optional[_Union[_verdicts_pb2.Verdict.Decision, str]] = ...) -> None: ...
 
 class ListClustersRequest(_message.Message):
     __slots__ = ("filter", "order", "min_size", "min_journal_count", "min_span_years", "page_size", "page_token")
@@ -191,38 +193,6 @@ class GetClusterRequest(_message.Message):
     name: str
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
-class Verdict(_message.Message):
-    __slots__ = ("name", "a", "b", "decision", "note", "author", "create_time", "end_time", "overruled")
-    class Decision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-        __slots__ = ()
-        DECISION_UNSPECIFIED: _ClassVar[Verdict.Decision]
-        SAME: _ClassVar[Verdict.Decision]
-        DIFFERENT: _ClassVar[Verdict.Decision]
-        UNSURE: _ClassVar[Verdict.Decision]
-    DECISION_UNSPECIFIED: Verdict.Decision
-    SAME: Verdict.Decision
-    DIFFERENT: Verdict.Decision
-    UNSURE: Verdict.Decision
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    A_FIELD_NUMBER: _ClassVar[int]
-    B_FIELD_NUMBER: _ClassVar[int]
-    DECISION_FIELD_NUMBER: _ClassVar[int]
-    NOTE_FIELD_NUMBER: _ClassVar[int]
-    AUTHOR_FIELD_NUMBER: _ClassVar[int]
-    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
-    END_TIME_FIELD_NUMBER: _ClassVar[int]
-    OVERRULED_FIELD_NUMBER: _ClassVar[int]
-    name: str
-    a: str
-    b: str
-    decision: Verdict.Decision
-    note: str
-    author: str
-    create_time: _timestamp_pb2.Timestamp
-    end_time: _timestamp_pb2.Timestamp
-    overruled: bool
-    def __init__(self, name: _Optional[str] = ..., a: _Optional[str] = ..., b: _Optional[str] = ..., decision: _Optional[_Union[Verdict.Decision, str]] = ..., note: _Optional[str] = ..., author: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overruled: _Optional[bool] = ...) -> None: ...
-
 class JudgePairRequest(_message.Message):
     __slots__ = ("a", "b", "decision", "note", "author")
     A_FIELD_NUMBER: _ClassVar[int]
@@ -232,10 +202,10 @@ class JudgePairRequest(_message.Message):
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
     a: str
     b: str
-    decision: Verdict.Decision
+    decision: _verdicts_pb2.Verdict.Decision
     note: str
     author: str
-    def __init__(self, a: _Optional[str] = ..., b: _Optional[str] = ..., decision: _Optional[_Union[Verdict.Decision, str]] = ..., note: _Optional[str] = ..., author: _Optional[str] = ...) -> None: ...
+    def __init__(self, a: _Optional[str] = ..., b: _Optional[str] = ..., decision: _Optional[_Union[_verdicts_pb2.Verdict.Decision, str]] = ..., note: _Optional[str] = ..., author: _Optional[str] = ...) -> None: ...
 
 class ListVerdictsRequest(_message.Message):
     __slots__ = ("image", "history", "page_size", "page_token")
@@ -253,9 +223,9 @@ class ListVerdictsResponse(_message.Message):
     __slots__ = ("verdicts", "next_page_token")
     VERDICTS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
-    verdicts: _containers.RepeatedCompositeFieldContainer[Verdict]
+    verdicts: _containers.RepeatedCompositeFieldContainer[_verdicts_pb2.Verdict]
     next_page_token: str
-    def __init__(self, verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, verdicts: _Optional[_Iterable[_Union[_verdicts_pb2.Verdict, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class DeleteVerdictRequest(_message.Message):
     __slots__ = ("name",)

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from halftone.v1 import clusters_pb2 as halftone_dot_v1_dot_clusters__pb2
+from halftone.v1 import verdicts_pb2 as halftone_dot_v1_dot_verdicts__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -68,7 +69,7 @@ class ClusterServiceStub:
         self.JudgePair = channel.unary_unary(
                 '/halftone.v1.ClusterService/JudgePair',
                 request_serializer=halftone_dot_v1_dot_clusters__pb2.JudgePairRequest.SerializeToString,
-                response_deserializer=halftone_dot_v1_dot_clusters__pb2.Verdict.FromString,
+                response_deserializer=halftone_dot_v1_dot_verdicts__pb2.Verdict.FromString,
                 _registered_method=True)
         self.ListVerdicts = channel.unary_unary(
                 '/halftone.v1.ClusterService/ListVerdicts',
@@ -78,7 +79,7 @@ class ClusterServiceStub:
         self.DeleteVerdict = channel.unary_unary(
                 '/halftone.v1.ClusterService/DeleteVerdict',
                 request_serializer=halftone_dot_v1_dot_clusters__pb2.DeleteVerdictRequest.SerializeToString,
-                response_deserializer=halftone_dot_v1_dot_clusters__pb2.Verdict.FromString,
+                response_deserializer=halftone_dot_v1_dot_verdicts__pb2.Verdict.FromString,
                 _registered_method=True)
 
 
@@ -130,7 +131,8 @@ class ClusterServiceServicer:
     def JudgePair(self, request, context):
         """Keeps an archivist's verdict on two images. A later verdict on the same pair takes the place of
         an earlier one, which is kept as history. SAME holds two images in one cluster, DIFFERENT keeps
-        them apart, both from now on and under every model version.
+        them apart, both from now on and under every model version. The answer names the verdicts that
+        lose their effect by this one.
 
         Errors: NOT_FOUND, INVALID_ARGUMENT (an image and itself, a text that is too long).
         """
@@ -146,7 +148,8 @@ class ClusterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVerdict(self, request, context):
-        """Takes a verdict back; it stays in the history.
+        """Takes a verdict back; it stays in the history. The answer names the verdicts that lose their
+        effect by this: those that contradict one which has its effect again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,7 +191,7 @@ def add_ClusterServiceServicer_to_server(servicer, server):
             'JudgePair': grpc.unary_unary_rpc_method_handler(
                     servicer.JudgePair,
                     request_deserializer=halftone_dot_v1_dot_clusters__pb2.JudgePairRequest.FromString,
-                    response_serializer=halftone_dot_v1_dot_clusters__pb2.Verdict.SerializeToString,
+                    response_serializer=halftone_dot_v1_dot_verdicts__pb2.Verdict.SerializeToString,
             ),
             'ListVerdicts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListVerdicts,
@@ -198,7 +201,7 @@ def add_ClusterServiceServicer_to_server(servicer, server):
             'DeleteVerdict': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteVerdict,
                     request_deserializer=halftone_dot_v1_dot_clusters__pb2.DeleteVerdictRequest.FromString,
-                    response_serializer=halftone_dot_v1_dot_clusters__pb2.Verdict.SerializeToString,
+                    response_serializer=halftone_dot_v1_dot_verdicts__pb2.Verdict.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -390,7 +393,7 @@ class ClusterService:
             target,
             '/halftone.v1.ClusterService/JudgePair',
             halftone_dot_v1_dot_clusters__pb2.JudgePairRequest.SerializeToString,
-            halftone_dot_v1_dot_clusters__pb2.Verdict.FromString,
+            halftone_dot_v1_dot_verdicts__pb2.Verdict.FromString,
             options,
             channel_credentials,
             insecure,
@@ -444,7 +447,7 @@ class ClusterService:
             target,
             '/halftone.v1.ClusterService/DeleteVerdict',
             halftone_dot_v1_dot_clusters__pb2.DeleteVerdictRequest.SerializeToString,
-            halftone_dot_v1_dot_clusters__pb2.Verdict.FromString,
+            halftone_dot_v1_dot_verdicts__pb2.Verdict.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from halftone.v1 import embedder_pb2 as _embedder_pb2
+from halftone.v1 import verdicts_pb2 as _verdicts_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -214,18 +215,20 @@ class SearchImagesRequest(_message.Message):
     def __init__(self, content: _Optional[bytes] = ..., image: _Optional[str] = ..., embedding: _Optional[_Union[_embedder_pb2.Embedding, _Mapping]] = ..., region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., page_token: _Optional[str] = ..., min_similarity: _Optional[float] = ..., skip_mirrored: _Optional[bool] = ..., skip_rotated: _Optional[bool] = ..., min_probability: _Optional[float] = ..., verify_count: _Optional[int] = ...) -> None: ...
 
 class SearchImagesResponse(_message.Message):
-    __slots__ = ("hits", "next_page_token", "model_version", "verified_count", "out_of_time_count")
+    __slots__ = ("hits", "next_page_token", "model_version", "verified_count", "out_of_time_count", "verdicts_unavailable")
     HITS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     VERIFIED_COUNT_FIELD_NUMBER: _ClassVar[int]
     OUT_OF_TIME_COUNT_FIELD_NUMBER: _ClassVar[int]
+    VERDICTS_UNAVAILABLE_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[Hit]
     next_page_token: str
     model_version: str
     verified_count: int
     out_of_time_count: int
-    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., model_version: _Optional[str] = ..., verified_count: _Optional[int] = ..., out_of_time_count: _Optional[int] = ...) -> None: ...
+    verdicts_unavailable: bool
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., model_version: _Optional[str] = ..., verified_count: _Optional[int] = ..., out_of_time_count: _Optional[int] = ..., verdicts_unavailable: _Optional[bool] = ...) -> None: ...
 
 class Verification(_message.Message):
     __slots__ = ("state", "overlaps")
@@ -288,15 +291,17 @@ class CompareImagesRequest(_message.Message):
     def __init__(self, query: _Optional[str] = ..., image: _Optional[str] = ..., query_region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ...) -> None: ...
 
 class CompareImagesResponse(_message.Message):
-    __slots__ = ("hit", "model_version")
+    __slots__ = ("hit", "model_version", "verdicts_unavailable")
     HIT_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    VERDICTS_UNAVAILABLE_FIELD_NUMBER: _ClassVar[int]
     hit: Hit
     model_version: str
-    def __init__(self, hit: _Optional[_Union[Hit, _Mapping]] = ..., model_version: _Optional[str] = ...) -> None: ...
+    verdicts_unavailable: bool
+    def __init__(self, hit: _Optional[_Union[Hit, _Mapping]] = ..., model_version: _Optional[str] = ..., verdicts_unavailable: _Optional[bool] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("image", "similarity", "mirrored", "rotation", "probability", "relation", "verification", "pdq_distance", "words_similarity")
+    __slots__ = ("image", "similarity", "mirrored", "rotation", "probability", "relation", "verification", "pdq_distance", "words_similarity", "verdict")
     class Relation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         RELATION_UNSPECIFIED: _ClassVar[Hit.Relation]
@@ -328,6 +333,7 @@ class Hit(_message.Message):
     VERIFICATION_FIELD_NUMBER: _ClassVar[int]
     PDQ_DISTANCE_FIELD_NUMBER: _ClassVar[int]
     WORDS_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
     image: Image
     similarity: float
     mirrored: bool
@@ -337,7 +343,8 @@ class Hit(_message.Message):
     verification: Verification
     pdq_distance: int
     words_similarity: float
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., similarity: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[int] = ..., probability: _Optional[float] = ..., relation: _Optional[_Union[Hit.Relation, str]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., pdq_distance: _Optional[int] = ..., words_similarity: _Optional[float] = ...) -> None: ...
+    verdict: _verdicts_pb2.Verdict
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., similarity: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[int] = ..., probability: _Optional[float] = ..., relation: _Optional[_Union[Hit.Relation, str]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., pdq_distance: _Optional[int] = ..., words_similarity: _Optional[float] = ..., verdict: _Optional[_Union[_verdicts_pb2.Verdict, _Mapping]] = ...) -> None: ...
 
 class BatchSearchImagesRequest(_message.Message):
     __slots__ = ("requests",)
