@@ -12,10 +12,11 @@ from halftone import errors, server, telemetry
 from halftone.registry import Registry
 from halftone.settings import ModelSettings, SearchSettings
 from halftone.v1 import clusters_pb2_grpc, models_pb2_grpc, search_pb2, search_pb2_grpc
-from services.search import clusters, clusters_servicer, models_servicer
+from services.search import cluster_store, clusters, clusters_servicer, models_servicer
 from services.search.blobs import Blobs
 from services.search.embedder import Embedder
 from services.search.engine import Engine
+from services.search.hit_verdicts import HitVerdicts
 from services.search.holdings import Holdings
 from services.search.servicer import SearchServicer
 
@@ -58,6 +59,7 @@ async def run(
     metrics = telemetry.Metrics(service="search")
     registry = Registry(models_settings.directory)
     store = await asyncio.to_thread(_store, settings)
+    database = await asyncio.to_thread(cluster_store.opened, settings.data_directory)
     holdings = Holdings(blobs=Blobs(settings.blobs), metrics=metrics)
     engine = Engine(
         store=store,
@@ -66,16 +68,12 @@ async def run(
             settings.embedder, timeout=settings.embedder_timeout_seconds, metrics=metrics
         ),
         registry=registry,
+        verdicts=HitVerdicts(database, metrics=metrics),
         settings=settings,
         metrics=metrics,
     )
-
-    grouping = await asyncio.to_thread(
-        clusters.Clusters.open,
-        engine=engine,
-        holdings=holdings,
-        settings=settings,
-        metrics=metrics,
+    grouping = clusters.Clusters(
+        database, engine=engine, holdings=holdings, settings=settings, metrics=metrics
     )
 
     def register(grpc_server: grpc.aio.Server) -> None:

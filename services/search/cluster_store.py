@@ -20,7 +20,7 @@ import sqlite3
 import threading
 from typing import IO, TYPE_CHECKING, Final
 
-from halftone import errors
+from halftone import errors, telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,8 @@ FILE: Final = "clusters.sqlite3"
 
 _BUSY_SECONDS: Final = 30.0
 _IDLE_READERS: Final = 4
+
+_log = telemetry.get_logger(__name__)
 
 _TABLES: Final = """
 CREATE TABLE verdicts (
@@ -247,6 +249,21 @@ class DatabaseElsewhere:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def opened(directory: Path) -> Database | DatabaseElsewhere:
+    """The file in a directory, or what stands for it where another search process has it.
+
+    Raises:
+        errors.DataDirectoryError: A newer release wrote it.
+    """
+    try:
+        return Database(directory)
+    except errors.DataDirectoryError as error:
+        if error.reason != CLUSTERS_ELSEWHERE:
+            raise
+        _log.warning("clusters_elsewhere", error=error.message)
+        return DatabaseElsewhere(error)
 
 
 def version_number(connection: sqlite3.Connection, name: str) -> int:

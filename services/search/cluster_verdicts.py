@@ -130,6 +130,25 @@ def holding(connection: sqlite3.Connection, points: Collection[bytes]) -> list[J
     return list(found.values())
 
 
+def between(
+    connection: sqlite3.Connection, point: bytes, others: Collection[bytes]
+) -> dict[bytes, Verdict]:
+    """The verdicts that hold on an image and some others, by the other, those unsure included."""
+    found: dict[bytes, Verdict] = {}
+    wanted = list(others)
+    for start in range(0, len(wanted), 500):
+        some = wanted[start : start + 500]
+        for here, there in (("point_a", "point_b"), ("point_b", "point_a")):
+            # By pairs: an image may have any number of verdicts, but few of them on these.
+            rows = connection.execute(
+                f"SELECT {there}, {_FIELDS} FROM verdicts INDEXED BY verdicts_that_hold"  # noqa: S608 - constants
+                f" WHERE {here} = ? AND {there} IN ({marks(len(some))}) AND end_time IS NULL",
+                (point, *some),
+            )
+            found.update((other, Verdict(*row)) for other, *row in rows)
+    return found
+
+
 def held_together(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
     """Images that a SAME verdict binds to one of these."""
     found: set[bytes] = set()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from halftone.settings import SearchSettings
     from halftone.v1 import search_pb2
     from services.search.embedder import Embedder
+    from services.search.hit_verdicts import HitVerdicts
     from services.search.holdings import Holdings
     from services.search.store import Collection, Store
 
@@ -50,6 +51,7 @@ class Engine:
         holdings: Holdings,
         embedder: Embedder,
         registry: Registry,
+        verdicts: HitVerdicts,
         settings: SearchSettings,
         metrics: telemetry.Metrics,
     ) -> None:
@@ -85,6 +87,7 @@ class Engine:
             fingerprints=self.fingerprints,
             verifier=self.verifier,
             calibrations=self.calibrations,
+            verdicts=verdicts,
             settings=settings,
         )
         self.promotions = Promotions(

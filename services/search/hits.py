@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from halftone.matching.verification import Overlap
+    from halftone.v1 import verdicts_pb2
     from services.search.candidates import Candidate
     from services.search.holdings import Holdings
     from services.search.scoring import Scored
@@ -27,11 +28,16 @@ _RELATIONS: Final[dict[Relation, search_pb2.Hit.Relation]] = {
 }
 
 
-def to_hits(found: Sequence[Scored], *, holdings: Holdings) -> list[search_pb2.Hit]:
+def to_hits(
+    found: Sequence[Scored],
+    *,
+    holdings: Holdings,
+    verdicts: Mapping[uuid.UUID, verdicts_pb2.Verdict],
+) -> list[search_pb2.Hit]:
     """Messages of hits, with the records that have the same bytes; reads from the store."""
     shared = [each.candidate for each in found if each.candidate.payload.get("shared")]
     same = _same(shared, holdings=holdings)
-    return [_hit(each, same=same) for each in found]
+    return [_hit(each, same=same, verdict=verdicts.get(each.candidate.id)) for each in found]
 
 
 def to_plain_hits(
@@ -63,7 +69,12 @@ def _same(
     return holdings.same_content([Stored(id=each.id, payload=each.payload) for each in shared])
 
 
-def _hit(scored: Scored, *, same: dict[uuid.UUID, list[str]]) -> search_pb2.Hit:
+def _hit(
+    scored: Scored,
+    *,
+    same: dict[uuid.UUID, list[str]],
+    verdict: verdicts_pb2.Verdict | None,
+) -> search_pb2.Hit:
     candidate = scored.candidate
     hit = search_pb2.Hit(
         image=payloads.to_image(candidate.payload, same_content=same.get(candidate.id)),
@@ -73,6 +84,7 @@ def _hit(scored: Scored, *, same: dict[uuid.UUID, list[str]]) -> search_pb2.Hit:
         probability=scored.probability,
         relation=relation_of(scored.relation),
         verification=to_verification(scored.outcome),
+        verdict=verdict,
     )
     if candidate.pdq is not None:
         # The cosine of two hashes of ±1 is 1 - 2 d / 256.

@@ -23,12 +23,15 @@ from services.search.store import Query
 from services.search.verifier import Missed
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Sequence
 
     from halftone.settings import SearchSettings
+    from halftone.v1 import verdicts_pb2
     from services.search.candidates import Block, Candidate
     from services.search.embedder import Embedder
     from services.search.fingerprints import Fingerprints
+    from services.search.hit_verdicts import HitVerdicts
     from services.search.holdings import Holdings
     from services.search.scoring import Calibrations, Scored
     from services.search.store import Collection, ScoredPoint
@@ -59,11 +62,13 @@ class Searching:
         fingerprints: Fingerprints,
         verifier: Verifier,
         calibrations: Calibrations,
+        verdicts: HitVerdicts,
         settings: SearchSettings,
     ) -> None:
         self._holdings = holdings
         self._verifier = verifier
         self._calibrations = calibrations
+        self._verdicts = verdicts
         self._verify_seconds = settings.verify_seconds
         self._planner = Planner(holdings=holdings, settings=settings)
         self._preparation = Preparation(
@@ -190,21 +195,25 @@ class Searching:
         ranked = scoring.ranked(block, outcomes, plan=plan, calibration=calibration)
         end = plan.offset + plan.limit
         late = [at for at, each in enumerate(outcomes) if each is Missed.OUT_OF_TIME]
+        found, unavailable = self._hits(plan, ranked[plan.offset : end])
         return search_pb2.SearchImagesResponse(
-            hits=hits.to_hits(ranked[plan.offset : end], holdings=self._holdings),
+            hits=found,
             next_page_token=_next_page(plan, more=len(ranked) > end, late=late),
             model_version=plan.collection.model_version,
             verified_count=sum(
                 not isinstance(each, Missed) and each.is_conclusive for each in outcomes
             ),
             out_of_time_count=len(late),
+            verdicts_unavailable=unavailable,
         )
 
-    def _scored(
-        self, plan: Plan, block: Sequence[Candidate], outcomes: Sequence[Outcome]
-    ) -> list[Scored]:
-        calibration = self._calibrations.of(plan.collection.model_version)
-        return scoring.score(block, outcomes, plan=plan, calibration=calibration)
+    def _hits(self, plan: Plan, page: Sequence[Scored]) -> tuple[list[search_pb2.Hit], bool]:
+        """Messages of hits, and whether the verdicts on them could not be read."""
+        verdicts: dict[uuid.UUID, verdicts_pb2.Verdict] | None = {}
+        if plan.stored is not None:
+            verdicts = self._verdicts.of(plan.stored.id, [each.candidate.id for each in page])
+        found = hits.to_hits(page, holdings=self._holdings, verdicts=verdicts or {})
+        return found, verdicts is None
 
     # By an embedding.
 
@@ -277,13 +286,18 @@ class Searching:
             )
         until = self._until(deadline, searches=1)
         outcomes = await self._compared(plan, block, until=until)
-        (hit,) = await self._holdings.read("rank", self._hits, plan, block, outcomes)
-        return search_pb2.CompareImagesResponse(hit=hit, model_version=collection.model_version)
+        return await self._holdings.read("rank", self._beside, plan, block, outcomes)
 
-    def _hits(
+    def _beside(
         self, plan: Plan, block: Sequence[Candidate], outcomes: Sequence[Outcome]
-    ) -> list[search_pb2.Hit]:
-        return hits.to_hits(self._scored(plan, block, outcomes), holdings=self._holdings)
+    ) -> search_pb2.CompareImagesResponse:
+        version = plan.collection.model_version
+        calibration = self._calibrations.of(version)
+        scored = scoring.score(block, outcomes, plan=plan, calibration=calibration)
+        (hit,), unavailable = self._hits(plan, scored)
+        return search_pb2.CompareImagesResponse(
+            hit=hit, model_version=version, verdicts_unavailable=unavailable
+        )
 
 
 def comparing_seconds(searches: int, *, each: float, left: float) -> float:

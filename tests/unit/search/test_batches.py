@@ -60,6 +60,7 @@ async def test_the_first_searches_of_a_batch_are_compared_first():
         fingerprints=types.SimpleNamespace(of_query=lambda *_content, **_options: next(made)),
         verifier=verifier,
         calibrations=types.SimpleNamespace(of=lambda _version: Calibration.default()),
+        verdicts=None,
         settings=types.SimpleNamespace(verify_seconds=2.0, max_pixels=1, max_image_bytes=1),
     )
     answers = [None] * len(plans)

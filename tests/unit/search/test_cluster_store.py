@@ -244,6 +244,29 @@ def test_verdicts_have_a_history_and_bind_what_was_never_compared(database):
         assert [each.same for each in cluster_verdicts.holding(connection, points)] == [False]
 
 
+def test_verdicts_between_an_image_and_many_others_are_found_from_either_side(database):
+    names = [Name("press", str(number)) for number in range(1_100)]
+    points = [each.point_id.bytes for each in names]
+    middle = sorted(names, key=lambda each: each.point_id.bytes)[550]
+    with database.write() as connection:
+        made = {
+            other.point_id.bytes: cluster_verdicts.judge(
+                connection, middle, other, decision=Decision.UNSURE, note="", author=""
+            )
+            for other in names
+            if other != middle
+        }
+        # Between two others.
+        cluster_verdicts.judge(
+            connection, names[0], names[1], decision=Decision.SAME, note="", author=""
+        )
+        found = cluster_verdicts.between(connection, middle.point_id.bytes, points)
+        assert found == made
+        (other, verdict), *_ = made.items()
+        cluster_verdicts.end(connection, verdict.id)
+        assert cluster_verdicts.between(connection, middle.point_id.bytes, [other]) == {}
+
+
 def test_one_job_runs_at_a_time_and_a_request_is_answered_once(database):
     with database.write() as connection:
         options = {"from_scratch": False, "model_version": "m/1"}

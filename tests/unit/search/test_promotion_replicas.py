@@ -63,6 +63,7 @@ async def replicas(settings, embedder, memory_path):
             holdings=Holdings(blobs=Blobs(settings.blobs), metrics=metrics),
             embedder=Embedder(embedder.address, timeout=10.0, metrics=metrics),
             registry=Registry(memory_path / "models"),
+            verdicts=None,
             settings=settings,
             metrics=metrics,
         )
