@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 from PIL import Image, ImageDraw, ImageFont
 
-from halftone import fonts, images
+import halftone
+from halftone import files, fonts, images
 from halftone.client.types import probability_label
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Sequence
 
     from halftone.client import Client, Hit, ImageRecord
@@ -36,14 +38,16 @@ class Card:
         picture: A small JPEG.
         title: For example the journal.
         lines: Date and page, caption ….
+        name: Of an image of the archive, by which it is cited; on the page only.
         badge: For example the probability and the relation.
-        orientation: How the query lay when the picture matched it, empty for as it is.
+        orientation: How the query lies in the picture, empty for as it is.
         right: Whether a hit is right, where the truth is known.
     """
 
     picture: bytes
     title: str
     lines: tuple[str, ...] = ()
+    name: str = ""
     badge: str = ""
     orientation: str = ""
     right: bool | None = None
@@ -90,26 +94,30 @@ def section_of(
         picture = client.thumbnail(query).content
         lines = _lines(record)
         heading = record.journal or record.image_id
+        name = "" if record.name == title else record.name
         full = (record.width, record.height)
     else:
         image, full = _decoded(query)
         picture = images.thumbnail(image)
         heading = "A picture" if not isinstance(query, str | Path) else Path(query).name
         lines = (f"{full[0]} x {full[1]} pixels",)
+        name = ""
     if crop is not None:
         picture = _with_frame(picture, crop=crop, full=full)
-        lines = (*lines, "searched by the framed part")
+        part = f"{crop.x},{crop.y},{crop.width},{crop.height}"
+        lines = (*lines, f"searched by the framed part, {part}")
     return Section(
         title=title,
         note=note,
-        query=Card(picture=picture, title=heading, lines=lines),
+        query=Card(picture=picture, title=heading, lines=lines, name=name),
         hits=tuple(
             Card(
                 picture=client.thumbnail(hit.image.name).content,
                 title=hit.image.journal or hit.image.image_id,
                 lines=_lines(hit.image),
+                name=hit.image.name,
                 badge=f"{probability_label(hit.probability)} {hit.relation.label}",
-                orientation=hit.orientation.label,
+                orientation=hit.lies,
                 right=None if is_right is None else is_right(hit),
             )
             for hit in hits
@@ -149,11 +157,23 @@ def _with_frame(picture: bytes, *, crop: Region, full: tuple[int, int]) -> bytes
     return buffer.getvalue()
 
 
-def write_html(sections: Sequence[Section], *, path: Path, title: str, note: str = "") -> None:
-    """Writes the sections as one self-contained HTML page."""
+def colophon(model_version: str, *, now: dt.datetime) -> str:
+    """What a search is cited with beside its hits: when it was made, and by what."""
+    return (
+        f"Searched on {now:%Y-%m-%d} at {now:%H:%M} UTC · model version {model_version} · "
+        f"Halftone {halftone.__version__}"
+    )
+
+
+def write_html(
+    sections: Sequence[Section], *, path: Path, title: str, note: str = "", colophon: str = ""
+) -> None:
+    """Writes the sections as one self-contained HTML page; `colophon` stands below them."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(_PAGE).render(title=title, note=note, sections=sections)
-    path.write_text(page, encoding="utf-8")
+    page = environment.from_string(_PAGE).render(
+        title=title, note=note, sections=sections, colophon=colophon
+    )
+    files.with_folders(path).write_text(page, encoding="utf-8")
 
 
 _INK: Final = "#1d1b18"
@@ -187,6 +207,9 @@ _PAGE: Final = """<!doctype html>
   .query .frame img { height: 230px; }
   figcaption { font-size: .84rem; color: #6f685d; margin-top: .4rem; overflow-wrap: anywhere; }
   figcaption b { display: block; color: #1d1b18; font-size: .95rem; }
+  .name { font: .74rem/1.4 ui-monospace, monospace; user-select: all; }
+  footer { border-top: 1px solid #ddd5c6; margin-top: 1.75rem; padding-top: .75rem;
+           font-size: .84rem; color: #6f685d; }
   .badge { position: absolute; top: 6px; left: 6px; background: #1d1b18; color: #fff;
            font: 600 12px/1 system-ui, sans-serif; padding: 4px 6px; }
   .tag { display: inline-block; font: 600 11px/1 system-ui, sans-serif; color: #fff;
@@ -208,6 +231,7 @@ _PAGE: Final = """<!doctype html>
   {% if item.badge %}<span class="badge">{{ item.badge }}</span>{% endif %}</div>
   <figcaption><b>{{ item.title }}</b>
   {% for line in item.lines %}{{ line }}<br>{% endfor %}
+  {% if item.name %}<span class="name">{{ item.name }}</span><br>{% endif %}
   {% if item.right is true %}<span class="tag right">same picture</span>{% endif %}
   {% if item.right is false %}<span class="tag wrong">another picture</span>{% endif %}
   {% if item.orientation %}<span class="tag oriented">{{ item.orientation }}</span>{% endif %}
@@ -217,7 +241,8 @@ _PAGE: Final = """<!doctype html>
 {% for section in sections %}
 <section>
   <h2>{{ section.title }}</h2>
-  <p class="note">{{ section.note }}</p>
+  {% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}
+
   <div class="row">
     <div class="query">{{ card(section.query) }}</div>
     <div class="hits">
@@ -227,6 +252,7 @@ _PAGE: Final = """<!doctype html>
   </div>
 </section>
 {% endfor %}
+{% if colophon %}<footer>{{ colophon }}</footer>{% endif %}
 </body>
 </html>
 """
