@@ -30,7 +30,7 @@ from halftone.registry import Registry, newest_version
 from halftone.running import Addresses
 from halftone.settings import EmbedderSettings, ModelSettings, SearchSettings
 from services import local_training
-from services.local_parts import command, held_port, reachable
+from services.local_parts import HeldPorts, command, reachable
 from services.supervisor import Child, RestartPolicy, Supervisor
 
 if TYPE_CHECKING:
@@ -123,18 +123,22 @@ class LocalStack:
             self._data.mkdir(parents=True, exist_ok=True)
             resources.enter_context(_locked(self._data / "lock"))
             check_format(self._data)
-            settings = _settings(self._data, ports=self._ports)
+            held = resources.enter_context(HeldPorts())
+            settings = _settings(self._data, ports=self._ports, held=held)
             self._prepare(settings.models.directory)
             self._addresses = settings.addresses()
             children = _children(settings, logs=self._data / "logs")
             if self._training is not None:
                 try:
-                    children += self._training_children(self._training, settings=settings)
+                    children += self._training_children(
+                        self._training, settings=settings, held=held
+                    )
                 except errors.FailedPrecondition as error:
                     if error.reason != local_training.NOT_INSTALLED:
                         raise
                     # Searching needs none of it.
                     self._report(f"Starting without training jobs. {error.message}")
+            held.let_children_in()
             self._supervisor = Supervisor(
                 children,
                 report=self._report,
@@ -180,23 +184,22 @@ class LocalStack:
         if self._failure is not None:
             raise self._failure
 
-    def _training_children(self, training: Training, *, settings: _Settings) -> list[Child]:
-        with contextlib.ExitStack() as taken:
-            parts = local_training.prepare(
-                training,
-                data=self._data,
-                ports=local_training.TrainingPorts(
-                    broker=self._ports.broker,
-                    trainer=self._ports.trainer,
-                    trainer_metrics=self._ports.trainer_metrics,
-                    worker_metrics=self._ports.worker_metrics,
-                ),
-                models=settings.models.directory.absolute(),
-                search=settings.addresses().search,
-                held_port=lambda host, number, *, what, variable: taken.enter_context(
-                    held_port(host, number, what=what, variable=variable)
-                ),
-            )
+    def _training_children(
+        self, training: Training, *, settings: _Settings, held: HeldPorts
+    ) -> list[Child]:
+        parts = local_training.prepare(
+            training,
+            data=self._data,
+            ports=local_training.TrainingPorts(
+                broker=self._ports.broker,
+                trainer=self._ports.trainer,
+                trainer_metrics=self._ports.trainer_metrics,
+                worker_metrics=self._ports.worker_metrics,
+            ),
+            models=settings.models.directory.absolute(),
+            search=settings.addresses().search,
+            hold_port=held.hold,
+        )
         self._addresses = replace(
             self.addresses,
             trainer=parts.trainer,
@@ -301,42 +304,41 @@ class _Settings:
         )
 
 
-def _settings(data: Path, *, ports: Ports) -> _Settings:
+def _settings(data: Path, *, ports: Ports, held: HeldPorts) -> _Settings:
     embedder, search, models = EmbedderSettings(), SearchSettings(), ModelSettings()
-    with contextlib.ExitStack() as taken:
 
-        def port(what: str, *, asked: int | None, default: int, host: str, variable: str) -> int:
-            number = default if asked is None else asked
-            return taken.enter_context(held_port(host, number, what=what, variable=variable))
+    def port(what: str, *, asked: int | None, default: int, host: str, variable: str) -> int:
+        number = default if asked is None else asked
+        return held.hold(host, number, what=what, variable=variable)
 
-        embedder_port = port(
-            "embedder",
-            asked=ports.embedder,
-            default=embedder.port,
-            host=embedder.host,
-            variable="HALFTONE_EMBEDDER_PORT",
-        )
-        embedder_metrics = port(
-            "embedder's metrics",
-            asked=ports.embedder_metrics,
-            default=embedder.metrics_port,
-            host=embedder.host,
-            variable="HALFTONE_EMBEDDER_METRICS_PORT",
-        )
-        search_port = port(
-            "search service",
-            asked=ports.search,
-            default=search.port,
-            host=search.host,
-            variable="HALFTONE_SEARCH_PORT",
-        )
-        search_metrics = port(
-            "search service's metrics",
-            asked=ports.search_metrics,
-            default=search.metrics_port,
-            host=search.host,
-            variable="HALFTONE_SEARCH_METRICS_PORT",
-        )
+    embedder_port = port(
+        "embedder",
+        asked=ports.embedder,
+        default=embedder.port,
+        host=embedder.host,
+        variable="HALFTONE_EMBEDDER_PORT",
+    )
+    embedder_metrics = port(
+        "embedder's metrics",
+        asked=ports.embedder_metrics,
+        default=embedder.metrics_port,
+        host=embedder.host,
+        variable="HALFTONE_EMBEDDER_METRICS_PORT",
+    )
+    search_port = port(
+        "search service",
+        asked=ports.search,
+        default=search.port,
+        host=search.host,
+        variable="HALFTONE_SEARCH_PORT",
+    )
+    search_metrics = port(
+        "search service's metrics",
+        asked=ports.search_metrics,
+        default=search.metrics_port,
+        host=search.host,
+        variable="HALFTONE_SEARCH_METRICS_PORT",
+    )
     # What the operator set explicitly is kept, for example blobs in an object store.
     where: dict[str, Any] = {}
     if "data_directory" not in search.model_fields_set:

@@ -62,8 +62,8 @@ class TrainingParts:
     broker: str
 
 
-class HeldPort(Protocol):
-    """Checks that a port is free, or finds a free one."""
+class HoldPort(Protocol):
+    """Checks that a port is free, or finds a free one, and keeps it."""
 
     def __call__(self, host: str, port: int, /, *, what: str, variable: str) -> int:
         """The port's number."""
@@ -77,7 +77,7 @@ def prepare(
     ports: TrainingPorts,
     models: Path,
     search: str,
-    held_port: HeldPort,
+    hold_port: HoldPort,
 ) -> TrainingParts:
     """Makes the directories and describes the children.
 
@@ -94,7 +94,7 @@ def prepare(
         variable = "HALFTONE_TRAINER_" + {"trainer": "PORT", "trainer_metrics": "METRICS_PORT"}.get(
             name, name.upper()
         )
-        return held_port(host, default if asked is None else asked, what=what, variable=variable)
+        return hold_port(host, default if asked is None else asked, what=what, variable=variable)
 
     children = []
     broker = settings.broker

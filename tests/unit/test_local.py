@@ -17,6 +17,7 @@ import pytest
 from halftone import errors, running
 from halftone import settings as settings_module
 from services import local, local_training
+from services.local_parts import HeldPorts
 
 
 def start(data, *, ports=None):
@@ -83,17 +84,34 @@ def test_a_port_in_use_is_named(tmp_path, which, words):
 
 
 def test_two_services_on_one_port_are_noticed(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number = free.getsockname()[1]
+    with HeldPorts() as held:
+        number = held.hold("127.0.0.1", 0, what="test", variable="X")
     ports = local.Ports(search=number, embedder=number, search_metrics=0, embedder_metrics=0)
     with pytest.raises(errors.Unavailable, match="in use"):
         start(tmp_path, ports=ports)
 
 
+def test_a_port_that_is_held_is_given_to_nobody_and_its_child_listens_on_it():
+    with HeldPorts() as held:
+        number = held.hold("127.0.0.1", 0, what="test", variable="X")
+        # Binding without the option fails as the kernel's own choice does.
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", number))
+        held.let_children_in()
+        for _ in "a child", "and after its restart":
+            with (
+                socket.create_server(("127.0.0.1", number)),
+                pytest.raises(errors.Unavailable, match="in use by another process"),
+            ):
+                HeldPorts().hold("127.0.0.1", number, what="test", variable="X")
+    with socket.create_server(("127.0.0.1", number)):
+        pass
+
+
 def test_settings_are_handed_on(tmp_path, monkeypatch):
     monkeypatch.setenv("HALFTONE_SEARCH_BLOBS", "s3://bucket/x")
-    settings = local._settings(tmp_path, ports=local.Ports.any_free())
+    with HeldPorts() as held:
+        settings = local._settings(tmp_path, ports=local.Ports.any_free(), held=held)
     embedder, search = local._children(settings, logs=tmp_path)
     assert search.environment["HALFTONE_SEARCH_BLOBS"] == "s3://bucket/x"
     assert search.environment["HALFTONE_SEARCH_DATA_DIRECTORY"] == str(tmp_path / "search")
@@ -120,7 +138,7 @@ def test_training_is_added_and_takes_nothing_with_it(tmp_path, monkeypatch):
         ports=local_training.TrainingPorts(**dict.fromkeys(names, 0)),
         models=tmp_path / "models",
         search="here:1",
-        held_port=lambda host, number, *, what, variable: 4000 + len(what),
+        hold_port=lambda host, number, *, what, variable: 4000 + len(what),
     )
     queue, trainer, worker = parts.children
     # Stopped in the reverse order: a worker gives its job back while the queue is still there.
@@ -168,7 +186,7 @@ def test_a_broker_of_ones_own_is_used(tmp_path, monkeypatch):
         ),
         models=tmp_path,
         search="here:1",
-        held_port=lambda host, number, *, what, variable: number,
+        hold_port=lambda host, number, *, what, variable: number,
     )
     assert [child.name for child in parts.children] == ["trainer", "worker"]
     assert parts.broker == "redis://elsewhere:1/0"
