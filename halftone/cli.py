@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 not done, or an import with rejected rows; 2 unusable inpu
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib
 import signal
 from pathlib import Path
@@ -15,8 +16,9 @@ import pydantic
 
 import halftone
 from halftone import cli_output as output
-from halftone import errors, images
+from halftone import errors, files, images
 from halftone.cli_options import (
+    confirm,
     connect,
     crop_from,
     explain,
@@ -25,7 +27,9 @@ from halftone.cli_options import (
     filter_remarks,
     full_name,
     json_option,
+    search_words,
     server_options,
+    yes_option,
 )
 from halftone.settings import ClientSettings
 
@@ -257,10 +261,30 @@ def search(
         if html is not None:
             from halftone import contact_sheet  # noqa: PLC0415  # only where it is asked for
 
-            section = contact_sheet.section_of(
-                client, query=wanted, hits=page.hits, title=query, crop=region
+            said = search_words(
+                where,
+                min_probability=min_probability,
+                min_similarity=min_similarity,
+                verify_count=verify_count,
+                mirrored=not no_mirrored,
+                rotated=not no_rotated,
             )
-            contact_sheet.write_html([section], path=html, title="Halftone search")
+            if page.next_page_token:
+                said.append(f"the first {len(page.hits)}, of more")
+            section = contact_sheet.section_of(
+                client,
+                query=wanted,
+                hits=page.hits,
+                title=query,
+                note="; ".join(said),
+                crop=region,
+            )
+            contact_sheet.write_html(
+                [section],
+                path=html,
+                title="Halftone search",
+                colophon=contact_sheet.colophon(page.model_version, now=dt.datetime.now(dt.UTC)),
+            )
             output.remark(f"Wrote {html}.")
 
 
@@ -352,7 +376,7 @@ def list_(
 @filter_options
 @click.option("--everything", is_flag=True, help="Needed to delete without a filter.")
 @click.option("--dry-run", is_flag=True, help="Only count.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @server_options
 def delete(
     *,
@@ -378,8 +402,8 @@ def delete(
         if dry_run:
             click.echo(f"{output.counted(count)} would be deleted.")
             return
-        if not yes and not names:
-            click.confirm(f"Delete {output.counted(count)}?", abort=True)
+        if count:
+            confirm(f"Delete {output.counted(count)}?", yes=yes)
         count = client.delete(names, filter=where, everything=everything)
     click.echo(f"{output.counted(count)} deleted.")
 
@@ -402,7 +426,7 @@ def thumbnail(
     """Save a picture, at most 512 pixels a side."""
     with connect(server=server, data=data) as client:
         found = client.thumbnail(full_name(name, archives=archive))
-    path.write_bytes(found.content)
+    files.with_folders(path).write_bytes(found.content)
 
 
 def _reason(error: OSError | pydantic.ValidationError) -> str:

@@ -299,9 +299,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
         # Here, where a reader that has gone is known to be no fault.
         sys.stdout.flush()
         return
-    if not path.parent.is_dir():
-        raise errors.InvalidArgument(f"There is no directory {path.parent}.", field="output")
-    with files.writing(path) as file:
+    with files.writing(files.with_folders(path)) as file:
         yield file
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from rich.table import Table
 
 from halftone import cli_output as output
-from halftone import cluster_page, errors, overlay
+from halftone import cluster_page, errors, files, overlay
 from halftone.cli_options import connect, crop_from, full_name, json_option, server_options
 from halftone.client import Cluster, ClusterMember, Link, Relation, VerificationState
 from halftone.client.types import probability_label
@@ -85,7 +85,8 @@ def compare(
         else:
             _print(record, found.hit, region=region)
         if out is not None:
-            _picture(client, record=record, found=found, region=region).save(out, quality=90)
+            drawn = _picture(client, record=record, found=found, region=region)
+            drawn.save(files.with_folders(out), quality=90)
             output.remark(f"Wrote {out}.")
         if html is not None:
             output.remark(f"Wrote {_page(client, record=record, hit=found.hit, path=html)}.")

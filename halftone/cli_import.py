@@ -22,7 +22,7 @@ from rich.text import Text
 
 from halftone import archive as archives
 from halftone import cli_output as output
-from halftone import errors, records
+from halftone import errors, files, records
 from halftone.cli_options import connect, server_options
 from halftone.client import ImportState
 
@@ -156,7 +156,7 @@ class _Rejections:
 
     def add(self, ack: ImportAck) -> None:
         if self._file is None:
-            self._file = self._path.open(
+            self._file = files.with_folders(self._path).open(
                 "w", newline="", encoding="utf-8", errors="backslashreplace"
             )
             csv.writer(self._file).writerow(REJECTED_HEADER)

@@ -12,7 +12,7 @@ from rich.table import Table
 from halftone import cli_model_making as making
 from halftone import cli_output, errors
 from halftone.cli_model_context import Where, acting
-from halftone.cli_options import json_option, server_options
+from halftone.cli_options import confirm, json_option, server_options, yes_option
 from halftone.cli_promotions import read_groups, report, run
 
 if TYPE_CHECKING:
@@ -191,20 +191,18 @@ def cancel(context: Context, *, as_json: bool) -> None:
 
 @models.command()
 @click.argument("version")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @acting
 def delete(context: Context, *, version: str, yes: bool) -> None:
     """Delete a version that is not active, and its collection."""
     service, registry = context.service, context.registry
     if service is not None:
         name = service.model_version(version).name
-        if not yes:
-            click.confirm(f"Delete {name} and the images' vectors of it?", abort=True)
+        confirm(f"Delete {name} and the images' vectors of it?", yes=yes)
         service.delete_model_version(name)
     else:
         name = registry.resolve(version).id
-        if not yes:
-            click.confirm(f"Delete {name} from {registry.directory}?", abort=True)
+        confirm(f"Delete {name} from {registry.directory}?", yes=yes)
         registry.delete(name)
     click.echo(f"{name} is deleted.")
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import math
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +44,7 @@ _OPTIONS: Final = {
     "min_similarity": "--min-similarity",
     "verify_count": "--verify-count",
     "region": "--crop",
+    "query_region": "--crop",
     "note": "--note",
     "author": "--author",
     "labelled_groups": "--groups",
@@ -55,6 +59,7 @@ _OPTIONS: Final = {
     "spec.steps": "--steps",
     "spec.time_limit_minutes": "--minutes",
 }
+_WHOLE: Final = 100  # percent
 # Arguments: what is said of one quotes it.
 _NAMES: Final = {"name", "names", "image", "query", "a", "b"}
 
@@ -121,6 +126,65 @@ def filter_from(options: dict[str, Any]) -> Filter | None:
     return None if found == Filter(archives=(), journals=(), languages=()) else found
 
 
+def search_words(
+    where: Filter | None,
+    *,
+    min_probability: float | None,
+    min_similarity: float | None,
+    verify_count: int | None,
+    mirrored: bool,
+    rotated: bool,
+) -> list[str]:
+    """What a search was narrowed by, in words: `journal A or B`, `from 1914`."""
+    where = where or Filter()
+    left_out = where.exclude.journals if where.exclude else ()
+    words = [
+        ("archive", " or ".join(where.archives)),
+        ("journal", " or ".join(where.journals)),
+        ("language", " or ".join(where.languages)),
+        ("from", where.start),
+        ("to", where.end),
+        ("caption with", where.caption),
+        *((f"label {key}", " or ".join(values)) for key, values in where.labels.items()),
+        ("without journal", " or ".join(left_out)),
+    ]
+    figures = [
+        ("probability at least", min_probability),
+        ("similarity at least", min_similarity),
+        ("candidates compared:", verify_count),
+    ]
+    return [
+        *(f"{name} {value}" for name, value in words if value),
+        *(f"{name} {value:g}" for name, value in figures if value is not None),
+        *([] if mirrored else ["not mirrored"]),
+        *([] if rotated else ["not turned"]),
+    ]
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Asks before something is deleted, on a terminal; the one rule of all commands that do so.
+
+    Args:
+        question: Says what goes, as `Delete 2 images?`.
+        yes: The command's `--yes`: nothing is asked.
+
+    Raises:
+        click.UsageError: There is no terminal to ask at, and no `--yes`.
+        click.Abort: The answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"{question} There is no terminal to ask at, and nothing was done: --yes does it "
+            "without asking."
+        )
+    click.confirm(question, abort=True, err=True)
+
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
 def connect(*, server: str | None, data: Path | None) -> Client:
     """A client of the service that the options, the environment or the data directory name.
 
@@ -152,7 +216,8 @@ def full_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
     if Path(text).is_file():
         raise click.BadParameter(
             f"{text!r} is a file; this command takes names of images of the archive, "
-            "archives/ARCHIVE/images/ID."
+            f"archives/ARCHIVE/images/ID. `halftone search {shlex.quote(text)}` finds the names of "
+            "its printings; `halftone import` adds pictures to the archive."
         )
     raise click.BadParameter(
         f"{text!r} is not an image's name, archives/ARCHIVE/images/ID; an id alone needs --archive."
@@ -171,18 +236,31 @@ def crop_from(text: str, *, size: Callable[[], tuple[int, int]]) -> Region:
         numbers = [float(part) for part in text.removeprefix("pct:").split(",")]
         x, y, width, height = numbers
     except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is neither x,y,w,h in pixels nor pct:x,y,w,h in percent.",
-            param_hint="--crop",
-        ) from None
+        numbers = []
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise _bad_crop(f"{text!r} is neither x,y,w,h in pixels nor pct:x,y,w,h in percent.")
+    if not percent and any(number != int(number) for number in numbers):
+        # Shares of the picture are a way to say it elsewhere.
+        shares = ",".join(f"{100 * number:g}" for number in numbers)
+        meant = f"; is pct:{shares} meant?" if all(0 <= number <= 1 for number in numbers) else "."
+        raise _bad_crop(f"Pixels are whole numbers{meant}")
+    if width <= 0 or height <= 0:
+        side = "width" if width <= 0 else "height"
+        raise _bad_crop(f"{text!r} has no {side}: it is X,Y,WIDTH,HEIGHT.")
+    if min(x, y) < 0 or (percent and round(max(x + width, y + height), 6) > _WHOLE):
+        raise _bad_crop(f"{text!r} does not lie inside the picture.")
     if not percent:
-        if any(number != int(number) for number in numbers):
-            raise click.BadParameter("Pixels are whole numbers.", param_hint="--crop")
         return images.Region(int(x), int(y), int(width), int(height))
     full_width, full_height = size()
     left, right = round(x * full_width / 100), round((x + width) * full_width / 100)
     top, bottom = round(y * full_height / 100), round((y + height) * full_height / 100)
+    if left == right or top == bottom:
+        raise _bad_crop(f"{text!r} is less than a pixel of {full_width} x {full_height}.")
     return images.Region(left, top, right - left, bottom - top)
+
+
+def _bad_crop(problem: str) -> click.BadParameter:
+    return click.BadParameter(problem, param_hint="--crop")
 
 
 def filter_remarks(client: Client, *, where: Filter | None, nothing: bool) -> list[str]:

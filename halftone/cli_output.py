@@ -87,7 +87,7 @@ def print_hits(
         console().print("Nothing found.")
         return
     # Most lie as the query does: no room is kept for what the column would say of others.
-    turned = any(hit.orientation.label for hit in hits)
+    turned = any(hit.lies for hit in hits)
     out = console()
     table = _table()
     table.add_column("rank", justify="right", no_wrap=True)
@@ -102,9 +102,7 @@ def print_hits(
             probability_label(hit.probability),
             hit.relation.label,
             *([truth(hit)] if truth is not None else []),
-            *_record_cells(
-                hit.image, width=out.width, lies=hit.orientation.label if turned else None
-            ),
+            *_record_cells(hit.image, width=out.width, lies=hit.lies if turned else None),
         )
     console().print(table)
     if explained:

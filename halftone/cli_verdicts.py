@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,14 @@ from rich.table import Table
 from halftone import cli_output as output
 from halftone import cluster_export, errors, verdict_export
 from halftone.cli_clusters import DefaultGroup
-from halftone.cli_options import connect, full_name, json_option, server_options
+from halftone.cli_options import (
+    confirm,
+    connect,
+    full_name,
+    json_option,
+    server_options,
+    yes_option,
+)
 from halftone.client import Decision
 from halftone.settings import ClientSettings
 
@@ -132,9 +140,12 @@ def _table(shown: Sequence[Verdict], *, history: bool) -> Table:
 
 @verdicts.command()
 @click.argument("verdict", metavar="VERDICT")
+@yes_option
 @json_option
 @server_options
-def delete(*, verdict: str, as_json: bool, server: str | None, data: Path | None) -> None:
+def delete(
+    *, verdict: str, yes: bool, as_json: bool, server: str | None, data: Path | None
+) -> None:
     """Take a verdict back, by the id that `halftone verdicts` lists; it stays in the history."""
     number = verdict.removeprefix("verdicts/")
     if not (number.isascii() and number.isdigit()):
@@ -142,8 +153,15 @@ def delete(*, verdict: str, as_json: bool, server: str | None, data: Path | None
             f"{verdict!r} is no verdict's id; `halftone verdicts` lists them.",
             param_hint="VERDICT",
         )
+    name = f"verdicts/{int(number)}"
     with connect(server=server, data=data) as client:
-        found = client.delete_verdict(f"verdicts/{number}")
+        if not yes:
+            held = (each for each in client.verdicts(page_size=1000) if each.name == name)
+            # One that does not hold is refused by the service, with the reason.
+            for each in itertools.islice(held, 1):
+                said = f"{each.a} and {each.b} are {_said(each.decision)}"
+                confirm(f"Take back {each.name}, that {said}?", yes=yes)
+        found = client.delete_verdict(name)
     if as_json:
         output.print_json(verdict_json(found))
     else:

@@ -85,7 +85,7 @@ def write(
     """
     if path.suffix.lower() in _HTML_SUFFIXES:
         sources = {name: _data_uri(picture.content) for name, picture in pictures.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.with_folders(path)
     else:
         folder = path / "pictures"
         folder.mkdir(parents=True, exist_ok=True)

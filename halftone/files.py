@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -53,6 +54,21 @@ def read_object(path: Path) -> dict[str, Any]:
 def to_json(value: object) -> bytes:
     """The bytes of a JSON file that people may look into."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def with_folders(path: Path) -> Path:
+    """Makes the folders that a file is to lie in, where they are missing; gives its path back.
+
+    Raises:
+        NotADirectoryError: One of them is a file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(
+            errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)
+        ) from error
+    return path
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -271,6 +271,14 @@ class Hit:
         return self.orientation.rotation
 
     @property
+    def lies(self) -> str:
+        """How the query lies in the hit, for people; empty for as it is, or without an overlap.
+
+        A picture that is unlike the query is as often a little less so when that is mirrored.
+        """
+        return self.orientation.label if self.overlaps else ""
+
+    @property
     def overlaps(self) -> tuple[Overlap, ...]:
         """The parts that both share, the largest first; none where they were not compared."""
         return self.verification.overlaps

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from halftone import errors, running
 from halftone.cli_options import explain
 from halftone.v1 import search_pb2
 from tests.fake_search import fails
+from tests.terminal import Terminal
 
 NAME = "archives/a/images/one"
 
@@ -45,9 +48,17 @@ class TestSearch:
             "ship",
             NAME,
         ]
-        assert "mirrored" in lines[2]
+        assert "mirrored" not in result.stdout
         assert "1 image was not compared for want of time." in result.stderr
         assert "--verify-count" not in result.stderr
+
+    def test_only_an_overlap_shows_that_a_hit_is_mirrored(self, run, picture):
+        """The second hit was not compared: its descriptor alone was more alike mirrored."""
+        _, second = json.loads(run("search", picture, "--json").stdout)["hits"]
+        assert second["mirrored"]
+        assert "mirrored" not in run("search", picture, "--explain").stdout
+        run("search", picture, "--html", "sheet.html")
+        assert "mirrored" not in Path("sheet.html").read_text()
 
     def test_where_nothing_is_likely_it_says_what_finds_more(self, run, fake, picture):
         fake.likely = 0.3
@@ -107,11 +118,35 @@ class TestSearch:
         region = fake.requests[-1].region
         assert (region.width, region.height) == (50, 40)
 
-    @pytest.mark.parametrize("crop", ["1,2,3", "a,b,c,d", "1.5,0,3,3", "pct:1"])
-    def test_a_crop_that_is_none(self, run, picture, crop):
+    @pytest.mark.parametrize(
+        ("crop", "said"),
+        [
+            ("1,2,3", "'1,2,3' is neither x,y,w,h in pixels nor pct:x,y,w,h in percent."),
+            ("a,b,c,d", "is neither"),
+            ("0,0,nan,9", "is neither"),
+            ("0,0,inf,9", "is neither"),
+            ("pct:1", "is neither"),
+            ("1.5,0,3,3", "Pixels are whole numbers."),
+            ("0.5,0,0.5,1", "Pixels are whole numbers; is pct:50,0,50,100 meant?"),
+            ("5,0,0,9", "'5,0,0,9' has no width: it is X,Y,WIDTH,HEIGHT."),
+            ("pct:5,0,50,-3", "has no height"),
+            ("-1,0,9,9", "does not lie inside the picture."),
+            ("pct:50,0,60,50", "does not lie inside the picture."),
+            ("pct:0,0,0.1,50", "'pct:0,0,0.1,50' is less than a pixel of 200 x 100."),
+        ],
+    )
+    def test_a_crop_that_is_none(self, run, fake, picture, crop, said):
         result = run("search", picture, "--crop", crop)
         assert result.exit_code == 2
-        assert "--crop" in result.stderr
+        # The box around it breaks the lines.
+        words = " ".join(result.stderr.replace("│", " ").split())
+        assert "--crop" in words
+        assert said in words
+        assert not any(hasattr(request, "skip_mirrored") for request in fake.requests)
+
+    def test_a_crop_of_thirds_is_inside(self, run, fake, picture):
+        assert run("search", picture, "--crop", "pct:33.3,0,66.7,100").exit_code == 0
+        assert (fake.requests[-1].region.x, fake.requests[-1].region.width) == (67, 133)
 
     def test_by_name_or_by_id_in_an_archive(self, run, fake):
         assert run("search", NAME).exit_code == 0
@@ -131,6 +166,7 @@ class TestSearch:
         # The box around it breaks the lines.
         said = " ".join(result.stderr.replace("│", " ").split())
         assert "is a file; this command takes names of images of the archive" in said
+        assert f"`halftone search {picture}` finds the names" in said.replace("- ", "-")
         assert "neither" not in said
 
     def test_an_id_needs_its_archive(self, run):
@@ -184,13 +220,30 @@ class TestSearch:
         assert page.count("data:image/jpeg;base64,") == 3
         assert "L&#39;Illustration" in page
 
+    def test_a_sheet_says_what_it_is_cited_by(self, run, picture):
+        run(
+            *("search", picture, "--html", "sheet.html", "--journal", "The Sphere", "--to", "1918"),
+            *("--journal", "L'Illustration", "--exclude-journal", "C", "--crop", "pct:0,0,50,100"),
+            *("--min-probability", "0.5", "--no-mirrored", "--limit", "1"),
+        )
+        page = html.unescape(Path("sheet.html").read_text(encoding="utf-8"))
+        asked = "journal The Sphere or L'Illustration; to 1918; without journal C; probability at"
+        assert f"{asked} least 0.5; not mirrored; the first 1, of more" in page
+        assert "the framed part, 0,0,100,100" in page
+        assert f'<span class="name">{NAME}</span>' in page
+        assert re.search(r"Searched on \d{4}-\d\d-\d\d at .* model version fake/1 · Half", page)
+        run("search", NAME, "--html", "sheet.html")
+        page = Path("sheet.html").read_text()
+        assert page.count(NAME + "<") == 1
+        assert "<p class=" not in page
+
     @pytest.mark.parametrize("words", [(), ("--json",)])
     def test_hits_are_printed_whatever_becomes_of_the_sheet(self, run, picture, words):
-        result = run("search", picture, "--html", "none/sheet.html", *words)
+        result = run("search", picture, "--html", picture / "none" / "sheet.html", *words)
         assert result.exit_code == 1
         assert NAME in result.stdout
         last = result.stderr.splitlines()[-1]
-        assert last == "Error: none/sheet.html: No such file or directory."
+        assert last == f"Error: {picture / 'none'}: Not a directory."
 
     def test_hits_are_printed_though_nothing_can_be_said_of_the_filter(self, run, picture, fake):
         fake.faults["CountFacets"].append(fails(errors.InvalidArgument("No.")))
@@ -308,10 +361,24 @@ class TestRecords:
         said = "No image has the journal 'ill'. Did you mean \"L'Illustration\"?\n"
         assert run("facets", "--journal", "ill").stderr == said
 
-    def test_delete_asks_and_counts(self, run, fake):
-        assert run("delete").exit_code == 2
-        assert run("delete", "--journal", "The Sphere", input="n\n").exit_code == 1
+    @pytest.mark.parametrize("words", [(NAME,), ("--journal", "The Sphere")])
+    def test_delete_asks_at_a_terminal_and_refuses_elsewhere(self, run, fake, words):
+        no = run("delete", *words, input=Terminal(b"n\n"))
+        assert no.exit_code == 1
+        assert "Delete 1 image? [y/N]" in no.stderr
+        refused = run("delete", *words, input="y\n")
+        assert refused.exit_code == 2
+        assert "There is no terminal to ask at" in refused.stderr
+        assert "--yes" in refused.stderr
         assert len(fake.records) == 2
+        assert run("delete", *words, input=Terminal(b"y\n")).stdout == "1 image deleted.\n"
+        assert list(fake.records) == [NAME + "2"]
+
+    def test_delete_asks_nothing_where_nothing_goes(self, run, fake):
+        assert run("delete", "--journal", "Sphere").stdout == "0 images deleted.\n"
+
+    def test_delete_counts(self, run, fake):
+        assert run("delete").exit_code == 2
         assert "1 image would be deleted" in run("delete", NAME, "--dry-run").stdout
         assert run("delete", "--journal", "The Sphere", "--yes").exit_code == 0
         assert list(fake.records) == [NAME + "2"]
@@ -323,9 +390,25 @@ class TestRecords:
         assert (tmp_path / "t.jpg").read_bytes().startswith(b"\xff\xd8")
 
     def test_a_file_that_cannot_be_written(self, run, tmp_path):
-        result = run("thumbnail", NAME, "-o", tmp_path / "no" / "t.jpg")
+        (tmp_path / "file").touch()
+        result = run("thumbnail", NAME, "-o", tmp_path / "file" / "t.jpg")
         assert result.exit_code == 1
-        assert "No such file" in result.stderr
+        assert result.stderr.endswith("file: Not a directory.\n")
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("thumbnail", NAME, "-o"),
+            ("search", NAME, "--html"),
+            ("compare", NAME, NAME + "2", "--html"),
+            ("compare", NAME, NAME + "2", "--out"),
+        ],
+    )
+    def test_the_folders_of_what_is_written_are_made(self, run, tmp_path, words):
+        kind = ".html" if words[-1] == "--html" else ".jpg"
+        result = run(*words, tmp_path / "new" / "folder" / f"out{kind}")
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "new" / "folder" / f"out{kind}").is_file()
 
 
 @pytest.mark.parametrize("command", ["up", "demo"])

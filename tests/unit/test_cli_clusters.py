@@ -15,6 +15,7 @@ from halftone.cli import main
 from halftone.client import Client, Decision
 from halftone.v1 import clusters_pb2 as pb
 from tests.fake_clusters import FakeClusters
+from tests.terminal import Terminal
 
 
 @pytest.fixture
@@ -213,10 +214,10 @@ class TestExport:
         )
         assert json.loads(result.stdout)["size"] == 2
 
-    def test_a_directory_that_is_not_there(self, run, built, tmp_path):
-        result = run("clusters", "export", "--format", "csv", "-o", tmp_path / "no" / "out.csv")
-        assert result.exit_code == 2
-        assert f"There is no directory {tmp_path / 'no'}." in result.stderr.replace("\n", "")
+    def test_a_folder_that_is_not_there_is_made(self, run, built, tmp_path):
+        path = tmp_path / "new" / "folder" / "out.csv"
+        assert run("clusters", "export", "--format", "csv", "-o", path).exit_code == 0
+        assert path.is_file()
 
     def test_before_any_grouping_nothing_is_written(self, run, tmp_path):
         result = run("clusters", "export", "--format", "csv", "-o", tmp_path / "out.csv")
@@ -291,12 +292,19 @@ class TestVerdicts:
         line = run("verdicts").stdout.splitlines()[1]
         assert "same" in line
         assert "a crack" in line
-        assert "nothing is said of" in run("verdicts", "delete", "1").stdout
+        refused = run("verdicts", "delete", "1", input="y\n")
+        assert refused.exit_code == 2
+        assert "There is no terminal to ask at" in refused.stderr
+        no = run("verdicts", "delete", "01", input=Terminal(b"n\n"))
+        assert f"Take back verdicts/1, that {b} and {a} are the same picture?" in no.stderr
+        assert "same" in run("verdicts").stdout
+        assert "nothing is said of" in run("verdicts", "delete", "1", "--yes").stdout
         assert "No verdicts." in run("verdicts", "list").stdout
         (gone,) = json.loads(run("verdicts", "--history", "--json").stdout)
         assert gone["end_time"]
         assert run("verdicts", "delete", "1").exit_code == 1
         run("judge", a, b, "same")
+        assert run("verdicts", "delete", "2", "--json", input=Terminal(b"y\n")).exit_code == 0
         assert run("verdicts", "--history", "--limit", "2").stderr == ""
         one = run("verdicts", "--history", "--limit", "1")
         assert one.stderr == "There are more than these 1: --limit shows more.\n"

@@ -75,6 +75,13 @@ def test_promote_roll_back_and_delete(directory: Path):
     assert "No model version was active" in run(directory, "rollback", code=1)
 
 
+def test_delete_asks_at_a_terminal_and_refuses_elsewhere(directory: Path):
+    refused = run(directory, "delete", "a/2", code=2)
+    assert "There is no terminal to ask at" in refused
+    assert "--yes" in refused
+    assert [version.id for version in Registry(directory).list()] == ["a/1", "a/2"]
+
+
 def test_without_a_service_only_the_pointer_moves_and_that_is_said(directory: Path):
     assert "Only the pointer in" in run(directory, "promote", "a/2")
     assert json.loads(run(directory, "rollback", "--json").partition("}")[0] + "}") == {
