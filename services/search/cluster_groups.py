@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from halftone import telemetry
 from halftone.v1 import search_pb2
-from services.search import cluster_chronology, cluster_pairs, cluster_verdicts
+from services.search import cluster_chronology, cluster_pairs, cluster_verdicts, clustering
 from services.search.cluster_store import marks
 from services.search.clustering import RULES, Compared, Grouped, Grouping, group
 from services.search.clustering_ids import Previous
@@ -71,10 +71,12 @@ class Regrouped:
     Attributes:
         points: Images that were looked at.
         changed: Clusters that are new, or other than they were.
+        overruled: Verdicts that lost their effect, and those that the one just said keeps from it.
     """
 
     points: set[bytes] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
+    overruled: set[int] = field(default_factory=set)
 
 
 def surroundings(connection: sqlite3.Connection, seeds: Collection[bytes]) -> set[bytes]:
@@ -96,14 +98,21 @@ def surroundings(connection: sqlite3.Connection, seeds: Collection[bytes]) -> se
 
 
 def regroup(
-    connection: sqlite3.Connection, seeds: Collection[bytes], *, describe: Describe
+    connection: sqlite3.Connection,
+    seeds: Collection[bytes],
+    *,
+    describe: Describe,
+    said: int | None = None,
 ) -> Regrouped:
-    """Groups anew what a change of these images, links or verdicts touches."""
+    """Groups anew what a change of these images, links or verdicts touches.
+
+    `said` is the verdict that was just said, if that is the change.
+    """
     points = surroundings(connection, seeds)
     before = _clusters_of(connection, points)
-    grouping = _grouped(connection, points, before=before)
+    grouping, overruled = _grouped(connection, points, before=before, said=said)
     changed = _store(connection, grouping, before=before, describe=describe)
-    return Regrouped(points=points, changed=changed)
+    return Regrouped(points=points, changed=changed, overruled=overruled)
 
 
 def regroup_all(
@@ -166,7 +175,8 @@ def _grouped(
     points: set[bytes],
     *,
     before: dict[str, dict[bytes, float]],
-) -> Grouping:
+    said: int | None,
+) -> tuple[Grouping, set[int]]:
     pictures = set(cluster_pairs.pictures_of(connection, points).values())
     images = cluster_pairs.images_of(connection, pictures)
     there = {point for shown in images.values() for point in shown}
@@ -189,10 +199,14 @@ def _grouped(
         taken=lambda each: _is_taken(connection, each),
     )
     overruled = [verdict.order for verdict in grouping.contradictions]
-    cluster_verdicts.mark_overruled(connection, there, numbers=overruled)
+    lost = cluster_verdicts.mark_overruled(connection, there, numbers=overruled)
+    if said is not None:
+        # Said again, as by who had no answer, a verdict overrules what it overruled before.
+        others = [verdict for verdict in verdicts if verdict.order != said]
+        lost |= set(overruled) - clustering.overruled(others)
     if overruled:
         _log.warning("verdicts_contradict", overruled=overruled)
-    return grouping
+    return grouping, lost
 
 
 def compared_of(pair: cluster_pairs.Pair, *, a: bytes, b: bytes) -> Compared:

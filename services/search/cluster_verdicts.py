@@ -167,8 +167,13 @@ def held_together(connection: sqlite3.Connection, points: Collection[bytes]) -> 
 
 def mark_overruled(
     connection: sqlite3.Connection, points: Collection[bytes], *, numbers: Collection[int]
-) -> None:
-    """Marks those of the verdicts on these images that later ones contradict, and no others."""
+) -> set[int]:
+    """Marks those of the verdicts on these images that later ones contradict, and no others.
+
+    Returns:
+        Those that had an effect until now.
+    """
+    lost = {number for number in numbers if not get(connection, number).overruled}
     wanted = list(points)
     for start in range(0, len(wanted), 500):
         some = wanted[start : start + 500]
@@ -180,3 +185,4 @@ def mark_overruled(
     connection.executemany(
         "UPDATE verdicts SET overruled = 1 WHERE id = ?", [(number,) for number in numbers]
     )
+    return lost

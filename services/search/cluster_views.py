@@ -77,8 +77,8 @@ def to_job(job: Job, *, images: int, searched: int) -> clusters_pb2.ClusterJob:
     )
 
 
-def to_verdict(verdict: Verdict) -> clusters_pb2.Verdict:
-    """The message of a verdict."""
+def to_verdict(verdict: Verdict, *, overruled: Iterable[Verdict] = ()) -> clusters_pb2.Verdict:
+    """The message of a verdict, with others that it overruled."""
     return clusters_pb2.Verdict(
         name=f"verdicts/{verdict.id}",
         a=verdict.a,
@@ -89,6 +89,7 @@ def to_verdict(verdict: Verdict) -> clusters_pb2.Verdict:
         create_time=to_time(verdict.create_time),
         end_time=to_time(verdict.end_time),
         overruled=bool(verdict.overruled),
+        overruled_verdicts=map(to_verdict, overruled),
     )
 
 

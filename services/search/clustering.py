@@ -177,25 +177,30 @@ def _settled(verdicts: Iterable[Judged]) -> tuple[_Pairs, _Pairs, list[Judged]]:
     apart: dict[Node, set[Node]] = defaultdict(set)
     same: _Pairs = set()
     different: _Pairs = set()
-    overruled = []
+    contradictions = []
     for verdict in sorted(verdicts, reverse=True):
         a, b = forest.find(verdict.a), forest.find(verdict.b)
         pair = (min(verdict.a, verdict.b), max(verdict.a, verdict.b))
         if verdict.same:
             if b in apart[a]:
-                overruled.append(verdict)
+                contradictions.append(verdict)
                 continue
             same.add(pair)
             if a != b:
                 kept, gone = forest.join(a, b)
                 _move(apart, gone=gone, kept=kept)
         elif a == b:
-            overruled.append(verdict)
+            contradictions.append(verdict)
         else:
             different.add(pair)
             apart[a].add(b)
             apart[b].add(a)
-    return same, different, overruled
+    return same, different, contradictions
+
+
+def overruled(verdicts: Iterable[Judged]) -> set[int]:
+    """Which verdicts later ones contradict, by their order."""
+    return {each.order for each in _settled(verdicts)[2]}
 
 
 def _move(apart: dict[Node, set[Node]], *, gone: Node, kept: Node) -> None:

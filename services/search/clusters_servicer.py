@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from services.search.cluster_job import ClusterWorker
     from services.search.cluster_store import Database, DatabaseElsewhere
+    from services.search.cluster_verdicts import Verdict
     from services.search.holdings import Holdings
 
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -33,6 +34,8 @@ FULL_NAME: Final = clusters_pb2.DESCRIPTOR.services_by_name["ClusterService"].fu
 MAX_NOTE: Final = 4_096
 MAX_AUTHOR: Final = 256
 MAX_REQUEST_ID: Final = 256
+MAX_OVERRULED: Final = 100
+"""Verdicts that an answer says it overrules, the newest; each has a note."""
 
 _DEFAULT_JOBS: Final = 20
 _DEFAULT_VERDICTS: Final = 100
@@ -228,15 +231,22 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
                 note=request.note,
                 author=request.author,
             )
-            self._regroup(connection, a, b)
-            verdict = cluster_verdicts.get(connection, verdict.id)
+            answer = self._regrouped(connection, verdict, said=verdict.id)
         # One that was deleted or replaced since it was looked at is looked at again.
         self._worker.note(uuid.UUID(bytes=point) for point, _ in images)
-        return views.to_verdict(verdict)
+        return answer
 
-    def _regroup(self, connection: sqlite3.Connection, *names: records.Name) -> None:
-        points = [name.point_id.bytes for name in names]
-        cluster_groups.regroup(connection, points, describe=self._worker.describe)
+    def _regrouped(
+        self, connection: sqlite3.Connection, verdict: Verdict, *, said: int | None = None
+    ) -> clusters_pb2.Verdict:
+        """Groups anew what a verdict touches; the answer, with what that overrules."""
+        points = [records.parse_name(each).point_id.bytes for each in (verdict.a, verdict.b)]
+        done = cluster_groups.regroup(connection, points, describe=self._worker.describe, said=said)
+        overruled = sorted(done.overruled, reverse=True)[:MAX_OVERRULED]
+        return views.to_verdict(
+            cluster_verdicts.get(connection, verdict.id),
+            overruled=[cluster_verdicts.get(connection, each) for each in overruled],
+        )
 
     async def ListVerdicts(
         self,
@@ -289,8 +299,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         with self._database.write() as connection:
             # A number that no row can have is no error of the file's.
             verdict = cluster_verdicts.end(connection, min(int(number[:19]), 2**62))
-            self._regroup(connection, *(records.parse_name(each) for each in verdict[1:3]))
-        return views.to_verdict(verdict)
+            return self._regrouped(connection, verdict)
 
 
 def _named(name: str) -> str:

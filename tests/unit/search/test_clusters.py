@@ -246,6 +246,32 @@ async def test_verdicts_hold_without_a_job_and_say_when_they_contradict(service,
     assert [each.overruled for each in held] == [False, False, True]
 
 
+async def test_a_verdict_names_those_that_lose_their_effect_by_it(service, clusters):
+    await load(service, {f"p{seed}": printing(seed) for seed in range(4)})
+    first = await clusters.judge("p0", "p1", Decision.SAME, note="the same plate", author="Ada")
+    second = await clusters.judge("p1", "p2", Decision.SAME)
+    third = await clusters.judge("p2", "p3", Decision.SAME)
+    # The chain breaks where it is oldest: neither of the images is judged here.
+    last = await clusters.judge("p2", "p0", Decision.DIFFERENT)
+    (lost,) = last.overruled_verdicts
+    assert (lost.name, lost.note, lost.author) == (first.name, "the same plate", "Ada")
+    assert lost.overruled
+    # What had no effect before has none to lose; whoever had no answer and says it again is told.
+    assert not (await clusters.judge("p1", "p3", Decision.SAME)).overruled_verdicts
+    again = await clusters.judge("p0", "p2", Decision.DIFFERENT)
+    assert [each.name for each in again.overruled_verdicts] == [first.name]
+    # The newest first; and one that has its effect again may take another's.
+    between = await clusters.judge("p0", "p3", Decision.SAME)
+    lost = [each.name for each in between.overruled_verdicts]
+    assert lost == [third.name, second.name]
+    held = (await clusters.stub.ListVerdicts(pb.ListVerdictsRequest())).verdicts
+    assert [each.name for each in held if each.overruled] == lost
+    back = await clusters.stub.DeleteVerdict(pb.DeleteVerdictRequest(name=between.name))
+    assert back.name == between.name
+    assert [each.name for each in back.overruled_verdicts] == [first.name]
+    assert not any(each.overruled_verdicts for each in held)
+
+
 async def test_a_cluster_tells_the_life_of_a_picture(service, clusters):
     for image_id, edition, fields in (
         ("late", 1, {"journal": "Later", "date": "1910-03-02"}),
