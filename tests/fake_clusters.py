@@ -42,6 +42,7 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
         thumbnails: Of the images that have one of their own.
         links: By the pair of names.
         jobs: The newest last; a watched one is over after `job_polls` answers.
+        contradicted: Verdicts that lose their effect by the next one that is said or taken back.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
         clusters_pb2_grpc.add_ClusterServiceServicer_to_server(self, self._server)
         self.thumbnails: dict[str, bytes] = {}
         self.links: dict[tuple[str, str], pb.Link] = {}
-        self.verdicts: list[pb.Verdict] = []
+        self.contradicted: list[pb.Verdict] = []
         self.jobs: list[pb.ClusterJob] = []
         self.job_polls = 2
         self.job_end = pb.ClusterJob.SUCCEEDED
@@ -295,7 +296,16 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
         )
         verdict.create_time.FromDatetime(now)
         self.verdicts.append(verdict)
-        return verdict
+        return self._answer(verdict)
+
+    def _answer(self, verdict: pb.Verdict) -> pb.Verdict:
+        answer = pb.Verdict()
+        answer.CopyFrom(verdict)
+        for each in self.contradicted:
+            each.overruled = True
+        answer.overruled_verdicts.extend(self.contradicted)
+        self.contradicted = []
+        return answer
 
     def ListVerdicts(self, request, context):
         self._begin("ListVerdicts", request, context)
@@ -315,7 +325,7 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
         for verdict in self._holding():
             if verdict.name == request.name:
                 verdict.end_time.FromDatetime(dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
-                return verdict
+                return self._answer(verdict)
         return self._happen(fails(errors.NotFound(f"There is no {request.name}.")), context)
 
     def GetThumbnail(self, request, context):

@@ -15,7 +15,13 @@ from grpc_status import rpc_status
 from PIL import Image
 
 from halftone import errors
-from halftone.v1 import embedder_pb2, embedder_pb2_grpc, search_pb2, search_pb2_grpc
+from halftone.v1 import (
+    embedder_pb2,
+    embedder_pb2_grpc,
+    search_pb2,
+    search_pb2_grpc,
+    verdicts_pb2,
+)
 from halftone.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
 
 if TYPE_CHECKING:
@@ -86,6 +92,8 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         calls: Each call's method, request id and time.
         seen: Names of the records that arrived, sent-again ones included.
         shares: Whether two images that are compared have a part in common.
+        verdicts: What archivists said of pairs; those without an end hold.
+        verdicts_unavailable: They cannot be read.
     """
 
     def __init__(self) -> None:
@@ -100,6 +108,8 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         self.delay_acks = 0.0
         self.shares = True
         self.likely = 0.987
+        self.verdicts: list[verdicts_pb2.Verdict] = []
+        self.verdicts_unavailable = False
         self._lock = threading.Lock()
         self._pool = futures.ThreadPoolExecutor(8)
         self._server = grpc.server(self._pool, options=CHANNEL_OPTIONS)
@@ -225,21 +235,32 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         found = [record for record in self._under(request.filter) if record.name != request.image]
         start = int(request.page_token or 0)
         end = start + (request.limit or 20)
+        hits = [_hit(record, rank=rank, likely=self.likely) for rank, record in enumerate(found)]
         return search_pb2.SearchImagesResponse(
-            hits=[_hit(record, rank=rank, likely=self.likely) for rank, record in enumerate(found)][
-                start:end
-            ],
+            hits=[self._judged(hit, beside=request.image) for hit in hits[start:end]],
             next_page_token=str(end) if end < len(found) else "",
             model_version="fake/1",
             verified_count=min(1, len(found)),
             out_of_time_count=max(0, len(found) - 1),
+            verdicts_unavailable=self.verdicts_unavailable and bool(request.image),
         )
+
+    def _judged(self, hit, *, beside):
+        pair = {beside, hit.image.name}
+        for verdict in self.verdicts:
+            if not verdict.HasField("end_time") and {verdict.a, verdict.b} == pair:
+                hit.verdict.CopyFrom(verdict)
+        return hit
 
     def CompareImages(self, request, context):
         self._begin("CompareImages", request, context)
         self._find(request.query, context)
         hit = _hit(self._find(request.image, context), rank=0 if self.shares else 1)
-        return search_pb2.CompareImagesResponse(hit=hit, model_version="fake/1")
+        return search_pb2.CompareImagesResponse(
+            hit=self._judged(hit, beside=request.query),
+            model_version="fake/1",
+            verdicts_unavailable=self.verdicts_unavailable,
+        )
 
     def BatchSearchImages(self, request, context):
         self._begin("BatchSearchImages", request, context)

@@ -16,9 +16,7 @@ from halftone.client.clusters import (
     ClusterMember,
     ClusterOrder,
     ClusterPage,
-    Decision,
     Link,
-    Verdict,
 )
 from halftone.client.models import (
     Comparison,
@@ -52,6 +50,7 @@ from halftone.client.types import (
     Verification,
     VerificationState,
 )
+from halftone.client.verdicts import Decision, Verdict
 from halftone.images import Region
 from halftone.orientations import Orientation
 from halftone.training import TrainingOptions, TrainingSpec

@@ -11,14 +11,16 @@ import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from halftone.client import clusters
-from halftone.client.clusters import ClusterOrder, Decision
+from halftone.client.clusters import ClusterOrder
+from halftone.client.verdicts import Decision
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from halftone.client.calls import Call
-    from halftone.client.clusters import Cluster, ClusterJob, ClusterPage, Verdict
+    from halftone.client.clusters import Cluster, ClusterJob, ClusterPage
     from halftone.client.types import Filter
+    from halftone.client.verdicts import Verdict
 
 T = TypeVar("T")
 
@@ -163,6 +165,9 @@ class ClusterMethods:
         timeout: float | None = None,
     ) -> Verdict:
         """Keeps what an archivist says of two images, for good and under every model version.
+
+        Where verdicts contradict each other the later ones win: the answer's `overruled_verdicts`
+        are those that lost their effect by this one.
 
         Args:
             a: Name of an image.

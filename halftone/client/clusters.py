@@ -15,12 +15,13 @@ from halftone.client.conversions import (
     verification_from,
 )
 from halftone.client.types import ImageRecord, Relation, Verification
+from halftone.client.verdicts import Decision, Verdict, decision_from, time_of, verdict_from
 from halftone.v1 import clusters_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from google.protobuf import message, timestamp_pb2
+    from google.protobuf import message
 
     from halftone.client.types import Filter
 
@@ -45,14 +46,6 @@ class ClusterOrder(StrEnum):
     SIZE = "size"
     SPAN_YEARS = "span"
     JOURNAL_COUNT = "journals"
-
-
-class Decision(StrEnum):
-    """What an archivist says of two images."""
-
-    SAME = "same"
-    DIFFERENT = "different"
-    UNSURE = "unsure"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,33 +173,6 @@ class ClusterPage:
         return len(self.clusters)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What an archivist said of two images.
-
-    Attributes:
-        name: `verdicts/{id}`.
-        a: Name of an image; the lesser of the two.
-        end_time: When a later verdict took its place or it was taken back; None while it holds.
-        overruled: It holds, but later verdicts contradict it, so that it has no effect.
-    """
-
-    name: str
-    a: str
-    b: str
-    decision: Decision
-    note: str = ""
-    author: str = ""
-    create_time: dt.datetime | None = None
-    end_time: dt.datetime | None = None
-    overruled: bool = False
-
-    @property
-    def id(self) -> str:
-        """The last part of the name."""
-        return self.name.rpartition("/")[2]
-
-
 def create_job(*, request_id: str, from_scratch: bool) -> Call[ClusterJob]:
     """CreateClusterJob. `request_id` makes it repeatable."""
     request = pb.CreateClusterJobRequest(request_id=request_id, from_scratch=from_scratch)
@@ -310,8 +276,8 @@ def job_from(message: pb.ClusterJob) -> ClusterJob:
         clustered_image_count=message.clustered_image_count,
         largest_cluster_size=message.largest_cluster_size,
         model_version=message.model_version,
-        create_time=_time(message, "create_time"),
-        end_time=_time(message, "end_time"),
+        create_time=time_of(message, "create_time"),
+        end_time=time_of(message, "end_time"),
         error=message.error,
     )
 
@@ -328,8 +294,8 @@ def cluster_from(message: pb.Cluster) -> Cluster:
         weakest_link=message.weakest_link,
         first_image=record_from(message.first_image),
         journals=tuple(message.journals),
-        create_time=_time(message, "create_time"),
-        update_time=_time(message, "update_time"),
+        create_time=time_of(message, "create_time"),
+        update_time=time_of(message, "update_time"),
         members=tuple(
             ClusterMember(
                 image=record_from(member.image),
@@ -346,45 +312,15 @@ def cluster_from(message: pb.Cluster) -> Cluster:
                 probability=link.probability if link.HasField("probability") else None,
                 relation=relation_from(link.relation),
                 verification=verification_from(link.verification),
-                verdict=_decision(link.verdict),
+                verdict=decision_from(link.verdict),
             )
             for link in message.links
         ),
     )
 
 
-def verdict_from(message: pb.Verdict) -> Verdict:
-    """The verdict in a message."""
-    return Verdict(
-        name=message.name,
-        a=message.a,
-        b=message.b,
-        # What this client does not know yet binds nothing that it makes of it.
-        decision=_decision(message.decision) or Decision.UNSURE,
-        note=message.note,
-        author=message.author,
-        create_time=_time(message, "create_time"),
-        end_time=_time(message, "end_time"),
-        overruled=message.overruled,
-    )
-
-
-def _decision(value: int) -> Decision | None:
-    try:
-        return Decision[pb.Verdict.Decision.Name(value)]
-    except (KeyError, ValueError):
-        return None
-
-
 def _day(text: str) -> dt.date | None:
     return dt.date.fromisoformat(text) if text else None
-
-
-def _time(message: pb.ClusterJob | pb.Cluster | pb.Verdict, name: str) -> dt.datetime | None:
-    if not message.HasField(name):
-        return None
-    value: timestamp_pb2.Timestamp = getattr(message, name)
-    return value.ToDatetime(tzinfo=dt.UTC)
 
 
 def _call(

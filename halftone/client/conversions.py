@@ -23,6 +23,7 @@ from halftone.client.types import (
     Verification,
     VerificationState,
 )
+from halftone.client.verdicts import verdict_from
 from halftone.images import Region
 from halftone.orientations import Orientation
 from halftone.v1 import embedder_pb2 as pb_embedder
@@ -169,6 +170,7 @@ def page_from(response: pb.SearchImagesResponse) -> SearchPage:
         model_version=response.model_version,
         verified_count=response.verified_count,
         out_of_time_count=response.out_of_time_count,
+        verdicts_unavailable=response.verdicts_unavailable,
     )
 
 
@@ -183,12 +185,17 @@ def hit_from(hit: pb.Hit) -> Hit:
         verification=verification_from(hit.verification),
         pdq_distance=hit.pdq_distance if hit.HasField("pdq_distance") else None,
         words_similarity=hit.words_similarity if hit.HasField("words_similarity") else None,
+        verdict=verdict_from(hit.verdict) if hit.HasField("verdict") else None,
     )
 
 
 def compared_from(response: pb.CompareImagesResponse) -> Compared:
     """The comparison in a message."""
-    return Compared(hit=hit_from(response.hit), model_version=response.model_version)
+    return Compared(
+        hit=hit_from(response.hit),
+        model_version=response.model_version,
+        verdicts_unavailable=response.verdicts_unavailable,
+    )
 
 
 def relation_from(value: int) -> Relation:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator, Mapping, Sequence
 
+    from halftone.client.verdicts import Verdict
     from halftone.errors import HalftoneError
     from halftone.images import Region
 
@@ -249,6 +250,8 @@ class Hit:
         verification: What local features say.
         pdq_distance: Bits in which the perceptual hashes differ, of 256; None for an embedding.
         words_similarity: Likeness of the visual words, 0 to 1; None for an embedding.
+        verdict: What an archivist said of the query and this image, where the query is an image of
+            the archive or a part of one. Neither the probability nor the order follows it.
     """
 
     image: ImageRecord
@@ -259,6 +262,7 @@ class Hit:
     verification: Verification = field(default_factory=Verification)
     pdq_distance: int | None = None
     words_similarity: float | None = None
+    verdict: Verdict | None = None
 
     @property
     def mirrored(self) -> bool:
@@ -300,6 +304,8 @@ class SearchPage:
         model_version: The version that compared the pictures.
         verified_count: Candidates that were compared by local features.
         out_of_time_count: Candidates that were to be compared when the time for it was over.
+        verdicts_unavailable: The verdicts on the query and its hits could not be read: hits
+            without one may have one.
     """
 
     hits: tuple[Hit, ...]
@@ -307,6 +313,7 @@ class SearchPage:
     model_version: str
     verified_count: int = 0
     out_of_time_count: int = 0
+    verdicts_unavailable: bool = False
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -452,7 +459,9 @@ class Compared:
     Attributes:
         hit: The second image as a hit of a search by the first.
         model_version: The version that compared them.
+        verdicts_unavailable: The verdict on the two, if there is one, could not be read.
     """
 
     hit: Hit
     model_version: str
+    verdicts_unavailable: bool = False

@@ -17,8 +17,8 @@ from halftone.client import (
     Relation,
     VerificationState,
 )
-from halftone.client import clusters as module
 from halftone.client.conversions import relation_from
+from halftone.client.verdicts import verdict_from
 from halftone.v1 import clusters_pb2 as pb
 from tests.fake_clusters import FakeClusters
 
@@ -102,9 +102,35 @@ def test_verdicts_are_kept_listed_and_taken_back(fake, client):
     assert [verdict.decision for verdict in client.verdicts()] == [Decision.UNSURE]
 
 
+def test_a_verdict_says_which_others_it_overrules(fake, client):
+    a, b, c, *_ = fake.story()
+    first, second = client.judge(a, b, "same", note="one plate"), client.judge(b, c, "same")
+    assert first.overruled_verdicts == ()
+    fake.contradicted = [fake.verdicts[0]]
+    (lost,) = client.judge(a, c, "different").overruled_verdicts
+    assert (lost.name, lost.note, lost.overruled) == (first.name, "one plate", True)
+    assert (first.label, lost.label) == ("same", "same (overruled)")
+    fake.contradicted = [fake.verdicts[2]]
+    assert client.delete_verdict(second.name).overruled_verdicts[0].decision is Decision.DIFFERENT
+
+
+def test_hits_tell_the_verdict_on_them(fake, client):
+    a, b, c, *_ = fake.story()
+    said = client.judge(b, a, "different", author="Eva")
+    verdicts = {hit.image.name: hit.verdict for hit in client.search(a, limit=50)}
+    assert (verdicts[b], verdicts[c]) == (said, None)
+    assert not any(hit.verdict for hit in client.search(b"a picture"))
+    assert client.compare(a, b).hit.verdict == said
+    assert client.compare(a, c).hit.verdict is None
+    assert not client.search(a).verdicts_unavailable
+    fake.verdicts_unavailable = True
+    assert client.search(a).verdicts_unavailable
+    assert client.compare(a, b).verdicts_unavailable
+
+
 def test_what_a_newer_service_says_breaks_nothing():
     assert relation_from(99) is Relation.UNKNOWN
-    assert module.verdict_from(pb.Verdict(decision=77)).decision is Decision.UNSURE
+    assert verdict_from(pb.Verdict(decision=77)).decision is Decision.UNSURE
 
 
 async def test_the_asynchronous_client_does_the_same(fake):
@@ -120,5 +146,7 @@ async def test_the_asynchronous_client_does_the_same(fake):
         assert (await client.cluster(a)).size == 5
         verdict = await client.judge(a, b, "different")
         assert [each.name async for each in client.verdicts()] == [verdict.name]
+        assert (await client.search(a)).hits[0].verdict is None
+        assert (await client.compare(a, b)).hit.verdict == verdict
         await client.delete_verdict(verdict.name)
         assert (await client.cluster_job(job.name)).state is ClusterJobState.SUCCEEDED
