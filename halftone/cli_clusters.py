@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 BUILD_HINT: Final = "The archive has not been grouped yet: `halftone clusters build` does it."
 _EXPORT_PAGE: Final = 200
+# Of a job that has looked up all images: what they have in common with third ones is compared yet.
+_ALL_BUT_GROUPED: Final = 0.99
 
 
 class DefaultGroup(click.Group):
@@ -312,7 +314,7 @@ def _newest(client: Client) -> ClusterJob:
 
 def _watched(client: Client, job: ClusterJob) -> ClusterJob:
     """Shows a job until its end: a bar on a terminal, else a line for each tenth."""
-    notes, last = output.notes(), job
+    notes, last, share = output.notes(), job, 0.0
     try:
         if sys.stderr.isatty():
             bar = Progress(
@@ -324,13 +326,15 @@ def _watched(client: Client, job: ClusterJob) -> ClusterJob:
             with bar:
                 task = bar.add_task("", total=1.0)
                 for last in client.watch_cluster_job(job.name):
-                    bar.update(task, completed=_share(last), description=progress_text(last))
+                    share = max(share, done_share(last))
+                    bar.update(task, completed=share, description=progress_text(last))
         else:
             told = None
             for last in client.watch_cluster_job(job.name):
-                if told != (last.state, int(10 * _share(last))):
-                    told = last.state, int(10 * _share(last))
-                    notes.print(f"{_share(last):4.0%}  {progress_text(last)}")
+                share = max(share, done_share(last))
+                if told != (last.state, int(10 * share)):
+                    told = last.state, int(10 * share)
+                    notes.print(f"{share:4.0%}  {progress_text(last)}")
     except KeyboardInterrupt:
         notes.print(
             "The grouping goes on: `halftone clusters status` tells how it stands, `halftone "
@@ -340,23 +344,28 @@ def _watched(client: Client, job: ClusterJob) -> ClusterJob:
     return last
 
 
-def _share(job: ClusterJob) -> float:
-    """How much of a job is done: looking for candidates and comparing them are half each."""
+def done_share(job: ClusterJob) -> float:
+    """How much of a job is done, 0 to 1: the images whose candidates are found and compared.
+
+    How many pairs there are to compare is known only when they have been.
+    """
     if job.state is ClusterJobState.SUCCEEDED:
         return 1.0
-    searched = job.searched_count / max(job.image_count, 1)
-    compared = job.compared_count / job.pair_count if job.pair_count else 0.0
-    return min((searched + compared * searched) / 2, 1.0)
+    return min(job.searched_count / max(job.image_count, 1), _ALL_BUT_GROUPED)
 
 
 def progress_text(job: ClusterJob) -> str:
     """One line about where a job is."""
     if job.state is not ClusterJobState.RUNNING:
         return job.state.value
-    parts = [f"{job.searched_count:,} of {job.image_count:,} images looked up"]
-    if job.pair_count:
-        parts.append(f"{job.compared_count:,} of {job.pair_count:,} pairs compared")
-    return "  ".join(parts)
+    if not job.image_count:
+        return "counting the images"
+    parts = [
+        f"{job.searched_count:,} of {job.image_count:,} images looked up",
+        f"{job.compared_count:,} pairs compared" if job.compared_count else "",
+        "grouping" if job.searched_count >= job.image_count else "",
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def _print_job(job: ClusterJob, *, as_json: bool) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import functools
 import io
 import json
 
@@ -10,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from halftone import cli_verdicts, cluster_tables, timelines
+from halftone import cli_clusters, cli_verdicts, cluster_tables, timelines
 from halftone.cli import main
-from halftone.client import Client, Decision
+from halftone.client import Client, ClusterJob, ClusterJobState, Decision
 from halftone.v1 import clusters_pb2 as pb
 from tests.fake_clusters import FakeClusters
 from tests.terminal import Terminal
@@ -91,6 +93,25 @@ class TestJobs:
         assert any(getattr(each, "from_scratch", False) for each in fake.requests)
         assert "7 printings of 2 pictures among 7 images; the most printed has 5." in result.stdout
         assert "100%  succeeded" in result.stderr
+
+    def test_what_is_told_of_a_job_never_goes_back(self):
+        """Pairs are found and compared in one go: their number is no total to wait for."""
+        runs = functools.partial(ClusterJob, name="clusterJobs/1", state=ClusterJobState.RUNNING)
+        steps = [
+            runs(),
+            runs(image_count=100, searched_count=10, compared_count=300, pair_count=320),
+            runs(image_count=100, searched_count=20, compared_count=500, pair_count=900),
+            runs(image_count=100, searched_count=100, compared_count=900, pair_count=900),
+            dataclasses.replace(runs(image_count=100), state=ClusterJobState.SUCCEEDED),
+        ]
+        assert [cli_clusters.done_share(step) for step in steps] == [0, 0.1, 0.2, 0.99, 1]
+        assert [cli_clusters.progress_text(step) for step in steps] == [
+            "counting the images",
+            "10 of 100 images looked up, 300 pairs compared",
+            "20 of 100 images looked up, 500 pairs compared",
+            "100 of 100 images looked up, 900 pairs compared, grouping",
+            "succeeded",
+        ]
 
     def test_a_failed_job_is_an_error_of_the_command(self, run, fake):
         fake.job_polls, fake.job_end = 1, pb.ClusterJob.FAILED
