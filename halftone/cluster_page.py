@@ -36,6 +36,8 @@ KICKER: Final = "The life of a picture"
 """Above the title of a cluster's page."""
 _HTML_SUFFIXES: Final = (".html", ".htm")
 _TITLE: Final = 110
+# Of a picture's area; as where clusters are made.
+_WHOLE: Final = 0.6
 _MOST_LINKS: Final = 200
 _MOST_TICKS: Final = 12
 _THREADS: Final = 4
@@ -178,10 +180,31 @@ def _file(name: str) -> str:
 
 
 def _title(cluster: Cluster) -> str:
-    """The earliest caption there is: what a historian knows the picture by."""
-    captions = [member.image.caption.strip() for member in cluster.members]
+    """The earliest caption there is: what a historian knows the picture by.
+
+    A plate's or a page's is of other pictures as well, and taken where there is no other.
+    """
+    wholes = _wholes(cluster)
+    images = sorted(
+        (member.image for member in cluster.members), key=lambda image: image.name not in wholes
+    )
+    captions = [image.caption.strip() for image in images]
     caption = next((caption for caption in captions if caption), "")
     return textwrap.shorten(caption, _TITLE, placeholder=" …") or f"Picture {cluster.id}"
+
+
+def _wholes(cluster: Cluster) -> set[str]:
+    """The members that show the picture of their cluster, or a part of it, and little else.
+
+    Of the others, such as plates and pages, every link shares a small part.
+    """
+    most: dict[str, float] = {}
+    for link in cluster.links:
+        for overlap in link.verification.overlaps[:1]:
+            for name, share in ((link.a, overlap.query_share), (link.b, overlap.image_share)):
+                most[name] = max(most.get(name, 0.0), share)
+    names = {member.image.name for member in cluster.members}
+    return {name for name in names if most.get(name, 1.0) >= _WHOLE}
 
 
 def _facts(cluster: Cluster, found: Sequence[Printing]) -> list[tuple[str, str]]:
@@ -386,7 +409,8 @@ def _in_table(link: Link, *, numbers: Mapping[str, int]) -> str:
     said = f"an archivist says: {link.verdict.value}" if link.verdict else ""
     overlap = timelines.main_overlap(link)
     if overlap is None:
-        return said or "Not compared by details."
+        file = "the very same file" if timelines.is_same_file(link) else ""
+        return ", ".join(filter(None, (file, said))) or "Not compared by details."
     shares = {numbers[link.a]: overlap.query_share, numbers[link.b]: overlap.image_share}
     parts = [
         f"{overlap.inlier_count} matching details",

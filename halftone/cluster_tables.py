@@ -115,7 +115,9 @@ def timeline_table(printings: Sequence[Printing], *, width: int) -> Table:
 
 def _evidence(link: Link) -> str:
     overlap = timelines.main_overlap(link)
-    return f"{overlap.inlier_count} matching details" if overlap else "not compared by details"
+    if overlap is not None:
+        return f"{overlap.inlier_count} matching details"
+    return "the very same file" if timelines.is_same_file(link) else "not compared by details"
 
 
 def marks(printing: Printing) -> list[str]:

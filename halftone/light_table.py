@@ -117,6 +117,8 @@ def _said(printing: Printing) -> str:
         )
     link = printing.link
     overlap = timelines.main_overlap(link) if link else None
+    if link is not None and timelines.is_same_file(link):
+        return f"No. {printing.number} is the very same file as the earliest printing."
     if link is None or overlap is None:
         return ""
     of_other, of_first = (

@@ -6,6 +6,7 @@ Words never say more than the dates do: from `1903` to `1915` it is about 12 yea
 from __future__ import annotations
 
 import calendar
+import dataclasses
 import heapq
 import itertools
 import re
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from halftone.client.clusters import Link
 from halftone.client.types import Relation
 
 if TYPE_CHECKING:
     import datetime as dt
 
-    from halftone.client import Cluster, ClusterMember, ImageRecord, Link, Overlap
+    from halftone.client import Cluster, ClusterMember, ImageRecord, Overlap
 
 Matrix = NDArray[np.float64]
 
@@ -87,7 +89,7 @@ class Printing:
 def printings(cluster: Cluster) -> tuple[Printing, ...]:
     """The printings of a cluster that `Client.cluster` gave, in its order."""
     first = cluster.first_image
-    direct = {frozenset((link.a, link.b)): link for link in reversed(cluster.links)}
+    direct = _direct_links(cluster)
     ways = alignments(cluster, to=first.name)
     weakest = weakest_link(cluster)
     marked = {weakest.a, weakest.b} if weakest and len(cluster.members) > 2 else set()  # noqa: PLR2004 - of two the only link says nothing
@@ -106,12 +108,51 @@ def printings(cluster: Cluster) -> tuple[Printing, ...]:
                 is_earliest=is_earliest,
                 may_be_earliest=not is_earliest and _may_precede(image, first),
                 is_weakest=image.name in marked,
-                link=None if is_earliest else direct.get(frozenset((image.name, first.name))),
+                link=direct.get(image.name),
                 alignment=None if is_earliest else ways.get(image.name),
             )
         )
         before = image
     return tuple(found)
+
+
+def _pictures(cluster: Cluster) -> dict[str, str]:
+    """For each member the first one with the same bytes, itself or another."""
+    firsts: dict[str, str] = {}
+    return {
+        member.image.name: firsts.setdefault(
+            member.image.content_sha256 or member.image.name, member.image.name
+        )
+        for member in cluster.members
+    }
+
+
+def _direct_links(cluster: Cluster) -> dict[str, Link]:
+    """For each printing the link between it and the earliest, where there is one.
+
+    Of several images with the same bytes one alone has the links that were found by comparing
+    them; they hold for all.
+    """
+    first, pictures = cluster.first_image.name, _pictures(cluster)
+    exact: dict[frozenset[str], Link] = {}
+    compared: dict[frozenset[str | None], Link] = {}
+    for link in cluster.links:
+        exact.setdefault(frozenset((link.a, link.b)), link)
+        if link.verification.overlaps:
+            compared.setdefault(frozenset((pictures.get(link.a), pictures.get(link.b))), link)
+    found = {}
+    for name, picture in pictures.items():
+        own = exact.get(frozenset((name, first)))
+        if own is None or not own.verification.overlaps:
+            other = compared.get(frozenset((picture, pictures[first])))
+            if picture == pictures[first]:
+                own = own or Link(a=first, b=name, probability=1.0, relation=Relation.SAME_SCAN)
+            elif other is not None:
+                a, b = (name, first) if pictures.get(other.a) == picture else (first, name)
+                own = dataclasses.replace(other, a=a, b=b, verdict=own.verdict if own else None)
+        if own is not None and name != first:
+            found[name] = own
+    return found
 
 
 def weakest_link(cluster: Cluster) -> Link | None:
@@ -294,16 +335,19 @@ def alignments(cluster: Cluster, *, to: str) -> dict[str, Alignment]:
     """For each image that links lead to the image `to`: how it is laid over that one.
 
     The way with the fewest links is taken, since each adds its own error; of several the one whose
-    links are the most probable.
+    links are the most probable. Images with the same bytes lie alike, without a link.
     """
+    pictures = _pictures(cluster)
     edges: dict[str, list[tuple[str, float, Matrix]]] = defaultdict(list)
     for link in cluster.links:
         overlap = main_overlap(link)
         matrix = _matrix(overlap) if overlap is not None else None
         if matrix is not None and link.probability is not None:
-            edges[link.b].append((link.a, link.probability, matrix))
+            a, b = pictures.get(link.a, link.a), pictures.get(link.b, link.b)
+            edges[b].append((a, link.probability, matrix))
             back: Matrix = np.linalg.inv(matrix).astype(np.float64)
-            edges[link.a].append((link.b, link.probability, back))
+            edges[a].append((b, link.probability, back))
+    to = pictures.get(to, to)
     found = {to: Alignment(homography=np.eye(3), steps=0)}
     waiting = [(1, -probability, name, to) for name, probability, _ in edges[to]]
     heapq.heapify(waiting)
@@ -319,7 +363,8 @@ def alignments(cluster: Cluster, *, to: str) -> dict[str, Alignment]:
             if other not in found:
                 # Of a way its least probable link counts.
                 heapq.heappush(waiting, (steps + 1, max(doubt, -probability), other, name))
-    return found
+    copies = {name: found[picture] for name, picture in pictures.items() if picture in found}
+    return {**found, **copies}
 
 
 def main_overlap(link: Link) -> Overlap | None:
@@ -377,7 +422,14 @@ def evidence(link: Link, *, of: str) -> str:
             parts.append("mirrored")
         if len(link.verification.overlaps) > 1:
             parts.append(f"{len(link.verification.overlaps)} parts in common")
+    elif is_same_file(link):
+        parts.append("the very same file")
     return ", ".join(parts) or "not compared by details"
+
+
+def is_same_file(link: Link) -> bool:
+    """Whether a link holds because its images have the same bytes; nothing was compared then."""
+    return link.relation is Relation.SAME_SCAN and not link.verification.overlaps
 
 
 def _counted(count: int, what: str) -> str:

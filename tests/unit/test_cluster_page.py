@@ -11,6 +11,7 @@ import pytest
 
 from halftone import cluster_page, timelines
 from halftone.client import Client
+from halftone.v1 import search_pb2
 from tests.fake_clusters import WIDTH, FakeClusters
 
 NOW = dt.datetime(2025, 5, 6, tzinfo=dt.UTC)
@@ -161,6 +162,44 @@ def test_pictures_lie_on_the_earliest_as_their_links_say(fake, client, tmp_path)
     assert (mirror["data-start"], crop["data-start"]) == ("50", "25")
     assert "through 1 other printing" in options["4"]["data-said"]
     assert "through 2 other printings" in options["5"]["data-said"]
+
+
+def test_images_with_the_same_bytes_lie_alike(fake, client, tmp_path):
+    """What was found by comparing one of them holds for the other; nothing lies between the two."""
+    first, mirror, *_ = fake.story()
+    for original, copy, date in ((first, "first", "1920"), (mirror, "mirror", "1921")):
+        name = fake.add_printing(copy, date=date, journal="Copies")
+        for each in (original, name):
+            fake.records[each].content_sha256 = f"bytes of {copy}"
+        fake.link(
+            *(original, name),
+            probability=1.0,
+            relation=search_pb2.Hit.SAME_SCAN,
+            verified=False,
+        )
+    page = Page(written(client, first, tmp_path / "x.html").read_text())
+    options = {each["value"]: each for each in page.all("option") if "data-over" in each}
+    second, same, mirrored = options["2"], options["5"], options["6"]
+    assert same["data-over"] == same["data-under"]
+    assert same["data-said"] == "No. 5 is the very same file as the earliest printing."
+    for key in ("data-over", "data-under", "data-outline"):
+        assert mirrored[key] == second[key]
+    assert mirrored["data-said"] == second["data-said"].replace("no. 2", "no. 6")
+    assert "with a probability of 1.000; the very same file." in page.words
+    assert page.words.count("Beside no. 1: the same picture with a probability of 0.998; 40") == 2
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_the_caption_of_a_plate_is_no_title_of_a_picture_on_it(fake, client, share):
+    plate = fake.add_printing("plate", date="1900", caption="A house, and the mill of which")
+    alone = fake.add_printing("alone", date="1901", caption="A house")
+    nameless = fake.add_printing("nameless", date="1899")
+    fake.link(plate, alone, query_share=share)
+    fake.link(nameless, plate, image_share=share)
+    title = cluster_page._title(client.cluster(plate))
+    assert title == ("A house" if share < 0.6 else "A house, and the mill of which")
+    fake.records[alone].caption = ""
+    assert cluster_page._title(client.cluster(plate)) == "A house, and the mill of which"
 
 
 def test_without_homographies_there_is_no_light_table(fake, client, tmp_path):
