@@ -254,6 +254,8 @@ def search(
                 late = page.out_of_time_count
                 were = "was" if late == 1 else "were"
                 output.remark(f"{output.counted(late)} {were} not compared for want of time.")
+            if page.verdicts_unavailable:
+                output.remark(output.VERDICTS_UNAVAILABLE)
             unlikely = page.hits and max(hit.probability for hit in page.hits) < _LIKELY
             if unlikely and verify_count is None:
                 output.remark(_UNLIKELY)
@@ -271,6 +273,8 @@ def search(
             )
             if page.next_page_token:
                 said.append(f"the first {len(page.hits)}, of more")
+            if page.verdicts_unavailable:
+                said.append("without archivists' verdicts, which could not be read")
             section = contact_sheet.section_of(
                 client,
                 query=wanted,

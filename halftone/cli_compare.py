@@ -80,10 +80,16 @@ def compare(
             region = crop_from(crop, size=lambda: (record.width, record.height))
         found = client.compare(name, other, crop=region)
         if as_json:
-            pair = {"query": output.record_json(record), **output.hit_json(found.hit)}
-            output.print_json({"model_version": found.model_version, **pair})
+            pair = {
+                "model_version": found.model_version,
+                "verdicts_unavailable": found.verdicts_unavailable,
+                "query": output.record_json(record),
+            }
+            output.print_json({**pair, **output.hit_json(found.hit)})
         else:
             _print(record, found.hit, region=region)
+            if found.verdicts_unavailable:
+                output.remark(output.VERDICTS_UNAVAILABLE)
         if out is not None:
             drawn = _picture(client, record=record, found=found, region=region)
             drawn.save(files.with_folders(out), quality=90)
@@ -100,6 +106,8 @@ def _print(record: ImageRecord, hit: Hit, *, region: Region | None) -> None:
     table.add_row("second", output.record_text(hit.image))
     table.add_row("probability", probability_label(hit.probability))
     table.add_row("relation", ": ".join(filter(None, (hit.relation.label, _said(hit)))))
+    if hit.verdict:
+        table.add_row("archivist", output.verdict_text(hit.verdict))
     corner = (region.x, region.y) if region else (0, 0)
     for overlap in hit.overlaps:
         table.add_row("shared", f"{overlap.inlier_count} inliers, details that lie alike in both")
@@ -178,13 +186,17 @@ def _page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) -> Path:
         links=(link,),
     )
     pictures = cluster_page.fetch_thumbnails(client, pair)
-    likely = probability_label(hit.probability)
+    kicker = (
+        f"Two images: the same picture with a probability of {probability_label(hit.probability)}"
+    )
+    if hit.verdict:
+        kicker += f"; an archivist says: {hit.verdict.label}"
     return cluster_page.write(
         pair,
         pictures=pictures,
         path=path,
         now=dt.datetime.now(dt.UTC),
-        kicker=f"Two images: the same picture with a probability of {likely}",
+        kicker=kicker,
     )
 
 
@@ -208,7 +220,10 @@ def _picture(
         query_size=size,
         image_size=(hit.image.width, hit.image.height),
         titles=(_title(record), _title(hit.image)),
-        lines=[output.overlap_text(each) for each in hit.overlaps],
+        lines=[
+            *map(output.overlap_text, hit.overlaps),
+            *([f"An archivist says: {output.verdict_text(hit.verdict)}"] if hit.verdict else []),
+        ],
     )
 
 

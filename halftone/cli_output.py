@@ -18,7 +18,7 @@ from halftone.client.types import VerificationState, probability_label
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from halftone.client import Facets, Hit, ImageRecord, Overlap, SearchPage
+    from halftone.client import Facets, Hit, ImageRecord, Overlap, SearchPage, Verdict
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ T = TypeVar("T")
 PIPE_WIDTH = 500
 BROAD: Final = 180
 """Columns from which a table has one for everything; below, a row has several lines instead."""
+VERDICTS_UNAVAILABLE: Final = "What archivists said of these pairs could not be read."
 # What is printed comes from archives, paths and logs, where `[1914]` and `:ship:` mean themselves.
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False}
 
@@ -86,8 +87,10 @@ def print_hits(
     if not hits:
         console().print("Nothing found.")
         return
-    # Most lie as the query does: no room is kept for what the column would say of others.
+    # Most lie as the query does, and nobody judged them: no room is kept for what the columns
+    # would say of others.
     turned = any(hit.lies for hit in hits)
+    judged = any(hit.verdict for hit in hits)
     out = console()
     table = _table()
     table.add_column("rank", justify="right", no_wrap=True)
@@ -95,6 +98,8 @@ def print_hits(
     table.add_column("relation", no_wrap=True)
     if truth is not None:
         table.add_column("truth", no_wrap=True)
+    if judged:
+        table.add_column("verdict", max_width=11)
     _add_record_columns(table, width=out.width, lies=turned)
     for rank, hit in enumerate(hits, start=1):
         table.add_row(
@@ -102,6 +107,7 @@ def print_hits(
             probability_label(hit.probability),
             hit.relation.label,
             *([truth(hit)] if truth is not None else []),
+            *([hit.verdict.label if hit.verdict else ""] if judged else []),
             *_record_cells(hit.image, width=out.width, lies=hit.lies if turned else None),
         )
     console().print(table)
@@ -114,6 +120,8 @@ def print_hits(
 def print_explanation(hit: Hit) -> None:
     """Prints why a hit is one: how alike it is in each channel, and what it shares."""
     console().print(f"   {likeness_text(hit)}", soft_wrap=True)
+    if hit.verdict:
+        console().print(f"   an archivist says: {verdict_text(hit.verdict)}", soft_wrap=True)
     for overlap in hit.overlaps:
         console().print(f"   {overlap_text(overlap)}", soft_wrap=True)
     if not hit.overlaps:
@@ -231,6 +239,7 @@ def page_json(page: SearchPage) -> dict[str, Any]:
         "model_version": page.model_version,
         "verified_count": page.verified_count,
         "out_of_time_count": page.out_of_time_count,
+        "verdicts_unavailable": page.verdicts_unavailable,
         "hits": [{"rank": rank, **hit_json(hit)} for rank, hit in enumerate(page, start=1)],
         "next_page_token": page.next_page_token,
     }
@@ -250,6 +259,7 @@ def hit_json(hit: Hit) -> dict[str, Any]:
             "state": hit.verification.state.value,
             "overlaps": [_overlap_json(overlap) for overlap in hit.overlaps],
         },
+        "verdict": verdict_json(hit.verdict) if hit.verdict else None,
         "image": record_json(hit.image),
     }
 
@@ -266,6 +276,33 @@ def _overlap_json(overlap: Overlap) -> dict[str, Any]:
         "rotation": round(overlap.rotation, 6),
         "scale": round(overlap.scale, 6),
     }
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """For example `same, by Eva on 2025-03-04 (verdicts/12): the same crack`."""
+    day = f"{verdict.create_time.astimezone():%Y-%m-%d}" if verdict.create_time else ""
+    said = " ".join(
+        f"{word} {value}" for word, value in (("by", verdict.author), ("on", day)) if value
+    )
+    text = f"{', '.join(filter(None, (verdict.label, said)))} ({verdict.name})"
+    return f"{text}: {verdict.note}" if verdict.note else text
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """A verdict for JSON, without its empty fields."""
+    found = {
+        "name": verdict.name,
+        "a": verdict.a,
+        "b": verdict.b,
+        "decision": verdict.decision.value,
+        "note": verdict.note,
+        "author": verdict.author,
+        "create_time": verdict.create_time.isoformat() if verdict.create_time else None,
+        "end_time": verdict.end_time.isoformat() if verdict.end_time else None,
+        "overruled": verdict.overruled or None,
+        "overruled_verdicts": [verdict_json(each) for each in verdict.overruled_verdicts],
+    }
+    return {key: value for key, value in found.items() if value not in ("", None, [])}
 
 
 def _rounded(value: float | None) -> float | None:

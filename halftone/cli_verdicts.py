@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich.table import Table
@@ -33,6 +33,7 @@ _archive_option = click.option(
     "--archive", multiple=True, metavar="NAME", help="Archive of an id that is not a full name."
 )
 _NOTE_WIDTH = 44
+_MOST_LINES: Final = 10
 
 
 @click.command()
@@ -68,7 +69,7 @@ def judge(
         after = [_cluster_of(client, name) for name in names]
     if as_json:
         found = {
-            **verdict_json(verdict),
+            **output.verdict_json(verdict),
             "cluster_a": after[0].name if after[0] else None,
             "cluster_b": after[1].name if after[1] else None,
         }
@@ -76,6 +77,8 @@ def judge(
         return
     click.echo(f"{verdict.name}: {names[0]} and {names[1]} are {_said(verdict.decision)}.")
     click.echo(consequence(verdict.decision, names=names, before=before, after=after))
+    for line in overruled_lines(verdict):
+        click.echo(line)
 
 
 @click.group(cls=DefaultGroup)
@@ -109,7 +112,7 @@ def list_(
         found = client.verdicts(image=name, history=history, page_size=min(limit + 1, 1000))
         shown, more = output.head(found, limit)
     if as_json:
-        output.print_json([verdict_json(verdict) for verdict in shown])
+        output.print_json([output.verdict_json(verdict) for verdict in shown])
     else:
         output.console().print(_table(shown, history=history) if shown else "No verdicts.")
     if more:
@@ -129,7 +132,7 @@ def _table(shown: Sequence[Verdict], *, history: bool) -> Table:
         row = [
             verdict.id,
             _clock(verdict, "create_time"),
-            verdict.decision.value + (" (overruled)" if verdict.overruled else ""),
+            verdict.label,
             verdict.author,
             f"{verdict.a}\n{verdict.b}",
             verdict.note,
@@ -163,9 +166,11 @@ def delete(
                 confirm(f"Take back {each.name}, that {said}?", yes=yes)
         found = client.delete_verdict(name)
     if as_json:
-        output.print_json(verdict_json(found))
+        output.print_json(output.verdict_json(found))
     else:
         click.echo(f"{found.name} is taken back: nothing is said of {found.a} and {found.b}.")
+        for line in overruled_lines(found):
+            click.echo(line)
 
 
 @verdicts.command()
@@ -234,20 +239,32 @@ def consequence(
     return f"They are apart now: {', '.join(places)}."
 
 
-def verdict_json(verdict: Verdict) -> dict[str, Any]:
-    """A verdict for JSON, without its empty fields."""
-    found = {
-        "name": verdict.name,
-        "a": verdict.a,
-        "b": verdict.b,
-        "decision": verdict.decision.value,
-        "note": verdict.note,
-        "author": verdict.author,
-        "create_time": verdict.create_time.isoformat() if verdict.create_time else None,
-        "end_time": verdict.end_time.isoformat() if verdict.end_time else None,
-        "overruled": verdict.overruled or None,
-    }
-    return {key: value for key, value in found.items() if value not in ("", None)}
+def overruled_lines(verdict: Verdict) -> list[str]:
+    """Which verdicts lost their effect by one that was said or taken back, and what to do then."""
+    lost = verdict.overruled_verdicts
+    if not lost:
+        return []
+    one = len(lost) == 1
+    count = "An earlier verdict has" if one else f"{len(lost)} earlier verdicts have"
+    why = "where verdicts contradict each other, the later ones count"
+    if verdict.end_time is not None:
+        why = f"what {verdict.name} kept from its effect has it again, and {why}"
+    lines = [
+        f"{count} no effect any more: {why}.",
+        *(f"  {each.a} and {each.b}: {output.verdict_text(each)}" for each in lost[:_MOST_LINES]),
+    ]
+    if len(lost) > _MOST_LINES:
+        lines.append("  … `halftone verdicts` lists the others.")
+    if verdict.end_time is not None:
+        lines.append("`halftone verdicts` lists those that hold, and which of them have no effect.")
+        return lines
+    were, them = ("it was", "it") if one else ("they were", "them")
+    number = lost[0].id if one else "ID"
+    lines.append(
+        f"If {were} right, take this one back: halftone verdicts delete {verdict.id}. "
+        f"If {were} wrong, take {them} back: halftone verdicts delete {number}."
+    )
+    return lines
 
 
 def _cluster_of(client: Client, name: str) -> Cluster | None:

@@ -41,6 +41,7 @@ class Card:
         name: Of an image of the archive, by which it is cited; on the page only.
         badge: For example the probability and the relation.
         orientation: How the query lies in the picture, empty for as it is.
+        verdict: What an archivist said of the query and a hit, in words; on the page only.
         right: Whether a hit is right, where the truth is known.
     """
 
@@ -50,6 +51,7 @@ class Card:
     name: str = ""
     badge: str = ""
     orientation: str = ""
+    verdict: str = ""
     right: bool | None = None
 
     @property
@@ -118,6 +120,7 @@ def section_of(
                 name=hit.image.name,
                 badge=f"{probability_label(hit.probability)} {hit.relation.label}",
                 orientation=hit.lies,
+                verdict=f"An archivist says: {hit.verdict.label}" if hit.verdict else "",
                 right=None if is_right is None else is_right(hit),
             )
             for hit in hits
@@ -215,6 +218,7 @@ _PAGE: Final = """<!doctype html>
   .tag { display: inline-block; font: 600 11px/1 system-ui, sans-serif; color: #fff;
          padding: 3px 5px; margin: .25rem .25rem 0 0; }
   .oriented { background: #5a4fa2; }
+  .judged { background: #9c2f1f; }
   .other img { opacity: .45; }
   .right { background: #2c6e49; }
   .wrong { background: #b9b0a0; }
@@ -235,6 +239,7 @@ _PAGE: Final = """<!doctype html>
   {% if item.right is true %}<span class="tag right">same picture</span>{% endif %}
   {% if item.right is false %}<span class="tag wrong">another picture</span>{% endif %}
   {% if item.orientation %}<span class="tag oriented">{{ item.orientation }}</span>{% endif %}
+  {% if item.verdict %}<span class="tag judged">{{ item.verdict }}</span>{% endif %}
   </figcaption>
 </figure>
 {% endmacro %}

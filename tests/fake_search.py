@@ -52,6 +52,14 @@ def sleeps(seconds: float) -> Callable[[], None]:
     return lambda: time.sleep(seconds)
 
 
+def verdict(a: str, b: str, **fields) -> verdicts_pb2.Verdict:
+    """That two images are different, by default."""
+    fields = {"name": "verdicts/7", "author": "Eva", "decision": "DIFFERENT", **fields}
+    made = verdicts_pb2.Verdict(a=min(a, b), b=max(a, b), **fields)
+    made.create_time.FromJsonString("1914-08-01T12:00:00Z")
+    return made
+
+
 def _hit(record: search_pb2.Image, *, rank: int, likely: float = 0.987) -> search_pb2.Hit:
     """The first hit shares its left half with the query, reduced to a half; others are late."""
     hit = search_pb2.Hit(

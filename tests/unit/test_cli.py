@@ -16,7 +16,7 @@ from PIL import Image
 from halftone import errors, running
 from halftone.cli_options import explain
 from halftone.v1 import search_pb2
-from tests.fake_search import fails
+from tests.fake_search import fails, verdict
 from tests.terminal import Terminal
 
 NAME = "archives/a/images/one"
@@ -59,6 +59,32 @@ class TestSearch:
         assert "mirrored" not in run("search", picture, "--explain").stdout
         run("search", picture, "--html", "sheet.html")
         assert "mirrored" not in Path("sheet.html").read_text()
+
+    def test_says_what_an_archivist_said_of_a_hit(self, run, fake, picture):
+        fake.verdicts = [verdict(NAME, NAME + "2", note="A <crack>", overruled=True)]
+        lines = run("search", NAME, "--explain").stdout.splitlines()
+        assert lines[0].split()[:4] == ["rank", "probability", "relation", "verdict"]
+        assert "different" in lines[1]
+        assert "(overruled)" in "".join(lines[1:3])
+        said = "an archivist says: different (overruled), by Eva on 1914-08-01 (verdicts/7)"
+        assert f"   {said}: A <crack>" in lines
+        (hit,) = json.loads(run("search", NAME, "--json").stdout)["hits"]
+        assert hit["verdict"]["name"] == "verdicts/7"
+        assert hit["verdict"]["overruled"]
+        run("search", NAME, "--html", "sheet.html")
+        tag = '<span class="tag judged">An archivist says: different (overruled)</span>'
+        assert tag in Path("sheet.html").read_text()
+        # A picture has no name, so nobody can have judged it.
+        assert "verdict" not in run("search", picture, "--explain").stdout
+        assert json.loads(run("search", picture, "--json").stdout)["hits"][0]["verdict"] is None
+
+    def test_says_that_verdicts_could_not_be_read(self, run, fake):
+        assert "archivists" not in run("search", NAME).stderr
+        fake.verdicts_unavailable = True
+        result = run("search", NAME, "--html", "sheet.html")
+        assert "What archivists said of these pairs could not be read." in result.stderr
+        assert "without archivists&#39; verdicts" in Path("sheet.html").read_text()
+        assert json.loads(run("search", NAME, "--json").stdout)["verdicts_unavailable"]
 
     def test_where_nothing_is_likely_it_says_what_finds_more(self, run, fake, picture):
         fake.likely = 0.3

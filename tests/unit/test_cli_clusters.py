@@ -271,6 +271,34 @@ class TestJudge:
         assert "They stay together" in run("judge", a, b, "same").stdout
         assert "stay as they are" in run("judge", a, c, "unsure").stdout
 
+    def test_says_which_verdicts_lose_their_effect_and_what_to_do(self, run, fake, built):
+        a, b, c, d, *_ = built
+        run("judge", a, b, "same", "--note", "one plate", "--author", "Ada")
+        assert "effect" not in run("judge", b, c, "same").stdout
+        fake.contradicted = fake.verdicts[:1]
+        result = run("judge", a, c, "different", "--author", "Eva")
+        assert result.exit_code == 0, result.output
+        why, which, what = result.stdout.splitlines()[2:]
+        assert why.startswith(
+            "An earlier verdict has no effect any more: where verdicts contradict"
+        )
+        said = "same (overruled), by Ada on 2025-03-04 (verdicts/1): one plate"
+        assert which == f"  {b} and {a}: {said}"
+        assert "right, take this one back: halftone verdicts delete 3." in what
+        assert "wrong, take it back: halftone verdicts delete 1." in what
+        fake.contradicted = [fake.verdicts[1]] * 11
+        many = run("judge", a, d, "different").stdout
+        assert "11 earlier verdicts have no effect any more" in many
+        assert many.count("(verdicts/2)") == 10
+        assert "`halftone verdicts` lists the others." in many
+        fake.contradicted = fake.verdicts[1:2]
+        found = json.loads(run("judge", a, c, "different", "--json").stdout)
+        assert [each["name"] for each in found["overruled_verdicts"]] == ["verdicts/2"]
+        fake.contradicted = fake.verdicts[1:2]
+        back = run("verdicts", "delete", found["name"], "--yes").stdout
+        assert f"what {found['name']} kept from its effect has it again" in back
+        assert "(verdicts/2)" in back
+
     def test_a_doubt_in_the_place_of_a_verdict_is_told_as_what_it_does(self, fake):
         fake.story()
         with Client(fake.address) as client:

@@ -6,6 +6,8 @@ import json
 
 from PIL import Image
 
+from tests.fake_search import verdict
+
 NAME = "archives/a/images/one"
 
 
@@ -50,6 +52,25 @@ def test_a_page_with_a_light_table(run, fake, tmp_path):
     assert 'id="light-table"' in page
     assert "42 matching details" in page
     assert run("compare", NAME, NAME + "2", "--html", "p", "--crop", "0,0,9,9").exit_code == 2
+
+
+def test_says_what_an_archivist_said_of_them(run, fake, tmp_path):
+    assert json.loads(run("compare", NAME, NAME + "2", "--json").stdout)["verdict"] is None
+    fake.verdicts = [verdict(NAME, NAME + "2", note="another day")]
+    said = "different, by Eva on 1914-08-01 (verdicts/7): another day"
+    lines = run("compare", NAME + "2", NAME, "--html", "pair.html", "--out", "o.jpg").stdout
+    assert ["archivist", *said.split()] in [line.split() for line in lines.splitlines()]
+    page = (tmp_path / "pair.html").read_text()
+    assert "with a probability of 0.987; an archivist says: different" in page
+    found = json.loads(run("compare", NAME, NAME + "2", "--json").stdout)
+    assert (found["verdict"]["decision"], found["verdicts_unavailable"]) == ("different", False)
+    with Image.open(tmp_path / "o.jpg") as drawn:
+        height = drawn.height
+    fake.verdicts, fake.verdicts_unavailable = [], True
+    result = run("compare", NAME + "2", NAME, "--out", "o.jpg")
+    assert "What archivists said of these pairs could not be read." in result.stderr
+    with Image.open(tmp_path / "o.jpg") as drawn:
+        assert drawn.height < height
 
 
 def test_no_page_of_two_that_share_nothing(run, fake, tmp_path):
