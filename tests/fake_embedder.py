@@ -2,12 +2,15 @@
 
 The descriptor is the picture at 16 x 16 pixels, grey, centred, L2-normalised: 256 numbers that
 tell pictures apart, agree for a picture at two sizes, and change when it is mirrored or cropped.
-Run it as a process of its own with `python -m tests.fake_embedder PORT [VERSION …]`.
+Run it as a process of its own with `python -m tests.fake_embedder PORT [VERSION …]`; it waits
+FAKE_EMBEDDER_SECONDS before it answers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +148,8 @@ async def main() -> None:
     """Serves until the process ends."""
     fake = FakeEmbedder()
     fake.others = set(sys.argv[2:])
+    seconds = float(os.environ.get("FAKE_EMBEDDER_SECONDS", "0"))
+    fake.before_answer = functools.partial(asyncio.sleep, seconds)
     server, address = await fake.serve(port=int(sys.argv[1]))
     sys.stdout.write(f"{address}\n")
     sys.stdout.flush()

@@ -3,7 +3,8 @@
 What it does depends on the model's name: `crash` raises at step 3, `killed` kills itself at step 5
 each time, `killed-once` only the first time, `refuses` reports an error, `silent` exits with 0 and
 publishes nothing, `deaf` does not hear SIGTERM; everything else counts its steps and publishes.
-Each start is noted in `starts.txt` of its work directory, each step in `steps.txt`.
+Each start is noted in `starts.txt` of its work directory, each step in `steps.txt`. How many
+seconds a step takes is in the file that FAKE_PACE names, which may change meanwhile.
 """
 
 from __future__ import annotations
@@ -52,10 +53,11 @@ def main() -> int:  # noqa: C901 - one thing after the other, as the real one
             field="data",
         )
         return 2
+    pace = os.environ.get("FAKE_PACE")
     checkpoint = work / "checkpoint"
     step = int(checkpoint.read_text()) if checkpoint.exists() else 0
     while step < config["steps"]:
-        time.sleep(float(os.environ.get("FAKE_STEP_SECONDS", "0.01")))
+        time.sleep(0.01 if pace is None else float(Path(pace).read_text()))
         step += 1
         with (work / "steps.txt").open("a") as steps:
             steps.write(f"{step}\n")

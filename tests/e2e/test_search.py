@@ -8,7 +8,6 @@ import io
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,16 +21,11 @@ from halftone import errors, wire
 from halftone.matching.features import LocalFeatures
 from halftone.probe import is_serving
 from halftone.v1 import search_pb2, search_pb2_grpc
+from services.local_parts import HeldPorts
 from tests.unit.search.conftest import name, picture, record
 from tests.unit.search.test_verified_searches import png, scene
 
 State = search_pb2.ImportImagesResponse.State
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Process:
@@ -59,7 +53,7 @@ class Process:
     def end(self, number=signal.SIGKILL):
         if self.running is not None:
             self.running.send_signal(number)
-            code = self.running.wait(timeout=30)
+            code = self.running.wait(timeout=60)
             self.reader.join()
             self.running = None
             return code
@@ -69,8 +63,12 @@ class Process:
 class Stack:
     """An embedder and a search service."""
 
-    def __init__(self, directory, *, embedder_port, **settings):
-        self.port = free_port()
+    def __init__(self, directory, **settings):
+        # Kept between a kill and the next start, too.
+        self.ports = HeldPorts()
+        self.port, embedder_port = (
+            self.ports.hold("127.0.0.1", 0, what="test", variable="") for _ in range(2)
+        )
         self.address = f"127.0.0.1:{self.port}"
         self.blobs = directory / "blobs"
         environment = {
@@ -94,7 +92,7 @@ class Stack:
         return self
 
     def wait(self):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not is_serving(self.address, timeout_seconds=1):
             assert self.search.running.poll() is None, self.search.log
             assert time.monotonic() < deadline, self.search.log
@@ -109,9 +107,10 @@ class Stack:
             self.channel.close()
         self.search.end()
         self.embedder.end()
+        self.ports.__exit__()
 
     def total(self):
-        return self.stub.CountFacets(search_pb2.CountFacetsRequest(), timeout=10).total_count
+        return self.stub.CountFacets(search_pb2.CountFacetsRequest(), timeout=60).total_count
 
 
 @pytest.fixture
@@ -119,7 +118,7 @@ def make(tmp_path, memory_path):
     made = []
 
     def make(**settings):
-        made.append(Stack(memory_path, embedder_port=free_port(), **settings))
+        made.append(Stack(memory_path, **settings))
         return made[-1]
 
     yield make
@@ -136,25 +135,44 @@ def requests(count):
     return [record(number, row=number, caption=f"caption {number}") for number in range(count)]
 
 
+AHEAD = 30
+"""How many records are sent beyond those that were acknowledged, until the cut."""
+
+
 def import_until_cut(stack, records, *, cut_after, cut):
-    """Imports records; `cut` is called after some acknowledgements. Returns all that came."""
+    """Imports records; `cut` is called after some acknowledgements. Returns all that came.
+
+    What is not sent before the cut cannot be acknowledged before it, however long this process
+    waits for its turn meanwhile.
+    """
     acknowledged = []
-    with contextlib.suppress(grpc.RpcError):
-        for answer in stack.stub.ImportImages(iter(records), timeout=60):
-            acknowledged.append(answer)
-            if len(acknowledged) == cut_after:
-                cut()
+    is_cut = threading.Event()
+
+    def sent():
+        yield from records[: cut_after + AHEAD]
+        is_cut.wait()
+        yield from records[cut_after + AHEAD :]
+
+    try:
+        with contextlib.suppress(grpc.RpcError):
+            for answer in stack.stub.ImportImages(sent(), timeout=120):
+                acknowledged.append(answer)
+                if len(acknowledged) == cut_after:
+                    cut()
+                    is_cut.set()
+    finally:
+        is_cut.set()
     return acknowledged
 
 
 def assert_all_there(stack, acknowledged):
     for answer in acknowledged:
         number = answer.row
-        image = stack.stub.GetImage(search_pb2.GetImageRequest(name=answer.name), timeout=10)
+        image = stack.stub.GetImage(search_pb2.GetImageRequest(name=answer.name), timeout=60)
         assert image.caption == f"caption {number}"
         assert image.content_sha256 == hashlib.sha256(picture(number)).hexdigest()
         thumbnail = search_pb2.GetThumbnailRequest(name=answer.name)
-        assert stack.stub.GetThumbnail(thumbnail, timeout=10).content
+        assert stack.stub.GetThumbnail(thumbnail, timeout=60).content
         sha256 = image.content_sha256
         (features,) = stack.blobs.glob(f"features/{sha256[:2]}/{sha256[2:4]}/{sha256}.bin")
         # Whole ones: what cannot be read raises.
@@ -176,40 +194,40 @@ def test_nothing_acknowledged_is_lost_when_the_search_process_is_killed(stack):
         stack.wait()
         assert_all_there(stack, acknowledged)
         done = len(acknowledged)
-    states = [answer.state for answer in stack.stub.ImportImages(iter(records), timeout=60)]
+    states = [answer.state for answer in stack.stub.ImportImages(iter(records), timeout=120)]
     assert states[:done] == [State.UNCHANGED] * done
     assert set(states[done:]) <= {State.CREATED, State.UNCHANGED}
     assert stack.total() == 200
     hits = stack.stub.SearchImages(
-        search_pb2.SearchImagesRequest(content=picture(150), limit=1), timeout=10
+        search_pb2.SearchImagesRequest(content=picture(150), limit=1), timeout=60
     ).hits
     assert hits[0].image.name == name(150)
 
 
 def test_an_import_outlives_a_killed_embedder(stack):
+    timers = []
+
     def cut():
         stack.embedder.end()
-        threading.Timer(1.0, stack.embedder.start).start()
+        timers.append(threading.Timer(1.0, stack.embedder.start))
+        timers[0].start()
 
     acknowledged = import_until_cut(stack, requests(150), cut_after=20, cut=cut)
+    timers[0].join()
     assert [answer.state for answer in acknowledged] == [State.CREATED] * 150
     assert stack.total() == 150
     assert_all_there(stack, acknowledged[::10])
 
 
 def test_a_terminated_service_acknowledges_what_it_took(stack):
-    ended = []
-
     def cut():
-        threading.Thread(target=lambda: ended.append(stack.search.end(signal.SIGTERM))).start()
+        stack.search.running.send_signal(signal.SIGTERM)
 
     acknowledged = import_until_cut(stack, requests(400), cut_after=20, cut=cut)
     assert 20 <= len(acknowledged) < 400
     assert all(answer.state == State.CREATED for answer in acknowledged)
-    deadline = time.monotonic() + 20
-    while not ended and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert ended == [0]
+    # No further signal; its exit status.
+    assert stack.search.end(0) == 0
     stack.search.start()
     stack.wait()
     assert stack.total() == len(acknowledged)
@@ -218,7 +236,7 @@ def test_a_terminated_service_acknowledges_what_it_took(stack):
 def test_two_processes_do_not_share_a_data_directory(stack, make):
     second = make()
     second.search.start()
-    assert second.search.running.wait(timeout=30) == 1
+    assert second.search.running.wait(timeout=90) == 1
     second.search.reader.join()
     assert re.search("in use by another process", "".join(second.search.log))
     assert "Traceback" not in "".join(second.search.log)
@@ -228,7 +246,7 @@ def test_two_processes_do_not_share_a_data_directory(stack, make):
 def test_a_port_in_use_is_said(stack, make, tmp_path):
     second = make(port=stack.port, data_directory=tmp_path / "other")
     second.search.start()
-    assert second.search.running.wait(timeout=30) == 1
+    assert second.search.running.wait(timeout=90) == 1
     second.search.reader.join()
     log = "".join(second.search.log)
     assert f"Cannot listen on 127.0.0.1:{stack.port}" in log
@@ -259,7 +277,7 @@ def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk)
     def large(number):
         return record(number, row=number, content=picture(number) + bytes(2_000_000))
 
-    answers = list(stack.stub.ImportImages((large(n) for n in range(80)), timeout=60))
+    answers = list(stack.stub.ImportImages((large(n) for n in range(80)), timeout=150))
     taken = [answer.row for answer in answers if answer.state == State.CREATED]
     refused = [answer for answer in answers if answer.state == State.REJECTED]
     assert 8 <= len(taken) < 80
@@ -268,7 +286,7 @@ def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk)
         assert isinstance(errors.from_status(answer.error), errors.StorageFull)
     assert stack.total() == len(taken)
     hits = stack.stub.SearchImages(
-        search_pb2.SearchImagesRequest(content=picture(taken[0]), limit=1), timeout=10
+        search_pb2.SearchImagesRequest(content=picture(taken[0]), limit=1), timeout=60
     ).hits
     assert hits[0].image.name == name(taken[0])
     # The blobs of refused records are gone again, so that what is refused does not fill the disk.
@@ -277,7 +295,7 @@ def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk)
     features = [path for path in (small_disk / "blobs" / "features").rglob("*") if path.is_file()]
     assert {path.stem for path in features} <= {path.name for path in kept}
     subprocess.check_call(["mount", "-o", "remount,size=500m", str(small_disk)])
-    again = list(stack.stub.ImportImages((large(n) for n in range(80)), timeout=60))
+    again = list(stack.stub.ImportImages((large(n) for n in range(80)), timeout=150))
     assert [answer.row for answer in again if answer.state == State.UNCHANGED] == taken
     assert {answer.state for answer in again} == {State.UNCHANGED, State.CREATED}
 
@@ -300,16 +318,17 @@ CHANGES = {
 }
 
 
-def test_changed_printings_are_found_verified_and_named(stack):
+def test_changed_printings_are_found_verified_and_named(make):
+    stack = make(verify_seconds=50).start()
     records = [record(number, content=png(scene(number))) for number in range(12)]
-    acknowledged = list(stack.stub.ImportImages(iter(records), timeout=60))
+    acknowledged = list(stack.stub.ImportImages(iter(records), timeout=120))
     assert {answer.state for answer in acknowledged} == {State.CREATED}
     found = {}
     for change, (make_query, relation, lies) in CHANGES.items():
         request = search_pb2.SearchImagesRequest(
             content=sent(make_query(scene(3))), min_probability=0.5
         )
-        response = stack.stub.SearchImages(request, timeout=30)
+        response = stack.stub.SearchImages(request, timeout=60)
         assert response.verified_count == 12, change
         (hit,) = response.hits
         assert hit.image.name == name(3), change
@@ -328,17 +347,17 @@ def test_changed_printings_are_found_verified_and_named(stack):
         request = search_pb2.SearchImagesRequest(
             content=sent(make_query(scene(3))), min_probability=0.5
         )
-        assert stack.stub.SearchImages(request, timeout=30) == found[change]
+        assert stack.stub.SearchImages(request, timeout=60) == found[change]
     pair = search_pb2.CompareImagesRequest(query=name(3), image=name(4))
-    assert stack.stub.CompareImages(pair, timeout=30).hit.probability < 0.5
+    assert stack.stub.CompareImages(pair, timeout=60).hit.probability < 0.5
 
 
 def test_a_service_that_has_no_time_says_what_it_left_out(make):
     stack = make(verify_seconds=0.001, verify_threads=1).start()
     records = [record(number, content=png(scene(number))) for number in range(12)]
-    list(stack.stub.ImportImages(iter(records), timeout=60))
+    list(stack.stub.ImportImages(iter(records), timeout=120))
     request = search_pb2.SearchImagesRequest(content=sent(scene(3)))
-    response = stack.stub.SearchImages(request, timeout=30)
+    response = stack.stub.SearchImages(request, timeout=60)
     late = search_pb2.Verification.OUT_OF_TIME
     states = [hit.verification.state for hit in response.hits]
     assert states.count(late) == response.out_of_time_count > 5

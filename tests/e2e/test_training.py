@@ -26,7 +26,10 @@ from halftone.client import Client, JobState
 from tests.valkey import ValkeyProcess, make_directory
 
 ROOT = Path(__file__).parents[2]
-LEASE_SECONDS = 4
+SLOW, FAST = 0.2, 0.01
+"""Seconds of a step: until what a test does in mid-job is done, and from then on."""
+LEASE_SECONDS = 10.0
+"""Where a lease is to run out; a worker that waits half of it for its turn lets go of its job."""
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +59,17 @@ class Site:
             "HALFTONE_TRAINER_BROKER": valkey.url,
             "HALFTONE_TRAINER_DATA_ROOTS": str(folder / "sets"),
             "HALFTONE_TRAINER_WORK_DIRECTORY": str(self.work),
-            "HALFTONE_TRAINER_LEASE_SECONDS": str(LEASE_SECONDS),
             "HALFTONE_TRAINER_MIN_FREE_BYTES": "0",
             "HALFTONE_TRAINER_PORT": "0",
             "HALFTONE_TRAINER_METRICS_PORT": "0",
             "HALFTONE_TRAINER_WORKER_METRICS_PORT": "0",
             "HALFTONE_TRAINER_THREADS": "1",
+            # Else the other tests of a busy machine come first, for minutes.
+            "HALFTONE_TRAINER_NICE": "0",
             "HALFTONE_MODELS_DIRECTORY": str(folder / "models"),
-            "FAKE_STEP_SECONDS": "0.02",
+            "FAKE_PACE": str(folder / "pace"),
         }
+        self.pace(FAST)
         service = self._start("services.trainer", log=folder / "service.log")
         until(lambda: events(service.log, "listening") or service.poll() is not None)
         assert service.poll() is None, (service.returncode, service.log.read_text())
@@ -75,6 +80,11 @@ class Site:
         self.celery = celery.Celery(broker=valkey.url, set_as_current=False)
         processes.callback(self.celery.close)
 
+    def pace(self, seconds: float) -> None:
+        """Sets how long a step takes from now on."""
+        (self.folder / "pace.new").write_text(str(seconds))
+        (self.folder / "pace.new").replace(self.folder / "pace")
+
     def worker(self, module: str = "tests.fake_worker", **environment: str):
         self.workers += 1
         worker = self._start(module, log=self.folder / f"worker-{self.workers}.log", **environment)
@@ -84,7 +94,7 @@ class Site:
     def submit(self, name: str = "plain", *, steps: int = 20, request_id=None, **fields):
         return self.client.train(spec(name, steps=steps, **fields), request_id=request_id)
 
-    def wait(self, job, *states: JobState, seconds: float = 60):
+    def wait(self, job, *states: JobState, seconds: float = 120):
         wanted = states or (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
         def reached():
@@ -152,12 +162,13 @@ def spec(name: str = "plain", *, steps: int = 20, **fields) -> dict:
 
 
 def events(log: Path, name: str) -> list[dict]:
-    lines = log.read_text().splitlines() if log.exists() else []
-    parsed = [json.loads(line) for line in lines if line.startswith("{")]
+    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+    # The last one may be half written.
+    parsed = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
     return [event for event in parsed if event.get("event") == name]
 
 
-def until(condition, *, seconds: float = 60):
+def until(condition, *, seconds: float = 120):
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "it did not come about"
@@ -261,17 +272,19 @@ def test_a_queued_job_is_cancelled_at_once_and_never_runs(site):
 
 
 def test_cancellation_takes_effect_within_a_step(site):
-    site.worker(FAKE_STEP_SECONDS="0.05")
+    site.worker()
+    site.pace(0.05)
     job = site.submit(steps=100_000)
+    site.keep(job)
     site.wait_for_step(job, 3)
-    asked = time.monotonic()
+    before = len(site.kept(job, "steps.txt"))
     site.client.cancel_training_job(job.name)
     job = site.wait(job)
-    took = time.monotonic() - asked
     assert job.state is JobState.CANCELLED
     assert not is_alive(site.pids()[0])
-    # A look at the state each 0.2 s, a step of 0.05 s, the end of a Python process, a busy machine.
-    assert took < 3
+    # A look at the state each 0.2 s, a step of 0.05 s, the end of a Python process, a busy machine:
+    # three seconds on the loop's own clock.
+    assert len(site.kept(job, "steps.txt")) - before < 60
     assert not (site.work / job.id / "run").exists()
 
 
@@ -280,7 +293,7 @@ def test_a_process_that_does_not_hear_is_killed(site):
     job = site.submit("deaf", steps=100_000)
     site.wait_for_step(job, 3)
     site.client.cancel_training_job(job.name)
-    assert site.wait(job, seconds=10).state is JobState.CANCELLED
+    assert site.wait(job).state is JobState.CANCELLED
     assert not is_alive(site.pids()[0])
 
 
@@ -289,16 +302,16 @@ def test_kill_of_the_worker(site):
     # So long that nobody waits for it.
     lease = {"HALFTONE_TRAINER_LEASE_SECONDS": "600"}
     worker = site.worker(**lease)
+    site.pace(SLOW)
     job = site.submit(steps=200)
     site.keep(job)
-    site.wait_for_step(job, 20)
+    site.wait_for_step(job, 6)
     worker.kill()
     worker.wait()
-    killed = time.monotonic()
-    until(lambda: not is_alive(site.pids(1)[0]), seconds=5)
+    until(lambda: not is_alive(site.pids(1)[0]))
     site.worker(**lease)
-    until(lambda: site.pids(2), seconds=20)
-    assert time.monotonic() - killed < 20
+    until(lambda: site.pids(2))
+    site.pace(FAST)
     job = site.wait(job)
     assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2), job
     steps = list(map(int, site.kept(job, "steps.txt")))
@@ -309,12 +322,15 @@ def test_kill_of_the_worker(site):
 
 def test_kill_of_a_worker_whose_machine_does_not_come_back(site):
     """Another device takes the job over when its lease has run out."""
-    worker = site.worker()
+    lease = {"HALFTONE_TRAINER_LEASE_SECONDS": str(LEASE_SECONDS)}
+    worker = site.worker(**lease)
+    site.pace(SLOW)
     job = site.submit(steps=200)
-    site.wait_for_step(job, 20)
-    other = site.worker(HALFTONE_TRAINER_DEVICE="cpu")
+    site.wait_for_step(job, 6)
+    other = site.worker(**lease, HALFTONE_TRAINER_DEVICE="cpu")
     worker.kill()
-    until(lambda: events(other.log, "started"), seconds=30)
+    until(lambda: events(other.log, "started"))
+    site.pace(FAST)
     job = site.wait(job)
     assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2), job
 
@@ -327,10 +343,11 @@ def test_the_broker_is_restarted_in_mid_job(site, seconds, lease):
     at once would fail the job, since each locks its directory.
     """
     settings = {"HALFTONE_TRAINER_LEASE_SECONDS": str(lease)}
-    site.worker(**settings)
-    job = site.submit(steps=500)
+    first = site.worker(**settings)
+    site.pace(SLOW)
+    job = site.submit(steps=300)
     site.keep(job)
-    site.wait_for_step(job, 20)
+    site.wait_for_step(job, 6)
     site.worker(**settings, HALFTONE_TRAINER_DEVICE="cpu")
     site.valkey.kill()
     until(lambda: not probe.is_serving(site.address))
@@ -338,11 +355,13 @@ def test_the_broker_is_restarted_in_mid_job(site, seconds, lease):
     if seconds > lease:
         # It was asked to end in time, with a checkpoint.
         assert not is_alive(site.pids(1)[0])
+        assert [event["why"] for event in events(first.log, "ended")] == ["away"]
     site.valkey.start()
+    site.pace(FAST)
     job = site.wait(job)
     assert job.state is JobState.SUCCEEDED, job
     starts, steps = site.kept(job, "starts.txt"), list(map(int, site.kept(job, "steps.txt")))
-    assert steps == list(range(1, 501))
+    assert steps == list(range(1, 301))
     assert len(starts) == job.attempts == (1 if seconds < lease else 2)
     until(lambda: probe.is_serving(site.address))
 
@@ -350,13 +369,15 @@ def test_the_broker_is_restarted_in_mid_job(site, seconds, lease):
 def test_a_message_that_comes_again(site):
     """While the job runs, on another worker, and after it is over."""
     site.worker()
-    job = site.submit(steps=400)
+    site.pace(SLOW)
+    job = site.submit(steps=200)
     site.keep(job)
     site.wait_for_step(job, 3)
     other = site.worker(HALFTONE_TRAINER_DEVICE="cpu")
     again = {"spec": dict(job.spec), "request_id": job.id}
     site.celery.send_task("halftone.train", kwargs=again, queue="halftone.training")
     until(lambda: events(other.log, "not_run"))
+    site.pace(FAST)
     job = site.wait(job)
     assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
     site.celery.send_task("halftone.train", kwargs=again, queue="halftone.training")
@@ -367,11 +388,13 @@ def test_a_message_that_comes_again(site):
 
 def test_a_worker_that_is_stopped_gives_its_job_back(site):
     worker = site.worker()
+    site.pace(SLOW)
     job = site.submit(steps=200)
     site.keep(job)
-    site.wait_for_step(job, 12)
+    site.wait_for_step(job, 6)
     worker.terminate()
-    assert worker.wait(20) == 0
+    assert worker.wait(60) == 0
+    site.pace(FAST)
     assert site.client.training_job(job.name).state is JobState.QUEUED
     site.worker()
     job = site.wait(job)
@@ -382,8 +405,13 @@ def test_a_worker_that_is_stopped_gives_its_job_back(site):
 
 def test_watching_shows_each_change_and_ends(site):
     site.worker()
+    site.pace(SLOW)
     job = site.submit(steps=60)
-    seen = list(site.client.watch_training_job(job.name))
+    seen = []
+    for each in site.client.watch_training_job(job.name):
+        seen.append(each)
+        if each.progress.phase == "training":
+            site.pace(FAST)
     assert seen[-1].state is JobState.SUCCEEDED
     assert [each.revision for each in seen] == sorted({each.revision for each in seen})
     assert {each.state for each in seen} >= {JobState.RUNNING, JobState.SUCCEEDED}
@@ -459,6 +487,6 @@ def test_a_disk_that_becomes_full(site):
         assert isinstance(job.error, errors.StorageFull), job
         assert worker.poll() is None
         worker.terminate()
-        worker.wait(30)
+        worker.wait(60)
     finally:
         subprocess.run(["umount", "-l", str(site.work)], check=False)
