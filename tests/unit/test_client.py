@@ -262,15 +262,16 @@ class TestRetries:
         fake.faults["GetImage"].append(fails(errors.Unavailable("later", retry_after=30)))
         started = time.monotonic()
         with pytest.raises(errors.Unavailable, match="later"):
-            client.get(NAME, timeout=1)
-        assert time.monotonic() - started < 1
+            client.get(NAME, timeout=20)
+        assert time.monotonic() - started < 20
 
     def test_the_deadline_ends_a_slow_call(self, fake, client):
-        fake.faults["GetImage"].append(sleeps(1))
-        started = time.monotonic()
+        over = threading.Event()
+        fake.faults["GetImage"].append(lambda: over.wait(100))
         with pytest.raises(errors.DeadlineExceeded):
             client.get(NAME, timeout=0.2)
-        assert time.monotonic() - started < 0.9
+        assert not over.is_set()
+        over.set()
 
     def test_the_deadline_covers_all_tries_together(self, fake, client):
         slow_failure = fails(errors.Unavailable("down"))
@@ -280,10 +281,10 @@ class TestRetries:
             slow_failure()
 
         fake.faults["GetImage"].extend([fault] * 10)
-        started = time.monotonic()
         with pytest.raises((errors.DeadlineExceeded, errors.Unavailable)):
             client.get(NAME, timeout=0.5)
-        assert time.monotonic() - started < 0.7
+        # Each takes 0.2 s at least.
+        assert len(fake.calls) <= 3 < QUICK.attempts
 
     def test_the_jitter_is_full(self):
         policy = RetryPolicy(first_pause=1, longest_pause=4)
@@ -386,11 +387,12 @@ class TestImport:
 
     def test_a_slow_source_is_no_stall(self, client):
         def slowly():
-            for image in images(3):
-                time.sleep(0.4)
-                yield image
+            first, second = images(2)
+            yield first
+            time.sleep(3.5)
+            yield second
 
-        assert client.import_images(slowly(), stall_timeout=0.3).reconnects == 0
+        assert client.import_images(slowly(), stall_timeout=3).reconnects == 0
 
     def test_a_full_disk_ends_it(self, fake, client):
         fake.import_faults = {10: fails(errors.StorageFull("No space left."))}
@@ -406,7 +408,7 @@ class TestImport:
             started = time.monotonic()
             with pytest.raises(errors.Unavailable):
                 client.import_images(images(10))
-        assert 0.3 < time.monotonic() - started < 3
+        assert 0.3 < time.monotonic() - started < 20
 
     def test_records_are_pulled_only_as_fast_as_they_are_taken(self, fake, client):
         fake.delay_acks = 0.002
@@ -439,9 +441,11 @@ class TestImport:
         def on_progress(_ack):
             raise KeyboardInterrupt
 
+        before = threading.active_count()
         with pytest.raises(KeyboardInterrupt):
             client.import_images(images(10_000), on_progress=on_progress)
-        assert threading.active_count() < 30
+        # The server's eight and gRPC's own.
+        assert threading.active_count() < before + 20
 
 
 class TestAsync:
@@ -466,11 +470,11 @@ class TestAsync:
 
     async def test_calls_run_at_the_same_time(self, fake):
         fake.add(NAME)
-        fake.faults["GetImage"].extend([sleeps(0.3)] * 4)
-        async with AsyncClient(fake.address) as client:
-            started = time.monotonic()
+        meeting = threading.Barrier(4, timeout=60)
+        fake.faults["GetImage"].extend([meeting.wait] * 4)
+        async with AsyncClient(fake.address, timeout=60) as client:
             await asyncio.gather(*(client.get(NAME) for _ in range(4)))
-        assert time.monotonic() - started < 1
+        assert not meeting.broken
 
     async def test_import_from_an_asynchronous_source(self, fake):
         async def source():
@@ -491,12 +495,19 @@ class TestAsync:
     async def test_a_cancelled_import_stops(self, fake):
         fake.delay_acks = 0.01
         async with AsyncClient(fake.address) as client:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.import_images(images(100_000)), 0.5)
-        stored = len(fake.records)
-        await asyncio.sleep(0.3)
-        assert 0 < stored < 1000
-        assert len(fake.records) <= stored + 1
+            importing = asyncio.create_task(client.import_images(images(100_000)))
+            async with asyncio.timeout(60):
+                while not fake.records:
+                    await asyncio.sleep(0.01)
+            importing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await importing
+        stored = 0
+        while stored != len(fake.records):
+            stored = len(fake.records)
+            await asyncio.sleep(0.3)
+        # It would take a quarter of an hour to its end.
+        assert stored < 10_000
 
 
 def test_importing_the_client_imports_no_heavy_package():
