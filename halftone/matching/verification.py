@@ -7,7 +7,7 @@ Mutual nearest neighbours (Lowe's ratio test), a vote for scale and rotation (Lo
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import cv2
@@ -64,8 +64,8 @@ class Overlap:
         scale: Length in the candidate over length in the query.
         matches: Pairs of features that looked alike and lie within the overlap in both pictures,
             whether they agree or not.
-        residual: Median distance of inliers from where they should be, in pixels of the
-            candidate scaled to a longer side of `features.SIDE`.
+        residual: Median distance of inliers from where they should be, in pixels of the picture
+            with fewer features, scaled to a longer side of `features.SIDE`.
         coverage: Share of the overlap that lies near an inlier, 0 to 1.
         rivals: Features in it that agree on other homographies: relief, or what moved.
     """
@@ -83,6 +83,23 @@ class Overlap:
     residual: float
     coverage: float
     rivals: int = 0
+
+    def from_the_other_side(self) -> Overlap:
+        """The same with query and candidate exchanged."""
+        back = np.linalg.inv(self.homography)
+        # Corners run clockwise in the query; a mirrored part has them the other way round.
+        order = slice(None, None, -1 if self.mirrored else 1)
+        return replace(
+            self,
+            homography=back / back[2, 2],
+            query_polygon=self.candidate_polygon[order],
+            candidate_polygon=self.query_polygon[order],
+            query_share=self.candidate_share,
+            candidate_share=self.query_share,
+            # Turned back and then mirrored back is mirrored and then turned as before.
+            rotation=self.rotation if self.mirrored else -self.rotation,
+            scale=1 / self.scale,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +121,10 @@ class Verification:
 def verify(
     query: LocalFeatures, candidate: LocalFeatures, *, mirrored: bool | None = None
 ) -> Verification:
-    """Compares two pictures. The same features give the same overlaps, in any thread.
+    """Compares two pictures.
+
+    The same features give the same overlaps, in any thread; the other way round they give the same
+    evidence, seen from the other side.
 
     Args:
         query: Features of one picture.
@@ -114,11 +134,16 @@ def verify(
     begun = time.perf_counter()
     found: list[_Agreement] = []
     fewest = min(len(query), len(candidate))
+    # Sampling and tolerance depend on which is laid upon which: always the richer upon the other.
+    turned_round = _weight(query) < _weight(candidate)
+    first, second = (candidate, query) if turned_round else (query, candidate)
     if fewest >= MIN_INLIERS:
-        target = _Side.of(candidate)
+        target = _Side.of(second)
         for turned in (False, True) if mirrored is None else (mirrored,):
-            found += _agreements(_Side.of(query, mirrored=turned), target)
+            found += _agreements(_Side.of(first, mirrored=turned), target)
     overlaps = [_overlap(each) for each in _distinct(found)]
+    if turned_round:
+        overlaps = [each.from_the_other_side() for each in overlaps]
     return Verification(
         overlaps=tuple(overlaps),
         seconds=time.perf_counter() - begun,
@@ -231,19 +256,24 @@ def _explains(stronger: _Agreement, weaker: _Agreement) -> bool:
     )
 
 
+def _weight(features: LocalFeatures) -> tuple[int, bytes]:
+    """Puts any two pictures in the same order."""
+    return len(features), features.points.tobytes()
+
+
 def _matches(query: _Side, candidate: _Side) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Features that are each other's nearest, and clearly nearer than the second."""
+    """Features that are each other's nearest, and clearly nearer than the second of either."""
     likeness = cosines(query.descriptors, candidate.descriptors)
-    rows = np.arange(len(likeness))
     nearest = likeness.argmax(axis=1)
-    best = likeness[rows, nearest]
-    mutual = best >= likeness.max(axis=0)[nearest]  # argmax along columns takes ten times as long
-    likeness[rows, nearest] = -1
-    second = likeness.max(axis=1)
+    best = likeness[np.arange(len(likeness)), nearest]
+    # argmax along columns takes ten times as long.
+    rows = np.flatnonzero(best >= likeness.max(axis=0)[nearest])
+    columns, best = nearest[rows], best[rows]
+    likeness[rows, columns] = -1
+    second = np.minimum(likeness.max(axis=1)[rows], likeness.max(axis=0)[columns])
     # Squared distances of unit vectors are 2 - 2 cos.
     clear = (1 - best) < _RATIO**2 * (1 - second)
-    kept = np.flatnonzero(mutual & clear)
-    return kept, nearest[kept]
+    return rows[clear], columns[clear]
 
 
 def _best(
@@ -311,6 +341,8 @@ def _overlap(found: _Agreement) -> Overlap:
         width = query.size[0] / query.shrunk
         full = full @ np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
         corners[:, 0] = width - corners[:, 0]
+        # Clockwise again.
+        corners, moved = corners[::-1], moved[::-1]
     return Overlap(
         inliers=found.count,
         homography=full / full[2, 2],

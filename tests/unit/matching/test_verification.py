@@ -31,6 +31,12 @@ def related(query: Image.Image, candidate: Image.Image) -> Relation:
     return relation(evidence, same_bytes=False)
 
 
+def signed_area(polygon: np.ndarray) -> float:
+    """Positive where the corners run clockwise on a screen."""
+    x, y = np.asarray(polygon, dtype=float).T
+    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+
+
 def moved(homography: np.ndarray, points: np.ndarray) -> np.ndarray:
     x = np.column_stack([points, np.ones(len(points))]) @ homography.T
     return x[:, :2] / x[:, 2:]
@@ -69,6 +75,37 @@ def test_orientation_is_how_the_query_has_to_be_laid(picture, mirror, turned):
     ):
         corners = moved(homography, overlap.query_polygon)
         np.testing.assert_allclose(corners, polygon, atol=3)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_other_side_sees_the_same(picture, seed, mirror):
+    printed = reprint(picture(seed), seed=seed, mirror=mirror)
+    part = printed.crop((40, 30, 300, 290)).rotate(90, expand=True)
+    query, candidate = extract(part), extract(picture(seed))
+    there, back = verify(query, candidate).overlaps, verify(candidate, query).overlaps
+    assert len(there) == len(back) > 0
+    for one, other in zip(there, back, strict=True):
+        for name in ("inliers", "matches", "residual", "coverage", "rivals", "mirrored"):
+            assert getattr(one, name) == getattr(other, name), name
+        assert (one.query_share, one.candidate_share) == (other.candidate_share, other.query_share)
+        assert one.scale * other.scale == pytest.approx(1)
+        unity = one.homography @ other.homography
+        np.testing.assert_allclose(unity / unity[2, 2], np.eye(3), atol=1e-6)
+        for overlap, homography in ((one, one.homography), (other, other.homography)):
+            corners = moved(homography, overlap.query_polygon)
+            np.testing.assert_allclose(corners, overlap.candidate_polygon, atol=1)
+            assert signed_area(overlap.query_polygon) > 0
+        turned = one.rotation - other.rotation if mirror else one.rotation + other.rotation
+        assert (turned + 180) % 360 - 180 == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_match_is_clear_from_either_side(picture, seed):
+    """What is unmistakable in a part may have a rival elsewhere on the page."""
+    page = beside(picture(seed), reprint(picture(seed), seed=seed))
+    (found, *_) = verify(extract(picture(seed)), extract(page)).overlaps
+    assert found.inliers >= 100
 
 
 def test_asked_one_way_only_that_way_is_compared(picture):
