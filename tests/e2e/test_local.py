@@ -38,7 +38,7 @@ class Up:
 
     def __enter__(self):
         try:
-            until(lambda: running.find(self.data) or self.process.poll() is not None, seconds=90)
+            until(lambda: running.find(self.data) or self.process.poll() is not None, seconds=240)
             assert self.process.poll() is None
         except AssertionError:
             self.__exit__()
@@ -71,7 +71,7 @@ class Up:
     def stop(self, *, number: int = signal.SIGTERM) -> str:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        self.process.wait(60)
+        self.process.wait(150)
         return self.output.read_text()
 
     def __exit__(self, *_: object) -> None:
@@ -82,7 +82,7 @@ class Up:
             self.process.wait()
 
 
-def until(condition, *, seconds: float = 60) -> None:
+def until(condition, *, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come about"
@@ -95,7 +95,7 @@ def halftone(*arguments, **options):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
         **options,
     )
 
@@ -131,7 +131,7 @@ def test_up_import_search_and_what_is_in_the_way(tmp_path, press):
             search_pb2_grpc.SearchServiceStub(channel).SearchImages(
                 search_pb2.SearchImagesRequest(content=query.read_bytes()),
                 metadata=((wire.REQUEST_ID_KEY, "followed-by-the-test"),),
-                timeout=60,
+                timeout=100,
             )
         for service, method in (("search", "SearchImages"), ("embedder", "EmbedImages")):
             events = events_of(data, service, request_id="followed-by-the-test")
@@ -204,7 +204,7 @@ def test_sigterm_and_sigkill_of_the_parent_lose_nothing(tmp_path, press):
                 target=_import_quietly, args=(client, press, on_progress), daemon=True
             )
             thread.start()
-            assert started.wait(60)
+            assert started.wait(150)
             up.stop()
         assert up.process.returncode == 0
         thread.join(10)

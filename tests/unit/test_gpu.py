@@ -35,7 +35,7 @@ def stage(name="one", *, weight=1.0, least=0.0):
     return Stage(name=name, weight=weight, least=least)
 
 
-def run(tmp_path, *, content=None, then="pass", seconds=20.0, least=0.0):
+def run(tmp_path, *, content=None, then="pass", seconds=100.0, least=0.0):
     code = WRITES.format(content=content or {}, then=then)
     return run_stage(
         stage(least=least),
@@ -48,7 +48,7 @@ def run(tmp_path, *, content=None, then="pass", seconds=20.0, least=0.0):
 
 def gone(pid):
     """Whether a process has ended, within a few seconds."""
-    for _ in range(100):
+    for _ in range(1000):
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except FileNotFoundError:
@@ -82,12 +82,12 @@ def test_a_stage_that_hangs_is_killed_and_what_it_wrote_is_kept(tmp_path):
         tmp_path,
         content={"doing": "compiling", "rows": [{"what": "x", "value": 1.0}]},
         then="import time; print('working', flush=True); time.sleep(60)",
-        seconds=1.0,
+        seconds=6.0,
     )
 
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
     assert outcome.status == "timed out"
-    assert outcome.reason == "killed after 1 s while compiling"
+    assert outcome.reason == "killed after 6 s while compiling"
     assert len(outcome.rows) == 1
     assert outcome.tail == ["working"]
 
@@ -104,7 +104,7 @@ def test_what_a_stage_started_ends_with_it(tmp_path, hangs):
         then=f"import subprocess, time; p = subprocess.Popen([sys.executable, '-c', {child!r}], "
         f"stdout=subprocess.PIPE); p.stdout.readline(); print(p.pid, flush=True); "
         f"time.sleep({60 if hangs else 0})",
-        seconds=4.0,
+        seconds=8.0 if hangs else 100.0,
     )
 
     assert outcome.status == ("timed out" if hangs else "done")
@@ -131,7 +131,7 @@ def test_a_stage_that_fails_shows_its_last_lines(tmp_path):
 def test_figures_of_an_earlier_run_are_not_taken_for_new_ones(tmp_path):
     run(tmp_path, content={"rows": [{"what": "x", "value": 1.0}]})
     code = [sys.executable, "-c", "raise SystemExit(3)"]
-    again = run_stage(stage(), command=code, environment=os.environ, folder=tmp_path, seconds=20)
+    again = run_stage(stage(), command=code, environment=os.environ, folder=tmp_path, seconds=100)
 
     assert (again.status, again.reason, again.rows) == ("failed", "exit code 3", [])
 

@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 import warnings
 import zlib
 from pathlib import Path
@@ -305,13 +304,15 @@ def test_a_budget_bounds_what_is_decoded_at_a_time():
     budget = images.PixelBudget(2 * WIDTH * HEIGHT)
     inside, most = [0], [0]
     lock = threading.Lock()
+    # Two at a time there are, however late one comes.
+    meeting = threading.Barrier(2, timeout=60)
 
     def work():
         with budget.reserve(content, max_pixels=MAX_PIXELS):
             with lock:
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
-            time.sleep(0.02)
+            meeting.wait()
             with lock:
                 inside[0] -= 1
 
@@ -319,7 +320,7 @@ def test_a_budget_bounds_what_is_decoded_at_a_time():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(100)
     assert (inside, most) == ([0], [2])
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from services.embedder.batcher import Batcher
     from services.embedder.encoder import Outcome
 
-TIMEOUT = 20
+TIMEOUT = 120
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def value(metrics: telemetry.Metrics, name: str, **labels: str) -> float:
     return metrics.registry.get_sample_value(f"halftone_embedder_{name}", labels) or 0.0
 
 
-def wait_until(condition, *, seconds: float = 5.0) -> None:
+def wait_until(condition, *, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -156,14 +156,17 @@ def test_single_images_are_not_starved_by_large_requests():
 def test_it_refuses_at_the_limit_of_items_and_says_when_to_come_back():
     encoder = DummyEncoder(seconds=lambda: 0.02)
     with running(max_batch=4, max_queue_items=8) as (batcher, metrics):
+        began = time.monotonic()
         batcher.submit([picture(number) for number in range(8)], encoder=encoder).result(TIMEOUT)
+        took = time.monotonic() - began
         encoder.go.clear()
         accepted = [batcher.submit([picture(number)], encoder=encoder) for number in range(8)]
         with pytest.raises(errors.ResourceExhausted) as refusal:
             batcher.submit([picture(9)], encoder=encoder)
         assert refusal.value.reason == "QUEUE_FULL"
         assert refusal.value.retry_after is not None
-        assert 0.05 <= refusal.value.retry_after < 1
+        # About as long as as many took before.
+        assert 0.05 <= refusal.value.retry_after < max(1, 4 * took)
         assert value(metrics, "rejected_total", reason="QUEUE_FULL") == 1
         assert value(metrics, "queue_items") == 8
         encoder.go.set()

@@ -150,6 +150,13 @@ async def test_bad_records_are_refused_and_the_others_taken(service):
     assert len(blobs(service)) == 2
 
 
+async def asked(embedder, count):
+    """Waits until the embedder was called so often."""
+    async with asyncio.timeout(60):
+        while len(embedder.request_ids) < count:
+            await asyncio.sleep(0.01)
+
+
 async def test_equal_bytes_under_several_names_know_of_each_other(service):
     same = picture(1)
     await service.add(record("a", content=same), record(7))
@@ -175,8 +182,9 @@ async def test_bytes_that_an_import_is_about_to_use_are_not_dropped(service):
     await service.add(record("a", content=picture(1)))
     stuck = asyncio.Event()
     service.embedder.before_answer = stuck.wait
+    service.embedder.request_ids.clear()
     importing = asyncio.create_task(service.add(record("b", content=picture(1))))
-    await asyncio.sleep(0.5)
+    await asked(service.embedder, 1)
     request = search_pb2.DeleteImagesRequest(names=[name("a")])
     assert (await service.stub.DeleteImages(request)).deleted_count == 1
     stuck.set()
@@ -251,13 +259,17 @@ async def test_without_import_roots_there_are_no_paths(settings, embedder):
     await closed.stop()
 
 
-async def test_a_short_outage_of_the_embedder_is_waited_for(service):
+async def test_a_short_outage_of_the_embedder_is_waited_for(settings, embedder):
+    patient = settings.model_copy(update={"import_patience_seconds": 60})
+    service = Service(patient, embedder=embedder)
+    await service.start()
     service.embedder.refusing = errors.Unavailable("gone")
     running = asyncio.create_task(service.add(*(record(number) for number in range(9))))
-    await asyncio.sleep(0.4)
+    await asked(embedder, 3)
     assert not running.done()
     service.embedder.refusing = None
     assert states(await running) == [CREATED] * 9
+    await service.stop()
 
 
 async def test_after_a_long_outage_the_rest_is_refused_and_can_be_imported_again(service):
@@ -267,7 +279,7 @@ async def test_after_a_long_outage_the_rest_is_refused_and_can_be_imported_again
     started = asyncio.get_running_loop().time()
     answers = await service.add(*requests)
     # The patience is that of the import, not of each of its thirty batches.
-    assert asyncio.get_running_loop().time() - started < 5
+    assert asyncio.get_running_loop().time() - started < 20
     assert states(answers) == [UNCHANGED] + [REJECTED] * 119
     assert isinstance(failure(answers[1]), errors.ResourceExhausted)
     assert len(blobs(service)) == 1
@@ -279,7 +291,7 @@ async def test_a_sender_that_waits_for_answers_gets_them(service):
     call = service.stub.ImportImages()
     for number in range(3):
         await call.write(record(number))
-        answer = await asyncio.wait_for(call.read(), 5)
+        answer = await asyncio.wait_for(call.read(), 60)
         assert (answer.name, answer.state) == (name(number), CREATED)
     await call.done_writing()
     assert await call.read() is grpc.aio.EOF
@@ -290,7 +302,7 @@ async def test_a_refused_record_may_come_again_corrected(service):
     found = []
     for request in (record(1, content=b"this is no image"), record(1), record(1, caption="again")):
         await call.write(request)
-        found.append(await asyncio.wait_for(call.read(), 5))
+        found.append(await asyncio.wait_for(call.read(), 60))
     await call.done_writing()
     assert states(found) == [REJECTED, CREATED, REJECTED]
     assert failure(found[2]).reason == "DUPLICATE_ID"
@@ -309,7 +321,7 @@ async def test_too_many_imports_at_a_time_are_told_to_come_back(settings, embedd
     assert (type(error), error.reason) == (errors.ResourceExhausted, "TOO_MANY_IMPORTS")
     assert error.retry_after
     call.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(grpc.aio.AioRpcError):
                 await service.add(record(3))
@@ -334,12 +346,12 @@ async def test_the_stream_is_not_read_ahead_without_bounds(service):
     call = service.stub.ImportImages(requests())
     running = asyncio.create_task(call.read())
     previous = -1
-    while sent != previous:
+    while sent != previous or sent < 4:
         previous = sent
         await asyncio.sleep(1.0)
-    assert 4 <= sent < 100
+    assert sent < 100
     stuck.set()
-    assert (await asyncio.wait_for(running, 20)).state == CREATED
+    assert (await asyncio.wait_for(running, 60)).state == CREATED
     call.cancel()
 
 
@@ -367,11 +379,11 @@ async def test_an_import_that_is_cut_off_leaves_no_bytes_behind(service):
     call = service.stub.ImportImages()
     for number in range(8):
         await call.write(record(number))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(blobs(service)) < 8:
             await asyncio.sleep(0.01)
     call.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while blobs(service):
             await asyncio.sleep(0.01)
     stuck.set()
@@ -392,7 +404,9 @@ async def test_an_import_that_is_cut_off_leaves_no_task_waiting(service, caplog)
     assert "Task was destroyed" not in caplog.text
 
 
-async def test_draining_acknowledges_what_was_taken(service):
+async def test_draining_acknowledges_what_was_taken(settings, embedder):
+    service = Service(settings.model_copy(update={"drain_seconds": 60}), embedder=embedder)
+    await service.start()
     call = service.stub.ImportImages()
     for number in range(6):
         await call.write(record(number))
@@ -408,6 +422,7 @@ async def test_draining_acknowledges_what_was_taken(service):
     with pytest.raises(asyncio.CancelledError):
         await service.running
     service.running = None
+    await service.stop()
 
 
 async def test_on_a_full_disk_nothing_is_taken_and_searches_go_on(settings, embedder):

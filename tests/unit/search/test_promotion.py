@@ -61,7 +61,7 @@ async def promote(service, version=NEW, **fields):
 
 
 async def ended(service):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         changes = service.models.WatchPromotion(models_pb2.WatchPromotionRequest())
         return [promotion async for promotion in changes][-1]
 
@@ -81,7 +81,7 @@ async def answering(service):
     return (await service.search(image=name(0), limit=1)).model_version
 
 
-async def until(condition, *, seconds=10):
+async def until(condition, *, seconds=60):
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
@@ -171,7 +171,7 @@ async def test_an_import_embedded_before_the_switch_and_stored_after_it(service,
     await service.add(*(record(number) for number in range(6)))
     stuck = embedder.gates[OLD] = asyncio.Event()
     adding = asyncio.create_task(service.add(record(30)))
-    await asyncio.sleep(0.3)
+    await until(lambda: OLD in embedder.stopped)
     # It is on its way with the old version only.
     assert (await promoted(service)).state == State.SUCCEEDED
     stuck.set()
@@ -265,7 +265,7 @@ async def test_a_switch_that_failed_and_could_not_say_so_is_no_loss(service, reg
     done.model_version, done.from_model_version = NEW, OLD
     done.state = State.SWITCHING
     PromotionFiles(service.settings.data_directory).write(done)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await answering(service) != NEW:
             await asyncio.sleep(0.02)
     assert name(6) in await service.hits(image=name(0), limit=20)

@@ -61,7 +61,7 @@ async def replicas(settings, embedder, memory_path):
         engine = Engine(
             store=Together(shared),
             holdings=Holdings(blobs=Blobs(settings.blobs), metrics=metrics),
-            embedder=Embedder(embedder.address, timeout=10.0, metrics=metrics),
+            embedder=Embedder(embedder.address, timeout=60.0, metrics=metrics),
             registry=Registry(memory_path / "models"),
             verdicts=None,
             settings=settings,
@@ -100,7 +100,7 @@ async def test_the_others_write_to_both_and_follow(replicas, embedder, memory_pa
     gate.set()
     assert await adding == [search_pb2.ImportImagesResponse.CREATED] * 2
     await two.catalogue.delete(search_pb2.DeleteImagesRequest(names=[name(3)]))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while is_running(done := await two.promotions.current()):
             await asyncio.sleep(0.05)
     assert (done.state, done.id) == (State.SUCCEEDED, started.id)
@@ -121,7 +121,7 @@ async def test_another_takes_over_what_one_has_left(replicas, embedder):
     # It ends: the lock is let go, the state says that it runs.
     await one.promotions.close()
     gate.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while is_running(done := await two.promotions.current()):
             await asyncio.sleep(0.05)
     assert (done.state, done.id) == (State.SUCCEEDED, started.id)

@@ -413,7 +413,7 @@ async def test_of_a_batch_the_first_are_answered_when_the_time_is_over_for_the_l
         search_pb2.SearchImagesRequest(embedding=picture_embedding(4), limit=2),
     ]
     batch = search_pb2.BatchSearchImagesRequest(requests=requests)
-    response = await filled.stub.BatchSearchImages(batch, timeout=4)
+    response = await filled.stub.BatchSearchImages(batch, timeout=8)
     assert len(calls) == 2
     late = {at for at, each in enumerate(response.results) if each.HasField("error")}
     assert late == {16, 17}
@@ -433,13 +433,21 @@ async def test_a_batch_counts_as_its_searches(settings, embedder):
     embedder.before_answer = stuck.wait
     search = search_pb2.SearchImagesRequest(content=picture(1))
     batch = search_pb2.BatchSearchImagesRequest(requests=[search] * 3)
+    embedder.request_ids.clear()
     waiting = asyncio.create_task(wait_for(service.stub.BatchSearchImages(batch)))
-    await asyncio.sleep(0.3)
+    await asked(embedder, 1)
     assert isinstance(await error_of(service.stub.SearchImages(search)), errors.ResourceExhausted)
     stuck.set()
     await waiting
     assert await service.hits(content=picture(1)) == [name(1)]
     await service.stop()
+
+
+async def asked(embedder, count):
+    """Waits until the embedder was called so often."""
+    async with asyncio.timeout(60):
+        while len(embedder.request_ids) < count:
+            await asyncio.sleep(0.01)
 
 
 async def wait_for(call):
@@ -473,7 +481,7 @@ async def test_health_follows_the_store_and_not_the_embedder(settings, embedder)
     pointer = settings.data_directory / "active.json"
 
     async def becomes(status):
-        async with asyncio.timeout(5), grpc.aio.insecure_channel(service.address) as channel:
+        async with asyncio.timeout(60), grpc.aio.insecure_channel(service.address) as channel:
             watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
             while (await watch.read()).status != status:
                 pass
@@ -487,7 +495,7 @@ async def test_health_follows_the_store_and_not_the_embedder(settings, embedder)
     await becomes(health_pb2.HealthCheckResponse.SERVING)
     embedder.refusing = errors.Unavailable("down")
     with structlog.testing.capture_logs() as logged:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not any(each["event"] == "does_not_answer" for each in logged):
                 await asyncio.sleep(0.01)
     await becomes(health_pb2.HealthCheckResponse.SERVING)
@@ -500,8 +508,9 @@ async def test_too_many_searches_at_a_time_are_refused_at_once(settings, embedde
     await service.add(record(1))
     stuck = asyncio.Event()
     embedder.before_answer = stuck.wait
+    embedder.request_ids.clear()
     waiting = [asyncio.create_task(service.hits(content=picture(1))) for _ in range(2)]
-    await asyncio.sleep(0.3)
+    await asked(embedder, 2)
     error = await error_of(service.search(content=picture(1)))
     assert isinstance(error, errors.ResourceExhausted)
     assert error.retry_after == pytest.approx(0.1)
@@ -667,12 +676,13 @@ async def test_the_service_waits_for_its_embedder(settings, embedder):
     assert isinstance(error, errors.Unavailable)
     assert error.retry_after
     embedder.refusing = None
-    for _ in range(100):
-        try:
-            await service.stub.CountFacets(search_pb2.CountFacetsRequest())
-            break
-        except grpc.aio.AioRpcError:
-            await asyncio.sleep(0.05)
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await service.stub.CountFacets(search_pb2.CountFacetsRequest())
+                break
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(0.05)
     assert [answer.state for answer in await service.add(record(1))] == [1]
     await service.stop()
 

@@ -32,7 +32,7 @@ def test_two_processes_learn_what_one_does(scenes, tmp_path):
         subprocess.run(
             [sys.executable, *launcher, "-m", "services.trainer.train", "--config", str(path)],
             check=True,
-            timeout=170,
+            timeout=280,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         return torch.load(tmp_path / name / CHECKPOINT, weights_only=True)
