@@ -17,7 +17,7 @@ from tests.unit.search.conftest import name, record
 pb = clusters_pb2
 Job = pb.ClusterJob.State
 Promotion = models_pb2.Promotion.State
-PICTURES, EDITIONS = 12, 2
+PICTURES, EDITIONS = 20, 2
 
 
 @pytest.fixture
