@@ -2,14 +2,13 @@
 
 The descriptor is the picture at 16 x 16 pixels, grey, centred, L2-normalised: 256 numbers that
 tell pictures apart, agree for a picture at two sizes, and change when it is mirrored or cropped.
-Run it as a process of its own with `python -m tests.fake_embedder PORT [VERSION …]`; it waits
-FAKE_EMBEDDER_SECONDS before it answers.
+Run it as a process of its own with `python -m tests.fake_embedder PORT [VERSION …]`; it takes
+FAKE_EMBEDDER_SECONDS for an image.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -49,6 +48,7 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         gates: Versions that answer only once their event is set.
         variants: What versions make of the descriptor, where not the same.
         refusing: Raised for every call while it is set.
+        seconds: That an image takes.
     """
 
     def __init__(self, *, version: str = VERSION) -> None:
@@ -62,6 +62,7 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         self.request_ids: list[str] = []
         self.refusing: errors.HalftoneError | None = None
         self.before_answer: Callable[[], Any] | None = None
+        self.seconds = 0.0
 
     async def EmbedImages(self, request, context):
         self.request_ids.append(dict(context.invocation_metadata()).get(wire.REQUEST_ID_KEY, ""))
@@ -77,6 +78,7 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
             await self.gates[wanted].wait()
         if self.before_answer is not None:
             await self.before_answer()
+        await asyncio.sleep(self.seconds * len(request.images))
         self.calls.append(len(request.images))
         self.images += len(request.images)
         results = await asyncio.gather(
@@ -148,8 +150,7 @@ async def main() -> None:
     """Serves until the process ends."""
     fake = FakeEmbedder()
     fake.others = set(sys.argv[2:])
-    seconds = float(os.environ.get("FAKE_EMBEDDER_SECONDS", "0"))
-    fake.before_answer = functools.partial(asyncio.sleep, seconds)
+    fake.seconds = float(os.environ.get("FAKE_EMBEDDER_SECONDS", "0"))
     server, address = await fake.serve(port=int(sys.argv[1]))
     sys.stdout.write(f"{address}\n")
     sys.stdout.flush()
