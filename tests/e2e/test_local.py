@@ -156,18 +156,27 @@ def test_children_that_are_killed_during_an_import(tmp_path, press):
     with Up(tmp_path / "data") as up, up.client() as client:
         victims = ["search", "embedder"]
         acknowledged = []
+        are_killed = threading.Event()
 
         def on_progress(ack):
             acknowledged.append(ack.name)
             if victims and len(acknowledged) in {20, 100}:
                 os.kill(up.children()[victims.pop()], signal.SIGKILL)
+                if not victims:
+                    are_killed.set()
+
+        def sent():
+            """What is not sent before the kills cannot be done before them."""
+            yield from rows[:150]
+            assert are_killed.wait(120)
+            yield from rows[150:]
 
         rows = [
             row
             for archive in ("north", "south", "east", "west")
             for row in read_manifest(press, archive=archive)
         ]
-        summary = client.import_images(rows, on_progress=on_progress)
+        summary = client.import_images(sent(), on_progress=on_progress)
         assert not victims
         assert summary.total == len(rows) == len(set(acknowledged))
         assert not summary.rejected
