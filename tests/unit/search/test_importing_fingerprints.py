@@ -192,6 +192,6 @@ async def test_a_collection_of_an_earlier_release_ends_the_start(service, settin
     again = Service(settings, embedder=embedder)
     await again.start(wait=False)
     with pytest.raises(errors.FailedPrecondition, match="import the archive again") as caught:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await again.running
     assert caught.value.reason == "COLLECTION_LAYOUT"

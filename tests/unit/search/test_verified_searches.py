@@ -365,7 +365,6 @@ async def test_too_many_pictures_at_a_time_do_not_hold_up_what_needs_none(press)
     requests = [search_pb2.SearchImagesRequest(content=png(scene(n))) for n in range(6)]
     batch = search_pb2.BatchSearchImagesRequest(requests=requests)
     running = asyncio.ensure_future(_await(press.stub.BatchSearchImages(batch)))
-    await asyncio.sleep(0.05)
     count = 0
     while not running.done():
         async with asyncio.timeout(60):
