@@ -216,7 +216,7 @@ def test_a_time_limit_ends_the_run(settings):
     version = train(settings(steps=0, time_limit=0.01), log=quiet)
 
     entry = version.metrics()["history"][-1]
-    assert 0.6 <= entry["elapsed"] < 10
+    assert 0.6 <= entry["elapsed"] < 60
 
 
 def test_progress_lines_tell_speed_loss_and_time_left(settings):
