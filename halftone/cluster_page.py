@@ -347,6 +347,8 @@ def _tags(printing: Printing, *, weakest: Link | None) -> list[tuple[str, str]]:
         tags.append(("turned", "Mirrored"))
     if printing.is_weakest and weakest is not None:
         tags.append(("weak", f"Weakest link: {timelines.figure(weakest.probability)}"))
+    if printing.is_judged:
+        tags.append(("judged", "Judged to be the same"))
     return tags
 
 
@@ -385,6 +387,8 @@ def _links_note(cluster: Cluster) -> str:
     note = "The pairs that were found to be the same picture, the surest first."
     if count > _MOST_LINKS:
         note += f" The first {_MOST_LINKS} of {count:,}."
+    if timelines.is_held_by_verdicts(cluster):
+        note += " Nothing but what archivists said holds them together."
     return note
 
 

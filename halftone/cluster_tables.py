@@ -80,6 +80,8 @@ def print_cluster(found: Cluster) -> None:
         names = f"{shlex.quote(weakest.a)} {shlex.quote(weakest.b)}"
         hint = f"Not the same? halftone judge {names} different"
         out.print(hint, style="dim", soft_wrap=True)
+    elif timelines.is_held_by_verdicts(found):
+        out.print("Nothing but what archivists said holds it together.", soft_wrap=True)
 
 
 def timeline_table(printings: Sequence[Printing], *, width: int) -> Table:
@@ -93,7 +95,7 @@ def timeline_table(printings: Sequence[Printing], *, width: int) -> Table:
     for column, most in columns:
         table.add_column(column, overflow="fold", max_width=most)
     table.add_column("weakest", justify="right")
-    table.add_column("", overflow="fold", max_width=20 if broad else 8)
+    table.add_column("", overflow="fold", max_width=20 if broad else 9)
     for printing in printings:
         image = printing.image
         page = f"page {image.page}" if image.page else ""
@@ -107,7 +109,7 @@ def timeline_table(printings: Sequence[Printing], *, width: int) -> Table:
                 if broad
                 else ("\n".join(part for part in (place, image.caption) if part),)
             ),
-            timelines.figure(printing.member.weakest_link),
+            printing.weakest,
             ", ".join(marks(printing)),
         )
     return table
@@ -132,6 +134,8 @@ def marks(printing: Printing) -> list[str]:
         found.append("mirrored")
     if printing.is_weakest:
         found.append("weakest link")
+    if printing.is_judged:
+        found.append("judged same")
     return found
 
 

@@ -65,6 +65,7 @@ class Printing:
         is_earliest: The earliest known printing.
         may_be_earliest: Its date does not say whether it is older than that one.
         is_weakest: It is at an end of the weakest link that holds the cluster together.
+        is_judged: An archivist said that it is the same picture as another printing.
         link: Between it and the earliest printing, where there is one.
         alignment: With the earliest printing, where links lead to it.
     """
@@ -77,6 +78,7 @@ class Printing:
     is_earliest: bool
     may_be_earliest: bool
     is_weakest: bool
+    is_judged: bool
     link: Link | None
     alignment: Alignment | None
 
@@ -84,6 +86,13 @@ class Printing:
     def image(self) -> ImageRecord:
         """Its record."""
         return self.member.image
+
+    @property
+    def weakest(self) -> str:
+        """How sure it is that it belongs there, for people: `judged` where a person said so."""
+        if self.is_judged and self.member.weakest_link == 1:
+            return "judged"
+        return figure(self.member.weakest_link)
 
 
 def printings(cluster: Cluster) -> tuple[Printing, ...]:
@@ -93,6 +102,7 @@ def printings(cluster: Cluster) -> tuple[Printing, ...]:
     ways = alignments(cluster, to=first.name)
     weakest = weakest_link(cluster)
     marked = {weakest.a, weakest.b} if weakest and len(cluster.members) > 2 else set()  # noqa: PLR2004 - of two the only link says nothing
+    judged = {name for link in inner_links(cluster) if link.verdict for name in (link.a, link.b)}
     found: list[Printing] = []
     before: ImageRecord | None = None
     for number, member in enumerate(cluster.members, start=1):
@@ -108,6 +118,7 @@ def printings(cluster: Cluster) -> tuple[Printing, ...]:
                 is_earliest=is_earliest,
                 may_be_earliest=not is_earliest and _may_precede(image, first),
                 is_weakest=image.name in marked,
+                is_judged=image.name in judged,
                 link=direct.get(image.name),
                 alignment=None if is_earliest else ways.get(image.name),
             )
@@ -170,6 +181,12 @@ def weakest_link(cluster: Cluster) -> Link | None:
             joined = a | b
             groups.update(dict.fromkeys(joined, joined))
     return last
+
+
+def is_held_by_verdicts(cluster: Cluster) -> bool:
+    """Whether nothing but what archivists said holds a cluster together."""
+    judged = any(link.verdict for link in inner_links(cluster))
+    return judged and weakest_link(cluster) is None
 
 
 def _strength(link: Link) -> float:

@@ -191,6 +191,22 @@ class TestCluster:
         broad = cluster_tables.timeline_table(printings, width=200)
         assert [column.header for column in broad.columns[3:6]] == ["journal", "page", "caption"]
 
+    def test_what_an_archivist_linked_is_marked(self, run, fake, built):
+        _, b, *_, other, _ = built
+        assert "judged" not in run("cluster", b).stdout
+        run("judge", other, b, "same")
+        with Client(fake.address) as client:
+            printings = timelines.printings(client.cluster(b))
+        marked = [each for each in printings if "judged same" in cluster_tables.marks(each)]
+        assert {each.image.name for each in marked} == {b, other}
+        assert [each.weakest for each in printings if each.image.name == other] == ["judged"]
+        assert "Weakest link: between" in run("cluster", b).stdout
+        held = [fake.add_printing(str(year), date=str(year)) for year in (1898, 1905)]
+        run("judge", *held, "same")
+        *_, row, last = run("cluster", held[0]).stdout.splitlines()
+        assert last == "Nothing but what archivists said holds it together."
+        assert row.split()[-3:] == ["judged", "judged", "same"]
+
     def test_the_story_is_told_whatever_becomes_of_the_page(self, run, built, tmp_path):
         (tmp_path / "file").write_text("")
         result = run("cluster", "album", "--html", tmp_path / "file" / "life.html")

@@ -262,3 +262,5 @@ def test_a_verdict_is_named_as_such(fake, client, tmp_path):
     # Nothing was compared: there is no probability to be told.
     assert "Beside no. 1: the same picture; an archivist says: same." in text
     assert "1.000" not in text.partition("What holds them together")[2]
+    assert text.count("Judged to be the same") == 2
+    assert "Nothing but what archivists said holds them together." in text
