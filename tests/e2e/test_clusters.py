@@ -8,7 +8,13 @@ import time
 import pytest
 
 from halftone.registry import Registry
-from halftone.v1 import clusters_pb2, clusters_pb2_grpc, models_pb2, models_pb2_grpc
+from halftone.v1 import (
+    clusters_pb2,
+    clusters_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+    search_pb2,
+)
 from tests.cluster_pictures import printing
 from tests.e2e.test_search import Stack
 from tests.fake_embedder import DIMENSION
@@ -80,6 +86,17 @@ def clusters(stack):
 
 def together(stack, *image_ids):
     return any(set(image_ids) <= members for members in clusters(stack).values())
+
+
+def told(stack, query, image):
+    """The verdict on two images, as a comparison and a search by the one tell it."""
+    searched = search_pb2.SearchImagesRequest(image=name(query))
+    hits = {hit.image.name: hit for hit in stack.stub.SearchImages(searched, timeout=60).hits}
+    compared = stack.stub.CompareImages(
+        search_pb2.CompareImagesRequest(query=name(query), image=name(image)), timeout=60
+    )
+    assert compared.hit.verdict == hits[name(image)].verdict
+    return compared.hit.verdict
 
 
 def waits_for(condition):
@@ -175,3 +192,12 @@ def test_a_verdict_holds_through_import_regrouping_promotion_and_kill(stack):
     (held,) = stub(stack).ListVerdicts(pb.ListVerdictsRequest(), timeout=60).verdicts
     assert held == verdict
     assert cluster in ids
+    # Searches and comparisons tell it, whatever the version, until later ones contradict it.
+    assert told(stack, "a0", "a1") == verdict
+    same = {"decision": pb.Verdict.SAME}
+    for a, b, overruled in (("a0", "a2", []), ("a1", "a2", [verdict.name])):
+        request = pb.JudgePairRequest(a=name(a), b=name(b), **same)
+        answer = stub(stack).JudgePair(request, timeout=60)
+        assert [each.name for each in answer.overruled_verdicts] == overruled
+    assert told(stack, "a1", "a0").overruled
+    assert together(stack, "a0", "a1")
