@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import pytest
@@ -82,7 +83,8 @@ def test_a_crop_of_a_large_photograph_is_framed_where_it_lies(tmp_path):
         found = contact_sheet.section_of(
             client, query=path, hits=(), title="A question", crop=Region(1200, 400, 600, 800)
         )
-    assert found.query.lines == ("2400 x 1600 pixels", "searched by the framed part")
+    part = "searched by the framed part, 1200,400,600,800"
+    assert found.query.lines == ("2400 x 1600 pixels", part)
     shown = Image.open(io.BytesIO(found.query.picture)).convert("RGB")
     scale = shown.width / 2400
     at = [
@@ -103,6 +105,9 @@ def test_a_sliver_is_framed_as_well(tmp_path):
 
 
 def test_the_page_is_self_contained_and_escaped(section, tmp_path):
+    first, second = section.hits
+    turned = dataclasses.replace(first, orientation="mirrored")
+    section = dataclasses.replace(section, hits=(turned, second))
     contact_sheet.write_html([section], path=tmp_path / "x.html", title="T")
     page = (tmp_path / "x.html").read_text()
     assert "&lt;b&gt;J &amp; K&lt;/b&gt;" in page
