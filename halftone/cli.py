@@ -443,7 +443,7 @@ def _reason(error: OSError | pydantic.ValidationError) -> str:
 
 
 def _query(text: str, *, archives: tuple[str, ...]) -> Query:
-    if not text.startswith("archives/") and Path(text).exists():
+    if not text.startswith("archives/") and Path(text).exists() and not Path(text).is_dir():
         return Path(text)
     if not text.startswith("archives/") and len(archives) != 1:
         raise click.BadParameter(

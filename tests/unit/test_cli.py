@@ -184,6 +184,8 @@ class TestSearch:
         result = run("search", "gone.jpg")
         assert result.exit_code == 2
         assert "gone.jpg is neither a file nor" in result.stderr
+        assert "is neither a file nor" in run("search", ".").stderr
+        assert "is neither a file nor" in run("search", "").stderr
 
     @pytest.mark.parametrize("command", [("compare",), ("judge", "same")])
     def test_a_file_where_only_a_name_is_taken(self, run, picture, command):
