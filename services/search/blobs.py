@@ -36,15 +36,17 @@ class Blobs:
         self._local = Path(url.removeprefix("file://")) if _is_local(url) else None
         self._url = url
         self._on_disk: set[str] = set()
+        self._damaged: set[str] = set()
         self._remote: Any = None
 
     def put(self, content: bytes, *, sha256: str) -> None:
-        """Keeps an image; durable when it returns.
+        """Keeps an image, in place of what is there and differs; durable when it returns.
 
         Raises:
             errors.StorageFull: The disk is full; nothing was stored.
         """
         self._put(_original(sha256), content)
+        self._damaged.discard(sha256)
 
     def get(self, sha256: str) -> bytes:
         """The bytes of an image.
@@ -55,7 +57,10 @@ class Blobs:
         """
         content = self._get(_original(sha256))
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise errors.DataLoss(f"The stored bytes of {sha256} do not match their hash.")
+            self._damaged.add(sha256)
+            raise errors.DataLoss(
+                f"The stored bytes of {sha256} do not match their hash; import the image again."
+            )
         return content
 
     def put_thumbnail(self, content: bytes, *, sha256: str) -> None:
@@ -72,7 +77,7 @@ class Blobs:
 
     def put_features(self, content: bytes, *, sha256: str) -> None:
         """Keeps the local features of the image with this hash, in place of others."""
-        self._put(_features(sha256), content, replace=True)
+        self._put(_features(sha256), content)
 
     def get_features(self, sha256: str) -> bytes:
         """The local features of the image with this hash.
@@ -90,19 +95,43 @@ class Blobs:
                 return (self._local / path).is_file()
             return bool(self._filesystem().exists(self._remote_path(path)))
 
+    def whole(self, sha256: str, *, size: int) -> bool:
+        """Whether the image is here with its size in bytes, and was not read as damaged.
+
+        It is not read for this: that would cost an import as much as reading its source.
+        """
+        if sha256 in self._damaged:
+            return False
+        path = _original(sha256)
+        try:
+            with _translated(path):
+                if self._local is not None:
+                    return (self._local / path).stat().st_size == size
+                return bool(self._filesystem().info(self._remote_path(path))["size"] == size)
+        except errors.NotFound:
+            return False
+
     def delete(self, sha256: str) -> None:
         """Drops an image and what was made of it, as far as they are here.
 
         The image first: who makes something of it meanwhile sees afterwards that it is gone.
         """
-        for path in (_original(sha256), _thumbnail(sha256), _features(sha256)):
-            if self._local is not None:
-                (self._local / path).unlink(missing_ok=True)
-            else:
-                with contextlib.suppress(errors.NotFound), _translated(path):
-                    self._filesystem().rm_file(self._remote_path(path))
+        self._delete(_original(sha256))
+        self.delete_made(sha256)
 
-    def _put(self, path: str, content: bytes, *, replace: bool = False) -> None:
+    def delete_made(self, sha256: str) -> None:
+        """Drops what was made of an image, as far as it is here."""
+        self._delete(_thumbnail(sha256))
+        self._delete(_features(sha256))
+
+    def _delete(self, path: str) -> None:
+        with contextlib.suppress(errors.NotFound), _translated(path):
+            if self._local is not None:
+                (self._local / path).unlink()
+            else:
+                self._filesystem().rm_file(self._remote_path(path))
+
+    def _put(self, path: str, content: bytes) -> None:
         if self._local is None:
             # Object stores write whole objects or nothing.
             with _translated(path):
@@ -110,7 +139,7 @@ class Blobs:
             return
         target = self._local / path
         with _translated(path):
-            if not replace and target.is_file() and target.stat().st_size == len(content):
+            if _holds(target, content):
                 return
             target.parent.mkdir(parents=True, exist_ok=True)
             self._sync_parents(self._local, path)
@@ -173,6 +202,14 @@ def _shards(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
+def _holds(target: Path, content: bytes) -> bool:
+    try:
+        return target.stat().st_size == len(content) and target.read_bytes() == content
+    except OSError:
+        # Missing, or on a part of the disk that cannot be read any more.
+        return False
+
+
 def _write(target: Path, content: bytes) -> None:
     """Writes beside, to disk, and renames: a reader sees the whole file or none."""
     beside = target.with_name(f".{uuid.uuid4().hex}")
@@ -205,4 +242,11 @@ def _translated(path: str) -> Iterator[None]:
             ) from error
         raise errors.Unavailable(
             f"The image store cannot be used: {error.strerror or error}."
+        ) from error
+    except errors.HalftoneError:
+        raise
+    except Exception as error:
+        # The libraries of remote file systems raise what they like.
+        raise errors.Unavailable(
+            f"The image store cannot be used: {type(error).__name__}: {error}."
         ) from error

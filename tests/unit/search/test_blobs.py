@@ -8,7 +8,9 @@ import sys
 import threading
 import uuid
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from halftone import errors
 from services.search.blobs import Blobs
@@ -79,6 +81,83 @@ def test_a_cut_off_file_is_replaced(tmp_path):
     path.write_bytes(b"pict")
     blobs.put(b"picture", sha256=sha(b"picture"))
     assert blobs.get(sha(b"picture")) == b"picture"
+
+
+def test_damaged_bytes_of_the_same_length_are_replaced(tmp_path):
+    blobs = Blobs(str(tmp_path))
+    blobs.put(b"picture", sha256=sha(b"picture"))
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    path.write_bytes(b"pictuse")
+    blobs.put(b"picture", sha256=sha(b"picture"))
+    assert blobs.get(sha(b"picture")) == b"picture"
+
+
+def test_a_picture_is_whole_until_it_is_gone_cut_off_or_read_as_damaged(blobs):
+    def whole():
+        return blobs.whole(sha(b"picture"), size=7)
+
+    assert not whole()
+    blobs.put(b"picture", sha256=sha(b"picture"))
+    assert whole()
+    blobs.put(b"pict", sha256=sha(b"picture"))
+    assert not whole()
+    blobs.put(b"pictuse", sha256=sha(b"picture"))
+    # Only its length is looked at, until somebody has read it.
+    assert whole()
+    with pytest.raises(errors.DataLoss):
+        blobs.get(sha(b"picture"))
+    assert not whole()
+    blobs.put(b"picture", sha256=sha(b"picture"))
+    assert whole()
+    blobs.delete(sha(b"picture"))
+    assert not whole()
+
+
+def test_what_was_made_of_a_picture_goes_without_it(blobs):
+    blobs.put(b"picture", sha256=sha(b"picture"))
+    blobs.put_thumbnail(b"small", sha256=sha(b"picture"))
+    blobs.put_features(b"points", sha256=sha(b"picture"))
+    blobs.delete_made(sha(b"picture"))
+    assert blobs.get(sha(b"picture")) == b"picture"
+    for missing in (blobs.get_thumbnail, blobs.get_features):
+        with pytest.raises(errors.NotFound):
+            missing(sha(b"picture"))
+
+
+def test_what_cannot_be_deleted_is_said(tmp_path):
+    blobs = Blobs(str(tmp_path))
+    blobs.put(b"picture", sha256=sha(b"picture"))
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(errors.Unavailable, match="image store"):
+        blobs.delete(sha(b"picture"))
+
+
+class _Foreign(MemoryFileSystem):
+    """Raises what the library of some object store raises."""
+
+    protocol = "foreign"
+
+    def _fail(self, *_args, **_kwargs):
+        raise RuntimeError("no credentials")
+
+    pipe_file = cat_file = rm_file = info = exists = _fail
+
+
+def test_errors_of_other_libraries_stop_here():
+    fsspec.register_implementation("foreign", _Foreign, clobber=True)
+    blobs = Blobs("foreign://bucket")
+    image = sha(b"picture")
+    for call in (
+        lambda: blobs.put(b"picture", sha256=image),
+        lambda: blobs.get(image),
+        lambda: blobs.has(image),
+        lambda: blobs.whole(image, size=7),
+        lambda: blobs.delete(image),
+    ):
+        with pytest.raises(errors.Unavailable, match="no credentials"):
+            call()
 
 
 def test_the_same_bytes_from_many_threads(tmp_path):
