@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf import timestamp_pb2
 
 from halftone import dates, errors
-from halftone.records import Name
+from halftone.records import MAX_LABELS, Name
 from halftone.v1 import search_pb2
 from services.search.listing import order_keys
 from services.search.store import EVERYTHING, AnyOf, Between, Filter, Payload
@@ -26,6 +26,8 @@ WRITABLE: Final = (*TEXTS, "page_region", "labels")
 """The fields of a record that a caller may set, besides its name."""
 
 _MAX_VALUES: Final = 1_000
+_MAX_TEXT: Final = 1_000
+_MAX_WORDS: Final = 64
 # An open end of a date, and of a filter: days are counted from 1, the last one is 3,652,059.
 _FIRST_DAY: Final = 0
 _LAST_DAY: Final = 4_000_000
@@ -190,12 +192,12 @@ def _conditions(message: search_pb2.Filter, *, field: str) -> Iterator[AnyOf | B
             yield AnyOf(key, _values(wanted, field=f"{field}.{key}s"))
     if message.HasField("date"):
         yield from _overlap(message.date, journals=message.journals, field=f"{field}.date")
-    for word in words(message.caption_text):
-        yield AnyOf("words", (word,))
-    if message.caption_text and not words(message.caption_text):
+    if message.caption_text:
+        for word in _wanted_words(message.caption_text, field=f"{field}.caption_text"):
+            yield AnyOf("words", (word,))
+    if len(message.labels) > MAX_LABELS:
         raise errors.InvalidArgument(
-            f"{field}.caption_text: {message.caption_text[:80]!r} holds no word.",
-            field=f"{field}.caption_text",
+            f"{field}.labels: more than {MAX_LABELS} keys.", field=f"{field}.labels"
         )
     for key, labels in sorted(message.labels.items()):
         where = f"{field}.labels.{key}"
@@ -203,6 +205,24 @@ def _conditions(message: search_pb2.Filter, *, field: str) -> Iterator[AnyOf | B
             raise errors.InvalidArgument(f"{where}: names no value.", field=where)
         values = _values(labels.values, field=where)
         yield AnyOf("label_values", tuple(label_value(key, value=value) for value in values))
+
+
+def _wanted_words(text: str, *, field: str) -> list[str]:
+    # Before the text is folded: it may be as long as a request.
+    if len(text) > _MAX_TEXT:
+        raise errors.InvalidArgument(
+            f"{field}: {len(text):,} characters; at most {_MAX_TEXT:,} are looked for.",
+            field=field,
+        )
+    found = words(text)
+    if not found:
+        raise errors.InvalidArgument(f"{field}: {text[:80]!r} holds no word.", field=field)
+    if len(found) > _MAX_WORDS:
+        raise errors.InvalidArgument(
+            f"{field}: {len(found)} different words; at most {_MAX_WORDS} are looked for.",
+            field=field,
+        )
+    return found
 
 
 def _values(values: Iterable[str], *, field: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from halftone import records
+from halftone import errors, records
 from halftone.v1 import search_pb2
 from services.search import payload as payloads
 from services.search.store import AnyOf
@@ -96,3 +96,28 @@ def test_an_update_of_nothing_is_none():
     assert new["update_time"] > 2_000_000
     back = payloads.to_image(stored)
     assert (back.journal, back.earliest_date, back.height) == ("x", "1914-01-01", 2)
+
+
+@pytest.mark.parametrize("text", ["a" * 1_001, " ".join(f"w{number}" for number in range(65))])
+def test_a_caption_text_of_too_much_is_refused(text):
+    with pytest.raises(errors.InvalidArgument, match="at most") as raised:
+        payloads.to_filter(search_pb2.Filter(caption_text=text))
+    assert raised.value.field == "filter.caption_text"
+    excluded = search_pb2.Filter(exclude=search_pb2.Filter(caption_text=text))
+    with pytest.raises(errors.InvalidArgument, match="at most") as raised:
+        payloads.to_filter(excluded)
+    assert raised.value.field == "filter.exclude.caption_text"
+
+
+def test_words_are_counted_once():
+    text = " ".join(f"w{number % 64}" for number in range(200))
+    assert len(payloads.to_filter(search_pb2.Filter(caption_text=text)).must) == 64
+
+
+def test_too_many_labels_are_refused():
+    wanted = search_pb2.Filter(
+        labels={f"key{number}": search_pb2.Labels(values=["a"]) for number in range(65)}
+    )
+    with pytest.raises(errors.InvalidArgument, match="more than 64 keys") as raised:
+        payloads.to_filter(wanted)
+    assert raised.value.field == "filter.labels"
