@@ -17,7 +17,7 @@ from services.search.importer import Importer
 from services.search.promotion import Promotions
 from services.search.promotion_pace import Traffic
 from services.search.scoring import Calibrations
-from services.search.searching import Searching
+from services.search.searching import TOGETHER, Searching
 from services.search.store import EVERYTHING
 from services.search.verifier import Verifier
 
@@ -60,6 +60,7 @@ class Engine:
         self._embedder = embedder
         self._settings = settings
         self.traffic = Traffic()
+        self._admitted_count = 0
         self._in_flight = metrics.gauge("searches_in_flight", "Searches being answered")
         self._embedder_up = metrics.gauge("embedder_up", "Whether the embedder answers")
         self._refused = metrics.counter("searches_refused_total", "Searches refused as too many")
@@ -206,18 +207,22 @@ class Engine:
     @contextlib.contextmanager
     def _admitted(self, count: int) -> Iterator[Collection]:
         """Gives the collection in which searches are made, or refuses them."""
-        # A batch may go beyond: it would never have its turn if it had to fit.
-        if self.traffic.in_flight >= self._settings.max_concurrent_searches:
+        # A batch counts as what it does at a time, so that one batch leaves room for others. It may
+        # go beyond: it would never have its turn if it had to fit.
+        share = min(count, TOGETHER)
+        if self._admitted_count >= self._settings.max_concurrent_searches:
             self._refused.inc()
             raise errors.ResourceExhausted(
                 "Too many searches at a time.", retry_after=0.1, reason="TOO_MANY_SEARCHES"
             )
         collection = self._holdings.collection
+        self._admitted_count += share
         self.traffic.enter(count, model_version=collection.model_version)
         self._in_flight.inc(count)
         try:
             yield collection
         finally:
+            self._admitted_count -= share
             self.traffic.leave(count, model_version=collection.model_version)
             self._in_flight.dec(count)
 

@@ -46,7 +46,7 @@ _ANSWERING: Final = 0.2
 """Seconds that are kept of a request's deadline to rank and answer after the comparisons."""
 _ANSWERING_EACH: Final = 0.02
 """And so many more for each search of a batch: 64 of 50 hits took 0.2 s on two busy cores."""
-_TOGETHER: Final = 2
+TOGETHER: Final = 2
 """Searches of a batch that are compared at a time, so that the first are done when the time is
 over, instead of all being half done; two, so that no thread waits for the last pair of one."""
 
@@ -131,7 +131,7 @@ class Searching:
         # What is ready in the second half of the time to answer is answered without comparisons.
         until = deadline if count == 1 else deadline - _answering(count) / 2
 
-        turns = asyncio.Semaphore(_TOGETHER)
+        turns = asyncio.Semaphore(TOGETHER)
 
         async with asyncio.TaskGroup() as group:
 
