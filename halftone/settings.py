@@ -113,9 +113,11 @@ class SearchSettings(ServerSettings):
     import_patience_seconds: float = Field(default=60.0, ge=0)
     """How long an import waits for an embedder that is down or full before it refuses records."""
     min_free_bytes: int = Field(default=256 * MIB, ge=0)
-    """Nothing more is stored when the disk of the data directory has less left."""
+    """With the embedded store, nothing more is stored when the disk of the data directory has less
+    left. A Qdrant server's disk, and that of `blobs`, are filled until they refuse."""
     max_concurrent_searches: int = Field(default=64, ge=1)
-    """Searches beyond that are refused with RESOURCE_EXHAUSTED; a batch counts as its searches."""
+    """Searches beyond that are refused with RESOURCE_EXHAUSTED; a batch counts as two, which is
+    what it compares at a time."""
     watch_seconds: float = Field(default=5.0, gt=0)
     """How often the store and the embedder are asked whether they are there."""
     max_concurrent_imports: int = Field(default=8, ge=1)
