@@ -208,8 +208,8 @@ def _agreements(query: _Side, candidate: _Side) -> list[_Agreement]:
         homography, inliers = agreed
         # What lies near the plane is no evidence for another.
         left &= ~inliers & (_distances(homography, p, q) > _FAR)
-        hull = cv2.convexHull(p[inliers]).reshape(-1, 2).astype(np.float64)
         shared = polygons.shared(homography, query.size, candidate.size)
+        hull = _hull(p[inliers])
         if shared is None or not _is_plausible(homography, hull):
             continue
         support = polygons.intersection(shared, polygons.grown(hull, by=_REACH * SIDE))
@@ -284,7 +284,11 @@ def _best(
     octaves: Floats,
     left: NDArray[np.bool_],
 ) -> tuple[Doubles, NDArray[np.bool_]] | None:
-    """The homography that most of the matches left agree on, and which they are."""
+    """The homography that most of the matches left agree on, and which they are.
+
+    Where a dozen matches agree, sampling may end with a homography that is stretched beyond what a
+    press makes. So it is done both ways, and the plausible one is taken.
+    """
     rows = np.flatnonzero(left)
     if len(rows) < MIN_INLIERS:
         return None
@@ -294,6 +298,23 @@ def _best(
     vote = rows[near[near.sum(axis=1).argmax()]]
     if len(vote) < MIN_INLIERS:
         return None
+    there, back = _sampled(p, q, vote=vote), _sampled(q, p, vote=vote)
+    found = [] if there is None else [there]
+    if back is not None:
+        # Its own direction has 1 in the corner: what cannot be inverted is far from plausible.
+        inverse = np.linalg.pinv(back[0])
+        found.append((inverse / inverse[2, 2], back[1]))
+    return max(
+        found,
+        key=lambda each: (_is_plausible(each[0], _hull(p[each[1]])), int(each[1].sum())),
+        default=None,
+    )
+
+
+def _sampled(
+    p: Floats, q: Floats, *, vote: NDArray[np.intp]
+) -> tuple[Doubles, NDArray[np.bool_]] | None:
+    """A homography that takes p to q where they agree; of the rows of the vote."""
     homography, mask = cv2.findHomography(
         p[vote],
         q[vote],
@@ -309,6 +330,10 @@ def _best(
     if inliers.sum() < MIN_INLIERS:
         return None
     return np.asarray(homography, dtype=np.float64), inliers
+
+
+def _hull(points: Floats) -> Doubles:
+    return cv2.convexHull(points).reshape(-1, 2).astype(np.float64)
 
 
 def _distances(homography: Doubles, p: Floats, q: Floats) -> Doubles:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from halftone.matching import polygons
+from halftone.matching import polygons, verification
 from halftone.matching.features import LocalFeatures, extract
 from halftone.matching.probability import Evidence
 from halftone.matching.relation import Relation, relation
@@ -106,6 +106,26 @@ def test_a_match_is_clear_from_either_side(picture, seed):
     page = beside(picture(seed), reprint(picture(seed), seed=seed))
     (found, *_) = verify(extract(picture(seed)), extract(page)).overlaps
     assert found.inliers >= 100
+
+
+@pytest.mark.parametrize("failing", ["there", "back", "none"])
+def test_sampling_that_goes_astray_one_way_is_made_good_by_the_other(picture, monkeypatch, failing):
+    query, candidate = extract(picture(1).crop((100, 80, 400, 300))), extract(picture(1))
+    (expected,) = verify(query, candidate, mirrored=False).overlaps
+    sample, calls = verification._sampled, []
+
+    def sampled(p, q, *, vote):
+        calls.append(vote)
+        homography, inliers = sample(p, q, vote=vote)
+        if failing == ("there", "back")[(len(calls) - 1) % 2]:
+            homography = np.diag([3.0, 1.0, 1.0]) @ homography
+        return homography, inliers
+
+    monkeypatch.setattr(verification, "_sampled", sampled)
+    (found,) = verify(query, candidate, mirrored=False).overlaps
+    assert len(calls) >= 2
+    assert found.inliers == pytest.approx(expected.inliers, abs=3)
+    np.testing.assert_allclose(found.query_polygon, expected.query_polygon, atol=3)
 
 
 def test_asked_one_way_only_that_way_is_compared(picture):
