@@ -328,15 +328,22 @@ class Holdings:
         self.drop_unused({str(record.payload["sha256"]) for record in stored})
 
     def drop_unused(self, shas: Iterable[str]) -> None:
-        """Drops the bytes that no record refers to and no import is about to refer to."""
+        """Drops the bytes that no record refers to and no import is about to refer to.
+
+        What cannot be dropped stays: the records were stored or deleted before, and whoever asked
+        for that is not to be told that it failed.
+        """
         for sha256 in shas:
             # The lock is held while the file goes, so that an import that pins the bytes after
             # this looked stores them again after they are gone.
             with self._pins_lock:
                 if self._pins[sha256]:
                     continue
-                if self.collection.count(Filter(must=(AnyOf("sha256", (sha256,)),))) == 0:
-                    self.blobs.delete(sha256)
+                try:
+                    if self.collection.count(Filter(must=(AnyOf("sha256", (sha256,)),))) == 0:
+                        self.blobs.delete(sha256)
+                except errors.HalftoneError as error:
+                    _log.warning("bytes_not_dropped", sha256=sha256, error=error.message)
 
     # What follows reads.
 

@@ -312,14 +312,21 @@ class Importer:
             return
         existing = await holdings.read("retrieve", holdings.collection.retrieve, ids)
         changed: list[_Item] = []
-        described: list[_Item] = []
+        known: list[_Item] = []
         for item in batch:
             if item.outcome is not None or item.point_id is None:
                 continue
             item.existing = existing.get(item.point_id)
             if item.existing is None or item.existing.payload["sha256"] != item.sha256:
                 changed.append(item)
-            elif payloads.describes(item.existing.payload, item.payload):
+            else:
+                known.append(item)
+        await self._keep_again(known)
+        described: list[_Item] = []
+        for item in known:
+            if item.outcome is not None or item.existing is None:
+                continue
+            if payloads.describes(item.existing.payload, item.payload):
                 item.outcome = State.UNCHANGED
             else:
                 described.append(item)
@@ -390,6 +397,10 @@ class Importer:
             self._without.inc(sum(draft.pdq is None for draft in drafts))
         finally:
             await holdings.write("upsert", commit)
+        # Another process that looked before this commit may have dropped the bytes after it.
+        await self._keep_again(
+            [item for item in items if item.outcome is None and item.point_id not in outdated]
+        )
         for item in items:
             if item.outcome is None and item.point_id not in outdated:
                 item.outcome = State.UPDATED if item.point_id in updated else State.CREATED
@@ -413,6 +424,40 @@ class Importer:
         for ended in await asyncio.gather(*map(keep, items), return_exceptions=True):
             if isinstance(ended, BaseException):
                 raise ended
+
+    async def _keep_again(self, items: Sequence[_Item]) -> None:
+        """Writes the bytes of records that are stored where they are gone or damaged.
+
+        To look costs a call to the file system for each record; where all is well, nothing else.
+        """
+        holdings = self._holdings
+
+        async def lost(item: _Item) -> bool:
+            try:
+                return not await holdings.in_thread(
+                    holdings.blobs.whole, item.sha256, size=len(item.content)
+                )
+            except errors.HalftoneError as error:
+                item.outcome = error
+                return False
+
+        found = await asyncio.gather(*map(lost, items))
+        gone = [item for item, is_lost in zip(items, found, strict=True) if is_lost]
+        if not gone:
+            return
+        _log.warning("bytes_kept_again", images=[item.name for item in gone])
+        pinned = [item.sha256 for item in gone]
+
+        def unpin() -> None:
+            holdings.unpin(pinned)
+            # Of records that were deleted meanwhile.
+            holdings.drop_unused(set(pinned))
+
+        try:
+            await holdings.complete(holdings.pin, pinned)
+            await self._keep(gone)
+        finally:
+            await holdings.write("unpin", unpin)
 
     async def _fingerprint(self, items: Sequence[_Item]) -> list[Print | None]:
         """Fingerprints the pictures, and keeps their local features.

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import gc
 import os
+import pathlib
+import shutil
 
 import grpc
 import pytest
@@ -111,6 +113,81 @@ def blobs(service):
         for file in files
         if directory
     }
+
+
+def blob_file(service, image):
+    folder = pathlib.Path(service.settings.blobs) / "originals"
+    (path,) = folder.rglob(image.content_sha256)
+    return path
+
+
+async def test_pictures_that_were_lost_come_back_with_their_records(service):
+    requests = [record(1), record(2), record(3)]
+    await service.add(*requests)
+    shutil.rmtree(service.settings.blobs)
+    answers = await service.add(record(1), record(2, caption="new"))
+    assert states(answers) == [UNCHANGED, UPDATED]
+    for image_id in (1, 2):
+        image = await stored(service, image_id)
+        assert blob_file(service, image).read_bytes() == picture(image_id)
+        thumbnail = search_pb2.GetThumbnailRequest(name=image.name)
+        assert (await service.stub.GetThumbnail(thumbnail)).content
+    # Nothing stayed pinned: the bytes go with their records.
+    names = [name(1), name(2), name(3)]
+    await service.stub.DeleteImages(search_pb2.DeleteImagesRequest(names=names))
+    assert not blobs(service)
+
+
+async def test_a_picture_that_was_read_as_damaged_comes_back_with_its_record(service):
+    await service.add(record(1))
+    image = await stored(service, 1)
+    content = picture(1)
+    blob_file(service, image).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    thumbnail = search_pb2.GetThumbnailRequest(name=image.name)
+    with pytest.raises(grpc.aio.AioRpcError, match="import the image again"):
+        await service.stub.GetThumbnail(thumbnail)
+    assert states(await service.add(record(1))) == [UNCHANGED]
+    assert blob_file(service, image).read_bytes() == content
+    assert (await service.stub.GetThumbnail(thumbnail)).content
+
+
+async def test_a_picture_that_cannot_be_brought_back_is_refused(service):
+    await service.add(record(1), record(2))
+    lost = blob_file(service, await stored(service, 1))
+    lost.unlink()
+    lost.mkdir()
+    (lost / "in the way").touch()
+    answers = await service.add(record(1, caption="new"), record(2))
+    assert [isinstance(failure(answers[0]), errors.Unavailable), answers[1].state] == [
+        True,
+        UNCHANGED,
+    ]
+    assert not (await stored(service, 1)).caption
+
+
+async def test_bytes_that_another_service_drops_during_an_import_are_kept_again(service):
+    await service.add(record("a", content=picture(1)))
+    image = await stored(service, "a")
+    stuck = asyncio.Event()
+    service.embedder.before_answer = stuck.wait
+    service.embedder.request_ids.clear()
+    importing = asyncio.create_task(service.add(record("b", content=picture(1))))
+    await asked(service.embedder, 1)
+    blob_file(service, image).unlink()
+    stuck.set()
+    assert states(await importing) == [CREATED]
+    assert blob_file(service, image).read_bytes() == picture(1)
+
+
+async def test_bytes_that_cannot_be_dropped_refuse_no_record(service):
+    await service.add(record(1), record(2))
+    for image_id in (1, 2):
+        used = blob_file(service, await stored(service, image_id))
+        used.unlink()
+        used.mkdir()
+    assert states(await service.add(record(1, content=picture(50)))) == [UPDATED]
+    deleted = await service.stub.DeleteImages(search_pb2.DeleteImagesRequest(names=[name(2)]))
+    assert deleted.deleted_count == 1
 
 
 async def test_bad_records_are_refused_and_the_others_taken(service):
