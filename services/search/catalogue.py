@@ -134,6 +134,9 @@ class Catalogue:
             made = images.thumbnail(images.decode(content, max_pixels=limit, target=512))
         try:
             blobs.put_thumbnail(made, sha256=sha256)
+            if not blobs.has(sha256):
+                # The picture was deleted meanwhile.
+                blobs.delete_made(sha256)
         except errors.HalftoneError as error:
             _log.warning("thumbnail_not_kept", error=error.message)
         return made

@@ -156,8 +156,8 @@ class Fingerprints:
         try:
             self._blobs.put_features(packed, sha256=sha256)
             if not self._blobs.has(sha256):
-                # The picture was deleted meanwhile.
-                self._blobs.delete(sha256)
+                # The picture was deleted meanwhile; one that is just imported again stays.
+                self._blobs.delete_made(sha256)
         except errors.HalftoneError as error:
             _log.warning("features_not_kept", sha256=sha256, error=error.message)
         return LocalFeatures.from_bytes(packed)

@@ -166,14 +166,24 @@ class _DeletedMeanwhile(Blobs):
         super().put_features(content, sha256=sha256)
 
 
-def test_of_a_picture_that_goes_meanwhile_nothing_stays(tmp_path):
-    blobs = _DeletedMeanwhile(str(tmp_path / "blobs"))
+class _ImportedAgain(_DeletedMeanwhile):
+    """And that is imported again as soon as it was seen to be gone."""
+
+    def has(self, sha256):
+        there = super().has(sha256)
+        super().put(CONTENT, sha256=sha256)
+        return there
+
+
+@pytest.mark.parametrize(("kind", "left"), [(_DeletedMeanwhile, []), (_ImportedAgain, [SHA])])
+def test_of_a_picture_that_goes_meanwhile_no_features_stay(tmp_path, kind, left):
+    blobs = kind(str(tmp_path / "blobs"))
     blobs.put(CONTENT, sha256=SHA)
     fingerprints = Fingerprints(
         blobs=blobs, max_pixels=10**7, memory_bytes=0, metrics=telemetry.Metrics(service="test")
     )
     assert len(fingerprints.features(SHA)) > 100
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == left
 
 
 def test_memory_is_bounded_and_has_the_last_ones(make, blobs, metrics):
