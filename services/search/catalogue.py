@@ -33,11 +33,16 @@ class Catalogue:
     """What can be done with records without comparing pictures."""
 
     def __init__(
-        self, *, holdings: Holdings, settings: SearchSettings, metrics: telemetry.Metrics
+        self,
+        *,
+        holdings: Holdings,
+        budget: images.PixelBudget,
+        settings: SearchSettings,
+        metrics: telemetry.Metrics,
     ) -> None:
         self._holdings = holdings
         self._settings = settings
-        self._budget = images.PixelBudget()
+        self._budget = budget
         self._decode_seconds = metrics.histogram(
             "decode_seconds", "Time to decode an image and make its thumbnail"
         )

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors, telemetry
+from halftone import errors, images, telemetry
 from services.search.catalogue import Catalogue
 from services.search.fingerprints import Fingerprints
 from services.search.importer import Importer
@@ -64,9 +64,14 @@ class Engine:
         self._in_flight = metrics.gauge("searches_in_flight", "Searches being answered")
         self._embedder_up = metrics.gauge("embedder_up", "Whether the embedder answers")
         self._refused = metrics.counter("searches_refused_total", "Searches refused as too many")
-        self.catalogue = Catalogue(holdings=holdings, settings=settings, metrics=metrics)
+        # One for all: a picture of 100 million pixels takes 300 MB for a moment.
+        budget = images.PixelBudget()
+        self.catalogue = Catalogue(
+            holdings=holdings, budget=budget, settings=settings, metrics=metrics
+        )
         self.fingerprints = Fingerprints(
             blobs=holdings.blobs,
+            budget=budget,
             max_pixels=settings.max_pixels,
             memory_bytes=settings.features_memory_bytes,
             metrics=metrics,

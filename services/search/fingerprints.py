@@ -50,12 +50,19 @@ class Fingerprints:
     """Makes fingerprints, and has the local features of the archive's pictures."""
 
     def __init__(
-        self, *, blobs: Blobs, max_pixels: int, memory_bytes: int, metrics: telemetry.Metrics
+        self,
+        *,
+        blobs: Blobs,
+        budget: images.PixelBudget,
+        max_pixels: int,
+        memory_bytes: int,
+        metrics: telemetry.Metrics,
     ) -> None:
         """Reads nothing yet.
 
         Args:
             blobs: Where pictures and their local features are kept.
+            budget: Of what the process decodes at a time.
             max_pixels: Larger pictures are refused by their header.
             memory_bytes: Of local features that are kept in memory; a picture's take up to 90 kB.
             metrics: Counts where features came from.
@@ -63,8 +70,7 @@ class Fingerprints:
         self._blobs = blobs
         self._max_pixels = max_pixels
         self._memory_bytes = memory_bytes
-        # A picture of 100 million pixels takes 300 MB for a moment; not so from every thread.
-        self._budget = images.PixelBudget()
+        self._budget = budget
         self._lock = threading.Lock()
         self._recent: OrderedDict[str, LocalFeatures] = OrderedDict()
         self._used = 0

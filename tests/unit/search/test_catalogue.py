@@ -1,12 +1,13 @@
-"""Thumbnails whose pictures go while they are made."""
+"""Thumbnails: of pictures that go while they are made, and beside other pictures."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
 import pytest
 
-from halftone import telemetry
+from halftone import images, telemetry
 from halftone.settings import SearchSettings
 from services.search.blobs import Blobs
 from services.search.catalogue import Catalogue
@@ -46,19 +47,43 @@ class _ImportedAgain(_DeletedMeanwhile):
         return there
 
 
+@pytest.fixture
+def make():
+    """Makes a catalogue over a blob store, and closes its threads."""
+    made = []
+
+    def make(blobs, *, budget):
+        metrics = telemetry.Metrics(service="test")
+        made.append(Holdings(blobs=blobs, metrics=metrics))
+        made[-1].open(_OneRecord())
+        return Catalogue(
+            holdings=made[-1], budget=budget, settings=SearchSettings(), metrics=metrics
+        )
+
+    yield make
+    for holdings in made:
+        holdings.close()
+
+
 @pytest.mark.parametrize(
     ("kind", "left"), [(Blobs, 2), (_DeletedMeanwhile, 0), (_ImportedAgain, 1)]
 )
-async def test_of_a_picture_that_goes_meanwhile_no_thumbnail_stays(tmp_path, kind, left):
+async def test_of_a_picture_that_goes_meanwhile_no_thumbnail_stays(make, tmp_path, kind, left):
     blobs = kind(str(tmp_path / "blobs"))
     blobs.put(CONTENT, sha256=SHA)
-    metrics = telemetry.Metrics(service="test")
-    holdings = Holdings(blobs=blobs, metrics=metrics)
-    holdings.open(_OneRecord())
-    catalogue = Catalogue(holdings=holdings, settings=SearchSettings(), metrics=metrics)
-    assert await catalogue.thumbnail(name(1))
-    holdings.close()
+    assert await make(blobs, budget=images.PixelBudget()).thumbnail(name(1))
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == left
     if left:
         assert blobs.get(SHA) == CONTENT
+
+
+async def test_a_thumbnail_waits_for_what_others_decode(make, tmp_path):
+    blobs = Blobs(str(tmp_path))
+    blobs.put(CONTENT, sha256=SHA)
+    budget = images.PixelBudget(1)
+    with budget.reserve(CONTENT, max_pixels=10**6):
+        waiting = asyncio.create_task(make(blobs, budget=budget).thumbnail(name(1)))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+    assert await waiting

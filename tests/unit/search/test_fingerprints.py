@@ -47,7 +47,11 @@ def make(blobs, metrics):
     def make(*, memory_bytes=10_000_000):
         metrics.append(telemetry.Metrics(service="test"))
         return Fingerprints(
-            blobs=blobs, max_pixels=10_000_000, memory_bytes=memory_bytes, metrics=metrics[-1]
+            blobs=blobs,
+            budget=images.PixelBudget(),
+            max_pixels=10_000_000,
+            memory_bytes=memory_bytes,
+            metrics=metrics[-1],
         )
 
     return make
@@ -180,7 +184,11 @@ def test_of_a_picture_that_goes_meanwhile_no_features_stay(tmp_path, kind, left)
     blobs = kind(str(tmp_path / "blobs"))
     blobs.put(CONTENT, sha256=SHA)
     fingerprints = Fingerprints(
-        blobs=blobs, max_pixels=10**7, memory_bytes=0, metrics=telemetry.Metrics(service="test")
+        blobs=blobs,
+        budget=images.PixelBudget(),
+        max_pixels=10**7,
+        memory_bytes=0,
+        metrics=telemetry.Metrics(service="test"),
     )
     assert len(fingerprints.features(SHA)) > 100
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == left
@@ -235,6 +243,7 @@ def test_what_cannot_be_decoded_is_refused(make):
     with pytest.raises(errors.ImageRejected):
         Fingerprints(
             blobs=Blobs("unused"),
+            budget=images.PixelBudget(),
             max_pixels=100,
             memory_bytes=0,
             metrics=telemetry.Metrics(service="small"),

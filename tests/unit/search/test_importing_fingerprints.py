@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone import errors, telemetry
+from halftone import errors, images, telemetry
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.orientations import UPRIGHT
@@ -152,7 +152,13 @@ class _Broken(Fingerprints):
     """Fails as nobody expects."""
 
     def __init__(self, blobs, *, metrics, what):
-        super().__init__(blobs=blobs, max_pixels=10**7, memory_bytes=0, metrics=metrics)
+        super().__init__(
+            blobs=blobs,
+            budget=images.PixelBudget(),
+            max_pixels=10**7,
+            memory_bytes=0,
+            metrics=metrics,
+        )
         self._what = what
 
     def of_archive(self, content, *, sha256):
