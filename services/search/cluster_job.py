@@ -170,8 +170,7 @@ class ClusterWorker:
         version = self._holdings.collection.model_version
         old = self._shared and time.monotonic() - self._reconciled_at > _RECONCILE_SECONDS
         if enabled and (old or self._reconciled != version):
-            await self._reconcile()
-            self._reconciled, self._reconciled_at = version, time.monotonic()
+            await self._reconcile(version)
         if await self._take_changes(enabled=enabled):
             return True
         if not enabled:
@@ -190,14 +189,28 @@ class ClusterWorker:
 
     # What changed.
 
-    async def _reconcile(self) -> None:
-        """Finds what was imported, changed or deleted while nobody took note of it."""
+    async def _reconcile(self, version: str) -> None:
+        """Takes in what was imported, changed or deleted while nobody took note of it.
+
+        Piece by piece: an end in the midst leaves the rest to the next start.
+        """
         collection = self._holdings.collection
-        found = await self._holdings.read("clusters_scan", self._steps.differing, collection)
-        with self._dirty_lock:
-            self._dirty |= found
+        differing = self._steps.differing(collection)
+        found = 0
+        while True:
+            some = await self._holdings.read("clusters_scan", next, differing, None)
+            if some is None:
+                break
+            if some:
+                await self._take(list(some), enabled=True)
+                found += len(some)
+                # The job may have been cancelled, and nothing is of interest then.
+                _, enabled = await self._run(self._steps.mode)
+                if not enabled:
+                    return
+        self._reconciled, self._reconciled_at = version, time.monotonic()
         if found:
-            _log.info("clusters_behind", images=len(found))
+            _log.info("clusters_behind", images=found)
 
     async def _take_changes(self, *, enabled: bool) -> bool:
         with self._dirty_lock:
@@ -206,20 +219,23 @@ class ClusterWorker:
         if not taken:
             return False
         try:
-            # Before the first job an import is no concern of clusters, but for what was judged.
-            concerned = taken if enabled else list(await self._run(self._steps.shas, taken))
-            there = await self._holdings.read(
-                "clusters_retrieve",
-                self._holdings.collection.retrieve,
-                [uuid.UUID(bytes=each) for each in concerned],
-            )
-            shas = {each.bytes: sha_of(stored) for each, stored in there.items()}
-            await self._run(self._steps.changed, concerned, shas, enabled=enabled)
+            await self._take(taken, enabled=enabled)
         except BaseException:
             with self._dirty_lock:
                 self._dirty.update(taken)
             raise
         return True
+
+    async def _take(self, points: Sequence[bytes], *, enabled: bool) -> None:
+        # Before the first job an import is no concern of clusters, but for what was judged.
+        concerned = points if enabled else list(await self._run(self._steps.shas, points))
+        there = await self._holdings.read(
+            "clusters_retrieve",
+            self._holdings.collection.retrieve,
+            [uuid.UUID(bytes=each) for each in concerned],
+        )
+        shas = {each.bytes: sha_of(stored) for each, stored in there.items()}
+        await self._run(self._steps.changed, concerned, shas, enabled=enabled)
 
     # Candidates and their comparison.
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import types
 import uuid
 
 import pytest
 
-from halftone import errors, records
+from halftone import errors, records, telemetry
+from halftone.settings import SearchSettings
 from halftone.v1 import clusters_pb2, search_pb2
 from services.search import cluster_groups, cluster_jobs, cluster_pairs, cluster_views
 from services.search.cluster_chronology import Printing
+from services.search.cluster_job import ClusterWorker
 from services.search.cluster_pairs import Comparison
 from services.search.cluster_steps import ClusterSteps
 from services.search.cluster_store import Database
 from services.search.clusters_servicer import ClusterServicer
+from services.search.promotion_pace import Traffic
 from services.search.store import Stored
 
 VERSION = "model/2"
@@ -55,6 +60,9 @@ class Archive:
 
     def scan(self, **_condition):
         return iter(list(self.points.values()))
+
+    async def read(self, operation, call, /, *args, **kwargs):
+        return await asyncio.to_thread(call, *args, **kwargs)
 
     def same_content(self, stored):
         return {}
@@ -192,10 +200,44 @@ def test_what_table_and_collection_do_not_agree_on_is_found(database, archive, s
     new, gone = archive.put(3, shows=3), b"\xff" * 16
     with database.write() as connection:
         cluster_pairs.put_images(connection, [(same, sha(1)), (changed, sha(2))])
-    assert steps.differing(archive) == {changed, new}
+    assert set().union(*steps.differing(archive)) == {changed, new}
     with database.write() as connection:
         cluster_pairs.put_images(connection, [(gone, sha(4)), (b"\0" * 16, sha(4))])
-    assert steps.differing(archive) == {changed, new, gone, b"\0" * 16}
+        cluster_pairs.put_images(connection, [(changed, sha(7)), (new, sha(3))])
+    assert set().union(*steps.differing(archive)) == {gone, b"\0" * 16}
+
+
+async def test_what_differs_is_taken_in_piece_by_piece(database, archive, comparer):
+    """So that an end in the midst leaves what was gone through, and none of it waits in memory."""
+    for number in range(1_100):
+        archive.put(number, shows=number % 256)
+    whole = archive.scan
+
+    def scan(**condition):
+        yield from itertools.islice(whole(**condition), 1_000)
+        raise errors.Unavailable("gone away")
+
+    archive.scan = scan
+    with database.write() as connection:
+        cluster_jobs.create(connection, request_id="", from_scratch=False, model_version=VERSION)
+    worker = ClusterWorker(
+        database=database,
+        holdings=archive,
+        comparer=comparer,
+        traffic=Traffic(),
+        settings=SearchSettings(),
+        metrics=telemetry.Metrics(service="test"),
+    )
+    working = asyncio.create_task(worker.watch())
+    async with asyncio.timeout(60):
+        while True:
+            with database.read() as connection:
+                if cluster_pairs.count_images(connection) == 1_000:
+                    break
+            await asyncio.sleep(0.02)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    worker.close()
 
 
 async def test_what_was_judged_is_looked_at_again(database, archive):
