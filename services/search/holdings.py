@@ -43,6 +43,8 @@ T = TypeVar("T")
 _MAX_SHARED: Final = 100
 _MAX_LOOKED_AT: Final = 2_000
 """Records with equal bytes that are looked at for one answer: a logo may be there 10,000 times."""
+_LOOKED_AT_TOGETHER: Final = 100
+"""A thousand hold the interpreter lock of the embedded store for 60 ms."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -363,15 +365,30 @@ class Holdings:
         return found[name.point_id]
 
     def same_content(self, stored: Sequence[Stored]) -> dict[uuid.UUID, list[str]]:
-        """For each record the names of others with the same bytes, the first hundred."""
+        """For each record the names of others with the same bytes, the first hundred.
+
+        Of bytes that more records have than are looked at, any hundred.
+        """
         shas = {record.payload["sha256"] for record in stored if record.payload.get("shared")}
         if not shas:
             return {}
         names: dict[str, set[tuple[str, uuid.UUID]]] = {}
-        condition = Filter(must=(AnyOf("sha256", tuple(sorted(shas))),))
-        for other in itertools.islice(self.collection.scan(filter=condition), _MAX_LOOKED_AT):
-            name = f"archives/{other.payload['archive']}/images/{other.payload['image_id']}"
-            names.setdefault(other.payload["sha256"], set()).add((name, other.id))
+
+        def look(looked_for: Iterable[str], *, limit: int) -> int:
+            condition = Filter(must=(AnyOf("sha256", tuple(sorted(looked_for))),))
+            scan = self.collection.scan(filter=condition, page=_LOOKED_AT_TOGETHER)
+            seen = 0
+            for other in itertools.islice(scan, limit):
+                name = f"archives/{other.payload['archive']}/images/{other.payload['image_id']}"
+                names.setdefault(other.payload["sha256"], set()).add((name, other.id))
+                seen += 1
+            return seen
+
+        if look(shas, limit=_MAX_LOOKED_AT) == _MAX_LOOKED_AT and len(shas) > 1:
+            # What is there very often may have left no room for the rest.
+            share = max(_MAX_SHARED + 1, _MAX_LOOKED_AT // len(shas))
+            for sha256 in shas:
+                look((sha256,), limit=share)
         return {
             record.id: [
                 name

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 
 import pytest
 
 from halftone import telemetry
 from services.search.blobs import Blobs
 from services.search.holdings import Holdings
+from services.search.store import Stored
 
 
 @pytest.fixture
@@ -46,3 +48,59 @@ async def test_who_is_cancelled_waits_for_the_file_that_is_being_written(holding
     release.set()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+class _Records:
+    """A collection that is only scanned, and says how large the pages were."""
+
+    model_version = "fake/1"
+
+    def __init__(self, counts):
+        self.stored = [
+            Stored(
+                id=uuid.uuid5(uuid.NAMESPACE_OID, f"{sha256} {at}"),
+                payload={
+                    "archive": "press",
+                    "image_id": f"{sha256}-{at:05}",
+                    "sha256": sha256,
+                    "shared": True,
+                },
+            )
+            for sha256, count in counts.items()
+            for at in range(count)
+        ]
+        self.pages = set()
+        self.scanned = 0
+
+    def scan(self, *, filter, page=1_000):  # noqa: A002 - the field's name
+        self.pages.add(page)
+        (condition,) = filter.must
+        for stored in self.stored:
+            if stored.payload["sha256"] in condition.values:
+                self.scanned += 1
+                yield stored
+
+    def some(self):
+        """The first record of each content."""
+        return list({each.payload["sha256"]: each for each in reversed(self.stored)}.values())
+
+
+async def test_a_pair_is_known_beside_a_logo(holdings):
+    records = _Records({"logo": 10_000, "pair": 2, "other": 2})
+    holdings.open(records)
+    same = {
+        stored.payload["sha256"]: holdings.same_content([*records.some()])[stored.id]
+        for stored in records.some()
+    }
+    assert same["pair"] == ["archives/press/images/pair-00001"]
+    assert same["other"] == ["archives/press/images/other-00001"]
+    assert same["logo"] == [f"archives/press/images/logo-{at:05}" for at in range(1, 101)]
+
+
+async def test_records_with_equal_bytes_are_read_in_small_pieces_and_not_all(holdings):
+    records = _Records({f"logo {at}": 1_000 for at in range(5)})
+    holdings.open(records)
+    same = holdings.same_content(records.some())
+    assert [len(names) for names in same.values()] == [100] * 5
+    assert max(records.pages) <= 100
+    assert records.scanned <= 2 * 2_000 + 5
