@@ -18,7 +18,6 @@ import halftone
 from halftone import cli_output as output
 from halftone import errors, files, images
 from halftone.cli_options import (
-    confirm,
     connect,
     crop_from,
     explain,
@@ -29,7 +28,6 @@ from halftone.cli_options import (
     json_option,
     search_words,
     server_options,
-    yes_option,
 )
 from halftone.settings import ClientSettings
 
@@ -47,6 +45,7 @@ _LAZY: Final = {
     "compare": ("halftone.cli_compare", "compare", "Compare two images of the archive."),
     "cluster": ("halftone.cli_clusters", "cluster", "Show the life of a picture as a timeline."),
     "clusters": ("halftone.cli_clusters", "clusters", "Group, list and export printings."),
+    "delete": ("halftone.cli_delete", "delete", "Delete images, by name or by filter."),
     "demo": ("halftone.demo", "demo", "Show everything on a sample archive, or on your own."),
     "eval": ("halftone.cli_eval", "evaluate", "Judge model versions on known reprints."),
     "import": ("halftone.cli_import", "import_", "Import a folder of pictures with a manifest."),
@@ -373,43 +372,6 @@ def list_(
     if more:
         output.remark_more(limit, hint=", `halftone facets` counts them")
     output.remark(*remarks)
-
-
-@main.command()
-@click.argument("names", nargs=-1, metavar="[NAME]…")
-@filter_options
-@click.option("--everything", is_flag=True, help="Needed to delete without a filter.")
-@click.option("--dry-run", is_flag=True, help="Only count.")
-@yes_option
-@server_options
-def delete(
-    *,
-    names: tuple[str, ...],
-    everything: bool,
-    dry_run: bool,
-    yes: bool,
-    server: str | None,
-    data: Path | None,
-    **options: Any,  # the filter's options
-) -> None:
-    """Delete images, by name or by filter."""
-    archives = options["archive"]
-    where = filter_from(options)
-    if names:
-        names = tuple(full_name(name, archives=archives) for name in names)
-        where = None
-    elif where is None and not everything:
-        raise click.UsageError("Name the images, give a filter, or say --everything.")
-    with connect(server=server, data=data) as client:
-        count = client.delete(names, filter=where, everything=everything, dry_run=True)
-        output.remark(*filter_remarks(client, where=where, nothing=not count))
-        if dry_run:
-            click.echo(f"{output.counted(count)} would be deleted.")
-            return
-        if count:
-            confirm(f"Delete {output.counted(count)}?", yes=yes)
-        count = client.delete(names, filter=where, everything=everything)
-    click.echo(f"{output.counted(count)} deleted.")
 
 
 @main.command()

@@ -229,7 +229,8 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
 
     def DeleteImages(self, request, context):
         self._begin("DeleteImages", request, context)
-        names = list(request.names) or [record.name for record in self._under(request.filter)]
+        under = [record.name for record in self._under(request.filter)]
+        names = [name for name in request.names if name in self.records] if request.names else under
         if not request.validate_only:
             for name in names:
                 self.records.pop(name, None)

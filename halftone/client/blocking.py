@@ -230,6 +230,9 @@ class Client(ClusterMethods):
     ) -> int:
         """Deletes images by name or by filter and gives their count.
 
+        The service deletes piece by piece; where the deadline comes first, some are gone. Very many
+        are best deleted by some hundred names a call.
+
         Args:
             names: One name or several.
             filter: Instead of names.

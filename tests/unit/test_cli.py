@@ -413,6 +413,40 @@ class TestRecords:
         assert run("delete", "--everything", "--yes").exit_code == 0
         assert not fake.records
 
+    def test_delete_says_which_images_there_are_not(self, run, fake):
+        unknown = run("delete", NAME + "9", "--yes")
+        assert unknown.exit_code == 1
+        assert unknown.stderr == f"There is no image {NAME}9.\n"
+        assert run("delete", NAME + "9", "--dry-run").exit_code == 1
+        both = run("delete", NAME, NAME + "9", NAME, "--yes")
+        assert both.exit_code == 1
+        assert both.stdout == "1 image deleted.\n"
+        assert both.stderr == f"There is no image {NAME}9.\n"
+        assert list(fake.records) == [NAME + "2"]
+
+    @pytest.mark.parametrize("by_name", [True, False])
+    def test_delete_asks_for_some_at_a_time(self, run, fake, by_name):
+        """A call for all of a large archive would meet its deadline."""
+        fake.records = {
+            f"{NAME}{number}": search_pb2.Image(name=f"{NAME}{number}") for number in range(1_200)
+        }
+        which = list(fake.records) if by_name else ["--everything"]
+        result = run("delete", *which, "--yes")
+        assert result.stdout == "1,200 images deleted.\n"
+        assert not fake.records
+        sent = [each for each in fake.requests if isinstance(each, search_pb2.DeleteImagesRequest)]
+        assert [len(each.names) for each in sent if not each.validate_only] == [500, 500, 200]
+
+    def test_delete_says_how_far_it_came(self, run, fake):
+        fake.records = {
+            f"{NAME}{number}": search_pb2.Image(name=f"{NAME}{number}") for number in range(1_200)
+        }
+        # Counted, then deleted twice.
+        fake.faults["DeleteImages"] += [None, None, fails(errors.DeadlineExceeded("Too late."))]
+        result = run("delete", "--everything", "--yes")
+        assert result.exit_code == 1
+        assert "500 images deleted so far" in result.stderr
+
     def test_thumbnail(self, run, tmp_path):
         assert run("thumbnail", NAME, "-o", tmp_path / "t.jpg").exit_code == 0
         assert (tmp_path / "t.jpg").read_bytes().startswith(b"\xff\xd8")
