@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Final
 from halftone import errors, records, telemetry
 from halftone.v1 import models_pb2
 from services.search import promotion_job
+from services.search.promotion_patience import STORE
 from services.search.promotion_state import PromotionFiles, State, is_running
 from services.search.store import EVERYTHING
 
@@ -101,9 +102,11 @@ class Promotions:
         if lock is None:
             return
         with lock:
-            _log.warning("switch_completed", model_version=promotion.model_version)
             try:
                 promotion_job.move(promotion, store=self._store, registry=self._registry)
+                _log.warning("switch_completed", model_version=promotion.model_version)
+            except STORE as error:
+                _log.warning("switch_waits", error=error.message)
             except errors.HalftoneError as error:
                 _log.error("switch_undone", error=error.message)
                 promotion.state = State.FAILED
@@ -424,7 +427,8 @@ class Promotions:
             try:
                 with lock:
                     await job.run()
-                self._ended.labels(State.Name(promotion.state).lower()).inc()
+                if not is_running(promotion):
+                    self._ended.labels(State.Name(promotion.state).lower()).inc()
             finally:
                 self._running.set(0)
 

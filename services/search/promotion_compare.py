@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from halftone.v1 import models_pb2
     from services.search.holdings import Holdings
     from services.search.promotion_pace import Pace
+    from services.search.promotion_patience import Patience
     from services.search.store import Collection, Stored
 
 GROUP: Final = "group"
@@ -97,6 +98,7 @@ async def agreement(
     new: Collection,
     holdings: Holdings,
     pace: Pace,
+    patience: Patience,
 ) -> tuple[int, float]:
     """How many of the images were searched by, and the mean share of the first ten hits in common.
 
@@ -119,7 +121,7 @@ async def agreement(
     shares = []
     for point_id in sample:
         async with await pace.begin():
-            share = await holdings.read("compare", overlap, point_id)
+            share = await patience(holdings.read, "compare", overlap, point_id)
         if share is not None:
             shares.append(share)
     return len(shares), sum(shares) / len(shares) if shares else 0.0
@@ -131,6 +133,7 @@ async def vectors_of(
     collections: Sequence[Collection],
     holdings: Holdings,
     pace: Pace,
+    patience: Patience,
 ) -> tuple[list[str], list[NDArray[np.float32]]]:
     """The vectors that all collections have of grouped images.
 
@@ -144,7 +147,9 @@ async def vectors_of(
         for start in range(0, len(ids), 64):
             wanted = [each for _, each in ids[start : start + 64]]
             async with await pace.begin():
-                there |= await holdings.read("retrieve", collection.retrieve, wanted, vectors=True)
+                there |= await patience(
+                    holdings.read, "retrieve", collection.retrieve, wanted, vectors=True
+                )
         found.append(there)
     both = [(group, each) for group, each in ids if all(each in there for there in found)]
     return [group for group, _ in both], [

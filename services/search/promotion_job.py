@@ -4,8 +4,9 @@
                 written meanwhile goes to both
     COMPARING   the two are compared; a version that is worse is REFUSED, unless it is forced
     SWITCHING   written down before anything moves: the alias, then the registry's pointer, then
-                this process, between two writes. A process that ends in the middle of it is
-                followed by one that completes it.
+                this process, between two writes. A process that ends in the middle of it, or
+                before all is there that others wrote to the old collection, is followed by one
+                that completes it.
 
 Until SWITCHING is on disk nothing has changed for anybody; what was embedded stays, and the next
 try asks only for what is missing.
@@ -22,7 +23,8 @@ from halftone import errors, records, telemetry
 from halftone.v1 import models_pb2
 from services.search import promotion_compare as compare
 from services.search.promotion_pace import Pace
-from services.search.promotion_state import State
+from services.search.promotion_patience import EMBEDDER, STORE, Patience
+from services.search.promotion_state import State, is_running
 from services.search.promotion_sync import Sync
 from services.search.store import EVERYTHING
 
@@ -99,13 +101,17 @@ class Job:
             most=settings.promotion_batch,
             workers=settings.promotion_workers,
         )
+        self._patience = Patience(seconds=settings.promotion_patience_seconds, check=self._check)
         self._told = self._saved = 0.0
         self._embedded = 0
         # When, and how many images had been looked at and embedded then.
         self._rates: collections.deque[tuple[float, int, int]] = collections.deque()
 
     async def run(self) -> None:
-        """Runs it to its end. A cancellation leaves it to be resumed."""
+        """Runs it to its end. A cancellation leaves it to be resumed.
+
+        So does a store that does not answer after the switch: the promotion stays SWITCHING.
+        """
         promotion = self.promotion
         _log.info("promotion_begins", model_version=promotion.model_version, state=_name(promotion))
         try:
@@ -118,6 +124,8 @@ class Job:
             _log.exception("promotion_failed", model_version=promotion.model_version)
             bug = errors.Internal("Something went wrong; the log of the search service has it.")
             await self._end(State.FAILED, error=bug)
+        if is_running(promotion):
+            return
         _log.info(
             "promotion_ended",
             model_version=promotion.model_version,
@@ -150,12 +158,16 @@ class Job:
                 # Only the pointer is to be put right.
                 target, sync = self._holdings.collection, None
             await self._switch(target, sync=sync)
-        else:
-            await self._holdings.write("switch", self._move)
-        if self._shared:
-            await self._gather_stragglers()
+        elif not await self._moved_again():
+            return
+        # The version answers, whatever comes from here on.
+        if self._shared and not await self._gathered():
+            return
         await self._end(State.SUCCEEDED)
-        await self._drop_unused()
+        try:
+            await self._drop_unused()
+        except Exception:  # noqa: BLE001 - the next promotion tries again
+            _log.warning("collections_not_dropped", exc_info=True)
 
     # Embedding.
 
@@ -164,8 +176,11 @@ class Job:
         await asyncio.to_thread(self._registry.verify, version)
         spec = await asyncio.to_thread(self._registry.resolve(version).spec)
         # To its end, or it would go on making files while the store is closed.
-        target = await self._holdings.complete(
-            self._store.open, version, dimension=int(spec["dimension"])
+        target = await self._patience(
+            self._holdings.complete,
+            self._store.open,
+            version,
+            dimension=int(spec["dimension"]),
         )
         await asyncio.to_thread(
             self._registry.need, [self._holdings.collection.model_version, version]
@@ -181,31 +196,34 @@ class Job:
             embedder=self._embedder,
             pace=self._pace,
             workers=self._settings.promotion_workers,
-            patience=self._settings.promotion_patience_seconds,
+            patience=self._patience,
             check=self._check,
         )
 
     async def _embed(self, sync: Sync) -> compare.Sample:
         promotion, holdings = self.promotion, self._holdings
         promotion.state = State.EMBEDDING
-        promotion.images_total = await holdings.read("count", holdings.collection.count, EVERYTHING)
+        total = await self._patience(holdings.read, "count", holdings.collection.count, EVERYTHING)
+        promotion.images_total = total
         await self._save()
         await self._loaded()
         if self._shared:
             # Until every process has seen it, and writes to both collections.
             await asyncio.sleep(2 * self._settings.promotion_poll_seconds)
         sample = compare.Sample(seed=promotion.model_version)
-        for _ in range(_MOST_PASSES):
-            promotion.images_done = 0
+
+        def begin() -> None:
+            promotion.images_done, promotion.images_total = 0, total
             promotion.images_per_second = promotion.seconds_left = 0.0
             self._embedded = 0
             self._rates.clear()
 
-            def look(page: Sequence[Stored], lacking: int) -> None:
-                sample.look(page)
-                self._progress(len(page), lacking=lacking, failed=len(sync.failed))
+        def look(page: Sequence[Stored], lacking: int) -> None:
+            sample.look(page)
+            self._progress(len(page), lacking=lacking, failed=len(sync.failed))
 
-            count = await sync.everything(look)
+        for _ in range(_MOST_PASSES):
+            count = await sync.everything(look, begin=begin)
             # What other processes failed to write to both is found by looking again.
             if not self._shared or not count:
                 break
@@ -258,7 +276,12 @@ class Job:
         await self._save()
         old = holdings.collection
         sampled, share = await compare.agreement(
-            sample.queries(), old=old, new=target, holdings=holdings, pace=self._pace
+            sample.queries(),
+            old=old,
+            new=target,
+            holdings=holdings,
+            pace=self._pace,
+            patience=self._patience,
         )
         comparison = models_pb2.Comparison(sampled_queries=sampled, top10_agreement=share)
         given = sample.draw(_ids(await asyncio.to_thread(self._files.read_groups)))
@@ -268,6 +291,7 @@ class Job:
             collections=(old, target),
             holdings=holdings,
             pace=self._pace,
+            patience=self._patience,
         )
         await asyncio.to_thread(
             compare.judge,
@@ -295,7 +319,7 @@ class Job:
         self._check()
         # From here on it cannot be stopped any more.
         self.promotion.state = State.SWITCHING
-        while not await self._holdings.write("switch", self._move_if_in_step, sync):
+        while not await self._patience(self._holdings.write, "switch", self._move_if_in_step, sync):
             if sync is not None:
                 await self._catch_up(sync)
             if time.monotonic() > give_up:
@@ -320,13 +344,36 @@ class Job:
         self._holdings.open(self._store.open(version, dimension=None), others=self._others(version))
         self._registry.need([version])
 
+    async def _moved_again(self) -> bool:
+        """Completes a move that was cut off; False when it is left to the next try."""
+        try:
+            await self._patience(self._holdings.write, "switch", self._move)
+        except STORE as error:
+            _log.warning("switch_waits", error=error.message)
+            return False
+        return True
+
+    async def _gathered(self) -> bool:
+        """Gathers stragglers; False when that is left to the next try."""
+        try:
+            await self._gather_stragglers()
+        except EMBEDDER as error:
+            _log.warning("switch_waits", error=error.message)
+            return False
+        except Exception:  # noqa: BLE001 - tried for ever, it would be in the way of a roll-back
+            _log.exception("stragglers_not_gathered", model_version=self.promotion.model_version)
+        return True
+
     async def _gather_stragglers(self) -> None:
         """Takes over what other processes wrote to the old collection before they saw that."""
         promotion = self.promotion
         await asyncio.sleep(3 * self._settings.promotion_poll_seconds)
         try:
-            source = await self._holdings.complete(
-                self._store.open, promotion.from_model_version, dimension=None
+            source = await self._patience(
+                self._holdings.complete,
+                self._store.open,
+                promotion.from_model_version,
+                dimension=None,
             )
         except errors.NotFound:
             return
@@ -409,7 +456,12 @@ class Job:
 
 
 def move(promotion: models_pb2.Promotion, *, store: Store, registry: Registry) -> None:
-    """Moves the alias and the pointer; both stay, or go back, when one cannot be moved."""
+    """Moves the alias and the pointer; both stay, or go back, when one cannot be moved.
+
+    Where both have moved they stay: what was written since went to the new collection alone.
+    """
+    if store.active() == promotion.model_version == registry.pointer().active:
+        return
     try:
         store.set_active(promotion.model_version)
         registry.promote(promotion.model_version)

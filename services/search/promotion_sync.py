@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 import time
 from typing import TYPE_CHECKING, Final
 
 from halftone import errors, telemetry, wire
 from halftone.orientations import UPRIGHT
 from halftone.v1 import embedder_pb2
+from services.search.promotion_patience import EMBEDDER, STORE
 from services.search.store import EVERYTHING, Point
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from collections.abc import Set as AbstractSet
 
     import numpy as np
@@ -29,21 +29,22 @@ if TYPE_CHECKING:
     from services.search.embedder import Embedded, Embedder
     from services.search.holdings import Holdings
     from services.search.promotion_pace import Pace
+    from services.search.promotion_patience import Patience
     from services.search.store import Collection, Payload, Stored
 
 PAGE: Final = 32
 """Records looked at together: Edge holds the interpreter lock for about 2 ms for them."""
 
-_PAUSE: Final = 1.0
-# An embedder that was just told of a version loads it; one that was restarted comes back.
-_WAITED_FOR: Final = (
-    errors.Unavailable,
-    errors.ResourceExhausted,
-    errors.DeadlineExceeded,
-    errors.NotFound,
-)
-
 _log = telemetry.get_logger(__name__)
+
+
+class _CutOff(Exception):  # noqa: N818 - the store's error is the one that is told
+    """The store did not answer in the middle of a scan, which cannot be taken up there again."""
+
+    def __init__(self, error: errors.HalftoneError, *, pages: int) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.pages = pages
 
 
 class Sync:
@@ -62,7 +63,7 @@ class Sync:
         embedder: Embedder,
         pace: Pace,
         workers: int,
-        patience: float,
+        patience: Patience,
         check: Callable[[], None],
     ) -> None:
         """Does nothing yet.
@@ -74,7 +75,7 @@ class Sync:
             embedder: Embeds with the target's version.
             pace: Makes room for searches.
             workers: Pieces that are embedded at a time.
-            patience: Seconds for which an embedder or a store that does not answer is waited for.
+            patience: Waits for an embedder or a store that does not answer.
             check: Called between the pieces; raises when the work is to end.
         """
         self._source = source
@@ -85,14 +86,20 @@ class Sync:
         self._workers = workers
         self._patience = patience
         self._check = check
-        self._troubled: float | None = None
         self.failed: dict[uuid.UUID, str] = {}
 
-    async def everything(self, look: Callable[[Sequence[Stored], int], None]) -> int:
+    async def everything(
+        self,
+        look: Callable[[Sequence[Stored], int], None],
+        *,
+        begin: Callable[[], None] = lambda: None,
+    ) -> int:
         """Goes through all records.
 
         Args:
             look: Is shown each page when it is taken on, and how many of it are to be embedded.
+            begin: Called before the first page, again when a store that did not answer is gone
+                through anew.
 
         Returns:
             How many were not in step.
@@ -100,12 +107,23 @@ class Sync:
         Raises:
             errors.HalftoneError: What it waited for did not come back, or the disk is full.
         """
+
+        async def through() -> int:
+            begin()
+            return await self._run(self._pages(self._source), look)
+
+        return await self._from_the_start(through)
+
+    async def _from_the_start(self, through: Callable[[], Awaitable[int]]) -> int:
+        """Goes through a collection, from its first page again when that was cut off."""
+        outage = self._patience.outage()
         while True:
             try:
-                return await self._run(self._pages(self._source), look)
-            except (errors.Unavailable, errors.DeadlineExceeded) as error:
-                # The store; the embedder is waited for where it is called.
-                await self._wait(error)
+                return await through()
+            except _CutOff as cut:
+                if cut.pages:
+                    outage.over()
+                await outage.wait(cut.error)
 
     async def these(self, ids: Sequence[uuid.UUID]) -> int:
         """Brings some records in step."""
@@ -113,7 +131,9 @@ class Sync:
         async def pages() -> AsyncGenerator[list[Stored], None]:
             for start in range(0, len(ids), PAGE):
                 part = ids[start : start + PAGE]
-                found = await self._holdings.read("retrieve", self._source.retrieve, part)
+                found = await self._patience(
+                    self._holdings.read, "retrieve", self._source.retrieve, part
+                )
                 yield list(found.values())
 
         return await self._run(pages(), lambda _page, _lacking: None)
@@ -125,12 +145,18 @@ class Sync:
         them. Whoever goes back to the version that could has them again.
         """
         swept = 0
-        async for page in self._pages(self._target):
-            async with await self._pace.begin():
-                swept += await self._holdings.write(
-                    "sweep", self._delete_strays, {stored.id for stored in page} - spared
-                )
-        return swept
+
+        async def through() -> int:
+            nonlocal swept
+            async for page in self._pages(self._target):
+                ids = {stored.id for stored in page} - spared
+                async with await self._pace.begin():
+                    swept += await self._patience(
+                        self._holdings.write, "sweep", self._delete_strays, ids
+                    )
+            return swept
+
+        return await self._from_the_start(through)
 
     def _delete_strays(self, ids: AbstractSet[uuid.UUID]) -> int:
         strays = list(ids - set(self._source.retrieve(list(ids))))
@@ -140,9 +166,12 @@ class Sync:
 
     async def _pages(self, collection: Collection) -> AsyncGenerator[list[Stored], None]:
         scan = collection.scan(filter=EVERYTHING, page=PAGE)
-        while True:
+        for pages in itertools.count():
             self._check()
-            page = await self._holdings.read("scan", lambda: list(itertools.islice(scan, PAGE)))
+            try:
+                page = await self._holdings.read("scan", lambda: list(itertools.islice(scan, PAGE)))
+            except STORE as error:
+                raise _CutOff(error, pages=pages) from error
             if not page:
                 return
             yield page
@@ -174,9 +203,8 @@ class Sync:
 
     async def _compare(self, page: Sequence[Stored]) -> tuple[list[Stored], int]:
         """The records of a page that are to be embedded; the others are brought in step."""
-        there = await self._holdings.read(
-            "retrieve", self._target.retrieve, [stored.id for stored in page]
-        )
+        ids = [stored.id for stored in page]
+        there = await self._patience(self._holdings.read, "retrieve", self._target.retrieve, ids)
         lacking, differing = [], []
         for stored in page:
             other = there.get(stored.id)
@@ -188,7 +216,9 @@ class Sync:
             elif other.payload != stored.payload:
                 differing.append(stored.id)
         if differing:
-            await self._holdings.write("overwrite_payloads", self._describe, differing)
+            await self._patience(
+                self._holdings.write, "overwrite_payloads", self._describe, differing
+            )
         return lacking, len(differing)
 
     def _describe(self, ids: Sequence[uuid.UUID]) -> None:
@@ -236,19 +266,16 @@ class Sync:
             await self._embed_and_commit(images)
 
     async def _content(self, stored: Stored) -> bytes | None:
-        while True:
-            try:
-                return await self._holdings.in_thread(
-                    self._holdings.blobs.get, stored.payload["sha256"]
-                )
-            except (errors.NotFound, errors.DataLoss) as error:
-                await self._holdings.write("retrieve", self._fail, stored, error)
-                return None
-            except (errors.Unavailable, errors.DeadlineExceeded) as error:
-                await self._wait(error)
+        blobs, sha256 = self._holdings.blobs, stored.payload["sha256"]
+        try:
+            return await self._patience(self._holdings.in_thread, blobs.get, sha256)
+        except (errors.NotFound, errors.DataLoss) as error:
+            await self._patience(self._holdings.write, "retrieve", self._fail, stored, error)
+            return None
 
     async def _embed_and_commit(self, images: Sequence[tuple[Stored, bytes]]) -> None:
         inputs = [embedder_pb2.ImageInput(content=content) for _, content in images]
+        outage = self._patience.outage()
         while True:
             self._check()
             try:
@@ -261,10 +288,9 @@ class Sync:
                     await self._holdings.write(
                         "upsert", self._commit, [stored for stored, _ in images], found
                     )
-            except _WAITED_FOR as error:
-                await self._wait(error)
+            except EMBEDDER as error:
+                await outage.wait(error)
             else:
-                self._troubled = None
                 return
 
     def _commit(
@@ -311,19 +337,6 @@ class Sync:
             reason=error.reason,
             error=error.message,
         )
-
-    async def _wait(self, error: errors.HalftoneError) -> None:
-        """Waits before the next try, for as long as there is patience."""
-        if isinstance(error, errors.StorageFull):
-            raise error
-        now = time.monotonic()
-        if self._troubled is None:
-            self._troubled = now
-            _log.warning("promotion_waits", reason=error.reason, error=error.message)
-        if now - self._troubled > self._patience:
-            raise error
-        self._check()
-        await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
 
 def _is_newer(payload: Payload, other: Payload) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 
 import pytest
 from qdrant_client import QdrantClient
 
-from halftone import telemetry
+from halftone import errors, telemetry
 from halftone.registry import Registry
 from halftone.v1 import models_pb2, search_pb2
 from services.search.blobs import Blobs
@@ -16,8 +17,8 @@ from services.search.embedder import Embedder
 from services.search.engine import Engine
 from services.search.holdings import Holdings
 from services.search.promotion_state import is_running
-from services.search.store import EVERYTHING
-from services.search.store_server import ServerStore
+from services.search.store import EVERYTHING, Point
+from services.search.store_server import ServerCollection, ServerStore
 from tests.unit.search.conftest import name, record
 from tests.unit.search.test_promotion import NEW, OLD, publish, until
 
@@ -144,3 +145,65 @@ async def test_a_pointer_that_moves_meanwhile_leaves_the_promotion_its_version(
     gate.set()
     await until(lambda: two.promotions.answering() == NEW)
     assert registry.pointer().active == NEW
+
+
+@pytest.mark.parametrize("goes", [False, True])
+async def test_a_switch_is_not_over_before_stragglers_are_there(
+    replicas, memory_path, monkeypatch, goes
+):
+    """The old collection cannot be read after the switch; the process may end meanwhile."""
+    one, two = replicas
+    for engine in replicas:
+        promotions = engine.promotions
+        promotions._settings = promotions._settings.model_copy(
+            update={"promotion_patience_seconds": 0.3}
+        )
+    await add(one, *(record(number) for number in range(8)))
+    old = one._holdings.collection
+    registry = Registry(memory_path / "models")
+    scan, tried = ServerCollection.scan, []
+
+    def fails(self, **fields):
+        if self.model_version == OLD and registry.pointer().active == NEW:
+            tried.append(self)
+            raise errors.Unavailable("Qdrant does not answer.")
+        return scan(self, **fields)
+
+    monkeypatch.setattr(ServerCollection, "scan", fails)
+    started = await one.promotions.promote(NEW, force=False)
+    await until(lambda: tried)
+    # What a process wrote that had not seen the switch.
+    (stored,) = old.retrieve([next(iter(scan(old, filter=EVERYTHING))).id], vectors=True).values()
+    point = Point(id=uuid.uuid4(), vector=stored.vector, payload=stored.payload)
+    old.upsert([point])
+    await until(lambda: len(tried) > 5)
+    assert (await two.promotions.current()).state == State.SWITCHING
+    if goes:
+        await one.promotions.close()
+    monkeypatch.setattr(ServerCollection, "scan", scan)
+    async with asyncio.timeout(60):
+        while is_running(done := await two.promotions.current()):
+            await asyncio.sleep(0.05)
+    assert (done.state, done.id) == (State.SUCCEEDED, started.id)
+    await until(lambda: two.promotions.answering() == NEW)
+    assert list(two._holdings.collection.retrieve([point.id])) == [point.id]
+
+
+async def test_a_bug_after_the_switch_leaves_it_succeeded(replicas, memory_path, monkeypatch):
+    one, two = replicas
+    await add(one, record(0))
+    registry = Registry(memory_path / "models")
+    scan = ServerCollection.scan
+
+    def fails(self, **fields):
+        if self.model_version == OLD and registry.pointer().active == NEW:
+            raise ZeroDivisionError
+        return scan(self, **fields)
+
+    monkeypatch.setattr(ServerCollection, "scan", fails)
+    await one.promotions.promote(NEW, force=False)
+    async with asyncio.timeout(60):
+        while is_running(done := await two.promotions.current()):
+            await asyncio.sleep(0.05)
+    assert done.state == State.SUCCEEDED
+    assert not done.HasField("error")
