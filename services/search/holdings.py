@@ -41,10 +41,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MAX_SHARED: Final = 100
-_MAX_LOOKED_AT: Final = 2_000
-"""Records with equal bytes that are looked at for one answer: a logo may be there 10,000 times."""
-_LOOKED_AT_TOGETHER: Final = 100
-"""A thousand hold the interpreter lock of the embedded store for 60 ms."""
+_MAX_LOOKED_AT: Final = 500
+"""Records with equal bytes that are looked at at once: a logo may be there 10,000 times, and a
+thousand records take 10 to 60 ms, for a short search on the event loop."""
+_LOOKED_AT_EACH: Final = 3
+"""And for each of many pictures, which most often are there twice."""
+_PAGE: Final = 100
+"""Of them, so that the embedded store lets the interpreter lock go in between."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -376,7 +379,7 @@ class Holdings:
 
         def look(looked_for: Iterable[str], *, limit: int) -> int:
             condition = Filter(must=(AnyOf("sha256", tuple(sorted(looked_for))),))
-            scan = self.collection.scan(filter=condition, page=_LOOKED_AT_TOGETHER)
+            scan = self.collection.scan(filter=condition, page=_PAGE)
             seen = 0
             for other in itertools.islice(scan, limit):
                 name = f"archives/{other.payload['archive']}/images/{other.payload['image_id']}"
@@ -384,7 +387,8 @@ class Holdings:
                 seen += 1
             return seen
 
-        if look(shas, limit=_MAX_LOOKED_AT) == _MAX_LOOKED_AT and len(shas) > 1:
+        limit = max(_MAX_LOOKED_AT, _LOOKED_AT_EACH * len(shas))
+        if look(shas, limit=limit) == limit and len(shas) > 1:
             # What is there very often may have left no room for the rest.
             share = max(_MAX_SHARED + 1, _MAX_LOOKED_AT // len(shas))
             for sha256 in shas:

@@ -103,4 +103,4 @@ async def test_records_with_equal_bytes_are_read_in_small_pieces_and_not_all(hol
     same = holdings.same_content(records.some())
     assert [len(names) for names in same.values()] == [100] * 5
     assert max(records.pages) <= 100
-    assert records.scanned <= 2 * 2_000 + 5
+    assert records.scanned <= 2 * 500 + 5
