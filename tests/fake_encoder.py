@@ -45,14 +45,15 @@ class DummyEncoder:
         self.prepared: list[int] = []
         self.staged: list[int] = []
         self.touched = threading.Event()
+        self.steps: list[Callable[[], object]] = []
         self.go = threading.Event()
         self.go.set()
         self._decode_seconds = decode_seconds
         self._seconds = seconds
         self._fails = fails
 
-    def warm_up(self) -> None:
-        pass
+    def warm_ups(self) -> Sequence[Callable[[], object]]:
+        return self.steps
 
     def prepare(self, picture: Picture) -> Prepared:
         if picture.content.startswith(b"bad"):

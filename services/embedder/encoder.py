@@ -12,7 +12,7 @@ from halftone import errors
 from halftone.orientations import UPRIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -82,8 +82,8 @@ class Encoder(Protocol):
     def golden(self) -> Path | None:
         """Where the golden vectors lie that it must reproduce; None: in the version itself."""
 
-    def warm_up(self) -> None:
-        """Runs every batch size once that the device has to be prepared for."""
+    def warm_ups(self) -> Sequence[Callable[[], object]]:
+        """What prepares the device: one call for each batch size, on its thread, in this order."""
 
     def prepare(self, picture: Picture) -> Prepared:
         """Decodes and preprocesses. Called from several threads.

@@ -12,7 +12,7 @@ from halftone import errors, telemetry
 from halftone.vision import quantizing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -72,8 +72,11 @@ class OpenVinoEncoder:
         self._model = model
         self._decoder = decoder
 
-    def warm_up(self) -> None:
+    def warm_ups(self) -> Sequence[Callable[[], object]]:
         """See `Encoder`."""
+        return (self._warm_up,)
+
+    def _warm_up(self) -> None:
         size = self._model.spec.preprocessing.size
         self.encode(torch.zeros((1, size, size), dtype=torch.uint8))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -14,7 +15,7 @@ from halftone.vision.inference import Execution, fuse, runner
 from halftone.vision.model import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -130,8 +131,11 @@ class CpuEncoder:
         self._share = share
         self._threads_alone = threads
 
-    def warm_up(self) -> None:
+    def warm_ups(self) -> Sequence[Callable[[], object]]:
         """See `Encoder`."""
+        return (self._compare_threads,)
+
+    def _compare_threads(self) -> None:
         size = self._preprocessing.size
         blank = torch.zeros((1, size, size), dtype=torch.uint8)
         shared, whole = (
@@ -197,12 +201,13 @@ class CudaEncoder:
         self._buckets = buckets(max_batch)
         self._copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
-    def warm_up(self) -> None:
+    def warm_ups(self) -> Sequence[Callable[[], object]]:
         """See `Encoder`."""
+        return [functools.partial(self._warm_up, items) for items in self._buckets]
+
+    def _warm_up(self, items: int) -> None:
         size = self._model.spec.preprocessing.size
-        blank = np.zeros((size, size), dtype=np.uint8)
-        for items in self._buckets:
-            self.encode(self.stage([blank] * items))
+        self.encode(self.stage([np.zeros((size, size), dtype=np.uint8)] * items))
 
     def prepare(self, picture: Picture) -> Prepared:
         """See `Encoder`."""

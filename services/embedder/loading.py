@@ -31,7 +31,7 @@ class Loader:
         self._prepared = False
 
     def __call__(self, version: ModelVersion) -> Encoder:
-        """Blocks until the version is warm. Requests to other versions go on meanwhile.
+        """Blocks until the version is warm. Requests to other versions wait for one step at most.
 
         Raises:
             errors.DataLoss: The version's files are damaged, or it does not give the descriptors
@@ -43,8 +43,9 @@ class Loader:
             self._batcher.run(self._backend.prepare_device).result()
             self._prepared = True
         encoder = self._backend.load(version)
-        # On the thread that owns the device, so that nothing else runs there at the same time.
-        self._batcher.run(encoder.warm_up).result()
+        # On a thread of the device, and one batch size at a time: batches go in between.
+        for step in encoder.warm_ups():
+            self._batcher.run(step).result()
         directory = encoder.golden or version.directory
         lowest = self._batcher.run(lambda: check_golden(encoder, directory)).result()
         _log.info(

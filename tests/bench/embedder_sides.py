@@ -261,7 +261,8 @@ class Bare:
         )
         self._workers = plain.workers
         self._encoder = encoder_openvino.PreferringInt8(int8=int8, plain=plain).load(version)
-        self._encoder.warm_up()
+        for step in self._encoder.warm_ups():
+            step()
         # One batch at a time on all cores.
         self._whole: Encoder
         if self._encoder.backend == "openvino":

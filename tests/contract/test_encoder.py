@@ -85,7 +85,8 @@ def backend(kind: str) -> Backend:
 @pytest.fixture(scope="module", params=["torch", "openvino"])
 def encoder(request: pytest.FixtureRequest, version: ModelVersion) -> Encoder:
     loaded = backend(request.param).load(version)
-    loaded.warm_up()
+    for step in loaded.warm_ups():
+        step()
     assert loaded.backend == request.param
     return loaded
 

@@ -156,7 +156,8 @@ def load(version: ModelVersion, *, settings: Settings, execution: str, batch: in
     )
     backend.prepare_device()
     encoder = backend.load(version)
-    encoder.warm_up()
+    for step in encoder.warm_ups():
+        step()
     return encoder
 
 

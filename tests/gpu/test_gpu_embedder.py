@@ -44,7 +44,8 @@ def encoder(request, version, device):
     if device.type == "cpu" and request.param != "eager":
         pytest.skip("the CPU has one way")
     encoder = made(version, device, request.param)
-    encoder.warm_up()
+    for step in encoder.warm_ups():
+        step()
     return encoder
 
 
@@ -109,7 +110,8 @@ def test_two_batches_under_way_do_not_mix(encoder, expected, turns):
 @pytest.mark.gpu(only=True)
 def test_every_batch_size_is_one_that_was_warmed(version, device):
     encoder = made(version, device, "graphs")
-    encoder.warm_up()
+    for step in encoder.warm_ups():
+        step()
     before = torch.cuda.memory_reserved(device)
 
     for count in range(1, MAX_BATCH + 1):
@@ -172,7 +174,8 @@ def test_an_unloaded_version_returns_its_memory(version, device):
     before = torch.cuda.memory_allocated(device)
 
     encoder = made(version, device, "graphs")
-    encoder.warm_up()
+    for step in encoder.warm_ups():
+        step()
     held = torch.cuda.memory_allocated(device)
     del encoder
     gc.collect()

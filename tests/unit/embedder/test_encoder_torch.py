@@ -30,7 +30,8 @@ def encoder():
         decoder=Decoder(max_pixels=1_000_000, max_bytes=1_000_000),
     )
     encoder = backend.load(Registry(MODELS).resolve("starter/1"))
-    encoder.warm_up()
+    for step in encoder.warm_ups():
+        step()
     return encoder
 
 

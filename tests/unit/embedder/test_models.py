@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +15,14 @@ from halftone.registry import Registry
 from services.embedder.loading import Loader, check_golden
 from services.embedder.metrics import EmbedderMetrics
 from services.embedder.models import Models
-from tests.fake_encoder import DummyEncoder, make_batcher
+from tests.fake_encoder import DummyEncoder, make_batcher, picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
+
+    from services.embedder.encoder import Outcome
 
 
 def stage(directory: Path, *, number: int = 3, descriptor: tuple[float, ...] = (3, 0)) -> Path:
@@ -36,6 +40,7 @@ class DummyBackend:
     def __init__(self) -> None:
         self.prepared = 0
         self.loads: list[str] = []
+        self.steps: list[Callable[[], object]] = []
 
     def prepare_device(self) -> None:
         self.prepared += 1
@@ -44,7 +49,9 @@ class DummyBackend:
         self.loads.append(version.id)
         if version.name == "odd":
             raise ZeroDivisionError
-        return DummyEncoder(model_version=version.id)
+        encoder = DummyEncoder(model_version=version.id)
+        encoder.steps = self.steps
+        return encoder
 
 
 class House:
@@ -92,6 +99,24 @@ def test_a_published_version_is_loaded_once(house: House):
     assert house.backend.prepared == 1
     with pytest.raises(errors.NotFound, match=r"a/1"):
         house.models.get("a/2")
+
+
+def test_requests_come_in_between_the_batch_sizes_of_a_warm_up(house: House):
+    answering = DummyEncoder()
+    requests: list[Future[list[Outcome]]] = []
+
+    def first() -> None:
+        requests.append(house.batcher.submit([picture(7)], encoder=answering))
+        while not answering.prepared:
+            time.sleep(0.001)
+        time.sleep(0.05)
+
+    answered: list[bool] = []
+    house.backend.steps = [first, *[lambda: time.sleep(0.02)] * 5]
+    house.backend.steps.append(lambda: answered.append(requests[0].done()))
+    house.publish()
+    house.models.refresh()
+    assert answered == [True]
 
 
 def test_the_active_version_follows_the_pointer(house: House):
