@@ -165,9 +165,10 @@ class Job:
             return
         await self._end(State.SUCCEEDED)
         try:
+            await asyncio.to_thread(self._registry.need, [promotion.model_version])
             await self._drop_unused()
         except Exception:  # noqa: BLE001 - the next promotion tries again
-            _log.warning("collections_not_dropped", exc_info=True)
+            _log.warning("promotion_not_tidied", exc_info=True)
 
     # Embedding.
 
@@ -342,7 +343,6 @@ class Job:
         version = self.promotion.model_version
         move(self.promotion, store=self._store, registry=self._registry)
         self._holdings.open(self._store.open(version, dimension=None), others=self._others(version))
-        self._registry.need([version])
 
     async def _moved_again(self) -> bool:
         """Completes a move that was cut off; False when it is left to the next try."""

@@ -128,6 +128,20 @@ async def test_a_collection_that_is_not_dropped_fails_no_promotion(
     assert files.read().state == State.SUCCEEDED
 
 
+async def test_a_disk_that_is_full_after_the_switch_fails_no_promotion(service, monkeypatch):
+    await service.add(record(0))
+    need = Registry.need
+
+    def full(self, versions):
+        if versions == [NEW]:
+            raise OSError("full")
+        need(self, versions)
+
+    monkeypatch.setattr(Registry, "need", full)
+    assert (await promoted(service)).state == State.SUCCEEDED
+    assert await answering(service) == NEW
+
+
 async def cut_in_the_switch(service):
     """A service that was ended between the intent and what follows."""
     await service.add(*(record(number) for number in range(6)))
