@@ -162,7 +162,7 @@ class _Rejections:
             csv.writer(self._file).writerow(REJECTED_HEADER)
         image_id = ack.name.partition("/images/")[2] or ack.name
         reason = ack.error.message if ack.error else ""
-        csv.writer(self._file).writerow((ack.row, _inert(image_id), _inert(reason)))
+        csv.writer(self._file).writerow((ack.row, files.inert(image_id), files.inert(reason)))
         self._file.flush()
 
     def __exit__(
@@ -173,11 +173,6 @@ class _Rejections:
     ) -> None:
         if self._file is not None:
             self._file.close()
-
-
-def _inert(text: str) -> str:
-    """Text that no spreadsheet takes for a formula: the list is opened in one to mend the rows."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 class _RateColumn(ProgressColumn):

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import halftone
-from halftone import cli_output, errors, records, timelines
+from halftone import cli_output, errors, files, records, timelines
 from halftone.client import Decision
 
 if TYPE_CHECKING:
@@ -138,14 +138,15 @@ def write_csv(clusters: Iterable[Cluster], *, file: TextIO) -> int:
         for printing in timelines.printings(cluster):
             image, gap = printing.image, printing.member.gap_days
             overlap = timelines.main_overlap(printing.link) if printing.link else None
+            record = (image.page, image.caption, image.language, image.source_uri, image.rights)
             table.writerow(
                 [
                     *(cluster.id, cluster.size, cluster.journal_count, printing.number),
                     int(printing.is_earliest),
                     "" if gap is None else gap,
-                    *(printing.gap, image.name, image.journal, image.date),
+                    *(printing.gap, image.name, files.inert(image.journal), image.date),
                     *(_iso(image.earliest_date) or "", _iso(image.latest_date) or ""),
-                    *(image.page, image.caption, image.language, image.source_uri, image.rights),
+                    *map(files.inert, record),
                     *(round(printing.member.weakest_link, 6), printing.member.link_count),
                     "" if overlap is None else int(overlap.mirrored),
                 ]

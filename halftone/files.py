@@ -56,6 +56,11 @@ def to_json(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
+def inert(text: str) -> str:
+    """Text that no spreadsheet takes for a formula, for tables that people open in one."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def with_folders(path: Path) -> Path:
     """Makes the folders that a file is to lie in, where they are missing; gives its path back.
 

@@ -244,7 +244,7 @@ def write_verdicts(verdicts: Iterable[Verdict], *, file: TextIO) -> int:
         table.writerow(
             [
                 *(verdict.id, verdict.a, verdict.b, verdict.decision.value),
-                *(verdict.note, verdict.author),
+                *(files.inert(verdict.note), files.inert(verdict.author)),
                 *(moment.isoformat() if moment else "" for moment in times),
                 int(verdict.overruled),
             ]

@@ -58,6 +58,17 @@ def test_csv_has_a_row_for_each_printing(fake, client):
     assert (rows[4]["gap_days"], rows[4]["mirrored_to_earliest"]) == ("", "")
 
 
+def test_no_spreadsheet_takes_a_record_for_a_formula(fake, client):
+    names = fake.story()
+    fake.records[names[0]].caption = '=HYPERLINK("https://example.org")'
+    fake.records[names[0]].journal = "@SUM(A1)"
+    file = io.StringIO()
+    cluster_export.write_csv(members(client), file=file)
+    row = next(csv.DictReader(io.StringIO(file.getvalue())))
+    assert row["caption"] == '\'=HYPERLINK("https://example.org")'
+    assert row["journal"] == "'@SUM(A1)"
+
+
 def test_json_lines_hold_links_with_their_geometry(fake, client):
     names = fake.story()
     file = io.StringIO()
@@ -233,6 +244,14 @@ class TestDataset:
         assert rows[-1]["author"] == "Eva"
         assert rows[1]["end_time"]
         assert not rows[0]["end_time"]
+
+    def test_no_spreadsheet_takes_a_note_for_a_formula(self, fake, client, tmp_path):
+        a, b, *_ = fake.story()
+        client.judge(a, b, "same", note="=1+1", author="-Eva")
+        verdict_export.write_dataset(client, directory=tmp_path / "set")
+        text = (tmp_path / "set" / "verdicts.csv").read_text()
+        (row,) = csv.DictReader(io.StringIO(text))
+        assert (row["note"], row["author"]) == ("'=1+1", "'-Eva")
 
     def test_contradictions_become_a_composite_group(self, fake, client, tmp_path):
         a, b, c, *_ = fake.story()
