@@ -8,6 +8,8 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from halftone import files
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -55,9 +57,4 @@ def announced(data: Path, addresses: Addresses) -> Iterator[None]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes a file that is either complete or not there."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    files.replace_file(path, files.to_json(content))

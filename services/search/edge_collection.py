@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import shutil
 import threading
 import time
@@ -28,6 +27,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone import errors, telemetry
+from halftone.files import replace_file
 from halftone.matching.words import Vocabulary
 from services.search import edge_build, edge_query
 from services.search.edge_part import Part, copy_closed
@@ -474,14 +474,4 @@ def _size_on_disk(directory: Path) -> int:
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Replaces a small file, atomically and durably."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with beside.open("w") as file:
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    replace_file(path, json.dumps(value).encode())

@@ -7,7 +7,8 @@ import tempfile
 
 import pytest
 
-from halftone import files
+from halftone import files, running
+from services.search import edge_collection
 
 
 def text(path):
@@ -19,7 +20,15 @@ def content(path):
     files.replace_file(path, b"new")
 
 
-@pytest.mark.parametrize("write", [text, content])
+def stack(path):
+    running.write_json(path, {"a": 1})
+
+
+def parts(path):
+    edge_collection.write_json(path, {"a": 1})
+
+
+@pytest.mark.parametrize("write", [text, content, stack, parts])
 def test_a_folder_that_cannot_be_written_is_told_by_the_file_that_was_asked_for(
     write, tmp_path, monkeypatch
 ):
@@ -34,7 +43,7 @@ def test_a_folder_that_cannot_be_written_is_told_by_the_file_that_was_asked_for(
     assert caught.value.strerror == "Permission denied"
 
 
-@pytest.mark.parametrize("write", [text, content])
+@pytest.mark.parametrize("write", [text, content, stack, parts])
 def test_a_path_that_cannot_be_taken_is_named_and_nothing_stays_behind(write, tmp_path):
     (tmp_path / "taken").mkdir()
     for path, error in (
