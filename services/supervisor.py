@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -159,6 +161,7 @@ class Supervisor:
             time.sleep(_POLL_SECONDS)
 
     def _look_after(self, running: _Running) -> None:
+        _bound(running.child.log)
         process = running.process
         if process is None:
             if running.restart_at is not None and time.monotonic() >= running.restart_at:
@@ -218,8 +221,7 @@ class Supervisor:
     def _spawn(self, running: _Running) -> None:
         child = running.child
         child.log.parent.mkdir(parents=True, exist_ok=True)
-        if child.log.exists() and child.log.stat().st_size > _LOG_LIMIT_BYTES:
-            child.log.replace(child.log.with_suffix(".old.log"))
+        _bound(child.log)
         with child.log.open("ab") as log:
             running.process = subprocess.Popen(  # noqa: S603  # our own entry points
                 child.command,
@@ -237,6 +239,17 @@ class Supervisor:
 
     def _is_late(self, running: _Running) -> bool:
         return time.monotonic() - running.started > running.child.start_seconds
+
+
+def _bound(log: Path) -> None:
+    """Empties a log that has become long; its lines take the place of those kept before."""
+    if not log.exists() or log.stat().st_size <= _LOG_LIMIT_BYTES:
+        return
+    # A full disk takes no copy, and the log least of all is to fill it.
+    with contextlib.suppress(OSError):
+        shutil.copyfile(log, log.with_suffix(".old.log"))
+    # Not renamed: the child has it open, and goes on at its end wherever that is.
+    os.truncate(log, 0)
 
 
 def _how_it_ended(process: subprocess.Popen[bytes]) -> str:

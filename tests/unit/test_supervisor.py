@@ -47,6 +47,16 @@ while not (pathlib.Path(sys.argv[1]) / "go").exists():
 """
     + GOOD
 )
+# Says a lot, and a word more once it is let.
+TALKING = GOOD.replace(
+    "while True:",
+    """
+print("x" * (17 * 1024 * 1024), flush=True)
+while not (here / "go").exists():
+    time.sleep(0.02)
+print("more", flush=True)
+while True:""",
+)
 # Comes up once; each later start fails.
 ONCE = (
     """
@@ -194,6 +204,20 @@ def test_in_a_hurry_nobody_is_waited_for(tmp_path):
 def test_pauses_double_up_to_a_limit():
     policy = RestartPolicy(first_pause=1, longest_pause=5)
     assert [policy.pause(n) for n in (1, 2, 3, 4)] == [1, 2, 4, 5]
+
+
+def test_a_long_log_is_emptied_while_its_child_runs(tmp_path):
+    with Running(child(tmp_path, "one", code=TALKING)) as running:
+        log = tmp_path / "logs" / "one.log"
+        before = running.supervisor.processes["one"]
+        old = tmp_path / "logs" / "one.old.log"
+        until(lambda: old.exists() and log.stat().st_size < 2 * 1024 * 1024)
+        assert old.stat().st_size > 16 * 1024 * 1024
+        (tmp_path / "go").touch()
+        until(lambda: log.read_bytes().endswith(b"more\n"))
+        # Written where the emptied file ends, not where the child was before.
+        assert log.stat().st_size < 2 * 1024 * 1024
+        assert running.supervisor.processes["one"] == before
 
 
 def test_a_long_log_is_read_from_its_end(tmp_path):
