@@ -341,8 +341,10 @@ class Job:
 
     def _move(self) -> None:
         version = self.promotion.model_version
+        # First, so that nothing is left to fail once the alias and the pointer have moved.
+        collection, others = self._store.open(version, dimension=None), self._others(version)
         move(self.promotion, store=self._store, registry=self._registry)
-        self._holdings.open(self._store.open(version, dimension=None), others=self._others(version))
+        self._holdings.open(collection, others=others)
 
     async def _moved_again(self) -> bool:
         """Completes a move that was cut off; False when it is left to the next try."""

@@ -142,6 +142,22 @@ async def test_a_disk_that_is_full_after_the_switch_fails_no_promotion(service, 
     assert await answering(service) == NEW
 
 
+async def test_what_a_switch_needs_is_asked_for_before_it(service, registry, hasty, monkeypatch):
+    """A store that stays away right after it would have it reported as failed."""
+    await service.add(record(0))
+    opened = EdgeStore.open
+
+    def fails(self, version, **fields):
+        if registry.pointer().active == NEW:
+            away()
+        return opened(self, version, **fields)
+
+    monkeypatch.setattr(EdgeStore, "open", fails)
+    done = await promoted(service)
+    assert done.state == State.SUCCEEDED, done.error.message
+    assert registry.pointer().active == await answering(service) == NEW
+
+
 async def cut_in_the_switch(service):
     """A service that was ended between the intent and what follows."""
     await service.add(*(record(number) for number in range(6)))
