@@ -160,17 +160,24 @@ def delete(
     with connect(server=server, data=data) as client:
         if not yes:
             held = (each for each in client.verdicts(page_size=1000) if each.name == name)
-            # One that does not hold is refused by the service, with the reason.
+            # One that has ended stays as it is.
             for each in itertools.islice(held, 1):
                 said = f"{each.a} and {each.b} are {_said(each.decision)}"
                 confirm(f"Take back {each.name}, that {said}?", yes=yes)
         found = client.delete_verdict(name)
+        pair = {found.a, found.b}
+        on_one = client.verdicts(image=found.a, page_size=1000)
+        later = next((each for each in on_one if {each.a, each.b} == pair), None)
     if as_json:
         output.print_json(output.verdict_json(found))
+        return
+    if later is not None:
+        said = f"{later.name} says that {found.a} and {found.b} are {_said(later.decision)}"
+        click.echo(f"{found.name} does not hold any more: {said}.")
     else:
         click.echo(f"{found.name} is taken back: nothing is said of {found.a} and {found.b}.")
-        for line in overruled_lines(found):
-            click.echo(line)
+    for line in overruled_lines(found):
+        click.echo(line)
 
 
 @verdicts.command()

@@ -322,9 +322,10 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
 
     def DeleteVerdict(self, request, context):
         self._begin("DeleteVerdict", request, context)
-        for verdict in self._holding():
+        for verdict in self.verdicts:
             if verdict.name == request.name:
-                verdict.end_time.FromDatetime(dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+                if not verdict.HasField("end_time"):
+                    verdict.end_time.FromDatetime(dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
                 return self._answer(verdict)
         return self._happen(fails(errors.NotFound(f"There is no {request.name}.")), context)
 

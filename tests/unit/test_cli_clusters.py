@@ -367,8 +367,12 @@ class TestVerdicts:
         assert "No verdicts." in run("verdicts", "list").stdout
         (gone,) = json.loads(run("verdicts", "--history", "--json").stdout)
         assert gone["end_time"]
-        assert run("verdicts", "delete", "1").exit_code == 1
+        assert "nothing is said of" in run("verdicts", "delete", "1").stdout
+        assert run("verdicts", "delete", "9").exit_code == 1
         run("judge", a, b, "same")
+        ended = run("verdicts", "delete", "1").stdout
+        assert ended.startswith("verdicts/1 does not hold any more: verdicts/2 says that ")
+        assert ended.endswith(" are the same picture.\n")
         assert run("verdicts", "delete", "2", "--json", input=Terminal(b"y\n")).exit_code == 0
         assert run("verdicts", "--history", "--limit", "2").stderr == ""
         one = run("verdicts", "--history", "--limit", "1")
