@@ -36,6 +36,7 @@ MAX_BATCH: Final = 64
 
 _ASK_EVERY: Final = 1.0
 _ANSWER_SECONDS: Final = 10.0
+_BATCH_SHARE: Final = 8
 """How long the store and the embedder may take to answer whoever looks after them."""
 
 _log = telemetry.get_logger(__name__)
@@ -212,9 +213,10 @@ class Engine:
     @contextlib.contextmanager
     def _admitted(self, count: int) -> Iterator[Collection]:
         """Gives the collection in which searches are made, or refuses them."""
-        # A batch counts as what it does at a time, so that one batch leaves room for others. It may
-        # go beyond: it would never have its turn if it had to fit.
-        share = min(count, TOGETHER)
+        # A batch counts as what it does at a time, so that one batch leaves room for others; a
+        # large one as an eighth of its searches, since it holds all their pictures. It may go
+        # beyond: it would never have its turn if it had to fit.
+        share = max(min(count, TOGETHER), count // _BATCH_SHARE)
         if self._admitted_count >= self._settings.max_concurrent_searches:
             self._refused.inc()
             raise errors.ResourceExhausted(

@@ -425,14 +425,15 @@ async def test_of_a_batch_the_first_are_answered_when_the_time_is_over_for_the_l
     filled.embedder.before_answer = None
 
 
-async def test_a_batch_counts_as_what_it_does_at_a_time(settings, embedder):
+@pytest.mark.parametrize("size", [2, 16, 23])
+async def test_a_batch_counts_as_what_it_does_at_a_time(settings, embedder, size):
     service = Service(settings.model_copy(update={"max_concurrent_searches": 3}), embedder=embedder)
     await service.start()
     await service.add(record(1))
     stuck = asyncio.Event()
     embedder.before_answer = stuck.wait
     search = search_pb2.SearchImagesRequest(content=picture(1))
-    batch = search_pb2.BatchSearchImagesRequest(requests=[search] * 16)
+    batch = search_pb2.BatchSearchImagesRequest(requests=[search] * size)
     embedder.request_ids.clear()
     waiting = [asyncio.create_task(wait_for(service.stub.BatchSearchImages(batch)))]
     await asked(embedder, 1)
@@ -443,6 +444,23 @@ async def test_a_batch_counts_as_what_it_does_at_a_time(settings, embedder):
     stuck.set()
     await asyncio.gather(*waiting)
     assert await service.hits(content=picture(1)) == [name(1)]
+    await service.stop()
+
+
+async def test_a_large_batch_counts_as_the_pictures_it_holds(settings, embedder):
+    service = Service(settings.model_copy(update={"max_concurrent_searches": 3}), embedder=embedder)
+    await service.start()
+    await service.add(record(1))
+    stuck = asyncio.Event()
+    embedder.before_answer = stuck.wait
+    search = search_pb2.SearchImagesRequest(content=picture(1))
+    batch = search_pb2.BatchSearchImagesRequest(requests=[search] * 24)
+    embedder.request_ids.clear()
+    waiting = asyncio.create_task(wait_for(service.stub.BatchSearchImages(batch)))
+    await asked(embedder, 1)
+    assert isinstance(await error_of(service.stub.SearchImages(search)), errors.ResourceExhausted)
+    stuck.set()
+    await waiting
     await service.stop()
 
 
