@@ -49,14 +49,14 @@ _URL: Final = re.compile(r"https?://[^\s]+", re.IGNORECASE)
 
 
 def fetch_thumbnails(client: Client, cluster: Cluster) -> dict[str, Thumbnail]:
-    """The pictures of a cluster's members by name; those that are gone meanwhile are left out."""
+    """The pictures of a cluster's members by name; those that are gone or damaged are left out."""
 
     def fetch(name: str) -> Thumbnail | None:
         try:
             content = client.thumbnail(name).content
             with Image.open(io.BytesIO(content)) as image:
                 return Thumbnail(content, *image.size)
-        except (errors.NotFound, OSError):
+        except (errors.NotFound, errors.DataLoss, OSError):
             return None
 
     names = [member.image.name for member in cluster.members]

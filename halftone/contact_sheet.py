@@ -16,7 +16,7 @@ import jinja2
 from PIL import Image, ImageDraw, ImageFont
 
 import halftone
-from halftone import files, fonts, images
+from halftone import errors, files, fonts, images
 from halftone.client.types import probability_label
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from halftone.images import Region
 
 _CAPTION: Final = 140
+_LOST_SIDE: Final = 240
+"""Pixels of what stands for a picture that is lost."""
 _MAX_PIXELS: Final = 200_000_000
 
 
@@ -93,7 +95,7 @@ def section_of(
     """
     if isinstance(query, str) and query.startswith("archives/"):
         record = client.get(query)
-        picture = client.thumbnail(query).content
+        picture = _thumbnail(client, query)
         lines = _lines(record)
         heading = record.journal or record.image_id
         name = "" if record.name == title else record.name
@@ -114,7 +116,7 @@ def section_of(
         query=Card(picture=picture, title=heading, lines=lines, name=name),
         hits=tuple(
             Card(
-                picture=client.thumbnail(hit.image.name).content,
+                picture=_thumbnail(client, hit.image.name),
                 title=hit.image.journal or hit.image.image_id,
                 lines=_lines(hit.image),
                 name=hit.image.name,
@@ -141,6 +143,18 @@ def _decoded(query: Image.Image | bytes | str | Path) -> tuple[Image.Image, tupl
     content = query if isinstance(query, bytes) else Path(query).read_bytes()
     # A JPEG is decoded at a fraction of its size, which a crop does not refer to.
     return images.decode(content, max_pixels=_MAX_PIXELS, target=512), images.size(content)
+
+
+def _thumbnail(client: Client, name: str) -> bytes:
+    """An image's picture, or in place of one that is lost a plain one that says so."""
+    try:
+        return client.thumbnail(name).content
+    except (errors.NotFound, errors.DataLoss):
+        blank = Image.new("L", (_LOST_SIDE, _LOST_SIDE), 225)
+        words = "This picture is gone\nor damaged: import\nthe image again."
+        font = fonts.of_size(20)
+        ImageDraw.Draw(blank).text((20, 20), words, font=font, fill=60)
+        return images.thumbnail(blank)
 
 
 def _with_frame(picture: bytes, *, crop: Region, full: tuple[int, int]) -> bytes:

@@ -233,7 +233,9 @@ def _translated(path: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise errors.NotFound(
-            f"There is no blob {path}.", resource_type="blob", resource_name=path
+            f"There is no blob {path}. Import its image again.",
+            resource_type="blob",
+            resource_name=path,
         ) from error
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:

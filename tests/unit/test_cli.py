@@ -248,6 +248,15 @@ class TestSearch:
         assert page.count("data:image/jpeg;base64,") == 3
         assert "L&#39;Illustration" in page
 
+    @pytest.mark.parametrize("kind", [errors.NotFound, errors.DataLoss])
+    def test_a_lost_picture_costs_a_sheet_that_picture(self, run, fake, picture, kind):
+        fake.faults["GetThumbnail"].append(fails(kind("Gone.")))
+        result = run("search", picture, "--html", "sheet.html")
+        assert result.exit_code == 0, result.output
+        page = Path("sheet.html").read_text()
+        assert page.count("data:image/jpeg;base64,") == 3
+        assert f'<span class="name">{NAME}</span>' in page
+
     def test_a_sheet_says_what_it_is_cited_by(self, run, picture):
         run(
             *("search", picture, "--html", "sheet.html", "--journal", "The Sphere", "--to", "1918"),
