@@ -64,14 +64,17 @@ _WHOLE: Final = 100  # percent
 _NAMES: Final = {"name", "names", "image", "query", "a", "b"}
 
 
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data directory of the stack to talk to.  [default: HALFTONE_DATA, or ./data]",
+)
+
+
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--server` and `--data`, which together say whom to talk to."""
     for option in (
-        click.option(
-            "--data",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Data directory of the stack to talk to.  [default: ./data]",
-        ),
+        data_option,
         click.option(
             "--server",
             metavar="HOST:PORT",
@@ -87,14 +90,52 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a filter; `filter_from` reads them."""
     for option in reversed(
         (
-            click.option("--archive", multiple=True, metavar="NAME", help="Only this archive."),
-            click.option("--journal", multiple=True, metavar="NAME", help="Only this journal."),
-            click.option("--language", multiple=True, metavar="TAG", help="Only this language."),
-            click.option("--from", "start", default="", metavar="DATE", help="EDTF, as 1914-08."),
-            click.option("--to", "end", default="", metavar="DATE", help="EDTF."),
-            click.option("--caption", default="", metavar="WORDS", help="All in the caption."),
-            click.option("--label", multiple=True, metavar="KEY=VALUE", help="With this label."),
-            click.option("--exclude-journal", multiple=True, metavar="NAME", help="Not this one."),
+            click.option(
+                "--archive",
+                multiple=True,
+                metavar="NAME",
+                help="Only this archive; repeat for more.",
+            ),
+            click.option(
+                "--journal",
+                multiple=True,
+                metavar="NAME",
+                help="Only this journal; repeat for more.",
+            ),
+            click.option(
+                "--language",
+                multiple=True,
+                metavar="TAG",
+                help="Only this language; repeat for more.",
+            ),
+            click.option(
+                "--from",
+                "start",
+                default="",
+                metavar="DATE",
+                help="Printed then or later: 1914, 1914-08, 1914-08-22 (EDTF).",
+            ),
+            click.option(
+                "--to", "end", default="", metavar="DATE", help="Printed then or earlier."
+            ),
+            click.option(
+                "--caption",
+                default="",
+                metavar="WORDS",
+                help="Only with all these words in the caption.",
+            ),
+            click.option(
+                "--label",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="Only with this label; repeat a key for other values.",
+            ),
+            click.option(
+                "--exclude-journal",
+                multiple=True,
+                metavar="NAME",
+                help="Without this journal; repeat for more.",
+            ),
         )
     ):
         command = option(command)
@@ -102,6 +143,9 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+archive_option = click.option(
+    "--archive", multiple=True, metavar="NAME", help="Archive of an ID that is given without one."
+)
 
 
 def filter_from(options: dict[str, Any]) -> Filter | None:
@@ -109,7 +153,7 @@ def filter_from(options: dict[str, Any]) -> Filter | None:
     labels: dict[str, list[str]] = {}
     for label in options.pop("label"):
         key, equals, value = label.partition("=")
-        if not equals:
+        if not (key and equals):
             raise click.BadParameter(f"{label!r} is not KEY=VALUE.", param_hint="--label")
         labels.setdefault(key, []).append(value)
     excluded = options.pop("exclude_journal")
@@ -358,7 +402,9 @@ def _as_typed(error: errors.InvalidArgument) -> str:
     """The message with the option that the user typed in place of the service's field."""
     field, colon, problem = error.message.partition(": ")
     if not colon or field != error.field:
-        return error.message
+        # A sentence of its own, which says what is wrong and not where it was typed.
+        option = _OPTIONS.get(error.field.partition("[")[0])
+        return f"{option}: {error.message}" if option else error.message
     # Of a list the position follows, and what is wrong within it.
     whole = field.partition("[")[0]
     if whole in _NAMES:

@@ -384,6 +384,12 @@ class TestRecords:
         assert NAME + "3" in either.stdout
         assert either.stderr == said
 
+    @pytest.mark.parametrize("label", ["kind", "=photo", "="])
+    def test_a_label_without_a_key_or_a_value_is_none(self, run, label):
+        result = run("list", "--label", label)
+        assert result.exit_code == 2
+        assert f"{label!r} is not KEY=VALUE." in result.stderr
+
     def test_unknown_values_beside_known_ones(self, run):
         near = "No image has the journal 'Sphere'. Did you mean 'The Sphere'?\n"
         result = run("list", "--journal", "Sphere", "--journal", "The Sphere")
@@ -574,6 +580,9 @@ class TestExplain:
     def test_a_field_of_the_service_becomes_what_was_typed(self, field, said):
         assert explain(errors.InvalidArgument(f"{field}: is wrong.", field=field)) == said
 
-    def test_only_a_field_at_the_beginning_is_one(self):
+    def test_a_sentence_without_its_field_is_given_the_option(self):
         other = "The region x=0: it is empty."
-        assert explain(errors.InvalidArgument(other, field="region")) == other
+        assert explain(errors.InvalidArgument(other, field="region")) == f"--crop: {other}"
+        assert explain(errors.InvalidArgument(other, field="something.else")) == other
+        sets = "There is nothing named x."
+        assert explain(errors.InvalidArgument(sets, field="spec.datasets[0]")) == f"DATASET: {sets}"
