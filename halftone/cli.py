@@ -18,6 +18,7 @@ import halftone
 from halftone import cli_output as output
 from halftone import errors, files, images
 from halftone.cli_options import (
+    archive_option,
     connect,
     crop_from,
     explain,
@@ -129,15 +130,20 @@ def main(*, debug: bool) -> None:  # read from the context where errors end
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="gRPC port of the search service; 0 picks free ports for everything.",
+    help="gRPC port of the search service; 0 picks free ports for everything.  "
+    "[default: HALFTONE_SEARCH_PORT, or 7102]",
 )
-@click.option("--embedder-port", type=click.IntRange(0, 65535), help="gRPC port of the embedder.")
+@click.option(
+    "--embedder-port",
+    type=click.IntRange(0, 65535),
+    help="gRPC port of the embedder.  [default: HALFTONE_EMBEDDER_PORT, or 7101]",
+)
 @click.option("--no-trainer", is_flag=True, help="Without training jobs.")
 @click.option(
     "--datasets",
     multiple=True,
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Directory below which data sets to train on lie; may be given several times.  "
+    help="Directory below which data sets to train on lie; repeat for more.  "
     "[default: HALFTONE_TRAINER_DATA_ROOTS, or datasets/ in the data directory]",
 )
 def up(
@@ -185,7 +191,7 @@ def up(
 
 
 @main.command(short_help="Find the other printings of a picture.")
-@click.argument("query", metavar="FILE|NAME")
+@click.argument("query", metavar="FILE|IMAGE")
 @filter_options
 @click.option("--crop", metavar="X,Y,W,H", help="Search by this part: pixels, or pct:x,y,w,h.")
 @click.option("--limit", type=int, help="Hits, 1 to 1000.  [default: 20]")
@@ -225,7 +231,11 @@ def search(
     data: Path | None,
     **options: Any,  # the filter's options
 ) -> None:
-    """Find the other printings of a picture: a file, or an image of the archive by its name."""
+    """Find the other printings of a picture.
+
+    It is a FILE, or an IMAGE of the archive: archives/ARCHIVE/images/ID, or an ID with --archive,
+    which is then searched alone.
+    """
     archives = options["archive"]
     where = filter_from(options)
     with connect(server=server, data=data) as client:
@@ -323,20 +333,18 @@ def facets(
     output.remark(*remarks)
 
 
-_archive_option = click.option(
-    "--archive", multiple=True, metavar="NAME", help="Archive of an id that is not a full name."
-)
-
-
 @main.command()
-@click.argument("name")
-@_archive_option
+@click.argument("name", metavar="IMAGE")
+@archive_option
 @json_option
 @server_options
 def show(
     *, name: str, archive: tuple[str, ...], as_json: bool, server: str | None, data: Path | None
 ) -> None:
-    """Show the record of an image."""
+    """Show the record of an image.
+
+    IMAGE is archives/ARCHIVE/images/ID, or an ID with --archive.
+    """
     with connect(server=server, data=data) as client:
         record = client.get(full_name(name, archives=archive))
     if as_json:
@@ -375,7 +383,7 @@ def list_(
 
 
 @main.command()
-@click.argument("name")
+@click.argument("name", metavar="IMAGE")
 @click.option(
     "-o",
     "--output",
@@ -384,12 +392,15 @@ def list_(
     type=click.Path(path_type=Path, dir_okay=False),
     help="JPEG file to write.",
 )
-@_archive_option
+@archive_option
 @server_options
 def thumbnail(
     *, name: str, path: Path, archive: tuple[str, ...], server: str | None, data: Path | None
 ) -> None:
-    """Save a picture, at most 512 pixels a side."""
+    """Save a picture, at most 512 pixels a side.
+
+    IMAGE is archives/ARCHIVE/images/ID, or an ID with --archive.
+    """
     with connect(server=server, data=data) as client:
         found = client.thumbnail(full_name(name, archives=archive))
     files.with_folders(path).write_bytes(found.content)
@@ -410,7 +421,7 @@ def _query(text: str, *, archives: tuple[str, ...]) -> Query:
     if not text.startswith("archives/") and len(archives) != 1:
         raise click.BadParameter(
             f"{text} is neither a file nor an image's name, archives/ARCHIVE/images/ID.",
-            param_hint="FILE|NAME",
+            param_hint="FILE|IMAGE",
         )
     return full_name(text, archives=archives)
 

@@ -76,7 +76,7 @@ def clusters() -> None:
     """
 
 
-@clusters.command("list")
+@clusters.command("list", short_help="List pictures that were printed more than once.")
 @filter_options
 @cluster_options
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Clusters.")
@@ -231,7 +231,8 @@ def cluster(
 ) -> None:
     """Show the life of a picture: its printings in the order of time.
 
-    ID is a cluster's, as `halftone clusters` lists it; IMAGE is a printing's name.
+    ID is a cluster's, as `halftone clusters` lists it; IMAGE is a printing,
+    archives/ARCHIVE/images/ID, or its id with --archive.
     """
     with connect(server=server, data=data) as client:
         found = find_cluster(client, cluster_name(name, archives=archive))
@@ -248,9 +249,12 @@ def cluster(
 
 def cluster_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
     """The name of a cluster or an image from what a person wrote."""
-    if text.startswith("archives/") or archives:
+    if text.startswith("clusters/"):
+        return text
+    if text.startswith("archives/") or archives or Path(text).is_file():
+        # What to do with a file is said there.
         return full_name(text, archives=archives)
-    return text if text.startswith("clusters/") else f"clusters/{text}"
+    return f"clusters/{text}"
 
 
 def find_cluster(client: Client, name: str) -> Cluster:

@@ -14,7 +14,14 @@ from rich.table import Table
 
 from halftone import cli_output as output
 from halftone import cluster_page, errors, files, overlay
-from halftone.cli_options import connect, crop_from, full_name, json_option, server_options
+from halftone.cli_options import (
+    archive_option,
+    connect,
+    crop_from,
+    full_name,
+    json_option,
+    server_options,
+)
 from halftone.client import Cluster, ClusterMember, Link, Relation, VerificationState
 from halftone.client.types import probability_label
 
@@ -39,10 +46,12 @@ _SAID: Final = {
 
 
 @click.command()
-@click.argument("query", metavar="NAME")
-@click.argument("image", metavar="NAME")
-@click.option("--archive", multiple=True, metavar="NAME", help="Archive of ids without one.")
-@click.option("--crop", metavar="X,Y,W,H", help="Compare this part of the first: pixels, or pct:…")
+@click.argument("query", metavar="IMAGE")
+@click.argument("image", metavar="IMAGE")
+@archive_option
+@click.option(
+    "--crop", metavar="X,Y,W,H", help="Compare this part of the first: pixels, or pct:x,y,w,h."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -67,7 +76,10 @@ def compare(
     server: str | None,
     data: Path | None,
 ) -> None:
-    """Compare two images of the archive: how probably they are the same picture, and why."""
+    """Compare two images of the archive: how probably they are the same picture, and why.
+
+    IMAGE is archives/ARCHIVE/images/ID, or an ID with --archive.
+    """
     if out is not None and out.suffix.lower() not in {".jpg", ".jpeg", ".png"}:
         raise click.BadParameter("It is to end in .jpg or .png.", param_hint="--out")
     if html is not None and crop is not None:

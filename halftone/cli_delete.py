@@ -31,7 +31,7 @@ _GROUP: Final = 500
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[NAME]…")
+@click.argument("names", nargs=-1, metavar="[IMAGE]…")
 @filter_options
 @click.option("--everything", is_flag=True, help="Needed to delete without a filter.")
 @click.option("--dry-run", is_flag=True, help="Only count.")
@@ -48,6 +48,8 @@ def delete(
     **options: Any,  # the filter's options
 ) -> None:
     """Delete images, by name or by filter.
+
+    IMAGE is archives/ARCHIVE/images/ID, or an ID with --archive.
 
     Exit code: 0, or 1 when there is no image of a name; the others are deleted.
     """

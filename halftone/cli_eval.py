@@ -71,7 +71,8 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[1] / "models"
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Data directory of the stack whose versions are meant.  [default: ./data]",
+    help="Data directory of the stack whose versions are meant.  [default: HALFTONE_DATA, or "
+    "./data]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
@@ -89,10 +90,10 @@ def evaluate(
     data: Path | None,
     as_json: bool,
 ) -> None:
-    r"""Judge model versions on pictures whose reprints are known, or that are printed anew.
+    """Judge model versions on pictures whose reprints are known, or that are printed anew.
 
-    \b
     halftone eval starter/1 --archive press-archive
+
     halftone eval starter/1 --press any-folder-of-pictures --report report
 
     VERSION is NAME/NUMBER, NAME for its newest, or the directory of a version. Several are compared

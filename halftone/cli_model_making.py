@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BACKBONES: Final = ("resnet18", "resnet50", "resnet152")
 
 
-@click.command()
+@click.command(short_help="Copy a published version from elsewhere.")
 @click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
 @acting
@@ -35,7 +35,7 @@ def install(context: Context, *, source: Path, promoting: bool) -> None:
     """Copy a published version, the directory `…/name/version`, from elsewhere.
 
     Of a directory `…/name` the newest version is copied, unless there is, or was, one of its name
-    and number. Again changes nothing, but repairs a copy that was damaged.
+    and number. Doing it again changes nothing, but repairs a copy that was damaged.
     """
     registry = context.files
 
@@ -53,7 +53,7 @@ def install(context: Context, *, source: Path, promoting: bool) -> None:
     _announce(context, installed, promoting=promoting)
 
 
-@click.command("import")
+@click.command("import", short_help="Make a version of ImageNet weights.")
 @click.argument("backbone", type=click.Choice(BACKBONES))
 @click.option(
     "--weights",
@@ -68,7 +68,7 @@ def install(context: Context, *, source: Path, promoting: bool) -> None:
     help="An archive (a folder with a manifest) or a folder of pictures; the more and the more "
     "varied, the better.",
 )
-@click.option("--name", help="Of the model. [default: the backbone]")
+@click.option("--name", help="Of the model.  [default: the backbone]")
 @click.option("--limit", default=5000, show_default=True, help="Pictures to fit the whitening on.")
 @click.option("--dimension", default=512, show_default=True, help="Of the descriptors.")
 @click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
@@ -114,7 +114,7 @@ def import_(
     _announce(context, published, promoting=promoting)
 
 
-@click.command()
+@click.command(short_help="Make the int8 form of a version, faster on CPUs.")
 @click.argument("version")
 @click.option(
     "--pictures",
@@ -149,7 +149,7 @@ def quantize(context: Context, *, version: str, source: Path, limit: int) -> Non
     )
 
 
-@click.command()
+@click.command(short_help="Fit the probabilities of a version on known reprints.")
 @click.argument("version")
 @click.option(
     "--archive",
@@ -157,8 +157,8 @@ def quantize(context: Context, *, version: str, source: Path, limit: int) -> Non
     multiple=True,
     required=True,
     type=click.Path(exists=True, path_type=Path),
-    help="A labelled archive: a folder with a manifest and groups.json, or a column `group`. Can "
-    "be given several times.",
+    help="A labelled archive: a folder with a manifest and groups.json, or a column `group`; "
+    "repeat for more.",
 )
 @click.option(
     "--groups",

@@ -129,7 +129,7 @@ def verify(context: Context, *, version: str) -> None:
     help="JSON file of groups of images that show the same picture, to compare the versions on.  "
     "[default: the images with the label `group`]",
 )
-@click.option("--archive", default="", help="Of the image ids in the groups.")
+@click.option("--archive", default="", metavar="NAME", help="Of the image ids in the groups.")
 @json_option
 @acting
 def promote(

@@ -74,7 +74,7 @@ _OPTIONS: Final = (
         multiple=True,
         type=_FOLDER,
         metavar="DIR",
-        help="With --press: more pictures to search among. Can be repeated.",
+        help="With --press: more pictures to search among; repeat for more folders.",
     ),
     click.option(
         "--sources",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -15,13 +14,14 @@ from rich.table import Table
 
 from halftone import cli_output as output
 from halftone import errors, running, training
-from halftone.cli_options import json_option
+from halftone.cli_options import data_option, json_option
 from halftone.client import Client
 from halftone.client.training import JobState
 from halftone.settings import ClientSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from halftone.client.training import TrainingJob
 
@@ -31,11 +31,7 @@ _SECONDS_PER_MINUTE: Final = 60
 
 def _trainer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option(
-            "--data",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Data directory of the stack to talk to.  [default: ./data]",
-        ),
+        data_option,
         click.option(
             "--server",
             metavar="HOST:PORT",
@@ -63,19 +59,31 @@ def _trainer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     default="",
     type=click.Choice(["", "random", "imagenet"]),
     metavar="random|imagenet",
-    help="Without a parent.  [default: random]",
+    help="What to start from without a parent.  [default: random]",
 )
 @click.option(
     "--backbone",
     default="",
     type=click.Choice(["", "resnet18", "resnet50", "resnet152"]),
     metavar="resnet18|resnet50|resnet152",
-    help="Without a parent.  [default: resnet18]",
+    help="The network without a parent.  [default: resnet18]",
 )
-@click.option("--evaluate-on", default="", metavar="ARCHIVE", help="With groups.json.")
-@click.option("--epochs", type=click.FloatRange(0), default=0.0, help="Length of the run, or:")
-@click.option("--steps", type=click.IntRange(0), default=0, help="Length of the run, or:")
-@click.option("--minutes", type=click.FloatRange(0), default=0.0, help="Length of the run.")
+@click.option(
+    "--evaluate-on",
+    default="",
+    metavar="ARCHIVE",
+    help="Judge the version on this archive, which has a groups.json; a path as DATASET's.",
+)
+@click.option(
+    "--epochs",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Length of the run in passes through the data; one of these three is needed.",
+)
+@click.option("--steps", type=click.IntRange(0), default=0, help="Length of the run in steps.")
+@click.option(
+    "--minutes", type=click.FloatRange(0), default=0.0, help="Length of the run in minutes."
+)
 @click.option(
     "--option",
     "options",
@@ -149,7 +157,11 @@ def jobs() -> None:
 
 @jobs.command("list")
 @click.option(
-    "--state", "states", multiple=True, type=click.Choice([state.value for state in JobState])
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in JobState]),
+    help="Only jobs in this state; repeat for more.",
 )
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Jobs.")
 @json_option
@@ -213,7 +225,7 @@ def watch(*, job: str, as_json: bool, server: str | None, data: Path | None) -> 
         _end(_watched(client, _name(job)), as_json=as_json)
 
 
-@jobs.command()
+@jobs.command(short_help="Stop a job.")
 @click.argument("job")
 @json_option
 @_trainer_options

@@ -14,6 +14,7 @@ from halftone import cli_output as output
 from halftone import cluster_export, errors, verdict_export
 from halftone.cli_clusters import DefaultGroup
 from halftone.cli_options import (
+    archive_option,
     confirm,
     connect,
     full_name,
@@ -29,11 +30,10 @@ if TYPE_CHECKING:
 
     from halftone.client import Client, Cluster, Verdict
 
-_archive_option = click.option(
-    "--archive", multiple=True, metavar="NAME", help="Archive of an id that is not a full name."
-)
 _NOTE_WIDTH = 44
 _MOST_LINES: Final = 10
+# Of a 64-bit number; the service would take longer ones by their beginning.
+_MOST_DIGITS: Final = 18
 
 
 @click.command()
@@ -42,7 +42,7 @@ _MOST_LINES: Final = 10
 @click.argument("decision", type=click.Choice([decision.value for decision in Decision]))
 @click.option("--note", default="", help="Why.")
 @click.option("--author", help="Who says so.  [default: HALFTONE_AUTHOR, or the login name]")
-@_archive_option
+@archive_option
 @json_option
 @server_options
 def judge(
@@ -61,6 +61,8 @@ def judge(
 
     `same` holds the two in one cluster, `different` keeps them apart, both through every later
     grouping and model version; `unsure` only keeps the note.
+
+    IMAGE is archives/ARCHIVE/images/ID, or an ID with --archive.
     """
     names = (full_name(a, archives=archive), full_name(b, archives=archive))
     with connect(server=server, data=data) as client:
@@ -93,7 +95,7 @@ def verdicts() -> None:
 @click.option("--image", default="", metavar="IMAGE", help="Only those on this image.")
 @click.option("--history", is_flag=True, help="Those that no longer hold as well.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Verdicts.")
-@_archive_option
+@archive_option
 @json_option
 @server_options
 def list_(
@@ -141,7 +143,7 @@ def _table(shown: Sequence[Verdict], *, history: bool) -> Table:
     return table
 
 
-@verdicts.command()
+@verdicts.command(short_help="Take a verdict back; it stays in the history.")
 @click.argument("verdict", metavar="VERDICT")
 @yes_option
 @json_option
@@ -151,9 +153,9 @@ def delete(
 ) -> None:
     """Take a verdict back, by the id that `halftone verdicts` lists; it stays in the history."""
     number = verdict.removeprefix("verdicts/")
-    if not (number.isascii() and number.isdigit()):
+    if not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS):
         raise click.BadParameter(
-            f"{verdict!r} is no verdict's id; `halftone verdicts` lists them.",
+            f"{verdict[:80]!r} is no verdict's id; `halftone verdicts` lists them.",
             param_hint="VERDICT",
         )
     name = f"verdicts/{int(number)}"
@@ -180,7 +182,7 @@ def delete(
         click.echo(line)
 
 
-@verdicts.command()
+@verdicts.command(short_help="Write a data set to train on.")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--with-clusters", is_flag=True, help="Learn from what was found to be the same as well."

@@ -10,10 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from halftone import errors, running
+from halftone.cli import main
 from halftone.cli_options import explain
 from halftone.v1 import search_pb2
 from tests.fake_search import fails, verdict
@@ -523,6 +526,38 @@ def test_a_reader_that_has_seen_enough_is_no_error(fake, words):
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 1
+
+
+def commands(command, *path):
+    """Every command below one, with its path."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from commands(found, *path, name)
+
+
+class TestHelp:
+    @pytest.mark.parametrize("path", [path for path, _ in commands(main)], ids=" ".join)
+    def test_nothing_is_cut_off_or_left_as_markup(self, path):
+        said = CliRunner().invoke(main, [*path, "--help"], env={"COLUMNS": "80"}).stdout
+        assert said.startswith("Usage: ")
+        assert "\\" not in said
+        assert not any(line.endswith("...") for line in said.splitlines()[1:])
+
+    def test_every_option_has_its_help(self):
+        for path, command in commands(main):
+            for option in command.params:
+                if isinstance(option, click.Option):
+                    assert option.help, (*path, option.name)
+
+    def test_the_data_directory_is_by_default_that_of_the_environment(self):
+        for path, command in commands(main):
+            for option in command.params:
+                if "--data" in option.opts:
+                    assert "[default: HALFTONE_DATA, or ./data]" in option.help, path
 
 
 def test_help_imports_nothing_heavy(tmp_path):

@@ -176,6 +176,15 @@ class TestCluster:
             assert words in result.stderr
             assert "Traceback" not in result.stderr
 
+    def test_a_file_is_neither_a_cluster_nor_an_image(self, run, built, tmp_path):
+        (tmp_path / "found.jpg").touch()
+        result = run("cluster", "found.jpg")
+        assert result.exit_code == 2
+        # The box around it breaks the lines.
+        said = " ".join(result.stderr.replace("│", " ").split())
+        assert "'found.jpg' is a file; this command takes" in said
+        assert "`halftone search found.jpg` finds" in said
+
     def test_a_narrow_terminal_breaks_no_word(self, fake):
         journal, caption = "The Larkhaven Courier and Advertiser", "Wahlberechtigte Brahmanen"
         names = [
@@ -378,9 +387,13 @@ class TestVerdicts:
         one = run("verdicts", "--history", "--limit", "1")
         assert one.stderr == "There are more than these 1: --limit shows more.\n"
         assert one.output.endswith(one.stderr)
-        refused = run("verdicts", "delete", "abc")
+
+    @pytest.mark.parametrize("verdict", ["abc", "1e3", "1" + "0" * 18, "9" * 5000])
+    def test_what_is_no_verdicts_id_is_not_asked_for(self, run, fake, verdict):
+        refused = run("verdicts", "delete", "--yes", verdict)
         assert refused.exit_code == 2
-        assert "'abc' is no verdict's id" in refused.stderr
+        assert "is no verdict's id" in refused.stderr
+        assert not fake.requests
 
     def test_of_one_image(self, run, built):
         a, b, c, *_ = built
