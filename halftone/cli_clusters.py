@@ -276,7 +276,7 @@ def find_cluster(client: Client, name: str) -> Cluster:
             ) from error
         raise errors.NotFound(
             f"There is no cluster {name.removeprefix('clusters/')!r}; `halftone clusters` lists "
-            "them.",
+            "them. An image's id alone needs --archive.",
             resource_name=name,
         ) from error
 

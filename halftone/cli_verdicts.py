@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -160,13 +159,16 @@ def delete(
         )
     name = f"verdicts/{int(number)}"
     with connect(server=server, data=data) as client:
-        if not yes:
-            held = (each for each in client.verdicts(page_size=1000) if each.name == name)
-            # One that has ended stays as it is.
-            for each in itertools.islice(held, 1):
+        before = list(client.verdicts(page_size=1000))
+        for each in before:
+            # One that has ended stays as it is, and needs no question.
+            if each.name == name:
                 said = f"{each.a} and {each.b} are {_said(each.decision)}"
                 confirm(f"Take back {each.name}, that {said}?", yes=yes)
         found = client.delete_verdict(name)
+        overruled = {each.name for each in before if each.overruled}
+        after = client.verdicts(page_size=1000) if overruled else ()
+        restored = [each for each in after if each.name in overruled and not each.overruled]
         pair = {found.a, found.b}
         on_one = client.verdicts(image=found.a, page_size=1000)
         later = next((each for each in on_one if {each.a, each.b} == pair), None)
@@ -178,7 +180,7 @@ def delete(
         click.echo(f"{found.name} does not hold any more: {said}.")
     else:
         click.echo(f"{found.name} is taken back: nothing is said of {found.a} and {found.b}.")
-    for line in overruled_lines(found):
+    for line in (*_restored_lines(restored), *overruled_lines(found)):
         click.echo(line)
 
 
@@ -248,6 +250,23 @@ def consequence(
     return f"They are apart now: {', '.join(places)}."
 
 
+def _restored_lines(restored: Sequence[Verdict]) -> list[str]:
+    """Which verdicts have their effect again by one that was taken back."""
+    if not restored:
+        return []
+    one = len(restored) == 1
+    count = "An earlier verdict has its" if one else f"{len(restored)} earlier verdicts have their"
+    return [f"{count} effect again:", *_listed(restored)]
+
+
+def _listed(found: Sequence[Verdict]) -> list[str]:
+    """A line for each of the first verdicts, and one that says that there are more."""
+    shown = [f"  {each.a} and {each.b}: {output.verdict_text(each)}" for each in found]
+    if len(shown) > _MOST_LINES:
+        shown[_MOST_LINES:] = ["  … `halftone verdicts` lists the others."]
+    return shown
+
+
 def overruled_lines(verdict: Verdict) -> list[str]:
     """Which verdicts lost their effect by one that was said or taken back, and what to do then."""
     lost = verdict.overruled_verdicts
@@ -260,10 +279,8 @@ def overruled_lines(verdict: Verdict) -> list[str]:
         why = f"what {verdict.name} kept from its effect has it again, and {why}"
     lines = [
         f"{count} no effect any more: {why}.",
-        *(f"  {each.a} and {each.b}: {output.verdict_text(each)}" for each in lost[:_MOST_LINES]),
+        *_listed(lost),
     ]
-    if len(lost) > _MOST_LINES:
-        lines.append("  … `halftone verdicts` lists the others.")
     if verdict.end_time is not None:
         lines.append("`halftone verdicts` lists those that hold, and which of them have no effect.")
         return lines

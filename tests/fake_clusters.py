@@ -43,6 +43,7 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
         links: By the pair of names.
         jobs: The newest last; a watched one is over after `job_polls` answers.
         contradicted: Verdicts that lose their effect by the next one that is said or taken back.
+        restored: Verdicts that have it again by that.
     """
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
         self.thumbnails: dict[str, bytes] = {}
         self.links: dict[tuple[str, str], pb.Link] = {}
         self.contradicted: list[pb.Verdict] = []
+        self.restored: list[pb.Verdict] = []
         self.jobs: list[pb.ClusterJob] = []
         self.job_polls = 2
         self.job_end = pb.ClusterJob.SUCCEEDED
@@ -305,6 +307,9 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
             each.overruled = True
         answer.overruled_verdicts.extend(self.contradicted)
         self.contradicted = []
+        for each in self.restored:
+            each.overruled = False
+        self.restored = []
         return answer
 
     def ListVerdicts(self, request, context):

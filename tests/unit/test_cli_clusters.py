@@ -168,6 +168,7 @@ class TestCluster:
         lone = fake.add_printing("lone")
         for name, words in (
             ("nothing", "There is no cluster 'nothing'"),
+            ("lone", "An image's id alone needs --archive."),
             (lone, f"No other printing of {lone} is known."),
             ("archives/a/images/no", "There is no image archives/a/images/no."),
         ):
@@ -394,6 +395,20 @@ class TestVerdicts:
         assert refused.exit_code == 2
         assert "is no verdict's id" in refused.stderr
         assert not fake.requests
+
+    def test_which_have_their_effect_again_is_told(self, run, fake, built):
+        a, b, c, *_ = built
+        run("judge", a, b, "different", "--note", "two plates", "--author", "Ada")
+        run("judge", b, c, "different")
+        fake.contradicted = fake.verdicts[:2]
+        run("judge", a, c, "same")
+        run("judge", a, c, "unsure")
+        assert "effect" not in run("verdicts", "delete", "4", "--yes").stdout
+        fake.restored = fake.verdicts[:1]
+        _, what, which = run("verdicts", "delete", "3", "--yes").stdout.splitlines()
+        assert what == "An earlier verdict has its effect again:"
+        said = "different, by Ada on 2025-03-04 (verdicts/1): two plates"
+        assert which == f"  {b} and {a}: {said}"
 
     def test_of_one_image(self, run, built):
         a, b, c, *_ = built
