@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 REJECTED_HEADER: Final = ("row", "image_id", "reason")
 _HEADER_BYTES: Final = ",".join(REJECTED_HEADER).encode()
+# What manifests are called; any other file is tried all the same.
+_SUFFIXES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
 
 
 @click.command(name="import")
@@ -58,6 +60,8 @@ def import_(
     data: Path | None,
 ) -> None:
     """Import a folder of pictures with a manifest (CSV, TSV or JSON Lines).
+
+    DIR is the folder, or the manifest itself.
 
     Importing again changes nothing, so an import that was cut off is resumed by running it again.
     Exit code: 0, or 1 when rows were rejected, or 2 when the manifest cannot be used.
@@ -95,7 +99,17 @@ def run(
     """
     records.make_name(archive, image_id="any", field="--archive")
     # Reads the header before anything is sent, so that a bad manifest changes nothing.
-    rows = archives.read_manifest(source, archive=archive, encoding=encoding)
+    try:
+        rows = archives.read_manifest(source, archive=archive, encoding=encoding)
+    except errors.InvalidArgument as error:
+        known = not source.is_file() or source.suffix.lower() in _SUFFIXES
+        if known or error.reason not in {"WRONG_ENCODING", "MISSING_COLUMN"}:
+            raise
+        raise errors.InvalidArgument(
+            f"{source} is no manifest. What is imported is a folder of pictures with a manifest "
+            "(CSV, TSV or JSON Lines), which names them in the columns image_id and file.",
+            field="path",
+        ) from error
     total = _lines(archives.find_manifest(source))
     with _Rejections(rejected) as rejections, _progress() as progress:
         task = progress.add_task("Importing", total=total, rejected=0)
@@ -116,6 +130,8 @@ def run(
 
 def describe(summary: ImportSummary, *, archive: str) -> str:
     """What became of an import, in a line."""
+    if not summary.total:
+        return f"{archive}: nothing was imported, the manifest has no rows."
     text = (
         f"{archive}: {summary.created} created, {summary.unchanged} unchanged, "
         f"{summary.updated} updated, {len(summary.rejected)} rejected."

@@ -127,6 +127,25 @@ def test_a_folder_without_a_manifest(run, tmp_path):
     assert "manifest.csv" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["found.PNG", "found"])
+def test_a_picture_is_no_manifest(run, fake, tmp_path, name):
+    Image.new("L", (20, 20), 90).save(tmp_path / name, format="png")
+    result = run("import", tmp_path / name)
+    assert result.exit_code == 2
+    assert f"{name} is no manifest. What is imported is a folder of" in result.stderr
+    (tmp_path / "manifest.csv").write_bytes(b"image_id,file\n\xff,x.png\n")
+    assert "Name its encoding" in run("import", tmp_path / "manifest.csv").stderr
+    assert "Name its encoding" in run("import", tmp_path).stderr
+    assert "klingon" in run("import", tmp_path / name, "--encoding", "klingon").stderr
+
+
+@pytest.mark.parametrize("rows", [[], ["", ""]])
+def test_a_manifest_without_rows_is_told(run, tmp_path, rows):
+    result = run("import", make_archive(tmp_path / "press", rows))
+    assert result.exit_code == 0
+    assert result.stdout == "press: nothing was imported, the manifest has no rows.\n"
+
+
 def test_a_full_disk_is_said(run, fake, tmp_path):
     fake.import_faults = {1: fails(errors.StorageFull("The disk is full."))}
     result = run("import", make_archive(tmp_path / "press", ["x,x.png,J,"]))
