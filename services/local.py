@@ -120,12 +120,15 @@ class LocalStack:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as resources:
+            is_new = not self._data.exists()
             self._data.mkdir(parents=True, exist_ok=True)
             resources.enter_context(_locked(self._data / "lock"))
+            refused = resources.enter_context(contextlib.ExitStack())
+            if is_new:
+                refused.callback(_remove_unused, self._data)
             check_format(self._data)
             held = resources.enter_context(HeldPorts())
             settings = _settings(self._data, ports=self._ports, held=held)
-            self._prepare(settings.models.directory)
             self._addresses = settings.addresses()
             children = _children(settings, logs=self._data / "logs")
             if self._training is not None:
@@ -138,6 +141,9 @@ class LocalStack:
                         raise
                     # Searching needs none of it.
                     self._report(f"Starting without training jobs. {error.message}")
+            # After the ports, so that a start that is refused has copied nothing.
+            self._prepare(settings.models.directory)
+            refused.pop_all()
             held.let_children_in()
             self._supervisor = Supervisor(
                 children,
@@ -222,6 +228,17 @@ class LocalStack:
 
     def _leave(self) -> None:
         self._leaving = True
+
+
+def _remove_unused(data: Path) -> None:
+    """Removes the data directory of a start that was refused, unless something is kept in it."""
+    found = sorted(data.rglob("*"), reverse=True)  # what lies in a directory before it
+    ours = {data / "format.json", data / "lock"}
+    if all(path in ours or path.is_dir() for path in found):
+        # Whatever somebody puts there meanwhile keeps its directory.
+        with contextlib.suppress(OSError):
+            for path in (*found, data):
+                path.unlink() if path in ours else path.rmdir()
 
 
 def prepare_models(models: Path) -> None:
@@ -316,7 +333,7 @@ def _settings(data: Path, *, ports: Ports, held: HeldPorts) -> _Settings:
         asked=ports.embedder,
         default=embedder.port,
         host=embedder.host,
-        variable="HALFTONE_EMBEDDER_PORT",
+        variable="--embedder-port (HALFTONE_EMBEDDER_PORT)",
     )
     embedder_metrics = port(
         "embedder's metrics",

@@ -20,25 +20,46 @@ from services import local, local_training
 from services.local_parts import HeldPorts
 
 
-def start(data, *, ports=None):
+def start(data, *, ports=None, training=None, copied=()):
     """Enters a stack whose services must not come into it."""
 
-    def prepare(_models):
+    def prepare(models):
+        for name in copied:
+            models.mkdir()
+            (models / name).touch()
         raise LookupError("as far as it should come")
 
     with local.LocalStack(
-        data, ports=ports or local.Ports.any_free(), report=print, prepare=prepare
+        data,
+        ports=ports or local.Ports.any_free(),
+        report=print,
+        prepare=prepare,
+        training=training,
     ):
         pass
 
 
 def test_a_new_directory_gets_its_format(tmp_path):
     with pytest.raises(LookupError):
-        start(tmp_path / "deep" / "data")
+        start(tmp_path / "deep" / "data", copied=["a version"])
     content = json.loads((tmp_path / "deep" / "data" / "format.json").read_text())
     assert content["format"] == local.FORMAT
     with pytest.raises(LookupError):
         start(tmp_path / "deep" / "data")
+
+
+@pytest.mark.parametrize("which", ["embedder", "trainer"])
+def test_a_start_that_is_refused_leaves_nothing_behind(tmp_path, which):
+    (tmp_path / "old").mkdir()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = local.Ports(**{**vars(local.Ports.any_free()), which: taken.getsockname()[1]})
+        for data in (tmp_path / "new", tmp_path / "old"):
+            with pytest.raises(errors.Unavailable, match="in use"):
+                start(data, ports=ports, training=local_training.Training(), copied=["a version"])
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert not (tmp_path / "old" / "models").exists()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +89,7 @@ def test_a_directory_in_use_is_refused_and_its_holder_named(tmp_path):
     ("which", "words"),
     [
         ("search", "for the search service, is in use"),
-        ("embedder", "for the embedder, is in use"),
+        ("embedder", r"for the embedder, is in use .* or --embedder-port .HALFTONE_EMBEDDER_PORT"),
         ("search_metrics", "for the search service's metrics, is in use"),
         ("embedder_metrics", "for the embedder's metrics, is in use"),
     ],
