@@ -27,6 +27,7 @@ from halftone.cli_options import (
     filter_remarks,
     full_name,
     json_option,
+    limit_option,
     search_words,
     server_options,
 )
@@ -194,9 +195,17 @@ def up(
 @click.argument("query", metavar="FILE|IMAGE")
 @filter_options
 @click.option("--crop", metavar="X,Y,W,H", help="Search by this part: pixels, or pct:x,y,w,h.")
-@click.option("--limit", type=int, help="Hits, 1 to 1000.  [default: 20]")
-@click.option("--min-probability", type=float, help="Of being the same picture, 0 to 1.")
-@click.option("--min-similarity", type=float, help="Cosine similarity, -1 to 1.")
+@click.option("--limit", type=int, help="At most so many hits, 1 to 1000.  [default: 20]")
+@click.option(
+    "--min-probability",
+    type=float,
+    help="Only hits that are at least so probably the same picture, 0 to 1.",
+)
+@click.option(
+    "--min-similarity",
+    type=float,
+    help="Only hits whose descriptors are at least so similar, cosine, -1 to 1.",
+)
 @click.option(
     "--verify-count",
     type=int,
@@ -303,7 +312,7 @@ def search(
 
 @main.command()
 @filter_options
-@click.option("--limit", type=int, help="Values of each facet, 1 to 1000.  [default: 100]")
+@click.option("--limit", type=int, help="At most so many of each, 1 to 1000.  [default: 100]")
 @json_option
 @server_options
 def facets(
@@ -355,7 +364,7 @@ def show(
 
 @main.command(name="list")
 @filter_options
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Images.")
+@limit_option("images", default=50)
 @json_option
 @server_options
 def list_(

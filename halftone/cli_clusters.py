@@ -21,6 +21,7 @@ from halftone.cli_options import (
     filter_remarks,
     full_name,
     json_option,
+    limit_option,
     server_options,
 )
 from halftone.client import ClusterJobState, ClusterOrder
@@ -59,9 +60,15 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="The largest first: printings, years between the first and the last, or "
                 "journals.",
             ),
-            click.option("--min-size", type=click.IntRange(1), help="Printings."),
-            click.option("--min-journals", type=click.IntRange(1), help="Journals."),
-            click.option("--min-span", type=click.IntRange(0), help="Years."),
+            click.option("--min-size", type=click.IntRange(1), help="At least so many printings."),
+            click.option(
+                "--min-journals", type=click.IntRange(1), help="In at least so many journals."
+            ),
+            click.option(
+                "--min-span",
+                type=click.IntRange(0),
+                help="At least so many years between the first printing and the last.",
+            ),
         )
     ):
         command = option(command)
@@ -79,7 +86,7 @@ def clusters() -> None:
 @clusters.command("list", short_help="List pictures that were printed more than once.")
 @filter_options
 @cluster_options
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Clusters.")
+@limit_option("clusters", default=50)
 @json_option
 @server_options
 def list_(

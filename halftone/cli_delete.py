@@ -33,7 +33,7 @@ _GROUP: Final = 500
 @click.command()
 @click.argument("names", nargs=-1, metavar="[IMAGE]…")
 @filter_options
-@click.option("--everything", is_flag=True, help="Needed to delete without a filter.")
+@click.option("--everything", is_flag=True, help="All images: needed where there is no filter.")
 @click.option("--dry-run", is_flag=True, help="Only count.")
 @yes_option
 @server_options

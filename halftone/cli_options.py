@@ -148,6 +148,17 @@ archive_option = click.option(
 )
 
 
+def limit_option(what: str, *, default: int) -> Callable[..., Any]:
+    """`--limit` of a command that lists; the rest is told as being there."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(1),
+        default=default,
+        show_default=True,
+        help=f"At most so many {what}.",
+    )
+
+
 def filter_from(options: dict[str, Any]) -> Filter | None:
     """Takes the filter's options out of a command's; None when none was given."""
     labels: dict[str, list[str]] = {}

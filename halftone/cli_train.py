@@ -14,7 +14,7 @@ from rich.table import Table
 
 from halftone import cli_output as output
 from halftone import errors, running, training
-from halftone.cli_options import data_option, json_option
+from halftone.cli_options import data_option, json_option, limit_option
 from halftone.client import Client
 from halftone.client.training import JobState
 from halftone.settings import ClientSettings
@@ -163,7 +163,7 @@ def jobs() -> None:
     type=click.Choice([state.value for state in JobState]),
     help="Only jobs in this state; repeat for more.",
 )
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Jobs.")
+@limit_option("jobs", default=20)
 @json_option
 @_trainer_options
 def list_(

@@ -18,6 +18,7 @@ from halftone.cli_options import (
     connect,
     full_name,
     json_option,
+    limit_option,
     server_options,
     yes_option,
 )
@@ -93,7 +94,7 @@ def verdicts() -> None:
 @verdicts.command("list")
 @click.option("--image", default="", metavar="IMAGE", help="Only those on this image.")
 @click.option("--history", is_flag=True, help="Those that no longer hold as well.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Verdicts.")
+@limit_option("verdicts", default=100)
 @archive_option
 @json_option
 @server_options
