@@ -7,7 +7,7 @@ Arandjelović and Zisserman, *Three things everyone should know to improve objec
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import cv2
@@ -94,6 +94,20 @@ class LocalFeatures:
             width=self.width,
             height=self.height,
         )
+
+    def strongest(self, count: int) -> LocalFeatures:
+        """At most so many; they are kept in that order."""
+        return replace(self, points=self.points[:count], descriptors=self.descriptors[:count])
+
+    def on_page(self, at: tuple[float, float], *, size: tuple[int, int]) -> LocalFeatures:
+        """The features of a part as those of the whole.
+
+        Args:
+            at: The part's left and top in the whole.
+            size: Width and height of the whole.
+        """
+        points = self.points + np.array([*at, 0, 0], dtype=np.float32)
+        return replace(self, points=points, width=size[0], height=size[1])
 
     def to_bytes(self) -> bytes:
         """136 bytes a feature and 16 more. Places are kept to 1/65535 of the longer side."""

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from halftone import errors, images, telemetry
+from halftone.matching import layout
 from halftone.matching.features import SIDE, LocalFeatures, extract
 from halftone.matching.fingerprint import fingerprint
 from halftone.matching.pdq import pdq, pdq_orientations, to_vector
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from halftone.orientations import Orientation
     from services.search.blobs import Blobs
 
+_PAGE: Final = layout.SIDE * 2 // 3
+"""The side that a copy is decoded for in which the pictures on a page are looked for: the shorter
+one, of pages as they are."""
 _OVERHEAD: Final = 1_000
 """Bytes of a picture's features in memory beside their arrays."""
 
@@ -90,12 +94,17 @@ class Fingerprints:
     ) -> Fingerprint:
         """The fingerprint of a picture, or of a part of it, that others are searched by.
 
+        Also by the pictures on it, if it is a page of text.
+
         Raises:
             errors.ImageRejected: See `images.decode`.
         """
         image = self._decoded(content, region=region)
         full = images.size(content) if region is None else (region.width, region.height)
-        return fingerprint(image, mirrored=mirrored, rotated=rotated, full_size=full)
+        page = image
+        if max(image.size) < min(layout.SIDE, max(full)):
+            page = self._decoded(content, region=region, target=_PAGE)
+        return fingerprint(image, mirrored=mirrored, rotated=rotated, full_size=full, page=page)
 
     def hashes(self, content: bytes) -> dict[Orientation, np.ndarray]:
         """The hashes of a picture in all orientations, from the pixels that imports hash.
@@ -168,12 +177,14 @@ class Fingerprints:
             _log.warning("features_not_kept", sha256=sha256, error=error.message)
         return LocalFeatures.from_bytes(packed)
 
-    def _decoded(self, content: bytes, *, region: Region | None = None) -> Image.Image:
+    def _decoded(
+        self, content: bytes, *, region: Region | None = None, target: int = SIDE
+    ) -> Image.Image:
         with self._budget.reserve(
-            content, max_pixels=self._max_pixels, target=SIDE, region=region, luminance=True
+            content, max_pixels=self._max_pixels, target=target, region=region, luminance=True
         ):
             return images.decode(
-                content, max_pixels=self._max_pixels, target=SIDE, region=region, luminance=True
+                content, max_pixels=self._max_pixels, target=target, region=region, luminance=True
             )
 
     def _remember(self, features: LocalFeatures, *, sha256: str) -> None:

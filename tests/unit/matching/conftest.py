@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
+from tests.printed_pages import printed_page
+
 
 @functools.cache
 def scene(seed: int, *, width: int = 480, height: int = 360) -> Image.Image:
@@ -29,3 +31,9 @@ def scene(seed: int, *, width: int = 480, height: int = 360) -> Image.Image:
 def picture():
     """A drawn picture by its seed."""
     return scene
+
+
+@pytest.fixture
+def page():
+    """A page of text with pictures, set at their left and top."""
+    return printed_page

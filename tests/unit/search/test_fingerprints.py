@@ -15,6 +15,7 @@ from halftone.matching.fingerprint import archive_fingerprint
 from halftone.orientations import UPRIGHT
 from services.search.blobs import Blobs
 from services.search.fingerprints import Fingerprints
+from tests.printed_pages import printed_page
 from tests.unit.search.conftest import picture
 
 
@@ -93,6 +94,21 @@ def test_the_hash_of_a_picture_as_it_lies_is_the_one_that_is_imported(make):
     assert len(hashes) == 8
     imported = make().of_archive(content, sha256=hashlib.sha256(content).hexdigest()).pdq
     np.testing.assert_array_equal(hashes[UPRIGHT] > 0, imported > 0)
+
+
+@pytest.mark.parametrize("scale", [1, 2.6])
+def test_a_page_is_looked_at_in_enough_pixels(make, scale):
+    """A large JPEG is decoded reduced, to fewer pixels than its letters need."""
+    shown = Image.open(io.BytesIO(drawing(3, size=(400, 300))))
+    sheet = printed_page([(shown, (300, 200)), (shown.rotate(90, expand=True), (60, 640))])
+    sheet = sheet.resize((round(860 * scale), round(1200 * scale)), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    sheet.save(stream, "JPEG", quality=90)
+    made = make().of_query(stream.getvalue())
+    assert len(made.parts) == 2
+    assert (made.features.width, made.features.height) == sheet.size
+    lower = images.Region(0, round(560 * scale), sheet.width, sheet.height - round(560 * scale))
+    assert make().of_query(stream.getvalue(), region=lower).parts
 
 
 def test_places_are_those_of_the_picture_in_its_full_size(make):

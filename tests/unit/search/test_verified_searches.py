@@ -17,6 +17,7 @@ from halftone.matching.probability import Calibration
 from halftone.v1 import search_pb2
 from services.search.searching import comparing_seconds
 from tests.fake_embedder import VERSION, descriptor
+from tests.printed_pages import printed_page
 from tests.unit.search.conftest import Service, name, record
 from tests.unit.search.test_searching import embedding, error_of, picture_embedding
 
@@ -118,6 +119,20 @@ async def test_a_plate_contains_a_picture(press):
     assert hit.relation in (Hit.REPRINT, Hit.SAME_SCAN)
     corner = hit.verification.overlaps[0].query_polygon
     assert max(point.x for point in corner) <= 240
+
+
+async def test_a_page_of_text_is_searched_by_the_pictures_on_it(press):
+    """Two of them, each small; hits say where on the page they are."""
+    shown = {5: (40, 700), 6: (600, 90)}
+    pictures = [(scene(seed), place) for seed, place in shown.items()]
+    response = await press.search(content=png(printed_page(pictures)), min_probability=0.9)
+    assert {hit.image.name for hit in response.hits} == {name(seed) for seed in shown}
+    for hit in response.hits:
+        assert hit.relation == Hit.CONTAINS
+        place = shown[int(hit.image.name.rpartition("/")[2])]
+        corners = hit.verification.overlaps[0].query_polygon
+        found = min(point.x for point in corners), min(point.y for point in corners)
+        assert found == pytest.approx(place, abs=4)
 
 
 async def metrics_of(service):

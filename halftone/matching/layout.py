@@ -1,0 +1,262 @@
+"""Where the pictures are on a page of text.
+
+Letters are connected components of ink; those of similar height in a row are a line of text. What
+is neither text nor paper is a picture. O'Gorman, *The document spectrum for page layout analysis*
+(1993), links letters to their neighbours likewise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+
+from halftone.images import Region
+from halftone.matching.features import shrink
+from halftone.matching.luminance import luminance
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Bytes = NDArray[np.uint8]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+SIDE: Final = 1600
+"""Pixels of the longer side of the copy that is looked at: on a broadsheet of 60 cm small type is
+four pixels high there. Smaller pages are not enlarged."""
+MOST: Final = 4
+"""Pictures of a page that are told, the largest."""
+
+_CELL: Final = 4  # pixels of the copy: text, paper and pictures are told apart on this raster
+# Letters, in pixels and shares of the copy's longer side.
+_LOWEST: Final = 4
+_HIGHEST: Final = 0.06
+_WIDEST: Final = 8.0  # times the height: faint type runs together to words
+_BLOCK: Final = 41  # pixels around one, by whose mean it is ink
+_INK: Final = 0.12  # of the page's contrast
+# Lines of text.
+_REACH: Final = 1.8  # heights to the next letter
+_NEIGHBOURS: Final = 6
+_CLASSES: Final = (4, 7, 12, 20, 35, 60)
+_LETTERS: Final = 7
+_LENGTH: Final = 8.0  # heights
+_CROOKED: Final = 0.22  # heights, from a straight line
+_UNEVEN: Final = 0.4  # of the mean height
+_STEEP: Final = 0.2  # 11 degrees
+_COVERED: Final = (0.5, 1.15)  # of its length by letters
+_VARIED: Final = 0.25  # of the mean width, at least: the dots of a screen stand in rows, too
+# A page.
+_LINES: Final = 3
+_TEXT: Final = 0.03  # of its area
+# Pictures.
+_TEXTURE: Final = 0.12  # of the page's contrast
+_TONE: Final = 0.22
+_REACHES: Final = (0.008, 0.025, 0.03)  # of the page's longer side
+_AREA: Final = 0.012  # of the page
+_WITHIN: Final = 0.3
+_BREADTH: Final = 0.06  # of its longer side
+_WHOLE: Final = 0.85  # of the page: its features are the picture's anyway
+
+
+class _Box(NamedTuple):
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def area(self) -> int:
+        return max(0, self.right - self.left) * max(0, self.bottom - self.top)
+
+    def shared(self, other: _Box) -> int:
+        return _Box(
+            max(self.left, other.left),
+            max(self.top, other.top),
+            min(self.right, other.right),
+            min(self.bottom, other.bottom),
+        ).area
+
+    def around(self, other: _Box) -> _Box:
+        return _Box(
+            min(self.left, other.left),
+            min(self.top, other.top),
+            max(self.right, other.right),
+            max(self.bottom, other.bottom),
+        )
+
+
+def pictures(image: Image.Image) -> list[Region]:
+    """The pictures on a page of text, in pixels of `image`; the largest first, at most `MOST`.
+
+    None of what is no page: fewer than three lines of text, or a picture that fills it. A picture
+    may come in parts, and two that touch as one.
+
+    Args:
+        image: Upright, any mode, lying within 11 degrees as it is read.
+    """
+    full = luminance(image)
+    grey = shrink(full, SIDE)
+    letters = _letters(grey)
+    written, lines = _in_lines(letters)
+    text = _text(letters[written], shape=grey.shape)
+    if lines < _LINES or text.mean() < _TEXT:
+        return []
+    boxes = _boxes(grey, text=text)
+    if any(box.area > _WHOLE * text.size for box in boxes):
+        return []
+    step = _CELL * full.shape[1] / grey.shape[1], _CELL * full.shape[0] / grey.shape[0]
+    return [_region(box, step=step, shape=full.shape) for box in boxes[:MOST]]
+
+
+def _letters(grey: Bytes) -> NDArray[np.int32]:
+    """Components of ink as large as letters: [N, 5], left, top, width, height and area."""
+    soft = cv2.GaussianBlur(grey, (0, 0), 0.8)
+    least = max(6.0, _INK * _contrast(grey))
+    ink = cv2.adaptiveThreshold(
+        soft, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, _BLOCK, least
+    )
+    _, _, found, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    found = found[1:]  # the first is the paper
+    width, height, area = found[:, 2], found[:, 3], found[:, 4]
+    like = (height >= _LOWEST) & (height <= _HIGHEST * max(grey.shape))
+    like &= (width >= 2) & (width <= _WIDEST * height)  # noqa: PLR2004 - a stroke
+    like &= (area >= 2 * _LOWEST) & (area <= 0.9 * width * height + _LOWEST)  # no rule, no block
+    return np.asarray(found[like], dtype=np.int32)
+
+
+def _in_lines(letters: NDArray[np.int32]) -> tuple[NDArray[np.bool_], int]:
+    """Which letters stand in a line of text, and how many lines there are."""
+    count = len(letters)
+    if count < _LETTERS:
+        return np.zeros(count, dtype=bool), 0
+    first, second = _neighbours(letters)
+    links = coo_array((np.ones(len(first)), (first, second)), shape=(count, count))
+    chains, chain = connected_components(links, directed=False)
+    left, top, width, height = letters[:, :4].T.astype(np.float64)
+
+    def total(values: Doubles) -> Doubles:
+        return np.bincount(chain, weights=values, minlength=chains).astype(np.float64)
+
+    number = np.bincount(chain, minlength=chains)
+    tall = total(height) / number
+    uneven = np.sqrt(np.maximum(total(height**2) / number - tall**2, 0)) / tall
+    x, y = left + width / 2, top + height / 2
+    x, y = x - (total(x) / number)[chain], y - (total(y) / number)[chain]
+    slope = total(x * y) / np.maximum(total(x * x), 1e-6)
+    crooked = np.sqrt(np.maximum(total(y * y) - slope * total(x * y), 0) / number)
+    begin, end = np.full(chains, np.inf), np.zeros(chains)
+    np.minimum.at(begin, chain, left)
+    np.maximum.at(end, chain, left + width)
+    length = end - begin
+    covered = total(width) / length
+    lines = (number >= _LETTERS) & (length >= _LENGTH * tall)
+    lines &= (crooked < _CROOKED * tall) & (uneven < _UNEVEN) & (np.abs(slope) < _STEEP)
+    lines &= (covered > _COVERED[0]) & (covered < _COVERED[1])
+    broad = total(width) / number
+    lines &= total(width**2) / number > (1 + _VARIED**2) * broad**2
+    return lines[chain], int(lines.sum())
+
+
+def _neighbours(letters: NDArray[np.int32]) -> tuple[Ints, Ints]:
+    """Pairs of letters that stand side by side: the rows of the left ones and of the right ones."""
+    left, top, width, height = letters[:, :4].T.astype(np.float64)
+    middle = top + height / 2
+    tree = KDTree(np.column_stack([left, middle]))
+    ends = np.column_stack([left + width, middle])
+    firsts, seconds = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
+    for low, high in zip(_CLASSES, (*_CLASSES[1:], np.inf), strict=True):
+        # The tree is asked for one distance at a time, and letters reach as far as they are high.
+        rows = np.flatnonzero((height >= low) & (height < high))
+        reach = _REACH * height[rows].max(initial=0)
+        _, near = tree.query(ends[rows], k=_NEIGHBOURS, distance_upper_bound=reach)
+        first = np.repeat(rows, _NEIGHBOURS)
+        second = near.ravel()
+        there = second < len(letters)
+        first, second = first[there], second[there]
+        tall = np.maximum(height[first], height[second])
+        short = np.minimum(height[first], height[second])
+        gap = left[second] - left[first] - width[first]
+        beside = (short > 0.45 * tall) & (np.abs(middle[first] - middle[second]) < 0.4 * tall)
+        beside &= (gap > -0.7 * width[first]) & (gap < _REACH * short) & (first != second)
+        firsts.append(first[beside])
+        seconds.append(second[beside])
+    return np.concatenate(firsts), np.concatenate(seconds)
+
+
+def _text(letters: NDArray[np.int32], *, shape: tuple[int, ...]) -> Bytes:
+    """Where text is, on the raster: 1 and 0."""
+    text = np.zeros((-(-shape[0] // _CELL), -(-shape[1] // _CELL)), dtype=np.uint8)
+    left, top, width, height = letters[:, :4].T
+    aside, above = 0.6 * height, 0.36 * height  # spaces between words and lines
+    corners = np.column_stack(
+        [left - aside, top - above, left + width + aside, top + height + above]
+    )
+    for x0, y0, x1, y1 in (corners // _CELL).astype(int).clip(0).tolist():
+        text[y0 : y1 + 1, x0 : x1 + 1] = 1
+    return text
+
+
+def _boxes(grey: Bytes, *, text: Bytes) -> list[_Box]:
+    """What is neither text nor paper, on the raster; the largest first."""
+    size = (text.shape[1], text.shape[0])
+    values = grey.astype(np.float32)
+    mean = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+    square = cv2.resize(values * values, size, interpolation=cv2.INTER_AREA)
+    deviation = np.sqrt(np.maximum(square - mean * mean, 0))
+    free = text == 0
+    contrast = _contrast(grey)
+    # What lies about the text is paper; where text fills the page there is nothing else.
+    around = cv2.dilate(text, np.ones((5, 5), np.uint8)) > text
+    paper = float(np.median(mean[around])) if around.any() else float(mean.max())
+    printed = (deviation > _TEXTURE * contrast) | (np.abs(mean - paper) > _TONE * contrast)
+    mask = (printed & free).astype(np.uint8)
+    # Leftover letters and rules go; strokes of one drawing meet; what is narrow then goes.
+    for operation, share in (
+        (cv2.MORPH_OPEN, 0.008),
+        (cv2.MORPH_CLOSE, 0.025),
+        (cv2.MORPH_OPEN, 0.03),
+    ):
+        width = round(share * max(size)) | 1
+        kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (width, width))
+        mask = cv2.morphologyEx(mask, operation, kernel).astype(np.uint8)
+    _, _, found, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    boxes = [
+        _Box(x, y, x + width, y + height)
+        for x, y, width, height, area in found[1:].tolist()
+        if area >= _AREA * text.size and min(width, height) >= _BREADTH * max(size)
+    ]
+    return sorted(_joined(boxes), key=lambda box: (-box.area, box))
+
+
+def _joined(boxes: list[_Box]) -> list[_Box]:
+    """Boxes of which one lies largely within another become one."""
+    joined: list[_Box] = []
+    for each in boxes:
+        box = each
+        while inside := [
+            other for other in joined if box.shared(other) > _WITHIN * min(box.area, other.area)
+        ]:
+            joined = [other for other in joined if other not in inside]
+            for other in inside:
+                box = box.around(other)
+        joined.append(box)
+    return joined
+
+
+def _region(box: _Box, *, step: tuple[float, float], shape: tuple[int, ...]) -> Region:
+    left, top = int(box.left * step[0]), int(box.top * step[1])
+    right = min(shape[1], round(box.right * step[0]))
+    bottom = min(shape[0], round(box.bottom * step[1]))
+    return Region(left, top, right - left, bottom - top)
+
+
+def _contrast(grey: Bytes) -> float:
+    """Between its darkest and lightest parts, at least 1."""
+    dark, light = np.percentile(grey[::4, ::4], (2, 95))
+    return max(1.0, float(light - dark))
