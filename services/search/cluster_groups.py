@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from halftone import telemetry
 from halftone.v1 import search_pb2
-from services.search import cluster_chronology, cluster_pairs, cluster_verdicts, clustering
+from services.search import (
+    cluster_chronology,
+    cluster_names,
+    cluster_pairs,
+    cluster_verdicts,
+    clustering,
+)
 from services.search.cluster_store import marks
 from services.search.clustering import RULES, Compared, Grouped, Grouping, group
-from services.search.clustering_ids import Previous
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from services.search.cluster_chronology import Printing
 
@@ -110,8 +115,8 @@ def regroup(
     """
     points = surroundings(connection, seeds)
     before = _clusters_of(connection, points)
-    grouping, overruled = _grouped(connection, points, before=before, said=said)
-    changed = _store(connection, grouping, before=before, describe=describe)
+    grouping, there, overruled = _grouped(connection, points, before=before, said=said)
+    changed = _store(connection, grouping, before=before, there=there, describe=describe)
     return Regrouped(points=points, changed=changed, overruled=overruled)
 
 
@@ -176,7 +181,8 @@ def _grouped(
     *,
     before: dict[str, dict[bytes, float]],
     said: int | None,
-) -> tuple[Grouping, set[int]]:
+) -> tuple[Grouping, set[bytes], set[int]]:
+    """The groups; those of the images that are in the archive; the verdicts that lose by it."""
     pictures = set(cluster_pairs.pictures_of(connection, points).values())
     images = cluster_pairs.images_of(connection, pictures)
     there = {point for shown in images.values() for point in shown}
@@ -187,16 +193,14 @@ def _grouped(
         for pair in cluster_pairs.between(connection, set(images))
     ]
     verdicts = cluster_verdicts.holding(connection, there)
-    created = _created(connection, before)
+    previous, elsewhere = cluster_names.previous(connection, before, points=points)
     grouping = group(
         compared,
         verdicts=verdicts,
         identical=identical,
-        previous=[
-            Previous(id=each, created=created[each], members=frozenset(members))
-            for each, members in before.items()
-        ],
-        taken=lambda each: _is_taken(connection, each),
+        previous=previous,
+        elsewhere=elsewhere,
+        taken=lambda each: cluster_names.is_taken(connection, each),
     )
     overruled = [verdict.order for verdict in grouping.contradictions]
     lost = cluster_verdicts.mark_overruled(connection, there, numbers=overruled)
@@ -206,7 +210,7 @@ def _grouped(
         lost |= set(overruled) - clustering.overruled(others)
     if overruled:
         _log.warning("verdicts_contradict", overruled=overruled)
-    return grouping, lost
+    return grouping, there, lost
 
 
 def compared_of(pair: cluster_pairs.Pair, *, a: bytes, b: bytes) -> Compared:
@@ -234,46 +238,27 @@ def _clusters_of(
     return found
 
 
-def _created(connection: sqlite3.Connection, clusters: Iterable[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for some in cluster_pairs.chunks(sorted(clusters)):
-        found.update(
-            connection.execute(
-                f"SELECT id, create_time FROM clusters WHERE id IN ({marks(len(some))})",  # noqa: S608 - placeholders
-                some,
-            )
-        )
-    return found
-
-
-def _is_taken(connection: sqlite3.Connection, identifier: str) -> bool:
-    """Whether an id is a cluster's, or leads to one; one that fell apart for good may come back."""
-    row = connection.execute(
-        "SELECT 1 FROM clusters WHERE id = ? AND successor IS NOT NULL", (identifier,)
-    ).fetchone()
-    return row is not None
-
-
 def _store(
     connection: sqlite3.Connection,
     grouping: Grouping,
     *,
     before: dict[str, dict[bytes, float]],
+    there: set[bytes],
     describe: Describe,
 ) -> set[str]:
     now = time.time_ns() // 1000
     for identifier, successor in grouping.retired.items():
-        connection.execute(
-            "UPDATE clusters SET successor = ?, size = 0, update_time = ? WHERE id = ?",
-            (successor or None, now, identifier),
-        )
-        connection.execute("DELETE FROM members WHERE cluster = ?", (identifier,))
+        cluster_names.lead(connection, identifier, to=successor, now=now)
     changed = [
         cluster
         for cluster in grouping.clusters
         if before.get(cluster.id) != dict(zip(cluster.members, cluster.weakest_links, strict=True))
     ]
     for cluster in changed:
+        members = before.get(cluster.id, {})
+        cluster_names.change(
+            connection, cluster.id, before=members, members=cluster.members, there=there
+        )
         connection.execute("DELETE FROM members WHERE cluster = ?", (cluster.id,))
     for cluster in changed:
         connection.executemany(

@@ -7,7 +7,13 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Final, TypeGuard
 
-from services.search import cluster_compare, cluster_groups, cluster_jobs, cluster_pairs
+from services.search import (
+    cluster_compare,
+    cluster_groups,
+    cluster_jobs,
+    cluster_names,
+    cluster_pairs,
+)
 from services.search.cluster_chronology import Printing
 from services.search.cluster_jobs import State
 from services.search.clustering import RULES
@@ -126,8 +132,12 @@ class ClusterSteps:
             if new:
                 cluster_pairs.put_images(connection, new.items())
             if gone or new:
+                # No cluster's id follows an image to another picture.
+                replaced = [point for point in new if point in known]
+                cluster_names.forget(connection, replaced)
                 # An image that shows what another shows belongs to it without being searched for.
                 cluster_groups.regroup(connection, [*gone, *new], describe=self.describe)
+                cluster_names.forget(connection, replaced)
             if same:
                 cluster_groups.refresh(connection, same, describe=self.describe)
 

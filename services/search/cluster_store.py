@@ -115,11 +115,18 @@ CREATE TABLE jobs (
 """
 
 
-_REQUESTS: Final = """
+_ADDED: Final = """
 CREATE TABLE IF NOT EXISTS requests (                -- that were answered with a job under way
     id TEXT PRIMARY KEY,
     job INTEGER NOT NULL
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS former (                  -- images that were in a cluster and are not
+    point BLOB NOT NULL,
+    cluster TEXT NOT NULL,
+    parted INTEGER NOT NULL,                         -- left it while it went on, not deleted
+    PRIMARY KEY (point, cluster)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS former_by_cluster ON former (cluster, point);
 """
 
 
@@ -174,7 +181,7 @@ class Database:
             script = f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;"
             self._writer.executescript(script)
         # Added since the first release, which can do without.
-        self._writer.execute(_REQUESTS)
+        self._writer.executescript(f"BEGIN IMMEDIATE; {_ADDED} COMMIT;")
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:

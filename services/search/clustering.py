@@ -102,8 +102,8 @@ class Grouping:
 
     Attributes:
         clusters: Those that there are.
-        retired: Ids that no cluster has any more, and those of the clusters to which most of their
-            members went; empty where they are in none.
+        retired: Ids that lead elsewhere from now on, and those of the clusters to which they lead;
+            empty where they lead to none. See `clustering_ids`.
         contradictions: Verdicts that a later one overrules, the latest first.
     """
 
@@ -118,6 +118,7 @@ def group(
     verdicts: Iterable[Judged] = (),
     identical: Iterable[tuple[Node, Node]] = (),
     previous: Iterable[Previous] = (),
+    elsewhere: Mapping[Node, str] | None = None,
     taken: Callable[[str], bool] = lambda _id: False,
     rules: Rules = RULES,
 ) -> Grouping:
@@ -127,9 +128,8 @@ def group(
         compared: Each pair once; of a pair that is there twice the surer counts.
         verdicts: Those that hold.
         identical: Pairs of records with the same bytes; enough to connect all of them.
-        previous: The clusters before, from which ids are taken over. A cluster keeps the id of the
-            oldest of those most of whose members it has; so of two that become one the older id
-            stays, and of one that falls apart the larger part keeps it.
+        previous: The clusters before, from which ids are taken over, and the ids before these.
+        elsewhere: The clusters of other images, by image, as far as these were under such an id.
         taken: Whether an id is not to be given out, besides the previous ones.
         rules: When groups are joined.
     """
@@ -144,7 +144,9 @@ def group(
     links.update(dict.fromkeys((*twins, *same), 1.0))
     groups = [tuple(sorted(found)) for found in blocks.groups() if len(found) > 1]
     groups.sort()
-    ids, retired = identified(groups, previous=list(previous), taken=taken)
+    ids, retired = identified(
+        groups, previous=list(previous), elsewhere=elsewhere or {}, taken=taken
+    )
     weakest = weakest_links(groups, links=links)
     clusters = tuple(
         Grouped(id=one, members=members, weakest=least, weakest_links=each)

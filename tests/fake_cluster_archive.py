@@ -1,0 +1,114 @@
+"""An archive in memory for the steps of clusters, and a comparer that finds everything alike."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+import uuid
+
+from halftone import records
+from halftone.v1 import search_pb2
+from services.search import cluster_pairs
+from services.search.cluster_chronology import Printing
+from services.search.cluster_pairs import Comparison
+from services.search.cluster_steps import ClusterSteps
+from services.search.store import Stored
+
+VERSION = "model/2"
+
+
+def sha(number: int) -> bytes:
+    return bytes([number]) * 32
+
+
+class Archive:
+    """Images by number; stands for the holdings and for their collection."""
+
+    model_version = VERSION
+
+    def __init__(self) -> None:
+        self.points: dict[uuid.UUID, Stored] = {}
+        self.collection = self
+
+    def put(self, number: int, *, shows: int) -> bytes:
+        point = records.Name("press", str(number)).point_id
+        payload = {
+            "archive": "press",
+            "image_id": str(number),
+            "sha256": sha(shows).hex(),
+            "width": 4,
+            "height": 3,
+            "create_time": 0,
+            "update_time": 0,
+        }
+        self.points[point] = Stored(id=point, payload=payload)
+        return point.bytes
+
+    def remove(self, number: int) -> None:
+        del self.points[records.Name("press", str(number)).point_id]
+
+    def stored(self, name):
+        return self.points[name.point_id]
+
+    def retrieve(self, ids, *, vectors=False):
+        return {each: self.points[each] for each in ids if each in self.points}
+
+    def scan(self, **_condition):
+        return iter(list(self.points.values()))
+
+    async def read(self, operation, call, /, *args, **kwargs):
+        return await asyncio.to_thread(call, *args, **kwargs)
+
+    def same_content(self, stored):
+        return {}
+
+    def describe(self, points):
+        return {
+            each: Printing.of(each, self.points[uuid.UUID(bytes=each)].payload)
+            for each in points
+            if uuid.UUID(bytes=each) in self.points
+        }
+
+
+class Comparer:
+    """Finds everything alike, and remembers what it was asked."""
+
+    matching = "1"
+
+    def __init__(self) -> None:
+        self.rescores = 0
+
+    def compare(self, pairs, *, model_version, alone):
+        return [pair(a.sha, b.sha) for a, b in pairs]
+
+    def rescored(self, pairs, *, model_version):
+        self.rescores += len(pairs)
+        return [(0.5, b"anew")] * len(pairs)
+
+
+def pair(a: bytes, b: bytes, *, relation: int = search_pb2.Hit.REPRINT) -> Comparison:
+    return Comparison(
+        a=min(a, b),
+        b=max(a, b),
+        probability=0.99,
+        share=1.0,
+        relation=relation,
+        evidence=b"",
+        verification=b"",
+    )
+
+
+def put(connection, *compared, version=VERSION):
+    cluster_pairs.put_pairs(connection, compared, model_version=version, matching="1", job=1)
+
+
+def steps_of(database, archive, comparer) -> ClusterSteps:
+    """The steps over a file and such an archive."""
+    counter = types.SimpleNamespace(inc=lambda _count: None)
+    return ClusterSteps(
+        database=database,
+        holdings=archive,
+        comparer=comparer,
+        traffic=types.SimpleNamespace(recent=lambda: False),
+        metrics=types.SimpleNamespace(counter=lambda *_words: counter),
+    )
