@@ -90,30 +90,32 @@ class ClusterSteps:
         """Images that a collection and the table do not agree on, in pieces, some of them empty.
 
         Neither is held in memory. Each piece is to be taken note of before the next one is asked
-        for: what the table has beyond what was gone through then is what the collection lacks.
+        for: unless the table then has what was gone through, and nothing else, all that it has is
+        looked for in the collection.
         """
         scan = collection.scan(filter=EVERYTHING, page=_PAGE)
+        # Points are hashes: other images have another sum. Their number would not do, since one
+        # that is stored anew meanwhile comes twice, and one that is deleted again does not stay.
         seen = 0
         while some := {each.id.bytes: sha_of(each) for each in itertools.islice(scan, _CHANGES)}:
-            seen += len(some)
+            seen += _sum(some)
             known = self.shas(list(some))
             yield {point for point, sha in some.items() if known.get(point) != sha}
             pause()
-        with self._database.read() as connection:
-            count = cluster_pairs.count_images(connection)
-        if count > seen:
-            yield from self._gone(collection)
+        if sum(map(_sum, self._table())) != seen:
+            for points in self._table():
+                there = collection.retrieve([uuid.UUID(bytes=point) for point in points])
+                yield {point for point in points if uuid.UUID(bytes=point) not in there}
 
-    def _gone(self, collection: Collection) -> Iterator[set[bytes]]:
-        last = b""
+    def _table(self) -> Iterator[list[bytes]]:
+        """The images of the table, in pieces."""
+        points = [b""]
         while True:
             with self._database.read() as connection:
-                points = cluster_pairs.points_after(connection, last)
+                points = cluster_pairs.points_after(connection, points[-1])
             if not points:
                 return
-            there = collection.retrieve([uuid.UUID(bytes=point) for point in points])
-            yield {point for point in points if uuid.UUID(bytes=point) not in there}
-            last = points[-1]
+            yield points
             pause()
 
     def changed(self, points: Sequence[bytes], shas: dict[bytes, bytes], *, enabled: bool) -> None:
@@ -324,6 +326,10 @@ class ClusterSteps:
 def _shows(stored: Stored | None, sha: bytes) -> TypeGuard[Stored]:
     """Whether an image is there and shows a picture; it may have been given another one."""
     return stored is not None and stored.payload["sha256"] == sha.hex()
+
+
+def _sum(points: Iterable[bytes]) -> int:
+    return sum(int.from_bytes(point, "big") for point in points)
 
 
 def sha_of(stored: Stored) -> bytes:

@@ -112,6 +112,28 @@ def test_what_table_and_collection_do_not_agree_on_is_found(database, archive, s
     assert set().union(*steps.differing(archive)) == {gone, b"\0" * 16}
 
 
+@pytest.mark.parametrize("meanwhile", ["stored anew", "deleted again"])
+def test_what_changes_while_it_is_gone_through_hides_nothing_that_is_gone(
+    database, archive, steps, meanwhile
+):
+    one, gone = archive.put(1, shows=1), b"\xff" * 16
+    with database.write() as connection:
+        cluster_pairs.put_images(connection, [(one, sha(1)), (gone, sha(4))])
+    there = list(archive.points.values())
+    if meanwhile == "stored anew":
+        # It comes twice.
+        archive.scan = lambda **_condition: iter(there * 600)
+        expected = [set(), set(), {gone}]
+    else:
+        new = archive.put(2, shows=2)
+        there = list(archive.points.values())
+        archive.scan = lambda **_condition: iter(there)
+        # Nothing is to be taken note of by the time that it is asked for.
+        archive.remove(2)
+        expected = [{new}, {gone}]
+    assert list(steps.differing(archive)) == expected
+
+
 async def test_what_differs_is_taken_in_piece_by_piece(database, archive, comparer):
     """So that an end in the midst leaves what was gone through, and none of it waits in memory."""
     for number in range(1_100):
