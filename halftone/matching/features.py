@@ -95,19 +95,13 @@ class LocalFeatures:
             height=self.height,
         )
 
-    def strongest(self, count: int) -> LocalFeatures:
-        """At most so many; they are kept in that order."""
-        return replace(self, points=self.points[:count], descriptors=self.descriptors[:count])
+    def chosen(self, rows: slice | NDArray[np.bool_]) -> LocalFeatures:
+        """Some of them; those of a picture begin with the strongest."""
+        return replace(self, points=self.points[rows], descriptors=self.descriptors[rows])
 
-    def on_page(self, at: tuple[float, float], *, size: tuple[int, int]) -> LocalFeatures:
-        """The features of a part as those of the whole.
-
-        Args:
-            at: The part's left and top in the whole.
-            size: Width and height of the whole.
-        """
-        points = self.points + np.array([*at, 0, 0], dtype=np.float32)
-        return replace(self, points=points, width=size[0], height=size[1])
+    def placed(self, at: tuple[float, float]) -> LocalFeatures:
+        """With its left and top elsewhere: of a part, as it lies in the whole."""
+        return replace(self, points=self.points + np.array([*at, 0, 0], dtype=np.float32))
 
     def to_bytes(self) -> bytes:
         """136 bytes a feature and 16 more. Places are kept to 1/65535 of the longer side."""

@@ -132,7 +132,7 @@ class Gallery:
         similarity = np.max([self.descriptors @ view for view in views.values()], axis=0)
         pdq = np.max([self._pdq @ to_vector(bits) for bits in fingerprint.pdq.values()], axis=0)
         pdq = pdq / self._pdq.shape[1]
-        words = np.max([self._words.scores(each) for _, each in fingerprint.all_words()], axis=0)
+        words = np.max([self._words.scores(each) for each in fingerprint.words.values()], axis=0)
         # Pictures that share no word are no candidates by their words.
         sharing = np.where(words > 0, words, -np.inf)
         rows = fuse_channels(

@@ -193,7 +193,7 @@ def _vectors(plan: Plan, channel: Channel) -> list[Floats | Words]:
     if channel is Channel.PDQ:
         return [to_vector(bits) for bits in picture.pdq.values()]
     # Too plain a picture has none.
-    return [Words(*each) for _, each in picture.all_words() if len(each.indices)]
+    return [Words(*each) for each in picture.words.values() if len(each.indices)]
 
 
 def _scored(
@@ -220,7 +220,7 @@ def _scored(
     )
     hashes = _hashes(stored, {lay: to_vector(bits) for lay, bits in picture.pdq.items()})
     words = _words(
-        stored, [(Orientation(flip, 0), Words(*each)) for flip, each in picture.all_words()]
+        stored, {Orientation(flip, 0): Words(*each) for flip, each in picture.words.items()}
     )
     ranks = {
         channel: {each: rank for rank, each in enumerate(found)} for channel, found in by.items()
@@ -273,14 +273,14 @@ def _hashes(stored: Sequence[Stored], queries: dict[Orientation, Floats]) -> Seq
     return [None if each.pdq is None else next(views) for each in stored]
 
 
-def _words(stored: Sequence[Stored], queries: Sequence[tuple[Orientation, Words]]) -> list[View]:
+def _words(stored: Sequence[Stored], queries: dict[Orientation, Words]) -> list[View]:
     """For each image the likeness of its words to those of the query, at best."""
     held = [each.words or _NONE for each in stored]
     rows = np.repeat(np.arange(len(held)), [len(each.indices) for each in held])
     indices = np.concatenate([each.indices for each in held]).astype(np.int64)
     values = np.concatenate([each.values for each in held])
     best = [View(0.0, UPRIGHT)] * len(held)
-    for lay, query in queries:
+    for lay, query in queries.items():
         if not len(query.indices):
             continue
         dense = np.zeros(max(int(indices.max(initial=0)), int(query.indices.max())) + 1, np.float32)

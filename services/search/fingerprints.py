@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from halftone import errors, images, telemetry
 from halftone.matching import layout
-from halftone.matching.features import SIDE, LocalFeatures, extract
-from halftone.matching.fingerprint import fingerprint
+from halftone.matching.features import SIDE, LocalFeatures
+from halftone.matching.fingerprint import fingerprint, local_features
 from halftone.matching.pdq import pdq, pdq_orientations, to_vector
 from halftone.matching.words import Vocabulary
 
@@ -68,7 +68,8 @@ class Fingerprints:
             blobs: Where pictures and their local features are kept.
             budget: Of what the process decodes at a time.
             max_pixels: Larger pictures are refused by their header.
-            memory_bytes: Of local features that are kept in memory; a picture's take up to 90 kB.
+            memory_bytes: Of local features that are kept in memory; a picture's take up to 90 kB, a
+                page's up to 200.
             metrics: Counts where features came from.
         """
         self._blobs = blobs
@@ -94,16 +95,12 @@ class Fingerprints:
     ) -> Fingerprint:
         """The fingerprint of a picture, or of a part of it, that others are searched by.
 
-        Also by the pictures on it, if it is a page of text.
-
         Raises:
             errors.ImageRejected: See `images.decode`.
         """
         image = self._decoded(content, region=region)
         full = images.size(content) if region is None else (region.width, region.height)
-        page = image
-        if max(image.size) < min(layout.SIDE, max(full)):
-            page = self._decoded(content, region=region, target=_PAGE)
+        page = self._page(content, image=image, full_size=full, region=region)
         return fingerprint(image, mirrored=mirrored, rotated=rotated, full_size=full, page=page)
 
     def hashes(self, content: bytes) -> dict[Orientation, np.ndarray]:
@@ -124,7 +121,7 @@ class Fingerprints:
         """
         kept = self._kept(sha256)
         image = self._decoded(content)
-        features = kept or extract(image, full_size=images.size(content))
+        features = kept or self._extracted(content, image=image)
         words = Vocabulary.load().words(features)
         return Print(to_vector(pdq(image)), words, None if kept else features)
 
@@ -165,7 +162,7 @@ class Fingerprints:
 
     def _made_again(self, sha256: str) -> LocalFeatures:
         content = self._blobs.get(sha256)
-        made = extract(self._decoded(content), full_size=images.size(content))
+        made = self._extracted(content, image=self._decoded(content))
         # As they are read the next time, so that a comparison does not depend on when it is made.
         packed = made.to_bytes()
         try:
@@ -176,6 +173,24 @@ class Fingerprints:
         except errors.HalftoneError as error:
             _log.warning("features_not_kept", sha256=sha256, error=error.message)
         return LocalFeatures.from_bytes(packed)
+
+    def _extracted(self, content: bytes, *, image: Image.Image) -> LocalFeatures:
+        full = images.size(content)
+        page = self._page(content, image=image, full_size=full)
+        return local_features(image, full_size=full, page=page)
+
+    def _page(
+        self,
+        content: bytes,
+        *,
+        image: Image.Image,
+        full_size: tuple[int, int],
+        region: Region | None = None,
+    ) -> Image.Image:
+        """A copy with as many pixels as there are and pictures on a page are looked for in."""
+        if max(image.size) >= min(layout.SIDE, max(full_size)):
+            return image
+        return self._decoded(content, region=region, target=_PAGE)
 
     def _decoded(
         self, content: bytes, *, region: Region | None = None, target: int = SIDE

@@ -313,7 +313,7 @@ def _outcomes(
         same = [place[int(one)] for one in np.flatnonzero(groups == groups[row]) if one in place]
         query = Query(
             image=printed.image,
-            fingerprint=fingerprint(printed.image, page=printed.image),
+            fingerprint=fingerprint(printed.image),
             views={version.name: _views(version.model, printed.image) for version in versions},
             truth=place.get(row),
             without=[one for one in same if one != place.get(row)],

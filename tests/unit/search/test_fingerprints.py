@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from halftone import errors, images, telemetry
-from halftone.matching.features import LocalFeatures
+from halftone.matching.features import SIDE, LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.orientations import UPRIGHT
 from services.search.blobs import Blobs
@@ -99,16 +99,29 @@ def test_the_hash_of_a_picture_as_it_lies_is_the_one_that_is_imported(make):
 @pytest.mark.parametrize("scale", [1, 2.6])
 def test_a_page_is_looked_at_in_enough_pixels(make, scale):
     """A large JPEG is decoded reduced, to fewer pixels than its letters need."""
-    shown = Image.open(io.BytesIO(drawing(3, size=(400, 300))))
+    shown = Image.open(io.BytesIO(drawing(3, size=(400, 300)))).point(lambda v: 110 + v // 6)
     sheet = printed_page([(shown, (300, 200)), (shown.rotate(90, expand=True), (60, 640))])
     sheet = sheet.resize((round(860 * scale), round(1200 * scale)), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     sheet.save(stream, "JPEG", quality=90)
-    made = make().of_query(stream.getvalue())
-    assert len(made.parts) == 2
-    assert (made.features.width, made.features.height) == sheet.size
+    content = stream.getvalue()
+    copy = images.decode(content, max_pixels=10**8, target=SIDE, luminance=True)
+    whole = extract(copy, full_size=sheet.size)
+
+    def in_pictures(features, *, top=0.0):
+        x, y = features.points[:, 0] / scale, features.points[:, 1] / scale + top
+        first = (x > 300) & (x < 700) & (y > 200) & (y < 500)
+        second = (x > 60) & (x < 360) & (y > 640) & (y < 1040)
+        return (first | second).sum()
+
+    queried = make().of_query(content).features
+    imported = make().of_archive(content, sha256=SHA).unkept
+    assert same(queried, imported)
+    assert (imported.width, imported.height) == sheet.size
+    assert in_pictures(imported) > 2 * in_pictures(whole)
     lower = images.Region(0, round(560 * scale), sheet.width, sheet.height - round(560 * scale))
-    assert make().of_query(stream.getvalue(), region=lower).parts
+    part = make().of_query(content, region=lower).features
+    assert in_pictures(part, top=560) > in_pictures(whole)
 
 
 def test_places_are_those_of_the_picture_in_its_full_size(make):
