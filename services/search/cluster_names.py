@@ -1,4 +1,4 @@
-"""What ids clusters had, and which images were ever under them: rows of `cluster_store`."""
+"""What ids clusters had, and which images are their own: rows of `cluster_store`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def previous(
         )
     wanted = sorted({*clusters, *ended})
     created: dict[str, int] = {}
-    left: dict[tuple[str, int], set[bytes]] = {}
+    left: dict[str, set[bytes]] = {}
     for some_ids in cluster_pairs.chunks(wanted):
         placeholders = marks(len(some_ids))
         created.update(
@@ -51,18 +51,17 @@ def previous(
             )
         )
         rows = connection.execute(
-            f"SELECT cluster, parted, point FROM former WHERE cluster IN ({placeholders})",  # noqa: S608 - placeholders
+            f"SELECT cluster, point FROM former WHERE cluster IN ({placeholders})",  # noqa: S608 - placeholders
             some_ids,
         )
-        for cluster, parted, point in rows:
-            left.setdefault((cluster, parted), set()).add(point)
+        for cluster, point in rows:
+            left.setdefault(cluster, set()).add(point)
     found = [
         Previous(
             id=each,
             created=created[each],
             members=frozenset(clusters.get(each, ())),
-            former=frozenset(left.get((each, 0), ())),
-            parted=frozenset(left.get((each, 1), ())),
+            former=frozenset(left.get(each, ())),
             leads_to=None if each in clusters else ended[each] or "",
         )
         for each in wanted
@@ -94,8 +93,8 @@ def is_taken(connection: sqlite3.Connection, identifier: str) -> bool:
 def lead(connection: sqlite3.Connection, identifier: str, *, to: str, now: int) -> None:
     """Has the id of a cluster that ends, or has ended, lead to another one, or to none."""
     connection.execute(
-        "INSERT OR REPLACE INTO former (point, cluster, parted)"
-        " SELECT point, cluster, 0 FROM members WHERE cluster = ?",
+        "INSERT OR REPLACE INTO former (point, cluster)"
+        " SELECT point, cluster FROM members WHERE cluster = ?",
         (identifier,),
     )
     connection.execute("DELETE FROM members WHERE cluster = ?", (identifier,))
@@ -113,11 +112,11 @@ def change(
     members: Iterable[bytes],
     there: Collection[bytes],
 ) -> None:
-    """Takes note of who comes to a cluster, and who leaves it; `there` are in the archive."""
+    """Takes note of who comes to a cluster, and who is not `there` in the archive any more."""
     members = set(members)
     connection.executemany(
-        "INSERT OR REPLACE INTO former (point, cluster, parted) VALUES (?, ?, ?)",
-        [(point, identifier, int(point in there)) for point in sorted(set(before) - members)],
+        "INSERT OR REPLACE INTO former (point, cluster) VALUES (?, ?)",
+        [(point, identifier) for point in sorted(set(before).difference(members, there))],
     )
     connection.executemany(
         "DELETE FROM former WHERE point = ? AND cluster = ?",

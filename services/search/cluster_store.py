@@ -120,10 +120,9 @@ CREATE TABLE IF NOT EXISTS requests (                -- that were answered with 
     id TEXT PRIMARY KEY,
     job INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS former (                  -- images that were in a cluster and are not
+CREATE TABLE IF NOT EXISTS former (                  -- had when it ended, or deleted from it
     point BLOB NOT NULL,
     cluster TEXT NOT NULL,
-    parted INTEGER NOT NULL,                         -- left it while it went on, not deleted
     PRIMARY KEY (point, cluster)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS former_by_cluster ON former (cluster, point);

@@ -1,14 +1,14 @@
 """Which ids clusters have: those of the clusters that they come from.
 
-An id that was shown once goes on naming a group as long as any image that was ever under it is in
-one. So ids depend on the clusters as they were, and on those that there were before them:
+An id that was shown once goes on naming a group as long as any of its own images is in one. So ids
+depend on the clusters as they were, and on those that there were before them:
 
 1. A group keeps the id of the oldest of the clusters whose largest part it has. Where one falls
    apart, what came to it with another id is not counted, as far as anything else is left.
 2. A group that has no id by that takes one up again whose own are here rather than elsewhere: the
-   images that its cluster had when it ended, and those that were deleted from it. Those that were
-   parted from it while it went on count where none of the others is in a group. Of several such ids
-   that of which most images are here, then the oldest.
+   images that its cluster had when it ended, and those that were deleted from it. What was parted
+   from it while it went on is not its own: it may be another picture, as a person said. Of several
+   such ids that of which most images are here, then the oldest.
 3. Any other group gets a new one, from its first member.
 4. An id that no group has leads to the group that its own are in.
 """
@@ -37,7 +37,6 @@ class Previous:
         created: Any number that says which is older.
         members: Those that it has; none where there is no such cluster any more.
         former: Those that it had when it ended, and those that were deleted from it.
-        parted: Those that left it, while it went on, and were not deleted.
         leads_to: The id that it leads to, empty if to none; None while there is such a cluster.
     """
 
@@ -45,7 +44,6 @@ class Previous:
     created: int
     members: frozenset[bytes]
     former: frozenset[bytes] = _NONE
-    parted: frozenset[bytes] = _NONE
     leads_to: str | None = None
 
 
@@ -128,7 +126,7 @@ def _taken_up(
         if before.id in heirs:
             continue
         gone = before.members | before.former
-        for rank, own in enumerate((gone.difference(lent.get(before.id, ())), gone, before.parted)):
+        for rank, own in enumerate((gone.difference(lent.get(before.id, ())), gone)):
             here = Counter(group_of[node] for node in own if node in group_of)
             there = Counter(elsewhere[node] for node in own if node in elsewhere)
             most = max((*here.values(), *there.values()), default=0)
