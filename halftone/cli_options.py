@@ -413,9 +413,8 @@ def _as_typed(error: errors.InvalidArgument) -> str:
     """The message with the option that the user typed in place of the service's field."""
     field, colon, problem = error.message.partition(": ")
     if not colon or field != error.field:
-        # A sentence of its own, which says what is wrong and not where it was typed. Of a query
-        # the field is the embedder's, which was asked for one image.
-        option = _OPTIONS.get(error.field.removeprefix("images[0].").partition("[")[0])
+        # A sentence of its own, which says what is wrong and not where it was typed.
+        option = _OPTIONS.get(error.field.partition("[")[0])
         return f"{option}: {error.message}" if option else error.message
     # Of a list the position follows, and what is wrong within it.
     whole = field.partition("[")[0]

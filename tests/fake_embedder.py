@@ -82,11 +82,16 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         self.calls.append(len(request.images))
         self.images += len(request.images)
         results = await asyncio.gather(
-            *(asyncio.to_thread(self._embed, image, wanted) for image in request.images)
+            *(
+                asyncio.to_thread(self._embed, image, wanted, at)
+                for at, image in enumerate(request.images)
+            )
         )
         return embedder_pb2.EmbedImagesResponse(results=results)
 
-    def _embed(self, image: embedder_pb2.ImageInput, version: str) -> embedder_pb2.EmbedImageResult:
+    def _embed(
+        self, image: embedder_pb2.ImageInput, version: str, at: int
+    ) -> embedder_pb2.EmbedImageResult:
         try:
             region = None
             if image.HasField("region"):
@@ -94,7 +99,8 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
                 region = images.Region(part.x, part.y, part.width, part.height)
             picture = images.decode(image.content, max_pixels=10_000_000, region=region)
             width, height = images.size(image.content)
-        except errors.HalftoneError as error:
+        except errors.InvalidArgument as error:
+            error.field = f"images[{at}].{error.field or 'content'}"
             return embedder_pb2.EmbedImageResult(error=errors.to_status(error))
         result = embedder_pb2.ImageEmbeddings(
             embedding=self.embedding(descriptor(picture), version=version),

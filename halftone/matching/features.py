@@ -28,8 +28,8 @@ SIDE: Final = 384
 """Pixels of the longer side of the copy that features are found in. Reprints differ in all that is
 finer, and a screen of 65 lines to the inch becomes grey."""
 COUNT: Final = 600
-"""The strongest are kept. Spread over a grid, real reprints lose 10 to 20 % of their inliers, and one
-of 88 pairs all of them."""
+"""The strongest are kept. Spread over a grid, real reprints lose 10 to 20 % of their inliers, and
+one of 88 pairs all of them."""
 DIMENSION: Final = 128
 
 FORMAT: Final = 1

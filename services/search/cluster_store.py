@@ -120,7 +120,7 @@ CREATE TABLE IF NOT EXISTS requests (                -- that were answered with 
     id TEXT PRIMARY KEY,
     job INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS former (                  -- images under ids that have ended or lost them
+CREATE TABLE IF NOT EXISTS former (                  -- images of ids that ended or lost them
     point BLOB NOT NULL,
     cluster TEXT NOT NULL,
     PRIMARY KEY (point, cluster)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -37,6 +38,7 @@ MAX_REQUEST_ID: Final = 256
 MAX_OVERRULED: Final = 100
 """Verdicts that an answer says it overrules, the newest; each has a note."""
 
+_NUMBER: Final = re.compile("[1-9][0-9]{0,17}")
 _DEFAULT_JOBS: Final = 20
 _DEFAULT_VERDICTS: Final = 100
 
@@ -290,15 +292,14 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     def _delete(self, request: clusters_pb2.DeleteVerdictRequest) -> clusters_pb2.Verdict:
         _ = self._holdings.collection
         prefix, _, number = _named(request.name).rpartition("/")
-        if prefix != "verdicts" or not number.isascii() or not number.isdigit():
+        if prefix != "verdicts" or not _NUMBER.fullmatch(number):
             raise errors.InvalidArgument(
                 f"name: {request.name[:200]!r} is not of the form verdicts/{{id}}.",
                 field="name",
                 reason="INVALID_NAME",
             )
         with self._database.write() as connection:
-            # A number that no row can have is no error of the file's.
-            verdict = cluster_verdicts.end(connection, min(int(number[:19]), 2**62))
+            verdict = cluster_verdicts.end(connection, int(number))
             return self._regrouped(connection, verdict)
 
 

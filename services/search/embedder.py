@@ -186,7 +186,11 @@ def _result(
     result: embedder_pb2.EmbedImageResult, *, model_version: str
 ) -> Embedded | errors.HalftoneError:
     if result.HasField("error"):
-        return errors.from_status(result.error)
+        error = errors.from_status(result.error)
+        if isinstance(error, errors.InvalidArgument):
+            # Its place among those that were asked for together means nothing to who asks here.
+            error.field = error.field.rpartition("].")[2]
+        return error
     found = result.embeddings
     if found.embedding.model_version != model_version:
         return errors.Internal("The embedder answered with another model version.")

@@ -375,7 +375,11 @@ async def test_what_is_wrong_is_refused(service, clusters):
         (clusters.listed(page_size=0), code.INVALID_ARGUMENT, "page_size"),
         (clusters.listed(min_size=-1), code.INVALID_ARGUMENT, "min_size"),
         (clusters.get(""), code.INVALID_ARGUMENT, "name"),
-        (stub.DeleteVerdict(pb.DeleteVerdictRequest(name="x")), code.INVALID_ARGUMENT, "name"),
+        *(
+            (stub.DeleteVerdict(pb.DeleteVerdictRequest(name=each)), code.INVALID_ARGUMENT, "name")
+            # The last two are no other verdict's number, nor one that a file can hold.
+            for each in ("x", "verdicts/x", "verdicts/07", "verdicts/" + "9" * 19)
+        ),
     ):
         error = await refused(call, expected)
         assert error.field == detail

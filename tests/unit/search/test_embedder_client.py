@@ -35,6 +35,7 @@ async def embed(client, *contents, patience=0.0, **options):
 async def test_each_image_has_its_result(client):
     first, broken, second = await embed(client, picture(1), b"no image", picture(2))
     assert isinstance(broken, errors.ImageRejected)
+    assert broken.field == "content"  # not where it stood in what the embedder was asked
     for result in (first, second):
         assert (result.width, result.height) == (64, 48)
         assert np.linalg.norm(result.vectors[UPRIGHT]) == pytest.approx(1.0, abs=1e-5)

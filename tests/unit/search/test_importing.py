@@ -209,7 +209,7 @@ async def test_bad_records_are_refused_and_the_others_taken(service):
     assert all(isinstance(error, errors.InvalidArgument) for error in found)
     assert [error.field for error in found] == [
         "image.date",
-        "",
+        "content",
         "content",
         "image.name",
         "image.name",

@@ -129,7 +129,7 @@ async def test_an_embedding(filled):
 BAD_SEARCHES = [
     ({}, "query"),
     ({"content": b""}, "content"),
-    ({"content": b"no image"}, ""),
+    ({"content": b"no image"}, "content"),
     ({"image": "press/1"}, "image"),
     ({"image": name(1), "limit": 0}, "limit"),
     ({"image": name(1), "limit": 100_000}, "limit"),
