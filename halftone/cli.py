@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _LIKELY: Final = 0.5
 _UNLIKELY: Final = (
-    "None of these is likely to be the same picture. A picture that is a small part of a page is "
+    "None of these is likely to be the same picture. What is a small part of a larger picture is "
     "found with --crop; --verify-count 200 compares more candidates."
 )
 # Commands in modules of their own, imported when they are used: their packages need not be

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import itertools
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -258,7 +259,7 @@ def cluster_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
     """The name of a cluster or an image from what a person wrote."""
     if text.startswith("clusters/"):
         return text
-    if text.startswith("archives/") or archives or Path(text).is_file():
+    if text.startswith("archives/") or archives or os.path.isfile(text):  # noqa: PTH113 - raises for no text
         # What to do with a file is said there.
         return full_name(text, archives=archives)
     return f"clusters/{text}"
@@ -279,7 +280,9 @@ def find_cluster(client: Client, name: str) -> Cluster:
             raise errors.NotFound(BUILD_HINT, resource_name=name) from error
         if name.startswith("archives/"):
             raise errors.NotFound(
-                f"No other printing of {name} is known.", resource_name=name
+                f"{name} is in no cluster: no other printing of it by itself is known. "
+                f"`halftone search {name}` finds plates and pages that show it among others, too.",
+                resource_name=name,
             ) from error
         raise errors.NotFound(
             f"There is no cluster {name.removeprefix('clusters/')!r}; `halftone clusters` lists "

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _NOTE_WIDTH = 44
 _MOST_LINES: Final = 10
-# Of a 64-bit number; the service would take longer ones by their beginning.
+# Of a 64-bit number.
 _MOST_DIGITS: Final = 18
 
 

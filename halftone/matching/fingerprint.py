@@ -101,15 +101,20 @@ def local_features(
     wide, high = whole.width / page.width, whole.height / page.height
     most = max(_FEWEST, COUNT // len(regions))
     around = np.ones(len(whole), dtype=bool)
-    parts = []
+    parts: list[LocalFeatures] = []
+    boxes: list[tuple[float, float, float, float]] = []
     for at in regions:
-        left, top, right, bottom = at.x, at.y, at.x + at.width, at.y + at.height
+        box = (at.x * wide, at.y * high, (at.x + at.width) * wide, (at.y + at.height) * high)
+        image_of = page.crop((at.x, at.y, at.x + at.width, at.y + at.height))
         size = (round(at.width * wide), round(at.height * high))
-        part = extract(page.crop((left, top, right, bottom)), full_size=size)
-        parts.append(part.placed((left * wide, top * high)).chosen(slice(most)))
-        x, y = whole.points[:, 0] / wide, whole.points[:, 1] / high
+        part = extract(image_of, full_size=size).placed(box[:2])
         # Two of one corner would be each other's rivals.
-        around &= (x < left) | (x >= right) | (y < top) | (y >= bottom)
+        own = np.ones(len(part), dtype=bool)
+        for other in boxes:
+            own &= ~_within(part, other)
+        parts.append(part.chosen(own).chosen(slice(most)))
+        boxes.append(box)
+        around &= ~_within(whole, box)
     every = [whole.chosen(around), *parts]
     return LocalFeatures(
         points=np.concatenate([each.points for each in every]),
@@ -117,3 +122,10 @@ def local_features(
         width=whole.width,
         height=whole.height,
     )
+
+
+def _within(features: LocalFeatures, box: tuple[float, float, float, float]) -> NDArray[np.bool_]:
+    """Which lie in a box: left, top, right, bottom."""
+    x, y = features.points[:, 0], features.points[:, 1]
+    inside: NDArray[np.bool_] = (x >= box[0]) & (y >= box[1]) & (x < box[2]) & (y < box[3])
+    return inside

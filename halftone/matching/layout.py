@@ -58,6 +58,7 @@ _TEXT: Final = 0.03  # of its area
 _TEXTURE: Final = 0.12  # of the page's contrast
 _TONE: Final = 0.22
 _REACHES: Final = (0.008, 0.025, 0.03)  # of the page's longer side
+_MARGIN: Final = 0.75  # of a line along the copy's edge
 _AREA: Final = 0.012  # of the page
 _WITHIN: Final = 0.3
 _BREADTH: Final = 0.06  # of its longer side
@@ -216,13 +217,11 @@ def _boxes(grey: Bytes, *, text: Bytes) -> list[_Box]:
     paper = float(np.median(mean[around])) if around.any() else float(mean.max())
     printed = (deviation > _TEXTURE * contrast) | (np.abs(mean - paper) > _TONE * contrast)
     mask = (printed & free).astype(np.uint8)
+    _clear_margins(mask, flat=(mask > 0) & (deviation <= _TEXTURE * contrast))
     # Leftover letters and rules go; strokes of one drawing meet; what is narrow then goes.
-    for operation, share in (
-        (cv2.MORPH_OPEN, 0.008),
-        (cv2.MORPH_CLOSE, 0.025),
-        (cv2.MORPH_OPEN, 0.03),
-    ):
-        width = round(share * max(size)) | 1
+    operations = (cv2.MORPH_OPEN, cv2.MORPH_CLOSE, cv2.MORPH_OPEN)
+    for operation, reach in zip(operations, _REACHES, strict=True):
+        width = round(reach * max(size)) | 1
         kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (width, width))
         mask = cv2.morphologyEx(mask, operation, kernel).astype(np.uint8)
     _, _, found, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
@@ -232,6 +231,19 @@ def _boxes(grey: Bytes, *, text: Bytes) -> list[_Box]:
         if area >= _AREA * text.size and min(width, height) >= _BREADTH * max(size)
     ]
     return sorted(_joined(boxes), key=lambda box: (-box.area, box))
+
+
+def _clear_margins(mask: Bytes, *, flat: NDArray[np.bool_]) -> None:
+    """Takes what a scanner saw beside the page out of the mask, whose box would be the page's."""
+    for side, plain in (
+        (mask, flat),
+        (mask[::-1], flat[::-1]),
+        (mask.T, flat.T),
+        (mask.T[::-1], flat.T[::-1]),
+    ):
+        lines = np.flatnonzero(plain.mean(axis=1) < _MARGIN)
+        if len(lines) and lines[0]:
+            side[: lines[0] + 1] = 0  # with the page's edge
 
 
 def _joined(boxes: list[_Box]) -> list[_Box]:

@@ -108,14 +108,18 @@ def regroup(
     *,
     describe: Describe,
     said: int | None = None,
+    replaced: Collection[bytes] = (),
 ) -> Regrouped:
     """Groups anew what a change of these images, links or verdicts touches.
 
-    `said` is the verdict that was just said, if that is the change.
+    `said` is the verdict that was just said, if that is the change; `replaced` are images that show
+    another picture now, which no cluster's id follows there.
     """
     points = surroundings(connection, seeds)
     before = _clusters_of(connection, points)
-    grouping, there, overruled = _grouped(connection, points, before=before, said=said)
+    grouping, there, overruled = _grouped(
+        connection, points, before=before, said=said, replaced=replaced
+    )
     changed = _store(connection, grouping, before=before, there=there, describe=describe)
     return Regrouped(points=points, changed=changed, overruled=overruled)
 
@@ -181,6 +185,7 @@ def _grouped(
     *,
     before: dict[str, dict[bytes, float]],
     said: int | None,
+    replaced: Collection[bytes],
 ) -> tuple[Grouping, set[bytes], set[int]]:
     """The groups; those of the images that are in the archive; the verdicts that lose by it."""
     pictures = set(cluster_pairs.pictures_of(connection, points).values())
@@ -193,7 +198,8 @@ def _grouped(
         for pair in cluster_pairs.between(connection, set(images))
     ]
     verdicts = cluster_verdicts.holding(connection, there)
-    previous, elsewhere = cluster_names.previous(connection, before, points=points)
+    owned = {each: set(members).difference(replaced) for each, members in before.items()}
+    previous, elsewhere = cluster_names.previous(connection, owned, points=points)
     grouping = group(
         compared,
         verdicts=verdicts,

@@ -83,9 +83,11 @@ def _clusters_of(connection: sqlite3.Connection, points: Collection[bytes]) -> d
 
 
 def is_taken(connection: sqlite3.Connection, identifier: str) -> bool:
-    """Whether an id is a cluster's, or leads to one; one that fell apart for good may come back."""
+    """Whether an id is a cluster's, leads to one, or has images of its own that may come back."""
     row = connection.execute(
-        "SELECT 1 FROM clusters WHERE id = ? AND successor IS NOT NULL", (identifier,)
+        "SELECT 1 FROM clusters WHERE id = ?1 AND (successor IS NOT NULL"
+        " OR EXISTS (SELECT 1 FROM former WHERE cluster = ?1))",
+        (identifier,),
     ).fetchone()
     return row is not None
 

@@ -138,7 +138,9 @@ class ClusterSteps:
                 replaced = [point for point in new if point in known]
                 cluster_names.forget(connection, replaced)
                 # An image that shows what another shows belongs to it without being searched for.
-                cluster_groups.regroup(connection, [*gone, *new], describe=self.describe)
+                cluster_groups.regroup(
+                    connection, [*gone, *new], describe=self.describe, replaced=replaced
+                )
                 cluster_names.forget(connection, replaced)
             if same:
                 cluster_groups.refresh(connection, same, describe=self.describe)

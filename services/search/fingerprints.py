@@ -69,7 +69,7 @@ class Fingerprints:
             budget: Of what the process decodes at a time.
             max_pixels: Larger pictures are refused by their header.
             memory_bytes: Of local features that are kept in memory; a picture's take up to 90 kB, a
-                page's up to 200.
+                page's up to 230.
             metrics: Counts where features came from.
         """
         self._blobs = blobs

@@ -169,7 +169,7 @@ class TestCluster:
         for name, words in (
             ("nothing", "There is no cluster 'nothing'"),
             ("lone", "An image's id alone needs --archive."),
-            (lone, f"No other printing of {lone} is known."),
+            (lone, f"`halftone search {lone}` finds plates and pages"),
             ("archives/a/images/no", "There is no image archives/a/images/no."),
         ):
             result = run("cluster", name)

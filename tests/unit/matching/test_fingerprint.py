@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from halftone.images import Region
+from halftone.matching import layout
 from halftone.matching.features import COUNT, LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint, local_features
 from halftone.matching.offline import Gallery
@@ -79,6 +81,18 @@ def test_several_pictures_share_what_is_compared(page, picture):
         box = (left, top, left + 300, top + 250)
         assert 200 < within(made.points, box).sum() < 300
     assert len(made) < 2.2 * COUNT
+
+
+def test_boxes_that_overlap_have_no_corner_twice(page, picture, monkeypatch):
+    sheet = page([(picture(7, width=440, height=330), PLACE)])
+    boxes = [Region(300, 680, 400, 370), Region(600, 680, 200, 370)]
+    monkeypatch.setattr(layout, "pictures", lambda _: boxes)
+    made = local_features(sheet)
+    alone = extract(sheet.crop((300, 680, 700, 1050)))
+    assert (
+        within(made.points, (600, 680, 700, 1050)).sum()
+        <= within(alone.points, (300, 0, 400, 370)).sum()
+    )
 
 
 def test_a_picture_has_its_own_alone(picture):

@@ -58,6 +58,19 @@ def test_the_largest_come_first_and_the_smallest_are_left_out(page, picture):
     assert overlap(found[0], (40, 800, 520, 1160)) > 0.85
 
 
+@pytest.mark.parametrize("shade", [15, 150])
+@pytest.mark.parametrize("sides", [(40, 40, 40, 40), (60, 60, 0, 0), (0, 0, 0, 200)])
+def test_what_a_scanner_saw_beside_the_page_is_no_picture(printed, sides, shade):
+    left, top, right, bottom = sides
+    size = (printed.width + left + right, printed.height + top + bottom)
+    bed = Image.new("L", size, shade)
+    bed.paste(printed, (left, top))
+    found = layout.pictures(bed)
+    assert len(found) == 2
+    for region, (x0, y0, x1, y1) in zip(found, expected(), strict=True):
+        assert overlap(region, (x0 + left, y0 + top, x1 + left, y1 + top)) > 0.8
+
+
 def test_a_page_that_lies_askew(printed):
     turned = printed.rotate(2, expand=True, fillcolor=222, resample=Image.Resampling.BICUBIC)
     assert len(layout.pictures(turned)) == 2

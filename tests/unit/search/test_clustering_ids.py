@@ -270,3 +270,36 @@ def test_a_picture_that_is_replaced_and_comes_back_finds_its_cluster(world):
     assert held == [here.point(0)]
     here.bring(1)
     assert here.clusters() == {cited: {0, 1}}
+
+
+def test_nor_does_the_first_member_whose_id_it_was(world):
+    here = world("01", "02", "12", "03")
+    here.bring(0, 1, 2)
+    ((cited, _),) = here.clusters().items()
+    here.judge(0, 1, Decision.DIFFERENT)
+    here.judge(0, 2, Decision.DIFFERENT)
+    assert here.clusters() == {cited: {1, 2}}
+    here.drop(1, 2)
+    here.bring(3)
+    ((other, members),) = here.clusters().items()
+    assert members == {0, 3}
+    assert other != cited
+    here.bring(1, 2)
+    assert here.clusters() == {cited: {1, 2}, other: {0, 3}}
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_an_image_that_shows_another_picture_takes_no_id_there(world, grouped):
+    here = world("01", "23")
+    here.bring(0, 1)
+    ((cited, _),) = here.clusters().items()
+    here.bring(*((2, 3) if grouped else (2,)))
+    others = set(here.clusters()) - {cited}
+    here.archive.put(BY_POINT[0], shows=BY_POINT[2])
+    here._note([0])
+    ((found, members),) = here.clusters().items()
+    assert members == ({0, 2, 3} if grouped else {0, 2})
+    assert found != cited
+    if grouped:
+        assert {found} == others
+    assert here.named(cited) == set()
