@@ -160,22 +160,23 @@ def delete(
         )
     name = f"verdicts/{int(number)}"
     with connect(server=server, data=data) as client:
-        before = list(client.verdicts(page_size=1000))
-        for each in before:
+        overruled = set()
+        for each in client.verdicts(page_size=1000):
             # One that has ended stays as it is, and needs no question.
             if each.name == name:
                 said = f"{each.a} and {each.b} are {_said(each.decision)}"
                 confirm(f"Take back {each.name}, that {said}?", yes=yes)
+            if each.overruled:
+                overruled.add(each.name)
         found = client.delete_verdict(name)
-        overruled = {each.name for each in before if each.overruled}
+        if as_json:
+            output.print_json(output.verdict_json(found))
+            return
         after = client.verdicts(page_size=1000) if overruled else ()
         restored = [each for each in after if each.name in overruled and not each.overruled]
         pair = {found.a, found.b}
         on_one = client.verdicts(image=found.a, page_size=1000)
         later = next((each for each in on_one if {each.a, each.b} == pair), None)
-    if as_json:
-        output.print_json(output.verdict_json(found))
-        return
     if later is not None:
         said = f"{later.name} says that {found.a} and {found.b} are {_said(later.decision)}"
         click.echo(f"{found.name} does not hold any more: {said}.")

@@ -112,3 +112,8 @@ def steps_of(database, archive, comparer) -> ClusterSteps:
         traffic=types.SimpleNamespace(recent=lambda: False),
         metrics=types.SimpleNamespace(counter=lambda *_words: counter),
     )
+
+
+def count_images(connection) -> int:
+    """How many images the table has."""
+    return connection.execute("SELECT count(*) FROM images").fetchone()[0]

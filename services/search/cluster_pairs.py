@@ -55,12 +55,6 @@ class Pair(NamedTuple):
 # Images.
 
 
-def count_images(connection: sqlite3.Connection) -> int:
-    """How many images are known."""
-    (count,) = connection.execute("SELECT count(*) FROM images").fetchone()
-    return int(count)
-
-
 def points_after(connection: sqlite3.Connection, point: bytes) -> list[bytes]:
     """The images that follow one in the order of their points, as many as one query takes."""
     rows = connection.execute(

@@ -16,7 +16,16 @@ from services.search.cluster_job import ClusterWorker
 from services.search.cluster_store import Database
 from services.search.clusters_servicer import ClusterServicer
 from services.search.promotion_pace import Traffic
-from tests.fake_cluster_archive import VERSION, Archive, Comparer, pair, put, sha, steps_of
+from tests.fake_cluster_archive import (
+    VERSION,
+    Archive,
+    Comparer,
+    count_images,
+    pair,
+    put,
+    sha,
+    steps_of,
+)
 
 
 @pytest.fixture
@@ -159,7 +168,7 @@ async def test_what_differs_is_taken_in_piece_by_piece(database, archive, compar
     async with asyncio.timeout(60):
         while True:
             with database.read() as connection:
-                if cluster_pairs.count_images(connection) == 1_000:
+                if count_images(connection) == 1_000:
                     break
             await asyncio.sleep(0.02)
     working.cancel()
