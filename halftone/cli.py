@@ -86,7 +86,7 @@ class _Group(click.Group):
             kind = _UnusableInput if isinstance(error, errors.InvalidArgument) else _Failure
             raise kind(explain(error)) from error
         except ModuleNotFoundError as error:
-            ours = (error.name or "").startswith(("halftone", "services"))
+            ours = (error.name or "").startswith("halftone")
             if ours or ctx.params.get("debug"):
                 raise
             raise _Failure(
@@ -156,7 +156,7 @@ def up(
     datasets: tuple[Path, ...],
 ) -> None:
     """Run the embedder, the search service and training jobs on this machine until Ctrl-C."""
-    from services import local, local_training  # noqa: PLC0415  # need the server's packages
+    from halftone.services import local, local_training  # noqa: PLC0415  # need the server's packages
 
     ports = local.Ports.any_free() if port == 0 else local.Ports(search=port)
     if embedder_port is not None:

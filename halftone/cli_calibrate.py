@@ -14,7 +14,7 @@ from halftone.files import files_below
 
 if TYPE_CHECKING:
     from halftone.registry import ModelVersion, Registry
-    from services.trainer.calibrate import Sample
+    from halftone.services.trainer.calibrate import Sample
 
 
 def calibrate(
@@ -43,9 +43,9 @@ def calibrate(
     """
     # Imported by need: the trainer's packages.
     from halftone.orientations import orientations  # noqa: PLC0415
+    from halftone.services.trainer import calibrate as fitting  # noqa: PLC0415
+    from halftone.services.trainer import labelled  # noqa: PLC0415
     from halftone.vision.model import Model  # noqa: PLC0415
-    from services.trainer import calibrate as fitting  # noqa: PLC0415
-    from services.trainer import labelled  # noqa: PLC0415
 
     model = Model.load(version.directory)
     samples: list[Sample] = []
@@ -105,8 +105,8 @@ def _publish(
     calibration: dict[str, Any],
     figures: dict[str, Any],
 ) -> ModelVersion:
-    from services.trainer.report_calibration import calibration_section  # noqa: PLC0415
-    from services.trainer.report_page import write_page  # noqa: PLC0415
+    from halftone.services.trainer.report_calibration import calibration_section  # noqa: PLC0415
+    from halftone.services.trainer.report_page import write_page  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="halftone-calibrate-") as folder:
         staging = Path(folder) / "version"

@@ -141,8 +141,8 @@ def evaluate_press(
 ) -> None:
     """Run the benchmark, print its figures, write its report."""
     # Imported by need: the trainer's packages.
-    from services.trainer import press_benchmark, press_gallery  # noqa: PLC0415
-    from services.trainer.press_report import summarise, write_report  # noqa: PLC0415
+    from halftone.services.trainer import press_benchmark, press_gallery  # noqa: PLC0415
+    from halftone.services.trainer.press_report import summarise, write_report  # noqa: PLC0415
 
     conditions = press_benchmark.conditions_of(press.only, strengths=press.strengths)
     pictures = press_gallery.read_collection(

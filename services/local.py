@@ -28,17 +28,17 @@ import halftone
 from halftone import errors, probe, running
 from halftone.registry import Registry, newest_version
 from halftone.running import Addresses
+from halftone.services import local_training
+from halftone.services.local_parts import HeldPorts, command, reachable
+from halftone.services.supervisor import Child, RestartPolicy, Supervisor
 from halftone.settings import EmbedderSettings, ModelSettings, SearchSettings
-from services import local_training
-from services.local_parts import HeldPorts, command, reachable
-from services.supervisor import Child, RestartPolicy, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
 
-    from services.local_training import Training
+    from halftone.services.local_training import Training
 
 FORMAT: Final = 1
 """Version of the data directory's layout. A newer one is refused."""
@@ -150,7 +150,7 @@ class LocalStack:
                 report=self._report,
                 policy=self._policy,
             )
-            # Children are killed when the thread that spawned them ends (`services.child`), so this
+            # Children are killed when the thread that spawned them ends (`halftone.services.child`), so this
             # one spawns them all and ends after they were stopped.
             spawner = resources.enter_context(
                 futures.ThreadPoolExecutor(1, thread_name_prefix="supervisor")
@@ -386,7 +386,7 @@ def _children(settings: _Settings, *, logs: Path) -> list[Child]:
     return [
         Child(
             name="embedder",
-            command=command("services.embedder"),
+            command=command("halftone.services.embedder"),
             log=logs / "embedder.log",
             is_ready=lambda: probe.is_serving(addresses.embedder, timeout_seconds=1),
             environment={
@@ -399,7 +399,7 @@ def _children(settings: _Settings, *, logs: Path) -> list[Child]:
         # Started last and stopped first: while it drains, it still needs the embedder.
         Child(
             name="search",
-            command=command("services.search"),
+            command=command("halftone.services.search"),
             log=logs / "search.log",
             is_ready=lambda: probe.is_serving(addresses.search, timeout_seconds=1),
             environment={

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from halftone import errors, probe
+from halftone.services.local_parts import LOOPBACK, command, reachable
+from halftone.services.supervisor import Child
 from halftone.settings import TrainerSettings
-from services.local_parts import LOOPBACK, command, reachable
-from services.supervisor import Child
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPorts:
-    """As in `services.local.Ports`."""
+    """As in `halftone.services.local.Ports`."""
 
     broker: int | None
     trainer: int | None
@@ -133,7 +133,7 @@ def prepare(
     children += [
         Child(
             name="trainer",
-            command=command("services.trainer"),
+            command=command("halftone.services.trainer"),
             log=data / "logs" / "trainer.log",
             is_ready=lambda: probe.is_serving(address, timeout_seconds=1),
             environment=environment,
@@ -142,7 +142,7 @@ def prepare(
         ),
         Child(
             name="worker",
-            command=command("services.trainer.worker"),
+            command=command("halftone.services.trainer.worker"),
             log=data / "logs" / "worker.log",
             # It answers there once it takes jobs.
             is_ready=lambda: _listens(worker_address),

@@ -7,12 +7,12 @@ import types
 import uuid
 
 from halftone import records
+from halftone.services.search import cluster_pairs
+from halftone.services.search.cluster_chronology import Printing
+from halftone.services.search.cluster_pairs import Comparison
+from halftone.services.search.cluster_steps import ClusterSteps
+from halftone.services.search.store import Stored
 from halftone.v1 import search_pb2
-from services.search import cluster_pairs
-from services.search.cluster_chronology import Printing
-from services.search.cluster_pairs import Comparison
-from services.search.cluster_steps import ClusterSteps
-from services.search.store import Stored
 
 VERSION = "model/2"
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from halftone import errors, images, telemetry
 from halftone.orientations import orientations
-from services.embedder.batcher import Batcher
-from services.embedder.door import Limits
-from services.embedder.encoder import Picture, Prepared
-from services.embedder.metrics import EmbedderMetrics
+from halftone.services.embedder.batcher import Batcher
+from halftone.services.embedder.door import Limits
+from halftone.services.embedder.encoder import Picture, Prepared
+from halftone.services.embedder.metrics import EmbedderMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

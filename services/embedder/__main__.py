@@ -1,4 +1,4 @@
-"""Starts the embedder: `python -m services.embedder`. Settings: `HALFTONE_EMBEDDER_…`."""
+"""Starts the embedder: `python -m halftone.services.embedder`. Settings: `HALFTONE_EMBEDDER_…`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 from halftone import errors, server, telemetry
 from halftone.registry import Registry
+from halftone.services.embedder import servicer
+from halftone.services.embedder.batcher import Batcher
+from halftone.services.embedder.decoding import Decoder
+from halftone.services.embedder.door import Limits
+from halftone.services.embedder.loading import Loader
+from halftone.services.embedder.metrics import EmbedderMetrics
+from halftone.services.embedder.models import Models
 from halftone.settings import EmbedderSettings, ModelSettings
 from halftone.v1 import embedder_pb2_grpc
-from services.embedder import servicer
-from services.embedder.batcher import Batcher
-from services.embedder.decoding import Decoder
-from services.embedder.door import Limits
-from services.embedder.loading import Loader
-from services.embedder.metrics import EmbedderMetrics
-from services.embedder.models import Models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import grpc
 
-    from services.embedder.encoder import Backend
+    from halftone.services.embedder.encoder import Backend
 
 
 def _backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
@@ -33,8 +33,8 @@ def _backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
     # instead of 20. OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # So it is loaded only here.
-    from services.embedder.encoder_openvino import OpenVinoBackend, PreferringInt8  # noqa: PLC0415
-    from services.embedder.encoder_torch import TorchBackend  # noqa: PLC0415
+    from halftone.services.embedder.encoder_openvino import OpenVinoBackend, PreferringInt8  # noqa: PLC0415
+    from halftone.services.embedder.encoder_torch import TorchBackend  # noqa: PLC0415
 
     int8 = OpenVinoBackend(threads=settings.threads, max_batch=settings.max_batch, decoder=decoder)
     if settings.backend == "openvino":

@@ -28,17 +28,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from halftone import errors, telemetry
-from services.embedder.door import Door, Limits
-from services.embedder.encoder import Embedded
-from services.embedder.waiting import Batch, Item, Request, Turns, Work
+from halftone.services.embedder.door import Door, Limits
+from halftone.services.embedder.encoder import Embedded
+from halftone.services.embedder.waiting import Batch, Item, Request, Turns, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from services.embedder.encoder import Encoder, Outcome, Picture, Prepared
-    from services.embedder.metrics import EmbedderMetrics
+    from halftone.services.embedder.encoder import Encoder, Outcome, Picture, Prepared
+    from halftone.services.embedder.metrics import EmbedderMetrics
 
 # One batch may fail for lack of memory; a device that fails three in a row will fail the next.
 _FATAL_FAILURES: Final = 3

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from halftone import errors
 
 if TYPE_CHECKING:
-    from services.embedder.metrics import EmbedderMetrics
+    from halftone.services.embedder.metrics import EmbedderMetrics
 
 _SHORTEST_RETRY: Final = 0.05
 _LONGEST_RETRY: Final = 30.0

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.registry import ModelVersion
+    from halftone.services.embedder.decoding import Decoder
+    from halftone.services.embedder.encoder import Encoder, Picture, Prepared
+    from halftone.services.embedder.encoder_torch import TorchBackend
     from halftone.vision.model import Model
-    from services.embedder.decoding import Decoder
-    from services.embedder.encoder import Encoder, Picture, Prepared
-    from services.embedder.encoder_torch import TorchBackend
 
 _MAX_BATCH: Final = 8
 _MOST_WORKERS: Final = 4

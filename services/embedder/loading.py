@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from halftone import golden, telemetry
-from services.embedder.encoder import Picture
+from halftone.services.embedder.encoder import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.registry import ModelVersion
-    from services.embedder.batcher import Batcher
-    from services.embedder.encoder import Backend, Encoder
+    from halftone.services.embedder.batcher import Batcher
+    from halftone.services.embedder.encoder import Backend, Encoder
 
 _log = telemetry.get_logger(__name__)
 

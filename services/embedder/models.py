@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from halftone.registry import ModelVersion, Pointer, Registry
-    from services.embedder.encoder import Encoder
-    from services.embedder.metrics import EmbedderMetrics
+    from halftone.services.embedder.encoder import Encoder
+    from halftone.services.embedder.metrics import EmbedderMetrics
 
 _log = telemetry.get_logger(__name__)
 

@@ -10,16 +10,16 @@ import numpy as np
 from halftone import errors, wire
 from halftone.images import Region
 from halftone.orientations import orientations
+from halftone.services.embedder.encoder import Embedded, Picture
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
-from services.embedder.encoder import Embedded, Picture
 
 if TYPE_CHECKING:
     import grpc
     from numpy.typing import NDArray
 
-    from services.embedder.batcher import Batcher
-    from services.embedder.encoder import Encoder, Outcome
-    from services.embedder.models import Models
+    from halftone.services.embedder.batcher import Batcher
+    from halftone.services.embedder.encoder import Encoder, Outcome
+    from halftone.services.embedder.models import Models
 
 MAX_IMAGES: Final = 64
 MAX_BYTES: Final = wire.MAX_IMAGE_BYTES

@@ -1,4 +1,4 @@
-"""Starts the search service: `python -m services.search`. Settings: `HALFTONE_SEARCH_…`."""
+"""Starts the search service: `python -m halftone.services.search`. Settings: `HALFTONE_SEARCH_…`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import threadpoolctl
 
 from halftone import errors, server, telemetry
 from halftone.registry import Registry
+from halftone.services.search import cluster_store, clusters, clusters_servicer, models_servicer
+from halftone.services.search.blobs import Blobs
+from halftone.services.search.embedder import Embedder
+from halftone.services.search.engine import Engine
+from halftone.services.search.hit_verdicts import HitVerdicts
+from halftone.services.search.holdings import Holdings
+from halftone.services.search.servicer import SearchServicer
 from halftone.settings import ModelSettings, SearchSettings
 from halftone.v1 import clusters_pb2_grpc, models_pb2_grpc, search_pb2, search_pb2_grpc
-from services.search import cluster_store, clusters, clusters_servicer, models_servicer
-from services.search.blobs import Blobs
-from services.search.embedder import Embedder
-from services.search.engine import Engine
-from services.search.hit_verdicts import HitVerdicts
-from services.search.holdings import Holdings
-from services.search.servicer import SearchServicer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import grpc
 
-    from services.search.store import Store
+    from halftone.services.search.store import Store
 
 _SERVICE = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
@@ -33,12 +33,12 @@ _SERVICE = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 def _store(settings: SearchSettings) -> Store:
     # Imported by need: an installation may have only one of the two packages.
     if settings.store == "server":
-        from services.search.store_server import ServerStore  # noqa: PLC0415
+        from halftone.services.search.store_server import ServerStore  # noqa: PLC0415
 
         return ServerStore.connect(
             settings.qdrant_url, api_key=settings.qdrant_api_key, prefix=settings.collection
         )
-    from services.search.store_edge import EdgeStore  # noqa: PLC0415
+    from halftone.services.search.store_edge import EdgeStore  # noqa: PLC0415
 
     return EdgeStore(settings.data_directory, min_free_bytes=settings.min_free_bytes)
 

@@ -20,16 +20,16 @@ from halftone.matching.fusion import DEPTH, fuse_channels
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Evidence
 from halftone.orientations import UPRIGHT, Orientation
-from services.search import ranking
-from services.search.plans import MAX_DEPTH
-from services.search.store import PDQ_BITS, Channel, Payload, Query, Words
+from halftone.services.search import ranking
+from halftone.services.search.plans import MAX_DEPTH
+from halftone.services.search.store import PDQ_BITS, Channel, Payload, Query, Words
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterator, Sequence
 
-    from services.search.plans import Plan
-    from services.search.store import Collection, ScoredPoint, Stored
+    from halftone.services.search.plans import Plan
+    from halftone.services.search.store import Collection, ScoredPoint, Stored
 
 Floats = NDArray[np.float32]
 

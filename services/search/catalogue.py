@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from halftone import errors, images, records, telemetry
+from halftone.services.search import payload as payloads
+from halftone.services.search import tokens
+from halftone.services.search.listing import list_by_name
+from halftone.services.search.store import EVERYTHING, Filter, Ids
 from halftone.v1 import search_pb2
-from services.search import payload as payloads
-from services.search import tokens
-from services.search.listing import list_by_name
-from services.search.store import EVERYTHING, Filter, Ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from halftone.services.search.holdings import Holdings
     from halftone.settings import SearchSettings
-    from services.search.holdings import Holdings
 
 MAX_LIMIT: Final = 1_000
 """Records in one answer."""

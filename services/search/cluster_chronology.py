@@ -6,12 +6,12 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.search import payload as payloads
+from halftone.services.search import payload as payloads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from services.search.store import Payload
+    from halftone.services.search.store import Payload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,17 +22,17 @@ from halftone.matching.probability import Evidence
 from halftone.matching.relation import relation
 from halftone.matching.verification import Overlap, Verification, verify
 from halftone.matching.words import Vocabulary
-from services.search import hits
-from services.search.cluster_pairs import Comparison
-from services.search.store import PDQ_BITS, Words
+from halftone.services.search import hits
+from halftone.services.search.cluster_pairs import Comparison
+from halftone.services.search.store import PDQ_BITS, Words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.matching.features import LocalFeatures
-    from services.search.scoring import Calibrations
-    from services.search.store import Stored
-    from services.search.verifier import FeatureSource
+    from halftone.services.search.scoring import Calibrations
+    from halftone.services.search.store import Stored
+    from halftone.services.search.verifier import FeatureSource
 
 _VERSION: Final = 1
 """Raised when pairs are to be compared anew that were compared before."""

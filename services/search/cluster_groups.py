@@ -12,22 +12,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from halftone import telemetry
-from halftone.v1 import search_pb2
-from services.search import (
+from halftone.services.search import (
     cluster_chronology,
     cluster_names,
     cluster_pairs,
     cluster_verdicts,
     clustering,
 )
-from services.search.cluster_store import marks
-from services.search.clustering import RULES, Compared, Grouped, Grouping, group
+from halftone.services.search.cluster_store import marks
+from halftone.services.search.clustering import RULES, Compared, Grouped, Grouping, group
+from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from services.search.cluster_chronology import Printing
+    from halftone.services.search.cluster_chronology import Printing
 
     Describe = Callable[[Sequence[bytes]], dict[bytes, Printing]]
     """What is known of images by their points; those that are gone are left out."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.search import cluster_pairs
-from services.search.cluster_store import marks
-from services.search.clustering_ids import Previous
+from halftone.services.search import cluster_pairs
+from halftone.services.search.cluster_store import marks
+from halftone.services.search.clustering_ids import Previous
 
 if TYPE_CHECKING:
     import sqlite3

@@ -7,29 +7,29 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Final, TypeGuard
 
-from services.search import (
+from halftone.services.search import (
     cluster_compare,
     cluster_groups,
     cluster_jobs,
     cluster_names,
     cluster_pairs,
 )
-from services.search.cluster_chronology import Printing
-from services.search.cluster_jobs import State
-from services.search.clustering import RULES
-from services.search.store import EVERYTHING
+from halftone.services.search.cluster_chronology import Printing
+from halftone.services.search.cluster_jobs import State
+from halftone.services.search.clustering import RULES
+from halftone.services.search.store import EVERYTHING
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
     from halftone import errors, telemetry
-    from services.search.cluster_compare import Comparer
-    from services.search.cluster_jobs import Job
-    from services.search.cluster_store import Database, DatabaseElsewhere
-    from services.search.holdings import Holdings
-    from services.search.promotion_pace import Traffic
-    from services.search.store import Collection, Stored
+    from halftone.services.search.cluster_compare import Comparer
+    from halftone.services.search.cluster_jobs import Job
+    from halftone.services.search.cluster_store import Database, DatabaseElsewhere
+    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.promotion_pace import Traffic
+    from halftone.services.search.store import Collection, Stored
 
     Pairs = Sequence[tuple[bytes, bytes]]
 

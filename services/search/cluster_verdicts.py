@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from halftone import errors
+from halftone.services.search.cluster_store import marks
+from halftone.services.search.clustering import Judged
 from halftone.v1 import clusters_pb2
-from services.search.cluster_store import marks
-from services.search.clustering import Judged
 
 if TYPE_CHECKING:
     import sqlite3

@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING, Final, Literal
 from google.protobuf import timestamp_pb2
 
 from halftone import errors, records
-from halftone.v1 import clusters_pb2, search_pb2
-from services.search import (
+from halftone.services.search import (
     cluster_chronology,
     cluster_groups,
     cluster_pairs,
     cluster_verdicts,
     tokens,
 )
-from services.search import payload as payloads
-from services.search.catalogue import bounded
-from services.search.cluster_chronology import Printing
-from services.search.cluster_groups import CLUSTER_FIELDS, ClusterRow
-from services.search.cluster_store import marks
-from services.search.clustering import RULES
-from services.search.store import EVERYTHING, Filter, Ids
+from halftone.services.search import payload as payloads
+from halftone.services.search.catalogue import bounded
+from halftone.services.search.cluster_chronology import Printing
+from halftone.services.search.cluster_groups import CLUSTER_FIELDS, ClusterRow
+from halftone.services.search.cluster_store import marks
+from halftone.services.search.clustering import RULES
+from halftone.services.search.store import EVERYTHING, Filter, Ids
+from halftone.v1 import clusters_pb2, search_pb2
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-    from services.search.cluster_jobs import Job
-    from services.search.cluster_verdicts import Verdict
-    from services.search.holdings import Holdings
+    from halftone.services.search.cluster_jobs import Job
+    from halftone.services.search.cluster_verdicts import Verdict
+    from halftone.services.search.holdings import Holdings
 
 MAX_MEMBERS: Final = 5_000
 """Members in one message, the earliest; a record takes about 1 kB of the 36 MiB that fit."""

@@ -7,17 +7,17 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from halftone import errors
-from services.search.cluster_compare import FeatureComparer
-from services.search.cluster_job import ClusterWorker
-from services.search.cluster_store import Database
-from services.search.clusters_servicer import ClusterServicer
+from halftone.services.search.cluster_compare import FeatureComparer
+from halftone.services.search.cluster_job import ClusterWorker
+from halftone.services.search.cluster_store import Database
+from halftone.services.search.clusters_servicer import ClusterServicer
 
 if TYPE_CHECKING:
     from halftone import telemetry
+    from halftone.services.search.cluster_store import DatabaseElsewhere
+    from halftone.services.search.engine import Engine
+    from halftone.services.search.holdings import Holdings
     from halftone.settings import SearchSettings
-    from services.search.cluster_store import DatabaseElsewhere
-    from services.search.engine import Engine
-    from services.search.holdings import Holdings
 
 
 class Clusters:

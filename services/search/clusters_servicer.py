@@ -9,11 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from halftone import errors, records, telemetry
+from halftone.services.search import (
+    cluster_groups,
+    cluster_jobs,
+    cluster_pairs,
+    cluster_verdicts,
+    tokens,
+)
+from halftone.services.search import cluster_views as views
+from halftone.services.search.catalogue import bounded
+from halftone.services.search.cluster_jobs import Job, State
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc
-from services.search import cluster_groups, cluster_jobs, cluster_pairs, cluster_verdicts, tokens
-from services.search import cluster_views as views
-from services.search.catalogue import bounded
-from services.search.cluster_jobs import Job, State
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,10 +27,10 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from services.search.cluster_job import ClusterWorker
-    from services.search.cluster_store import Database, DatabaseElsewhere
-    from services.search.cluster_verdicts import Verdict
-    from services.search.holdings import Holdings
+    from halftone.services.search.cluster_job import ClusterWorker
+    from halftone.services.search.cluster_store import Database, DatabaseElsewhere
+    from halftone.services.search.cluster_verdicts import Verdict
+    from halftone.services.search.holdings import Holdings
 
     Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -29,15 +29,15 @@ from typing import TYPE_CHECKING, Any, Final
 from halftone import errors, telemetry
 from halftone.files import replace_file
 from halftone.matching.words import Vocabulary
-from services.search import edge_build, edge_query
-from services.search.edge_part import Part, copy_closed
-from services.search.store import FIRST_WORDS, LAYOUT, check_words, earlier_layout
+from halftone.services.search import edge_build, edge_query
+from halftone.services.search.edge_part import Part, copy_closed
+from halftone.services.search.store import FIRST_WORDS, LAYOUT, check_words, earlier_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from services.search.store import Filter, Payload, Point, Query, ScoredPoint, Stored
+    from halftone.services.search.store import Filter, Payload, Point, Query, ScoredPoint, Stored
 
 SEAL_POINTS: Final = 10_000
 """Points that the open part takes before a graph is built over them."""

@@ -19,8 +19,8 @@ import qdrant_edge
 
 from halftone import errors
 from halftone.files import sync_directory
-from services.search import store as port
-from services.search.store import (
+from halftone.services.search import store as port
+from halftone.services.search.store import (
     EVERYTHING,
     INDEXES,
     AnyOf,

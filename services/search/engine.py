@@ -11,26 +11,26 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from halftone import errors, images, telemetry
-from services.search.catalogue import Catalogue
-from services.search.fingerprints import Fingerprints
-from services.search.importer import Importer
-from services.search.promotion import Promotions
-from services.search.promotion_pace import Traffic
-from services.search.scoring import Calibrations
-from services.search.searching import TOGETHER, Searching
-from services.search.store import EVERYTHING
-from services.search.verifier import Verifier
+from halftone.services.search.catalogue import Catalogue
+from halftone.services.search.fingerprints import Fingerprints
+from halftone.services.search.importer import Importer
+from halftone.services.search.promotion import Promotions
+from halftone.services.search.promotion_pace import Traffic
+from halftone.services.search.scoring import Calibrations
+from halftone.services.search.searching import TOGETHER, Searching
+from halftone.services.search.store import EVERYTHING
+from halftone.services.search.verifier import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from halftone.registry import Registry
+    from halftone.services.search.embedder import Embedder
+    from halftone.services.search.hit_verdicts import HitVerdicts
+    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.store import Collection, Store
     from halftone.settings import SearchSettings
     from halftone.v1 import search_pb2
-    from services.search.embedder import Embedder
-    from services.search.hit_verdicts import HitVerdicts
-    from services.search.holdings import Holdings
-    from services.search.store import Collection, Store
 
 MAX_BATCH: Final = 64
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from halftone.matching.fingerprint import Fingerprint
     from halftone.matching.words import Words
     from halftone.orientations import Orientation
-    from services.search.blobs import Blobs
+    from halftone.services.search.blobs import Blobs
 
 _PAGE: Final = layout.SIDE * 2 // 3
 """The side that a copy is decoded for in which the pictures on a page are looked for: the shorter

@@ -6,13 +6,13 @@ import uuid
 from typing import TYPE_CHECKING
 
 from halftone import errors, telemetry
-from services.search import cluster_verdicts, cluster_views
+from halftone.services.search import cluster_verdicts, cluster_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from halftone.services.search.cluster_store import Database, DatabaseElsewhere
     from halftone.v1 import verdicts_pb2
-    from services.search.cluster_store import Database, DatabaseElsewhere
 
 _log = telemetry.get_logger(__name__)
 

@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.matching.relation import Relation
 from halftone.matching.verification import Verification
+from halftone.services.search import payload as payloads
+from halftone.services.search.store import PDQ_BITS, Stored
+from halftone.services.search.verifier import Missed
 from halftone.v1 import search_pb2
-from services.search import payload as payloads
-from services.search.store import PDQ_BITS, Stored
-from services.search.verifier import Missed
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Mapping, Sequence
 
     from halftone.matching.verification import Overlap
+    from halftone.services.search.candidates import Candidate
+    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.scoring import Scored
+    from halftone.services.search.store import ScoredPoint
+    from halftone.services.search.verifier import Outcome
     from halftone.v1 import verdicts_pb2
-    from services.search.candidates import Candidate
-    from services.search.holdings import Holdings
-    from services.search.scoring import Scored
-    from services.search.store import ScoredPoint
-    from services.search.verifier import Outcome
 
 _RELATIONS: Final[dict[Relation, search_pb2.Hit.Relation]] = {
     each: getattr(search_pb2.Hit, each.value) for each in Relation

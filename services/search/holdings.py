@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from halftone import errors, telemetry
-from services.search.store import AnyOf, Filter, Payload, Point, Stored
+from halftone.services.search.store import AnyOf, Filter, Payload, Point, Stored
 
 if TYPE_CHECKING:
     import uuid
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from halftone.records import Name
+    from halftone.services.search.blobs import Blobs
+    from halftone.services.search.store import Collection, Words
     from halftone.telemetry import Metrics
-    from services.search.blobs import Blobs
-    from services.search.store import Collection, Words
 
 P = ParamSpec("P")
 T = TypeVar("T")

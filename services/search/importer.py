@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from halftone import errors, records, server, telemetry, wire
 from halftone.orientations import UPRIGHT
+from halftone.services.search import payload as payloads
+from halftone.services.search.holdings import Draft
+from halftone.services.search.intake import content_of
 from halftone.v1 import embedder_pb2, search_pb2
-from services.search import payload as payloads
-from services.search.holdings import Draft
-from services.search.intake import content_of
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
+    from halftone.services.search.embedder import Embedded, Embedder
+    from halftone.services.search.fingerprints import Fingerprints, Print
+    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.store import Payload, Stored
     from halftone.settings import SearchSettings
-    from services.search.embedder import Embedded, Embedder
-    from services.search.fingerprints import Fingerprints, Print
-    from services.search.holdings import Holdings
-    from services.search.store import Payload, Stored
 
     _Outcome = search_pb2.ImportImagesResponse.State | errors.HalftoneError
     _Vectors = tuple[str, Sequence[Embedded | errors.HalftoneError]]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Final
 
-from services.search.store import ORDER_KEYS, AnyOf, Between, Collection, Filter, Stored
+from halftone.services.search.store import ORDER_KEYS, AnyOf, Between, Collection, Filter, Stored
 
 if TYPE_CHECKING:
     from halftone.records import Name

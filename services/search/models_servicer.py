@@ -7,9 +7,9 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone import errors, telemetry
+from halftone.services.search import tokens
+from halftone.services.search.catalogue import bounded
 from halftone.v1 import models_pb2, models_pb2_grpc
-from services.search import tokens
-from services.search.catalogue import bounded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import grpc
 
     from halftone.registry import ModelVersion, Pointer, Registry
-    from services.search.promotion import Promotions
+    from halftone.services.search.promotion import Promotions
 
     Context = grpc.aio.ServicerContext[Any, Any]
 

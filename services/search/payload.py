@@ -14,9 +14,9 @@ from google.protobuf import timestamp_pb2
 
 from halftone import dates, errors
 from halftone.records import MAX_LABELS, Name
+from halftone.services.search.listing import order_keys
+from halftone.services.search.store import EVERYTHING, AnyOf, Between, Filter, Payload
 from halftone.v1 import search_pb2
-from services.search.listing import order_keys
-from services.search.store import EVERYTHING, AnyOf, Between, Filter, Payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

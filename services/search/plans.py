@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 from halftone import errors, images, records, wire
 from halftone.matching.fusion import VERIFY_COUNT
 from halftone.orientations import UPRIGHT
+from halftone.services.search import payload as payloads
+from halftone.services.search import tokens
+from halftone.services.search.catalogue import bounded
+from halftone.services.search.embedder import to_vector
+from halftone.services.search.store import Ids
 from halftone.v1 import embedder_pb2
-from services.search import payload as payloads
-from services.search import tokens
-from services.search.catalogue import bounded
-from services.search.embedder import to_vector
-from services.search.store import Ids
 
 if TYPE_CHECKING:
     from collections.abc import Collection as Some
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from halftone.matching.fingerprint import Fingerprint
     from halftone.orientations import Orientation
+    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.store import Collection, Filter, Stored
     from halftone.settings import SearchSettings
     from halftone.v1 import search_pb2
-    from services.search.holdings import Holdings
-    from services.search.store import Collection, Filter, Stored
 
 MAX_DEPTH: Final = 10_000
 """Hits that can be paged through."""

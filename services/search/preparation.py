@@ -9,16 +9,16 @@ from halftone import errors, images, wire
 from halftone.matching.fingerprint import Fingerprint
 from halftone.matching.words import Vocabulary, Words
 from halftone.orientations import UPRIGHT, orientations
-from services.search.embedder import MAX_IMAGES, Embedded
-from services.search.plans import Plan
+from halftone.services.search.embedder import MAX_IMAGES, Embedded
+from halftone.services.search.plans import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from halftone.services.search.embedder import Embedder
+    from halftone.services.search.fingerprints import Fingerprints
+    from halftone.services.search.holdings import Holdings
     from halftone.v1 import embedder_pb2
-    from services.search.embedder import Embedder
-    from services.search.fingerprints import Fingerprints
-    from services.search.holdings import Holdings
 
 _MAX_ITEMS: Final = 128
 """Pictures times orientations in one call to the embedder: a quarter of what waits there."""

@@ -15,21 +15,21 @@ import uuid
 from typing import IO, TYPE_CHECKING, Final
 
 from halftone import errors, records, telemetry
+from halftone.services.search import promotion_job
+from halftone.services.search.promotion_patience import STORE
+from halftone.services.search.promotion_state import PromotionFiles, State, is_running
+from halftone.services.search.store import EVERYTHING
 from halftone.v1 import models_pb2
-from services.search import promotion_job
-from services.search.promotion_patience import STORE
-from services.search.promotion_state import PromotionFiles, State, is_running
-from services.search.store import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from halftone.registry import Registry
+    from halftone.services.search.embedder import Embedder
+    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.promotion_pace import Traffic
+    from halftone.services.search.store import Collection, Store
     from halftone.settings import SearchSettings
-    from services.search.embedder import Embedder
-    from services.search.holdings import Holdings
-    from services.search.promotion_pace import Traffic
-    from services.search.store import Collection, Store
 
 MAX_LABELLED_NAMES: Final = 20_000
 """Image names that a request may give in groups."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from halftone import errors, metrics
-from services.search.store import Filter, Ids, Query
+from halftone.services.search.store import Filter, Ids, Query
 
 if TYPE_CHECKING:
     import uuid
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.promotion_pace import Pace
+    from halftone.services.search.promotion_patience import Patience
+    from halftone.services.search.store import Collection, Stored
     from halftone.v1 import models_pb2
-    from services.search.holdings import Holdings
-    from services.search.promotion_pace import Pace
-    from services.search.promotion_patience import Patience
-    from services.search.store import Collection, Stored
 
 GROUP: Final = "group"
 """The label that says which images show the same picture."""

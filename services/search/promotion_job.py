@@ -20,25 +20,25 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from halftone import errors, records, telemetry
+from halftone.services.search import promotion_compare as compare
+from halftone.services.search.promotion_pace import Pace
+from halftone.services.search.promotion_patience import EMBEDDER, STORE, Patience
+from halftone.services.search.promotion_state import State, is_running
+from halftone.services.search.promotion_sync import Sync
+from halftone.services.search.store import EVERYTHING
 from halftone.v1 import models_pb2
-from services.search import promotion_compare as compare
-from services.search.promotion_pace import Pace
-from services.search.promotion_patience import EMBEDDER, STORE, Patience
-from services.search.promotion_state import State, is_running
-from services.search.promotion_sync import Sync
-from services.search.store import EVERYTHING
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Sequence
 
     from halftone.registry import Registry
+    from halftone.services.search.embedder import Embedder
+    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.promotion_pace import Traffic
+    from halftone.services.search.promotion_state import PromotionFiles
+    from halftone.services.search.store import Collection, Store, Stored
     from halftone.settings import SearchSettings
-    from services.search.embedder import Embedder
-    from services.search.holdings import Holdings
-    from services.search.promotion_pace import Traffic
-    from services.search.promotion_state import PromotionFiles
-    from services.search.store import Collection, Store, Stored
 
 _TELL_SECONDS: Final = 0.5
 _SAVE_SECONDS: Final = 2.0

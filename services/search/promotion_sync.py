@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from halftone import errors, telemetry, wire
 from halftone.orientations import UPRIGHT
+from halftone.services.search.promotion_patience import EMBEDDER, STORE
+from halftone.services.search.store import EVERYTHING, Point
 from halftone.v1 import embedder_pb2
-from services.search.promotion_patience import EMBEDDER, STORE
-from services.search.store import EVERYTHING, Point
 
 if TYPE_CHECKING:
     import uuid
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from services.search.embedder import Embedded, Embedder
-    from services.search.holdings import Holdings
-    from services.search.promotion_pace import Pace
-    from services.search.promotion_patience import Patience
-    from services.search.store import Collection, Payload, Stored
+    from halftone.services.search.embedder import Embedded, Embedder
+    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.promotion_pace import Pace
+    from halftone.services.search.promotion_patience import Patience
+    from halftone.services.search.store import Collection, Payload, Stored
 
 PAGE: Final = 32
 """Records looked at together: Edge holds the interpreter lock for about 2 ms for them."""

@@ -12,16 +12,16 @@ from halftone.matching.probability import LIKELY, Calibration, Evidence
 from halftone.matching.relation import Relation, relation
 from halftone.matching.verification import Verification
 from halftone.orientations import Orientation
-from services.search import candidates
-from services.search.verifier import Missed
+from halftone.services.search import candidates
+from halftone.services.search.verifier import Missed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from halftone.registry import Registry
-    from services.search.candidates import Block, Candidate
-    from services.search.plans import Plan
-    from services.search.verifier import Outcome
+    from halftone.services.search.candidates import Block, Candidate
+    from halftone.services.search.plans import Plan
+    from halftone.services.search.verifier import Outcome
 
 _UNKNOWN_SECONDS: Final = 60.0
 """How long a version that the registry does not know is not looked for again."""

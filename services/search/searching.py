@@ -15,27 +15,27 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from halftone import errors, records
+from halftone.services.search import candidates, hits, ranking, scoring, tokens
+from halftone.services.search.plans import MAX_DEPTH, Plan, Planner, page_position
+from halftone.services.search.preparation import Preparation
+from halftone.services.search.store import Query
+from halftone.services.search.verifier import Missed
 from halftone.v1 import search_pb2
-from services.search import candidates, hits, ranking, scoring, tokens
-from services.search.plans import MAX_DEPTH, Plan, Planner, page_position
-from services.search.preparation import Preparation
-from services.search.store import Query
-from services.search.verifier import Missed
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Sequence
 
+    from halftone.services.search.candidates import Block, Candidate
+    from halftone.services.search.embedder import Embedder
+    from halftone.services.search.fingerprints import Fingerprints
+    from halftone.services.search.hit_verdicts import HitVerdicts
+    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.scoring import Calibrations, Scored
+    from halftone.services.search.store import Collection, ScoredPoint
+    from halftone.services.search.verifier import Outcome, Verifier
     from halftone.settings import SearchSettings
     from halftone.v1 import verdicts_pb2
-    from services.search.candidates import Block, Candidate
-    from services.search.embedder import Embedder
-    from services.search.fingerprints import Fingerprints
-    from services.search.hit_verdicts import HitVerdicts
-    from services.search.holdings import Holdings
-    from services.search.scoring import Calibrations, Scored
-    from services.search.store import Collection, ScoredPoint
-    from services.search.verifier import Outcome, Verifier
 
     Answer = search_pb2.SearchImagesResponse | errors.HalftoneError
 

@@ -20,8 +20,8 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone import errors
-from services.search import edge_build
-from services.search.edge_collection import EdgeCollection, LastRead, write_json
+from halftone.services.search import edge_build
+from halftone.services.search.edge_collection import EdgeCollection, LastRead, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,8 +20,8 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from halftone import errors
 from halftone.matching.words import Vocabulary
-from services.search import store as port
-from services.search.store import (
+from halftone.services.search import store as port
+from halftone.services.search.store import (
     INDEXES,
     AnyOf,
     Between,

@@ -1,6 +1,6 @@
-"""Starts the training jobs' service: `python -m services.trainer`. Settings: `HALFTONE_TRAINER_…`.
+"""Starts the training jobs' service: `python -m halftone.services.trainer`. Settings: `HALFTONE_TRAINER_…`.
 
-It takes jobs in and tells what becomes of them; workers run them (`services.trainer.worker`).
+It takes jobs in and tells what becomes of them; workers run them (`halftone.services.trainer.worker`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import threading
 from typing import TYPE_CHECKING
 
 from halftone import errors, server, telemetry
+from halftone.services.trainer.jobs_changes import Changes
+from halftone.services.trainer.jobs_intake import Intake
+from halftone.services.trainer.jobs_queue import JobQueue, make_app
+from halftone.services.trainer.jobs_reaper import Reaper
+from halftone.services.trainer.jobs_store import JobStore
+from halftone.services.trainer.servicer import TrainerServicer
 from halftone.settings import ModelSettings, TrainerSettings
 from halftone.v1 import trainer_pb2, trainer_pb2_grpc
-from services.trainer.jobs_changes import Changes
-from services.trainer.jobs_intake import Intake
-from services.trainer.jobs_queue import JobQueue, make_app
-from services.trainer.jobs_reaper import Reaper
-from services.trainer.jobs_store import JobStore
-from services.trainer.servicer import TrainerServicer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

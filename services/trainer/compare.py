@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from services.trainer import report_pictures, report_plots
-from services.trainer.report import data_section, group_sizes, settings_section
-from services.trainer.report_page import Cell, Picture, Section, Table, write_page
-from services.trainer.report_pictures import Tile
-from services.trainer.report_retrieval import AT_THRESHOLD, COLUMNS, figure_cell
+from halftone.services.trainer import report_pictures, report_plots
+from halftone.services.trainer.report import data_section, group_sizes, settings_section
+from halftone.services.trainer.report_page import Cell, Picture, Section, Table, write_page
+from halftone.services.trainer.report_pictures import Tile
+from halftone.services.trainer.report_retrieval import AT_THRESHOLD, COLUMNS, figure_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from halftone.metrics import Judgement
     from halftone.resampling import Draws
-    from services.trainer.report_pictures import Judged
+    from halftone.services.trainer.report_pictures import Judged
 
 _EXAMPLES: Final = 6
 

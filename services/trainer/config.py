@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from halftone import errors, files
+from halftone.services.trainer.dataset_sampling import Balance  # noqa: TC001  # its hint is read
 from halftone.vision.network import Backbone, NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.simulation import PrintParameters
-from services.trainer.dataset_sampling import Balance  # noqa: TC001  # its hint is read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -258,7 +258,7 @@ def parse(arguments: Sequence[str], *, command: str = "") -> TrainingConfig:
         errors.InvalidArgument: A value is wrong; names the setting.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m services.trainer.train",
+        prog="python -m halftone.services.trainer.train",
         description="Train a descriptor network and publish it.",
     )
     parser.add_argument("--config", type=Path, help="JSON object of these settings by name")

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from halftone import errors, images
-from services.trainer.dataset_listing import Finding, Group, read_listing
-from services.trainer.evaluate import Truth, read_manifest
+from halftone.services.trainer.dataset_listing import Finding, Group, read_listing
+from halftone.services.trainer.evaluate import Truth, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from halftone.services.trainer.dataset_listing import Entry, Listing
     from halftone.vision.preprocessing import Preprocessing
-    from services.trainer.dataset_listing import Entry, Listing
 
 _MAX_PIXELS = 100_000_000
 

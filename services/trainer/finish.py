@@ -15,12 +15,9 @@ import torch
 from halftone import errors, files
 from halftone.metrics import Cosines, judge, threshold_of
 from halftone.registry import ModelVersion, Registry
-from halftone.vision.model import Model, ModelSpec, collect, set_whitening
-from halftone.vision.network import DescriptorNetwork
-from halftone.vision.whitening import fit_background, fit_whitening
-from services.trainer.dataset import read_pictures
-from services.trainer.dataset_listing import is_below
-from services.trainer.evaluate import (
+from halftone.services.trainer.dataset import read_pictures
+from halftone.services.trainer.dataset_listing import is_below
+from halftone.services.trainer.evaluate import (
     Labelled,
     Truth,
     evaluate,
@@ -29,20 +26,23 @@ from services.trainer.evaluate import (
     read_manifest,
     read_truth,
 )
-from services.trainer.initialise import shrink
-from services.trainer.objectives import SceneClassifier
+from halftone.services.trainer.initialise import shrink
+from halftone.services.trainer.objectives import SceneClassifier
+from halftone.vision.model import Model, ModelSpec, collect, set_whitening
+from halftone.vision.network import DescriptorNetwork
+from halftone.vision.whitening import fit_background, fit_whitening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from services.trainer.config import TrainingConfig
-    from services.trainer.dataset import SceneDataset
-    from services.trainer.events import Events
-    from services.trainer.plan import Plan
-    from services.trainer.state import Run
-    from services.trainer.tracking import Tracker
+    from halftone.services.trainer.config import TrainingConfig
+    from halftone.services.trainer.dataset import SceneDataset
+    from halftone.services.trainer.events import Events
+    from halftone.services.trainer.plan import Plan
+    from halftone.services.trainer.state import Run
+    from halftone.services.trainer.tracking import Tracker
 
 _BATCH = 64
 _EVALUATING, _PUBLISHING = 0.95, 0.98  # of the whole, for progress
@@ -116,7 +116,7 @@ def finish(
                 log(f"  {name}: {summary(values)}")
         events.progress("publishing", fraction=_PUBLISHING)
         # Not with the others: matplotlib takes half a second of each start.
-        from services.trainer.report import write_report  # noqa: PLC0415
+        from halftone.services.trainer.report import write_report  # noqa: PLC0415
 
         write_report(
             staging / "report",
@@ -159,7 +159,7 @@ def calibrate_version(
     try:
         # Not with the others: OpenCV and scikit-learn take a second of each start, and a machine
         # that only trains may lack them.
-        from services.trainer.calibrate import fit_held_out  # noqa: PLC0415
+        from halftone.services.trainer.calibrate import fit_held_out  # noqa: PLC0415
     except ImportError as error:
         calibration, found = None, {"why": f"Probabilities were not fitted: {error}."}
     else:

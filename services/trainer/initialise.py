@@ -16,8 +16,8 @@ from halftone.vision.network import DescriptorNetwork
 from halftone.vision.whitening import fit_whitening
 
 if TYPE_CHECKING:
+    from halftone.services.trainer.config import TrainingConfig
     from halftone.vision.preprocessing import Preprocessing
-    from services.trainer.config import TrainingConfig
 
 CHUNK: Final = 128
 _INITIAL_PICTURES: Final = 3000

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from halftone import errors, telemetry, training
 from halftone.registry import Registry
-from services.trainer.jobs import Job, State
+from halftone.services.trainer.jobs import Job, State
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from halftone.services.trainer.jobs_queue import JobQueue, Message
+    from halftone.services.trainer.jobs_store import JobStore
     from halftone.settings import TrainerSettings
     from halftone.training import TrainingSpec
-    from services.trainer.jobs_queue import JobQueue, Message
-    from services.trainer.jobs_store import JobStore
 
 _log = telemetry.get_logger(__name__)
 

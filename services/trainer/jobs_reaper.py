@@ -11,17 +11,17 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from halftone import errors, telemetry
-from services.trainer.jobs import Job, State
+from halftone.services.trainer.jobs import Job, State
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
     from pathlib import Path
 
+    from halftone.services.trainer.jobs_intake import Intake
+    from halftone.services.trainer.jobs_queue import JobQueue
+    from halftone.services.trainer.jobs_store import JobStore
     from halftone.settings import TrainerSettings
-    from services.trainer.jobs_intake import Intake
-    from services.trainer.jobs_queue import JobQueue
-    from services.trainer.jobs_store import JobStore
 
 _log = telemetry.get_logger(__name__)
 

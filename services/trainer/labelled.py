@@ -18,9 +18,9 @@ from halftone import archive, errors, images
 from halftone.metrics import Cosines, figures, judge, threshold_of
 from halftone.orientations import UPRIGHT
 from halftone.resampling import Draws, intervals, resample
+from halftone.services.trainer.report_pictures import Judged
+from halftone.services.trainer.report_retrieval import ARCHIVE_RULES, GROUP_RULES
 from halftone.truth import Truth, truth_of
-from services.trainer.report_pictures import Judged
-from services.trainer.report_retrieval import ARCHIVE_RULES, GROUP_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from halftone import errors
-from halftone.vision.preprocessing import Preprocessing
-from services.trainer.dataset import SceneDataset, read_scenes
-from services.trainer.dataset_listing import Finding
-from services.trainer.dataset_sampling import batches, group_batches, group_steps, hold_out
-from services.trainer.splits import (
+from halftone.services.trainer.dataset import SceneDataset, read_scenes
+from halftone.services.trainer.dataset_listing import Finding
+from halftone.services.trainer.dataset_sampling import batches, group_batches, group_steps, hold_out
+from halftone.services.trainer.splits import (
     FILE,
     SPLITS,
     Split,
@@ -23,6 +22,7 @@ from services.trainer.splits import (
     splits_of_groups,
     write_splits,
 )
+from halftone.vision.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from services.trainer.config import TrainingConfig
-    from services.trainer.initialise import Start
+    from halftone.services.trainer.config import TrainingConfig
+    from halftone.services.trainer.initialise import Start
 
 _FEWEST_GROUPS = 2
 _FEWEST_KNOWN = 3

@@ -25,9 +25,9 @@ from halftone import errors
 from halftone.matching.fingerprint import fingerprint
 from halftone.matching.offline import Gallery
 from halftone.matching.probability import Calibration
-from services.trainer import press_gallery
-from services.trainer.press_figures import Outcome, figures, threshold_at
-from services.trainer.press_systems import (
+from halftone.services.trainer import press_gallery
+from halftone.services.trainer.press_figures import Outcome, figures, threshold_at
+from halftone.services.trainer.press_systems import (
     WAYS,
     Descriptor,
     Pdq,
@@ -36,7 +36,7 @@ from services.trainer.press_systems import (
     Verified,
     hash_input,
 )
-from services.trainer.press_transforms import (
+from halftone.services.trainer.press_transforms import (
     TRANSFORMATIONS,
     Printed,
     move,
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 
     from halftone.matching.verification import Overlap
     from halftone.orientations import Orientation
+    from halftone.services.trainer.press_gallery import Collection
+    from halftone.services.trainer.press_systems import Ranking, System
     from halftone.vision.model import Model
-    from services.trainer.press_gallery import Collection
-    from services.trainer.press_systems import Ranking, System
 
 WITHOUT_MATCH: Final = 0.3
 """Of the queries, those whose picture is not in the gallery."""

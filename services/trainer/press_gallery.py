@@ -22,7 +22,7 @@ from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint, archive_fingerprint
 from halftone.matching.words import Words
 from halftone.orientations import UPRIGHT
-from services.trainer import labelled
+from halftone.services.trainer import labelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

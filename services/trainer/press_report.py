@@ -6,20 +6,20 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from services.trainer import press_plots, report_pictures
-from services.trainer.press_benchmark import DISTRACTORS, WITHOUT_MATCH
-from services.trainer.press_figures import FIGURES
-from services.trainer.press_systems import DEPTH
-from services.trainer.press_transforms import TRANSFORMATIONS
-from services.trainer.report import settings_section
-from services.trainer.report_page import Cell, Picture, Section, Table, write_page
-from services.trainer.report_pictures import Tile
+from halftone.services.trainer import press_plots, report_pictures
+from halftone.services.trainer.press_benchmark import DISTRACTORS, WITHOUT_MATCH
+from halftone.services.trainer.press_figures import FIGURES
+from halftone.services.trainer.press_systems import DEPTH
+from halftone.services.trainer.press_transforms import TRANSFORMATIONS
+from halftone.services.trainer.report import settings_section
+from halftone.services.trainer.report_page import Cell, Picture, Section, Table, write_page
+from halftone.services.trainer.report_pictures import Tile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from services.trainer.press_benchmark import Benchmark
-    from services.trainer.press_figures import Outcome
+    from halftone.services.trainer.press_benchmark import Benchmark
+    from halftone.services.trainer.press_figures import Outcome
 
 _FAILURES: Final = 6
 _LISTED: Final = 200

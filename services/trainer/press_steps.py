@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from services.trainer import press_screens
+from halftone.services.trainer import press_screens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from services.trainer.press_screens import Grey
+    from halftone.services.trainer.press_screens import Grey
 
 _SMALLEST = 24  # pixels of a side
 _PAGE = 1400  # pixels of a page's longer side

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from halftone.metrics import Cosines, Matrix, judge
-from halftone.truth import Truth
-from services.trainer import report_plots
-from services.trainer.report_calibration import calibration_section
-from services.trainer.report_page import Cell, Picture, Section, Table, write_page
-from services.trainer.report_pictures import Judged
-from services.trainer.report_retrieval import (
+from halftone.services.trainer import report_plots
+from halftone.services.trainer.report_calibration import calibration_section
+from halftone.services.trainer.report_page import Cell, Picture, Section, Table, write_page
+from halftone.services.trainer.report_pictures import Judged
+from halftone.services.trainer.report_retrieval import (
     ARCHIVE_RULES,
     GROUP_RULES,
     SPLIT_RULES,
     figure_cell,
     retrieval_sections,
 )
+from halftone.truth import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from halftone.services.trainer.evaluate import Labelled
+    from halftone.services.trainer.finish import Evaluation
     from halftone.vision.model import ModelSpec
-    from services.trainer.evaluate import Labelled
-    from services.trainer.finish import Evaluation
 
 _MOST_ROWS: Final = 60
 _MOST_CLASSES: Final = 24
@@ -55,7 +55,7 @@ def write_report(
         found: An archive with truth, where there was one.
         labelled: Labelled groups that were left out of training.
         classification: What `evaluate_classification` returned.
-        calibration: What `services.trainer.calibrate.fit_held_out` said.
+        calibration: What `halftone.services.trainer.calibrate.fit_held_out` said.
         balance: Per split the size of each group.
         left_out: What the data's reader left out or noticed: the image or file, and why.
     """

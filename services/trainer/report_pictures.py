@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from halftone import errors, images
 from halftone.metrics import UNITS
-from services.trainer.report_page import Picture
-from services.trainer.report_plots import DIFFERENT, SAME
+from halftone.services.trainer.report_page import Picture
+from halftone.services.trainer.report_plots import DIFFERENT, SAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -194,7 +194,7 @@ def _save(figure: Figure, path: Path) -> None:
 def reliability(path: Path, *, bins: Sequence[Mapping[str, float]]) -> None:
     """Draw how often pictures were the same over how probable it was called, and how many bore it.
 
-    Bins are those of `services.trainer.calibrate.fit`.
+    Bins are those of `halftone.services.trainer.calibrate.fit`.
     """
     said = [each["probability"] for each in bins]
     seen = np.array([each["observed"] for each in bins])

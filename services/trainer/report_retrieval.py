@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from halftone.metrics import UNITS
-from services.trainer import report_pictures, report_plots
-from services.trainer.report_page import Cell, Picture, Section, Table
+from halftone.services.trainer import report_pictures, report_plots
+from halftone.services.trainer.report_page import Cell, Picture, Section, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from halftone.services.trainer.report_pictures import Judged
     from halftone.truth import Truth
-    from services.trainer.report_pictures import Judged
 
 COLUMNS: Final = {
     "recall_at_1": "R@1",

@@ -16,28 +16,28 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone import errors, files, telemetry, training
-from services.trainer.jobs import LOG_LINES, Job, Progress, State
-from services.trainer.jobs_store import FencedError
-from services.trainer.runner_process import TrainingProcess
-from services.trainer.runner_watch import Watch
+from halftone.services.trainer.jobs import LOG_LINES, Job, Progress, State
+from halftone.services.trainer.jobs_store import FencedError
+from halftone.services.trainer.runner_process import TrainingProcess
+from halftone.services.trainer.runner_watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from halftone.services.trainer.jobs_intake import Intake
+    from halftone.services.trainer.jobs_queue import JobQueue
+    from halftone.services.trainer.jobs_store import JobStore, Lease
+    from halftone.services.trainer.runner_promotion import Promoter
+    from halftone.services.trainer.runner_watch import Ending
+    from halftone.services.trainer.worker_metrics import WorkerMetrics
     from halftone.settings import TrainerSettings
-    from services.trainer.jobs_intake import Intake
-    from services.trainer.jobs_queue import JobQueue
-    from services.trainer.jobs_store import JobStore, Lease
-    from services.trainer.runner_promotion import Promoter
-    from services.trainer.runner_watch import Ending
-    from services.trainer.worker_metrics import WorkerMetrics
 
 _log = telemetry.get_logger(__name__)
 
 _PAUSE_SECONDS: Final = 1.0
 _LAST_WRITE_SECONDS: Final = 0.2
-CHILD: Final = "services.trainer.train"
+CHILD: Final = "halftone.services.trainer.train"
 
 
 @dataclass(kw_only=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone import telemetry
-from services.trainer.jobs import LOG_LINES
+from halftone.services.trainer.jobs import LOG_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ class TrainingProcess:
         try:
             self._process = subprocess.Popen(  # noqa: S603  # our own entry point
                 [
-                    *(sys.executable, "-m", "services.child", str(os.getpid()), module),
+                    *(sys.executable, "-m", "halftone.services.child", str(os.getpid()), module),
                     *("--config", str(config), "--events-fd", str(writing)),
                 ],
                 stdin=subprocess.DEVNULL,

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from halftone import errors, telemetry, training
-from services.trainer.jobs import Job, Progress, State
+from halftone.services.trainer.jobs import Job, Progress, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from halftone.services.trainer.jobs_store import JobStore, Lease
+    from halftone.services.trainer.runner_process import TrainingProcess
     from halftone.settings import TrainerSettings
-    from services.trainer.jobs_store import JobStore, Lease
-    from services.trainer.runner_process import TrainingProcess
 
 _log = telemetry.get_logger(__name__)
 

@@ -8,8 +8,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone import errors, training
+from halftone.services.trainer.jobs import Job, State
 from halftone.v1 import trainer_pb2, trainer_pb2_grpc
-from services.trainer.jobs import Job, State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
-    from services.trainer.jobs_changes import Changes
-    from services.trainer.jobs_intake import Intake
-    from services.trainer.jobs_store import JobStore
+    from halftone.services.trainer.jobs_changes import Changes
+    from halftone.services.trainer.jobs_intake import Intake
+    from halftone.services.trainer.jobs_store import JobStore
 
 _PAGE: Final = 50
 _LARGEST_PAGE: Final = 1000

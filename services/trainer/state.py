@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from halftone import errors, files
+from halftone.services.trainer.dataset_sampling import class_weights
+from halftone.services.trainer.evaluate import evaluate, evaluate_copies
+from halftone.services.trainer.initialise import CHUNK, initialise_projection, likely_copies, shrink
+from halftone.services.trainer.objectives import PictureProxies, SceneClassifier, SceneMetric
+from halftone.services.trainer.world import World
 from halftone.vision.model import collect
 from halftone.vision.simulation import PressSimulation
-from services.trainer.dataset_sampling import class_weights
-from services.trainer.evaluate import evaluate, evaluate_copies
-from services.trainer.initialise import CHUNK, initialise_projection, likely_copies, shrink
-from services.trainer.objectives import PictureProxies, SceneClassifier, SceneMetric
-from services.trainer.world import World
 
 if TYPE_CHECKING:
     import contextlib
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from halftone.services.trainer.config import TrainingConfig
+    from halftone.services.trainer.initialise import Start
+    from halftone.services.trainer.plan import Plan
     from halftone.vision.network import DescriptorNetwork
-    from services.trainer.config import TrainingConfig
-    from services.trainer.initialise import Start
-    from services.trainer.plan import Plan
 
 CHECKPOINT: Final = "checkpoint.pt"
 _CALIBRATION_BATCHES: Final = 16

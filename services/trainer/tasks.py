@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from celery import exceptions
 
 from halftone import errors, telemetry, training
-from services.trainer.jobs_queue import Message
+from halftone.services.trainer.jobs_queue import Message
 
 if TYPE_CHECKING:
-    from services.trainer.jobs import Job
-    from services.trainer.jobs_intake import Intake
-    from services.trainer.runner import Runner
+    from halftone.services.trainer.jobs import Job
+    from halftone.services.trainer.jobs_intake import Intake
+    from halftone.services.trainer.runner import Runner
 
 _log = telemetry.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""The training loop: pictures in, a model version out. `python -m services.trainer.train`.
+"""The training loop: pictures in, a model version out. `python -m halftone.services.trainer.train`.
 
 Three objectives (`services/trainer/objectives.py`). Without labels, each step prints a batch of
 pictures with the press simulation and draws each printing to its picture's proxy, away from all
@@ -29,22 +29,22 @@ from typing import TYPE_CHECKING
 import torch
 
 from halftone import errors
+from halftone.services.trainer.config import TrainingConfig, parse
+from halftone.services.trainer.events import Events, exclusive
+from halftone.services.trainer.finish import check_archive, find_published, finish
+from halftone.services.trainer.initialise import begin
+from halftone.services.trainer.plan import read_plan
+from halftone.services.trainer.progress import Meter
+from halftone.services.trainer.state import Run, read_checkpoint
+from halftone.services.trainer.tracking import Tracker
+from halftone.services.trainer.world import join_world
 from halftone.settings import TrackingSettings
-from services.trainer.config import TrainingConfig, parse
-from services.trainer.events import Events, exclusive
-from services.trainer.finish import check_archive, find_published, finish
-from services.trainer.initialise import begin
-from services.trainer.plan import read_plan
-from services.trainer.progress import Meter
-from services.trainer.state import Run, read_checkpoint
-from services.trainer.tracking import Tracker
-from services.trainer.world import join_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from halftone.registry import ModelVersion
-    from services.trainer.plan import Plan
+    from halftone.services.trainer.plan import Plan
 
 _READING = 0.05  # its share of the whole, for progress
 _UNFINISHED_SECONDS = 5.0  # that a run which ends early waits for its tracker
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         config = parse(
-            given, command=shlex.join(["python", "-m", "services.trainer.train", *given])
+            given, command=shlex.join(["python", "-m", "halftone.services.trainer.train", *given])
         )
         version = train(config, log=log, stop=lambda: bool(asked), events=events)
     except errors.HalftoneError as error:

@@ -1,7 +1,7 @@
-"""Starts a worker: `python -m services.trainer.worker`. Settings: `HALFTONE_TRAINER_…`.
+"""Starts a worker: `python -m halftone.services.trainer.worker`. Settings: `HALFTONE_TRAINER_…`.
 
 A Celery worker with one thread for jobs, of which it runs one at a time on its device. It imports
-no torch: the loop runs in a process of its own (`services.trainer.train`).
+no torch: the loop runs in a process of its own (`halftone.services.trainer.train`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any, Final
 from celery import signals
 
 from halftone import errors, telemetry
+from halftone.services.trainer import tasks
+from halftone.services.trainer.jobs_intake import Intake
+from halftone.services.trainer.jobs_queue import JobQueue, make_app
+from halftone.services.trainer.jobs_reaper import Reaper
+from halftone.services.trainer.jobs_store import JobStore
+from halftone.services.trainer.runner import CHILD, Runner
+from halftone.services.trainer.runner_promotion import Promoter
+from halftone.services.trainer.worker_metrics import WorkerMetrics
 from halftone.settings import ModelSettings, TrainerSettings
-from services.trainer import tasks
-from services.trainer.jobs_intake import Intake
-from services.trainer.jobs_queue import JobQueue, make_app
-from services.trainer.jobs_reaper import Reaper
-from services.trainer.jobs_store import JobStore
-from services.trainer.runner import CHILD, Runner
-from services.trainer.runner_promotion import Promoter
-from services.trainer.worker_metrics import WorkerMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

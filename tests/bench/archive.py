@@ -37,9 +37,9 @@ from rich.table import Table
 
 from halftone import archive as archives
 from halftone.client import Client, Filter
+from halftone.services.local import LocalStack, Ports
+from halftone.services.trainer import evaluate
 from halftone.truth import FALSE, MATCH, Truth
-from services.local import LocalStack, Ports
-from services.trainer import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -28,10 +28,10 @@ from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.matching.words import Words
 from halftone.orientations import UPRIGHT
-from services.search import edge_build
-from services.search import payload as payloads
-from services.search.edge_part import Part, to_requests
-from services.search.store import Channel, Query, Stored
+from halftone.services.search import edge_build
+from halftone.services.search import payload as payloads
+from halftone.services.search.edge_part import Part, to_requests
+from halftone.services.search.store import Channel, Query, Stored
 from tests.bench.vectors import Archive, journal_and_date
 
 if TYPE_CHECKING:

@@ -31,22 +31,22 @@ import numpy as np
 from halftone import archive as archives
 from halftone import telemetry, wire
 from halftone.records import Name
+from halftone.services.search import cluster_jobs, cluster_pairs
+from halftone.services.search.blobs import Blobs
+from halftone.services.search.cluster_job import ClusterWorker
+from halftone.services.search.cluster_store import Database
+from halftone.services.search.holdings import Holdings
+from halftone.services.search.promotion_pace import Traffic
+from halftone.services.search.store_edge import EdgeStore
 from halftone.settings import SearchSettings
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, search_pb2
-from services.search import cluster_jobs, cluster_pairs
-from services.search.blobs import Blobs
-from services.search.cluster_job import ClusterWorker
-from services.search.cluster_store import Database
-from services.search.holdings import Holdings
-from services.search.promotion_pace import Traffic
-from services.search.store_edge import EdgeStore
 from tests.bench.archive import NAME, import_archive, stack
 from tests.bench.vectors import Archive, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from services.search.cluster_compare import Side
+    from halftone.services.search.cluster_compare import Side
 
     Pair = frozenset[str]
 

@@ -26,16 +26,16 @@ from PIL import Image
 
 from halftone.probe import is_serving
 from halftone.registry import Registry
+from halftone.services.embedder.decoding import Decoder
+from halftone.services.embedder.encoder import Picture
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
 from halftone.wire import CHANNEL_OPTIONS
-from services.embedder.decoding import Decoder
-from services.embedder.encoder import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from services.embedder.encoder import Encoder
+    from halftone.services.embedder.encoder import Encoder
 
 MAX_BATCH = 8
 REQUEST_IMAGES = 8
@@ -66,7 +66,7 @@ def serving(models: Path, *, threads: int, queue_items: int) -> Iterator[Server]
     """Runs the service on free ports until the context ends."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "services.embedder"],
+            [sys.executable, "-m", "halftone.services.embedder"],
             env={
                 **os.environ,
                 "HALFTONE_MODELS_DIRECTORY": str(models.resolve()),
@@ -246,9 +246,9 @@ class Bare:
 
     def __init__(self, models: Path, *, threads: int) -> None:
         # Imported here: the parent has set what OpenMP reads when torch is loaded.
+        from halftone.services.embedder import encoder_openvino, encoder_torch  # noqa: PLC0415
         from halftone.vision import quantizing  # noqa: PLC0415
         from halftone.vision.model import Model  # noqa: PLC0415
-        from services.embedder import encoder_openvino, encoder_torch  # noqa: PLC0415
 
         self.contents = pictures()
         version = Registry(models).resolve("")

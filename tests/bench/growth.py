@@ -27,12 +27,17 @@ import grpc
 import numpy as np
 
 from halftone import wire
+from halftone.services import local
+from halftone.services.search import edge_build
+from halftone.services.search.edge_collection import (
+    MERGE_RATIO,
+    SEAL_POINTS,
+    EdgeCollection,
+    write_json,
+)
+from halftone.services.search.store import Stored
+from halftone.services.search.store_edge import EdgeStore
 from halftone.v1 import embedder_pb2, search_pb2, search_pb2_grpc
-from services import local
-from services.search import edge_build
-from services.search.edge_collection import MERGE_RATIO, SEAL_POINTS, EdgeCollection, write_json
-from services.search.store import Stored
-from services.search.store_edge import EdgeStore
 from tests.bench import importing
 from tests.bench.vectors import Archive, between, journal_and_date
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from halftone import archive as archives
 from halftone import wire
+from halftone.services import local
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc, search_pb2, search_pb2_grpc
-from services import local
 from tests.bench.vectors import normalised
 
 if TYPE_CHECKING:

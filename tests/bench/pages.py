@@ -22,8 +22,8 @@ from halftone.matching.fingerprint import Fingerprint, fingerprint
 from halftone.matching.offline import Gallery
 from halftone.matching.words import Vocabulary
 from halftone.orientations import UPRIGHT
-from services.trainer import press_gallery
-from services.trainer.press_benchmark import Plan, plan_of
+from halftone.services.trainer import press_gallery
+from halftone.services.trainer.press_benchmark import Plan, plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -31,10 +31,10 @@ from halftone import archive as archives
 from halftone import wire
 from halftone.client import AsyncClient, Client, PromotionState
 from halftone.registry import Registry
+from halftone.services.local import LocalStack, Ports
+from halftone.services.search.edge_collection import SEAL_POINTS
 from halftone.v1 import search_pb2, search_pb2_grpc
 from halftone.vision.model import Model
-from services.local import LocalStack, Ports
-from services.search.edge_collection import SEAL_POINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -28,19 +28,19 @@ import grpc
 import numpy as np
 
 from halftone import sample_archive, wire
+from halftone.services import local
+from halftone.services.search import payload as payloads
+from halftone.services.search.edge_part import copy_closed
+from halftone.services.search.store import Query
+from halftone.services.search.store_edge import EdgeStore
 from halftone.v1 import search_pb2, search_pb2_grpc
-from services import local
-from services.search import payload as payloads
-from services.search.edge_part import copy_closed
-from services.search.store import Query
-from services.search.store_edge import EdgeStore
 from tests.bench import growth, importing
 from tests.bench.vectors import Archive, between, journal_and_date
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from services.search.edge_collection import EdgeCollection
+    from halftone.services.search.edge_collection import EdgeCollection
 
 _TOGETHER = 16
 """Searches in one call of `BatchSearchImages`."""

@@ -22,16 +22,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from services.trainer.config import TrainingConfig
-from services.trainer.dataset import SceneDataset
-from services.trainer.dataset_listing import Entry
-from services.trainer.events import Events
-from services.trainer.initialise import begin
-from services.trainer.plan import Plan
-from services.trainer.progress import Meter
-from services.trainer.state import Run
-from services.trainer.tracking import Tracker
-from services.trainer.train import take_steps
+from halftone.services.trainer.config import TrainingConfig
+from halftone.services.trainer.dataset import SceneDataset
+from halftone.services.trainer.dataset_listing import Entry
+from halftone.services.trainer.events import Events
+from halftone.services.trainer.initialise import begin
+from halftone.services.trainer.plan import Plan
+from halftone.services.trainer.progress import Meter
+from halftone.services.trainer.state import Run
+from halftone.services.trainer.tracking import Tracker
+from halftone.services.trainer.train import take_steps
 
 
 def run(

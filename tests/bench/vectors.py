@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from halftone.records import Name
+from halftone.services.search import payload as payloads
+from halftone.services.search.store import Point
 from halftone.v1 import search_pb2
-from services.search import payload as payloads
-from services.search.store import Point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,21 +14,21 @@ from PIL import Image
 
 from halftone import errors
 from halftone.registry import ModelVersion, Registry
+from halftone.services.embedder.decoding import Decoder
+from halftone.services.embedder.encoder import Picture
+from halftone.services.embedder.encoder_openvino import OpenVinoBackend, PreferringInt8
+from halftone.services.embedder.encoder_torch import TorchBackend
+from halftone.services.embedder.loading import check_golden
 from halftone.vision import quantizing
 from halftone.vision.model import Model, ModelSpec, set_whitening
 from halftone.vision.network import DescriptorNetwork, NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.whitening import fit_whitening
-from services.embedder.decoding import Decoder
-from services.embedder.encoder import Picture
-from services.embedder.encoder_openvino import OpenVinoBackend, PreferringInt8
-from services.embedder.encoder_torch import TorchBackend
-from services.embedder.loading import check_golden
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from services.embedder.encoder import Backend, Encoder
+    from halftone.services.embedder.encoder import Backend, Encoder
 
 SIZE = 64
 DECODER = Decoder(max_pixels=1_000_000, max_bytes=1_000_000)

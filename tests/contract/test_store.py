@@ -17,9 +17,9 @@ from qdrant_client import QdrantClient, models
 
 from halftone import errors
 from halftone.records import Name
-from services.search.edge_part import copy_closed
-from services.search.listing import list_by_name, order_keys
-from services.search.store import (
+from halftone.services.search.edge_part import copy_closed
+from halftone.services.search.listing import list_by_name, order_keys
+from halftone.services.search.store import (
     EVERYTHING,
     AnyOf,
     Between,
@@ -30,8 +30,8 @@ from services.search.store import (
     Query,
     Words,
 )
-from services.search.store_edge import EdgeStore
-from services.search.store_server import ServerStore
+from halftone.services.search.store_edge import EdgeStore
+from halftone.services.search.store_server import ServerStore
 
 # What the local mode says of itself; it is a double for tests.
 pytestmark = [

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from halftone import sample_archive
 from halftone.client import Client
-from services import local, local_training
+from halftone.services import local, local_training
 
 
 def quick_reprint(image: Image.Image, *, seed: int, caption: str | None, mirror: bool):

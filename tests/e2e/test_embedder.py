@@ -47,7 +47,7 @@ class Embedder:
         }
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.embedder"],
+                [sys.executable, "-m", "halftone.services.embedder"],
                 cwd=ROOT,
                 env=environment,
                 stdout=file,

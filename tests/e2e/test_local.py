@@ -58,9 +58,9 @@ class Up:
         ).stdout
         lines = [line.split() for line in listing.splitlines()]
         found = {
-            line[-1].removeprefix("services."): int(line[0])
+            line[-1].removeprefix("halftone.services."): int(line[0])
             for line in lines
-            if line[-1].startswith("services.")
+            if line[-1].startswith("halftone.services.")
         }
         # A program of its own, which was given its settings as arguments.
         for line in lines:

@@ -20,8 +20,8 @@ from PIL import ImageOps
 from halftone import errors, wire
 from halftone.matching.features import LocalFeatures
 from halftone.probe import is_serving
+from halftone.services.local_parts import HeldPorts
 from halftone.v1 import search_pb2, search_pb2_grpc
-from services.local_parts import HeldPorts
 from tests.unit.search.conftest import name, picture, record
 from tests.unit.search.test_verified_searches import png, scene
 
@@ -81,7 +81,9 @@ class Stack:
             "HALFTONE_SEARCH_MIN_FREE_BYTES": "0",
             **{f"HALFTONE_SEARCH_{key.upper()}": str(value) for key, value in settings.items()},
         }
-        self.search = Process([sys.executable, "-m", "services.search"], environment=environment)
+        self.search = Process(
+            [sys.executable, "-m", "halftone.services.search"], environment=environment
+        )
         self.embedder = Process([sys.executable, "-m", "tests.fake_embedder", str(embedder_port)])
         self.channel = None
 

@@ -70,7 +70,7 @@ class Site:
             "FAKE_PACE": str(folder / "pace"),
         }
         self.pace(FAST)
-        service = self._start("services.trainer", log=folder / "service.log")
+        service = self._start("halftone.services.trainer", log=folder / "service.log")
         until(lambda: events(service.log, "listening") or service.poll() is not None)
         assert service.poll() is None, (service.returncode, service.log.read_text())
         (listening,) = events(service.log, "listening")
@@ -139,7 +139,7 @@ class Site:
     def _start(self, module: str, *, log: Path, **environment: str):
         with log.open("ab") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "services.child", str(os.getpid()), module],
+                [sys.executable, "-m", "halftone.services.child", str(os.getpid()), module],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.environment, **environment},
@@ -444,7 +444,7 @@ def pictures(folder: Path) -> None:
 def test_the_real_loop_killed_in_every_way_ends_with_the_same_bits(site):
     """Once undisturbed, once with `kill -9` of the process and of the worker."""
     pictures(site.folder / "sets" / "small")
-    worker = site.worker("services.trainer.worker")
+    worker = site.worker("halftone.services.trainer.worker")
     steps = 160
     whole = site.wait(site.submit("whole", steps=steps, options=TINY), seconds=120)
     assert whole.state is JobState.SUCCEEDED, whole
@@ -463,7 +463,7 @@ def test_the_real_loop_killed_in_every_way_ends_with_the_same_bits(site):
     progressed(1)
     worker.kill()
     worker.wait()
-    site.worker("services.trainer.worker")
+    site.worker("halftone.services.trainer.worker")
     job = site.wait(job, seconds=120)
     assert (job.state, job.attempts) == (JobState.SUCCEEDED, 3), job
     models = site.folder / "models"
@@ -481,7 +481,7 @@ def test_a_disk_that_becomes_full(site):
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
-        worker = site.worker("services.trainer.worker")
+        worker = site.worker("halftone.services.trainer.worker")
         job = site.wait(site.submit(steps=30, options=TINY))
         assert job.state is JobState.FAILED
         assert isinstance(job.error, errors.StorageFull), job

@@ -28,14 +28,14 @@ from PIL import Image
 
 from halftone.probe import is_serving
 from halftone.registry import ModelVersion, Registry
+from halftone.services.embedder.decoding import Decoder
+from halftone.services.embedder.encoder import Picture
+from halftone.services.embedder.encoder_torch import TorchBackend
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
 from halftone.vision.model import Model, ModelSpec
 from halftone.vision.preprocessing import Preprocessing
 from halftone.wire import CHANNEL_OPTIONS
-from services.embedder.decoding import Decoder
-from services.embedder.encoder import Picture
-from services.embedder.encoder_torch import TorchBackend
 from tests.gpu import network
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ def serving(folder: Path, *, settings: Settings, execution: str, batch: int) -> 
     """Run the embedder on free ports until the context ends; gives its address."""
     with (folder / f"service-{execution}.log").open("w+b") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "services.embedder"],
+            [sys.executable, "-m", "halftone.services.embedder"],
             env={
                 **os.environ,
                 "HALFTONE_MODELS_DIRECTORY": str(folder / "models"),

@@ -109,12 +109,12 @@ NEEDS: Final = {
 """By stage, all that its processes import beside torch and torchvision."""
 
 ENTRIES: Final = {
-    "tests": ("pytest", "services.embedder.__main__", "services.trainer.train"),
+    "tests": ("pytest", "halftone.services.embedder.__main__", "halftone.services.trainer.train"),
     "network": ("halftone.vision.inference", "halftone.vision.network"),
     "compile": ("halftone.vision.inference", "halftone.vision.network"),
-    "embedder": ("services.embedder.__main__", "services.embedder.encoder_torch"),
-    "step": ("services.trainer.state", "services.trainer.config"),
-    "training": ("services.trainer.train", "halftone.sample_archive"),
+    "embedder": ("halftone.services.embedder.__main__", "halftone.services.embedder.encoder_torch"),
+    "step": ("halftone.services.trainer.state", "halftone.services.trainer.config"),
+    "training": ("halftone.services.trainer.train", "halftone.sample_archive"),
 }
 """By stage, the modules whose import shows whether what is there is new enough."""
 

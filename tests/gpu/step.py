@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from PIL import Image
 
-from services.trainer.config import TrainingConfig
-from services.trainer.initialise import begin
-from services.trainer.plan import read_plan
-from services.trainer.state import Run
+from halftone.services.trainer.config import TrainingConfig
+from halftone.services.trainer.initialise import begin
+from halftone.services.trainer.plan import read_plan
+from halftone.services.trainer.state import Run
 from tests.gpu import network
 from tests.gpu.pictures import smooth
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from halftone import errors
+from halftone.services.embedder.decoding import Decoder
+from halftone.services.embedder.encoder_torch import TorchBackend, buckets
+from halftone.services.embedder.loading import check_golden
 from halftone.vision.inference import fuse, runner
 from halftone.vision.model import Model
-from services.embedder.decoding import Decoder
-from services.embedder.encoder_torch import TorchBackend, buckets
-from services.embedder.loading import check_golden
 from tests.gpu.pictures import smooth
 
 pytestmark = pytest.mark.gpu

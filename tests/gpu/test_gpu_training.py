@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from halftone.registry import Registry
+from halftone.services.trainer.config import TrainingConfig
+from halftone.services.trainer.train import main
 from halftone.vision.model import Model
 from halftone.vision.simulation import PressSimulation
-from services.trainer.config import TrainingConfig
-from services.trainer.train import main
 from tests.gpu import step
 
 pytestmark = pytest.mark.gpu
@@ -50,7 +50,7 @@ def command(collection, tmp_path, **changes):
         **{f"--{name.replace('_', '-')}": str(value) for name, value in changes.items()},
     }
     return [
-        *(sys.executable, "-m", "services.trainer.train"),
+        *(sys.executable, "-m", "halftone.services.trainer.train"),
         *(word for pair in options.items() for word in pair),
     ]
 

@@ -13,7 +13,7 @@ import pytest
 
 from halftone import cluster_export, errors, verdict_export
 from halftone.client import Client, Decision
-from services.trainer.dataset_listing import read_listing
+from halftone.services.trainer.dataset_listing import read_listing
 from tests.fake_clusters import FakeClusters
 
 NOW = dt.datetime(2025, 5, 6, 7, 8, 9, tzinfo=dt.UTC)

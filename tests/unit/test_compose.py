@@ -93,14 +93,18 @@ def test_the_images_targets_exist_and_run_what_the_embedded_stack_runs():
     for service in COMPOSE["services"].values():
         if "build" in service:
             assert service["build"]["target"] in stages
-    for module in ("services.embedder", "services.search", "services.trainer"):
+    for module in (
+        "halftone.services.embedder",
+        "halftone.services.search",
+        "halftone.services.trainer",
+    ):
         assert f'"-m", "{module}"' in dockerfile
         assert (ROOT / module.replace(".", "/") / "__main__.py").is_file()
 
 
 def test_the_worker_runs_what_the_embedded_stack_runs_and_has_time_to_write_a_checkpoint():
     worker = COMPOSE["services"]["trainer-worker"]
-    assert worker["entrypoint"] == ["python", "-m", "services.trainer.worker"]
+    assert worker["entrypoint"] == ["python", "-m", "halftone.services.trainer.worker"]
     grace = int(worker["stop_grace_period"].removesuffix("s"))
     assert grace > settings.TrainerSettings().cancel_seconds
     # The service looks at data sets and parents; what a worker publishes, the embedder reads.

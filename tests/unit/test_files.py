@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from halftone import files, running
-from services.search import edge_collection
+from halftone.services.search import edge_collection
 
 
 def text(path):

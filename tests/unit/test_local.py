@@ -16,8 +16,8 @@ import pytest
 
 from halftone import errors, running
 from halftone import settings as settings_module
-from services import local, local_training
-from services.local_parts import HeldPorts
+from halftone.services import local, local_training
+from halftone.services.local_parts import HeldPorts
 
 
 def start(data, *, ports=None, training=None, copied=()):
@@ -227,7 +227,7 @@ def test_the_file_of_a_running_stack_comes_and_goes(tmp_path):
 
 PARENT = """
 import os, subprocess, sys, time
-command = [sys.executable, "-m", "services.child", str(os.getpid()), "dummy"]
+command = [sys.executable, "-m", "halftone.services.child", str(os.getpid()), "dummy"]
 print(subprocess.Popen(command).pid, flush=True)
 time.sleep(60)
 """

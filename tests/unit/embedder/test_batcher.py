@@ -18,14 +18,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from halftone import errors, images, telemetry
-from services.embedder.encoder import Embedded, Picture
+from halftone.services.embedder.encoder import Embedded, Picture
 from tests.fake_encoder import DummyEncoder, make_batcher, picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from services.embedder.batcher import Batcher
-    from services.embedder.encoder import Outcome
+    from halftone.services.embedder.batcher import Batcher
+    from halftone.services.embedder.encoder import Outcome
 
 TIMEOUT = 120
 

@@ -12,11 +12,11 @@ from PIL import Image
 
 from halftone import errors
 from halftone.registry import Registry
+from halftone.services.embedder.decoding import Decoder
+from halftone.services.embedder.encoder import Picture
+from halftone.services.embedder.encoder_torch import TorchBackend, buckets
+from halftone.services.embedder.loading import check_golden
 from halftone.vision.model import Model
-from services.embedder.decoding import Decoder
-from services.embedder.encoder import Picture
-from services.embedder.encoder_torch import TorchBackend, buckets
-from services.embedder.loading import check_golden
 
 MODELS = Path(__file__).parents[3] / "models"
 

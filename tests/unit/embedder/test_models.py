@@ -12,9 +12,9 @@ import structlog
 
 from halftone import errors
 from halftone.registry import Registry
-from services.embedder.loading import Loader, check_golden
-from services.embedder.metrics import EmbedderMetrics
-from services.embedder.models import Models
+from halftone.services.embedder.loading import Loader, check_golden
+from halftone.services.embedder.metrics import EmbedderMetrics
+from halftone.services.embedder.models import Models
 from tests.fake_encoder import DummyEncoder, make_batcher, picture
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from services.embedder.encoder import Outcome
+    from halftone.services.embedder.encoder import Outcome
 
 
 def stage(directory: Path, *, number: int = 3, descriptor: tuple[float, ...] = (3, 0)) -> Path:

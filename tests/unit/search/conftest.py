@@ -11,9 +11,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from halftone import wire
+from halftone.services.search.__main__ import run
 from halftone.settings import ModelSettings, SearchSettings
 from halftone.v1 import models_pb2_grpc, search_pb2, search_pb2_grpc
-from services.search.__main__ import run
 from tests.fake_embedder import FakeEmbedder
 
 

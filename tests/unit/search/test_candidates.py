@@ -11,9 +11,9 @@ from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint
 from halftone.matching.probability import FEATURES, Calibration
 from halftone.orientations import UPRIGHT, Orientation
-from services.search import candidates, scoring
-from services.search.plans import Plan
-from services.search.store import EVERYTHING, Channel, ScoredPoint, Stored, Words
+from halftone.services.search import candidates, scoring
+from halftone.services.search.plans import Plan
+from halftone.services.search.store import EVERYTHING, Channel, ScoredPoint, Stored, Words
 
 MIRRORED = Orientation(mirrored=True)
 SIDEWAYS = Orientation(rotation=90)

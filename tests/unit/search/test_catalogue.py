@@ -8,11 +8,11 @@ import hashlib
 import pytest
 
 from halftone import images, telemetry
+from halftone.services.search.blobs import Blobs
+from halftone.services.search.catalogue import Catalogue
+from halftone.services.search.holdings import Holdings
+from halftone.services.search.store import Stored
 from halftone.settings import SearchSettings
-from services.search.blobs import Blobs
-from services.search.catalogue import Catalogue
-from services.search.holdings import Holdings
-from services.search.store import Stored
 from tests.unit.search.conftest import name, picture
 
 CONTENT = picture(1)

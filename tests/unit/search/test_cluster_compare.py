@@ -16,11 +16,11 @@ from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Calibration
 from halftone.orientations import UPRIGHT
+from halftone.services.search.cluster_candidates import Depths, neighbours
+from halftone.services.search.cluster_compare import FeatureComparer, Side, packed, unpacked
+from halftone.services.search.store import Point, Stored, Words
+from halftone.services.search.store_edge import EdgeStore
 from halftone.v1 import search_pb2
-from services.search.cluster_candidates import Depths, neighbours
-from services.search.cluster_compare import FeatureComparer, Side, packed, unpacked
-from services.search.store import Point, Stored, Words
-from services.search.store_edge import EdgeStore
 from tests.cluster_pictures import plate, printing, scene
 from tests.fake_embedder import DIMENSION, descriptor
 

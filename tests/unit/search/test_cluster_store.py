@@ -9,11 +9,11 @@ import pytest
 
 from halftone import errors
 from halftone.records import Name
+from halftone.services.search import cluster_groups, cluster_jobs, cluster_pairs, cluster_verdicts
+from halftone.services.search.cluster_chronology import Printing, chronological, gaps, summary
+from halftone.services.search.cluster_pairs import Comparison
+from halftone.services.search.cluster_store import FILE, SCHEMA, Database
 from halftone.v1 import clusters_pb2
-from services.search import cluster_groups, cluster_jobs, cluster_pairs, cluster_verdicts
-from services.search.cluster_chronology import Printing, chronological, gaps, summary
-from services.search.cluster_pairs import Comparison
-from services.search.cluster_store import FILE, SCHEMA, Database
 from tests.fake_cluster_archive import count_images
 
 Decision = clusters_pb2.Verdict.Decision

@@ -7,15 +7,15 @@ import itertools
 import pytest
 
 from halftone import errors, records
-from halftone.v1 import clusters_pb2
-from services.search import (
+from halftone.services.search import (
     cluster_groups,
     cluster_jobs,
     cluster_pairs,
     cluster_verdicts,
     cluster_views,
 )
-from services.search.cluster_store import Database
+from halftone.services.search.cluster_store import Database
+from halftone.v1 import clusters_pb2
 from tests.fake_cluster_archive import VERSION, Archive, Comparer, pair, put, sha, steps_of
 
 Decision = clusters_pb2.Verdict.Decision

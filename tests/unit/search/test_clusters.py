@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from halftone import errors
+from halftone.services.search.cluster_store import FILE
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, search_pb2
-from services.search.cluster_store import FILE
 from tests.cluster_pictures import plate, printing
 from tests.unit.search.conftest import name, record
 

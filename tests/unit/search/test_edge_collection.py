@@ -17,10 +17,10 @@ import pytest
 
 from halftone import errors
 from halftone.records import Name
-from services.search.edge_collection import EdgeCollection, LastRead
-from services.search.listing import list_by_name, order_keys
-from services.search.store import EVERYTHING, AnyOf, Channel, Filter, Point, Query, Words
-from services.search.store_edge import FORMAT, EdgeStore
+from halftone.services.search.edge_collection import EdgeCollection, LastRead
+from halftone.services.search.listing import list_by_name, order_keys
+from halftone.services.search.store import EVERYTHING, AnyOf, Channel, Filter, Point, Query, Words
+from halftone.services.search.store_edge import FORMAT, EdgeStore
 
 DIMENSION = 8
 
@@ -281,7 +281,7 @@ def test_one_process_at_a_time(memory_path):
         EdgeStore(memory_path, min_free_bytes=0)
     assert raised.value.reason == "DATA_DIRECTORY_IN_USE"
     program = (
-        "import sys, pathlib; from services.search.store_edge import EdgeStore\n"
+        "import sys, pathlib; from halftone.services.search.store_edge import EdgeStore\n"
         "from halftone import errors\n"
         "try: EdgeStore(pathlib.Path(sys.argv[1]), min_free_bytes=0)\n"
         "except errors.DataDirectoryError as error: print(error.reason)"

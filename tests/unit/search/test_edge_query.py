@@ -4,8 +4,8 @@ import uuid
 
 import numpy as np
 
-from services.search import edge_query
-from services.search.store import Query, Stored
+from halftone.services.search import edge_query
+from halftone.services.search.store import Query, Stored
 
 
 def identity(number):

@@ -10,8 +10,8 @@ import pytest
 
 from halftone import errors, telemetry
 from halftone.orientations import UPRIGHT
+from halftone.services.search.embedder import Embedder, to_vector
 from halftone.v1 import embedder_pb2
-from services.search.embedder import Embedder, to_vector
 from tests.fake_embedder import DIMENSION, VERSION
 from tests.unit.search.conftest import picture
 

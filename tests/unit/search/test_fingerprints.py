@@ -13,8 +13,8 @@ from halftone import errors, images, telemetry
 from halftone.matching.features import SIDE, LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.orientations import UPRIGHT
-from services.search.blobs import Blobs
-from services.search.fingerprints import Fingerprints
+from halftone.services.search.blobs import Blobs
+from halftone.services.search.fingerprints import Fingerprints
 from tests.printed_pages import printed_page
 from tests.unit.search.conftest import picture
 

@@ -9,9 +9,9 @@ import uuid
 import pytest
 
 from halftone import errors, telemetry
+from halftone.services.search.cluster_store import FILE, DatabaseElsewhere
+from halftone.services.search.hit_verdicts import HitVerdicts
 from halftone.v1 import clusters_pb2, search_pb2
-from services.search.cluster_store import FILE, DatabaseElsewhere
-from services.search.hit_verdicts import HitVerdicts
 from tests.cluster_pictures import printing
 from tests.unit.search.conftest import name, record
 from tests.unit.search.test_clusters import Clusters

@@ -9,9 +9,9 @@ import uuid
 import pytest
 
 from halftone import telemetry
-from services.search.blobs import Blobs
-from services.search.holdings import Holdings
-from services.search.store import Stored
+from halftone.services.search.blobs import Blobs
+from halftone.services.search.holdings import Holdings
+from halftone.services.search.store import Stored
 
 
 @pytest.fixture

@@ -16,14 +16,14 @@ from halftone import errors, images, telemetry
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.orientations import UPRIGHT
+from halftone.services.search.blobs import Blobs
+from halftone.services.search.embedder import Embedder
+from halftone.services.search.fingerprints import Fingerprints
+from halftone.services.search.holdings import Holdings
+from halftone.services.search.importer import Importer
+from halftone.services.search.store import EVERYTHING
+from halftone.services.search.store_edge import EdgeStore
 from halftone.v1 import search_pb2
-from services.search.blobs import Blobs
-from services.search.embedder import Embedder
-from services.search.fingerprints import Fingerprints
-from services.search.holdings import Holdings
-from services.search.importer import Importer
-from services.search.store import EVERYTHING
-from services.search.store_edge import EdgeStore
 from tests.fake_embedder import DIMENSION
 from tests.unit.search.conftest import Service, name, record
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from halftone import errors, records
+from halftone.services.search import payload as payloads
+from halftone.services.search.store import AnyOf
 from halftone.v1 import search_pb2
-from services.search import payload as payloads
-from services.search.store import AnyOf
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import pytest
 
 from halftone import errors
 from halftone.registry import Registry
+from halftone.services.search.promotion_job import Job
+from halftone.services.search.promotion_state import PromotionFiles
+from halftone.services.search.store_edge import EdgeStore
 from halftone.v1 import models_pb2, search_pb2
-from services.search.promotion_job import Job
-from services.search.promotion_state import PromotionFiles
-from services.search.store_edge import EdgeStore
 from tests.fake_embedder import DIMENSION
 from tests.unit.search.conftest import name, picture, record
 
@@ -370,7 +370,7 @@ def test_the_speed_after_a_resumption_leaves_out_what_was_done_before(
         tell=lambda _promotion: None,
     )
     now = 1_000.0
-    monkeypatch.setattr("services.search.promotion_job.time.monotonic", lambda: now)
+    monkeypatch.setattr("halftone.services.search.promotion_job.time.monotonic", lambda: now)
     for _ in range(10):
         now += 0.01
         job._progress(50, lacking=0, failed=0)

@@ -9,10 +9,10 @@ import uuid
 import numpy as np
 import pytest
 
+from halftone.services.search.promotion_compare import MAX_LABELLED, Sample, judge
+from halftone.services.search.promotion_pace import Pace, Traffic
+from halftone.services.search.store import Stored
 from halftone.v1 import models_pb2
-from services.search.promotion_compare import MAX_LABELLED, Sample, judge
-from services.search.promotion_pace import Pace, Traffic
-from services.search.store import Stored
 
 
 def vectors(*, groups, wrong=0, seed=0):

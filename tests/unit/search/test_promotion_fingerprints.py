@@ -6,8 +6,8 @@ import asyncio
 
 import numpy as np
 
+from halftone.services.search.store_edge import EdgeStore
 from halftone.v1 import models_pb2, search_pb2
-from services.search.store_edge import EdgeStore
 from tests.unit.search.conftest import name, picture, record
 from tests.unit.search.test_importing_fingerprints import drawing, plain, points
 from tests.unit.search.test_promotion import NEW, OLD, embedder, promote, promoted, settings, until

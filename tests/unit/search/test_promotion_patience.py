@@ -9,10 +9,10 @@ import pytest
 
 from halftone import errors
 from halftone.registry import Registry
+from halftone.services.search.edge_collection import EdgeCollection
+from halftone.services.search.promotion_state import PromotionFiles
+from halftone.services.search.store_edge import EdgeStore
 from halftone.v1 import models_pb2
-from services.search.edge_collection import EdgeCollection
-from services.search.promotion_state import PromotionFiles
-from services.search.store_edge import EdgeStore
 from tests.unit.search.conftest import record
 from tests.unit.search.test_promotion import (
     NEW,
@@ -33,7 +33,7 @@ State = models_pb2.Promotion.State
 
 @pytest.fixture
 def hasty(monkeypatch):
-    monkeypatch.setattr("services.search.promotion_patience._PAUSE", 0.01, raising=False)
+    monkeypatch.setattr("halftone.services.search.promotion_patience._PAUSE", 0.01, raising=False)
 
 
 def away(*_arguments, **_fields):

@@ -11,14 +11,14 @@ from qdrant_client import QdrantClient
 
 from halftone import errors, telemetry
 from halftone.registry import Registry
+from halftone.services.search.blobs import Blobs
+from halftone.services.search.embedder import Embedder
+from halftone.services.search.engine import Engine
+from halftone.services.search.holdings import Holdings
+from halftone.services.search.promotion_state import is_running
+from halftone.services.search.store import EVERYTHING, Point
+from halftone.services.search.store_server import ServerCollection, ServerStore
 from halftone.v1 import models_pb2, search_pb2
-from services.search.blobs import Blobs
-from services.search.embedder import Embedder
-from services.search.engine import Engine
-from services.search.holdings import Holdings
-from services.search.promotion_state import is_running
-from services.search.store import EVERYTHING, Point
-from services.search.store_server import ServerCollection, ServerStore
 from tests.unit.search.conftest import name, record
 from tests.unit.search.test_promotion import NEW, OLD, publish, until
 

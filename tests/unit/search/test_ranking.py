@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from services.search import ranking
-from services.search.store import Channel, Query, ScoredPoint, Stored
+from halftone.services.search import ranking
+from halftone.services.search.store import Channel, Query, ScoredPoint, Stored
 
 
 def identity(number):

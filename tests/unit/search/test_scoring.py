@@ -15,11 +15,11 @@ from halftone.matching.relation import Relation
 from halftone.matching.verification import Overlap, Verification
 from halftone.orientations import UPRIGHT, Orientation
 from halftone.registry import Registry
-from services.search import hits, scoring
-from services.search.candidates import Candidate, View
-from services.search.plans import Plan
-from services.search.store import EVERYTHING, Channel
-from services.search.verifier import Missed
+from halftone.services.search import hits, scoring
+from halftone.services.search.candidates import Candidate, View
+from halftone.services.search.plans import Plan
+from halftone.services.search.store import EVERYTHING, Channel
+from halftone.services.search.verifier import Missed
 
 SQUARE = np.array([[0, 0], [100, 0], [100, 100], [0, 100]], np.float32)
 OVERLAP = Overlap(

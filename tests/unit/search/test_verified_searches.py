@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 from halftone import errors
 from halftone.matching.probability import Calibration
+from halftone.services.search.searching import comparing_seconds
 from halftone.v1 import search_pb2
-from services.search.searching import comparing_seconds
 from tests.fake_embedder import VERSION, descriptor
 from tests.printed_pages import printed_page
 from tests.unit.search.conftest import Service, name, record

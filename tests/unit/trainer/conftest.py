@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from halftone.services.trainer.config import TrainingConfig
+from halftone.services.trainer.train import train
 from halftone.vision.reprinting import reprint
-from services.trainer.config import TrainingConfig
-from services.trainer.train import train
 
 TINY = {
     "batch": 8,

@@ -9,7 +9,7 @@ import pytest
 
 from halftone import errors
 from halftone.matching.probability import FEATURES, MOST_INLIERS, Calibration
-from services.trainer.calibrate import Sample, figures, fit, fit_held_out
+from halftone.services.trainer.calibrate import Sample, figures, fit, fit_held_out
 
 
 def sample(*, groups: int = 60, each: int = 40, signal: float = 3.0, seed: int = 0) -> Sample:

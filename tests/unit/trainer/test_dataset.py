@@ -6,9 +6,9 @@ import shutil
 import pytest
 import torch
 
+from halftone.services.trainer.dataset import read_pictures
+from halftone.services.trainer.dataset_sampling import batches, hold_out
 from halftone.vision.preprocessing import Preprocessing
-from services.trainer.dataset import read_pictures
-from services.trainer.dataset_sampling import batches, hold_out
 
 
 def test_reads_what_the_manifest_names(collection):

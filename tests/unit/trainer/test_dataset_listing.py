@@ -5,7 +5,7 @@ import json
 import pytest
 
 from halftone import errors
-from services.trainer.dataset_listing import read_listing
+from halftone.services.trainer.dataset_listing import read_listing
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sklearn.metrics import (
 )
 
 from halftone.metrics import Matrix, judge
-from services.trainer.evaluate import (
+from halftone.services.trainer.evaluate import (
     Truth,
     average_precision,
     best_f1,

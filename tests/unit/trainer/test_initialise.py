@@ -8,11 +8,11 @@ from torch.nn.functional import cosine_similarity
 
 from halftone import errors
 from halftone.registry import Registry
+from halftone.services.trainer.config import TrainingConfig
+from halftone.services.trainer.initialise import begin
 from halftone.vision.model import Model, ModelSpec
 from halftone.vision.network import DescriptorNetwork, NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
-from services.trainer.config import TrainingConfig
-from services.trainer.initialise import begin
 
 SPEC = NetworkSpec(backbone="resnet18", stages=1, pooled_stages=(1,), dimension=8)
 

@@ -10,16 +10,16 @@ import pytest
 from celery import exceptions
 
 from halftone import errors, telemetry, training
+from halftone.services.trainer import tasks
+from halftone.services.trainer.jobs import Job, Progress, State
+from halftone.services.trainer.jobs_intake import Intake
+from halftone.services.trainer.jobs_queue import JobQueue, Message, make_app
+from halftone.services.trainer.jobs_reaper import Reaper
+from halftone.services.trainer.jobs_store import FencedError, JobStore
+from halftone.services.trainer.runner import Runner
+from halftone.services.trainer.worker import held_device
+from halftone.services.trainer.worker_metrics import WorkerMetrics
 from halftone.settings import TrainerSettings
-from services.trainer import tasks
-from services.trainer.jobs import Job, Progress, State
-from services.trainer.jobs_intake import Intake
-from services.trainer.jobs_queue import JobQueue, Message, make_app
-from services.trainer.jobs_reaper import Reaper
-from services.trainer.jobs_store import FencedError, JobStore
-from services.trainer.runner import Runner
-from services.trainer.worker import held_device
-from services.trainer.worker_metrics import WorkerMetrics
 from tests.valkey import ValkeyProcess, make_directory
 
 

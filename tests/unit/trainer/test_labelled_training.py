@@ -7,16 +7,16 @@ import torch
 
 from halftone import errors
 from halftone.registry import Registry
+from halftone.services.trainer.config import TrainingConfig
+from halftone.services.trainer.evaluate import evaluate
+from halftone.services.trainer.events import Events
+from halftone.services.trainer.initialise import begin, shrink
+from halftone.services.trainer.plan import read_plan
+from halftone.services.trainer.progress import Meter
+from halftone.services.trainer.state import CHECKPOINT, Run, read_checkpoint
+from halftone.services.trainer.tracking import Tracker
+from halftone.services.trainer.train import take_steps, train
 from halftone.vision.model import Model
-from services.trainer.config import TrainingConfig
-from services.trainer.evaluate import evaluate
-from services.trainer.events import Events
-from services.trainer.initialise import begin, shrink
-from services.trainer.plan import read_plan
-from services.trainer.progress import Meter
-from services.trainer.state import CHECKPOINT, Run, read_checkpoint
-from services.trainer.tracking import Tracker
-from services.trainer.train import take_steps, train
 from tests.unit.trainer.conftest import TINY
 
 LABELLED = TINY | {

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from halftone import errors
+from halftone.services.trainer import press_benchmark, press_gallery
+from halftone.services.trainer.press_benchmark import Version, conditions_of, plan_of
+from halftone.services.trainer.press_gallery import read_collection
+from halftone.services.trainer.press_report import failures, summarise
+from halftone.services.trainer.press_systems import PerceptualHash, Query, hash_input, ranked
 from halftone.vision.model import Model
-from services.trainer import press_benchmark, press_gallery
-from services.trainer.press_benchmark import Version, conditions_of, plan_of
-from services.trainer.press_gallery import read_collection
-from services.trainer.press_report import failures, summarise
-from services.trainer.press_systems import PerceptualHash, Query, hash_input, ranked
 
 STARTER = Path(__file__).parents[3] / "models" / "starter" / "1"
 COUNT = 26

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.trainer import press_screens
-from services.trainer.press_transforms import TRANSFORMATIONS, move, transform
+from halftone.services.trainer import press_screens
+from halftone.services.trainer.press_transforms import TRANSFORMATIONS, move, transform
 
 
 def picture(width: int = 300, height: int = 220, *, seed: int = 3) -> Image.Image:
@@ -220,7 +220,9 @@ def test_bilevel_is_black_and_white_only():
 def test_nothing_is_shared_with_what_makes_training_pairs():
     """Neither side imports the other, directly or by way of its own modules."""
     training = {"halftone.vision.simulation", "halftone.vision.reprinting"}
-    judging = {f"services.trainer.press_{name}" for name in ("transforms", "steps", "screens")}
+    judging = {
+        f"halftone.services.trainer.press_{name}" for name in ("transforms", "steps", "screens")
+    }
     for modules, others in ((judging, training), (training, judging)):
         for module in modules:
             specification = importlib.util.find_spec(module)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone.vision.model import ModelSpec
-from halftone.vision.network import NetworkSpec
-from halftone.vision.preprocessing import Preprocessing
-from services.trainer.compare import Candidate, changed_queries, differences, write_comparison
-from services.trainer.evaluate import (
+from halftone.services.trainer.compare import (
+    Candidate,
+    changed_queries,
+    differences,
+    write_comparison,
+)
+from halftone.services.trainer.evaluate import (
     Labelled,
     evaluate_classification,
     evaluate_groups,
@@ -21,8 +23,11 @@ from services.trainer.evaluate import (
     read_manifest,
     read_truth,
 )
-from services.trainer.labelled import Embedded, LabelledArchive, judge_archive
-from services.trainer.report import write_report
+from halftone.services.trainer.labelled import Embedded, LabelledArchive, judge_archive
+from halftone.services.trainer.report import write_report
+from halftone.vision.model import ModelSpec
+from halftone.vision.network import NetworkSpec
+from halftone.vision.preprocessing import Preprocessing
 
 # Elements without an end tag.
 VOID = {"meta", "img", "br", "link", "input"}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from halftone.services.trainer.dataset import read_scenes
 from halftone.vision.preprocessing import Preprocessing
-from services.trainer.dataset import read_scenes
 
 
 @pytest.fixture

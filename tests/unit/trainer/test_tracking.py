@@ -11,10 +11,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from halftone import errors
+from halftone.services.trainer import tracking
+from halftone.services.trainer.config import TrainingConfig
+from halftone.services.trainer.train import train
 from halftone.settings import TrackingSettings
-from services.trainer import tracking
-from services.trainer.config import TrainingConfig
-from services.trainer.train import train
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import torch
 
 from halftone import errors
 from halftone.registry import Registry
+from halftone.services.trainer.config import TrainingConfig, parse
+from halftone.services.trainer.initialise import likely_copies
+from halftone.services.trainer.state import CHECKPOINT
+from halftone.services.trainer.train import main, train
 from halftone.vision.model import Model
-from services.trainer.config import TrainingConfig, parse
-from services.trainer.initialise import likely_copies
-from services.trainer.state import CHECKPOINT
-from services.trainer.train import main, train
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ def test_training_changes_the_network_and_lowers_the_loss(settings):
 
 
 def test_publishes_a_version_that_says_how_it_came_about(settings, collection):
-    config = settings(evaluate_on=collection, command="python -m services.trainer.train …")
+    config = settings(evaluate_on=collection, command="python -m halftone.services.trainer.train …")
     lines = []
 
     version = train(config, log=lines.append)

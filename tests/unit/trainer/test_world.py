@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from halftone.registry import Registry
-from services.trainer.state import CHECKPOINT
+from halftone.services.trainer.state import CHECKPOINT
 from tests.unit.trainer.conftest import TINY
 
 
@@ -30,7 +30,14 @@ def test_two_processes_learn_what_one_does(scenes, tmp_path):
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(settings))
         subprocess.run(
-            [sys.executable, *launcher, "-m", "services.trainer.train", "--config", str(path)],
+            [
+                sys.executable,
+                *launcher,
+                "-m",
+                "halftone.services.trainer.train",
+                "--config",
+                str(path),
+            ],
             check=True,
             timeout=280,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
