@@ -16,7 +16,7 @@ import pydantic
 
 import halftone
 from halftone import cli_output as output
-from halftone import errors, files, images
+from halftone import images
 from halftone.cli_options import (
     archive_option,
     connect,
@@ -31,7 +31,8 @@ from halftone.cli_options import (
     search_words,
     server_options,
 )
-from halftone.settings import ClientSettings
+from halftone.core import errors, files
+from halftone.core.settings import ClientSettings
 
 if TYPE_CHECKING:
     from halftone.client import Client, Query

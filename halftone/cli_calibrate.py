@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import rich.progress
 
-from halftone import cli_output, files
-from halftone.files import files_below
+from halftone import cli_output
+from halftone.core import files
+from halftone.core.files import files_below
 
 if TYPE_CHECKING:
     from halftone.registry import ModelVersion, Registry

@@ -14,7 +14,7 @@ import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from halftone import cli_output as output
-from halftone import cluster_export, cluster_page, cluster_tables, errors, files
+from halftone import cluster_export, cluster_page, cluster_tables
 from halftone.cli_options import (
     connect,
     filter_from,
@@ -26,6 +26,7 @@ from halftone.cli_options import (
     server_options,
 )
 from halftone.client import ClusterJobState, ClusterOrder
+from halftone.core import errors, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

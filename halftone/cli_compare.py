@@ -13,7 +13,7 @@ from PIL import Image
 from rich.table import Table
 
 from halftone import cli_output as output
-from halftone import cluster_page, errors, files, overlay
+from halftone import cluster_page, overlay
 from halftone.cli_options import (
     archive_option,
     connect,
@@ -24,6 +24,7 @@ from halftone.cli_options import (
 )
 from halftone.client import Cluster, ClusterMember, Link, Relation, VerificationState
 from halftone.client.types import probability_label
+from halftone.core import errors, files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

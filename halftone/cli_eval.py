@@ -13,9 +13,10 @@ import rich.progress
 from rich.table import Table
 
 import halftone
-from halftone import cli_output, errors, files
+from halftone import cli_output
 from halftone.cli_model_context import default_directory
 from halftone.cli_press import evaluate_press, press_options
+from halftone.core import errors, files
 from halftone.orientations import orientations
 from halftone.registry import Registry
 

@@ -22,9 +22,10 @@ from rich.text import Text
 
 from halftone import archive as archives
 from halftone import cli_output as output
-from halftone import errors, files, records
+from halftone import records
 from halftone.cli_options import connect, server_options
 from halftone.client import ImportState
+from halftone.core import errors, files
 
 if TYPE_CHECKING:
     from types import TracebackType

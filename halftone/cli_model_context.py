@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from halftone import errors, running
+from halftone import running
 from halftone.cli_options import server_options
 from halftone.client import Client
+from halftone.core import errors
+from halftone.core.settings import ClientSettings, ModelSettings
 from halftone.registry import Registry
-from halftone.settings import ClientSettings, ModelSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

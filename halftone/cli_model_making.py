@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 import click
 import rich.progress
 
-from halftone import archive, cli_output, errors, files, images
+from halftone import archive, cli_output, images
 from halftone.cli_model_context import acting
 from halftone.cli_promotions import run
+from halftone.core import errors, files
 from halftone.registry import newest_version
 
 if TYPE_CHECKING:

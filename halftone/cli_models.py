@@ -10,10 +10,11 @@ import click
 from rich.table import Table
 
 from halftone import cli_model_making as making
-from halftone import cli_output, errors
+from halftone import cli_output
 from halftone.cli_model_context import Where, acting
 from halftone.cli_options import confirm, json_option, server_options, yes_option
 from halftone.cli_promotions import read_groups, report, run
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

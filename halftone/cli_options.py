@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from halftone import errors, images, records, running
+from halftone import images, records, running
 from halftone.client import Client, Filter
-from halftone.settings import ClientSettings
+from halftone.core import errors
+from halftone.core.settings import ClientSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

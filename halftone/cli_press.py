@@ -14,7 +14,8 @@ import rich.progress
 from rich.table import Table
 
 import halftone
-from halftone import cli_output, files
+from halftone import cli_output
+from halftone.core import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,8 +12,9 @@ import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from halftone import cli_output, errors, records
+from halftone import cli_output, records
 from halftone.client import PromotionState
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from halftone import cli_output as output
-from halftone import cluster_export, errors, verdict_export
+from halftone import cluster_export, verdict_export
 from halftone.cli_clusters import DefaultGroup
 from halftone.cli_options import (
     archive_option,
@@ -23,7 +23,8 @@ from halftone.cli_options import (
     yes_option,
 )
 from halftone.client import Decision
-from halftone.settings import ClientSettings
+from halftone.core import errors
+from halftone.core.settings import ClientSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

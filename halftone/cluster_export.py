@@ -16,8 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import halftone
-from halftone import cli_output, errors, files, records, timelines
+from halftone import cli_output, records, timelines
 from halftone.client import Decision
+from halftone.core import errors, files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -20,8 +20,9 @@ import jinja2
 from PIL import Image
 
 import halftone
-from halftone import errors, files, light_table, timelines
+from halftone import light_table, timelines
 from halftone.client import Relation
+from halftone.core import errors, files
 from halftone.light_table import Thumbnail
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ import jinja2
 from PIL import Image, ImageDraw, ImageFont
 
 import halftone
-from halftone import errors, files, fonts, images
+from halftone import fonts, images
 from halftone.client.types import probability_label
+from halftone.core import errors, files
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -21,7 +21,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors
+from halftone.core import errors
 
 if TYPE_CHECKING:
     import time

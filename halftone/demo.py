@@ -13,9 +13,10 @@ import click
 from PIL import Image, ImageOps
 
 from halftone import archive as archives
-from halftone import cli_import, contact_sheet, errors, images, sample_archive
+from halftone import cli_import, contact_sheet, images, sample_archive
 from halftone import cli_output as output
 from halftone.client import Client, Filter, ImageRecord, Search
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

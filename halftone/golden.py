@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from halftone import errors, files
+from halftone.core import errors, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

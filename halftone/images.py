@@ -25,7 +25,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from halftone import errors, image_files
+from halftone import image_files
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

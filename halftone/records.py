@@ -10,7 +10,8 @@ import unicodedata
 import uuid
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from halftone import dates, errors
+from halftone import dates
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from halftone.v1 import search_pb2

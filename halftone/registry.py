@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from halftone import errors, files
+from halftone.core import errors, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

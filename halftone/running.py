@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import files
+from halftone.core import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from PIL import Image
 
-from halftone import errors
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,16 +18,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from halftone import errors, telemetry
-from halftone.wire import CHANNEL_OPTIONS as CHANNEL_OPTIONS
-from halftone.wire import MAX_MESSAGE_BYTES as MAX_MESSAGE_BYTES
+from halftone.core import errors, telemetry
+from halftone.core.wire import CHANNEL_OPTIONS as CHANNEL_OPTIONS
+from halftone.core.wire import MAX_MESSAGE_BYTES as MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from google.protobuf import message as protobuf
 
-    from halftone.settings import ServerSettings
+    from halftone.core.settings import ServerSettings
 
 _SETTLE_SECONDS: Final = 0.1
 _FAREWELL_SECONDS: Final = 2.0

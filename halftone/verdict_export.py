@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors, files
 from halftone.client import Decision
+from halftone.core import errors, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -25,13 +25,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import halftone
-from halftone import errors, probe, running
+from halftone import probe, running
+from halftone.core import errors
+from halftone.core.settings import EmbedderSettings, ModelSettings, SearchSettings
 from halftone.registry import Registry, newest_version
 from halftone.running import Addresses
 from halftone.services import local_training
 from halftone.services.local_parts import HeldPorts, command, reachable
 from halftone.services.supervisor import Child, RestartPolicy, Supervisor
-from halftone.settings import EmbedderSettings, ModelSettings, SearchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

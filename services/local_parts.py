@@ -8,7 +8,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from typing import Self

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from halftone import errors, probe
+from halftone import probe
+from halftone.core import errors
+from halftone.core.settings import TrainerSettings
 from halftone.services.local_parts import LOOPBACK, command, reachable
 from halftone.services.supervisor import Child
-from halftone.settings import TrainerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from halftone import errors, images, telemetry
+from halftone import images
+from halftone.core import errors, telemetry
 from halftone.orientations import orientations
 from halftone.services.embedder.batcher import Batcher
 from halftone.services.embedder.door import Limits

@@ -14,7 +14,8 @@ import grpc
 from grpc_status import rpc_status
 from PIL import Image
 
-from halftone import errors
+from halftone.core import errors
+from halftone.core.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
 from halftone.v1 import (
     embedder_pb2,
     embedder_pb2_grpc,
@@ -22,7 +23,6 @@ from halftone.v1 import (
     search_pb2_grpc,
     verdicts_pb2,
 )
-from halftone.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

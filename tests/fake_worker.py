@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from halftone import telemetry
+from halftone.core import telemetry
+from halftone.core.settings import ModelSettings, TrainerSettings
 from halftone.services.trainer import worker
-from halftone.settings import ModelSettings, TrainerSettings
 
 if __name__ == "__main__":
     telemetry.configure_logging(service="trainer-worker", level="info", style="json")

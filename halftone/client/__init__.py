@@ -51,9 +51,9 @@ from halftone.client.types import (
     VerificationState,
 )
 from halftone.client.verdicts import Decision, Verdict
+from halftone.core.training import TrainingOptions, TrainingSpec
 from halftone.images import Region
 from halftone.orientations import Orientation
-from halftone.training import TrainingOptions, TrainingSpec
 
 __all__ = [
     "AsyncClient",

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
-from halftone import errors
 from halftone.client import calls, models, training
 from halftone.client.blocking import CLIENT_OPTIONS, Client
 from halftone.client.cluster_methods import AsyncClusterMethods
 from halftone.client.retry import Attempts, RetryPolicy
 from halftone.client.types import Search
-from halftone.settings import ClientSettings
+from halftone.core import errors
+from halftone.core.settings import ClientSettings
+from halftone.core.wire import REQUEST_ID_KEY
 from halftone.v1 import models_pb2 as pb_models
 from halftone.v1 import trainer_pb2 as pb_trainer
-from halftone.wire import REQUEST_ID_KEY
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -58,8 +58,8 @@ if TYPE_CHECKING:
         SearchPage,
         Thumbnail,
     )
+    from halftone.core.training import TrainingSpec
     from halftone.images import Region
-    from halftone.training import TrainingSpec
 
 T = TypeVar("T")
 

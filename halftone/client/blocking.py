@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
-from halftone import errors
 from halftone.client import calls, models, training
 from halftone.client.cluster_methods import ClusterMethods
 from halftone.client.importing import ImportRun
 from halftone.client.retry import Attempts, RetryPolicy
 from halftone.client.types import Search
-from halftone.settings import ClientSettings
+from halftone.core import errors
+from halftone.core.settings import ClientSettings
+from halftone.core.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
 from halftone.v1 import models_pb2 as pb_models
 from halftone.v1 import search_pb2 as pb
 from halftone.v1 import trainer_pb2 as pb_trainer
-from halftone.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
         SearchPage,
         Thumbnail,
     )
+    from halftone.core.training import TrainingSpec
     from halftone.images import Region
-    from halftone.training import TrainingSpec
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Client(ClusterMethods):
         timeout: Deadline of a call in seconds, its retries included; each method takes another.
         retries: When and how often to try again.
 
-    All methods raise subclasses of `halftone.errors.HalftoneError`.
+    All methods raise subclasses of `halftone.core.errors.HalftoneError`.
     """
 
     def __init__(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from google.protobuf import field_mask_pb2, message
 
-from halftone import errors
 from halftone.archive import Row
 from halftone.client.conversions import (
     WRITABLE_FIELDS,
@@ -35,6 +34,7 @@ from halftone.client.types import (
     Search,
     Thumbnail,
 )
+from halftone.core import errors
 from halftone.v1 import embedder_pb2 as pb_embedder
 from halftone.v1 import search_pb2 as pb
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from halftone import errors
 from halftone.client.types import (
     Compared,
     Embedding,
@@ -24,11 +23,12 @@ from halftone.client.types import (
     VerificationState,
 )
 from halftone.client.verdicts import verdict_from
+from halftone.core import errors
+from halftone.core.wire import MAX_IMAGE_BYTES
 from halftone.images import Region
 from halftone.orientations import Orientation
 from halftone.v1 import embedder_pb2 as pb_embedder
 from halftone.v1 import search_pb2 as pb
-from halftone.wire import MAX_IMAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

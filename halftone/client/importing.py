@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import grpc
 
-from halftone import errors
 from halftone.client import calls, retry
 from halftone.client.types import ImportState, ImportSummary
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

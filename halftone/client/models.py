@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 
-from halftone import errors
 from halftone.client.calls import Call
 from halftone.client.retry import Attempts
+from halftone.core import errors
 from halftone.v1 import models_pb2 as pb
 
 if TYPE_CHECKING:

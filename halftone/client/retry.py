@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from halftone import errors
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from halftone import errors, training
 from halftone.client.calls import Call
 from halftone.client.retry import Attempts
+from halftone.core import errors, training
 from halftone.v1 import trainer_pb2 as pb
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf import message, timestamp_pb2
 
     from halftone.client.retry import RetryPolicy
-    from halftone.training import TrainingSpec
+    from halftone.core.training import TrainingSpec
 
 WATCH_PATH = "/halftone.v1.TrainerService/WatchTrainingJob"
 WATCH_SECONDS = 600.0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from halftone.client.verdicts import Verdict
-    from halftone.errors import HalftoneError
+    from halftone.core.errors import HalftoneError
     from halftone.images import Region
 
 

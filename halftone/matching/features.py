@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone import errors
+from halftone.core import errors
 from halftone.matching.luminance import luminance
 
 if TYPE_CHECKING:

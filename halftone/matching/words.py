@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone import errors
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,7 +26,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from halftone import errors, files, golden
+from halftone import golden
+from halftone.core import errors, files
 from halftone.registry import INT8, MANIFEST
 from halftone.vision.inference import fuse
 from halftone.vision.model import Model

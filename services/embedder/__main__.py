@@ -7,7 +7,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from halftone import errors, server, telemetry
+from halftone import server
+from halftone.core import errors, telemetry
+from halftone.core.settings import EmbedderSettings, ModelSettings
 from halftone.registry import Registry
 from halftone.services.embedder import servicer
 from halftone.services.embedder.batcher import Batcher
@@ -16,7 +18,6 @@ from halftone.services.embedder.door import Limits
 from halftone.services.embedder.loading import Loader
 from halftone.services.embedder.metrics import EmbedderMetrics
 from halftone.services.embedder.models import Models
-from halftone.settings import EmbedderSettings, ModelSettings
 from halftone.v1 import embedder_pb2_grpc
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.services.embedder.door import Door, Limits
 from halftone.services.embedder.encoder import Embedded
 from halftone.services.embedder.waiting import Batch, Item, Request, Turns, Work

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from halftone.services.embedder.metrics import EmbedderMetrics

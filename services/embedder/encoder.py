@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from halftone import errors
+from halftone.core import errors
 from halftone.orientations import UPRIGHT
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.vision import quantizing
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import torch
 
-from halftone import errors
+from halftone.core import errors
 from halftone.vision.inference import Execution, fuse, runner
 from halftone.vision.model import Model
 

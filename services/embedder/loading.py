@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from halftone import golden, telemetry
+from halftone import golden
+from halftone.core import telemetry
 from halftone.services.embedder.encoder import Picture
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.registry import MANIFEST
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone import errors, wire
+from halftone.core import errors, wire
 from halftone.images import Region
 from halftone.orientations import orientations
 from halftone.services.embedder.encoder import Embedded, Picture

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from halftone import errors
+    from halftone.core import errors
     from halftone.services.embedder.encoder import Encoder, Outcome, Picture, Prepared
 
 T = TypeVar("T")

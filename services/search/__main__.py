@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import threadpoolctl
 
-from halftone import errors, server, telemetry
+from halftone import server
+from halftone.core import errors, telemetry
+from halftone.core.settings import ModelSettings, SearchSettings
 from halftone.registry import Registry
 from halftone.services.search import cluster_store, clusters, clusters_servicer, models_servicer
 from halftone.services.search.blobs import Blobs
@@ -17,7 +19,6 @@ from halftone.services.search.engine import Engine
 from halftone.services.search.hit_verdicts import HitVerdicts
 from halftone.services.search.holdings import Holdings
 from halftone.services.search.servicer import SearchServicer
-from halftone.settings import ModelSettings, SearchSettings
 from halftone.v1 import clusters_pb2_grpc, models_pb2_grpc, search_pb2, search_pb2_grpc
 
 if TYPE_CHECKING:

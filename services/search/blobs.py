@@ -19,8 +19,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import errors
-from halftone.files import sync_directory
+from halftone.core import errors
+from halftone.core.files import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

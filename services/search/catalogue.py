@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors, images, records, telemetry
+from halftone import images, records
+from halftone.core import errors, telemetry
 from halftone.services.search import payload as payloads
 from halftone.services.search import tokens
 from halftone.services.search.listing import list_by_name
@@ -14,8 +15,8 @@ from halftone.v1 import search_pb2
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from halftone.core.settings import SearchSettings
     from halftone.services.search.holdings import Holdings
-    from halftone.settings import SearchSettings
 
 MAX_LIMIT: Final = 1_000
 """Records in one answer."""

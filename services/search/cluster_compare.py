@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import cv2
 import numpy as np
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.matching import features as local_features
 from halftone.matching.probability import Evidence
 from halftone.matching.relation import relation

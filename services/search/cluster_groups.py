@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from halftone import telemetry
+from halftone.core import telemetry
 from halftone.services.search import (
     cluster_chronology,
     cluster_names,

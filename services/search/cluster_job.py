@@ -19,7 +19,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.services.search import cluster_candidates
 from halftone.services.search.cluster_steps import ClusterSteps, sha_of
 from halftone.services.search.promotion_pace import Pace
@@ -27,13 +27,13 @@ from halftone.services.search.promotion_pace import Pace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from halftone.core.settings import SearchSettings
     from halftone.services.search.cluster_compare import Comparer
     from halftone.services.search.cluster_jobs import Job
     from halftone.services.search.cluster_store import Database, DatabaseElsewhere
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.promotion_pace import Traffic
     from halftone.services.search.store import Collection, Stored
-    from halftone.settings import SearchSettings
 
     Pairs = Sequence[tuple[bytes, bytes]]
 

@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
-from halftone import errors
+from halftone.core import errors
 from halftone.v1 import clusters_pb2
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
-    from halftone import errors, telemetry
+    from halftone.core import errors, telemetry
     from halftone.services.search.cluster_compare import Comparer
     from halftone.services.search.cluster_jobs import Job
     from halftone.services.search.cluster_store import Database, DatabaseElsewhere

@@ -20,7 +20,7 @@ import sqlite3
 import threading
 from typing import IO, TYPE_CHECKING, Final
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from halftone import errors
+from halftone.core import errors
 from halftone.services.search.cluster_store import marks
 from halftone.services.search.clustering import Judged
 from halftone.v1 import clusters_pb2

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from google.protobuf import timestamp_pb2
 
-from halftone import errors, records
+from halftone import records
+from halftone.core import errors
 from halftone.services.search import (
     cluster_chronology,
     cluster_groups,

@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from halftone import errors
+from halftone.core import errors
 from halftone.services.search.cluster_compare import FeatureComparer
 from halftone.services.search.cluster_job import ClusterWorker
 from halftone.services.search.cluster_store import Database
 from halftone.services.search.clusters_servicer import ClusterServicer
 
 if TYPE_CHECKING:
-    from halftone import telemetry
+    from halftone.core import telemetry
+    from halftone.core.settings import SearchSettings
     from halftone.services.search.cluster_store import DatabaseElsewhere
     from halftone.services.search.engine import Engine
     from halftone.services.search.holdings import Holdings
-    from halftone.settings import SearchSettings
 
 
 class Clusters:

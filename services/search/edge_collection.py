@@ -26,8 +26,8 @@ import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import errors, telemetry
-from halftone.files import replace_file
+from halftone.core import errors, telemetry
+from halftone.core.files import replace_file
 from halftone.matching.words import Vocabulary
 from halftone.services.search import edge_build, edge_query
 from halftone.services.search.edge_part import Part, copy_closed

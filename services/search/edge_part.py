@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import qdrant_edge
 
-from halftone import errors
-from halftone.files import sync_directory
+from halftone.core import errors
+from halftone.core.files import sync_directory
 from halftone.services.search import store as port
 from halftone.services.search.store import (
     EVERYTHING,

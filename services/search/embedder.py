@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 import numpy as np
 
-from halftone import errors, telemetry, wire
+from halftone.core import errors, telemetry, wire
 from halftone.orientations import UPRIGHT, Orientation
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 

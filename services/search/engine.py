@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors, images, telemetry
+from halftone import images
+from halftone.core import errors, telemetry
 from halftone.services.search.catalogue import Catalogue
 from halftone.services.search.fingerprints import Fingerprints
 from halftone.services.search.importer import Importer
@@ -24,12 +25,12 @@ from halftone.services.search.verifier import Verifier
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from halftone.core.settings import SearchSettings
     from halftone.registry import Registry
     from halftone.services.search.embedder import Embedder
     from halftone.services.search.hit_verdicts import HitVerdicts
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.store import Collection, Store
-    from halftone.settings import SearchSettings
     from halftone.v1 import search_pb2
 
 MAX_BATCH: Final = 64

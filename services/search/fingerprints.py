@@ -10,7 +10,8 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from halftone import errors, images, telemetry
+from halftone import images
+from halftone.core import errors, telemetry
 from halftone.matching import layout
 from halftone.matching.features import SIDE, LocalFeatures
 from halftone.matching.fingerprint import fingerprint, local_features

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.services.search import cluster_verdicts, cluster_views
 
 if TYPE_CHECKING:

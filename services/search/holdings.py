@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.services.search.store import AnyOf, Filter, Payload, Point, Stored
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from halftone.core.telemetry import Metrics
     from halftone.records import Name
     from halftone.services.search.blobs import Blobs
     from halftone.services.search.store import Collection, Words
-    from halftone.telemetry import Metrics
 
 P = ParamSpec("P")
 T = TypeVar("T")

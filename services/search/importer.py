@@ -18,7 +18,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import errors, records, server, telemetry, wire
+from halftone import records, server
+from halftone.core import errors, telemetry, wire
 from halftone.orientations import UPRIGHT
 from halftone.services.search import payload as payloads
 from halftone.services.search.holdings import Draft
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
+    from halftone.core.settings import SearchSettings
     from halftone.services.search.embedder import Embedded, Embedder
     from halftone.services.search.fingerprints import Fingerprints, Print
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.store import Payload, Stored
-    from halftone.settings import SearchSettings
 
     _Outcome = search_pb2.ImportImagesResponse.State | errors.HalftoneError
     _Vectors = tuple[str, Sequence[Embedded | errors.HalftoneError]]

@@ -6,7 +6,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from halftone import archive, errors, images
+from halftone import archive, images
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.services.search import tokens
 from halftone.services.search.catalogue import bounded
 from halftone.v1 import models_pb2, models_pb2_grpc

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf import timestamp_pb2
 
-from halftone import dates, errors
+from halftone import dates
+from halftone.core import errors
 from halftone.records import MAX_LABELS, Name
 from halftone.services.search.listing import order_keys
 from halftone.services.search.store import EVERYTHING, AnyOf, Between, Filter, Payload

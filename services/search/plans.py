@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors, images, records, wire
+from halftone import images, records
+from halftone.core import errors, wire
 from halftone.matching.fusion import VERIFY_COUNT
 from halftone.orientations import UPRIGHT
 from halftone.services.search import payload as payloads
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from halftone.core.settings import SearchSettings
     from halftone.matching.fingerprint import Fingerprint
     from halftone.orientations import Orientation
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.store import Collection, Filter, Stored
-    from halftone.settings import SearchSettings
     from halftone.v1 import search_pb2
 
 MAX_DEPTH: Final = 10_000

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors, images, wire
+from halftone import images
+from halftone.core import errors, wire
 from halftone.matching.fingerprint import Fingerprint
 from halftone.matching.words import Vocabulary, Words
 from halftone.orientations import UPRIGHT, orientations

@@ -14,7 +14,8 @@ import time
 import uuid
 from typing import IO, TYPE_CHECKING, Final
 
-from halftone import errors, records, telemetry
+from halftone import records
+from halftone.core import errors, telemetry
 from halftone.services.search import promotion_job
 from halftone.services.search.promotion_patience import STORE
 from halftone.services.search.promotion_state import PromotionFiles, State, is_running
@@ -24,12 +25,12 @@ from halftone.v1 import models_pb2
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from halftone.core.settings import SearchSettings
     from halftone.registry import Registry
     from halftone.services.search.embedder import Embedder
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.promotion_pace import Traffic
     from halftone.services.search.store import Collection, Store
-    from halftone.settings import SearchSettings
 
 MAX_LABELLED_NAMES: Final = 20_000
 """Image names that a request may give in groups."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from halftone import errors, metrics
+from halftone import metrics
+from halftone.core import errors
 from halftone.services.search.store import Filter, Ids, Query
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ import collections
 import time
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors, records, telemetry
+from halftone import records
+from halftone.core import errors, telemetry
 from halftone.services.search import promotion_compare as compare
 from halftone.services.search.promotion_pace import Pace
 from halftone.services.search.promotion_patience import EMBEDDER, STORE, Patience
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Sequence
 
+    from halftone.core.settings import SearchSettings
     from halftone.registry import Registry
     from halftone.services.search.embedder import Embedder
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.promotion_pace import Traffic
     from halftone.services.search.promotion_state import PromotionFiles
     from halftone.services.search.store import Collection, Store, Stored
-    from halftone.settings import SearchSettings
 
 _TELL_SECONDS: Final = 0.5
 _SAVE_SECONDS: Final = 2.0

@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from google.protobuf import json_format
 
-from halftone import errors, files
+from halftone.core import errors, files
 from halftone.v1 import models_pb2
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors, telemetry, wire
+from halftone.core import errors, telemetry, wire
 from halftone.orientations import UPRIGHT
 from halftone.services.search.promotion_patience import EMBEDDER, STORE
 from halftone.services.search.store import EVERYTHING, Point

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.matching.probability import LIKELY, Calibration, Evidence
 from halftone.matching.relation import Relation, relation
 from halftone.matching.verification import Verification

@@ -14,7 +14,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors, records
+from halftone import records
+from halftone.core import errors
 from halftone.services.search import candidates, hits, ranking, scoring, tokens
 from halftone.services.search.plans import MAX_DEPTH, Plan, Planner, page_position
 from halftone.services.search.preparation import Preparation
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Sequence
 
+    from halftone.core.settings import SearchSettings
     from halftone.services.search.candidates import Block, Candidate
     from halftone.services.search.embedder import Embedder
     from halftone.services.search.fingerprints import Fingerprints
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from halftone.services.search.scoring import Calibrations, Scored
     from halftone.services.search.store import Collection, ScoredPoint
     from halftone.services.search.verifier import Outcome, Verifier
-    from halftone.settings import SearchSettings
     from halftone.v1 import verdicts_pb2
 
     Answer = search_pb2.SearchImagesResponse | errors.HalftoneError

@@ -7,7 +7,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from halftone import errors, server, telemetry
+from halftone import server
+from halftone.core import errors, telemetry
 from halftone.v1 import search_pb2, search_pb2_grpc
 
 if TYPE_CHECKING:

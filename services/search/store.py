@@ -2,7 +2,7 @@
 
 Two adapters implement it: Qdrant Edge inside this process (`store_edge`) and a Qdrant server
 (`store_server`). One contract suite runs over both. Calls block; the engine runs them in threads.
-Adapters raise only `halftone.errors`.
+Adapters raise only `halftone.core.errors`.
 
 A collection holds the points of one model version. A point has up to three vectors, each a channel
 of its own that is searched: the model's descriptor, and of the picture alone its PDQ hash and its
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from halftone import errors
+from halftone.core import errors
 from halftone.matching.words import Vocabulary
 from halftone.matching.words import Words as Words
 

@@ -19,7 +19,7 @@ import shutil
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import errors
+from halftone.core import errors
 from halftone.services.search import edge_build
 from halftone.services.search.edge_collection import EdgeCollection, LastRead, write_json
 

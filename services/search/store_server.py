@@ -18,7 +18,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from halftone import errors
+from halftone.core import errors
 from halftone.matching.words import Vocabulary
 from halftone.services.search import store as port
 from halftone.services.search.store import (

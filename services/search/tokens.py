@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from halftone import errors
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

@@ -19,7 +19,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Protocol
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.matching.verification import Verification, verify
 
 if TYPE_CHECKING:

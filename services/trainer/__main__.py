@@ -10,14 +10,15 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from halftone import errors, server, telemetry
+from halftone import server
+from halftone.core import errors, telemetry
+from halftone.core.settings import ModelSettings, TrainerSettings
 from halftone.services.trainer.jobs_changes import Changes
 from halftone.services.trainer.jobs_intake import Intake
 from halftone.services.trainer.jobs_queue import JobQueue, make_app
 from halftone.services.trainer.jobs_reaper import Reaper
 from halftone.services.trainer.jobs_store import JobStore
 from halftone.services.trainer.servicer import TrainerServicer
-from halftone.settings import ModelSettings, TrainerSettings
 from halftone.v1 import trainer_pb2, trainer_pb2_grpc
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from halftone import errors, images
+from halftone import images
+from halftone.core import errors
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
 from halftone.matching.offline import Gallery
 from halftone.matching.probability import (

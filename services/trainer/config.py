@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from halftone import errors, files
+from halftone.core import errors, files
 from halftone.services.trainer.dataset_sampling import Balance  # noqa: TC001  # its hint is read
 from halftone.vision.network import Backbone, NetworkSpec
 from halftone.vision.preprocessing import Preprocessing

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from halftone import errors, files
+from halftone.core import errors, files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,7 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from halftone import errors
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from halftone import errors, files
+from halftone.core import errors, files
 from halftone.metrics import Cosines, judge, threshold_of
 from halftone.registry import ModelVersion, Registry
 from halftone.services.trainer.dataset import read_pictures

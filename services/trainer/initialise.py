@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from halftone import errors
+from halftone.core import errors
 from halftone.registry import Registry
 from halftone.vision.model import Model, collect, load_backbone
 from halftone.vision.network import DescriptorNetwork

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf import timestamp_pb2
 from pydantic import BaseModel, ConfigDict
 
-from halftone import errors, training
+from halftone.core import errors, training
 from halftone.v1 import trainer_pb2
 
 if TYPE_CHECKING:

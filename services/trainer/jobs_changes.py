@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis import exceptions
 
-from halftone import telemetry
+from halftone.core import telemetry
 from halftone.services.trainer.jobs_store import CHANNEL
 
 if TYPE_CHECKING:

@@ -6,17 +6,17 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import errors, telemetry, training
+from halftone.core import errors, telemetry, training
 from halftone.registry import Registry
 from halftone.services.trainer.jobs import Job, State
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from halftone.core.settings import TrainerSettings
+    from halftone.core.training import TrainingSpec
     from halftone.services.trainer.jobs_queue import JobQueue, Message
     from halftone.services.trainer.jobs_store import JobStore
-    from halftone.settings import TrainerSettings
-    from halftone.training import TrainingSpec
 
 _log = telemetry.get_logger(__name__)
 

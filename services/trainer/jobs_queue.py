@@ -15,7 +15,7 @@ import celery
 from kombu import exceptions
 from redis import exceptions as redis_exceptions
 
-from halftone import errors, training
+from halftone.core import errors, training
 from halftone.services.trainer.jobs_store import translated
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Final
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.services.trainer.jobs import Job, State
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from halftone.core.settings import TrainerSettings
     from halftone.services.trainer.jobs_intake import Intake
     from halftone.services.trainer.jobs_queue import JobQueue
     from halftone.services.trainer.jobs_store import JobStore
-    from halftone.settings import TrainerSettings
 
 _log = telemetry.get_logger(__name__)
 

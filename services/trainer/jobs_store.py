@@ -23,14 +23,14 @@ from redis import exceptions
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from halftone import errors
+from halftone.core import errors
 from halftone.services.trainer.jobs import Job, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from typing import Self
 
-    from halftone.settings import TrainerSettings
+    from halftone.core.settings import TrainerSettings
 
 _PREFIX: Final = "halftone:training:"
 CHANNEL: Final = f"{_PREFIX}changes"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone import archive, errors, images
+from halftone import archive, images
+from halftone.core import errors
 from halftone.metrics import Cosines, figures, judge, threshold_of
 from halftone.orientations import UPRIGHT
 from halftone.resampling import Draws, intervals, resample

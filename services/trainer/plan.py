@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from halftone import errors
+from halftone.core import errors
 from halftone.services.trainer.dataset import SceneDataset, read_scenes
 from halftone.services.trainer.dataset_listing import Finding
 from halftone.services.trainer.dataset_sampling import batches, group_batches, group_steps, hold_out

@@ -21,7 +21,7 @@ import numpy as np
 import threadpoolctl
 import torch
 
-from halftone import errors
+from halftone.core import errors
 from halftone.matching.fingerprint import fingerprint
 from halftone.matching.offline import Gallery
 from halftone.matching.probability import Calibration

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 import halftone.matching
-from halftone import errors, files, images
+from halftone import images
+from halftone.core import errors, files
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint, archive_fingerprint
 from halftone.matching.words import Words

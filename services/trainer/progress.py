@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from halftone import errors
+from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

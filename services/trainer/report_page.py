@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import jinja2
 
-from halftone import files
+from halftone.core import files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

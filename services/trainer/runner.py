@@ -15,7 +15,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import errors, files, telemetry, training
+from halftone.core import errors, files, telemetry, training
 from halftone.services.trainer.jobs import LOG_LINES, Job, Progress, State
 from halftone.services.trainer.jobs_store import FencedError
 from halftone.services.trainer.runner_process import TrainingProcess
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from halftone.core.settings import TrainerSettings
     from halftone.services.trainer.jobs_intake import Intake
     from halftone.services.trainer.jobs_queue import JobQueue
     from halftone.services.trainer.jobs_store import JobStore, Lease
     from halftone.services.trainer.runner_promotion import Promoter
     from halftone.services.trainer.runner_watch import Ending
     from halftone.services.trainer.worker_metrics import WorkerMetrics
-    from halftone.settings import TrainerSettings
 
 _log = telemetry.get_logger(__name__)
 

@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import telemetry
+from halftone.core import telemetry
 from halftone.services.trainer.jobs import LOG_LINES
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
+from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.v1 import models_pb2, models_pb2_grpc
-from halftone.wire import CHANNEL_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

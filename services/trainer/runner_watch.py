@@ -9,15 +9,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from halftone import errors, telemetry, training
+from halftone.core import errors, telemetry, training
 from halftone.services.trainer.jobs import Job, Progress, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from halftone.core.settings import TrainerSettings
     from halftone.services.trainer.jobs_store import JobStore, Lease
     from halftone.services.trainer.runner_process import TrainingProcess
-    from halftone.settings import TrainerSettings
 
 _log = telemetry.get_logger(__name__)
 

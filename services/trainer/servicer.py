@@ -7,7 +7,7 @@ import base64
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import errors, training
+from halftone.core import errors, training
 from halftone.services.trainer.jobs import Job, State
 from halftone.v1 import trainer_pb2, trainer_pb2_grpc
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from halftone import errors, files
+from halftone.core import errors, files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from halftone import errors, files
+from halftone.core import errors, files
 from halftone.services.trainer.dataset_sampling import class_weights
 from halftone.services.trainer.evaluate import evaluate, evaluate_copies
 from halftone.services.trainer.initialise import CHUNK, initialise_projection, likely_copies, shrink

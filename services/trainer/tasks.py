@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import exceptions
 
-from halftone import errors, telemetry, training
+from halftone.core import errors, telemetry, training
 from halftone.services.trainer.jobs_queue import Message
 
 if TYPE_CHECKING:

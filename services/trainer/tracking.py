@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone.settings import TrackingSettings
+from halftone.core.settings import TrackingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

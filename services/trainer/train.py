@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from halftone import errors
+from halftone.core import errors
+from halftone.core.settings import TrackingSettings
 from halftone.services.trainer.config import TrainingConfig, parse
 from halftone.services.trainer.events import Events, exclusive
 from halftone.services.trainer.finish import check_archive, find_published, finish
@@ -38,7 +39,6 @@ from halftone.services.trainer.progress import Meter
 from halftone.services.trainer.state import Run, read_checkpoint
 from halftone.services.trainer.tracking import Tracker
 from halftone.services.trainer.world import join_world
-from halftone.settings import TrackingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

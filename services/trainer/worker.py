@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import signals
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
+from halftone.core.settings import ModelSettings, TrainerSettings
 from halftone.services.trainer import tasks
 from halftone.services.trainer.jobs_intake import Intake
 from halftone.services.trainer.jobs_queue import JobQueue, make_app
@@ -27,7 +28,6 @@ from halftone.services.trainer.jobs_store import JobStore
 from halftone.services.trainer.runner import CHILD, Runner
 from halftone.services.trainer.runner_promotion import Promoter
 from halftone.services.trainer.worker_metrics import WorkerMetrics
-from halftone.settings import ModelSettings, TrainerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

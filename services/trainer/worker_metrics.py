@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge
 
-    from halftone.telemetry import Metrics
+    from halftone.core.telemetry import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)

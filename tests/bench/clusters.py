@@ -29,7 +29,8 @@ import grpc
 import numpy as np
 
 from halftone import archive as archives
-from halftone import telemetry, wire
+from halftone.core import telemetry, wire
+from halftone.core.settings import SearchSettings
 from halftone.records import Name
 from halftone.services.search import cluster_jobs, cluster_pairs
 from halftone.services.search.blobs import Blobs
@@ -38,7 +39,6 @@ from halftone.services.search.cluster_store import Database
 from halftone.services.search.holdings import Holdings
 from halftone.services.search.promotion_pace import Traffic
 from halftone.services.search.store_edge import EdgeStore
-from halftone.settings import SearchSettings
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, search_pb2
 from tests.bench.archive import NAME, import_archive, stack
 from tests.bench.vectors import Archive, normalised

@@ -24,13 +24,13 @@ import grpc
 import numpy as np
 from PIL import Image
 
+from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.probe import is_serving
 from halftone.registry import Registry
 from halftone.services.embedder.decoding import Decoder
 from halftone.services.embedder.encoder import Picture
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
-from halftone.wire import CHANNEL_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import numpy as np
 
-from halftone import wire
+from halftone.core import wire
 from halftone.services import local
 from halftone.services.search import edge_build
 from halftone.services.search.edge_collection import (

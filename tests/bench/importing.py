@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 
 from halftone import archive as archives
-from halftone import wire
+from halftone.core import wire
 from halftone.services import local
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc, search_pb2, search_pb2_grpc
 from tests.bench.vectors import normalised

@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 from halftone import archive as archives
-from halftone import wire
 from halftone.client import AsyncClient, Client, PromotionState
+from halftone.core import wire
 from halftone.registry import Registry
 from halftone.services.local import LocalStack, Ports
 from halftone.services.search.edge_collection import SEAL_POINTS

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 
-from halftone import sample_archive, wire
+from halftone import sample_archive
+from halftone.core import wire
 from halftone.services import local
 from halftone.services.search import payload as payloads
 from halftone.services.search.edge_part import copy_closed

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from halftone import errors
+from halftone.core import errors
 from halftone.registry import ModelVersion, Registry
 from halftone.services.embedder.decoding import Decoder
 from halftone.services.embedder.encoder import Picture

@@ -23,11 +23,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from PIL import Image, ImageOps
 
-from halftone import errors, images
+from halftone import images
+from halftone.core import errors
+from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.registry import Registry
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
-from halftone.wire import CHANNEL_OPTIONS
 
 ROOT = Path(__file__).parents[2]
 STARTER = ROOT / "models" / "starter" / "1"

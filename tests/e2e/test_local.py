@@ -14,9 +14,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from halftone import running, sample_archive, wire
+from halftone import running, sample_archive
 from halftone.archive import read_manifest
 from halftone.client import Client, Filter
+from halftone.core import wire
 from halftone.v1 import search_pb2, search_pb2_grpc
 
 HALFTONE = (sys.executable, "-m", "halftone.cli")

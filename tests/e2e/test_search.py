@@ -17,7 +17,7 @@ import grpc
 import pytest
 from PIL import ImageOps
 
-from halftone import errors, wire
+from halftone.core import errors, wire
 from halftone.matching.features import LocalFeatures
 from halftone.probe import is_serving
 from halftone.services.local_parts import HeldPorts

@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone import errors, probe
+from halftone import probe
 from halftone.client import Client, JobState
+from halftone.core import errors
 from tests.valkey import ValkeyProcess, make_directory
 
 ROOT = Path(__file__).parents[2]

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.probe import is_serving
 from halftone.registry import ModelVersion, Registry
 from halftone.services.embedder.decoding import Decoder
@@ -35,7 +36,6 @@ from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
 from halftone.vision.model import Model, ModelSpec
 from halftone.vision.preprocessing import Preprocessing
-from halftone.wire import CHANNEL_OPTIONS
 from tests.gpu import network
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from halftone import errors
+from halftone.core import errors
 from halftone.services.embedder.decoding import Decoder
 from halftone.services.embedder.encoder_torch import TorchBackend, buckets
 from halftone.services.embedder.loading import check_golden

@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from halftone import archive, errors
+from halftone import archive
+from halftone.core import errors
 from halftone.records import Name
 from halftone.v1 import search_pb2
 

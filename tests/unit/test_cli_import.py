@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from halftone import errors
+from halftone.core import errors
 from tests.fake_search import fails
 
 NAME = "archives/a/images/one"

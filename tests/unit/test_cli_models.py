@@ -13,10 +13,11 @@ import torchvision
 from click.testing import CliRunner
 from PIL import Image
 
-from halftone import cli, errors
+from halftone import cli
 from halftone.cli_model_context import find_service
+from halftone.core import errors
+from halftone.core.settings import ClientSettings
 from halftone.registry import MANIFEST, Registry
-from halftone.settings import ClientSettings
 from tests.fake_search import FakeSearch
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from halftone import client as public
-from halftone import errors
 from halftone.client import (
     AsyncClient,
     Client,
@@ -28,6 +27,7 @@ from halftone.client import (
     VerificationState,
 )
 from halftone.client.retry import Attempts
+from halftone.core import errors
 from tests.fake_search import FakeSearch, fails, sleeps
 
 NAME = "archives/a/images/one"

@@ -6,7 +6,6 @@ import datetime as dt
 
 import pytest
 
-from halftone import errors
 from halftone.client import (
     AsyncClient,
     Client,
@@ -19,6 +18,7 @@ from halftone.client import (
 )
 from halftone.client.conversions import relation_from
 from halftone.client.verdicts import verdict_from
+from halftone.core import errors
 from halftone.v1 import clusters_pb2 as pb
 from tests.fake_clusters import FakeClusters
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from halftone import settings
+from halftone.core import settings
 from halftone.registry import newest_version
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,8 @@ from edtf import parse_edtf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from halftone import dates, errors
+from halftone import dates
+from halftone.core import errors
 
 
 def days(text):

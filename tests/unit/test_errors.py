@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from halftone import errors
+from halftone.core import errors
 
 EXAMPLES = [
     errors.InvalidArgument("No such day.", field="filter.date.start", reason="BAD_DATE"),

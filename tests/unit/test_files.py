@@ -7,7 +7,8 @@ import tempfile
 
 import pytest
 
-from halftone import files, running
+from halftone import running
+from halftone.core import files
 from halftone.services.search import edge_collection
 
 

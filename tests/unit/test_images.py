@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from halftone import errors, images
+from halftone import images
+from halftone.core import errors
 from halftone.images import Region
 from tests.image_corpus import GOOD, HEIGHT, WIDTH, chunk, gradient, grey, saved, with_orientation
 

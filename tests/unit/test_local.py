@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from halftone import errors, running
-from halftone import settings as settings_module
+from halftone import running
+from halftone.core import errors
+from halftone.core import settings as settings_module
 from halftone.services import local, local_training
 from halftone.services.local_parts import HeldPorts
 

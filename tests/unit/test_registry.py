@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from halftone import errors
+from halftone.core import errors
 from halftone.registry import MANIFEST, Pointer, Registry
 
 

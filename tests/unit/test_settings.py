@@ -8,7 +8,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from halftone import settings
+from halftone.core import settings
 
 
 def test_reads_its_prefix(monkeypatch):

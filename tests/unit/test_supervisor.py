@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from halftone import errors
+from halftone.core import errors
 from halftone.services.supervisor import CHILD_FAILED, Child, RestartPolicy, Supervisor, last_lines
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 import structlog
 
-from halftone import telemetry
+from halftone.core import telemetry
 
 
 @pytest.fixture

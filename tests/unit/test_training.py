@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from halftone import errors, training
+from halftone.core import errors, training
 from halftone.v1 import trainer_pb2
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from halftone import errors
+from halftone.core import errors
 from halftone.registry import Registry
 from halftone.services.embedder.decoding import Decoder
 from halftone.services.embedder.encoder import Picture

@@ -11,11 +11,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from halftone import errors
+from halftone.core import errors
+from halftone.core.settings import EmbedderSettings, ModelSettings
 from halftone.registry import Registry
 from halftone.services.embedder.__main__ import _backend, run
 from halftone.services.embedder.decoding import Decoder
-from halftone.settings import EmbedderSettings, ModelSettings
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
 from tests.fake_encoder import DummyEncoder

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from halftone import errors
+from halftone.core import errors
 from halftone.registry import Registry
 from halftone.services.embedder.loading import Loader, check_golden
 from halftone.services.embedder.metrics import EmbedderMetrics

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from halftone import errors
+from halftone.core import errors
 from halftone.matching.features import COUNT, LocalFeatures, extract
 
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from halftone import errors
+from halftone.core import errors
 from halftone.matching.probability import FEATURES, Calibration, Evidence, evidence_features
 from halftone.matching.verification import Overlap, Verification
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from halftone import errors
+from halftone.core import errors
 from halftone.matching.features import LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
 from halftone.matching.vocabulary_build import learn, main

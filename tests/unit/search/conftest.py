@@ -10,9 +10,9 @@ import grpc
 import pytest
 from PIL import Image, ImageDraw
 
-from halftone import wire
+from halftone.core import wire
+from halftone.core.settings import ModelSettings, SearchSettings
 from halftone.services.search.__main__ import run
-from halftone.settings import ModelSettings, SearchSettings
 from halftone.v1 import models_pb2_grpc, search_pb2, search_pb2_grpc
 from tests.fake_embedder import FakeEmbedder
 

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from halftone import errors
+from halftone.core import errors
 from halftone.services.search.blobs import Blobs
 
 

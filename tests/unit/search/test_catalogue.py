@@ -7,12 +7,13 @@ import hashlib
 
 import pytest
 
-from halftone import images, telemetry
+from halftone import images
+from halftone.core import telemetry
+from halftone.core.settings import SearchSettings
 from halftone.services.search.blobs import Blobs
 from halftone.services.search.catalogue import Catalogue
 from halftone.services.search.holdings import Holdings
 from halftone.services.search.store import Stored
-from halftone.settings import SearchSettings
 from tests.unit.search.conftest import name, picture
 
 CONTENT = picture(1)

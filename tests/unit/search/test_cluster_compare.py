@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from halftone import errors
+from halftone.core import errors
 from halftone.matching.features import extract
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from halftone import errors, records
+from halftone import records
+from halftone.core import errors
 from halftone.services.search import (
     cluster_groups,
     cluster_jobs,

@@ -9,7 +9,7 @@ import sqlite3
 import grpc
 import pytest
 
-from halftone import errors
+from halftone.core import errors
 from halftone.services.search.cluster_store import FILE
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, search_pb2
 from tests.cluster_pictures import plate, printing

@@ -15,7 +15,7 @@ import uuid
 import numpy as np
 import pytest
 
-from halftone import errors
+from halftone.core import errors
 from halftone.records import Name
 from halftone.services.search.edge_collection import EdgeCollection, LastRead
 from halftone.services.search.listing import list_by_name, order_keys

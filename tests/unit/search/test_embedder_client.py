@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.orientations import UPRIGHT
 from halftone.services.search.embedder import Embedder, to_vector
 from halftone.v1 import embedder_pb2

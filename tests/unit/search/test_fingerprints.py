@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone import errors, images, telemetry
+from halftone import images
+from halftone.core import errors, telemetry
 from halftone.matching.features import SIDE, LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.orientations import UPRIGHT

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.services.search.cluster_store import FILE, DatabaseElsewhere
 from halftone.services.search.hit_verdicts import HitVerdicts
 from halftone.v1 import clusters_pb2, search_pb2

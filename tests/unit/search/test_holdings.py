@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from halftone import telemetry
+from halftone.core import telemetry
 from halftone.services.search.blobs import Blobs
 from halftone.services.search.holdings import Holdings
 from halftone.services.search.store import Stored

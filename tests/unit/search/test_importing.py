@@ -12,8 +12,8 @@ import shutil
 import grpc
 import pytest
 
-from halftone import errors
-from halftone.settings import SearchSettings
+from halftone.core import errors
+from halftone.core.settings import SearchSettings
 from halftone.v1 import search_pb2
 from tests.unit.search.conftest import Service, name, picture, record
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone import errors, images, telemetry
+from halftone import images
+from halftone.core import errors, telemetry
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.orientations import UPRIGHT

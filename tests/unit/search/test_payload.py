@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from halftone import errors, records
+from halftone import records
+from halftone.core import errors
 from halftone.services.search import payload as payloads
 from halftone.services.search.store import AnyOf
 from halftone.v1 import search_pb2

@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from halftone import errors
+from halftone.core import errors
 from halftone.registry import Registry
 from halftone.services.search.promotion_job import Job
 from halftone.services.search.promotion_state import PromotionFiles

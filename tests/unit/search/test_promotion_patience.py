@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from halftone import errors
+from halftone.core import errors
 from halftone.registry import Registry
 from halftone.services.search.edge_collection import EdgeCollection
 from halftone.services.search.promotion_state import PromotionFiles

@@ -9,7 +9,7 @@ import uuid
 import pytest
 from qdrant_client import QdrantClient
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.registry import Registry
 from halftone.services.search.blobs import Blobs
 from halftone.services.search.embedder import Embedder

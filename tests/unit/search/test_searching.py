@@ -16,7 +16,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
-from halftone import errors, wire
+from halftone.core import errors, wire
 from halftone.v1 import embedder_pb2, search_pb2
 from tests.fake_embedder import DIMENSION, VERSION, FakeEmbedder, descriptor
 from tests.unit.search.conftest import Service, name, picture, record

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from halftone import errors
+from halftone.core import errors
 from halftone.matching.probability import Calibration
 from halftone.services.search.searching import comparing_seconds
 from halftone.v1 import search_pb2

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone import errors, telemetry
+from halftone.core import errors, telemetry
 from halftone.matching.features import LocalFeatures, extract
 from halftone.matching.verification import Verification
 from halftone.services.search.verifier import Missed, Verifier

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from halftone import errors
+from halftone.core import errors
 from halftone.matching.probability import FEATURES, MOST_INLIERS, Calibration
 from halftone.services.trainer.calibrate import Sample, figures, fit, fit_held_out
 

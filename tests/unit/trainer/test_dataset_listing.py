@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from halftone import errors
+from halftone.core import errors
 from halftone.services.trainer.dataset_listing import read_listing
 
 

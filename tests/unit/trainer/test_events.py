@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from halftone import errors
+from halftone.core import errors
 from halftone.registry import Registry
 from halftone.services.trainer import state
 from halftone.services.trainer.config import TrainingConfig, parse

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from halftone import errors
+from halftone.core import errors
 from halftone.registry import Registry
 from halftone.services.trainer.config import TrainingConfig
 from halftone.services.trainer.initialise import begin

@@ -9,7 +9,8 @@ import time
 import pytest
 from celery import exceptions
 
-from halftone import errors, telemetry, training
+from halftone.core import errors, telemetry, training
+from halftone.core.settings import TrainerSettings
 from halftone.services.trainer import tasks
 from halftone.services.trainer.jobs import Job, Progress, State
 from halftone.services.trainer.jobs_intake import Intake
@@ -19,7 +20,6 @@ from halftone.services.trainer.jobs_store import FencedError, JobStore
 from halftone.services.trainer.runner import Runner
 from halftone.services.trainer.worker import held_device
 from halftone.services.trainer.worker_metrics import WorkerMetrics
-from halftone.settings import TrainerSettings
 from tests.valkey import ValkeyProcess, make_directory
 
 

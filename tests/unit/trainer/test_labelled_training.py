@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from halftone import errors
+from halftone.core import errors
 from halftone.registry import Registry
 from halftone.services.trainer.config import TrainingConfig
 from halftone.services.trainer.evaluate import evaluate

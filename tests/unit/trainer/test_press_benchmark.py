@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone import errors
+from halftone.core import errors
 from halftone.services.trainer import press_benchmark, press_gallery
 from halftone.services.trainer.press_benchmark import Version, conditions_of, plan_of
 from halftone.services.trainer.press_gallery import read_collection

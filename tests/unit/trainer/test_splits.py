@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from halftone import errors
+from halftone.core import errors
 from halftone.services.trainer.splits import (
     read_splits,
     split_groups,

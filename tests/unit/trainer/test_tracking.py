@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from mlflow.tracking import MlflowClient
 
-from halftone import errors
+from halftone.core import errors
+from halftone.core.settings import TrackingSettings
 from halftone.services.trainer import tracking
 from halftone.services.trainer.config import TrainingConfig
 from halftone.services.trainer.train import train
-from halftone.settings import TrackingSettings
 
 
 @pytest.fixture

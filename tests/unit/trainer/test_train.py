@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from halftone import errors
+from halftone.core import errors
 from halftone.registry import Registry
 from halftone.services.trainer.config import TrainingConfig, parse
 from halftone.services.trainer.initialise import likely_copies

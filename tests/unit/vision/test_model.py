@@ -9,7 +9,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from halftone import errors
+from halftone.core import errors
 from halftone.vision.model import (
     Model,
     ModelSpec,

@@ -17,7 +17,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
-from halftone.wire import REQUEST_ID_KEY as REQUEST_ID_KEY
+from halftone.core.wire import REQUEST_ID_KEY as REQUEST_ID_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping

@@ -15,7 +15,7 @@ from google.protobuf import json_format
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from halftone import errors
+from halftone.core import errors
 from halftone.v1 import trainer_pb2
 
 if TYPE_CHECKING:
