@@ -53,15 +53,15 @@ def calibrate(
     names = []
     with rich.progress.Progress(console=cli_output.notes(), transient=True) as bar:
         for folder in archives:
-            archive = labelled.read_labelled(folder, groups=groups)
-            task = bar.add_task(archive.name, total=3 * len(archive.ids))
+            manifests = labelled.read_labelled(folder, groups=groups)
+            task = bar.add_task(manifests.name, total=3 * len(manifests.ids))
 
             def step(count: int, task: rich.progress.TaskID = task) -> None:
                 bar.advance(task, count)
 
             found = labelled.embed(
                 model,
-                pictures=archive,
+                pictures=manifests,
                 orientations=orientations(mirrored=True, rotated=True),
                 progress=step,
             )
@@ -75,7 +75,7 @@ def calibrate(
                     progress=step,
                 )
             )
-            names.append(f"{archive.name} ({len(found.archive.ids):,} pictures)")
+            names.append(f"{manifests.name} ({len(found.archive.ids):,} pictures)")
         if pictures is not None:
             paths = _paths(pictures, limit=3 * queries, seed=seed)
             task = bar.add_task(pictures.name, total=len(paths) + queries)
@@ -133,10 +133,10 @@ def _publish(
 def _paths(source: Path, *, limit: int, seed: int) -> list[Path]:
     import numpy as np  # noqa: PLC0415
 
-    from halftone import archive  # noqa: PLC0415
+    from halftone.archive import manifests  # noqa: PLC0415
 
-    if source.is_file() or any((source / name).is_file() for name in archive.NAMES):
-        rows = archive.read_manifest(source, archive="calibration")
+    if source.is_file() or any((source / name).is_file() for name in manifests.NAMES):
+        rows = manifests.read_manifest(source, archive="calibration")
         found = [row.path for row in rows if row.path is not None]
     else:
         found = files_below(source)

@@ -20,9 +20,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from halftone import archive as archives
 from halftone import cli_output as output
-from halftone import records
+from halftone.archive import manifests as archives
+from halftone.archive import records
 from halftone.cli_options import connect, server_options
 from halftone.client import ImportState
 from halftone.core import errors, files

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import click
 import rich.progress
 
-from halftone import archive, cli_output, images
+from halftone import cli_output, images
+from halftone.archive import manifests
 from halftone.cli_model_context import acting
 from halftone.cli_promotions import run
 from halftone.core import errors, files
@@ -246,8 +247,8 @@ def prepare_pictures(
 
 
 def _paths(source: Path) -> Iterator[Path]:
-    if source.is_file() or any((source / name).is_file() for name in archive.NAMES):
-        rows = archive.read_manifest(source, archive="whitening")
+    if source.is_file() or any((source / name).is_file() for name in manifests.NAMES):
+        rows = manifests.read_manifest(source, archive="whitening")
         yield from (row.path for row in rows if row.path is not None)
     else:
         yield from files.files_below(source)

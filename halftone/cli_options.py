@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from halftone import images, records, running
+from halftone import images, running
+from halftone.archive import records
 from halftone.client import Client, Filter
 from halftone.core import errors
 from halftone.core.settings import ClientSettings

@@ -12,7 +12,8 @@ import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from halftone import cli_output, records
+from halftone import cli_output
+from halftone.archive import records
 from halftone.client import PromotionState
 from halftone.core import errors
 

@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import halftone
-from halftone import cli_output, records, timelines
+from halftone import cli_output, timelines
+from halftone.archive import records
 from halftone.client import Decision
 from halftone.core import errors, files
 

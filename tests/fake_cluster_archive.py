@@ -6,7 +6,7 @@ import asyncio
 import types
 import uuid
 
-from halftone import records
+from halftone.archive import records
 from halftone.services.search import cluster_pairs
 from halftone.services.search.cluster_chronology import Printing
 from halftone.services.search.cluster_pairs import Comparison

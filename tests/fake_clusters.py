@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from halftone import dates
+from halftone.archive import dates
 from halftone.core import errors
 from halftone.v1 import clusters_pb2 as pb
 from halftone.v1 import clusters_pb2_grpc, search_pb2

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from halftone.archive import Row
+    from halftone.archive.manifests import Row
     from halftone.client.models import ModelVersion, Promotion
     from halftone.client.training import JobState, TrainingJob
     from halftone.client.types import (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from google.protobuf import field_mask_pb2, message
 
-from halftone.archive import Row
+from halftone.archive.manifests import Row
 from halftone.client.conversions import (
     WRITABLE_FIELDS,
     compared_from,

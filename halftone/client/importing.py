@@ -26,7 +26,7 @@ from halftone.core import errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from halftone.archive import Row
+    from halftone.archive.manifests import Row
     from halftone.client.types import ImportAck, NewImage
     from halftone.v1 import search_pb2 as pb
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from halftone import images, records
+from halftone import images
+from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.services.search import payload as payloads
 from halftone.services.search import tokens

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection
 
-    from halftone.records import Name
+    from halftone.archive.records import Name
 
 Decision = clusters_pb2.Verdict.Decision
 

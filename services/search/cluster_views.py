@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from google.protobuf import timestamp_pb2
 
-from halftone import records
+from halftone.archive import records
 from halftone.core import errors
 from halftone.services.search import (
     cluster_chronology,

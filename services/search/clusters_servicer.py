@@ -8,7 +8,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from halftone import records
+from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.services.search import (
     cluster_groups,

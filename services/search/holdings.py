@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from halftone.archive.records import Name
     from halftone.core.telemetry import Metrics
-    from halftone.records import Name
     from halftone.services.search.blobs import Blobs
     from halftone.services.search.store import Collection, Words
 

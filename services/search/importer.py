@@ -18,7 +18,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import records, server
+from halftone import server
+from halftone.archive import records
 from halftone.core import errors, telemetry, wire
 from halftone.orientations import UPRIGHT
 from halftone.services.search import payload as payloads

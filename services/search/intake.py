@@ -6,7 +6,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from halftone import archive, images
+from halftone import images
+from halftone.archive import manifests
 from halftone.core import errors
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _found(path: str, *, roots: tuple[Path, ...]) -> Path:
     refused: list[errors.InvalidArgument] = []
     for root in roots:
         try:
-            return archive.file_below(root, relative=path, field="path")
+            return manifests.file_below(root, relative=path, field="path")
         except errors.InvalidArgument as error:
             refused.append(error)
     # What is wrong with a file says more than that the other roots do not have it.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from halftone.services.search.store import ORDER_KEYS, AnyOf, Between, Collection, Filter, Stored
 
 if TYPE_CHECKING:
-    from halftone.records import Name
+    from halftone.archive.records import Name
 
 _WIDTH: Final = 6
 _ARCHIVES: Final = 10_000

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf import timestamp_pb2
 
-from halftone import dates
+from halftone.archive import dates
+from halftone.archive.records import MAX_LABELS, Name
 from halftone.core import errors
-from halftone.records import MAX_LABELS, Name
 from halftone.services.search.listing import order_keys
 from halftone.services.search.store import EVERYTHING, AnyOf, Between, Filter, Payload
 from halftone.v1 import search_pb2

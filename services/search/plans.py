@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from halftone import images, records
+from halftone import images
+from halftone.archive import records
 from halftone.core import errors, wire
 from halftone.matching.fusion import VERIFY_COUNT
 from halftone.orientations import UPRIGHT

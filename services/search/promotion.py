@@ -14,7 +14,7 @@ import time
 import uuid
 from typing import IO, TYPE_CHECKING, Final
 
-from halftone import records
+from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.services.search import promotion_job
 from halftone.services.search.promotion_patience import STORE

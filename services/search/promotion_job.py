@@ -19,7 +19,7 @@ import collections
 import time
 from typing import TYPE_CHECKING, Final
 
-from halftone import records
+from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.services.search import promotion_compare as compare
 from halftone.services.search.promotion_pace import Pace

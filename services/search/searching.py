@@ -14,7 +14,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
-from halftone import records
+from halftone.archive import records
 from halftone.core import errors
 from halftone.services.search import candidates, hits, ranking, scoring, tokens
 from halftone.services.search.plans import MAX_DEPTH, Plan, Planner, page_position

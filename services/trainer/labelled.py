@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone import archive, images
+from halftone import images
+from halftone.archive import manifests
 from halftone.core import errors
 from halftone.metrics import Cosines, figures, judge, threshold_of
 from halftone.orientations import UPRIGHT
@@ -103,7 +104,7 @@ class Embedded:
         digest: sha-256 of ids, files' hashes and groups.
     """
 
-    archive: LabelledArchive
+    manifests: LabelledArchive
     descriptors: NDArray[np.float32]
     views: NDArray[np.float32] | None
     digest: str
@@ -131,7 +132,7 @@ def read_labelled(
     """
     name = folder.resolve().name if folder.is_dir() else folder.stem
     rows, left_out = [], []
-    for row in archive.read_manifest(folder, archive="evaluation"):
+    for row in manifests.read_manifest(folder, archive="evaluation"):
         if row.image is None or row.path is None:
             left_out.append((row.image_id or f"line {row.number}", str(row.error)))
         else:

@@ -35,7 +35,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from halftone import archive as archives
+from halftone.archive import manifests as archives
 from halftone.client import Client, Filter
 from halftone.services.local import LocalStack, Ports
 from halftone.services.trainer import evaluate
@@ -44,7 +44,7 @@ from halftone.truth import FALSE, MATCH, Truth
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from halftone.archive import Row
+    from halftone.archive.manifests import Row
     from halftone.client import SearchPage
 
 NAME = "bench"

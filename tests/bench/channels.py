@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone import archive as archives
 from halftone import images
+from halftone.archive import manifests as archives
 from halftone.matching.features import SIDE
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector

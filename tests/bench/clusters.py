@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 
-from halftone import archive as archives
+from halftone.archive import manifests as archives
+from halftone.archive.records import Name
 from halftone.core import telemetry, wire
 from halftone.core.settings import SearchSettings
-from halftone.records import Name
 from halftone.services.search import cluster_jobs, cluster_pairs
 from halftone.services.search.blobs import Blobs
 from halftone.services.search.cluster_job import ClusterWorker

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import grpc
 import numpy as np
 
-from halftone import archive as archives
+from halftone.archive import manifests as archives
 from halftone.core import wire
 from halftone.services import local
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc, search_pb2, search_pb2_grpc

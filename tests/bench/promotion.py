@@ -27,7 +27,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from halftone import archive as archives
+from halftone.archive import manifests as archives
 from halftone.client import AsyncClient, Client, PromotionState
 from halftone.core import wire
 from halftone.registry import Registry
@@ -39,7 +39,7 @@ from halftone.vision.model import Model
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from halftone.archive import Row
+    from halftone.archive.manifests import Row
 
 NAME = "bench"
 PICTURES_PER_SECOND = 2.0

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 
-from halftone import sample_archive
+from halftone.archive import sample
 from halftone.core import wire
 from halftone.services import local
 from halftone.services.search import payload as payloads
@@ -70,7 +70,7 @@ def run(
             from halftone.vision import reprinting  # noqa: PLC0415 - needs torch
 
             archive = folder / "sample"
-            sample_archive.make(archive, reprint=reprinting.reprint)
+            sample.make(archive, reprint=reprinting.reprint)
         results: dict[str, Any] = {}
         with _stack(folder / "import") as stack:
             results["import"], base = asyncio.run(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from halftone.records import Name
+from halftone.archive.records import Name
 from halftone.services.search import payload as payloads
 from halftone.services.search.store import Point
 from halftone.v1 import search_pb2

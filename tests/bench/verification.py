@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from halftone import archive as archives
+from halftone.archive import manifests as archives
 from halftone.client import Filter
 from halftone.matching.features import LocalFeatures, extract
 from halftone.matching.fusion import VERIFY_COUNT
@@ -30,7 +30,7 @@ from tests.bench.archive import NAME, import_archive, stack
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from halftone.archive import Row
+    from halftone.archive.manifests import Row
 
 _THREADS = 2
 _MOST = 120  # pictures of which the bare part takes those with the most features

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
+from halftone.archive.records import Name
 from halftone.core import errors
-from halftone.records import Name
 from halftone.services.search.edge_part import copy_closed
 from halftone.services.search.listing import list_by_name, order_keys
 from halftone.services.search.store import (

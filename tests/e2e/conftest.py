@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image, ImageOps
 
-from halftone import sample_archive
+from halftone.archive import sample
 from halftone.client import Client
 from halftone.services import local, local_training
 
@@ -47,5 +47,5 @@ def client(stack):
 def press(tmp_path_factory):
     """A folder with a manifest, about a hundred pictures and printings that are not among them."""
     folder = tmp_path_factory.mktemp("archive") / "press"
-    sample_archive.make(folder, reprint=quick_reprint)
+    sample.make(folder, reprint=quick_reprint)
     return folder

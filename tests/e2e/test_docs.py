@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from google.protobuf import json_format
 from google.protobuf.message_factory import GetMessageClass
 
-from halftone import sample_archive
-from halftone.archive import read_manifest
+from halftone.archive import sample
+from halftone.archive.manifests import read_manifest
 from halftone.cli import main
 from halftone.v1 import clusters_pb2, embedder_pb2, models_pb2, search_pb2
 
@@ -40,7 +40,7 @@ def desk(stack, stack_data, press, tmp_path, monkeypatch):
     """A folder as the pages describe it; gives what to replace in them."""
     shutil.copytree(press, tmp_path / "press")
     shutil.copytree(press, stack_data / "datasets" / "press", dirs_exist_ok=True)
-    shutil.copy(sample_archive.query_path(press, "astronaut"), tmp_path / "found.jpg")
+    shutil.copy(sample.query_path(press, "astronaut"), tmp_path / "found.jpg")
     monkeypatch.chdir(tmp_path)
     return {
         "127.0.0.1:7102": stack.addresses.search,

@@ -14,8 +14,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from halftone import running, sample_archive
-from halftone.archive import read_manifest
+from halftone import running
+from halftone.archive import sample
+from halftone.archive.manifests import read_manifest
 from halftone.client import Client, Filter
 from halftone.core import wire
 from halftone.v1 import search_pb2, search_pb2_grpc
@@ -109,7 +110,7 @@ def events_of(data: Path, service: str, *, request_id: str) -> list[dict]:
 @pytest.mark.slow
 def test_up_import_search_and_what_is_in_the_way(tmp_path, press):
     data = tmp_path / "data"
-    query = sample_archive.query_path(press, "astronaut")
+    query = sample.query_path(press, "astronaut")
     with Up(data) as up:
         imported = halftone("import", press, "--data", data, cwd=tmp_path)
         assert imported.returncode == 0, imported.stderr

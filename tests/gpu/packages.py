@@ -114,7 +114,7 @@ ENTRIES: Final = {
     "compile": ("halftone.vision.inference", "halftone.vision.network"),
     "embedder": ("halftone.services.embedder.__main__", "halftone.services.embedder.encoder_torch"),
     "step": ("halftone.services.trainer.state", "halftone.services.trainer.config"),
-    "training": ("halftone.services.trainer.train", "halftone.sample_archive"),
+    "training": ("halftone.services.trainer.train", "halftone.archive.sample"),
 }
 """By stage, the modules whose import shows whether what is there is new enough."""
 

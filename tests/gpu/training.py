@@ -241,7 +241,7 @@ def sample(folder: Path, *, tiny: bool) -> tuple[Path, Path]:
 
     Each photograph's printings are all in one of the two.
     """
-    from halftone import sample_archive  # noqa: PLC0415  # only where no data was given
+    from halftone.archive import sample as sample_archive  # noqa: PLC0415  # only where no data was given
     from halftone.vision.reprinting import reprint  # noqa: PLC0415
 
     whole = folder / "whole"

@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from halftone import archive
+from halftone.archive import manifests
+from halftone.archive.records import Name
 from halftone.core import errors
-from halftone.records import Name
 from halftone.v1 import search_pb2
 
 
@@ -29,7 +29,7 @@ def write(folder, text, *, name="manifest.csv", encoding="utf-8"):
 
 
 def read(path, **options):
-    return list(archive.read_manifest(path, archive="press", **options))
+    return list(manifests.read_manifest(path, archive="press", **options))
 
 
 HEADER = "image_id,file,journal,date,page,caption,language,medium,rights,source\n"
@@ -245,7 +245,7 @@ def test_json_lines(folder):
 
 
 def test_names():
-    name = archive.parse_name("archives/press-1/images/1914/08/22 p.3")
+    name = manifests.parse_name("archives/press-1/images/1914/08/22 p.3")
     assert name == Name("press-1", "1914/08/22 p.3")
     assert str(name) == "archives/press-1/images/1914/08/22 p.3"
     assert name.point_id.version == 5
@@ -285,7 +285,7 @@ def test_names():
 )
 def test_what_is_no_name(text):
     with pytest.raises(errors.InvalidArgument) as raised:
-        archive.parse_name(text, field="image.name")
+        manifests.parse_name(text, field="image.name")
     assert raised.value.field == "image.name"
     assert raised.value.reason == "INVALID_NAME"
 
@@ -309,5 +309,5 @@ def test_what_is_no_name(text):
 def test_fields_of_a_record_are_checked(fields, field):
     image = search_pb2.Image(name="archives/press/images/1", **fields)
     with pytest.raises(errors.InvalidArgument) as raised:
-        archive.validate(image)
+        manifests.validate(image)
     assert raised.value.field == field

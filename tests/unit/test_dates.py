@@ -11,7 +11,7 @@ from edtf import parse_edtf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from halftone import dates
+from halftone.archive import dates
 from halftone.core import errors
 
 

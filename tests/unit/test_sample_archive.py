@@ -8,7 +8,8 @@ import io
 import pytest
 from PIL import Image
 
-from halftone import archive, contact_sheet, dates, sample_archive
+from halftone import contact_sheet
+from halftone.archive import dates, manifests, sample
 from halftone.client import Client, Region
 from tests.fake_search import FakeSearch
 
@@ -20,12 +21,12 @@ def plain(image, *, seed, caption, mirror):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "sample"
-    sample_archive.make(folder, reprint=plain)
+    sample.make(folder, reprint=plain)
     return folder
 
 
 def test_its_manifest_is_like_any_other(folder):
-    rows = list(archive.read_manifest(folder, archive="sample"))
+    rows = list(manifests.read_manifest(folder, archive="sample"))
     assert [row.error for row in rows if row.error] == []
     assert 60 <= len(rows) <= 80
     for row in rows:
@@ -34,13 +35,13 @@ def test_its_manifest_is_like_any_other(folder):
 
 def test_each_photograph_is_printed_in_several_journals_and_others_once(folder):
     by_photograph: dict[str, list[str]] = {}
-    for row in archive.read_manifest(folder, archive="sample"):
-        (photograph,) = row.image.labels[sample_archive.PHOTOGRAPH].values
+    for row in manifests.read_manifest(folder, archive="sample"):
+        (photograph,) = row.image.labels[sample.PHOTOGRAPH].values
         by_photograph.setdefault(photograph, []).append(row.image.journal)
-    for photograph in sample_archive.PHOTOGRAPHS:
+    for photograph in sample.PHOTOGRAPHS:
         journals = by_photograph.pop(photograph.key)
         assert len(journals) == len(set(journals)) >= 4
-        assert sample_archive.query_path(folder, photograph.key).exists()
+        assert sample.query_path(folder, photograph.key).exists()
     assert all(len(journals) == 1 for journals in by_photograph.values())
 
 
@@ -48,11 +49,11 @@ def test_it_is_made_once(folder):
     def fails(*_arguments, **_options):
         raise AssertionError("it is there already")
 
-    sample_archive.make(folder, reprint=fails)
+    sample.make(folder, reprint=fails)
 
 
 def test_it_is_the_same_every_time(folder, tmp_path):
-    sample_archive.make(tmp_path / "again", reprint=plain)
+    sample.make(tmp_path / "again", reprint=plain)
     manifest = (tmp_path / "again" / "manifest.csv").read_bytes()
     assert manifest == (folder / "manifest.csv").read_bytes()
 

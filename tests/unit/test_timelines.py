@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from halftone import dates, timelines
+from halftone import timelines
+from halftone.archive import dates
 from halftone.client import (
     Client,
     Cluster,

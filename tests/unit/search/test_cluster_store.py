@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
+from halftone.archive.records import Name
 from halftone.core import errors
-from halftone.records import Name
 from halftone.services.search import cluster_groups, cluster_jobs, cluster_pairs, cluster_verdicts
 from halftone.services.search.cluster_chronology import Printing, chronological, gaps, summary
 from halftone.services.search.cluster_pairs import Comparison

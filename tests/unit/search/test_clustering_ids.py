@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from halftone import records
+from halftone.archive import records
 from halftone.core import errors
 from halftone.services.search import (
     cluster_groups,

@@ -15,8 +15,8 @@ import uuid
 import numpy as np
 import pytest
 
+from halftone.archive.records import Name
 from halftone.core import errors
-from halftone.records import Name
 from halftone.services.search.edge_collection import EdgeCollection, LastRead
 from halftone.services.search.listing import list_by_name, order_keys
 from halftone.services.search.store import EVERYTHING, AnyOf, Channel, Filter, Point, Query, Words

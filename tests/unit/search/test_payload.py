@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from halftone import records
+from halftone.archive import records
 from halftone.core import errors
 from halftone.services.search import payload as payloads
 from halftone.services.search.store import AnyOf

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from halftone.archive.records import Name, make_name, parse_name, validate
 from halftone.core import errors, wire
-from halftone.records import Name, make_name, parse_name, validate
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import unicodedata
 import uuid
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from halftone import dates
+from halftone.archive import dates
 from halftone.core import errors
 
 if TYPE_CHECKING:
