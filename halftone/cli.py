@@ -16,7 +16,6 @@ import pydantic
 
 import halftone
 from halftone import cli_output as output
-from halftone import images
 from halftone.cli_options import (
     archive_option,
     connect,
@@ -33,6 +32,7 @@ from halftone.cli_options import (
 )
 from halftone.core import errors, files
 from halftone.core.settings import ClientSettings
+from halftone.imaging import images
 
 if TYPE_CHECKING:
     from halftone.client import Client, Query

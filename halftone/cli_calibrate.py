@@ -43,7 +43,7 @@ def calibrate(
         errors.InvalidArgument: Too few true pairs among what the searches bring up.
     """
     # Imported by need: the trainer's packages.
-    from halftone.orientations import orientations  # noqa: PLC0415
+    from halftone.imaging.orientations import orientations  # noqa: PLC0415
     from halftone.services.trainer import calibrate as fitting  # noqa: PLC0415
     from halftone.services.trainer import labelled  # noqa: PLC0415
     from halftone.vision.model import Model  # noqa: PLC0415

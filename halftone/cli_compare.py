@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.client import Client, Compared, Hit, ImageRecord, Overlap
-    from halftone.images import Region
+    from halftone.imaging.images import Region
 
 _SAID: Final = {
     Relation.SAME_SCAN: "both come from the same scan",

@@ -17,14 +17,14 @@ from halftone import cli_output
 from halftone.cli_model_context import default_directory
 from halftone.cli_press import evaluate_press, press_options
 from halftone.core import errors, files
-from halftone.orientations import orientations
+from halftone.imaging.orientations import orientations
 from halftone.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.cli_press import PressOptions
-    from halftone.orientations import Orientation
+    from halftone.imaging.orientations import Orientation
     from halftone.registry import ModelVersion
     from halftone.services.trainer.compare import Candidate
     from halftone.services.trainer.labelled import Embedded, LabelledArchive

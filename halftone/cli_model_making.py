@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 import click
 import rich.progress
 
-from halftone import cli_output, images
+from halftone import cli_output
 from halftone.archive import manifests
 from halftone.cli_model_context import acting
 from halftone.cli_promotions import run
 from halftone.core import errors, files
+from halftone.imaging import images
 from halftone.registry import newest_version
 
 if TYPE_CHECKING:

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from halftone import images, running
+from halftone import running
 from halftone.archive import records
 from halftone.client import Client, Filter
 from halftone.core import errors
 from halftone.core.settings import ClientSettings
+from halftone.imaging import images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from halftone.images import Region
+    from halftone.imaging.images import Region
 
 # In grpc's words about a connection that failed.
 _ADDRESS: Final = re.compile(r"ipv[46]:(\S+?): ")

@@ -16,16 +16,17 @@ import jinja2
 from PIL import Image, ImageDraw, ImageFont
 
 import halftone
-from halftone import fonts, images
+from halftone import fonts
 from halftone.client.types import probability_label
 from halftone.core import errors, files
+from halftone.imaging import images
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Sequence
 
     from halftone.client import Client, Hit, ImageRecord
-    from halftone.images import Region
+    from halftone.imaging.images import Region
 
 _CAPTION: Final = 140
 _LOST_SIDE: Final = 240

@@ -17,9 +17,9 @@ import grpc
 import numpy as np
 from PIL import Image
 
-from halftone import images
 from halftone.core import errors, wire
-from halftone.orientations import orientations
+from halftone.imaging import images
+from halftone.imaging.orientations import orientations
 from halftone.server import abort_with
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from halftone import images
 from halftone.core import errors, telemetry
-from halftone.orientations import orientations
+from halftone.imaging import images
+from halftone.imaging.orientations import orientations
 from halftone.services.embedder.batcher import Batcher
 from halftone.services.embedder.door import Limits
 from halftone.services.embedder.encoder import Picture, Prepared

@@ -52,8 +52,8 @@ from halftone.client.types import (
 )
 from halftone.client.verdicts import Decision, Verdict
 from halftone.core.training import TrainingOptions, TrainingSpec
-from halftone.images import Region
-from halftone.orientations import Orientation
+from halftone.imaging.images import Region
+from halftone.imaging.orientations import Orientation
 
 __all__ = [
     "AsyncClient",

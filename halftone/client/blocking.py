@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         Thumbnail,
     )
     from halftone.core.training import TrainingSpec
-    from halftone.images import Region
+    from halftone.imaging.images import Region
 
 T = TypeVar("T")
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from halftone.client.types import Filter, ImageEmbeddings, NewImage, Query, SearchPage
-    from halftone.images import Region
+    from halftone.imaging.images import Region
 
 T = TypeVar("T")
 Service = Literal["search", "models", "clusters", "embedder", "trainer"]

@@ -25,8 +25,8 @@ from halftone.client.types import (
 from halftone.client.verdicts import verdict_from
 from halftone.core import errors
 from halftone.core.wire import MAX_IMAGE_BYTES
-from halftone.images import Region
-from halftone.orientations import Orientation
+from halftone.imaging.images import Region
+from halftone.imaging.orientations import Orientation
 from halftone.v1 import embedder_pb2 as pb_embedder
 from halftone.v1 import search_pb2 as pb
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 from PIL import Image
 
-from halftone.orientations import UPRIGHT, Orientation
+from halftone.imaging.orientations import UPRIGHT, Orientation
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from halftone.client.verdicts import Verdict
     from halftone.core.errors import HalftoneError
-    from halftone.images import Region
+    from halftone.imaging.images import Region
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ class InvalidArgument(HalftoneError):
 
 
 class ImageRejected(InvalidArgument):
-    """A picture cannot be used. `reason` is one of the constants of `halftone.images`."""
+    """A picture cannot be used. `reason` is one of the constants of `halftone.imaging.images`."""
 
     reason = "IMAGE_REJECTED"
 

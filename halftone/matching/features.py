@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halftone.core import errors
-from halftone.matching.luminance import luminance
+from halftone.imaging.luminance import luminance
 
 if TYPE_CHECKING:
     from PIL import Image

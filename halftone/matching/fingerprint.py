@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from halftone.imaging.orientations import UPRIGHT, orientations
 from halftone.matching import layout
 from halftone.matching.features import COUNT, LocalFeatures, extract
 from halftone.matching.pdq import pdq, pdq_orientations
 from halftone.matching.words import Vocabulary
-from halftone.orientations import UPRIGHT, orientations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from halftone.imaging.orientations import Orientation
     from halftone.matching.words import Words
-    from halftone.orientations import Orientation
 
 _FEWEST: Final = 225
 """Features of each picture on a page that are kept, however many pictures there are."""

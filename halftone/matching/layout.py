@@ -16,9 +16,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from halftone.images import Region
+from halftone.imaging.images import Region
+from halftone.imaging.luminance import luminance
 from halftone.matching.features import shrink
-from halftone.matching.luminance import luminance
 
 if TYPE_CHECKING:
     from PIL import Image

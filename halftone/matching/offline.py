@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.fusion import DEPTH, VERIFY_COUNT, fuse_channels
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Calibration, Evidence
 from halftone.matching.verification import verify
-from halftone.orientations import UPRIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from halftone.imaging.orientations import Orientation
     from halftone.matching.fingerprint import Fingerprint
     from halftone.matching.verification import Verification
     from halftone.matching.words import Words
-    from halftone.orientations import Orientation
 
 Floats = NDArray[np.float32]
 

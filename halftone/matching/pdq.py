@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pdqhash
 
+from halftone.imaging.luminance import luminance
+from halftone.imaging.orientations import UPRIGHT, Orientation, orientations
 from halftone.matching.features import shrink
-from halftone.matching.luminance import luminance
-from halftone.orientations import UPRIGHT, Orientation, orientations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

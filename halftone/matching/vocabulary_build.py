@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from halftone import images
 from halftone.core import errors
+from halftone.imaging import images
 from halftone.matching.features import DIMENSION, SIDE, extract
 from halftone.matching.words import FORMAT, Vocabulary, unit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from halftone import images
+from halftone.imaging import images
 from halftone.services.embedder.encoder import Picture, Prepared
 
 if TYPE_CHECKING:

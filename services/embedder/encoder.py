@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from halftone.core import errors
-from halftone.orientations import UPRIGHT
+from halftone.imaging.orientations import UPRIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from halftone import images
-    from halftone.orientations import Orientation
+    from halftone.imaging import images
+    from halftone.imaging.orientations import Orientation
     from halftone.registry import ModelVersion
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from halftone.core import errors, wire
-from halftone.images import Region
-from halftone.orientations import orientations
+from halftone.imaging.images import Region
+from halftone.imaging.orientations import orientations
 from halftone.services.embedder.encoder import Embedded, Picture
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 

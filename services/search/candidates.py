@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.matching.fusion import DEPTH, fuse_channels
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Evidence
-from halftone.orientations import UPRIGHT, Orientation
 from halftone.services.search import ranking
 from halftone.services.search.plans import MAX_DEPTH
 from halftone.services.search.store import PDQ_BITS, Channel, Payload, Query, Words

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from halftone import images
 from halftone.archive import records
 from halftone.core import errors, telemetry
+from halftone.imaging import images
 from halftone.services.search import payload as payloads
 from halftone.services.search import tokens
 from halftone.services.search.listing import list_by_name

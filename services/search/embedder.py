@@ -17,7 +17,7 @@ import grpc
 import numpy as np
 
 from halftone.core import errors, telemetry, wire
-from halftone.orientations import UPRIGHT, Orientation
+from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 
 if TYPE_CHECKING:

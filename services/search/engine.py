@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from halftone import images
 from halftone.core import errors, telemetry
+from halftone.imaging import images
 from halftone.services.search.catalogue import Catalogue
 from halftone.services.search.fingerprints import Fingerprints
 from halftone.services.search.importer import Importer

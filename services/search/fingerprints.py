@@ -10,8 +10,8 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from halftone import images
 from halftone.core import errors, telemetry
+from halftone.imaging import images
 from halftone.matching import layout
 from halftone.matching.features import SIDE, LocalFeatures
 from halftone.matching.fingerprint import fingerprint, local_features
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from halftone.images import Region
+    from halftone.imaging.images import Region
+    from halftone.imaging.orientations import Orientation
     from halftone.matching.fingerprint import Fingerprint
     from halftone.matching.words import Words
-    from halftone.orientations import Orientation
     from halftone.services.search.blobs import Blobs
 
 _PAGE: Final = layout.SIDE * 2 // 3

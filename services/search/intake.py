@@ -6,9 +6,9 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from halftone import images
 from halftone.archive import manifests
 from halftone.core import errors
+from halftone.imaging import images
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from halftone import images
 from halftone.archive import records
 from halftone.core import errors, wire
+from halftone.imaging import images
+from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.fusion import VERIFY_COUNT
-from halftone.orientations import UPRIGHT
 from halftone.services.search import payload as payloads
 from halftone.services.search import tokens
 from halftone.services.search.catalogue import bounded
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from halftone.core.settings import SearchSettings
+    from halftone.imaging.orientations import Orientation
     from halftone.matching.fingerprint import Fingerprint
-    from halftone.orientations import Orientation
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.store import Collection, Filter, Stored
     from halftone.v1 import search_pb2

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from halftone import images
 from halftone.core import errors, wire
+from halftone.imaging import images
+from halftone.imaging.orientations import UPRIGHT, orientations
 from halftone.matching.fingerprint import Fingerprint
 from halftone.matching.words import Vocabulary, Words
-from halftone.orientations import UPRIGHT, orientations
 from halftone.services.search.embedder import MAX_IMAGES, Embedded
 from halftone.services.search.plans import Plan
 

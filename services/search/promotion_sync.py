@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry, wire
-from halftone.orientations import UPRIGHT
+from halftone.imaging.orientations import UPRIGHT
 from halftone.services.search.promotion_patience import EMBEDDER, STORE
 from halftone.services.search.store import EVERYTHING, Point
 from halftone.v1 import embedder_pb2

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry
+from halftone.imaging.orientations import Orientation
 from halftone.matching.probability import LIKELY, Calibration, Evidence
 from halftone.matching.relation import Relation, relation
 from halftone.matching.verification import Verification
-from halftone.orientations import Orientation
 from halftone.services.search import candidates
 from halftone.services.search.verifier import Missed
 

@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from halftone import images
 from halftone.core import errors
+from halftone.imaging import images
+from halftone.imaging.orientations import orientations
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
 from halftone.matching.offline import Gallery
 from halftone.matching.probability import (
@@ -29,7 +30,6 @@ from halftone.matching.probability import (
     Calibration,
     evidence_features,
 )
-from halftone.orientations import orientations
 from halftone.vision.reprinting import reprint
 
 if TYPE_CHECKING:

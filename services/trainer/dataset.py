@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from halftone import images
 from halftone.core import errors
+from halftone.imaging import images
 from halftone.services.trainer.dataset_listing import Finding, Group, read_listing
 from halftone.services.trainer.evaluate import Truth, read_manifest
 

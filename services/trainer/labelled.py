@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone import images
 from halftone.archive import manifests
 from halftone.core import errors
+from halftone.imaging import images
+from halftone.imaging.orientations import UPRIGHT
 from halftone.metrics import Cosines, figures, judge, threshold_of
-from halftone.orientations import UPRIGHT
 from halftone.resampling import Draws, intervals, resample
 from halftone.services.trainer.report_pictures import Judged
 from halftone.services.trainer.report_retrieval import ARCHIVE_RULES, GROUP_RULES
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from halftone.orientations import Orientation
+    from halftone.imaging.orientations import Orientation
     from halftone.vision.model import Model
     from halftone.vision.preprocessing import Preprocessing
 

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from halftone.imaging.orientations import Orientation
     from halftone.matching.verification import Overlap
-    from halftone.orientations import Orientation
     from halftone.services.trainer.press_gallery import Collection
     from halftone.services.trainer.press_systems import Ranking, System
     from halftone.vision.model import Model

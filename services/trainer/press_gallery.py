@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 import halftone.matching
-from halftone import images
 from halftone.core import errors, files
+from halftone.imaging import images
+from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint, archive_fingerprint
 from halftone.matching.words import Words
-from halftone.orientations import UPRIGHT
 from halftone.services.trainer import labelled
 
 if TYPE_CHECKING:

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from halftone.imaging.orientations import UPRIGHT, orientations
 from halftone.matching.pdq import to_vector
-from halftone.orientations import UPRIGHT, orientations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from halftone.imaging.orientations import Orientation
     from halftone.matching.fingerprint import Fingerprint
     from halftone.matching.offline import Gallery
     from halftone.matching.verification import Overlap
-    from halftone.orientations import Orientation
 
 Floats = NDArray[np.float32]
 

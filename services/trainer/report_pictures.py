@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from halftone import images
 from halftone.core import errors
+from halftone.imaging import images
 from halftone.metrics import UNITS
 from halftone.services.trainer.report_page import Picture
 from halftone.services.trainer.report_plots import DIFFERENT, SAME

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone import images
 from halftone.archive import manifests as archives
+from halftone.imaging import images
+from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import SIDE
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.matching.words import Words
-from halftone.orientations import UPRIGHT
 from halftone.services.search import edge_build
 from halftone.services.search import payload as payloads
 from halftone.services.search.edge_part import Part, to_requests

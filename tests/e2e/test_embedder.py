@@ -23,9 +23,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from PIL import Image, ImageOps
 
-from halftone import images
 from halftone.core import errors
 from halftone.core.wire import CHANNEL_OPTIONS
+from halftone.imaging import images
 from halftone.registry import Registry
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc

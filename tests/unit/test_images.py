@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from halftone import images
 from halftone.core import errors
-from halftone.images import Region
+from halftone.imaging import images
+from halftone.imaging.images import Region
 from tests.image_corpus import GOOD, HEIGHT, WIDTH, chunk, gradient, grey, saved, with_orientation
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from halftone import metrics
+from halftone.imaging.orientations import orientations
 from halftone.metrics import Cosines, Matrix, Truth, figures, judge, threshold_of
-from halftone.orientations import orientations
 
 SIZE = 7
 PAIRS = list(itertools.combinations(range(SIZE), 2))

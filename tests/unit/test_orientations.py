@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from halftone.orientations import UPRIGHT, Orientation, orientations
+from halftone.imaging.orientations import UPRIGHT, Orientation, orientations
 
 PIXELS = np.arange(6, dtype=np.uint8).reshape(2, 3)
 

@@ -17,8 +17,8 @@ import structlog
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from halftone import images
 from halftone.core import errors, telemetry
+from halftone.imaging import images
 from halftone.services.embedder.encoder import Embedded, Picture
 from tests.fake_encoder import DummyEncoder, make_batcher, picture
 

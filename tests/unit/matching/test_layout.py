@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from halftone.matching import layout
 
 if TYPE_CHECKING:
-    from halftone.images import Region
+    from halftone.imaging.images import Region
 
 PLACES = [(300, 60), (40, 700)]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
 from halftone.matching.fusion import fuse_channels
 from halftone.matching.offline import Gallery
-from halftone.orientations import UPRIGHT
 
 
 def picture(seed: int, *, size: tuple[int, int] = (320, 240)) -> Image.Image:

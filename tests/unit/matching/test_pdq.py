@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from halftone.imaging.orientations import UPRIGHT, orientations
 from halftone.matching.pdq import pdq, pdq_orientations, to_vector
-from halftone.orientations import UPRIGHT, orientations
 
 
 def test_each_orientation_has_the_hash_of_the_picture_laid_so(picture):

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from halftone.core import errors
+from halftone.imaging.orientations import UPRIGHT, orientations
 from halftone.matching.features import LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
 from halftone.matching.vocabulary_build import learn, main
 from halftone.matching.words import WEIGHTS, Vocabulary, Words, unit
-from halftone.orientations import UPRIGHT, orientations
 
 
 def likeness(first: Words, second: Words) -> float:

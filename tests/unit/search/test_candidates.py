@@ -7,10 +7,10 @@ import uuid
 import numpy as np
 import pytest
 
+from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint
 from halftone.matching.probability import FEATURES, Calibration
-from halftone.orientations import UPRIGHT, Orientation
 from halftone.services.search import candidates, scoring
 from halftone.services.search.plans import Plan
 from halftone.services.search.store import EVERYTHING, Channel, ScoredPoint, Stored, Words

@@ -7,9 +7,9 @@ import hashlib
 
 import pytest
 
-from halftone import images
 from halftone.core import telemetry
 from halftone.core.settings import SearchSettings
+from halftone.imaging import images
 from halftone.services.search.blobs import Blobs
 from halftone.services.search.catalogue import Catalogue
 from halftone.services.search.holdings import Holdings

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from halftone.core import errors
+from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import extract
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Calibration
-from halftone.orientations import UPRIGHT
 from halftone.services.search.cluster_candidates import Depths, neighbours
 from halftone.services.search.cluster_compare import FeatureComparer, Side, packed, unpacked
 from halftone.services.search.store import Point, Stored, Words

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from halftone.core import errors, telemetry
-from halftone.orientations import UPRIGHT
+from halftone.imaging.orientations import UPRIGHT
 from halftone.services.search.embedder import Embedder, to_vector
 from halftone.v1 import embedder_pb2
 from tests.fake_embedder import DIMENSION, VERSION

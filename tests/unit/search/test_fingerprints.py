@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone import images
 from halftone.core import errors, telemetry
+from halftone.imaging import images
+from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import SIDE, LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint
-from halftone.orientations import UPRIGHT
 from halftone.services.search.blobs import Blobs
 from halftone.services.search.fingerprints import Fingerprints
 from tests.printed_pages import printed_page

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone import images
 from halftone.core import errors, telemetry
+from halftone.imaging import images
+from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
-from halftone.orientations import UPRIGHT
 from halftone.services.search.blobs import Blobs
 from halftone.services.search.embedder import Embedder
 from halftone.services.search.fingerprints import Fingerprints

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import structlog
 
+from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.matching.probability import Calibration
 from halftone.matching.relation import Relation
 from halftone.matching.verification import Overlap, Verification
-from halftone.orientations import UPRIGHT, Orientation
 from halftone.registry import Registry
 from halftone.services.search import hits, scoring
 from halftone.services.search.candidates import Candidate, View

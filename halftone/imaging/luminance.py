@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def luminance(image: Image.Image) -> NDArray[np.uint8]:
     """Uint8 [H, W]. Alpha is composited on white; samples of more than 8 bits are scaled.
 
-    `halftone.images.decode` gives "L" or "RGB", which need nothing of the kind.
+    `halftone.imaging.images.decode` gives "L" or "RGB", which need nothing of the kind.
     """
     if image.mode.startswith("I") or image.mode == "F":
         return _scaled(np.asarray(image, dtype=np.float32))

@@ -25,8 +25,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from halftone import image_files
 from halftone.core import errors
+from halftone.imaging import headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -220,12 +220,12 @@ def _kind(content: bytes) -> str:
     """The format by its first bytes."""
     if not content:
         raise errors.ImageRejected("The image file is empty.", reason=EMPTY)
-    kind = image_files.kind_of(content)
+    kind = headers.kind_of(content)
     if kind:
         return kind
-    if image_files.is_cut_signature(content):
+    if headers.is_cut_signature(content):
         raise errors.ImageRejected("The image file ends within its header.", reason=TRUNCATED)
-    foreign = image_files.foreign_kind(content)
+    foreign = headers.foreign_kind(content)
     if foreign:
         raise errors.ImageRejected(
             f"{foreign} files are not supported; use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.",
@@ -240,7 +240,7 @@ def _open(content: bytes, *, kind: str, max_pixels: int | None) -> ImageFile.Ima
     _silence_pillow()
     if kind == "WebP" and max_pixels is not None:
         # Its decoder allocates the canvas when it is created.
-        canvas = image_files.webp_canvas(content)
+        canvas = headers.webp_canvas(content)
         if canvas is not None:
             _check_pixels(canvas, limit=max_pixels)
     try:
@@ -436,7 +436,7 @@ def _orientation(picture: ImageFile.ImageFile, *, kind: str, content: bytes) -> 
         if kind == "PNG":
             # Pillow would decode the whole picture to find metadata behind it.
             exif = Image.Exif()
-            exif.load(image_files.png_exif(content))
+            exif.load(headers.png_exif(content))
         else:
             exif = picture.getexif()
         value = exif.get(ExifTags.Base.Orientation, 1)
@@ -457,7 +457,7 @@ def _rejected(
             reason=UNSUPPORTED_FORMAT,
             metadata={"format": kind},
         )
-    if image_files.ends_early(kind, content, parts=_tiff_parts(picture)):
+    if headers.ends_early(kind, content, parts=_tiff_parts(picture)):
         return errors.ImageRejected(
             f"The {kind} file is truncated: its end is missing.", reason=TRUNCATED
         )
