@@ -14,7 +14,7 @@ from halftone.core import files
 from halftone.core.files import files_below
 
 if TYPE_CHECKING:
-    from halftone.registry import ModelVersion, Registry
+    from halftone.registry.versions import ModelVersion, Registry
     from halftone.services.trainer.calibrate import Sample
 
 

@@ -18,14 +18,14 @@ from halftone.cli_model_context import default_directory
 from halftone.cli_press import evaluate_press, press_options
 from halftone.core import errors, files
 from halftone.imaging.orientations import orientations
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.cli_press import PressOptions
     from halftone.imaging.orientations import Orientation
-    from halftone.registry import ModelVersion
+    from halftone.registry.versions import ModelVersion
     from halftone.services.trainer.compare import Candidate
     from halftone.services.trainer.labelled import Embedded, LabelledArchive
     from halftone.vision.model import Model

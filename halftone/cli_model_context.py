@@ -15,7 +15,7 @@ from halftone.cli_options import server_options
 from halftone.client import Client
 from halftone.core import errors
 from halftone.core.settings import ClientSettings, ModelSettings
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

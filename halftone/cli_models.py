@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from halftone.cli_model_context import Context
     from halftone.client import Client, Promotion
     from halftone.client import ModelVersion as PublishedVersion
-    from halftone.registry import ModelVersion, Pointer, Registry
+    from halftone.registry.versions import ModelVersion, Pointer, Registry
 
 _MARKS: Final = ("active", "previous", "damaged")
 

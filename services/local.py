@@ -28,7 +28,7 @@ import halftone
 from halftone import probe, running
 from halftone.core import errors
 from halftone.core.settings import EmbedderSettings, ModelSettings, SearchSettings
-from halftone.registry import Registry, newest_version
+from halftone.registry.versions import Registry, newest_version
 from halftone.running import Addresses
 from halftone.services import local_training
 from halftone.services.local_parts import HeldPorts, command, reachable

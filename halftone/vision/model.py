@@ -20,8 +20,8 @@ import torch
 import torchvision
 from PIL import Image
 
-from halftone import golden
 from halftone.core import errors, files
+from halftone.registry import golden
 from halftone.vision.network import DescriptorNetwork, NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.whitening import Whitening, fit_whitening

@@ -26,9 +26,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from halftone import golden
 from halftone.core import errors, files
-from halftone.registry import INT8, MANIFEST
+from halftone.registry import golden
+from halftone.registry.versions import INT8, MANIFEST
 from halftone.vision.inference import fuse
 from halftone.vision.model import Model
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from halftone.registry import ModelVersion
+    from halftone.registry.versions import ModelVersion
     from halftone.vision.network import DescriptorNetwork
 
 FORMAT: Final = 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from halftone import server
 from halftone.core import errors, telemetry
 from halftone.core.settings import EmbedderSettings, ModelSettings
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.embedder import servicer
 from halftone.services.embedder.batcher import Batcher
 from halftone.services.embedder.decoding import Decoder

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from halftone.registry import ModelVersion
+    from halftone.registry.versions import ModelVersion
     from halftone.services.embedder.decoding import Decoder
     from halftone.services.embedder.encoder import Encoder, Picture, Prepared
     from halftone.services.embedder.encoder_torch import TorchBackend

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from halftone import golden
 from halftone.core import telemetry
+from halftone.registry import golden
 from halftone.services.embedder.encoder import Picture
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from halftone.registry import ModelVersion
+    from halftone.registry.versions import ModelVersion
     from halftone.services.embedder.batcher import Batcher
     from halftone.services.embedder.encoder import Backend, Encoder
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from halftone.core import errors, telemetry
-from halftone.registry import MANIFEST
+from halftone.registry.versions import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from halftone.registry import ModelVersion, Pointer, Registry
+    from halftone.registry.versions import ModelVersion, Pointer, Registry
     from halftone.services.embedder.encoder import Encoder
     from halftone.services.embedder.metrics import EmbedderMetrics
 

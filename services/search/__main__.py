@@ -11,7 +11,7 @@ import threadpoolctl
 from halftone import server
 from halftone.core import errors, telemetry
 from halftone.core.settings import ModelSettings, SearchSettings
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.search import cluster_store, clusters, clusters_servicer, models_servicer
 from halftone.services.search.blobs import Blobs
 from halftone.services.search.embedder import Embedder

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from halftone.core.settings import SearchSettings
-    from halftone.registry import Registry
+    from halftone.registry.versions import Registry
     from halftone.services.search.embedder import Embedder
     from halftone.services.search.hit_verdicts import HitVerdicts
     from halftone.services.search.holdings import Holdings

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from halftone.registry import ModelVersion, Pointer, Registry
+    from halftone.registry.versions import ModelVersion, Pointer, Registry
     from halftone.services.search.promotion import Promotions
 
     Context = grpc.aio.ServicerContext[Any, Any]

@@ -18,7 +18,7 @@ from halftone.services.search.verifier import Missed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from halftone.registry import Registry
+    from halftone.registry.versions import Registry
     from halftone.services.search.candidates import Block, Candidate
     from halftone.services.search.plans import Plan
     from halftone.services.search.verifier import Outcome

@@ -14,7 +14,7 @@ import torch
 
 from halftone.core import errors, files
 from halftone.metrics import Cosines, judge, threshold_of
-from halftone.registry import ModelVersion, Registry
+from halftone.registry.versions import ModelVersion, Registry
 from halftone.services.trainer.dataset import read_pictures
 from halftone.services.trainer.dataset_listing import is_below
 from halftone.services.trainer.evaluate import (

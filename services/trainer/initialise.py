@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from halftone.core import errors
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.vision.model import Model, collect, load_backbone
 from halftone.vision.network import DescriptorNetwork
 from halftone.vision.whitening import fit_whitening

@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, telemetry, training
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.trainer.jobs import Job, State
 
 if TYPE_CHECKING:

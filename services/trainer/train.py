@@ -43,7 +43,7 @@ from halftone.services.trainer.world import join_world
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from halftone.registry import ModelVersion
+    from halftone.registry.versions import ModelVersion
     from halftone.services.trainer.plan import Plan
 
 _READING = 0.05  # its share of the whole, for progress

@@ -29,7 +29,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from tests.bench.embedder_sides import (
     MAX_BATCH,
     Server,

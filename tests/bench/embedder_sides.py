@@ -26,7 +26,7 @@ from PIL import Image
 
 from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.probe import is_serving
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.embedder.decoding import Decoder
 from halftone.services.embedder.encoder import Picture
 from halftone.v1 import embedder_pb2 as pb

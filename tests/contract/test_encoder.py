@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from halftone.core import errors
-from halftone.registry import ModelVersion, Registry
+from halftone.registry.versions import ModelVersion, Registry
 from halftone.services.embedder.decoding import Decoder
 from halftone.services.embedder.encoder import Picture
 from halftone.services.embedder.encoder_openvino import OpenVinoBackend, PreferringInt8

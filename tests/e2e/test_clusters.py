@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.v1 import (
     clusters_pb2,
     clusters_pb2_grpc,

@@ -26,7 +26,7 @@ from PIL import Image, ImageOps
 from halftone.core import errors
 from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.imaging import images
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
 

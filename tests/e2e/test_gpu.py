@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 
 ROOT = Path(__file__).parents[2]
 # All but "tests": those that need no GPU run here by themselves.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from tests.gpu.pictures import smooth
 
 MODELS = Path(__file__).parents[2] / "models"

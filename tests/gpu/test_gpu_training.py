@@ -11,7 +11,7 @@ import time
 import pytest
 import torch
 
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.trainer.config import TrainingConfig
 from halftone.services.trainer.train import main
 from halftone.vision.model import Model

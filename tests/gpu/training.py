@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone.registry import ModelVersion, Registry
+from halftone.registry.versions import ModelVersion, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

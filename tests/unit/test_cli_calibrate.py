@@ -13,7 +13,7 @@ from PIL import Image
 
 from halftone import cli
 from halftone.matching.probability import Calibration, Evidence
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 
 STARTER = Path(__file__).parents[2] / "models" / "starter" / "1"
 

@@ -17,7 +17,7 @@ from halftone import cli
 from halftone.cli_model_context import find_service
 from halftone.core import errors
 from halftone.core.settings import ClientSettings
-from halftone.registry import MANIFEST, Registry
+from halftone.registry.versions import MANIFEST, Registry
 from tests.fake_search import FakeSearch
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from halftone.core import errors
-from halftone.registry import MANIFEST, Pointer, Registry
+from halftone.registry.versions import MANIFEST, Pointer, Registry
 
 
 def stage(directory: Path, *, weights: bytes = b"weights") -> Path:
@@ -281,7 +281,7 @@ def test_a_disk_that_is_full_is_said_in_one_sentence(registry: Registry, staging
     program = (
         "import pathlib, resource, sys\n"
         "from halftone import errors\n"
-        "from halftone.registry import Registry\n"
+        "from halftone.registry.versions import Registry\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: Registry(pathlib.Path(sys.argv[1])).publish(pathlib.Path(sys.argv[2]), name='m')\n"
         "except errors.StorageFull as error: print(error.message)\n"

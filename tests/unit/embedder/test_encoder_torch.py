@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from halftone.core import errors
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.embedder.decoding import Decoder
 from halftone.services.embedder.encoder import Picture
 from halftone.services.embedder.encoder_torch import TorchBackend, buckets

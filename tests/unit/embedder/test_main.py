@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from halftone.core import errors
 from halftone.core.settings import EmbedderSettings, ModelSettings
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.embedder.__main__ import _backend, run
 from halftone.services.embedder.decoding import Decoder
 from halftone.v1 import embedder_pb2 as pb

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from halftone.core import errors
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.embedder.loading import Loader, check_golden
 from halftone.services.embedder.metrics import EmbedderMetrics
 from halftone.services.embedder.models import Models

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from halftone.core import errors
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.search.promotion_job import Job
 from halftone.services.search.promotion_state import PromotionFiles
 from halftone.services.search.store_edge import EdgeStore

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from halftone.core import errors
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.search.edge_collection import EdgeCollection
 from halftone.services.search.promotion_state import PromotionFiles
 from halftone.services.search.store_edge import EdgeStore

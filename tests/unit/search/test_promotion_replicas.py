@@ -10,7 +10,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from halftone.core import errors, telemetry
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.search.blobs import Blobs
 from halftone.services.search.embedder import Embedder
 from halftone.services.search.engine import Engine

@@ -14,7 +14,7 @@ from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.matching.probability import Calibration
 from halftone.matching.relation import Relation
 from halftone.matching.verification import Overlap, Verification
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.search import hits, scoring
 from halftone.services.search.candidates import Candidate, View
 from halftone.services.search.plans import Plan

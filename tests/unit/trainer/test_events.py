@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from halftone.core import errors
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.trainer import state
 from halftone.services.trainer.config import TrainingConfig, parse
 from halftone.services.trainer.events import Events

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from halftone.core import errors
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.trainer.config import TrainingConfig
 from halftone.services.trainer.initialise import begin
 from halftone.vision.model import Model, ModelSpec

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from halftone.core import errors
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.trainer.config import TrainingConfig
 from halftone.services.trainer.evaluate import evaluate
 from halftone.services.trainer.events import Events

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from halftone.core import errors
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.trainer.config import TrainingConfig, parse
 from halftone.services.trainer.initialise import likely_copies
 from halftone.services.trainer.state import CHECKPOINT

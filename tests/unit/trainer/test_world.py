@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from halftone.registry import Registry
+from halftone.registry.versions import Registry
 from halftone.services.trainer.state import CHECKPOINT
 from tests.unit.trainer.conftest import TINY
 
