@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import halftone
-from halftone import probe, running
+from halftone import running
 from halftone.core import errors
 from halftone.core.settings import EmbedderSettings, ModelSettings, SearchSettings
 from halftone.registry.versions import Registry, newest_version
 from halftone.running import Addresses
+from halftone.service import probe
 from halftone.services import local_training
 from halftone.services.local_parts import HeldPorts, command, reachable
 from halftone.services.supervisor import Child, RestartPolicy, Supervisor
@@ -151,7 +152,7 @@ class LocalStack:
                 report=self._report,
                 policy=self._policy,
             )
-            # Children are killed when the thread that spawned them ends (`halftone.services.child`), so this
+            # Children are killed when the thread that spawned them ends (`halftone.service.child`), so this
             # one spawns them all and ends after they were stopped.
             spawner = resources.enter_context(
                 futures.ThreadPoolExecutor(1, thread_name_prefix="supervisor")

@@ -18,7 +18,7 @@ LOOPBACK: Final = "127.0.0.1"
 
 def command(*arguments: str) -> tuple[str, ...]:
     """Runs a module, or `--exec` a program, as a child that does not outlive this process."""
-    return (sys.executable, "-m", "halftone.services.child", str(os.getpid()), *arguments)
+    return (sys.executable, "-m", "halftone.service.child", str(os.getpid()), *arguments)
 
 
 def reachable(host: str, port: int) -> str:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from halftone import probe
 from halftone.core import errors
 from halftone.core.settings import TrainerSettings
+from halftone.service import probe
 from halftone.services.local_parts import LOOPBACK, command, reachable
 from halftone.services.supervisor import Child
 

@@ -20,7 +20,7 @@ from PIL import Image
 from halftone.core import errors, wire
 from halftone.imaging import images
 from halftone.imaging.orientations import orientations
-from halftone.server import abort_with
+from halftone.service.server import abort_with
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ class ValkeyProcess:
 
     def start(self) -> None:
         command = [
-            *(sys.executable, "-m", "halftone.services.child", str(os.getpid()), "--exec"),
+            *(sys.executable, "-m", "halftone.service.child", str(os.getpid()), "--exec"),
             str(_binary.get_binary_path()),
             *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)),
             *("--appendonly", "yes", "--save", ""),

@@ -7,10 +7,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from halftone import server
 from halftone.core import errors, telemetry
 from halftone.core.settings import EmbedderSettings, ModelSettings
 from halftone.registry.versions import Registry
+from halftone.service import server
 from halftone.services.embedder import servicer
 from halftone.services.embedder.batcher import Batcher
 from halftone.services.embedder.decoding import Decoder

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import threadpoolctl
 
-from halftone import server
 from halftone.core import errors, telemetry
 from halftone.core.settings import ModelSettings, SearchSettings
 from halftone.registry.versions import Registry
+from halftone.service import server
 from halftone.services.search import cluster_store, clusters, clusters_servicer, models_servicer
 from halftone.services.search.blobs import Blobs
 from halftone.services.search.embedder import Embedder

@@ -55,7 +55,7 @@ _log = telemetry.get_logger(__name__)
 
 
 class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
-    """Answers from the file; errors become statuses in `halftone.server`."""
+    """Answers from the file; errors become statuses in `halftone.service.server`."""
 
     def __init__(
         self, *, database: Database | DatabaseElsewhere, worker: ClusterWorker, holdings: Holdings

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
 
-from halftone.services import child
+from halftone.service import child
 from halftone.services.search.edge_part import Part
 from halftone.services.search.store import PDQ_BITS, Point, Stored, Words, to_pdq
 

@@ -18,10 +18,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone import server
 from halftone.archive import records
 from halftone.core import errors, telemetry, wire
 from halftone.imaging.orientations import UPRIGHT
+from halftone.service import server
 from halftone.services.search import payload as payloads
 from halftone.services.search.holdings import Draft
 from halftone.services.search.intake import content_of

@@ -29,7 +29,7 @@ _log = telemetry.get_logger(__name__)
 
 
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
-    """Hands each call on; errors become statuses in `halftone.server`."""
+    """Hands each call on; errors become statuses in `halftone.service.server`."""
 
     def __init__(self, *, promotions: Promotions, registry: Registry) -> None:
         self._promotions = promotions

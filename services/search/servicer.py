@@ -7,8 +7,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from halftone import server
 from halftone.core import errors, telemetry
+from halftone.service import server
 from halftone.v1 import search_pb2, search_pb2_grpc
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SearchServicer(search_pb2_grpc.SearchServiceServicer):
-    """Hands each call to the engine; errors become statuses in `halftone.server`."""
+    """Hands each call to the engine; errors become statuses in `halftone.service.server`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -10,9 +10,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from halftone import server
 from halftone.core import errors, telemetry
 from halftone.core.settings import ModelSettings, TrainerSettings
+from halftone.service import server
 from halftone.services.trainer.jobs_changes import Changes
 from halftone.services.trainer.jobs_intake import Intake
 from halftone.services.trainer.jobs_queue import JobQueue, make_app

@@ -59,7 +59,7 @@ class TrainingProcess:
         try:
             self._process = subprocess.Popen(  # noqa: S603  # our own entry point
                 [
-                    *(sys.executable, "-m", "halftone.services.child", str(os.getpid()), module),
+                    *(sys.executable, "-m", "halftone.service.child", str(os.getpid()), module),
                     *("--config", str(config), "--events-fd", str(writing)),
                 ],
                 stdin=subprocess.DEVNULL,

@@ -25,8 +25,8 @@ import numpy as np
 from PIL import Image
 
 from halftone.core.wire import CHANNEL_OPTIONS
-from halftone.probe import is_serving
 from halftone.registry.versions import Registry
+from halftone.service.probe import is_serving
 from halftone.services.embedder.decoding import Decoder
 from halftone.services.embedder.encoder import Picture
 from halftone.v1 import embedder_pb2 as pb

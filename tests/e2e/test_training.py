@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone import probe
 from halftone.client import Client, JobState
 from halftone.core import errors
+from halftone.service import probe
 from tests.valkey import ValkeyProcess, make_directory
 
 ROOT = Path(__file__).parents[2]
@@ -140,7 +140,7 @@ class Site:
     def _start(self, module: str, *, log: Path, **environment: str):
         with log.open("ab") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "halftone.services.child", str(os.getpid()), module],
+                [sys.executable, "-m", "halftone.service.child", str(os.getpid()), module],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.environment, **environment},

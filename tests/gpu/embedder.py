@@ -27,8 +27,8 @@ import torch
 from PIL import Image
 
 from halftone.core.wire import CHANNEL_OPTIONS
-from halftone.probe import is_serving
 from halftone.registry.versions import ModelVersion, Registry
+from halftone.service.probe import is_serving
 from halftone.services.embedder.decoding import Decoder
 from halftone.services.embedder.encoder import Picture
 from halftone.services.embedder.encoder_torch import TorchBackend

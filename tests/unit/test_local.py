@@ -228,7 +228,7 @@ def test_the_file_of_a_running_stack_comes_and_goes(tmp_path):
 
 PARENT = """
 import os, subprocess, sys, time
-command = [sys.executable, "-m", "halftone.services.child", str(os.getpid()), "dummy"]
+command = [sys.executable, "-m", "halftone.service.child", str(os.getpid()), "dummy"]
 print(subprocess.Popen(command).pid, flush=True)
 time.sleep(60)
 """

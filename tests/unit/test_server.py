@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from halftone.core import errors, telemetry
 from halftone.core.settings import EmbedderSettings
-from halftone.server import Service, serve
+from halftone.service.server import Service, serve
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 
 NAME = "halftone.v1.EmbedderService"

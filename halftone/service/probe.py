@@ -1,4 +1,4 @@
-"""Asks a service for its health: `python -m halftone.probe HOST:PORT`, for container checks.
+"""Asks a service for its health: `python -m halftone.service.probe HOST:PORT`, for container checks.
 
 Exits with 0 when the service reports SERVING, otherwise with 1.
 """
@@ -27,7 +27,7 @@ def is_serving(address: str, *, timeout_seconds: float = 3.0) -> bool:
 def main() -> None:
     """The command."""
     if len(sys.argv) != 2:  # noqa: PLR2004 - the program and its one argument
-        sys.exit("usage: python -m halftone.probe HOST:PORT")
+        sys.exit("usage: python -m halftone.service.probe HOST:PORT")
     sys.exit(0 if is_serving(sys.argv[1]) else 1)
 
 
