@@ -157,7 +157,8 @@ def up(
     datasets: tuple[Path, ...],
 ) -> None:
     """Run the embedder, the search service and training jobs on this machine until Ctrl-C."""
-    from halftone.services import local, local_training  # noqa: PLC0415  # need the server's packages
+    from halftone.stack import local  # noqa: PLC0415  # need the server's packages
+    from halftone.stack import training as local_training
 
     ports = local.Ports.any_free() if port == 0 else local.Ports(search=port)
     if embedder_port is not None:

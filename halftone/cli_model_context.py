@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from halftone import running
 from halftone.cli_options import server_options
 from halftone.client import Client
 from halftone.core import errors
 from halftone.core.settings import ClientSettings, ModelSettings
 from halftone.registry.versions import Registry
+from halftone.stack import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable

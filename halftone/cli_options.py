@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from halftone import running
 from halftone.archive import records
 from halftone.client import Client, Filter
 from halftone.core import errors
 from halftone.core.settings import ClientSettings
 from halftone.imaging import images
+from halftone.stack import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

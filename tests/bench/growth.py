@@ -27,7 +27,6 @@ import grpc
 import numpy as np
 
 from halftone.core import wire
-from halftone.services import local
 from halftone.services.search import edge_build
 from halftone.services.search.edge_collection import (
     MERGE_RATIO,
@@ -37,6 +36,7 @@ from halftone.services.search.edge_collection import (
 )
 from halftone.services.search.store import Stored
 from halftone.services.search.store_edge import EdgeStore
+from halftone.stack import local
 from halftone.v1 import embedder_pb2, search_pb2, search_pb2_grpc
 from tests.bench import importing
 from tests.bench.vectors import Archive, between, journal_and_date

@@ -15,7 +15,7 @@ import numpy as np
 
 from halftone.archive import manifests as archives
 from halftone.core import wire
-from halftone.services import local
+from halftone.stack import local
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc, search_pb2, search_pb2_grpc
 from tests.bench.vectors import normalised
 

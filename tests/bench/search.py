@@ -29,11 +29,11 @@ import numpy as np
 
 from halftone.archive import sample
 from halftone.core import wire
-from halftone.services import local
 from halftone.services.search import payload as payloads
 from halftone.services.search.edge_part import copy_closed
 from halftone.services.search.store import Query
 from halftone.services.search.store_edge import EdgeStore
+from halftone.stack import local
 from halftone.v1 import search_pb2, search_pb2_grpc
 from tests.bench import growth, importing
 from tests.bench.vectors import Archive, between, journal_and_date

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from halftone.archive import sample
 from halftone.client import Client
-from halftone.services import local, local_training
+from halftone.stack import local, training
 
 
 def quick_reprint(image: Image.Image, *, seed: int, caption: str | None, mirror: bool):
@@ -29,7 +29,7 @@ def stack(stack_data):
         stack_data,
         ports=local.Ports.any_free(),
         report=print,
-        training=local_training.Training(),
+        training=training.Training(),
     ) as running:
         yield running
 

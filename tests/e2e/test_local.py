@@ -14,11 +14,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from halftone import running
 from halftone.archive import sample
 from halftone.archive.manifests import read_manifest
 from halftone.client import Client, Filter
 from halftone.core import wire
+from halftone.stack import running
 from halftone.v1 import search_pb2, search_pb2_grpc
 
 HALFTONE = (sys.executable, "-m", "halftone.cli")

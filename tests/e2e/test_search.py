@@ -20,7 +20,7 @@ from PIL import ImageOps
 from halftone.core import errors, wire
 from halftone.matching.features import LocalFeatures
 from halftone.service.probe import is_serving
-from halftone.services.local_parts import HeldPorts
+from halftone.stack.parts import HeldPorts
 from halftone.v1 import search_pb2, search_pb2_grpc
 from tests.unit.search.conftest import name, picture, record
 from tests.unit.search.test_verified_searches import png, scene

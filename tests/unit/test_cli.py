@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from halftone import running
 from halftone.cli import main
 from halftone.cli_options import explain
 from halftone.core import errors
+from halftone.stack import running
 from halftone.v1 import search_pb2
 from tests.fake_search import fails, verdict
 from tests.terminal import Terminal

@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 from grpc_status import rpc_status
 
-from halftone import cli_train, running
+from halftone import cli_train
 from halftone.cli import main
 from halftone.client import AsyncClient, Client, JobState, RetryPolicy
 from halftone.core import errors
+from halftone.stack import running
 from halftone.v1 import trainer_pb2 as pb
 from halftone.v1 import trainer_pb2_grpc
 

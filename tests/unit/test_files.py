@@ -7,9 +7,9 @@ import tempfile
 
 import pytest
 
-from halftone import running
 from halftone.core import files
 from halftone.services.search import edge_collection
+from halftone.stack import running
 
 
 def text(path):

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from halftone import running
 from halftone.core import errors
 from halftone.core import settings as settings_module
-from halftone.services import local, local_training
-from halftone.services.local_parts import HeldPorts
+from halftone.stack import local, running
+from halftone.stack import training as local_training
+from halftone.stack.parts import HeldPorts
 
 
 def start(data, *, ports=None, training=None, copied=()):

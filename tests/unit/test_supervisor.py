@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from halftone.core import errors
-from halftone.services.supervisor import CHILD_FAILED, Child, RestartPolicy, Supervisor, last_lines
+from halftone.stack.supervisor import CHILD_FAILED, Child, RestartPolicy, Supervisor, last_lines
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from halftone.core import errors
 from halftone.core.settings import TrainerSettings
 from halftone.service import probe
-from halftone.services.local_parts import LOOPBACK, command, reachable
-from halftone.services.supervisor import Child
+from halftone.stack.parts import LOOPBACK, command, reachable
+from halftone.stack.supervisor import Child
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPorts:
-    """As in `halftone.services.local.Ports`."""
+    """As in `halftone.stack.local.Ports`."""
 
     broker: int | None
     trainer: int | None
@@ -54,7 +54,7 @@ class TrainingPorts:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParts:
-    """What is to be started, and where it listens, as in `halftone.running.Addresses`."""
+    """What is to be started, and where it listens, as in `halftone.stack.running.Addresses`."""
 
     children: list[Child]
     trainer: str

@@ -25,22 +25,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import halftone
-from halftone import running
 from halftone.core import errors
 from halftone.core.settings import EmbedderSettings, ModelSettings, SearchSettings
 from halftone.registry.versions import Registry, newest_version
-from halftone.running import Addresses
 from halftone.service import probe
-from halftone.services import local_training
-from halftone.services.local_parts import HeldPorts, command, reachable
-from halftone.services.supervisor import Child, RestartPolicy, Supervisor
+from halftone.stack import running
+from halftone.stack import training as local_training
+from halftone.stack.parts import HeldPorts, command, reachable
+from halftone.stack.running import Addresses
+from halftone.stack.supervisor import Child, RestartPolicy, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
 
-    from halftone.services.local_training import Training
+    from halftone.stack.training import Training
 
 FORMAT: Final = 1
 """Version of the data directory's layout. A newer one is refused."""
