@@ -14,8 +14,8 @@ from halftone.core import files
 from halftone.core.files import files_below
 
 if TYPE_CHECKING:
+    from halftone.evaluation.calibration import Sample
     from halftone.registry.versions import ModelVersion, Registry
-    from halftone.services.trainer.calibrate import Sample
 
 
 def calibrate(
@@ -43,9 +43,9 @@ def calibrate(
         errors.InvalidArgument: Too few true pairs among what the searches bring up.
     """
     # Imported by need: the trainer's packages.
+    from halftone.evaluation import calibration as fitting  # noqa: PLC0415
+    from halftone.evaluation import labelled  # noqa: PLC0415
     from halftone.imaging.orientations import orientations  # noqa: PLC0415
-    from halftone.services.trainer import calibrate as fitting  # noqa: PLC0415
-    from halftone.services.trainer import labelled  # noqa: PLC0415
     from halftone.vision.model import Model  # noqa: PLC0415
 
     model = Model.load(version.directory)
@@ -106,8 +106,8 @@ def _publish(
     calibration: dict[str, Any],
     figures: dict[str, Any],
 ) -> ModelVersion:
-    from halftone.services.trainer.report_calibration import calibration_section  # noqa: PLC0415
-    from halftone.services.trainer.report_page import write_page  # noqa: PLC0415
+    from halftone.evaluation.report.calibration import calibration_section  # noqa: PLC0415
+    from halftone.evaluation.report.page import write_page  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="halftone-calibrate-") as folder:
         staging = Path(folder) / "version"

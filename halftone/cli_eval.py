@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.cli_press import PressOptions
+    from halftone.evaluation.comparison import Candidate
+    from halftone.evaluation.labelled import Embedded, LabelledArchive
     from halftone.imaging.orientations import Orientation
     from halftone.registry.versions import ModelVersion
-    from halftone.services.trainer.compare import Candidate
-    from halftone.services.trainer.labelled import Embedded, LabelledArchive
     from halftone.vision.model import Model
 
 _LISTED: Final = 10
@@ -152,8 +152,8 @@ def _evaluate_archive(
     as_json: bool,
 ) -> None:
     # Imported by need: the trainer's packages.
-    from halftone.services.trainer import labelled  # noqa: PLC0415
-    from halftone.services.trainer.compare import Candidate, differences  # noqa: PLC0415
+    from halftone.evaluation import labelled  # noqa: PLC0415
+    from halftone.evaluation.comparison import Candidate, differences  # noqa: PLC0415
 
     fixed, other = _threshold(threshold_from)
     pictures = labelled.read_labelled(folder, groups=groups, limit=limit)
@@ -279,7 +279,7 @@ def _own_threshold(version: ModelVersion) -> tuple[float | None, str]:
 def _embed(
     model: Model, *, pictures: LabelledArchive, ways: Sequence[Orientation], name: str
 ) -> Embedded:
-    from halftone.services.trainer import labelled  # noqa: PLC0415
+    from halftone.evaluation import labelled  # noqa: PLC0415
 
     with rich.progress.Progress(
         *rich.progress.Progress.get_default_columns(),
@@ -303,8 +303,8 @@ def _write(
     left_out: Sequence[tuple[str, str]],
     settings: dict[str, Any],
 ) -> None:
-    from halftone.services.trainer.compare import folder_of, write_comparison  # noqa: PLC0415
-    from halftone.services.trainer.report import write_evaluation  # noqa: PLC0415
+    from halftone.evaluation.comparison import folder_of, write_comparison  # noqa: PLC0415
+    from halftone.evaluation.report.model_report import write_evaluation  # noqa: PLC0415
 
     several = len(candidates) > 1
     for one in candidates:
@@ -323,8 +323,8 @@ def _track(
     candidates: Sequence[Candidate], *, settings: dict[str, Any], report: Path | None
 ) -> None:
     """Sends the figures to MLflow where there is one: a run for each version."""
-    from halftone.services.trainer import tracking  # noqa: PLC0415
-    from halftone.services.trainer.compare import folder_of  # noqa: PLC0415
+    from halftone.evaluation import tracking  # noqa: PLC0415
+    from halftone.evaluation.comparison import folder_of  # noqa: PLC0415
 
     several = len(candidates) > 1
     for one in candidates:
@@ -344,7 +344,7 @@ def _print(
     candidates: Sequence[Candidate], *, changes: dict[str, dict[str, dict[str, Any]]]
 ) -> None:
     """The figures with their intervals, then what changes from the first version to each other."""
-    from halftone.services.trainer.report_retrieval import AT_THRESHOLD, COLUMNS  # noqa: PLC0415
+    from halftone.evaluation.report.retrieval import AT_THRESHOLD, COLUMNS  # noqa: PLC0415
 
     labels = COLUMNS | AT_THRESHOLD
     metrics = candidates[0].judged.metrics

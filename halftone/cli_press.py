@@ -142,11 +142,12 @@ def evaluate_press(
 ) -> None:
     """Run the benchmark, print its figures, write its report."""
     # Imported by need: the trainer's packages.
-    from halftone.services.trainer import press_benchmark, press_gallery  # noqa: PLC0415
-    from halftone.services.trainer.press_report import summarise, write_report  # noqa: PLC0415
+    from halftone.evaluation.press import benchmark as press_benchmark  # noqa: PLC0415
+    from halftone.evaluation.press import gallery
+    from halftone.evaluation.press.report import summarise, write_report  # noqa: PLC0415
 
     conditions = press_benchmark.conditions_of(press.only, strengths=press.strengths)
-    pictures = press_gallery.read_collection(
+    pictures = gallery.read_collection(
         press.folder, distractors=press.distractors, groups=groups, limit=limit
     )
     plan = press_benchmark.plan_of(

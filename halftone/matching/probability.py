@@ -1,7 +1,7 @@
 """One probability out of all that speaks for a candidate.
 
 A logistic regression on a few features, each of which can only speak for a match as it grows. The
-fit is services/trainer/calibrate.py's; what it fitted travels with the model version.
+fit is halftone/evaluation/calibration.py's; what it fitted travels with the model version.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Two measures. Sampled images are searched by in both collections: the mean share of the first ten
 hits that both have. And where it is known which images show the same picture, both versions are
-judged on these images alone, by their stored vectors, with the definitions of `halftone.metrics`.
+judged on these images alone, by their stored vectors, with the definitions of `halftone.evaluation.metrics`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from halftone import metrics
 from halftone.core import errors
+from halftone.evaluation import metrics
 from halftone.services.search.store import Filter, Ids, Query
 
 if TYPE_CHECKING:

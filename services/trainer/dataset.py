@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from halftone.core import errors
+from halftone.evaluation.evaluate import Truth, read_manifest
 from halftone.imaging import images
 from halftone.services.trainer.dataset_listing import Finding, Group, read_listing
-from halftone.services.trainer.evaluate import Truth, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

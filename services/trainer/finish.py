@@ -13,11 +13,7 @@ import numpy as np
 import torch
 
 from halftone.core import errors, files
-from halftone.metrics import Cosines, judge, threshold_of
-from halftone.registry.versions import ModelVersion, Registry
-from halftone.services.trainer.dataset import read_pictures
-from halftone.services.trainer.dataset_listing import is_below
-from halftone.services.trainer.evaluate import (
+from halftone.evaluation.evaluate import (
     Labelled,
     Truth,
     evaluate,
@@ -26,6 +22,10 @@ from halftone.services.trainer.evaluate import (
     read_manifest,
     read_truth,
 )
+from halftone.evaluation.metrics import Cosines, judge, threshold_of
+from halftone.registry.versions import ModelVersion, Registry
+from halftone.services.trainer.dataset import read_pictures
+from halftone.services.trainer.dataset_listing import is_below
 from halftone.services.trainer.initialise import shrink
 from halftone.services.trainer.objectives import SceneClassifier
 from halftone.vision.model import Model, ModelSpec, collect, set_whitening
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from halftone.evaluation.tracking import Tracker
     from halftone.services.trainer.config import TrainingConfig
     from halftone.services.trainer.dataset import SceneDataset
     from halftone.services.trainer.events import Events
     from halftone.services.trainer.plan import Plan
     from halftone.services.trainer.state import Run
-    from halftone.services.trainer.tracking import Tracker
 
 _BATCH = 64
 _EVALUATING, _PUBLISHING = 0.95, 0.98  # of the whole, for progress
@@ -116,7 +116,7 @@ def finish(
                 log(f"  {name}: {summary(values)}")
         events.progress("publishing", fraction=_PUBLISHING)
         # Not with the others: matplotlib takes half a second of each start.
-        from halftone.services.trainer.report import write_report  # noqa: PLC0415
+        from halftone.evaluation.report.model_report import write_report  # noqa: PLC0415
 
         write_report(
             staging / "report",
@@ -159,7 +159,7 @@ def calibrate_version(
     try:
         # Not with the others: OpenCV and scikit-learn take a second of each start, and a machine
         # that only trains may lack them.
-        from halftone.services.trainer.calibrate import fit_held_out  # noqa: PLC0415
+        from halftone.evaluation.calibration import fit_held_out  # noqa: PLC0415
     except ImportError as error:
         calibration, found = None, {"why": f"Probabilities were not fitted: {error}."}
     else:

@@ -12,9 +12,9 @@ from halftone.core import errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from halftone.evaluation.tracking import Tracker
     from halftone.services.trainer.events import Events
     from halftone.services.trainer.state import Run
-    from halftone.services.trainer.tracking import Tracker
 
 _BEFORE, _AFTER = 0.05, 0.95  # of the whole: what reading ends with, what the end begins with
 

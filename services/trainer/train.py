@@ -30,6 +30,7 @@ import torch
 
 from halftone.core import errors
 from halftone.core.settings import TrackingSettings
+from halftone.evaluation.tracking import Tracker
 from halftone.services.trainer.config import TrainingConfig, parse
 from halftone.services.trainer.events import Events, exclusive
 from halftone.services.trainer.finish import check_archive, find_published, finish
@@ -37,7 +38,6 @@ from halftone.services.trainer.initialise import begin
 from halftone.services.trainer.plan import read_plan
 from halftone.services.trainer.progress import Meter
 from halftone.services.trainer.state import Run, read_checkpoint
-from halftone.services.trainer.tracking import Tracker
 from halftone.services.trainer.world import join_world
 
 if TYPE_CHECKING:

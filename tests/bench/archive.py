@@ -37,9 +37,9 @@ from rich.table import Table
 
 from halftone.archive import manifests as archives
 from halftone.client import Client, Filter
-from halftone.services.trainer import evaluate
+from halftone.evaluation import evaluate
+from halftone.evaluation.truth import FALSE, MATCH, Truth
 from halftone.stack.local import LocalStack, Ports
-from halftone.truth import FALSE, MATCH, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from halftone.evaluation.press import gallery as press_gallery
+from halftone.evaluation.press.benchmark import Plan, plan_of
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import extract
 from halftone.matching.fingerprint import Fingerprint, fingerprint
 from halftone.matching.offline import Gallery
 from halftone.matching.words import Vocabulary
-from halftone.services.trainer import press_gallery
-from halftone.services.trainer.press_benchmark import Plan, plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from halftone.evaluation.tracking import Tracker
 from halftone.services.trainer.config import TrainingConfig
 from halftone.services.trainer.dataset import SceneDataset
 from halftone.services.trainer.dataset_listing import Entry
@@ -30,7 +31,6 @@ from halftone.services.trainer.initialise import begin
 from halftone.services.trainer.plan import Plan
 from halftone.services.trainer.progress import Meter
 from halftone.services.trainer.state import Run
-from halftone.services.trainer.tracking import Tracker
 from halftone.services.trainer.train import take_steps
 
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from halftone import metrics
+from halftone.evaluation import metrics
+from halftone.evaluation.metrics import Cosines, Matrix, Truth, figures, judge, threshold_of
 from halftone.imaging.orientations import orientations
-from halftone.metrics import Cosines, Matrix, Truth, figures, judge, threshold_of
 
 SIZE = 7
 PAIRS = list(itertools.combinations(range(SIZE), 2))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from halftone.metrics import Cosines, Matrix, Truth, figures, judge
-from halftone.resampling import intervals, resample
+from halftone.evaluation.metrics import Cosines, Matrix, Truth, figures, judge
+from halftone.evaluation.resampling import intervals, resample
 
 
 def judgement_of(groups: int, *, noise: float, seed: int = 0):

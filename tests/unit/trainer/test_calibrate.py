@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from halftone.core import errors
+from halftone.evaluation.calibration import Sample, figures, fit, fit_held_out
 from halftone.matching.probability import FEATURES, MOST_INLIERS, Calibration
-from halftone.services.trainer.calibrate import Sample, figures, fit, fit_held_out
 
 
 def sample(*, groups: int = 60, each: int = 40, signal: float = 3.0, seed: int = 0) -> Sample:

@@ -13,8 +13,7 @@ from sklearn.metrics import (
     precision_score,
 )
 
-from halftone.metrics import Matrix, judge
-from halftone.services.trainer.evaluate import (
+from halftone.evaluation.evaluate import (
     Truth,
     average_precision,
     best_f1,
@@ -28,6 +27,7 @@ from halftone.services.trainer.evaluate import (
     read_truth,
     recall_at_precision,
 )
+from halftone.evaluation.metrics import Matrix, judge
 
 
 def truth_of(pairs, *, count, ignored=()) -> Truth:

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from halftone.core import errors
+from halftone.evaluation.evaluate import evaluate
+from halftone.evaluation.tracking import Tracker
 from halftone.registry.versions import Registry
 from halftone.services.trainer.config import TrainingConfig
-from halftone.services.trainer.evaluate import evaluate
 from halftone.services.trainer.events import Events
 from halftone.services.trainer.initialise import begin, shrink
 from halftone.services.trainer.plan import read_plan
 from halftone.services.trainer.progress import Meter
 from halftone.services.trainer.state import CHECKPOINT, Run, read_checkpoint
-from halftone.services.trainer.tracking import Tracker
 from halftone.services.trainer.train import take_steps, train
 from halftone.vision.model import Model
 from tests.unit.trainer.conftest import TINY

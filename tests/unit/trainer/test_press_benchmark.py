@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from halftone.core import errors
-from halftone.services.trainer import press_benchmark, press_gallery
-from halftone.services.trainer.press_benchmark import Version, conditions_of, plan_of
-from halftone.services.trainer.press_gallery import read_collection
-from halftone.services.trainer.press_report import failures, summarise
-from halftone.services.trainer.press_systems import PerceptualHash, Query, hash_input, ranked
+from halftone.evaluation.press import benchmark, gallery
+from halftone.evaluation.press.benchmark import Version, conditions_of, plan_of
+from halftone.evaluation.press.gallery import read_collection
+from halftone.evaluation.press.report import failures, summarise
+from halftone.evaluation.press.systems import PerceptualHash, Query, hash_input, ranked
 from halftone.vision.model import Model
 
 STARTER = Path(__file__).parents[3] / "models" / "starter" / "1"
@@ -136,7 +136,7 @@ def test_a_run_finds_what_is_there_and_repeats_itself(folder, version, tmp_path)
         told[text] = -total
         return lambda count: told.__setitem__(text, told[text] + count)
 
-    found = press_benchmark.run(plan, versions=[version], cache=tmp_path / "cache", note=note)
+    found = benchmark.run(plan, versions=[version], cache=tmp_path / "cache", note=note)
     assert set(told.values()) == {0}, "all of every stage"
     summary = summarise(found)
     assert list(summary["systems"]) == [
@@ -154,28 +154,28 @@ def test_a_run_finds_what_is_there_and_repeats_itself(folder, version, tmp_path)
     assert summary["distractors_per_positive"] >= 10
     json.dumps(summary, allow_nan=False)
     assert len(list((tmp_path / "cache").iterdir())) == 2
-    again = press_benchmark.run(plan, versions=[version], cache=tmp_path / "cache")
+    again = benchmark.run(plan, versions=[version], cache=tmp_path / "cache")
     assert summarise(again) == summary, "also from what was kept"
 
 
 def test_what_is_kept_is_what_was_made(folder, tmp_path):
     pictures = read_collection(folder, limit=4)
-    made = press_gallery.fingerprints(pictures, cache=tmp_path)
-    kept = press_gallery.fingerprints(pictures, cache=tmp_path)
+    made = gallery.fingerprints(pictures, cache=tmp_path)
+    kept = gallery.fingerprints(pictures, cache=tmp_path)
     for first, second in zip(made, kept, strict=True):
         np.testing.assert_array_equal(first.features.descriptors, second.features.descriptors)
         np.testing.assert_array_equal(first.words[False].indices, second.words[False].indices)
         np.testing.assert_array_equal(first.words[False].values, second.words[False].values)
         np.testing.assert_array_equal(first.features.points, second.features.points)
     other = read_collection(folder, limit=7)
-    assert len(press_gallery.fingerprints(other, cache=tmp_path)) == len(other.paths)
+    assert len(gallery.fingerprints(other, cache=tmp_path)) == len(other.paths)
 
 
 def test_descriptors_are_kept_apart_by_what_is_done_before_the_network(folder, version, tmp_path):
     pictures = read_collection(folder, limit=3)
 
     def embedded(model):
-        return press_gallery.descriptors(model, pictures=pictures, weights="one", cache=tmp_path)
+        return gallery.descriptors(model, pictures=pictures, weights="one", cache=tmp_path)
 
     model, seen = version.model, embedded(version.model)
     trimmed = replace(model.spec.preprocessing, trim=0.3, trim_tolerance=120)
@@ -186,7 +186,7 @@ def test_descriptors_are_kept_apart_by_what_is_done_before_the_network(folder, v
 
 def test_failures_come_by_gravity(folder, version):
     plan = plan_of(read_collection(folder), sources=3, conditions=(("crop", 5),), seed=2)
-    found = press_benchmark.run(plan, versions=[version])
+    found = benchmark.run(plan, versions=[version])
     wrong = failures(found, system="pHash", transformation="crop")
     assert wrong, "a tenth of a picture is beyond pHash"
     described = summarise(found)["systems"]["pHash"]["failures"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from halftone.services.trainer.press_figures import Outcome, figures, threshold_at
+from halftone.evaluation.press.figures import Outcome, figures, threshold_at
 
 
 def outcome(source: int, score: float | None, *false: float, positive: bool = True) -> Outcome:

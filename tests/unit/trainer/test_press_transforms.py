@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone.services.trainer import press_screens
-from halftone.services.trainer.press_transforms import TRANSFORMATIONS, move, transform
+from halftone.evaluation.press import screens
+from halftone.evaluation.press.transforms import TRANSFORMATIONS, move, transform
 
 
 def picture(width: int = 300, height: int = 220, *, seed: int = 3) -> Image.Image:
@@ -182,8 +182,8 @@ def test_smaller_prints_have_fewer_dots_across():
 @pytest.mark.parametrize("kind", ["dots", "lines"])
 def test_a_screen_has_the_period_of_its_lines_per_inch(lpi, kind):
     """The strongest frequency of a flat grey, at the imagesetter's resolution."""
-    dpi = press_screens.SCAN_DPI * press_screens.FINE
-    limit = press_screens.thresholds(
+    dpi = screens.SCAN_DPI * screens.FINE
+    limit = screens.thresholds(
         (1024, 1024), period=dpi / lpi, angle=38, kind=kind, phase=(0.3, 0.7)
     )
     ink = (limit > 128).astype(float)
@@ -195,9 +195,7 @@ def test_a_screen_has_the_period_of_its_lines_per_inch(lpi, kind):
 
 def test_a_scanned_screen_keeps_its_period():
     grey = np.full((900, 900), 140, dtype=np.uint8)
-    seen = press_screens.screened(
-        grey, period=300 / 65, angle=52, generator=np.random.default_rng(1)
-    )
+    seen = screens.screened(grey, period=300 / 65, angle=52, generator=np.random.default_rng(1))
     power = np.abs(np.fft.fftshift(np.fft.fft2(seen - seen.mean())))
     power[446:455, 446:455] = 0  # the stain of the paper
     v, u = np.unravel_index(power.argmax(), power.shape)
@@ -206,9 +204,7 @@ def test_a_scanned_screen_keeps_its_period():
 
 def test_ink_covers_what_the_tone_asks_for():
     for tone in (40, 128, 220):
-        limit = press_screens.thresholds(
-            (512, 512), period=17.3, angle=22, kind="dots", phase=(0, 0)
-        )
+        limit = screens.thresholds((512, 512), period=17.3, angle=22, kind="dots", phase=(0, 0))
         assert (limit > tone).mean() == pytest.approx(1 - tone / 255, abs=0.02)
 
 
@@ -240,9 +236,7 @@ def test_nothing_is_shared_with_what_makes_training_pairs():
 
 def test_text_fills_its_box_and_nothing_else():
     sheet = np.full((100, 300), 240, dtype=np.uint8)
-    press_screens.write_lines(
-        sheet, box=(20, 20, 280, 80), height=18, generator=np.random.default_rng(2)
-    )
+    screens.write_lines(sheet, box=(20, 20, 280, 80), height=18, generator=np.random.default_rng(2))
     assert (sheet[20:80, 20:280] < 120).mean() > 0.05
     sheet[20:80, 20:280] = 240
     assert (sheet == 240).all()

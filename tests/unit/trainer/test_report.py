@@ -9,13 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone.services.trainer.compare import (
-    Candidate,
-    changed_queries,
-    differences,
-    write_comparison,
-)
-from halftone.services.trainer.evaluate import (
+from halftone.evaluation.comparison import Candidate, changed_queries, differences, write_comparison
+from halftone.evaluation.evaluate import (
     Labelled,
     evaluate_classification,
     evaluate_groups,
@@ -23,8 +18,8 @@ from halftone.services.trainer.evaluate import (
     read_manifest,
     read_truth,
 )
-from halftone.services.trainer.labelled import Embedded, LabelledArchive, judge_archive
-from halftone.services.trainer.report import write_report
+from halftone.evaluation.labelled import Embedded, LabelledArchive, judge_archive
+from halftone.evaluation.report.model_report import write_report
 from halftone.vision.model import ModelSpec
 from halftone.vision.network import NetworkSpec
 from halftone.vision.preprocessing import Preprocessing

@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from halftone.core import errors
 from halftone.core.settings import TrackingSettings
-from halftone.services.trainer import tracking
+from halftone.evaluation import tracking
 from halftone.services.trainer.config import TrainingConfig
 from halftone.services.trainer.train import train
 

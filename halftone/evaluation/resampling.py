@@ -1,4 +1,4 @@
-"""Confidence intervals of `halftone.metrics`, by resampling groups."""
+"""Confidence intervals of `halftone.evaluation.metrics`, by resampling groups."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone.metrics import UNITS
+from halftone.evaluation.metrics import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from halftone.metrics import Judgement
-    from halftone.truth import Ints
+    from halftone.evaluation.metrics import Judgement
+    from halftone.evaluation.truth import Ints
 
 Draws = NDArray[np.float64]
 

@@ -22,12 +22,9 @@ import threadpoolctl
 import torch
 
 from halftone.core import errors
-from halftone.matching.fingerprint import fingerprint
-from halftone.matching.offline import Gallery
-from halftone.matching.probability import Calibration
-from halftone.services.trainer import press_gallery
-from halftone.services.trainer.press_figures import Outcome, figures, threshold_at
-from halftone.services.trainer.press_systems import (
+from halftone.evaluation.press import gallery as press_gallery
+from halftone.evaluation.press.figures import Outcome, figures, threshold_at
+from halftone.evaluation.press.systems import (
     WAYS,
     Descriptor,
     Pdq,
@@ -36,13 +33,10 @@ from halftone.services.trainer.press_systems import (
     Verified,
     hash_input,
 )
-from halftone.services.trainer.press_transforms import (
-    TRANSFORMATIONS,
-    Printed,
-    move,
-    seed_of,
-    transform,
-)
+from halftone.evaluation.press.transforms import TRANSFORMATIONS, Printed, move, seed_of, transform
+from halftone.matching.fingerprint import fingerprint
+from halftone.matching.offline import Gallery
+from halftone.matching.probability import Calibration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,10 +45,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from halftone.evaluation.press.gallery import Collection
+    from halftone.evaluation.press.systems import Ranking, System
     from halftone.imaging.orientations import Orientation
     from halftone.matching.verification import Overlap
-    from halftone.services.trainer.press_gallery import Collection
-    from halftone.services.trainer.press_systems import Ranking, System
     from halftone.vision.model import Model
 
 WITHOUT_MATCH: Final = 0.3

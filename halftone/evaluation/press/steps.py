@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from halftone.services.trainer import press_screens
+from halftone.evaluation.press import screens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from halftone.services.trainer.press_screens import Grey
+    from halftone.evaluation.press.screens import Grey
 
 _SMALLEST = 24  # pixels of a side
 _PAGE = 1400  # pixels of a page's longer side
@@ -47,12 +47,12 @@ def halftone(*, lpi: float, inches: float = 4.0) -> Step:
     """
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
-        sized, back = _sized(image, longest=round(inches * press_screens.SCAN_DPI))
+        sized, back = _sized(image, longest=round(inches * screens.SCAN_DPI))
         angle = float(draw.generator.choice([22.0, 38.0, 52.0, 67.0]))
         lines = draw.generator.random() < 0.25  # noqa: PLR2004 - one in four
-        printed = press_screens.screened(
+        printed = screens.screened(
             _pixels(sized),
-            period=press_screens.SCAN_DPI / lpi,
+            period=screens.SCAN_DPI / lpi,
             angle=angle + float(draw.generator.uniform(-3, 3)),
             kind="lines" if lines else "dots",
             generator=draw.generator,
@@ -184,12 +184,12 @@ def caption(*, share: float) -> Step:
         margin = max(2, round(0.02 * max(image.size)))
         strip = max(12, round(share * image.height))
         size = (image.height + strip + 2 * margin, image.width + 2 * margin)
-        sheet = press_screens.paper(size, generator=draw.generator).astype(np.uint8)
+        sheet = screens.paper(size, generator=draw.generator).astype(np.uint8)
         sheet[margin : margin + image.height, margin : margin + image.width] = _pixels(image)
         # A heading line for a low strip, a paragraph for a high one.
         height = max(9, min(strip, round(0.045 * max(image.size))))
         top = margin + image.height + margin // 2
-        press_screens.write_lines(
+        screens.write_lines(
             sheet,
             box=(2 * margin, top, size[1] - 2 * margin, top + strip),
             height=height,
@@ -211,7 +211,7 @@ def page(*, share: float) -> Step:
         high, wide = (_PAGE, round(_PAGE / ratio)) if ratio > 1 else (round(_PAGE * ratio), _PAGE)
         width = round(float(np.sqrt(share * high * wide / steepness)))
         height = round(width * steepness)
-        sheet = press_screens.paper((high, wide), generator=draw.generator).astype(np.uint8)
+        sheet = screens.paper((high, wide), generator=draw.generator).astype(np.uint8)
         x, y = draw.generator.uniform(0.03, 0.97, 2)
         left, top = round((wide - width) * x), round((high - height) * y)
         boxes = [(left, top, left + width, top + height)]
@@ -308,7 +308,7 @@ def _set_text(
         for top in range(gap, high - gap - line, line):
             box = (left, top, left + column - gap, top + line)
             if not any(_touch(box, other) for other in boxes):
-                press_screens.write_lines(sheet, box=box, height=line, generator=generator)
+                screens.write_lines(sheet, box=box, height=line, generator=generator)
 
 
 def _touch(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from halftone.services.trainer import report_plots
-from halftone.services.trainer.report_page import Picture, Section, Table
+from halftone.evaluation.report import plots
+from halftone.evaluation.report.page import Picture, Section, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,11 +18,11 @@ def calibration_section(folder: Path, *, found: Mapping[str, Any]) -> Section:
     Args:
         folder: Of the report; the plot goes there.
         found: As `metrics.json` holds it under `calibration`: `on`, and the figures of
-            `halftone.services.trainer.calibrate.fit`; with `why` instead of figures, why there is no fit.
+            `halftone.evaluation.calibration.fit`; with `why` instead of figures, why there is no fit.
     """
     if "why" in found:
         return Section(title="Probabilities", text=[str(found["why"])])
-    report_plots.reliability(folder / "reliability.png", bins=found["bins"])
+    plots.reliability(folder / "reliability.png", bins=found["bins"])
     rows = [
         ["candidates that were compared", f"{found['pairs']:,}"],
         ["of them the same picture", f"{found['matches']:,}"],

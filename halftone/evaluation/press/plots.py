@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from halftone.services.trainer.report_plots import COLOURS
+from halftone.evaluation.report.plots import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

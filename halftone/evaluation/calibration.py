@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from halftone.evaluation.truth import Truth
     from halftone.matching.fingerprint import Fingerprint
     from halftone.matching.probability import Evidence
-    from halftone.truth import Truth
     from halftone.vision.model import Model
 
     Bools = NDArray[np.bool_]

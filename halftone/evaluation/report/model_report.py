@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone.metrics import Cosines, Matrix, judge
-from halftone.services.trainer import report_plots
-from halftone.services.trainer.report_calibration import calibration_section
-from halftone.services.trainer.report_page import Cell, Picture, Section, Table, write_page
-from halftone.services.trainer.report_pictures import Judged
-from halftone.services.trainer.report_retrieval import (
+from halftone.evaluation.metrics import Cosines, Matrix, judge
+from halftone.evaluation.report import plots
+from halftone.evaluation.report.calibration import calibration_section
+from halftone.evaluation.report.page import Cell, Picture, Section, Table, write_page
+from halftone.evaluation.report.pictures import Judged
+from halftone.evaluation.report.retrieval import (
     ARCHIVE_RULES,
     GROUP_RULES,
     SPLIT_RULES,
     figure_cell,
     retrieval_sections,
 )
-from halftone.truth import Truth
+from halftone.evaluation.truth import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from halftone.services.trainer.evaluate import Labelled
+    from halftone.evaluation.evaluate import Labelled
     from halftone.services.trainer.finish import Evaluation
     from halftone.vision.model import ModelSpec
 
@@ -55,7 +55,7 @@ def write_report(
         found: An archive with truth, where there was one.
         labelled: Labelled groups that were left out of training.
         classification: What `evaluate_classification` returned.
-        calibration: What `halftone.services.trainer.calibrate.fit_held_out` said.
+        calibration: What `halftone.evaluation.calibration.fit_held_out` said.
         balance: Per split the size of each group.
         left_out: What the data's reader left out or noticed: the image or file, and why.
     """
@@ -140,7 +140,7 @@ def classification_sections(folder: Path, *, found: Mapping[str, Any]) -> list[S
     pictures = []
     names, matrix = _shown_classes(found)
     if names:
-        report_plots.confusion(folder / "confusion.png", matrix=matrix, names=names)
+        plots.confusion(folder / "confusion.png", matrix=matrix, names=names)
         which = "all classes" if len(names) == found["classes"] else "the most confused classes"
         pictures.append(
             Picture(
@@ -207,7 +207,7 @@ def data_section(
     if rows:
         head = ["split", "groups", "pictures", "smallest", "median", "largest", "groups of one"]
         tables.append(Table(head=head, rows=rows))
-        report_plots.balance(folder / "balance.png", splits=balance)
+        plots.balance(folder / "balance.png", splits=balance)
         pictures.append(
             Picture(
                 file="balance.png",
@@ -254,7 +254,7 @@ def settings_section(settings: Mapping[str, Any], *, parents: Sequence[str] = ()
 
 
 def _curves_section(folder: Path, *, history: Sequence[Mapping[str, Any]]) -> Section:
-    names = report_plots.curves(folder / "curves.png", history=history)
+    names = plots.curves(folder / "curves.png", history=history)
     last = history[-1]
     facts = [f"{last['epoch']:.1f} epochs"] if "epoch" in last else []
     facts += [f"{int(last['step']):,} steps"] if "step" in last else []

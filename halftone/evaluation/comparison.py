@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone.services.trainer import report_pictures, report_plots
-from halftone.services.trainer.report import data_section, group_sizes, settings_section
-from halftone.services.trainer.report_page import Cell, Picture, Section, Table, write_page
-from halftone.services.trainer.report_pictures import Tile
-from halftone.services.trainer.report_retrieval import AT_THRESHOLD, COLUMNS, figure_cell
+from halftone.evaluation.report import pictures as report_pictures
+from halftone.evaluation.report import plots
+from halftone.evaluation.report.model_report import data_section, group_sizes, settings_section
+from halftone.evaluation.report.page import Cell, Picture, Section, Table, write_page
+from halftone.evaluation.report.pictures import Tile
+from halftone.evaluation.report.retrieval import AT_THRESHOLD, COLUMNS, figure_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from halftone.metrics import Judgement
-    from halftone.resampling import Draws
-    from halftone.services.trainer.report_pictures import Judged
+    from halftone.evaluation.metrics import Judgement
+    from halftone.evaluation.report.pictures import Judged
+    from halftone.evaluation.resampling import Draws
 
 _EXAMPLES: Final = 6
 
@@ -159,7 +160,7 @@ def _differences(first: Candidate, second: Candidate) -> Table:
 
 
 def _curves(folder: Path, *, candidates: Sequence[Candidate]) -> Section:
-    report_plots.precision_recall(
+    plots.precision_recall(
         folder / "precision-recall.png",
         judgements={one.version: one.judged.judgement for one in candidates},
         thresholds={one.version: one.judged.threshold for one in candidates},
@@ -176,7 +177,7 @@ def _curves(folder: Path, *, candidates: Sequence[Candidate]) -> Section:
     ]
     for one in candidates:
         file = f"scores-{folder_of(one.version)}.png"
-        report_plots.histogram(
+        plots.histogram(
             folder / file, judgement=one.judged.judgement, threshold=one.judged.threshold
         )
         pictures.append(

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone.services.trainer import press_steps as steps
+from halftone.evaluation.press import steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from PIL import Image
 
-    from halftone.services.trainer.press_steps import Step
+    from halftone.evaluation.press.steps import Step
 
 Matrix = NDArray[np.float64]
 

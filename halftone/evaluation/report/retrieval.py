@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone.metrics import UNITS
-from halftone.services.trainer import report_pictures, report_plots
-from halftone.services.trainer.report_page import Cell, Picture, Section, Table
+from halftone.evaluation.metrics import UNITS
+from halftone.evaluation.report import pictures as report_pictures
+from halftone.evaluation.report import plots
+from halftone.evaluation.report.page import Cell, Picture, Section, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from halftone.services.trainer.report_pictures import Judged
-    from halftone.truth import Truth
+    from halftone.evaluation.report.pictures import Judged
+    from halftone.evaluation.truth import Truth
 
 COLUMNS: Final = {
     "recall_at_1": "R@1",
@@ -64,14 +65,12 @@ def retrieval_sections(folder: Path, *, judged: Judged, prefix: str) -> list[Sec
             caption="Scores of true and of false pairs, each as shares of its own.",
         ),
     ]
-    report_plots.precision_recall(
+    plots.precision_recall(
         folder / pictures[0].file,
         judgements={judged.name: judgement},
         thresholds={judged.name: judged.threshold},
     )
-    report_plots.histogram(
-        folder / pictures[1].file, judgement=judgement, threshold=judged.threshold
-    )
+    plots.histogram(folder / pictures[1].file, judgement=judgement, threshold=judged.threshold)
     return [
         first,
         Section(title="All pairs", level=3, pictures=pictures, tables=[_pair_table(judged)]),

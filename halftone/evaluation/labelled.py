@@ -16,13 +16,13 @@ import numpy as np
 
 from halftone.archive import manifests
 from halftone.core import errors
+from halftone.evaluation.metrics import Cosines, figures, judge, threshold_of
+from halftone.evaluation.report.pictures import Judged
+from halftone.evaluation.report.retrieval import ARCHIVE_RULES, GROUP_RULES
+from halftone.evaluation.resampling import Draws, intervals, resample
+from halftone.evaluation.truth import Truth, truth_of
 from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT
-from halftone.metrics import Cosines, figures, judge, threshold_of
-from halftone.resampling import Draws, intervals, resample
-from halftone.services.trainer.report_pictures import Judged
-from halftone.services.trainer.report_retrieval import ARCHIVE_RULES, GROUP_RULES
-from halftone.truth import Truth, truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,16 +9,16 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from halftone.core import errors
+from halftone.evaluation.metrics import UNITS
+from halftone.evaluation.report.page import Picture
+from halftone.evaluation.report.plots import DIFFERENT, SAME
 from halftone.imaging import images
-from halftone.metrics import UNITS
-from halftone.services.trainer.report_page import Picture
-from halftone.services.trainer.report_plots import DIFFERENT, SAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from halftone.metrics import Judgement
+    from halftone.evaluation.metrics import Judgement
 
 _SIDE: Final = 132
 _LINE: Final = 16

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone.truth import FALSE, IGNORED, MATCH, Bools, Ints
-from halftone.truth import Truth as Truth
-from halftone.truth import read_truth as read_truth
+from halftone.evaluation.truth import FALSE, IGNORED, MATCH, Bools, Ints
+from halftone.evaluation.truth import Truth as Truth
+from halftone.evaluation.truth import read_truth as read_truth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """What a trained model is judged by: retrieval of the same picture, and classification.
 
-The definitions of retrieval are in `halftone.metrics`, which needs numpy alone; here they are put
+The definitions of retrieval are in `halftone.evaluation.metrics`, which needs numpy alone; here they are put
 together into the dictionaries of figures that `metrics.json`, reports and trackers hold.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone.metrics import (
+from halftone.evaluation.metrics import (
     Cosines,
     Curve,
     Floats,
@@ -29,13 +29,13 @@ from halftone.metrics import (
     recall_at_precision,
     threshold_of,
 )
-from halftone.resampling import intervals, resample
+from halftone.evaluation.resampling import intervals, resample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from halftone.truth import Ints
+    from halftone.evaluation.truth import Ints
 
 __all__ = [
     "Curve",
@@ -135,7 +135,7 @@ def evaluate_groups(
 def figures_of(
     judgement: Judgement, *, threshold: float | None = None, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """`halftone.metrics.figures` and `intervals`: 95 %, bootstrapped over groups.
+    """`halftone.evaluation.metrics.figures` and `intervals`: 95 %, bootstrapped over groups.
 
     `resamples` = 0 leaves the intervals out.
     """

@@ -18,12 +18,12 @@ import numpy as np
 
 import halftone.matching
 from halftone.core import errors, files
+from halftone.evaluation import labelled
 from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint, archive_fingerprint
 from halftone.matching.words import Words
-from halftone.services.trainer import labelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from halftone.metrics import UNITS
+from halftone.evaluation.metrics import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from halftone.metrics import Judgement
+    from halftone.evaluation.metrics import Judgement
 
 # Dark and light apart as well as by hue: read without colour, and printed in black.
 COLOURS: Final = ("#1f5a96", "#d1711a", "#4b8b57", "#8a3f8c", "#666666")
@@ -194,7 +194,7 @@ def _save(figure: Figure, path: Path) -> None:
 def reliability(path: Path, *, bins: Sequence[Mapping[str, float]]) -> None:
     """Draw how often pictures were the same over how probable it was called, and how many bore it.
 
-    Bins are those of `halftone.services.trainer.calibrate.fit`.
+    Bins are those of `halftone.evaluation.calibration.fit`.
     """
     said = [each["probability"] for each in bins]
     seen = np.array([each["observed"] for each in bins])

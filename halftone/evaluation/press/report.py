@@ -6,20 +6,21 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone.services.trainer import press_plots, report_pictures
-from halftone.services.trainer.press_benchmark import DISTRACTORS, WITHOUT_MATCH
-from halftone.services.trainer.press_figures import FIGURES
-from halftone.services.trainer.press_systems import DEPTH
-from halftone.services.trainer.press_transforms import TRANSFORMATIONS
-from halftone.services.trainer.report import settings_section
-from halftone.services.trainer.report_page import Cell, Picture, Section, Table, write_page
-from halftone.services.trainer.report_pictures import Tile
+from halftone.evaluation.press import plots
+from halftone.evaluation.press.benchmark import DISTRACTORS, WITHOUT_MATCH
+from halftone.evaluation.press.figures import FIGURES
+from halftone.evaluation.press.systems import DEPTH
+from halftone.evaluation.press.transforms import TRANSFORMATIONS
+from halftone.evaluation.report import pictures as report_pictures
+from halftone.evaluation.report.model_report import settings_section
+from halftone.evaluation.report.page import Cell, Picture, Section, Table, write_page
+from halftone.evaluation.report.pictures import Tile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from halftone.services.trainer.press_benchmark import Benchmark
-    from halftone.services.trainer.press_figures import Outcome
+    from halftone.evaluation.press.benchmark import Benchmark
+    from halftone.evaluation.press.figures import Outcome
 
 _FAILURES: Final = 6
 _LISTED: Final = 200
@@ -187,7 +188,7 @@ def _sections(
         system: list(entry["transformations"][name]["strengths"].values())
         for system, entry in systems.items()
     }
-    press_plots.strengths(
+    plots.strengths(
         folder / f"{name}.png",
         labels=labels,
         systems=figures,
