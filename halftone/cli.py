@@ -15,7 +15,6 @@ import click
 import pydantic
 
 import halftone
-from halftone import cli_output as output
 from halftone.cli_options import (
     archive_option,
     connect,
@@ -33,6 +32,7 @@ from halftone.cli_options import (
 from halftone.core import errors, files
 from halftone.core.settings import ClientSettings
 from halftone.imaging import images
+from halftone.rendering import output
 
 if TYPE_CHECKING:
     from halftone.client import Client, Query
@@ -281,7 +281,7 @@ def search(
                 output.remark(_UNLIKELY)
         output.remark(*filter_remarks(client, where=where, nothing=not page.hits))
         if html is not None:
-            from halftone import contact_sheet  # noqa: PLC0415  # only where it is asked for
+            from halftone.rendering import contact_sheet  # noqa: PLC0415  # only where it is asked for
 
             said = search_words(
                 where,

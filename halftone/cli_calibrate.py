@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import rich.progress
 
-from halftone import cli_output
 from halftone.core import files
 from halftone.core.files import files_below
+from halftone.rendering import output
 
 if TYPE_CHECKING:
     from halftone.evaluation.calibration import Sample
@@ -51,7 +51,7 @@ def calibrate(
     model = Model.load(version.directory)
     samples: list[Sample] = []
     names = []
-    with rich.progress.Progress(console=cli_output.notes(), transient=True) as bar:
+    with rich.progress.Progress(console=output.notes(), transient=True) as bar:
         for folder in archives:
             manifests = labelled.read_labelled(folder, groups=groups)
             task = bar.add_task(manifests.name, total=3 * len(manifests.ids))

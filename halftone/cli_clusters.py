@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from halftone import cli_output as output
-from halftone import cluster_export, cluster_page, cluster_tables
 from halftone.cli_options import (
     connect,
     filter_from,
@@ -27,6 +25,7 @@ from halftone.cli_options import (
 )
 from halftone.client import ClusterJobState, ClusterOrder
 from halftone.core import errors, files
+from halftone.rendering import cluster_export, cluster_page, cluster_tables, output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,8 +12,6 @@ import click
 from PIL import Image
 from rich.table import Table
 
-from halftone import cli_output as output
-from halftone import cluster_page, overlay
 from halftone.cli_options import (
     archive_option,
     connect,
@@ -25,6 +23,7 @@ from halftone.cli_options import (
 from halftone.client import Cluster, ClusterMember, Link, Relation, VerificationState
 from halftone.client.types import probability_label
 from halftone.core import errors, files
+from halftone.rendering import cluster_page, output, overlay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from halftone import cli_output as output
 from halftone.cli_options import (
     confirm,
     connect,
@@ -19,6 +18,7 @@ from halftone.cli_options import (
     yes_option,
 )
 from halftone.core import errors
+from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

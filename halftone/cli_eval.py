@@ -13,12 +13,12 @@ import rich.progress
 from rich.table import Table
 
 import halftone
-from halftone import cli_output
 from halftone.cli_model_context import default_directory
 from halftone.cli_press import evaluate_press, press_options
 from halftone.core import errors, files
 from halftone.imaging.orientations import orientations
 from halftone.registry.versions import Registry
+from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,7 +193,7 @@ def _evaluate_archive(
         _write(report, candidates=candidates, left_out=left_out, settings=settings)
     _track(candidates, settings=settings, report=report)
     if as_json:
-        cli_output.print_json(
+        output.print_json(
             {
                 **settings,
                 "left_out": [list(entry) for entry in left_out],
@@ -208,7 +208,7 @@ def _evaluate_archive(
         _print(candidates, changes=changes)
         _print_left_out(left_out)
     if report is not None:
-        cli_output.notes().print(f"Wrote {report / 'index.html'}.")
+        output.notes().print(f"Wrote {report / 'index.html'}.")
 
 
 def _resolve(text: str, *, models: Path | None) -> ModelVersion:
@@ -284,7 +284,7 @@ def _embed(
     with rich.progress.Progress(
         *rich.progress.Progress.get_default_columns(),
         rich.progress.MofNCompleteColumn(),
-        console=cli_output.notes(),
+        console=output.notes(),
         transient=True,
     ) as bar:
         task = bar.add_task(f"{name} embeds {pictures.name}", total=len(pictures.ids))
@@ -331,7 +331,7 @@ def _track(
         tracker = tracking.start(
             name=f"eval {one.version} on {one.judged.name}",
             params=settings,
-            warn=cli_output.notes().print,
+            warn=output.notes().print,
         )
         tracker.finish(
             {one.judged.name: one.judged.metrics},
@@ -348,7 +348,7 @@ def _print(
 
     labels = COLUMNS | AT_THRESHOLD
     metrics = candidates[0].judged.metrics
-    console = cli_output.console()
+    console = output.console()
     console.print(
         f"{candidates[0].judged.name}: {metrics['queries']:,} queries, {metrics['pairs']:,} pairs"
     )
@@ -389,9 +389,9 @@ def _print(
 
 def _print_left_out(left_out: Sequence[tuple[str, str]]) -> None:
     for what, why in left_out[:_LISTED]:
-        cli_output.notes().print(f"left out {what}: {why}")
+        output.notes().print(f"left out {what}: {why}")
     if len(left_out) > _LISTED:
-        cli_output.notes().print(f"… and {len(left_out) - _LISTED} more")
+        output.notes().print(f"… and {len(left_out) - _LISTED} more")
 
 
 def _number(value: float | None) -> str:

@@ -20,12 +20,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from halftone import cli_output as output
 from halftone.archive import manifests as archives
 from halftone.archive import records
 from halftone.cli_options import connect, server_options
 from halftone.client import ImportState
 from halftone.core import errors, files
+from halftone.rendering import output
 
 if TYPE_CHECKING:
     from types import TracebackType

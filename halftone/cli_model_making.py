@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 import click
 import rich.progress
 
-from halftone import cli_output
 from halftone.archive import manifests
 from halftone.cli_model_context import acting
 from halftone.cli_promotions import run
 from halftone.core import errors, files
 from halftone.imaging import images
 from halftone.registry.versions import newest_version
+from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -230,7 +230,7 @@ def prepare_pictures(
         paths = [paths[int(index)] for index in np.linspace(0, len(paths) - 1, limit)]
     prepared = []
     for path in rich.progress.track(
-        paths, description="Reading pictures", console=cli_output.notes(), transient=True
+        paths, description="Reading pictures", console=output.notes(), transient=True
     ):
         try:
             image = images.decode(

@@ -10,11 +10,11 @@ import click
 from rich.table import Table
 
 from halftone import cli_model_making as making
-from halftone import cli_output
 from halftone.cli_model_context import Where, acting
 from halftone.cli_options import confirm, json_option, server_options, yes_option
 from halftone.cli_promotions import read_groups, report, run
 from halftone.core import errors
+from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def list_(context: Context, *, as_json: bool) -> None:
     registry, service = context.registry, context.service
     rows = _rows(registry) if service is None else [_row(each) for each in service.model_versions()]
     if as_json:
-        cli_output.print_json(rows)
+        output.print_json(rows)
         return
     if not rows:
         click.echo(f"No model versions in {registry.directory}.")
@@ -75,7 +75,7 @@ def list_(context: Context, *, as_json: bool) -> None:
         mark = ", ".join(key for key in _MARKS if row[key])
         first, *others = (str(row[column]) for column in columns)
         table.add_row(first, mark, *others)
-    cli_output.console().print(table)
+    output.console().print(table)
 
 
 @models.command()
@@ -90,7 +90,7 @@ def show(context: Context, *, version: str) -> None:
         found = context.registry.resolve(version)
         summary = _summary(found, pointer=context.registry.pointer())
         facts = {**summary, "spec": found.spec(), "metrics": found.metrics()}
-    cli_output.print_json(facts)
+    output.print_json(facts)
 
 
 @models.command()
@@ -277,10 +277,10 @@ def _promote_offline(registry: Registry, version: str, *, as_json: bool = False)
 
 def _tell_offline(registry: Registry, *, as_json: bool, text: str) -> None:
     if as_json:
-        cli_output.print_json(registry.pointer()._asdict())
+        output.print_json(registry.pointer()._asdict())
     else:
         click.echo(text)
-    cli_output.notes().print(
+    output.notes().print(
         f"Only the pointer in {registry.directory} was moved. An archive that was embedded by "
         "another version goes on being answered by that one until this one is promoted while its "
         "search service runs."

@@ -14,8 +14,8 @@ import rich.progress
 from rich.table import Table
 
 import halftone
-from halftone import cli_output
 from halftone.core import files
+from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -155,7 +155,7 @@ def evaluate_press(
     )
     drawn = len(plan.positives) + len(plan.others)
     if drawn < press.sources:
-        cli_output.notes().print(
+        output.notes().print(
             f"Only {drawn} pictures are printed: the gallery holds {len(plan.gallery):,}, and each "
             f"that is searched for has {press_benchmark.DISTRACTORS} others beside it."
         )
@@ -170,7 +170,7 @@ def evaluate_press(
     with rich.progress.Progress(
         *rich.progress.Progress.get_default_columns(),
         rich.progress.MofNCompleteColumn(),
-        console=cli_output.notes(),
+        console=output.notes(),
         transient=True,
     ) as bar:
 
@@ -199,18 +199,18 @@ def evaluate_press(
         )
     if as_json:
         left_out = [list(entry) for entry in pictures.left_out]
-        cli_output.print_json({**settings, "left_out": left_out, **summary})
+        output.print_json({**settings, "left_out": left_out, **summary})
     else:
         _print(summary, name=pictures.name)
     if report is not None:
-        cli_output.notes().print(f"Wrote {report / 'index.html'}.")
+        output.notes().print(f"Wrote {report / 'index.html'}.")
 
 
 def _print(summary: Mapping[str, Any], *, name: str) -> None:
     """R@1 of every system at each strength, and more of the last one, which is a whole search."""
     systems = summary["systems"]
     judged = list(systems)[-1]
-    console = cli_output.console()
+    console = output.console()
     console.print(
         f"{name}: {summary['searched_for']:,} pictures searched for among "
         f"{summary['gallery']:,}, {summary['without_match']:,} that are not among them; "

@@ -12,10 +12,10 @@ import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from halftone import cli_output
 from halftone.archive import records
 from halftone.client import PromotionState
 from halftone.core import errors
+from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ def run(client: Client, start: Callable[[], Promotion], *, as_json: bool) -> boo
     Ctrl-C ends the showing and not the promotion.
     """
     started = start()
-    notes = cli_output.notes()
+    notes = output.notes()
     notes.print(
         f"{started.from_model_version} → {started.model_version}  (Ctrl-C ends the showing and not "
         "the promotion; `halftone models cancel` stops it)"
@@ -83,9 +83,9 @@ def run(client: Client, start: Callable[[], Promotion], *, as_json: bool) -> boo
 def report(promotion: Promotion, *, as_json: bool) -> bool:
     """Prints how a promotion stands."""
     if as_json:
-        cli_output.print_json(promotion_json(promotion))
+        output.print_json(promotion_json(promotion))
     else:
-        out = cli_output.console()
+        out = output.console()
         if promotion.comparison is not None:
             _print_comparison(promotion, promotion.comparison)
         out.print(_sentence(promotion), soft_wrap=True)
@@ -97,7 +97,7 @@ def report(promotion: Promotion, *, as_json: bool) -> bool:
 
 
 def _watched(client: Client) -> Promotion:
-    notes = cli_output.notes()
+    notes = output.notes()
     last: Promotion | None = None
     if sys.stderr.isatty():
         bar = Progress(
@@ -160,7 +160,7 @@ def promotion_json(promotion: Promotion) -> dict[str, Any]:
 
 
 def _print_comparison(promotion: Promotion, comparison: Comparison) -> None:
-    out = cli_output.console()
+    out = output.console()
     if comparison.sampled_queries:
         out.print(
             f"Of the first ten hits {comparison.top10_agreement:.1%} are the same "

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.table import Table
 
-from halftone import cli_output as output
-from halftone import cluster_export, verdict_export
 from halftone.cli_clusters import DefaultGroup
 from halftone.cli_options import (
     archive_option,
@@ -25,6 +23,7 @@ from halftone.cli_options import (
 from halftone.client import Decision
 from halftone.core import errors
 from halftone.core.settings import ClientSettings
+from halftone.rendering import cluster_export, output, verdict_export
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 import click
 from PIL import Image, ImageOps
 
-from halftone import cli_import, contact_sheet
-from halftone import cli_output as output
+from halftone import cli_import
 from halftone.archive import manifests as archives
 from halftone.archive import sample as sample_archive
 from halftone.client import Client, Filter, ImageRecord, Search
 from halftone.core import errors
 from halftone.imaging import images
+from halftone.rendering import contact_sheet, output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

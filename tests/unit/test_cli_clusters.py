@@ -12,9 +12,10 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from halftone import cli_clusters, cli_verdicts, cluster_tables, timelines
+from halftone import cli_clusters, cli_verdicts
 from halftone.cli import main
 from halftone.client import Client, ClusterJob, ClusterJobState, Decision
+from halftone.rendering import cluster_tables, timelines
 from halftone.v1 import clusters_pb2 as pb
 from tests.fake_clusters import FakeClusters
 from tests.terminal import Terminal

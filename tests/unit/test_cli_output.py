@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from halftone import cli_output
 from halftone.client import ImageRecord
+from halftone.rendering import output
 
 RECORD = ImageRecord(
     name="archives/album/images/1914/0822-3-a-rather-long-identifier-of-an-image",
@@ -25,9 +25,9 @@ def test_a_row_keeps_figures_and_name(width):
     table = Table(box=None)
     for column in ("rank", "probability", "relation"):
         table.add_column(column, no_wrap=True)
-    cli_output._add_record_columns(table, width=width, lies=True)
+    output._add_record_columns(table, width=width, lies=True)
     lies = "mirrored, turned 270°"
-    cells = cli_output._record_cells(RECORD, width=width, lies=lies)
+    cells = output._record_cells(RECORD, width=width, lies=lies)
     table.add_row("1", "0.987", "same scene", *cells)
     out = io.StringIO()
 
@@ -37,5 +37,5 @@ def test_a_row_keeps_figures_and_name(width):
     joined = "".join(line.strip() for line in text.splitlines())
     for part in ("probability", "0.987", "same scene", "1914-08-22", lies):
         assert part in text
-    if width < cli_output.BROAD:
+    if width < output.BROAD:
         assert RECORD.name in joined

@@ -11,9 +11,9 @@ import re
 
 import pytest
 
-from halftone import cluster_export, verdict_export
 from halftone.client import Client, Decision
 from halftone.core import errors
+from halftone.rendering import cluster_export, verdict_export
 from halftone.services.trainer.dataset_listing import read_listing
 from tests.fake_clusters import FakeClusters
 

@@ -9,8 +9,8 @@ import re
 
 import pytest
 
-from halftone import cluster_page, timelines
 from halftone.client import Client
+from halftone.rendering import cluster_page, timelines
 from halftone.v1 import search_pb2
 from tests.fake_clusters import WIDTH, FakeClusters
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from halftone import overlay
 from halftone.client import Overlap
+from halftone.rendering import overlay
 
 
 def scene(size=(240, 160)):

@@ -8,9 +8,9 @@ import io
 import pytest
 from PIL import Image
 
-from halftone import contact_sheet
 from halftone.archive import dates, manifests, sample
 from halftone.client import Client, Region
+from halftone.rendering import contact_sheet
 from tests.fake_search import FakeSearch
 
 

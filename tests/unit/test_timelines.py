@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from halftone import timelines
 from halftone.archive import dates
 from halftone.client import (
     Client,
@@ -19,6 +18,7 @@ from halftone.client import (
     Overlap,
     Verification,
 )
+from halftone.rendering import timelines
 from tests.fake_clusters import FakeClusters
 
 

@@ -16,10 +16,10 @@ import jinja2
 from PIL import Image, ImageDraw, ImageFont
 
 import halftone
-from halftone import fonts
 from halftone.client.types import probability_label
 from halftone.core import errors, files
 from halftone.imaging import images
+from halftone.rendering import fonts
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from halftone import timelines
+from halftone.rendering import timelines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from halftone.client import Cluster, ImageRecord
-    from halftone.timelines import Matrix, Printing
+    from halftone.rendering.timelines import Matrix, Printing
 
 # In CSS pixels; the page scales it to the width of the window.
 _STAGE: Final = 720.0

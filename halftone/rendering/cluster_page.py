@@ -20,10 +20,10 @@ import jinja2
 from PIL import Image
 
 import halftone
-from halftone import light_table, timelines
 from halftone.client import Relation
 from halftone.core import errors, files
-from halftone.light_table import Thumbnail
+from halftone.rendering import light_table, timelines
+from halftone.rendering.light_table import Thumbnail
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from halftone.client import Client, Cluster, Link
-    from halftone.timelines import Printing
+    from halftone.rendering.timelines import Printing
 
 KICKER: Final = "The life of a picture"
 """Above the title of a cluster's page."""

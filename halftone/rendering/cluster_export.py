@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import halftone
-from halftone import cli_output, timelines
 from halftone.archive import records
 from halftone.client import Decision
 from halftone.core import errors, files
+from halftone.rendering import output, timelines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,7 +97,7 @@ def cluster_json(cluster: Cluster) -> dict[str, Any]:
                 "may_be_earliest": printing.may_be_earliest,
                 "weakest_link": round(printing.member.weakest_link, 6),
                 "link_count": printing.member.link_count,
-                "image": cli_output.record_json(printing.image),
+                "image": output.record_json(printing.image),
             }
             for printing in timelines.printings(cluster)
         ]

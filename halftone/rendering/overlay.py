@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image, ImageDraw
 
-from halftone import fonts
+from halftone.rendering import fonts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

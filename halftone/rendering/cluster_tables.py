@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 
-from halftone import cli_output as output
-from halftone import timelines
+from halftone.rendering import output, timelines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.client import Cluster, Link
-    from halftone.timelines import Printing
+    from halftone.rendering.timelines import Printing
 
 _BROAD_AXIS, _NARROW_AXIS = 100, 40
 _MOST_TICKS: Final = 8
