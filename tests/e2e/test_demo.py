@@ -12,7 +12,15 @@ from PIL import Image
 
 
 def demo(directory, *arguments):
-    command = [sys.executable, "-m", "halftone.cli", "demo", "--directory", directory, *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "halftone.cli.app",
+        "demo",
+        "--directory",
+        directory,
+        *arguments,
+    ]
     return subprocess.run(
         list(map(str, command)), capture_output=True, text=True, check=False, timeout=280
     )

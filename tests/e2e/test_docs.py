@@ -17,7 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from halftone.archive import sample
 from halftone.archive.manifests import read_manifest
-from halftone.cli import main
+from halftone.cli.app import main
 from halftone.v1 import clusters_pb2, embedder_pb2, models_pb2, search_pb2
 
 _READ_OF_MODELS = {"ListModelVersions", "GetModelVersion"}

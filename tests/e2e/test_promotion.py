@@ -11,7 +11,7 @@ import grpc
 import pytest
 from click.testing import CliRunner
 
-from halftone.cli import main
+from halftone.cli.app import main
 from halftone.registry.versions import Registry
 from halftone.v1 import models_pb2, models_pb2_grpc, search_pb2
 from tests.e2e.test_search import Stack

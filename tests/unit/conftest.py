@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from halftone.cli import main
+from halftone.cli.app import main
 from tests.fake_search import FakeSearch
 
 NAME = "archives/a/images/one"

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from halftone.cli import main
-from halftone.cli_options import explain
+from halftone.cli.app import main
+from halftone.cli.options import explain
 from halftone.core import errors
 from halftone.stack import running
 from halftone.v1 import search_pb2
@@ -215,7 +215,7 @@ class TestSearch:
     def test_debug_shows_the_traceback(self, fake, picture):
         result = subprocess.run(
             [
-                *(sys.executable, "-m", "halftone.cli", "--debug", "show"),
+                *(sys.executable, "-m", "halftone.cli.app", "--debug", "show"),
                 *("archives/a/images/none", "--server", fake.address),
             ],
             capture_output=True,
@@ -496,7 +496,7 @@ class TestRecords:
 def test_a_missing_package_is_one_sentence(tmp_path, command):
     code = (
         "import sys\nsys.modules['grpc_health'] = None\n"
-        f"from halftone.cli import main\nmain([{command!r}])"
+        f"from halftone.cli.app import main\nmain([{command!r}])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -516,7 +516,7 @@ def test_a_missing_package_is_one_sentence(tmp_path, command):
 def test_a_reader_that_has_seen_enough_is_no_error(fake, words):
     """As `halftone list | head -1`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "halftone.cli", *words, "--server", fake.address],
+        [sys.executable, "-m", "halftone.cli.app", *words, "--server", fake.address],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -563,7 +563,7 @@ class TestHelp:
 
 def test_help_imports_nothing_heavy(tmp_path):
     code = (
-        "import sys\nfrom halftone.cli import main\n"
+        "import sys\nfrom halftone.cli.app import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "bad = {'torch', 'qdrant_client', 'skimage', 'structlog'} & set(sys.modules)\n"
         "sys.exit(str(bad) if bad else 0)"

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from halftone import cli
+from halftone.cli import app
 from halftone.matching.probability import Calibration, Evidence
 from halftone.registry.versions import Registry
 
@@ -53,7 +53,7 @@ def models(tmp_path) -> Path:
 
 def calibrate(models: Path, *arguments: object):
     words = ["models", "--directory", models, "calibrate", "starter/1", *arguments]
-    return CliRunner().invoke(cli.main, [str(word) for word in words])
+    return CliRunner().invoke(app.main, [str(word) for word in words])
 
 
 def test_a_calibrated_version_has_the_same_weights(models, tmp_path):

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from halftone import cli_clusters, cli_verdicts
-from halftone.cli import main
+from halftone.cli import clusters, verdicts
+from halftone.cli.app import main
 from halftone.client import Client, ClusterJob, ClusterJobState, Decision
 from halftone.rendering import cluster_tables, timelines
 from halftone.v1 import clusters_pb2 as pb
@@ -105,8 +105,8 @@ class TestJobs:
             runs(image_count=100, searched_count=100, compared_count=900, pair_count=900),
             dataclasses.replace(runs(image_count=100), state=ClusterJobState.SUCCEEDED),
         ]
-        assert [cli_clusters.done_share(step) for step in steps] == [0, 0.1, 0.2, 0.99, 1]
-        assert [cli_clusters.progress_text(step) for step in steps] == [
+        assert [clusters.done_share(step) for step in steps] == [0, 0.1, 0.2, 0.99, 1]
+        assert [clusters.progress_text(step) for step in steps] == [
             "counting the images",
             "10 of 100 images looked up, 300 pairs compared",
             "20 of 100 images looked up, 500 pairs compared",
@@ -333,9 +333,7 @@ class TestJudge:
 
         def told(before, after):
             names = ("archives/a/images/1", "archives/a/images/2")
-            return cli_verdicts.consequence(
-                Decision.UNSURE, names=names, before=before, after=after
-            )
+            return verdicts.consequence(Decision.UNSURE, names=names, before=before, after=after)
 
         assert told([here, here], [here, there]) == "They are no longer together now."
         assert told([here, None], [here, here]) == "They are together now."

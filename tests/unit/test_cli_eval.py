@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
-from halftone import cli
+from halftone.cli import app
 
 STARTER = Path(__file__).parents[2] / "models" / "starter" / "1"
 
@@ -52,7 +52,7 @@ def archive(tmp_path_factory) -> Path:
 
 
 def run(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(cli.main, ["eval", *map(str, arguments)])
+    result = CliRunner().invoke(app.main, ["eval", *map(str, arguments)])
     assert result.exit_code == code, result.output
     return result.stdout if code == 0 else result.output
 

@@ -13,8 +13,8 @@ import torchvision
 from click.testing import CliRunner
 from PIL import Image
 
-from halftone import cli
-from halftone.cli_model_context import find_service
+from halftone.cli import app
+from halftone.cli.model_context import find_service
 from halftone.core import errors
 from halftone.core.settings import ClientSettings
 from halftone.registry.versions import MANIFEST, Registry
@@ -40,7 +40,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def run(directory: Path, *arguments: str, code: int = 0) -> str:
-    result = CliRunner().invoke(cli.main, ["models", "--directory", str(directory), *arguments])
+    result = CliRunner().invoke(app.main, ["models", "--directory", str(directory), *arguments])
     assert result.exit_code == code, result.output
     return result.output
 
@@ -189,11 +189,11 @@ def test_weights_of_something_else_are_refused(directory: Path, pictures: Path, 
 
 def test_the_group_s_options_are_taken_after_a_command_as_well(tmp_path):
     for arguments in (["--data", "gone", "list"], ["list", "--data", "gone"]):
-        result = CliRunner().invoke(cli.main, ["models", *arguments])
+        result = CliRunner().invoke(app.main, ["models", *arguments])
         assert result.exit_code == 1
         assert "No stack runs from gone" in result.stderr
     arguments = ["models", "--directory", str(tmp_path), "list", "--server", "127.0.0.1:1"]
-    assert CliRunner().invoke(cli.main, arguments).exit_code == 2
+    assert CliRunner().invoke(app.main, arguments).exit_code == 2
 
 
 def test_what_listens_at_the_default_address_is_found_as_by_a_search(
@@ -235,9 +235,9 @@ def test_nothing_is_installed_where_the_running_service_has_no_models(
     monkeypatch.delenv("HALFTONE_DATA", raising=False)
     with FakeSearch() as server:
         install = ["models", "install", str(directory / "a"), "--server", server.address]
-        result = CliRunner().invoke(cli.main, install)
+        result = CliRunner().invoke(app.main, install)
         assert result.exit_code == 1
         assert "keeps its models elsewhere: there is no data/models here" in result.stderr
         assert not list(place.iterdir())
         monkeypatch.setenv("HALFTONE_MODELS_DIRECTORY", "here")
-        assert "a/2 is published in here" in CliRunner().invoke(cli.main, install).stdout
+        assert "a/2 is published in here" in CliRunner().invoke(app.main, install).stdout

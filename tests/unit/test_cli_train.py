@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 from grpc_status import rpc_status
 
-from halftone import cli_train
-from halftone.cli import main
+from halftone.cli import train as cli_train
+from halftone.cli.app import main
 from halftone.client import AsyncClient, Client, JobState, RetryPolicy
 from halftone.core import errors
 from halftone.stack import running

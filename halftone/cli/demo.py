@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import click
 from PIL import Image, ImageOps
 
-from halftone import cli_import
 from halftone.archive import manifests as archives
 from halftone.archive import sample as sample_archive
+from halftone.cli import import_archive
 from halftone.client import Client, Filter, ImageRecord, Search
 from halftone.core import errors
 from halftone.imaging import images
@@ -88,10 +88,10 @@ def demo(*, source: Path | None, directory: Path) -> None:
         addresses = stack.addresses
         notes.print(f"Ready: search {addresses.search}, embedder {addresses.embedder}.")
         with Client(addresses.search, embedder=addresses.embedder) as client:
-            name = cli_import.default_archive(folder)
+            name = import_archive.default_archive(folder)
             rejected = directory / "rejected.csv"
-            summary = cli_import.run(client, folder, archive=name, rejected=rejected)
-            output.console().print(cli_import.describe(summary, archive=name))
+            summary = import_archive.run(client, folder, archive=name, rejected=rejected)
+            output.console().print(import_archive.describe(summary, archive=name))
             if summary.rejected:
                 notes.print(f"The rejected rows are in {rejected}.")
             if source is None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.table import Table
 
-from halftone.cli_clusters import DefaultGroup
-from halftone.cli_options import (
+from halftone.cli.clusters import DefaultGroup
+from halftone.cli.options import (
     archive_option,
     confirm,
     connect,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from halftone.cli_options import (
+from halftone.cli.options import (
     confirm,
     connect,
     filter_from,

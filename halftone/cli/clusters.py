@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from halftone.cli_options import (
+from halftone.cli.options import (
     connect,
     filter_from,
     filter_options,

@@ -15,7 +15,7 @@ import click
 import pydantic
 
 import halftone
-from halftone.cli_options import (
+from halftone.cli.options import (
     archive_option,
     connect,
     crop_from,
@@ -45,18 +45,22 @@ _UNLIKELY: Final = (
 # Commands in modules of their own, imported when they are used: their packages need not be
 # installed for the others to work.
 _LAZY: Final = {
-    "compare": ("halftone.cli_compare", "compare", "Compare two images of the archive."),
-    "cluster": ("halftone.cli_clusters", "cluster", "Show the life of a picture as a timeline."),
-    "clusters": ("halftone.cli_clusters", "clusters", "Group, list and export printings."),
-    "delete": ("halftone.cli_delete", "delete", "Delete images, by name or by filter."),
-    "demo": ("halftone.demo", "demo", "Show everything on a sample archive, or on your own."),
-    "eval": ("halftone.cli_eval", "evaluate", "Judge model versions on known reprints."),
-    "import": ("halftone.cli_import", "import_", "Import a folder of pictures with a manifest."),
-    "jobs": ("halftone.cli_train", "jobs", "List, show, watch and cancel training jobs."),
-    "judge": ("halftone.cli_verdicts", "judge", "Say whether two images are the same picture."),
-    "train": ("halftone.cli_train", "train", "Train a model version."),
-    "models": ("halftone.cli_models", "models", "List, import, install and promote models."),
-    "verdicts": ("halftone.cli_verdicts", "verdicts", "List, take back and export verdicts."),
+    "compare": ("halftone.cli.compare", "compare", "Compare two images of the archive."),
+    "cluster": ("halftone.cli.clusters", "cluster", "Show the life of a picture as a timeline."),
+    "clusters": ("halftone.cli.clusters", "clusters", "Group, list and export printings."),
+    "delete": ("halftone.cli.delete", "delete", "Delete images, by name or by filter."),
+    "demo": ("halftone.cli.demo", "demo", "Show everything on a sample archive, or on your own."),
+    "eval": ("halftone.cli.evaluate", "evaluate", "Judge model versions on known reprints."),
+    "import": (
+        "halftone.cli.import_archive",
+        "import_",
+        "Import a folder of pictures with a manifest.",
+    ),
+    "jobs": ("halftone.cli.train", "jobs", "List, show, watch and cancel training jobs."),
+    "judge": ("halftone.cli.verdicts", "judge", "Say whether two images are the same picture."),
+    "train": ("halftone.cli.train", "train", "Train a model version."),
+    "models": ("halftone.cli.models", "models", "List, import, install and promote models."),
+    "verdicts": ("halftone.cli.verdicts", "verdicts", "List, take back and export verdicts."),
 }
 
 

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from halftone.archive import manifests as archives
 from halftone.archive import records
-from halftone.cli_options import connect, server_options
+from halftone.cli.options import connect, server_options
 from halftone.client import ImportState
 from halftone.core import errors, files
 from halftone.rendering import output

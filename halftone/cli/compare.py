@@ -12,7 +12,7 @@ import click
 from PIL import Image
 from rich.table import Table
 
-from halftone.cli_options import (
+from halftone.cli.options import (
     archive_option,
     connect,
     crop_from,

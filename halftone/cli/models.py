@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.table import Table
 
-from halftone import cli_model_making as making
-from halftone.cli_model_context import Where, acting
-from halftone.cli_options import confirm, json_option, server_options, yes_option
-from halftone.cli_promotions import read_groups, report, run
+from halftone.cli import model_making as making
+from halftone.cli.model_context import Where, acting
+from halftone.cli.options import confirm, json_option, server_options, yes_option
+from halftone.cli.promotions import read_groups, report, run
 from halftone.core import errors
 from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from halftone.cli_model_context import Context
+    from halftone.cli.model_context import Context
     from halftone.client import Client, Promotion
     from halftone.client import ModelVersion as PublishedVersion
     from halftone.registry.versions import ModelVersion, Pointer, Registry

@@ -13,8 +13,8 @@ import rich.progress
 from rich.table import Table
 
 import halftone
-from halftone.cli_model_context import default_directory
-from halftone.cli_press import evaluate_press, press_options
+from halftone.cli.model_context import default_directory
+from halftone.cli.press import evaluate_press, press_options
 from halftone.core import errors, files
 from halftone.imaging.orientations import orientations
 from halftone.registry.versions import Registry
@@ -23,7 +23,7 @@ from halftone.rendering import output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from halftone.cli_press import PressOptions
+    from halftone.cli.press import PressOptions
     from halftone.evaluation.comparison import Candidate
     from halftone.evaluation.labelled import Embedded, LabelledArchive
     from halftone.imaging.orientations import Orientation

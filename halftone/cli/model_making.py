@@ -10,8 +10,8 @@ import click
 import rich.progress
 
 from halftone.archive import manifests
-from halftone.cli_model_context import acting
-from halftone.cli_promotions import run
+from halftone.cli.model_context import acting
+from halftone.cli.promotions import run
 from halftone.core import errors, files
 from halftone.imaging import images
 from halftone.registry.versions import newest_version
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from halftone.cli_model_context import Context
+    from halftone.cli.model_context import Context
     from halftone.registry.versions import ModelVersion
     from halftone.vision.preprocessing import Preprocessing
 
@@ -191,7 +191,7 @@ def calibrate(
     They become a new version with the same weights and a page in its report that shows how far the
     probabilities hold on groups that were left out.
     """
-    from halftone import cli_calibrate  # noqa: PLC0415 - the trainer's packages
+    from halftone.cli import calibrate as cli_calibrate  # noqa: PLC0415 - the trainer's packages
 
     if groups is not None and len(archives) > 1:
         raise click.UsageError("--groups goes with a single --archive.")

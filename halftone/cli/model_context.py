@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from halftone.cli_options import server_options
+from halftone.cli.options import server_options
 from halftone.client import Client
 from halftone.core import errors
 from halftone.core.settings import ClientSettings, ModelSettings

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from halftone.cli_options import data_option, json_option, limit_option
+from halftone.cli.options import data_option, json_option, limit_option
 from halftone.client import Client
 from halftone.client.training import JobState
 from halftone.core import errors, training
