@@ -11,9 +11,9 @@ import numpy as np
 from halftone.core import errors, telemetry
 from halftone.imaging import images
 from halftone.imaging.orientations import orientations
-from halftone.services.embedder.batcher import Batcher
-from halftone.services.embedder.door import Limits
-from halftone.services.embedder.encoder import Picture, Prepared
+from halftone.services.embedder.batching.batcher import Batcher
+from halftone.services.embedder.batching.door import Limits
+from halftone.services.embedder.encoders.encoder import Picture, Prepared
 from halftone.services.embedder.metrics import EmbedderMetrics
 
 if TYPE_CHECKING:

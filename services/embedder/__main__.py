@@ -12,9 +12,9 @@ from halftone.core.settings import EmbedderSettings, ModelSettings
 from halftone.registry.versions import Registry
 from halftone.service import server
 from halftone.services.embedder import servicer
-from halftone.services.embedder.batcher import Batcher
-from halftone.services.embedder.decoding import Decoder
-from halftone.services.embedder.door import Limits
+from halftone.services.embedder.batching.batcher import Batcher
+from halftone.services.embedder.batching.door import Limits
+from halftone.services.embedder.encoders.decoding import Decoder
 from halftone.services.embedder.loading import Loader
 from halftone.services.embedder.metrics import EmbedderMetrics
 from halftone.services.embedder.models import Models
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from halftone.services.embedder.encoder import Backend
+    from halftone.services.embedder.encoders.encoder import Backend
 
 
 def _backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
@@ -34,8 +34,8 @@ def _backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
     # instead of 20. OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # So it is loaded only here.
-    from halftone.services.embedder.encoder_openvino import OpenVinoBackend, PreferringInt8  # noqa: PLC0415
-    from halftone.services.embedder.encoder_torch import TorchBackend  # noqa: PLC0415
+    from halftone.services.embedder.encoders.openvino_encoder import OpenVinoBackend, PreferringInt8  # noqa: PLC0415
+    from halftone.services.embedder.encoders.torch_encoder import TorchBackend  # noqa: PLC0415
 
     int8 = OpenVinoBackend(threads=settings.threads, max_batch=settings.max_batch, decoder=decoder)
     if settings.backend == "openvino":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from halftone.core import telemetry
 from halftone.registry import golden
-from halftone.services.embedder.encoder import Picture
+from halftone.services.embedder.encoders.encoder import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.registry.versions import ModelVersion
-    from halftone.services.embedder.batcher import Batcher
-    from halftone.services.embedder.encoder import Backend, Encoder
+    from halftone.services.embedder.batching.batcher import Batcher
+    from halftone.services.embedder.encoders.encoder import Backend, Encoder
 
 _log = telemetry.get_logger(__name__)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from halftone.registry.versions import ModelVersion, Pointer, Registry
-    from halftone.services.embedder.encoder import Encoder
+    from halftone.services.embedder.encoders.encoder import Encoder
     from halftone.services.embedder.metrics import EmbedderMetrics
 
 _log = telemetry.get_logger(__name__)

@@ -10,15 +10,15 @@ import numpy as np
 from halftone.core import errors, wire
 from halftone.imaging.images import Region
 from halftone.imaging.orientations import orientations
-from halftone.services.embedder.encoder import Embedded, Picture
+from halftone.services.embedder.encoders.encoder import Embedded, Picture
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 
 if TYPE_CHECKING:
     import grpc
     from numpy.typing import NDArray
 
-    from halftone.services.embedder.batcher import Batcher
-    from halftone.services.embedder.encoder import Encoder, Outcome
+    from halftone.services.embedder.batching.batcher import Batcher
+    from halftone.services.embedder.encoders.encoder import Encoder, Outcome
     from halftone.services.embedder.models import Models
 
 MAX_IMAGES: Final = 64

@@ -27,15 +27,15 @@ from PIL import Image
 from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.registry.versions import Registry
 from halftone.service.probe import is_serving
-from halftone.services.embedder.decoding import Decoder
-from halftone.services.embedder.encoder import Picture
+from halftone.services.embedder.encoders.decoding import Decoder
+from halftone.services.embedder.encoders.encoder import Picture
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from halftone.services.embedder.encoder import Encoder
+    from halftone.services.embedder.encoders.encoder import Encoder
 
 MAX_BATCH = 8
 REQUEST_IMAGES = 8
@@ -246,30 +246,30 @@ class Bare:
 
     def __init__(self, models: Path, *, threads: int) -> None:
         # Imported here: the parent has set what OpenMP reads when torch is loaded.
-        from halftone.services.embedder import encoder_openvino, encoder_torch  # noqa: PLC0415
+        from halftone.services.embedder.encoders import openvino_encoder, torch_encoder  # noqa: PLC0415
         from halftone.vision import quantizing  # noqa: PLC0415
         from halftone.vision.model import Model  # noqa: PLC0415
 
         self.contents = pictures()
         version = Registry(models).resolve("")
         decoder = Decoder(max_pixels=100_000_000, max_bytes=1 << 25)
-        plain = encoder_torch.TorchBackend(
+        plain = torch_encoder.TorchBackend(
             device="cpu", threads=threads, max_batch=MAX_BATCH, decoder=decoder
         )
-        int8 = encoder_openvino.OpenVinoBackend(
+        int8 = openvino_encoder.OpenVinoBackend(
             threads=threads, max_batch=MAX_BATCH, decoder=decoder
         )
         self._workers = plain.workers
-        self._encoder = encoder_openvino.PreferringInt8(int8=int8, plain=plain).load(version)
+        self._encoder = openvino_encoder.PreferringInt8(int8=int8, plain=plain).load(version)
         for step in self._encoder.warm_ups():
             step()
         # One batch at a time on all cores.
         self._whole: Encoder
         if self._encoder.backend == "openvino":
             model = quantizing.load(version, streams=1, threads=threads)
-            self._whole = encoder_openvino.OpenVinoEncoder(model, version=version, decoder=decoder)
+            self._whole = openvino_encoder.OpenVinoEncoder(model, version=version, decoder=decoder)
         else:
-            self._whole = encoder_torch.CpuEncoder(
+            self._whole = torch_encoder.CpuEncoder(
                 Model.load(version.directory),
                 version=version,
                 threads=threads,

@@ -14,10 +14,10 @@ from PIL import Image
 
 from halftone.core import errors
 from halftone.registry.versions import ModelVersion, Registry
-from halftone.services.embedder.decoding import Decoder
-from halftone.services.embedder.encoder import Picture
-from halftone.services.embedder.encoder_openvino import OpenVinoBackend, PreferringInt8
-from halftone.services.embedder.encoder_torch import TorchBackend
+from halftone.services.embedder.encoders.decoding import Decoder
+from halftone.services.embedder.encoders.encoder import Picture
+from halftone.services.embedder.encoders.openvino_encoder import OpenVinoBackend, PreferringInt8
+from halftone.services.embedder.encoders.torch_encoder import TorchBackend
 from halftone.services.embedder.loading import check_golden
 from halftone.vision import quantizing
 from halftone.vision.model import Model, ModelSpec, set_whitening
@@ -28,7 +28,7 @@ from halftone.vision.whitening import fit_whitening
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from halftone.services.embedder.encoder import Backend, Encoder
+    from halftone.services.embedder.encoders.encoder import Backend, Encoder
 
 SIZE = 64
 DECODER = Decoder(max_pixels=1_000_000, max_bytes=1_000_000)

@@ -29,9 +29,9 @@ from PIL import Image
 from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.registry.versions import ModelVersion, Registry
 from halftone.service.probe import is_serving
-from halftone.services.embedder.decoding import Decoder
-from halftone.services.embedder.encoder import Picture
-from halftone.services.embedder.encoder_torch import TorchBackend
+from halftone.services.embedder.encoders.decoding import Decoder
+from halftone.services.embedder.encoders.encoder import Picture
+from halftone.services.embedder.encoders.torch_encoder import TorchBackend
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
 from halftone.vision.model import Model, ModelSpec

@@ -112,7 +112,10 @@ ENTRIES: Final = {
     "tests": ("pytest", "halftone.services.embedder.__main__", "halftone.services.trainer.train"),
     "network": ("halftone.vision.inference", "halftone.vision.network"),
     "compile": ("halftone.vision.inference", "halftone.vision.network"),
-    "embedder": ("halftone.services.embedder.__main__", "halftone.services.embedder.encoder_torch"),
+    "embedder": (
+        "halftone.services.embedder.__main__",
+        "halftone.services.embedder.encoders.torch_encoder",
+    ),
     "step": ("halftone.services.trainer.state", "halftone.services.trainer.config"),
     "training": ("halftone.services.trainer.train", "halftone.archive.sample"),
 }

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from halftone.core import errors
-from halftone.services.embedder.decoding import Decoder
-from halftone.services.embedder.encoder_torch import TorchBackend, buckets
+from halftone.services.embedder.encoders.decoding import Decoder
+from halftone.services.embedder.encoders.torch_encoder import TorchBackend, buckets
 from halftone.services.embedder.loading import check_golden
 from halftone.vision.inference import fuse, runner
 from halftone.vision.model import Model

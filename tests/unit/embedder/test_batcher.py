@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 
 from halftone.core import errors, telemetry
 from halftone.imaging import images
-from halftone.services.embedder.encoder import Embedded, Picture
+from halftone.services.embedder.encoders.encoder import Embedded, Picture
 from tests.fake_encoder import DummyEncoder, make_batcher, picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from halftone.services.embedder.batcher import Batcher
-    from halftone.services.embedder.encoder import Outcome
+    from halftone.services.embedder.batching.batcher import Batcher
+    from halftone.services.embedder.encoders.encoder import Outcome
 
 TIMEOUT = 120
 

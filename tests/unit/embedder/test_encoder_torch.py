@@ -12,9 +12,9 @@ from PIL import Image
 
 from halftone.core import errors
 from halftone.registry.versions import Registry
-from halftone.services.embedder.decoding import Decoder
-from halftone.services.embedder.encoder import Picture
-from halftone.services.embedder.encoder_torch import TorchBackend, buckets
+from halftone.services.embedder.encoders.decoding import Decoder
+from halftone.services.embedder.encoders.encoder import Picture
+from halftone.services.embedder.encoders.torch_encoder import TorchBackend, buckets
 from halftone.services.embedder.loading import check_golden
 from halftone.vision.model import Model
 

@@ -15,7 +15,7 @@ from halftone.core import errors
 from halftone.core.settings import EmbedderSettings, ModelSettings
 from halftone.registry.versions import Registry
 from halftone.services.embedder.__main__ import _backend, run
-from halftone.services.embedder.decoding import Decoder
+from halftone.services.embedder.encoders.decoding import Decoder
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
 from tests.fake_encoder import DummyEncoder

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from halftone.services.embedder.encoder import Outcome
+    from halftone.services.embedder.encoders.encoder import Outcome
 
 
 def stage(directory: Path, *, number: int = 3, descriptor: tuple[float, ...] = (3, 0)) -> Path:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.core import errors
-    from halftone.services.embedder.encoder import Encoder, Outcome, Picture, Prepared
+    from halftone.services.embedder.encoders.encoder import Encoder, Outcome, Picture, Prepared
 
 T = TypeVar("T")
 

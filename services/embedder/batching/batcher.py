@@ -28,16 +28,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from halftone.core import errors, telemetry
-from halftone.services.embedder.door import Door, Limits
-from halftone.services.embedder.encoder import Embedded
-from halftone.services.embedder.waiting import Batch, Item, Request, Turns, Work
+from halftone.services.embedder.batching.door import Door, Limits
+from halftone.services.embedder.batching.waiting import Batch, Item, Request, Turns, Work
+from halftone.services.embedder.encoders.encoder import Embedded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from halftone.services.embedder.encoder import Encoder, Outcome, Picture, Prepared
+    from halftone.services.embedder.encoders.encoder import Encoder, Outcome, Picture, Prepared
     from halftone.services.embedder.metrics import EmbedderMetrics
 
 # One batch may fail for lack of memory; a device that fails three in a row will fail the next.

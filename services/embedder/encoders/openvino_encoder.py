@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.registry.versions import ModelVersion
-    from halftone.services.embedder.decoding import Decoder
-    from halftone.services.embedder.encoder import Encoder, Picture, Prepared
-    from halftone.services.embedder.encoder_torch import TorchBackend
+    from halftone.services.embedder.encoders.decoding import Decoder
+    from halftone.services.embedder.encoders.encoder import Encoder, Picture, Prepared
+    from halftone.services.embedder.encoders.torch_encoder import TorchBackend
     from halftone.vision.model import Model
 
 _MAX_BATCH: Final = 8

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.registry.versions import ModelVersion
-    from halftone.services.embedder.decoding import Decoder
-    from halftone.services.embedder.encoder import Picture, Prepared
+    from halftone.services.embedder.encoders.decoding import Decoder
+    from halftone.services.embedder.encoders.encoder import Picture, Prepared
 
 
 # On the CPU, larger batches leave the caches: ResNet-18 at 128 pixels takes 10.1 ms of one core for

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from halftone.imaging import images
-from halftone.services.embedder.encoder import Picture, Prepared
+from halftone.services.embedder.encoders.encoder import Picture, Prepared
 
 if TYPE_CHECKING:
     import numpy as np
