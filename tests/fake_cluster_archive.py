@@ -11,7 +11,7 @@ from halftone.services.search import cluster_pairs
 from halftone.services.search.cluster_chronology import Printing
 from halftone.services.search.cluster_pairs import Comparison
 from halftone.services.search.cluster_steps import ClusterSteps
-from halftone.services.search.store import Stored
+from halftone.services.search.store.port import Stored
 from halftone.v1 import search_pb2
 
 VERSION = "model/2"

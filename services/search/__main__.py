@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from halftone.services.search.store import Store
+    from halftone.services.search.store.port import Store
 
 _SERVICE = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
@@ -34,12 +34,12 @@ _SERVICE = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 def _store(settings: SearchSettings) -> Store:
     # Imported by need: an installation may have only one of the two packages.
     if settings.store == "server":
-        from halftone.services.search.store_server import ServerStore  # noqa: PLC0415
+        from halftone.services.search.store.server import ServerStore  # noqa: PLC0415
 
         return ServerStore.connect(
             settings.qdrant_url, api_key=settings.qdrant_api_key, prefix=settings.collection
         )
-    from halftone.services.search.store_edge import EdgeStore  # noqa: PLC0415
+    from halftone.services.search.store.edge.store import EdgeStore  # noqa: PLC0415
 
     return EdgeStore(settings.data_directory, min_free_bytes=settings.min_free_bytes)
 

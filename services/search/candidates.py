@@ -22,14 +22,14 @@ from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Evidence
 from halftone.services.search import ranking
 from halftone.services.search.plans import MAX_DEPTH
-from halftone.services.search.store import PDQ_BITS, Channel, Payload, Query, Words
+from halftone.services.search.store.port import PDQ_BITS, Channel, Payload, Query, Words
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterator, Sequence
 
     from halftone.services.search.plans import Plan
-    from halftone.services.search.store import Collection, ScoredPoint, Stored
+    from halftone.services.search.store.port import Collection, ScoredPoint, Stored
 
 Floats = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ from halftone.imaging import images
 from halftone.services.search import payload as payloads
 from halftone.services.search import tokens
 from halftone.services.search.listing import list_by_name
-from halftone.services.search.store import EVERYTHING, Filter, Ids
+from halftone.services.search.store.port import EVERYTHING, Filter, Ids
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:

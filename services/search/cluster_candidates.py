@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from halftone.matching.fusion import fuse
-from halftone.services.search.store import AnyOf, Channel, Filter, Query
+from halftone.services.search.store.port import AnyOf, Channel, Filter, Query
 
 if TYPE_CHECKING:
     import uuid
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from halftone.services.search.store import Collection, ScoredPoint, Stored, Words
+    from halftone.services.search.store.port import Collection, ScoredPoint, Stored, Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

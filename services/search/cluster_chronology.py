@@ -11,7 +11,7 @@ from halftone.services.search import payload as payloads
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from halftone.services.search.store import Payload
+    from halftone.services.search.store.port import Payload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,14 +24,14 @@ from halftone.matching.verification import Overlap, Verification, verify
 from halftone.matching.words import Vocabulary
 from halftone.services.search import hits
 from halftone.services.search.cluster_pairs import Comparison
-from halftone.services.search.store import PDQ_BITS, Words
+from halftone.services.search.store.port import PDQ_BITS, Words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.matching.features import LocalFeatures
     from halftone.services.search.scoring import Calibrations
-    from halftone.services.search.store import Stored
+    from halftone.services.search.store.port import Stored
     from halftone.services.search.verifier import FeatureSource
 
 _VERSION: Final = 1

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from halftone.services.search.cluster_store import Database, DatabaseElsewhere
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.promotion_pace import Traffic
-    from halftone.services.search.store import Collection, Stored
+    from halftone.services.search.store.port import Collection, Stored
 
     Pairs = Sequence[tuple[bytes, bytes]]
 

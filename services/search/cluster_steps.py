@@ -17,7 +17,7 @@ from halftone.services.search import (
 from halftone.services.search.cluster_chronology import Printing
 from halftone.services.search.cluster_jobs import State
 from halftone.services.search.clustering import RULES
-from halftone.services.search.store import EVERYTHING
+from halftone.services.search.store.port import EVERYTHING
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from halftone.services.search.cluster_store import Database, DatabaseElsewhere
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.promotion_pace import Traffic
-    from halftone.services.search.store import Collection, Stored
+    from halftone.services.search.store.port import Collection, Stored
 
     Pairs = Sequence[tuple[bytes, bytes]]
 

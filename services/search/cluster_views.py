@@ -23,7 +23,7 @@ from halftone.services.search.cluster_chronology import Printing
 from halftone.services.search.cluster_groups import CLUSTER_FIELDS, ClusterRow
 from halftone.services.search.cluster_store import marks
 from halftone.services.search.clustering import RULES
-from halftone.services.search.store import EVERYTHING, Filter, Ids
+from halftone.services.search.store.port import EVERYTHING, Filter, Ids
 from halftone.v1 import clusters_pb2, search_pb2
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from halftone.services.search.promotion import Promotions
 from halftone.services.search.promotion_pace import Traffic
 from halftone.services.search.scoring import Calibrations
 from halftone.services.search.searching import TOGETHER, Searching
-from halftone.services.search.store import EVERYTHING
+from halftone.services.search.store.port import EVERYTHING
 from halftone.services.search.verifier import Verifier
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from halftone.services.search.embedder import Embedder
     from halftone.services.search.hit_verdicts import HitVerdicts
     from halftone.services.search.holdings import Holdings
-    from halftone.services.search.store import Collection, Store
+    from halftone.services.search.store.port import Collection, Store
     from halftone.v1 import search_pb2
 
 MAX_BATCH: Final = 64

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from halftone.core import errors, telemetry
-from halftone.services.search.store import AnyOf, Filter, Payload, Point, Stored
+from halftone.services.search.store.port import AnyOf, Filter, Payload, Point, Stored
 
 if TYPE_CHECKING:
     import uuid
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from halftone.archive.records import Name
     from halftone.core.telemetry import Metrics
     from halftone.services.search.blobs import Blobs
-    from halftone.services.search.store import Collection, Words
+    from halftone.services.search.store.port import Collection, Words
 
 P = ParamSpec("P")
 T = TypeVar("T")

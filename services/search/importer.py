@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from halftone.services.search.embedder import Embedded, Embedder
     from halftone.services.search.fingerprints import Fingerprints, Print
     from halftone.services.search.holdings import Holdings
-    from halftone.services.search.store import Payload, Stored
+    from halftone.services.search.store.port import Payload, Stored
 
     _Outcome = search_pb2.ImportImagesResponse.State | errors.HalftoneError
     _Vectors = tuple[str, Sequence[Embedded | errors.HalftoneError]]

@@ -16,7 +16,14 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Final
 
-from halftone.services.search.store import ORDER_KEYS, AnyOf, Between, Collection, Filter, Stored
+from halftone.services.search.store.port import (
+    ORDER_KEYS,
+    AnyOf,
+    Between,
+    Collection,
+    Filter,
+    Stored,
+)
 
 if TYPE_CHECKING:
     from halftone.archive.records import Name

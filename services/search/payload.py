@@ -16,7 +16,7 @@ from halftone.archive import dates
 from halftone.archive.records import MAX_LABELS, Name
 from halftone.core import errors
 from halftone.services.search.listing import order_keys
-from halftone.services.search.store import EVERYTHING, AnyOf, Between, Filter, Payload
+from halftone.services.search.store.port import EVERYTHING, AnyOf, Between, Filter, Payload
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:

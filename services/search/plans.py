@@ -17,7 +17,7 @@ from halftone.services.search import payload as payloads
 from halftone.services.search import tokens
 from halftone.services.search.catalogue import bounded
 from halftone.services.search.embedder import to_vector
-from halftone.services.search.store import Ids
+from halftone.services.search.store.port import Ids
 from halftone.v1 import embedder_pb2
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from halftone.imaging.orientations import Orientation
     from halftone.matching.fingerprint import Fingerprint
     from halftone.services.search.holdings import Holdings
-    from halftone.services.search.store import Collection, Filter, Stored
+    from halftone.services.search.store.port import Collection, Filter, Stored
     from halftone.v1 import search_pb2
 
 MAX_DEPTH: Final = 10_000

@@ -19,7 +19,7 @@ from halftone.core import errors, telemetry
 from halftone.services.search import promotion_job
 from halftone.services.search.promotion_patience import STORE
 from halftone.services.search.promotion_state import PromotionFiles, State, is_running
-from halftone.services.search.store import EVERYTHING
+from halftone.services.search.store.port import EVERYTHING
 from halftone.v1 import models_pb2
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from halftone.services.search.embedder import Embedder
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.promotion_pace import Traffic
-    from halftone.services.search.store import Collection, Store
+    from halftone.services.search.store.port import Collection, Store
 
 MAX_LABELLED_NAMES: Final = 20_000
 """Image names that a request may give in groups."""

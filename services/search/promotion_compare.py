@@ -16,7 +16,7 @@ import numpy as np
 
 from halftone.core import errors
 from halftone.evaluation import metrics
-from halftone.services.search.store import Filter, Ids, Query
+from halftone.services.search.store.port import Filter, Ids, Query
 
 if TYPE_CHECKING:
     import uuid
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.promotion_pace import Pace
     from halftone.services.search.promotion_patience import Patience
-    from halftone.services.search.store import Collection, Stored
+    from halftone.services.search.store.port import Collection, Stored
     from halftone.v1 import models_pb2
 
 GROUP: Final = "group"

@@ -26,7 +26,7 @@ from halftone.services.search.promotion_pace import Pace
 from halftone.services.search.promotion_patience import EMBEDDER, STORE, Patience
 from halftone.services.search.promotion_state import State, is_running
 from halftone.services.search.promotion_sync import Sync
-from halftone.services.search.store import EVERYTHING
+from halftone.services.search.store.port import EVERYTHING
 from halftone.v1 import models_pb2
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.promotion_pace import Traffic
     from halftone.services.search.promotion_state import PromotionFiles
-    from halftone.services.search.store import Collection, Store, Stored
+    from halftone.services.search.store.port import Collection, Store, Stored
 
 _TELL_SECONDS: Final = 0.5
 _SAVE_SECONDS: Final = 2.0

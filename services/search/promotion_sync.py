@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from halftone.core import errors, telemetry, wire
 from halftone.imaging.orientations import UPRIGHT
 from halftone.services.search.promotion_patience import EMBEDDER, STORE
-from halftone.services.search.store import EVERYTHING, Point
+from halftone.services.search.store.port import EVERYTHING, Point
 from halftone.v1 import embedder_pb2
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.promotion_pace import Pace
     from halftone.services.search.promotion_patience import Patience
-    from halftone.services.search.store import Collection, Payload, Stored
+    from halftone.services.search.store.port import Collection, Payload, Stored
 
 PAGE: Final = 32
 """Records looked at together: Edge holds the interpreter lock for about 2 ms for them."""

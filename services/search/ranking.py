@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Final
 
-from halftone.services.search.store import Channel
+from halftone.services.search.store.port import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from halftone.services.search.store import Collection, Query, ScoredPoint
+    from halftone.services.search.store.port import Collection, Query, ScoredPoint
 
 _MAX_TIES: Final = 4_000
 

@@ -19,7 +19,7 @@ from halftone.core import errors
 from halftone.services.search import candidates, hits, ranking, scoring, tokens
 from halftone.services.search.plans import MAX_DEPTH, Plan, Planner, page_position
 from halftone.services.search.preparation import Preparation
-from halftone.services.search.store import Query
+from halftone.services.search.store.port import Query
 from halftone.services.search.verifier import Missed
 from halftone.v1 import search_pb2
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from halftone.services.search.hit_verdicts import HitVerdicts
     from halftone.services.search.holdings import Holdings
     from halftone.services.search.scoring import Calibrations, Scored
-    from halftone.services.search.store import Collection, ScoredPoint
+    from halftone.services.search.store.port import Collection, ScoredPoint
     from halftone.services.search.verifier import Outcome, Verifier
     from halftone.v1 import verdicts_pb2
 

@@ -28,10 +28,10 @@ from halftone.matching.features import SIDE
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.matching.words import Words
-from halftone.services.search import edge_build
 from halftone.services.search import payload as payloads
-from halftone.services.search.edge_part import Part, to_requests
-from halftone.services.search.store import Channel, Query, Stored
+from halftone.services.search.store.edge import build
+from halftone.services.search.store.edge.part import Part, to_requests
+from halftone.services.search.store.port import Channel, Query, Stored
 from tests.bench.vectors import Archive, journal_and_date
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def measure(folder: Path, *, pictures: Sequence[tuple[np.ndarray, Words]]) -> di
         for each, (hashed, words) in zip(archive.points(start=0, stop=count), pictures, strict=True)
     )
     started = time.perf_counter()
-    if not edge_build.build(folder / "part", dimension=_DIMENSION, points=points):
+    if not build.build(folder / "part", dimension=_DIMENSION, points=points):
         raise RuntimeError("the part was not built")
     result: dict[str, Any] = {"pictures": count, "build_seconds": time.perf_counter() - started}
     part = Part.load(folder / "part")

@@ -38,7 +38,7 @@ from halftone.services.search.cluster_job import ClusterWorker
 from halftone.services.search.cluster_store import Database
 from halftone.services.search.holdings import Holdings
 from halftone.services.search.promotion_pace import Traffic
-from halftone.services.search.store_edge import EdgeStore
+from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, search_pb2
 from tests.bench.archive import NAME, import_archive, stack
 from tests.bench.vectors import Archive, normalised

@@ -27,15 +27,15 @@ import grpc
 import numpy as np
 
 from halftone.core import wire
-from halftone.services.search import edge_build
-from halftone.services.search.edge_collection import (
+from halftone.services.search.store.edge import build as edge_build
+from halftone.services.search.store.edge.collection import (
     MERGE_RATIO,
     SEAL_POINTS,
     EdgeCollection,
     write_json,
 )
-from halftone.services.search.store import Stored
-from halftone.services.search.store_edge import EdgeStore
+from halftone.services.search.store.edge.store import EdgeStore
+from halftone.services.search.store.port import Stored
 from halftone.stack import local
 from halftone.v1 import embedder_pb2, search_pb2, search_pb2_grpc
 from tests.bench import importing

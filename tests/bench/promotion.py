@@ -31,7 +31,7 @@ from halftone.archive import manifests as archives
 from halftone.client import AsyncClient, Client, PromotionState
 from halftone.core import wire
 from halftone.registry.versions import Registry
-from halftone.services.search.edge_collection import SEAL_POINTS
+from halftone.services.search.store.edge.collection import SEAL_POINTS
 from halftone.stack.local import LocalStack, Ports
 from halftone.v1 import search_pb2, search_pb2_grpc
 from halftone.vision.model import Model

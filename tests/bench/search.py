@@ -30,9 +30,9 @@ import numpy as np
 from halftone.archive import sample
 from halftone.core import wire
 from halftone.services.search import payload as payloads
-from halftone.services.search.edge_part import copy_closed
-from halftone.services.search.store import Query
-from halftone.services.search.store_edge import EdgeStore
+from halftone.services.search.store.edge.part import copy_closed
+from halftone.services.search.store.edge.store import EdgeStore
+from halftone.services.search.store.port import Query
 from halftone.stack import local
 from halftone.v1 import search_pb2, search_pb2_grpc
 from tests.bench import growth, importing
@@ -41,7 +41,7 @@ from tests.bench.vectors import Archive, between, journal_and_date
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from halftone.services.search.edge_collection import EdgeCollection
+    from halftone.services.search.store.edge.collection import EdgeCollection
 
 _TOGETHER = 16
 """Searches in one call of `BatchSearchImages`."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from halftone.archive.records import Name
 from halftone.services.search import payload as payloads
-from halftone.services.search.store import Point
+from halftone.services.search.store.port import Point
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:

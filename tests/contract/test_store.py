@@ -17,9 +17,10 @@ from qdrant_client import QdrantClient, models
 
 from halftone.archive.records import Name
 from halftone.core import errors
-from halftone.services.search.edge_part import copy_closed
 from halftone.services.search.listing import list_by_name, order_keys
-from halftone.services.search.store import (
+from halftone.services.search.store.edge.part import copy_closed
+from halftone.services.search.store.edge.store import EdgeStore
+from halftone.services.search.store.port import (
     EVERYTHING,
     AnyOf,
     Between,
@@ -30,8 +31,7 @@ from halftone.services.search.store import (
     Query,
     Words,
 )
-from halftone.services.search.store_edge import EdgeStore
-from halftone.services.search.store_server import ServerStore
+from halftone.services.search.store.server import ServerStore
 
 # What the local mode says of itself; it is a double for tests.
 pytestmark = [

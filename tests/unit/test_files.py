@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from halftone.core import files
-from halftone.services.search import edge_collection
+from halftone.services.search.store.edge import collection
 from halftone.stack import running
 
 
@@ -26,7 +26,7 @@ def stack(path):
 
 
 def parts(path):
-    edge_collection.write_json(path, {"a": 1})
+    collection.write_json(path, {"a": 1})
 
 
 @pytest.mark.parametrize("write", [text, content, stack, parts])

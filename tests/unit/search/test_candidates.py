@@ -13,7 +13,7 @@ from halftone.matching.fingerprint import Fingerprint
 from halftone.matching.probability import FEATURES, Calibration
 from halftone.services.search import candidates, scoring
 from halftone.services.search.plans import Plan
-from halftone.services.search.store import EVERYTHING, Channel, ScoredPoint, Stored, Words
+from halftone.services.search.store.port import EVERYTHING, Channel, ScoredPoint, Stored, Words
 
 MIRRORED = Orientation(mirrored=True)
 SIDEWAYS = Orientation(rotation=90)

@@ -13,7 +13,7 @@ from halftone.imaging import images
 from halftone.services.search.blobs import Blobs
 from halftone.services.search.catalogue import Catalogue
 from halftone.services.search.holdings import Holdings
-from halftone.services.search.store import Stored
+from halftone.services.search.store.port import Stored
 from tests.unit.search.conftest import name, picture
 
 CONTENT = picture(1)

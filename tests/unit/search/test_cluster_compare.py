@@ -18,8 +18,8 @@ from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Calibration
 from halftone.services.search.cluster_candidates import Depths, neighbours
 from halftone.services.search.cluster_compare import FeatureComparer, Side, packed, unpacked
-from halftone.services.search.store import Point, Stored, Words
-from halftone.services.search.store_edge import EdgeStore
+from halftone.services.search.store.edge.store import EdgeStore
+from halftone.services.search.store.port import Point, Stored, Words
 from halftone.v1 import search_pb2
 from tests.cluster_pictures import plate, printing, scene
 from tests.fake_embedder import DIMENSION, descriptor

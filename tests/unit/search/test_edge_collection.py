@@ -17,10 +17,18 @@ import pytest
 
 from halftone.archive.records import Name
 from halftone.core import errors
-from halftone.services.search.edge_collection import EdgeCollection, LastRead
 from halftone.services.search.listing import list_by_name, order_keys
-from halftone.services.search.store import EVERYTHING, AnyOf, Channel, Filter, Point, Query, Words
-from halftone.services.search.store_edge import FORMAT, EdgeStore
+from halftone.services.search.store.edge.collection import EdgeCollection, LastRead
+from halftone.services.search.store.edge.store import FORMAT, EdgeStore
+from halftone.services.search.store.port import (
+    EVERYTHING,
+    AnyOf,
+    Channel,
+    Filter,
+    Point,
+    Query,
+    Words,
+)
 
 DIMENSION = 8
 
@@ -281,7 +289,7 @@ def test_one_process_at_a_time(memory_path):
         EdgeStore(memory_path, min_free_bytes=0)
     assert raised.value.reason == "DATA_DIRECTORY_IN_USE"
     program = (
-        "import sys, pathlib; from halftone.services.search.store_edge import EdgeStore\n"
+        "import sys, pathlib; from halftone.services.search.store.edge.store import EdgeStore\n"
         "from halftone import errors\n"
         "try: EdgeStore(pathlib.Path(sys.argv[1]), min_free_bytes=0)\n"
         "except errors.DataDirectoryError as error: print(error.reason)"

@@ -4,8 +4,8 @@ import uuid
 
 import numpy as np
 
-from halftone.services.search import edge_query
-from halftone.services.search.store import Query, Stored
+from halftone.services.search.store.edge import query as edge_query
+from halftone.services.search.store.port import Query, Stored
 
 
 def identity(number):

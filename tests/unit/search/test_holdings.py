@@ -11,7 +11,7 @@ import pytest
 from halftone.core import telemetry
 from halftone.services.search.blobs import Blobs
 from halftone.services.search.holdings import Holdings
-from halftone.services.search.store import Stored
+from halftone.services.search.store.port import Stored
 
 
 @pytest.fixture

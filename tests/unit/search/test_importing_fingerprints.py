@@ -22,8 +22,8 @@ from halftone.services.search.embedder import Embedder
 from halftone.services.search.fingerprints import Fingerprints
 from halftone.services.search.holdings import Holdings
 from halftone.services.search.importer import Importer
-from halftone.services.search.store import EVERYTHING
-from halftone.services.search.store_edge import EdgeStore
+from halftone.services.search.store.edge.store import EdgeStore
+from halftone.services.search.store.port import EVERYTHING
 from halftone.v1 import search_pb2
 from tests.fake_embedder import DIMENSION
 from tests.unit.search.conftest import Service, name, record

@@ -14,7 +14,7 @@ from halftone.core import errors
 from halftone.registry.versions import Registry
 from halftone.services.search.promotion_job import Job
 from halftone.services.search.promotion_state import PromotionFiles
-from halftone.services.search.store_edge import EdgeStore
+from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2, search_pb2
 from tests.fake_embedder import DIMENSION
 from tests.unit.search.conftest import name, picture, record

@@ -11,7 +11,7 @@ import pytest
 
 from halftone.services.search.promotion_compare import MAX_LABELLED, Sample, judge
 from halftone.services.search.promotion_pace import Pace, Traffic
-from halftone.services.search.store import Stored
+from halftone.services.search.store.port import Stored
 from halftone.v1 import models_pb2
 
 

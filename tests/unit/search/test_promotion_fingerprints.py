@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 
-from halftone.services.search.store_edge import EdgeStore
+from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2, search_pb2
 from tests.unit.search.conftest import name, picture, record
 from tests.unit.search.test_importing_fingerprints import drawing, plain, points

@@ -9,9 +9,9 @@ import pytest
 
 from halftone.core import errors
 from halftone.registry.versions import Registry
-from halftone.services.search.edge_collection import EdgeCollection
 from halftone.services.search.promotion_state import PromotionFiles
-from halftone.services.search.store_edge import EdgeStore
+from halftone.services.search.store.edge.collection import EdgeCollection
+from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2
 from tests.unit.search.conftest import record
 from tests.unit.search.test_promotion import (

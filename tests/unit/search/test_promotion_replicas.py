@@ -16,8 +16,8 @@ from halftone.services.search.embedder import Embedder
 from halftone.services.search.engine import Engine
 from halftone.services.search.holdings import Holdings
 from halftone.services.search.promotion_state import is_running
-from halftone.services.search.store import EVERYTHING, Point
-from halftone.services.search.store_server import ServerCollection, ServerStore
+from halftone.services.search.store.port import EVERYTHING, Point
+from halftone.services.search.store.server import ServerCollection, ServerStore
 from halftone.v1 import models_pb2, search_pb2
 from tests.unit.search.conftest import name, record
 from tests.unit.search.test_promotion import NEW, OLD, publish, until

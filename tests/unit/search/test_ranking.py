@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from halftone.services.search import ranking
-from halftone.services.search.store import Channel, Query, ScoredPoint, Stored
+from halftone.services.search.store.port import Channel, Query, ScoredPoint, Stored
 
 
 def identity(number):

@@ -20,8 +20,8 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors
-from halftone.services.search import edge_build
-from halftone.services.search.edge_collection import EdgeCollection, LastRead, write_json
+from halftone.services.search.store.edge import build
+from halftone.services.search.store.edge.collection import EdgeCollection, LastRead, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +90,7 @@ class EdgeStore:
             if template is None and self._collections:
                 # Another one answers: an empty part is made elsewhere, as graphs are.
                 template = built = self._directory / f".empty.{uuid.uuid4().hex}"
-                if not edge_build.build(built, dimension=dimension, points=()):
+                if not build.build(built, dimension=dimension, points=()):
                     raise errors.Internal("The process that makes a collection failed.")
             self._empty[dimension] = path / "empty"
             # A directory that an older release made is none of its own from here on.

@@ -19,8 +19,8 @@ import qdrant_edge
 
 from halftone.core import errors
 from halftone.core.files import sync_directory
-from halftone.services.search import store as port
-from halftone.services.search.store import (
+from halftone.services.search.store import port
+from halftone.services.search.store.port import (
     EVERYTHING,
     INDEXES,
     AnyOf,

@@ -1,6 +1,6 @@
 """Builds a part of a collection, with its graph, in a process of its own.
 
-    python -m halftone.services.search.edge_build PARENT_PID DIRECTORY DIMENSION
+    python -m halftone.services.search.store.edge.build PARENT_PID DIRECTORY DIMENSION
 
 The points come through standard input. The process ends with 0 when everything is on disk. It is
 killed with its parent, and what it left is removed at the next start.
@@ -20,8 +20,8 @@ from typing import IO, TYPE_CHECKING, Final
 import numpy as np
 
 from halftone.service import child
-from halftone.services.search.edge_part import Part
-from halftone.services.search.store import PDQ_BITS, Point, Stored, Words, to_pdq
+from halftone.services.search.store.edge.part import Part
+from halftone.services.search.store.port import PDQ_BITS, Point, Stored, Words, to_pdq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -54,7 +54,7 @@ def build(
     command = (
         sys.executable,
         "-m",
-        "halftone.services.search.edge_build",
+        "halftone.services.search.store.edge.build",
         str(os.getpid()),
         str(directory),
         str(dimension),

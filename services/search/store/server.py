@@ -20,8 +20,8 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from halftone.core import errors
 from halftone.matching.words import Vocabulary
-from halftone.services.search import store as port
-from halftone.services.search.store import (
+from halftone.services.search.store import port
+from halftone.services.search.store.port import (
     INDEXES,
     AnyOf,
     Between,

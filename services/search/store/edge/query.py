@@ -10,15 +10,15 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
-from halftone.services.search.edge_part import to_requests
-from halftone.services.search.store import ScoredPoint
+from halftone.services.search.store.edge.part import to_requests
+from halftone.services.search.store.port import ScoredPoint
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from halftone.services.search.edge_part import Part
-    from halftone.services.search.store import Payload, Query, Stored
+    from halftone.services.search.store.edge.part import Part
+    from halftone.services.search.store.port import Payload, Query, Stored
 
 
 class _Hit(NamedTuple):

@@ -29,15 +29,23 @@ from typing import TYPE_CHECKING, Any, Final
 from halftone.core import errors, telemetry
 from halftone.core.files import replace_file
 from halftone.matching.words import Vocabulary
-from halftone.services.search import edge_build, edge_query
-from halftone.services.search.edge_part import Part, copy_closed
-from halftone.services.search.store import FIRST_WORDS, LAYOUT, check_words, earlier_layout
+from halftone.services.search.store.edge import build
+from halftone.services.search.store.edge import query as edge_query
+from halftone.services.search.store.edge.part import Part, copy_closed
+from halftone.services.search.store.port import FIRST_WORDS, LAYOUT, check_words, earlier_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from halftone.services.search.store import Filter, Payload, Point, Query, ScoredPoint, Stored
+    from halftone.services.search.store.port import (
+        Filter,
+        Payload,
+        Point,
+        Query,
+        ScoredPoint,
+        Stored,
+    )
 
 SEAL_POINTS: Final = 10_000
 """Points that the open part takes before a graph is built over them."""
@@ -397,7 +405,7 @@ class EdgeCollection:
             self._rebuilding, self._changed = chosen, set()
         try:
             points = itertools.chain.from_iterable(part.scan_all() for part in chosen)
-            if not edge_build.build(
+            if not build.build(
                 self._directory / name,
                 dimension=self.dimension,
                 points=points,
