@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from halftone.services.search import payload as payloads
+from halftone.services.search.archive import payload as payloads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

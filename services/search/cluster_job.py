@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from halftone.core import errors, telemetry
 from halftone.services.search import cluster_candidates
+from halftone.services.search.archive.pace import Pace
 from halftone.services.search.cluster_steps import ClusterSteps, sha_of
-from halftone.services.search.promotion_pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from halftone.core.settings import SearchSettings
+    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.pace import Traffic
     from halftone.services.search.cluster_compare import Comparer
     from halftone.services.search.cluster_jobs import Job
     from halftone.services.search.cluster_store import Database, DatabaseElsewhere
-    from halftone.services.search.holdings import Holdings
-    from halftone.services.search.promotion_pace import Traffic
     from halftone.services.search.store.port import Collection, Stored
 
     Pairs = Sequence[tuple[bytes, bytes]]

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from halftone.core import errors, telemetry
+    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.pace import Traffic
     from halftone.services.search.cluster_compare import Comparer
     from halftone.services.search.cluster_jobs import Job
     from halftone.services.search.cluster_store import Database, DatabaseElsewhere
-    from halftone.services.search.holdings import Holdings
-    from halftone.services.search.promotion_pace import Traffic
     from halftone.services.search.store.port import Collection, Stored
 
     Pairs = Sequence[tuple[bytes, bytes]]

@@ -15,10 +15,10 @@ from halftone.services.search import (
     cluster_groups,
     cluster_pairs,
     cluster_verdicts,
-    tokens,
 )
-from halftone.services.search import payload as payloads
-from halftone.services.search.catalogue import bounded
+from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive import tokens
+from halftone.services.search.archive.catalogue import bounded
 from halftone.services.search.cluster_chronology import Printing
 from halftone.services.search.cluster_groups import CLUSTER_FIELDS, ClusterRow
 from halftone.services.search.cluster_store import marks
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
+    from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.cluster_jobs import Job
     from halftone.services.search.cluster_verdicts import Verdict
-    from halftone.services.search.holdings import Holdings
 
 MAX_MEMBERS: Final = 5_000
 """Members in one message, the earliest; a record takes about 1 kB of the 36 MiB that fit."""

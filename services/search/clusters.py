@@ -15,9 +15,9 @@ from halftone.services.search.clusters_servicer import ClusterServicer
 if TYPE_CHECKING:
     from halftone.core import telemetry
     from halftone.core.settings import SearchSettings
+    from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.cluster_store import DatabaseElsewhere
     from halftone.services.search.engine import Engine
-    from halftone.services.search.holdings import Holdings
 
 
 class Clusters:

@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from halftone.archive import records
 from halftone.core import errors, telemetry
-from halftone.services.search import (
-    cluster_groups,
-    cluster_jobs,
-    cluster_pairs,
-    cluster_verdicts,
-    tokens,
-)
+from halftone.services.search import cluster_groups, cluster_jobs, cluster_pairs, cluster_verdicts
 from halftone.services.search import cluster_views as views
-from halftone.services.search.catalogue import bounded
+from halftone.services.search.archive import tokens
+from halftone.services.search.archive.catalogue import bounded
 from halftone.services.search.cluster_jobs import Job, State
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc
 
@@ -28,10 +23,10 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.cluster_job import ClusterWorker
     from halftone.services.search.cluster_store import Database, DatabaseElsewhere
     from halftone.services.search.cluster_verdicts import Verdict
-    from halftone.services.search.holdings import Holdings
 
     Context = grpc.aio.ServicerContext[Any, Any]
 

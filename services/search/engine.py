@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry
 from halftone.imaging import images
-from halftone.services.search.catalogue import Catalogue
-from halftone.services.search.fingerprints import Fingerprints
-from halftone.services.search.importer import Importer
+from halftone.services.search.archive.catalogue import Catalogue
+from halftone.services.search.archive.fingerprints import Fingerprints
+from halftone.services.search.archive.importer import Importer
+from halftone.services.search.archive.pace import Traffic
 from halftone.services.search.promotion import Promotions
-from halftone.services.search.promotion_pace import Traffic
 from halftone.services.search.scoring import Calibrations
 from halftone.services.search.searching import TOGETHER, Searching
 from halftone.services.search.store.port import EVERYTHING
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from halftone.core.settings import SearchSettings
     from halftone.registry.versions import Registry
-    from halftone.services.search.embedder import Embedder
+    from halftone.services.search.archive.embedder_client import Embedder
+    from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.hit_verdicts import HitVerdicts
-    from halftone.services.search.holdings import Holdings
     from halftone.services.search.store.port import Collection, Store
     from halftone.v1 import search_pb2
 

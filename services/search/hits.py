@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.matching.relation import Relation
 from halftone.matching.verification import Verification
-from halftone.services.search import payload as payloads
+from halftone.services.search.archive import payload as payloads
 from halftone.services.search.store.port import PDQ_BITS, Stored
 from halftone.services.search.verifier import Missed
 from halftone.v1 import search_pb2
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from halftone.matching.verification import Overlap
+    from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.candidates import Candidate
-    from halftone.services.search.holdings import Holdings
     from halftone.services.search.scoring import Scored
     from halftone.services.search.store.port import ScoredPoint
     from halftone.services.search.verifier import Outcome

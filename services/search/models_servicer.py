@@ -7,8 +7,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, telemetry
-from halftone.services.search import tokens
-from halftone.services.search.catalogue import bounded
+from halftone.services.search.archive import tokens
+from halftone.services.search.archive.catalogue import bounded
 from halftone.v1 import models_pb2, models_pb2_grpc
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from halftone.core import errors, wire
 from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.fusion import VERIFY_COUNT
-from halftone.services.search import payload as payloads
-from halftone.services.search import tokens
-from halftone.services.search.catalogue import bounded
-from halftone.services.search.embedder import to_vector
+from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive import tokens
+from halftone.services.search.archive.catalogue import bounded
+from halftone.services.search.archive.embedder_client import to_vector
 from halftone.services.search.store.port import Ids
 from halftone.v1 import embedder_pb2
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from halftone.core.settings import SearchSettings
     from halftone.imaging.orientations import Orientation
     from halftone.matching.fingerprint import Fingerprint
-    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.store.port import Collection, Filter, Stored
     from halftone.v1 import search_pb2
 

@@ -10,15 +10,15 @@ from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT, orientations
 from halftone.matching.fingerprint import Fingerprint
 from halftone.matching.words import Vocabulary, Words
-from halftone.services.search.embedder import MAX_IMAGES, Embedded
+from halftone.services.search.archive.embedder_client import MAX_IMAGES, Embedded
 from halftone.services.search.plans import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from halftone.services.search.embedder import Embedder
-    from halftone.services.search.fingerprints import Fingerprints
-    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.archive.embedder_client import Embedder
+    from halftone.services.search.archive.fingerprints import Fingerprints
+    from halftone.services.search.archive.holdings import Holdings
     from halftone.v1 import embedder_pb2
 
 _MAX_ITEMS: Final = 128

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from halftone.core.settings import SearchSettings
     from halftone.registry.versions import Registry
-    from halftone.services.search.embedder import Embedder
-    from halftone.services.search.holdings import Holdings
-    from halftone.services.search.promotion_pace import Traffic
+    from halftone.services.search.archive.embedder_client import Embedder
+    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.pace import Traffic
     from halftone.services.search.store.port import Collection, Store
 
 MAX_LABELLED_NAMES: Final = 20_000

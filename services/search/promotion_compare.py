@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from halftone.services.search.holdings import Holdings
-    from halftone.services.search.promotion_pace import Pace
+    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.pace import Pace
     from halftone.services.search.promotion_patience import Patience
     from halftone.services.search.store.port import Collection, Stored
     from halftone.v1 import models_pb2

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.services.search import promotion_compare as compare
-from halftone.services.search.promotion_pace import Pace
+from halftone.services.search.archive.pace import Pace
 from halftone.services.search.promotion_patience import EMBEDDER, STORE, Patience
 from halftone.services.search.promotion_state import State, is_running
 from halftone.services.search.promotion_sync import Sync
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from halftone.core.settings import SearchSettings
     from halftone.registry.versions import Registry
-    from halftone.services.search.embedder import Embedder
-    from halftone.services.search.holdings import Holdings
-    from halftone.services.search.promotion_pace import Traffic
+    from halftone.services.search.archive.embedder_client import Embedder
+    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.pace import Traffic
     from halftone.services.search.promotion_state import PromotionFiles
     from halftone.services.search.store.port import Collection, Store, Stored
 

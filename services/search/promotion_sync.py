@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from halftone.services.search.embedder import Embedded, Embedder
-    from halftone.services.search.holdings import Holdings
-    from halftone.services.search.promotion_pace import Pace
+    from halftone.services.search.archive.embedder_client import Embedded, Embedder
+    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.pace import Pace
     from halftone.services.search.promotion_patience import Patience
     from halftone.services.search.store.port import Collection, Payload, Stored
 

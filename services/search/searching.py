@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.archive import records
 from halftone.core import errors
-from halftone.services.search import candidates, hits, ranking, scoring, tokens
+from halftone.services.search import candidates, hits, ranking, scoring
+from halftone.services.search.archive import tokens
 from halftone.services.search.plans import MAX_DEPTH, Plan, Planner, page_position
 from halftone.services.search.preparation import Preparation
 from halftone.services.search.store.port import Query
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.core.settings import SearchSettings
+    from halftone.services.search.archive.embedder_client import Embedder
+    from halftone.services.search.archive.fingerprints import Fingerprints
+    from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.candidates import Block, Candidate
-    from halftone.services.search.embedder import Embedder
-    from halftone.services.search.fingerprints import Fingerprints
     from halftone.services.search.hit_verdicts import HitVerdicts
-    from halftone.services.search.holdings import Holdings
     from halftone.services.search.scoring import Calibrations, Scored
     from halftone.services.search.store.port import Collection, ScoredPoint
     from halftone.services.search.verifier import Outcome, Verifier

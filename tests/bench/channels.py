@@ -28,7 +28,7 @@ from halftone.matching.features import SIDE
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.matching.words import Words
-from halftone.services.search import payload as payloads
+from halftone.services.search.archive import payload as payloads
 from halftone.services.search.store.edge import build
 from halftone.services.search.store.edge.part import Part, to_requests
 from halftone.services.search.store.port import Channel, Query, Stored

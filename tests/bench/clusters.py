@@ -33,11 +33,11 @@ from halftone.archive.records import Name
 from halftone.core import telemetry, wire
 from halftone.core.settings import SearchSettings
 from halftone.services.search import cluster_jobs, cluster_pairs
-from halftone.services.search.blobs import Blobs
+from halftone.services.search.archive.blobs import Blobs
+from halftone.services.search.archive.holdings import Holdings
+from halftone.services.search.archive.pace import Traffic
 from halftone.services.search.cluster_job import ClusterWorker
 from halftone.services.search.cluster_store import Database
-from halftone.services.search.holdings import Holdings
-from halftone.services.search.promotion_pace import Traffic
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, search_pb2
 from tests.bench.archive import NAME, import_archive, stack

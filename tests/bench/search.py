@@ -29,7 +29,7 @@ import numpy as np
 
 from halftone.archive import sample
 from halftone.core import wire
-from halftone.services.search import payload as payloads
+from halftone.services.search.archive import payload as payloads
 from halftone.services.search.store.edge.part import copy_closed
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.services.search.store.port import Query

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from halftone.archive.records import Name
-from halftone.services.search import payload as payloads
+from halftone.services.search.archive import payload as payloads
 from halftone.services.search.store.port import Point
 from halftone.v1 import search_pb2
 

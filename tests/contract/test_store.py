@@ -17,7 +17,7 @@ from qdrant_client import QdrantClient, models
 
 from halftone.archive.records import Name
 from halftone.core import errors
-from halftone.services.search.listing import list_by_name, order_keys
+from halftone.services.search.archive.listing import list_by_name, order_keys
 from halftone.services.search.store.edge.part import copy_closed
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.services.search.store.port import (

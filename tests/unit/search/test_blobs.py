@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from halftone.core import errors
-from halftone.services.search.blobs import Blobs
+from halftone.services.search.archive.blobs import Blobs
 
 
 def sha(content):
@@ -180,7 +180,7 @@ def test_without_room_nothing_is_left_behind(tmp_path):
     program = (
         "import resource, sys, hashlib\n"
         "from halftone import errors\n"
-        "from halftone.services.search.blobs import Blobs\n"
+        "from halftone.services.search.archive.blobs import Blobs\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "content = bytes(5000)\n"
         "try: Blobs(sys.argv[1]).put(content, sha256=hashlib.sha256(content).hexdigest())\n"

@@ -10,9 +10,9 @@ import pytest
 from halftone.core import telemetry
 from halftone.core.settings import SearchSettings
 from halftone.imaging import images
-from halftone.services.search.blobs import Blobs
-from halftone.services.search.catalogue import Catalogue
-from halftone.services.search.holdings import Holdings
+from halftone.services.search.archive.blobs import Blobs
+from halftone.services.search.archive.catalogue import Catalogue
+from halftone.services.search.archive.holdings import Holdings
 from halftone.services.search.store.port import Stored
 from tests.unit.search.conftest import name, picture
 

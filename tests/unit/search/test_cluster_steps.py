@@ -11,10 +11,10 @@ import pytest
 from halftone.core import errors, telemetry
 from halftone.core.settings import SearchSettings
 from halftone.services.search import cluster_groups, cluster_jobs, cluster_pairs, cluster_views
+from halftone.services.search.archive.pace import Traffic
 from halftone.services.search.cluster_job import ClusterWorker
 from halftone.services.search.cluster_store import Database
 from halftone.services.search.clusters_servicer import ClusterServicer
-from halftone.services.search.promotion_pace import Traffic
 from halftone.v1 import clusters_pb2, search_pb2
 from tests.fake_cluster_archive import (
     VERSION,

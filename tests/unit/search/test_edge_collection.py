@@ -17,7 +17,7 @@ import pytest
 
 from halftone.archive.records import Name
 from halftone.core import errors
-from halftone.services.search.listing import list_by_name, order_keys
+from halftone.services.search.archive.listing import list_by_name, order_keys
 from halftone.services.search.store.edge.collection import EdgeCollection, LastRead
 from halftone.services.search.store.edge.store import FORMAT, EdgeStore
 from halftone.services.search.store.port import (

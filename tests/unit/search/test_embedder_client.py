@@ -10,7 +10,7 @@ import pytest
 
 from halftone.core import errors, telemetry
 from halftone.imaging.orientations import UPRIGHT
-from halftone.services.search.embedder import Embedder, to_vector
+from halftone.services.search.archive.embedder_client import Embedder, to_vector
 from halftone.v1 import embedder_pb2
 from tests.fake_embedder import DIMENSION, VERSION
 from tests.unit.search.conftest import picture

@@ -14,8 +14,8 @@ from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import SIDE, LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint
-from halftone.services.search.blobs import Blobs
-from halftone.services.search.fingerprints import Fingerprints
+from halftone.services.search.archive.blobs import Blobs
+from halftone.services.search.archive.fingerprints import Fingerprints
 from tests.printed_pages import printed_page
 from tests.unit.search.conftest import picture
 

@@ -9,8 +9,8 @@ import uuid
 import pytest
 
 from halftone.core import telemetry
-from halftone.services.search.blobs import Blobs
-from halftone.services.search.holdings import Holdings
+from halftone.services.search.archive.blobs import Blobs
+from halftone.services.search.archive.holdings import Holdings
 from halftone.services.search.store.port import Stored
 
 

@@ -17,11 +17,11 @@ from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
-from halftone.services.search.blobs import Blobs
-from halftone.services.search.embedder import Embedder
-from halftone.services.search.fingerprints import Fingerprints
-from halftone.services.search.holdings import Holdings
-from halftone.services.search.importer import Importer
+from halftone.services.search.archive.blobs import Blobs
+from halftone.services.search.archive.embedder_client import Embedder
+from halftone.services.search.archive.fingerprints import Fingerprints
+from halftone.services.search.archive.holdings import Holdings
+from halftone.services.search.archive.importer import Importer
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.services.search.store.port import EVERYTHING
 from halftone.v1 import search_pb2

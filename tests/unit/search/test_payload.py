@@ -6,7 +6,7 @@ import pytest
 
 from halftone.archive import records
 from halftone.core import errors
-from halftone.services.search import payload as payloads
+from halftone.services.search.archive import payload as payloads
 from halftone.services.search.store.port import AnyOf
 from halftone.v1 import search_pb2
 

@@ -9,8 +9,8 @@ import uuid
 import numpy as np
 import pytest
 
+from halftone.services.search.archive.pace import Pace, Traffic
 from halftone.services.search.promotion_compare import MAX_LABELLED, Sample, judge
-from halftone.services.search.promotion_pace import Pace, Traffic
 from halftone.services.search.store.port import Stored
 from halftone.v1 import models_pb2
 

@@ -22,9 +22,9 @@ from halftone.archive import records
 from halftone.core import errors, telemetry, wire
 from halftone.imaging.orientations import UPRIGHT
 from halftone.service import server
-from halftone.services.search import payload as payloads
-from halftone.services.search.holdings import Draft
-from halftone.services.search.intake import content_of
+from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive.holdings import Draft
+from halftone.services.search.archive.intake import content_of
 from halftone.v1 import embedder_pb2, search_pb2
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from halftone.core.settings import SearchSettings
-    from halftone.services.search.embedder import Embedded, Embedder
-    from halftone.services.search.fingerprints import Fingerprints, Print
-    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.archive.embedder_client import Embedded, Embedder
+    from halftone.services.search.archive.fingerprints import Fingerprints, Print
+    from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.store.port import Payload, Stored
 
     _Outcome = search_pb2.ImportImagesResponse.State | errors.HalftoneError

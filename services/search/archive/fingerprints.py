@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from halftone.imaging.orientations import Orientation
     from halftone.matching.fingerprint import Fingerprint
     from halftone.matching.words import Words
-    from halftone.services.search.blobs import Blobs
+    from halftone.services.search.archive.blobs import Blobs
 
 _PAGE: Final = layout.SIDE * 2 // 3
 """The side that a copy is decoded for in which the pictures on a page are looked for: the shorter

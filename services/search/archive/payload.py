@@ -15,7 +15,7 @@ from google.protobuf import timestamp_pb2
 from halftone.archive import dates
 from halftone.archive.records import MAX_LABELS, Name
 from halftone.core import errors
-from halftone.services.search.listing import order_keys
+from halftone.services.search.archive.listing import order_keys
 from halftone.services.search.store.port import EVERYTHING, AnyOf, Between, Filter, Payload
 from halftone.v1 import search_pb2
 

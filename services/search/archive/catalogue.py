@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.imaging import images
-from halftone.services.search import payload as payloads
-from halftone.services.search import tokens
-from halftone.services.search.listing import list_by_name
+from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive import tokens
+from halftone.services.search.archive.listing import list_by_name
 from halftone.services.search.store.port import EVERYTHING, Filter, Ids
 from halftone.v1 import search_pb2
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.core.settings import SearchSettings
-    from halftone.services.search.holdings import Holdings
+    from halftone.services.search.archive.holdings import Holdings
 
 MAX_LIMIT: Final = 1_000
 """Records in one answer."""

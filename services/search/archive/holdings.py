@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from halftone.archive.records import Name
     from halftone.core.telemetry import Metrics
-    from halftone.services.search.blobs import Blobs
+    from halftone.services.search.archive.blobs import Blobs
     from halftone.services.search.store.port import Collection, Words
 
 P = ParamSpec("P")
