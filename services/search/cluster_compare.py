@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.matching.features import LocalFeatures
+    from halftone.services.search.comparison.verifier import FeatureSource
     from halftone.services.search.scoring import Calibrations
     from halftone.services.search.store.port import Stored
-    from halftone.services.search.verifier import FeatureSource
 
 _VERSION: Final = 1
 """Raised when pairs are to be compared anew that were compared before."""

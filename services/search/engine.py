@@ -16,11 +16,11 @@ from halftone.services.search.archive.catalogue import Catalogue
 from halftone.services.search.archive.fingerprints import Fingerprints
 from halftone.services.search.archive.importer import Importer
 from halftone.services.search.archive.pace import Traffic
+from halftone.services.search.comparison.verifier import Verifier
 from halftone.services.search.promotion import Promotions
 from halftone.services.search.scoring import Calibrations
 from halftone.services.search.searching import TOGETHER, Searching
 from halftone.services.search.store.port import EVERYTHING
-from halftone.services.search.verifier import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from halftone.matching.relation import Relation
 from halftone.matching.verification import Verification
 from halftone.services.search.archive import payload as payloads
+from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.store.port import PDQ_BITS, Stored
-from halftone.services.search.verifier import Missed
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from halftone.matching.verification import Overlap
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.candidates import Candidate
+    from halftone.services.search.comparison.verifier import Outcome
     from halftone.services.search.scoring import Scored
     from halftone.services.search.store.port import ScoredPoint
-    from halftone.services.search.verifier import Outcome
     from halftone.v1 import verdicts_pb2
 
 _RELATIONS: Final[dict[Relation, search_pb2.Hit.Relation]] = {

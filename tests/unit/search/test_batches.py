@@ -8,8 +8,8 @@ import math
 import types
 
 from halftone.matching.probability import Calibration
+from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.searching import Searching
-from halftone.services.search.verifier import Missed
 from tests.unit.search.test_candidates import NO_FEATURES, Exact, bits, plan_of
 
 

@@ -17,9 +17,9 @@ from halftone.matching.verification import Overlap, Verification
 from halftone.registry.versions import Registry
 from halftone.services.search import hits, scoring
 from halftone.services.search.candidates import Candidate, View
+from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.plans import Plan
 from halftone.services.search.store.port import EVERYTHING, Channel
-from halftone.services.search.verifier import Missed
 
 SQUARE = np.array([[0, 0], [100, 0], [100, 100], [0, 100]], np.float32)
 OVERLAP = Overlap(

@@ -13,7 +13,7 @@ from PIL import Image
 from halftone.core import errors, telemetry
 from halftone.matching.features import LocalFeatures, extract
 from halftone.matching.verification import Verification
-from halftone.services.search.verifier import Missed, Verifier
+from halftone.services.search.comparison.verifier import Missed, Verifier
 
 
 def scene(seed):
