@@ -7,10 +7,10 @@ import types
 import uuid
 
 from halftone.archive import records
-from halftone.services.search import cluster_pairs
-from halftone.services.search.cluster_chronology import Printing
-from halftone.services.search.cluster_pairs import Comparison
-from halftone.services.search.cluster_steps import ClusterSteps
+from halftone.services.search.clusters import pairs as cluster_pairs
+from halftone.services.search.clusters.chronology import Printing
+from halftone.services.search.clusters.pairs import Comparison
+from halftone.services.search.clusters.steps import ClusterSteps
 from halftone.services.search.store.port import Stored
 from halftone.v1 import search_pb2
 

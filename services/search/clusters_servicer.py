@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from halftone.archive import records
 from halftone.core import errors, telemetry
-from halftone.services.search import cluster_groups, cluster_jobs, cluster_pairs, cluster_verdicts
-from halftone.services.search import cluster_views as views
 from halftone.services.search.archive import tokens
 from halftone.services.search.archive.catalogue import bounded
-from halftone.services.search.cluster_jobs import Job, State
+from halftone.services.search.clusters import groups, jobs, pairs, verdicts, views
+from halftone.services.search.clusters.jobs import Job, State
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc
 
 if TYPE_CHECKING:
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     import grpc
 
     from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.cluster_job import ClusterWorker
-    from halftone.services.search.cluster_store import Database, DatabaseElsewhere
-    from halftone.services.search.cluster_verdicts import Verdict
+    from halftone.services.search.clusters.job import ClusterWorker
+    from halftone.services.search.clusters.store import Database, DatabaseElsewhere
+    from halftone.services.search.clusters.verdicts import Verdict
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -83,7 +82,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         _check_length(request.request_id, most=MAX_REQUEST_ID, field="request_id")
         version = self._holdings.collection.model_version
         with self._database.write() as connection:
-            job, is_new = cluster_jobs.create(
+            job, is_new = jobs.create(
                 connection,
                 request_id=request.request_id,
                 from_scratch=request.from_scratch,
@@ -103,7 +102,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
 
         def get() -> clusters_pb2.ClusterJob:
             with self._database.read() as connection:
-                return self._job(cluster_jobs.get(connection, _named(request.name)), connection)
+                return self._job(jobs.get(connection, _named(request.name)), connection)
 
         return await asyncio.to_thread(get)
 
@@ -123,7 +122,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
         before = _number(request.page_token, fingerprint=fingerprint)
         with self._database.read() as connection:
-            found = cluster_jobs.listed(connection, before=before, limit=limit + 1)
+            found = jobs.listed(connection, before=before, limit=limit + 1)
             response = clusters_pb2.ListClusterJobsResponse(
                 jobs=[self._job(job, connection) for job in found[:limit]]
             )
@@ -143,16 +142,16 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
 
     def _cancel(self, request: clusters_pb2.CancelClusterJobRequest) -> clusters_pb2.ClusterJob:
         with self._database.write() as connection:
-            job = cluster_jobs.get(connection, _named(request.name))
+            job = jobs.get(connection, _named(request.name))
             if job.state != State.RUNNING:
                 raise errors.FailedPrecondition(
                     f"{job.name} is over.", subject=job.name, reason="CLUSTER_JOB_ENDED"
                 )
             running = self._job(job, connection)
-            cluster_jobs.progress(
+            jobs.progress(
                 connection, job.number, images=running.image_count, searched=running.searched_count
             )
-            job = cluster_jobs.end(connection, job.number, state=State.CANCELLED)
+            job = jobs.end(connection, job.number, state=State.CANCELLED)
         _log.info("cluster_job_cancelled", job=job.id)
         return self._job(job)
 
@@ -163,9 +162,9 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         if job.state == State.RUNNING:
             if connection is None:
                 with self._database.read() as reading:
-                    images, searched = cluster_pairs.counts(reading, job=job.number)
+                    images, searched = pairs.counts(reading, job=job.number)
             else:
-                images, searched = cluster_pairs.counts(connection, job=job.number)
+                images, searched = pairs.counts(connection, job=job.number)
         return views.to_job(job, images=images, searched=searched)
 
     # Clusters.
@@ -223,11 +222,11 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         ]
         with self._database.write() as connection:
             # They may not have been grouped yet; the verdict holds at once.
-            known = cluster_pairs.shas_of(connection, [point for point, _ in images])
+            known = pairs.shas_of(connection, [point for point, _ in images])
             new = [(point, sha) for point, sha in images if known.get(point) != sha]
             if new:
-                cluster_pairs.put_images(connection, new)
-            verdict = cluster_verdicts.judge(
+                pairs.put_images(connection, new)
+            verdict = verdicts.judge(
                 connection,
                 a,
                 b,
@@ -245,11 +244,11 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     ) -> clusters_pb2.Verdict:
         """Groups anew what a verdict touches; the answer, with what that overrules."""
         points = [records.parse_name(each).point_id.bytes for each in (verdict.a, verdict.b)]
-        done = cluster_groups.regroup(connection, points, describe=self._worker.describe, said=said)
+        done = groups.regroup(connection, points, describe=self._worker.describe, said=said)
         overruled = sorted(done.overruled, reverse=True)[:MAX_OVERRULED]
         return views.to_verdict(
-            cluster_verdicts.get(connection, verdict.id),
-            overruled=[cluster_verdicts.get(connection, each) for each in overruled],
+            verdicts.get(connection, verdict.id),
+            overruled=[verdicts.get(connection, each) for each in overruled],
         )
 
     async def ListVerdicts(
@@ -273,7 +272,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
         before = _number(request.page_token, fingerprint=fingerprint)
         with self._database.read() as connection:
-            found = cluster_verdicts.listed(
+            found = verdicts.listed(
                 connection, point=point, history=request.history, before=before, limit=limit + 1
             )
         response = clusters_pb2.ListVerdictsResponse(verdicts=map(views.to_verdict, found[:limit]))
@@ -301,7 +300,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
                 reason="INVALID_NAME",
             )
         with self._database.write() as connection:
-            verdict = cluster_verdicts.end(connection, int(number))
+            verdict = verdicts.end(connection, int(number))
             return self._regrouped(connection, verdict)
 
 

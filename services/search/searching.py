@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.fingerprints import Fingerprints
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.candidates import Block, Candidate
+    from halftone.services.search.clusters.hit_verdicts import HitVerdicts
     from halftone.services.search.comparison.verifier import Outcome, Verifier
-    from halftone.services.search.hit_verdicts import HitVerdicts
     from halftone.services.search.scoring import Calibrations, Scored
     from halftone.services.search.store.port import Collection, ScoredPoint
     from halftone.v1 import verdicts_pb2

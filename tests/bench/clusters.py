@@ -32,12 +32,13 @@ from halftone.archive import manifests as archives
 from halftone.archive.records import Name
 from halftone.core import telemetry, wire
 from halftone.core.settings import SearchSettings
-from halftone.services.search import cluster_jobs, cluster_pairs
 from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.holdings import Holdings
 from halftone.services.search.archive.pace import Traffic
-from halftone.services.search.cluster_job import ClusterWorker
-from halftone.services.search.cluster_store import Database
+from halftone.services.search.clusters import jobs
+from halftone.services.search.clusters import pairs as cluster_pairs
+from halftone.services.search.clusters.job import ClusterWorker
+from halftone.services.search.clusters.store import Database
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, search_pb2
 from tests.bench.archive import NAME, import_archive, stack
@@ -46,7 +47,7 @@ from tests.bench.vectors import Archive, normalised
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from halftone.services.search.cluster_compare import Side
+    from halftone.services.search.clusters.compare import Side
 
     Pair = frozenset[str]
 
@@ -305,17 +306,17 @@ async def run_vectors(*, count: int, groups: int) -> dict[str, Any]:
 
 async def _job(
     worker: ClusterWorker, database: Database
-) -> tuple[float, cluster_jobs.Job, dict[str, list[bytes]]]:
+) -> tuple[float, jobs.Job, dict[str, list[bytes]]]:
     started = time.perf_counter()
     with database.write() as connection:
-        created, _ = cluster_jobs.create(
+        created, _ = jobs.create(
             connection, request_id="", from_scratch=False, model_version="bench/1"
         )
     watching = asyncio.create_task(worker.watch())
     while True:
         await asyncio.sleep(1)
         with database.read() as connection:
-            found = cluster_jobs.get(connection, created.name)
+            found = jobs.get(connection, created.name)
             if found.end_time is not None:
                 break
     watching.cancel()

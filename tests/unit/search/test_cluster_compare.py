@@ -16,8 +16,8 @@ from halftone.matching.features import extract
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Calibration
-from halftone.services.search.cluster_candidates import Depths, neighbours
-from halftone.services.search.cluster_compare import FeatureComparer, Side, packed, unpacked
+from halftone.services.search.clusters.candidates import Depths, neighbours
+from halftone.services.search.clusters.compare import FeatureComparer, Side, packed, unpacked
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.services.search.store.port import Point, Stored, Words
 from halftone.v1 import search_pb2

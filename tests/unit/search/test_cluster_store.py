@@ -9,10 +9,11 @@ import pytest
 
 from halftone.archive.records import Name
 from halftone.core import errors
-from halftone.services.search import cluster_groups, cluster_jobs, cluster_pairs, cluster_verdicts
-from halftone.services.search.cluster_chronology import Printing, chronological, gaps, summary
-from halftone.services.search.cluster_pairs import Comparison
-from halftone.services.search.cluster_store import FILE, SCHEMA, Database
+from halftone.services.search.clusters import groups, jobs, verdicts
+from halftone.services.search.clusters import pairs as cluster_pairs
+from halftone.services.search.clusters.chronology import Printing, chronological, gaps, summary
+from halftone.services.search.clusters.pairs import Comparison
+from halftone.services.search.clusters.store import FILE, SCHEMA, Database
 from halftone.v1 import clusters_pb2
 from tests.fake_cluster_archive import count_images
 
@@ -54,7 +55,7 @@ def describe(points):
 
 
 def regroup(connection, *numbers):
-    return cluster_groups.regroup(connection, list(map(point, numbers)), describe=describe)
+    return groups.regroup(connection, list(map(point, numbers)), describe=describe)
 
 
 def clusters(connection):
@@ -199,7 +200,7 @@ def test_regrouping_a_part_keeps_ids_and_leaves_the_rest(database):
     with database.write() as connection:
         cluster_pairs.put_images(connection, [(point(each), sha(each)) for each in range(1, 9)])
         put(connection, compared(1, 2), compared(3, 4), compared(5, 6))
-        assert len(cluster_groups.regroup_all(connection, describe=describe).changed) == 3
+        assert len(groups.regroup_all(connection, describe=describe).changed) == 3
         before = dict(connection.execute("SELECT point, cluster FROM members"))
         times = dict(connection.execute("SELECT id, update_time FROM clusters"))
         put(connection, compared(1, 3), compared(1, 4), compared(2, 3), compared(2, 4))
@@ -218,7 +219,7 @@ def test_regrouping_a_part_keeps_ids_and_leaves_the_rest(database):
             "SELECT successor FROM clusters WHERE id = ?", (gone,)
         ).fetchone() == (after[point(1)],)
         # The same again changes nothing.
-        assert cluster_groups.regroup_all(connection, describe=describe).changed == set()
+        assert groups.regroup_all(connection, describe=describe).changed == set()
 
 
 def test_verdicts_have_a_history_and_bind_what_was_never_compared(database):
@@ -228,21 +229,19 @@ def test_verdicts_have_a_history_and_bind_what_was_never_compared(database):
             connection, [(name.point_id.bytes, sha(at)) for at, name in enumerate(names)]
         )
         options = {"note": "", "author": ""}
-        first = cluster_verdicts.judge(
-            connection, names[1], names[0], decision=Decision.SAME, **options
-        )
+        first = verdicts.judge(connection, names[1], names[0], decision=Decision.SAME, **options)
         assert (first.a, first.b) == (str(names[0]), str(names[1]))
-        again = cluster_verdicts.judge(
+        again = verdicts.judge(
             connection, names[0], names[1], decision=Decision.DIFFERENT, **options
         )
-        held = cluster_verdicts.listed(connection, point=None, history=False, before=None, limit=9)
+        held = verdicts.listed(connection, point=None, history=False, before=None, limit=9)
         assert [each.id for each in held] == [again.id]
-        every = cluster_verdicts.listed(connection, point=None, history=True, before=None, limit=9)
+        every = verdicts.listed(connection, point=None, history=True, before=None, limit=9)
         assert [each.id for each in every] == [again.id, first.id]
         assert every[1].end_time is not None
         points = [name.point_id.bytes for name in names]
-        assert cluster_verdicts.held_together(connection, points[:1]) == set()
-        assert [each.same for each in cluster_verdicts.holding(connection, points)] == [False]
+        assert verdicts.held_together(connection, points[:1]) == set()
+        assert [each.same for each in verdicts.holding(connection, points)] == [False]
 
 
 def test_verdicts_between_an_image_and_many_others_are_found_from_either_side(database):
@@ -251,51 +250,47 @@ def test_verdicts_between_an_image_and_many_others_are_found_from_either_side(da
     middle = sorted(names, key=lambda each: each.point_id.bytes)[550]
     with database.write() as connection:
         made = {
-            other.point_id.bytes: cluster_verdicts.judge(
+            other.point_id.bytes: verdicts.judge(
                 connection, middle, other, decision=Decision.UNSURE, note="", author=""
             )
             for other in names
             if other != middle
         }
         # Between two others.
-        cluster_verdicts.judge(
-            connection, names[0], names[1], decision=Decision.SAME, note="", author=""
-        )
-        found = cluster_verdicts.between(connection, middle.point_id.bytes, points)
+        verdicts.judge(connection, names[0], names[1], decision=Decision.SAME, note="", author="")
+        found = verdicts.between(connection, middle.point_id.bytes, points)
         assert found == made
         (other, verdict), *_ = made.items()
-        cluster_verdicts.end(connection, verdict.id)
-        assert cluster_verdicts.between(connection, middle.point_id.bytes, [other]) == {}
+        verdicts.end(connection, verdict.id)
+        assert verdicts.between(connection, middle.point_id.bytes, [other]) == {}
 
 
 def test_one_job_runs_at_a_time_and_a_request_is_answered_once(database):
     with database.write() as connection:
         options = {"from_scratch": False, "model_version": "m/1"}
-        job, new = cluster_jobs.create(connection, request_id="r", **options)
+        job, new = jobs.create(connection, request_id="r", **options)
         assert new
-        assert cluster_jobs.create(connection, request_id="", **options) == (job, False)
-        assert cluster_jobs.create(connection, request_id="meanwhile", **options) == (job, False)
-        assert not cluster_jobs.any_succeeded(connection)
-        ended = cluster_jobs.end(connection, job.number, state=State.SUCCEEDED)
-        assert cluster_jobs.any_succeeded(connection)
+        assert jobs.create(connection, request_id="", **options) == (job, False)
+        assert jobs.create(connection, request_id="meanwhile", **options) == (job, False)
+        assert not jobs.any_succeeded(connection)
+        ended = jobs.end(connection, job.number, state=State.SUCCEEDED)
+        assert jobs.any_succeeded(connection)
         for repeated in ("r", "meanwhile"):
-            assert cluster_jobs.create(connection, request_id=repeated, **options) == (ended, False)
+            assert jobs.create(connection, request_id=repeated, **options) == (ended, False)
         # An ended job stays as it is.
-        assert cluster_jobs.end(connection, job.number, state=State.CANCELLED) == ended
-        assert cluster_jobs.create(connection, request_id="s", **options)[1]
+        assert jobs.end(connection, job.number, state=State.CANCELLED) == ended
+        assert jobs.create(connection, request_id="s", **options)[1]
 
 
 def test_imports_join_however_many_jobs_fail_afterwards(database):
     with database.write() as connection:
         for number in range(1_003):
-            job, _ = cluster_jobs.create(
-                connection, request_id="", from_scratch=False, model_version="m/1"
-            )
+            job, _ = jobs.create(connection, request_id="", from_scratch=False, model_version="m/1")
             state = State.FAILED if number else State.SUCCEEDED
-            cluster_jobs.end(connection, job.number, state=state)
-        assert cluster_jobs.any_succeeded(connection)
+            jobs.end(connection, job.number, state=state)
+        assert jobs.any_succeeded(connection)
         # The newest thousand, and that one.
-        assert len(cluster_jobs.listed(connection, before=None, limit=2_000)) == 1_001
+        assert len(jobs.listed(connection, before=None, limit=2_000)) == 1_001
 
 
 def printing(name, earliest=None, latest=None, journal="J"):

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from halftone.services.search.clustering import Compared, Judged, group
-from halftone.services.search.clustering_ids import Previous
+from halftone.services.search.clusters.clustering import Compared, Judged, group
+from halftone.services.search.clusters.ids import Previous
 
 
 def node(name: str) -> bytes:

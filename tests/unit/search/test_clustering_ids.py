@@ -8,14 +8,8 @@ import pytest
 
 from halftone.archive import records
 from halftone.core import errors
-from halftone.services.search import (
-    cluster_groups,
-    cluster_jobs,
-    cluster_pairs,
-    cluster_verdicts,
-    cluster_views,
-)
-from halftone.services.search.cluster_store import Database
+from halftone.services.search.clusters import groups, jobs, pairs, verdicts, views
+from halftone.services.search.clusters.store import Database
 from halftone.v1 import clusters_pb2
 from tests.fake_cluster_archive import VERSION, Archive, Comparer, pair, put, sha, steps_of
 
@@ -33,7 +27,7 @@ class World:
         self.steps = steps_of(database, self.archive, Comparer())
         self.links = [tuple(map(int, link)) for link in links]
         with database.write() as connection:
-            job, _ = cluster_jobs.create(
+            job, _ = jobs.create(
                 connection, request_id="", from_scratch=False, model_version=VERSION
             )
         assert self.steps.regroup_all(job, 0, 0) is not None
@@ -70,32 +64,28 @@ class World:
     def job(self):
         """Runs one; it forgets the pairs of pictures that are gone."""
         with self.database.write() as connection:
-            job, _ = cluster_jobs.create(
+            job, _ = jobs.create(
                 connection, request_id="", from_scratch=False, model_version=VERSION
             )
             shown = connection.execute("SELECT sha256 FROM pictures").fetchall()
-            cluster_pairs.mark_searched(connection, [each for (each,) in shown], job=job.number)
+            pairs.mark_searched(connection, [each for (each,) in shown], job=job.number)
         assert self.steps.regroup_all(job, 0, 0) is not None
 
     def judge(self, a, b, decision):
         """Says something of two images; the verdict's number."""
         names = [records.Name("press", str(BY_POINT[each])) for each in (a, b)]
         with self.database.write() as connection:
-            verdict = cluster_verdicts.judge(
-                connection, *names, decision=decision, note="", author=""
-            )
+            verdict = verdicts.judge(connection, *names, decision=decision, note="", author="")
             self._regroup(connection, a, b)
         return verdict.id
 
     def take_back(self, verdict, a, b):
         with self.database.write() as connection:
-            cluster_verdicts.end(connection, verdict)
+            verdicts.end(connection, verdict)
             self._regroup(connection, a, b)
 
     def _regroup(self, connection, *numbers):
-        cluster_groups.regroup(
-            connection, list(map(self.point, numbers)), describe=self.archive.describe
-        )
+        groups.regroup(connection, list(map(self.point, numbers)), describe=self.archive.describe)
 
     def clusters(self):
         """Ids of clusters and the numbers of their members."""
@@ -110,9 +100,7 @@ class World:
         """The members of the cluster that an id leads to; none where it leads to none."""
         with self.database.read() as connection:
             try:
-                row = cluster_views.find(
-                    connection, f"clusters/{identifier}", holdings=self.archive
-                )
+                row = views.find(connection, f"clusters/{identifier}", holdings=self.archive)
             except errors.NotFound:
                 return set()
         return self.clusters()[row.id]

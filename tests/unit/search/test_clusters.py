@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from halftone.core import errors
-from halftone.services.search.cluster_store import FILE
+from halftone.services.search.clusters.store import FILE
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, search_pb2
 from tests.cluster_pictures import plate, printing
 from tests.unit.search.conftest import name, record

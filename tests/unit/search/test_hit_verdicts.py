@@ -9,8 +9,8 @@ import uuid
 import pytest
 
 from halftone.core import errors, telemetry
-from halftone.services.search.cluster_store import FILE, DatabaseElsewhere
-from halftone.services.search.hit_verdicts import HitVerdicts
+from halftone.services.search.clusters.hit_verdicts import HitVerdicts
+from halftone.services.search.clusters.store import FILE, DatabaseElsewhere
 from halftone.v1 import clusters_pb2, search_pb2
 from tests.cluster_pictures import printing
 from tests.unit.search.conftest import name, record

@@ -23,7 +23,7 @@ from halftone.matching.relation import relation
 from halftone.matching.verification import Overlap, Verification, verify
 from halftone.matching.words import Vocabulary
 from halftone.services.search import hits
-from halftone.services.search.cluster_pairs import Comparison
+from halftone.services.search.clusters.pairs import Comparison
 from halftone.services.search.store.port import PDQ_BITS, Words
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from halftone.core import errors
-from halftone.services.search.cluster_compare import FeatureComparer
-from halftone.services.search.cluster_job import ClusterWorker
-from halftone.services.search.cluster_store import Database
+from halftone.services.search.clusters.compare import FeatureComparer
+from halftone.services.search.clusters.job import ClusterWorker
+from halftone.services.search.clusters.store import Database
 from halftone.services.search.clusters_servicer import ClusterServicer
 
 if TYPE_CHECKING:
     from halftone.core import telemetry
     from halftone.core.settings import SearchSettings
     from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.cluster_store import DatabaseElsewhere
+    from halftone.services.search.clusters.store import DatabaseElsewhere
     from halftone.services.search.engine import Engine
 
 

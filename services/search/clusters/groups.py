@@ -12,22 +12,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from halftone.core import telemetry
-from halftone.services.search import (
-    cluster_chronology,
-    cluster_names,
-    cluster_pairs,
-    cluster_verdicts,
-    clustering,
-)
-from halftone.services.search.cluster_store import marks
-from halftone.services.search.clustering import RULES, Compared, Grouped, Grouping, group
+from halftone.services.search.clusters import chronology, clustering, names, pairs
+from halftone.services.search.clusters import verdicts as cluster_verdicts
+from halftone.services.search.clusters.clustering import RULES, Compared, Grouped, Grouping, group
+from halftone.services.search.clusters.store import marks
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from halftone.services.search.cluster_chronology import Printing
+    from halftone.services.search.clusters.chronology import Printing
 
     Describe = Callable[[Sequence[bytes]], dict[bytes, Printing]]
     """What is known of images by their points; those that are gone are left out."""
@@ -93,10 +88,10 @@ def surroundings(connection: sqlite3.Connection, seeds: Collection[bytes]) -> se
         found |= frontier
         reached = set(_in_clusters_with(connection, frontier))
         reached |= cluster_verdicts.held_together(connection, frontier)
-        new = set(cluster_pairs.pictures_of(connection, frontier).values()) - pictures
+        new = set(pairs.pictures_of(connection, frontier).values()) - pictures
         pictures |= new
-        linked = cluster_pairs.links_of(connection, new, least=RULES.link) | new
-        for images in cluster_pairs.images_of(connection, linked).values():
+        linked = pairs.links_of(connection, new, least=RULES.link) | new
+        for images in pairs.images_of(connection, linked).values():
             reached.update(images)
         frontier = reached - found
     return found
@@ -152,11 +147,9 @@ def _add(done: Regrouped, more: Regrouped) -> None:
 
 def _all_seeds(connection: sqlite3.Connection) -> Iterator[bytes]:
     """Images of which at least one of each part, and all that are in clusters."""
-    linked = {
-        number for pair in cluster_pairs.all_links(connection, least=RULES.link) for number in pair
-    }
-    for some in cluster_pairs.chunks(sorted(linked)):
-        for images in cluster_pairs.images_of(connection, some).values():
+    linked = {number for pair in pairs.all_links(connection, least=RULES.link) for number in pair}
+    for some in pairs.chunks(sorted(linked)):
+        for images in pairs.images_of(connection, some).values():
             yield images[0]
     queries = (
         "SELECT min(point) FROM images GROUP BY picture HAVING count(*) > 1",
@@ -169,7 +162,7 @@ def _all_seeds(connection: sqlite3.Connection) -> Iterator[bytes]:
 
 
 def _in_clusters_with(connection: sqlite3.Connection, points: Collection[bytes]) -> Iterator[bytes]:
-    for some in cluster_pairs.chunks(sorted(points)):
+    for some in pairs.chunks(sorted(points)):
         rows = connection.execute(
             "SELECT point FROM members WHERE cluster IN"  # noqa: S608 - placeholders
             f" (SELECT cluster FROM members WHERE point IN ({marks(len(some))}))",
@@ -188,25 +181,25 @@ def _grouped(
     replaced: Collection[bytes],
 ) -> tuple[Grouping, set[bytes], set[int]]:
     """The groups; those of the images that are in the archive; the verdicts that lose by it."""
-    pictures = set(cluster_pairs.pictures_of(connection, points).values())
-    images = cluster_pairs.images_of(connection, pictures)
+    pictures = set(pairs.pictures_of(connection, points).values())
+    images = pairs.images_of(connection, pictures)
     there = {point for shown in images.values() for point in shown}
     # One image stands for each picture; those with the same bytes hang on it.
     identical = [(shown[0], other) for shown in images.values() for other in shown[1:]]
     compared = [
         compared_of(pair, a=images[pair.a][0], b=images[pair.b][0])
-        for pair in cluster_pairs.between(connection, set(images))
+        for pair in pairs.between(connection, set(images))
     ]
     verdicts = cluster_verdicts.holding(connection, there)
     owned = {each: set(members).difference(replaced) for each, members in before.items()}
-    previous, elsewhere = cluster_names.previous(connection, owned, points=points)
+    previous, elsewhere = names.previous(connection, owned, points=points)
     grouping = group(
         compared,
         verdicts=verdicts,
         identical=identical,
         previous=previous,
         elsewhere=elsewhere,
-        taken=lambda each: cluster_names.is_taken(connection, each),
+        taken=lambda each: names.is_taken(connection, each),
     )
     overruled = [verdict.order for verdict in grouping.contradictions]
     lost = cluster_verdicts.mark_overruled(connection, there, numbers=overruled)
@@ -219,7 +212,7 @@ def _grouped(
     return grouping, there, lost
 
 
-def compared_of(pair: cluster_pairs.Pair, *, a: bytes, b: bytes) -> Compared:
+def compared_of(pair: pairs.Pair, *, a: bytes, b: bytes) -> Compared:
     """A pair as it is grouped by."""
     probability = pair.probability
     if pair.relation == search_pb2.Hit.SAME_SCENE:
@@ -233,7 +226,7 @@ def _clusters_of(
 ) -> dict[str, dict[bytes, float]]:
     """The clusters that some images are in, with their members, all of which are among these."""
     found: dict[str, dict[bytes, float]] = {}
-    for some in cluster_pairs.chunks(sorted(points)):
+    for some in pairs.chunks(sorted(points)):
         rows = connection.execute(
             "SELECT cluster, point, weakest FROM members"  # noqa: S608 - placeholders
             f" WHERE point IN ({marks(len(some))})",
@@ -254,7 +247,7 @@ def _store(
 ) -> set[str]:
     now = time.time_ns() // 1000
     for identifier, successor in grouping.retired.items():
-        cluster_names.lead(connection, identifier, to=successor, now=now)
+        names.lead(connection, identifier, to=successor, now=now)
     changed = [
         cluster
         for cluster in grouping.clusters
@@ -262,9 +255,7 @@ def _store(
     ]
     for cluster in changed:
         members = before.get(cluster.id, {})
-        cluster_names.change(
-            connection, cluster.id, before=members, members=cluster.members, there=there
-        )
+        names.change(connection, cluster.id, before=members, members=cluster.members, there=there)
         connection.execute("DELETE FROM members WHERE cluster = ?", (cluster.id,))
     for cluster in changed:
         connection.executemany(
@@ -313,7 +304,7 @@ def refresh(
 def _summarise(
     connection: sqlite3.Connection, identifier: str, printings: Sequence[Printing]
 ) -> None:
-    found = cluster_chronology.summary(printings)
+    found = chronology.summary(printings)
     connection.execute(
         "UPDATE clusters SET first = ?, journals = ?, journal_count = ?, earliest = ?, latest = ?,"
         " span_years = ? WHERE id = ?",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from halftone.services.search import cluster_pairs
-from halftone.services.search.cluster_store import marks
-from halftone.services.search.clustering_ids import Previous
+from halftone.services.search.clusters import pairs
+from halftone.services.search.clusters.ids import Previous
+from halftone.services.search.clusters.store import marks
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,7 +31,7 @@ def previous(
         images that were under one of these.
     """
     ended: dict[str, str | None] = {}
-    for some in cluster_pairs.chunks(sorted(points)):
+    for some in pairs.chunks(sorted(points)):
         ended.update(
             connection.execute(
                 "SELECT id, successor FROM former JOIN clusters ON clusters.id = former.cluster"  # noqa: S608 - placeholders
@@ -42,7 +42,7 @@ def previous(
     wanted = sorted({*clusters, *ended})
     created: dict[str, int] = {}
     left: dict[str, set[bytes]] = {}
-    for some_ids in cluster_pairs.chunks(wanted):
+    for some_ids in pairs.chunks(wanted):
         placeholders = marks(len(some_ids))
         created.update(
             connection.execute(
@@ -72,7 +72,7 @@ def previous(
 
 def _clusters_of(connection: sqlite3.Connection, points: Collection[bytes]) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
-    for some in cluster_pairs.chunks(sorted(points)):
+    for some in pairs.chunks(sorted(points)):
         found.update(
             connection.execute(
                 f"SELECT point, cluster FROM members WHERE point IN ({marks(len(some))})",  # noqa: S608 - placeholders

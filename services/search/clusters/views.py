@@ -10,19 +10,14 @@ from google.protobuf import timestamp_pb2
 
 from halftone.archive import records
 from halftone.core import errors
-from halftone.services.search import (
-    cluster_chronology,
-    cluster_groups,
-    cluster_pairs,
-    cluster_verdicts,
-)
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.archive import tokens
 from halftone.services.search.archive.catalogue import bounded
-from halftone.services.search.cluster_chronology import Printing
-from halftone.services.search.cluster_groups import CLUSTER_FIELDS, ClusterRow
-from halftone.services.search.cluster_store import marks
-from halftone.services.search.clustering import RULES
+from halftone.services.search.clusters import chronology, groups, pairs, verdicts
+from halftone.services.search.clusters.chronology import Printing
+from halftone.services.search.clusters.clustering import RULES
+from halftone.services.search.clusters.groups import CLUSTER_FIELDS, ClusterRow
+from halftone.services.search.clusters.store import marks
 from halftone.services.search.store.port import EVERYTHING, Filter, Ids
 from halftone.v1 import clusters_pb2, search_pb2
 
@@ -31,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.cluster_jobs import Job
-    from halftone.services.search.cluster_verdicts import Verdict
+    from halftone.services.search.clusters.jobs import Job
+    from halftone.services.search.clusters.verdicts import Verdict
 
 MAX_MEMBERS: Final = 5_000
 """Members in one message, the earliest; a record takes about 1 kB of the 36 MiB that fit."""
@@ -147,7 +142,7 @@ def _row(connection: sqlite3.Connection, identifier: str, *, name: str) -> Clust
         if found is None or found[0] is None:
             break
         if found[0] == "":
-            return cluster_groups.cluster_row(found[1:])
+            return groups.cluster_row(found[1:])
         identifier = found[0]
     raise errors.NotFound(
         f"There is no cluster {name[:200]}.", resource_type="cluster", resource_name=name[:200]
@@ -167,7 +162,7 @@ def to_cluster(
     )
     stored = {
         each.bytes: found
-        for some in cluster_pairs.chunks(list(held))
+        for some in pairs.chunks(list(held))
         for each, found in holdings.collection.retrieve(
             [uuid.UUID(bytes=point) for point in some]
         ).items()
@@ -178,7 +173,7 @@ def to_cluster(
             resource_type="cluster",
             resource_name=f"clusters/{row.id}",
         )
-    ordered = cluster_chronology.chronological(
+    ordered = chronology.chronological(
         Printing.of(point, found.payload) for point, found in stored.items()
     )
     names = {each.point: each.name for each in ordered}
@@ -187,7 +182,7 @@ def to_cluster(
     message.links.extend(links)
     shown = ordered[:MAX_MEMBERS]
     same = holdings.same_content([stored[each.point] for each in shown])
-    for printing, gap in zip(shown, cluster_chronology.gaps(shown), strict=True):
+    for printing, gap in zip(shown, chronology.gaps(shown), strict=True):
         found = stored[printing.point]
         member = message.members.add(
             image=payloads.to_image(found.payload, same_content=same.get(found.id)),
@@ -205,21 +200,19 @@ def _links(
     connection: sqlite3.Connection, names: dict[bytes, str]
 ) -> tuple[list[clusters_pb2.Link], dict[bytes, int]]:
     """The links between some images, and how many each of them has."""
-    pictures = set(cluster_pairs.pictures_of(connection, names).values())
+    pictures = set(pairs.pictures_of(connection, names).values())
     shown = {
         picture: [point for point in points if point in names]
-        for picture, points in cluster_pairs.images_of(connection, pictures).items()
+        for picture, points in pairs.images_of(connection, pictures).items()
     }
     same = {
-        frozenset((each.a, each.b))
-        for each in cluster_verdicts.holding(connection, names)
-        if each.same
+        frozenset((each.a, each.b)) for each in verdicts.holding(connection, names) if each.same
     }
-    found: list[tuple[float | None, bytes, bytes, cluster_pairs.Pair | None]] = []
-    for pair in cluster_pairs.between(connection, {each for each, on in shown.items() if on}):
+    found: list[tuple[float | None, bytes, bytes, pairs.Pair | None]] = []
+    for pair in pairs.between(connection, {each for each, on in shown.items() if on}):
         # The first image stands for all with its bytes, but for what was judged of others.
         a, b = shown[pair.a][0], shown[pair.b][0]
-        surest = cluster_groups.compared_of(pair, a=a, b=b).probability
+        surest = groups.compared_of(pair, a=a, b=b).probability
         if surest >= RULES.link or frozenset((a, b)) in same:
             found.append((pair.probability, a, b, pair))
     for points in shown.values():
@@ -242,7 +235,7 @@ def _links(
     return links, counts
 
 
-_JUDGED: Final = cluster_pairs.Pair(0, 0, 1.0, 1.0, search_pb2.Hit.NOT_COMPARED)
+_JUDGED: Final = pairs.Pair(0, 0, 1.0, 1.0, search_pb2.Hit.NOT_COMPARED)
 
 
 def _link(
@@ -251,7 +244,7 @@ def _link(
     *,
     a: str,
     b: str,
-    pair: cluster_pairs.Pair | None,
+    pair: pairs.Pair | None,
     same: bool,
 ) -> clusters_pb2.Link:
     states = search_pb2.Verification
@@ -267,7 +260,7 @@ def _link(
         link.verification.state = states.NOT_COMPARED
     else:
         link.relation = search_pb2.Hit.Relation.Name(pair.relation)  # type: ignore[assignment]  # a name will do
-        kept = cluster_pairs.verification_of(connection, pair.a, pair.b)
+        kept = pairs.verification_of(connection, pair.a, pair.b)
         if kept:
             link.verification.ParseFromString(kept)
         else:
@@ -314,7 +307,7 @@ def list_clusters(
         where += f" AND ({order} < ? OR ({order} = ? AND id > ?))"
         paged += [value, value, identifier]
     rows = [
-        cluster_groups.cluster_row(row)
+        groups.cluster_row(row)
         for row in connection.execute(
             f"SELECT {CLUSTER_FIELDS} FROM clusters WHERE {where}"  # noqa: S608 - constants
             f" ORDER BY {order} DESC, id LIMIT ?",
@@ -374,7 +367,7 @@ def _matching(connection: sqlite3.Connection, condition: Filter, *, holdings: Ho
             )
         )
     found: set[str] = set()
-    for some in cluster_pairs.chunks(list(points)):
+    for some in pairs.chunks(list(points)):
         rows = connection.execute(
             f"SELECT cluster FROM members WHERE point IN ({marks(len(some))})",  # noqa: S608 - placeholders
             some,

@@ -7,16 +7,11 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Final, TypeGuard
 
-from halftone.services.search import (
-    cluster_compare,
-    cluster_groups,
-    cluster_jobs,
-    cluster_names,
-    cluster_pairs,
-)
-from halftone.services.search.cluster_chronology import Printing
-from halftone.services.search.cluster_jobs import State
-from halftone.services.search.clustering import RULES
+from halftone.services.search.clusters import compare, groups, jobs, names
+from halftone.services.search.clusters import pairs as cluster_pairs
+from halftone.services.search.clusters.chronology import Printing
+from halftone.services.search.clusters.clustering import RULES
+from halftone.services.search.clusters.jobs import State
 from halftone.services.search.store.port import EVERYTHING
 
 if TYPE_CHECKING:
@@ -26,9 +21,9 @@ if TYPE_CHECKING:
     from halftone.core import errors, telemetry
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.archive.pace import Traffic
-    from halftone.services.search.cluster_compare import Comparer
-    from halftone.services.search.cluster_jobs import Job
-    from halftone.services.search.cluster_store import Database, DatabaseElsewhere
+    from halftone.services.search.clusters.compare import Comparer
+    from halftone.services.search.clusters.jobs import Job
+    from halftone.services.search.clusters.store import Database, DatabaseElsewhere
     from halftone.services.search.store.port import Collection, Stored
 
     Pairs = Sequence[tuple[bytes, bytes]]
@@ -76,15 +71,15 @@ class ClusterSteps:
     def fail(self, error: errors.HalftoneError) -> None:
         """Ends the job that runs, if one does."""
         with self._database.write() as connection:
-            job = cluster_jobs.running(connection)
+            job = jobs.running(connection)
             if job is not None:
-                cluster_jobs.end(connection, job.number, state=State.FAILED, error=error.message)
+                jobs.end(connection, job.number, state=State.FAILED, error=error.message)
 
     def mode(self) -> tuple[Job | None, bool]:
         """The job that runs, and whether imports are to join clusters."""
         with self._database.read() as connection:
-            job = cluster_jobs.running(connection)
-            return job, job is not None or cluster_jobs.any_succeeded(connection)
+            job = jobs.running(connection)
+            return job, job is not None or jobs.any_succeeded(connection)
 
     def differing(self, collection: Collection) -> Iterator[set[bytes]]:
         """Images that a collection and the table do not agree on, in pieces, some of them empty.
@@ -136,14 +131,12 @@ class ClusterSteps:
             if gone or new:
                 # No cluster's id follows an image to another picture.
                 replaced = [point for point in new if point in known]
-                cluster_names.forget(connection, replaced)
+                names.forget(connection, replaced)
                 # An image that shows what another shows belongs to it without being searched for.
-                cluster_groups.regroup(
-                    connection, [*gone, *new], describe=self.describe, replaced=replaced
-                )
-                cluster_names.forget(connection, replaced)
+                groups.regroup(connection, [*gone, *new], describe=self.describe, replaced=replaced)
+                names.forget(connection, replaced)
             if same:
-                cluster_groups.refresh(connection, same, describe=self.describe)
+                groups.refresh(connection, same, describe=self.describe)
 
     def to_search(self, job: Job | None, limit: int) -> list[tuple[bytes, bytes]]:
         """The next pictures whose candidates are to be looked for."""
@@ -167,7 +160,7 @@ class ClusterSteps:
     def is_over(self, job: int) -> bool:
         """Whether a job has ended, or another one runs."""
         with self._database.read() as connection:
-            running = cluster_jobs.running(connection)
+            running = jobs.running(connection)
             return running is None or running.number != job
 
     def compare_some(self, pairs: Pairs, collection: Collection, job: int) -> int:
@@ -178,7 +171,7 @@ class ClusterSteps:
             [uuid.UUID(bytes=point) for point in shown.values()], vectors=True
         )
         sides = {
-            sha: cluster_compare.Side(sha=sha, stored=stored[uuid.UUID(bytes=point)])
+            sha: compare.Side(sha=sha, stored=stored[uuid.UUID(bytes=point)])
             for sha, point in shown.items()
             if _shows(stored.get(uuid.UUID(bytes=point)), sha)
         }
@@ -202,18 +195,18 @@ class ClusterSteps:
     def searched(self, pictures: Pairs, *, job: Job, found: int, compared: int) -> None:
         """Takes note of pictures that a job has searched for."""
         with self._database.write() as connection:
-            now = cluster_jobs.running(connection)
+            now = jobs.running(connection)
             if now is None or now.number != job.number:
                 return
             cluster_pairs.mark_searched(connection, [sha for _, sha in pictures], job=job.number)
-            cluster_jobs.progress(
+            jobs.progress(
                 connection, job.number, found=now.found + found, compared=now.compared + compared
             )
 
     def unclosed(self, points: Sequence[bytes]) -> Pairs:
         """Pairs that are to be compared because links lead to both from images."""
         with self._database.read() as connection:
-            near = cluster_groups.surroundings(connection, points)
+            near = groups.surroundings(connection, points)
             pictures = set(cluster_pairs.pictures_of(connection, near).values())
             links = [
                 (pair.a, pair.b)
@@ -237,12 +230,12 @@ class ClusterSteps:
     def joined(self, pictures: Pairs) -> None:
         """Groups what was searched for, in the transaction that says that it was."""
         with self._database.write() as connection:
-            last = cluster_jobs.listed(connection, before=None, limit=1)
+            last = jobs.listed(connection, before=None, limit=1)
             # A job that has begun meanwhile is to search for them itself.
             number = last[0].number - int(last[0].state == State.RUNNING) if last else 1
             cluster_pairs.mark_joined(connection, [sha for _, sha in pictures], job=number)
             shown = cluster_pairs.points_of(connection, {sha for _, sha in pictures})
-            cluster_groups.regroup(connection, list(shown.values()), describe=self.describe)
+            groups.regroup(connection, list(shown.values()), describe=self.describe)
 
     def all_unclosed(self, since: int) -> Pairs:
         """The same, of all links."""
@@ -276,7 +269,7 @@ class ClusterSteps:
             # Where a picture is gone meanwhile, the pair keeps the score that it has.
             if _shows(first, shas[a]) and _shows(second, shas[b]):
                 seen.append((a, b, one, probability))
-                known.append((evidence, cluster_compare.similarity(first, second)))
+                known.append((evidence, compare.similarity(first, second)))
         scores = self._comparer.rescored(known, model_version=version) if known else []
         with self._database.write() as connection:
             cluster_pairs.rescore(
@@ -290,13 +283,13 @@ class ClusterSteps:
                 if abs(before - after) > _MOVED or (before >= RULES.link) != (after >= RULES.link)
             }
             if regroup and moved:
-                cluster_groups.regroup(connection, moved, describe=self.describe)
+                groups.regroup(connection, moved, describe=self.describe)
         return rows[-1][:2]
 
     def regroup_all(self, job: Job, found: int, compared: int) -> Job | None:
         """Groups everything and ends the job, unless that was cancelled or has more to do."""
         with self._database.write() as connection:
-            now = cluster_jobs.running(connection)
+            now = jobs.running(connection)
             if now is None or now.number != job.number:
                 return None
             if cluster_pairs.to_search(connection, job=job.number, limit=1):
@@ -305,12 +298,12 @@ class ClusterSteps:
             if job.from_scratch:
                 # What is no candidate any more was not compared again.
                 cluster_pairs.drop_older(connection, job=job.number)
-            cluster_groups.regroup_all(connection, describe=self.describe, pause=pause)
+            groups.regroup_all(connection, describe=self.describe, pause=pause)
             cluster_pairs.drop_unseen(connection)
             cluster_pairs.settle(connection, job=job.number)
-            clusters, clustered, largest = cluster_groups.figures(connection)
+            clusters, clustered, largest = groups.figures(connection)
             images, searched = cluster_pairs.counts(connection, job=job.number)
-            cluster_jobs.progress(
+            jobs.progress(
                 connection,
                 job.number,
                 found=now.found + found,
@@ -322,7 +315,7 @@ class ClusterSteps:
                 searched=searched,
                 model_version=self._holdings.collection.model_version,
             )
-            return cluster_jobs.end(connection, job.number, state=State.SUCCEEDED)
+            return jobs.end(connection, job.number, state=State.SUCCEEDED)
 
 
 def _shows(stored: Stored | None, sha: bytes) -> TypeGuard[Stored]:

@@ -20,9 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from halftone.core import errors, telemetry
-from halftone.services.search import cluster_candidates
 from halftone.services.search.archive.pace import Pace
-from halftone.services.search.cluster_steps import ClusterSteps, sha_of
+from halftone.services.search.clusters import candidates
+from halftone.services.search.clusters.steps import ClusterSteps, sha_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from halftone.core.settings import SearchSettings
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.archive.pace import Traffic
-    from halftone.services.search.cluster_compare import Comparer
-    from halftone.services.search.cluster_jobs import Job
-    from halftone.services.search.cluster_store import Database, DatabaseElsewhere
+    from halftone.services.search.clusters.compare import Comparer
+    from halftone.services.search.clusters.jobs import Job
+    from halftone.services.search.clusters.store import Database, DatabaseElsewhere
     from halftone.services.search.store.port import Collection, Stored
 
     Pairs = Sequence[tuple[bytes, bytes]]
@@ -278,7 +278,7 @@ class ClusterWorker:
         mirrored = await self._run(self._comparer.mirrored_words, sha)
         near = await self._holdings.read(
             "clusters_neighbours",
-            cluster_candidates.neighbours,
+            candidates.neighbours,
             collection,
             stored,
             mirrored=mirrored,

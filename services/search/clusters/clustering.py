@@ -31,8 +31,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from halftone.services.search.clustering_ids import Previous, identified
-from halftone.services.search.clustering_links import Forest, weakest_links
+from halftone.services.search.clusters.ids import Previous, identified
+from halftone.services.search.clusters.links import Forest, weakest_links
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from halftone.core import errors
-from halftone.services.search.cluster_store import marks
-from halftone.services.search.clustering import Judged
+from halftone.services.search.clusters.clustering import Judged
+from halftone.services.search.clusters.store import marks
 from halftone.v1 import clusters_pb2
 
 if TYPE_CHECKING:

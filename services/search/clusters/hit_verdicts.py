@@ -6,12 +6,12 @@ import uuid
 from typing import TYPE_CHECKING
 
 from halftone.core import errors, telemetry
-from halftone.services.search import cluster_verdicts, cluster_views
+from halftone.services.search.clusters import verdicts, views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from halftone.services.search.cluster_store import Database, DatabaseElsewhere
+    from halftone.services.search.clusters.store import Database, DatabaseElsewhere
     from halftone.v1 import verdicts_pb2
 
 _log = telemetry.get_logger(__name__)
@@ -35,9 +35,7 @@ class HitVerdicts:
         """The verdicts that hold, by hit; None where they cannot be read. Blocks."""
         try:
             with self._database.read() as connection:
-                found = cluster_verdicts.between(
-                    connection, image.bytes, [each.bytes for each in hits]
-                )
+                found = verdicts.between(connection, image.bytes, [each.bytes for each in hits])
         except errors.HalftoneError as error:
             self._unavailable.inc()
             if self._readable:
@@ -46,6 +44,5 @@ class HitVerdicts:
             return None
         self._readable = True
         return {
-            uuid.UUID(bytes=other): cluster_views.to_verdict(verdict)
-            for other, verdict in found.items()
+            uuid.UUID(bytes=other): views.to_verdict(verdict) for other, verdict in found.items()
         }

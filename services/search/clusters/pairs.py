@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from halftone.services.search.cluster_store import marks, version_number
-from halftone.services.search.clustering_links import Forest
+from halftone.services.search.clusters.links import Forest
+from halftone.services.search.clusters.store import marks, version_number
 
 if TYPE_CHECKING:
     import sqlite3
