@@ -17,7 +17,7 @@ from halftone.services.search.archive.fingerprints import Fingerprints
 from halftone.services.search.archive.importer import Importer
 from halftone.services.search.archive.pace import Traffic
 from halftone.services.search.comparison.verifier import Verifier
-from halftone.services.search.promotion import Promotions
+from halftone.services.search.promotion.promotions import Promotions
 from halftone.services.search.scoring import Calibrations
 from halftone.services.search.searching import TOGETHER, Searching
 from halftone.services.search.store.port import EVERYTHING

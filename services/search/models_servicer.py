@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import grpc
 
     from halftone.registry.versions import ModelVersion, Pointer, Registry
-    from halftone.services.search.promotion import Promotions
+    from halftone.services.search.promotion.promotions import Promotions
 
     Context = grpc.aio.ServicerContext[Any, Any]
 

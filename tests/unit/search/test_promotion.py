@@ -12,8 +12,8 @@ import pytest
 
 from halftone.core import errors
 from halftone.registry.versions import Registry
-from halftone.services.search.promotion_job import Job
-from halftone.services.search.promotion_state import PromotionFiles
+from halftone.services.search.promotion.job import Job
+from halftone.services.search.promotion.state import PromotionFiles
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2, search_pb2
 from tests.fake_embedder import DIMENSION
@@ -370,7 +370,7 @@ def test_the_speed_after_a_resumption_leaves_out_what_was_done_before(
         tell=lambda _promotion: None,
     )
     now = 1_000.0
-    monkeypatch.setattr("halftone.services.search.promotion_job.time.monotonic", lambda: now)
+    monkeypatch.setattr("halftone.services.search.promotion.job.time.monotonic", lambda: now)
     for _ in range(10):
         now += 0.01
         job._progress(50, lacking=0, failed=0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from halftone.services.search.archive.pace import Pace, Traffic
-from halftone.services.search.promotion_compare import MAX_LABELLED, Sample, judge
+from halftone.services.search.promotion.compare import MAX_LABELLED, Sample, judge
 from halftone.services.search.store.port import Stored
 from halftone.v1 import models_pb2
 

@@ -9,7 +9,7 @@ import pytest
 
 from halftone.core import errors
 from halftone.registry.versions import Registry
-from halftone.services.search.promotion_state import PromotionFiles
+from halftone.services.search.promotion.state import PromotionFiles
 from halftone.services.search.store.edge.collection import EdgeCollection
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2
@@ -33,7 +33,7 @@ State = models_pb2.Promotion.State
 
 @pytest.fixture
 def hasty(monkeypatch):
-    monkeypatch.setattr("halftone.services.search.promotion_patience._PAUSE", 0.01, raising=False)
+    monkeypatch.setattr("halftone.services.search.promotion.patience._PAUSE", 0.01, raising=False)
 
 
 def away(*_arguments, **_fields):

@@ -15,7 +15,7 @@ from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.embedder_client import Embedder
 from halftone.services.search.archive.holdings import Holdings
 from halftone.services.search.engine import Engine
-from halftone.services.search.promotion_state import is_running
+from halftone.services.search.promotion.state import is_running
 from halftone.services.search.store.port import EVERYTHING, Point
 from halftone.services.search.store.server import ServerCollection, ServerStore
 from halftone.v1 import models_pb2, search_pb2

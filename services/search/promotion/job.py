@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.archive import records
 from halftone.core import errors, telemetry
-from halftone.services.search import promotion_compare as compare
 from halftone.services.search.archive.pace import Pace
-from halftone.services.search.promotion_patience import EMBEDDER, STORE, Patience
-from halftone.services.search.promotion_state import State, is_running
-from halftone.services.search.promotion_sync import Sync
+from halftone.services.search.promotion import compare
+from halftone.services.search.promotion.patience import EMBEDDER, STORE, Patience
+from halftone.services.search.promotion.state import State, is_running
+from halftone.services.search.promotion.sync import Sync
 from halftone.services.search.store.port import EVERYTHING
 from halftone.v1 import models_pb2
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.embedder_client import Embedder
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.archive.pace import Traffic
-    from halftone.services.search.promotion_state import PromotionFiles
+    from halftone.services.search.promotion.state import PromotionFiles
     from halftone.services.search.store.port import Collection, Store, Stored
 
 _TELL_SECONDS: Final = 0.5
