@@ -18,8 +18,8 @@ from halftone.services.search.archive.importer import Importer
 from halftone.services.search.archive.pace import Traffic
 from halftone.services.search.comparison.verifier import Verifier
 from halftone.services.search.promotion.promotions import Promotions
-from halftone.services.search.scoring import Calibrations
-from halftone.services.search.searching import TOGETHER, Searching
+from halftone.services.search.query.scoring import Calibrations
+from halftone.services.search.query.searching import TOGETHER, Searching
 from halftone.services.search.store.port import EVERYTHING
 
 if TYPE_CHECKING:

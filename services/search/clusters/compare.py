@@ -22,8 +22,8 @@ from halftone.matching.probability import Evidence
 from halftone.matching.relation import relation
 from halftone.matching.verification import Overlap, Verification, verify
 from halftone.matching.words import Vocabulary
-from halftone.services.search import hits
 from halftone.services.search.clusters.pairs import Comparison
+from halftone.services.search.query import hits
 from halftone.services.search.store.port import PDQ_BITS, Words
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from halftone.matching.features import LocalFeatures
     from halftone.services.search.comparison.verifier import FeatureSource
-    from halftone.services.search.scoring import Calibrations
+    from halftone.services.search.query.scoring import Calibrations
     from halftone.services.search.store.port import Stored
 
 _VERSION: Final = 1

@@ -11,8 +11,8 @@ from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint
 from halftone.matching.probability import FEATURES, Calibration
-from halftone.services.search import candidates, scoring
-from halftone.services.search.plans import Plan
+from halftone.services.search.query import candidates, scoring
+from halftone.services.search.query.plans import Plan
 from halftone.services.search.store.port import EVERYTHING, Channel, ScoredPoint, Stored, Words
 
 MIRRORED = Orientation(mirrored=True)

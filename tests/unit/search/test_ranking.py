@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from halftone.services.search import ranking
+from halftone.services.search.query import ranking
 from halftone.services.search.store.port import Channel, Query, ScoredPoint, Stored
 
 

@@ -15,10 +15,10 @@ from halftone.matching.probability import Calibration
 from halftone.matching.relation import Relation
 from halftone.matching.verification import Overlap, Verification
 from halftone.registry.versions import Registry
-from halftone.services.search import hits, scoring
-from halftone.services.search.candidates import Candidate, View
 from halftone.services.search.comparison.verifier import Missed
-from halftone.services.search.plans import Plan
+from halftone.services.search.query import hits, scoring
+from halftone.services.search.query.candidates import Candidate, View
+from halftone.services.search.query.plans import Plan
 from halftone.services.search.store.port import EVERYTHING, Channel
 
 SQUARE = np.array([[0, 0], [100, 0], [100, 100], [0, 100]], np.float32)

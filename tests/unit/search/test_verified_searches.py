@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from halftone.core import errors
 from halftone.matching.probability import Calibration
-from halftone.services.search.searching import comparing_seconds
+from halftone.services.search.query.searching import comparing_seconds
 from halftone.v1 import search_pb2
 from tests.fake_embedder import VERSION, descriptor
 from tests.printed_pages import printed_page

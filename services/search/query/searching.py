@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.archive import records
 from halftone.core import errors
-from halftone.services.search import candidates, hits, ranking, scoring
 from halftone.services.search.archive import tokens
 from halftone.services.search.comparison.verifier import Missed
-from halftone.services.search.plans import MAX_DEPTH, Plan, Planner, page_position
-from halftone.services.search.preparation import Preparation
+from halftone.services.search.query import candidates, hits, ranking, scoring
+from halftone.services.search.query.plans import MAX_DEPTH, Plan, Planner, page_position
+from halftone.services.search.query.preparation import Preparation
 from halftone.services.search.store.port import Query
 from halftone.v1 import search_pb2
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.embedder_client import Embedder
     from halftone.services.search.archive.fingerprints import Fingerprints
     from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.candidates import Block, Candidate
     from halftone.services.search.clusters.hit_verdicts import HitVerdicts
     from halftone.services.search.comparison.verifier import Outcome, Verifier
-    from halftone.services.search.scoring import Calibrations, Scored
+    from halftone.services.search.query.candidates import Block, Candidate
+    from halftone.services.search.query.scoring import Calibrations, Scored
     from halftone.services.search.store.port import Collection, ScoredPoint
     from halftone.v1 import verdicts_pb2
 

@@ -11,7 +11,7 @@ from halftone.imaging.orientations import UPRIGHT, orientations
 from halftone.matching.fingerprint import Fingerprint
 from halftone.matching.words import Vocabulary, Words
 from halftone.services.search.archive.embedder_client import MAX_IMAGES, Embedded
-from halftone.services.search.plans import Plan
+from halftone.services.search.query.plans import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

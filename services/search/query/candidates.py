@@ -20,15 +20,15 @@ from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.matching.fusion import DEPTH, fuse_channels
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Evidence
-from halftone.services.search import ranking
-from halftone.services.search.plans import MAX_DEPTH
+from halftone.services.search.query import ranking
+from halftone.services.search.query.plans import MAX_DEPTH
 from halftone.services.search.store.port import PDQ_BITS, Channel, Payload, Query, Words
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterator, Sequence
 
-    from halftone.services.search.plans import Plan
+    from halftone.services.search.query.plans import Plan
     from halftone.services.search.store.port import Collection, ScoredPoint, Stored
 
 Floats = NDArray[np.float32]

@@ -12,16 +12,16 @@ from halftone.imaging.orientations import Orientation
 from halftone.matching.probability import LIKELY, Calibration, Evidence
 from halftone.matching.relation import Relation, relation
 from halftone.matching.verification import Verification
-from halftone.services.search import candidates
 from halftone.services.search.comparison.verifier import Missed
+from halftone.services.search.query import candidates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from halftone.registry.versions import Registry
-    from halftone.services.search.candidates import Block, Candidate
     from halftone.services.search.comparison.verifier import Outcome
-    from halftone.services.search.plans import Plan
+    from halftone.services.search.query.candidates import Block, Candidate
+    from halftone.services.search.query.plans import Plan
 
 _UNKNOWN_SECONDS: Final = 60.0
 """How long a version that the registry does not know is not looked for again."""

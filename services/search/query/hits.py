@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from halftone.matching.verification import Overlap
     from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.candidates import Candidate
     from halftone.services.search.comparison.verifier import Outcome
-    from halftone.services.search.scoring import Scored
+    from halftone.services.search.query.candidates import Candidate
+    from halftone.services.search.query.scoring import Scored
     from halftone.services.search.store.port import ScoredPoint
     from halftone.v1 import verdicts_pb2
 
