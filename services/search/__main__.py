@@ -12,15 +12,14 @@ from halftone.core import errors, telemetry
 from halftone.core.settings import ModelSettings, SearchSettings
 from halftone.registry.versions import Registry
 from halftone.service import server
-from halftone.services.search import clusters_servicer, models_servicer
-from halftone.services.search.api import clusters
+from halftone.services.search.api import clusters, clusters_servicer, models_servicer
+from halftone.services.search.api.engine import Engine
+from halftone.services.search.api.search_servicer import SearchServicer
 from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.embedder_client import Embedder
 from halftone.services.search.archive.holdings import Holdings
 from halftone.services.search.clusters import store as cluster_store
 from halftone.services.search.clusters.hit_verdicts import HitVerdicts
-from halftone.services.search.engine import Engine
-from halftone.services.search.servicer import SearchServicer
 from halftone.v1 import clusters_pb2_grpc, models_pb2_grpc, search_pb2, search_pb2_grpc
 
 if TYPE_CHECKING:

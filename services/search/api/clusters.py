@@ -7,17 +7,17 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from halftone.core import errors
+from halftone.services.search.api.clusters_servicer import ClusterServicer
 from halftone.services.search.clusters.compare import FeatureComparer
 from halftone.services.search.clusters.job import ClusterWorker
 from halftone.services.search.clusters.store import Database
-from halftone.services.search.clusters_servicer import ClusterServicer
 
 if TYPE_CHECKING:
     from halftone.core import telemetry
     from halftone.core.settings import SearchSettings
+    from halftone.services.search.api.engine import Engine
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.clusters.store import DatabaseElsewhere
-    from halftone.services.search.engine import Engine
 
 
 class Clusters:

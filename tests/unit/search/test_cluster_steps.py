@@ -10,11 +10,11 @@ import pytest
 
 from halftone.core import errors, telemetry
 from halftone.core.settings import SearchSettings
+from halftone.services.search.api.clusters_servicer import ClusterServicer
 from halftone.services.search.archive.pace import Traffic
 from halftone.services.search.clusters import groups, jobs, pairs, views
 from halftone.services.search.clusters.job import ClusterWorker
 from halftone.services.search.clusters.store import Database
-from halftone.services.search.clusters_servicer import ClusterServicer
 from halftone.v1 import clusters_pb2, search_pb2
 from tests.fake_cluster_archive import (
     VERSION,

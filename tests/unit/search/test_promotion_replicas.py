@@ -11,10 +11,10 @@ from qdrant_client import QdrantClient
 
 from halftone.core import errors, telemetry
 from halftone.registry.versions import Registry
+from halftone.services.search.api.engine import Engine
 from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.embedder_client import Embedder
 from halftone.services.search.archive.holdings import Holdings
-from halftone.services.search.engine import Engine
 from halftone.services.search.promotion.state import is_running
 from halftone.services.search.store.port import EVERYTHING, Point
 from halftone.services.search.store.server import ServerCollection, ServerStore

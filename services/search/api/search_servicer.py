@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
-    from halftone.services.search.engine import Engine
+    from halftone.services.search.api.engine import Engine
 
 
 class SearchServicer(search_pb2_grpc.SearchServiceServicer):
