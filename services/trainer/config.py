@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from halftone.core import errors, files
-from halftone.services.trainer.dataset_sampling import Balance  # noqa: TC001  # its hint is read
+from halftone.services.trainer.data.sampling import Balance  # noqa: TC001  # its hint is read
 from halftone.vision.network import Backbone, NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.simulation import PrintParameters

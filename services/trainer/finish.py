@@ -24,8 +24,8 @@ from halftone.evaluation.evaluate import (
 )
 from halftone.evaluation.metrics import Cosines, judge, threshold_of
 from halftone.registry.versions import ModelVersion, Registry
-from halftone.services.trainer.dataset import read_pictures
-from halftone.services.trainer.dataset_listing import is_below
+from halftone.services.trainer.data.dataset import read_pictures
+from halftone.services.trainer.data.listing import is_below
 from halftone.services.trainer.initialise import shrink
 from halftone.services.trainer.objectives import SceneClassifier
 from halftone.vision.model import Model, ModelSpec, collect, set_whitening
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from halftone.evaluation.tracking import Tracker
     from halftone.services.trainer.config import TrainingConfig
-    from halftone.services.trainer.dataset import SceneDataset
+    from halftone.services.trainer.data.dataset import SceneDataset
     from halftone.services.trainer.events import Events
     from halftone.services.trainer.plan import Plan
     from halftone.services.trainer.state import Run

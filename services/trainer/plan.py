@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from halftone.core import errors
-from halftone.services.trainer.dataset import SceneDataset, read_scenes
-from halftone.services.trainer.dataset_listing import Finding
-from halftone.services.trainer.dataset_sampling import batches, group_batches, group_steps, hold_out
-from halftone.services.trainer.splits import (
+from halftone.services.trainer.data.dataset import SceneDataset, read_scenes
+from halftone.services.trainer.data.listing import Finding
+from halftone.services.trainer.data.sampling import batches, group_batches, group_steps, hold_out
+from halftone.services.trainer.data.splits import (
     FILE,
     SPLITS,
     Split,

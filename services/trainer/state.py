@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from halftone.core import errors, files
 from halftone.evaluation.evaluate import evaluate, evaluate_copies
-from halftone.services.trainer.dataset_sampling import class_weights
+from halftone.services.trainer.data.sampling import class_weights
 from halftone.services.trainer.initialise import CHUNK, initialise_projection, likely_copies, shrink
 from halftone.services.trainer.objectives import PictureProxies, SceneClassifier, SceneMetric
 from halftone.services.trainer.world import World

@@ -24,8 +24,8 @@ from torch import nn
 
 from halftone.evaluation.tracking import Tracker
 from halftone.services.trainer.config import TrainingConfig
-from halftone.services.trainer.dataset import SceneDataset
-from halftone.services.trainer.dataset_listing import Entry
+from halftone.services.trainer.data.dataset import SceneDataset
+from halftone.services.trainer.data.listing import Entry
 from halftone.services.trainer.events import Events
 from halftone.services.trainer.initialise import begin
 from halftone.services.trainer.plan import Plan

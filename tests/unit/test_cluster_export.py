@@ -14,7 +14,7 @@ import pytest
 from halftone.client import Client, Decision
 from halftone.core import errors
 from halftone.rendering import cluster_export, verdict_export
-from halftone.services.trainer.dataset_listing import read_listing
+from halftone.services.trainer.data.listing import read_listing
 from tests.fake_clusters import FakeClusters
 
 NOW = dt.datetime(2025, 5, 6, 7, 8, 9, tzinfo=dt.UTC)

@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 
-from halftone.services.trainer.dataset import read_pictures
-from halftone.services.trainer.dataset_sampling import batches, hold_out
+from halftone.services.trainer.data.dataset import read_pictures
+from halftone.services.trainer.data.sampling import batches, hold_out
 from halftone.vision.preprocessing import Preprocessing
 
 

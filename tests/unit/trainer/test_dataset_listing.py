@@ -5,7 +5,7 @@ import json
 import pytest
 
 from halftone.core import errors
-from halftone.services.trainer.dataset_listing import read_listing
+from halftone.services.trainer.data.listing import read_listing
 
 
 @pytest.fixture

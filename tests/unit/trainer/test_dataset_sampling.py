@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from halftone.services.trainer.dataset_sampling import class_weights, group_batches, group_steps
+from halftone.services.trainer.data.sampling import class_weights, group_batches, group_steps
 
 
 def groups(*sizes: int) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone.services.trainer.dataset import read_scenes
+from halftone.services.trainer.data.dataset import read_scenes
 from halftone.vision.preprocessing import Preprocessing
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from halftone.core import errors
-from halftone.services.trainer.splits import (
+from halftone.services.trainer.data.splits import (
     read_splits,
     split_groups,
     splits_hash,

@@ -16,7 +16,7 @@ import torch
 from halftone.core import errors
 from halftone.evaluation.evaluate import Truth, read_manifest
 from halftone.imaging import images
-from halftone.services.trainer.dataset_listing import Finding, Group, read_listing
+from halftone.services.trainer.data.listing import Finding, Group, read_listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from halftone.services.trainer.dataset_listing import Entry, Listing
+    from halftone.services.trainer.data.listing import Entry, Listing
     from halftone.vision.preprocessing import Preprocessing
 
 _MAX_PIXELS = 100_000_000
