@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from halftone.core import errors, telemetry
 from halftone.core.settings import ModelSettings, TrainerSettings
 from halftone.service import server
-from halftone.services.trainer.jobs_changes import Changes
-from halftone.services.trainer.jobs_intake import Intake
-from halftone.services.trainer.jobs_queue import JobQueue, make_app
-from halftone.services.trainer.jobs_reaper import Reaper
-from halftone.services.trainer.jobs_store import JobStore
+from halftone.services.trainer.jobs.changes import Changes
+from halftone.services.trainer.jobs.intake import Intake
+from halftone.services.trainer.jobs.queue import JobQueue, make_app
+from halftone.services.trainer.jobs.reaper import Reaper
+from halftone.services.trainer.jobs.store import JobStore
 from halftone.services.trainer.servicer import TrainerServicer
 from halftone.v1 import trainer_pb2, trainer_pb2_grpc
 

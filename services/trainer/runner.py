@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, files, telemetry, training
-from halftone.services.trainer.jobs import LOG_LINES, Job, Progress, State
-from halftone.services.trainer.jobs_store import FencedError
+from halftone.services.trainer.jobs.job import LOG_LINES, Job, Progress, State
+from halftone.services.trainer.jobs.store import FencedError
 from halftone.services.trainer.runner_process import TrainingProcess
 from halftone.services.trainer.runner_watch import Watch
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from halftone.core.settings import TrainerSettings
-    from halftone.services.trainer.jobs_intake import Intake
-    from halftone.services.trainer.jobs_queue import JobQueue
-    from halftone.services.trainer.jobs_store import JobStore, Lease
+    from halftone.services.trainer.jobs.intake import Intake
+    from halftone.services.trainer.jobs.queue import JobQueue
+    from halftone.services.trainer.jobs.store import JobStore, Lease
     from halftone.services.trainer.runner_promotion import Promoter
     from halftone.services.trainer.runner_watch import Ending
     from halftone.services.trainer.worker_metrics import WorkerMetrics

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import telemetry
-from halftone.services.trainer.jobs import LOG_LINES
+from halftone.services.trainer.jobs.job import LOG_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from halftone.core import errors, telemetry, training
-from halftone.services.trainer.jobs import Job, Progress, State
+from halftone.services.trainer.jobs.job import Job, Progress, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from halftone.core.settings import TrainerSettings
-    from halftone.services.trainer.jobs_store import JobStore, Lease
+    from halftone.services.trainer.jobs.store import JobStore, Lease
     from halftone.services.trainer.runner_process import TrainingProcess
 
 _log = telemetry.get_logger(__name__)

@@ -8,7 +8,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, training
-from halftone.services.trainer.jobs import Job, State
+from halftone.services.trainer.jobs.job import Job, State
 from halftone.v1 import trainer_pb2, trainer_pb2_grpc
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
-    from halftone.services.trainer.jobs_changes import Changes
-    from halftone.services.trainer.jobs_intake import Intake
-    from halftone.services.trainer.jobs_store import JobStore
+    from halftone.services.trainer.jobs.changes import Changes
+    from halftone.services.trainer.jobs.intake import Intake
+    from halftone.services.trainer.jobs.store import JobStore
 
 _PAGE: Final = 50
 _LARGEST_PAGE: Final = 1000

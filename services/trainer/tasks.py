@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from celery import exceptions
 
 from halftone.core import errors, telemetry, training
-from halftone.services.trainer.jobs_queue import Message
+from halftone.services.trainer.jobs.queue import Message
 
 if TYPE_CHECKING:
-    from halftone.services.trainer.jobs import Job
-    from halftone.services.trainer.jobs_intake import Intake
+    from halftone.services.trainer.jobs.intake import Intake
+    from halftone.services.trainer.jobs.job import Job
     from halftone.services.trainer.runner import Runner
 
 _log = telemetry.get_logger(__name__)

@@ -21,10 +21,10 @@ from celery import signals
 from halftone.core import errors, telemetry
 from halftone.core.settings import ModelSettings, TrainerSettings
 from halftone.services.trainer import tasks
-from halftone.services.trainer.jobs_intake import Intake
-from halftone.services.trainer.jobs_queue import JobQueue, make_app
-from halftone.services.trainer.jobs_reaper import Reaper
-from halftone.services.trainer.jobs_store import JobStore
+from halftone.services.trainer.jobs.intake import Intake
+from halftone.services.trainer.jobs.queue import JobQueue, make_app
+from halftone.services.trainer.jobs.reaper import Reaper
+from halftone.services.trainer.jobs.store import JobStore
 from halftone.services.trainer.runner import CHILD, Runner
 from halftone.services.trainer.runner_promotion import Promoter
 from halftone.services.trainer.worker_metrics import WorkerMetrics

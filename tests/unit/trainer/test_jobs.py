@@ -12,11 +12,11 @@ from celery import exceptions
 from halftone.core import errors, telemetry, training
 from halftone.core.settings import TrainerSettings
 from halftone.services.trainer import tasks
-from halftone.services.trainer.jobs import Job, Progress, State
-from halftone.services.trainer.jobs_intake import Intake
-from halftone.services.trainer.jobs_queue import JobQueue, Message, make_app
-from halftone.services.trainer.jobs_reaper import Reaper
-from halftone.services.trainer.jobs_store import FencedError, JobStore
+from halftone.services.trainer.jobs.intake import Intake
+from halftone.services.trainer.jobs.job import Job, Progress, State
+from halftone.services.trainer.jobs.queue import JobQueue, Message, make_app
+from halftone.services.trainer.jobs.reaper import Reaper
+from halftone.services.trainer.jobs.store import FencedError, JobStore
 from halftone.services.trainer.runner import Runner
 from halftone.services.trainer.worker import held_device
 from halftone.services.trainer.worker_metrics import WorkerMetrics

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from redis import exceptions
 
 from halftone.core import telemetry
-from halftone.services.trainer.jobs_store import CHANNEL
+from halftone.services.trainer.jobs.store import CHANNEL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from halftone.services.trainer.jobs_store import JobStore
+    from halftone.services.trainer.jobs.store import JobStore
 
 _log = telemetry.get_logger(__name__)
 

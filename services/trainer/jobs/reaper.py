@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry
-from halftone.services.trainer.jobs import Job, State
+from halftone.services.trainer.jobs.job import Job, State
 
 if TYPE_CHECKING:
     import threading
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from halftone.core.settings import TrainerSettings
-    from halftone.services.trainer.jobs_intake import Intake
-    from halftone.services.trainer.jobs_queue import JobQueue
-    from halftone.services.trainer.jobs_store import JobStore
+    from halftone.services.trainer.jobs.intake import Intake
+    from halftone.services.trainer.jobs.queue import JobQueue
+    from halftone.services.trainer.jobs.store import JobStore
 
 _log = telemetry.get_logger(__name__)
 

@@ -24,7 +24,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from halftone.core import errors
-from halftone.services.trainer.jobs import Job, State
+from halftone.services.trainer.jobs.job import Job, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

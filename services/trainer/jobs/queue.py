@@ -16,11 +16,11 @@ from kombu import exceptions
 from redis import exceptions as redis_exceptions
 
 from halftone.core import errors, training
-from halftone.services.trainer.jobs_store import translated
+from halftone.services.trainer.jobs.store import translated
 
 if TYPE_CHECKING:
-    from halftone.services.trainer.jobs import Job
-    from halftone.services.trainer.jobs_store import JobStore
+    from halftone.services.trainer.jobs.job import Job
+    from halftone.services.trainer.jobs.store import JobStore
 
 # The transport keeps a list for each of its four priorities.
 _LISTS: Final = (training.QUEUE, *(f"{training.QUEUE}\x06\x16{level}" for level in (3, 6, 9)))

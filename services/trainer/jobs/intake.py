@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, telemetry, training
 from halftone.registry.versions import Registry
-from halftone.services.trainer.jobs import Job, State
+from halftone.services.trainer.jobs.job import Job, State
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from halftone.core.settings import TrainerSettings
     from halftone.core.training import TrainingSpec
-    from halftone.services.trainer.jobs_queue import JobQueue, Message
-    from halftone.services.trainer.jobs_store import JobStore
+    from halftone.services.trainer.jobs.queue import JobQueue, Message
+    from halftone.services.trainer.jobs.store import JobStore
 
 _log = telemetry.get_logger(__name__)
 
