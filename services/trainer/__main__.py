@@ -1,6 +1,6 @@
 """Starts the training jobs' service: `python -m halftone.services.trainer`. Settings: `HALFTONE_TRAINER_…`.
 
-It takes jobs in and tells what becomes of them; workers run them (`halftone.services.trainer.worker`).
+It takes jobs in and tells what becomes of them; workers run them (`halftone.services.trainer.worker.__main__`).
 """
 
 from __future__ import annotations

@@ -445,7 +445,7 @@ def pictures(folder: Path) -> None:
 def test_the_real_loop_killed_in_every_way_ends_with_the_same_bits(site):
     """Once undisturbed, once with `kill -9` of the process and of the worker."""
     pictures(site.folder / "sets" / "small")
-    worker = site.worker("halftone.services.trainer.worker")
+    worker = site.worker("halftone.services.trainer.worker.__main__")
     steps = 160
     whole = site.wait(site.submit("whole", steps=steps, options=TINY), seconds=120)
     assert whole.state is JobState.SUCCEEDED, whole
@@ -464,7 +464,7 @@ def test_the_real_loop_killed_in_every_way_ends_with_the_same_bits(site):
     progressed(1)
     worker.kill()
     worker.wait()
-    site.worker("halftone.services.trainer.worker")
+    site.worker("halftone.services.trainer.worker.__main__")
     job = site.wait(job, seconds=120)
     assert (job.state, job.attempts) == (JobState.SUCCEEDED, 3), job
     models = site.folder / "models"
@@ -482,7 +482,7 @@ def test_a_disk_that_becomes_full(site):
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
-        worker = site.worker("halftone.services.trainer.worker")
+        worker = site.worker("halftone.services.trainer.worker.__main__")
         job = site.wait(site.submit(steps=30, options=TINY))
         assert job.state is JobState.FAILED
         assert isinstance(job.error, errors.StorageFull), job

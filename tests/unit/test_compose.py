@@ -104,7 +104,7 @@ def test_the_images_targets_exist_and_run_what_the_embedded_stack_runs():
 
 def test_the_worker_runs_what_the_embedded_stack_runs_and_has_time_to_write_a_checkpoint():
     worker = COMPOSE["services"]["trainer-worker"]
-    assert worker["entrypoint"] == ["python", "-m", "halftone.services.trainer.worker"]
+    assert worker["entrypoint"] == ["python", "-m", "halftone.services.trainer.worker.__main__"]
     grace = int(worker["stop_grace_period"].removesuffix("s"))
     assert grace > settings.TrainerSettings().cancel_seconds
     # The service looks at data sets and parents; what a worker publishes, the embedder reads.

@@ -11,15 +11,15 @@ from celery import exceptions
 
 from halftone.core import errors, telemetry, training
 from halftone.core.settings import TrainerSettings
-from halftone.services.trainer import tasks
 from halftone.services.trainer.jobs.intake import Intake
 from halftone.services.trainer.jobs.job import Job, Progress, State
 from halftone.services.trainer.jobs.queue import JobQueue, Message, make_app
 from halftone.services.trainer.jobs.reaper import Reaper
 from halftone.services.trainer.jobs.store import FencedError, JobStore
-from halftone.services.trainer.runner import Runner
-from halftone.services.trainer.worker import held_device
-from halftone.services.trainer.worker_metrics import WorkerMetrics
+from halftone.services.trainer.worker import tasks
+from halftone.services.trainer.worker.__main__ import held_device
+from halftone.services.trainer.worker.metrics import WorkerMetrics
+from halftone.services.trainer.worker.runner import Runner
 from tests.valkey import ValkeyProcess, make_directory
 
 

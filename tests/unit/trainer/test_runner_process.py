@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from halftone.services.trainer.runner_process import TrainingProcess
+from halftone.services.trainer.worker.process import TrainingProcess
 
 
 def test_training_gives_way_to_other_processes(tmp_path):

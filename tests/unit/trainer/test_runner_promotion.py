@@ -9,7 +9,7 @@ import pytest
 from grpc_status import rpc_status
 
 from halftone.core import errors
-from halftone.services.trainer.runner_promotion import Promoter
+from halftone.services.trainer.worker.promotion import Promoter
 from halftone.v1 import models_pb2 as pb
 from halftone.v1 import models_pb2_grpc
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from halftone.core import errors, files, telemetry, training
 from halftone.services.trainer.jobs.job import LOG_LINES, Job, Progress, State
 from halftone.services.trainer.jobs.store import FencedError
-from halftone.services.trainer.runner_process import TrainingProcess
-from halftone.services.trainer.runner_watch import Watch
+from halftone.services.trainer.worker.process import TrainingProcess
+from halftone.services.trainer.worker.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from halftone.services.trainer.jobs.intake import Intake
     from halftone.services.trainer.jobs.queue import JobQueue
     from halftone.services.trainer.jobs.store import JobStore, Lease
-    from halftone.services.trainer.runner_promotion import Promoter
-    from halftone.services.trainer.runner_watch import Ending
-    from halftone.services.trainer.worker_metrics import WorkerMetrics
+    from halftone.services.trainer.worker.metrics import WorkerMetrics
+    from halftone.services.trainer.worker.promotion import Promoter
+    from halftone.services.trainer.worker.watch import Ending
 
 _log = telemetry.get_logger(__name__)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from halftone.core.settings import TrainerSettings
     from halftone.services.trainer.jobs.store import JobStore, Lease
-    from halftone.services.trainer.runner_process import TrainingProcess
+    from halftone.services.trainer.worker.process import TrainingProcess
 
 _log = telemetry.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from halftone.services.trainer.jobs.queue import Message
 if TYPE_CHECKING:
     from halftone.services.trainer.jobs.intake import Intake
     from halftone.services.trainer.jobs.job import Job
-    from halftone.services.trainer.runner import Runner
+    from halftone.services.trainer.worker.runner import Runner
 
 _log = telemetry.get_logger(__name__)
 

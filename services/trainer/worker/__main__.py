@@ -1,4 +1,4 @@
-"""Starts a worker: `python -m halftone.services.trainer.worker`. Settings: `HALFTONE_TRAINER_…`.
+"""Starts a worker: `python -m halftone.services.trainer.worker.__main__`. Settings: `HALFTONE_TRAINER_…`.
 
 A Celery worker with one thread for jobs, of which it runs one at a time on its device. It imports
 no torch: the loop runs in a process of its own (`halftone.services.trainer.train`).
@@ -20,14 +20,14 @@ from celery import signals
 
 from halftone.core import errors, telemetry
 from halftone.core.settings import ModelSettings, TrainerSettings
-from halftone.services.trainer import tasks
 from halftone.services.trainer.jobs.intake import Intake
 from halftone.services.trainer.jobs.queue import JobQueue, make_app
 from halftone.services.trainer.jobs.reaper import Reaper
 from halftone.services.trainer.jobs.store import JobStore
-from halftone.services.trainer.runner import CHILD, Runner
-from halftone.services.trainer.runner_promotion import Promoter
-from halftone.services.trainer.worker_metrics import WorkerMetrics
+from halftone.services.trainer.worker import tasks
+from halftone.services.trainer.worker.metrics import WorkerMetrics
+from halftone.services.trainer.worker.promotion import Promoter
+from halftone.services.trainer.worker.runner import CHILD, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
