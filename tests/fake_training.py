@@ -1,4 +1,4 @@
-"""A small training process that keeps the contract of `halftone.services.trainer.train` and learns nothing.
+"""A small training process that keeps the contract of `halftone.services.trainer.loop.train` and learns nothing.
 
 What it does depends on the model's name: `crash` raises at step 3, `killed` kills itself at step 5
 each time, `killed-once` only the first time, `refuses` reports an error, `silent` exits with 0 and

@@ -23,15 +23,15 @@ import torch
 from torch import nn
 
 from halftone.evaluation.tracking import Tracker
-from halftone.services.trainer.config import TrainingConfig
 from halftone.services.trainer.data.dataset import SceneDataset
 from halftone.services.trainer.data.listing import Entry
-from halftone.services.trainer.events import Events
-from halftone.services.trainer.initialise import begin
-from halftone.services.trainer.plan import Plan
-from halftone.services.trainer.progress import Meter
-from halftone.services.trainer.state import Run
-from halftone.services.trainer.train import take_steps
+from halftone.services.trainer.loop.config import TrainingConfig
+from halftone.services.trainer.loop.events import Events
+from halftone.services.trainer.loop.initialise import begin
+from halftone.services.trainer.loop.plan import Plan
+from halftone.services.trainer.loop.progress import Meter
+from halftone.services.trainer.loop.state import Run
+from halftone.services.trainer.loop.train import take_steps
 
 
 def run(

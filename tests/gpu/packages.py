@@ -109,15 +109,19 @@ NEEDS: Final = {
 """By stage, all that its processes import beside torch and torchvision."""
 
 ENTRIES: Final = {
-    "tests": ("pytest", "halftone.services.embedder.__main__", "halftone.services.trainer.train"),
+    "tests": (
+        "pytest",
+        "halftone.services.embedder.__main__",
+        "halftone.services.trainer.loop.train",
+    ),
     "network": ("halftone.vision.inference", "halftone.vision.network"),
     "compile": ("halftone.vision.inference", "halftone.vision.network"),
     "embedder": (
         "halftone.services.embedder.__main__",
         "halftone.services.embedder.encoders.torch_encoder",
     ),
-    "step": ("halftone.services.trainer.state", "halftone.services.trainer.config"),
-    "training": ("halftone.services.trainer.train", "halftone.archive.sample"),
+    "step": ("halftone.services.trainer.loop.state", "halftone.services.trainer.loop.config"),
+    "training": ("halftone.services.trainer.loop.train", "halftone.archive.sample"),
 }
 """By stage, the modules whose import shows whether what is there is new enough."""
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from PIL import Image
 
-from halftone.services.trainer.config import TrainingConfig
-from halftone.services.trainer.initialise import begin
-from halftone.services.trainer.plan import read_plan
-from halftone.services.trainer.state import Run
+from halftone.services.trainer.loop.config import TrainingConfig
+from halftone.services.trainer.loop.initialise import begin
+from halftone.services.trainer.loop.plan import read_plan
+from halftone.services.trainer.loop.state import Run
 from tests.gpu import network
 from tests.gpu.pictures import smooth
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from halftone.registry.versions import Registry
-from halftone.services.trainer.config import TrainingConfig
-from halftone.services.trainer.train import main
+from halftone.services.trainer.loop.config import TrainingConfig
+from halftone.services.trainer.loop.train import main
 from halftone.vision.model import Model
 from halftone.vision.simulation import PressSimulation
 from tests.gpu import step
@@ -50,7 +50,7 @@ def command(collection, tmp_path, **changes):
         **{f"--{name.replace('_', '-')}": str(value) for name, value in changes.items()},
     }
     return [
-        *(sys.executable, "-m", "halftone.services.trainer.train"),
+        *(sys.executable, "-m", "halftone.services.trainer.loop.train"),
         *(word for pair in options.items() for word in pair),
     ]
 

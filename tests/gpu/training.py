@@ -1,6 +1,6 @@
 """A short self-supervised run by its command, judged before and after, and brought into parts.
 
-Two runs of `python -m halftone.services.trainer.train`: one of a single step, which shows what the network
+Two runs of `python -m halftone.services.trainer.loop.train`: one of a single step, which shows what the network
 is worth before training and how long everything but training takes, and one by the clock for what
 is left of the time.
 """
@@ -128,7 +128,7 @@ def _options(data: Path, *, archive: Path | None, folder: Path, settings: Settin
 
 def _train(options: list[str], *, settings: Settings) -> Ended:
     """Run the command; its lines are passed on."""
-    command = [sys.executable, "-m", "halftone.services.trainer.train", *options]
+    command = [sys.executable, "-m", "halftone.services.trainer.loop.train", *options]
     print(" ".join(command), flush=True)
     began, lines = time.monotonic(), []
     environment = _visible(settings.device)

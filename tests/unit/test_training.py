@@ -123,7 +123,7 @@ def test_the_published_schema_and_the_table_of_options_are_the_codes():
     page = (ROOT / "docs" / "api.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*?) \| ([^|]*?) \|$", page, re.MULTILINE)
     found = {name: (default, text) for name, default, text in rows}
-    config = pytest.importorskip("halftone.services.trainer.config").TrainingConfig()
+    config = pytest.importorskip("halftone.services.trainer.loop.config").TrainingConfig()
     for name, field in training.TrainingOptions.model_fields.items():
         default = getattr(config, name)
         shown = "" if default in (None, ()) else f"`{default}`"
@@ -131,7 +131,7 @@ def test_the_published_schema_and_the_table_of_options_are_the_codes():
 
 
 def test_every_option_is_one_of_the_loops_with_its_type():
-    config = pytest.importorskip("halftone.services.trainer.config")
+    config = pytest.importorskip("halftone.services.trainer.loop.config")
     kinds = {field.name: str(field.type) for field in dataclasses.fields(config.TrainingConfig)}
     for name in training.TrainingOptions.model_fields:
         assert name in kinds

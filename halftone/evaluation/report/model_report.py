@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from halftone.evaluation.evaluate import Labelled
-    from halftone.services.trainer.finish import Evaluation
+    from halftone.services.trainer.loop.finish import Evaluation
     from halftone.vision.model import ModelSpec
 
 _MOST_ROWS: Final = 60

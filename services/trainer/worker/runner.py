@@ -37,7 +37,7 @@ _log = telemetry.get_logger(__name__)
 
 _PAUSE_SECONDS: Final = 1.0
 _LAST_WRITE_SECONDS: Final = 0.2
-CHILD: Final = "halftone.services.trainer.train"
+CHILD: Final = "halftone.services.trainer.loop.train"
 
 
 @dataclass(kw_only=True)

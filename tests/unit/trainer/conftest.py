@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone.services.trainer.config import TrainingConfig
-from halftone.services.trainer.train import train
+from halftone.services.trainer.loop.config import TrainingConfig
+from halftone.services.trainer.loop.train import train
 from halftone.vision.reprinting import reprint
 
 TINY = {

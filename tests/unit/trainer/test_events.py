@@ -12,10 +12,10 @@ import pytest
 
 from halftone.core import errors
 from halftone.registry.versions import Registry
-from halftone.services.trainer import state
-from halftone.services.trainer.config import TrainingConfig, parse
-from halftone.services.trainer.events import Events
-from halftone.services.trainer.train import main
+from halftone.services.trainer.loop import state
+from halftone.services.trainer.loop.config import TrainingConfig, parse
+from halftone.services.trainer.loop.events import Events
+from halftone.services.trainer.loop.train import main
 from tests.unit.trainer.conftest import TINY
 
 
@@ -207,7 +207,13 @@ def test_a_reader_that_went_away_stops_nothing():
 @pytest.mark.soak
 def test_a_signal_ends_the_process_with_a_checkpoint_and_the_next_goes_on(settings, tmp_path):
     reading, writing = os.pipe()
-    command = [sys.executable, "-m", "halftone.services.trainer.train", "--events-fd", str(writing)]
+    command = [
+        sys.executable,
+        "-m",
+        "halftone.services.trainer.loop.train",
+        "--events-fd",
+        str(writing),
+    ]
     path = settings(steps=100_000)
     process = subprocess.Popen([*command, "--config", str(path)], pass_fds=[writing])
     os.close(writing)

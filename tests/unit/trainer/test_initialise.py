@@ -8,8 +8,8 @@ from torch.nn.functional import cosine_similarity
 
 from halftone.core import errors
 from halftone.registry.versions import Registry
-from halftone.services.trainer.config import TrainingConfig
-from halftone.services.trainer.initialise import begin
+from halftone.services.trainer.loop.config import TrainingConfig
+from halftone.services.trainer.loop.initialise import begin
 from halftone.vision.model import Model, ModelSpec
 from halftone.vision.network import DescriptorNetwork, NetworkSpec
 from halftone.vision.preprocessing import Preprocessing

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from halftone.services.trainer.objectives import (
+from halftone.services.trainer.loop.objectives import (
     PictureProxies,
     SceneClassifier,
     SceneMetric,

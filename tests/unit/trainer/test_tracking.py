@@ -13,8 +13,8 @@ from mlflow.tracking import MlflowClient
 from halftone.core import errors
 from halftone.core.settings import TrackingSettings
 from halftone.evaluation import tracking
-from halftone.services.trainer.config import TrainingConfig
-from halftone.services.trainer.train import train
+from halftone.services.trainer.loop.config import TrainingConfig
+from halftone.services.trainer.loop.train import train
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import torch
 
 from halftone.core import errors
 from halftone.registry.versions import Registry
-from halftone.services.trainer.config import TrainingConfig, parse
-from halftone.services.trainer.initialise import likely_copies
-from halftone.services.trainer.state import CHECKPOINT
-from halftone.services.trainer.train import main, train
+from halftone.services.trainer.loop.config import TrainingConfig, parse
+from halftone.services.trainer.loop.initialise import likely_copies
+from halftone.services.trainer.loop.state import CHECKPOINT
+from halftone.services.trainer.loop.train import main, train
 from halftone.vision.model import Model
 
 
@@ -96,7 +96,9 @@ def test_training_changes_the_network_and_lowers_the_loss(settings):
 
 
 def test_publishes_a_version_that_says_how_it_came_about(settings, collection):
-    config = settings(evaluate_on=collection, command="python -m halftone.services.trainer.train …")
+    config = settings(
+        evaluate_on=collection, command="python -m halftone.services.trainer.loop.train …"
+    )
     lines = []
 
     version = train(config, log=lines.append)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from halftone.registry.versions import Registry
-from halftone.services.trainer.state import CHECKPOINT
+from halftone.services.trainer.loop.state import CHECKPOINT
 from tests.unit.trainer.conftest import TINY
 
 
@@ -34,7 +34,7 @@ def test_two_processes_learn_what_one_does(scenes, tmp_path):
                 sys.executable,
                 *launcher,
                 "-m",
-                "halftone.services.trainer.train",
+                "halftone.services.trainer.loop.train",
                 "--config",
                 str(path),
             ],

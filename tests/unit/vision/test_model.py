@@ -43,7 +43,7 @@ def model() -> Model:
         preprocessing=Preprocessing(size=32),
         whitening={"method": "PCA"},
         parents=("none",),
-        training={"command": "python -m halftone.services.trainer.train --steps 1"},
+        training={"command": "python -m halftone.services.trainer.loop.train --steps 1"},
     )
     built = DescriptorNetwork(network)
     built.background.copy_(torch.nn.functional.normalize(torch.randn(3, 8), dim=1))

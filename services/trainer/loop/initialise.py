@@ -16,7 +16,7 @@ from halftone.vision.network import DescriptorNetwork
 from halftone.vision.whitening import fit_whitening
 
 if TYPE_CHECKING:
-    from halftone.services.trainer.config import TrainingConfig
+    from halftone.services.trainer.loop.config import TrainingConfig
     from halftone.vision.preprocessing import Preprocessing
 
 CHUNK: Final = 128

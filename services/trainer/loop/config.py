@@ -258,7 +258,7 @@ def parse(arguments: Sequence[str], *, command: str = "") -> TrainingConfig:
         errors.InvalidArgument: A value is wrong; names the setting.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m halftone.services.trainer.train",
+        prog="python -m halftone.services.trainer.loop.train",
         description="Train a descriptor network and publish it.",
     )
     parser.add_argument("--config", type=Path, help="JSON object of these settings by name")

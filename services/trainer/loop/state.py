@@ -15,9 +15,14 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 from halftone.core import errors, files
 from halftone.evaluation.evaluate import evaluate, evaluate_copies
 from halftone.services.trainer.data.sampling import class_weights
-from halftone.services.trainer.initialise import CHUNK, initialise_projection, likely_copies, shrink
-from halftone.services.trainer.objectives import PictureProxies, SceneClassifier, SceneMetric
-from halftone.services.trainer.world import World
+from halftone.services.trainer.loop.initialise import (
+    CHUNK,
+    initialise_projection,
+    likely_copies,
+    shrink,
+)
+from halftone.services.trainer.loop.objectives import PictureProxies, SceneClassifier, SceneMetric
+from halftone.services.trainer.loop.world import World
 from halftone.vision.model import collect
 from halftone.vision.simulation import PressSimulation
 
@@ -28,9 +33,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from halftone.services.trainer.config import TrainingConfig
-    from halftone.services.trainer.initialise import Start
-    from halftone.services.trainer.plan import Plan
+    from halftone.services.trainer.loop.config import TrainingConfig
+    from halftone.services.trainer.loop.initialise import Start
+    from halftone.services.trainer.loop.plan import Plan
     from halftone.vision.network import DescriptorNetwork
 
 CHECKPOINT: Final = "checkpoint.pt"

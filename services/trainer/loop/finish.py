@@ -26,8 +26,8 @@ from halftone.evaluation.metrics import Cosines, judge, threshold_of
 from halftone.registry.versions import ModelVersion, Registry
 from halftone.services.trainer.data.dataset import read_pictures
 from halftone.services.trainer.data.listing import is_below
-from halftone.services.trainer.initialise import shrink
-from halftone.services.trainer.objectives import SceneClassifier
+from halftone.services.trainer.loop.initialise import shrink
+from halftone.services.trainer.loop.objectives import SceneClassifier
 from halftone.vision.model import Model, ModelSpec, collect, set_whitening
 from halftone.vision.network import DescriptorNetwork
 from halftone.vision.whitening import fit_background, fit_whitening
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.evaluation.tracking import Tracker
-    from halftone.services.trainer.config import TrainingConfig
     from halftone.services.trainer.data.dataset import SceneDataset
-    from halftone.services.trainer.events import Events
-    from halftone.services.trainer.plan import Plan
-    from halftone.services.trainer.state import Run
+    from halftone.services.trainer.loop.config import TrainingConfig
+    from halftone.services.trainer.loop.events import Events
+    from halftone.services.trainer.loop.plan import Plan
+    from halftone.services.trainer.loop.state import Run
 
 _BATCH = 64
 _EVALUATING, _PUBLISHING = 0.95, 0.98  # of the whole, for progress

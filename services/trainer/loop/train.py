@@ -1,6 +1,6 @@
-"""The training loop: pictures in, a model version out. `python -m halftone.services.trainer.train`.
+"""The training loop: pictures in, a model version out. `python -m halftone.services.trainer.loop.train`.
 
-Three objectives (`services/trainer/objectives.py`). Without labels, each step prints a batch of
+Three objectives (`services/trainer/loop/objectives.py`). Without labels, each step prints a batch of
 pictures with the press simulation and draws each printing to its picture's proxy, away from all
 others. With labels, printings of a group's pictures attract, or are classified.
 What made small networks work from random weights in trials on two CPU cores, in the order of
@@ -31,20 +31,20 @@ import torch
 from halftone.core import errors
 from halftone.core.settings import TrackingSettings
 from halftone.evaluation.tracking import Tracker
-from halftone.services.trainer.config import TrainingConfig, parse
-from halftone.services.trainer.events import Events, exclusive
-from halftone.services.trainer.finish import check_archive, find_published, finish
-from halftone.services.trainer.initialise import begin
-from halftone.services.trainer.plan import read_plan
-from halftone.services.trainer.progress import Meter
-from halftone.services.trainer.state import Run, read_checkpoint
-from halftone.services.trainer.world import join_world
+from halftone.services.trainer.loop.config import TrainingConfig, parse
+from halftone.services.trainer.loop.events import Events, exclusive
+from halftone.services.trainer.loop.finish import check_archive, find_published, finish
+from halftone.services.trainer.loop.initialise import begin
+from halftone.services.trainer.loop.plan import read_plan
+from halftone.services.trainer.loop.progress import Meter
+from halftone.services.trainer.loop.state import Run, read_checkpoint
+from halftone.services.trainer.loop.world import join_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from halftone.registry.versions import ModelVersion
-    from halftone.services.trainer.plan import Plan
+    from halftone.services.trainer.loop.plan import Plan
 
 _READING = 0.05  # its share of the whole, for progress
 _UNFINISHED_SECONDS = 5.0  # that a run which ends early waits for its tracker
@@ -207,7 +207,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         config = parse(
-            given, command=shlex.join(["python", "-m", "halftone.services.trainer.train", *given])
+            given,
+            command=shlex.join(["python", "-m", "halftone.services.trainer.loop.train", *given]),
         )
         version = train(config, log=log, stop=lambda: bool(asked), events=events)
     except errors.HalftoneError as error:

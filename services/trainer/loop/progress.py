@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from halftone.evaluation.tracking import Tracker
-    from halftone.services.trainer.events import Events
-    from halftone.services.trainer.state import Run
+    from halftone.services.trainer.loop.events import Events
+    from halftone.services.trainer.loop.state import Run
 
 _BEFORE, _AFTER = 0.05, 0.95  # of the whole: what reading ends with, what the end begins with
 

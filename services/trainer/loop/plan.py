@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from halftone.services.trainer.config import TrainingConfig
-    from halftone.services.trainer.initialise import Start
+    from halftone.services.trainer.loop.config import TrainingConfig
+    from halftone.services.trainer.loop.initialise import Start
 
 _FEWEST_GROUPS = 2
 _FEWEST_KNOWN = 3
