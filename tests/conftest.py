@@ -27,7 +27,7 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - made unique below
 def pytest_collection_modifyitems(config, items):
     """Of several workers none is left with a long file at the end: those go first."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: "e2e" not in item.path.parts)
+        items.sort(key=lambda item: "component" not in item.path.parts)
 
 
 @pytest.fixture(scope="session")

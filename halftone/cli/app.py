@@ -162,7 +162,7 @@ def up(
 ) -> None:
     """Run the embedder, the search service and training jobs on this machine until Ctrl-C."""
     from halftone.stack import local  # noqa: PLC0415  # need the server's packages
-    from halftone.stack import training as local_training
+    from halftone.stack import training as local_training  # noqa: PLC0415
 
     ports = local.Ports.any_free() if port == 0 else local.Ports(search=port)
     if embedder_port is not None:
@@ -446,7 +446,3 @@ def _size(query: Query, *, client: Client) -> tuple[int, int]:
         return images.size(query.read_bytes())
     record = client.get(str(query))
     return record.width, record.height
-
-
-if __name__ == "__main__":
-    main()

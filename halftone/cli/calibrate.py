@@ -53,15 +53,15 @@ def calibrate(
     names = []
     with rich.progress.Progress(console=output.notes(), transient=True) as bar:
         for folder in archives:
-            manifests = labelled.read_labelled(folder, groups=groups)
-            task = bar.add_task(manifests.name, total=3 * len(manifests.ids))
+            archive = labelled.read_labelled(folder, groups=groups)
+            task = bar.add_task(archive.name, total=3 * len(archive.ids))
 
             def step(count: int, task: rich.progress.TaskID = task) -> None:
                 bar.advance(task, count)
 
             found = labelled.embed(
                 model,
-                pictures=manifests,
+                pictures=archive,
                 orientations=orientations(mirrored=True, rotated=True),
                 progress=step,
             )
@@ -75,7 +75,7 @@ def calibrate(
                     progress=step,
                 )
             )
-            names.append(f"{manifests.name} ({len(found.archive.ids):,} pictures)")
+            names.append(f"{archive.name} ({len(found.archive.ids):,} pictures)")
         if pictures is not None:
             paths = _paths(pictures, limit=3 * queries, seed=seed)
             task = bar.add_task(pictures.name, total=len(paths) + queries)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _LISTED: Final = 10
 # In a checkout, which carries the starter; a wheel has no such folder.
-_CHECKOUT: Final = Path(__file__).resolve().parents[1] / "models"
+_CHECKOUT: Final = Path(__file__).resolve().parents[2] / "models"
 
 
 @click.command("eval")

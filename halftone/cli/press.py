@@ -143,7 +143,7 @@ def evaluate_press(
     """Run the benchmark, print its figures, write its report."""
     # Imported by need: the trainer's packages.
     from halftone.evaluation.press import benchmark as press_benchmark  # noqa: PLC0415
-    from halftone.evaluation.press import gallery
+    from halftone.evaluation.press import gallery  # noqa: PLC0415
     from halftone.evaluation.press.report import summarise, write_report  # noqa: PLC0415
 
     conditions = press_benchmark.conditions_of(press.only, strengths=press.strengths)

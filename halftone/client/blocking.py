@@ -478,7 +478,7 @@ class Client(ClusterMethods):
         acknowledged is sent again on a new one; see `RetryPolicy.import_patience`.
 
         Args:
-            records: What to import; rows of `halftone.archive.manifests.read_manifest` will do as well.
+            records: What to import; rows of `manifests.read_manifest` will do as well.
                 They are pulled from another thread than the caller's.
             on_progress: Called in the caller's thread with each acknowledgement.
             stall_timeout: Seconds without an owed acknowledgement after which the connection

@@ -1,6 +1,6 @@
 """What a trained model is judged by: retrieval of the same picture, and classification.
 
-The definitions of retrieval are in `halftone.evaluation.metrics`, which needs numpy alone; here they are put
+The definitions of retrieval are in `metrics`, which needs numpy alone; here they are put
 together into the dictionaries of figures that `metrics.json`, reports and trackers hold.
 """
 

@@ -104,7 +104,7 @@ class Embedded:
         digest: sha-256 of ids, files' hashes and groups.
     """
 
-    manifests: LabelledArchive
+    archive: LabelledArchive
     descriptors: NDArray[np.float32]
     views: NDArray[np.float32] | None
     digest: str

@@ -177,7 +177,11 @@ def _template() -> jinja2.Template:
 
 
 def _file(name: str) -> str:
-    return importlib.resources.files("halftone").joinpath("templates", name).read_text("utf-8")
+    return (
+        importlib.resources.files("halftone.rendering")
+        .joinpath("templates", name)
+        .read_text("utf-8")
+    )
 
 
 def _title(cluster: Cluster) -> str:

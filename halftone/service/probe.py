@@ -1,4 +1,4 @@
-"""Asks a service for its health: `python -m halftone.service.probe HOST:PORT`, for container checks.
+"""Asks a service for its health: `python -m halftone.service.probe HOST:PORT`.
 
 Exits with 0 when the service reports SERVING, otherwise with 1.
 """

@@ -46,7 +46,7 @@ FORMAT: Final = 1
 """Version of the data directory's layout. A newer one is refused."""
 
 # In a checkout; a wheel carries none.
-_STARTER: Final = Path(__file__).resolve().parents[1] / "models" / "starter"
+_STARTER: Final = Path(__file__).resolve().parents[2] / "models" / "starter"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +152,8 @@ class LocalStack:
                 report=self._report,
                 policy=self._policy,
             )
-            # Children are killed when the thread that spawned them ends (`halftone.service.child`), so this
-            # one spawns them all and ends after they were stopped.
+            # Children are killed when the thread that spawned them ends (`halftone.service.child`),
+            # so this one spawns them all and ends after they were stopped.
             spawner = resources.enter_context(
                 futures.ThreadPoolExecutor(1, thread_name_prefix="supervisor")
             )

@@ -143,7 +143,7 @@ def prepare(
         ),
         Child(
             name="worker",
-            command=command("halftone.services.trainer.worker.__main__"),
+            command=command("halftone.services.trainer.worker"),
             log=data / "logs" / "worker.log",
             # It answers there once it takes jobs.
             is_ready=lambda: _listens(worker_address),

@@ -1,4 +1,7 @@
-"""Starts the search service: `python -m halftone.services.search`. Settings: `HALFTONE_SEARCH_…`."""
+"""Starts the search service: `python -m halftone.services.search`.
+
+Settings: `HALFTONE_SEARCH_…`.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Starts the training jobs' service: `python -m halftone.services.trainer`. Settings: `HALFTONE_TRAINER_…`.
+"""Starts the training jobs' service: `python -m halftone.services.trainer`.
 
-It takes jobs in and tells what becomes of them; workers run them (`halftone.services.trainer.worker.__main__`).
+It takes jobs in and tells what becomes of them; workers (`halftone.services.trainer.worker`) run
+them. Settings: `HALFTONE_TRAINER_…`.
 """
 
 from __future__ import annotations

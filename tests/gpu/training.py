@@ -1,8 +1,8 @@
 """A short self-supervised run by its command, judged before and after, and brought into parts.
 
-Two runs of `python -m halftone.services.trainer.loop.train`: one of a single step, which shows what the network
-is worth before training and how long everything but training takes, and one by the clock for what
-is left of the time.
+Two runs of `python -m halftone.services.trainer.loop.train`: one of a single step, which shows
+what the network is worth before training and how long everything but training takes, and one by
+the clock for what is left of the time.
 """
 
 from __future__ import annotations

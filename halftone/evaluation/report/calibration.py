@@ -18,7 +18,7 @@ def calibration_section(folder: Path, *, found: Mapping[str, Any]) -> Section:
     Args:
         folder: Of the report; the plot goes there.
         found: As `metrics.json` holds it under `calibration`: `on`, and the figures of
-            `halftone.evaluation.calibration.fit`; with `why` instead of figures, why there is no fit.
+            `evaluation.calibration.fit`; with `why` instead of figures, why there is no fit.
     """
     if "why" in found:
         return Section(title="Probabilities", text=[str(found["why"])])

@@ -45,7 +45,7 @@ Outcome = Verification | Missed
 
 
 class FeatureSource(Protocol):
-    """Where the candidates' features come from; `halftone.services.search.archive.fingerprints` in the service."""
+    """Where the candidates' features come from; `archive.fingerprints` in the service."""
 
     def features(self, sha256: str) -> LocalFeatures:
         """Of the image with this hash. Blocks.

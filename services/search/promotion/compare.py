@@ -2,7 +2,8 @@
 
 Two measures. Sampled images are searched by in both collections: the mean share of the first ten
 hits that both have. And where it is known which images show the same picture, both versions are
-judged on these images alone, by their stored vectors, with the definitions of `halftone.evaluation.metrics`.
+judged on these images alone, by their stored vectors, with the definitions of
+`halftone.evaluation.metrics`.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""The training loop: pictures in, a model version out. `python -m halftone.services.trainer.loop.train`.
+"""The training loop: pictures in, a model version out.
 
-Three objectives (`services/trainer/loop/objectives.py`). Without labels, each step prints a batch of
-pictures with the press simulation and draws each printing to its picture's proxy, away from all
-others. With labels, printings of a group's pictures attract, or are classified.
-What made small networks work from random weights in trials on two CPU cores, in the order of
-effect: a head that keeps the layout, batch norm calibrated on the data, the projection initialised
-as the PCA-whitening of the features it gets, and each proxy initialised as its picture's own
-embedding.
+Run it with `python -m halftone.services.trainer.loop.train`. Three objectives (`objectives`).
+Without labels, each step prints a batch of pictures with the press simulation and draws each
+printing to its picture's proxy, away from all others. With labels, printings of a group's pictures
+attract, or are classified. What made small networks work from random weights in trials on two CPU
+cores, in the order of effect: a head that keeps the layout, batch norm calibrated on the data, the
+projection initialised as the PCA-whitening of the features it gets, and each proxy initialised as
+its picture's own embedding.
 
 A run continues from `<work>/checkpoint.pt` when there is one; on the CPU a run of `--steps` or
 `--epochs` that was interrupted ends with the same bits as one that was not. Repeating the command
-of a finished run only fits, evaluates and publishes again. `torchrun` starts several processes that
-share each batch.
+of a finished run only fits, evaluates and publishes again. `torchrun` starts several processes
+that share each batch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Starts a worker: `python -m halftone.services.trainer.worker.__main__`. Settings: `HALFTONE_TRAINER_…`.
+"""Starts a worker: `python -m halftone.services.trainer.worker`.
+
+Settings: `HALFTONE_TRAINER_…`.
 
 A Celery worker with one thread for jobs, of which it runs one at a time on its device. It imports
 no torch: the loop runs in a process of its own (`halftone.services.trainer.loop.train`).

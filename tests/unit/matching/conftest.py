@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from tests.printed_pages import printed_page
+from tests.support.printed_pages import printed_page
 
 
 @functools.cache

@@ -1,0 +1,99 @@
+"""`halftone compare` against a real gRPC server that keeps its records in memory."""
+
+from __future__ import annotations
+
+import json
+
+from PIL import Image
+
+from tests.support.fake_search import verdict
+
+NAME = "archives/a/images/one"
+
+
+def test_prints_what_they_share(run):
+    said = run("compare", NAME, NAME + "2").stdout
+    assert "0.987" in said
+    assert "42 inliers" in said
+    found = json.loads(run("compare", "one", "one2", "--archive", "a", "--json").stdout)
+    assert found["relation"] == "crop_of"
+    assert found["image"]["name"] == NAME + "2"
+    assert found["query"]["name"] == NAME
+
+
+def test_names_both_and_says_where_they_agree(run):
+    lines = [
+        " ".join(line.split()) for line in run("compare", NAME, NAME + "2").stdout.splitlines()
+    ]
+    assert lines == [
+        "first The Sphere, 1914-08, page 3",
+        "A ship",
+        NAME,
+        "second L'Illustration, 1915",
+        NAME + "2",
+        "probability 0.987",
+        "relation crop of: the first is a part of the second",
+        "shared 42 inliers, details that lie alike in both",
+        "in first 100%, the part 0,0,100,80 (x,y,w,h) of 100 x 80 pixels",
+        "in second 25%, the part 0,0,50,40 (x,y,w,h) of 100 x 80 pixels",
+        "lies turned -1.5°, 0.50 times as large in the second",
+        "likeness similarity 0.900, PDQ 40 of 256 bits apart, words 0.250",
+    ]
+    cropped = run("compare", NAME, NAME + "2", "--crop", "10,20,90,60").stdout
+    assert "100% of the crop, the part 10,20,100,80 (x,y,w,h)" in cropped
+
+
+def test_a_page_with_a_light_table(run, fake, tmp_path):
+    result = run("compare", NAME, NAME + "2", "--html", "pair.html")
+    assert result.exit_code == 0, result.output
+    assert "Wrote pair.html." in result.stderr
+    page = (tmp_path / "pair.html").read_text()
+    assert "the same picture with a probability of 0.987" in page
+    assert 'id="light-table"' in page
+    assert "42 matching details" in page
+    assert run("compare", NAME, NAME + "2", "--html", "p", "--crop", "0,0,9,9").exit_code == 2
+
+
+def test_says_what_an_archivist_said_of_them(run, fake, tmp_path):
+    assert json.loads(run("compare", NAME, NAME + "2", "--json").stdout)["verdict"] is None
+    fake.verdicts = [verdict(NAME, NAME + "2", note="another day")]
+    said = "different, by Eva on 1914-08-01 (verdicts/7): another day"
+    lines = run("compare", NAME + "2", NAME, "--html", "pair.html", "--out", "o.jpg").stdout
+    assert ["archivist", *said.split()] in [line.split() for line in lines.splitlines()]
+    page = (tmp_path / "pair.html").read_text()
+    assert "with a probability of 0.987; an archivist says: different" in page
+    found = json.loads(run("compare", NAME, NAME + "2", "--json").stdout)
+    assert (found["verdict"]["decision"], found["verdicts_unavailable"]) == ("different", False)
+    with Image.open(tmp_path / "o.jpg") as drawn:
+        height = drawn.height
+    fake.verdicts, fake.verdicts_unavailable = [], True
+    result = run("compare", NAME + "2", NAME, "--out", "o.jpg")
+    assert "What archivists said of these pairs could not be read." in result.stderr
+    with Image.open(tmp_path / "o.jpg") as drawn:
+        assert drawn.height < height
+
+
+def test_no_page_of_two_that_share_nothing(run, fake, tmp_path):
+    fake.shares = False
+    result = run("compare", NAME, NAME + "2", "--html", "pair.html")
+    assert result.exit_code == 1
+    assert NAME + "2" in result.stdout
+    assert "not compared: the time was over" in result.stdout
+    assert "no part is known that both show" in result.stderr
+    assert not (tmp_path / "pair.html").exists()
+
+
+def test_draws_them(run, fake, tmp_path):
+    for name, crop in (("o.jpg", []), ("o.png", ["--crop", "pct:0,0,50,100"])):
+        result = run("compare", NAME, NAME + "2", "--out", tmp_path / name, *crop)
+        assert result.exit_code == 0, result.output
+        with Image.open(tmp_path / name) as drawn:
+            assert drawn.height > 300
+    sent = [each.query_region for each in fake.requests if hasattr(each, "query_region")]
+    assert [(each.width, each.height) for each in sent] == [(0, 0), (50, 80)]
+
+
+def test_a_picture_of_another_kind_is_refused(run, tmp_path):
+    result = run("compare", NAME, NAME + "2", "--out", tmp_path / "o.txt")
+    assert result.exit_code == 2
+    assert "--out" in result.stderr

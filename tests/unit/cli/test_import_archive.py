@@ -1,0 +1,180 @@
+"""`halftone import` against a real gRPC server that keeps its records in memory."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from halftone.core import errors
+from tests.support.fake_search import fails
+
+NAME = "archives/a/images/one"
+
+
+def make_archive(folder: Path, rows, *, header="image_id,file,journal,date") -> Path:
+    folder.mkdir()
+    for name in ("x.png", "y.png"):
+        Image.new("L", (20, 20), 90).save(folder / name)
+    (folder / "manifest.csv").write_text("\n".join([header, *rows]) + "\n")
+    return folder
+
+
+def test_says_what_became_of_it(run, fake, tmp_path):
+    folder = make_archive(tmp_path / "My press!", ["x,x.png,J,1914", "y,y.png,J,"])
+    result = run("import", folder)
+    assert result.exit_code == 0, result.output
+    assert "My-press: 2 created, 0 unchanged, 0 updated, 0 rejected." in result.stdout
+    assert fake.records["archives/My-press/images/x"].date == "1914"
+    assert "2 unchanged" in run("import", folder).stdout
+    assert not (tmp_path / "rejected.csv").exists()
+
+
+def test_bad_rows_are_listed_and_do_not_end_it(run, fake, tmp_path):
+    rows = [
+        *("x,x.png,J,1914", "bad-date,x.png,J,1914-13", "gone,gone.png,J,", "x,y.png,J,"),
+        *("out,../query.png,J,", "last,y.png,J,1916"),
+    ]
+    result = run("import", make_archive(tmp_path / "press", rows), "--archive", "p")
+    assert result.exit_code == 1
+    assert "2 created, 0 unchanged, 0 updated, 4 rejected" in result.stdout
+    with (tmp_path / "rejected.csv").open() as file:
+        listed = [(int(row["row"]), row["image_id"]) for row in csv.DictReader(file)]
+    assert listed == [(3, "bad-date"), (4, "gone"), (5, "x"), (6, "out")]
+    assert "archives/p/images/last" in fake.records
+
+
+def test_what_the_service_rejects_is_listed_too(run, tmp_path):
+    folder = make_archive(tmp_path / "press", ["x,x.png,J,", "z,z.png,J,"])
+    (folder / "z.png").write_bytes(b"broken")
+    result = run("import", folder, "--rejected", tmp_path / "list.csv")
+    assert result.exit_code == 1
+    assert (tmp_path / "list.csv").read_text().splitlines() == [
+        "row,image_id,reason",
+        "3,z,Not an image.",
+    ]
+
+
+def test_the_list_is_in_the_order_of_the_rows_whoever_rejects_them(run, fake, tmp_path):
+    fake.delay_acks = 0.05
+    rows = [
+        *("a,x.png,J,", "b,z.png,J,", "c,gone.png,J,", "d,y.png,J,", "e,x.png,J,1914-13"),
+        *("f,x.png,J,", "g,z.png,J,", "h,gone.png,J,"),
+    ]
+    folder = make_archive(tmp_path / "press", rows)
+    (folder / "z.png").write_bytes(b"broken")
+    assert run("import", folder).exit_code == 1
+    with (tmp_path / "rejected.csv").open() as file:
+        listed = [row["image_id"] for row in csv.DictReader(file)]
+    assert listed == ["b", "c", "e", "g", "h"]
+
+
+def test_an_old_list_does_not_stay(run, tmp_path):
+    folder = make_archive(tmp_path / "press", ["x,x.png,J,1914-13"])
+    assert run("import", folder).exit_code == 1
+    (folder / "manifest.csv").write_text("image_id,file\nx,x.png\n")
+    assert run("import", folder).exit_code == 0
+    assert not (tmp_path / "rejected.csv").exists()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe caf\xe9", b"row,name\n1,mine\n"])
+def test_a_file_of_somebody_else_is_not_overwritten(run, fake, tmp_path, content):
+    (tmp_path / "rejected.csv").write_bytes(content)
+    folder = make_archive(tmp_path / "press", ["new,x.png,J,1914", "bad,x.png,J,1914-13"])
+    result = run("import", folder)
+    assert result.exit_code == 2
+    assert "--rejected" in result.stderr
+    assert (tmp_path / "rejected.csv").read_bytes() == content
+    assert "archives/press/images/new" not in fake.records
+
+
+def test_a_spreadsheet_finds_no_formulas_in_the_list(run, tmp_path):
+    rows = ["=1+1,x.png,J,1914-13", "-1,x.png,J,1914-13", "@x,x.png,J,1914-13", "a=1,n.png,J,"]
+    assert run("import", make_archive(tmp_path / "press", rows)).exit_code == 1
+    with (tmp_path / "rejected.csv").open() as file:
+        listed = [row["image_id"] for row in csv.DictReader(file)]
+    assert listed == ["'=1+1", "'-1", "'@x", "a=1"]
+
+
+@pytest.mark.parametrize(
+    ("header", "options", "words"),
+    [
+        ("id,file", [], "image_id"),
+        ("image_id,file", ["--encoding", "hex"], "hex"),
+        ("image_id,file", ["--encoding", "klingon"], "klingon"),
+        ("image_id,file", ["--archive", "a/b"], "cannot name an archive"),
+    ],
+)
+def test_unusable_input_is_exit_code_2(run, fake, tmp_path, header, options, words):
+    before = dict(fake.records)
+    folder = make_archive(tmp_path / "press", ["x,x.png"], header=header)
+    result = run("import", folder, *options)
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert fake.records == before
+
+
+def test_a_folder_without_a_manifest(run, tmp_path):
+    result = run("import", tmp_path)
+    assert result.exit_code == 2
+    assert "manifest.csv" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["found.PNG", "found"])
+def test_a_picture_is_no_manifest(run, fake, tmp_path, name):
+    Image.new("L", (20, 20), 90).save(tmp_path / name, format="png")
+    result = run("import", tmp_path / name)
+    assert result.exit_code == 2
+    assert f"{name} is no manifest. What is imported is a folder of" in result.stderr
+    (tmp_path / "manifest.csv").write_bytes(b"image_id,file\n\xff,x.png\n")
+    assert "Name its encoding" in run("import", tmp_path / "manifest.csv").stderr
+    assert "Name its encoding" in run("import", tmp_path).stderr
+    assert "klingon" in run("import", tmp_path / name, "--encoding", "klingon").stderr
+
+
+@pytest.mark.parametrize("rows", [[], ["", ""]])
+def test_a_manifest_without_rows_is_told(run, tmp_path, rows):
+    result = run("import", make_archive(tmp_path / "press", rows))
+    assert result.exit_code == 0
+    assert result.stdout == "press: nothing was imported, the manifest has no rows.\n"
+
+
+def test_a_full_disk_is_said(run, fake, tmp_path):
+    fake.import_faults = {1: fails(errors.StorageFull("The disk is full."))}
+    result = run("import", make_archive(tmp_path / "press", ["x,x.png,J,"]))
+    assert result.exit_code == 1
+    assert "The disk is full." in result.stderr
+
+
+def test_ctrl_c_says_how_to_go_on(fake, tmp_path):
+    fake.delay_acks = 0.02
+    rows = [f"{number},x.png,J," for number in range(2000)]
+    folder = make_archive(tmp_path / "press", rows)
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "halftone.cli.app", "import", str(folder)),
+            *("--server", fake.address),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        # Its own modules are found from another folder, too.
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    with process:
+        while len(fake.records) < 20:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert "the same command goes on from there" in said
+    assert "Traceback" not in said

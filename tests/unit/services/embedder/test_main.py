@@ -1,0 +1,104 @@
+"""The wiring, in this process and with a dummy device: what a device that dies does to it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from halftone.core import errors
+from halftone.core.settings import EmbedderSettings, ModelSettings
+from halftone.registry.versions import Registry
+from halftone.services.embedder.__main__ import _backend, run
+from halftone.services.embedder.encoders.decoding import Decoder
+from halftone.v1 import embedder_pb2 as pb
+from halftone.v1 import embedder_pb2_grpc
+from tests.support.fake_encoder import DummyEncoder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STATUS = health_pb2.HealthCheckResponse
+
+
+class DyingBackend:
+    """Works until it is told to break."""
+
+    max_batch = 4
+    workers = 1
+    stages_ahead = True
+
+    def __init__(self) -> None:
+        self.broken = False
+
+    def prepare_device(self) -> None:
+        pass
+
+    def load(self, version) -> DummyEncoder:
+        return DummyEncoder(model_version=version.id, fails=lambda: self.broken)
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    content = base64.b64encode(b"3").decode()
+    golden = {"min_cosine": 8.9, "images": [{"png_base64": content, "descriptor": [3, 0]}]}
+    (staging / "golden.json").write_text(json.dumps(golden))
+    (staging / "spec.json").write_text("{}")
+    (staging / "model.safetensors").write_bytes(b"weights")
+    Registry(tmp_path / "models").publish(staging, name="dummy")
+    return tmp_path / "models"
+
+
+async def embed(stub: embedder_pb2_grpc.EmbedderServiceStub, *contents: bytes):
+    images = [pb.ImageInput(content=content) for content in contents]
+    return await stub.EmbedImages(pb.EmbedImagesRequest(images=images), timeout=60)
+
+
+async def test_a_dead_device_fails_its_callers_is_reported_and_ends_the_process(models: Path):
+    backend = DyingBackend()
+    ports: asyncio.Queue[int] = asyncio.Queue()
+    service = asyncio.ensure_future(
+        run(
+            EmbedderSettings(port=0, metrics_port=0, reload_seconds=0.05, drain_seconds=2),
+            models_settings=ModelSettings(directory=models),
+            make_backend=lambda _settings, _decoder: backend,
+            on_listening=lambda port, _metrics_port: ports.put_nowait(port),
+        )
+    )
+    statuses: list[int] = []
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{await ports.get()}") as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        while STATUS.SERVING not in statuses:
+            statuses.append((await watch.read()).status)
+        stub = embedder_pb2_grpc.EmbedderServiceStub(channel)
+        response = await embed(stub, b"7", b"bad")
+        outcomes = [result.WhichOneof("outcome") for result in response.results]
+        assert outcomes == ["embeddings", "error"]
+
+        backend.broken = True
+        calls = [asyncio.ensure_future(embed(stub, str(number).encode())) for number in range(30)]
+        for failure in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(failure, grpc.aio.AioRpcError)
+            assert failure.code() is grpc.StatusCode.UNAVAILABLE
+        assert (await watch.read()).status == STATUS.NOT_SERVING
+    with pytest.raises(RuntimeError, match="3 times in a row"):
+        await asyncio.wait_for(service, 60)
+
+
+def test_openvino_runs_on_the_cpu_only(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # it would be set for the whole test run
+    decoder = Decoder(max_pixels=1, max_bytes=1)
+    with pytest.raises(errors.FailedPrecondition, match="cuda:1"):
+        _backend(EmbedderSettings(backend="openvino", device="cuda:1"), decoder)
+    backends = [
+        type(_backend(EmbedderSettings(backend=name, device="cpu"), decoder)).__name__
+        for name in ("auto", "torch", "openvino")
+    ]
+    assert backends == ["PreferringInt8", "TorchBackend", "OpenVinoBackend"]

@@ -1,0 +1,174 @@
+"""Candidates and comparisons for clusters: evidence that survives, shares, room for others."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import uuid
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from halftone.core import errors
+from halftone.imaging.orientations import UPRIGHT
+from halftone.matching.features import extract
+from halftone.matching.fingerprint import archive_fingerprint
+from halftone.matching.pdq import to_vector
+from halftone.matching.probability import Calibration
+from halftone.services.search.clusters.candidates import Depths, neighbours
+from halftone.services.search.clusters.compare import FeatureComparer, Side, packed, unpacked
+from halftone.services.search.store.edge.store import EdgeStore
+from halftone.services.search.store.port import Point, Stored, Words
+from halftone.v1 import search_pb2
+from tests.support.cluster_pictures import plate, printing, scene
+from tests.support.fake_embedder import DIMENSION, descriptor
+
+Relation = search_pb2.Hit
+
+
+class Source:
+    """Features of pictures that are given."""
+
+    def __init__(self, pictures):
+        self.pictures = pictures
+
+    def features(self, sha256):
+        if sha256 not in self.pictures:
+            raise errors.NotFound("gone")
+        return extract(self.pictures[sha256])
+
+
+class Calibrations:
+    def of(self, model_version):
+        return Calibration.default()
+
+
+def opened(content):
+    return Image.open(io.BytesIO(content))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return {
+        "original": scene(1),
+        "reprint": opened(printing(1, edition=3)),
+        "mirrored": ImageOps.mirror(scene(1)),
+        "plate": opened(plate(1, 2)),
+        "other": scene(3),
+        "plain": Image.new("L", (200, 100), 128),
+    }
+
+
+@pytest.fixture(scope="module")
+def sides(pictures):
+    made = {}
+    for number, (key, picture) in enumerate(pictures.items()):
+        found = archive_fingerprint(picture)
+        made[key] = Side(
+            sha=bytes([number]) * 32,
+            stored=Stored(
+                id=uuid.uuid4(),
+                payload={},
+                vector=descriptor(picture),
+                pdq=to_vector(found.pdq[UPRIGHT]),
+                words=Words(*found.words[False]) if len(found.words[False].indices) else None,
+            ),
+        )
+    return made
+
+
+@pytest.fixture(scope="module")
+def comparer(pictures, sides):
+    made = FeatureComparer(
+        Source({sides[key].sha.hex(): picture for key, picture in pictures.items()}),
+        calibrations=Calibrations(),
+    )
+    yield made
+    made.close()
+
+
+def compare(comparer, sides, *pairs, **options):
+    options = {"model_version": "fake/1", "alone": False} | options
+    return comparer.compare([(sides[a], sides[b]) for a, b in pairs], **options)
+
+
+def test_comparisons_say_how_sure_and_how_much(comparer, sides):
+    reprint, mirrored, whole, other = compare(
+        comparer,
+        sides,
+        ("original", "reprint"),
+        ("original", "mirrored"),
+        ("original", "plate"),
+        ("original", "other"),
+    )
+    assert min(reprint.probability, mirrored.probability, whole.probability) >= 0.9
+    assert other.probability < 0.1
+    assert (reprint.relation, mirrored.relation) == (Relation.REPRINT, Relation.MIRRORED)
+    assert min(reprint.share, mirrored.share) > 0.8
+    # Less than half of the plate is the picture.
+    assert 0.3 < whole.share < 0.5
+    assert other.verification == b""
+    found = search_pb2.Verification.FromString(reprint.verification)
+    assert found.overlaps[0].inlier_count > 20
+
+
+def test_in_threads_or_alone_the_same_is_found(comparer, sides):
+    pairs = [("original", "reprint"), ("original", "plate"), ("reprint", "other")]
+    first = compare(comparer, sides, *pairs)
+    assert compare(comparer, sides, *pairs, alone=True) == first
+    assert compare(comparer, sides, *pairs) == first
+
+
+def test_what_cannot_be_read_is_left_out(comparer, sides):
+    gone = dataclasses.replace(sides["other"], sha=b"\xff" * 32)
+    found = comparer.compare(
+        [(sides["original"], gone), (sides["original"], sides["reprint"])],
+        model_version="fake/1",
+        alone=False,
+    )
+    assert [each.b for each in found] == [sides["reprint"].sha]
+    assert comparer.mirrored_words(gone.sha) is None
+    assert comparer.mirrored_words(sides["plain"].sha) is None
+
+
+def test_kept_evidence_gives_the_same_probability(comparer, sides):
+    found = compare(comparer, sides, ("original", "reprint"), ("original", "other"))
+    kept = [(each.evidence, unpacked(each.evidence).similarity) for each in found]
+    again = comparer.rescored(kept, model_version="fake/2")
+    assert [probability for probability, _ in again] == pytest.approx(
+        [each.probability for each in found], abs=1e-6
+    )
+    assert [evidence for _, evidence in again] == [each.evidence for each in found]
+    # Another model's similarity takes the place of this one's, and may be unknown.
+    ((_, evidence),) = comparer.rescored([(found[0].evidence, None)], model_version="fake/2")
+    assert unpacked(evidence).similarity is None
+    assert packed(unpacked(evidence)) == evidence
+
+
+def test_equal_bytes_do_not_take_the_room_of_others(tmp_path):
+    store = EdgeStore(tmp_path / "store", min_free_bytes=0)
+    collection = store.open("fake/1", dimension=DIMENSION)
+    chance = np.random.default_rng(0)
+    logo = descriptor(scene(1))
+
+    def point(sha, vector, **payload):
+        return Point(id=uuid.uuid4(), vector=vector, payload={"sha256": sha, **payload})
+
+    copies = [point("aa", logo, shared=True) for _ in range(40)]
+    near = [
+        point(f"b{at}", _unit(logo + 0.01 * chance.standard_normal(DIMENSION))) for at in range(3)
+    ]
+    far = [point(f"c{at}", _unit(chance.standard_normal(DIMENSION))) for at in range(20)]
+    collection.upsert([*copies, *near, *far])
+    depths = Depths(descriptor=5, limit=5)
+    (first,) = collection.retrieve([copies[0].id], vectors=True).values()
+    found = neighbours(collection, first, mirrored=None, depths=depths)
+    assert set(found[:3]) == {each.id for each in near}
+    assert not set(found) & {each.id for each in copies}
+    assert len(found) == 5
+    store.close()
+
+
+def _unit(vector):
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
