@@ -37,6 +37,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	rm -rf build/protos && mkdir -p build/protos
 	$(BIN)/python -m grpc_tools.protoc -Iprotos -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		--python_out=build/protos --pyi_out=build/protos --grpc_python_out=build/protos $(PROTOS)

@@ -242,11 +242,9 @@ def _resolve(text: str, *, models: Path | None) -> ModelVersion:
 
 
 def _load(version: ModelVersion) -> Model:
-    import torch  # noqa: PLC0415
+    from halftone.vision.model import Model, best_device  # noqa: PLC0415
 
-    from halftone.vision.model import Model  # noqa: PLC0415
-
-    return Model.load(version.directory, device="cuda" if torch.cuda.is_available() else "cpu")
+    return Model.load(version.directory, device=best_device())
 
 
 def _threshold(text: str | None) -> tuple[float | None, Path | None]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Curve",
+    "Evaluation",
     "Labelled",
     "Truth",
     "average_precision",
@@ -81,6 +82,27 @@ class Labelled:
     metrics: Mapping[str, Any]
     truth: Truth | None = None
     variants: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """An archive, its truth, and what a model makes of it.
+
+    Attributes:
+        folder: Of the archive.
+        rows: Its manifest.
+        truth: Its reprints.
+        scores: float32 [N, N], cosines of descriptors.
+        metrics: By the protocol.
+        variants: The same for other scores, named by what differs.
+    """
+
+    folder: Path
+    rows: Sequence[Mapping[str, str]]
+    truth: Truth
+    scores: Floats
+    metrics: dict[str, Any]
+    variants: dict[str, dict[str, Any]]
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:

@@ -203,6 +203,11 @@ class Model:
         return golden.check_golden(directory, embed=embed, dimension=self.spec.dimension)
 
 
+def best_device() -> str:
+    """Return "cuda" if torch can use a GPU, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def golden_inputs() -> list[str]:
     """Small PNGs (base64) of blocks and ramps, the same in every run, unlike in size and tone."""
     generator = np.random.default_rng(20_260_101)

@@ -21,7 +21,7 @@ from halftone.core import wire
 from halftone.stack import running
 from halftone.v1 import search_pb2, search_pb2_grpc
 
-HALFTONE = (sys.executable, "-m", "halftone.cli.app")
+HALFTONE = (sys.executable, "-m", "halftone.cli")
 
 
 class Up:

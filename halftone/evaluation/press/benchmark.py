@@ -11,15 +11,12 @@ transformation, and on no other source.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import threadpoolctl
-import torch
 
 from halftone.core import errors
 from halftone.evaluation.press import gallery as press_gallery
@@ -37,9 +34,10 @@ from halftone.evaluation.press.transforms import TRANSFORMATIONS, Printed, move,
 from halftone.matching.fingerprint import fingerprint
 from halftone.matching.offline import Gallery
 from halftone.matching.probability import Calibration
+from halftone.vision import threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -230,7 +228,7 @@ def run(
         cache: Where fingerprints and descriptors of the pictures are kept, None: nowhere.
         note: Begins a stage, by its name and its length, and returns what tells of its progress.
     """
-    with _one_thread_each():
+    with threads.one_each():
         return _run(plan, versions=versions, cache=cache, note=note)
 
 
@@ -325,22 +323,6 @@ def _outcomes(
                 outcomes[system.name].append(found)
             progress(1)
     return outcomes
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Lets each of our threads compute with one thread of its own.
-
-    With two threads of BLAS beside our two, 50 comparisons take 2.7 s instead of 0.25 (two cores);
-    a picture's eight descriptors take 300 ms instead of 65 with two threads of torch.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpoolctl.threadpool_limits(1, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _outcome(

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from halftone.evaluation.evaluate import Labelled
-    from halftone.services.trainer.loop.finish import Evaluation
+    from halftone.evaluation.evaluate import Evaluation, Labelled
     from halftone.vision.model import ModelSpec
 
 _MOST_ROWS: Final = 60

@@ -12,7 +12,7 @@ import torch
 
 from halftone.core import errors
 from halftone.vision.inference import Execution, fuse, runner
-from halftone.vision.model import Model
+from halftone.vision.model import Model, best_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +62,7 @@ class TorchBackend:
                 bfloat16 where the processor does so natively.
         """
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = best_device()
         self._device = torch.device(device)
         self._threads = threads or os.cpu_count() or 1
         self._decoder = decoder

@@ -16,9 +16,9 @@ from halftone.services.search.archive.catalogue import Catalogue
 from halftone.services.search.archive.fingerprints import Fingerprints
 from halftone.services.search.archive.importer import Importer
 from halftone.services.search.archive.pace import Traffic
+from halftone.services.search.comparison.calibrations import Calibrations
 from halftone.services.search.comparison.verifier import Verifier
 from halftone.services.search.promotion.promotions import Promotions
-from halftone.services.search.query.scoring import Calibrations
 from halftone.services.search.query.searching import TOGETHER, Searching
 from halftone.services.search.store.port import EVERYTHING
 
@@ -95,7 +95,7 @@ class Engine:
             fingerprints=self.fingerprints,
             verifier=self.verifier,
             calibrations=self.calibrations,
-            verdicts=verdicts,
+            verdicts=verdicts.of,
             settings=settings,
         )
         self.promotions = Promotions(

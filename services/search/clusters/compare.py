@@ -23,15 +23,15 @@ from halftone.matching.relation import relation
 from halftone.matching.verification import Overlap, Verification, verify
 from halftone.matching.words import Vocabulary
 from halftone.services.search.clusters.pairs import Comparison
-from halftone.services.search.query import hits
+from halftone.services.search.comparison import messages
 from halftone.services.search.store.port import PDQ_BITS, Words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.matching.features import LocalFeatures
+    from halftone.services.search.comparison.calibrations import Calibrations
     from halftone.services.search.comparison.verifier import FeatureSource
-    from halftone.services.search.query.scoring import Calibrations
     from halftone.services.search.store.port import Stored
 
 _VERSION: Final = 1
@@ -140,9 +140,9 @@ class FeatureComparer:
                 b=b.sha,
                 probability=float(probability),
                 share=share,
-                relation=int(hits.relation_of(relation(evidence, same_bytes=False))),
+                relation=int(messages.relation_of(relation(evidence, same_bytes=False))),
                 evidence=packed(evidence),
-                verification=hits.to_verification(evidence.verification).SerializeToString(
+                verification=messages.to_verification(evidence.verification).SerializeToString(
                     deterministic=True
                 )
                 if evidence.verification is not None and evidence.verification.overlaps

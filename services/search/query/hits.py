@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from halftone.matching.relation import Relation
-from halftone.matching.verification import Verification
 from halftone.services.search.archive import payload as payloads
-from halftone.services.search.comparison.verifier import Missed
+from halftone.services.search.comparison import messages
 from halftone.services.search.store.port import PDQ_BITS, Stored
 from halftone.v1 import search_pb2
 
@@ -15,17 +13,11 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Mapping, Sequence
 
-    from halftone.matching.verification import Overlap
     from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.comparison.verifier import Outcome
     from halftone.services.search.query.candidates import Candidate
     from halftone.services.search.query.scoring import Scored
     from halftone.services.search.store.port import ScoredPoint
     from halftone.v1 import verdicts_pb2
-
-_RELATIONS: Final[dict[Relation, search_pb2.Hit.Relation]] = {
-    each: getattr(search_pb2.Hit, each.value) for each in Relation
-}
 
 
 def to_hits(
@@ -55,7 +47,7 @@ def to_plain_hits(
             similarity=min(1.0, max(-1.0, each.score)),
             probability=probabilities[each.id],
             relation=search_pb2.Hit.NOT_COMPARED,
-            verification=to_verification(None),
+            verification=messages.to_verification(None),
         )
         for each in found
     ]
@@ -82,8 +74,8 @@ def _hit(
         mirrored=scored.orientation.mirrored,
         rotation=scored.orientation.rotation,
         probability=scored.probability,
-        relation=relation_of(scored.relation),
-        verification=to_verification(scored.outcome),
+        relation=messages.relation_of(scored.relation),
+        verification=messages.to_verification(scored.outcome),
         verdict=verdict,
     )
     if candidate.pdq is not None:
@@ -92,34 +84,3 @@ def _hit(
     if candidate.words is not None:
         hit.words_similarity = candidate.words.score
     return hit
-
-
-def relation_of(relation: Relation) -> search_pb2.Hit.Relation:
-    """The message's value of a relation."""
-    return _RELATIONS[relation]
-
-
-def to_verification(outcome: Outcome | None) -> search_pb2.Verification:
-    """The message of a comparison; None where none was to be made. One in vain is none."""
-    states = search_pb2.Verification
-    if isinstance(outcome, Verification) and outcome.is_conclusive:
-        return search_pb2.Verification(
-            state=states.OVERLAPPING if outcome.overlaps else states.NO_OVERLAP,
-            overlaps=map(_overlap, outcome.overlaps),
-        )
-    late = outcome is Missed.OUT_OF_TIME
-    return search_pb2.Verification(state=states.OUT_OF_TIME if late else states.NOT_COMPARED)
-
-
-def _overlap(overlap: Overlap) -> search_pb2.Overlap:
-    return search_pb2.Overlap(
-        inlier_count=overlap.inliers,
-        homography=overlap.homography.ravel().tolist(),
-        query_polygon=[search_pb2.Point(x=x, y=y) for x, y in overlap.query_polygon.tolist()],
-        image_polygon=[search_pb2.Point(x=x, y=y) for x, y in overlap.candidate_polygon.tolist()],
-        query_share=overlap.query_share,
-        image_share=overlap.candidate_share,
-        mirrored=overlap.mirrored,
-        rotation=overlap.rotation,
-        scale=overlap.scale,
-    )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from halftone.core import errors, telemetry
 from halftone.imaging.orientations import Orientation
 from halftone.matching.probability import LIKELY, Calibration, Evidence
 from halftone.matching.relation import Relation, relation
@@ -18,15 +16,9 @@ from halftone.services.search.query import candidates
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from halftone.registry.versions import Registry
     from halftone.services.search.comparison.verifier import Outcome
     from halftone.services.search.query.candidates import Block, Candidate
     from halftone.services.search.query.plans import Plan
-
-_UNKNOWN_SECONDS: Final = 60.0
-"""How long a version that the registry does not know is not looked for again."""
-
-_log = telemetry.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,40 +53,6 @@ class Scored:
             return self.candidate.orientation
         largest = found.overlaps[0]
         return Orientation(largest.mirrored, round(largest.rotation / 90) % 4 * 90)
-
-
-class Calibrations:
-    """The calibration of each model version, as published with it. Reads files when first asked."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._known: dict[str, Calibration] = {}
-        self._unknown: dict[str, float] = {}
-
-    def is_known(self, model_version: str) -> bool:
-        """Whether `of` answers without reading a file."""
-        missing = self._unknown.get(model_version, 0.0) > time.monotonic()
-        return missing or model_version in self._known
-
-    def of(self, model_version: str) -> Calibration:
-        """A version's own, or the default one, which does without its similarities."""
-        if (known := self._known.get(model_version)) is not None:
-            return known
-        now = time.monotonic()
-        if now < self._unknown.get(model_version, 0.0):
-            return Calibration.default()
-        try:
-            values = self._registry.resolve(model_version).spec().get("calibration")
-            found = Calibration.default() if values is None else Calibration.from_dict(values)
-        except (errors.HalftoneError, KeyError, TypeError, ValueError) as error:
-            # Searches go on: what is missing is how far this model's similarities can be trusted.
-            if model_version not in self._unknown:
-                _log.warning("calibration_missing", model_version=model_version, error=str(error))
-            self._unknown[model_version] = now + _UNKNOWN_SECONDS
-            return Calibration.default()
-        # A published version never changes.
-        self._known[model_version] = found
-        return found
 
 
 def ranked(

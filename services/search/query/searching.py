@@ -26,20 +26,24 @@ from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from halftone.core.settings import SearchSettings
     from halftone.services.search.archive.embedder_client import Embedder
     from halftone.services.search.archive.fingerprints import Fingerprints
     from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.clusters.hit_verdicts import HitVerdicts
+    from halftone.services.search.comparison.calibrations import Calibrations
     from halftone.services.search.comparison.verifier import Outcome, Verifier
     from halftone.services.search.query.candidates import Block, Candidate
-    from halftone.services.search.query.scoring import Calibrations, Scored
+    from halftone.services.search.query.scoring import Scored
     from halftone.services.search.store.port import Collection, ScoredPoint
     from halftone.v1 import verdicts_pb2
 
     Answer = search_pb2.SearchImagesResponse | errors.HalftoneError
+    VerdictLookup = Callable[
+        [uuid.UUID, Iterable[uuid.UUID]], dict[uuid.UUID, verdicts_pb2.Verdict] | None
+    ]
+    """The verdicts that hold between an image and its hits; None if they cannot be read. Blocks."""
 
 _MOST_INLINE: Final = 400
 """Hits that are looked up without a thread: about 5 ms. A thousand take 40, of which the messages
@@ -64,7 +68,7 @@ class Searching:
         fingerprints: Fingerprints,
         verifier: Verifier,
         calibrations: Calibrations,
-        verdicts: HitVerdicts,
+        verdicts: VerdictLookup,
         settings: SearchSettings,
     ) -> None:
         self._holdings = holdings
@@ -213,7 +217,7 @@ class Searching:
         """Messages of hits, and whether the verdicts on them could not be read."""
         verdicts: dict[uuid.UUID, verdicts_pb2.Verdict] | None = {}
         if plan.stored is not None:
-            verdicts = self._verdicts.of(plan.stored.id, [each.candidate.id for each in page])
+            verdicts = self._verdicts(plan.stored.id, [each.candidate.id for each in page])
         found = hits.to_hits(page, holdings=self._holdings, verdicts=verdicts or {})
         return found, verdicts is None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ import torch
 
 from halftone.core import errors, files
 from halftone.evaluation.evaluate import (
+    Evaluation,
     Labelled,
-    Truth,
     evaluate,
     evaluate_classification,
     evaluate_scores,
@@ -344,27 +344,6 @@ def fit_last_layers(
         means = fit_background(whitened, centres=centres, seed=seed)
         complete.background.copy_(torch.from_numpy(means))
     return complete
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """An archive, its truth, and what a model makes of it.
-
-    Attributes:
-        folder: Of the archive.
-        rows: Its manifest.
-        truth: Its reprints.
-        scores: float32 [N, N], cosines of descriptors.
-        metrics: By the protocol.
-        variants: The same for other scores, named by what differs.
-    """
-
-    folder: Path
-    rows: Sequence[dict[str, str]]
-    truth: Truth
-    scores: NDArray[np.float32]
-    metrics: dict[str, Any]
-    variants: dict[str, dict[str, Any]]
 
 
 def check_archive(folder: Path, *, roots: Sequence[Path] = ()) -> None:

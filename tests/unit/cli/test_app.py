@@ -215,7 +215,7 @@ class TestSearch:
     def test_debug_shows_the_traceback(self, fake, picture):
         result = subprocess.run(
             [
-                *(sys.executable, "-m", "halftone.cli.app", "--debug", "show"),
+                *(sys.executable, "-m", "halftone.cli", "--debug", "show"),
                 *("archives/a/images/none", "--server", fake.address),
             ],
             capture_output=True,
@@ -516,7 +516,7 @@ def test_a_missing_package_is_one_sentence(tmp_path, command):
 def test_a_reader_that_has_seen_enough_is_no_error(fake, words):
     """As `halftone list | head -1`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "halftone.cli.app", *words, "--server", fake.address],
+        [sys.executable, "-m", "halftone.cli", *words, "--server", fake.address],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -159,7 +159,7 @@ def test_ctrl_c_says_how_to_go_on(fake, tmp_path):
     folder = make_archive(tmp_path / "press", rows)
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "halftone.cli.app", "import", str(folder)),
+            *(sys.executable, "-m", "halftone.cli", "import", str(folder)),
             *("--server", fake.address),
         ],
         stderr=subprocess.PIPE,

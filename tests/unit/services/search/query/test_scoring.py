@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import uuid
 
 import numpy as np
 import pytest
-import structlog
 
 from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.matching.probability import Calibration
 from halftone.matching.relation import Relation
 from halftone.matching.verification import Overlap, Verification
-from halftone.registry.versions import Registry
 from halftone.services.search.comparison.verifier import Missed
-from halftone.services.search.query import hits, scoring
+from halftone.services.search.query import scoring
 from halftone.services.search.query.candidates import Candidate, View
 from halftone.services.search.query.plans import Plan
 from halftone.services.search.store.port import EVERYTHING, Channel
@@ -138,75 +135,6 @@ def test_the_orientation_is_that_of_the_overlap(turned, mirrored, expected):
     assert found.orientation == expected
     (found,) = scored([sideways], [NOTHING])
     assert found.orientation == (False, 90)
-
-
-@pytest.mark.parametrize(
-    ("outcome", "state"),
-    [
-        (SHARED, "OVERLAPPING"),
-        (NOTHING, "NO_OVERLAP"),
-        (IN_VAIN, "NOT_COMPARED"),
-        (None, "NOT_COMPARED"),
-        (Missed.OUT_OF_TIME, "OUT_OF_TIME"),
-        (Missed.UNREADABLE, "NOT_COMPARED"),
-    ],
-)
-def test_states_of_messages(outcome, state):
-    message = hits.to_verification(outcome)
-    assert message.State.Name(message.state) == state
-    assert len(message.overlaps) == (state == "OVERLAPPING")
-
-
-def test_every_relation_has_a_message():
-    names = {each: hits.relation_of(each) for each in Relation}
-    assert len(set(names.values())) == len(Relation)
-    assert 0 not in names.values()
-
-
-def published(registry, *, calibration):
-    folder = registry.directory / "press" / "1"
-    folder.mkdir(parents=True)
-    (folder / "spec.json").write_text(json.dumps({"calibration": calibration}))
-
-
-class TestCalibrations:
-    def test_a_version_has_its_own(self, tmp_path):
-        registry = Registry(tmp_path)
-        values = Calibration.default().to_dict()
-        published(registry, calibration={**values, "intercept": values["intercept"] - 50})
-        calibrations = scoring.Calibrations(registry)
-        own = scoring.of_similarity([0.9], calibration=calibrations.of("press/1"))
-        default = scoring.of_similarity([0.9], calibration=Calibration.default())
-        assert own[0] < default[0]
-        assert calibrations.of("press/1") is calibrations.of("press/1")
-
-    def test_no_file_is_read_for_what_is_known(self, tmp_path):
-        """Searches by embedding are answered on the event loop, where nothing may block."""
-        registry = Registry(tmp_path)
-        published(registry, calibration=None)
-        calibrations = scoring.Calibrations(registry)
-        for version in ("press/1", "other/2"):
-            assert not calibrations.is_known(version)
-            calibrations.of(version)
-            assert calibrations.is_known(version)
-
-    def test_without_one_the_default_serves(self, tmp_path):
-        registry = Registry(tmp_path)
-        published(registry, calibration=None)
-        calibrations = scoring.Calibrations(registry)
-        with structlog.testing.capture_logs() as logged:
-            assert calibrations.of("press/1") is Calibration.default()
-        assert not logged
-
-    @pytest.mark.parametrize("calibration", [{"format": 99}, {}, "x", [1]])
-    def test_a_damaged_one_is_said_once_and_searches_go_on(self, tmp_path, calibration):
-        registry = Registry(tmp_path)
-        published(registry, calibration=calibration)
-        calibrations = scoring.Calibrations(registry)
-        with structlog.testing.capture_logs() as logged:
-            for version in ("press/1", "press/1", "other/2"):
-                assert calibrations.of(version) is Calibration.default()
-        assert [each["model_version"] for each in logged] == ["press/1", "other/2"]
 
 
 def test_nothing_is_nothing():

@@ -1,0 +1,51 @@
+"""The calibration of each model version, read from the registry once."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from halftone.core import errors, telemetry
+from halftone.matching.probability import Calibration
+
+if TYPE_CHECKING:
+    from halftone.registry.versions import Registry
+
+_UNKNOWN_SECONDS: Final = 60.0
+"""How long a version that the registry does not know is not looked for again."""
+
+_log = telemetry.get_logger(__name__)
+
+
+class Calibrations:
+    """The calibration of each model version, as published with it. Reads files when first asked."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._known: dict[str, Calibration] = {}
+        self._unknown: dict[str, float] = {}
+
+    def is_known(self, model_version: str) -> bool:
+        """Whether `of` answers without reading a file."""
+        missing = self._unknown.get(model_version, 0.0) > time.monotonic()
+        return missing or model_version in self._known
+
+    def of(self, model_version: str) -> Calibration:
+        """A version's own, or the default one, which does without its similarities."""
+        if (known := self._known.get(model_version)) is not None:
+            return known
+        now = time.monotonic()
+        if now < self._unknown.get(model_version, 0.0):
+            return Calibration.default()
+        try:
+            values = self._registry.resolve(model_version).spec().get("calibration")
+            found = Calibration.default() if values is None else Calibration.from_dict(values)
+        except (errors.HalftoneError, KeyError, TypeError, ValueError) as error:
+            # Searches go on: what is missing is how far this model's similarities can be trusted.
+            if model_version not in self._unknown:
+                _log.warning("calibration_missing", model_version=model_version, error=str(error))
+            self._unknown[model_version] = now + _UNKNOWN_SECONDS
+            return Calibration.default()
+        # A published version never changes.
+        self._known[model_version] = found
+        return found

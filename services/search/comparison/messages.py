@@ -1,0 +1,49 @@
+"""Comparisons as messages of the contract: relation, verification, overlaps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from halftone.matching.relation import Relation
+from halftone.matching.verification import Verification
+from halftone.services.search.comparison.verifier import Missed
+from halftone.v1 import search_pb2
+
+if TYPE_CHECKING:
+    from halftone.matching.verification import Overlap
+    from halftone.services.search.comparison.verifier import Outcome
+
+_RELATIONS: Final[dict[Relation, search_pb2.Hit.Relation]] = {
+    each: getattr(search_pb2.Hit, each.value) for each in Relation
+}
+
+
+def relation_of(relation: Relation) -> search_pb2.Hit.Relation:
+    """The message's value of a relation."""
+    return _RELATIONS[relation]
+
+
+def to_verification(outcome: Outcome | None) -> search_pb2.Verification:
+    """The message of a comparison; None where none was to be made. One in vain is none."""
+    states = search_pb2.Verification
+    if isinstance(outcome, Verification) and outcome.is_conclusive:
+        return search_pb2.Verification(
+            state=states.OVERLAPPING if outcome.overlaps else states.NO_OVERLAP,
+            overlaps=map(_overlap, outcome.overlaps),
+        )
+    late = outcome is Missed.OUT_OF_TIME
+    return search_pb2.Verification(state=states.OUT_OF_TIME if late else states.NOT_COMPARED)
+
+
+def _overlap(overlap: Overlap) -> search_pb2.Overlap:
+    return search_pb2.Overlap(
+        inlier_count=overlap.inliers,
+        homography=overlap.homography.ravel().tolist(),
+        query_polygon=[search_pb2.Point(x=x, y=y) for x, y in overlap.query_polygon.tolist()],
+        image_polygon=[search_pb2.Point(x=x, y=y) for x, y in overlap.candidate_polygon.tolist()],
+        query_share=overlap.query_share,
+        image_share=overlap.candidate_share,
+        mirrored=overlap.mirrored,
+        rotation=overlap.rotation,
+        scale=overlap.scale,
+    )
