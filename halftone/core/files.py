@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -15,6 +16,7 @@ from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedWriter
 
 
 def subdirectories(directory: Path) -> list[Path]:
@@ -77,38 +79,39 @@ def with_folders(path: Path) -> Path:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Replaces a file durably: readers see the old content or the new, whatever happens."""
+    """Replace a file durably: readers see the old content or the new, whatever happens."""
+    with _replacing(path) as file:
+        file.write(content)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace a JSON file durably, see `replace_file`."""
+    replace_file(path, to_json(value))
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """Open a text file that takes its place once all is written; if that fails, nothing is left."""
+    # Tables want their own line ends.
+    with _replacing(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+        yield text
+        text.flush()
+        text.detach()
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BufferedWriter]:
     with _named(path):
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         # What mkstemp makes is private; other users' processes read models.
         Path(temporary).chmod(0o644)
         with _named(path):
             os.replace(temporary, path)  # noqa: PTH105  # `Path.replace`, named as the design names it
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[TextIO]:
-    """A text file that takes its place once everything is written, and is gone if that fails."""
-    with _named(path):
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        # Tables want their own line ends.
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        with _named(path):
-            os.replace(temporary, path)  # noqa: PTH105  # as in `replace_file`
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

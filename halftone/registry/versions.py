@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from halftone.core import errors, files
+from halftone.core.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -468,13 +468,12 @@ class Registry:
                     self._point(Pointer(active, None))
 
     def _point(self, pointer: Pointer) -> None:
-        files.replace_file(self.directory / _ACTIVE, files.to_json(pointer._asdict()))
+        files.write_json(self.directory / _ACTIVE, pointer._asdict())
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / ".lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self.directory / ".lock", seconds=None):
             yield
 
 

@@ -15,7 +15,6 @@ data/
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -25,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import halftone
-from halftone.core import errors
+from halftone.core import errors, files
+from halftone.core.locks import FileLock, LockHeldError, locked
 from halftone.core.settings import EmbedderSettings, ModelSettings, SearchSettings
 from halftone.registry.versions import Registry, newest_version
 from halftone.service import probe
@@ -36,7 +36,7 @@ from halftone.stack.running import Addresses
 from halftone.stack.supervisor import Child, RestartPolicy, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -124,7 +124,7 @@ class LocalStack:
         with contextlib.ExitStack() as resources:
             is_new = not self._data.exists()
             self._data.mkdir(parents=True, exist_ok=True)
-            resources.enter_context(_locked(self._data / "lock"))
+            resources.enter_context(_lock(self._data))
             refused = resources.enter_context(contextlib.ExitStack())
             if is_new:
                 refused.callback(_remove_unused, self._data)
@@ -286,7 +286,7 @@ def check_format(data: Path) -> None:
     """
     path = data / "format.json"
     if not path.exists():
-        running.write_json(path, {"format": FORMAT, "written_by": halftone.__version__})
+        files.write_json(path, {"format": FORMAT, "written_by": halftone.__version__})
         return
     try:
         content = json.loads(path.read_text())
@@ -417,23 +417,16 @@ def _children(settings: _Settings, *, logs: Path) -> list[Child]:
     ]
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds the data directory's lock; the kernel lets go of it however the process ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+def _lock(directory: Path) -> FileLock:
+    """Take the data directory's lock, or say which process has it."""
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-            raise errors.DataDirectoryError(
-                f"{path.parent} is in use by another stack (process {holder or 'unknown'}). Stop "
-                "it, or choose another directory with --data.",
-                subject=str(path.parent),
-                reason="DATA_DIRECTORY_IN_USE",
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
+        lock = locked(directory / "lock")
+    except LockHeldError as error:
+        raise errors.DataDirectoryError(
+            f"{directory} is in use by another stack (process {error.note or 'unknown'}). Stop "
+            "it, or choose another directory with --data.",
+            subject=str(directory),
+            reason="DATA_DIRECTORY_IN_USE",
+        ) from error
+    lock.write_note(str(os.getpid()))
+    return lock

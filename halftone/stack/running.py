@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from halftone.core import files
 
@@ -48,13 +48,8 @@ def find(data: Path) -> Addresses | None:
 @contextlib.contextmanager
 def announced(data: Path, addresses: Addresses) -> Iterator[None]:
     """Lets others find the stack while the context is entered."""
-    write_json(data / FILE, asdict(addresses))
+    files.write_json(data / FILE, asdict(addresses))
     try:
         yield
     finally:
         (data / FILE).unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a file that is either complete or not there."""
-    files.replace_file(path, files.to_json(content))

@@ -15,7 +15,7 @@ def demo(directory, *arguments):
     command = [
         sys.executable,
         "-m",
-        "halftone.cli.app",
+        "halftone.cli",
         "demo",
         "--directory",
         directory,

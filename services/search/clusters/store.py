@@ -15,12 +15,12 @@ their points' ids, which no model version changes.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import sqlite3
 import threading
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry
+from halftone.core.locks import FileLock, LockHeldError, locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -284,18 +284,15 @@ def marks(count: int) -> str:
     return ",".join("?" * count)
 
 
-def _take_lock(path: Path) -> IO[str]:
-    file = path.open("a")
+def _take_lock(path: Path) -> FileLock:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
+        return locked(path)
+    except LockHeldError as error:
         raise errors.DataDirectoryError(
             f"The clusters in {path.parent} are kept by another search process; ask that one.",
             subject=str(path.parent),
             reason=CLUSTERS_ELSEWHERE,
         ) from error
-    return file
 
 
 def _closed() -> errors.Unavailable:

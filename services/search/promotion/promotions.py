@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from halftone.archive import records
 from halftone.core import errors, telemetry
@@ -25,6 +25,7 @@ from halftone.v1 import models_pb2
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from halftone.core.locks import FileLock
     from halftone.core.settings import SearchSettings
     from halftone.registry.versions import Registry
     from halftone.services.search.archive.embedder_client import Embedder
@@ -393,7 +394,7 @@ class Promotions:
             reason="PROMOTION_RUNNING",
         )
 
-    async def _lock(self) -> IO[str] | None:
+    async def _lock(self) -> FileLock | None:
         """The lock; None while a promotion runs that has it."""
         give_up = time.monotonic() + _LOCK_SECONDS
         while True:
@@ -408,7 +409,7 @@ class Promotions:
     def _is_running_here(self) -> bool:
         return self._task is not None and not self._task.done()
 
-    def _begin(self, promotion: models_pb2.Promotion, *, lock: IO[str]) -> None:
+    def _begin(self, promotion: models_pb2.Promotion, *, lock: FileLock) -> None:
         job = promotion_job.Job(
             promotion,
             store=self._store,

@@ -13,14 +13,14 @@ directory of Qdrant Edge, in the models' directory for a Qdrant server with seve
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import uuid
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf import json_format
 
 from halftone.core import errors, files
+from halftone.core.locks import FileLock, LockHeldError, locked
 from halftone.v1 import models_pb2
 
 if TYPE_CHECKING:
@@ -114,16 +114,13 @@ class PromotionFiles:
         except FileNotFoundError:
             return False
 
-    def try_lock(self) -> IO[str] | None:
-        """Takes the lock, which lasts until the file is closed; None while another has it."""
+    def try_lock(self) -> FileLock | None:
+        """Take the lock, which lasts until it is closed; None while another process has it."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        file = self._lock.open("a")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
+            return locked(self._lock)
+        except LockHeldError:
             return None
-        return file
 
 
 def _replace(path: Path, content: bytes) -> None:

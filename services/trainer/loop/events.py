@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import math
 import os
@@ -11,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from halftone.core import errors
+from halftone.core.locks import LockHeldError, locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -96,11 +96,11 @@ def exclusive(work: Path) -> Iterator[None]:
         errors.FailedPrecondition: Another process holds it.
     """
     work.mkdir(parents=True, exist_ok=True)
-    with (work / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise errors.FailedPrecondition(
-                f"Another process trains in {work}.", reason="WORK_DIRECTORY_IN_USE"
-            ) from error
+    try:
+        lock = locked(work / LOCK)
+    except LockHeldError as error:
+        raise errors.FailedPrecondition(
+            f"Another process trains in {work}.", reason="WORK_DIRECTORY_IN_USE"
+        ) from error
+    with lock:
         yield

@@ -9,7 +9,6 @@ no torch: the loop runs in a process of its own (`halftone.services.trainer.loop
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import sys
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from celery import signals
 
 from halftone.core import errors, telemetry
+from halftone.core.locks import LockHeldError, locked
 from halftone.core.settings import ModelSettings, TrainerSettings
 from halftone.services.trainer.jobs.intake import Intake
 from halftone.services.trainer.jobs.queue import JobQueue, make_app
@@ -157,33 +157,21 @@ def held_device(
     folder = directory.absolute() / ".devices"  # no job has a name with a dot
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{socket.gethostname()}-{device.replace(':', '-')}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        until = time.monotonic() + patience
-        while not _try_lock(descriptor):
-            if time.monotonic() >= until:
-                raise errors.FailedPrecondition(
-                    f"Another worker holds {device}; {path} is locked. One worker runs one job "
-                    "on one device: give this one another with HALFTONE_TRAINER_DEVICE.",
-                    subject=str(path),
-                    reason="DEVICE_IN_USE",
-                )
-            time.sleep(0.1)
-        holder = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip()
+        lock = locked(path, seconds=patience)
+    except LockHeldError as error:
+        raise errors.FailedPrecondition(
+            f"Another worker holds {device}; {path} is locked. One worker runs one job "
+            "on one device: give this one another with HALFTONE_TRAINER_DEVICE.",
+            subject=str(path),
+            reason="DEVICE_IN_USE",
+        ) from error
+    with lock:
+        holder = lock.read_note()
         if not holder:
             holder = uuid.uuid4().hex
-            os.pwrite(descriptor, f"{holder}\n".encode(), 0)
-        yield Device(descriptor=descriptor, holder=holder)
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+            lock.write_note(holder)
+        yield Device(descriptor=lock.descriptor, holder=holder)
 
 
 def _wait_for(store: JobStore) -> None:

@@ -79,7 +79,7 @@ def test_a_directory_of_another_release_is_left_alone(tmp_path, content, words):
 
 
 def test_a_directory_in_use_is_refused_and_its_holder_named(tmp_path):
-    with local._locked(tmp_path / "lock"), pytest.raises(errors.DataDirectoryError) as caught:
+    with local._lock(tmp_path), pytest.raises(errors.DataDirectoryError) as caught:
         start(tmp_path)
     assert f"process {os.getpid()}" in caught.value.message
     with pytest.raises(LookupError):

@@ -24,10 +24,9 @@ import threading
 import time
 import uuid
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from halftone.core import errors, telemetry
-from halftone.core.files import replace_file
+from halftone.core import errors, files, telemetry
 from halftone.matching.words import Vocabulary
 from halftone.services.search.store.edge import build
 from halftone.services.search.store.edge import query as edge_query
@@ -117,8 +116,8 @@ class EdgeCollection:
                 copy_closed(template, directory / "empty")
             name = _new_name()
             copy_closed(directory / "empty", directory / name)
-            write_json(directory / "parts.json", {"open": name, "sealed": []})
-            write_json(
+            files.write_json(directory / "parts.json", {"open": name, "sealed": []})
+            files.write_json(
                 marker,
                 {
                     "model_version": model_version,
@@ -447,7 +446,9 @@ class EdgeCollection:
         described = [
             {"name": part.path.name, "built": self._built.get(part.path.name)} for part in sealed
         ]
-        write_json(self._directory / "parts.json", {"open": opened.path.name, "sealed": described})
+        files.write_json(
+            self._directory / "parts.json", {"open": opened.path.name, "sealed": described}
+        )
         with self._counting:
             before = {self._open, *self._sealed}
             self._open, self._sealed = opened, sealed
@@ -478,8 +479,3 @@ def _chunks(ids: Iterator[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
 def _size_on_disk(directory: Path) -> int:
     # Blocks and not lengths: Edge's files are sparse.
     return sum(path.stat().st_blocks * 512 for path in directory.rglob("*") if path.is_file())
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Replaces a small file, atomically and durably."""
-    replace_file(path, json.dumps(value).encode())

@@ -12,16 +12,16 @@ both the end of this process and that of the machine.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from halftone.core import errors
+from halftone.core import errors, files
+from halftone.core.locks import FileLock, LockHeldError, locked
 from halftone.services.search.store.edge import build
-from halftone.services.search.store.edge.collection import EdgeCollection, LastRead, write_json
+from halftone.services.search.store.edge.collection import EdgeCollection, LastRead
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +94,7 @@ class EdgeStore:
                     raise errors.Internal("The process that makes a collection failed.")
             self._empty[dimension] = path / "empty"
             # A directory that an older release made is none of its own from here on.
-            write_json(self._directory / "format.json", {"format": FORMAT})
+            files.write_json(self._directory / "format.json", {"format": FORMAT})
         try:
             return EdgeCollection(
                 path,
@@ -119,7 +119,7 @@ class EdgeStore:
         """Moves the pointer."""
         if model_version not in self.model_versions():
             raise _no_collection(model_version)
-        write_json(self._directory / "active.json", {"model_version": model_version})
+        files.write_json(self._directory / "active.json", {"model_version": model_version})
 
     def drop(self, model_version: str) -> None:
         """Deletes a collection that is not active."""
@@ -155,23 +155,18 @@ def _no_collection(model_version: str) -> errors.NotFound:
     )
 
 
-def _take_lock(directory: Path) -> Any:
-    file = (directory / "lock").open("a+")
+def _take_lock(directory: Path) -> FileLock:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        holder = file.read().strip()
-        file.close()
+        lock = locked(directory / "lock")
+    except LockHeldError as error:
         raise errors.DataDirectoryError(
-            f"{directory} is in use by another process" + (f" ({holder})." if holder else "."),
+            f"{directory} is in use by another process"
+            + (f" ({error.note})." if error.note else "."),
             subject=str(directory),
             reason="DATA_DIRECTORY_IN_USE",
         ) from error
-    file.truncate(0)
-    file.write(f"process {os.getpid()}")
-    file.flush()
-    return file
+    lock.write_note(f"process {os.getpid()}")
+    return lock
 
 
 def _check_format(directory: Path) -> None:
@@ -179,7 +174,7 @@ def _check_format(directory: Path) -> None:
     try:
         found = int(json.loads(path.read_text())["format"])
     except FileNotFoundError:
-        write_json(path, {"format": FORMAT})
+        files.write_json(path, {"format": FORMAT})
         return
     except (ValueError, KeyError, TypeError) as error:
         raise errors.DataDirectoryError(

@@ -8,9 +8,17 @@ import numpy as np
 
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2, search_pb2
-from tests.unit.search.conftest import name, picture, record
-from tests.unit.search.test_importing_fingerprints import drawing, plain, points
-from tests.unit.search.test_promotion import NEW, OLD, embedder, promote, promoted, settings, until
+from tests.unit.services.search.archive.test_importer_fingerprints import drawing, plain, points
+from tests.unit.services.search.conftest import name, picture, record
+from tests.unit.services.search.promotion.test_promotions import (
+    NEW,
+    OLD,
+    embedder,
+    promote,
+    promoted,
+    settings,
+    until,
+)
 
 __all__ = ["embedder", "settings"]  # fixtures
 

@@ -19,8 +19,8 @@ from halftone.services.search.promotion.state import is_running
 from halftone.services.search.store.port import EVERYTHING, Point
 from halftone.services.search.store.server import ServerCollection, ServerStore
 from halftone.v1 import models_pb2, search_pb2
-from tests.unit.search.conftest import name, record
-from tests.unit.search.test_promotion import NEW, OLD, publish, until
+from tests.unit.services.search.conftest import name, record
+from tests.unit.services.search.promotion.test_promotions import NEW, OLD, publish, until
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),

@@ -1,0 +1,93 @@
+"""Locks between processes: a file that the kernel unlocks however its holder ends.
+
+`flock` locks belong to the open file, not to the process: a child that inherits the descriptor
+holds the lock as well, and the file's content stays when the lock goes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+_LONGEST_NOTE: Final = 256
+_PAUSE_SECONDS: Final = 0.1
+
+
+class LockHeldError(Exception):
+    """Somebody else holds the lock.
+
+    Attributes:
+        note: What its holder wrote into the file, for example its process id; may be empty.
+    """
+
+    def __init__(self, note: str) -> None:
+        super().__init__(note)
+        self.note = note
+
+
+class FileLock:
+    """A lock that is held until `close`; `locked` takes one.
+
+    Attributes:
+        descriptor: Of the open file. A child process that inherits it holds the lock as well.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read_note(self) -> str:
+        """Return what the file holds, stripped; empty if nothing was written."""
+        return os.pread(self.descriptor, _LONGEST_NOTE, 0).decode("utf-8", "replace").strip()
+
+    def write_note(self, note: str) -> None:
+        """Replace what the file holds, for example by who holds it."""
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, f"{note}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Let go of the lock. Closing it again does nothing."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def locked(path: Path, *, seconds: float | None = 0.0) -> FileLock:
+    """Lock a file, created if it is missing; its directory must exist.
+
+    Args:
+        path: Of the file.
+        seconds: How long to wait for it: not at all, or until it is free if None. Blocks.
+
+    Raises:
+        LockHeldError: Somebody else holds it, still after `seconds`.
+    """
+    lock = FileLock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    try:
+        if seconds is None:
+            fcntl.flock(lock.descriptor, fcntl.LOCK_EX)
+            return lock
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(lock.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() >= until:
+                    raise LockHeldError(lock.read_note()) from error
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                return lock
+    except BaseException:
+        lock.close()
+        raise
