@@ -18,7 +18,7 @@ from halftone.v1 import (
 from tests.component.test_search import Stack
 from tests.support.cluster_pictures import printing
 from tests.support.fake_embedder import DIMENSION
-from tests.unit.services.search.conftest import name, record
+from tests.support.search_service import name, record
 
 pb = clusters_pb2
 Job = pb.ClusterJob.State

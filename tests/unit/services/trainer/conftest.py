@@ -10,21 +10,7 @@ from PIL import Image
 from halftone.services.trainer.loop.config import TrainingConfig
 from halftone.services.trainer.loop.train import train
 from halftone.vision.reprinting import reprint
-
-TINY = {
-    "batch": 8,
-    "size": 32,
-    "stages": 1,
-    "grid": 2,
-    "thumbnail": 4,
-    "dimension": 12,
-    "background": 4,
-    "validation": 8,
-    "warmup": 2,
-    "report_seconds": 0.0,
-    "threads": 1,
-}
-"""Settings of a run of a few seconds."""
+from tests.support.tiny_training import TINY
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from halftone.imaging.orientations import UPRIGHT
 from halftone.services.search.archive.embedder_client import Embedder, to_vector
 from halftone.v1 import embedder_pb2
 from tests.support.fake_embedder import DIMENSION, VERSION
-from tests.unit.services.search.conftest import picture
+from tests.support.search_service import picture
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from halftone.matching.fingerprint import archive_fingerprint
 from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.fingerprints import Fingerprints
 from tests.support.printed_pages import printed_page
-from tests.unit.services.search.conftest import picture
+from tests.support.search_service import picture
 
 
 def drawing(seed, *, size=(500, 400)):

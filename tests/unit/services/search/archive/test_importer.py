@@ -15,7 +15,7 @@ import pytest
 from halftone.core import errors
 from halftone.core.settings import SearchSettings
 from halftone.v1 import search_pb2
-from tests.unit.services.search.conftest import Service, name, picture, record
+from tests.support.search_service import Service, name, picture, record
 
 State = search_pb2.ImportImagesResponse.State
 CREATED, UNCHANGED = State.CREATED, State.UNCHANGED

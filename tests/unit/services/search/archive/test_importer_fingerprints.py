@@ -26,7 +26,7 @@ from halftone.services.search.store.edge.store import EdgeStore
 from halftone.services.search.store.port import EVERYTHING
 from halftone.v1 import search_pb2
 from tests.support.fake_embedder import DIMENSION
-from tests.unit.services.search.conftest import Service, name, record
+from tests.support.search_service import Service, name, record
 
 CREATED = search_pb2.ImportImagesResponse.State.CREATED
 

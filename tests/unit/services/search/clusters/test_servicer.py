@@ -13,7 +13,7 @@ from halftone.core import errors
 from halftone.services.search.clusters.store import FILE
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, search_pb2
 from tests.support.cluster_pictures import plate, printing
-from tests.unit.services.search.conftest import name, record
+from tests.support.search_service import name, record
 
 pb = clusters_pb2
 Job = pb.ClusterJob.State

@@ -8,8 +8,8 @@ import numpy as np
 
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2, search_pb2
+from tests.support.search_service import name, picture, record
 from tests.unit.services.search.archive.test_importer_fingerprints import drawing, plain, points
-from tests.unit.services.search.conftest import name, picture, record
 from tests.unit.services.search.promotion.test_promotions import (
     NEW,
     OLD,

@@ -13,7 +13,7 @@ from halftone.services.search.promotion.state import PromotionFiles
 from halftone.services.search.store.edge.collection import EdgeCollection
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2
-from tests.unit.services.search.conftest import record
+from tests.support.search_service import record
 from tests.unit.services.search.promotion.test_promotions import (
     NEW,
     OLD,

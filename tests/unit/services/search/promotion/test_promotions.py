@@ -17,7 +17,7 @@ from halftone.services.search.promotion.state import PromotionFiles
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2, search_pb2
 from tests.support.fake_embedder import DIMENSION
-from tests.unit.services.search.conftest import name, picture, record
+from tests.support.search_service import name, picture, record
 
 State = models_pb2.Promotion.State
 CREATED = search_pb2.ImportImagesResponse.CREATED

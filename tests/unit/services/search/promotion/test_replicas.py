@@ -19,7 +19,7 @@ from halftone.services.search.promotion.state import is_running
 from halftone.services.search.store.port import EVERYTHING, Point
 from halftone.services.search.store.server import ServerCollection, ServerStore
 from halftone.v1 import models_pb2, search_pb2
-from tests.unit.services.search.conftest import name, record
+from tests.support.search_service import name, record
 from tests.unit.services.search.promotion.test_promotions import NEW, OLD, publish, until
 
 pytestmark = [

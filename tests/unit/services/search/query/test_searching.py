@@ -19,7 +19,7 @@ from PIL import Image
 from halftone.core import errors, wire
 from halftone.v1 import embedder_pb2, search_pb2
 from tests.support.fake_embedder import DIMENSION, VERSION, FakeEmbedder, descriptor
-from tests.unit.services.search.conftest import Service, name, picture, record
+from tests.support.search_service import Service, name, picture, record
 
 Filter = search_pb2.Filter
 

@@ -18,7 +18,7 @@ from halftone.services.search.query.searching import comparing_seconds
 from halftone.v1 import search_pb2
 from tests.support.fake_embedder import VERSION, descriptor
 from tests.support.printed_pages import printed_page
-from tests.unit.services.search.conftest import Service, name, record
+from tests.support.search_service import Service, name, record
 from tests.unit.services.search.query.test_searching import embedding, error_of, picture_embedding
 
 Hit = search_pb2.Hit
