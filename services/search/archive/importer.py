@@ -25,6 +25,7 @@ from halftone.service import server
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.archive.holdings import Draft
 from halftone.services.search.archive.intake import content_of
+from halftone.services.search.archive.patience import Outage
 from halftone.v1 import embedder_pb2, search_pb2
 
 if TYPE_CHECKING:
@@ -78,19 +79,6 @@ class _Item:
                 error=errors.to_status(self.outcome, request_id=telemetry.request_id()),
             )
         return search_pb2.ImportImagesResponse(row=self.row, name=self.name, state=self.outcome)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Patience:
-    """How long the batches of one import still wait for an embedder that is down."""
-
-    seconds: float
-    since: float | None = None
-
-    def left(self) -> float:
-        if self.since is None:
-            return self.seconds
-        return max(0.0, self.since + self.seconds - time.monotonic())
 
 
 class Importer:
@@ -169,14 +157,14 @@ class Importer:
         self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
     ) -> AsyncGenerator[search_pb2.ImportImagesResponse, None]:
         names: dict[str, None] = {}
-        patience = _Patience(seconds=self._settings.import_patience_seconds)
+        outage = Outage(seconds=self._settings.import_patience_seconds)
         # The batch at the front is being acknowledged while others are under way.
         under_way: asyncio.Queue[asyncio.Task[list[_Item]] | None] = asyncio.Queue(
             maxsize=max(self._settings.import_window - 1, 1)
         )
 
         async def process(batch: list[_Item]) -> None:
-            task = asyncio.create_task(self._process(batch, names=names, patience=patience))
+            task = asyncio.create_task(self._process(batch, names=names, outage=outage))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             try:
@@ -294,11 +282,11 @@ class Importer:
         return item
 
     async def _process(
-        self, batch: list[_Item], *, names: dict[str, None], patience: _Patience
+        self, batch: list[_Item], *, names: dict[str, None], outage: Outage
     ) -> list[_Item]:
         """Brings a batch to its end; every item has an outcome when it returns."""
         try:
-            await self._store(batch, patience=patience)
+            await self._store(batch, outage=outage)
         except Exception as error:  # noqa: BLE001 - every record is answered, also when there is a bug
             _finish(batch, server.outward(error, images=f"{len(batch)} records"))
         for item in batch:
@@ -307,7 +295,7 @@ class Importer:
                 names.pop(item.name, None)
         return batch
 
-    async def _store(self, batch: Sequence[_Item], *, patience: _Patience) -> None:
+    async def _store(self, batch: Sequence[_Item], *, outage: Outage) -> None:
         holdings = self._holdings
         ids = [item.point_id for item in batch if item.outcome is None and item.point_id]
         if not ids:
@@ -335,7 +323,7 @@ class Importer:
         if described:
             await self._describe(described)
         if changed:
-            await self._embed_and_commit(changed, patience=patience)
+            await self._embed_and_commit(changed, outage=outage)
 
     async def _describe(self, items: Sequence[_Item]) -> None:
         """Writes records whose pictures are the same: nothing is embedded."""
@@ -359,7 +347,7 @@ class Importer:
         await self._holdings.write("overwrite_payloads", write)
         _finish(items, State.UPDATED)
 
-    async def _embed_and_commit(self, items: Sequence[_Item], *, patience: _Patience) -> None:
+    async def _embed_and_commit(self, items: Sequence[_Item], *, outage: Outage) -> None:
         holdings = self._holdings
         pinned = [item.sha256 for item in items]
         drafts: list[Draft] = []
@@ -383,7 +371,7 @@ class Importer:
             await holdings.complete(holdings.pin, pinned)
             tasks = (
                 asyncio.ensure_future(self._keep(items)),
-                asyncio.ensure_future(self._embed(items, patience=patience)),
+                asyncio.ensure_future(self._embed(items, outage=outage)),
                 asyncio.ensure_future(self._embed_for_target(items)),
                 asyncio.ensure_future(self._fingerprint(items)),
             )
@@ -409,7 +397,7 @@ class Importer:
         if outdated:
             # Another version answers since these were embedded.
             left = [item for item in items if item.outcome is None]
-            await self._embed_and_commit(left, patience=patience)
+            await self._embed_and_commit(left, outage=outage)
 
     async def _keep(self, items: Sequence[_Item]) -> None:
         """Writes the bytes of the pictures to the blob store."""
@@ -493,23 +481,24 @@ class Importer:
             found.append(ended)
         return found
 
-    async def _embed(self, items: Sequence[_Item], *, patience: _Patience) -> _Vectors:
+    async def _embed(self, items: Sequence[_Item], *, outage: Outage) -> _Vectors:
         """Embeds the pictures; an item whose picture is refused gets that as its outcome."""
         model_version = self._holdings.collection.model_version
+        started = time.monotonic()
         try:
             found = await self._embedder.embed(
                 [embedder_pb2.ImageInput(content=item.content) for item in items],
                 model_version=model_version,
-                patience=patience.left(),
+                patience=outage.left(),
             )
         except (errors.Unavailable, errors.ResourceExhausted, errors.DeadlineExceeded):
-            patience.since = patience.since or time.monotonic() - patience.seconds
+            outage.begin(since=started)
             raise
         except errors.NotFound as error:
             raise errors.FailedPrecondition(
                 f"The embedder does not have {model_version} loaded.", subject=model_version
             ) from error
-        patience.since = None
+        outage.end()
         for item, result in zip(items, found, strict=True):
             if isinstance(result, errors.HalftoneError):
                 item.outcome = result

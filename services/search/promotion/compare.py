@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.archive.pace import Pace
-    from halftone.services.search.promotion.patience import Patience
+    from halftone.services.search.archive.patience import Patience
     from halftone.services.search.store.port import Collection, Stored
     from halftone.v1 import models_pb2
 

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Final
 from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.services.search.archive.pace import Pace
+from halftone.services.search.archive.patience import EMBEDDER, STORE, Patience
 from halftone.services.search.promotion import compare
-from halftone.services.search.promotion.patience import EMBEDDER, STORE, Patience
 from halftone.services.search.promotion.state import State, is_running
 from halftone.services.search.promotion.sync import Sync
 from halftone.services.search.store.port import EVERYTHING
@@ -102,7 +102,9 @@ class Job:
             most=settings.promotion_batch,
             workers=settings.promotion_workers,
         )
-        self._patience = Patience(seconds=settings.promotion_patience_seconds, check=self._check)
+        self._patience = Patience(
+            seconds=settings.promotion_patience_seconds, check=self._check, work="promotion"
+        )
         self._told = self._saved = 0.0
         self._embedded = 0
         # When, and how many images had been looked at and embedded then.

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.archive import records
 from halftone.core import errors, telemetry
+from halftone.services.search.archive.patience import STORE
 from halftone.services.search.promotion import job as promotion_job
-from halftone.services.search.promotion.patience import STORE
 from halftone.services.search.promotion.state import PromotionFiles, State, is_running
 from halftone.services.search.store.port import EVERYTHING
 from halftone.v1 import models_pb2

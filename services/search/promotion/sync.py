@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry, wire
 from halftone.imaging.orientations import UPRIGHT
-from halftone.services.search.promotion.patience import EMBEDDER, STORE
+from halftone.services.search.archive.patience import EMBEDDER, STORE
 from halftone.services.search.store.port import EVERYTHING, Point
 from halftone.v1 import embedder_pb2
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.embedder_client import Embedded, Embedder
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.archive.pace import Pace
-    from halftone.services.search.promotion.patience import Patience
+    from halftone.services.search.archive.patience import Patience
     from halftone.services.search.store.port import Collection, Payload, Stored
 
 PAGE: Final = 32
@@ -122,7 +122,7 @@ class Sync:
                 return await through()
             except _CutOff as cut:
                 if cut.pages:
-                    outage.over()
+                    outage.end()
                 await outage.wait(cut.error)
 
     async def these(self, ids: Sequence[uuid.UUID]) -> int:

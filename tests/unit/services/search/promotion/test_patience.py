@@ -33,7 +33,7 @@ State = models_pb2.Promotion.State
 
 @pytest.fixture
 def hasty(monkeypatch):
-    monkeypatch.setattr("halftone.services.search.promotion.patience._PAUSE", 0.01, raising=False)
+    monkeypatch.setattr("halftone.services.search.archive.patience._PAUSE", 0.01, raising=False)
 
 
 def away(*_arguments, **_fields):
