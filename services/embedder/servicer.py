@@ -54,8 +54,8 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
 
     async def ListModels(  # the contract's name
         self,
-        request: embedder_pb2.ListModelsRequest,  # noqa: ARG002  # empty
-        context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002  # grpc's signature
+        request: embedder_pb2.ListModelsRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
     ) -> embedder_pb2.ListModelsResponse:
         """Lists the loaded versions, the active one first."""
         return embedder_pb2.ListModelsResponse(

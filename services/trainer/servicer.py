@@ -33,9 +33,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         self._store, self._intake, self._changes = store, intake, changes
 
     async def CreateTrainingJob(
-        self,
-        request: trainer_pb2.CreateTrainingJobRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: trainer_pb2.CreateTrainingJobRequest, context: Context
     ) -> trainer_pb2.TrainingJob:
         """Takes a job in."""
         spec = training.spec_from_message(request.spec)
@@ -43,18 +41,14 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         return job.to_message()
 
     async def GetTrainingJob(
-        self,
-        request: trainer_pb2.GetTrainingJobRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: trainer_pb2.GetTrainingJobRequest, context: Context
     ) -> trainer_pb2.TrainingJob:
         """A job."""
         job = await asyncio.to_thread(self._store.get, training.job_id(request.name))
         return job.to_message()
 
     async def ListTrainingJobs(
-        self,
-        request: trainer_pb2.ListTrainingJobsRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: trainer_pb2.ListTrainingJobsRequest, context: Context
     ) -> trainer_pb2.ListTrainingJobsResponse:
         """A page of jobs."""
         limit = request.page_size if request.HasField("page_size") else _PAGE
@@ -74,9 +68,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         )
 
     async def WatchTrainingJob(
-        self,
-        request: trainer_pb2.WatchTrainingJobRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: trainer_pb2.WatchTrainingJobRequest, context: Context
     ) -> AsyncIterator[trainer_pb2.TrainingJob]:
         """A job whenever it changes."""
         job_id = training.job_id(request.name)
@@ -92,9 +84,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                     return
 
     async def CancelTrainingJob(
-        self,
-        request: trainer_pb2.CancelTrainingJobRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: trainer_pb2.CancelTrainingJobRequest, context: Context
     ) -> trainer_pb2.TrainingJob:
         """Stops a job."""
         job_id = training.job_id(request.name)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from halftone.archive import records
 from halftone.core import errors, telemetry
+from halftone.service.paging import check_size
 from halftone.services.search.archive import tokens
-from halftone.services.search.archive.catalogue import bounded
 from halftone.services.search.clusters import groups, jobs, pairs, verdicts, views
 from halftone.services.search.clusters.jobs import Job, State
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc
@@ -71,9 +71,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     # Jobs.
 
     async def CreateClusterJob(
-        self,
-        request: clusters_pb2.CreateClusterJobRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: clusters_pb2.CreateClusterJobRequest, context: Context
     ) -> clusters_pb2.ClusterJob:
         """Starts a job, or gives the one that runs."""
         return await self._write(self._create, request)
@@ -94,9 +92,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         return self._job(job)
 
     async def GetClusterJob(
-        self,
-        request: clusters_pb2.GetClusterJobRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: clusters_pb2.GetClusterJobRequest, context: Context
     ) -> clusters_pb2.ClusterJob:
         """A job."""
 
@@ -107,9 +103,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         return await asyncio.to_thread(get)
 
     async def ListClusterJobs(
-        self,
-        request: clusters_pb2.ListClusterJobsRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: clusters_pb2.ListClusterJobsRequest, context: Context
     ) -> clusters_pb2.ListClusterJobsResponse:
         """A page of jobs, newest first."""
         return await asyncio.to_thread(self._list_jobs, request)
@@ -118,7 +112,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         self, request: clusters_pb2.ListClusterJobsRequest
     ) -> clusters_pb2.ListClusterJobsResponse:
         size = request.page_size if request.HasField("page_size") else _DEFAULT_JOBS
-        limit = bounded(size, field="page_size")
+        limit = check_size(size, field="page_size")
         fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
         before = _number(request.page_token, fingerprint=fingerprint)
         with self._database.read() as connection:
@@ -133,9 +127,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         return response
 
     async def CancelClusterJob(
-        self,
-        request: clusters_pb2.CancelClusterJobRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: clusters_pb2.CancelClusterJobRequest, context: Context
     ) -> clusters_pb2.ClusterJob:
         """Ends a job; what it works on is over with the next transaction."""
         return await self._write(self._cancel, request)
@@ -170,9 +162,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     # Clusters.
 
     async def ListClusters(
-        self,
-        request: clusters_pb2.ListClustersRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: clusters_pb2.ListClustersRequest, context: Context
     ) -> clusters_pb2.ListClustersResponse:
         """A page of clusters."""
 
@@ -183,9 +173,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         return await self._holdings.read("clusters_list", listed)
 
     async def GetCluster(
-        self,
-        request: clusters_pb2.GetClusterRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: clusters_pb2.GetClusterRequest, context: Context
     ) -> clusters_pb2.Cluster:
         """A cluster with its printings."""
 
@@ -199,9 +187,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     # Verdicts.
 
     async def JudgePair(
-        self,
-        request: clusters_pb2.JudgePairRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: clusters_pb2.JudgePairRequest, context: Context
     ) -> clusters_pb2.Verdict:
         """Keeps a verdict, and groups anew what it touches before it is answered."""
         return await self._write(self._judge, request)
@@ -252,9 +238,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         )
 
     async def ListVerdicts(
-        self,
-        request: clusters_pb2.ListVerdictsRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: clusters_pb2.ListVerdictsRequest, context: Context
     ) -> clusters_pb2.ListVerdictsResponse:
         """A page of verdicts, newest first."""
         return await asyncio.to_thread(self._list_verdicts, request)
@@ -263,7 +247,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         self, request: clusters_pb2.ListVerdictsRequest
     ) -> clusters_pb2.ListVerdictsResponse:
         size = request.page_size if request.HasField("page_size") else _DEFAULT_VERDICTS
-        limit = bounded(size, field="page_size")
+        limit = check_size(size, field="page_size")
         point = (
             records.parse_name(request.image, field="image").point_id.bytes
             if request.image
@@ -283,9 +267,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         return response
 
     async def DeleteVerdict(
-        self,
-        request: clusters_pb2.DeleteVerdictRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: clusters_pb2.DeleteVerdictRequest, context: Context
     ) -> clusters_pb2.Verdict:
         """Takes a verdict back; one that has ended stays as it is."""
         return await self._write(self._delete, request)

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import TypeAdapter
+
 from halftone.core import errors, telemetry
-from halftone.services.search.archive import tokens
-from halftone.services.search.archive.catalogue import bounded
+from halftone.service.paging import Pager
 from halftone.v1 import models_pb2, models_pb2_grpc
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 FULL_NAME: Final = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 
-_DEFAULT_PAGE: Final = 100
+_VERSIONS: Final = Pager(TypeAdapter(tuple[str, int]), default_size=100)
+"""A position is the name and the number of the version before."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -36,9 +38,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         self._registry = registry
 
     async def ListModelVersions(
-        self,
-        request: models_pb2.ListModelVersionsRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: models_pb2.ListModelVersionsRequest, context: Context
     ) -> models_pb2.ListModelVersionsResponse:
         """The published versions by name, then by number."""
         return await asyncio.to_thread(self._list, request)
@@ -46,38 +46,24 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     def _list(
         self, request: models_pb2.ListModelVersionsRequest
     ) -> models_pb2.ListModelVersionsResponse:
-        limit = bounded(
-            request.page_size if request.HasField("page_size") else _DEFAULT_PAGE,
-            field="page_size",
-        )
-        fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
-        after = ("", 0)
-        if request.page_token:
-            match tokens.decode(request.page_token, fingerprint=fingerprint, model_version=""):
-                case [str(name), int(number)]:
-                    after = (name, number)
-                case _:
-                    raise tokens.garbled()
+        page = _VERSIONS.read(request)
+        after = page.position or ("", 0)
         versions = [
             version for version in self._registry.list() if (version.name, version.version) > after
         ]
-        page = versions[:limit]
         pointer, counts = self._registry.pointer(), self._promotions.counts()
-        response = models_pb2.ListModelVersionsResponse(
-            versions=[self._message(each, pointer=pointer, counts=counts) for each in page]
+        return models_pb2.ListModelVersionsResponse(
+            versions=[
+                self._message(version, pointer=pointer, counts=counts)
+                for version in page.cut(versions)
+            ],
+            next_page_token=page.next_token(
+                versions, position=lambda version: (version.name, version.version)
+            ),
         )
-        if len(versions) > limit:
-            response.next_page_token = tokens.encode(
-                fingerprint=fingerprint,
-                model_version="",
-                position=[page[-1].name, page[-1].version],
-            )
-        return response
 
     async def GetModelVersion(
-        self,
-        request: models_pb2.GetModelVersionRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: models_pb2.GetModelVersionRequest, context: Context
     ) -> models_pb2.ModelVersion:
         """A version with its spec and metrics."""
         return await asyncio.to_thread(self._get, request.name)
@@ -114,9 +100,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         return message
 
     async def PromoteModelVersion(
-        self,
-        request: models_pb2.PromoteModelVersionRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: models_pb2.PromoteModelVersionRequest, context: Context
     ) -> models_pb2.Promotion:
         """Starts a promotion."""
         return await self._promotions.promote(
@@ -126,42 +110,32 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         )
 
     async def RollBackModelVersion(
-        self,
-        request: models_pb2.RollBackModelVersionRequest,  # noqa: ARG002 - empty
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: models_pb2.RollBackModelVersionRequest, context: Context
     ) -> models_pb2.Promotion:
         """Starts the promotion of the version that answered before."""
         return await self._promotions.roll_back()
 
     async def GetPromotion(
-        self,
-        request: models_pb2.GetPromotionRequest,  # noqa: ARG002 - empty
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: models_pb2.GetPromotionRequest, context: Context
     ) -> models_pb2.Promotion:
         """The promotion that runs, or the last one."""
         return await self._promotions.current()
 
     async def WatchPromotion(
-        self,
-        request: models_pb2.WatchPromotionRequest,  # noqa: ARG002 - empty
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: models_pb2.WatchPromotionRequest, context: Context
     ) -> AsyncIterator[models_pb2.Promotion]:
         """The promotion whenever it changes."""
         async for promotion in self._promotions.changes():
             yield promotion
 
     async def CancelPromotion(
-        self,
-        request: models_pb2.CancelPromotionRequest,  # noqa: ARG002 - empty
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: models_pb2.CancelPromotionRequest, context: Context
     ) -> models_pb2.Promotion:
         """Stops the promotion that runs."""
         return await self._promotions.cancel()
 
     async def DeleteModelVersion(
-        self,
-        request: models_pb2.DeleteModelVersionRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: models_pb2.DeleteModelVersionRequest, context: Context
     ) -> models_pb2.DeleteModelVersionResponse:
         """Deletes a version and its collection."""
         await self._promotions.delete(_named(request.name))

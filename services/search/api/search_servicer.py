@@ -28,9 +28,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self._engine = engine
 
     async def ImportImages(
-        self,
-        request_iterator: AsyncIterator[search_pb2.ImportImagesRequest],
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request_iterator: AsyncIterator[search_pb2.ImportImagesRequest], context: Context
     ) -> AsyncIterator[search_pb2.ImportImagesResponse]:
         """Imports a stream of records."""
         async with contextlib.aclosing(self._engine.importer.run(request_iterator)) as answers:
@@ -38,33 +36,25 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
                 yield answer
 
     async def GetImage(
-        self,
-        request: search_pb2.GetImageRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: search_pb2.GetImageRequest, context: Context
     ) -> search_pb2.Image:
         """A record."""
         return await self._engine.catalogue.get(request.name)
 
     async def ListImages(
-        self,
-        request: search_pb2.ListImagesRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: search_pb2.ListImagesRequest, context: Context
     ) -> search_pb2.ListImagesResponse:
         """A page of records."""
         return await self._engine.catalogue.list_images(request)
 
     async def UpdateImage(
-        self,
-        request: search_pb2.UpdateImageRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: search_pb2.UpdateImageRequest, context: Context
     ) -> search_pb2.Image:
         """Changes a record."""
         return await self._engine.catalogue.update(request)
 
     async def DeleteImages(
-        self,
-        request: search_pb2.DeleteImagesRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: search_pb2.DeleteImagesRequest, context: Context
     ) -> search_pb2.DeleteImagesResponse:
         """Deletes records."""
         return search_pb2.DeleteImagesResponse(
@@ -101,17 +91,13 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         return await self._engine.compare(request, deadline=_deadline(context))
 
     async def CountFacets(
-        self,
-        request: search_pb2.CountFacetsRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: search_pb2.CountFacetsRequest, context: Context
     ) -> search_pb2.CountFacetsResponse:
         """Counts by journal, year and language."""
         return await self._engine.catalogue.facets(request)
 
     async def GetThumbnail(
-        self,
-        request: search_pb2.GetThumbnailRequest,
-        context: Context,  # noqa: ARG002 - grpc passes it
+        self, request: search_pb2.GetThumbnailRequest, context: Context
     ) -> search_pb2.GetThumbnailResponse:
         """A small JPEG."""
         content = await self._engine.catalogue.thumbnail(request.name)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pydantic import TypeAdapter
+
 from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.imaging import images
+from halftone.service import paging
 from halftone.services.search.archive import payload as payloads
-from halftone.services.search.archive import tokens
 from halftone.services.search.archive.listing import list_by_name
 from halftone.services.search.store.port import EVERYTHING, Filter, Ids
 from halftone.v1 import search_pb2
@@ -19,11 +21,10 @@ if TYPE_CHECKING:
     from halftone.core.settings import SearchSettings
     from halftone.services.search.archive.holdings import Holdings
 
-MAX_LIMIT: Final = 1_000
-"""Records in one answer."""
 MAX_NAMES: Final = 10_000
 
-_DEFAULT_PAGE: Final = 100
+_IMAGES: Final = paging.Pager(TypeAdapter(tuple[str, str]), default_size=100)
+"""A position is the name of the record before: names mean the same under every model version."""
 _DEFAULT_FACETS: Final = 100
 _MAX_FACET_VALUES: Final = 20_000
 _DELETE_CHUNK: Final = 500
@@ -68,34 +69,21 @@ class Catalogue:
 
     def _list(self, request: search_pb2.ListImagesRequest) -> search_pb2.ListImagesResponse:
         collection = self._holdings.collection
-        limit = bounded(
-            request.page_size if request.HasField("page_size") else _DEFAULT_PAGE,
-            field="page_size",
-        )
+        page = _IMAGES.read(request)
         condition = payloads.to_filter(request.filter)
-        fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
-        after = None
-        if request.page_token:
-            # Names mean the same under every model version.
-            after = _name(
-                tokens.decode(request.page_token, fingerprint=fingerprint, model_version="")
-            )
-        found = list_by_name(collection, condition=condition, after=after, limit=limit + 1)
-        page = found[:limit]
-        same = self._holdings.same_content(page)
-        response = search_pb2.ListImagesResponse(
+        after = None if page.position is None else _to_name(page.position)
+        found = list_by_name(collection, condition=condition, after=after, limit=page.size + 1)
+        shown = page.cut(found)
+        same = self._holdings.same_content(shown)
+        return search_pb2.ListImagesResponse(
             images=[
                 payloads.to_image(stored.payload, same_content=same.get(stored.id))
-                for stored in page
-            ]
+                for stored in shown
+            ],
+            next_page_token=page.next_token(
+                found, position=lambda stored: payloads.name_of(stored.payload)
+            ),
         )
-        if len(found) > limit:
-            response.next_page_token = tokens.encode(
-                fingerprint=fingerprint,
-                model_version="",
-                position=list(payloads.name_of(page[-1].payload)),
-            )
-        return response
 
     async def facets(
         self, request: search_pb2.CountFacetsRequest
@@ -105,7 +93,7 @@ class Catalogue:
 
     def _facets(self, request: search_pb2.CountFacetsRequest) -> search_pb2.CountFacetsResponse:
         collection = self._holdings.collection
-        limit = bounded(
+        limit = paging.check_size(
             request.limit if request.HasField("limit") else _DEFAULT_FACETS, field="limit"
         )
         condition = payloads.to_filter(request.filter)
@@ -226,19 +214,9 @@ class Catalogue:
         return len(found)
 
 
-def bounded(value: int, *, field: str) -> int:
-    """A number of records to answer with, checked."""
-    if not 1 <= value <= MAX_LIMIT:
-        raise errors.InvalidArgument(f"{field}: {value}; it must be 1 to {MAX_LIMIT}.", field=field)
-    return value
-
-
-def _name(position: object) -> records.Name:
-    match position:
-        case [str(archive), str(image_id)]:
-            return records.make_name(archive, image_id=image_id, field="page_token")
-        case _:
-            raise tokens.garbled()
+def _to_name(position: tuple[str, str]) -> records.Name:
+    archive, image_id = position
+    return records.make_name(archive, image_id=image_id, field="page_token")
 
 
 def _facet(counts: Sequence[tuple[str, int]]) -> list[search_pb2.Facet]:

@@ -10,9 +10,9 @@ from google.protobuf import timestamp_pb2
 
 from halftone.archive import records
 from halftone.core import errors
+from halftone.service.paging import check_size
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.archive import tokens
-from halftone.services.search.archive.catalogue import bounded
 from halftone.services.search.clusters import chronology, groups, pairs, verdicts
 from halftone.services.search.clusters.chronology import Printing
 from halftone.services.search.clusters.clustering import RULES
@@ -282,7 +282,7 @@ def list_clusters(
     Raises:
         errors.InvalidArgument: A field is wrong, or the token is another request's.
     """
-    limit = bounded(
+    limit = check_size(
         request.page_size if request.HasField("page_size") else _DEFAULT_PAGE, field="page_size"
     )
     if request.order not in _ORDERS:

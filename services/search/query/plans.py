@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import Field, TypeAdapter
 
 from halftone.archive import records
 from halftone.core import errors, wire
 from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.fusion import VERIFY_COUNT
+from halftone.service.paging import Page, Pager
 from halftone.services.search.archive import payload as payloads
-from halftone.services.search.archive import tokens
-from halftone.services.search.archive.catalogue import bounded
 from halftone.services.search.archive.embedder_client import to_vector
 from halftone.services.search.store.port import Ids
 from halftone.v1 import embedder_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Collection as Some
+    from collections.abc import Iterable
 
     import numpy as np
 
@@ -36,8 +36,13 @@ MAX_DEPTH: Final = 10_000
 """Hits that can be paged through."""
 MAX_VERIFIED: Final = 200
 
-_DEFAULT_HITS: Final = 20
-_LATE: Final = re.compile(f"[0-9a-f]{{1,{MAX_VERIFIED // 4}}}")
+# Tokens can be made by anyone: a page that begins far down would keep the store busy.
+_Position = tuple[
+    Annotated[int, Field(ge=0, lt=MAX_DEPTH)],
+    Annotated[str, Field(pattern=rf"\A[0-9a-f]{{1,{MAX_VERIFIED // 4}}}\z")],
+]
+"""Hits on the pages before, and `Plan.late` as the bits of a hexadecimal number."""
+_HITS: Final = Pager(TypeAdapter[tuple[int, str]](_Position), default_size=20, size_field="limit")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,13 +52,11 @@ class Plan:
     collection: Collection
     """The one that answers when the search comes, to its end: another may answer meanwhile."""
     condition: Filter
+    page: Page[tuple[int, str]]
     offset: int
-    limit: int
     min_score: float | None
     min_probability: float | None
     verify_count: int
-    fingerprint: str
-    """Of the request, for its page tokens."""
     late: frozenset[int] = frozenset()
     """Places of the candidates that the first page had no time to compare. No page after it does
     either: they would stand elsewhere then, and be on two pages or on none."""
@@ -69,6 +72,11 @@ class Plan:
     """Hash, words and local features; None of an embedding, which is ranked by similarity alone."""
 
     @property
+    def limit(self) -> int:
+        """The most hits on the page."""
+        return self.page.size
+
+    @property
     def depth(self) -> int:
         """Hits that it takes. One more than the page tells whether there is a next one."""
         return self.offset + self.limit + 1
@@ -77,6 +85,18 @@ class Plan:
     def has_pixels(self) -> bool:
         """Whether it is by a picture rather than by an embedding."""
         return self.to_embed is not None or self.stored is not None or self.picture is not None
+
+    def next_page_token(self, *, more: bool, late: Iterable[int] = ()) -> str:
+        """Return the token of the next page, empty if there is none.
+
+        Args:
+            more: Whether there are hits after this page.
+            late: Places of the candidates that this page had no time to compare.
+        """
+        end = self.offset + self.limit
+        if not more or end >= MAX_DEPTH:
+            return ""
+        return self.page.token_at([end, f"{sum(1 << place for place in late):x}"])
 
     def passes(self, probability: float) -> bool:
         """Whether a candidate is probable enough to be a hit."""
@@ -105,30 +125,20 @@ class Planner:
             return error
 
     def _checked(self, request: search_pb2.SearchImagesRequest, *, collection: Collection) -> Plan:
-        limit = bounded(
-            request.limit if request.HasField("limit") else _DEFAULT_HITS, field="limit"
-        )
-        fingerprint = tokens.fingerprint(request, without=("page_token", "limit"))
+        page = _HITS.read(request, model_version=collection.model_version)
+        offset, late = page.position or (0, "0")
         plan = Plan(
             collection=collection,
             condition=payloads.to_filter(request.filter),
-            offset=0,
-            limit=limit,
+            page=page,
+            offset=offset,
             min_score=_threshold(request, field="min_similarity", lowest=-1.0),
             min_probability=_threshold(request, field="min_probability", lowest=0.0),
             verify_count=_verify_count(request),
-            fingerprint=fingerprint,
+            late=_places(late),
             mirrored=not request.skip_mirrored,
             rotated=not request.skip_rotated,
         )
-        if request.page_token:
-            plan.offset, plan.late = _begin(
-                tokens.decode(
-                    request.page_token,
-                    fingerprint=fingerprint,
-                    model_version=collection.model_version,
-                )
-            )
         query = request.WhichOneof("query")
         if query == "embedding":
             _check_embedding(request, collection=collection)
@@ -203,19 +213,9 @@ def _check_embedding(request: search_pb2.SearchImagesRequest, *, collection: Col
         )
 
 
-def page_position(offset: int, *, late: Some[int]) -> list[int | str]:
-    """What a page token says of where its page begins, and of what is not compared."""
-    return [offset, f"{sum(1 << each for each in late):x}"]
-
-
-def _begin(position: object) -> tuple[int, frozenset[int]]:
-    # A token can be made by anyone: one that begins far down would keep the store busy.
-    match position:
-        case [int(offset), str(late)] if 0 <= offset < MAX_DEPTH and _LATE.fullmatch(late):
-            places = int(late, 16)
-            return offset, frozenset(at for at in range(MAX_VERIFIED) if places >> at & 1)
-        case _:
-            raise tokens.garbled()
+def _places(bits: str) -> frozenset[int]:
+    number = int(bits, 16)
+    return frozenset(at for at in range(MAX_VERIFIED) if number >> at & 1)
 
 
 def _threshold(

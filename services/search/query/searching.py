@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.archive import records
 from halftone.core import errors
-from halftone.services.search.archive import tokens
 from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.query import candidates, hits, ranking, scoring
-from halftone.services.search.query.plans import MAX_DEPTH, Plan, Planner, page_position
+from halftone.services.search.query.plans import Plan, Planner
 from halftone.services.search.query.preparation import Preparation
 from halftone.services.search.store.port import Query
 from halftone.v1 import search_pb2
@@ -204,7 +203,7 @@ class Searching:
         found, unavailable = self._hits(plan, ranked[plan.offset : end])
         return search_pb2.SearchImagesResponse(
             hits=found,
-            next_page_token=_next_page(plan, more=len(ranked) > end, late=late),
+            next_page_token=plan.next_page_token(more=len(ranked) > end, late=late),
             model_version=plan.collection.model_version,
             verified_count=sum(
                 not isinstance(each, Missed) and each.is_conclusive for each in outcomes
@@ -258,7 +257,7 @@ class Searching:
         page = ranking.page(collection, ranked=ranked, offset=plan.offset, limit=plan.limit)
         return search_pb2.SearchImagesResponse(
             hits=hits.to_plain_hits(page, probabilities=probabilities, holdings=self._holdings),
-            next_page_token=_next_page(plan, more=len(ranked) > plan.offset + plan.limit),
+            next_page_token=plan.next_page_token(more=len(ranked) > plan.offset + plan.limit),
             model_version=collection.model_version,
         )
 
@@ -323,14 +322,3 @@ def _answering(searches: int) -> float:
 
 def _late() -> errors.DeadlineExceeded:
     return errors.DeadlineExceeded("The time was over before this search had its turn.")
-
-
-def _next_page(plan: Plan, *, more: bool, late: Sequence[int] = ()) -> str:
-    end = plan.offset + plan.limit
-    if not more or end >= MAX_DEPTH:
-        return ""
-    return tokens.encode(
-        fingerprint=plan.fingerprint,
-        model_version=plan.collection.model_version,
-        position=page_position(end, late=late),
-    )

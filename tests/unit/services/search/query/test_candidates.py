@@ -11,6 +11,7 @@ from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint
 from halftone.matching.probability import FEATURES, Calibration
+from halftone.service.paging import Page
 from halftone.services.search.query import candidates, scoring
 from halftone.services.search.query.plans import Plan
 from halftone.services.search.store.port import EVERYTHING, Channel, ScoredPoint, Stored, Words
@@ -103,11 +104,10 @@ def plan_of(collection, *, views=None, pdq=None, words_of=None, **fields):
     return Plan(
         collection=collection,
         condition=EVERYTHING,
+        page=Page(size=fields.pop("limit", 20), position=None, fingerprint="", model_version=""),
         offset=0,
-        limit=fields.pop("limit", 20),
         min_score=fields.pop("min_score", None),
         min_probability=fields.pop("min_probability", None),
-        fingerprint="",
         vectors=views or {UPRIGHT: unit(1)},
         picture=Fingerprint(
             pdq=pdq or {UPRIGHT: bits(1)},

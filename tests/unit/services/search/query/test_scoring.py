@@ -12,6 +12,7 @@ from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.matching.probability import Calibration
 from halftone.matching.relation import Relation
 from halftone.matching.verification import Overlap, Verification
+from halftone.service.paging import Page
 from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.query import scoring
 from halftone.services.search.query.candidates import Candidate, View
@@ -53,11 +54,10 @@ def plan_of(**fields):
     return Plan(
         collection=None,
         condition=EVERYTHING,
+        page=Page(size=20, position=None, fingerprint="", model_version=""),
         offset=0,
-        limit=20,
         min_score=None,
         verify_count=50,
-        fingerprint="",
         min_probability=fields.pop("min_probability", None),
         **fields,
     )

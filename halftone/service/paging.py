@@ -1,0 +1,185 @@
+"""Paging for the RPCs that answer in pages: page sizes and page tokens.
+
+A servicer makes one `Pager` for each of its lists and reads every request with it:
+
+    _JOBS = Pager(TypeAdapter(int), default_size=20)
+
+    page = _JOBS.read(request)
+    jobs = list_jobs(before=page.position, limit=page.size + 1)
+    response = ListJobsResponse(jobs=page.cut(jobs))
+    response.next_page_token = page.next_token(jobs, position=lambda job: job.number)
+
+Tokens are opaque to clients. A token continues the request that it was made for, and no other: only
+the page size may change from page to page. It is not signed, so anyone can make one; the adapter
+that the pager is given checks every position that comes in.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from halftone.core import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from google.protobuf.message import Message
+    from pydantic import TypeAdapter
+
+MAX_PAGE_SIZE: Final = 1_000
+"""Items in one answer."""
+
+_CHECKSUM_BYTES: Final = 8
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+def check_size(value: int, *, field: str) -> int:
+    """Return the number of items to answer with.
+
+    Raises:
+        errors.InvalidArgument: It is not 1 to `MAX_PAGE_SIZE`.
+    """
+    if not 1 <= value <= MAX_PAGE_SIZE:
+        raise errors.InvalidArgument(
+            f"{field}: {value}; it must be 1 to {MAX_PAGE_SIZE}.", field=field
+        )
+    return value
+
+
+class Pager(Generic[P]):
+    """Reads the paging fields of one kind of request. `P` is the type of a position in the list."""
+
+    def __init__(
+        self, position: TypeAdapter[P], *, default_size: int, size_field: str = "page_size"
+    ) -> None:
+        """Describe one list.
+
+        Args:
+            position: The type of a position, with all its bounds. It must survive JSON.
+            default_size: The number of items where the request does not name one.
+            size_field: The request's field for the number of items.
+        """
+        self._position = position
+        self._default_size = default_size
+        self._size_field = size_field
+
+    def read(self, request: Message, *, model_version: str = "") -> Page[P]:
+        """Return the page that a request asks for.
+
+        Args:
+            request: Has `page_token` and the field for the size, which is `optional`.
+            model_version: The version that answers, if the order of the list depends on it: tokens
+                of other versions are refused then.
+
+        Raises:
+            errors.InvalidArgument: The size is out of bounds, or the token is garbled or belongs to
+                another request.
+            errors.ModelVersionMismatch: The token belongs to another model version.
+        """
+        field = self._size_field
+        size = getattr(request, field) if request.HasField(field) else self._default_size
+        check_size(size, field=field)
+        fingerprint = _fingerprint(request, without=("page_token", field))
+        token: str = request.page_token  # type: ignore[attr-defined]  # every list's request has one
+        return Page(
+            size=size,
+            position=self._decode(token, fingerprint=fingerprint, model_version=model_version)
+            if token
+            else None,
+            fingerprint=fingerprint,
+            model_version=model_version,
+        )
+
+    def _decode(self, token: str, *, fingerprint: str, model_version: str) -> P:
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            checksum, body = raw[:_CHECKSUM_BYTES], raw[_CHECKSUM_BYTES:]
+            # Tells a token that was cut or mistyped; it is no signature.
+            if checksum != _checksum(body):
+                raise ValueError(token)  # noqa: TRY301 - all garbled tokens get one answer
+            made_for, version, position = json.loads(body)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise invalid_token() from error
+        if version != model_version:
+            raise errors.ModelVersionMismatch(
+                f"The page token belongs to {version}; {model_version} answers now. Search again.",
+                subject="page_token",
+            )
+        if made_for != fingerprint:
+            raise errors.InvalidArgument(
+                "page_token: it belongs to another request; only the page size may change.",
+                field="page_token",
+            )
+        try:
+            # As JSON, in which pydantic reads arrays as tuples, and no number as a string.
+            return self._position.validate_json(json.dumps(position), strict=True)
+        except ValidationError as error:
+            raise invalid_token() from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[P]):
+    """What a request asks for of a list.
+
+    Attributes:
+        size: The most items to answer with.
+        position: Where the page begins; None for the first page.
+        fingerprint: Hash of the request without its paging fields; goes into the next token.
+        model_version: Goes into the next token; empty where the order does not depend on it.
+    """
+
+    size: int
+    position: P | None
+    fingerprint: str
+    model_version: str
+
+    def cut(self, items: Sequence[R]) -> Sequence[R]:
+        """Return the page's items, of one item more than the page takes."""
+        return items[: self.size]
+
+    def next_token(self, items: Sequence[R], *, position: Callable[[R], object]) -> str:
+        """Return the token of the next page, empty after the last one.
+
+        Args:
+            items: The page's items and, if there is one, the item after them.
+            position: Tells the position of an item; it is asked for the last one of the page.
+        """
+        return self.token_at(position(items[self.size - 1])) if len(items) > self.size else ""
+
+    def token_at(self, position: object) -> str:
+        """Return the token of the page that begins at a position, whatever that page holds."""
+        body = json.dumps(
+            [self.fingerprint, self.model_version, position], separators=(",", ":")
+        ).encode()
+        return base64.urlsafe_b64encode(_checksum(body) + body).decode().rstrip("=")
+
+
+def invalid_token() -> errors.InvalidArgument:
+    """Return the error for a token that this service did not make."""
+    return errors.InvalidArgument(
+        "page_token: this is no token that this service gave out.", field="page_token"
+    )
+
+
+def _fingerprint(request: Message, *, without: tuple[str, ...]) -> str:
+    """Hash what stays the same from page to page: the request without its paging fields."""
+    copy = type(request)()
+    copy.CopyFrom(request)
+    for name in without:
+        copy.ClearField(name)
+    # With its name: the empty requests of two lists serialize alike.
+    made = hashlib.sha256(request.DESCRIPTOR.full_name.encode())
+    made.update(copy.SerializeToString(deterministic=True))
+    return made.hexdigest()[:32]
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()[:_CHECKSUM_BYTES]
