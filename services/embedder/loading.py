@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from halftone.core import telemetry
 from halftone.registry import golden
-from halftone.services.embedder.encoders.encoder import Picture
+from halftone.services.embedder.encoders.encoder import InputImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def check_golden(encoder: Encoder, directory: Path) -> float:
     """
 
     def embed(contents: Sequence[bytes]) -> NDArray[np.float32]:
-        inputs = [encoder.prepare(Picture(content=content)).pixels[0] for content in contents]
+        inputs = [encoder.prepare(InputImage(content=content)).pixels[0] for content in contents]
         return encoder.encode(encoder.stage(inputs))
 
     return golden.check_golden(directory, embed=embed, dimension=encoder.dimension)

@@ -26,7 +26,7 @@ _log = telemetry.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedModel:
+class LoadedEncoder:
     """A model version that can be asked for."""
 
     encoder: Encoder
@@ -90,12 +90,12 @@ class Models:
             )
         return encoder
 
-    def loaded(self) -> list[LoadedModel]:
+    def loaded(self) -> list[LoadedEncoder]:
         """What is loaded, the active version first."""
         loaded, active = self._loaded, self._active
         return sorted(
             (
-                LoadedModel(encoder=encoder, active=name == active)
+                LoadedEncoder(encoder=encoder, active=name == active)
                 for name, encoder in loaded.items()
             ),
             key=lambda model: (not model.active, model.encoder.model_version),

@@ -10,7 +10,7 @@ import numpy as np
 from halftone.core import errors, wire
 from halftone.imaging.images import Region
 from halftone.imaging.orientations import orientations
-from halftone.services.embedder.encoders.encoder import Embedded, Picture
+from halftone.services.embedder.encoders.encoder import EmbeddedImage, InputImage
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.services.embedder.batching.batcher import Batcher
-    from halftone.services.embedder.encoders.encoder import Encoder, Outcome
+    from halftone.services.embedder.encoders.encoder import Encoder, ImageOutcome
     from halftone.services.embedder.models import Models
 
 MAX_IMAGES: Final = 64
@@ -72,7 +72,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         )
 
 
-def _pictures(request: embedder_pb2.EmbedImagesRequest) -> list[Picture]:
+def _pictures(request: embedder_pb2.EmbedImagesRequest) -> list[InputImage]:
     count = len(request.images)
     if not 1 <= count <= MAX_IMAGES:
         raise errors.InvalidArgument(
@@ -86,7 +86,7 @@ def _pictures(request: embedder_pb2.EmbedImagesRequest) -> list[Picture]:
             reason="TOO_MANY_BYTES",
         )
     return [
-        Picture(
+        InputImage(
             content=image.content,
             region=_region(image.region) if image.HasField("region") else None,
             orientations=orientations(
@@ -102,9 +102,9 @@ def _region(region: embedder_pb2.Region) -> Region:
 
 
 def _result(
-    outcome: Outcome, *, index: int, picture: Picture, encoder: Encoder
+    outcome: ImageOutcome, *, index: int, picture: InputImage, encoder: Encoder
 ) -> embedder_pb2.EmbedImageResult:
-    if isinstance(outcome, Embedded):
+    if isinstance(outcome, EmbeddedImage):
         embeddings = embedder_pb2.ImageEmbeddings(
             embedding=_embedding(outcome.vectors[0], encoder=encoder),
             width=outcome.width,

@@ -8,7 +8,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, training
-from halftone.services.trainer.jobs.job import Job, State
+from halftone.services.trainer.jobs.job import State, TrainingJob
 from halftone.v1 import trainer_pb2, trainer_pb2_grpc
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         return job.to_message()
 
 
-def _cancelled(job: Job) -> Job:
+def _cancelled(job: TrainingJob) -> TrainingJob:
     if job.state.is_over:
         raise errors.FailedPrecondition(
             f"The job is {job.state.value.lower()} already.",

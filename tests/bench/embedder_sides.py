@@ -28,7 +28,7 @@ from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.registry.versions import Registry
 from halftone.service.probe import is_serving
 from halftone.services.embedder.encoders.decoding import Decoder
-from halftone.services.embedder.encoders.encoder import Picture
+from halftone.services.embedder.encoders.encoder import InputImage
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
 
@@ -282,7 +282,7 @@ class Bare:
 
     def prepare(self, content: bytes) -> np.ndarray:
         """Decodes and preprocesses."""
-        return self._encoder.prepare(Picture(content=content)).pixels[0]
+        return self._encoder.prepare(InputImage(content=content)).pixels[0]
 
     def encode_batch(self) -> int:
         """Encodes decoded tensors, each batch on all cores; returns how many."""

@@ -15,7 +15,7 @@ from PIL import Image
 from halftone.core import errors
 from halftone.registry.versions import ModelVersion, Registry
 from halftone.services.embedder.encoders.decoding import Decoder
-from halftone.services.embedder.encoders.encoder import Picture
+from halftone.services.embedder.encoders.encoder import InputImage
 from halftone.services.embedder.encoders.openvino_encoder import OpenVinoBackend, PreferringInt8
 from halftone.services.embedder.encoders.torch_encoder import TorchBackend
 from halftone.services.embedder.loading import check_golden
@@ -91,10 +91,10 @@ def encoder(request: pytest.FixtureRequest, version: ModelVersion) -> Encoder:
     return loaded
 
 
-def png(pixels: np.ndarray) -> Picture:
+def png(pixels: np.ndarray) -> InputImage:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    return Picture(content=buffer.getvalue())
+    return InputImage(content=buffer.getvalue())
 
 
 def embed(encoder: Encoder, pictures: np.ndarray, *, alone: bool = True) -> np.ndarray:
@@ -130,7 +130,7 @@ def test_it_reproduces_its_golden_vectors(encoder: Encoder, version: ModelVersio
 
 def test_what_is_no_image_is_refused(encoder: Encoder):
     with pytest.raises(errors.ImageRejected):
-        encoder.prepare(Picture(content=b"nothing"))
+        encoder.prepare(InputImage(content=b"nothing"))
 
 
 # ---- which one runs

@@ -30,7 +30,7 @@ from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.registry.versions import ModelVersion, Registry
 from halftone.service.probe import is_serving
 from halftone.services.embedder.encoders.decoding import Decoder
-from halftone.services.embedder.encoders.encoder import Picture
+from halftone.services.embedder.encoders.encoder import InputImage
 from halftone.services.embedder.encoders.torch_encoder import TorchBackend
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
@@ -176,7 +176,7 @@ def from_host(encoder: Any, *, batch: int, tiny: bool, seconds: float) -> float:
 
 def decoding(encoder: Any, *, contents: list[bytes], threads: int, seconds: float) -> float:
     """Images a second that so many threads decode and preprocess."""
-    pictures = [Picture(content=content) for content in contents]
+    pictures = [InputImage(content=content) for content in contents]
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         list(pool.map(encoder.prepare, pictures))
         done, began = 0, time.perf_counter()
@@ -189,7 +189,7 @@ def from_bytes(
     encoder: Any, *, contents: list[bytes], batch: int, threads: int, seconds: float
 ) -> float:
     """Images a second from JPEG bytes with no service around: decoded, staged, computed at once."""
-    turning = itertools.cycle(Picture(content=content) for content in contents)
+    turning = itertools.cycle(InputImage(content=content) for content in contents)
     with (
         concurrent.futures.ThreadPoolExecutor(threads) as pool,
         concurrent.futures.ThreadPoolExecutor(1) as stager,

@@ -13,7 +13,7 @@ from halftone.imaging import images
 from halftone.imaging.orientations import orientations
 from halftone.services.embedder.batching.batcher import Batcher
 from halftone.services.embedder.batching.door import Limits
-from halftone.services.embedder.encoders.encoder import Picture, Prepared
+from halftone.services.embedder.encoders.encoder import InputImage, PreparedImage
 from halftone.services.embedder.metrics import EmbedderMetrics
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class DummyEncoder:
     def warm_ups(self) -> Sequence[Callable[[], object]]:
         return self.steps
 
-    def prepare(self, picture: Picture) -> Prepared:
+    def prepare(self, picture: InputImage) -> PreparedImage:
         if picture.content.startswith(b"bad"):
             raise errors.ImageRejected("The file is damaged.", reason=images.CORRUPT)
         if picture.content.startswith(b"bug"):
@@ -66,7 +66,7 @@ class DummyEncoder:
         self.prepared.append(number)
         pixels = np.array([[number % 256, number // 256]], dtype=np.uint8)
         inputs = tuple(orientation.apply(pixels) for orientation in picture.orientations)
-        return Prepared(pixels=inputs, width=number, height=1)
+        return PreparedImage(pixels=inputs, width=number, height=1)
 
     def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> Any:
         self.staged.append(len(pixels))
@@ -86,8 +86,8 @@ class DummyEncoder:
         return [number for batch in self.batches for number in batch]
 
 
-def picture(number: int, *, mirrored: bool = False) -> Picture:
-    return Picture(
+def picture(number: int, *, mirrored: bool = False) -> InputImage:
+    return InputImage(
         content=str(number).encode(), orientations=orientations(mirrored=mirrored, rotated=False)
     )
 

@@ -30,14 +30,19 @@ import numpy as np
 from halftone.core import errors, telemetry
 from halftone.services.embedder.batching.door import Door, Limits
 from halftone.services.embedder.batching.waiting import Batch, Item, Request, Turns, Work
-from halftone.services.embedder.encoders.encoder import Embedded
+from halftone.services.embedder.encoders.encoder import EmbeddedImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from halftone.services.embedder.encoders.encoder import Encoder, Outcome, Picture, Prepared
+    from halftone.services.embedder.encoders.encoder import (
+        Encoder,
+        ImageOutcome,
+        InputImage,
+        PreparedImage,
+    )
     from halftone.services.embedder.metrics import EmbedderMetrics
 
 # One batch may fail for lack of memory; a device that fails three in a row will fail the next.
@@ -132,8 +137,8 @@ class Batcher:
             self.ended.set_result(None)
 
     def submit(
-        self, pictures: Sequence[Picture], *, encoder: Encoder, time_left: float | None = None
-    ) -> concurrent.futures.Future[list[Outcome]]:
+        self, pictures: Sequence[InputImage], *, encoder: Encoder, time_left: float | None = None
+    ) -> concurrent.futures.Future[list[ImageOutcome]]:
         """Accepts a request or refuses it, at once.
 
         Args:
@@ -244,7 +249,7 @@ class Batcher:
                     return work
             return None
 
-    def _make_ready(self, work: Work, prepared: Prepared) -> None:
+    def _make_ready(self, work: Work, prepared: PreparedImage) -> None:
         with self._lock:
             if not self._stopped and not work.request.future.done():
                 turns = self._ready.setdefault(work.request.encoder, Turns())
@@ -411,10 +416,10 @@ class Batcher:
         if prepared is not None and len(work.vectors) == len(prepared.pixels):
             vectors = tuple(work.vectors[slot] for slot in range(len(prepared.pixels)))
             self._answer(
-                work, Embedded(vectors=vectors, width=prepared.width, height=prepared.height)
+                work, EmbeddedImage(vectors=vectors, width=prepared.width, height=prepared.height)
             )
 
-    def _answer(self, work: Work, outcome: Outcome) -> None:
+    def _answer(self, work: Work, outcome: ImageOutcome) -> None:
         request = work.request
         with self._lock:
             if request.outcomes[work.index] is not None:
@@ -425,7 +430,7 @@ class Batcher:
             if request.unanswered:
                 return
         for each in outcomes:
-            label = "embedded" if isinstance(each, Embedded) else each.reason
+            label = "embedded" if isinstance(each, EmbeddedImage) else each.reason
             self._metrics.images.labels(label).inc()
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             request.future.set_result(outcomes)

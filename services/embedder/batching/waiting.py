@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.core import errors
-    from halftone.services.embedder.encoders.encoder import Encoder, Outcome, Picture, Prepared
+    from halftone.services.embedder.encoders.encoder import (
+        Encoder,
+        ImageOutcome,
+        InputImage,
+        PreparedImage,
+    )
 
 T = TypeVar("T")
 
@@ -27,10 +32,10 @@ class Request:
     accepted: float
     items: int
     size: int
-    outcomes: list[Outcome | None]
+    outcomes: list[ImageOutcome | None]
     unanswered: int
     request_id: str = ""
-    future: concurrent.futures.Future[list[Outcome]] = field(
+    future: concurrent.futures.Future[list[ImageOutcome]] = field(
         default_factory=concurrent.futures.Future
     )
 
@@ -47,8 +52,8 @@ class Work:
 
     request: Request
     index: int
-    picture: Picture
-    prepared: Prepared | None = None
+    picture: InputImage
+    prepared: PreparedImage | None = None
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
 

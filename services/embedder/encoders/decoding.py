@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from halftone.imaging import images
-from halftone.services.embedder.encoders.encoder import Picture, Prepared
+from halftone.services.embedder.encoders.encoder import InputImage, PreparedImage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-class Preprocessing(Protocol):
+class ImagePreprocessor(Protocol):
     """A model version's own preprocessing."""
 
     @property
@@ -33,7 +33,7 @@ class Decoder:
     max_bytes: int
     budget: images.PixelBudget = field(default_factory=images.PixelBudget)
 
-    def prepare(self, picture: Picture, *, preprocessing: Preprocessing) -> Prepared:
+    def prepare(self, picture: InputImage, *, preprocessing: ImagePreprocessor) -> PreparedImage:
         """Decodes a picture, or the part of it that is asked for, and preprocesses it.
 
         Raises:
@@ -62,4 +62,4 @@ class Decoder:
         width, height = images.size(picture.content)
         # Turning what was scaled to a square costs nothing and gives what scaling after it would.
         inputs = tuple(orientation.apply(pixels) for orientation in picture.orientations)
-        return Prepared(pixels=inputs, width=width, height=height)
+        return PreparedImage(pixels=inputs, width=width, height=height)

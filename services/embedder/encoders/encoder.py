@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class InputImage:
     """One image of a request."""
 
     content: bytes
@@ -39,7 +39,7 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class PreparedImage:
     """A decoded image: the network's inputs, uint8 [S, S] each, and the upright picture's size."""
 
     pixels: tuple[NDArray[np.uint8], ...]
@@ -48,7 +48,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedded:
+class EmbeddedImage:
     """An embedded image: one float32 [D] for each input, in their order."""
 
     vectors: tuple[NDArray[np.float32], ...]
@@ -56,7 +56,7 @@ class Embedded:
     height: int
 
 
-Outcome = Embedded | errors.HalftoneError
+ImageOutcome = EmbeddedImage | errors.HalftoneError
 
 
 class Encoder(Protocol):
@@ -85,7 +85,7 @@ class Encoder(Protocol):
     def warm_ups(self) -> Sequence[Callable[[], object]]:
         """What prepares the device: one call for each batch size, on its thread, in this order."""
 
-    def prepare(self, picture: Picture) -> Prepared:
+    def prepare(self, picture: InputImage) -> PreparedImage:
         """Decodes and preprocesses. Called from several threads.
 
         Raises:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from halftone.registry.versions import ModelVersion
     from halftone.services.embedder.encoders.decoding import Decoder
-    from halftone.services.embedder.encoders.encoder import Encoder, Picture, Prepared
+    from halftone.services.embedder.encoders.encoder import Encoder, InputImage, PreparedImage
     from halftone.services.embedder.encoders.torch_encoder import TorchBackend
     from halftone.vision.model import Model
 
@@ -80,7 +80,7 @@ class OpenVinoEncoder:
         size = self._model.spec.preprocessing.size
         self.encode(torch.zeros((1, size, size), dtype=torch.uint8))
 
-    def prepare(self, picture: Picture) -> Prepared:
+    def prepare(self, picture: InputImage) -> PreparedImage:
         """See `Encoder`."""
         return self._decoder.prepare(picture, preprocessing=self._model.spec.preprocessing)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from halftone.registry.versions import ModelVersion
     from halftone.services.embedder.encoders.decoding import Decoder
-    from halftone.services.embedder.encoders.encoder import Picture, Prepared
+    from halftone.services.embedder.encoders.encoder import InputImage, PreparedImage
 
 
 # On the CPU, larger batches leave the caches: ResNet-18 at 128 pixels takes 10.1 ms of one core for
@@ -145,7 +145,7 @@ class CpuEncoder:
         if whole > _WORTH_SHARING * shared:
             self._threads_alone = self._share
 
-    def prepare(self, picture: Picture) -> Prepared:
+    def prepare(self, picture: InputImage) -> PreparedImage:
         """See `Encoder`."""
         return self._decoder.prepare(picture, preprocessing=self._preprocessing)
 
@@ -209,7 +209,7 @@ class CudaEncoder:
         size = self._model.spec.preprocessing.size
         self.encode(self.stage([np.zeros((size, size), dtype=np.uint8)] * items))
 
-    def prepare(self, picture: Picture) -> Prepared:
+    def prepare(self, picture: InputImage) -> PreparedImage:
         """See `Encoder`."""
         return self._decoder.prepare(picture, preprocessing=self._model.spec.preprocessing)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, telemetry, training
 from halftone.registry.versions import Registry
-from halftone.services.trainer.jobs.job import Job, State
+from halftone.services.trainer.jobs.job import State, TrainingJob
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ class Intake:
         self._store, self._queue = store, queue
         self._settings, self._registry = settings, Registry(models)
 
-    def submit(self, spec: TrainingSpec, *, request_id: str) -> Job:
+    def submit(self, spec: TrainingSpec, *, request_id: str) -> TrainingJob:
         """Takes a job in from the contract; the same request again gives the same job.
 
         Raises:
@@ -60,7 +60,7 @@ class Intake:
                 reason="QUEUE_FULL",
                 retry_after=60.0,
             )
-        job, created = self._store.create(Job.new(job_id, spec=values))
+        job, created = self._store.create(TrainingJob.new(job_id, spec=values))
         if not created:
             return _same(job, values)
         try:
@@ -71,7 +71,7 @@ class Intake:
         _log.info("job_created", job=job.id, objective=spec.objective, model=spec.model_name)
         return job
 
-    def receive(self, message: Message) -> Job:
+    def receive(self, message: Message) -> TrainingJob:
         """Takes a job in from a message on the queue, or finds the one that it is about.
 
         What is wrong with it becomes the error of a failed job, since nobody waits for an answer.
@@ -103,7 +103,7 @@ class Intake:
                 job_id = _derived(job_id, message.task_id)
             return self._refuse(job_id, spec=values, error=error)
         wanted = parsed.to_json()
-        job, _ = self._store.create(Job.new(job_id, spec=wanted))
+        job, _ = self._store.create(TrainingJob.new(job_id, spec=wanted))
         try:
             return _same(job, wanted)
         except errors.AlreadyExists as error:
@@ -120,21 +120,23 @@ class Intake:
             self._registry.resolve(spec.parent)
         return training.locate(spec, roots=self._settings.data_roots)
 
-    def _known(self, job_id: str) -> Job | None:
+    def _known(self, job_id: str) -> TrainingJob | None:
         try:
             return self._store.get(job_id)
         except errors.NotFound:
             return None
 
-    def _refuse(self, job_id: str, *, spec: dict[str, Any], error: errors.HalftoneError) -> Job:
-        failed = Job.new(job_id, spec=spec).over(State.FAILED, error=error)
+    def _refuse(
+        self, job_id: str, *, spec: dict[str, Any], error: errors.HalftoneError
+    ) -> TrainingJob:
+        failed = TrainingJob.new(job_id, spec=spec).over(State.FAILED, error=error)
         job, created = self._store.create(failed)
         if created:
             _log.warning("message_refused", job=job_id, reason=error.reason, error=error.message)
         return job
 
 
-def _same(job: Job, spec: dict[str, Any]) -> Job:
+def _same(job: TrainingJob, spec: dict[str, Any]) -> TrainingJob:
     if job.spec != spec:
         raise errors.AlreadyExists(
             f"The request id {job.id} was used before, for another specification.",

@@ -78,7 +78,7 @@ class Failure(BaseModel):
         return error
 
 
-class Job(BaseModel):
+class TrainingJob(BaseModel):
     """One job, as it is kept.
 
     Attributes:

@@ -19,7 +19,7 @@ from halftone.core import errors, training
 from halftone.services.trainer.jobs.store import translated
 
 if TYPE_CHECKING:
-    from halftone.services.trainer.jobs.job import Job
+    from halftone.services.trainer.jobs.job import TrainingJob
     from halftone.services.trainer.jobs.store import JobStore
 
 # The transport keeps a list for each of its four priorities.
@@ -85,7 +85,7 @@ class JobQueue:
         self._app = app
         self._client = store.client
 
-    def send(self, job: Job) -> None:
+    def send(self, job: TrainingJob) -> None:
         """Puts a job on the queue. Twice does no harm."""
         try:
             self._app.send_task(

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry
-from halftone.services.trainer.jobs.job import Job, State
+from halftone.services.trainer.jobs.job import State, TrainingJob
 
 if TYPE_CHECKING:
     import threading
@@ -89,8 +89,8 @@ class Reaper:
                 self._missing_since.pop(job.id, None)
         self._forget()
 
-    def _take_from_the_dead(self, job: Job) -> None:
-        def change(found: Job) -> Job:
+    def _take_from_the_dead(self, job: TrainingJob) -> None:
+        def change(found: TrainingJob) -> TrainingJob:
             # Its worker may have come back, or another reaper was quicker.
             if found.state not in {State.RUNNING, State.CANCELLING}:
                 return found
@@ -109,7 +109,7 @@ class Reaper:
         elif after.state is State.CANCELLED:
             shutil.rmtree(self._directory / job.id / "run", ignore_errors=True)
 
-    def _send_again(self, job: Job) -> None:
+    def _send_again(self, job: TrainingJob) -> None:
         since = self._missing_since.setdefault(job.id, self._clock())
         if self._clock() - since < _ON_ITS_WAY_SECONDS:
             return

@@ -24,7 +24,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from halftone.core import errors
-from halftone.services.trainer.jobs.job import Job, State
+from halftone.services.trainer.jobs.job import State, TrainingJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -150,7 +150,7 @@ class JobStore:
 
     # ---- jobs
 
-    def create(self, job: Job) -> tuple[Job, bool]:
+    def create(self, job: TrainingJob) -> tuple[TrainingJob, bool]:
         """Keeps a new job; gives the one that is kept, and whether it is this one."""
         with translated():
             created = job.having(revision=1)
@@ -158,7 +158,7 @@ class JobStore:
                 return created, True
         return self.get(job.id), False
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job_id: str) -> TrainingJob:
         """The job of that id.
 
         Raises:
@@ -172,11 +172,15 @@ class JobStore:
                 resource_type="halftone.v1.TrainingJob",
                 resource_name=f"trainingJobs/{job_id}",
             )
-        return Job.model_validate_json(record)
+        return TrainingJob.model_validate_json(record)
 
     def update(
-        self, job_id: str, change: Callable[[Job], Job], *, lease: Lease | None = None
-    ) -> Job:
+        self,
+        job_id: str,
+        change: Callable[[TrainingJob], TrainingJob],
+        *,
+        lease: Lease | None = None,
+    ) -> TrainingJob:
         """Changes a job; `change` may be called several times, with what others made of it.
 
         A change that gives its argument back changes nothing.
@@ -202,9 +206,9 @@ class JobStore:
 
     def list(
         self, *, states: Collection[State] = (), limit: int, before: str = ""
-    ) -> tuple[tuple[Job, ...], str]:
+    ) -> tuple[tuple[TrainingJob, ...], str]:
         """Jobs, the newest first, and where the next page begins (empty at the end)."""
-        found: list[Job] = []
+        found: list[TrainingJob] = []
         highest = f"({before}" if before else "+"
         with translated():
             while len(found) <= limit:
@@ -216,20 +220,20 @@ class JobStore:
                 pipe = self.client.pipeline(transaction=False)
                 for member in members:
                     pipe.hget(_job(_id_of(member)), "record")
-                jobs = [Job.model_validate_json(text) for text in pipe.execute() if text]
+                jobs = [TrainingJob.model_validate_json(text) for text in pipe.execute() if text]
                 found += [job for job in jobs if not states or job.state in states]
                 highest = f"({members[-1]}"
         page = tuple(found[:limit])
         return page, _member(page[-1]) if len(found) > limit else ""
 
-    def active(self) -> tuple[Job, ...]:
+    def active(self) -> tuple[TrainingJob, ...]:
         """Jobs that are not over, in no order."""
         with translated():
             ids = self.client.smembers(f"{_PREFIX}active")
             pipe = self.client.pipeline(transaction=False)
             for job_id in ids:
                 pipe.hget(_job(job_id), "record")
-            return tuple(Job.model_validate_json(text) for text in pipe.execute() if text)
+            return tuple(TrainingJob.model_validate_json(text) for text in pipe.execute() if text)
 
     def counts(self) -> dict[State, int]:
         """How many jobs there are in each state."""
@@ -247,7 +251,7 @@ class JobStore:
             )
             for member in members:
                 record = self.client.hget(_job(_id_of(member)), "record")
-                job = None if record is None else Job.model_validate_json(record)
+                job = None if record is None else TrainingJob.model_validate_json(record)
                 if job is None or not job.state.is_over or job.end_time > ended_before:
                     continue
                 if self._forget(keys=_keys(job.id), args=(job.id, member, job.revision)):
@@ -314,7 +318,7 @@ class JobStore:
                 broken.append(job.id)
         return tuple(broken)
 
-    def _write(self, job: Job, *, expected: int, fence: int | None) -> int:
+    def _write(self, job: TrainingJob, *, expected: int, fence: int | None) -> int:
         return int(
             self._put(
                 keys=_keys(job.id),
@@ -374,7 +378,7 @@ def _stamp(seconds: float) -> str:
     return f"{round(seconds * 1e6):017d}"
 
 
-def _member(job: Job) -> str:
+def _member(job: TrainingJob) -> str:
     return f"{_stamp(job.create_time)}-{job.id}"
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, files, telemetry, training
-from halftone.services.trainer.jobs.job import LOG_LINES, Job, Progress, State
+from halftone.services.trainer.jobs.job import LOG_LINES, Progress, State, TrainingJob
 from halftone.services.trainer.jobs.store import FencedError
 from halftone.services.trainer.worker.process import TrainingProcess
 from halftone.services.trainer.worker.watch import Watch
@@ -127,7 +127,7 @@ class Runner:
 
     # ---- before
 
-    def _prepare(self, job: Job, *, folder: Path) -> Path:
+    def _prepare(self, job: TrainingJob, *, folder: Path) -> Path:
         """Writes the process's settings; checks again what may have vanished since."""
         spec = training.parse_spec(job.spec)
         datasets, archive = self.intake.check(spec)
@@ -194,7 +194,7 @@ class Runner:
         self._over(job)
         return True
 
-    def _ended(self, job: Job, ending: Ending) -> Job:
+    def _ended(self, job: TrainingJob, ending: Ending) -> TrainingJob:
         """The job after a process that published nothing."""
         job = _told(job, ending)
         if job.state is State.CANCELLING:
@@ -209,7 +209,7 @@ class Runner:
             )
         return job.over(State.FAILED, error=_crashed(ending))
 
-    def _finish(self, job: Job, *, watch: Watch) -> bool:
+    def _finish(self, job: TrainingJob, *, watch: Watch) -> bool:
         """After publication: promotes the version if that was asked for."""
         said: tuple[str, ...] = ()
         if training.parse_spec(job.spec).promote and job.state in {State.RUNNING, State.QUEUED}:
@@ -246,14 +246,14 @@ class Runner:
         return True
 
     def _fail(self, lease: Lease, *, error: errors.HalftoneError) -> None:
-        def change(job: Job) -> Job:
+        def change(job: TrainingJob) -> TrainingJob:
             if job.state is State.CANCELLING:
                 return job.over(State.CANCELLED)
             return job.over(State.FAILED, error=error)
 
         self._over(self._write(lease, change=change))
 
-    def _write(self, lease: Lease, *, change: Callable[[Job], Job]) -> Job:
+    def _write(self, lease: Lease, *, change: Callable[[TrainingJob], TrainingJob]) -> TrainingJob:
         """Writes what must not get lost, for as long as the lease may hold."""
         until = time.monotonic() + self.settings.lease_seconds
         while True:
@@ -264,21 +264,21 @@ class Runner:
                     raise
                 time.sleep(_LAST_WRITE_SECONDS)
 
-    def _over(self, job: Job) -> None:
+    def _over(self, job: TrainingJob) -> None:
         if not job.state.is_over:
             return
         self.metrics.jobs.labels(job.state.value).inc()
         _log.info("job_over", job=job.id, state=job.state.value, model_version=job.model_version)
         self._clear(job)
 
-    def _clear(self, job: Job) -> None:
+    def _clear(self, job: TrainingJob) -> None:
         """Removes the checkpoints of a job that is over; what a failed one left is evidence."""
         if job.state in {State.SUCCEEDED, State.CANCELLED}:
             run = self.settings.work_directory / job.id / "run"
             shutil.rmtree(run, ignore_errors=True)
 
 
-def _begun(job: Job) -> Job:
+def _begun(job: TrainingJob) -> TrainingJob:
     if job.state.is_over:
         return job
     if job.state is State.CANCELLING:
@@ -296,13 +296,13 @@ def _begun(job: Job) -> Job:
     )
 
 
-def _given_back(job: Job) -> Job:
+def _given_back(job: TrainingJob) -> TrainingJob:
     if job.state is State.CANCELLING:
         return job.over(State.CANCELLED)
     return job.having(state=State.QUEUED, queue_time=time.time())
 
 
-def _told(job: Job, ending: Ending) -> Job:
+def _told(job: TrainingJob, ending: Ending) -> TrainingJob:
     job = job.having(log_tail=ending.log_tail, ran_seconds=ending.ran_seconds)
     return job if ending.progress is None else job.at(ending.progress)
 

@@ -16,7 +16,7 @@ from halftone.services.trainer.jobs.queue import Message
 
 if TYPE_CHECKING:
     from halftone.services.trainer.jobs.intake import Intake
-    from halftone.services.trainer.jobs.job import Job
+    from halftone.services.trainer.jobs.job import TrainingJob
     from halftone.services.trainer.worker.runner import Runner
 
 _log = telemetry.get_logger(__name__)
@@ -43,7 +43,7 @@ def register(app: Any, *, intake: Intake, runner: Runner) -> None:
             runner.metrics.busy.set(0)
 
 
-def _received(message: Message, *, intake: Intake, runner: Runner) -> Job:
+def _received(message: Message, *, intake: Intake, runner: Runner) -> TrainingJob:
     """The job of a message, however long the broker is away.
 
     Raises:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from halftone.core import errors, telemetry, training
-from halftone.services.trainer.jobs.job import Job, Progress, State
+from halftone.services.trainer.jobs.job import Progress, State, TrainingJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +205,7 @@ class Watch:
         if progress is None or now - self.lease.renewed > _ASK_AT * self._settings.lease_seconds:
             return False
 
-        def change(job: Job) -> Job:
+        def change(job: TrainingJob) -> TrainingJob:
             if job.state.is_over:
                 return job
             return job.having(log_tail=process.tail).at(progress)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from halftone.services.embedder.encoders.encoder import Outcome
+    from halftone.services.embedder.encoders.encoder import ImageOutcome
 
 
 def stage(directory: Path, *, number: int = 3, descriptor: tuple[float, ...] = (3, 0)) -> Path:
@@ -103,7 +103,7 @@ def test_a_published_version_is_loaded_once(house: House):
 
 def test_requests_come_in_between_the_batch_sizes_of_a_warm_up(house: House):
     answering = DummyEncoder()
-    requests: list[Future[list[Outcome]]] = []
+    requests: list[Future[list[ImageOutcome]]] = []
 
     def first() -> None:
         requests.append(house.batcher.submit([picture(7)], encoder=answering))

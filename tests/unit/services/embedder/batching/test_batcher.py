@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 
 from halftone.core import errors, telemetry
 from halftone.imaging import images
-from halftone.services.embedder.encoders.encoder import Embedded, Picture
+from halftone.services.embedder.encoders.encoder import EmbeddedImage, InputImage
 from tests.support.fake_encoder import DummyEncoder, make_batcher, picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from halftone.services.embedder.batching.batcher import Batcher
-    from halftone.services.embedder.encoders.encoder import Outcome
+    from halftone.services.embedder.encoders.encoder import ImageOutcome
 
 TIMEOUT = 120
 
@@ -41,10 +41,10 @@ def running(**limits: int) -> Iterator[tuple[Batcher, telemetry.Metrics]]:
         batcher.close()
 
 
-def numbers(outcomes: list[Outcome]) -> list[int]:
+def numbers(outcomes: list[ImageOutcome]) -> list[int]:
     found = []
     for outcome in outcomes:
-        assert isinstance(outcome, Embedded)
+        assert isinstance(outcome, EmbeddedImage)
         low, high = outcome.vectors[0]
         found.append(int(low) + 256 * int(high))
     return found
@@ -90,7 +90,7 @@ def test_a_mirrored_picture_is_an_item_of_its_own():
 def test_one_bad_image_does_not_hurt_its_neighbours():
     encoder = DummyEncoder()
     with running() as (batcher, metrics):
-        pictures = [picture(1), Picture(content=b"bad"), picture(2), Picture(content=b"bug")]
+        pictures = [picture(1), InputImage(content=b"bad"), picture(2), InputImage(content=b"bug")]
         outcomes = batcher.submit(pictures, encoder=encoder).result(TIMEOUT)
         assert numbers([outcomes[0], outcomes[2]]) == [1, 2]
         assert outcomes[1].reason == images.CORRUPT
@@ -103,7 +103,7 @@ def test_one_bad_image_does_not_hurt_its_neighbours():
 
 def test_a_request_of_bad_images_only_ends():
     with running() as (batcher, _):
-        outcomes = batcher.submit([Picture(content=b"bad")], encoder=DummyEncoder())
+        outcomes = batcher.submit([InputImage(content=b"bad")], encoder=DummyEncoder())
         assert [outcome.reason for outcome in outcomes.result(TIMEOUT)] == [images.CORRUPT]
 
 
@@ -187,12 +187,12 @@ def test_it_refuses_at_the_limit_of_bytes():
     encoder = DummyEncoder()
     encoder.go.clear()
     with running(max_queue_bytes=10) as (batcher, _):
-        accepted = batcher.submit([Picture(content=b"0000001")], encoder=encoder)
+        accepted = batcher.submit([InputImage(content=b"0000001")], encoder=encoder)
         with pytest.raises(errors.ResourceExhausted, match="full"):
-            batcher.submit([Picture(content=b"0002")], encoder=encoder)
-        batcher.submit([Picture(content=b"003")], encoder=encoder)
+            batcher.submit([InputImage(content=b"0002")], encoder=encoder)
+        batcher.submit([InputImage(content=b"003")], encoder=encoder)
         with pytest.raises(errors.ResourceExhausted) as refusal:
-            batcher.submit([Picture(content=b"00000000004")], encoder=encoder)
+            batcher.submit([InputImage(content=b"00000000004")], encoder=encoder)
         assert refusal.value.reason == "LARGER_THAN_QUEUE"
         assert refusal.value.retry_after is None, "waiting does not help"
         encoder.go.set()
@@ -273,7 +273,7 @@ def test_what_its_threads_log_names_the_requests():
     failing = DummyEncoder(fails=lambda: True)
     with running() as (batcher, _), structlog.testing.capture_logs() as logs:
         with telemetry.request_id_bound("id-1"):
-            batcher.submit([Picture(content=b"bug")], encoder=failing).result(TIMEOUT)
+            batcher.submit([InputImage(content=b"bug")], encoder=failing).result(TIMEOUT)
         with telemetry.request_id_bound("id-2"), pytest.raises(errors.Unavailable):
             batcher.submit([picture(1)], encoder=failing).result(TIMEOUT)
     facts = {event["event"]: event for event in logs}
@@ -297,7 +297,7 @@ def test_a_device_that_keeps_failing_ends_the_batcher_and_everything_that_waits(
 
 def test_a_dead_decode_thread_leaves_nobody_waiting():
     class Exiting(DummyEncoder):
-        def prepare(self, picture: Picture):
+        def prepare(self, picture: InputImage):
             raise SystemExit
 
     with running() as (batcher, _):
@@ -368,7 +368,7 @@ class Chaos:
 
     def __init__(self, seed: int, *, failing: bool) -> None:
         self.rng = random.Random(seed)
-        self.requests: list[tuple[list[Picture], concurrent.futures.Future]] = []
+        self.requests: list[tuple[list[InputImage], concurrent.futures.Future]] = []
         self.endings: collections.Counter[int] = collections.Counter()
         self._failing = failing
         self._failed = False
@@ -388,9 +388,9 @@ class Chaos:
         self._failed = self._failing and not self._failed and self.rng.random() < 0.2
         return self._failed
 
-    def _picture(self) -> Picture:
+    def _picture(self) -> InputImage:
         if self.rng.random() < 0.1:
-            return Picture(content=b"bad")
+            return InputImage(content=b"bad")
         self._number += 1
         return picture(self._number, mirrored=self.rng.random() < 0.2)
 
@@ -411,7 +411,7 @@ class Chaos:
             request.cancel()
 
 
-def check_answers(pictures: list[Picture], outcomes: list[Outcome]) -> None:
+def check_answers(pictures: list[InputImage], outcomes: list[ImageOutcome]) -> None:
     for asked, outcome in zip(pictures, outcomes, strict=True):
         if asked.content == b"bad":
             assert outcome.reason == images.CORRUPT

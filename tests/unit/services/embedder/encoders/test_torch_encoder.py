@@ -13,7 +13,7 @@ from PIL import Image
 from halftone.core import errors
 from halftone.registry.versions import Registry
 from halftone.services.embedder.encoders.decoding import Decoder
-from halftone.services.embedder.encoders.encoder import Picture
+from halftone.services.embedder.encoders.encoder import InputImage
 from halftone.services.embedder.encoders.torch_encoder import TorchBackend, buckets
 from halftone.services.embedder.loading import check_golden
 from halftone.vision.model import Model
@@ -41,10 +41,10 @@ def pictures(count: int) -> list[Image.Image]:
     return [Image.fromarray(each).resize((700, 500), Image.Resampling.BICUBIC) for each in blocks]
 
 
-def jpeg(picture: Image.Image) -> Picture:
+def jpeg(picture: Image.Image) -> InputImage:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=92)
-    return Picture(content=buffer.getvalue())
+    return InputImage(content=buffer.getvalue())
 
 
 def test_it_gives_the_models_own_descriptors(encoder):

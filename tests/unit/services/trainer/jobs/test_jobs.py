@@ -12,7 +12,7 @@ from celery import exceptions
 from halftone.core import errors, telemetry, training
 from halftone.core.settings import TrainerSettings
 from halftone.services.trainer.jobs.intake import Intake
-from halftone.services.trainer.jobs.job import Job, Progress, State
+from halftone.services.trainer.jobs.job import Progress, State, TrainingJob
 from halftone.services.trainer.jobs.queue import JobQueue, Message, make_app
 from halftone.services.trainer.jobs.reaper import Reaper
 from halftone.services.trainer.jobs.store import FencedError, JobStore
@@ -101,21 +101,21 @@ def spec(name="plain", **fields):
 
 
 def test_a_job_is_kept_once_and_comes_back_whole(desk):
-    job = Job.new("a", spec=spec()).having(
+    job = TrainingJob.new("a", spec=spec()).having(
         progress=Progress(phase="training", loss=0.5, metrics={"recall_at_1": 0.25}),
         log_tail=("[1914] ümlaut",),
     )
     kept, created = desk.store.create(job)
     assert created
     assert desk.store.get("a") == kept == job.having(revision=1)
-    again, created = desk.store.create(Job.new("a", spec=spec(steps=5)))
+    again, created = desk.store.create(TrainingJob.new("a", spec=spec(steps=5)))
     assert (again, created) == (kept, False)
     with pytest.raises(errors.NotFound):
         desk.store.get("b")
 
 
 def test_changes_at_the_same_time_are_all_made(desk):
-    desk.store.create(Job.new("a", spec=spec()))
+    desk.store.create(TrainingJob.new("a", spec=spec()))
 
     def count():
         for _ in range(25):
@@ -139,7 +139,7 @@ def run_out(desk):
 
 
 def test_a_lease_has_one_holder_and_the_newest_may_write(desk):
-    desk.store.create(Job.new("a", spec=spec()))
+    desk.store.create(TrainingJob.new("a", spec=spec()))
     first = desk.store.acquire("a", holder="first", seconds=60)
     assert desk.store.acquire("a", holder="second", seconds=10) is None
     # Sent again because the answer was lost.
@@ -163,7 +163,7 @@ def test_a_lease_has_one_holder_and_the_newest_may_write(desk):
 
 def test_jobs_are_listed_page_by_page_the_newest_first(desk):
     for number in range(7):
-        job = Job.new(f"j{number}", spec=spec()).having(create_time=1000.0 + number)
+        job = TrainingJob.new(f"j{number}", spec=spec()).having(create_time=1000.0 + number)
         desk.store.create(job.over(State.FAILED) if number % 2 else job)
     seen, before = [], ""
     while True:
@@ -188,7 +188,7 @@ def test_a_broker_that_is_away_is_said_so(desk, valkey):
             desk.store.get("a")
         assert caught.value.reason == "BROKER_UNAVAILABLE"
         with pytest.raises(errors.Unavailable):
-            desk.queue.send(Job.new("a", spec=spec()))
+            desk.queue.send(TrainingJob.new("a", spec=spec()))
     finally:
         valkey.start()
 
@@ -340,7 +340,7 @@ def test_a_queue_that_is_longer_than_what_is_looked_at_is_not_made_longer(desk):
 def test_old_jobs_are_forgotten_with_their_files(desk):
     old = time.time() - 100 * 24 * 3600
     for name, end in (("old", old), ("new", time.time())):
-        job = Job.new(name, spec=spec()).having(create_time=old).over(State.FAILED)
+        job = TrainingJob.new(name, spec=spec()).having(create_time=old).over(State.FAILED)
         desk.store.create(job.having(end_time=end))
         (desk.settings.work_directory / name).mkdir(parents=True)
     desk.reaper.go_round()
