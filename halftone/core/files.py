@@ -92,10 +92,11 @@ def write_json(path: Path, value: object) -> None:
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[TextIO]:
     """Open a text file that takes its place once all is written; if that fails, nothing is left."""
-    # Tables want their own line ends.
-    with _replacing(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+    with _replacing(path) as file:
+        # Tables want their own line ends.
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         yield text
-        text.flush()
+        # The file is closed by whoever opened it.
         text.detach()
 
 

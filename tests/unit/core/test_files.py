@@ -8,8 +8,6 @@ import tempfile
 import pytest
 
 from halftone.core import files
-from halftone.services.search.store.edge import collection
-from halftone.stack import running
 
 
 def text(path):
@@ -21,15 +19,11 @@ def content(path):
     files.replace_file(path, b"new")
 
 
-def stack(path):
-    running.write_json(path, {"a": 1})
+def json(path):
+    files.write_json(path, {"a": 1})
 
 
-def parts(path):
-    collection.write_json(path, {"a": 1})
-
-
-@pytest.mark.parametrize("write", [text, content, stack, parts])
+@pytest.mark.parametrize("write", [text, content, json])
 def test_a_folder_that_cannot_be_written_is_told_by_the_file_that_was_asked_for(
     write, tmp_path, monkeypatch
 ):
@@ -44,7 +38,7 @@ def test_a_folder_that_cannot_be_written_is_told_by_the_file_that_was_asked_for(
     assert caught.value.strerror == "Permission denied"
 
 
-@pytest.mark.parametrize("write", [text, content, stack, parts])
+@pytest.mark.parametrize("write", [text, content, json])
 def test_a_path_that_cannot_be_taken_is_named_and_nothing_stays_behind(write, tmp_path):
     (tmp_path / "taken").mkdir()
     for path, error in (
