@@ -72,7 +72,9 @@ def test_modules_that_are_named_exist(name):
 @pytest.mark.parametrize("name", PAGES)
 def test_targets_that_are_named_exist(name):
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"(?:`|^)make ([a-z]+)", (ROOT / name).read_text(), re.MULTILINE)) <= targets
+    assert (
+        set(re.findall(r"(?:`|^)make ([a-z]+)", (ROOT / name).read_text(), re.MULTILINE)) <= targets
+    )
 
 
 def test_services_are_imported_by_one_name_only():
@@ -82,7 +84,7 @@ def test_services_are_imported_by_one_name_only():
 
 
 def test_every_module_is_packaged():
-    """As setuptools finds packages for the wheel, `services` is below `halftone` and not beside it."""
+    """Setuptools finds `services` below `halftone` and not beside it."""
     from setuptools import find_packages  # noqa: PLC0415 - what builds the wheel
 
     packages = set(find_packages(str(ROOT), include=["halftone*"]))
