@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from google.protobuf import json_format
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from halftone.core import errors
+from halftone.core import errors, training_options
 from halftone.v1 import trainer_pb2
 
 if TYPE_CHECKING:
@@ -54,92 +61,32 @@ _KINDS: Final = {
 _SHOWN: Final = 60
 
 
-def _split(value: object) -> object:
-    """Numbers travel as text in gRPC's options: `2,3` is a list of two."""
-    return [part for part in value.split(",") if part] if isinstance(value, str) else value
-
-
-def _option(text: str, **limits: Any) -> Any:
-    """An option that is left to the training loop unless it is given."""
-    return Field(default=None, description=text, **limits)
-
-
-class TrainingOptions(BaseModel):
+class _JobOptions(BaseModel):
     """Settings of the training loop. What is not given takes the loop's default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    seed: int | None = _option("of every random choice", ge=0, lt=2**63)
-    group_column: str | None = _option("column of a manifest that names the group", min_length=1)
-    batch: int | None = _option("pictures per step", ge=2, le=65536)
-    accumulate: int | None = _option("parts that a batch is computed in", ge=1, le=4096)
-    per_group: int | None = _option("pictures of each group in a batch", ge=2, le=1024)
-    learning_rate: float | None = _option("of the backbone, at its peak", gt=0, le=10)
-    head_learning_rate: float | None = _option("of the projection", gt=0, le=10)
-    proxy_learning_rate: float | None = _option(
-        "of the pictures' proxies, self-supervised", gt=0, le=10
+
+if TYPE_CHECKING:
+
+    class TrainingOptions(_JobOptions):
+        """Settings of the training loop. What is not given takes the loop's default.
+
+        The fields are those of `training_options.LoopOptions` that a job may set, each of the same
+        type or None.
+        """
+
+        def __init__(self, **options: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    TrainingOptions = create_model(
+        "TrainingOptions",
+        __base__=_JobOptions,
+        __doc__=_JobOptions.__doc__,
+        __module__=__name__,
+        **training_options.job_fields(),
     )
-    weight_decay: float | None = _option("of the network's weights", ge=0, le=1)
-    warmup: int | None = _option("steps until the peak", ge=1)
-    clip: float | None = _option("largest norm of the gradient", gt=0)
-    average: float | None = _option("decay of the averaged weights", ge=0, lt=1)
-    scale: float | None = _option("inverse temperature of the softmax", gt=0, le=1000)
-    margin: float | None = _option(
-        "by which a printing must prefer its own picture, self-supervised", ge=0, le=1
-    )
-    unified: float | None = _option(
-        "weight of the loss against one threshold for all pictures, self-supervised", ge=0
-    )
-    same_above: float | None = _option(
-        "initial cosine from which pictures may be copies, self-supervised", ge=0, le=1
-    )
-    koleo: float | None = _option("weight of the entropy term, self-supervised", ge=0)
-    metric_loss: Literal["multi_similarity", "supervised_contrastive"] | None = _option(
-        "loss of the objective metric"
-    )
-    hard_negatives: int | None = _option("closest others per picture, metric", ge=0, le=65536)
-    balance: Literal["none", "inverse", "effective", "sampling"] | None = _option(
-        "of unequal classes by weights or by sampling, classification"
-    )
-    validation: int | None = _option(
-        "most pictures held out, self-supervised; never above a fifth", ge=0
-    )
-    validation_share: float | None = _option("of the groups, to stop and to choose by", ge=0, lt=1)
-    test_share: float | None = _option("of the groups, for the final figures", ge=0, lt=1)
-    splits: str | None = _option(
-        "`splits.json` of an earlier run, below the data roots, to split alike", min_length=1
-    )
-    validate_epochs: float | None = _option("epochs between validations", ge=0)
-    patience: int | None = _option("validations without a better one until it stops", ge=0)
-    init_rate: float | None = _option("share of the rates for a run with a parent", gt=0, le=1)
-    layer_decay: float | None = _option(
-        "of the rate per stage towards the input, with a parent", gt=0, le=1
-    )
-    freeze_epochs: float | None = _option("in which the backbone keeps still, with a parent", ge=0)
-    stages: int | None = _option("ResNet stages to run", ge=1, le=4)
-    pooled_stages: Annotated[tuple[int, ...] | None, BeforeValidator(_split)] = _option(
-        "stages to pool; in gRPC as `2,3`"
-    )
-    size: int | None = _option("side of the input in pixels", ge=16, le=1024)
-    trim: float | None = _option("most of a side to cut off as paper margin", ge=0, lt=0.5)
-    grid: int | None = _option("cells per side of the pooled layout", ge=1, le=16)
-    gem: float | None = _option("exponent of the pooling; 1 is the average", ge=1, le=16)
-    thumbnail: int | None = _option("side of the low-pass picture beside the features", ge=0)
-    dimension: int | None = _option("of the descriptor", ge=2, le=4096)
-    frequencies: int | None = _option("lowest frequencies that join the descriptor", ge=0, le=128)
-    background: int | None = _option("most centres of the background suppression", ge=0)
-    mirror: float | None = _option("probability of a mirrored printing", ge=0, le=1)
-    dot_gain: float | None = _option("probability of ink that spreads", ge=0, le=1)
-    bilevel: float | None = _option(
-        "probability of a printing in black and white alone", ge=0, le=1
-    )
-    show_through: float | None = _option(
-        "probability of the other side shining through", ge=0, le=1
-    )
-    precision: Literal["fp32", "bf16"] | None = _option("on the CPU; CUDA always has bf16")
-    threads: int | None = _option("of torch on the CPU; 0 is its own choice", ge=0, le=1024)
-    validate_seconds: float | None = _option("between validations by the clock", gt=0)
-    checkpoint_seconds: float | None = _option("between checkpoints", ge=0.1)
 
 
 class TrainingSpec(BaseModel):

@@ -5,7 +5,7 @@ So a resumed run sees what an undisturbed one would have seen, and nothing need 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-Balance = Literal["sampling", "effective", "inverse", "none"]
+    from halftone.core.training_options import Balance
 
 
 def hold_out(total: int, *, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,4 @@
 """The settings of a training run; the command line is generated from them."""
-# ruff: noqa: RUF009  # `_setting` is `dataclasses.field` with the metadata spelt shorter
 
 from __future__ import annotations
 
@@ -9,117 +8,25 @@ import json
 import math
 import types
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from halftone.core import errors, files
-from halftone.services.trainer.data.sampling import Balance  # noqa: TC001  # its hint is read
-from halftone.vision.network import Backbone, NetworkSpec
+from halftone.core.training_options import LoopOptions
+from halftone.vision.network import NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.simulation import PrintParameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Objective = Literal["self_supervised", "classification", "metric"]
-MetricLoss = Literal["multi_similarity", "supervised_contrastive"]
 _MOST_HELD_OUT = 0.9
 
 
-def _setting(default: Any, text: str, *, shapes: bool = True) -> Any:
-    """A field. `shapes` is false where a resumed run may have another value."""
-    return field(default=default, metadata={"help": text, "shapes": shapes})
-
-
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """One run. Every field is an option of the command with the same name."""
-
-    objective: Objective = _setting("self_supervised", "what the network learns")
-    data: tuple[Path, ...] = _setting(
-        (), "folders with manifest.csv, manifests, or wide tables (a reference, its similar ones)"
-    )
-    roots: tuple[Path, ...] = _setting(
-        (), "directories out of which no manifest may name a file; none: anywhere", shapes=False
-    )
-    group_column: str = _setting("group", "of a manifest; a folder may have groups.json instead")
-    init: str = _setting("", 'what to start from: "imagenet" or a version NAME/NUMBER; random')
-    weights: Path | None = _setting(
-        None, "file with ImageNet weights, if they cannot be downloaded", shapes=False
-    )
-    work: Path = _setting(Path("run"), "checkpoint, splits and lock", shapes=False)
-    models: Path = _setting(Path("models"), "registry to publish to", shapes=False)
-    name: str = _setting("model", "name to publish under", shapes=False)
-    version: int | None = _setting(None, "number to publish; the next one if none", shapes=False)
-    evaluate_on: Path | None = _setting(
-        None, "archive with groups.json to evaluate on; never trained on", shapes=False
-    )
-    job: str = _setting("", "id of the job this run belongs to; published once", shapes=False)
-    seed: int = _setting(0, "of every random choice")
-
-    epochs: float = _setting(0.0, "length of the run in epochs; 0: not by epochs")
-    steps: int = _setting(0, "length of the run in steps; 0: not by steps")
-    time_limit: float = _setting(0.0, "length in minutes, shapes the schedule; 0: not by time")
-    batch: int = _setting(64, "pictures per step")
-    accumulate: int = _setting(1, "parts of a batch, taken one after the other; saves memory")
-    per_group: int = _setting(2, "pictures of each group in a batch, labelled objectives")
-    learning_rate: float = _setting(1e-3, "of the backbone, at its peak")
-    head_learning_rate: float = _setting(3e-4, "of the projection")
-    proxy_learning_rate: float = _setting(1e-3, "of the pictures' proxies")
-    weight_decay: float = _setting(0.02, "of the network's weights")
-    warmup: int = _setting(100, "steps until the peak")
-    clip: float = _setting(5.0, "largest norm of the gradient")
-    average: float = _setting(0.998, "decay of the averaged weights")
-    scale: float = _setting(20.0, "inverse temperature of the softmax over pictures")
-    margin: float = _setting(0.1, "by which a printing must prefer its own picture")
-    unified: float = _setting(0.5, "weight of the loss against one threshold for all pictures")
-    same_above: float = _setting(0.9, "initial cosine from which pictures may be copies")
-    koleo: float = _setting(0.0, "weight of the entropy term, self-supervised")
-    metric_loss: MetricLoss = _setting("multi_similarity", "of the objective metric")
-    hard_negatives: int = _setting(64, "closest others from memory per picture, metric")
-    balance: Balance = _setting("effective", "of classes: weights, or sampling; classification")
-
-    validation: int = _setting(400, "most pictures held out, self-supervised; never above a fifth")
-    validation_share: float = _setting(0.15, "of the groups, held out to stop and to choose by")
-    test_share: float = _setting(0.15, "of the groups, held out for the final figures")
-    splits: Path | None = _setting(None, "splits.json of an earlier run, to split alike")
-    validate_epochs: float = _setting(
-        0.0, "epochs between validations; 0: one with labels, else by the clock"
-    )
-    patience: int = _setting(0, "validations without a better one until it stops; 0: never")
-
-    mirror: float = _setting(0.0, "probability of a mirrored printing")
-    dot_gain: float = _setting(0.0, "probability of ink that spreads")
-    bilevel: float = _setting(0.0, "probability of a printing in black and white alone")
-    show_through: float = _setting(0.0, "probability of the other side shining through")
-
-    init_rate: float = _setting(0.1, "share of the rates for a run with init")
-    layer_decay: float = _setting(0.5, "of the rate per stage towards the input, with init")
-    freeze_epochs: float = _setting(1.0, "in which the backbone keeps still, with init")
-
-    backbone: Backbone = _setting("resnet18", "of torchvision; this and below: of the parent")
-    stages: int = _setting(3, "ResNet stages to run")
-    pooled_stages: tuple[int, ...] = _setting((), "stages to pool; the last one if none")
-    size: int = _setting(112, "side of the input in pixels")
-    trim: float = _setting(0.0, "most of a side to cut off as paper margin")
-    grid: int = _setting(4, "cells per side of the pooled layout")
-    gem: float = _setting(1.0, "exponent of the pooling; 1: average")
-    thumbnail: int = _setting(16, "side of the low-pass picture beside the features; 0: none")
-    dimension: int = _setting(512, "of the descriptor")
-    frequencies: int = _setting(
-        16, "lowest frequencies per direction that join the embedding; 0: none", shapes=False
-    )
-    background: int = _setting(
-        2048, "most centres of the background suppression; 0: none", shapes=False
-    )
-
-    precision: Literal["fp32", "bf16"] = _setting("fp32", "on the CPU; CUDA always has bf16")
-    threads: int = _setting(0, "of torch; 0: its own choice", shapes=False)
-    report_seconds: float = _setting(30.0, "between progress lines", shapes=False)
-    validate_seconds: float = _setting(600.0, "between validations", shapes=False)
-    checkpoint_seconds: float = _setting(300.0, "between checkpoints", shapes=False)
-    command: str = _setting("", "recorded in the spec", shapes=False)
+class TrainingConfig(LoopOptions):
+    """The settings of one run: the fields of `LoopOptions`, each an option of the command."""
 
     @property
     def network(self) -> NetworkSpec:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from halftone.core import errors, training
+from halftone.core.training_options import LoopOptions
 from halftone.v1 import trainer_pb2
 
 ROOT = Path(__file__).parents[3]
@@ -123,26 +126,37 @@ def test_the_published_schema_and_the_table_of_options_are_the_codes():
     page = (ROOT / "docs" / "api.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*?) \| ([^|]*?) \|$", page, re.MULTILINE)
     found = {name: (default, text) for name, default, text in rows}
-    config = pytest.importorskip("halftone.services.trainer.loop.config").TrainingConfig()
+    defaults = LoopOptions()
     for name, field in training.TrainingOptions.model_fields.items():
-        default = getattr(config, name)
+        default = getattr(defaults, name)
         shown = "" if default in (None, ()) else f"`{default}`"
         assert found[name] == (shown, field.description)
 
 
-def test_every_option_is_one_of_the_loops_with_its_type():
-    config = pytest.importorskip("halftone.services.trainer.loop.config")
-    kinds = {field.name: str(field.type) for field in dataclasses.fields(config.TrainingConfig)}
-    for name in training.TrainingOptions.model_fields:
-        assert name in kinds
-    # What a job is told by other means, or not at all.
-    told = {"data", "roots", "name", "init", "backbone", "objective", "evaluate_on"}
-    told |= {"epochs", "steps", "time_limit", "work", "models", "job", "command", "weights"}
-    assert set(kinds) - told - {"version", "report_seconds"} == set(
-        training.TrainingOptions.model_fields
-    )
-    samples = {"int": 3, "float": 0.5, "str": "x", "bool": True}
-    for name, field in training.TrainingOptions.model_fields.items():
-        for kind in samples:
-            if kinds[name] == kind:
-                assert kind in str(field.annotation), name
+def test_a_job_may_give_every_default_of_the_loop():
+    """The limits of an option hold its default, and both have the same type."""
+    defaults = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(LoopOptions()).items()
+        if name in training.TrainingOptions.model_fields
+    }
+    assert vars(training.TrainingOptions(**defaults)) == defaults
+    as_text = {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        for name, value in defaults.items()
+        if value not in (None, ())
+    }
+    spec = training.parse_spec({**GOOD, "options": as_text})
+    assert spec.options.model_dump(exclude_none=True).items() <= defaults.items()
+
+
+def test_what_the_worker_decides_is_no_option_of_a_job():
+    hidden = {"data", "roots", "work", "models", "job", "command", "weights", "name", "version"}
+    assert hidden <= {entry.name for entry in dataclasses.fields(LoopOptions)}
+    assert not hidden & set(training.TrainingOptions.model_fields)
+
+
+def test_jobs_are_checked_without_torch():
+    code = "import sys, halftone.core.training; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert found.stdout.strip() == b"False"
