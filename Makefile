@@ -9,7 +9,7 @@ PROTOS := $(wildcard protos/halftone/v1/*.proto)
 # Not every shell expands the tilde in `make demo ARCHIVE=~/x`.
 WITH_ARCHIVE := $(if $(ARCHIVE),--archive '$(patsubst ~/%,$(HOME)/%,$(ARCHIVE))')
 
-.PHONY: demo test soak check format protos bench gpu clean
+.PHONY: demo test soak check format protos client bench gpu clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@# Without Debian's python3-venv a folder is left that has a python and no pip.
@@ -38,6 +38,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/unasync.py --check
 	rm -rf build/protos && mkdir -p build/protos
 	$(BIN)/python -m grpc_tools.protoc -Iprotos -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		--python_out=build/protos --pyi_out=build/protos --grpc_python_out=build/protos $(PROTOS)
@@ -46,6 +47,10 @@ check: $(STAMP)
 protos: $(STAMP)
 	$(BIN)/python -m grpc_tools.protoc -Iprotos -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		--python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
+
+# The blocking client from the asynchronous one.
+client: $(STAMP)
+	$(BIN)/python tools/unasync.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

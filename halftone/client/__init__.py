@@ -4,7 +4,10 @@
         for hit in client.search("found.jpg", filter=Filter(journals=["The Sphere"])):
             print(hit.probability, hit.relation, hit.image.journal, hit.image.date)
 
-Importing this package never imports torch.
+The folder `asynchronous` is the source of both clients; `blocking` is generated from it. The
+modules beside them are shared: `calls`, `clusters`, `models` and `training` describe each call,
+`types` and `conversions` what goes in and comes out. Read `asynchronous/connection.py` first. The
+client may import `core`, `archive` and `imaging`, and never imports torch.
 """
 
 from halftone.client.asynchronous import AsyncClient

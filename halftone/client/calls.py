@@ -1,7 +1,7 @@
-"""Each call of the services once: how its request is built and what its response becomes.
+"""The calls for images and embeddings: how each request is built and its response converted.
 
-Both clients only run what is described here. Nothing in this module touches the network; building
-a request may read the image file it is about.
+Both clients only make the calls that are described here and in `clusters`, `models` and `training`.
+Nothing in this module touches the network; building a request may read the image file it is about.
 """
 
 from __future__ import annotations
@@ -60,9 +60,10 @@ _PACKAGE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[T]):
-    """A unary call, ready to be made.
+    """A call, ready to be made.
 
     Attributes:
+        parse: Converts a response of `response_class`.
         repeatable: Whether it may be tried again when it is not known if it was carried out.
     """
 
@@ -77,6 +78,26 @@ class Call(Generic[T]):
     def path(self) -> str:
         """The method's full name as gRPC wants it."""
         return f"/{_PACKAGE[self.service]}/{self.method}"
+
+
+def make_call(
+    service: Service,
+    method: str,
+    *,
+    request: message.Message,
+    response_class: type[message.Message],
+    parse: Callable[..., T],
+) -> Call[T]:
+    """Return a call of one of the services."""
+    # `response_class` and the parameter of `parse` agree here by hand: were `Call` generic in its
+    # response as well, every signature in both clients would carry a message type.
+    return Call(
+        service=service,
+        method=method,
+        request=request,
+        response_class=response_class,
+        parse=parse,
+    )
 
 
 def get(name: str) -> Call[ImageRecord]:
@@ -223,12 +244,12 @@ def embed(
             for result in response.results
         )
 
-    return Call(
-        service="embedder",
-        method="EmbedImages",
+    return make_call(
+        "embedder",
+        "EmbedImages",
         request=request,
         response_class=pb_embedder.EmbedImagesResponse,
-        parse=parse,  # type: ignore[arg-type]  # see _search_call
+        parse=parse,
     )
 
 
@@ -247,12 +268,12 @@ def models() -> Call[tuple[LoadedModel, ...]]:
             for model in response.models
         )
 
-    return Call(
-        service="embedder",
-        method="ListModels",
+    return make_call(
+        "embedder",
+        "ListModels",
         request=pb_embedder.ListModelsRequest(),
         response_class=pb_embedder.ListModelsResponse,
-        parse=parse,  # type: ignore[arg-type]  # see _search_call
+        parse=parse,
     )
 
 
@@ -344,12 +365,4 @@ def _search_call(
     response_class: type[message.Message],
     parse: Callable[..., T],
 ) -> Call[T]:
-    # `response_class` and the parameter of `parse` agree here by hand: were `Call` generic in its
-    # response as well, every signature in both clients would carry a message type.
-    return Call(
-        service="search",
-        method=method,
-        request=request,
-        response_class=response_class,
-        parse=parse,
-    )
+    return make_call("search", method, request=request, response_class=response_class, parse=parse)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from halftone.client.calls import Call
+from halftone.client.calls import Call, make_call
 from halftone.client.conversions import (
     filter_to,
     record_from,
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from google.protobuf import message
 
     from halftone.client.types import Filter
+
+
+T = TypeVar("T")
 
 
 class ClusterJobState(StrEnum):
@@ -327,12 +330,8 @@ def _call(
     method: str,
     request: message.Message,
     response_class: type[message.Message],
-    parse: Callable[..., Any],
-) -> Call[Any]:
-    return Call(
-        service="clusters",
-        method=method,
-        request=request,
-        response_class=response_class,
-        parse=parse,
+    parse: Callable[..., T],
+) -> Call[T]:
+    return make_call(
+        "clusters", method, request=request, response_class=response_class, parse=parse
     )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf import json_format
 
-from halftone.client.calls import Call
-from halftone.client.retry import Attempts
+from halftone.client.calls import Call, make_call
 from halftone.core import errors
 from halftone.v1 import models_pb2 as pb
 
@@ -19,11 +18,7 @@ if TYPE_CHECKING:
 
     from google.protobuf import message, struct_pb2, timestamp_pb2
 
-    from halftone.client.retry import RetryPolicy
-
-WATCH_PATH = "/halftone.v1.ModelService/WatchPromotion"
-WATCH_SECONDS = 600.0
-"""A stream is opened anew after so long: one whose peer vanished without a word would never end."""
+T = TypeVar("T")
 
 
 class PromotionState(StrEnum):
@@ -133,43 +128,6 @@ class Promotion:
     revision: int = 0
 
 
-class Watching:
-    """What is known while a promotion is watched.
-
-    Attributes:
-        is_over: Whether it has come to its end.
-    """
-
-    def __init__(self, *, policy: RetryPolicy, on_retry: Callable[[], None]) -> None:
-        self.is_over = False
-        self._seen = ("", 0)
-        self._policy, self._on_retry = policy, on_retry
-        self._attempts = self._fresh()
-
-    def take(self, message: pb.Promotion) -> Promotion | None:
-        """What a message says, or None when it was told before."""
-        self._attempts = self._fresh()
-        promotion = promotion_from(message)
-        self.is_over = promotion.state.is_over
-        if (promotion.id, promotion.revision) == self._seen:
-            return None
-        self._seen = promotion.id, promotion.revision
-        return promotion
-
-    def pause_after(self, error: errors.HalftoneError) -> float:
-        """Seconds to wait before the stream is opened again.
-
-        Raises:
-            errors.HalftoneError: `error`, when it is not to be.
-        """
-        if isinstance(error, errors.DeadlineExceeded):
-            return 0.0
-        return self._attempts.pause_after(error)
-
-    def _fresh(self) -> Attempts:
-        return Attempts(policy=self._policy, timeout=WATCH_SECONDS, on_retry=self._on_retry)
-
-
 def list_versions(
     *, page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[ModelVersion, ...], str]]:
@@ -210,6 +168,11 @@ def roll_back() -> Call[Promotion]:
 def promotion() -> Call[Promotion]:
     """GetPromotion."""
     return _call("GetPromotion", pb.GetPromotionRequest(), pb.Promotion, promotion_from)
+
+
+def watch() -> Call[Promotion]:
+    """WatchPromotion, whose responses are a stream."""
+    return _call("WatchPromotion", pb.WatchPromotionRequest(), pb.Promotion, promotion_from)
 
 
 def cancel() -> Call[Promotion]:
@@ -304,12 +267,6 @@ def _call(
     method: str,
     request: message.Message,
     response_class: type[message.Message],
-    parse: Callable[..., Any],
-) -> Call[Any]:
-    return Call(
-        service="models",
-        method=method,
-        request=request,
-        response_class=response_class,
-        parse=parse,
-    )
+    parse: Callable[..., T],
+) -> Call[T]:
+    return make_call("models", method, request=request, response_class=response_class, parse=parse)

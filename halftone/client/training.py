@@ -6,10 +6,9 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from halftone.client.calls import Call
-from halftone.client.retry import Attempts
+from halftone.client.calls import Call, make_call
 from halftone.core import errors, training
 from halftone.v1 import trainer_pb2 as pb
 
@@ -18,12 +17,9 @@ if TYPE_CHECKING:
 
     from google.protobuf import message, timestamp_pb2
 
-    from halftone.client.retry import RetryPolicy
     from halftone.core.training import TrainingSpec
 
-WATCH_PATH = "/halftone.v1.TrainerService/WatchTrainingJob"
-WATCH_SECONDS = 600.0
-"""A stream is opened anew after so long: one whose peer vanished without a word would never end."""
+T = TypeVar("T")
 
 
 class JobState(StrEnum):
@@ -96,44 +92,6 @@ class TrainingJob:
         return self.name.rpartition("/")[2]
 
 
-class Watching:
-    """What is known while a job is watched.
-
-    Attributes:
-        is_over: Whether the job has come to its end.
-    """
-
-    def __init__(self, *, policy: RetryPolicy, on_retry: Callable[[], None]) -> None:
-        self.is_over = False
-        self._revision = 0
-        self._policy, self._on_retry = policy, on_retry
-        self._attempts = self._fresh()
-
-    def take(self, message: pb.TrainingJob) -> TrainingJob | None:
-        """What a message says, or None when it was told before."""
-        job = job_from(message)
-        self.is_over = job.state.is_over
-        if job.revision <= self._revision:
-            return None
-        self._revision = job.revision
-        # Only news makes up for lost connections, or a service that always dies would never end it.
-        self._attempts = self._fresh()
-        return job
-
-    def pause_after(self, error: errors.HalftoneError) -> float:
-        """Seconds to wait before the stream is opened again.
-
-        Raises:
-            errors.HalftoneError: `error`, when it is not to be.
-        """
-        if isinstance(error, errors.DeadlineExceeded):
-            return 0.0
-        return self._attempts.pause_after(error)
-
-    def _fresh(self) -> Attempts:
-        return Attempts(policy=self._policy, timeout=WATCH_SECONDS, on_retry=self._on_retry)
-
-
 def create(spec: TrainingSpec | Mapping[str, Any], *, request_id: str | None) -> Call[TrainingJob]:
     """CreateTrainingJob. A request that is tried again must be the same one, so it has an id."""
     checked = spec if isinstance(spec, training.TrainingSpec) else training.parse_spec(spec)
@@ -170,9 +128,10 @@ def cancel(name: str) -> Call[TrainingJob]:
     return _call("CancelTrainingJob", request, pb.TrainingJob, job_from)
 
 
-def watch_request(name: str) -> pb.WatchTrainingJobRequest:
-    """WatchTrainingJob."""
-    return pb.WatchTrainingJobRequest(name=name)
+def watch(name: str) -> Call[TrainingJob]:
+    """WatchTrainingJob, whose responses are a stream."""
+    request = pb.WatchTrainingJobRequest(name=name)
+    return _call("WatchTrainingJob", request, pb.TrainingJob, job_from)
 
 
 def job_from(message: pb.TrainingJob) -> TrainingJob:
@@ -220,12 +179,6 @@ def _call(
     method: str,
     request: message.Message,
     response_class: type[message.Message],
-    parse: Callable[..., Any],
-) -> Call[Any]:
-    return Call(
-        service="trainer",
-        method=method,
-        request=request,
-        response_class=response_class,
-        parse=parse,
-    )
+    parse: Callable[..., T],
+) -> Call[T]:
+    return make_call("trainer", method, request=request, response_class=response_class, parse=parse)

@@ -4,99 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent import futures
 
-import grpc
 import pytest
 from click.testing import CliRunner
-from grpc_status import rpc_status
 
 from halftone.cli import train as cli_train
 from halftone.cli.app import main
-from halftone.client import AsyncClient, Client, JobState, RetryPolicy
-from halftone.core import errors
+from halftone.client import RetryPolicy
 from halftone.stack import running
-from halftone.v1 import trainer_pb2 as pb
-from halftone.v1 import trainer_pb2_grpc
+from tests.support.fake_trainer import FakeTrainer
 
 QUICK = RetryPolicy(attempts=4, first_pause=0.01, longest_pause=0.02)
-
-
-class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
-    """Keeps jobs in memory; watching one makes it go from step to step to its end.
-
-    Attributes:
-        breaks: How many of the next streams end with an error after their second message.
-    """
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, pb.TrainingJob] = {}
-        self.breaks = 0
-        self.fails = False
-        self._server = grpc.server(futures.ThreadPoolExecutor(4))
-        trainer_pb2_grpc.add_TrainerServiceServicer_to_server(self, self._server)
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
-
-    def __enter__(self):
-        self._server.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.stop(None).wait()
-
-    def CreateTrainingJob(self, request, context):
-        name = f"trainingJobs/{request.request_id}"
-        job = self.jobs.setdefault(
-            name, pb.TrainingJob(name=name, spec=request.spec, state="QUEUED", revision=1)
-        )
-        if job.spec != request.spec:
-            abort(context, errors.AlreadyExists("Used before."))
-        return job
-
-    def GetTrainingJob(self, request, context):
-        if request.name not in self.jobs:
-            abort(context, errors.NotFound("There is no such training job."))
-        return self.jobs[request.name]
-
-    def ListTrainingJobs(self, request, context):
-        names = sorted(self.jobs)
-        start = names.index(request.page_token) if request.page_token else 0
-        page = names[start : start + request.page_size]
-        wanted = [
-            self.jobs[name]
-            for name in page
-            if not request.states or self.jobs[name].state in request.states
-        ]
-        following = names[start + len(page) : start + len(page) + 1]
-        return pb.ListTrainingJobsResponse(jobs=wanted, next_page_token="".join(following))
-
-    def WatchTrainingJob(self, request, context):
-        job = self.jobs[request.name]
-        for number, step in enumerate((0, 50, 100)):
-            job.state = "RUNNING" if step < 100 else ("FAILED" if self.fails else "SUCCEEDED")
-            job.revision = 2 + step
-            job.progress.phase, job.progress.step = "training", step
-            job.progress.fraction, job.progress.loss = step / 100, 0.25
-            job.progress.seconds_left = 3725
-            if step == 100 and self.fails:
-                job.error.CopyFrom(errors.to_status(errors.Internal("It broke.", reason="BROKE")))
-                job.log_tail.extend(["[a] line"])
-            elif step == 100:
-                job.model_version = f"{job.spec.model_name}/1"
-                job.log_tail.append(f"published {job.model_version} in models")
-                job.log_tail.append("No step was better.")
-            yield job
-            if self.breaks and number == 1:
-                self.breaks -= 1
-                abort(context, errors.Unavailable("Draining.", retry_after=0.0))
-
-    def CancelTrainingJob(self, request, context):
-        self.jobs[request.name].state = "CANCELLED"
-        return self.jobs[request.name]
-
-
-def abort(context, error):
-    context.abort_with_status(rpc_status.to_status(errors.to_status(error)))
 
 
 @pytest.fixture
@@ -200,34 +118,6 @@ def test_nobody_is_there(run, tmp_path):
     assert "runs without training" in result.stderr
     result = run("jobs", "list", server="127.0.0.1:1")
     assert "No training service answers at 127.0.0.1:1." in result.stderr
-
-
-def test_watching_goes_on_after_a_lost_connection(fake):
-    fake.breaks = 2
-    with Client(trainer=fake.address, retries=QUICK) as client:
-        job = client.train(
-            {"objective": "metric", "datasets": ["a"], "model_name": "x", "steps": 9}
-        )
-        seen = [each.revision for each in client.watch_training_job(job.name)]
-        assert seen == [2, 52, 102]
-        assert client.retry_count == 2
-        fake.breaks = 50
-        with pytest.raises(errors.Unavailable):
-            list(client.watch_training_job(job.name))
-        assert client.retry_count < 8
-
-
-async def test_the_same_for_asyncio(fake):
-    fake.breaks = 1
-    async with AsyncClient(trainer=fake.address, retries=QUICK) as client:
-        spec = {"objective": "metric", "datasets": ["a"], "model_name": "x", "steps": 9}
-        job = await client.train(spec, request_id="r")
-        assert (job.name, job.state, job.spec) == ("trainingJobs/r", JobState.QUEUED, spec)
-        states = [each.state async for each in client.watch_training_job(job.name)]
-        assert states[-1] is JobState.SUCCEEDED
-        assert [each.id async for each in client.training_jobs(page_size=1)] == ["r"]
-        assert (await client.training_job(job.name)).model_version == "x/1"
-        assert (await client.cancel_training_job(job.name)).state is JobState.CANCELLED
 
 
 def test_refusals_speak_of_what_was_typed(run):

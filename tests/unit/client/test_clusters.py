@@ -7,8 +7,6 @@ import datetime as dt
 import pytest
 
 from halftone.client import (
-    AsyncClient,
-    Client,
     ClusterJobState,
     ClusterOrder,
     Decision,
@@ -27,12 +25,6 @@ from tests.support.fake_clusters import FakeClusters
 def fake():
     with FakeClusters() as server:
         yield server
-
-
-@pytest.fixture
-def client(fake):
-    with Client(fake.address) as connected:
-        yield connected
 
 
 def test_a_cluster_is_typed_and_chronological(fake, client):
@@ -131,22 +123,3 @@ def test_hits_tell_the_verdict_on_them(fake, client):
 def test_what_a_newer_service_says_breaks_nothing():
     assert relation_from(99) is Relation.UNKNOWN
     assert verdict_from(pb.Verdict(decision=77)).decision is Decision.UNSURE
-
-
-async def test_the_asynchronous_client_does_the_same(fake):
-    a, b, *_ = fake.story()
-    async with AsyncClient(fake.address) as client:
-        job = await client.build_clusters()
-        seen = [each async for each in client.watch_cluster_job(job.name, every=0.01)]
-        assert seen[-1].state is ClusterJobState.SUCCEEDED
-        assert [each.name async for each in client.cluster_jobs()] == [job.name]
-        with pytest.raises(errors.FailedPrecondition):
-            await client.cancel_cluster_job(job.name)
-        assert [found.size async for found in client.clusters(page_size=1)] == [5, 2]
-        assert (await client.cluster(a)).size == 5
-        verdict = await client.judge(a, b, "different")
-        assert [each.name async for each in client.verdicts()] == [verdict.name]
-        assert (await client.search(a)).hits[0].verdict is None
-        assert (await client.compare(a, b)).hit.verdict == verdict
-        await client.delete_verdict(verdict.name)
-        assert (await client.cluster_job(job.name)).state is ClusterJobState.SUCCEEDED

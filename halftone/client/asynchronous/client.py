@@ -1,0 +1,27 @@
+"""The client as a whole."""
+
+from __future__ import annotations
+
+from halftone.client.asynchronous.clusters import ClusterMethods
+from halftone.client.asynchronous.images import ImageMethods
+from halftone.client.asynchronous.model_versions import ModelMethods
+from halftone.client.asynchronous.training_jobs import TrainingMethods
+
+
+class AsyncClient(ImageMethods, ModelMethods, TrainingMethods, ClusterMethods):
+    """Talks to a search service, and to its embedder and trainer where asked to.
+
+    An asynchronous context manager, for one event loop; it reads pictures in threads.
+    No connection is made before the first call.
+    Every call has a deadline and is tried again, with jitter and never past the deadline, when the
+    service says UNAVAILABLE, or RESOURCE_EXHAUSTED with the time to come back.
+
+    Args:
+        search: `host:port` of the search service. Default: `HALFTONE_SEARCH`, or this machine.
+        embedder: `host:port` of the embedder. Default: `HALFTONE_EMBEDDER`, or this machine.
+        trainer: `host:port` of the training service. Default: `HALFTONE_TRAINER`, or this machine.
+        timeout: Deadline of a call in seconds, its retries included; each method takes another.
+        retries: When and how often to try again.
+
+    All methods raise subclasses of `halftone.core.errors.HalftoneError`.
+    """

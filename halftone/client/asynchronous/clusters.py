@@ -1,0 +1,207 @@
+"""The client's methods for clusters and verdicts."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from halftone.client import clusters, tasks
+from halftone.client.asynchronous.connection import Connection
+from halftone.client.clusters import ClusterOrder
+from halftone.client.verdicts import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from halftone.client.clusters import Cluster, ClusterJob, ClusterPage
+    from halftone.client.types import Filter
+    from halftone.client.verdicts import Verdict
+
+
+class ClusterMethods(Connection):
+    """Clusters, the job that builds them, and what archivists say of pairs."""
+
+    async def build_clusters(
+        self,
+        *,
+        from_scratch: bool = False,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> ClusterJob:
+        """Start to group the archive; `watch_cluster_job` tells how it goes.
+
+        Args:
+            from_scratch: Compare every pair again, also those whose comparison is kept, and forget
+                pairs that are no longer candidates.
+            request_id: The same id always gives the job that it started. Made up by default.
+            timeout: Deadline in seconds, of this call and not of the job.
+
+        Returns:
+            The new job, or the one that runs already.
+        """
+        call = clusters.create_job(
+            request_id=request_id or uuid.uuid4().hex, from_scratch=from_scratch
+        )
+        return await self._run(call, timeout)
+
+    async def cluster_job(self, name: str, *, timeout: float | None = None) -> ClusterJob:
+        """Return the job of a name, `clusterJobs/{id}`.
+
+        Raises:
+            errors.NotFound: There is no such job.
+        """
+        return await self._run(clusters.get_job(name), timeout)
+
+    def cluster_jobs(
+        self, *, page_size: int | None = None, timeout: float | None = None
+    ) -> AsyncIterator[ClusterJob]:
+        """Iterate over the jobs, the newest first; `timeout` is for each page."""
+        return self._iterate(
+            lambda token: clusters.list_jobs(page_size=page_size, page_token=token), timeout
+        )
+
+    async def watch_cluster_job(
+        self, name: str, *, every: float = 1.0, timeout: float | None = None
+    ) -> AsyncIterator[ClusterJob]:
+        """Iterate over a job's states: as it is now, then whenever it changes, to its end.
+
+        The service is asked each `every` seconds; `timeout` is for each of these calls.
+        """
+        last = None
+        while last is None or not last.state.is_over:
+            if last is not None:
+                await tasks.sleep(every)
+            job = await self.cluster_job(name, timeout=timeout)
+            if job != last:
+                yield job
+            last = job
+
+    async def cancel_cluster_job(self, name: str, *, timeout: float | None = None) -> ClusterJob:
+        """Stop a job; the clusters stay as they were.
+
+        Raises:
+            errors.FailedPrecondition: It is over already.
+        """
+        return await self._run(clusters.cancel_job(name), timeout)
+
+    async def cluster_page(
+        self,
+        *,
+        filter: Filter | None = None,  # noqa: A002  # the concept's name
+        order: ClusterOrder = ClusterOrder.SIZE,
+        min_size: int | None = None,
+        min_journals: int | None = None,
+        min_span_years: int | None = None,
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> ClusterPage:
+        """Return one page of clusters and their total number, the largest by `order` first.
+
+        Args:
+            filter: Only clusters with at least one printing that matches it.
+            order: What to sort by.
+            min_size: Only clusters with at least so many printings.
+            min_journals: Only clusters with at least so many journals.
+            min_span_years: Only clusters with at least so many whole years between the first
+                printing and the last.
+            page_size: 1 to 1000.
+            page_token: Goes on where another page ended.
+            timeout: Deadline in seconds.
+        """
+        call = clusters.list_clusters(
+            where=filter,
+            order=order,
+            min_size=min_size,
+            min_journals=min_journals,
+            min_span_years=min_span_years,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        return await self._run(call, timeout)
+
+    async def clusters(self, **options: Any) -> AsyncIterator[Cluster]:
+        """Iterate over clusters; the keywords are those of `cluster_page`.
+
+        They have no members and no links; `cluster` gives those.
+        """
+        while True:
+            page = await self.cluster_page(**options)
+            for cluster in page:
+                yield cluster
+            if not page.next_page_token:
+                return
+            options["page_token"] = page.next_page_token
+
+    async def cluster(self, name: str, *, timeout: float | None = None) -> Cluster:
+        """Return a cluster with its printings in chronological order.
+
+        Args:
+            name: `clusters/{id}`, or the name of an image, which stands for its cluster.
+            timeout: Deadline in seconds.
+
+        Raises:
+            errors.NotFound: There is no such cluster, or the image is in none.
+        """
+        return await self._run(clusters.get(name), timeout)
+
+    async def judge(
+        self,
+        a: str,
+        b: str,
+        decision: Decision | str,
+        *,
+        note: str = "",
+        author: str = "",
+        timeout: float | None = None,
+    ) -> Verdict:
+        """Record what an archivist says of two images, for good and under every model version.
+
+        When verdicts contradict each other, the later ones win: `overruled_verdicts` of the
+        returned verdict are those that lost their effect by this one.
+
+        Args:
+            a: Name of an image.
+            b: Name of another.
+            decision: SAME holds the two in one cluster, DIFFERENT keeps them apart.
+            note: The reason, at most 4,096 characters.
+            author: Who says so, at most 256 characters.
+            timeout: Deadline in seconds.
+
+        Raises:
+            errors.NotFound: There is no such image.
+            errors.InvalidArgument: Both names are the same, or a text is too long.
+        """
+        call = clusters.judge(a, b, decision=Decision(decision), note=note, author=author)
+        return await self._run(call, timeout)
+
+    def verdicts(
+        self,
+        *,
+        image: str = "",
+        history: bool = False,
+        page_size: int | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Verdict]:
+        """Iterate over the verdicts that hold, the newest first; `timeout` is for each page.
+
+        Args:
+            image: Only verdicts on this image.
+            history: Include verdicts that no longer hold.
+            page_size: 1 to 1000.
+            timeout: Deadline in seconds.
+        """
+        return self._iterate(
+            lambda token: clusters.list_verdicts(
+                image=image, history=history, page_size=page_size, page_token=token
+            ),
+            timeout,
+        )
+
+    async def delete_verdict(self, name: str, *, timeout: float | None = None) -> Verdict:
+        """Take a verdict back, `verdicts/{id}`; it stays in the history.
+
+        Raises:
+            errors.NotFound: There is no such verdict.
+        """
+        return await self._run(clusters.delete_verdict(name), timeout)

@@ -1,0 +1,168 @@
+"""The connection to the services: makes calls, follows pages, watches streams, tries again."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, TypeVar
+
+from halftone.client import tasks
+from halftone.client.retry import Attempts, RetryPolicy
+from halftone.client.watching import STREAM_SECONDS, Watch, Watchable
+from halftone.core import errors
+from halftone.core.settings import ClientSettings
+from halftone.core.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from types import TracebackType
+    from typing import Self
+
+    from halftone.client.calls import Call, Service
+
+T = TypeVar("T")
+W = TypeVar("W", bound=Watchable)
+
+# gRPC waits up to two minutes between its own attempts to connect; the retry policy is in charge.
+_CHANNEL_OPTIONS = (
+    *CHANNEL_OPTIONS,
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+
+
+class Connection:
+    """What every part of the client shares: addresses, channels, deadlines and retries."""
+
+    def __init__(
+        self,
+        search: str | None = None,
+        *,
+        embedder: str | None = None,
+        trainer: str | None = None,
+        timeout: float = 60.0,
+        retries: RetryPolicy | None = None,
+    ) -> None:
+        settings = ClientSettings()
+        self._addresses: dict[Service, str] = {
+            "search": search or settings.search,
+            "models": search or settings.search,
+            "clusters": search or settings.search,
+            "embedder": embedder or settings.embedder,
+            "trainer": trainer or settings.trainer,
+        }
+        self._timeout = timeout
+        self._policy = retries or RetryPolicy()
+        self._lock = tasks.Lock()
+        self._channels: dict[str, tasks.Channel] = {}
+        self._closed = False
+        self._retry_count = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; calls under way end with `errors.Cancelled`."""
+        with self._lock:
+            self._closed = True
+            channels = tuple(self._channels.values())
+            self._channels.clear()
+        for channel in channels:
+            await channel.close()
+
+    @property
+    def retry_count(self) -> int:
+        """How many times this client has tried a call again."""
+        return self._retry_count
+
+    async def _run(self, call: Call[T], timeout: float | None) -> T:
+        """Make a call, again if need be, and return what it gives."""
+        method = self._channel(call.service).unary_unary(
+            call.path,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=call.response_class.FromString,
+        )
+        # One id for all tries, so that the logs show them as one request.
+        request_id = uuid.uuid4().hex
+        attempts = Attempts(
+            policy=self._policy.when(repeatable=call.repeatable),
+            timeout=timeout or self._timeout,
+            on_retry=self._count_retry,
+        )
+        while True:
+            try:
+                with tasks.translate_errors():
+                    response = await method(
+                        call.request,
+                        timeout=attempts.remaining(),
+                        metadata=((REQUEST_ID_KEY, request_id),),
+                    )
+            except errors.HalftoneError as error:
+                error.request_id = error.request_id or request_id
+                await tasks.sleep(attempts.pause_after(error))
+            else:
+                return call.parse(response)
+
+    async def _iterate(
+        self, page_call: Callable[[str], Call[tuple[tuple[T, ...], str]]], timeout: float | None
+    ) -> AsyncIterator[T]:
+        """Iterate over the items of all pages.
+
+        Args:
+            page_call: Takes a page token and returns the call that gives a page's items and the
+                next page's token.
+            timeout: Deadline in seconds, for each page.
+        """
+        token = ""
+        while True:
+            items, token = await self._run(page_call(token), timeout)
+            for item in items:
+                yield item
+            if not token:
+                return
+
+    async def _watch(self, call: Call[W]) -> AsyncIterator[W]:
+        """Iterate over what a stream of answers tells anew, up to a final state.
+
+        Opens the stream again when it is lost, as often as a call is tried again.
+        """
+        watch = Watch(call=call, policy=self._policy, on_retry=self._count_retry)
+        open_stream = self._channel(call.service).unary_stream(
+            call.path,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=call.response_class.FromString,
+        )
+        metadata = ((REQUEST_ID_KEY, uuid.uuid4().hex),)
+        while not watch.is_over:
+            stream = open_stream(call.request, timeout=STREAM_SECONDS, metadata=metadata)
+            try:
+                with tasks.translate_errors():
+                    async for message in stream:
+                        news = watch.take(message)
+                        if news is not None:
+                            yield news
+            except errors.HalftoneError as error:
+                await tasks.sleep(watch.pause_after(error))
+            finally:
+                stream.cancel()
+
+    def _channel(self, service: Service) -> tasks.Channel:
+        with self._lock:
+            if self._closed:
+                raise errors.FailedPrecondition("The client is closed.", subject="client")
+            if service not in self._channels:
+                address = self._addresses[service]
+                self._channels[service] = tasks.open_channel(address, options=_CHANNEL_OPTIONS)
+            return self._channels[service]
+
+    def _count_retry(self) -> None:
+        with self._lock:
+            self._retry_count += 1

@@ -1,0 +1,250 @@
+"""The client's methods for images: import, search, compare, records, embeddings."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from halftone.client import calls, tasks
+from halftone.client.asynchronous.connection import Connection
+from halftone.client.asynchronous.importing import ImportRun
+from halftone.client.types import Search
+from halftone.core.wire import REQUEST_ID_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+    from typing import Unpack
+
+    from PIL import Image
+
+    from halftone.archive.manifests import Row
+    from halftone.client.types import (
+        Compared,
+        Facets,
+        Filter,
+        ImageEmbeddings,
+        ImageRecord,
+        ImportAck,
+        ImportSummary,
+        LoadedModel,
+        NewImage,
+        Query,
+        SearchOptions,
+        SearchPage,
+        Thumbnail,
+    )
+    from halftone.core import errors
+    from halftone.imaging.images import Region
+
+
+class ImageMethods(Connection):
+    """Searches, records, embeddings, and the import."""
+
+    async def search(
+        self, query: Query, *, timeout: float | None = None, **options: Unpack[SearchOptions]
+    ) -> SearchPage:
+        """Find the other printings of a picture, the most probable first.
+
+        Args:
+            query: An encoded image, the path of one, a Pillow image, an embedding, or an image of
+                the archive: its record, or its name, which begins with `archives/`.
+            timeout: Deadline in seconds.
+            **options: See `halftone.client.SearchOptions`.
+
+        Raises:
+            errors.InvalidArgument: An option or the image is refused.
+            errors.NotFound: No image has that name.
+            errors.ModelVersionMismatch: The embedding or page token is of another model version.
+        """
+        call = await tasks.run_blocking(calls.search, Search(query=query, **options))
+        return await self._run(call, timeout)
+
+    async def search_pages(
+        self, query: Query, *, timeout: float | None = None, **options: Unpack[SearchOptions]
+    ) -> AsyncIterator[SearchPage]:
+        """Iterate over the pages of a search like `search`; `timeout` is for each page."""
+        page = await self.search(query, timeout=timeout, **options)
+        yield page
+        while page.next_page_token:
+            options["page_token"] = page.next_page_token
+            page = await self.search(query, timeout=timeout, **options)
+            yield page
+
+    async def batch_search(
+        self, searches: Sequence[Search], *, timeout: float | None = None
+    ) -> tuple[SearchPage | errors.HalftoneError, ...]:
+        """Run up to 64 searches and return a page or an error for each, in the same order."""
+        call = await tasks.run_blocking(calls.batch_search, searches)
+        return await self._run(call, timeout)
+
+    async def compare(
+        self,
+        query: ImageRecord | str,
+        image: ImageRecord | str,
+        *,
+        crop: Region | tuple[int, int, int, int] | None = None,
+        timeout: float | None = None,
+    ) -> Compared:
+        """Compare two images of the archive as a search compares its query with a candidate.
+
+        Args:
+            query: A record or its name.
+            image: A record or its name.
+            crop: Compare this part of the query only, as in `search`.
+            timeout: Deadline in seconds.
+
+        Raises:
+            errors.NotFound: No image has that name.
+        """
+        return await self._run(calls.compare(query, image, crop=crop), timeout)
+
+    async def get(self, name: str, *, timeout: float | None = None) -> ImageRecord:
+        """Return the record of an image.
+
+        Raises:
+            errors.NotFound: No image has that name.
+        """
+        return await self._run(calls.get(name), timeout)
+
+    def list(
+        self,
+        *,
+        filter: Filter | None = None,  # noqa: A002  # the concept's name
+        page_size: int | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[ImageRecord]:
+        """Iterate over the records under a filter in the order of their names.
+
+        Pages of `page_size` (1 to 1000) are fetched as needed; `timeout` is for each of them.
+        """
+        return self._iterate(
+            lambda token: calls.list_images(where=filter, page_size=page_size, page_token=token),
+            timeout,
+        )
+
+    async def update(
+        self, name: str, *, timeout: float | None = None, **fields: object
+    ) -> ImageRecord:
+        """Write fields of a record, for example `caption="…"`, and return the new record.
+
+        Raises:
+            errors.NotFound: No image has that name.
+            errors.InvalidArgument: A field cannot be written or has a wrong value.
+        """
+        return await self._run(calls.update(name, fields=fields), timeout)
+
+    async def delete(
+        self,
+        names: str | Sequence[str] = (),
+        *,
+        filter: Filter | None = None,  # noqa: A002  # the concept's name
+        everything: bool = False,
+        dry_run: bool = False,
+        timeout: float | None = None,
+    ) -> int:
+        """Delete images by name or by filter and return how many there were.
+
+        The service deletes them piece by piece; if the deadline comes first, some of them are gone.
+        To delete very many, name some hundred in each call.
+
+        Args:
+            names: One name or several.
+            filter: Instead of names.
+            everything: Must be set for a filter that matches everything.
+            dry_run: Only count.
+            timeout: Deadline in seconds.
+        """
+        call = calls.delete(names, where=filter, everything=everything, dry_run=dry_run)
+        return await self._run(call, timeout)
+
+    async def facets(
+        self,
+        *,
+        filter: Filter | None = None,  # noqa: A002  # the concept's name
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> Facets:
+        """Count images by journal, year and language; `limit` values of each, 1 to 1000."""
+        return await self._run(calls.facets(where=filter, limit=limit), timeout)
+
+    async def thumbnail(self, name: str, *, timeout: float | None = None) -> Thumbnail:
+        """Return an image as a JPEG of at most 512 pixels a side.
+
+        Raises:
+            errors.NotFound: No image has that name.
+        """
+        return await self._run(calls.thumbnail(name), timeout)
+
+    async def embed(
+        self,
+        images: Sequence[bytes | str | Path | Image.Image],
+        *,
+        mirrored: bool = False,
+        rotated: bool = False,
+        model_version: str = "",
+        timeout: float | None = None,
+    ) -> tuple[ImageEmbeddings | errors.HalftoneError, ...]:
+        """Embed up to 64 images of together at most 32 MiB.
+
+        Args:
+            images: Encoded images, paths or Pillow images.
+            mirrored: Embed the mirrored pictures as well.
+            rotated: Embed the pictures turned by 90, 180 and 270 degrees as well.
+            model_version: As `name/version`; the active one by default.
+            timeout: Deadline in seconds.
+
+        Returns:
+            Embeddings, or why the image was refused, for each image in the same order.
+        """
+        call = await tasks.run_blocking(
+            calls.embed, images, mirrored=mirrored, rotated=rotated, model_version=model_version
+        )
+        return await self._run(call, timeout)
+
+    async def models(self, *, timeout: float | None = None) -> tuple[LoadedModel, ...]:
+        """Return the model versions that the embedder has loaded."""
+        return await self._run(calls.models(), timeout)
+
+    async def import_images(
+        self,
+        records: tasks.Source[NewImage | Row],
+        *,
+        on_progress: Callable[[ImportAck], None] | None = None,
+        stall_timeout: float = 120.0,
+    ) -> ImportSummary:
+        """Import records; a rejected one does not end the import.
+
+        Records are pulled as the service takes them. When the connection is lost, what is not
+        acknowledged is sent again on a new one; see `RetryPolicy.import_patience`.
+
+        Args:
+            records: Records, or the rows of a manifest. They are pulled from a thread of their own,
+                or on the event loop if the iterable is asynchronous.
+            on_progress: Called for each acknowledgement, in the rows' order.
+            stall_timeout: Seconds without an owed acknowledgement after which the connection
+                counts as lost.
+
+        Raises:
+            errors.StorageFull: The service's disk is full.
+            errors.Unavailable: The service did not come back.
+        """
+        metadata = ((REQUEST_ID_KEY, uuid.uuid4().hex),)
+
+        def open_stream(requests: AsyncIterator[bytes]) -> tasks.Stream[bytes]:
+            # Bytes, because the import converts its messages off the event loop.
+            method = self._channel("search").stream_stream(
+                calls.IMPORT_PATH, request_serializer=bytes, response_deserializer=bytes
+            )
+            return method(requests, metadata=metadata)
+
+        run = ImportRun(
+            records,
+            open_stream=open_stream,
+            on_ack=on_progress or (lambda _: None),
+            on_retry=self._count_retry,
+            is_closed=lambda: self._closed,
+            policy=self._policy,
+            stall_timeout=stall_timeout,
+        )
+        return await run.run()

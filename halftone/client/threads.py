@@ -1,0 +1,100 @@
+"""What the blocking client needs to wait and to do things at the same time, on threads.
+
+The names and what they do are those of `tasks`, which see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+
+import grpc
+
+from halftone.core import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from typing import ParamSpec
+
+    P = ParamSpec("P")
+
+T = TypeVar("T")
+R = TypeVar("R")
+T_co = TypeVar("T_co", covariant=True)
+
+Source: TypeAlias = Iterable[T]
+"""Where an import takes its records from."""
+
+Channel: TypeAlias = grpc.Channel
+Condition: TypeAlias = threading.Condition
+Lock = threading.Lock
+
+sleep = time.sleep
+
+
+def run_blocking(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call the function here: the caller's thread may block."""
+    return function(*args, **kwargs)
+
+
+def open_channel(address: str, *, options: tuple[tuple[str, int], ...]) -> Channel:
+    """Return a channel to `host:port`; it connects with its first call."""
+    return grpc.insecure_channel(address, options=options)
+
+
+@contextlib.contextmanager
+def translate_errors() -> Iterator[None]:
+    """Raise what gRPC raises inside the `with` block as `errors.HalftoneError`."""
+    try:
+        yield
+    except grpc.RpcError as failure:
+        raise errors.from_rpc_error(failure) from failure
+
+
+class Stream(Protocol[T_co]):
+    """A call whose responses are a stream."""
+
+    def __iter__(self) -> Iterator[T_co]:
+        """Iterate over the responses; raises gRPC's errors."""
+
+    def cancel(self) -> bool:
+        """End the call."""
+
+
+class Inbox(Generic[T]):
+    """A queue without bounds."""
+
+    def __init__(self) -> None:
+        self._items: queue.SimpleQueue[T] = queue.SimpleQueue()
+
+    def put(self, item: T) -> None:
+        """Add an item."""
+        self._items.put(item)
+
+    def get(self, *, timeout: float) -> T | None:
+        """Return the oldest item, or None if there is none for `timeout` seconds."""
+        with contextlib.suppress(queue.Empty):
+            return self._items.get(timeout=timeout)
+        return None
+
+
+class Worker:
+    """Runs a function beside its caller, from now on, in a daemon thread."""
+
+    def __init__(self, function: Callable[..., None], *args: object, name: str) -> None:
+        self._thread = threading.Thread(target=function, args=args, name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self, *, patience: float) -> None:
+        """Wait at most `patience` seconds for the function's end; nothing can end a thread."""
+        self._thread.join(patience)
+
+
+def pull(records: Source[T], convert: Callable[[T], R]) -> Generator[R, None, None]:
+    """Iterate over records, each converted, in the thread that asks for them."""
+    for record in records:
+        yield convert(record)

@@ -1,0 +1,178 @@
+"""The import stream of both clients, against a real gRPC server that misbehaves on command."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from halftone.client import (
+    Client,
+    NewImage,
+    RetryPolicy,
+)
+from halftone.core import errors
+from tests.support.fake_search import fails, sleeps
+
+NAME = "archives/a/images/one"
+QUICK = RetryPolicy(first_pause=0.01, longest_pause=0.05, import_patience=5)
+
+
+def images(count, **fields):
+    for number in range(count):
+        yield NewImage(image_id=f"{number:04}", archive="a", content=b"x", row=number, **fields)
+
+
+def test_each_record_is_acknowledged_once_in_order(fake, client):
+    acks = []
+    summary = client.import_images(images(600), on_progress=acks.append)
+    assert [ack.row for ack in acks] == list(range(600))
+    assert (summary.created, summary.total, summary.reconnects) == (600, 600, 0)
+    assert client.import_images(images(600)).unchanged == 600
+
+
+def test_nothing_to_import(client):
+    assert client.import_images([]).total == 0
+
+
+def test_bad_records_do_not_end_it(fake, client, tmp_path):
+    records = [
+        NewImage(image_id="good", content=b"x", row=1),
+        NewImage(image_id="broken", content=b"broken", row=2),
+        NewImage(image_id="gone", content=tmp_path / "gone.jpg", row=3),
+        NewImage(image_id="neither", row=4),
+        NewImage(image_id="last", content=b"y", row=5),
+    ]
+    summary = client.import_images(records)
+    assert summary.created == 2
+    assert sorted(ack.row for ack in summary.rejected) == [2, 3, 4]
+    assert all(ack.error is not None for ack in summary.rejected)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [errors.Unavailable("going away"), errors.ResourceExhausted("full", retry_after=0.05)],
+)
+def test_a_lost_stream_is_taken_up_again(fake, client, error):
+    fake.import_faults = {50: fails(error), 150: fails(error), 151: fails(error)}
+    acks = []
+    summary = client.import_images(images(200), on_progress=acks.append)
+    assert [ack.row for ack in acks] == list(range(200))
+    assert len(fake.records) == 200
+    assert summary.reconnects == 3
+    assert client.retry_count == 3
+
+
+def test_a_stalled_stream_is_taken_up_again(fake, client):
+    fake.import_faults = {5: sleeps(3)}
+    summary = client.import_images(images(20), stall_timeout=0.3)
+    assert summary.total == 20
+    assert summary.reconnects >= 1
+
+
+def test_a_slow_source_is_no_stall(client):
+    def slowly():
+        first, second = images(2)
+        yield first
+        time.sleep(3.5)
+        yield second
+
+    assert client.import_images(slowly(), stall_timeout=3).reconnects == 0
+
+
+def test_a_full_disk_ends_it(fake, client):
+    fake.import_faults = dict.fromkeys(range(10, 2000), fails(errors.StorageFull("No space left.")))
+    acks = []
+    with pytest.raises(errors.StorageFull):
+        client.import_images(images(100), on_progress=acks.append)
+    assert {ack.name for ack in acks} <= set(fake.records)
+
+
+def test_it_gives_up_when_nothing_moves(fake, connect):
+    impatient = RetryPolicy(first_pause=0.01, longest_pause=0.05, import_patience=0.5)
+    fake.faults["ImportImages"].extend([fails(errors.Unavailable("down"))] * 1000)
+    client = connect(fake.address, retries=impatient)
+    started = time.monotonic()
+    with pytest.raises(errors.Unavailable):
+        client.import_images(images(10))
+    assert 0.3 < time.monotonic() - started < 20
+
+
+def test_records_are_pulled_only_as_fast_as_they_are_taken(fake, client):
+    fake.delay_acks = 0.002
+    pulled = 0
+    furthest = 0
+
+    def counted():
+        nonlocal pulled
+        for image in images(1000):
+            pulled += 1
+            yield image
+
+    def on_progress(ack):
+        nonlocal furthest
+        furthest = max(furthest, pulled - ack.row)
+
+    client.import_images(counted(), on_progress=on_progress)
+    assert furthest <= 260
+
+
+def test_an_error_of_the_source_is_raised_after_what_came_before_is_stored(fake, client):
+    def failing():
+        yield from images(10)
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError):
+        client.import_images(failing())
+    assert len(fake.records) == 10
+
+
+def test_an_error_of_the_callback_ends_it(fake, client):
+    def on_progress(_ack):
+        raise LookupError("enough")
+
+    before = threading.active_count()
+    with pytest.raises(LookupError, match="enough"):
+        client.import_images(images(10_000), on_progress=on_progress)
+    # The server's eight and gRPC's own.
+    assert threading.active_count() < before + 20
+
+
+def test_ctrl_c_ends_it(fake):
+    def on_progress(_ack):
+        raise KeyboardInterrupt
+
+    with Client(fake.address) as client, pytest.raises(KeyboardInterrupt):
+        client.import_images(images(10_000), on_progress=on_progress)
+
+
+def test_closing_ends_an_import_that_is_under_way(fake, client):
+    fake.delay_acks = 0.01
+
+    def on_progress(ack):
+        if ack.row == 3:
+            closer.start()
+
+    closer = threading.Thread(target=client.close)
+    started = time.monotonic()
+    with pytest.raises((errors.Cancelled, errors.FailedPrecondition)):
+        client.import_images(images(10_000), on_progress=on_progress)
+    closer.join()
+    assert time.monotonic() - started < 5  # the policy's patience
+
+
+def test_the_source_is_pulled_in_one_thread_that_ends(client):
+    """A generator may hold what belongs to one thread, for example a connection to SQLite."""
+    threads = set()
+
+    def source():
+        for image in images(300):
+            threads.add(threading.current_thread())
+            yield image
+
+    client.import_images(source())
+    (thread,) = threads
+    assert thread is not threading.current_thread()
+    thread.join(10)
+    assert not thread.is_alive()
