@@ -66,14 +66,6 @@ def parse(text: str, *, field: str = "date") -> Days:
         ) from error
 
 
-def is_plain(text: str) -> bool:
-    """Whether `parse` takes microseconds: the grammar is not needed for it."""
-    start, slash, end = text.strip().partition("/")
-    if slash and "/" not in end:
-        return _interval(start, end) is not None
-    return _plain(start) is not None
-
-
 @functools.lru_cache(maxsize=16_384)
 def _parse(text: str) -> Days:
     if len(text) > MAX_LENGTH:

@@ -26,13 +26,12 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import numpy as np
 
-from halftone.core import wire
+from halftone.core import files, wire
 from halftone.services.search.store.edge import build as edge_build
 from halftone.services.search.store.edge.collection import (
     MERGE_RATIO,
     SEAL_POINTS,
     EdgeCollection,
-    write_json,
 )
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.services.search.store.port import Stored
@@ -113,7 +112,7 @@ def build(directory: Path, *, base: np.ndarray, count: int) -> dict[str, Any]:
             raise RuntimeError(f"a part of {size} was not built")
         del made
         described["sealed"].append({"name": name, "built": size})
-        write_json(path / "parts.json", described)
+        files.write_json(path / "parts.json", described)
         _say(f"{count}: a part of {size} after {time.perf_counter() - started:.0f} s")
     with _opened(directory, dimension=dimension) as collection:
         made = _part(base, count=count, number=-1)

@@ -42,8 +42,8 @@ T = TypeVar("T")
 
 _MAX_SHARED: Final = 100
 _MAX_LOOKED_AT: Final = 500
-"""Records with equal bytes that are looked at at once: a logo may be there 10,000 times, and a
-thousand records take 10 to 60 ms, for a short search on the event loop."""
+"""Records with equal bytes that one look-up reads: a logo may be there 10,000 times, and a thousand
+records take 10 to 60 ms."""
 _LOOKED_AT_EACH: Final = 3
 """And for each of many pictures, which most often are there twice."""
 _PAGE: Final = 100
@@ -169,20 +169,6 @@ class Holdings:
     ) -> T:
         """Runs a call that reads from the store in a thread, and measures it."""
         return await self._run(self._reads, operation, lambda: call(*args, **kwargs))
-
-    async def search(
-        self, operation: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Runs a short call that reads from the store, in a thread only where that helps.
-
-        Calls to a store in this process hold the interpreter lock from beginning to end: in a
-        thread they would stop the event loop just as long, and the change of threads costs more
-        than a tenth of a millisecond on top.
-        """
-        if not self.collection.holds_interpreter:
-            return await self.read(operation, call, *args, **kwargs)
-        with self._seconds.labels(operation).time():
-            return call(*args, **kwargs)
 
     async def write(
         self, operation: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs

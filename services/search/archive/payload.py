@@ -152,13 +152,6 @@ def label_value(key: str, *, value: str) -> str:
     return f"{key}={value}"
 
 
-def is_plain(message: search_pb2.Filter) -> bool:
-    """Whether `to_filter` takes microseconds: its dates need no grammar."""
-    ranges = (message.date, message.exclude.date)
-    texts = (text for each in ranges for text in (each.start, each.end) if text)
-    return all(dates.is_plain(text) for text in texts)
-
-
 def to_filter(message: search_pb2.Filter, *, field: str = "filter") -> Filter:
     """The store's filter of a request's.
 

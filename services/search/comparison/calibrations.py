@@ -25,11 +25,6 @@ class Calibrations:
         self._known: dict[str, Calibration] = {}
         self._unknown: dict[str, float] = {}
 
-    def is_known(self, model_version: str) -> bool:
-        """Whether `of` answers without reading a file."""
-        missing = self._unknown.get(model_version, 0.0) > time.monotonic()
-        return missing or model_version in self._known
-
     def of(self, model_version: str) -> Calibration:
         """A version's own, or the default one, which does without its similarities."""
         if (known := self._known.get(model_version)) is not None:

@@ -110,16 +110,12 @@ class Planner:
         self._holdings = holdings
         self._settings = settings
 
-    async def plan(
+    def plan(
         self, request: search_pb2.SearchImagesRequest, *, collection: Collection
     ) -> Plan | errors.HalftoneError:
-        """The plan of a search, or why there is none."""
+        """Return the plan of a search, or the error that refuses it. Blocks."""
+        # An unusual date is parsed by a grammar, which takes a while; so does a picture's hash.
         try:
-            # An unusual date is parsed by a grammar, which takes a while; so does a picture's hash.
-            if request.WhichOneof("query") != "embedding" or not payloads.is_plain(request.filter):
-                return await self._holdings.read(
-                    "plan", self._checked, request, collection=collection
-                )
             return self._checked(request, collection=collection)
         except errors.HalftoneError as error:
             return error

@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     ]
     """The verdicts that hold between an image and its hits; None if they cannot be read. Blocks."""
 
-_MOST_INLINE: Final = 400
-"""Hits that are looked up without a thread: about 5 ms. A thousand take 40, of which the messages
-are a quarter, and a page far down takes as many times more."""
 _ANSWERING: Final = 0.2
 """Seconds that are kept of a request's deadline to rank and answer after the comparisons."""
 _ANSWERING_EACH: Final = 0.02
@@ -95,26 +92,37 @@ class Searching:
             deadline: In the time of `time.monotonic`. Of several searches those that are not
                 prepared by then are refused, so that the others still have their answers.
         """
-        version = collection.model_version
-        plans = [await self._planner.plan(each, collection=collection) for each in requests]
+        # One hop for planning and, where there is no picture to prepare, for the whole answer.
+        plain = all(request.WhichOneof("query") == "embedding" for request in requests)
+        plans, answers = await self._holdings.read(
+            "query" if plain else "plan", self._begin, requests, collection=collection
+        )
+        if any(isinstance(plan, Plan) and plan.has_pixels for plan in plans):
+            await self._by_pictures(
+                plans, answers, model_version=collection.model_version, deadline=deadline
+            )
+        return [_late() if each is None else each for each in answers]
+
+    def _begin(
+        self, requests: Sequence[search_pb2.SearchImagesRequest], *, collection: Collection
+    ) -> tuple[list[Plan | errors.HalftoneError], list[Answer | None]]:
+        """Plan searches, and answer those that are by embedding. Blocks.
+
+        Returns:
+            A plan or an error for each request, and its answer; None while a picture has to be
+            prepared for it.
+        """
+        plans = [self._planner.plan(request, collection=collection) for request in requests]
         answers: list[Answer | None] = [None if isinstance(plan, Plan) else plan for plan in plans]
-        plain = [
-            (at, plan)
+        plain = {
+            at: plan
             for at, plan in enumerate(plans)
             if isinstance(plan, Plan) and not plan.has_pixels
-        ]
+        }
         if plain:
-            # What takes long is worth a thread, which lets others in between its calls.
-            small = len(plans) == 1 and plain[0][1].depth <= _MOST_INLINE
-            # A version's calibration is a file, once.
-            small = small and self._calibrations.is_known(version)
-            run = self._holdings.search if small else self._holdings.read
-            similar = await run("query", self._by_vector, [plan for _, plan in plain])
-            for (at, _), answer in zip(plain, similar, strict=True):
+            for at, answer in zip(plain, self._by_vector(list(plain.values())), strict=True):
                 answers[at] = answer
-        if len(plain) < len(plans):
-            await self._by_pictures(plans, answers, model_version=version, deadline=deadline)
-        return [_late() if each is None else each for each in answers]
+        return plans, answers
 
     # By a picture.
 
@@ -272,7 +280,9 @@ class Searching:
         asked = search_pb2.SearchImagesRequest(image=request.query)
         if request.HasField("query_region"):
             asked.region.CopyFrom(request.query_region)
-        plans = [await self._planner.plan(asked, collection=collection)]
+        plans = [
+            await self._holdings.read("plan", self._planner.plan, asked, collection=collection)
+        ]
         await self._preparation.prepare(
             plans,
             model_version=collection.model_version,

@@ -264,10 +264,6 @@ class Collection(Protocol):
     def dimension(self) -> int:
         """Of its vectors."""
 
-    @property
-    def holds_interpreter(self) -> bool:
-        """Whether reading stops all of Python's threads, so that a thread of its own is no use."""
-
     def upsert(self, points: Sequence[Point]) -> None:
         """Stores points in place of those with the same ids. They are on disk when it returns.
 

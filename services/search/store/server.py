@@ -198,8 +198,6 @@ class ServerStore:
 class ServerCollection:
     """The points of one model version on a server."""
 
-    holds_interpreter: Final = False
-
     def __init__(
         self, client: QdrantClient, *, name: str, model_version: str, dimension: int
     ) -> None:

@@ -79,8 +79,6 @@ class LastRead:
 class EdgeCollection:
     """The points of one model version."""
 
-    holds_interpreter: Final = True
-
     def __init__(
         self,
         directory: Path,

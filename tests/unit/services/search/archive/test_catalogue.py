@@ -24,7 +24,6 @@ class _OneRecord:
     """A collection that has a record under every name."""
 
     model_version = "fake/1"
-    holds_interpreter = False
 
     def retrieve(self, ids, *, vectors=False):
         assert not vectors

@@ -64,19 +64,6 @@ def test_journal_and_years_are_looked_up_together():
     assert "years" not in looked_up(date={"start": "1915"})
 
 
-@pytest.mark.parametrize(
-    ("condition", "plain"),
-    [
-        ({}, True),
-        ({"date": {"start": "1914", "end": "1914-08-22"}}, True),
-        ({"date": {"start": "1914-21"}}, False),
-        ({"exclude": {"date": {"end": "[1914,1915]"}}}, False),
-    ],
-)
-def test_which_filters_need_the_grammar(condition, plain):
-    assert payloads.is_plain(search_pb2.Filter(**condition)) is plain
-
-
 def test_an_update_of_nothing_is_none():
     image = search_pb2.Image(name="archives/a/images/1", journal="x", date="1914", caption="a b")
     fields = payloads.to_payload(image, name=records.parse_name(image.name))

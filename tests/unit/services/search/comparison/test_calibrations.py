@@ -31,16 +31,6 @@ class TestCalibrations:
         assert own[0] < default[0]
         assert calibrations.of("press/1") is calibrations.of("press/1")
 
-    def test_no_file_is_read_for_what_is_known(self, tmp_path):
-        """Searches by embedding are answered on the event loop, where nothing may block."""
-        registry = Registry(tmp_path)
-        published(registry, calibration=None)
-        calibrations = Calibrations(registry)
-        for version in ("press/1", "other/2"):
-            assert not calibrations.is_known(version)
-            calibrations.of(version)
-            assert calibrations.is_known(version)
-
     def test_without_one_the_default_serves(self, tmp_path):
         registry = Registry(tmp_path)
         published(registry, calibration=None)
