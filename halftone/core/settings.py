@@ -36,7 +36,12 @@ class ServerSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     drain_seconds: float = Field(default=20.0, ge=0)
-    """After SIGTERM, how long accepted requests may take to finish."""
+    """After SIGTERM, how many seconds accepted requests may take to finish."""
+    max_concurrent_calls: int = Field(default=1024, ge=1)
+    """Calls with one request and one answer that are answered at a time. Further ones are refused
+    with RESOURCE_EXHAUSTED and the time after which to try again."""
+    max_concurrent_streams: int = Field(default=128, ge=1)
+    """Streams (imports, watches) that are open at a time; they do not count as calls."""
 
 
 class ModelSettings(BaseSettings):
@@ -120,6 +125,11 @@ class SearchSettings(ServerSettings):
     what it compares at a time."""
     watch_seconds: float = Field(default=5.0, gt=0)
     """How often the store and the embedder are asked whether they are there."""
+    max_concurrent_lists: int = Field(default=32, ge=1)
+    """Calls that read long lists (`ListImages`, `CountFacets`, `ListClusters`, `GetCluster` …) and
+    are answered at a time."""
+    max_concurrent_thumbnails: int = Field(default=64, ge=1)
+    """Calls of `GetThumbnail` that are answered at a time; they have threads of their own."""
     max_concurrent_imports: int = Field(default=8, ge=1)
     """Streams of `ImportImages`; each holds up to `import_window` batches in memory."""
     promotion_workers: int = Field(default=2, ge=1)
@@ -184,6 +194,8 @@ class TrainerSettings(ServerSettings):
     """A job that was started so often fails when its training process is killed once more."""
     max_queued_jobs: int = Field(default=1000, ge=1)
     """Beyond that, new jobs are refused with RESOURCE_EXHAUSTED."""
+    max_concurrent_lists: int = Field(default=32, ge=1)
+    """Calls of `ListTrainingJobs` that are answered at a time."""
     cancel_seconds: float = Field(default=30.0, gt=0)
     """A training process that was asked to stop is killed after so long."""
     promotion_hours: float = Field(default=24.0, gt=0)

@@ -21,6 +21,7 @@ from grpc_status import rpc_status
 from halftone.core import errors, telemetry
 from halftone.core.wire import CHANNEL_OPTIONS as CHANNEL_OPTIONS
 from halftone.core.wire import MAX_MESSAGE_BYTES as MAX_MESSAGE_BYTES
+from halftone.service.limits import RESERVED_RPCS, Admission, Limit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -71,6 +72,10 @@ class Service:
             through the health it is given. It may go on running: it is cancelled at the end.
         drain: Called when draining begins; long streams end themselves then.
         stop: Called after the last request was answered; closes what is open.
+        settings: Addresses, and the most calls at a time.
+        metrics: Of the process.
+        limits: Narrower bounds on the calls of some methods at a time.
+        on_listening: Told the gRPC port and the metrics' port.
     """
 
     name: str
@@ -80,6 +85,7 @@ class Service:
     stop: Callable[[], Awaitable[None]]
     settings: ServerSettings
     metrics: telemetry.Metrics
+    limits: tuple[Limit, ...] = ()
     drain: Callable[[], None] = field(default=lambda: None)
     on_listening: Callable[[int, int], None] = field(default=lambda _port, _metrics_port: None)
 
@@ -92,9 +98,17 @@ async def serve(service: Service) -> None:
         Exception: Whatever `start` raised; the process should end with an error.
     """
     settings = service.settings
-    interceptor = _Interceptor(metrics=service.metrics)
+    admission = Admission(
+        calls=settings.max_concurrent_calls,
+        streams=settings.max_concurrent_streams,
+        limits=service.limits,
+        metrics=service.metrics,
+    )
+    interceptor = _Interceptor(metrics=service.metrics, admission=admission)
     server = grpc.aio.server(
         interceptors=[interceptor],
+        # The last resort, without a reason in the error: the interceptor refuses before.
+        maximum_concurrent_rpcs=admission.most + RESERVED_RPCS,
         options=[*CHANNEL_OPTIONS, ("grpc.so_reuseport", 0)],
     )
     health_state = Health(service.full_names)
@@ -164,8 +178,9 @@ def _port_in_use(host: str, port: int) -> errors.Unavailable:
 class _Interceptor(grpc.aio.ServerInterceptor):
     """Gives each call its request id, translates errors, and measures."""
 
-    def __init__(self, *, metrics: telemetry.Metrics) -> None:
+    def __init__(self, *, metrics: telemetry.Metrics, admission: Admission) -> None:
         self._metrics = metrics
+        self._admission = admission
         self._calls = _Calls()
 
     async def drain(self, *, seconds: float) -> float:
@@ -194,6 +209,8 @@ class _Interceptor(grpc.aio.ServerInterceptor):
             request_id=str(metadata.get(telemetry.REQUEST_ID_KEY, "")),
             metrics=self._metrics,
             calls=self._calls,
+            admission=self._admission,
+            is_stream=handler.request_streaming or handler.response_streaming,
         )
         if handler.request_streaming and handler.response_streaming:
             behavior, wrap = handler.stream_stream, grpc.stream_stream_rpc_method_handler
@@ -239,6 +256,8 @@ class _Call:
     request_id: str
     metrics: telemetry.Metrics
     calls: _Calls
+    admission: Admission
+    is_stream: bool
 
     def unary(self, behavior: Callable[..., Awaitable[protobuf.Message]]) -> Callable[..., Any]:
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
@@ -272,7 +291,8 @@ class _Call:
                 raise errors.Unavailable(  # noqa: TRY301 - ends like any other error
                     "The service is shutting down.", reason="DRAINING", retry_after=1.0
                 )
-            yield
+            with self.admission.admit(self.method, streaming=self.is_stream):
+                yield
         except (asyncio.CancelledError, GeneratorExit):
             code = "CANCELLED"
             raise

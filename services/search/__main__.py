@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import threadpoolctl
 
@@ -15,6 +15,7 @@ from halftone.core import errors, telemetry
 from halftone.core.settings import ModelSettings, SearchSettings
 from halftone.registry.versions import Registry
 from halftone.service import server
+from halftone.service.limits import Limit
 from halftone.services.search.api import clusters, clusters_servicer, models_servicer
 from halftone.services.search.api.engine import Engine
 from halftone.services.search.api.search_servicer import SearchServicer
@@ -32,6 +33,18 @@ if TYPE_CHECKING:
 
     from halftone.services.search.store.port import Store
 
+_LISTS: Final = frozenset(
+    {
+        "CountFacets",
+        "GetCluster",
+        "ListClusterJobs",
+        "ListClusters",
+        "ListImages",
+        "ListModelVersions",
+        "ListVerdicts",
+    }
+)
+"""Methods that read up to a thousand records or rows for one answer."""
 _SERVICE = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
 
@@ -112,6 +125,14 @@ async def run(
             register=register,
             start=start,
             stop=stop,
+            limits=(
+                Limit(name="lists", most=settings.max_concurrent_lists, methods=_LISTS),
+                Limit(
+                    name="thumbnails",
+                    most=settings.max_concurrent_thumbnails,
+                    methods=frozenset({"GetThumbnail"}),
+                ),
+            ),
             drain=drain,
             on_listening=on_listening,
             settings=settings,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from halftone.core import errors, telemetry
 from halftone.core.settings import ModelSettings, TrainerSettings
 from halftone.service import server
+from halftone.service.limits import Limit
 from halftone.services.trainer.jobs.changes import Changes
 from halftone.services.trainer.jobs.intake import Intake
 from halftone.services.trainer.jobs.queue import JobQueue, make_app
@@ -86,6 +87,14 @@ async def run(
             ),
             start=start,
             stop=stop,
+            # A page is up to a thousand jobs, each read from the broker.
+            limits=(
+                Limit(
+                    name="lists",
+                    most=settings.max_concurrent_lists,
+                    methods=frozenset({"ListTrainingJobs"}),
+                ),
+            ),
             drain=changes.end_streams,
             on_listening=on_listening,
             settings=settings,

@@ -1,0 +1,114 @@
+"""How many calls a service answers at a time, and what it tells the callers beyond that.
+
+Calls with one request and one answer share one budget; streams (imports, watches) share another,
+so that watches which stay open for hours leave the others room. A `Limit` narrows some methods
+further, for example those that read long lists.
+
+A call beyond a limit is refused at once with RESOURCE_EXHAUSTED and the time after which to try
+again; nothing waits in a queue. Health and reflection are not counted: they answer under any load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from halftone.core import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from halftone.core import telemetry
+
+REASON: Final = "TOO_MANY_CALLS"
+RESERVED_RPCS: Final = 64
+"""Calls of health and reflection that the server takes beside all others."""
+
+_RETRY_SECONDS: Final = 0.2
+_STREAM_RETRY_SECONDS: Final = 2.0
+"""A stream ends less soon than a call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A bound on the calls of some methods at a time, counted together.
+
+    Attributes:
+        name: Stands in the metric `rpcs_refused_total` and in errors, for example `lists`.
+        most: The most calls that are answered at a time.
+        methods: Names of methods without their service, for example `ListImages`.
+    """
+
+    name: str
+    most: int
+    methods: frozenset[str]
+
+
+class _Budget:
+    """One limit, and how many calls count against it now. Used on the event loop only."""
+
+    def __init__(self, name: str, *, most: int, retry_seconds: float) -> None:
+        self.name = name
+        self.most = most
+        self.used = 0
+        self.retry_seconds = retry_seconds
+
+
+class Admission:
+    """Admits calls, or refuses them as too many."""
+
+    def __init__(
+        self, *, calls: int, streams: int, limits: Sequence[Limit], metrics: telemetry.Metrics
+    ) -> None:
+        """Start with no call in flight.
+
+        Args:
+            calls: Calls with one request and one answer, at a time.
+            streams: Streams at a time, in either direction.
+            limits: Further bounds on some methods.
+            metrics: Gets the counter `rpcs_refused_total`.
+        """
+        self.most = calls + streams
+        self._calls = _Budget("calls", most=calls, retry_seconds=_RETRY_SECONDS)
+        self._streams = _Budget("streams", most=streams, retry_seconds=_STREAM_RETRY_SECONDS)
+        self._by_method: dict[str, list[_Budget]] = {}
+        for limit in limits:
+            budget = _Budget(limit.name, most=limit.most, retry_seconds=_RETRY_SECONDS)
+            for method in limit.methods:
+                self._by_method.setdefault(method, []).append(budget)
+        self._refused = metrics.counter(
+            "rpcs_refused_total", "Calls refused as too many at a time", labels=("method", "limit")
+        )
+
+    @contextlib.contextmanager
+    def admit(self, method: str, *, streaming: bool) -> Iterator[None]:
+        """Count a call while the block runs.
+
+        Args:
+            method: As gRPC names it, `/package.Service/Method`.
+            streaming: Whether the request or the answer is a stream.
+
+        Raises:
+            errors.ResourceExhausted: As many calls as are allowed are being answered.
+        """
+        budgets = [
+            *self._by_method.get(method.rpartition("/")[2], ()),
+            self._streams if streaming else self._calls,
+        ]
+        for budget in budgets:
+            if budget.used >= budget.most:
+                self._refused.labels(method, budget.name).inc()
+                raise errors.ResourceExhausted(
+                    f"Too many calls at a time ({budget.name}: {budget.most}).",
+                    reason=REASON,
+                    retry_after=budget.retry_seconds,
+                    metadata={"limit": budget.name},
+                )
+        for budget in budgets:
+            budget.used += 1
+        try:
+            yield
+        finally:
+            for budget in budgets:
+                budget.used -= 1
