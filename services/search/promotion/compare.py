@@ -47,7 +47,7 @@ _MIN_AGREEMENT: Final = 0.1
 _FOLDS: Final = 10
 
 
-class Sample:
+class ComparisonSample:
     """Draws images to search by and labelled ones, from whatever order records come in."""
 
     def __init__(self, *, seed: str) -> None:

@@ -1,21 +1,14 @@
-"""One promotion, from the first image to the switch.
+"""One promotion: a walk over the steps of `transitions`, from the first image to the switch.
 
-    EMBEDDING   the archive goes into the version's collection while the old one answers; what is
-                written meanwhile goes to both
-    COMPARING   the two are compared; a version that is worse is REFUSED, unless it is forced
-    SWITCHING   written down before anything moves: the alias, then the registry's pointer, then
-                this process, between two writes. A process that ends in the middle of it, or
-                before all is there that others wrote to the old collection, is followed by one
-                that completes it.
-
-Until SWITCHING is on disk nothing has changed for anybody; what was embedded stays, and the next
-try asks only for what is missing.
+Each method `_embed`, `_compare`, … is the work of one step and ends with the event that leads to
+the next. Until the switch is on disk nothing has changed for anybody; what was embedded stays, and
+the next try asks only for what is missing. A process that ends in the middle of the switch, or
+before all is there that others wrote to the old collection, is followed by one that completes it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -23,39 +16,58 @@ from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.services.search.archive.pace import Pace
 from halftone.services.search.archive.patience import EMBEDDER, STORE, Patience
-from halftone.services.search.promotion import compare
-from halftone.services.search.promotion.state import State, is_running
+from halftone.services.search.promotion import compare, switch
+from halftone.services.search.promotion.cancellation import Cancellation, StopPromotion
+from halftone.services.search.promotion.journal import Journal
+from halftone.services.search.promotion.progress import Progress
 from halftone.services.search.promotion.sync import Sync
+from halftone.services.search.promotion.transitions import (
+    STEPS,
+    Event,
+    State,
+    Step,
+    is_running,
+    next_step,
+    resume,
+)
 from halftone.services.search.store.port import EVERYTHING
 from halftone.v1 import models_pb2
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from prometheus_client import Counter
 
     from halftone.core.settings import SearchSettings
     from halftone.registry.versions import Registry
     from halftone.services.search.archive.embedder_client import Embedder
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.archive.pace import Traffic
-    from halftone.services.search.promotion.state import PromotionFiles
+    from halftone.services.search.promotion.files import PromotionFiles
     from halftone.services.search.store.port import Collection, Store, Stored
 
-_TELL_SECONDS: Final = 0.5
-_SAVE_SECONDS: Final = 2.0
-_RATE_SECONDS: Final = 20.0
-_MOST_PASSES: Final = 5
+_MAX_PASSES: Final = 5
 _ASK_SECONDS: Final = 0.5
 
 _log = telemetry.get_logger(__name__)
 
 
-class _Stopped(Exception):  # noqa: N818 - no error
-    """The promotion is to be stopped."""
+class _LeaveToNextTry(Exception):  # noqa: N818 - no error
+    """The switch, once begun, cannot be completed now: the promotion stays SWITCHING."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
-class Job:
-    """A promotion that this process runs. `promotion` is how it stands."""
+class PromotionJob:
+    """A promotion that this process runs.
+
+    Attributes:
+        promotion: How it stands; changed in place.
+        step: Where it stands, see `transitions`.
+    """
 
     def __init__(
         self,
@@ -70,32 +82,38 @@ class Job:
         settings: SearchSettings,
         tell: Callable[[models_pb2.Promotion], None],
         others: Callable[[str], list[Collection]],
+        progress_failures: Counter,
     ) -> None:
-        """Does nothing yet.
+        """Do nothing yet.
 
         Args:
-            promotion: How it stood; SWITCHING is completed, anything else begins with EMBEDDING.
+            promotion: How it stood. A switch is completed; anything else begins with EMBEDDING.
             store: The collections.
-            holdings: What answers.
-            embedder: Embeds.
+            holdings: The collection that answers, the bytes, and the threads that use them.
+            embedder: Embeds with both versions.
             traffic: The searches, which go first.
             registry: The versions and their pointer.
-            files: Where the state is kept; the caller has the lock.
+            files: Where the state is kept; the caller holds their lock until `run` has returned.
             settings: The service's.
             tell: Called with the promotion when it changed.
-            others: Gives the collections besides that of a version.
+            others: Returns the collections besides that of a version.
+            progress_failures: Counts progress that could not be written.
         """
         self.promotion = promotion
+        self.step = resume(promotion.state)
         self._store = store
         self._holdings = holdings
         self._embedder = embedder
-        self._traffic = traffic
         self._registry = registry
+        self._traffic = traffic
         self._files = files
         self._settings = settings
-        self._tell = tell
         self._others = others
         self._shared = settings.store == "server"
+        self._is_resumed_switch = self.step is Step.MOVING
+        self._cancellation = Cancellation(promotion.id, files=files)
+        self._journal = Journal(promotion, files=files, tell=tell, failures=progress_failures)
+        self._progress = Progress(promotion)
         self._pace = Pace(
             traffic=traffic,
             share=settings.promotion_share,
@@ -105,28 +123,37 @@ class Job:
         self._patience = Patience(
             seconds=settings.promotion_patience_seconds, check=self._check, work="promotion"
         )
-        self._told = self._saved = 0.0
-        self._embedded = 0
-        # When, and how many images had been looked at and embedded then.
-        self._rates: collections.deque[tuple[float, int, int]] = collections.deque()
+        self._error: errors.HalftoneError | None = None
+        # What the first steps leave to the later ones. Without `_sync` nothing is to be embedded.
+        self._sync: Sync | None = None
+        self._target: Collection | None = None
+        self._sample = compare.ComparisonSample(seed=promotion.model_version)
+        self._work: Mapping[Step, Callable[[], Awaitable[None]]] = {
+            Step.EMBEDDING: self._embed,
+            Step.COMPARING: self._compare,
+            Step.CATCHING_UP: self._catch_up_and_move,
+            Step.MOVING: self._complete_move,
+            Step.GATHERING: self._gather,
+        }
 
     async def run(self) -> None:
-        """Runs it to its end. A cancellation leaves it to be resumed.
+        """Run the promotion to its end.
 
-        So does a store that does not answer after the switch: the promotion stays SWITCHING.
+        A cancellation of the task leaves it to be resumed. So does a store that does not answer
+        in the middle of the switch or after it: the promotion stays SWITCHING.
         """
         promotion = self.promotion
         _log.info("promotion_begins", model_version=promotion.model_version, state=_name(promotion))
+        await asyncio.to_thread(self._cancellation.read)
+        watching = asyncio.create_task(self._cancellation.watch())
         try:
-            await self._run()
-        except _Stopped:
-            await self._end(State.CANCELLED)
-        except errors.HalftoneError as error:
-            await self._end(State.FAILED, error=error)
-        except Exception:  # noqa: BLE001 - a promotion ends in a state, also when there is a bug
-            _log.exception("promotion_failed", model_version=promotion.model_version)
-            bug = errors.Internal("Something went wrong; the log of the search service has it.")
-            await self._end(State.FAILED, error=bug)
+            await self._walk()
+            await self._end()
+        except _LeaveToNextTry as left:
+            _log.warning("switch_waits", error=left.reason)
+        finally:
+            watching.cancel()
+            await self._journal.settle()
         if is_running(promotion):
             return
         _log.info(
@@ -138,53 +165,94 @@ class Job:
             refusal=promotion.comparison.refusal or None,
             error=promotion.error.message or None,
         )
+        if self.step is Step.SUCCEEDED:
+            await self._tidy()
 
-    async def _run(self) -> None:
-        promotion = self.promotion
-        answering = self._holdings.collection.model_version
-        if (
-            promotion.state == State.SWITCHING
-            and not self._shared
-            and answering != promotion.model_version
-        ):
-            # The switch failed, and so did writing that down. What was imported since went to the
-            # old collection alone. (Of several processes, stragglers are gathered in any case.)
-            promotion.state = State.EMBEDDING
-        if promotion.state != State.SWITCHING:
-            if promotion.model_version != promotion.from_model_version:
-                target = await self._open_target()
-                sync = self._sync(source=self._holdings.collection, target=target)
-                sample = await self._embed(sync)
-                if not await self._compare(target=target, sample=sample):
-                    return
-            else:
-                # Only the pointer is to be put right.
-                target, sync = self._holdings.collection, None
-            await self._switch(target, sync=sync)
-        elif not await self._moved_again():
+    async def _walk(self) -> None:
+        """Do the work of one step after the other, until the promotion has come to an end."""
+        while self.step in self._work:
+            try:
+                self._check()
+                await self._work[self.step]()
+            except _LeaveToNextTry:
+                raise
+            except Exception as error:  # noqa: BLE001 - it ends in a state, also when there is a bug
+                _leave_if_cancelled(error)
+                await self._give_up(error)
+
+    async def _give_up(self, error: Exception) -> None:
+        """Go on from a step whose work ended with an error."""
+        step, version = self.step, self.promotion.model_version
+        if step is Step.GATHERING and isinstance(error, EMBEDDER):
+            raise _LeaveToNextTry(error.message) from error
+        if isinstance(error, StopPromotion) or await asyncio.to_thread(self._cancellation.read):
+            # Whatever else failed on the way down.
+            self._advance(Event.CANCEL)
             return
-        # The version answers, whatever comes from here on.
-        if self._shared and not await self._gathered():
-            return
-        await self._end(State.SUCCEEDED)
-        try:
-            await asyncio.to_thread(self._registry.need, [promotion.model_version])
-            await self._drop_unused()
-        except Exception:  # noqa: BLE001 - the next promotion tries again
-            _log.warning("promotion_not_tidied", exc_info=True)
+        if not isinstance(error, errors.HalftoneError):
+            _log.error("promotion_failed", model_version=version, exc_info=error)
+            error = errors.Internal("Something went wrong; the log of the search service has it.")
+        if not STEPS[step].reversible:
+            _log.error("stragglers_not_gathered", model_version=version, error=error.message)
+        else:
+            self._error = error
+        self._advance(Event.FAIL)
+
+    def _advance(self, event: Event) -> None:
+        """Go to the next step. The state of an end is set by `_end`, with its revision."""
+        self.step = next_step(self.step, event)
+        if self.step in self._work:
+            self.promotion.state = STEPS[self.step].state
+
+    def _check(self) -> None:
+        if STEPS[self.step].cancellable:
+            self._cancellation.check()
 
     # Embedding.
 
+    async def _embed(self) -> None:
+        promotion, holdings = self.promotion, self._holdings
+        if promotion.model_version == promotion.from_model_version:
+            self._target = holdings.collection
+            self._advance(Event.ANSWERS_ALREADY)
+            return
+        self._target = await self._open_target()
+        self._sync = sync = self._sync_from(holdings.collection, target=self._target)
+        total = await self._patience(holdings.read, "count", holdings.collection.count, EVERYTHING)
+        promotion.images_total = total
+        self._journal.note(at_once=True)
+        await self._wait_until_loaded()
+        if self._shared:
+            # Until every process has seen it, and writes to both collections.
+            await asyncio.sleep(2 * self._settings.promotion_poll_seconds)
+        self._sample = sample = compare.ComparisonSample(seed=promotion.model_version)
+
+        def look(page: Sequence[Stored], lacking: int) -> None:
+            sample.look(page)
+            self._progress.add(len(page), embedded=lacking, failed=len(sync.failed))
+            self._journal.note()
+
+        for _ in range(_MAX_PASSES):
+            count = await sync.everything(look, begin=lambda: self._progress.begin(total=total))
+            # What other processes failed to write to both is found by looking again.
+            if not self._shared or not count:
+                break
+        lacking = await asyncio.to_thread(self._files.read_failed, promotion.from_model_version)
+        await sync.sweep(spared=lacking)
+        await self._catch_up(sync)
+        promotion.images_failed = len(sync.failed)
+        self._advance(Event.EMBEDDED)
+        self._journal.note(at_once=True)
+
     async def _open_target(self) -> Collection:
         version = self.promotion.model_version
-        await asyncio.to_thread(self._registry.verify, version)
-        spec = await asyncio.to_thread(self._registry.resolve(version).spec)
+        dimension = await asyncio.to_thread(self._verify, version)
         # To its end, or it would go on making files while the store is closed.
         target = await self._patience(
             self._holdings.complete,
             self._store.open,
             version,
-            dimension=int(spec["dimension"]),
+            dimension=dimension,
         )
         await asyncio.to_thread(
             self._registry.need, [self._holdings.collection.model_version, version]
@@ -192,7 +260,12 @@ class Job:
         await self._holdings.write("follow", self._holdings.follow, target)
         return target
 
-    def _sync(self, *, source: Collection, target: Collection) -> Sync:
+    def _verify(self, version: str) -> int:
+        """Compare a version's files with its manifest; returns its dimension. Blocks."""
+        self._registry.verify(version)
+        return int(self._registry.resolve(version).spec()["dimension"])
+
+    def _sync_from(self, source: Collection, *, target: Collection) -> Sync:
         return Sync(
             source=source,
             target=target,
@@ -204,41 +277,8 @@ class Job:
             check=self._check,
         )
 
-    async def _embed(self, sync: Sync) -> compare.Sample:
-        promotion, holdings = self.promotion, self._holdings
-        promotion.state = State.EMBEDDING
-        total = await self._patience(holdings.read, "count", holdings.collection.count, EVERYTHING)
-        promotion.images_total = total
-        await self._save()
-        await self._loaded()
-        if self._shared:
-            # Until every process has seen it, and writes to both collections.
-            await asyncio.sleep(2 * self._settings.promotion_poll_seconds)
-        sample = compare.Sample(seed=promotion.model_version)
-
-        def begin() -> None:
-            promotion.images_done, promotion.images_total = 0, total
-            promotion.images_per_second = promotion.seconds_left = 0.0
-            self._embedded = 0
-            self._rates.clear()
-
-        def look(page: Sequence[Stored], lacking: int) -> None:
-            sample.look(page)
-            self._progress(len(page), lacking=lacking, failed=len(sync.failed))
-
-        for _ in range(_MOST_PASSES):
-            count = await sync.everything(look, begin=begin)
-            # What other processes failed to write to both is found by looking again.
-            if not self._shared or not count:
-                break
-        lacking = await asyncio.to_thread(self._files.read_failed, promotion.from_model_version)
-        await sync.sweep(spared=lacking)
-        await self._catch_up(sync)
-        promotion.images_failed = len(sync.failed)
-        return sample
-
-    async def _loaded(self) -> None:
-        """Waits for the embedder to have the version: searches will need it at once.
+    async def _wait_until_loaded(self) -> None:
+        """Wait for the embedder to have the version: searches will need it at once.
 
         Raises:
             errors.FailedPrecondition: It does not load it.
@@ -262,7 +302,7 @@ class Job:
             await asyncio.sleep(_ASK_SECONDS)
 
     async def _catch_up(self, sync: Sync) -> None:
-        """Brings in step what was written to one collection only."""
+        """Bring in step what was written to one collection only."""
         while self._holdings.changed:
             ids = await self._holdings.write("changed", self._holdings.take_changed)
             try:
@@ -273,27 +313,24 @@ class Job:
 
     # Comparing.
 
-    async def _compare(self, *, target: Collection, sample: compare.Sample) -> bool:
-        """Compares the two; False when the version is refused."""
-        promotion, holdings = self.promotion, self._holdings
-        promotion.state = State.COMPARING
-        await self._save()
-        old = holdings.collection
+    async def _compare(self) -> None:
+        promotion, sample, target = self.promotion, self._sample, self._target
+        assert target is not None  # noqa: S101 - the step before has opened it
+        old = self._holdings.collection
         sampled, share = await compare.agreement(
             sample.queries(),
             old=old,
             new=target,
-            holdings=holdings,
+            holdings=self._holdings,
             pace=self._pace,
             patience=self._patience,
         )
         comparison = models_pb2.Comparison(sampled_queries=sampled, top10_agreement=share)
-        given = sample.draw(_ids(await asyncio.to_thread(self._files.read_groups)))
         self._check()
         groups, (before, after) = await compare.vectors_of(
-            given or sample.groups(),
+            await asyncio.to_thread(self._draw_groups, sample),
             collections=(old, target),
-            holdings=holdings,
+            holdings=self._holdings,
             pace=self._pace,
             patience=self._patience,
         )
@@ -309,70 +346,97 @@ class Job:
         self._check()
         promotion.comparison.CopyFrom(comparison)
         if comparison.refusal and not promotion.force:
-            error = compare.refused(comparison, model_version=promotion.model_version)
-            await self._end(State.REFUSED, error=error)
-            return False
-        await self._save()
-        return True
+            self._error = compare.refused(comparison, model_version=promotion.model_version)
+            self._advance(Event.WORSE)
+        else:
+            self._advance(Event.ACCEPTED)
+            self._journal.note(at_once=True)
+
+    def _draw_groups(self, sample: compare.ComparisonSample) -> list[list[uuid.UUID]]:
+        """Return the groups to be measured: the caller's, or else labelled ones. Blocks."""
+        given = [
+            [records.parse_name(name).point_id for name in group]
+            for group in self._files.read_groups()
+        ]
+        return sample.draw(given) or sample.groups()
 
     # Switching.
 
-    async def _switch(self, target: Collection, *, sync: Sync | None) -> None:
+    async def _catch_up_and_move(self) -> None:
         give_up = time.monotonic() + self._settings.promotion_patience_seconds
-        await self._loaded()
+        await self._wait_until_loaded()
         self._check()
-        # From here on it cannot be stopped any more.
-        self.promotion.state = State.SWITCHING
-        while not await self._patience(self._holdings.write, "switch", self._move_if_in_step, sync):
-            if sync is not None:
-                await self._catch_up(sync)
+        while not await self._patience(self._holdings.write, "switch", self._move_if_in_step):
+            if self._sync is not None:
+                await self._catch_up(self._sync)
+            self._check()
             if time.monotonic() > give_up:
                 raise errors.Unavailable("Records change faster than they can be embedded.")
-        self.promotion.images_failed = len(sync.failed) if sync is not None else 0
-        _log.info("promotion_switched", model_version=target.model_version)
+        _log.info("promotion_switched", model_version=self.promotion.model_version)
 
-    def _move_if_in_step(self, sync: Sync | None) -> bool:
-        """The switch, in the thread for writes: no record changes in the middle of it."""
+    def _move_if_in_step(self) -> bool:
+        """Switch, in the thread for writes: no record changes in the middle of it.
+
+        False, and nothing has changed, if a record is not in step.
+        """
         if self._holdings.changed:
             return False
-        if sync is not None:
-            self._files.write_failed(self.promotion.model_version, sync.failed)
-        self._stamp()
-        self._files.write(self.promotion)
-        self._move()
+        if self._cancellation.read():
+            raise StopPromotion
+        if self._sync is not None:
+            self._files.write_failed(self.promotion.model_version, self._sync.failed)
+            self.promotion.images_failed = len(self._sync.failed)
+        self._advance(Event.IN_STEP)
+        # It must be on disk before anything moves: it tells the next process what to complete.
+        self._move(write_intent=self._journal.write)
         return True
 
-    def _move(self) -> None:
+    def _move(self, *, write_intent: Callable[[], None] = lambda: None) -> None:
         version = self.promotion.model_version
-        # First, so that nothing is left to fail once the alias and the pointer have moved.
-        collection, others = self._store.open(version, dimension=None), self._others(version)
-        move(self.promotion, store=self._store, registry=self._registry)
+        try:
+            write_intent()
+            # First, so that nothing is left to fail once the alias and the pointer have moved.
+            collection, others = self._store.open(version, dimension=None), self._others(version)
+            switch.move(self.promotion, store=self._store, registry=self._registry)
+        except Exception as error:
+            if not switch.is_back(self.promotion, store=self._store):
+                raise _LeaveToNextTry(str(error)) from error
+            self._advance(Event.MOVED_BACK)
+            raise
         self._holdings.open(collection, others=others)
+        self._advance(Event.MOVED)
 
-    async def _moved_again(self) -> bool:
-        """Completes a move that was cut off; False when it is left to the next try."""
+    async def _complete_move(self) -> None:
+        """Complete a move that another process, or an earlier try, has begun."""
+        answering = self._holdings.collection.model_version
+        if not self._shared and answering != self.promotion.model_version:
+            # The switch failed, and so did writing that down. What was imported since went to the
+            # old collection alone. (Of several processes, stragglers are gathered in any case.)
+            self._advance(Event.SENT_BACK)
+            # On disk, or a process that ends now would be followed by one that completes it.
+            await self._journal.save()
+            return
         try:
-            await self._patience(self._holdings.write, "switch", self._move)
+            await self._holdings.write("switch", self._move)
         except STORE as error:
-            _log.warning("switch_waits", error=error.message)
-            return False
-        return True
+            raise _LeaveToNextTry(error.message) from error
 
-    async def _gathered(self) -> bool:
-        """Gathers stragglers; False when that is left to the next try."""
-        try:
+    async def _gather(self) -> None:
+        """Take over what was written to the old collection alone.
+
+        By other processes, before they saw the switch; or by this one, if the switch had failed
+        before and that could not be written down.
+        """
+        if self._shared or self._is_resumed_switch:
             await self._gather_stragglers()
-        except EMBEDDER as error:
-            _log.warning("switch_waits", error=error.message)
-            return False
-        except Exception:  # noqa: BLE001 - tried for ever, it would be in the way of a roll-back
-            _log.exception("stragglers_not_gathered", model_version=self.promotion.model_version)
-        return True
+        self._advance(Event.GATHERED)
 
     async def _gather_stragglers(self) -> None:
-        """Takes over what other processes wrote to the old collection before they saw that."""
         promotion = self.promotion
-        await asyncio.sleep(3 * self._settings.promotion_poll_seconds)
+        if promotion.from_model_version == promotion.model_version:
+            return
+        if self._shared:
+            await asyncio.sleep(3 * self._settings.promotion_poll_seconds)
         try:
             source = await self._patience(
                 self._holdings.complete,
@@ -382,111 +446,55 @@ class Job:
             )
         except errors.NotFound:
             return
-        await self._sync(source=source, target=self._holdings.collection).everything(
-            lambda _page, _lacking: None
-        )
+        sync = self._sync_from(source, target=self._holdings.collection)
+        await sync.everything(lambda _page, _lacking: None)
 
-    async def _drop_unused(self) -> None:
-        """Drops collections that neither answer nor did before, once nobody reads them."""
-        pointer = await asyncio.to_thread(self._registry.pointer)
-        kept = {
-            self.promotion.model_version,
-            self.promotion.from_model_version,
-            pointer.active,
-            pointer.previous,
-        }
-        for version in await asyncio.to_thread(self._store.model_versions):
-            if version not in kept:
-                await drop(
-                    version, store=self._store, holdings=self._holdings, traffic=self._traffic
-                )
+    # The end.
 
-    # The state.
-
-    def _check(self) -> None:
-        if self.promotion.state != State.SWITCHING and self._files.is_cancelled(self.promotion.id):
-            raise _Stopped
-
-    def _progress(self, images: int, *, lacking: int, failed: int) -> None:
-        promotion, now = self.promotion, time.monotonic()
-        promotion.images_done += images
-        promotion.images_total = max(promotion.images_total, promotion.images_done)
-        promotion.images_failed = failed
-        self._embedded += lacking
-        # What an earlier run has embedded is passed over in no time and says nothing of the speed:
-        # it is measured from the first image that this run embeds.
-        if self._embedded:
-            self._rates.append((now, promotion.images_done, self._embedded))
-            while now - self._rates[0][0] > _RATE_SECONDS:
-                self._rates.popleft()
-            began, done, embedded = self._rates[0]
-            looked_at = promotion.images_done - done
-            if now > began and looked_at:
-                promotion.images_per_second = (self._embedded - embedded) / (now - began)
-                # Where few are lacking, most of what is left is only looked at.
-                left = promotion.images_total - promotion.images_done
-                promotion.seconds_left = left * (now - began) / looked_at
-        if now - self._told > _TELL_SECONDS:
-            self._told = now
-            self._stamp()
-            self._tell(promotion)
-        if now - self._saved > _SAVE_SECONDS:
-            self._saved = now
-            self._files.write(promotion)
-
-    def _stamp(self) -> None:
-        self.promotion.revision += 1
-        self.promotion.update_time.GetCurrentTime()
-
-    async def _save(self) -> None:
-        self._stamp()
-        await asyncio.to_thread(self._files.write, self.promotion)
-        self._tell(self.promotion)
-
-    async def _end(self, state: State, *, error: errors.HalftoneError | None = None) -> None:
+    async def _end(self) -> None:
         promotion = self.promotion
         await self._holdings.write("follow", self._holdings.follow, None)
-        # With the revision that `_save` gives it: who looks in between would end with an older one.
-        promotion.state = state
+        # With the revision that `save` gives it: who looks in between would end with an older one.
+        promotion.state = STEPS[self.step].state
         promotion.seconds_left = 0.0
         promotion.end_time.GetCurrentTime()
-        if error is not None:
-            promotion.error.CopyFrom(errors.to_status(error))
+        if self._error is not None:
+            promotion.error.CopyFrom(errors.to_status(self._error))
         try:
-            await self._save()
+            await self._journal.save()
         except errors.HalftoneError as problem:
-            # It is over all the same; a later start will run it again.
+            # It is over all the same; the next look at the files runs it again, to the same end.
             _log.error("promotion_not_saved", error=problem.message)
-            self._tell(promotion)
+            self._journal.note(at_once=True)
+
+    async def _tidy(self) -> None:
+        """Drop collections that neither answer nor did before, once nobody reads them."""
+        try:
+            await asyncio.to_thread(self._registry.need, [self.promotion.model_version])
+            pointer = await asyncio.to_thread(self._registry.pointer)
+            kept = {
+                self.promotion.model_version,
+                self.promotion.from_model_version,
+                pointer.active,
+                pointer.previous,
+            }
+            for version in await asyncio.to_thread(self._store.model_versions):
+                if version not in kept:
+                    await switch.drop(
+                        version, store=self._store, holdings=self._holdings, traffic=self._traffic
+                    )
+        except Exception:  # noqa: BLE001 - the next promotion tries again
+            _log.warning("promotion_not_tidied", exc_info=True)
 
 
-def move(promotion: models_pb2.Promotion, *, store: Store, registry: Registry) -> None:
-    """Moves the alias and the pointer; both stay, or go back, when one cannot be moved.
+def _leave_if_cancelled(error: Exception) -> None:
+    """Raise a cancellation of this task that an error of its subtasks has covered.
 
-    Where both have moved they stay: what was written since went to the new collection alone.
+    A task group whose task fails while the whole is cancelled raises the failure.
     """
-    if store.active() == promotion.model_version == registry.pointer().active:
-        return
-    try:
-        store.set_active(promotion.model_version)
-        registry.promote(promotion.model_version)
-    except BaseException:
-        if promotion.from_model_version != promotion.model_version:
-            store.set_active(promotion.from_model_version)
-        raise
-
-
-async def drop(model_version: str, *, store: Store, holdings: Holdings, traffic: Traffic) -> None:
-    """Drops a collection, once the searches that it still answers have ended."""
-    await holdings.write("forget", holdings.forget, model_version)
-    while traffic.using(model_version):  # noqa: ASYNC110 - rare, and not worth an event for each
-        await asyncio.sleep(_ASK_SECONDS)
-    await holdings.write("drop", store.drop, model_version)
-    _log.info("collection_dropped", model_version=model_version)
-
-
-def _ids(groups: Sequence[Sequence[str]]) -> list[list[uuid.UUID]]:
-    return [[records.parse_name(name).point_id for name in group] for group in groups]
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 def _name(promotion: models_pb2.Promotion) -> str:

@@ -1,9 +1,8 @@
-"""Which model version answers for the archive, and how another one comes to: see `promotion_job`.
+"""The door of promotions: starts, shows, cancels and resumes them; `job` does the work.
 
-One process at a time runs a promotion: the one that has its lock. Every other that answers for the
-same collections (several search services over a Qdrant server) sees from its state what to do: it
-writes to both collections meanwhile, follows the alias when it has moved, and takes the promotion
-over when the process that ran it is gone. So does a process that starts.
+One process at a time runs a promotion: the one that has its lock. Every other process that answers
+for the same collections (several search services over a Qdrant server) follows it, see `follower`,
+and takes it over when the process that ran it is gone. So does a process that starts.
 """
 
 from __future__ import annotations
@@ -16,9 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.archive import records
 from halftone.core import errors, telemetry
-from halftone.services.search.archive.patience import STORE
-from halftone.services.search.promotion import job as promotion_job
-from halftone.services.search.promotion.state import PromotionFiles, State, is_running
+from halftone.services.search.promotion import switch
+from halftone.services.search.promotion.files import PromotionFiles
+from halftone.services.search.promotion.follower import Follower
+from halftone.services.search.promotion.job import PromotionJob
+from halftone.services.search.promotion.transitions import State, is_running
 from halftone.services.search.store.port import EVERYTHING
 from halftone.v1 import models_pb2
 
@@ -76,7 +77,13 @@ class Promotions:
         self._current: models_pb2.Promotion | None = None
         self._changed = asyncio.Event()
         self._draining = False
-        self._differing: str | None = None
+        self._follower = Follower(
+            store=store,
+            holdings=holdings,
+            registry=registry,
+            shared=self._shared,
+            metrics=metrics,
+        )
         self._share = metrics.gauge(
             "promotion_progress", "Share of the images that a promotion has embedded"
         )
@@ -84,49 +91,20 @@ class Promotions:
         self._ended = metrics.counter(
             "promotions_total", "Promotions that ended here", labels=("state",)
         )
-        self._differs = metrics.gauge(
-            "model_pointer_differs",
-            "Whether the registry's active version is another than the one that answers",
+        self._progress_failures = metrics.counter(
+            "promotion_progress_failures_total",
+            "Writes of a promotion's progress that failed; the promotion goes on",
         )
 
     # Starting.
 
     def recover(self) -> None:
-        """Completes a switch that a process was ended in the middle of. Blocks; before `open`."""
-        try:
-            promotion = self._files.read()
-        except errors.HalftoneError as error:
-            _log.error("promotion_unreadable", error=error.message)
-            return
-        if promotion is None or promotion.state != State.SWITCHING:
-            return
-        lock = self._files.try_lock()
-        if lock is None:
-            return
-        with lock:
-            try:
-                promotion_job.move(promotion, store=self._store, registry=self._registry)
-                _log.warning("switch_completed", model_version=promotion.model_version)
-            except STORE as error:
-                _log.warning("switch_waits", error=error.message)
-            except errors.HalftoneError as error:
-                _log.error("switch_undone", error=error.message)
-                promotion.state = State.FAILED
-                promotion.error.CopyFrom(errors.to_status(error))
-                promotion.end_time.GetCurrentTime()
-                promotion.revision += 1
-                self._files.write(promotion)
+        """Complete a switch in whose middle a process was ended. Blocks; before `Engine.start`."""
+        switch.recover(self._files, store=self._store, registry=self._registry)
 
     def others(self, model_version: str) -> list[Collection]:
-        """The collections besides that of a version; deletions go to them too. Blocks."""
-        found = []
-        for version in self._store.model_versions():
-            if version != model_version:
-                try:
-                    found.append(self._store.open(version, dimension=None))
-                except errors.HalftoneError as error:
-                    _log.error("collection_not_opened", model_version=version, error=error.message)
-        return found
+        """Return the collections besides that of a version; deletions go to them too. Blocks."""
+        return self._follower.others(model_version)
 
     async def watch(self) -> None:
         """Looks after promotions until it is cancelled; the collections must be open."""
@@ -149,51 +127,7 @@ class Promotions:
                 if lock := await asyncio.to_thread(self._files.try_lock):
                     self._begin(promotion, lock=lock)
                     return
-            await self._follow(promotion)
-            if not is_running(promotion):
-                # Which versions are needed while one runs, says the process that runs it.
-                await asyncio.to_thread(self._compare_pointer)
-
-    async def _follow(self, promotion: models_pb2.Promotion | None) -> None:
-        """Does what a promotion that another process runs asks of this one."""
-        holdings, target = self._holdings, None
-        if promotion is not None and is_running(promotion):
-            with contextlib.suppress(errors.NotFound):
-                target = holdings.target
-                if target is None or target.model_version != promotion.model_version:
-                    target = await holdings.complete(
-                        self._store.open, promotion.model_version, dimension=None
-                    )
-        if self._shared:
-            active = await asyncio.to_thread(self._store.active)
-            if active is not None and active != holdings.collection.model_version:
-                await holdings.write("switch", self._activate, active)
-        if target is not None and target.model_version == holdings.collection.model_version:
-            target = None
-        if target is not holdings.target:
-            await holdings.write("follow", holdings.follow, target)
-
-    def _activate(self, model_version: str) -> None:
-        collection = self._store.open(model_version, dimension=None)
-        self._holdings.open(collection, others=self.others(model_version))
-        _log.info("collection_opened", model_version=model_version)
-
-    def _compare_pointer(self) -> None:
-        active = self._registry.pointer().active
-        answering = self._holdings.collection.model_version
-        differing = active if active is not None and active != answering else None
-        if differing != self._differing:
-            self._differing = differing
-            self._differs.set(int(differing is not None))
-            # The embedder follows the pointer; what the archive was embedded with stays needed.
-            self._registry.need([answering])
-            if differing is not None:
-                _log.warning(
-                    "another_model_version_is_active",
-                    model_version=answering,
-                    registry=differing,
-                    do=f"halftone models promote {differing}",
-                )
+            await self._follower.follow(promotion)
 
     # What callers ask for.
 
@@ -347,7 +281,7 @@ class Promotions:
                         reason="PROMOTION_RUNNING" if taking_part else "VERSION_ACTIVE",
                     )
                 if version in await asyncio.to_thread(self._store.model_versions):
-                    await promotion_job.drop(
+                    await switch.drop(
                         version, store=self._store, holdings=self._holdings, traffic=self._traffic
                     )
                 await asyncio.to_thread(self._registry.delete, version)
@@ -410,7 +344,7 @@ class Promotions:
         return self._task is not None and not self._task.done()
 
     def _begin(self, promotion: models_pb2.Promotion, *, lock: FileLock) -> None:
-        job = promotion_job.Job(
+        job = PromotionJob(
             promotion,
             store=self._store,
             holdings=self._holdings,
@@ -421,6 +355,7 @@ class Promotions:
             settings=self._settings,
             tell=self._tell,
             others=self.others,
+            progress_failures=self._progress_failures,
         )
         self._current = promotion
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from halftone.core import errors, telemetry, wire
 from halftone.imaging.orientations import UPRIGHT
 from halftone.services.search.archive.patience import EMBEDDER, STORE
+from halftone.services.search.promotion.cancellation import StopPromotion
 from halftone.services.search.store.port import EVERYTHING, Point
 from halftone.v1 import embedder_pb2
 
@@ -197,8 +198,7 @@ class Sync:
                 for _ in range(self._workers):
                     await waiting.put(None)
         except ExceptionGroup as group_of_errors:
-            # One is enough to be told; the others come of the same outage.
-            raise group_of_errors.exceptions[0] from group_of_errors
+            raise _decisive(group_of_errors.exceptions) from group_of_errors
         return count
 
     async def _compare(self, page: Sequence[Stored]) -> tuple[list[Stored], int]:
@@ -337,6 +337,23 @@ class Sync:
             reason=error.reason,
             error=error.message,
         )
+
+
+def _decisive(problems: Sequence[Exception]) -> Exception:
+    """Return the one of several errors that says how to go on; their order is chance.
+
+    A wish to stop goes before all others, then bugs, then errors that end the promotion; that a
+    scan was cut off, which is tried again, comes last.
+    """
+
+    def rank(problem: Exception) -> int:
+        if isinstance(problem, StopPromotion):
+            return 0
+        if isinstance(problem, _CutOff):
+            return 3
+        return 2 if isinstance(problem, errors.HalftoneError) else 1
+
+    return min(problems, key=rank)
 
 
 def _is_newer(payload: Payload, other: Payload) -> bool:

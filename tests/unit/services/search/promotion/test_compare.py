@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from halftone.services.search.archive.pace import Pace, Traffic
-from halftone.services.search.promotion.compare import MAX_LABELLED, Sample, judge
+from halftone.services.search.promotion.compare import MAX_LABELLED, ComparisonSample, judge
 from halftone.services.search.store.port import Stored
 from halftone.v1 import models_pb2
 
@@ -70,7 +70,7 @@ def stored(number):
 
 def test_the_sample_depends_on_neither_order_nor_repetition():
     everything = [stored(number) for number in range(3000)]
-    first, second = Sample(seed="a/1"), Sample(seed="a/1")
+    first, second = ComparisonSample(seed="a/1"), ComparisonSample(seed="a/1")
     first.look(everything)
     second.look(everything[::-1])
     second.look(everything[:500])
@@ -79,7 +79,7 @@ def test_the_sample_depends_on_neither_order_nor_repetition():
     assert first.groups() == second.groups()
     assert MAX_LABELLED - 3 < sum(map(len, first.groups())) <= MAX_LABELLED
     assert {len(group) for group in first.groups()} == {3}
-    other = Sample(seed="a/2")
+    other = ComparisonSample(seed="a/2")
     other.look(everything)
     assert other.queries() != first.queries()
 

@@ -8,19 +8,15 @@ import numpy as np
 
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2, search_pb2
-from tests.support.search_service import name, picture, record
-from tests.unit.services.search.archive.test_importer_fingerprints import drawing, plain, points
-from tests.unit.services.search.promotion.test_promotions import (
+from tests.support.promotions import (
     NEW,
     OLD,
-    embedder,
     promote,
     promoted,
-    settings,
     until,
 )
-
-__all__ = ["embedder", "settings"]  # fixtures
+from tests.support.search_service import name, picture, record
+from tests.unit.services.search.archive.test_importer_fingerprints import drawing, plain, points
 
 
 def held(settings):

@@ -9,25 +9,21 @@ import pytest
 
 from halftone.core import errors
 from halftone.registry.versions import Registry
-from halftone.services.search.promotion.state import PromotionFiles
+from halftone.services.search.promotion.files import PromotionFiles
 from halftone.services.search.store.edge.collection import EdgeCollection
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2
-from tests.support.search_service import record
-from tests.unit.services.search.promotion.test_promotions import (
+from tests.support.promotions import (
     NEW,
     OLD,
     answering,
-    embedder,
     ended,
     promoted,
     publish,
-    registry,
-    settings,
     until,
 )
+from tests.support.search_service import record
 
-__all__ = ["embedder", "registry", "settings"]  # fixtures
 State = models_pb2.Promotion.State
 
 

@@ -3,88 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from unittest.mock import Mock
 
-import grpc
 import numpy as np
 import pytest
 
 from halftone.core import errors
-from halftone.registry.versions import Registry
-from halftone.services.search.promotion.job import Job
-from halftone.services.search.promotion.state import PromotionFiles
-from halftone.services.search.store.edge.store import EdgeStore
+from halftone.services.search.promotion.files import PromotionFiles
 from halftone.v1 import models_pb2, search_pb2
 from tests.support.fake_embedder import DIMENSION
+from tests.support.promotions import (
+    NEW,
+    OLD,
+    answering,
+    ended,
+    promote,
+    promoted,
+    publish,
+    refusal,
+    until,
+)
 from tests.support.search_service import name, picture, record
 
 State = models_pb2.Promotion.State
 CREATED = search_pb2.ImportImagesResponse.CREATED
 UPDATED = search_pb2.ImportImagesResponse.UPDATED
-OLD, NEW = "fake/1", "fake/2"
-
-
-def publish(directory, scratch, *, version):
-    scratch.mkdir(exist_ok=True)
-    (scratch / "spec.json").write_text(json.dumps({"dimension": DIMENSION}))
-    (scratch / "model.safetensors").write_bytes(b"weights")
-    (scratch / "golden.json").write_text("{}")
-    Registry(directory).publish(scratch, name="fake", version=version)
-
-
-@pytest.fixture
-def settings(settings, memory_path):
-    for version in (1, 2):
-        publish(memory_path / "models", memory_path / "scratch", version=version)
-    return settings.model_copy(
-        update={"promotion_patience_seconds": 2.0, "promotion_poll_seconds": 0.05}
-    )
-
-
-@pytest.fixture
-def embedder(embedder):
-    embedder.others = {NEW}
-    # The descriptor turned around: other vectors, the same neighbours.
-    embedder.variants[NEW] = lambda vector: -vector[::-1]
-    return embedder
-
-
-@pytest.fixture
-def registry(settings, memory_path):
-    return Registry(memory_path / "models")
-
-
-async def promote(service, version=NEW, **fields):
-    request = models_pb2.PromoteModelVersionRequest(name=version, **fields)
-    return await service.models.PromoteModelVersion(request)
-
-
-async def ended(service):
-    async with asyncio.timeout(60):
-        changes = service.models.WatchPromotion(models_pb2.WatchPromotionRequest())
-        return [promotion async for promotion in changes][-1]
-
-
-async def promoted(service, version=NEW, **fields):
-    await promote(service, version, **fields)
-    return await ended(service)
-
-
-async def refusal(call):
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await call
-    return errors.from_rpc_error(raised.value)
-
-
-async def answering(service):
-    return (await service.search(image=name(0), limit=1)).model_version
-
-
-async def until(condition, *, seconds=60):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_another_version_answers_and_finds_the_same(service, registry):
@@ -336,76 +278,6 @@ async def test_an_interrupted_promotion_goes_on_at_the_next_start(service, embed
     done = await ended(service)
     assert (done.state, done.id) == (State.SUCCEEDED, started.id)
     assert await answering(service) == NEW
-
-
-async def test_an_end_is_seen_with_its_revision(settings, registry):
-    """Watching goes by revisions, and ends with the promotion."""
-    promotion = models_pb2.Promotion(state=State.EMBEDDING, revision=3)
-    seen = []
-
-    async def write(_what, _call, *_arguments):
-        seen.append((promotion.state, promotion.revision))
-
-    job = Job(
-        promotion,
-        registry=registry,
-        settings=settings,
-        holdings=Mock(write=write),
-        **dict.fromkeys(("store", "embedder", "traffic", "files", "others"), Mock()),
-        tell=lambda told: seen.append((told.state, told.revision)),
-    )
-    await job._end(State.FAILED)
-    assert seen == [(State.EMBEDDING, 3), (State.FAILED, 4)]
-
-
-def test_the_speed_after_a_resumption_leaves_out_what_was_done_before(
-    settings, registry, monkeypatch
-):
-    promotion = models_pb2.Promotion(images_total=1_000)
-    job = Job(
-        promotion,
-        registry=registry,
-        settings=settings,
-        **dict.fromkeys(("store", "holdings", "embedder", "traffic", "files", "others"), Mock()),
-        tell=lambda _promotion: None,
-    )
-    now = 1_000.0
-    monkeypatch.setattr("halftone.services.search.promotion.job.time.monotonic", lambda: now)
-    for _ in range(10):
-        now += 0.01
-        job._progress(50, lacking=0, failed=0)
-    assert (promotion.images_done, promotion.images_per_second, promotion.seconds_left) == (
-        (500, 0.0, 0.0)
-    )
-    for _ in range(5):
-        now += 2.0
-        job._progress(20, lacking=20, failed=0)
-    assert promotion.images_per_second == pytest.approx(10.0)
-    assert promotion.seconds_left == pytest.approx(40.0)
-
-
-@pytest.mark.parametrize("moved", ["nothing", "alias", "both"])
-async def test_a_switch_that_was_cut_off_is_completed(service, registry, moved):
-    """What a kill leaves between two steps: the intent, and the alias, and the pointer."""
-    await service.add(*(record(number) for number in range(6)))
-    await promoted(service)
-    await promoted(service, OLD, force=True)
-    await service.stop()
-    store = EdgeStore(service.settings.data_directory, min_free_bytes=0)
-    files = PromotionFiles(service.settings.data_directory)
-    promotion = files.read()
-    promotion.model_version, promotion.from_model_version = NEW, OLD
-    promotion.state = State.SWITCHING
-    files.write(promotion)
-    if moved != "nothing":
-        store.set_active(NEW)
-    if moved == "both":
-        registry.promote(NEW)
-    store.close()
-    await service.restart()
-    assert await answering(service) == NEW
-    assert (await ended(service)).state == State.SUCCEEDED
-    assert registry.pointer() == (NEW, OLD)
 
 
 async def test_a_switch_that_cannot_be_completed_is_undone(service, registry, memory_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
+from types import SimpleNamespace
 
 import pytest
 from qdrant_client import QdrantClient
@@ -15,12 +16,12 @@ from halftone.services.search.api.engine import Engine
 from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.embedder_client import Embedder
 from halftone.services.search.archive.holdings import Holdings
-from halftone.services.search.promotion.state import is_running
+from halftone.services.search.promotion.transitions import is_running
 from halftone.services.search.store.port import EVERYTHING, Point
 from halftone.services.search.store.server import ServerCollection, ServerStore
 from halftone.v1 import models_pb2, search_pb2
+from tests.support.promotions import NEW, OLD, publish, until
 from tests.support.search_service import name, record
-from tests.unit.services.search.promotion.test_promotions import NEW, OLD, publish, until
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
@@ -44,10 +45,6 @@ class Together:
 
 @pytest.fixture
 async def replicas(settings, embedder, memory_path):
-    for version in (1, 2):
-        publish(memory_path / "models", memory_path / "scratch", version=version)
-    embedder.others = {NEW}
-    embedder.variants[NEW] = lambda vector: -vector[::-1]
     shared = ServerStore(QdrantClient(":memory:"), prefix="test")
     settings = settings.model_copy(
         update={
@@ -64,7 +61,7 @@ async def replicas(settings, embedder, memory_path):
             holdings=Holdings(blobs=Blobs(settings.blobs), metrics=metrics),
             embedder=Embedder(embedder.address, timeout=60.0, metrics=metrics),
             registry=Registry(memory_path / "models"),
-            verdicts=None,
+            verdicts=SimpleNamespace(of=None),
             settings=settings,
             metrics=metrics,
         )

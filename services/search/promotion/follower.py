@@ -1,0 +1,109 @@
+"""What a process does that answers while another one runs a promotion, or none is run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from halftone.core import errors, telemetry
+from halftone.services.search.promotion.transitions import is_running
+
+if TYPE_CHECKING:
+    from halftone.registry.versions import Registry
+    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.store.port import Collection, Store
+    from halftone.v1 import models_pb2
+
+_log = telemetry.get_logger(__name__)
+
+
+class Follower:
+    """Writes to both collections while a version is promoted, and follows the alias."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        holdings: Holdings,
+        registry: Registry,
+        shared: bool,
+        metrics: telemetry.Metrics,
+    ) -> None:
+        """Do nothing yet.
+
+        Args:
+            store: The collections and the alias.
+            holdings: What answers in this process.
+            registry: The versions and their pointer.
+            shared: Whether other processes answer for the same collections.
+            metrics: Of the service.
+        """
+        self._store = store
+        self._holdings = holdings
+        self._registry = registry
+        self._shared = shared
+        self._differing: str | None = None
+        self._differs = metrics.gauge(
+            "model_pointer_differs",
+            "Whether the registry's active version is another than the one that answers",
+        )
+
+    def others(self, model_version: str) -> list[Collection]:
+        """Return the collections besides that of a version; deletions go to them too. Blocks."""
+        collections = []
+        for version in self._store.model_versions():
+            if version != model_version:
+                try:
+                    collections.append(self._store.open(version, dimension=None))
+                except errors.HalftoneError as error:
+                    _log.error("collection_not_opened", model_version=version, error=error.message)
+        return collections
+
+    async def follow(self, promotion: models_pb2.Promotion | None) -> None:
+        """Do what a promotion asks of a process that does not run it.
+
+        Args:
+            promotion: The last one; None if there was none.
+        """
+        holdings, target = self._holdings, None
+        if promotion is not None and is_running(promotion):
+            with contextlib.suppress(errors.NotFound):
+                target = holdings.target
+                if target is None or target.model_version != promotion.model_version:
+                    target = await holdings.complete(
+                        self._store.open, promotion.model_version, dimension=None
+                    )
+        if self._shared:
+            active = await asyncio.to_thread(self._store.active)
+            if active is not None and active != holdings.collection.model_version:
+                await holdings.write("switch", self._activate, active)
+        if target is not None and target.model_version == holdings.collection.model_version:
+            target = None
+        if target is not holdings.target:
+            await holdings.write("follow", holdings.follow, target)
+        if not is_running(promotion):
+            # Which versions are needed while one runs, says the process that runs it.
+            await asyncio.to_thread(self._compare_pointer)
+
+    def _activate(self, model_version: str) -> None:
+        collection = self._store.open(model_version, dimension=None)
+        self._holdings.open(collection, others=self.others(model_version))
+        _log.info("collection_opened", model_version=model_version)
+
+    def _compare_pointer(self) -> None:
+        active = self._registry.pointer().active
+        answering = self._holdings.collection.model_version
+        differing = active if active is not None and active != answering else None
+        if differing != self._differing:
+            self._differing = differing
+            self._differs.set(int(differing is not None))
+            # The embedder follows the pointer; what the archive was embedded with stays needed.
+            self._registry.need([answering])
+            if differing is not None:
+                _log.warning(
+                    "another_model_version_is_active",
+                    model_version=answering,
+                    registry=differing,
+                    do=f"halftone models promote {differing}",
+                )

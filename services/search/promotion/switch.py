@@ -1,0 +1,122 @@
+"""Moves the archive from one version to another, and drops collections that nobody needs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from halftone.core import errors, telemetry
+from halftone.services.search.archive.patience import STORE
+from halftone.services.search.promotion.transitions import State
+
+if TYPE_CHECKING:
+    from halftone.registry.versions import Registry
+    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.pace import Traffic
+    from halftone.services.search.promotion.files import PromotionFiles
+    from halftone.services.search.store.port import Store
+    from halftone.v1 import models_pb2
+
+_ASK_SECONDS: Final = 0.5
+
+_log = telemetry.get_logger(__name__)
+
+
+def has_moved(promotion: models_pb2.Promotion, *, store: Store, registry: Registry) -> bool:
+    """Whether both the store's alias and the registry's pointer name the version. Blocks."""
+    return store.active() == promotion.model_version == registry.pointer().active
+
+
+def is_back(promotion: models_pb2.Promotion, *, store: Store) -> bool:
+    """Whether the alias is known not to name the version that it was to be moved to. Blocks.
+
+    False also when the store does not answer: the alias may have moved although the call failed.
+    """
+    if promotion.model_version == promotion.from_model_version:
+        return True
+    try:
+        return store.active() != promotion.model_version
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is not known
+        _log.warning("alias_unknown", error=str(error))
+        return False
+
+
+def move(promotion: models_pb2.Promotion, *, store: Store, registry: Registry) -> None:
+    """Move the alias, then the pointer; put the alias back if one of them cannot be moved. Blocks.
+
+    Where both have moved they stay: what was written since went to the new collection alone.
+
+    Raises:
+        errors.HalftoneError: One could not be moved. `is_back` tells whether the alias is back.
+    """
+    if has_moved(promotion, store=store, registry=registry):
+        return
+    try:
+        store.set_active(promotion.model_version)
+        registry.promote(promotion.model_version)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            # For example when only the last fsync of the pointer failed.
+            if has_moved(promotion, store=store, registry=registry):
+                return
+        if promotion.from_model_version != promotion.model_version:
+            store.set_active(promotion.from_model_version)
+        raise
+
+
+def recover(files: PromotionFiles, *, store: Store, registry: Registry) -> None:
+    """Complete a switch in whose middle a process was ended. Blocks; before collections are open.
+
+    A switch that cannot be completed because something does not answer is left to a later try. One
+    that can never be completed is put back, and the promotion has failed (or is cancelled, if
+    somebody asked for that).
+    """
+    try:
+        promotion = files.read()
+    except errors.HalftoneError as error:
+        _log.error("promotion_unreadable", error=error.message)
+        return
+    if promotion is None or promotion.state != State.SWITCHING:
+        return
+    lock = files.try_lock()
+    if lock is None:
+        return
+    with lock:
+        try:
+            move(promotion, store=store, registry=registry)
+            _log.warning("switch_completed", model_version=promotion.model_version)
+        except (*STORE, OSError) as error:
+            _log.warning("switch_waits", error=str(error))
+        except errors.HalftoneError as error:
+            if not is_back(promotion, store=store):
+                _log.warning("switch_waits", error=error.message)
+                return
+            _log.error("switch_undone", error=error.message)
+            end_undone(promotion, error=error, files=files)
+
+
+def end_undone(
+    promotion: models_pb2.Promotion, *, error: errors.HalftoneError, files: PromotionFiles
+) -> None:
+    """Write down that a switch was undone; a disk that is full leaves that to a later try."""
+    try:
+        if files.is_cancelled(promotion.id):
+            promotion.state = State.CANCELLED
+        else:
+            promotion.state = State.FAILED
+            promotion.error.CopyFrom(errors.to_status(error))
+        promotion.end_time.GetCurrentTime()
+        promotion.revision += 1
+        files.write(promotion)
+    except errors.HalftoneError as problem:
+        _log.error("promotion_not_saved", error=problem.message)
+
+
+async def drop(model_version: str, *, store: Store, holdings: Holdings, traffic: Traffic) -> None:
+    """Drop a collection, once the searches that it still answers have ended."""
+    await holdings.write("forget", holdings.forget, model_version)
+    while traffic.using(model_version):  # noqa: ASYNC110 - rare, and not worth an event for each
+        await asyncio.sleep(_ASK_SECONDS)
+    await holdings.write("drop", store.drop, model_version)
+    _log.info("collection_dropped", model_version=model_version)
