@@ -15,6 +15,7 @@ import click
 import pydantic
 
 import halftone
+from halftone.cli import output
 from halftone.cli.options import (
     archive_option,
     connect,
@@ -32,7 +33,7 @@ from halftone.cli.options import (
 from halftone.core import errors, files
 from halftone.core.settings import ClientSettings
 from halftone.imaging import images
-from halftone.rendering import output
+from halftone.rendering import json_forms
 
 if TYPE_CHECKING:
     from halftone.client import Client, Query
@@ -271,7 +272,7 @@ def search(
         )
         # Before anything else is asked for or made: what was found is not lost if that fails.
         if as_json:
-            output.print_json(output.page_json(page))
+            output.print_json(json_forms.page_to_json(page))
         else:
             output.print_hits(page.hits, explained=explained)
             if page.out_of_time_count:
@@ -299,7 +300,7 @@ def search(
                 said.append(f"the first {len(page.hits)}, of more")
             if page.verdicts_unavailable:
                 said.append("without archivists' verdicts, which could not be read")
-            section = contact_sheet.section_of(
+            section = contact_sheet.fetch_section(
                 client,
                 query=wanted,
                 hits=page.hits,
@@ -311,7 +312,9 @@ def search(
                 [section],
                 path=html,
                 title="Halftone search",
-                colophon=contact_sheet.colophon(page.model_version, now=dt.datetime.now(dt.UTC)),
+                colophon=contact_sheet.make_colophon(
+                    page.model_version, now=dt.datetime.now(dt.UTC)
+                ),
             )
             output.remark(f"Wrote {html}.")
 
@@ -363,7 +366,7 @@ def show(
     with connect(server=server, data=data) as client:
         record = client.get(full_name(name, archives=archive))
     if as_json:
-        output.print_json(output.record_json(record))
+        output.print_json(json_forms.record_to_json(record))
     else:
         output.print_record(record)
 
@@ -389,7 +392,7 @@ def list_(
         )
         remarks = filter_remarks(client, where=where, nothing=not records)
     if as_json:
-        output.print_json([output.record_json(record) for record in records])
+        output.print_json([json_forms.record_to_json(record) for record in records])
     else:
         output.print_records(records)
     if more:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import rich.progress
 
+from halftone.cli import output
 from halftone.core import files
 from halftone.core.files import files_below
-from halftone.rendering import output
 
 if TYPE_CHECKING:
     from halftone.evaluation.calibration import Sample

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from halftone.cli import cluster_tables, output
 from halftone.cli.options import (
     connect,
     filter_from,
@@ -25,7 +26,7 @@ from halftone.cli.options import (
 )
 from halftone.client import ClusterJobState, ClusterOrder
 from halftone.core import errors, files
-from halftone.rendering import cluster_export, cluster_page, cluster_tables, output
+from halftone.rendering import cluster_export, cluster_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,7 +114,7 @@ def list_(
         shown = list(itertools.islice(itertools.chain(page, rest), limit))
         remarks = _remarks(client, wanted=wanted, nothing=not shown)
     if as_json:
-        found = [cluster_export.cluster_json(cluster) for cluster in shown]
+        found = [cluster_export.cluster_to_json(cluster) for cluster in shown]
         output.print_json({"total": page.total, "clusters": found})
     else:
         cluster_tables.print_clusters(shown, total=page.total)
@@ -201,7 +202,7 @@ def export(
         if not first:
             # Raises where nothing was grouped yet: an empty file would say that nothing was found.
             _newest(client)
-        found = cluster_export.with_members(client, itertools.chain(first, listed))
+        found = cluster_export.fetch_members(client, itertools.chain(first, listed))
         with _opened(path) as file:
             if kind == "csv":
                 count = cluster_export.write_csv(found, file=file)
@@ -245,13 +246,13 @@ def cluster(
     with connect(server=server, data=data) as client:
         found = find_cluster(client, cluster_name(name, archives=archive))
         if as_json:
-            output.print_json(cluster_export.cluster_json(found))
+            output.print_json(cluster_export.cluster_to_json(found))
         else:
             cluster_tables.print_cluster(found)
         if html is not None:
             pictures = cluster_page.fetch_thumbnails(client, found)
             now = dt.datetime.now(dt.UTC)
-            page = cluster_page.write(found, pictures=pictures, path=html, now=now)
+            page = cluster_page.write_page(found, pictures=pictures, path=html, now=now)
             output.remark(f"Wrote {page}.")
 
 

@@ -12,6 +12,7 @@ import click
 from PIL import Image
 from rich.table import Table
 
+from halftone.cli import output
 from halftone.cli.options import (
     archive_option,
     connect,
@@ -23,7 +24,7 @@ from halftone.cli.options import (
 from halftone.client import Cluster, ClusterMember, Link, Relation, VerificationState
 from halftone.client.types import probability_label
 from halftone.core import errors, files
-from halftone.rendering import cluster_page, output, overlay
+from halftone.rendering import cluster_page, json_forms, overlay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,9 +96,9 @@ def compare(
             pair = {
                 "model_version": found.model_version,
                 "verdicts_unavailable": found.verdicts_unavailable,
-                "query": output.record_json(record),
+                "query": json_forms.record_to_json(record),
             }
-            output.print_json({**pair, **output.hit_json(found.hit)})
+            output.print_json({**pair, **json_forms.hit_to_json(found.hit)})
         else:
             _print(record, found.hit, region=region)
             if found.verdicts_unavailable:
@@ -203,7 +204,7 @@ def _page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) -> Path:
     )
     if hit.verdict:
         kicker += f"; an archivist says: {hit.verdict.label}"
-    return cluster_page.write(
+    return cluster_page.write_page(
         pair,
         pictures=pictures,
         path=path,
@@ -225,7 +226,7 @@ def _picture(
         bottom = max(top + 1, round((region.y + region.height) * down))
         query = query.crop((left, top, right, bottom))
         size = (region.width, region.height)
-    return overlay.sheet(
+    return overlay.draw_sheet(
         query,
         _thumbnail(client, hit.image),
         overlaps=hit.overlaps,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from halftone.cli import output
 from halftone.cli.options import (
     confirm,
     connect,
@@ -18,7 +19,6 @@ from halftone.cli.options import (
     yes_option,
 )
 from halftone.core import errors
-from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -14,11 +14,11 @@ from PIL import Image, ImageOps
 
 from halftone.archive import manifests as archives
 from halftone.archive import sample as sample_archive
-from halftone.cli import import_archive
+from halftone.cli import import_archive, output
 from halftone.client import Client, Filter, ImageRecord, Search
 from halftone.core import errors
 from halftone.imaging import images
-from halftone.rendering import contact_sheet, output
+from halftone.rendering import contact_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -231,7 +231,7 @@ def _most_similar_across_journals(client: Client, *, archive: str) -> list[tuple
     return distinct
 
 
-def _ask(client: Client, question: Question) -> contact_sheet.Section:
+def _ask(client: Client, question: Question) -> contact_sheet.SearchSection:
     page = client.search(question.query, filter=question.where, limit=HITS)
 
     def is_right(hit: Hit) -> bool:
@@ -244,7 +244,7 @@ def _ask(client: Client, question: Question) -> contact_sheet.Section:
         note=question.note,
         truth=(lambda hit: "same picture" if is_right(hit) else "another") if known else None,
     )
-    return contact_sheet.section_of(
+    return contact_sheet.fetch_section(
         client,
         query=question.picture,
         hits=page.hits,
@@ -255,7 +255,7 @@ def _ask(client: Client, question: Question) -> contact_sheet.Section:
 
 
 def _write_sheets(
-    sections: Sequence[contact_sheet.Section], *, directory: Path, name: str, count: int
+    sections: Sequence[contact_sheet.SearchSection], *, directory: Path, name: str, count: int
 ) -> None:
     title = "Halftone"
     note = f"Three searches in the archive “{name}” of {count} pictures; the query is on the left."

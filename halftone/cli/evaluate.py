@@ -13,12 +13,12 @@ import rich.progress
 from rich.table import Table
 
 import halftone
+from halftone.cli import output
 from halftone.cli.model_context import default_directory
 from halftone.cli.press import evaluate_press, press_options
 from halftone.core import errors, files
 from halftone.imaging.orientations import orientations
 from halftone.registry.versions import Registry
-from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

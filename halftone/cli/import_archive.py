@@ -22,10 +22,10 @@ from rich.text import Text
 
 from halftone.archive import manifests as archives
 from halftone.archive import records
+from halftone.cli import output
 from halftone.cli.options import connect, server_options
 from halftone.client import ImportState
 from halftone.core import errors, files
-from halftone.rendering import output
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -10,12 +10,12 @@ import click
 import rich.progress
 
 from halftone.archive import manifests
+from halftone.cli import output
 from halftone.cli.model_context import acting
 from halftone.cli.promotions import run
 from halftone.core import errors, files
 from halftone.imaging import images
 from halftone.registry.versions import newest_version
-from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

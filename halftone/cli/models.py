@@ -10,11 +10,11 @@ import click
 from rich.table import Table
 
 from halftone.cli import model_making as making
+from halftone.cli import output
 from halftone.cli.model_context import Where, acting
 from halftone.cli.options import confirm, json_option, server_options, yes_option
 from halftone.cli.promotions import read_groups, report, run
 from halftone.core import errors
-from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,8 +14,8 @@ import rich.progress
 from rich.table import Table
 
 import halftone
+from halftone.cli import output
 from halftone.core import files
-from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from halftone.archive import records
+from halftone.cli import output
 from halftone.client import PromotionState
 from halftone.core import errors
-from halftone.rendering import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable

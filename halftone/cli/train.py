@@ -12,12 +12,12 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from halftone.cli import output
 from halftone.cli.options import data_option, json_option, limit_option
 from halftone.client import Client
 from halftone.client.training import JobState
 from halftone.core import errors, training
 from halftone.core.settings import ClientSettings
-from halftone.rendering import output
 from halftone.stack import running
 
 if TYPE_CHECKING:

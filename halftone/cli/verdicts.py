@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.table import Table
 
+from halftone.cli import output
 from halftone.cli.clusters import DefaultGroup
 from halftone.cli.options import (
     archive_option,
@@ -23,7 +24,7 @@ from halftone.cli.options import (
 from halftone.client import Decision
 from halftone.core import errors
 from halftone.core.settings import ClientSettings
-from halftone.rendering import cluster_export, output, verdict_export
+from halftone.rendering import cluster_export, json_forms, verdict_export
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +72,7 @@ def judge(
         after = [_cluster_of(client, name) for name in names]
     if as_json:
         found = {
-            **output.verdict_json(verdict),
+            **json_forms.verdict_to_json(verdict),
             "cluster_a": after[0].name if after[0] else None,
             "cluster_b": after[1].name if after[1] else None,
         }
@@ -114,7 +115,7 @@ def list_(
         found = client.verdicts(image=name, history=history, page_size=min(limit + 1, 1000))
         shown, more = output.head(found, limit)
     if as_json:
-        output.print_json([output.verdict_json(verdict) for verdict in shown])
+        output.print_json([json_forms.verdict_to_json(verdict) for verdict in shown])
     else:
         output.console().print(_table(shown, history=history) if shown else "No verdicts.")
     if more:
@@ -170,7 +171,7 @@ def delete(
                 overruled.add(each.name)
         found = client.delete_verdict(name)
         if as_json:
-            output.print_json(output.verdict_json(found))
+            output.print_json(json_forms.verdict_to_json(found))
             return
         after = client.verdicts(page_size=1000) if overruled else ()
         restored = [each for each in after if each.name in overruled and not each.overruled]
@@ -196,7 +197,7 @@ def export(*, directory: Path, with_clusters: bool, server: str | None, data: Pa
     """Write a data set to train on: `halftone train` takes it with --objective metric."""
     with connect(server=server, data=data) as client:
         clusters = (
-            cluster_export.with_members(client, client.clusters(page_size=200))
+            cluster_export.fetch_members(client, client.clusters(page_size=200))
             if with_clusters
             else ()
         )

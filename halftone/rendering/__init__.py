@@ -1,5 +1,8 @@
-"""What people look at: contact sheets, cluster pages, the light table, tables and exports.
+"""What people look at: contact sheets, cluster pages, the light table, overlays and exports.
 
-Everything takes what the client returns and writes HTML, PNG, CSV, JSON or text; nothing here asks
-a service. Templates lie in `templates/`. Start with `contact_sheet` or `timelines`.
+Everything takes what the client returns and writes HTML, pictures, CSV or JSON; `cli` prints the
+tables for a terminal. The room may import `client` and what that may import. `timelines` says what
+is known of a cluster, `wording` puts dates and counts into words, `json_forms` is for programs.
+Read `contact_sheet` for a search and `cluster_page` for a cluster first; templates lie in
+`templates/`.
 """

@@ -19,7 +19,7 @@ import halftone
 from halftone.archive import records
 from halftone.client import Decision
 from halftone.core import errors, files
-from halftone.rendering import output, timelines
+from halftone.rendering import alignments, json_forms, timelines, wording
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 CONTEXT: Final = "http://www.w3.org/ns/anno.jsonld"
 MEDIA_FRAGMENTS: Final = "http://www.w3.org/TR/media-frags/"
 _THREADS: Final = 4
-# Clusters asked for beyond the one that is written.
+# So many clusters are asked for beyond the one that is written.
 _AHEAD: Final = 16
-# A polygon that fills that much of the upright rectangle around it is told as one.
+# A polygon that fills this share of the upright rectangle around it counts as a rectangle.
 _RECTANGLE: Final = 0.99
 # Absolute IRIs that name something; a source may also be "Shelf 12" or a local path.
 _IRIS: Final = ("http://", "https://", "urn:", "ark:", "doi:", "info:")
@@ -45,10 +45,10 @@ COLUMNS: Final = (
 )
 
 
-def with_members(client: Client, clusters: Iterable[Cluster]) -> Iterator[Cluster]:
-    """The clusters with their members and links, in the same order.
+def fetch_members(client: Client, clusters: Iterable[Cluster]) -> Iterator[Cluster]:
+    """Iterate over clusters with their members and links, in the same order.
 
-    One that became a part of another or dissolved meanwhile is left out.
+    A cluster that became a part of another or dissolved meanwhile is left out.
     """
 
     def fetch(cluster: Cluster) -> Cluster | None:
@@ -72,23 +72,23 @@ def with_members(client: Client, clusters: Iterable[Cluster]) -> Iterator[Cluste
                 yield found
 
 
-def cluster_json(cluster: Cluster) -> dict[str, Any]:
-    """A cluster for JSON, without its empty fields."""
-    found: dict[str, Any] = {
+def cluster_to_json(cluster: Cluster) -> dict[str, Any]:
+    """Convert a cluster; empty fields are left out."""
+    values: dict[str, Any] = {
         "name": cluster.name,
         "size": cluster.size,
         "journal_count": cluster.journal_count,
         "journals": list(cluster.journals),
-        "earliest_date": _iso(cluster.earliest_date),
-        "latest_date": _iso(cluster.latest_date),
+        "earliest_date": _format_iso(cluster.earliest_date),
+        "latest_date": _format_iso(cluster.latest_date),
         "span_years": cluster.span_years,
         "weakest_link": round(cluster.weakest_link, 6),
         "first_image": cluster.first_image.name,
-        "create_time": _iso(cluster.create_time),
-        "update_time": _iso(cluster.update_time),
+        "create_time": _format_iso(cluster.create_time),
+        "update_time": _format_iso(cluster.update_time),
     }
     if cluster.members:
-        found["printings"] = [
+        values["printings"] = [
             {
                 "position": printing.number,
                 "gap_days": printing.member.gap_days,
@@ -97,16 +97,16 @@ def cluster_json(cluster: Cluster) -> dict[str, Any]:
                 "may_be_earliest": printing.may_be_earliest,
                 "weakest_link": round(printing.member.weakest_link, 6),
                 "link_count": printing.member.link_count,
-                "image": output.record_json(printing.image),
+                "image": json_forms.record_to_json(printing.image),
             }
-            for printing in timelines.printings(cluster)
+            for printing in timelines.list_printings(cluster)
         ]
-        found["links"] = [link_json(link) for link in cluster.links]
-    return {key: value for key, value in found.items() if value not in (None, "", [])}
+        values["links"] = [link_to_json(link) for link in cluster.links]
+    return {key: value for key, value in values.items() if value not in (None, "", [])}
 
 
-def link_json(link: Link) -> dict[str, Any]:
-    """A link for JSON."""
+def link_to_json(link: Link) -> dict[str, Any]:
+    """Convert a link."""
     return {
         "a": link.a,
         "b": link.b,
@@ -131,15 +131,15 @@ def link_json(link: Link) -> dict[str, Any]:
 
 
 def write_csv(clusters: Iterable[Cluster], *, file: TextIO) -> int:
-    """Writes a row for each printing; gives the number of clusters."""
+    """Write a row for each printing and return the number of clusters."""
     table = csv.writer(file)
     table.writerow(COLUMNS)
     count = 0
     for cluster in clusters:
         count += 1
-        for printing in timelines.printings(cluster):
+        for printing in timelines.list_printings(cluster):
             image, gap = printing.image, printing.member.gap_days
-            overlap = timelines.main_overlap(printing.link) if printing.link else None
+            overlap = alignments.find_main_overlap(printing.link) if printing.link else None
             record = (image.page, image.caption, image.language, image.source_uri, image.rights)
             table.writerow(
                 [
@@ -147,7 +147,7 @@ def write_csv(clusters: Iterable[Cluster], *, file: TextIO) -> int:
                     int(printing.is_earliest),
                     "" if gap is None else gap,
                     *(printing.gap, image.name, files.inert(image.journal), image.date),
-                    *(_iso(image.earliest_date) or "", _iso(image.latest_date) or ""),
+                    *(_format_iso(image.earliest_date) or "", _format_iso(image.latest_date) or ""),
                     *map(files.inert, record),
                     *(round(printing.member.weakest_link, 6), printing.member.link_count),
                     "" if overlap is None else int(overlap.mirrored),
@@ -157,11 +157,11 @@ def write_csv(clusters: Iterable[Cluster], *, file: TextIO) -> int:
 
 
 def write_jsonl(clusters: Iterable[Cluster], *, file: TextIO) -> int:
-    """Writes a line for each cluster, with its printings and links; gives their number."""
+    """Write a line for each cluster, with its printings and links, and return their number."""
     count = 0
     for cluster in clusters:
         count += 1
-        file.write(json.dumps(cluster_json(cluster), ensure_ascii=False) + "\n")
+        file.write(json.dumps(cluster_to_json(cluster), ensure_ascii=False) + "\n")
     return count
 
 
@@ -172,85 +172,87 @@ def write_annotations(
     verdicts: Mapping[frozenset[str], Verdict],
     now: dt.datetime,
 ) -> int:
-    """Writes an AnnotationCollection with an annotation for each link; gives the clusters' number.
+    """Write an AnnotationCollection with an annotation for each link.
 
     Args:
-        clusters: With members and links.
-        file: Gets one JSON-LD document.
-        verdicts: Those that hold, by the pair of names; they name the authors of links.
+        clusters: Clusters with members and links.
+        file: Receives one JSON-LD document.
+        verdicts: Verdicts that hold, by the pair of names; they name the authors of links.
         now: When the annotations were generated.
+
+    Returns:
+        The number of clusters.
     """
-    # A collection and each of its pages have one IRI; that of the page is enough to name it again.
     name = uuid.uuid4().urn
     page = f"{name}#page"
     file.write(
         f'{{"@context": "{CONTEXT}", "id": "{name}", "type": "AnnotationCollection", '
         '"label": "Printings of the same pictures", '
-        f'"generator": {json.dumps(_software())}, "generated": "{_moment(now)}", '
+        f'"generator": {json.dumps(_describe_software())}, "generated": "{_format_time(now)}", '
         f'"last": "{page}", '
         f'"first": {{"id": "{page}", "type": "AnnotationPage", "startIndex": 0, "items": [\n'
     )
     count = total = 0
     for cluster in clusters:
         count += 1
-        for link in timelines.inner_links(cluster):
+        for link in timelines.list_inner_links(cluster):
             verdict = verdicts.get(frozenset((link.a, link.b)))
-            found = annotation(link, cluster=cluster, verdict=verdict, now=now)
-            file.write(",\n" * (total > 0) + json.dumps(found, ensure_ascii=False))
+            annotation = make_annotation(link, cluster=cluster, verdict=verdict, now=now)
+            file.write(",\n" * (total > 0) + json.dumps(annotation, ensure_ascii=False))
             total += 1
     file.write(f'\n]}}, "total": {total}}}\n')
     return count
 
 
-def annotation(
+def make_annotation(
     link: Link, *, cluster: Cluster, verdict: Verdict | None, now: dt.datetime
 ) -> dict[str, Any]:
-    """A link as an annotation: the later printing is its target, the earlier one its body.
+    """Convert a link to an annotation: the later printing is its target, the earlier one its body.
 
-    See https://www.w3.org/TR/annotation-model/; what it requires is `@context`, `id`, `type` and
+    See https://www.w3.org/TR/annotation-model/, which requires `@context`, `id`, `type` and
     `target`, a `source` for each specific resource, and a `value` for each selector.
     """
     images = {member.image.name: member.image for member in cluster.members}
     order = {name: number for number, name in enumerate(images)}
     earlier, later = sorted((link.a, link.b), key=lambda name: order[name])
-    overlap = timelines.main_overlap(link)
+    overlap = alignments.find_main_overlap(link)
     polygons: dict[str, Sequence[tuple[float, float]]] = {}
     if overlap is not None:
         polygons = {link.a: overlap.query_polygon, link.b: overlap.image_polygon}
     said = verdict is not None and verdict.decision is Decision.SAME
     bodies: list[dict[str, Any]] = [
         {
-            **_resource(images[earlier], polygon=polygons.get(earlier, ())),
+            **_make_resource(images[earlier], polygon=polygons.get(earlier, ())),
             "purpose": "linking",
         },
-        _text(_words(link, of=later), purpose="describing"),
+        _make_text(_describe(link, of=later), purpose="describing"),
     ]
     found: dict[str, Any] = {
         "@context": CONTEXT,
         "id": f"urn:uuid:{uuid.uuid5(records.parse_name(link.a).point_id, link.b)}",
         "type": "Annotation",
         "motivation": "linking",
-        "creator": _software(),
-        "created": _moment(cluster.update_time or now),
-        "generator": _software(),
-        "generated": _moment(now),
+        "creator": _describe_software(),
+        "created": _format_time(cluster.update_time or now),
+        "generator": _describe_software(),
+        "generated": _format_time(now),
         "body": bodies,
-        "target": _resource(images[later], polygon=polygons.get(later, ())),
+        "target": _make_resource(images[later], polygon=polygons.get(later, ())),
     }
     if verdict is not None and said:
         if verdict.author:
             found["creator"] = {"type": "Person", "name": verdict.author}
         if verdict.create_time is not None:
-            found["created"] = _moment(verdict.create_time)
+            found["created"] = _format_time(verdict.create_time)
         if verdict.note:
-            bodies.append(_text(verdict.note, purpose="commenting", language=""))
+            bodies.append(_make_text(verdict.note, purpose="commenting", language=""))
     return found
 
 
-def _resource(image: ImageRecord, *, polygon: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """A printing, or the part of it that another one has."""
+def _make_resource(image: ImageRecord, *, polygon: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Describe a printing, or the part of it that another one has."""
     source: dict[str, Any] = {
-        "id": iri(image),
+        "id": find_iri(image),
         "type": "Image",
         "dcterms:identifier": image.name,
         "dcterms:title": image.caption,
@@ -263,14 +265,14 @@ def _resource(image: ImageRecord, *, polygon: Sequence[tuple[float, float]]) -> 
         "source": {key: value for key, value in source.items() if value},
     }
     if polygon:
-        found["selector"] = selector(polygon)
+        found["selector"] = make_selector(polygon)
     return found
 
 
-def iri(image: ImageRecord) -> str:
-    """What a record is called elsewhere: its source where that is an IRI, else a UUID of its name.
+def find_iri(image: ImageRecord) -> str:
+    """Return a record's IRI: its source if that is one, else a UUID made from its name.
 
-    The UUID is that of its point, so it is the same in every export.
+    The UUID is that of the record's point in the store, so it is the same in every export.
     """
     source = image.source_uri.strip()
     if source.lower().startswith(_IRIS) and not any(mark in source for mark in ' <>"{}|\\^`'):
@@ -278,8 +280,11 @@ def iri(image: ImageRecord) -> str:
     return f"urn:uuid:{records.parse_name(image.name).point_id}"
 
 
-def selector(polygon: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """A part of a picture in pixels: a fragment where it is an upright rectangle, else an SVG."""
+def make_selector(polygon: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Return the selector of a part of a picture, in pixels.
+
+    An upright rectangle becomes a media fragment, any other polygon an SVG.
+    """
     xs, ys = [x for x, _ in polygon], [y for _, y in polygon]
     box = (max(xs) - min(xs)) * (max(ys) - min(ys))
     corners = zip(polygon, [*polygon[1:], polygon[0]], strict=True)
@@ -300,14 +305,14 @@ def selector(polygon: Sequence[tuple[float, float]]) -> dict[str, Any]:
     }
 
 
-def _words(link: Link, *, of: str) -> str:
-    overlap = timelines.main_overlap(link)
+def _describe(link: Link, *, of: str) -> str:
+    overlap = alignments.find_main_overlap(link)
     parts = ["The same picture"]
     if link.probability is not None:
-        parts[0] += f" with a probability of {timelines.figure(link.probability)}"
+        parts[0] += f" with a probability of {wording.format_probability(link.probability)}"
     if link.verdict is not None:
         parts.append(f"an archivist says: {link.verdict.value}")
-    parts.append(f"relation to it: {timelines.relation_of(link, of=of).label}")
+    parts.append(f"relation to it: {timelines.find_relation(link, of=of).label}")
     if overlap is not None:
         parts.append(f"{overlap.inlier_count} matching details")
         if overlap.mirrored:
@@ -315,19 +320,19 @@ def _words(link: Link, *, of: str) -> str:
     return "; ".join(parts) + "."
 
 
-def _text(value: str, *, purpose: str, language: str = "en") -> dict[str, Any]:
+def _make_text(value: str, *, purpose: str, language: str = "en") -> dict[str, Any]:
     found = {"type": "TextualBody", "value": value, "format": "text/plain", "purpose": purpose}
     return {**found, "language": language} if language else found
 
 
-def _software() -> dict[str, str]:
+def _describe_software() -> dict[str, str]:
     return {"type": "Software", "name": f"Halftone {halftone.__version__}"}
 
 
-def _moment(moment: dt.datetime) -> str:
-    """As xsd:dateTime in UTC."""
+def _format_time(moment: dt.datetime) -> str:
+    """Return a time as xsd:dateTime in UTC."""
     return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _iso(value: dt.date | dt.datetime | None) -> str | None:
+def _format_iso(value: dt.date | dt.datetime | None) -> str | None:
     return None if value is None else value.isoformat()

@@ -22,8 +22,8 @@ from PIL import Image
 import halftone
 from halftone.client import Relation
 from halftone.core import errors, files
-from halftone.rendering import light_table, timelines
-from halftone.rendering.light_table import Thumbnail
+from halftone.rendering import alignments, light_table, timelines, wording
+from halftone.rendering.light_table import SizedPicture
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -49,14 +49,14 @@ _MONTHS_BELOW_YEARS: Final = 3
 _URL: Final = re.compile(r"https?://[^\s]+", re.IGNORECASE)
 
 
-def fetch_thumbnails(client: Client, cluster: Cluster) -> dict[str, Thumbnail]:
-    """The pictures of a cluster's members by name; those that are gone or damaged are left out."""
+def fetch_thumbnails(client: Client, cluster: Cluster) -> dict[str, SizedPicture]:
+    """Return the thumbnails of a cluster's members by name, without those gone or damaged."""
 
-    def fetch(name: str) -> Thumbnail | None:
+    def fetch(name: str) -> SizedPicture | None:
         try:
             content = client.thumbnail(name).content
             with Image.open(io.BytesIO(content)) as image:
-                return Thumbnail(content, *image.size)
+                return SizedPicture(content, *image.size)
         except (errors.NotFound, errors.DataLoss, OSError):
             return None
 
@@ -66,28 +66,28 @@ def fetch_thumbnails(client: Client, cluster: Cluster) -> dict[str, Thumbnail]:
         return {name: picture for name, picture in found if picture is not None}
 
 
-def write(
+def write_page(
     cluster: Cluster,
     *,
-    pictures: Mapping[str, Thumbnail],
+    pictures: Mapping[str, SizedPicture],
     path: Path,
     now: dt.datetime,
     kicker: str = KICKER,
 ) -> Path:
-    """Writes the page: one file with the pictures in it, or a folder with them beside it.
+    """Write the page: one file with the pictures inside, or a folder with the pictures beside it.
 
     Args:
-        cluster: With members and links.
-        pictures: Of its members by name.
+        cluster: A cluster with members and links.
+        pictures: Thumbnails of its members by name.
         path: A file if it ends in `.html` or `.htm`, else a directory.
-        now: Said on the page.
-        kicker: What stands above the title.
+        now: The date on the page.
+        kicker: The line above the title.
 
     Returns:
-        The page's own path.
+        The path of the page itself.
     """
     if path.suffix.lower() in _HTML_SUFFIXES:
-        sources = {name: _data_uri(picture.content) for name, picture in pictures.items()}
+        sources = {name: _make_data_uri(picture.content) for name, picture in pictures.items()}
         files.with_folders(path)
     else:
         folder = path / "pictures"
@@ -105,27 +105,27 @@ def write(
     return path
 
 
-def _data_uri(content: bytes) -> str:
+def _make_data_uri(content: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(content).decode()
 
 
 def render(
     cluster: Cluster,
     *,
-    pictures: Mapping[str, Thumbnail],
+    pictures: Mapping[str, SizedPicture],
     sources: Mapping[str, str],
     now: dt.datetime,
     kicker: str = KICKER,
 ) -> str:
-    """The page's HTML. `sources` says where the pictures of the images are found."""
-    found = timelines.printings(cluster)
-    overlays = tuple(light_table.overlays(cluster, found, pictures=pictures))
+    """Return the page's HTML; `sources` are the URLs of the pictures by their images' names."""
+    printings = timelines.list_printings(cluster)
+    overlays = tuple(light_table.list_overlays(cluster, printings, pictures=pictures))
     laid = {overlay.number for overlay in overlays}
-    script = _file("cluster.js")
-    numbers = {printing.image.name: printing.number for printing in found}
-    weakest, longest = timelines.weakest_link(cluster), timelines.longest_gap(found)
+    script = _read_template("cluster.js")
+    numbers = {printing.image.name: printing.number for printing in printings}
+    weakest, longest = timelines.find_weakest_link(cluster), timelines.find_longest_gap(printings)
     cards = [
-        _card(
+        _make_card(
             printing,
             first=numbers[cluster.first_image.name],
             picture=pictures.get(printing.image.name),
@@ -134,14 +134,14 @@ def render(
             weakest=weakest,
             has_overlay=printing.number in laid,
         )
-        for printing in found
+        for printing in printings
     ]
-    return _template().render(
+    return _load_template().render(
         kicker=kicker,
-        title=_title(cluster),
-        summary=timelines.summary(cluster),
-        facts=_facts(cluster, found),
-        axis=_axis(found),
+        title=_choose_title(cluster),
+        summary=timelines.summarize(cluster),
+        facts=_list_facts(cluster, printings),
+        axis=_place_axis(printings),
         overlays=overlays,
         first_number=numbers[cluster.first_image.name],
         cards=cards,
@@ -150,18 +150,18 @@ def render(
                 None,
                 [
                     "In the order of their dates, as far as these are known.",
-                    timelines.left_out(cluster),
+                    timelines.describe_left_out(cluster),
                 ],
             )
         ),
         has_captions=any(card["caption"] for card in cards),
         links=[
-            _link_row(link, numbers=numbers, is_weakest=link is weakest)
-            for link in _most_telling(cluster, weakest=weakest)
+            _make_link_row(link, numbers=numbers, is_weakest=link is weakest)
+            for link in _choose_links(cluster, weakest=weakest)
         ],
-        links_note=_links_note(cluster),
+        links_note=_describe_links(cluster),
         colophon=f"{cluster.name} · made by Halftone {halftone.__version__} on {now:%Y-%m-%d}",
-        style=_file("cluster.css"),
+        style=_read_template("cluster.css"),
         script=script,
         # Only this very script may run, whatever an archive's captions hold.
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -169,14 +169,14 @@ def render(
 
 
 @functools.cache
-def _template() -> jinja2.Template:
+def _load_template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return environment.from_string(_file("cluster.html.jinja"))
+    return environment.from_string(_read_template("cluster.html.jinja"))
 
 
-def _file(name: str) -> str:
+def _read_template(name: str) -> str:
     return (
         importlib.resources.files("halftone.rendering")
         .joinpath("templates", name)
@@ -184,12 +184,12 @@ def _file(name: str) -> str:
     )
 
 
-def _title(cluster: Cluster) -> str:
-    """The earliest caption there is: what a historian knows the picture by.
+def _choose_title(cluster: Cluster) -> str:
+    """Return the earliest caption, by which historians know the picture.
 
-    A plate's or a page's is of other pictures as well, and taken where there is no other.
+    The caption of a plate or a page, which is of other pictures as well, is taken last.
     """
-    wholes = _wholes(cluster)
+    wholes = _find_wholes(cluster)
     images = sorted(
         (member.image for member in cluster.members), key=lambda image: image.name not in wholes
     )
@@ -198,10 +198,10 @@ def _title(cluster: Cluster) -> str:
     return textwrap.shorten(caption, _TITLE, placeholder=" …") or f"Picture {cluster.id}"
 
 
-def _wholes(cluster: Cluster) -> set[str]:
-    """The members that show the picture of their cluster, or a part of it, and little else.
+def _find_wholes(cluster: Cluster) -> set[str]:
+    """Return the names of members that show little else than the cluster's picture.
 
-    Of the others, such as plates and pages, every link shares a small part.
+    The others, such as plates and pages, share only a small part of themselves with every link.
     """
     most: dict[str, float] = {}
     for link in cluster.links:
@@ -212,17 +212,17 @@ def _wholes(cluster: Cluster) -> set[str]:
     return {name for name in names if most.get(name, 1.0) >= _WHOLE}
 
 
-def _facts(cluster: Cluster, found: Sequence[Printing]) -> list[tuple[str, str]]:
+def _list_facts(cluster: Cluster, printings: Sequence[Printing]) -> list[tuple[str, str]]:
     first = cluster.first_image
-    where = ", ".join(part for part in (first.journal, timelines.date_words(first)) if part)
+    where = ", ".join(part for part in (first.journal, wording.describe_date(first)) if part)
     facts = []
     if first.earliest_date is not None:
         facts.append(("Earliest known printing", where))
-        last = [printing for printing in found if printing.image.earliest_date][-1].image
+        last = [printing for printing in printings if printing.image.earliest_date][-1].image
         if last.name != first.name:
-            parts = (last.journal, timelines.date_words(last))
+            parts = (last.journal, wording.describe_date(last))
             facts.append(("Latest known printing", ", ".join(filter(None, parts))))
-    gap = timelines.longest_gap(tuple(found))
+    gap = timelines.find_longest_gap(tuple(printings))
     if gap is not None:
         words = gap.gap.removesuffix(" later")
         numbers = f"between no. {gap.number - 1} and no. {gap.number}"
@@ -230,33 +230,33 @@ def _facts(cluster: Cluster, found: Sequence[Printing]) -> list[tuple[str, str]]
     return facts
 
 
-def _axis(found: Sequence[Printing]) -> dict[str, Any] | None:
-    """Where things stand on the time line, in percent; None without dates."""
-    spans = [printing.span for printing in found if printing.span]
+def _place_axis(printings: Sequence[Printing]) -> dict[str, Any] | None:
+    """Return where things stand on the time line, in percent, or None without dates."""
+    spans = [printing.span for printing in printings if printing.span]
     if not spans:
         return None
     start, end = min(span[0] for span in spans), max(span[1] for span in spans)
     if end - start <= _MONTHS_BELOW_YEARS:
         start, end = float(int(start)), float(-(-end // 1))
         ticks = [(int(start) + quarter / 4) for quarter in range(4 * int(end - start) + 1)]
-        labels = [str(int(tick)) if tick == int(tick) else _quarter(tick) for tick in ticks]
+        labels = [str(int(tick)) if tick == int(tick) else _name_quarter(tick) for tick in ticks]
     else:
         margin = 0.02 * (end - start)
         start, end = start - margin, end + margin
-        ticks = [float(year) for year in timelines.ticks(start, end, most=_MOST_TICKS)]
+        ticks = [float(year) for year in wording.choose_ticks(start, end, most=_MOST_TICKS)]
         labels = [str(int(tick)) for tick in ticks]
 
     def place(year: float) -> float:
         return round(100 * (year - start) / (end - start), 2)
 
     lanes: dict[str, list[Printing]] = {}
-    for printing in found:
+    for printing in printings:
         if printing.span:
             lanes.setdefault(printing.image.journal or "Unknown journal", []).append(printing)
-    gap = timelines.longest_gap(tuple(found))
+    gap = timelines.find_longest_gap(tuple(printings))
     band = None
     if gap is not None and gap.span is not None:
-        before = [printing.span for printing in found[: gap.number - 1] if printing.span]
+        before = [printing.span for printing in printings[: gap.number - 1] if printing.span]
         left, right = place(max(span[1] for span in before)), place(gap.span[0])
         if right > left:
             words = gap.gap.removesuffix(" later")
@@ -269,18 +269,18 @@ def _axis(found: Sequence[Printing]) -> dict[str, Any] | None:
         "ticks": [
             {"left": place(tick), "label": label} for tick, label in zip(ticks, labels, strict=True)
         ],
-        "lanes": [_lane(name, group, place=place) for name, group in lanes.items()],
+        "lanes": [_place_lane(name, group, place=place) for name, group in lanes.items()],
         "band": band,
-        "undated": [printing.number for printing in found if not printing.span],
+        "undated": [printing.number for printing in printings if not printing.span],
     }
 
 
-def _quarter(moment: float) -> str:
+def _name_quarter(moment: float) -> str:
     return {1: "Apr", 2: "Jul", 3: "Oct"}[round(4 * (moment % 1))]
 
 
-def _lane(name: str, group: Sequence[Printing], *, place: Any) -> dict[str, Any]:
-    """A journal's marks, in as many rows as keep their numbers apart."""
+def _place_lane(name: str, group: Sequence[Printing], *, place: Any) -> dict[str, Any]:
+    """Return a journal's marks, in as many rows as are needed to keep their numbers apart."""
     rows: list[float] = []
     marks = []
     for printing in group:
@@ -302,11 +302,11 @@ def _lane(name: str, group: Sequence[Printing], *, place: Any) -> dict[str, Any]
     return {"name": name, "marks": marks, "height": round(0.8 + len(rows) * _ROW_HEIGHT, 2)}
 
 
-def _card(
+def _make_card(
     printing: Printing,
     *,
     first: int,
-    picture: Thumbnail | None,
+    picture: SizedPicture | None,
     source: str | None,
     is_long: bool,
     weakest: Link | None,
@@ -329,10 +329,10 @@ def _card(
         "heading": image.journal or "Unknown journal",
         "date": printing.date,
         "where": " · ".join(part for part in (printing.date, page, image.language) if part),
-        "tags": _tags(printing, weakest=weakest),
+        "tags": _list_tags(printing, weakest=weakest),
         "caption": image.caption.strip(),
         "language": image.language,
-        "evidence": _evidence(printing, first=first),
+        "evidence": _describe_evidence(printing, first=first),
         "has_overlay": has_overlay,
         "name": image.name,
         "source": image.source_uri,
@@ -341,29 +341,29 @@ def _card(
     }
 
 
-def _tags(printing: Printing, *, weakest: Link | None) -> list[tuple[str, str]]:
+def _list_tags(printing: Printing, *, weakest: Link | None) -> list[tuple[str, str]]:
     tags = []
     if printing.is_earliest and printing.image.earliest_date:
         tags.append(("first", "Earliest known printing"))
     if printing.may_be_earliest:
         tags.append(("first", "May be as early"))
-    overlap = timelines.main_overlap(printing.link) if printing.link else None
+    overlap = alignments.find_main_overlap(printing.link) if printing.link else None
     if overlap is not None and overlap.mirrored:
         tags.append(("turned", "Mirrored"))
     if printing.is_weakest and weakest is not None:
-        tags.append(("weak", f"Weakest link: {timelines.figure(weakest.probability)}"))
+        tags.append(("weak", f"Weakest link: {wording.format_probability(weakest.probability)}"))
     if printing.is_judged:
         tags.append(("judged", "Judged to be the same"))
     return tags
 
 
-def _evidence(printing: Printing, *, first: int) -> str:
+def _describe_evidence(printing: Printing, *, first: int) -> str:
     if printing.is_earliest:
         return ""
     link = printing.link
     if link is not None:
-        words = timelines.evidence(link, of=printing.image.name)
-        return f"Beside no. {first}: {_probability(link)}; {words}."
+        words = timelines.describe_evidence(link, of=printing.image.name)
+        return f"Beside no. {first}: {_describe_probability(link)}; {words}."
     if printing.alignment is not None:
         return (
             f"Not linked with no. {first} itself, but through "
@@ -373,21 +373,21 @@ def _evidence(printing: Printing, *, first: int) -> str:
     return f"Linked with other printings than no. {first}."
 
 
-def _probability(link: Link) -> str:
+def _describe_probability(link: Link) -> str:
     if link.probability is None:
         return "the same picture"
-    return f"the same picture with a probability of {timelines.figure(link.probability)}"
+    return f"the same picture with a probability of {wording.format_probability(link.probability)}"
 
 
-def _most_telling(cluster: Cluster, *, weakest: Link | None) -> list[Link]:
-    """The most probable links, and the weakest that matters."""
-    shown = timelines.inner_links(cluster)[:_MOST_LINKS]
+def _choose_links(cluster: Cluster, *, weakest: Link | None) -> list[Link]:
+    """Return the most probable links, and the weakest one that holds the cluster together."""
+    shown = timelines.list_inner_links(cluster)[:_MOST_LINKS]
     if weakest is not None and not any(link is weakest for link in shown):
         shown.append(weakest)
     return shown
 
 
-def _links_note(cluster: Cluster) -> str:
+def _describe_links(cluster: Cluster) -> str:
     count = len(cluster.links)
     note = "The pairs that were found to be the same picture, the surest first."
     if count > _MOST_LINKS:
@@ -397,9 +397,9 @@ def _links_note(cluster: Cluster) -> str:
     return note
 
 
-def _link_row(link: Link, *, numbers: Mapping[str, int], is_weakest: bool) -> dict[str, Any]:
+def _make_link_row(link: Link, *, numbers: Mapping[str, int], is_weakest: bool) -> dict[str, Any]:
     a, b = sorted((link.a, link.b), key=lambda name: numbers[name])
-    relation = timelines.relation_of(link, of=a)
+    relation = timelines.find_relation(link, of=a)
     words = relation.label
     if relation in {Relation.CROP_OF, Relation.CONTAINS}:
         verb = "is a crop of" if relation is Relation.CROP_OF else "contains"
@@ -407,16 +407,16 @@ def _link_row(link: Link, *, numbers: Mapping[str, int], is_weakest: bool) -> di
     return {
         "a": numbers[a],
         "b": numbers[b],
-        "probability": timelines.figure(link.probability),
+        "probability": wording.format_probability(link.probability),
         "relation": words,
-        "evidence": _in_table(link, numbers=numbers),
+        "evidence": _describe_link(link, numbers=numbers),
         "is_weakest": is_weakest and len(numbers) > 2,  # noqa: PLR2004 - of two the only link says nothing
     }
 
 
-def _in_table(link: Link, *, numbers: Mapping[str, int]) -> str:
+def _describe_link(link: Link, *, numbers: Mapping[str, int]) -> str:
     said = f"an archivist says: {link.verdict.value}" if link.verdict else ""
-    overlap = timelines.main_overlap(link)
+    overlap = alignments.find_main_overlap(link)
     if overlap is None:
         file = "the very same file" if timelines.is_same_file(link) else ""
         return ", ".join(filter(None, (file, said))) or "Not compared by details."

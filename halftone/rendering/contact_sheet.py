@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 import halftone
 from halftone.client.types import probability_label
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 
 _CAPTION: Final = 140
 _LOST_SIDE: Final = 240
-"""Pixels of what stands for a picture that is lost."""
+"""Side in pixels of the picture that stands for a lost one."""
 _MAX_PIXELS: Final = 200_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One picture with what is written below it.
+    """One picture with the text around it.
 
     Attributes:
         picture: A small JPEG.
         title: For example the journal.
-        lines: Date and page, caption ….
-        name: Of an image of the archive, by which it is cited; on the page only.
+        lines: For example date and page, then the caption.
+        name: The name by which an image of the archive is cited; only in HTML.
         badge: For example the probability and the relation.
-        orientation: How the query lies in the picture, empty for as it is.
-        verdict: What an archivist said of the query and a hit, in words; on the page only.
-        right: Whether a hit is right, where the truth is known.
+        orientation: How the query lies in the picture; empty if it lies as it is.
+        verdict: An archivist's verdict on the query and a hit, in words; only in HTML.
+        right: Whether a hit is right; None if that is not known.
     """
 
     picture: bytes
@@ -65,7 +65,7 @@ class Card:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class SearchSection:
     """A search: its query and its hits, the most probable first."""
 
     title: str
@@ -74,7 +74,7 @@ class Section:
     hits: tuple[Card, ...]
 
 
-def section_of(
+def fetch_section(
     client: Client,
     *,
     query: Any,  # see Query; narrowed below
@@ -83,44 +83,44 @@ def section_of(
     note: str = "",
     crop: Region | None = None,
     is_right: Callable[[Hit], bool] | None = None,
-) -> Section:
-    """Fetches the thumbnails of a search.
+) -> SearchSection:
+    """Return the section of a search, with its thumbnails fetched from the service.
 
     Args:
-        client: Of the service that was searched.
+        client: A client of the service that was searched.
         query: A path, an encoded image, a Pillow image, or an image's name.
-        hits: What was found.
+        hits: The hits of the search.
         title: Above the section.
         note: Below the title, for example the filter.
-        crop: What was searched by, in pixels of the query.
-        is_right: The truth about a hit, where it is known.
+        crop: The part that was searched by, in pixels of the query.
+        is_right: Returns whether a hit is right, if that is known.
     """
     if isinstance(query, str) and query.startswith("archives/"):
         record = client.get(query)
-        picture = _thumbnail(client, query)
-        lines = _lines(record)
+        picture = _fetch_thumbnail(client, query)
+        lines = _describe(record)
         heading = record.journal or record.image_id
         name = "" if record.name == title else record.name
         full = (record.width, record.height)
     else:
-        image, full = _decoded(query)
+        image, full = _decode(query)
         picture = images.thumbnail(image)
         heading = "A picture" if not isinstance(query, str | Path) else Path(query).name
         lines = (f"{full[0]} x {full[1]} pixels",)
         name = ""
     if crop is not None:
-        picture = _with_frame(picture, crop=crop, full=full)
+        picture = _draw_frame(picture, crop=crop, full=full)
         part = f"{crop.x},{crop.y},{crop.width},{crop.height}"
         lines = (*lines, f"searched by the framed part, {part}")
-    return Section(
+    return SearchSection(
         title=title,
         note=note,
         query=Card(picture=picture, title=heading, lines=lines, name=name),
         hits=tuple(
             Card(
-                picture=_thumbnail(client, hit.image.name),
+                picture=_fetch_thumbnail(client, hit.image.name),
                 title=hit.image.journal or hit.image.image_id,
-                lines=_lines(hit.image),
+                lines=_describe(hit.image),
                 name=hit.image.name,
                 badge=f"{probability_label(hit.probability)} {hit.relation.label}",
                 orientation=hit.lies,
@@ -132,14 +132,14 @@ def section_of(
     )
 
 
-def _lines(record: ImageRecord) -> tuple[str, ...]:
+def _describe(record: ImageRecord) -> tuple[str, ...]:
     where = ", ".join(part for part in (record.date, record.page and f"p. {record.page}") if part)
     caption = textwrap.shorten(record.caption, _CAPTION, placeholder=" …")
     return tuple(line for line in (where, caption) if line)
 
 
-def _decoded(query: Image.Image | bytes | str | Path) -> tuple[Image.Image, tuple[int, int]]:
-    """The picture, large enough for a thumbnail, and its full size."""
+def _decode(query: Image.Image | bytes | str | Path) -> tuple[Image.Image, tuple[int, int]]:
+    """Return the picture, large enough for a thumbnail, and its full size."""
     if isinstance(query, Image.Image):
         return query, query.size
     content = query if isinstance(query, bytes) else Path(query).read_bytes()
@@ -147,24 +147,24 @@ def _decoded(query: Image.Image | bytes | str | Path) -> tuple[Image.Image, tupl
     return images.decode(content, max_pixels=_MAX_PIXELS, target=512), images.size(content)
 
 
-def _thumbnail(client: Client, name: str) -> bytes:
-    """An image's picture, or in place of one that is lost a plain one that says so."""
+def _fetch_thumbnail(client: Client, name: str) -> bytes:
+    """Return an image's thumbnail, or a plain picture that says that it is lost."""
     try:
         return client.thumbnail(name).content
     except (errors.NotFound, errors.DataLoss):
         blank = Image.new("L", (_LOST_SIDE, _LOST_SIDE), 225)
         words = "This picture is gone\nor damaged: import\nthe image again."
-        font = fonts.of_size(20)
+        font = fonts.load(20)
         ImageDraw.Draw(blank).text((20, 20), words, font=font, fill=60)
         return images.thumbnail(blank)
 
 
-def _with_frame(picture: bytes, *, crop: Region, full: tuple[int, int]) -> bytes:
-    """Frames the part that was searched by and fades the rest."""
+def _draw_frame(picture: bytes, *, crop: Region, full: tuple[int, int]) -> bytes:
+    """Frame the part that was searched by and fade the rest."""
     image = images.decode(picture, max_pixels=_MAX_PIXELS).convert("RGB")
     across, down = image.width / full[0], image.height / full[1]
     left, top = int(crop.x * across), int(crop.y * down)
-    # A sliver of a large picture is a pixel wide at least.
+    # Even a sliver of a large picture gets a pixel.
     right = max(round((crop.x + crop.width) * across), left + 1)
     bottom = max(round((crop.y + crop.height) * down), top + 1)
     faded = Image.blend(image, Image.new("RGB", image.size, "white"), 0.6)
@@ -176,8 +176,8 @@ def _with_frame(picture: bytes, *, crop: Region, full: tuple[int, int]) -> bytes
     return buffer.getvalue()
 
 
-def colophon(model_version: str, *, now: dt.datetime) -> str:
-    """What a search is cited with beside its hits: when it was made, and by what."""
+def make_colophon(model_version: str, *, now: dt.datetime) -> str:
+    """Return the line by which a search is cited: when it was made, and by which versions."""
     return (
         f"Searched on {now:%Y-%m-%d} at {now:%H:%M} UTC · model version {model_version} · "
         f"Halftone {halftone.__version__}"
@@ -185,9 +185,9 @@ def colophon(model_version: str, *, now: dt.datetime) -> str:
 
 
 def write_html(
-    sections: Sequence[Section], *, path: Path, title: str, note: str = "", colophon: str = ""
+    sections: Sequence[SearchSection], *, path: Path, title: str, note: str = "", colophon: str = ""
 ) -> None:
-    """Writes the sections as one self-contained HTML page; `colophon` stands below them."""
+    """Write the sections as one self-contained HTML page, with the colophon below them."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(_PAGE).render(
         title=title, note=note, sections=sections, colophon=colophon
@@ -287,22 +287,22 @@ _LINE: Final = 17
 
 
 def write_png(
-    sections: Sequence[Section], *, path: Path, title: str, note: str = "", columns: int = 5
+    sections: Sequence[SearchSection], *, path: Path, title: str, note: str = "", columns: int = 5
 ) -> None:
-    """Draws the sections, `columns` hits each at most, as one picture of a few hundred kB."""
+    """Write the sections, each with at most `columns` hits, as one PNG of a few hundred kB."""
     head = 78
     height_of_card = _CELL + _TEXT_LINES * _LINE + 8
     height_of_section = 62 + height_of_card + 14
     width = 2 * _MARGIN + (columns + 1) * (_CELL + _GAP) + _GAP
     sheet = Image.new("RGB", (width, _MARGIN + head + len(sections) * height_of_section), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN - 8), title, fill=_INK, font=fonts.of_size(28))
-    draw.text((_MARGIN, _MARGIN + 32), note, fill=_QUIET, font=fonts.of_size(15))
+    draw.text((_MARGIN, _MARGIN - 8), title, fill=_INK, font=fonts.load(28))
+    draw.text((_MARGIN, _MARGIN + 32), note, fill=_QUIET, font=fonts.load(15))
     top = _MARGIN + head
     for section in sections:
         draw.line((_MARGIN, top, width - _MARGIN, top), fill=_RULE)
-        draw.text((_MARGIN, top + 10), section.title, fill=_INK, font=fonts.of_size(18))
-        draw.text((_MARGIN, top + 34), section.note, fill=_QUIET, font=fonts.of_size(14))
+        draw.text((_MARGIN, top + 10), section.title, fill=_INK, font=fonts.load(18))
+        draw.text((_MARGIN, top + 34), section.note, fill=_QUIET, font=fonts.load(14))
         _draw_card(sheet, section.query, left=_MARGIN, top=top + 62, frame=_INK)
         for column, hit in enumerate(section.hits[:columns]):
             left = _MARGIN + 2 * _GAP + (column + 1) * (_CELL + _GAP)
@@ -328,28 +328,20 @@ def _draw_card(sheet: Image.Image, card: Card, *, left: int, top: int, frame: st
     if card.orientation:
         _draw_tag(draw, card.orientation, left=left + 5, top=top + _CELL - 25, fill="#5a4fa2")
     lines = [
-        (card.title, _INK, fonts.of_size(14)),
-        *((line, _QUIET, fonts.of_size(13)) for line in card.lines),
+        (card.title, _INK, fonts.load(14)),
+        *((line, _QUIET, fonts.load(13)) for line in card.lines),
     ]
     y = top + _CELL + 6
     for text, ink, font in lines[: _TEXT_LINES - 1]:
-        draw.text((left, y), _shortened(text, font=font), fill=ink, font=font)
+        draw.text((left, y), fonts.shorten(text, font=font, width=_CELL), fill=ink, font=font)
         y += _LINE
     if card.right is not None:
         verdict = "same picture" if card.right else "another picture"
-        draw.text((left, y), verdict, fill=_RIGHT if card.right else _QUIET, font=fonts.of_size(13))
+        draw.text((left, y), verdict, fill=_RIGHT if card.right else _QUIET, font=fonts.load(13))
 
 
 def _draw_tag(draw: ImageDraw.ImageDraw, text: str, *, left: int, top: int, fill: str) -> None:
-    font = fonts.of_size(13)
+    font = fonts.load(13)
     width = round(draw.textlength(text, font=font)) + 10
     draw.rectangle((left, top, left + width, top + 20), fill=fill)
     draw.text((left + 5, top + 2), text, fill="white", font=font)
-
-
-def _shortened(text: str, *, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    if font.getlength(text) <= _CELL:
-        return text
-    while text and font.getlength(text + "…") > _CELL:
-        text = text[:-1]
-    return text.rstrip() + "…"

@@ -1,4 +1,4 @@
-"""The font of what is drawn: contact sheets and overlays."""
+"""The font for text in pictures: contact sheets and overlays."""
 
 from __future__ import annotations
 
@@ -9,16 +9,27 @@ from pathlib import Path
 
 from PIL import ImageFont
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 
 @functools.cache
-def of_size(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """A font of about so many pixels.
+def load(size: int) -> Font:
+    """Return a font of about `size` pixels.
 
     Pillow's own has no accents; the one that matplotlib carries does, where it is installed.
     """
-    found = importlib.util.find_spec("matplotlib")
-    for folder in (found and found.submodule_search_locations) or ():
+    spec = importlib.util.find_spec("matplotlib")
+    for folder in (spec and spec.submodule_search_locations) or ():
         with contextlib.suppress(OSError):
             path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
             return ImageFont.truetype(path, round(size * 0.9))
     return ImageFont.load_default(size)
+
+
+def shorten(text: str, *, font: Font, width: int) -> str:
+    """Return a text that is at most `width` pixels long, with "…" in place of what is cut off."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"

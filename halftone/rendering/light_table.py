@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from halftone.rendering import timelines
+from halftone.rendering import alignments, timelines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from halftone.client import Cluster, ImageRecord
-    from halftone.rendering.timelines import Matrix, Printing
+    from halftone.rendering.alignments import Matrix
+    from halftone.rendering.timelines import Printing
 
 # In CSS pixels; the page scales it to the width of the window.
 _STAGE: Final = 720.0
@@ -23,8 +24,8 @@ _MOST_GROWTH: Final = 3.0
 _DIRECT: Final = 1
 
 
-class Thumbnail(NamedTuple):
-    """A small picture and its size in pixels."""
+class SizedPicture(NamedTuple):
+    """A small encoded picture and its size in pixels."""
 
     content: bytes
     width: int
@@ -33,9 +34,17 @@ class Thumbnail(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Overlay:
-    """A printing on the light table; transforms are the 16 numbers of CSS's matrix3d.
+    """A printing on the light table.
 
-    `start` is where the slider stands at first, in percent.
+    Attributes:
+        number: The printing's place in time, from 1.
+        width: Of the stage, in CSS pixels.
+        height: Of the stage, in CSS pixels.
+        under: The transform of the earliest printing, as the 16 numbers of CSS's matrix3d.
+        over: The transform of this printing, likewise.
+        outline: The corners of the shared part as an SVG polygon's points; may be empty.
+        start: Where the slider stands at first, in percent.
+        remark: A sentence below the stage; may be empty.
     """
 
     number: int
@@ -46,39 +55,39 @@ class Overlay:
     over: str
     outline: str
     start: int
-    said: str
+    remark: str
 
 
-def overlays(
-    cluster: Cluster, found: Sequence[Printing], *, pictures: Mapping[str, Thumbnail]
+def list_overlays(
+    cluster: Cluster, printings: Sequence[Printing], *, pictures: Mapping[str, SizedPicture]
 ) -> list[Overlay]:
-    """Every printing of a cluster that can be laid over the earliest."""
+    """Return an overlay for each printing of a cluster that can be laid over the earliest."""
     first = cluster.first_image
     if first.name not in pictures:
         return []
     laid = []
-    for printing in found:
+    for printing in printings:
         picture = pictures.get(printing.image.name)
         if printing.alignment is None or picture is None:
             continue
-        overlay = _overlay(printing, first=first, below=pictures[first.name], above=picture)
+        overlay = _make_overlay(printing, first=first, below=pictures[first.name], above=picture)
         if overlay is not None:
             laid.append(overlay)
     return laid
 
 
-def _overlay(
-    printing: Printing, *, first: ImageRecord, below: Thumbnail, above: Thumbnail
+def _make_overlay(
+    printing: Printing, *, first: ImageRecord, below: SizedPicture, above: SizedPicture
 ) -> Overlay | None:
-    """The light table's geometry; None where the picture would be turned inside out."""
+    """Return the geometry of a printing, or None if its picture would be turned inside out."""
     alignment, image = printing.alignment, printing.image
     if alignment is None or not (first.width and first.height and image.width and image.height):
         return None
-    corners = timelines.project(alignment.homography, _corners(image.width, image.height))
+    corners = alignments.project(alignment.homography, _corners(image.width, image.height))
     if corners is None:
         return None
     frame = _corners(first.width, first.height)
-    # What is seen: both pictures, the other one up to a few times the size of the earliest.
+    # Both pictures are seen, the other one up to a few times the size of the earliest.
     room = (_MOST_GROWTH - 1) / 2 * np.array([first.width, first.height])
     low = np.maximum(np.minimum(corners.min(axis=0), 0), -room)
     high = np.minimum(np.maximum(corners.max(axis=0), frame[2]), frame[2] + room)
@@ -93,7 +102,7 @@ def _overlay(
     )
     # Where the slider stands at first: in the middle of what is seen of the other printing.
     middle = float(np.clip(corners[:, 0], low[0], high[0]).mean())
-    outline = _outline(printing, first=first, stage=stage)
+    outline = _trace_outline(printing, first=first, stage=stage)
     return Overlay(
         number=printing.number,
         label=f"{printing.number} · {printing.date} · "
@@ -104,11 +113,11 @@ def _overlay(
         over=_css_matrix(over),
         outline=outline,
         start=round(100 - 100 * (middle - low[0]) / width),
-        said=_said(printing),
+        remark=_describe(printing),
     )
 
 
-def _said(printing: Printing) -> str:
+def _describe(printing: Printing) -> str:
     alignment = printing.alignment
     if alignment is not None and alignment.steps > _DIRECT:
         return (
@@ -116,7 +125,7 @@ def _said(printing: Printing) -> str:
             f"{'s' if alignment.steps > 2 else ''}: expect it to be less exact."  # noqa: PLR2004 - as above
         )
     link = printing.link
-    overlap = timelines.main_overlap(link) if link else None
+    overlap = alignments.find_main_overlap(link) if link else None
     if link is not None and timelines.is_same_file(link):
         return f"No. {printing.number} is the very same file as the earliest printing."
     if link is None or overlap is None:
@@ -133,14 +142,14 @@ def _said(printing: Printing) -> str:
     )
 
 
-def _outline(printing: Printing, *, first: ImageRecord, stage: Matrix) -> str:
-    """The shared part in the earliest printing, in pixels of the stage."""
+def _trace_outline(printing: Printing, *, first: ImageRecord, stage: Matrix) -> str:
+    """Return the shared part of the earliest printing, in pixels of the stage."""
     link = printing.link
-    overlap = timelines.main_overlap(link) if link else None
+    overlap = alignments.find_main_overlap(link) if link else None
     if link is None or overlap is None:
         return ""
     polygon = overlap.query_polygon if link.a == first.name else overlap.image_polygon
-    points = timelines.project(stage, np.array(polygon)) if polygon else None
+    points = alignments.project(stage, np.array(polygon)) if polygon else None
     if points is None:
         return ""
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
@@ -151,7 +160,7 @@ def _corners(width: int, height: int) -> Matrix:
 
 
 def _css_matrix(matrix: Matrix) -> str:
-    """A homography as CSS's matrix3d wants it: column by column, the third axis left alone."""
+    """Return a homography as CSS's matrix3d: column by column, the third axis left alone."""
     whole = np.eye(4)
     rows = np.ix_((0, 1, 3), (0, 1, 3))
     whole[rows] = matrix / matrix[2, 2]

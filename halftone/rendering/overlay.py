@@ -29,7 +29,7 @@ _PAPER: Final = "#faf7f1"
 _INK: Final = "#1d1b18"
 
 
-def warped(
+def warp(
     image: Image.Image,
     *,
     overlap: Overlap,
@@ -37,23 +37,23 @@ def warped(
     image_size: tuple[int, int],
     size: tuple[int, int],
 ) -> Image.Image:
-    """The image of an overlap, laid as the query lies.
+    """Return the image of an overlap, transformed to lie as the query lies.
 
     Args:
         image: A copy of the overlap's image, of any size.
-        overlap: What the two share.
+        overlap: The part that the two share.
         query_size: Width and height of the query in the overlap's pixels.
-        image_size: Likewise of the image.
-        size: Of what is returned, which shows the whole query.
+        image_size: Width and height of the image in the overlap's pixels.
+        size: Width and height of the result, which shows the whole query.
 
     Returns:
-        "RGBA", transparent where the image does not reach.
+        An "RGBA" picture, transparent where the image does not reach.
     """
     homography = np.asarray(overlap.homography, dtype=np.float64).reshape(3, 3)
     from_result = np.diag([query_size[0] / size[0], query_size[1] / size[1], 1.0])
     to_copy = np.diag([image.width / image_size[0], image.height / image_size[1], 1.0])
-    # Pillow asks for each pixel of the result where it comes from, which is what a homography from
-    # the query to the image says.
+    # Pillow asks where each pixel of the result comes from: the homography leads from the query to
+    # the image.
     matrix = to_copy @ homography @ from_result
     coefficients = (matrix / matrix[2, 2]).ravel()[:8].tolist()
     return image.convert("RGBA").transform(
@@ -61,21 +61,24 @@ def warped(
     )
 
 
-def blended(query: Image.Image, warped_image: Image.Image) -> Image.Image:
-    """The query in cyan and the image in red: grey where they agree, coloured where not. "RGB"."""
+def blend(query: Image.Image, warped_image: Image.Image) -> Image.Image:
+    """Return an "RGB" picture with the query in cyan and the image in red.
+
+    It is grey where the two agree and coloured where they differ.
+    """
     size = query.size
     below = query.convert("L")
     laid = Image.new("L", size, 255)
     laid.paste(warped_image.convert("L"), mask=warped_image.getchannel("A"))
-    there = warped_image.getchannel("A")
+    reach = warped_image.getchannel("A")
     # Outside the image the query is shown as it is, lighter.
     pale = Image.blend(below, Image.new("L", size, 255), 0.55)
-    red = Image.composite(laid, pale, there)
-    cyan = Image.composite(below, pale, there)
+    red = Image.composite(laid, pale, reach)
+    cyan = Image.composite(below, pale, reach)
     return Image.merge("RGB", (red, cyan, cyan))
 
 
-def sheet(
+def draw_sheet(
     query: Image.Image,
     image: Image.Image,
     *,
@@ -85,44 +88,43 @@ def sheet(
     titles: tuple[str, str],
     lines: Sequence[str] = (),
 ) -> Image.Image:
-    """Both pictures with the outlines of what they share, and the image laid upon the query.
+    """Draw both pictures with outlines of the shared parts, and the image laid upon the query.
 
     Args:
-        query: A copy of any size, upright; of the region only, where that was compared.
-        image: Likewise.
-        overlaps: The largest is the one that the third panel is aligned by; without any there are
-            two panels.
+        query: An upright copy of any size; only of the region, if a region was compared.
+        image: An upright copy of any size.
+        overlaps: The largest first; it aligns the third panel, which is missing without overlaps.
         query_size: Width and height of the full query.
-        image_size: Likewise.
-        titles: Of the two pictures.
-        lines: Below, one for each overlap or so.
+        image_size: Width and height of the full image.
+        titles: Titles of the two pictures.
+        lines: Text below the panels, for example a line for each overlap.
     """
-    first, second = _panel(query), _panel(image)
+    first, second = _scale_to_panel(query), _scale_to_panel(image)
     panels = [
-        _outlined(first, [overlap.query_polygon for overlap in overlaps], full=query_size),
-        _outlined(second, [overlap.image_polygon for overlap in overlaps], full=image_size),
+        _outline(first, [overlap.query_polygon for overlap in overlaps], full=query_size),
+        _outline(second, [overlap.image_polygon for overlap in overlaps], full=image_size),
     ]
     captions = list(titles)
     if overlaps:
-        laid = warped(
+        laid = warp(
             image,
             overlap=overlaps[0],
             query_size=query_size,
             image_size=image_size,
             size=first.size,
         )
-        panels.append(blended(first, laid))
+        panels.append(blend(first, laid))
         captions.append("the second laid upon the first")
-    return _composed(panels, captions, lines=lines)
+    return _compose(panels, captions, lines=lines)
 
 
-def _panel(picture: Image.Image) -> Image.Image:
+def _scale_to_panel(picture: Image.Image) -> Image.Image:
     scale = PANEL / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
-def _outlined(
+def _outline(
     picture: Image.Image,
     polygons: Sequence[Sequence[tuple[float, float]]],
     *,
@@ -142,37 +144,28 @@ def _outlined(
     return drawn
 
 
-def _composed(
+def _compose(
     panels: Sequence[Image.Image], captions: Sequence[str], *, lines: Sequence[str]
 ) -> Image.Image:
     height = max(panel.height for panel in panels)
     width = sum(panel.width for panel in panels) + _GAP * (len(panels) - 1) + 2 * _MARGIN
     full = 2 * _MARGIN + _CAPTION + height + (len(lines) * _CAPTION + 10 if lines else 0)
-    composed = Image.new("RGB", (width, full), _PAPER)
-    pen = ImageDraw.Draw(composed)
+    canvas = Image.new("RGB", (width, full), _PAPER)
+    pen = ImageDraw.Draw(canvas)
     left = _MARGIN
     for panel, caption in zip(panels, captions, strict=True):
-        text = _shortened(caption, width=panel.width)
-        pen.text((left, _MARGIN - 4), text, fill=_INK, font=fonts.of_size(15))
-        composed.paste(panel, (left, _MARGIN + _CAPTION))
+        text = fonts.shorten(caption, font=fonts.load(15), width=panel.width)
+        pen.text((left, _MARGIN - 4), text, fill=_INK, font=fonts.load(15))
+        canvas.paste(panel, (left, _MARGIN + _CAPTION))
         left += panel.width + _GAP
     top = _MARGIN + _CAPTION + height + 10
     for number, line in enumerate(lines):
         colour = _COLOURS[number % len(_COLOURS)] if len(lines) > 1 else _INK
         pen.text(
             (_MARGIN, top),
-            _shortened(line, width=width - 2 * _MARGIN),
+            fonts.shorten(line, font=fonts.load(15), width=width - 2 * _MARGIN),
             fill=colour,
-            font=fonts.of_size(15),
+            font=fonts.load(15),
         )
         top += _CAPTION
-    return composed
-
-
-def _shortened(text: str, *, width: int) -> str:
-    font = fonts.of_size(15)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    return canvas

@@ -1,9 +1,10 @@
 """Archivists' verdicts as a data set to train on, and as a table that loses none of them.
 
-A data set is a folder with `manifest.csv`, `images/` and `verdicts.csv`. Pictures that were said to
-be the same form a group, named in the manifest's column `group`. Where verdicts join two pictures
-through others and also say that those two are different, as of a plate with two pictures, only the
-pairs that were said to be the same may attract: such a data set has `groups.json` instead.
+A data set is a folder with `manifest.csv`, `images/` and `verdicts.csv`. Pictures that were judged
+to be the same form a group, named in the manifest's column `group`. Verdicts may join two pictures
+through others and also say that the two are different, for example of a plate with two pictures.
+Then only the pairs that were judged to be the same may attract each other in training, and the data
+set has a `groups.json` that lists them.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ _THREADS: Final = 4
 
 @dataclass(kw_only=True)
 class Pairs:
-    """What is known of pairs of images, by name.
+    """Pairs of images, by name, as archivists or links judge them.
 
     Attributes:
         same: Pairs that show the same picture.
         different: Pairs that do not.
-        unsure: Pairs of which an archivist could not say.
+        unsure: Pairs on which an archivist was undecided.
     """
 
     same: set[Pair] = field(default_factory=set)
@@ -52,10 +53,10 @@ class Pairs:
     unsure: set[Pair] = field(default_factory=set)
 
     def add_verdict(self, verdict: Verdict) -> None:
-        """Takes in a verdict that holds; one that is overruled says nothing."""
+        """Add a verdict that holds; an overruled one has no effect."""
         if verdict.overruled:
             return
-        pair = _pair(verdict.a, verdict.b)
+        pair = _sort_pair(verdict.a, verdict.b)
         if verdict.decision is Decision.SAME:
             self.same.add(pair)
         elif verdict.decision is Decision.DIFFERENT:
@@ -64,14 +65,20 @@ class Pairs:
             self.unsure.add(pair)
 
     def add_cluster(self, cluster: Cluster) -> None:
-        """Takes in the links of a cluster, except where an archivist disagrees or doubts."""
-        links = {_pair(link.a, link.b) for link in cluster.links}
+        """Add the links of a cluster, except pairs on which an archivist disagrees or doubts."""
+        links = {_sort_pair(link.a, link.b) for link in cluster.links}
         self.same |= links - self.different - self.unsure
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
-    """Images that show the same picture; in a composite group only the linked pairs do."""
+class VerdictGroup:
+    """Images that were judged to show the same picture.
+
+    Attributes:
+        links: The pairs that were judged.
+        composite: Whether other verdicts keep some of the members apart, so that only the linked
+            pairs show the same picture.
+    """
 
     members: tuple[str, ...]
     links: tuple[Pair, ...]
@@ -79,8 +86,14 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What became of an export."""
+class ExportSummary:
+    """The result of an export.
+
+    Attributes:
+        images: The number of pictures that were written.
+        composite: The number of composite groups among `groups`.
+        missing: Names of images that are gone from the archive.
+    """
 
     images: int
     groups: int
@@ -89,8 +102,8 @@ class Summary:
     missing: tuple[str, ...]
 
 
-def groups_of(pairs: Pairs) -> tuple[Group, ...]:
-    """The groups that pairs form transitively, in the order of their first members."""
+def make_groups(pairs: Pairs) -> tuple[VerdictGroup, ...]:
+    """Return the groups that pairs form transitively, in the order of their first members."""
     joined: dict[str, set[str]] = {}
     for a, b in pairs.same:
         names = joined.get(a, {a}) | joined.get(b, {b})
@@ -101,7 +114,7 @@ def groups_of(pairs: Pairs) -> tuple[Group, ...]:
     torn = {id(joined[a]) for a, b in pairs.different if a in joined and b in joined[a]}
     distinct = {id(names): names for names in joined.values()}
     return tuple(
-        Group(members=tuple(sorted(names)), links=tuple(links[key]), composite=key in torn)
+        VerdictGroup(members=tuple(sorted(names)), links=tuple(links[key]), composite=key in torn)
         for key, names in sorted(distinct.items(), key=lambda item: min(item[1]))
     )
 
@@ -112,17 +125,17 @@ def write_dataset(
     directory: Path,
     clusters: Iterable[Cluster] = (),
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Summary:
-    """Writes the data set; it is there whole or not at all.
+) -> ExportSummary:
+    """Write the data set; after a failure nothing of it is left.
 
     Args:
-        client: Of the service that keeps verdicts and pictures.
-        directory: Must not be there, or be empty.
-        clusters: With members and links, to be learnt from as well.
-        on_progress: Is told how many pictures of how many are fetched.
+        client: A client of the service that keeps verdicts and pictures.
+        directory: Must not exist, or be empty.
+        clusters: Clusters with members and links, whose links count as pairs, too.
+        on_progress: Called with the number of pictures that are fetched and their total.
 
     Raises:
-        errors.InvalidArgument: The directory holds something.
+        errors.InvalidArgument: The directory is not empty.
         errors.FailedPrecondition: There is nothing to train on.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -166,7 +179,7 @@ def _write(
     pairs: Pairs,
     verdicts: Sequence[Verdict],
     progress: Callable[[int, int], None],
-) -> Summary:
+) -> ExportSummary:
     (folder / "images").mkdir()
     records = _fetch(client, names=names, folder=folder / "images", progress=progress)
     single = len({record.archive for record, _ in records.values()}) == 1
@@ -174,18 +187,20 @@ def _write(
         name: record.image_id if single else f"{record.archive}/{record.image_id}"
         for name, (record, _) in records.items()
     }
-    groups = groups_of(pairs)
+    groups = make_groups(pairs)
     composite = [group for group in groups if group.composite]
-    of = {name: f"g{number}" for number, group in enumerate(groups) for name in group.members}
+    group_names = {
+        name: f"g{number}" for number, group in enumerate(groups) for name in group.members
+    }
     with files.writing(folder / "manifest.csv") as file:
         table = csv.writer(file)
         table.writerow([*_MANIFEST_COLUMNS, *(["group"] if not composite else [])])
         for name, (record, picture) in records.items():
             known = [getattr(record, column) for column in _MANIFEST_COLUMNS[2:]]
             row = [ids[name], f"images/{picture}", *known]
-            table.writerow([*row, *([of.get(name, "")] if not composite else [])])
+            table.writerow([*row, *([group_names.get(name, "")] if not composite else [])])
     if composite:
-        found = [
+        listing = [
             {
                 "group": f"g{number}",
                 "members": [ids[name] for name in group.members if name in ids],
@@ -196,10 +211,10 @@ def _write(
             }
             for number, group in enumerate(groups)
         ]
-        files.replace_file(folder / "groups.json", files.to_json(found))
+        files.replace_file(folder / "groups.json", files.to_json(listing))
     with files.writing(folder / "verdicts.csv") as file:
         write_verdicts(verdicts, file=file)
-    return Summary(
+    return ExportSummary(
         images=len(records),
         groups=len(groups),
         composite=len(composite),
@@ -211,7 +226,11 @@ def _write(
 def _fetch(
     client: Client, *, names: Sequence[str], folder: Path, progress: Callable[[int, int], None]
 ) -> dict[str, tuple[ImageRecord, str]]:
-    """Records and files of the pictures; those that are gone from the archive are left out."""
+    """Fetch records and pictures; those that are gone from the archive are left out.
+
+    Returns:
+        For each name that is there its record and the name of the picture's file.
+    """
 
     def fetch(numbered: tuple[int, str]) -> tuple[ImageRecord, str] | None:
         number, name = numbered
@@ -223,18 +242,18 @@ def _fetch(
         (folder / file).write_bytes(picture.content)
         return record, file
 
-    found = {}
+    records = {}
     with ThreadPoolExecutor(_THREADS) as pool:
         fetched = pool.map(fetch, enumerate(names))
-        for done, (name, each) in enumerate(zip(names, fetched, strict=True), start=1):
-            if each is not None:
-                found[name] = each
+        for done, (name, fetched_one) in enumerate(zip(names, fetched, strict=True), start=1):
+            if fetched_one is not None:
+                records[name] = fetched_one
             progress(done, len(names))
-    return found
+    return records
 
 
 def write_verdicts(verdicts: Iterable[Verdict], *, file: TextIO) -> int:
-    """Writes a row for each verdict, those included that no longer hold; gives their number."""
+    """Write a row for each verdict, also those that no longer hold, and return their number."""
     table = csv.writer(file)
     table.writerow(VERDICT_COLUMNS)
     count = 0
@@ -252,5 +271,5 @@ def write_verdicts(verdicts: Iterable[Verdict], *, file: TextIO) -> int:
     return count
 
 
-def _pair(a: str, b: str) -> Pair:
+def _sort_pair(a: str, b: str) -> Pair:
     return (a, b) if a <= b else (b, a)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from halftone.cli.app import main
 from halftone.cli.options import explain
-from halftone.core import errors
+from halftone.core import errors, files
 from halftone.stack import running
 from halftone.v1 import search_pb2
 from tests.support.fake_search import fails, verdict
@@ -337,7 +337,7 @@ class TestWhomToTalkTo:
         gone = subprocess.Popen([sys.executable, "-c", ""])
         gone.wait()
         addresses = {"search": "x", "embedder": "x", "search_metrics": "", "embedder_metrics": ""}
-        running.write_json(tmp_path / running.FILE, {**addresses, "pid": gone.pid})
+        files.write_json(tmp_path / running.FILE, {**addresses, "pid": gone.pid})
         assert running.find(tmp_path) is None
 
     def test_a_wrong_setting_is_one_sentence(self, run):

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from halftone.cli import clusters, verdicts
+from halftone.cli import cluster_tables, clusters, verdicts
 from halftone.cli.app import main
 from halftone.client import Client, ClusterJob, ClusterJobState, Decision
-from halftone.rendering import cluster_tables, timelines
+from halftone.rendering import timelines
 from halftone.v1 import clusters_pb2 as pb
 from tests.support.fake_clusters import FakeClusters
 from tests.support.terminal import Terminal
@@ -195,7 +195,7 @@ class TestCluster:
         ]
         with Client(fake.address) as client:
             client.judge(*names, Decision.SAME)
-            printings = timelines.printings(client.cluster(names[0]))
+            printings = timelines.list_printings(client.cluster(names[0]))
         out = io.StringIO()
         Console(file=out, width=80).print(cluster_tables.timeline_table(printings, width=80))
         assert {*f"{journal}, page 3".split(), *caption.split()} <= set(out.getvalue().split())
@@ -207,7 +207,7 @@ class TestCluster:
         assert "judged" not in run("cluster", b).stdout
         run("judge", other, b, "same")
         with Client(fake.address) as client:
-            printings = timelines.printings(client.cluster(b))
+            printings = timelines.list_printings(client.cluster(b))
         marked = [each for each in printings if "judged same" in cluster_tables.marks(each)]
         assert {each.image.name for each in marked} == {b, other}
         assert [each.weakest for each in printings if each.image.name == other] == ["judged"]
@@ -232,7 +232,7 @@ class TestCluster:
         for name in names[1:]:
             fake.link(names[0], name)
         with Client(fake.address) as client:
-            printings = timelines.printings(client.cluster(names[0]))
+            printings = timelines.list_printings(client.cluster(names[0]))
         _, line, *rows = cluster_tables.axis_lines(printings, width=60)
         assert len(rows) == 11
         assert rows[0].split() == ["1", "12"]

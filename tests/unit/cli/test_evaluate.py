@@ -131,7 +131,7 @@ def test_the_same_figures_reach_mlflow(archive, models, tmp_path, monkeypatch):
 
 def test_help_needs_no_torch():
     code = (
-        "import sys; from halftone import cli; "
+        "import sys; from halftone.cli import app as cli; "
         "cli.main(['eval', '--help'], standalone_mode=False); "
         "sys.exit(bool({'torch', 'matplotlib', 'mlflow'} & set(sys.modules)))"
     )

@@ -34,7 +34,7 @@ def client(fake):
 
 
 def members(client):
-    return cluster_export.with_members(client, client.clusters(page_size=1))
+    return cluster_export.fetch_members(client, client.clusters(page_size=1))
 
 
 def annotations(client):
@@ -86,7 +86,7 @@ def test_a_cluster_that_is_gone_meanwhile_is_left_out(fake, client):
     names = fake.story()
     listed = list(client.clusters())
     client.judge(names[5], names[6], "different")
-    assert [found.size for found in cluster_export.with_members(client, listed)] == [5]
+    assert [found.size for found in cluster_export.fetch_members(client, listed)] == [5]
 
 
 def test_a_cluster_that_became_a_part_of_another_is_written_once(fake, client):
@@ -94,7 +94,7 @@ def test_a_cluster_that_became_a_part_of_another_is_written_once(fake, client):
     listed = list(client.clusters())
     client.judge(names[0], names[5], "same")
     moved = [listed[0], dataclasses.replace(listed[1], name=names[5])]
-    assert [found.size for found in cluster_export.with_members(client, moved)] == [7]
+    assert [found.size for found in cluster_export.fetch_members(client, moved)] == [7]
 
 
 def test_annotations_have_what_the_standard_requires(fake, client):
@@ -161,7 +161,7 @@ def test_what_was_only_said_has_no_probability(fake, client):
     words = item["body"][1]["value"]
     assert words.startswith("The same picture; an archivist says: same;")
     (cluster,) = members(client)
-    (link,) = cluster_export.cluster_json(cluster)["links"]
+    (link,) = cluster_export.cluster_to_json(cluster)["links"]
     assert (link["probability"], link["verdict"]) == (None, "same")
 
 
@@ -174,7 +174,7 @@ def test_what_was_only_said_has_no_probability(fake, client):
     ],
 )
 def test_a_selector_is_a_rectangle_where_the_polygon_is(polygon, value):
-    assert value in cluster_export.selector(polygon)["value"]
+    assert value in cluster_export.make_selector(polygon)["value"]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_selector_is_a_rectangle_where_the_polygon_is(polygon, value):
 )
 def test_a_source_is_an_id_only_where_it_is_an_iri(fake, client, source, is_iri):
     name = fake.add_printing("x", source_uri=source)
-    found = cluster_export.iri(client.get(name))
+    found = cluster_export.find_iri(client.get(name))
     assert (found == source) is is_iri
     assert is_iri or found.startswith("urn:uuid:")
 
@@ -199,7 +199,7 @@ class TestGroups:
     @staticmethod
     def groups(same=(), different=()):
         pairs = verdict_export.Pairs(same=set(same), different=set(different))
-        return verdict_export.groups_of(pairs)
+        return verdict_export.make_groups(pairs)
 
     def test_same_is_transitive(self):
         (group,) = self.groups([("a", "b"), ("b", "c")])

@@ -61,7 +61,7 @@ def client(fake):
 def written(client, name, path):
     found = client.cluster(name)
     pictures = cluster_page.fetch_thumbnails(client, found)
-    return cluster_page.write(found, pictures=pictures, path=path, now=NOW)
+    return cluster_page.write_page(found, pictures=pictures, path=path, now=NOW)
 
 
 def test_one_file_holds_everything(fake, client, tmp_path):
@@ -215,7 +215,7 @@ def test_a_picture_that_is_gone_is_said(fake, client, tmp_path):
     found = client.cluster(names[0])
     pictures = cluster_page.fetch_thumbnails(client, found)
     del pictures[names[0]]
-    page = cluster_page.write(found, pictures=pictures, path=tmp_path / "x.html", now=NOW)
+    page = cluster_page.write_page(found, pictures=pictures, path=tmp_path / "x.html", now=NOW)
     assert "No picture could be had." in page.read_text()
 
 
@@ -226,7 +226,7 @@ def test_marks_of_a_lane_do_not_cover_each_other(fake, client):
     names.append(fake.add_printing("late", date="1950", journal="J"))
     for a, b in itertools.pairwise(names):
         fake.link(a, b)
-    axis = cluster_page._axis(timelines.printings(client.cluster(names[0])))
+    axis = cluster_page._axis(timelines.list_printings(client.cluster(names[0])))
     (lane,) = axis["lanes"]
     assert [mark["top"] for mark in lane["marks"]] == [0.4, 2.3, 4.2, 0.4]
     assert axis["band"]["label"] == "about 50 years"

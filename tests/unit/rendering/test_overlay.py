@@ -28,7 +28,7 @@ def test_a_crop_lies_on_the_picture_it_was_cut_from():
     # The image is the right part of the query, at half its size.
     image = whole.crop((100, 0, 240, 160)).resize((70, 80), Image.Resampling.BOX)
     found = overlap_of([[0.5, 0, -50], [0, 0.5, 0], [0, 0, 1]])
-    laid = overlay.warped(
+    laid = overlay.warp(
         image, overlap=found, query_size=(240, 160), image_size=(70, 80), size=(240, 160)
     )
     alpha = np.asarray(laid.getchannel("A"))
@@ -46,7 +46,7 @@ def test_a_mirrored_and_turned_picture_is_laid_back():
     image = whole.transpose(Image.Transpose.FLIP_LEFT_RIGHT).transpose(Image.Transpose.ROTATE_270)
     # x of the query, mirrored, runs down; y runs from right to left.
     found = overlap_of([[0, -1, 160], [-1, 0, 240], [0, 0, 1]], mirrored=True)
-    laid = overlay.warped(
+    laid = overlay.warp(
         image, overlap=found, query_size=(240, 160), image_size=(160, 240), size=(120, 80)
     )
     small = whole.resize((120, 80), Image.Resampling.BOX)
@@ -57,8 +57,8 @@ def test_what_agrees_is_grey_and_what_does_not_has_a_colour():
     query = Image.new("L", (40, 40), 120)
     same = Image.new("RGBA", (40, 40), (120, 120, 120, 255))
     darker = Image.new("RGBA", (40, 40), (20, 20, 20, 255))
-    assert overlay.blended(query, same).getpixel((5, 5)) == (120, 120, 120)
-    red, green, blue = overlay.blended(query, darker).getpixel((5, 5))
+    assert overlay.blend(query, same).getpixel((5, 5)) == (120, 120, 120)
+    red, green, blue = overlay.blend(query, darker).getpixel((5, 5))
     assert red < green == blue
 
 
@@ -66,7 +66,7 @@ def test_what_agrees_is_grey_and_what_does_not_has_a_colour():
 def test_a_sheet_has_a_panel_more_where_something_is_shared(shared):
     corners = ((0, 0), (240, 0), (240, 160), (0, 160))
     overlap = overlap_of(np.eye(3), query_polygon=corners, image_polygon=corners)
-    drawn = overlay.sheet(
+    drawn = overlay.draw_sheet(
         scene(),
         scene(),
         overlaps=[overlap] if shared else [],

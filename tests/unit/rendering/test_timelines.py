@@ -18,7 +18,7 @@ from halftone.client import (
     Overlap,
     Verification,
 )
-from halftone.rendering import timelines
+from halftone.rendering import alignments, timelines, wording
 from tests.support.fake_clusters import FakeClusters
 
 
@@ -71,7 +71,7 @@ def cluster(*links, first="a"):
     ],
 )
 def test_dates_in_words(date, words):
-    assert timelines.date_words(record(date)) == words
+    assert wording.describe_date(record(date)) == words
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_dates_in_words(date, words):
     ],
 )
 def test_gaps_say_no_more_than_the_dates(before, after, words):
-    assert timelines.gap_words(record(before), record(after)) == words
+    assert wording.describe_gap(record(before), record(after)) == words
 
 
 def test_an_imprecise_date_may_be_the_earliest():
@@ -105,7 +105,7 @@ def test_an_imprecise_date_may_be_the_earliest():
         c = fake.add_printing("c", date="1910", journal="C")
         fake.link(a, b)
         fake.link(b, c)
-        found = timelines.printings(client.cluster(a))
+        found = timelines.list_printings(client.cluster(a))
     assert [printing.is_earliest for printing in found] == [True, False, False]
     assert [printing.may_be_earliest for printing in found] == [False, True, False]
 
@@ -113,10 +113,10 @@ def test_an_imprecise_date_may_be_the_earliest():
 def test_the_weakest_link_is_the_one_that_is_needed():
     needed, spare = link("b", "c", 0.8), link("a", "d", 0.3)
     found = cluster(link("a", "b", 0.9), needed, link("c", "d", 0.95), spare)
-    assert timelines.weakest_link(found) is needed
+    assert timelines.find_weakest_link(found) is needed
     said = dataclasses.replace(needed, verdict=Decision.SAME)
-    assert timelines.weakest_link(cluster(link("a", "b", 0.9), said)).a == "a"
-    assert timelines.weakest_link(cluster()) is None
+    assert timelines.find_weakest_link(cluster(link("a", "b", 0.9), said)).a == "a"
+    assert timelines.find_weakest_link(cluster()) is None
 
 
 def test_what_an_archivist_said_is_never_the_weakest_link():
@@ -125,69 +125,71 @@ def test_what_an_archivist_said_is_never_the_weakest_link():
         link("b", "c", 1.0, verdict=Decision.SAME),
     ]
     held = cluster(link("a", "b", 0.7), *said)
-    assert timelines.weakest_link(held) is None
-    assert not any(printing.is_weakest for printing in timelines.printings(held))
+    assert timelines.find_weakest_link(held) is None
+    assert not any(printing.is_weakest for printing in timelines.list_printings(held))
     # A measured probability may be 1 as well.
     certain = link("a", "b", 1.0)
     for each in said:
-        assert timelines.weakest_link(cluster(certain, each)) is certain
+        assert timelines.find_weakest_link(cluster(certain, each)) is certain
 
 
 def test_alignment_goes_by_links_in_either_direction():
     shift, double = [[1, 0, 10], [0, 1, 0], [0, 0, 1]], [[2, 0, 0], [0, 2, 0], [0, 0, 1]]
     # a -> b by `shift`, c -> b by `double`: from c to a it is double, then back.
-    ways = timelines.alignments(
+    ways = alignments.align_members(
         cluster(link("a", "b", 0.9, shift), link("c", "b", 0.9, double)), to="a"
     )
     assert ways["b"].steps == 1
     assert ways["c"].steps == 2
-    point = timelines.project(ways["c"].homography, np.array([[7.0, 3.0]]))
+    point = alignments.project(ways["c"].homography, np.array([[7.0, 3.0]]))
     assert point.tolist() == [[4.0, 6.0]]
 
 
 def test_the_direct_way_is_taken_and_of_equals_the_surer():
     one, two = np.eye(3), np.diag([2.0, 2.0, 1.0])
     direct = cluster(link("a", "b", 0.99, one), link("b", "c", 0.99, one), link("c", "a", 0.6, two))
-    assert timelines.alignments(direct, to="a")["c"].homography[0, 0] == 2
+    assert alignments.align_members(direct, to="a")["c"].homography[0, 0] == 2
     ways = cluster(
         *(link("a", "b", 0.7, one), link("b", "d", 0.99, one)),
         *(link("a", "c", 0.9, two), link("c", "d", 0.9, one)),
     )
-    assert timelines.alignments(ways, to="a")["d"].homography[0, 0] == pytest.approx(0.5)
+    assert alignments.align_members(ways, to="a")["d"].homography[0, 0] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("homography", [None, np.zeros((3, 3)), np.full((3, 3), np.nan), [[1, 0]]])
 def test_a_link_without_a_usable_homography_leads_nowhere(homography):
-    assert set(timelines.alignments(cluster(link("a", "b", 0.9, homography)), to="a")) == {"a"}
+    assert set(alignments.align_members(cluster(link("a", "b", 0.9, homography)), to="a")) == {"a"}
 
 
 def test_points_beyond_the_horizon_have_no_place():
     matrix = np.array([[1.0, 0, 0], [0, 1, 0], [-0.01, 0, 1]])
-    assert timelines.project(matrix, np.array([[50.0, 0.0]])).tolist() == [[100.0, 0.0]]
-    assert timelines.project(matrix, np.array([[150.0, 0.0]])) is None
+    assert alignments.project(matrix, np.array([[50.0, 0.0]])).tolist() == [[100.0, 0.0]]
+    assert alignments.project(matrix, np.array([[150.0, 0.0]])) is None
 
 
 def test_ticks_are_round_years():
-    assert timelines.ticks(1897.3, 1923.9, most=8) == (1900, 1905, 1910, 1915, 1920)
-    assert timelines.ticks(1900, 1901, most=8) == (1900, 1901)
-    assert timelines.ticks(1900.2, 1900.4, most=8) == (1900,)
+    assert wording.choose_ticks(1897.3, 1923.9, most=8) == (1900, 1905, 1910, 1915, 1920)
+    assert wording.choose_ticks(1900, 1901, most=8) == (1900, 1901)
+    assert wording.choose_ticks(1900.2, 1900.4, most=8) == (1900,)
 
 
 def test_the_longest_gap_is_a_year_at_least():
     with FakeClusters() as fake, Client(fake.address) as client:
         names = fake.story()
-        found = timelines.longest_gap(timelines.printings(client.cluster(names[0])))
+        found = timelines.find_longest_gap(timelines.list_printings(client.cluster(names[0])))
         assert found.image.name == names[2]
         assert found.gap == "about 11 years later"
         short = [fake.add_printing(f"s{day}", date=f"1900-01-0{day}") for day in (1, 2)]
         fake.link(*short)
-        assert timelines.longest_gap(timelines.printings(client.cluster(short[0]))) is None
+        assert (
+            timelines.find_longest_gap(timelines.list_printings(client.cluster(short[0]))) is None
+        )
 
 
 def test_of_a_huge_cluster_only_what_came_is_told():
     whole = cluster(link("a", "b", 0.9), link("b", "c", 0.8))
     part = dataclasses.replace(whole, members=whole.members[:2], size=9000)
-    assert [each.b for each in timelines.inner_links(part)] == ["b"]
-    assert timelines.weakest_link(part).b == "b"
-    assert timelines.left_out(part) == "The first 2 of 9,000 printings are shown."
-    assert timelines.left_out(whole) == ""
+    assert [each.b for each in timelines.list_inner_links(part)] == ["b"]
+    assert timelines.find_weakest_link(part).b == "b"
+    assert timelines.describe_left_out(part) == "The first 2 of 9,000 printings are shown."
+    assert timelines.describe_left_out(whole) == ""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 
-from halftone.rendering import output, timelines
+from halftone.cli import output
+from halftone.rendering import alignments, timelines, wording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +48,8 @@ def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
             str(each.size),
             str(each.journal_count),
             years,
-            timelines.figure(each.weakest_link),
-            ", ".join(part for part in (timelines.date_words(first), first.journal) if part),
+            wording.format_probability(each.weakest_link),
+            ", ".join(part for part in (wording.describe_date(first), first.journal) if part),
             *([first.caption] if broad else []),
         )
     out.print(table)
@@ -59,20 +60,20 @@ def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
 def print_cluster(found: Cluster) -> None:
     """A timeline: an axis of years, then a row for each printing."""
     out = output.console()
-    printings = timelines.printings(found)
-    out.print(f"{found.name}  {timelines.summary(found)}", style="bold", soft_wrap=True)
+    printings = timelines.list_printings(found)
+    out.print(f"{found.name}  {timelines.summarize(found)}", style="bold", soft_wrap=True)
     width = _BROAD_AXIS if out.width > _BROAD_AXIS + 2 else max(out.width - 2, _NARROW_AXIS)
     for line in axis_lines(printings, width=width):
         out.print(line, soft_wrap=True)
     out.print(timeline_table(printings, width=out.width))
-    if timelines.left_out(found):
-        out.print(timelines.left_out(found), style="dim")
-    weakest = timelines.weakest_link(found)
+    if timelines.describe_left_out(found):
+        out.print(timelines.describe_left_out(found), style="dim")
+    weakest = timelines.find_weakest_link(found)
     if weakest is not None:
         numbers = {printing.image.name: printing.number for printing in printings}
         a, b = sorted((numbers[weakest.a], numbers[weakest.b]))
         out.print(
-            f"Weakest link: between {a} and {b}, {timelines.figure(weakest.probability)} "
+            f"Weakest link: between {a} and {b}, {wording.format_probability(weakest.probability)} "
             f"({_evidence(weakest)}).",
             soft_wrap=True,
         )
@@ -115,7 +116,7 @@ def timeline_table(printings: Sequence[Printing], *, width: int) -> Table:
 
 
 def _evidence(link: Link) -> str:
-    overlap = timelines.main_overlap(link)
+    overlap = alignments.find_main_overlap(link)
     if overlap is not None:
         return f"{overlap.inlier_count} matching details"
     return "the very same file" if timelines.is_same_file(link) else "not compared by details"
@@ -128,7 +129,7 @@ def marks(printing: Printing) -> list[str]:
         found.append("earliest known")
     if printing.may_be_earliest:
         found.append("may be as early")
-    overlap = timelines.main_overlap(printing.link) if printing.link else None
+    overlap = alignments.find_main_overlap(printing.link) if printing.link else None
     if overlap is not None and overlap.mirrored:
         found.append("mirrored")
     if printing.is_weakest:
@@ -151,7 +152,7 @@ def axis_lines(printings: tuple[Printing, ...], *, width: int) -> list[str]:
         return round(room * (year - start) / (end - start))
 
     years, line = [" "] * (width + 4), ["─"] * (room + 1)
-    for tick in timelines.ticks(start, end, most=_MOST_TICKS):
+    for tick in wording.choose_ticks(start, end, most=_MOST_TICKS):
         at = place(tick)
         line[at] = "┬"
         years[at : at + 4] = str(tick)

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from halftone.cli import output
 from halftone.client import ImageRecord
-from halftone.rendering import output
 
 RECORD = ImageRecord(
     name="archives/album/images/1914/0822-3-a-rather-long-identifier-of-an-image",

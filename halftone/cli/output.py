@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 import json
 import sys
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -14,11 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from halftone.client.types import VerificationState, probability_label
+from halftone.rendering import json_forms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from halftone.client import Facets, Hit, ImageRecord, Overlap, SearchPage, Verdict
+    from halftone.client import Facets, Hit, ImageRecord, Overlap, Verdict
 
 T = TypeVar("T")
 
@@ -199,7 +198,7 @@ def print_record(record: ImageRecord) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for key, value in record_json(record).items():
+    for key, value in json_forms.record_to_json(record).items():
         if isinstance(value, dict):
             for label, values in value.items():
                 table.add_row(f"label {label}", ", ".join(values))
@@ -233,51 +232,6 @@ def print_json(value: Any) -> None:  # whatever JSON can hold
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def page_json(page: SearchPage) -> dict[str, Any]:
-    """A page of hits for JSON."""
-    return {
-        "model_version": page.model_version,
-        "verified_count": page.verified_count,
-        "out_of_time_count": page.out_of_time_count,
-        "verdicts_unavailable": page.verdicts_unavailable,
-        "hits": [{"rank": rank, **hit_json(hit)} for rank, hit in enumerate(page, start=1)],
-        "next_page_token": page.next_page_token,
-    }
-
-
-def hit_json(hit: Hit) -> dict[str, Any]:
-    """A hit for JSON."""
-    return {
-        "probability": round(hit.probability, 6),
-        "relation": hit.relation.value,
-        "similarity": round(hit.similarity, 6),
-        "pdq_distance": hit.pdq_distance,
-        "words_similarity": _rounded(hit.words_similarity),
-        "mirrored": hit.mirrored,
-        "rotation": hit.rotation,
-        "verification": {
-            "state": hit.verification.state.value,
-            "overlaps": [_overlap_json(overlap) for overlap in hit.overlaps],
-        },
-        "verdict": verdict_json(hit.verdict) if hit.verdict else None,
-        "image": record_json(hit.image),
-    }
-
-
-def _overlap_json(overlap: Overlap) -> dict[str, Any]:
-    return {
-        "inlier_count": overlap.inlier_count,
-        "homography": list(overlap.homography),
-        "query_polygon": [list(point) for point in overlap.query_polygon],
-        "image_polygon": [list(point) for point in overlap.image_polygon],
-        "query_share": round(overlap.query_share, 6),
-        "image_share": round(overlap.image_share, 6),
-        "mirrored": overlap.mirrored,
-        "rotation": round(overlap.rotation, 6),
-        "scale": round(overlap.scale, 6),
-    }
-
-
 def verdict_text(verdict: Verdict) -> str:
     """For example `same, by Eva on 2025-03-04 (verdicts/12): the same crack`."""
     day = f"{verdict.create_time.astimezone():%Y-%m-%d}" if verdict.create_time else ""
@@ -286,43 +240,6 @@ def verdict_text(verdict: Verdict) -> str:
     )
     text = f"{', '.join(filter(None, (verdict.label, said)))} ({verdict.name})"
     return f"{text}: {verdict.note}" if verdict.note else text
-
-
-def verdict_json(verdict: Verdict) -> dict[str, Any]:
-    """A verdict for JSON, without its empty fields."""
-    found = {
-        "name": verdict.name,
-        "a": verdict.a,
-        "b": verdict.b,
-        "decision": verdict.decision.value,
-        "note": verdict.note,
-        "author": verdict.author,
-        "create_time": verdict.create_time.isoformat() if verdict.create_time else None,
-        "end_time": verdict.end_time.isoformat() if verdict.end_time else None,
-        "overruled": verdict.overruled or None,
-        "overruled_verdicts": [verdict_json(each) for each in verdict.overruled_verdicts],
-    }
-    return {key: value for key, value in found.items() if value not in ("", None, [])}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
-
-
-def record_json(record: ImageRecord) -> dict[str, Any]:
-    """A record for JSON, without its empty fields."""
-    found = {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
-    return {key: value for key, value in found.items() if value not in ("", None, [], {})}
-
-
-def _plain(value: Any) -> Any:  # a field of any type
-    if isinstance(value, dt.date | dt.datetime):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {key: list(values) for key, values in value.items()}
-    if hasattr(value, "_asdict"):
-        return value._asdict()
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _table() -> Table:

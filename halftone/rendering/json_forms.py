@@ -1,0 +1,95 @@
+"""What the client returns, as JSON for programs: the forms that commands print and exports write.
+
+Dates are ISO 8601, shares and probabilities have six digits.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from halftone.client import Hit, ImageRecord, Overlap, SearchPage, Verdict
+
+
+def page_to_json(page: SearchPage) -> dict[str, Any]:
+    """Convert a page of hits."""
+    return {
+        "model_version": page.model_version,
+        "verified_count": page.verified_count,
+        "out_of_time_count": page.out_of_time_count,
+        "verdicts_unavailable": page.verdicts_unavailable,
+        "hits": [{"rank": rank, **hit_to_json(hit)} for rank, hit in enumerate(page, start=1)],
+        "next_page_token": page.next_page_token,
+    }
+
+
+def hit_to_json(hit: Hit) -> dict[str, Any]:
+    """Convert a hit."""
+    return {
+        "probability": round(hit.probability, 6),
+        "relation": hit.relation.value,
+        "similarity": round(hit.similarity, 6),
+        "pdq_distance": hit.pdq_distance,
+        "words_similarity": _round(hit.words_similarity),
+        "mirrored": hit.mirrored,
+        "rotation": hit.rotation,
+        "verification": {
+            "state": hit.verification.state.value,
+            "overlaps": [_overlap_to_json(overlap) for overlap in hit.overlaps],
+        },
+        "verdict": verdict_to_json(hit.verdict) if hit.verdict else None,
+        "image": record_to_json(hit.image),
+    }
+
+
+def _overlap_to_json(overlap: Overlap) -> dict[str, Any]:
+    return {
+        "inlier_count": overlap.inlier_count,
+        "homography": list(overlap.homography),
+        "query_polygon": [list(point) for point in overlap.query_polygon],
+        "image_polygon": [list(point) for point in overlap.image_polygon],
+        "query_share": round(overlap.query_share, 6),
+        "image_share": round(overlap.image_share, 6),
+        "mirrored": overlap.mirrored,
+        "rotation": round(overlap.rotation, 6),
+        "scale": round(overlap.scale, 6),
+    }
+
+
+def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
+    """Convert a verdict; empty fields are left out."""
+    values = {
+        "name": verdict.name,
+        "a": verdict.a,
+        "b": verdict.b,
+        "decision": verdict.decision.value,
+        "note": verdict.note,
+        "author": verdict.author,
+        "create_time": verdict.create_time.isoformat() if verdict.create_time else None,
+        "end_time": verdict.end_time.isoformat() if verdict.end_time else None,
+        "overruled": verdict.overruled or None,
+        "overruled_verdicts": [verdict_to_json(other) for other in verdict.overruled_verdicts],
+    }
+    return {key: value for key, value in values.items() if value not in ("", None, [])}
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def record_to_json(record: ImageRecord) -> dict[str, Any]:
+    """Convert a record; empty fields are left out."""
+    values = {field.name: _value_to_json(getattr(record, field.name)) for field in fields(record)}
+    return {key: value for key, value in values.items() if value not in ("", None, [], {})}
+
+
+def _value_to_json(value: Any) -> Any:  # a field of any type
+    if isinstance(value, dt.date | dt.datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {key: list(values) for key, values in value.items()}
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    return list(value) if isinstance(value, tuple) else value
