@@ -1,9 +1,9 @@
 """Compares a query's local features with those of candidates, in a few threads.
 
-A pair takes some 3 ms of one core, fifty a query. A query has as many turns in the threads' queue
-as there are threads, and goes to its end after each pair: queries share the threads fairly,
-whichever came first. What was compared is remembered, so that the next page of a search, or the
-same search again, compares nothing twice and ranks alike.
+A pair takes some 3 ms of one core, and a query has fifty. Each query has as many turns in the
+threads' queue as there are threads; after each pair its turn goes back to the end of the queue, so
+that queries share the threads fairly. The outcomes of the last pairs are remembered: the next page
+of a search, or the same search again, compares nothing twice and has the same ranking.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import hashlib
 import os
 import threading
 import time
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Protocol
+
+from cachetools import LRUCache
 
 from halftone.core import errors, telemetry
 from halftone.matching.verification import Verification, verify
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from halftone.matching.features import LocalFeatures
 
 REMEMBERED: Final = 50_000
-"""Pairs; most share nothing and take 200 bytes, the others about 1,500."""
+"""Pairs that are remembered. Most share nothing and take 200 bytes, the others about 1,500."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -38,25 +39,25 @@ class Missed(enum.Enum):
 
     OUT_OF_TIME = enum.auto()
     UNREADABLE = enum.auto()
-    """Its features could not be had; the log says why."""
+    """Its features could not be read; the log says why."""
 
 
 Outcome = Verification | Missed
 
 
 class FeatureSource(Protocol):
-    """Where the candidates' features come from; `archive.fingerprints` in the service."""
+    """Reads the local features of images; `archive.fingerprints` in the service."""
 
     def features(self, sha256: str) -> LocalFeatures:
-        """Of the image with this hash. Blocks.
+        """Return the features of the image whose bytes have this hash. Blocks.
 
         Raises:
-            errors.HalftoneError: They cannot be had.
+            errors.HalftoneError: The image is gone, or the blob store does not answer.
         """
 
 
 class Verifier:
-    """The threads, and what they found out."""
+    """Compares queries with candidates, and remembers the outcomes."""
 
     def __init__(
         self,
@@ -66,18 +67,19 @@ class Verifier:
         threads: int = 0,
         remembered: int = REMEMBERED,
     ) -> None:
-        """Starts no thread yet.
+        """Create the pool of threads; the threads start with the first query.
 
         Args:
-            source: Of the candidates' features.
-            metrics: Measures and counts.
-            threads: 0 means one per core.
+            source: Reads the candidates' features.
+            metrics: Measures times and counts pairs.
+            threads: The number of threads; 0 means one per core.
             remembered: The most pairs whose outcome is kept.
         """
         self._source = source
         self._threads = threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="verify")
-        self._memory = _Memory(remembered)
+        self._known: LRUCache[tuple[bytes, str], Verification] = LRUCache(remembered)
+        self._known_lock = threading.Lock()
         self._seconds = metrics.histogram(
             "verification_seconds", "Time to compare a query with its candidates"
         )
@@ -95,20 +97,28 @@ class Verifier:
         deadline: float,
         mirrored: bool | None = None,
     ) -> list[Outcome]:
-        """Compares a query with candidates until the deadline; what is cancelled stops.
+        """Compare a query with candidates until the deadline.
+
+        Comparisons that have not begun stop when the caller is cancelled.
 
         Args:
-            query: Its features.
-            candidates: Hashes of images, the most promising first. One may come several times.
-            deadline: In the time of `time.monotonic`. It returns by then, whatever is under way.
+            query: The query's local features.
+            candidates: SHA-256 of each candidate's bytes, the most promising first. A hash may come
+                several times.
+            deadline: In the time of `time.monotonic`. The method returns by then; pairs that were
+                not compared are `Missed.OUT_OF_TIME`.
             mirrored: See `halftone.matching.verification.verify`.
+
+        Returns:
+            The outcome of each candidate, in their order.
         """
         started = time.perf_counter()
         key = _key(query, mirrored=mirrored)
         found: dict[str, Outcome] = {}
-        for sha256 in candidates:
-            if (known := self._memory.get((key, sha256))) is not None:
-                found[sha256] = known
+        with self._known_lock:
+            for sha256 in candidates:
+                if (known := self._known.get((key, sha256))) is not None:
+                    found[sha256] = known
         wanted = [sha256 for sha256 in dict.fromkeys(candidates) if sha256 not in found]
         self._pairs.labels("remembered").inc(len(found))
         if wanted:
@@ -123,18 +133,18 @@ class Verifier:
         return [found[sha256] for sha256 in candidates]
 
     def close(self) -> None:
-        """Ends the threads; what waits for them is out of time."""
+        """End the threads; pairs that wait for them are out of time."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    # What follows is for `_Run`.
+    # For `_Run`.
 
     @property
     def threads(self) -> int:
-        """How many pairs are compared at a time."""
+        """The number of pairs that are compared at a time."""
         return self._threads
 
     def submit(self, run: _Run) -> bool:
-        """Puts a turn of a run at the queue's end; whether that is still possible."""
+        """Queue one turn of a run. Returns False once the verifier is closed."""
         try:
             self._pool.submit(run.turn)
         except RuntimeError:
@@ -144,20 +154,21 @@ class Verifier:
     def compare(
         self, query: LocalFeatures, sha256: str, *, mirrored: bool | None, key: bytes
     ) -> Outcome:
-        """One pair; in a thread."""
+        """Compare one pair and remember the outcome. Runs in a thread."""
         try:
             features = self._source.features(sha256)
         except errors.HalftoneError as error:
-            # An image deleted meanwhile, or a store that is down: the others are still compared.
+            # Deleted meanwhile, or the store is down: the others are still compared.
             _log.warning("features_unreadable", sha256=sha256, error=error.message)
             return Missed.UNREADABLE
         found = verify(query, features, mirrored=mirrored)
-        self._memory.put((key, sha256), found)
+        with self._known_lock:
+            self._known[key, sha256] = found
         return found
 
 
 class _Run:
-    """One query's comparisons."""
+    """The comparisons of one query."""
 
     def __init__(
         self,
@@ -184,7 +195,7 @@ class _Run:
         self._done = asyncio.Event()
 
     async def result(self) -> dict[str, Outcome]:
-        """What was found by the deadline, of each that was wanted."""
+        """Compare until the deadline, and return the outcome of each candidate."""
         try:
             for _ in range(min(self._verifier.threads, len(self._wanted))):
                 if not self._verifier.submit(self):
@@ -193,7 +204,7 @@ class _Run:
                 async with asyncio.timeout(max(0.0, self._deadline - time.monotonic())):
                     await self._done.wait()
         finally:
-            # Whoever asked is gone, or has waited long enough.
+            # The caller is gone, or its time is over.
             with self._lock:
                 self._stopped = True
         if self._error is not None:
@@ -201,7 +212,7 @@ class _Run:
         return {each: self._found.get(each, Missed.OUT_OF_TIME) for each in self._wanted}
 
     def turn(self) -> None:
-        """Compares the next pair, and queues for another turn."""
+        """Compare the next pair, then queue for another turn. Runs in a thread."""
         with self._lock:
             if self._stopped or self._next >= len(self._wanted):
                 return
@@ -227,36 +238,13 @@ class _Run:
             self._finish()
 
     def _finish(self) -> None:
-        # The loop may be closed when whoever asked is gone.
+        # The loop may be closed once the caller is gone.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._done.set)
 
 
-class _Memory:
-    """The last outcomes, by query and candidate; safe to share between threads."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._known: OrderedDict[tuple[bytes, str], Verification] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, pair: tuple[bytes, str]) -> Verification | None:
-        with self._lock:
-            found = self._known.get(pair)
-            if found is not None:
-                self._known.move_to_end(pair)
-            return found
-
-    def put(self, pair: tuple[bytes, str], found: Verification) -> None:
-        with self._lock:
-            self._known[pair] = found
-            self._known.move_to_end(pair)
-            while len(self._known) > self._most:
-                self._known.popitem(last=False)
-
-
 def _key(query: LocalFeatures, *, mirrored: bool | None) -> bytes:
-    """What two queries share only if they compare alike. 0.1 ms for 600 features."""
+    """Hash a query, so that equal keys mean equal comparisons. 0.1 ms for 600 features."""
     made = hashlib.blake2b(digest_size=16)
     made.update(f"{mirrored} {query.width} {query.height} {len(query.points)}".encode())
     made.update(query.points.tobytes())
