@@ -36,7 +36,7 @@ DOMAIN: Final = "halftone"
 
 
 class HalftoneError(Exception):
-    """Base of all errors that Halftone raises on purpose.
+    """The base class of all errors that Halftone raises on purpose.
 
     Attributes:
         message: A sentence for a person.
@@ -64,7 +64,7 @@ class HalftoneError(Exception):
 
 
 class InvalidArgument(HalftoneError):
-    """A field of the request is wrong. `field` is its path, for example `filter.date.start`."""
+    """A field of the request is wrong; `field` is its path, for example `filter.date.start`."""
 
     reason = "INVALID_ARGUMENT"
 
@@ -82,7 +82,7 @@ class InvalidArgument(HalftoneError):
 
 
 class ImageRejected(InvalidArgument):
-    """A picture cannot be used. `reason` is one of the constants of `halftone.imaging.images`."""
+    """A picture cannot be used; `reason` is one of the constants of `halftone.imaging.images`."""
 
     reason = "IMAGE_REJECTED"
 
@@ -116,7 +116,7 @@ class AlreadyExists(_ResourceError):
 
 
 class FailedPrecondition(HalftoneError):
-    """The system is not in the state that this needs. `subject` is what is in the way."""
+    """The system is not in the state that the request needs; `subject` names what is in the way."""
 
     reason = "FAILED_PRECONDITION"
 
@@ -227,7 +227,7 @@ _SUBCLASSES: Final[tuple[type[HalftoneError], ...]] = (
 
 
 def code_of(error: HalftoneError) -> grpc.StatusCode:
-    """The gRPC status code of an error."""
+    """Return the gRPC status code of an error."""
     for cls, code in _CODES:
         if isinstance(error, cls):
             return code
@@ -235,18 +235,18 @@ def code_of(error: HalftoneError) -> grpc.StatusCode:
 
 
 def of_code(name: str, *, reason: str = "") -> type[HalftoneError]:
-    """The class of a gRPC status code's name and a reason; `Internal` where there is none."""
+    """Return the error class for a status code's name and a reason; `Internal` if unknown."""
     found = next((cls for cls, code in _CODES if code.name == name), Internal)
     narrower = (cls for cls in _SUBCLASSES if issubclass(cls, found) and cls.reason == reason)
     return next(narrower, found)
 
 
 def to_status(error: HalftoneError, *, request_id: str = "") -> status_pb2.Status:
-    """Builds the `google.rpc.Status` of an error, with its details.
+    """Return the `google.rpc.Status` of an error, with its details.
 
     Args:
         error: The error.
-        request_id: Put into a `RequestInfo`, so that a report can be matched with the log.
+        request_id: Goes into a `RequestInfo`, so that a report can be matched with the log.
     """
     status = status_pb2.Status(code=code_of(error).value[0], message=error.message)
     info = error_details_pb2.ErrorInfo(
@@ -295,9 +295,9 @@ def _details(error: HalftoneError) -> Iterator[any_pb2.Any]:
 
 
 def from_status(status: status_pb2.Status) -> HalftoneError:
-    """Rebuilds the error from a status; the inverse of `to_status`.
+    """Return the error that a status describes; the inverse of `to_status`.
 
-    A status that does not come from Halftone (a proxy's, say) becomes the class of its code.
+    A status that does not come from Halftone, for example a proxy's, becomes the class of its code.
     """
     code = _BY_NUMBER.get(status.code, grpc.StatusCode.INTERNAL)
     cls = _BY_CODE[code]
@@ -319,7 +319,7 @@ def from_status(status: status_pb2.Status) -> HalftoneError:
 
 
 def _fields(detail: any_pb2.Any) -> dict[str, object]:
-    """The attributes that one detail of a status carries; the inverse of `_details`."""
+    """Return the attributes that one detail of a status carries; the inverse of `_details`."""
     bad_request = error_details_pb2.BadRequest()
     if detail.Unpack(bad_request) and bad_request.field_violations:
         return {"field": bad_request.field_violations[0].field}
@@ -342,7 +342,7 @@ def _fields(detail: any_pb2.Any) -> dict[str, object]:
 
 
 def from_rpc_error(error: grpc.RpcError) -> HalftoneError:
-    """Turns what grpc raised on the client's side into Halftone's error."""
+    """Return Halftone's error for one that grpc raised on the client's side."""
     # Every RpcError that a call raises is a Call as well; the stubs do not say so.
     try:
         status = rpc_status.from_call(cast("grpc.Call", error))

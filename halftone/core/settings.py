@@ -1,8 +1,8 @@
-"""Every setting of Halftone; the only reader of the environment.
+"""Every setting of Halftone. Nothing else reads the environment.
 
-Each class reads the variables of its prefix once, when it is constructed, and is frozen after
-that: `EmbedderSettings()` in a service's `__main__`, plain keyword arguments in tests. An unknown
-or malformed value is an error at start-up, not later.
+A class reads the variables with its prefix once, when it is constructed, and is frozen after that.
+Services construct theirs in `__main__` (`EmbedderSettings()`); tests pass keyword arguments. A
+malformed value ends the process at start. The text below each setting is for operators.
 """
 
 from __future__ import annotations
@@ -25,69 +25,76 @@ def _config(prefix: str) -> SettingsConfigDict:
 
 
 class ServerSettings(BaseSettings):
-    """What every service has. Read from variables that begin with the service's prefix."""
+    """Settings that every service has, each under the service's own prefix."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. Containers set `0.0.0.0`."""
+    """The address to listen on. Containers set `0.0.0.0`."""
     port: Port
-    """gRPC port; 0 picks a free one."""
+    """The gRPC port; 0 takes a free one."""
     metrics_port: Port
-    """Prometheus metrics over HTTP; 0 picks a free one."""
+    """The port of the Prometheus metrics (HTTP); 0 takes a free one."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Events below this level are not logged."""
     log_format: Literal["json", "console"] = "json"
+    """`json` writes one object per event; `console` is for a person at a terminal."""
     drain_seconds: float = Field(default=20.0, ge=0)
     """After SIGTERM, how many seconds accepted requests may take to finish."""
     max_concurrent_calls: int = Field(default=1024, ge=1)
-    """Calls with one request and one answer that are answered at a time. Further ones are refused
-    with RESOURCE_EXHAUSTED and the time after which to try again."""
+    """The most calls with one request and one answer at a time. Further ones are refused with
+    RESOURCE_EXHAUSTED and the time after which to try again."""
     max_concurrent_streams: int = Field(default=128, ge=1)
-    """Streams (imports, watches) that are open at a time; they do not count as calls."""
+    """The most streams (imports, watches) open at a time. They do not count as calls."""
 
 
 class ModelSettings(BaseSettings):
-    """Where model versions are kept (`HALFTONE_MODELS_…`)."""
+    """Settings of the registry of model versions (`HALFTONE_MODELS_…`)."""
 
     model_config = _config("HALFTONE_MODELS_")
 
     directory: Path = Path("models")
-    """Holds `<name>/<version>/` and the pointer `active`."""
+    """The directory that holds `<name>/<version>/` and the file `active`, which names the version
+    that answers."""
 
 
 class EmbedderSettings(ServerSettings):
-    """The embedder (`HALFTONE_EMBEDDER_…`)."""
+    """Settings of the embedder (`HALFTONE_EMBEDDER_…`)."""
 
     model_config = _config("HALFTONE_EMBEDDER_")
 
     port: Port = 7101
     metrics_port: Port = 9101
     device: str = "auto"
-    """`auto` takes CUDA when there is one; or `cpu`, `cuda`, `cuda:1`."""
+    """The device that embeds: `cpu`, `cuda` or `cuda:1`; `auto` takes CUDA if there is one."""
     execution: Literal["eager", "fused", "graphs"] = "eager"
-    """How networks run on CUDA: as they are, with batch norm folded and bfloat16 weights, or that
-    as CUDA graphs. `make gpu` measures all three."""
+    """How networks run on CUDA. `eager` runs them as they are; `fused` folds batch norm and uses
+    bfloat16 weights; `graphs` runs the fused form as CUDA graphs. `make gpu` measures all three."""
     backend: Literal["auto", "torch", "openvino"] = "auto"
-    """`auto` runs a version's int8 form on the CPU where `halftone models quantize` has made one
-    that agrees with it, and torch otherwise. `openvino` refuses versions that have none."""
+    """What runs the networks. `auto` runs a version's int8 form on the CPU if `halftone models
+    quantize` has made one that agrees with the version, and torch otherwise. `openvino` refuses
+    versions without an int8 form."""
     threads: int = Field(default=0, ge=0)
-    """Threads for inference on the CPU, of all batches that run at a time; 0 means one per core."""
+    """Threads for inference on the CPU, shared by all batches at a time; 0 means one per core."""
     decode_threads: int = Field(default=0, ge=0)
     """Threads that decode images; 0 means one per core."""
     max_batch: int = Field(default=0, ge=0)
-    """Items in one batch on the device; 0 means 8 on the CPU, 128 on CUDA. Each orientation of a
-    picture is an item of its own."""
+    """The most items in one batch on the device; 0 means 8 on the CPU and 128 on CUDA. Each
+    orientation of a picture is one item."""
     max_queue_items: int = Field(default=512, ge=1)
+    """The most items that wait for the device. Further ones are refused with RESOURCE_EXHAUSTED."""
     max_queue_bytes: int = Field(default=256 * MIB, ge=1)
+    """The most bytes of images that wait for the device, counted before decoding."""
     max_pixels: int = Field(default=100_000_000, ge=1)
     """Larger images are refused by their header, before decoding."""
     max_image_bytes: int = Field(default=32 * MIB, ge=1)
+    """Images with more bytes are refused. No message carries an image of more than 32 MiB."""
     max_models: int = Field(default=4, ge=2)
-    """Versions kept loaded: the active one, the one before it, and the newest others."""
+    """The most versions kept loaded: the active one, the one before it, and the newest others."""
     reload_seconds: float = Field(default=2.0, gt=0)
-    """How often the models' directory is looked at for newly published versions."""
+    """Seconds between two looks at the models' directory for newly published versions."""
 
 
 class SearchSettings(ServerSettings):
-    """The search service (`HALFTONE_SEARCH_…`)."""
+    """Settings of the search service (`HALFTONE_SEARCH_…`)."""
 
     model_config = _config("HALFTONE_SEARCH_")
 
@@ -96,61 +103,71 @@ class SearchSettings(ServerSettings):
     embedder: str = "127.0.0.1:7101"
     """`host:port` of the embedder."""
     embedder_timeout_seconds: float = Field(default=60.0, gt=0)
+    """How long one call to the embedder may take before it counts as failed and is tried again."""
     store: Literal["edge", "server"] = "edge"
     """`edge` keeps vectors inside this process; `server` speaks to a Qdrant server."""
     data_directory: Path = Path("data/search")
-    """Holds Edge's shards; one process at a time."""
+    """The directory of the embedded store and of the clusters; one process at a time uses it."""
     blobs: str = "data/blobs"
-    """Image bytes and thumbnails: a directory, or an fsspec URL such as `s3://bucket/halftone`."""
+    """Where image bytes, thumbnails and local features are kept: a directory, or an fsspec URL
+    such as `s3://bucket/halftone`."""
     qdrant_url: str = "http://127.0.0.1:6334"
     """gRPC address of the Qdrant server (`store=server`)."""
     qdrant_api_key: str = ""
+    """The key of the Qdrant server; empty sends none."""
     collection: str = "halftone"
-    """Prefix of the collections' names and the alias of the active one."""
+    """Prefix of the collections' names on the Qdrant server, and the alias of the one that
+    answers."""
     import_roots: Paths = ()
     """Directories, separated by `:`, below which `ImportImages` may be given a path."""
     import_batch: int = Field(default=32, ge=1, le=64)
-    """Records embedded and stored together."""
+    """The number of records that an import embeds and stores together."""
     import_window: int = Field(default=4, ge=1)
-    """Batches of one import under way at a time."""
+    """The most batches of one import that are under way at a time."""
     max_pixels: int = Field(default=100_000_000, ge=1)
+    """Larger images are refused by their header, before decoding."""
     max_image_bytes: int = Field(default=32 * MIB, ge=1)
+    """Images with more bytes are refused. No message carries an image of more than 32 MiB."""
     import_patience_seconds: float = Field(default=60.0, ge=0)
     """How long an import waits for an embedder that is down or full before it refuses records."""
     min_free_bytes: int = Field(default=256 * MIB, ge=0)
     """With the embedded store, nothing more is stored when the disk of the data directory has less
-    left. A Qdrant server's disk, and that of `blobs`, are filled until they refuse."""
+    room left. The disks of a Qdrant server and of `blobs` are not watched: they fill until they
+    refuse."""
     max_concurrent_searches: int = Field(default=64, ge=1)
-    """Searches beyond that are refused with RESOURCE_EXHAUSTED; a batch counts as two, which is
-    what it compares at a time."""
+    """The most searches at a time. Further ones are refused with RESOURCE_EXHAUSTED. A batch counts
+    as two searches, the number it compares at a time, or as an eighth of its searches if that is
+    more."""
     watch_seconds: float = Field(default=5.0, gt=0)
-    """How often the store and the embedder are asked whether they are there."""
+    """Seconds between two checks that the store and the embedder answer."""
     max_concurrent_lists: int = Field(default=32, ge=1)
-    """Calls that read long lists (`ListImages`, `CountFacets`, `ListClusters`, `GetCluster` …) and
-    are answered at a time."""
+    """The most calls at a time that read long lists (`ListImages`, `CountFacets`, `ListClusters`,
+    `GetCluster` …)."""
     max_concurrent_thumbnails: int = Field(default=64, ge=1)
-    """Calls of `GetThumbnail` that are answered at a time; they have threads of their own."""
+    """The most calls of `GetThumbnail` at a time."""
     max_concurrent_imports: int = Field(default=8, ge=1)
-    """Streams of `ImportImages`; each holds up to `import_window` batches in memory."""
+    """The most streams of `ImportImages` at a time. Each holds up to `import_window` batches in
+    memory."""
     promotion_workers: int = Field(default=2, ge=1)
-    """Pieces of a promotion that are embedded at a time while nobody searches: several embedders
-    behind one name share them."""
+    """The most pieces of a promotion that are embedded at a time while nobody searches. With
+    several embedders behind one name, set at least their number."""
     promotion_batch: int = Field(default=32, ge=1, le=64)
-    """Images in one piece, at most; fewer where they would take longer than 0.2 seconds."""
+    """The most images in one piece. A piece has fewer if it would take longer than 0.2 seconds."""
     promotion_share: float = Field(default=0.2, gt=0, le=1)
-    """Share of the time for which a promotion works, at most, while there are searches."""
+    """The largest share of the time that a promotion works while there are searches."""
     promotion_patience_seconds: float = Field(default=300.0, ge=0)
-    """How long a promotion waits for an embedder or a store that does not answer, or has not
-    loaded the version."""
+    """How long a promotion waits for a store that does not answer, or for an embedder that does not
+    answer or has not loaded the version."""
     promotion_poll_seconds: float = Field(default=1.0, gt=0)
-    """How often a promotion that another process runs is looked at."""
+    """Seconds between two looks at a promotion that another process runs."""
     verify_seconds: float = Field(default=2.0, gt=0)
-    """How long a search's candidates are compared by local features, at most; a batch has as much
-    for each of its searches. What is left is answered as out of time."""
+    """The longest time for which a search compares candidates by local features. A batch has this
+    time for each of its searches. Candidates that are left over are answered as out of time."""
     verify_threads: int = Field(default=0, ge=0)
-    """Threads that compare; 0 means one per core."""
+    """Threads that compare candidates; 0 means one per core."""
     features_memory_bytes: int = Field(default=256 * MIB, ge=0)
-    """Local features that are kept in memory, of the images compared last: 3,000 of them."""
+    """Memory for the local features of the images that were compared last. The default holds about
+    3,000 images."""
 
     @field_validator("import_roots", mode="before")
     @classmethod
@@ -159,51 +176,53 @@ class SearchSettings(ServerSettings):
 
 
 class TrainerSettings(ServerSettings):
-    """The training jobs' service and its workers (`HALFTONE_TRAINER_…`)."""
+    """Settings of the training jobs' service and its workers (`HALFTONE_TRAINER_…`)."""
 
     model_config = _config("HALFTONE_TRAINER_")
 
     port: Port = 7103
     metrics_port: Port = 9103
     worker_metrics_port: Port = 9104
-    """Of the worker, which listens on no other port."""
+    """The port of a worker's Prometheus metrics. A worker listens on no other port."""
     broker: str = "redis://127.0.0.1:7104/0"
-    """Redis or Valkey: holds the queue and the jobs."""
+    """URL of the Redis or Valkey server that holds the queue and the jobs."""
     search: str = "127.0.0.1:7102"
-    """`host:port` of the search service, where versions are promoted."""
+    """`host:port` of the search service, which promotes the versions that training makes."""
     data_roots: Paths = ()
-    """Directories, separated by `:`, below which data sets lie."""
+    """Directories, separated by `:`, below which data sets may lie."""
     work_directory: Path = Path("data/training")
-    """Checkpoints and logs of the jobs. Workers that continue each other's jobs share it."""
+    """The directory of the jobs' checkpoints and logs. Workers that continue each other's jobs
+    share it."""
     device: str = Field(default="auto", pattern=r"auto|cpu|cuda(:\d+)?")
-    """What a worker trains on, one job at a time: `auto` takes CUDA when there is one."""
+    """The device that a worker trains on, one job at a time; `auto` takes CUDA if there is one."""
     threads: int = Field(default=0, ge=0)
     """Threads for training on the CPU; 0 leaves the choice to torch."""
     nice: int = Field(default=10, ge=0, le=19)
-    """How far training gives way to other processes on its machine, which search meanwhile."""
+    """The niceness of training processes: higher values leave more of the CPU to the searches on
+    the same machine."""
     imagenet_weights: Path | None = None
-    """File with the ImageNet weights, where a worker cannot download them."""
+    """A file with the ImageNet weights, for workers that cannot download them."""
     lease_seconds: float = Field(default=60.0, ge=1)
-    """After so long without a sign of its worker a job is taken over by another. The training
-    process is stopped well before that when its worker cannot reach the broker."""
+    """A job without a sign of its worker for this long is taken over by another worker. A worker
+    that cannot reach the broker stops its training process well before that."""
     max_job_hours: float = Field(default=48.0, gt=0)
     """A job that has run for longer fails."""
     max_crashes: int = Field(default=3, ge=1)
-    """A job whose training process is killed so often without getting further fails."""
+    """A job fails after its training process was killed this many times without progress."""
     max_attempts: int = Field(default=20, ge=1)
-    """A job that was started so often fails when its training process is killed once more."""
+    """A job that was started this many times fails when its training process is killed again."""
     max_queued_jobs: int = Field(default=1000, ge=1)
-    """Beyond that, new jobs are refused with RESOURCE_EXHAUSTED."""
+    """The most jobs that wait. Further ones are refused with RESOURCE_EXHAUSTED."""
     max_concurrent_lists: int = Field(default=32, ge=1)
-    """Calls of `ListTrainingJobs` that are answered at a time."""
+    """The most calls of `ListTrainingJobs` at a time."""
     cancel_seconds: float = Field(default=30.0, gt=0)
-    """A training process that was asked to stop is killed after so long."""
+    """How long a training process that was asked to stop may take before it is killed."""
     promotion_hours: float = Field(default=24.0, gt=0)
     """How long a job waits for the promotion of its version."""
     min_free_bytes: int = Field(default=512 * MIB, ge=0)
-    """A job is not started when the disk of the work directory has less left."""
+    """No job is started when the disk of the work directory has less room left."""
     keep_days: float = Field(default=90.0, gt=0)
-    """Jobs that are over are forgotten after so many days."""
+    """Days after which a job that is over is forgotten."""
 
     @field_validator("data_roots", mode="before")
     @classmethod
@@ -218,26 +237,28 @@ def _split_paths(value: object) -> object:
 
 
 class TrackingSettings(BaseSettings):
-    """Where training figures go (`MLFLOW_…`, as MLflow itself names them)."""
+    """Settings of the MLflow server that gets training figures (`MLFLOW_…`, MLflow's own names)."""
 
     model_config = _config("MLFLOW_")
 
     tracking_uri: str = ""
-    """Of an MLflow server, for example `http://mlflow:5000`; empty: nowhere."""
+    """URL of the MLflow server, for example `http://mlflow:5000`; empty sends figures nowhere."""
     experiment_name: str = "halftone"
+    """The experiment under which runs are listed."""
 
 
 class ClientSettings(BaseSettings):
-    """The command line and `Client()` without arguments (`HALFTONE_…`)."""
+    """Settings of the command line and of `Client()` without arguments (`HALFTONE_…`)."""
 
     model_config = _config("HALFTONE_")
 
     search: str = "127.0.0.1:7102"
     """`host:port` of the search service."""
     embedder: str = "127.0.0.1:7101"
+    """`host:port` of the embedder."""
     trainer: str = "127.0.0.1:7103"
     """`host:port` of the training jobs' service."""
     data: Path = Path("data")
-    """Where `halftone up` keeps everything."""
+    """The directory in which `halftone up` keeps everything."""
     author: str = Field(default="", max_length=256)
-    """Who gives verdicts. Default: the login name."""
+    """The author of verdicts; empty takes the login name."""

@@ -31,12 +31,12 @@ BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 
 
 
 def request_id() -> str:
-    """The id of the request that is being answered, or an empty string outside of one."""
+    """Return the id of the request that is being answered, or an empty string outside of one."""
     return _request_id.get()
 
 
 def bind_request_id(candidate: str | None) -> str:
-    """Takes over the caller's request id if it is well-formed, otherwise makes a new one."""
+    """Set and return the id of this request: the caller's if well-formed, otherwise a new one."""
     value = candidate if candidate and _VALID_ID.fullmatch(candidate) else uuid.uuid4().hex
     _request_id.set(value)
     return value
@@ -44,7 +44,7 @@ def bind_request_id(candidate: str | None) -> str:
 
 @contextlib.contextmanager
 def request_id_bound(value: str) -> Iterator[None]:
-    """Gives what a thread logs the id of the request that it works for."""
+    """Log under a request's id while the block runs, for threads that work for a request."""
     token = _request_id.set(value)
     try:
         yield
@@ -62,16 +62,15 @@ def _add_request_id(
 
 
 def configure_logging(*, service: str, level: str, style: str) -> None:
-    """Sends structlog's and the standard library's logs to stderr, one event a line.
+    """Send the logs of structlog and of the standard library to stderr, one event a line.
 
     Args:
-        service: Put into every event.
+        service: The service's name, which every event carries.
         level: `debug`, `info`, `warning` or `error`.
         style: `json`, or `console` for a person at a terminal.
     """
 
-    # A processor and no context variable: threads that a service starts have a context of their
-    # own.
+    # Not a context variable, because threads start with a context of their own.
     def add_service(
         _logger: Any, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
@@ -110,15 +109,15 @@ def configure_logging(*, service: str, level: str, style: str) -> None:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger whose events are `logger.info("event_name", key=value)`."""
+    """Return a logger; its events are written as `logger.info("event_name", key=value)`."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 
 
 class Metrics:
-    """One registry per process; services add their own metrics to it.
+    """The Prometheus metrics of one process, named `halftone_<service>_<what>_<unit>`.
 
-    Naming: `halftone_<service>_<what>_<unit>`, counters end in `_total`.
+    Names are given without `halftone_<service>_`; Prometheus adds `_total` to counters.
     """
 
     def __init__(self, *, service: str) -> None:
@@ -130,11 +129,11 @@ class Metrics:
         self.rpcs_in_flight = self.gauge("rpcs_in_flight", "Calls being answered")
 
     def counter(self, name: str, text: str, *, labels: tuple[str, ...] = ()) -> Counter:
-        """A counter in this process's registry; `name` without prefix and `_total`."""
+        """Add a counter."""
         return Counter(self._full(name), text, labels, registry=self.registry)
 
     def gauge(self, name: str, text: str, *, labels: tuple[str, ...] = ()) -> Gauge:
-        """A gauge in this process's registry."""
+        """Add a gauge."""
         return Gauge(self._full(name), text, labels, registry=self.registry)
 
     def histogram(
@@ -145,22 +144,22 @@ class Metrics:
         labels: tuple[str, ...] = (),
         buckets: tuple[float, ...] = BUCKETS,
     ) -> Histogram:
-        """A histogram in this process's registry; seconds unless `buckets` say otherwise."""
+        """Add a histogram, of seconds unless `buckets` say otherwise."""
         return Histogram(self._full(name), text, labels, registry=self.registry, buckets=buckets)
 
     def _full(self, name: str) -> str:
         return f"halftone_{self.service}_{name}"
 
     def serve(self, *, host: str, port: int) -> tuple[int, Any]:
-        """Serves the metrics over HTTP from a thread of its own.
+        """Serve the metrics over HTTP from a thread of its own.
 
         Returns:
-            The port, and a function that stops serving.
+            The port, and a function that stops the server.
 
         Raises:
             OSError: The port is in use.
         """
-        # `start_http_server` looks each half second whether it is to end: all stops would wait.
+        # Not `start_http_server`, which takes half a second to stop.
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -186,4 +185,4 @@ class Metrics:
 
 class _Silent(WSGIRequestHandler):
     def log_message(self, *_args: Any) -> None:
-        """Logs no scrapes."""
+        """Log nothing: a scrape is no event."""

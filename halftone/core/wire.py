@@ -1,4 +1,4 @@
-"""What both ends of a channel agree on; needs nothing but the standard library."""
+"""Limits and names that both ends of a gRPC channel share. Imports only the standard library."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ REQUEST_ID_KEY: Final = "x-request-id"
 MAX_IMAGE_BYTES: Final = 32 * 1024 * 1024
 """The largest image that travels in a message. A service may be configured to take less."""
 
-# The images of one message, and the message around them.
 MAX_MESSAGE_BYTES: Final = 36 * 1024 * 1024
+"""The largest message: an image, or several together, and the fields around them."""
 CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),

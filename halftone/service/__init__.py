@@ -1,5 +1,6 @@
-"""The shell of every service process: listening, answering, health, draining.
+"""What every service process shares: listening, bounds, statuses, health, draining, paging.
 
-`server.serve` runs a gRPC servicer until SIGTERM and maps exceptions to statuses; `probe` asks a
-service for its health; `child` starts a process that ends with its parent. Start with `server`.
+`server.serve` runs gRPC servicers until SIGTERM and turns exceptions into statuses; `limits` bounds
+the calls at a time; `paging` reads page sizes and tokens for servicers. `probe` asks a service for
+its health, and `child` starts a process that ends with its parent. Start with `server`.
 """

@@ -1,7 +1,7 @@
-"""What every service's process does: listen, answer, tell its health, drain on SIGTERM.
+"""Runs a gRPC service: listens, answers, reports health, and drains on SIGTERM.
 
-A service's `__main__` builds its parts, then hands a `Service` to `serve`, which returns when the
-process is to end. Errors raised by a servicer become rich statuses here and nowhere else.
+A service's `__main__` builds its parts and hands a `Service` to `serve`, which returns when the
+process is to end. Errors that servicers raise become `google.rpc.Status` here and nowhere else.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 _SETTLE_SECONDS: Final = 0.1
 _FAREWELL_SECONDS: Final = 2.0
-"""For the last answers to leave, and for streams of health and reflection, which never end."""
+"""Time for the last answers to leave, and for streams of health and reflection to be cut off."""
 
 _log = telemetry.get_logger(__name__)
 
 
 class Health:
-    """The process's health as `grpc.health.v1` reports it, for the whole and per service."""
+    """The health that the process reports over `grpc.health.v1`, as a whole and per service."""
 
     def __init__(self, service_names: tuple[str, ...]) -> None:
         self.servicer = health.aio.HealthServicer()
@@ -47,7 +47,7 @@ class Health:
         self.serving = False
 
     async def set_serving(self, *, serving: bool) -> None:
-        """Reports SERVING or NOT_SERVING. Once draining, SERVING is never reported again."""
+        """Report SERVING or NOT_SERVING. Once draining, SERVING is never reported again."""
         self.serving = serving and not self._draining
         status = health_pb2.HealthCheckResponse
         value = status.SERVING if self.serving else status.NOT_SERVING
@@ -55,27 +55,27 @@ class Health:
             await self.servicer.set(name, value)
 
     async def drain(self) -> None:
-        """Reports NOT_SERVING for good."""
+        """Report NOT_SERVING from now on."""
         self._draining = True
         await self.set_serving(serving=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What `serve` needs to know of a service.
+    """A service, as `serve` runs it.
 
     Attributes:
         name: For example `embedder`; names logs and metrics.
         full_names: gRPC service names, for reflection and health.
         register: Adds the servicers to the server.
         start: Gets the service ready, for example loads and warms a model, then reports SERVING
-            through the health it is given. It may go on running: it is cancelled at the end.
+            through the health it is given. It may go on running; it is cancelled at the end.
         drain: Called when draining begins; long streams end themselves then.
         stop: Called after the last request was answered; closes what is open.
         settings: Addresses, and the most calls at a time.
-        metrics: Of the process.
+        metrics: The metrics of the process.
         limits: Narrower bounds on the calls of some methods at a time.
-        on_listening: Told the gRPC port and the metrics' port.
+        on_listening: Called with the gRPC port and the metrics' port once both are open.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Service:
 
 
 async def serve(service: Service) -> None:
-    """Runs a service until SIGTERM or SIGINT, then drains it.
+    """Run a service until SIGTERM or SIGINT, then drain it.
 
     Raises:
         errors.Unavailable: The port is in use.
@@ -176,7 +176,7 @@ def _port_in_use(host: str, port: int) -> errors.Unavailable:
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):
-    """Gives each call its request id, translates errors, and measures."""
+    """Binds request ids, bounds calls, translates errors, and measures."""
 
     def __init__(self, *, metrics: telemetry.Metrics, admission: Admission) -> None:
         self._metrics = metrics
@@ -184,12 +184,11 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         self._calls = _Calls()
 
     async def drain(self, *, seconds: float) -> float:
-        """Refuses new calls and waits for those in flight; returns the seconds that are left."""
+        """Refuse new calls and wait for those in flight; return the seconds that are left."""
         ends = time.monotonic() + seconds
         self._calls.draining = True
         with contextlib.suppress(TimeoutError):
-            # At least once around the loop and the network: what was sent before the health
-            # changed is on its way.
+            # Calls that were sent before the health changed are still on their way.
             async with asyncio.timeout(seconds):
                 await asyncio.sleep(_SETTLE_SECONDS)
                 await self._calls.none_left()
@@ -229,7 +228,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
 
 
 class _Calls:
-    """How many calls are in flight."""
+    """Counts the calls in flight, for draining."""
 
     def __init__(self) -> None:
         self.draining = False
@@ -318,11 +317,14 @@ class _Call:
 
 
 def outward(error: Exception, **facts: str) -> errors.HalftoneError:
-    """What a caller is told of an error: of a bug only where the log has its trace.
+    """Return the error that a caller is told.
+
+    Halftone's own errors are told as they are. For a bug the caller gets a generic `Internal` with
+    the request id, and the log gets the trace.
 
     Args:
-        error: What was raised.
-        facts: Put into the log beside the trace.
+        error: What a servicer raised.
+        facts: Logged beside the trace.
     """
     if isinstance(error, errors.HalftoneError) and not isinstance(error, errors.Internal):
         return error
@@ -339,7 +341,7 @@ async def abort_with(
     *,
     request_id: str = "",
 ) -> None:
-    """Ends a call with the status of an error."""
+    """End a call with the `google.rpc.Status` of an error."""
     status = rpc_status.to_status(errors.to_status(error, request_id=request_id))
     await context.abort(
         status.code,
