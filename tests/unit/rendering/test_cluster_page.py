@@ -196,10 +196,10 @@ def test_the_caption_of_a_plate_is_no_title_of_a_picture_on_it(fake, client, sha
     nameless = fake.add_printing("nameless", date="1899")
     fake.link(plate, alone, query_share=share)
     fake.link(nameless, plate, image_share=share)
-    title = cluster_page._title(client.cluster(plate))
+    title = cluster_page._choose_title(client.cluster(plate))
     assert title == ("A house" if share < 0.6 else "A house, and the mill of which")
     fake.records[alone].caption = ""
-    assert cluster_page._title(client.cluster(plate)) == "A house, and the mill of which"
+    assert cluster_page._choose_title(client.cluster(plate)) == "A house, and the mill of which"
 
 
 def test_without_homographies_there_is_no_light_table(fake, client, tmp_path):
