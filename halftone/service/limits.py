@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from halftone.core import telemetry
 
-REASON: Final = "TOO_MANY_CALLS"
+TOO_MANY_CALLS: Final = "TOO_MANY_CALLS"
 RESERVED_RPCS: Final = 64
 """Calls of health and reflection that the server takes beside all others."""
 
@@ -101,7 +101,7 @@ class Admission:
                 self._refused.labels(method, budget.name).inc()
                 raise errors.ResourceExhausted(
                     f"Too many calls at a time ({budget.name}: {budget.most}).",
-                    reason=REASON,
+                    reason=TOO_MANY_CALLS,
                     retry_after=budget.retry_seconds,
                     metadata={"limit": budget.name},
                 )
