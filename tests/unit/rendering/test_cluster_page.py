@@ -226,7 +226,7 @@ def test_marks_of_a_lane_do_not_cover_each_other(fake, client):
     names.append(fake.add_printing("late", date="1950", journal="J"))
     for a, b in itertools.pairwise(names):
         fake.link(a, b)
-    axis = cluster_page._axis(timelines.list_printings(client.cluster(names[0])))
+    axis = cluster_page._place_axis(timelines.list_printings(client.cluster(names[0])))
     (lane,) = axis["lanes"]
     assert [mark["top"] for mark in lane["marks"]] == [0.4, 2.3, 4.2, 0.4]
     assert axis["band"]["label"] == "about 50 years"
