@@ -78,7 +78,7 @@ async def run(
     registry = Registry(models_settings.directory)
     store = await asyncio.to_thread(_store, settings)
     database = await asyncio.to_thread(cluster_store.opened, settings.data_directory)
-    holdings = Holdings(blobs=Blobs(settings.blobs), metrics=metrics)
+    holdings = Holdings.of(Blobs(settings.blobs), metrics=metrics)
     engine = Engine(
         store=store,
         holdings=holdings,

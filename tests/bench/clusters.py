@@ -255,8 +255,8 @@ async def run_vectors(*, count: int, groups: int) -> dict[str, Any]:
         collection.settle(seconds=JOB_SECONDS)
         importing = time.perf_counter() - started
         metrics = telemetry.Metrics(service="bench")
-        holdings = Holdings(blobs=Blobs(str(Path(folder) / "blobs")), metrics=metrics)
-        holdings.open(collection)
+        holdings = Holdings.of(Blobs(str(Path(folder) / "blobs")), metrics=metrics)
+        holdings.collections.open(collection)
         database = Database(settings.data_directory)
         worker = ClusterWorker(
             database=database,
@@ -299,7 +299,7 @@ async def run_vectors(*, count: int, groups: int) -> dict[str, Any]:
         }
         worker.close()
         database.close()
-        holdings.close()
+        holdings.threads.close()
         store.close()
     return result
 

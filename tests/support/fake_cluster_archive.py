@@ -29,6 +29,7 @@ class Archive:
     def __init__(self) -> None:
         self.points: dict[uuid.UUID, Stored] = {}
         self.collection = self
+        self.threads = self
 
     def put(self, number: int, *, shows: int) -> bytes:
         point = records.Name("press", str(number)).point_id
@@ -47,9 +48,6 @@ class Archive:
     def remove(self, number: int) -> None:
         del self.points[records.Name("press", str(number)).point_id]
 
-    def stored(self, name):
-        return self.points[name.point_id]
-
     def retrieve(self, ids, *, vectors=False):
         return {each: self.points[each] for each in ids if each in self.points}
 
@@ -58,9 +56,6 @@ class Archive:
 
     async def read(self, operation, call, /, *args, **kwargs):
         return await asyncio.to_thread(call, *args, **kwargs)
-
-    def same_content(self, stored):
-        return {}
 
     def describe(self, points):
         return {

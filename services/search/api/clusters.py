@@ -44,7 +44,7 @@ class Clusters:
             metrics=metrics,
         )
         if isinstance(database, Database):
-            holdings.listen(self._worker.note)
+            holdings.writer.listen(self._worker.note)
         self.servicer = ClusterServicer(database=database, worker=self._worker, holdings=holdings)
 
     async def watch(self) -> None:

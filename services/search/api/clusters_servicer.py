@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.service.paging import check_size
-from halftone.services.search.archive import tokens
+from halftone.services.search.archive import lookups, tokens
 from halftone.services.search.clusters import groups, jobs, pairs, verdicts, views
 from halftone.services.search.clusters.jobs import Job, State
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc
@@ -170,7 +170,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
             with self._database.read() as connection:
                 return views.list_clusters(connection, request, holdings=self._holdings)
 
-        return await self._holdings.read("clusters_list", listed)
+        return await self._holdings.threads.read("clusters_list", listed)
 
     async def GetCluster(
         self, request: clusters_pb2.GetClusterRequest, context: Context
@@ -182,7 +182,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
                 row = views.find(connection, _named(request.name), holdings=self._holdings)
                 return views.to_cluster(connection, row, holdings=self._holdings)
 
-        return await self._holdings.read("clusters_get", get)
+        return await self._holdings.threads.read("clusters_get", get)
 
     # Verdicts.
 
@@ -204,7 +204,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         _check_length(request.author, most=MAX_AUTHOR, field="author")
         images = [
             (stored.id.bytes, bytes.fromhex(stored.payload["sha256"]))
-            for stored in (self._holdings.stored(name) for name in (a, b))
+            for stored in (lookups.get_record(self._holdings.collection, name) for name in (a, b))
         ]
         with self._database.write() as connection:
             # They may not have been grouped yet; the verdict holds at once.

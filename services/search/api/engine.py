@@ -134,7 +134,9 @@ class Engine:
         if collection is None:
             collection = self._store.open(model_version, dimension=dimension)
             self._store.set_active(model_version)
-        self._holdings.open(collection, others=self.promotions.others(collection.model_version))
+        self._holdings.collections.open(
+            collection, others=self.promotions.others(collection.model_version)
+        )
         return collection.model_version
 
     def _still_active(self, model_version: str) -> Collection | None:
@@ -240,7 +242,7 @@ class Engine:
         await self.importer.settled()
         await asyncio.to_thread(self.verifier.close)
         await self._embedder.close()
-        await asyncio.to_thread(self._holdings.close)
+        await asyncio.to_thread(self._holdings.threads.close)
         await asyncio.to_thread(self._store.close)
 
 

@@ -1,6 +1,6 @@
 """The archive as the service holds it: records, picture bytes, fingerprints, imports.
 
-`holdings` owns the collections and the threads that use them; `importer` takes records in;
-`payload` translates records to and from what the store keeps; `catalogue` lists and deletes. Start
-with `holdings`.
+`holdings` names the parts: open collections, the writer of records, picture bytes and the threads
+that use them. `importer` takes records in, `catalogue` lists, changes and deletes them, `payload`
+converts them to and from what the store keeps. Start with `holdings`.
 """

@@ -10,6 +10,7 @@ from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.imaging import images
 from halftone.service import paging
+from halftone.services.search.archive import lookups
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.archive.listing import list_by_name
 from halftone.services.search.store.port import EVERYTHING, Filter, Ids
@@ -54,18 +55,18 @@ class Catalogue:
 
     async def get(self, name: str) -> search_pb2.Image:
         """A record."""
-        return await self._holdings.read("retrieve", self._get, records.parse_name(name))
+        return await self._holdings.threads.read("retrieve", self._get, records.parse_name(name))
 
     def _get(self, name: records.Name) -> search_pb2.Image:
-        stored = self._holdings.stored(name)
-        same = self._holdings.same_content([stored])
+        stored = lookups.get_record(self._holdings.collection, name)
+        same = lookups.find_same_content(self._holdings.collection, [stored])
         return payloads.to_image(stored.payload, same_content=same.get(stored.id))
 
     async def list_images(
         self, request: search_pb2.ListImagesRequest
     ) -> search_pb2.ListImagesResponse:
         """A page of records in the order of their names."""
-        return await self._holdings.read("list", self._list, request)
+        return await self._holdings.threads.read("list", self._list, request)
 
     def _list(self, request: search_pb2.ListImagesRequest) -> search_pb2.ListImagesResponse:
         collection = self._holdings.collection
@@ -74,7 +75,7 @@ class Catalogue:
         after = None if page.position is None else _to_name(page.position)
         found = list_by_name(collection, condition=condition, after=after, limit=page.size + 1)
         shown = page.cut(found)
-        same = self._holdings.same_content(shown)
+        same = lookups.find_same_content(self._holdings.collection, shown)
         return search_pb2.ListImagesResponse(
             images=[
                 payloads.to_image(stored.payload, same_content=same.get(stored.id))
@@ -89,7 +90,7 @@ class Catalogue:
         self, request: search_pb2.CountFacetsRequest
     ) -> search_pb2.CountFacetsResponse:
         """Counts by journal, year and language."""
-        return await self._holdings.read("facets", self._facets, request)
+        return await self._holdings.threads.read("facets", self._facets, request)
 
     def _facets(self, request: search_pb2.CountFacetsRequest) -> search_pb2.CountFacetsResponse:
         collection = self._holdings.collection
@@ -112,8 +113,10 @@ class Catalogue:
     async def thumbnail(self, name: str) -> bytes:
         """A JPEG of at most 512 pixels a side; made when first asked for, then kept."""
         parsed = records.parse_name(name)
-        stored = await self._holdings.read("retrieve", self._holdings.stored, parsed)
-        return await self._holdings.in_thread(self._thumbnail, stored.payload["sha256"])
+        stored = await self._holdings.threads.read(
+            "retrieve", lookups.get_record, self._holdings.collection, parsed
+        )
+        return await self._holdings.threads.in_thread(self._thumbnail, stored.payload["sha256"])
 
     def _thumbnail(self, sha256: str) -> bytes:
         blobs = self._holdings.blobs
@@ -140,12 +143,12 @@ class Catalogue:
 
     async def update(self, request: search_pb2.UpdateImageRequest) -> search_pb2.Image:
         """Changes the fields of a record that the mask names."""
-        return await self._holdings.write("overwrite_payloads", self._update, request)
+        return await self._holdings.threads.write("overwrite_payloads", self._update, request)
 
     def _update(self, request: search_pb2.UpdateImageRequest) -> search_pb2.Image:
         name = records.parse_name(request.image.name, field="image.name")
         paths = _mask(list(request.update_mask.paths))
-        stored = self._holdings.stored(name)
+        stored = lookups.get_record(self._holdings.collection, name)
         image = payloads.to_image(stored.payload)
         for path in paths:
             image.ClearField(path)
@@ -155,8 +158,8 @@ class Catalogue:
                 setattr(image, path, getattr(request.image, path))
         records.validate(image)
         payload = payloads.redescribed(stored.payload, payloads.to_payload(image, name=name))
-        self._holdings.overwrite_payloads({stored.id: payload})
-        same = self._holdings.same_content([stored])
+        self._holdings.writer.overwrite_payloads({stored.id: payload})
+        same = lookups.find_same_content(self._holdings.collection, [stored])
         return payloads.to_image(payload, same_content=same.get(stored.id))
 
     async def delete(self, request: search_pb2.DeleteImagesRequest) -> int:
@@ -165,13 +168,15 @@ class Catalogue:
         Returns:
             How many there were; names that do not exist are passed over.
         """
-        condition = await self._holdings.read("plan", self._to_delete, request)
+        condition = await self._holdings.threads.read("plan", self._to_delete, request)
         if request.validate_only:
-            return await self._holdings.read("count", self._holdings.collection.count, condition)
+            return await self._holdings.threads.read(
+                "count", self._holdings.collection.count, condition
+            )
         deleted = 0
         while True:
             # In pieces, so that imports get their turns in the thread for writes.
-            count = await self._holdings.write("delete", self._delete_some, condition)
+            count = await self._holdings.threads.write("delete", self._delete_some, condition)
             deleted += count
             if count < _DELETE_CHUNK:
                 return deleted
@@ -210,7 +215,7 @@ class Catalogue:
         scan = self._holdings.collection.scan(filter=condition, page=_DELETE_CHUNK)
         found = [stored for stored, _ in zip(scan, range(_DELETE_CHUNK), strict=False)]
         if found:
-            self._holdings.delete(found)
+            self._holdings.writer.delete(found)
         return len(found)
 
 

@@ -23,9 +23,9 @@ from halftone.core import errors, telemetry, wire
 from halftone.imaging.orientations import UPRIGHT
 from halftone.service import server
 from halftone.services.search.archive import payload as payloads
-from halftone.services.search.archive.holdings import Draft
 from halftone.services.search.archive.intake import content_of
 from halftone.services.search.archive.patience import Outage
+from halftone.services.search.archive.record_writer import Draft
 from halftone.v1 import embedder_pb2, search_pb2
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ class Importer:
                 if request is None:
                     break
                 await prepared.put(
-                    asyncio.create_task(self._holdings.in_thread(self._prepare, request))
+                    asyncio.create_task(self._holdings.threads.in_thread(self._prepare, request))
                 )
         finally:
             # Whatever waits for nobody any more would be destroyed while it waits.
@@ -300,7 +300,7 @@ class Importer:
         ids = [item.point_id for item in batch if item.outcome is None and item.point_id]
         if not ids:
             return
-        existing = await holdings.read("retrieve", holdings.collection.retrieve, ids)
+        existing = await holdings.threads.read("retrieve", holdings.collection.retrieve, ids)
         changed: list[_Item] = []
         known: list[_Item] = []
         for item in batch:
@@ -342,9 +342,9 @@ class Importer:
                 else:
                     new[stored.id] = payloads.redescribed(stored.payload, item.payload)
             if new:
-                self._holdings.overwrite_payloads(new)
+                self._holdings.writer.overwrite_payloads(new)
 
-        await self._holdings.write("overwrite_payloads", write)
+        await self._holdings.threads.write("overwrite_payloads", write)
         _finish(items, State.UPDATED)
 
     async def _embed_and_commit(self, items: Sequence[_Item], *, outage: Outage) -> None:
@@ -358,17 +358,17 @@ class Importer:
             unused = set(pinned)
             try:
                 if drafts:
-                    had, left = holdings.upsert(drafts)
+                    had, left = holdings.writer.upsert(drafts)
                     updated.update(had)
                     outdated.update(left)
                     unused -= {each.payload["sha256"] for each in drafts if each.id not in left}
             finally:
-                holdings.unpin(pinned)
-                holdings.drop_unused(unused)
+                holdings.originals.unpin(pinned)
+                holdings.originals.drop_unused(unused)
 
         try:
             # To its end, like the commit that takes it back.
-            await holdings.complete(holdings.pin, pinned)
+            await holdings.threads.complete(holdings.originals.pin, pinned)
             tasks = (
                 asyncio.ensure_future(self._keep(items)),
                 asyncio.ensure_future(self._embed(items, outage=outage)),
@@ -386,7 +386,7 @@ class Importer:
             )
             self._without.inc(sum(draft.pdq is None for draft in drafts))
         finally:
-            await holdings.write("upsert", commit)
+            await holdings.threads.write("upsert", commit)
         # Another process that looked before this commit may have dropped the bytes after it.
         await self._keep_again(
             [item for item in items if item.outcome is None and item.point_id not in outdated]
@@ -404,7 +404,7 @@ class Importer:
 
         async def keep(item: _Item) -> None:
             try:
-                await self._holdings.complete(
+                await self._holdings.threads.complete(
                     self._holdings.blobs.put, item.content, sha256=item.sha256
                 )
             except Exception as error:  # noqa: BLE001 - every record is answered
@@ -424,7 +424,7 @@ class Importer:
 
         async def lost(item: _Item) -> bool:
             try:
-                return not await holdings.in_thread(
+                return not await holdings.threads.in_thread(
                     holdings.blobs.whole, item.sha256, size=len(item.content)
                 )
             except errors.HalftoneError as error:
@@ -439,15 +439,15 @@ class Importer:
         pinned = [item.sha256 for item in gone]
 
         def unpin() -> None:
-            holdings.unpin(pinned)
+            holdings.originals.unpin(pinned)
             # Of records that were deleted meanwhile.
-            holdings.drop_unused(set(pinned))
+            holdings.originals.drop_unused(set(pinned))
 
         try:
-            await holdings.complete(holdings.pin, pinned)
+            await holdings.threads.complete(holdings.originals.pin, pinned)
             await self._keep(gone)
         finally:
-            await holdings.write("unpin", unpin)
+            await holdings.threads.write("unpin", unpin)
 
     async def _fingerprint(self, items: Sequence[_Item]) -> list[Print | None]:
         """Fingerprints the pictures, and keeps their local features.
@@ -459,11 +459,11 @@ class Importer:
         async def one(item: _Item) -> Print | None:
             made: Print | None = None
             try:
-                made = await self._holdings.compute(
+                made = await self._holdings.threads.compute(
                     self._fingerprints.of_archive, item.content, sha256=item.sha256
                 )
                 if made.unkept is not None:
-                    await self._holdings.complete(
+                    await self._holdings.threads.complete(
                         self._fingerprints.keep, made.unkept, sha256=item.sha256
                     )
             except errors.ImageRejected:
@@ -509,7 +509,7 @@ class Importer:
 
         What does not is the promotion's to catch up with: it never refuses a record.
         """
-        target = self._holdings.target
+        target = self._holdings.collections.target
         if target is None:
             return None
         try:

@@ -198,7 +198,7 @@ class ClusterWorker:
         differing = self._steps.differing(collection)
         found = 0
         while True:
-            some = await self._holdings.read("clusters_scan", next, differing, None)
+            some = await self._holdings.threads.read("clusters_scan", next, differing, None)
             if some is None:
                 break
             if some:
@@ -229,7 +229,7 @@ class ClusterWorker:
     async def _take(self, points: Sequence[bytes], *, enabled: bool) -> None:
         # Before the first job an import is no concern of clusters, but for what was judged.
         concerned = points if enabled else list(await self._run(self._steps.shas, points))
-        there = await self._holdings.read(
+        there = await self._holdings.threads.read(
             "clusters_retrieve",
             self._holdings.collection.retrieve,
             [uuid.UUID(bytes=each) for each in concerned],
@@ -243,7 +243,7 @@ class ClusterWorker:
         """Looks for the candidates of pictures, and compares them; without a job groups, too."""
         collection = self._holdings.collection
         since = job.number if job is not None and job.from_scratch else 0
-        stored = await self._holdings.read(
+        stored = await self._holdings.threads.read(
             "clusters_retrieve",
             collection.retrieve,
             [uuid.UUID(bytes=point) for point, _ in pictures],
@@ -276,7 +276,7 @@ class ClusterWorker:
         self, stored: Stored, *, sha: bytes, collection: Collection
     ) -> set[tuple[bytes, bytes]]:
         mirrored = await self._run(self._comparer.mirrored_words, sha)
-        near = await self._holdings.read(
+        near = await self._holdings.threads.read(
             "clusters_neighbours",
             candidates.neighbours,
             collection,

@@ -11,8 +11,8 @@ from google.protobuf import timestamp_pb2
 from halftone.archive import records
 from halftone.core import errors
 from halftone.service.paging import check_size
+from halftone.services.search.archive import lookups, tokens
 from halftone.services.search.archive import payload as payloads
-from halftone.services.search.archive import tokens
 from halftone.services.search.clusters import chronology, groups, pairs, verdicts
 from halftone.services.search.clusters.chronology import Printing
 from halftone.services.search.clusters.clustering import RULES
@@ -125,7 +125,7 @@ def find(connection: sqlite3.Connection, name: str, *, holdings: Holdings) -> Cl
             "SELECT cluster FROM members WHERE point = ?", (image.point_id.bytes,)
         ).fetchone()
         if row is None:
-            holdings.stored(image)  # raises where there is no such image
+            lookups.get_record(holdings.collection, image)  # raises where there is no such image
             raise errors.NotFound(
                 f"{name} is in no cluster.", resource_type="cluster", resource_name=name
             )
@@ -181,7 +181,7 @@ def to_cluster(
     message = _summary(row, first=None)
     message.links.extend(links)
     shown = ordered[:MAX_MEMBERS]
-    same = holdings.same_content([stored[each.point] for each in shown])
+    same = lookups.find_same_content(holdings.collection, [stored[each.point] for each in shown])
     for printing, gap in zip(shown, chronology.gaps(shown), strict=True):
         found = stored[printing.point]
         member = message.members.add(

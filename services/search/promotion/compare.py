@@ -123,7 +123,7 @@ async def agreement(
     shares = []
     for point_id in sample:
         async with await pace.begin():
-            share = await patience(holdings.read, "compare", overlap, point_id)
+            share = await patience(holdings.threads.read, "compare", overlap, point_id)
         if share is not None:
             shares.append(share)
     return len(shares), sum(shares) / len(shares) if shares else 0.0
@@ -150,7 +150,7 @@ async def vectors_of(
             wanted = [each for _, each in ids[start : start + 64]]
             async with await pace.begin():
                 there |= await patience(
-                    holdings.read, "retrieve", collection.retrieve, wanted, vectors=True
+                    holdings.threads.read, "retrieve", collection.retrieve, wanted, vectors=True
                 )
         found.append(there)
     both = [(group, each) for group, each in ids if all(each in there for there in found)]

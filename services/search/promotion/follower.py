@@ -69,26 +69,26 @@ class Follower:
         holdings, target = self._holdings, None
         if promotion is not None and is_running(promotion):
             with contextlib.suppress(errors.NotFound):
-                target = holdings.target
+                target = holdings.collections.target
                 if target is None or target.model_version != promotion.model_version:
-                    target = await holdings.complete(
+                    target = await holdings.threads.complete(
                         self._store.open, promotion.model_version, dimension=None
                     )
         if self._shared:
             active = await asyncio.to_thread(self._store.active)
             if active is not None and active != holdings.collection.model_version:
-                await holdings.write("switch", self._activate, active)
+                await holdings.threads.write("switch", self._activate, active)
         if target is not None and target.model_version == holdings.collection.model_version:
             target = None
-        if target is not holdings.target:
-            await holdings.write("follow", holdings.follow, target)
+        if target is not holdings.collections.target:
+            await holdings.threads.write("follow", holdings.collections.follow, target)
         if not is_running(promotion):
             # Which versions are needed while one runs, says the process that runs it.
             await asyncio.to_thread(self._compare_pointer)
 
     def _activate(self, model_version: str) -> None:
         collection = self._store.open(model_version, dimension=None)
-        self._holdings.open(collection, others=self.others(model_version))
+        self._holdings.collections.open(collection, others=self.others(model_version))
         _log.info("collection_opened", model_version=model_version)
 
     def _compare_pointer(self) -> None:

@@ -218,7 +218,9 @@ class PromotionJob:
             return
         self._target = await self._open_target()
         self._sync = sync = self._sync_from(holdings.collection, target=self._target)
-        total = await self._patience(holdings.read, "count", holdings.collection.count, EVERYTHING)
+        total = await self._patience(
+            holdings.threads.read, "count", holdings.collection.count, EVERYTHING
+        )
         promotion.images_total = total
         self._journal.note(at_once=True)
         await self._wait_until_loaded()
@@ -249,7 +251,7 @@ class PromotionJob:
         dimension = await asyncio.to_thread(self._verify, version)
         # To its end, or it would go on making files while the store is closed.
         target = await self._patience(
-            self._holdings.complete,
+            self._holdings.threads.complete,
             self._store.open,
             version,
             dimension=dimension,
@@ -257,7 +259,7 @@ class PromotionJob:
         await asyncio.to_thread(
             self._registry.need, [self._holdings.collection.model_version, version]
         )
-        await self._holdings.write("follow", self._holdings.follow, target)
+        await self._holdings.threads.write("follow", self._holdings.collections.follow, target)
         return target
 
     def _verify(self, version: str) -> int:
@@ -303,12 +305,14 @@ class PromotionJob:
 
     async def _catch_up(self, sync: Sync) -> None:
         """Bring in step what was written to one collection only."""
-        while self._holdings.changed:
-            ids = await self._holdings.write("changed", self._holdings.take_changed)
+        while self._holdings.collections.changed:
+            ids = await self._holdings.threads.write(
+                "changed", self._holdings.collections.take_changed
+            )
             try:
                 await sync.these(ids)
             except BaseException:
-                self._holdings.put_back(ids)
+                self._holdings.collections.note_changed(ids)
                 raise
 
     # Comparing.
@@ -366,7 +370,9 @@ class PromotionJob:
         give_up = time.monotonic() + self._settings.promotion_patience_seconds
         await self._wait_until_loaded()
         self._check()
-        while not await self._patience(self._holdings.write, "switch", self._move_if_in_step):
+        while not await self._patience(
+            self._holdings.threads.write, "switch", self._move_if_in_step
+        ):
             if self._sync is not None:
                 await self._catch_up(self._sync)
             self._check()
@@ -379,7 +385,7 @@ class PromotionJob:
 
         False, and nothing has changed, if a record is not in step.
         """
-        if self._holdings.changed:
+        if self._holdings.collections.changed:
             return False
         if self._cancellation.read():
             raise StopPromotion
@@ -403,7 +409,7 @@ class PromotionJob:
                 raise _LeaveToNextTry(str(error)) from error
             self._advance(Event.MOVED_BACK)
             raise
-        self._holdings.open(collection, others=others)
+        self._holdings.collections.open(collection, others=others)
         self._advance(Event.MOVED)
 
     async def _complete_move(self) -> None:
@@ -417,7 +423,7 @@ class PromotionJob:
             await self._journal.save()
             return
         try:
-            await self._holdings.write("switch", self._move)
+            await self._holdings.threads.write("switch", self._move)
         except STORE as error:
             raise _LeaveToNextTry(error.message) from error
 
@@ -439,7 +445,7 @@ class PromotionJob:
             await asyncio.sleep(3 * self._settings.promotion_poll_seconds)
         try:
             source = await self._patience(
-                self._holdings.complete,
+                self._holdings.threads.complete,
                 self._store.open,
                 promotion.from_model_version,
                 dimension=None,
@@ -453,7 +459,7 @@ class PromotionJob:
 
     async def _end(self) -> None:
         promotion = self.promotion
-        await self._holdings.write("follow", self._holdings.follow, None)
+        await self._holdings.threads.write("follow", self._holdings.collections.follow, None)
         # With the revision that `save` gives it: who looks in between would end with an older one.
         promotion.state = STEPS[self.step].state
         promotion.seconds_left = 0.0

@@ -178,7 +178,7 @@ class Promotions:
         for start in range(0, len(names), _NAMES_AT_A_TIME):
             part = names[start : start + _NAMES_AT_A_TIME]
             ids = [records.parse_name(name).point_id for name in part]
-            if await self._holdings.read("retrieve", collection.retrieve, ids):
+            if await self._holdings.threads.read("retrieve", collection.retrieve, ids):
                 return
         if names:
             raise errors.NotFound(
@@ -289,7 +289,7 @@ class Promotions:
     def counts(self) -> dict[str, int]:
         """How many images each collection has that is open. Blocks."""
         holdings = self._holdings
-        opened = (holdings.collection, *holdings.others)
+        opened = (holdings.collection, *holdings.collections.others)
         return {each.model_version: each.count(EVERYTHING) for each in opened}
 
     def answering(self) -> str:

@@ -133,7 +133,7 @@ class Sync:
             for start in range(0, len(ids), PAGE):
                 part = ids[start : start + PAGE]
                 found = await self._patience(
-                    self._holdings.read, "retrieve", self._source.retrieve, part
+                    self._holdings.threads.read, "retrieve", self._source.retrieve, part
                 )
                 yield list(found.values())
 
@@ -153,7 +153,7 @@ class Sync:
                 ids = {stored.id for stored in page} - spared
                 async with await self._pace.begin():
                     swept += await self._patience(
-                        self._holdings.write, "sweep", self._delete_strays, ids
+                        self._holdings.threads.write, "sweep", self._delete_strays, ids
                     )
             return swept
 
@@ -170,7 +170,9 @@ class Sync:
         for pages in itertools.count():
             self._check()
             try:
-                page = await self._holdings.read("scan", lambda: list(itertools.islice(scan, PAGE)))
+                page = await self._holdings.threads.read(
+                    "scan", lambda: list(itertools.islice(scan, PAGE))
+                )
             except STORE as error:
                 raise _CutOff(error, pages=pages) from error
             if not page:
@@ -204,7 +206,9 @@ class Sync:
     async def _compare(self, page: Sequence[Stored]) -> tuple[list[Stored], int]:
         """The records of a page that are to be embedded; the others are brought in step."""
         ids = [stored.id for stored in page]
-        there = await self._patience(self._holdings.read, "retrieve", self._target.retrieve, ids)
+        there = await self._patience(
+            self._holdings.threads.read, "retrieve", self._target.retrieve, ids
+        )
         lacking, differing = [], []
         for stored in page:
             other = there.get(stored.id)
@@ -217,7 +221,7 @@ class Sync:
                 differing.append(stored.id)
         if differing:
             await self._patience(
-                self._holdings.write, "overwrite_payloads", self._describe, differing
+                self._holdings.threads.write, "overwrite_payloads", self._describe, differing
             )
         return lacking, len(differing)
 
@@ -268,9 +272,11 @@ class Sync:
     async def _content(self, stored: Stored) -> bytes | None:
         blobs, sha256 = self._holdings.blobs, stored.payload["sha256"]
         try:
-            return await self._patience(self._holdings.in_thread, blobs.get, sha256)
+            return await self._patience(self._holdings.threads.in_thread, blobs.get, sha256)
         except (errors.NotFound, errors.DataLoss) as error:
-            await self._patience(self._holdings.write, "retrieve", self._fail, stored, error)
+            await self._patience(
+                self._holdings.threads.write, "retrieve", self._fail, stored, error
+            )
             return None
 
     async def _embed_and_commit(self, images: Sequence[tuple[Stored, bytes]]) -> None:
@@ -285,7 +291,7 @@ class Sync:
                         inputs, model_version=self._target.model_version, patience=0.0
                     )
                     self._pace.measured(len(inputs), seconds=time.monotonic() - started)
-                    await self._holdings.write(
+                    await self._holdings.threads.write(
                         "upsert", self._commit, [stored for stored, _ in images], found
                     )
             except EMBEDDER as error:

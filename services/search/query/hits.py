@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from halftone.services.search.archive import lookups
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.comparison import messages
 from halftone.services.search.store.port import PDQ_BITS, Stored
@@ -58,7 +59,9 @@ def _same(
 ) -> dict[uuid.UUID, list[str]]:
     if not shared:
         return {}
-    return holdings.same_content([Stored(id=each.id, payload=each.payload) for each in shared])
+    return lookups.find_same_content(
+        holdings.collection, [Stored(id=each.id, payload=each.payload) for each in shared]
+    )
 
 
 def _hit(

@@ -15,6 +15,7 @@ from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.fusion import VERIFY_COUNT
 from halftone.service.paging import Page, Pager
+from halftone.services.search.archive import lookups
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.archive.embedder_client import to_vector
 from halftone.services.search.store.port import Ids
@@ -177,7 +178,7 @@ class Planner:
         """Plans a search by an image of the archive, by what is stored of it where that will do."""
         name = records.parse_name(request.image, field="image")
         whole = not request.HasField("region")
-        stored = self._holdings.stored(name, vectors=whole, collection=plan.collection)
+        stored = lookups.get_record(plan.collection, name, vectors=whole)
         plan.stored = stored
         plan.condition = plan.condition.without(Ids((stored.id,)))
         if whole:

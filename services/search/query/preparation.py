@@ -61,7 +61,7 @@ class Preparation:
                 continue
             if plan.to_embed is not None and plan.stored is not None:
                 try:
-                    plan.to_embed.content = await self._holdings.in_thread(
+                    plan.to_embed.content = await self._holdings.threads.in_thread(
                         self._holdings.blobs.get, plan.stored.payload["sha256"]
                     )
                 except errors.HalftoneError as error:
@@ -110,7 +110,7 @@ class Preparation:
         async def complete(at: int, plan: Plan) -> None:
             problem: errors.HalftoneError | None = None
             try:
-                plan.picture = await self._holdings.compute(
+                plan.picture = await self._holdings.threads.compute(
                     self._of_plan, plan, content=_content(plan)
                 )
             except errors.HalftoneError as error:

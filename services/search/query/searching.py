@@ -94,7 +94,7 @@ class Searching:
         """
         # One hop for planning and, where there is no picture to prepare, for the whole answer.
         plain = all(request.WhichOneof("query") == "embedding" for request in requests)
-        plans, answers = await self._holdings.read(
+        plans, answers = await self._holdings.threads.read(
             "query" if plain else "plan", self._begin, requests, collection=collection
         )
         if any(isinstance(plan, Plan) and plan.has_pixels for plan in plans):
@@ -172,12 +172,16 @@ class Searching:
     async def _by_picture(
         self, plan: Plan, *, searches: int, deadline: float, turns: asyncio.Semaphore
     ) -> Answer:
-        block = await self._holdings.read("query", candidates.first, plan.collection, plan=plan)
+        block = await self._holdings.threads.read(
+            "query", candidates.first, plan.collection, plan=plan
+        )
         until = self._until(deadline, searches=searches)
         async with turns:
             outcomes = await self._compared(plan, block.candidates, until=until)
         # In a thread, the making of the answer too.
-        return await self._holdings.read("rank", self._answer, plan, block=block, outcomes=outcomes)
+        return await self._holdings.threads.read(
+            "rank", self._answer, plan, block=block, outcomes=outcomes
+        )
 
     def _until(self, deadline: float, *, searches: int) -> float:
         """When the comparisons of a search end that is one of so many."""
@@ -281,7 +285,9 @@ class Searching:
         if request.HasField("query_region"):
             asked.region.CopyFrom(request.query_region)
         plans = [
-            await self._holdings.read("plan", self._planner.plan, asked, collection=collection)
+            await self._holdings.threads.read(
+                "plan", self._planner.plan, asked, collection=collection
+            )
         ]
         await self._preparation.prepare(
             plans,
@@ -292,7 +298,7 @@ class Searching:
         (plan,) = plans
         if isinstance(plan, errors.HalftoneError):
             raise plan
-        block = await self._holdings.read(
+        block = await self._holdings.threads.read(
             "query", candidates.given, collection, plan=plan, id=name.point_id
         )
         if not block:
@@ -301,7 +307,7 @@ class Searching:
             )
         until = self._until(deadline, searches=1)
         outcomes = await self._compared(plan, block, until=until)
-        return await self._holdings.read("rank", self._beside, plan, block, outcomes)
+        return await self._holdings.threads.read("rank", self._beside, plan, block, outcomes)
 
     def _beside(
         self, plan: Plan, block: Sequence[Candidate], outcomes: Sequence[Outcome]

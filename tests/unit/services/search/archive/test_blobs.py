@@ -179,7 +179,7 @@ def test_without_room_nothing_is_left_behind(tmp_path):
     """The limit on a file's size stands in for a full disk; both end a write in its middle."""
     program = (
         "import resource, sys, hashlib\n"
-        "from halftone import errors\n"
+        "from halftone.core import errors\n"
         "from halftone.services.search.archive.blobs import Blobs\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "content = bytes(5000)\n"

@@ -54,15 +54,15 @@ def make():
 
     def make(blobs, *, budget):
         metrics = telemetry.Metrics(service="test")
-        made.append(Holdings(blobs=blobs, metrics=metrics))
-        made[-1].open(_OneRecord())
+        made.append(Holdings.of(blobs, metrics=metrics))
+        made[-1].collections.open(_OneRecord())
         return Catalogue(
             holdings=made[-1], budget=budget, settings=SearchSettings(), metrics=metrics
         )
 
     yield make
     for holdings in made:
-        holdings.close()
+        holdings.threads.close()
 
 
 @pytest.mark.parametrize(

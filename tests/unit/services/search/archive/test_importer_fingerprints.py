@@ -123,8 +123,8 @@ async def test_a_record_is_not_refused_for_its_fingerprint(settings, embedder, b
     """Neither a failure of a computation nor of keeping its outcome loses a record."""
     metrics = telemetry.Metrics(service="test")
     store = EdgeStore(settings.data_directory, min_free_bytes=0)
-    holdings = Holdings(blobs=Blobs(settings.blobs), metrics=metrics)
-    holdings.open(store.open(embedder.version, dimension=DIMENSION))
+    holdings = Holdings.of(Blobs(settings.blobs), metrics=metrics)
+    holdings.collections.open(store.open(embedder.version, dimension=DIMENSION))
     connected = Embedder(embedder.address, timeout=10.0, metrics=metrics)
     importer = Importer(
         holdings=holdings,
@@ -145,7 +145,7 @@ async def test_a_record_is_not_refused_for_its_fingerprint(settings, embedder, b
     failed = metrics.registry.get_sample_value("halftone_test_import_fingerprint_failures_total")
     assert failed == (5 if broken == "made" else 0)
     await connected.close()
-    holdings.close()
+    holdings.threads.close()
     store.close()
 
 

@@ -58,7 +58,7 @@ async def replicas(settings, embedder, memory_path):
         metrics = telemetry.Metrics(service="test")
         engine = Engine(
             store=Together(shared),
-            holdings=Holdings(blobs=Blobs(settings.blobs), metrics=metrics),
+            holdings=Holdings.of(Blobs(settings.blobs), metrics=metrics),
             embedder=Embedder(embedder.address, timeout=60.0, metrics=metrics),
             registry=Registry(memory_path / "models"),
             verdicts=SimpleNamespace(of=None),
@@ -92,7 +92,7 @@ async def test_the_others_write_to_both_and_follow(replicas, embedder, memory_pa
     gate = embedder.gates[NEW] = asyncio.Event()
     started = await one.promotions.promote(NEW, force=False)
     assert (await two.promotions.promote(NEW, force=False)).id == started.id
-    await until(lambda: two._holdings.target is not None)
+    await until(lambda: two._holdings.collections.target is not None)
     adding = asyncio.create_task(add(two, record(20), record(21)))
     await asyncio.sleep(0.1)
     gate.set()
@@ -105,7 +105,7 @@ async def test_the_others_write_to_both_and_follow(replicas, embedder, memory_pa
     await until(lambda: two.promotions.answering() == NEW)
     assert one.promotions.answering() == NEW
     for engine in replicas:
-        assert engine._holdings.target is None
+        assert engine._holdings.collections.target is None
         assert engine._holdings.collection.count(EVERYTHING) == 9
     assert Registry(memory_path / "models").pointer() == (NEW, OLD)
 
@@ -135,7 +135,7 @@ async def test_a_pointer_that_moves_meanwhile_leaves_the_promotion_its_version(
     await add(one, record(0))
     gate = embedder.gates[NEW] = asyncio.Event()
     await one.promotions.promote(NEW, force=True)
-    await until(lambda: two._holdings.target is not None)
+    await until(lambda: two._holdings.collections.target is not None)
     registry.promote("fake/3")
     await asyncio.sleep(0.5)
     assert registry.needed() == (OLD, NEW)

@@ -16,6 +16,9 @@ from tests.support.exact_collection import NO_FEATURES, Exact, bits, plan_of
 class Holdings:
     """Runs everything at once."""
 
+    def __init__(self):
+        self.threads = self
+
     async def read(self, _operation, call, /, *args, **fields):
         return call(*args, **fields)
 

@@ -48,8 +48,8 @@ async def served():
     collection = Blocking()
     for number in range(30):
         collection.add(number)
-    holdings = Holdings(blobs=None, metrics=telemetry.Metrics(service="test"))
-    holdings.open(collection)
+    holdings = Holdings.of(None, metrics=telemetry.Metrics(service="test"))
+    holdings.collections.open(collection)
     searching = Searching(
         holdings=holdings,
         embedder=None,
@@ -77,7 +77,7 @@ async def served():
         yield collection, channel
     collection.release.set()
     await server.stop(None)
-    holdings.close()
+    holdings.threads.close()
 
 
 @pytest.mark.parametrize("limit", [1, 20, 1_000])

@@ -290,7 +290,7 @@ def test_one_process_at_a_time(memory_path):
     assert raised.value.reason == "DATA_DIRECTORY_IN_USE"
     program = (
         "import sys, pathlib; from halftone.services.search.store.edge.store import EdgeStore\n"
-        "from halftone import errors\n"
+        "from halftone.core import errors\n"
         "try: EdgeStore(pathlib.Path(sys.argv[1]), min_free_bytes=0)\n"
         "except errors.DataDirectoryError as error: print(error.reason)"
     )

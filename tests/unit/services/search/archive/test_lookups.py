@@ -1,53 +1,15 @@
-"""The threads of the service: what was accepted is done, whoever gives up meanwhile."""
+"""Records with the same bytes: all of a pair beside a logo, and never all of a logo."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import uuid
 
 import pytest
 
-from halftone.core import telemetry
-from halftone.services.search.archive.blobs import Blobs
-from halftone.services.search.archive.holdings import Holdings
+from halftone.archive import records as names
+from halftone.core import errors
+from halftone.services.search.archive.lookups import find_same_content, get_record
 from halftone.services.search.store.port import Stored
-
-
-@pytest.fixture
-def holdings(tmp_path):
-    made = Holdings(blobs=Blobs(str(tmp_path)), metrics=telemetry.Metrics(service="test"))
-    yield made
-    made.close()
-
-
-async def test_a_write_that_waits_is_run_though_its_caller_is_cancelled(holdings):
-    release = threading.Event()
-    done = []
-    first = asyncio.create_task(holdings.write("first", release.wait))
-    second = asyncio.create_task(holdings.write("second", done.append, 2))
-    await asyncio.sleep(0)
-    second.cancel()
-    await asyncio.sleep(0.05)
-    second.cancel()
-    assert not second.done()
-    release.set()
-    with pytest.raises(asyncio.CancelledError):
-        await second
-    assert done == [2]
-    assert await first
-
-
-async def test_who_is_cancelled_waits_for_the_file_that_is_being_written(holdings):
-    release = threading.Event()
-    task = asyncio.create_task(holdings.complete(release.wait))
-    await asyncio.sleep(0.05)
-    task.cancel()
-    await asyncio.sleep(0.05)
-    assert not task.done()
-    release.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 class _Records:
@@ -85,11 +47,10 @@ class _Records:
         return list({each.payload["sha256"]: each for each in reversed(self.stored)}.values())
 
 
-async def test_a_pair_is_known_beside_a_logo(holdings):
+def test_a_pair_is_known_beside_a_logo():
     records = _Records({"logo": 10_000, "pair": 2, "other": 2})
-    holdings.open(records)
     same = {
-        stored.payload["sha256"]: holdings.same_content([*records.some()])[stored.id]
+        stored.payload["sha256"]: find_same_content(records, [*records.some()])[stored.id]
         for stored in records.some()
     }
     assert same["pair"] == ["archives/press/images/pair-00001"]
@@ -97,10 +58,22 @@ async def test_a_pair_is_known_beside_a_logo(holdings):
     assert same["logo"] == [f"archives/press/images/logo-{at:05}" for at in range(1, 101)]
 
 
-async def test_records_with_equal_bytes_are_read_in_small_pieces_and_not_all(holdings):
+def test_records_with_equal_bytes_are_read_in_small_pieces_and_not_all():
     records = _Records({f"logo {at}": 1_000 for at in range(5)})
-    holdings.open(records)
-    same = holdings.same_content(records.some())
+    same = find_same_content(records, records.some())
     assert [len(names) for names in same.values()] == [100] * 5
     assert max(records.pages) <= 100
     assert records.scanned <= 2 * 500 + 5
+
+
+def test_a_record_is_read_by_its_name_or_is_not_found():
+    name = names.Name("press", "1")
+    record = Stored(id=name.point_id, payload={})
+
+    class Collection:
+        def retrieve(self, ids, *, vectors):
+            return {record.id: record} if record.id in ids else {}
+
+    assert get_record(Collection(), name) is record
+    with pytest.raises(errors.NotFound, match="archives/press/images/2"):
+        get_record(Collection(), names.Name("press", "2"))

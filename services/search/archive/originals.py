@@ -1,0 +1,62 @@
+"""Which picture bytes are kept: those that a record refers to, or an import is about to."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from halftone.core import errors, telemetry
+from halftone.services.search.store.port import AnyOf, Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from halftone.services.search.archive.blobs import Blobs
+    from halftone.services.search.archive.open_collections import OpenCollections
+
+_log = telemetry.get_logger(__name__)
+
+
+class Originals:
+    """Drops picture bytes that are no longer needed. Its calls block; run them in threads."""
+
+    def __init__(self, *, blobs: Blobs, collections: OpenCollections) -> None:
+        self._blobs = blobs
+        self._collections = collections
+        self._pins: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def pin(self, shas: Iterable[str]) -> None:
+        """Keep bytes until `unpin`, although no record refers to them yet.
+
+        Args:
+            shas: The SHA-256 of each picture; one that is named twice is to be unpinned twice.
+        """
+        with self._lock:
+            self._pins.update(shas)
+
+    def unpin(self, shas: Iterable[str]) -> None:
+        """Take pins back. The bytes stay; see `drop_unused`."""
+        with self._lock:
+            self._pins.subtract(shas)
+            self._pins += Counter()
+
+    def drop_unused(self, shas: Iterable[str]) -> None:
+        """Drop those of the bytes that no record refers to and that are not pinned.
+
+        Bytes that cannot be dropped stay, and are logged: the change of the records that led here
+        is done, and its caller must not be told that it failed.
+        """
+        for sha256 in shas:
+            # The lock is held while the file goes, so that an import that pins the bytes after
+            # this looked stores them again after they are gone.
+            with self._lock:
+                if self._pins[sha256]:
+                    continue
+                try:
+                    condition = Filter(must=(AnyOf("sha256", (sha256,)),))
+                    if self._collections.active.count(condition) == 0:
+                        self._blobs.delete(sha256)
+                except errors.HalftoneError as error:
+                    _log.warning("bytes_not_dropped", sha256=sha256, error=error.message)

@@ -1,0 +1,196 @@
+"""Stores, changes and deletes records, in every collection that is to have them.
+
+Records are written to the collection that answers. While another version is being promoted they go
+to its collection too, as far as there are vectors of that version; records that it misses are noted
+for the promotion. Deletions go to every collection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from halftone.core import errors, telemetry
+from halftone.services.search.store.port import AnyOf, Filter, Payload, Point, Stored
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import numpy as np
+
+    from halftone.core.telemetry import Metrics
+    from halftone.services.search.archive.open_collections import OpenCollections
+    from halftone.services.search.archive.originals import Originals
+    from halftone.services.search.store.port import Collection, Words
+
+_log = telemetry.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """A record that is to be stored.
+
+    Attributes:
+        id: The record's point id.
+        payload: The record's fields.
+        vectors: Its descriptors by model version, float32 of that version's dimension.
+        pdq: As in a `Point`.
+        words: As in a `Point`.
+    """
+
+    id: uuid.UUID
+    payload: Payload
+    vectors: dict[str, np.ndarray]
+    pdq: np.ndarray | None = None
+    words: Words | None = None
+
+
+class RecordWriter:
+    """Changes records. Its calls block and must run in the thread for writes."""
+
+    def __init__(
+        self, *, collections: OpenCollections, originals: Originals, metrics: Metrics
+    ) -> None:
+        self._collections = collections
+        self._originals = originals
+        self._listeners: list[Callable[[Iterable[uuid.UUID]], None]] = []
+        self._missed = metrics.counter(
+            "dual_write_failures_total",
+            "Records that a collection being promoted did not get with their import or change",
+        )
+
+    def listen(self, tell: Callable[[Iterable[uuid.UUID]], None]) -> None:
+        """Call a function with the ids of records that were stored, changed or deleted.
+
+        It is called in the thread for writes, after the change.
+        """
+        self._listeners.append(tell)
+
+    def upsert(self, drafts: Sequence[Draft]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
+        """Store records, mark those with equal bytes, and drop the bytes they replaced.
+
+        A record that existed keeps its creation time.
+
+        Returns:
+            The ids of records that existed before, and the ids of those that were not stored
+            because the version that answers has changed since they were embedded.
+        """
+        collection = self._collections.active
+        version = collection.model_version
+        outdated = {draft.id for draft in drafts if version not in draft.vectors}
+        drafts = [draft for draft in drafts if draft.id not in outdated]
+        if not drafts:
+            return set(), outdated
+        replaced = collection.retrieve([draft.id for draft in drafts])
+        for draft in drafts:
+            if draft.id in replaced:
+                draft.payload["create_time"] = replaced[draft.id].payload["create_time"]
+        # First: a mark without an equal record does no harm, an equal record without one would.
+        marked = _mark_shared({draft.id: draft.payload for draft in drafts}, collection=collection)
+        if marked:
+            self.overwrite_payloads(marked)
+        collection.upsert(_points(drafts, version=version))
+        self._tell([draft.id for draft in drafts])
+        self._upsert_target(drafts)
+        kept = {str(draft.payload["sha256"]) for draft in drafts}
+        self._originals.drop_unused(
+            {str(stored.payload["sha256"]) for stored in replaced.values()} - kept
+        )
+        return set(replaced), outdated
+
+    def _upsert_target(self, drafts: Sequence[Draft]) -> None:
+        target = self._collections.target
+        if target is None:
+            return
+        points = _points(drafts, version=target.model_version)
+        missed = {draft.id for draft in drafts} - {point.id for point in points}
+        try:
+            if points:
+                target.upsert(points)
+        except errors.HalftoneError as error:
+            # The record is stored, and found; only the promotion has something left to do.
+            _log.warning("dual_write_failed", model_version=target.model_version, error=str(error))
+            missed |= {point.id for point in points}
+        self._note_missed(missed)
+
+    def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
+        """Replace the payloads of records that exist."""
+        self._collections.active.overwrite_payloads(payloads)
+        self._tell(payloads)
+        target = self._collections.target
+        if target is None:
+            return
+        try:
+            # A record that the target does not have yet will get there with its payload.
+            present = target.retrieve(list(payloads))
+            target.overwrite_payloads({point_id: payloads[point_id] for point_id in present})
+        except errors.HalftoneError as error:
+            _log.warning("dual_write_failed", error=str(error))
+            self._note_missed(set(payloads))
+
+    def _note_missed(self, ids: set[uuid.UUID]) -> None:
+        self._missed.inc(len(ids))
+        self._collections.note_changed(ids)
+
+    def delete(self, stored: Sequence[Stored]) -> None:
+        """Delete records from every collection, then the bytes that no record refers to."""
+        ids = [record.id for record in stored]
+        # The collection that answers comes last: until then the records can be found to be deleted
+        # again.
+        for other in self._collections.others:
+            try:
+                other.delete(ids)
+            except errors.NotFound:
+                # Another process has dropped the collection.
+                self._collections.forget(other.model_version)
+        self._collections.active.delete(ids)
+        self._tell(ids)
+        self._originals.drop_unused({str(record.payload["sha256"]) for record in stored})
+
+    def _tell(self, ids: Iterable[uuid.UUID]) -> None:
+        for tell in self._listeners:
+            tell(ids)
+
+
+def _mark_shared(
+    payloads: Mapping[uuid.UUID, Payload], *, collection: Collection
+) -> dict[uuid.UUID, Payload]:
+    """Mark payloads whose bytes other records have too, and return the stored ones to mark.
+
+    The mark only says that looking for the others is worth it, and is never taken back. Where two
+    or more stored records have the same bytes, all of them are marked already.
+    """
+    by_sha: dict[str, list[Payload]] = {}
+    for payload in payloads.values():
+        by_sha.setdefault(payload["sha256"], []).append(payload)
+    condition = Filter(must=(AnyOf("sha256", tuple(sorted(by_sha))),))
+    counts = dict(collection.facet("sha256", filter=condition, limit=len(by_sha)))
+    single = tuple(sorted(sha for sha, count in counts.items() if count == 1))
+    others: dict[uuid.UUID, Payload] = {}
+    if single:
+        for stored in collection.scan(filter=Filter(must=(AnyOf("sha256", single),))):
+            if stored.id in payloads:
+                counts[stored.payload["sha256"]] = 0
+            elif not stored.payload.get("shared"):
+                others[stored.id] = {**stored.payload, "shared": True}
+    for sha256, equal in by_sha.items():
+        if len(equal) > 1 or counts.get(sha256, 0) > 0:
+            for payload in equal:
+                payload["shared"] = True
+    return others
+
+
+def _points(drafts: Sequence[Draft], *, version: str) -> list[Point]:
+    """Return the points of those drafts that have a vector of a version."""
+    return [
+        Point(
+            id=draft.id,
+            vector=draft.vectors[version],
+            payload=dict(draft.payload),
+            pdq=draft.pdq,
+            words=draft.words,
+        )
+        for draft in drafts
+        if version in draft.vectors
+    ]
