@@ -15,7 +15,8 @@ from halftone.core.files import files_below
 
 if TYPE_CHECKING:
     from halftone.evaluation.calibration import Sample
-    from halftone.registry.versions import ModelVersion, Registry
+    from halftone.registry.version import ModelVersion
+    from halftone.registry.versions import Registry
 
 
 def calibrate(

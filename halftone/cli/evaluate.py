@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from halftone.evaluation.comparison import Candidate
     from halftone.evaluation.labelled import Embedded, LabelledArchive
     from halftone.imaging.orientations import Orientation
-    from halftone.registry.versions import ModelVersion
+    from halftone.registry.version import ModelVersion
     from halftone.vision.model import Model
 
 _LISTED: Final = 10

@@ -15,7 +15,7 @@ from halftone.cli.model_context import acting
 from halftone.cli.promotions import run
 from halftone.core import errors, files
 from halftone.imaging import images
-from halftone.registry.versions import newest_version
+from halftone.registry.version import newest_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.cli.model_context import Context
-    from halftone.registry.versions import ModelVersion
+    from halftone.registry.version import ModelVersion
     from halftone.vision.preprocessing import Preprocessing
 
 BACKBONES: Final = ("resnet18", "resnet50", "resnet152")

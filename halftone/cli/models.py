@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from halftone.cli.model_context import Context
     from halftone.client import Client, Promotion
     from halftone.client import ModelVersion as PublishedVersion
-    from halftone.registry.versions import ModelVersion, Pointer, Registry
+    from halftone.registry.pointer import Pointer
+    from halftone.registry.version import ModelVersion
+    from halftone.registry.versions import Registry
 
 _MARKS: Final = ("active", "previous", "damaged")
 

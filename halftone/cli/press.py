@@ -20,7 +20,7 @@ from halftone.core import files
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from halftone.registry.versions import ModelVersion
+    from halftone.registry.version import ModelVersion
     from halftone.vision.model import Model
 
 # 1,980 queries: 17 minutes of one core on a thousand pictures, about nine on two.

@@ -27,7 +27,8 @@ import halftone
 from halftone.core import errors, files
 from halftone.core.locks import FileLock, LockHeldError, locked
 from halftone.core.settings import EmbedderSettings, ModelSettings, SearchSettings
-from halftone.registry.versions import Registry, newest_version
+from halftone.registry.version import newest_version
+from halftone.registry.versions import Registry
 from halftone.service import probe
 from halftone.stack import running
 from halftone.stack import training as local_training

@@ -28,7 +28,8 @@ from torch import nn
 
 from halftone.core import errors, files
 from halftone.registry import golden
-from halftone.registry.versions import INT8, MANIFEST
+from halftone.registry.manifest import MANIFEST
+from halftone.registry.version import INT8
 from halftone.vision.inference import fuse
 from halftone.vision.model import Model
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from halftone.registry.versions import ModelVersion
+    from halftone.registry.version import ModelVersion
     from halftone.vision.network import DescriptorNetwork
 
 FORMAT: Final = 1

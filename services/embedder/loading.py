@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from halftone.registry.versions import ModelVersion
+    from halftone.registry.version import ModelVersion
     from halftone.services.embedder.batching.batcher import Batcher
     from halftone.services.embedder.encoders.encoder import Backend, Encoder
 

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from halftone.core import errors, telemetry
-from halftone.registry.versions import MANIFEST
+from halftone.registry.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from halftone.registry.versions import ModelVersion, Pointer, Registry
+    from halftone.registry.pointer import Pointer
+    from halftone.registry.version import ModelVersion
+    from halftone.registry.versions import Registry
     from halftone.services.embedder.encoders.encoder import Encoder
     from halftone.services.embedder.metrics import EmbedderMetrics
 

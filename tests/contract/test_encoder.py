@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from halftone.core import errors
-from halftone.registry.versions import ModelVersion, Registry
+from halftone.registry.versions import Registry
 from halftone.services.embedder.encoders.decoding import Decoder
 from halftone.services.embedder.encoders.encoder import InputImage
 from halftone.services.embedder.encoders.openvino_encoder import OpenVinoBackend, PreferringInt8
@@ -28,6 +28,7 @@ from halftone.vision.whitening import fit_whitening
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from halftone.registry.version import ModelVersion
     from halftone.services.embedder.encoders.encoder import Backend, Encoder
 
 SIZE = 64

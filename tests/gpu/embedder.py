@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 
 from halftone.core.wire import CHANNEL_OPTIONS
-from halftone.registry.versions import ModelVersion, Registry
+from halftone.registry.versions import Registry
 from halftone.service.probe import is_serving
 from halftone.services.embedder.encoders.decoding import Decoder
 from halftone.services.embedder.encoders.encoder import InputImage
@@ -41,6 +41,7 @@ from tests.gpu import network
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from halftone.registry.version import ModelVersion
     from tests.gpu.report import Report
     from tests.gpu.stages import Settings
 

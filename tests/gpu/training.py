@@ -21,12 +21,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone.registry.versions import ModelVersion, Registry
+from halftone.registry.versions import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from halftone.registry.version import ModelVersion
     from tests.gpu.report import Report
     from tests.gpu.stages import Settings
 

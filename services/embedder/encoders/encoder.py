@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from halftone.imaging import images
     from halftone.imaging.orientations import Orientation
-    from halftone.registry.versions import ModelVersion
+    from halftone.registry.version import ModelVersion
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from halftone.registry.versions import ModelVersion
+    from halftone.registry.version import ModelVersion
     from halftone.services.embedder.encoders.decoding import Decoder
     from halftone.services.embedder.encoders.encoder import Encoder, InputImage, PreparedImage
     from halftone.services.embedder.encoders.torch_encoder import TorchBackend

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from halftone.registry.versions import ModelVersion, Pointer, Registry
+    from halftone.registry.pointer import Pointer
+    from halftone.registry.version import ModelVersion
+    from halftone.registry.versions import Registry
     from halftone.services.search.promotion.promotions import Promotions
 
     Context = grpc.aio.ServicerContext[Any, Any]

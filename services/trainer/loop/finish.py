@@ -23,7 +23,7 @@ from halftone.evaluation.evaluate import (
     read_truth,
 )
 from halftone.evaluation.metrics import Cosines, judge, threshold_of
-from halftone.registry.versions import ModelVersion, Registry
+from halftone.registry.versions import Registry
 from halftone.services.trainer.data.dataset import read_pictures
 from halftone.services.trainer.data.listing import is_below
 from halftone.services.trainer.loop.initialise import shrink
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.evaluation.tracking import Tracker
+    from halftone.registry.version import ModelVersion
     from halftone.services.trainer.data.dataset import SceneDataset
     from halftone.services.trainer.loop.config import TrainingConfig
     from halftone.services.trainer.loop.events import Events

@@ -43,7 +43,7 @@ from halftone.services.trainer.loop.world import join_world
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from halftone.registry.versions import ModelVersion
+    from halftone.registry.version import ModelVersion
     from halftone.services.trainer.loop.plan import Plan
 
 _READING = 0.05  # its share of the whole, for progress

@@ -17,7 +17,8 @@ from halftone.cli import app
 from halftone.cli.model_context import find_service
 from halftone.core import errors
 from halftone.core.settings import ClientSettings
-from halftone.registry.versions import MANIFEST, Registry
+from halftone.registry.manifest import MANIFEST
+from halftone.registry.versions import Registry
 from tests.support.fake_search import FakeSearch
 
 if TYPE_CHECKING:

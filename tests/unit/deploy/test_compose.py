@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from halftone.core import settings
-from halftone.registry.versions import newest_version
+from halftone.registry.version import newest_version
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

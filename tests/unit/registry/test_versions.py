@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from halftone.core import errors
-from halftone.registry.versions import MANIFEST, Pointer, Registry
+from halftone.registry.manifest import MANIFEST
+from halftone.registry.pointer import Pointer
+from halftone.registry.versions import Registry
 
 
 def stage(directory: Path, *, weights: bytes = b"weights") -> Path:
@@ -280,7 +282,7 @@ def test_a_disk_that_is_full_is_said_in_one_sentence(registry: Registry, staging
     stage(staging, weights=bytes(5000))
     program = (
         "import pathlib, resource, sys\n"
-        "from halftone import errors\n"
+        "from halftone.core import errors\n"
         "from halftone.registry.versions import Registry\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: Registry(pathlib.Path(sys.argv[1])).publish(pathlib.Path(sys.argv[2]), name='m')\n"
@@ -323,7 +325,7 @@ def test_a_publisher_killed_at_any_step_leaves_a_whole_version_or_none(
     script = textwrap.dedent("""
         import os, sys
         from pathlib import Path
-        from halftone.registry import Registry
+        from halftone.registry.versions import Registry
         left = int(sys.argv[3])
         def audit(event, arguments):
             global left

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from halftone.core import errors
-from halftone.registry.versions import Pointer
+from halftone.registry.pointer import Pointer
 from halftone.services.search.promotion import switch
 from halftone.services.search.promotion.files import PromotionFiles
 from halftone.services.search.promotion.transitions import State

@@ -1,0 +1,141 @@
+"""The directory of versions: copies appear and disappear as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from halftone.core import errors, files
+from halftone.registry.manifest import MANIFEST
+from halftone.registry.version import INT8
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from halftone.registry.version import ModelVersion
+
+_STAGING: Final = ".staging-"
+_DELETED: Final = ".deleted"
+# What a publisher that was killed left behind is removed by a later one after this many seconds.
+_ABANDONED_AFTER: Final = 24 * 3600.0
+# A limit on the size of files counts: it ends a copy in its middle just so.
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def copy_beside(source: Path, *, directory: Path) -> Iterator[Path]:
+    """Copy a directory beside the versions, on their file system.
+
+    The copy is removed at the end, unless it was renamed.
+
+    Args:
+        source: What is copied.
+        directory: The registry's.
+
+    Raises:
+        errors.StorageFull: The disk is full.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(directory)
+    staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=directory))
+    try:
+        copy = shutil.copytree(source, staging / "version")
+        # A staging directory is often private; other users' processes read models.
+        for path in (copy, *copy.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        yield copy
+    except OSError as error:
+        # `copytree` gathers its errors as text, in one that has no number.
+        if error.errno in _FULL or any(os.strerror(code) in str(error) for code in _FULL):
+            raise errors.StorageFull(
+                f"The disk is full; the model version was not written to {directory}."
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _remove_abandoned(directory: Path) -> None:
+    for path in files.subdirectories(directory):
+        if path.name.startswith(_STAGING):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def next_number(folder: Path) -> int:
+    """Return the number after the highest in a directory `…/<name>`; deleted ones count."""
+    taken = [path.name for path in files.subdirectories(folder)]
+    with contextlib.suppress(FileNotFoundError):
+        taken += [path.name for path in (folder / _DELETED).iterdir()]
+    return 1 + max((int(number) for number in taken if number.isdecimal()), default=0)
+
+
+def put(copy: Path, *, directory: Path, name: str, version: int) -> bool:
+    """Rename a complete copy into its place; False if the place is taken, or was.
+
+    Args:
+        copy: A directory that `copy_beside` gave.
+        directory: The registry's.
+        name: The model's.
+        version: The number.
+    """
+    folder = directory / name
+    folder.mkdir(exist_ok=True)
+    if (folder / _DELETED / str(version)).exists():
+        return False
+    try:
+        # Fails where a directory with files in it is, which makes this the one decision
+        # between two publishers of the same number.
+        copy.rename(folder / str(version))
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    files.sync_directory(folder)
+    files.sync_directory(directory)
+    return True
+
+
+def replace(target: Path, copy: Path) -> None:
+    """Put a whole copy in the place of a damaged version.
+
+    The damaged one goes into the copy's own staging directory, and disappears with that.
+    """
+    aside = copy.parent / "damaged"
+    target.rename(aside)
+    try:
+        copy.rename(target)
+    except OSError:
+        # Damaged, it says what is wrong; gone, it would be missed without a reason.
+        aside.rename(target)
+        raise
+    files.sync_directory(target.parent)
+
+
+def remove(version: ModelVersion, *, directory: Path) -> None:
+    """Remove a version and its int8 form; its number is never given again.
+
+    Args:
+        version: What is removed.
+        directory: The registry's.
+    """
+    tombstones = version.directory.parent / _DELETED
+    tombstones.mkdir(exist_ok=True)
+    (tombstones / str(version.version)).touch()
+    files.sync_directory(tombstones)
+    manifest = version.directory / MANIFEST
+    key = files.sha256(manifest) if manifest.is_file() else None
+    # Readers see all of it or nothing.
+    trash = Path(tempfile.mkdtemp(prefix=_STAGING, dir=directory))
+    version.directory.rename(trash / "deleted")
+    files.sync_directory(version.directory.parent)
+    shutil.rmtree(trash)
+    if key is not None:
+        shutil.rmtree(directory / INT8 / key, ignore_errors=True)

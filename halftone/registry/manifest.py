@@ -1,0 +1,99 @@
+"""The manifest of a version: the hash of each of its files, written once and compared later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from halftone.core import errors, files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MANIFEST: Final = "MANIFEST.json"
+SPEC: Final = "spec.json"
+
+
+def write_manifest(directory: Path) -> None:
+    """Write the SHA-256 and size of every file below a directory into its manifest."""
+    (directory / MANIFEST).unlink(missing_ok=True)
+    entries = {
+        path.relative_to(directory).as_posix(): {
+            "sha256": files.sha256(path),
+            "bytes": path.stat().st_size,
+        }
+        for path in files.files_below(directory)
+    }
+    files.replace_file(directory / MANIFEST, files.to_json({"files": entries}))
+
+
+def write_label(directory: Path, *, name: str, version: int) -> None:
+    """Write a version's name and number into its `spec.json`."""
+    spec = files.read_object(directory / SPEC)
+    files.replace_file(directory / SPEC, files.to_json({**spec, "name": name, "version": version}))
+
+
+def verify(directory: Path, *, label: str) -> None:
+    """Compare each file below a directory with its manifest.
+
+    Args:
+        directory: A version's.
+        label: Names the version in errors: `name/version`.
+
+    Raises:
+        errors.DataLoss: A file differs, is missing or is not in the manifest; names it.
+    """
+    expected = _expected(directory, label=label)
+    present = {path.relative_to(directory).as_posix() for path in files.files_below(directory)} - {
+        MANIFEST
+    }
+    for file in sorted(expected.keys() | present):
+        if file not in present:
+            raise damaged(label, file, "is missing")
+        if file not in expected:
+            raise damaged(label, file, "is not in its manifest")
+        if files.sha256(directory / file) != expected[file]:
+            raise damaged(label, file, "differs from its manifest")
+
+
+def find_damage(target: Path, *, source: Path, label: str) -> errors.DataLoss | None:
+    """Return what is wrong with a copy of a version; None if it is whole.
+
+    Args:
+        target: The copy's directory.
+        source: The directory that it was copied from.
+        label: Names the version in errors: `name/version`.
+
+    Raises:
+        errors.AlreadyExists: As far as its manifest can be read, it is a copy of something else.
+    """
+    try:
+        _expected(target, label=label)
+        if files.sha256(target / MANIFEST) == files.sha256(source / MANIFEST):
+            verify(target, label=label)
+            return None
+    except errors.DataLoss as damage:
+        return damage
+    raise errors.AlreadyExists(
+        f"Model version {label} exists already in {target.parent.parent}, with other files than "
+        f"in {source}. Versions are immutable: publish the other one under a number of its own.",
+        resource_type="model version",
+        resource_name=label,
+    )
+
+
+def damaged(label: str, file: str, problem: str) -> errors.DataLoss:
+    """Return the error that says what is wrong with a file of a version."""
+    return errors.DataLoss(
+        f"Model version {label}: {file} {problem}.",
+        reason="MODEL_DAMAGED",
+        metadata={"model_version": label, "file": file},
+    )
+
+
+def _expected(directory: Path, *, label: str) -> dict[str, str]:
+    """Return the files of a version and their hashes, by its manifest."""
+    try:
+        entries = files.read_object(directory / MANIFEST)["files"]
+        return {file: str(facts["sha256"]) for file, facts in entries.items()}
+    except (OSError, KeyError, TypeError, AttributeError, errors.DataLoss) as error:
+        raise damaged(label, MANIFEST, "is missing or cannot be read") from error
