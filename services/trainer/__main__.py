@@ -11,11 +11,12 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from halftone.core import errors, telemetry
+from halftone.core import errors, telemetry, training
 from halftone.core.settings import ModelSettings, TrainerSettings
 from halftone.service import server
 from halftone.service.limits import Limit
 from halftone.services.trainer.jobs.changes import Changes
+from halftone.services.trainer.jobs.inbox import Inbox
 from halftone.services.trainer.jobs.intake import Intake
 from halftone.services.trainer.jobs.queue import JobQueue, make_app
 from halftone.services.trainer.jobs.reaper import Reaper
@@ -43,23 +44,22 @@ async def run(
     """Runs the service until it is told to stop; `on_listening` is told its ports."""
     metrics = telemetry.Metrics(service="trainer")
     store = JobStore.of(settings)
-    queue = JobQueue(make_app(settings.broker), store=store)
+    queue = JobQueue(make_app(settings.broker))
     intake = Intake(store=store, queue=queue, settings=settings, models=models)
     changes = Changes(store)
-    reaper = Reaper(
-        store=store,
-        queue=queue,
-        intake=intake,
-        settings=settings,
-        directory=settings.work_directory,
-    )
+    reaper = Reaper(store=store, queue=queue, settings=settings, directory=settings.work_directory)
+    inbox = Inbox(broker=settings.broker, intake=intake)
     gauges = _Gauges(metrics, store=store, queue=queue)
     ending = threading.Event()
-    looking = threading.Thread(target=reaper.run, args=(ending,), name="reaper", daemon=True)
+    threads = [
+        threading.Thread(target=loop, args=(ending,), name=name, daemon=True)
+        for name, loop in (("reaper", reaper.run), ("inbox", inbox.run))
+    ]
 
     async def start(health: server.Health) -> None:
         changes.start()
-        looking.start()
+        for thread in threads:
+            thread.start()
         while True:
             try:
                 await asyncio.to_thread(gauges.read)
@@ -74,8 +74,9 @@ async def run(
     async def stop() -> None:
         ending.set()
         await changes.stop()
-        if looking.ident is not None:
-            await asyncio.to_thread(looking.join, 10)
+        for thread in threads:
+            if thread.ident is not None:
+                await asyncio.to_thread(thread.join, 10)
         store.close()
 
     await server.serve(
@@ -117,7 +118,7 @@ class _Gauges:
         try:
             for state, count in self._store.counts().items():
                 self._jobs.labels(state.value).set(count)
-            self._length.set(self._queue.length())
+            self._length.set(self._queue.length() + self._queue.length(training.QUEUE))
         except errors.HalftoneError:
             self._up.set(0)
             raise

@@ -8,7 +8,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, training
-from halftone.services.trainer.jobs.job import State, TrainingJob
+from halftone.services.trainer.jobs.job import State
+from halftone.services.trainer.jobs.transitions import Event, Happening
 from halftone.v1 import trainer_pb2, trainer_pb2_grpc
 
 if TYPE_CHECKING:
@@ -88,20 +89,10 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     ) -> trainer_pb2.TrainingJob:
         """Stops a job."""
         job_id = training.job_id(request.name)
-        job = await asyncio.to_thread(self._store.update, job_id, _cancelled)
-        return job.to_message()
-
-
-def _cancelled(job: TrainingJob) -> TrainingJob:
-    if job.state.is_over:
-        raise errors.FailedPrecondition(
-            f"The job is {job.state.value.lower()} already.",
-            subject=training.job_name(job.id),
-            reason="JOB_OVER",
+        job, _ = await asyncio.to_thread(
+            self._store.record, job_id, lambda _job: Happening(Event.CANCEL_REQUESTED)
         )
-    if job.state is State.QUEUED:
-        return job.over(State.CANCELLED)
-    return job if job.state is State.CANCELLING else job.having(state=State.CANCELLING)
+        return job.to_message()
 
 
 def _states(numbers: Any) -> frozenset[State]:

@@ -24,6 +24,7 @@ from PIL import Image
 from halftone.client import Client, JobState
 from halftone.core import errors
 from halftone.service import probe
+from halftone.services.trainer.jobs.queue import WORK_QUEUE, WORK_TASK
 from tests.support.valkey import ValkeyProcess, make_directory
 
 ROOT = Path(__file__).parents[2]
@@ -368,7 +369,7 @@ def test_the_broker_is_restarted_in_mid_job(site, seconds, lease):
 
 
 def test_a_message_that_comes_again(site):
-    """While the job runs, on another worker, and after it is over."""
+    """While the job runs, on another worker, and after it is over; from clients and from us."""
     site.worker()
     site.pace(SLOW)
     job = site.submit(steps=200)
@@ -377,14 +378,31 @@ def test_a_message_that_comes_again(site):
     other = site.worker(HALFTONE_TRAINER_DEVICE="cpu")
     again = {"spec": dict(job.spec), "request_id": job.id}
     site.celery.send_task("halftone.train", kwargs=again, queue="halftone.training")
+    site.celery.send_task(WORK_TASK, kwargs={"job_id": job.id}, queue=WORK_QUEUE)
     until(lambda: events(other.log, "not_run"))
     site.pace(FAST)
     job = site.wait(job)
     assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
     site.celery.send_task("halftone.train", kwargs=again, queue="halftone.training")
+    site.celery.send_task(WORK_TASK, kwargs={"job_id": job.id}, queue=WORK_QUEUE)
     assert site.wait(site.submit()).state is JobState.SUCCEEDED
     assert len(site.kept(job, "starts.txt")) == 1
     assert site.client.training_job(job.name).attempts == 1
+
+
+def test_jobs_of_a_bare_celery_client_are_listed_while_no_worker_is_there(site):
+    for name in ("one", "two"):
+        site.celery.send_task(
+            "halftone.train",
+            kwargs={"spec": spec(), "request_id": name},
+            queue="halftone.training",
+        )
+    until(lambda: len(list(site.client.training_jobs(states=[JobState.QUEUED]))) == 2)
+    assert site.client.cancel_training_job("trainingJobs/two").state is JobState.CANCELLED
+    site.worker()
+    job = until(lambda: site.client.training_job("trainingJobs/one"))
+    assert site.wait(job).state is JobState.SUCCEEDED
+    assert len(site.pids()) == 1
 
 
 def test_a_worker_that_is_stopped_gives_its_job_back(site):

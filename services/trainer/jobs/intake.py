@@ -1,9 +1,10 @@
-"""How a job comes in: checked, kept, and put on the queue. One way for both doors."""
+"""Takes jobs in, over gRPC and from the clients' queue: checks, records and queues them."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, telemetry, training
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from halftone.core.settings import TrainerSettings
     from halftone.core.training import TrainingSpec
-    from halftone.services.trainer.jobs.queue import JobQueue, Message
+    from halftone.services.trainer.jobs.queue import JobQueue
     from halftone.services.trainer.jobs.store import JobStore
 
 _log = telemetry.get_logger(__name__)
@@ -24,14 +25,22 @@ _log = telemetry.get_logger(__name__)
 _NAMESPACE: Final = uuid.UUID("6d2f5a0e-6a54-4c0c-9a5b-0c8b1f5f4f0a")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """A job on the clients' queue: the id of its Celery task and the keyword arguments."""
+
+    task_id: str
+    arguments: dict[str, Any]
+
+
 class Intake:
     """Takes jobs in.
 
     Args:
-        store: Where they are kept.
-        queue: Where they wait.
-        settings: The data roots, and how many may wait.
-        models: The registry's directory, to know the parents.
+        store: Where jobs are recorded.
+        queue: Where they wait for a worker.
+        settings: The data roots, and how many jobs may wait.
+        models: The registry's directory, which has the parent versions.
     """
 
     def __init__(
@@ -40,12 +49,22 @@ class Intake:
         self._store, self._queue = store, queue
         self._settings, self._registry = settings, Registry(models)
 
+    def is_full(self) -> bool:
+        """Return whether as many jobs wait as may wait.
+
+        Raises:
+            errors.Unavailable: The broker does not answer.
+        """
+        return self._store.counts()[State.QUEUED] >= self._settings.max_queued_jobs
+
     def submit(self, spec: TrainingSpec, *, request_id: str) -> TrainingJob:
-        """Takes a job in from the contract; the same request again gives the same job.
+        """Record and queue a job that came over gRPC; return it.
+
+        The same request id with the same specification gives the same job again.
 
         Raises:
             errors.InvalidArgument: A field is wrong, or a data set is not there.
-            errors.NotFound: The parent version.
+            errors.NotFound: The parent version does not exist.
             errors.AlreadyExists: The request id was used with another specification.
             errors.ResourceExhausted: Too many jobs wait.
         """
@@ -54,7 +73,7 @@ class Intake:
         if request_id and (known := self._known(job_id)) is not None:
             return _same(known, values)
         self.check(spec)
-        if self._store.counts()[State.QUEUED] >= self._settings.max_queued_jobs:
+        if self.is_full():
             raise errors.ResourceExhausted(
                 f"{self._settings.max_queued_jobs} training jobs are waiting.",
                 reason="QUEUE_FULL",
@@ -63,22 +82,23 @@ class Intake:
         job, created = self._store.create(TrainingJob.new(job_id, spec=values))
         if not created:
             return _same(job, values)
-        try:
-            self._queue.send(job)
-        except errors.Unavailable:
-            # It is kept, and whoever looks after the jobs (`jobs_reaper`) sends it.
-            _log.warning("not_sent", job=job.id)
+        self._send(job)
         _log.info("job_created", job=job.id, objective=spec.objective, model=spec.model_name)
         return job
 
     def receive(self, message: Message) -> TrainingJob:
-        """Takes a job in from a message on the queue, or finds the one that it is about.
+        """Record and queue a job that came as a message; return it, or the one that it is about.
 
-        What is wrong with it becomes the error of a failed job, since nobody waits for an answer.
+        Nobody waits for an answer, so a message with a fault becomes a job that has failed with
+        the fault as its error.
+
+        Raises:
+            errors.Unavailable: The broker does not answer.
         """
         if not _is_text(message.arguments):
             error = errors.InvalidArgument(
-                "The arguments hold half a character (a lone surrogate).", field="spec"
+                "The arguments are no JSON, or hold half a character (a lone surrogate).",
+                field="spec",
             )
             return self._refuse(_derived("task", message.task_id), spec={}, error=error)
         spec = message.arguments.get("spec")
@@ -103,22 +123,31 @@ class Intake:
                 job_id = _derived(job_id, message.task_id)
             return self._refuse(job_id, spec=values, error=error)
         wanted = parsed.to_json()
-        job, _ = self._store.create(TrainingJob.new(job_id, spec=wanted))
+        job, created = self._store.create(TrainingJob.new(job_id, spec=wanted))
+        if created:
+            self._send(job)
         try:
             return _same(job, wanted)
         except errors.AlreadyExists as error:
             return self._refuse(_derived(job_id, message.task_id), spec=wanted, error=error)
 
     def check(self, spec: TrainingSpec) -> tuple[tuple[Path, ...], Path | None]:
-        """Looks for what a job needs; gives its data sets and its evaluation archive.
+        """Return the paths of a job's data sets and of its evaluation archive, if it names one.
 
         Raises:
-            errors.InvalidArgument: A data set is not there, or elsewhere.
-            errors.NotFound: The parent version is not there.
+            errors.InvalidArgument: A data set is not there, or outside of the data roots.
+            errors.NotFound: The parent version does not exist.
         """
         if spec.parent:
             self._registry.resolve(spec.parent)
         return training.locate(spec, roots=self._settings.data_roots)
+
+    def _send(self, job: TrainingJob) -> None:
+        try:
+            self._queue.send(job)
+        except errors.Unavailable:
+            # The job is recorded; the reaper sends it.
+            _log.warning("not_sent", job=job.id)
 
     def _known(self, job_id: str) -> TrainingJob | None:
         try:
@@ -147,10 +176,13 @@ def _same(job: TrainingJob, spec: dict[str, Any]) -> TrainingJob:
 
 
 def _is_text(arguments: dict[str, Any]) -> bool:
-    """Whether it can be kept: what JSON escapes need not be characters."""
+    """Return whether the arguments can be kept as JSON.
+
+    JSON's escapes may stand for halves of characters, and Celery's for dates and other types.
+    """
     try:
         json.dumps(arguments, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, TypeError, ValueError):
         return False
     return True
 

@@ -136,26 +136,6 @@ class TrainingJob(BaseModel):
         failure = None if error is None else Failure.of(error)
         return self.having(state=state, error=failure, end_time=time.time())
 
-    def killed(self, *, max_crashes: int, max_attempts: int) -> Self:
-        """The job after its training process, or the worker, ended without a result.
-
-        It goes back to the queue, to continue from its checkpoint, as long as it gets further from
-        one time to the next.
-        """
-        if self.state is State.CANCELLING:
-            return self.over(State.CANCELLED)
-        if self.crashes + 1 >= max_crashes or self.attempts >= max_attempts:
-            times = self.crashes + 1 if self.crashes + 1 >= max_crashes else self.attempts
-            return self.having(crashes=self.crashes + 1).over(
-                State.FAILED,
-                error=errors.Internal(
-                    f"The training process was killed {times} times, last at step "
-                    f"{self.progress.step}, in most cases for lack of memory.",
-                    reason="TRAINING_KILLED",
-                ),
-            )
-        return self.having(state=State.QUEUED, crashes=self.crashes + 1, queue_time=time.time())
-
     def to_message(self) -> trainer_pb2.TrainingJob:
         """As the contract has it."""
         message = trainer_pb2.TrainingJob(

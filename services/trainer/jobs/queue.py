@@ -1,53 +1,49 @@
-"""The queue of training jobs: a Celery application, what is sent to it and what waits in it.
+"""The queues of training jobs, which Celery carries: the clients' queue and the work queue.
 
-Celery only carries messages. Which jobs there are, what state they are in and who works on them is
-in the store (`jobs_store`), so that a message that comes twice, late or never does no harm.
+Clients put jobs on `training.QUEUE`, with nothing but Celery; `inbox` makes records of them within
+seconds. Workers take jobs from `WORK_QUEUE`, whose messages are our own and hold no more than the
+id of a job. Which jobs there are, in what state, and who works on them is in the store, so that a
+message that comes twice, late or never does no harm.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import celery
-from kombu import exceptions
-from redis import exceptions as redis_exceptions
+import kombu
+from kombu import exceptions as kombu_exceptions
+from redis import exceptions
 
 from halftone.core import errors, training
-from halftone.services.trainer.jobs.store import translated
 
 if TYPE_CHECKING:
     from halftone.services.trainer.jobs.job import TrainingJob
-    from halftone.services.trainer.jobs.store import JobStore
 
-# The transport keeps a list for each of its four priorities.
-_LISTS: Final = (training.QUEUE, *(f"{training.QUEUE}\x06\x16{level}" for level in (3, 6, 9)))
-_TAKEN: Final = "unacked"
-"""Where the transport keeps what is not acknowledged."""
-_LOOKED_AT: Final = 2000
+WORK_QUEUE: Final = f"{training.QUEUE}.work"
+"""Where jobs that are recorded wait for a worker."""
+WORK_TASK: Final = "halftone.run"
+"""The task of its messages: `{"job_id": …}`."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Message:
-    """What waits on the queue: the id of a Celery task and its keyword arguments."""
-
-    task_id: str
-    arguments: dict[str, Any]
+_BROKEN: Final = (kombu_exceptions.OperationalError, exceptions.RedisError, OSError)
+_SOCKET_OPTIONS: Final = {
+    "socket_connect_timeout": 2.0,
+    "socket_timeout": 10.0,
+    "socket_keepalive": True,
+}
 
 
 def make_app(broker: str, *, visibility_seconds: float = 3600.0) -> Any:
-    """The Celery application.
+    """Return the Celery application of the work queue.
 
     Args:
         broker: `redis://…`.
-        visibility_seconds: After which a message that a worker took and never acknowledged comes
-            back; above the longest job.
+        visibility_seconds: Seconds after which a message that a worker took and never acknowledged
+            comes back. It must exceed the longest job.
     """
     app = celery.Celery("halftone", broker=broker, set_as_current=False)
     app.conf.update(
-        task_default_queue=training.QUEUE,
+        task_default_queue=WORK_QUEUE,
         # Only what is JSON is ever read or written.
         task_serializer="json",
         accept_content=["json"],
@@ -67,86 +63,86 @@ def make_app(broker: str, *, visibility_seconds: float = 3600.0) -> Any:
         worker_enable_remote_control=False,
         broker_transport_options={
             "visibility_timeout": round(visibility_seconds),
-            "socket_connect_timeout": 2.0,
-            "socket_timeout": 10.0,
-            "socket_keepalive": True,
+            **_SOCKET_OPTIONS,
         },
     )
     return app
 
 
-class JobQueue:
-    """Sends jobs to the workers, and looks at what waits.
+def connect_inbox(broker: str, *, visibility_seconds: float) -> kombu.Connection:
+    """Return a connection, not yet open, for taking messages off the clients' queue.
 
-    All methods raise `errors.Unavailable` when the broker does not answer.
+    What is taken and not yet acknowledged is kept apart from the workers' messages. So it may come
+    back within seconds when whoever took it is killed, while theirs are held for days.
+
+    Args:
+        broker: `redis://…`.
+        visibility_seconds: Seconds after which an unacknowledged message comes back.
     """
+    prefix = f"{training.QUEUE}.inbox"
+    return kombu.Connection(
+        broker,
+        transport_options={
+            "visibility_timeout": visibility_seconds,
+            "unacked_key": f"{prefix}.unacked",
+            "unacked_index_key": f"{prefix}.unacked_index",
+            "unacked_mutex_key": f"{prefix}.unacked_mutex",
+            **_SOCKET_OPTIONS,
+        },
+    )
 
-    def __init__(self, app: Any, *, store: JobStore) -> None:
+
+class JobQueue:
+    """Sends jobs to the workers and counts the messages that wait."""
+
+    def __init__(self, app: Any) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            app: From `make_app`.
+        """
         self._app = app
-        self._client = store.client
 
     def send(self, job: TrainingJob) -> None:
-        """Puts a job on the queue. Twice does no harm."""
+        """Put a job on the work queue. Sending it twice does no harm.
+
+        Raises:
+            errors.Unavailable: The broker does not answer.
+        """
         try:
             self._app.send_task(
-                training.TASK,
-                kwargs={"spec": job.spec, "request_id": job.id},
+                WORK_TASK,
+                kwargs={"job_id": job.id},
                 task_id=job.id,
-                queue=training.QUEUE,
+                queue=WORK_QUEUE,
                 retry=True,
                 retry_policy={"max_retries": 1, "interval_start": 0.05},
             )
-        except (exceptions.OperationalError, redis_exceptions.RedisError, OSError) as error:
-            raise errors.Unavailable(
-                f"The queue of training jobs cannot be reached: {error}",
-                reason="BROKER_UNAVAILABLE",
-                retry_after=1.0,
-            ) from error
+        except _BROKEN as error:
+            raise _unavailable(error) from error
 
-    def length(self) -> int:
-        """How many messages wait."""
-        with translated():
-            return sum(int(self._client.llen(name)) for name in _LISTS)
+    def length(self, name: str = WORK_QUEUE) -> int:
+        """Return how many messages wait on a queue.
 
-    def waiting(self, *, limit: int = _LOOKED_AT) -> tuple[tuple[Message, ...], bool]:
-        """The first messages that wait for a worker, and whether these are all.
-
-        What cannot be read is left out.
+        Raises:
+            errors.Unavailable: The broker does not answer.
         """
-        messages: list[Message] = []
-        complete = True
-        with translated():
-            for name in _LISTS:
-                # New messages come in on the left and are taken on the right.
-                texts = self._client.lrange(name, -limit, -1)
-                complete = complete and len(texts) < limit
-                # So that the next one to be taken comes first.
-                found = (_read(text) for text in reversed(texts))
-                messages += [message for message in found if message is not None]
-        return tuple(messages), complete
-
-    def taken(self) -> tuple[Message, ...]:
-        """The messages that workers have taken and not acknowledged.
-
-        Of a worker that was killed they come back only after the visibility timeout.
-        """
-        with translated():
-            texts = self._client.hvals(_TAKEN)
-        found = (_read(text) for text in texts)
-        return tuple(message for message in found if message is not None)
+        try:
+            with self._app.connection_or_acquire() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0)
+                with connection.channel() as channel:
+                    try:
+                        return int(channel.queue_declare(queue=name, passive=True).message_count)
+                    except connection.channel_errors:
+                        # An empty queue does not exist.
+                        return 0
+        except _BROKEN as error:
+            raise _unavailable(error) from error
 
 
-def _read(text: str) -> Message | None:
-    try:
-        message = json.loads(text)
-        if isinstance(message, list):
-            message = message[0]  # taken: beside it are the exchange and the routing key
-        headers, body = message["headers"], message["body"]
-        if headers["task"] != training.TASK:
-            return None
-        if message["properties"].get("body_encoding") == "base64":
-            body = base64.b64decode(body)
-        _, arguments, _ = json.loads(body)
-        return Message(task_id=str(headers["id"]), arguments=dict(arguments))
-    except (LookupError, TypeError, ValueError, AttributeError):
-        return None
+def _unavailable(error: Exception) -> errors.Unavailable:
+    return errors.Unavailable(
+        f"The queue of training jobs cannot be reached: {error}",
+        reason="BROKER_UNAVAILABLE",
+        retry_after=1.0,
+    )

@@ -1,7 +1,7 @@
-"""Looks after jobs that nobody looks after: their worker is gone, or their message is.
+"""Looks after jobs whose worker or whose message is gone.
 
-Runs in the service and in each worker, all at once without harm: a job is changed by
-compare-and-set, and a message that is sent twice starts nothing twice.
+A reaper runs in the service and in each worker. All may run at once: a job is changed by
+compare-and-set, and only the reaper whose change was kept sends its message.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry
-from halftone.services.trainer.jobs.job import State, TrainingJob
+from halftone.services.trainer.jobs.job import State
+from halftone.services.trainer.jobs.transitions import Event, Happening, Then, count_kill
 
 if TYPE_CHECKING:
     import threading
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from halftone.core.settings import TrainerSettings
-    from halftone.services.trainer.jobs.intake import Intake
+    from halftone.services.trainer.jobs.job import TrainingJob
     from halftone.services.trainer.jobs.queue import JobQueue
     from halftone.services.trainer.jobs.store import JobStore
 
@@ -31,12 +32,14 @@ _SECONDS_PER_DAY: Final = 24 * 3600
 
 
 class Reaper:
-    """See the module.
+    """Puts abandoned jobs back on the queue, or ends them, and removes old ones.
 
     Args:
-        directory: Below which each job has a directory, removed with the job.
-        settings: Bounds of the attempts.
-        clock: Seconds, for the time that a message may be on its way.
+        store: Keeps the jobs.
+        queue: Gets the messages that are sent again.
+        settings: Limits of the attempts, and how long jobs are kept.
+        directory: Has a directory of each job, which is removed with the job.
+        clock: Returns seconds; tells how long a message may have been on its way.
     """
 
     def __init__(
@@ -44,12 +47,11 @@ class Reaper:
         *,
         store: JobStore,
         queue: JobQueue,
-        intake: Intake,
         settings: TrainerSettings,
         directory: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._queue, self._intake = store, queue, intake
+        self._store, self._queue = store, queue
         self._settings, self._directory, self._clock = settings, directory, clock
         self._missing_since: dict[str, float] = {}
 
@@ -59,7 +61,7 @@ class Reaper:
         return min(5.0, self._settings.lease_seconds / 4)
 
     def run(self, stop: threading.Event) -> None:
-        """Goes round until it is told to stop."""
+        """Go round at intervals until `stop` is set."""
         while not stop.wait(self.interval):
             try:
                 self.go_round()
@@ -69,52 +71,78 @@ class Reaper:
                 _log.exception("failed")
 
     def go_round(self) -> None:
-        """Looks at every job that is not over."""
-        waiting = set()
-        messages, complete = self._queue.waiting()
-        for message in messages:
-            # Jobs that were put on the queue directly are seen from here on.
-            waiting.add(self._intake.receive(message).id)
-        # A worker that is killed at once after it took one has not told of it.
-        for message in self._queue.taken():
-            self._intake.receive(message)
+        """Look once at every job that is not over.
+
+        Raises:
+            errors.Unavailable: The broker does not answer.
+        """
+        # Counted first: a job that comes in now seems to miss its message, which has time to show.
+        messages = self._queue.length()
+        queued = []
         for job in self._store.active():
             if self._store.holder(job.id) is not None:
-                self._missing_since.pop(job.id, None)
-            elif job.state is not State.QUEUED:
-                self._take_from_the_dead(job)
-            elif job.id not in waiting and complete:
-                self._send_again(job)
+                continue
+            if job.state is State.QUEUED:
+                queued.append(job)
             else:
-                self._missing_since.pop(job.id, None)
+                self._take_from_the_dead(job)
+        self._send_missing(queued, messages=messages)
         self._forget()
 
     def _take_from_the_dead(self, job: TrainingJob) -> None:
-        def change(found: TrainingJob) -> TrainingJob:
+        def interpret(found: TrainingJob) -> Happening | None:
             # Its worker may have come back, or another reaper was quicker.
             if found.state not in {State.RUNNING, State.CANCELLING}:
-                return found
+                return None
             if self._store.holder(found.id) is not None:
-                return found
-            return found.killed(
-                max_crashes=self._settings.max_crashes, max_attempts=self._settings.max_attempts
+                return None
+            return count_kill(
+                found,
+                max_crashes=self._settings.max_crashes,
+                max_attempts=self._settings.max_attempts,
+                worker_lost=True,
             )
 
-        after = self._store.update(job.id, change)
-        if after.revision == job.revision:
+        after, row = self._store.record(job.id, interpret)
+        if row is None:
             return
         _log.warning("worker_lost", job=job.id, state=after.state.value, attempts=after.attempts)
-        if after.state is State.QUEUED:
+        if row.then is Then.SEND:
             self._queue.send(after)
         elif after.state is State.CANCELLED:
             shutil.rmtree(self._directory / job.id / "run", ignore_errors=True)
 
+    def _send_missing(self, queued: list[TrainingJob], *, messages: int) -> None:
+        """Send the messages that got lost.
+
+        The work queue is first in, first out and holds our own messages only. So if fewer messages
+        than jobs wait, those that were sent last are there and the earliest are gone. A message
+        that is there twice hides a lost one until it is taken; then this finds it.
+
+        Args:
+            queued: Jobs that are QUEUED and that no worker has taken.
+            messages: How many messages wait.
+        """
+        queued.sort(key=lambda job: (job.queue_time, job.id))
+        missing = queued[: max(0, len(queued) - messages)]
+        now = self._clock()
+        self._missing_since = {job.id: self._missing_since.get(job.id, now) for job in missing}
+        for job in missing:
+            if now - self._missing_since[job.id] >= _ON_ITS_WAY_SECONDS:
+                self._send_again(job)
+
     def _send_again(self, job: TrainingJob) -> None:
-        since = self._missing_since.setdefault(job.id, self._clock())
-        if self._clock() - since < _ON_ITS_WAY_SECONDS:
+        def interpret(found: TrainingJob) -> Happening | None:
+            # Another reaper was quicker, or it went on all the same.
+            if found.state is not State.QUEUED or found.queue_time != job.queue_time:
+                return None
+            return Happening(Event.MESSAGE_LOST)
+
+        after, row = self._store.record(job.id, interpret)
+        if row is None:
             return
         _log.warning("message_lost", job=job.id)
-        self._queue.send(job)
+        self._queue.send(after)
         self._missing_since.pop(job.id, None)
 
     def _forget(self) -> None:

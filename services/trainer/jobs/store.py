@@ -15,6 +15,7 @@ loops call it in threads.
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,12 +26,14 @@ from redis.retry import Retry
 
 from halftone.core import errors
 from halftone.services.trainer.jobs.job import State, TrainingJob
+from halftone.services.trainer.jobs.transitions import apply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from typing import Self
 
     from halftone.core.settings import TrainerSettings
+    from halftone.services.trainer.jobs.transitions import Happening, Transition
 
 _PREFIX: Final = "halftone:training:"
 CHANNEL: Final = f"{_PREFIX}changes"
@@ -38,15 +41,26 @@ CHANNEL: Final = f"{_PREFIX}changes"
 
 _CONFLICT: Final = -1
 _FENCED: Final = -2
+_REMOVED: Final = 0
+# Those who change a job at the same time are its worker, a few reapers and a few callers.
+_MOST_TRIES: Final = 50
+_LONGEST_PAUSE_SECONDS: Final = 0.02
 
-# KEYS: job, order, active, counts. ARGV: id, order's member, expected revision, fence or empty,
-# record, state, whether it is over, channel.
-_PUT: Final = """
+# The one compare-and-set of jobs: creates, changes and removes.
+# KEYS: job, order, active, counts. ARGV: id, order's member, expected revision (0: none), fence or
+# empty, record (empty: remove), state, whether it is over, channel.
+_SET: Final = """
 local revision = tonumber(redis.call('HGET', KEYS[1], 'revision') or '0')
 if revision ~= tonumber(ARGV[3]) then return -1 end
 if ARGV[4] ~= '' and redis.call('HGET', KEYS[1], 'fence') ~= ARGV[4] then return -2 end
 local before = redis.call('HGET', KEYS[1], 'state')
 if before then redis.call('HINCRBY', KEYS[4], before, -1) end
+if ARGV[5] == '' then
+  redis.call('DEL', KEYS[1])
+  redis.call('ZREM', KEYS[2], ARGV[2])
+  redis.call('SREM', KEYS[3], ARGV[1])
+  return 0
+end
 redis.call('HINCRBY', KEYS[4], ARGV[6], 1)
 redis.call('HSET', KEYS[1], 'record', ARGV[5], 'revision', revision + 1, 'state', ARGV[6])
 if revision == 0 then redis.call('ZADD', KEYS[2], 0, ARGV[2]) end
@@ -78,15 +92,6 @@ return redis.call('HGET', KEYS[1], 'state')
 _RELEASE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
-"""
-# KEYS: job, order, active, counts. ARGV: id, order's member, expected revision.
-_FORGET: Final = """
-if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[3] then return 0 end
-redis.call('HINCRBY', KEYS[4], redis.call('HGET', KEYS[1], 'state'), -1)
-redis.call('DEL', KEYS[1])
-redis.call('ZREM', KEYS[2], ARGV[2])
-redis.call('SREM', KEYS[3], ARGV[1])
-return 1
 """
 
 
@@ -128,11 +133,10 @@ class JobStore:
             retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 1),
             health_check_interval=15,
         )
-        self._put = self.client.register_script(_PUT)
+        self._set = self.client.register_script(_SET)
         self._acquire = self.client.register_script(_ACQUIRE)
         self._renew = self.client.register_script(_RENEW)
         self._release = self.client.register_script(_RELEASE)
-        self._forget = self.client.register_script(_FORGET)
 
     @classmethod
     def of(cls, settings: TrainerSettings) -> Self:
@@ -154,7 +158,7 @@ class JobStore:
         """Keeps a new job; gives the one that is kept, and whether it is this one."""
         with translated():
             created = job.having(revision=1)
-            if self._write(created, expected=0, fence=None) > 0:
+            if self._compare_and_set(created, expected=0) > 0:
                 return created, True
         return self.get(job.id), False
 
@@ -174,6 +178,42 @@ class JobStore:
             )
         return TrainingJob.model_validate_json(record)
 
+    def record(
+        self,
+        job_id: str,
+        interpret: Callable[[TrainingJob], Happening | None],
+        *,
+        lease: Lease | None = None,
+    ) -> tuple[TrainingJob, Transition | None]:
+        """Change a job by what happened to it, as the table of transitions has it.
+
+        Args:
+            job_id: Of the job.
+            interpret: Returns what happened, given the job as it is kept, or None for nothing.
+                Called again whenever somebody else changed the job meanwhile.
+            lease: Of the worker; what its holder records under an older lease is refused.
+
+        Returns:
+            The job as it is kept now, and the row of the table, or None if nothing happened.
+
+        Raises:
+            errors.NotFound: There is no such job.
+            RefusedError: The table has no such row.
+            FencedError: The lease is not the newest one.
+        """
+        row: Transition | None = None
+
+        def change(job: TrainingJob) -> TrainingJob:
+            nonlocal row
+            row = None
+            happening = interpret(job)
+            if happening is None:
+                return job
+            after, row = apply(job, *happening)
+            return after
+
+        return self.update(job_id, change, lease=lease), row
+
     def update(
         self,
         job_id: str,
@@ -181,28 +221,38 @@ class JobStore:
         *,
         lease: Lease | None = None,
     ) -> TrainingJob:
-        """Changes a job; `change` may be called several times, with what others made of it.
+        """Change a job within its state; return it as it is kept now.
 
-        A change that gives its argument back changes nothing.
+        Args:
+            job_id: Of the job.
+            change: Returns the changed job, or its argument if nothing is to change. Called again
+                whenever somebody else changed the job meanwhile.
+            lease: See `record`.
 
         Raises:
             errors.NotFound: There is no such job.
+            errors.Unavailable: Others changed the job each time before this could.
             FencedError: The lease is not the newest one.
         """
-        while True:
+        fence = None if lease is None else lease.fence
+        for _ in range(_MOST_TRIES):
             job = self.get(job_id)
             changed = change(job)
             if changed is job:
                 return job
             changed = changed.having(revision=job.revision + 1, update_time=time.time())
             with translated():
-                outcome = self._write(
-                    changed, expected=job.revision, fence=None if lease is None else lease.fence
-                )
+                outcome = self._compare_and_set(changed, expected=job.revision, fence=fence)
             if outcome == _FENCED:
                 raise FencedError(job_id)
             if outcome != _CONFLICT:
                 return changed
+            time.sleep(random.uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311  # no secret
+        raise errors.Unavailable(
+            f"Training job {job_id} is being changed by too many at the same time.",
+            reason="JOB_CONTENDED",
+            retry_after=1.0,
+        )
 
     def list(
         self, *, states: Collection[State] = (), limit: int, before: str = ""
@@ -254,7 +304,7 @@ class JobStore:
                 job = None if record is None else TrainingJob.model_validate_json(record)
                 if job is None or not job.state.is_over or job.end_time > ended_before:
                     continue
-                if self._forget(keys=_keys(job.id), args=(job.id, member, job.revision)):
+                if self._compare_and_set(job, expected=job.revision, remove=True) == _REMOVED:
                     gone.append(job.id)
         return tuple(gone)
 
@@ -318,16 +368,23 @@ class JobStore:
                 broken.append(job.id)
         return tuple(broken)
 
-    def _write(self, job: TrainingJob, *, expected: int, fence: int | None) -> int:
+    def _compare_and_set(
+        self, job: TrainingJob, *, expected: int, fence: int | None = None, remove: bool = False
+    ) -> int:
+        """Keep or remove a job if its revision is still the expected one.
+
+        Returns:
+            The new revision, `_REMOVED`, `_CONFLICT` or `_FENCED`.
+        """
         return int(
-            self._put(
-                keys=_keys(job.id),
+            self._set(
+                keys=(_job(job.id), f"{_PREFIX}order", f"{_PREFIX}active", f"{_PREFIX}counts"),
                 args=(
                     job.id,
                     _member(job),
                     expected,
                     "" if fence is None else fence,
-                    job.model_dump_json(exclude_defaults=True),
+                    "" if remove else job.model_dump_json(exclude_defaults=True),
                     job.state.value,
                     int(job.state.is_over),
                     CHANNEL,
@@ -368,10 +425,6 @@ def _job(job_id: str) -> str:
 
 def _lease(job_id: str) -> str:
     return f"{_PREFIX}lease:{job_id}"
-
-
-def _keys(job_id: str) -> tuple[str, str, str, str]:
-    return (_job(job_id), f"{_PREFIX}order", f"{_PREFIX}active", f"{_PREFIX}counts")
 
 
 def _stamp(seconds: float) -> str:

@@ -22,6 +22,7 @@ from celery import signals
 from halftone.core import errors, telemetry
 from halftone.core.locks import LockHeldError, locked
 from halftone.core.settings import ModelSettings, TrainerSettings
+from halftone.services.trainer.jobs.inbox import Inbox
 from halftone.services.trainer.jobs.intake import Intake
 from halftone.services.trainer.jobs.queue import JobQueue, make_app
 from halftone.services.trainer.jobs.reaper import Reaper
@@ -58,7 +59,7 @@ def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None
     # Above the longest job, so that its message does not come back while it runs.
     visibility = (settings.max_job_hours + settings.promotion_hours + 1) * _SECONDS_PER_HOUR
     app = make_app(settings.broker, visibility_seconds=visibility)
-    queue = JobQueue(app, store=store)
+    queue = JobQueue(app)
     intake = Intake(store=store, queue=queue, settings=settings, models=models)
     metrics = telemetry.Metrics(service="trainer")
     stop = threading.Event()
@@ -85,18 +86,16 @@ def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None
             module=module,
             inherited=(device.descriptor,),
         )
-        tasks.register(app, intake=intake, runner=runner)
+        tasks.register(app, runner=runner)
         reaper = Reaper(
-            store=store,
-            queue=queue,
-            intake=intake,
-            settings=settings,
-            directory=settings.work_directory,
+            store=store, queue=queue, settings=settings, directory=settings.work_directory
         )
         reaper.go_round()
-        looking = threading.Thread(target=reaper.run, args=(stop,), name="reaper", daemon=True)
-        looking.start()
-        open_things.callback(looking.join, 10)
+        inbox = Inbox(broker=settings.broker, intake=intake)
+        for name, loop in (("reaper", reaper.run), ("inbox", inbox.run)):
+            thread = threading.Thread(target=loop, args=(stop,), name=name, daemon=True)
+            thread.start()
+            open_things.callback(thread.join, 10)
         open_things.callback(stop.set)
 
         def on_ready(**_: Any) -> None:

@@ -1,23 +1,32 @@
-"""Runs one job at a time: takes its lease, starts the training process, tells what happens.
+"""Runs one job at a time: takes its lease, starts the training process, records what happens.
 
-Whoever holds the lease is the only one that runs the job, and knows when it may no longer be: a
-lease that could not be renewed for most of its time stops the process well before another worker
-may take over.
+Only the holder of a job's lease runs it. A lease that could not be renewed for most of its time
+stops the process well before another worker may take over. What follows from what happens is in
+`jobs/transitions`; `Runner` finds out what happened.
 """
 
 from __future__ import annotations
 
 import errno
-import shlex
+import functools
 import shutil
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from halftone.core import errors, files, telemetry, training
+from halftone.core import errors, telemetry, training
 from halftone.services.trainer.jobs.job import LOG_LINES, Progress, State, TrainingJob
 from halftone.services.trainer.jobs.store import FencedError
+from halftone.services.trainer.jobs.transitions import (
+    Event,
+    Happening,
+    RefusedError,
+    Report,
+    Then,
+    count_kill,
+)
+from halftone.services.trainer.worker import run_config
 from halftone.services.trainer.worker.process import TrainingProcess
 from halftone.services.trainer.worker.watch import Watch
 
@@ -45,11 +54,19 @@ class Runner:
     """Runs jobs on one device.
 
     Attributes:
-        holder: Begins with what tells this device from others (see `worker`).
-        promote: Promotes a version and gives a sentence about what became of it.
-        module: What the training process runs.
-        inherited: File descriptors that the training process keeps open: the device's lock.
-        stopping: Set when the worker is to end; the job goes back to the queue.
+        store: Keeps the jobs and their leases.
+        queue: Gets the message of a job that this worker lets go of.
+        intake: Checks again that a job's data is there.
+        settings: The trainer's.
+        models: The registry's directory.
+        holder: Prefix of this worker's leases. It is the same for every worker that ever had
+            this device of this machine, and for no other.
+        metrics: Counts what this worker does.
+        promote: Promotes a version and returns a sentence about the outcome.
+        module: The module that the training process runs.
+        inherited: File descriptors that the training process keeps open, such as the device's
+            lock.
+        stopping: Set to true to make the worker stop; its job goes back to the queue.
     """
 
     store: JobStore
@@ -65,11 +82,12 @@ class Runner:
     stopping: bool = field(default=False)
 
     def run(self, job_id: str) -> None:
-        """Works on a job until it is over, somebody else has it, or the worker is to end.
+        """Work on a job until it is over, another worker has it, or this worker stops.
+
+        Does nothing if the job is over or another worker has its lease.
 
         Raises:
-            errors.Unavailable: The broker went away; the job is taken up again by whoever looks
-                after the jobs.
+            errors.Unavailable: The broker went away. The reaper takes care of the job.
         """
         lease = self.store.acquire(
             job_id,
@@ -82,232 +100,175 @@ class Runner:
             return
         _log.info("lease_taken", job=job_id, fence=lease.fence)
         try:
-            while not self._attempt(lease):
+            while self._attempt(lease) is Then.START_AGAIN:
                 time.sleep(_PAUSE_SECONDS)
         except FencedError:
             self.metrics.leases_lost.inc()
             _log.warning("lease_lost", job=job_id, fence=lease.fence)
-        else:
-            self.store.release(lease)
+            return
+        except RefusedError as error:
+            # Somebody cancelled it between two looks at it.
+            _log.info("not_run", job=job_id, why=error.message)
+            self._clear(self.store.get(job_id))
+        self.store.release(lease)
 
-    def _attempt(self, lease: Lease) -> bool:
-        """Runs the process once; gives whether the job is done with here."""
-        job = self.store.update(lease.job_id, _begun, lease=lease)
-        if job.state is not State.RUNNING:
-            self._over(job)
-            return True
+    def _attempt(self, lease: Lease) -> Then:
+        """Take a job as far as one start of its process gets it; return what is to follow."""
         watch = Watch(store=self.store, lease=lease, settings=self.settings)
-        if job.model_version:
-            return self._finish(job, watch=watch)
+        job, then = self._record(lease, _begin)
+        if then is Then.GO_ON and not job.model_version:
+            job, then = self._record(lease, self._train(job, watch=watch))
+        if then is Then.GO_ON:
+            job, then = self._record(lease, _turn_to_promotion)
+        if then is Then.GO_ON:
+            job, then = self._record(lease, self._promote(job, watch=watch))
+        return then
+
+    def _train(self, job: TrainingJob, *, watch: Watch) -> Callable[[TrainingJob], Happening]:
+        """Run the training process until it ends; return what that means for the job.
+
+        Raises:
+            FencedError: Another worker has the job.
+        """
         folder = self.settings.work_directory.absolute() / job.id
         try:
-            config = self._prepare(job, folder=folder)
+            config = run_config.write(
+                job,
+                folder=folder,
+                intake=self.intake,
+                settings=self.settings,
+                models=self.models,
+            )
             process = TrainingProcess(
                 config,
                 log=folder / "log.txt",
                 module=self.module,
-                environment=self._environment(),
+                environment=run_config.make_environment(self.settings.device),
                 inherited=self.inherited,
                 nice=self.settings.nice,
             )
         except (errors.HalftoneError, OSError) as error:
-            self._fail(lease, error=_outward(error))
-            return True
-        _log.info("started", job=job.id, pid=process.pid, attempt=job.attempts, fence=lease.fence)
+            failed = Happening(Event.FAILED, Report(error=_translate(error)))
+            return lambda _job: failed
+        fence = watch.lease.fence
+        _log.info("started", job=job.id, pid=process.pid, attempt=job.attempts, fence=fence)
         started = time.monotonic()
         try:
-            ending = watch.until_it_ends(
+            ending = watch.follow(
                 process, started=started, ran=job.ran_seconds, stopping=lambda: self.stopping
             )
         finally:
             process.close()
             self.metrics.seconds.inc(time.monotonic() - started)
         _log.info("ended", job=job.id, status=ending.status, why=ending.why)
-        return self._conclude(lease, ending=ending, watch=watch)
-
-    # ---- before
-
-    def _prepare(self, job: TrainingJob, *, folder: Path) -> Path:
-        """Writes the process's settings; checks again what may have vanished since."""
-        spec = training.parse_spec(job.spec)
-        datasets, archive = self.intake.check(spec)
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-        if free < self.settings.min_free_bytes:
-            raise errors.StorageFull(
-                f"The disk of {self.settings.work_directory} has {free // 2**20} MiB left; a job "
-                f"needs {self.settings.min_free_bytes // 2**20}."
-            )
-        values: dict[str, Any] = {
-            "objective": spec.objective,
-            "data": [str(path) for path in datasets],
-            "roots": [str(root.resolve()) for root in self.settings.data_roots],
-            "evaluate_on": None if archive is None else str(archive),
-            "name": spec.model_name,
-            "init": spec.parent or ("imagenet" if spec.initial_weights == "imagenet" else ""),
-            "epochs": spec.epochs,
-            "steps": spec.steps,
-            "time_limit": spec.time_limit_minutes,
-            "models": str(self.models.absolute()),
-            "work": str(folder / "run"),
-            "job": job.id,
-            "threads": self.settings.threads,
-            "command": shlex.join(["halftone", "jobs", "show", job.id]),
-        }
-        if spec.backbone:
-            values["backbone"] = spec.backbone
-        if self.settings.imagenet_weights is not None:
-            values["weights"] = str(self.settings.imagenet_weights.absolute())
-        values |= spec.options.model_dump(mode="json", exclude_none=True)
-        if spec.options.splits is not None:
-            splits = training.find_data(
-                spec.options.splits, roots=self.settings.data_roots, field="spec.options.splits"
-            )
-            values["splits"] = str(splits)
-        config = folder / "config.json"
-        files.replace_file(config, files.to_json(values))
-        return config
-
-    def _environment(self) -> dict[str, str]:
-        kind, _, number = self.settings.device.partition(":")
-        if kind == "auto":
-            return {}
-        return {"CUDA_VISIBLE_DEVICES": "" if kind == "cpu" else (number or "0")}
-
-    # ---- after
-
-    def _conclude(self, lease: Lease, *, ending: Ending, watch: Watch) -> bool:
-        """Writes down how the process ended; gives whether the job is done with here."""
         if ending.why == "lost":
-            raise FencedError(lease.job_id)
+            raise FencedError(job.id)
+        return functools.partial(self._interpret, ending=ending)
+
+    def _interpret(self, job: TrainingJob, *, ending: Ending) -> Happening:
+        """Return what the end of a training process means for its job."""
         if ending.status == 0 and ending.model_version:
-            job = self._write(
-                lease,
-                change=lambda job: _told(job, ending).having(model_version=ending.model_version),
-            )
-            return self._finish(job, watch=watch)
-        job = self._write(lease, change=lambda job: self._ended(job, ending))
-        if job.state is State.QUEUED:
-            if ending.was_killed and ending.why == "ended":
-                return False
-            self.queue.send(job)
-        self._over(job)
-        return True
-
-    def _ended(self, job: TrainingJob, ending: Ending) -> TrainingJob:
-        """The job after a process that published nothing."""
-        job = _told(job, ending)
-        if job.state is State.CANCELLING:
-            return job.over(State.CANCELLED)
+            return Happening(Event.PUBLISHED, _report(ending))
         if ending.error is not None:
-            return job.over(State.FAILED, error=ending.error)
+            return Happening(Event.FAILED, _report(ending, error=ending.error))
         if ending.why in {"stopping", "away"}:
-            return _given_back(job)
+            return Happening(Event.GIVEN_BACK, _report(ending))
         if ending.was_killed:
-            return job.killed(
-                max_crashes=self.settings.max_crashes, max_attempts=self.settings.max_attempts
+            return count_kill(
+                job,
+                _report(ending),
+                max_crashes=self.settings.max_crashes,
+                max_attempts=self.settings.max_attempts,
             )
-        return job.over(State.FAILED, error=_crashed(ending))
+        return Happening(Event.FAILED, _report(ending, error=_explain_crash(ending)))
 
-    def _finish(self, job: TrainingJob, *, watch: Watch) -> bool:
-        """After publication: promotes the version if that was asked for."""
-        said: tuple[str, ...] = ()
-        if training.parse_spec(job.spec).promote and job.state in {State.RUNNING, State.QUEUED}:
-            job = self._write(
-                watch.lease,
-                change=lambda found: found.having(
-                    # It is QUEUED where the lease had run out and nobody else took it.
-                    state=State.RUNNING if found.state is State.QUEUED else found.state,
-                    progress=found.progress.model_copy(update={"phase": "promoting"}),
-                ),
-            )
-            outcome = self.promote(job.model_version, lambda: self.stopping or watch.is_unwanted())
-            if self.store.state(job.id) is State.CANCELLING:
-                self.promote.cancel()
-            if self.stopping:
-                job = self._write(watch.lease, change=_given_back)
-                if job.state is State.QUEUED:
-                    self.queue.send(job)
-                self._over(job)
-                return True
-            said = (outcome,)
-            _log.info("promotion", job=job.id, outcome=outcome)
-        job = self._write(
-            watch.lease,
-            change=lambda found: found.having(
-                progress=found.progress.model_copy(update={"fraction": 1.0, "seconds_left": 0.0}),
-                log_tail=(*found.log_tail, *said)[-LOG_LINES:],
-            ).over(
-                # Cancelled before its promotion was over. What is published stays.
-                State.CANCELLED if said and found.state is State.CANCELLING else State.SUCCEEDED
-            ),
+    def _promote(self, job: TrainingJob, *, watch: Watch) -> Callable[[TrainingJob], Happening]:
+        """Ask for the promotion of the published version and wait for its end."""
+        outcome = self.promote(job.model_version, lambda: self.stopping or watch.is_unwanted())
+        if self.store.state(job.id) is State.CANCELLING:
+            self.promote.cancel()
+        if self.stopping:
+            return lambda _job: Happening(Event.GIVEN_BACK)
+        _log.info("promotion", job=job.id, outcome=outcome)
+        return lambda found: Happening(
+            Event.PROMOTION_ENDED, Report(log_tail=(*found.log_tail, outcome)[-LOG_LINES:])
         )
-        self._over(job)
-        return True
 
-    def _fail(self, lease: Lease, *, error: errors.HalftoneError) -> None:
-        def change(job: TrainingJob) -> TrainingJob:
-            if job.state is State.CANCELLING:
-                return job.over(State.CANCELLED)
-            return job.over(State.FAILED, error=error)
+    def _record(
+        self, lease: Lease, interpret: Callable[[TrainingJob], Happening]
+    ) -> tuple[TrainingJob, Then]:
+        """Record what happened and do what follows; return the job and what is left to do.
 
-        self._over(self._write(lease, change=change))
+        Tries for as long as the lease may hold.
 
-    def _write(self, lease: Lease, *, change: Callable[[TrainingJob], TrainingJob]) -> TrainingJob:
-        """Writes what must not get lost, for as long as the lease may hold."""
+        Args:
+            lease: On the job.
+            interpret: Returns what happened, given the job as it is recorded. Called again if
+                somebody else changes the job meanwhile.
+
+        Raises:
+            FencedError: Another worker has the job.
+            RefusedError: The job is over.
+            errors.Unavailable: The broker does not answer.
+        """
         until = time.monotonic() + self.settings.lease_seconds
         while True:
             try:
-                return self.store.update(lease.job_id, change, lease=lease)
+                job, row = self.store.record(lease.job_id, interpret, lease=lease)
+                break
             except errors.Unavailable:
                 if time.monotonic() > until:
                     raise
                 time.sleep(_LAST_WRITE_SECONDS)
-
-    def _over(self, job: TrainingJob) -> None:
-        if not job.state.is_over:
-            return
-        self.metrics.jobs.labels(job.state.value).inc()
-        _log.info("job_over", job=job.id, state=job.state.value, model_version=job.model_version)
-        self._clear(job)
+        then = Then.LET_GO if row is None else row.then
+        if then is Then.SEND:
+            self.queue.send(job)
+        if job.state.is_over:
+            self.metrics.jobs.labels(job.state.value).inc()
+            _log.info(
+                "job_over", job=job.id, state=job.state.value, model_version=job.model_version
+            )
+            self._clear(job)
+        return job, then
 
     def _clear(self, job: TrainingJob) -> None:
-        """Removes the checkpoints of a job that is over; what a failed one left is evidence."""
+        """Remove the checkpoints of a job that succeeded or was cancelled.
+
+        Those of a failed job stay as evidence.
+        """
         if job.state in {State.SUCCEEDED, State.CANCELLED}:
             run = self.settings.work_directory / job.id / "run"
             shutil.rmtree(run, ignore_errors=True)
 
 
-def _begun(job: TrainingJob) -> TrainingJob:
-    if job.state.is_over:
-        return job
-    if job.state is State.CANCELLING:
-        return job.over(State.CANCELLED)
+def _begin(job: TrainingJob) -> Happening:
     if job.model_version:
-        return job.having(state=State.RUNNING)
-    return job.having(
-        state=State.RUNNING,
-        attempts=job.attempts + 1,
-        start_time=job.start_time or time.time(),
-        # What is left and how fast it goes is not known before the process says so.
-        progress=Progress(
-            phase="reading", fraction=job.progress.fraction, metrics=job.progress.metrics
-        ),
+        return Happening(Event.RESUMED)
+    # How much is left and how fast it goes is unknown until the process says so.
+    progress = Progress(
+        phase="reading", fraction=job.progress.fraction, metrics=job.progress.metrics
+    )
+    return Happening(Event.STARTED, Report(progress=progress))
+
+
+def _turn_to_promotion(job: TrainingJob) -> Happening:
+    if not training.parse_spec(job.spec).promote:
+        return Happening(Event.FINISHED)
+    progress = job.progress.model_copy(update={"phase": "promoting"})
+    return Happening(Event.PROMOTION_STARTED, Report(progress=progress))
+
+
+def _report(ending: Ending, *, error: errors.HalftoneError | None = None) -> Report:
+    return Report(
+        progress=ending.progress,
+        log_tail=ending.log_tail,
+        ran_seconds=ending.ran_seconds,
+        model_version=ending.model_version or None,
+        error=error,
     )
 
 
-def _given_back(job: TrainingJob) -> TrainingJob:
-    if job.state is State.CANCELLING:
-        return job.over(State.CANCELLED)
-    return job.having(state=State.QUEUED, queue_time=time.time())
-
-
-def _told(job: TrainingJob, ending: Ending) -> TrainingJob:
-    job = job.having(log_tail=ending.log_tail, ran_seconds=ending.ran_seconds)
-    return job if ending.progress is None else job.at(ending.progress)
-
-
-def _crashed(ending: Ending) -> errors.HalftoneError:
+def _explain_crash(ending: Ending) -> errors.HalftoneError:
     lines = [line for line in ending.log_tail if line.strip()]
     text = "\n".join(lines)
     if "No space left on device" in text or "Errno 28" in text:
@@ -321,7 +282,7 @@ def _crashed(ending: Ending) -> errors.HalftoneError:
     )
 
 
-def _outward(error: errors.HalftoneError | OSError) -> errors.HalftoneError:
+def _translate(error: errors.HalftoneError | OSError) -> errors.HalftoneError:
     if isinstance(error, errors.HalftoneError):
         return error
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:

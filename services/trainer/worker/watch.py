@@ -1,4 +1,4 @@
-"""Watches over a training process: keeps its lease, hands on its progress, stops it in time."""
+"""Follows a training process: renews its lease, records its progress, stops it in time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ASK_AT: Final = 0.5
 _KILL_AT: Final = 0.8
 _SECONDS_PER_HOUR: Final = 3600.0
 
-Why = Literal["ended", "cancelled", "stopping", "away", "lost", "limit"]
+EndReason = Literal["ended", "cancelled", "stopping", "away", "lost", "limit"]
 
 # What the loop's settings are called in the contract.
 _FIELDS: Final = {
@@ -46,18 +46,19 @@ class Ending:
     """How a training process ended.
 
     Attributes:
-        status: Exit status, or minus the signal's number.
-        why: It ended by itself, or was ended: because the job was cancelled, the worker is
-            `stopping`, the broker was `away` for too long, the lease was `lost`, or the job ran
-            into its time limit.
-        model_version: What it published.
-        error: What it, or its supervisor, found wrong.
-        ran_seconds: Of the job, in all attempts.
-        progress: The last that was told, unless it is written into the job already.
+        status: Its exit status, or minus the number of the signal that ended it.
+        why: `ended` if it ended by itself. Otherwise the reason for which it was stopped: the job
+            was `cancelled`, the worker is `stopping`, the broker was `away` for too long, the
+            lease was `lost`, or the job reached its time `limit`.
+        log_tail: The last lines of its output.
+        model_version: The version that it published, or empty.
+        error: The error that it or its supervisor reported.
+        ran_seconds: Seconds that the job ran in all attempts.
+        progress: The last progress, unless it is recorded already.
     """
 
     status: int
-    why: Why
+    why: EndReason
     log_tail: tuple[str, ...]
     model_version: str
     error: errors.HalftoneError | None
@@ -66,16 +67,18 @@ class Ending:
 
     @property
     def was_killed(self) -> bool:
-        """Whether a signal ended it that was not its supervisor's."""
+        """Whether a signal ended the process. Its supervisor's own signals count, too."""
         by_shell = {128 + signal.SIGTERM, 128 + signal.SIGKILL, 128 + signal.SIGINT}
         return self.status < 0 or self.status in by_shell
 
 
 class Watch:
-    """The supervision of one attempt.
+    """Supervises one attempt.
 
     Args:
-        lease: Renewed as long as the watch is asked anything.
+        store: Has the job and its lease.
+        lease: Renewed for as long as `follow` or `is_unwanted` are called.
+        settings: The trainer's limits.
     """
 
     def __init__(self, *, store: JobStore, lease: Lease, settings: TrainerSettings) -> None:
@@ -87,7 +90,7 @@ class Watch:
         self._model_version = ""
         self._error: errors.HalftoneError | None = None
 
-    def until_it_ends(
+    def follow(
         self,
         process: TrainingProcess,
         *,
@@ -95,46 +98,43 @@ class Watch:
         ran: float,
         stopping: Callable[[], bool],
     ) -> Ending:
-        """Watches a process until it has ended.
+        """Follow a process until it has ended, and stop it if there is a reason to.
+
+        A process that is to stop is asked to; it has `cancel_seconds` to write a checkpoint and
+        end, then it is killed. It is killed at once if another worker has the job, or if the lease
+        is about to run out.
 
         Args:
-            process: To watch; the caller closes it.
-            started: On the monotonic clock.
+            process: Which runs. The caller closes it.
+            started: When it was started, on the monotonic clock.
             ran: Seconds that the job ran before.
-            stopping: Whether the worker is to end.
+            stopping: Returns whether the worker is to stop.
         """
-        why: Why = "ended"
+        why: EndReason = "ended"
         asked: float | None = None
         written = 0.0
-        limit = self._settings.max_job_hours * _SECONDS_PER_HOUR
         while process.poll() is None:
             self._take_events(process, seconds=_LOOK_SECONDS / 2)
-            reason = self._reason_to_end(stopping=stopping)
-            # Only now: a broker that hangs keeps a question waiting for seconds.
+            reason = self._find_reason_to_end(stopping=stopping)
+            # The clock is read only now: a broker that hangs holds the question up for seconds.
             now = time.monotonic()
-            if reason is None and ran + now - started > limit:
+            if reason is None and self._exceeds_limit(ran + now - started):
                 reason = "limit"
-                self._error = errors.DeadlineExceeded(
-                    f"The job ran for {self._settings.max_job_hours:g} hours, which is the limit.",
-                    reason="JOB_TIME_LIMIT",
-                )
             if reason == "lost":
                 why = "lost"
-                process.kill()
                 break
             if reason is not None and asked is None:
                 why, asked = reason, now
                 process.say(f"stopping: {_WORDS[reason]}")
                 process.terminate()
-            patience = self._settings.cancel_seconds
-            without_lease = now - self.lease.renewed > _KILL_AT * self._settings.lease_seconds
-            if without_lease or (asked is not None and now - asked > patience):
+            if now - self.lease.renewed > _KILL_AT * self._settings.lease_seconds:
                 why = why if asked is not None else "away"
-                process.kill()
+                break
+            if asked is not None and now - asked > self._settings.cancel_seconds:
                 break
             if now - written >= _WRITE_SECONDS and self._write(process, now=now):
                 written = now
-        process.close()
+        process.close()  # kills it if it still runs
         self._take_events(process, seconds=0.0)
         status = process.poll()
         return Ending(
@@ -148,13 +148,23 @@ class Watch:
         )
 
     def is_unwanted(self) -> bool:
-        """Whether the job was cancelled or taken over; renews the lease on the way.
+        """Return whether the job was cancelled or taken over; renew the lease if it is time.
 
-        A broker that is away for a while is no reason: what is waited for happens elsewhere.
+        A broker that does not answer for a while is no reason to stop waiting for a promotion.
         """
-        return self._reason_to_end(stopping=lambda: False) in {"cancelled", "lost"}
+        reason = self._find_reason_to_end(stopping=lambda: False)
+        return reason in {"cancelled", "lost"}
 
-    def _reason_to_end(self, *, stopping: Callable[[], bool]) -> Why | None:
+    def _exceeds_limit(self, seconds: float) -> bool:
+        hours = self._settings.max_job_hours
+        if seconds <= hours * _SECONDS_PER_HOUR:
+            return False
+        self._error = errors.DeadlineExceeded(
+            f"The job ran for {hours:g} hours, which is the limit.", reason="JOB_TIME_LIMIT"
+        )
+        return True
+
+    def _find_reason_to_end(self, *, stopping: Callable[[], bool]) -> EndReason | None:
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
@@ -178,7 +188,7 @@ class Watch:
         return None
 
     def _take_events(self, process: TrainingProcess, *, seconds: float) -> None:
-        """Takes what the process has told, waiting so long for the first."""
+        """Take the events that the process has sent, waiting up to `seconds` for the first."""
         try:
             self._take(process.events.get(timeout=seconds) if seconds else None, process)
             while True:
@@ -200,7 +210,7 @@ class Watch:
             self._error = _error(event)
 
     def _write(self, process: TrainingProcess, *, now: float) -> bool:
-        """Writes the progress into the job; it is no harm when that fails."""
+        """Record the progress in the job; return whether that was done. It may fail safely."""
         progress = self._progress
         if progress is None or now - self.lease.renewed > _ASK_AT * self._settings.lease_seconds:
             return False

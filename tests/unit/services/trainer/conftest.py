@@ -1,6 +1,7 @@
-"""Small collections of pictures, and a version to train further."""
+"""Small collections of pictures, a version to train further, and a trainer over a real Valkey."""
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from halftone.services.trainer.loop.config import TrainingConfig
 from halftone.services.trainer.loop.train import train
 from halftone.vision.reprinting import reprint
 from tests.support.tiny_training import TINY
+from tests.support.trainer_desk import Desk
+from tests.support.valkey import ValkeyProcess, make_directory
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +74,20 @@ def trained(scenes, tmp_path_factory):
     )
     train(config, log=lambda _line: None)
     return models
+
+
+@pytest.fixture(scope="session")
+def valkey():
+    directory = make_directory()
+    with ValkeyProcess(directory) as running:
+        yield running
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def desk(valkey, tmp_path):
+    valkey.clear()
+    made = Desk(tmp_path, url=valkey.url)
+    yield made
+    made.app.close()
+    made.store.close()

@@ -1,0 +1,288 @@
+"""The life of a training job as one table: what follows when something happens in a state.
+
+The servicer, the reaper and the worker change a job's state only by `JobStore.record`, which
+calls `apply`; that refuses every pair of state and event that `TABLE` does not have. Progress
+within a state is not a transition.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from halftone.core import errors, training
+from halftone.services.trainer.jobs.job import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from halftone.services.trainer.jobs.job import Progress, TrainingJob
+
+
+class Event(StrEnum):
+    """Something that happens to a job."""
+
+    CANCEL_REQUESTED = "CANCEL_REQUESTED"
+    """Somebody asked to stop the job."""
+    STARTED = "STARTED"
+    """A worker has the lease and is about to start the training process."""
+    RESUMED = "RESUMED"
+    """A worker has the lease of a job whose version an earlier attempt has published."""
+    PUBLISHED = "PUBLISHED"
+    """The training process ended and has published a version."""
+    FAILED = "FAILED"
+    """The process could not start, reported an error, hit the time limit or crashed."""
+    KILLED = "KILLED"
+    """A signal ended the process, in most cases for lack of memory; it may be tried again."""
+    KILLED_TOO_OFTEN = "KILLED_TOO_OFTEN"
+    """A signal ended the process once too often."""
+    WORKER_LOST = "WORKER_LOST"
+    """The lease ran out with nobody to renew it; the job may be tried again."""
+    WORKER_LOST_TOO_OFTEN = "WORKER_LOST_TOO_OFTEN"
+    """The lease ran out once too often."""
+    MESSAGE_LOST = "MESSAGE_LOST"
+    """The job waits, but no message on the work queue speaks of it."""
+    GIVEN_BACK = "GIVEN_BACK"
+    """The worker lets go of the job, because it stops or because the broker was away."""
+    PROMOTION_STARTED = "PROMOTION_STARTED"
+    """The worker is about to ask for the promotion of the published version."""
+    PROMOTION_ENDED = "PROMOTION_ENDED"
+    """The promotion ended, with whatever outcome."""
+    FINISHED = "FINISHED"
+    """The version is published and no promotion was asked for."""
+
+
+class Then(StrEnum):
+    """What the holder of the lease does after a transition."""
+
+    GO_ON = "GO_ON"
+    """Go on with the job."""
+    START_AGAIN = "START_AGAIN"
+    """Start the training process again, under the message that the worker holds."""
+    SEND = "SEND"
+    """Send a new message, for any worker, and let go of the job."""
+    LET_GO = "LET_GO"
+    """Let go of the job: it is over."""
+
+
+Fact = Literal["progress", "log_tail", "ran_seconds", "model_version", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """A row of the table.
+
+    Attributes:
+        to: The job's next state.
+        then: What the holder of the lease does next.
+        tells: Which facts of the `Report` are recorded.
+        counts: What the job counts: an `attempt` is a start of the training process, a `crash`
+            is held against the limits until the job gets further than before.
+    """
+
+    to: State
+    then: Then
+    tells: frozenset[Fact] = frozenset()
+    counts: Literal["nothing", "attempt", "crash"] = "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is known when an event happens. None means that nothing is known of a fact.
+
+    Attributes:
+        progress: The last progress.
+        log_tail: The last lines of the process's output.
+        ran_seconds: Seconds that the job ran in all attempts.
+        model_version: The published version, `name/number`.
+        error: Why the job fails.
+    """
+
+    progress: Progress | None = None
+    log_tail: tuple[str, ...] | None = None
+    ran_seconds: float | None = None
+    model_version: str | None = None
+    error: errors.HalftoneError | None = None
+
+
+NOTHING: Final = Report()
+
+
+class Happening(NamedTuple):
+    """An event and what is known of it."""
+
+    event: Event
+    report: Report = NOTHING
+
+
+class RefusedError(errors.FailedPrecondition):
+    """The event cannot happen to a job in this state. The reason is JOB_OVER if it is over."""
+
+
+_ENDING: Final[frozenset[Fact]] = frozenset({"progress", "log_tail", "ran_seconds"})
+_ERROR: Final[frozenset[Fact]] = frozenset({"error"})
+_VERSION: Final[frozenset[Fact]] = frozenset({"model_version"})
+_PROGRESS: Final[frozenset[Fact]] = frozenset({"progress"})
+_OUTCOME: Final[frozenset[Fact]] = frozenset({"progress", "log_tail"})
+
+_CANCELLED: Final = Transition(to=State.CANCELLED, then=Then.LET_GO)
+_CANCELLED_AFTER_RUN: Final = Transition(to=State.CANCELLED, then=Then.LET_GO, tells=_ENDING)
+_STARTED: Final = Transition(to=State.RUNNING, then=Then.GO_ON, tells=_PROGRESS, counts="attempt")
+_RESUMED: Final = Transition(to=State.RUNNING, then=Then.GO_ON)
+_PUBLISHED: Final = Transition(to=State.RUNNING, then=Then.GO_ON, tells=_ENDING | _VERSION)
+_FAILED: Final = Transition(to=State.FAILED, then=Then.LET_GO, tells=_ENDING | _ERROR)
+_KILLED: Final = Transition(to=State.QUEUED, then=Then.START_AGAIN, tells=_ENDING, counts="crash")
+_KILLED_TOO_OFTEN: Final = Transition(
+    to=State.FAILED, then=Then.LET_GO, tells=_ENDING | _ERROR, counts="crash"
+)
+_GIVEN_BACK: Final = Transition(to=State.QUEUED, then=Then.SEND, tells=_ENDING)
+_PROMOTING: Final = Transition(to=State.RUNNING, then=Then.GO_ON, tells=_PROGRESS)
+_SUCCEEDED: Final = Transition(to=State.SUCCEEDED, then=Then.LET_GO, tells=_OUTCOME)
+
+# A worker may meet a job that is QUEUED although it runs it: its lease ran out unnoticed and the
+# job was put back, but nobody else has taken it since. The lease is good, so the work counts.
+TABLE: Final[Mapping[tuple[State, Event], Transition]] = {
+    (State.QUEUED, Event.CANCEL_REQUESTED): _CANCELLED,
+    (State.QUEUED, Event.STARTED): _STARTED,
+    (State.QUEUED, Event.RESUMED): _RESUMED,
+    (State.QUEUED, Event.PUBLISHED): _PUBLISHED,
+    (State.QUEUED, Event.FAILED): _FAILED,
+    (State.QUEUED, Event.KILLED): _KILLED,
+    (State.QUEUED, Event.KILLED_TOO_OFTEN): _KILLED_TOO_OFTEN,
+    (State.QUEUED, Event.MESSAGE_LOST): Transition(to=State.QUEUED, then=Then.SEND),
+    (State.QUEUED, Event.GIVEN_BACK): _GIVEN_BACK,
+    (State.QUEUED, Event.PROMOTION_STARTED): _PROMOTING,
+    (State.QUEUED, Event.PROMOTION_ENDED): _SUCCEEDED,
+    (State.QUEUED, Event.FINISHED): _SUCCEEDED,
+    (State.RUNNING, Event.CANCEL_REQUESTED): Transition(to=State.CANCELLING, then=Then.GO_ON),
+    # Its worker died, and the next one has the lease before the reaper came by.
+    (State.RUNNING, Event.STARTED): _STARTED,
+    (State.RUNNING, Event.RESUMED): _RESUMED,
+    (State.RUNNING, Event.PUBLISHED): _PUBLISHED,
+    (State.RUNNING, Event.FAILED): _FAILED,
+    (State.RUNNING, Event.KILLED): _KILLED,
+    (State.RUNNING, Event.KILLED_TOO_OFTEN): _KILLED_TOO_OFTEN,
+    (State.RUNNING, Event.WORKER_LOST): Transition(to=State.QUEUED, then=Then.SEND, counts="crash"),
+    (State.RUNNING, Event.WORKER_LOST_TOO_OFTEN): Transition(
+        to=State.FAILED, then=Then.LET_GO, tells=_ERROR, counts="crash"
+    ),
+    (State.RUNNING, Event.GIVEN_BACK): _GIVEN_BACK,
+    (State.RUNNING, Event.PROMOTION_STARTED): _PROMOTING,
+    (State.RUNNING, Event.PROMOTION_ENDED): _SUCCEEDED,
+    (State.RUNNING, Event.FINISHED): _SUCCEEDED,
+    (State.CANCELLING, Event.CANCEL_REQUESTED): Transition(to=State.CANCELLING, then=Then.GO_ON),
+    (State.CANCELLING, Event.STARTED): _CANCELLED,
+    (State.CANCELLING, Event.RESUMED): _CANCELLED,
+    (State.CANCELLING, Event.PUBLISHED): Transition(
+        to=State.CANCELLING, then=Then.GO_ON, tells=_ENDING | _VERSION
+    ),
+    (State.CANCELLING, Event.FAILED): _CANCELLED_AFTER_RUN,
+    (State.CANCELLING, Event.KILLED): _CANCELLED_AFTER_RUN,
+    (State.CANCELLING, Event.KILLED_TOO_OFTEN): _CANCELLED_AFTER_RUN,
+    (State.CANCELLING, Event.WORKER_LOST): _CANCELLED,
+    (State.CANCELLING, Event.WORKER_LOST_TOO_OFTEN): _CANCELLED,
+    (State.CANCELLING, Event.GIVEN_BACK): _CANCELLED_AFTER_RUN,
+    # The cancellation came when everything was published. It only spares the promotion.
+    (State.CANCELLING, Event.PROMOTION_STARTED): Transition(to=State.SUCCEEDED, then=Then.LET_GO),
+    (State.CANCELLING, Event.PROMOTION_ENDED): Transition(
+        to=State.CANCELLED, then=Then.LET_GO, tells=_OUTCOME
+    ),
+    (State.CANCELLING, Event.FINISHED): _SUCCEEDED,
+}
+"""All transitions. A pair that is missing is refused, as is every event after a job is over."""
+
+
+def find_transition(state: State, event: Event) -> Transition | None:
+    """Return the row of a state and an event, or None if the table refuses the pair."""
+    return TABLE.get((state, event))
+
+
+def apply(
+    job: TrainingJob, event: Event, report: Report = NOTHING
+) -> tuple[TrainingJob, Transition]:
+    """Return the job after an event, and the row that says what its holder does next.
+
+    Returns the same object if nothing changes.
+
+    Raises:
+        RefusedError: The table has no such row.
+    """
+    row = find_transition(job.state, event)
+    if row is None:
+        raise RefusedError(
+            f"The job is {job.state.value.lower()} already.",
+            subject=training.job_name(job.id),
+            reason="JOB_OVER" if job.state.is_over else "JOB_STATE",
+        )
+    now = time.time()
+    changes: dict[str, Any] = {"state": row.to}
+    after = _record(job, report, tells=row.tells)
+    if row.counts == "attempt":
+        changes |= {"attempts": job.attempts + 1, "start_time": job.start_time or now}
+    elif row.counts == "crash":
+        changes["crashes"] = after.crashes + 1
+    if row.to is State.QUEUED:
+        changes["queue_time"] = now
+    if row.to is State.SUCCEEDED or event is Event.PROMOTION_ENDED:
+        changes["progress"] = after.progress.model_copy(
+            update={"fraction": 1.0, "seconds_left": 0.0}
+        )
+    after = after.having(**changes)
+    if row.to.is_over:
+        after = after.over(row.to, error=report.error if "error" in row.tells else None)
+    return (job if after == job else after), row
+
+
+def count_kill(
+    job: TrainingJob,
+    report: Report = NOTHING,
+    *,
+    max_crashes: int,
+    max_attempts: int,
+    worker_lost: bool = False,
+) -> Happening:
+    """Return the event that the death of a process, or of its worker, amounts to.
+
+    A job is tried again for as long as it gets further from one time to the next, from its
+    checkpoint.
+
+    Args:
+        job: As it is recorded.
+        report: What is known of the attempt; its progress may make up for earlier crashes.
+        max_crashes: Deaths without getting further after which the job fails.
+        max_attempts: Starts after which the job fails.
+        worker_lost: Whether the worker died and not only its process.
+    """
+    after = _record(job, report, tells=_ENDING)
+    crashes = after.crashes + 1
+    if crashes < max_crashes and job.attempts < max_attempts:
+        return Happening(Event.WORKER_LOST if worker_lost else Event.KILLED, report)
+    times = crashes if crashes >= max_crashes else job.attempts
+    error = errors.Internal(
+        f"The training process was killed {times} times, last at step "
+        f"{after.progress.step}, in most cases for lack of memory.",
+        reason="TRAINING_KILLED",
+    )
+    return Happening(
+        Event.WORKER_LOST_TOO_OFTEN if worker_lost else Event.KILLED_TOO_OFTEN,
+        Report(
+            progress=report.progress,
+            log_tail=report.log_tail,
+            ran_seconds=report.ran_seconds,
+            error=error,
+        ),
+    )
+
+
+def _record(job: TrainingJob, report: Report, *, tells: frozenset[Fact]) -> TrainingJob:
+    facts = {
+        name: getattr(report, name)
+        for name in tells - {"progress", "error"}
+        if getattr(report, name) is not None
+    }
+    job = job.having(**facts)
+    if "progress" in tells and report.progress is not None:
+        job = job.at(report.progress)
+    return job
