@@ -1,14 +1,17 @@
-"""TrainerService over gRPC: messages in, jobs out."""
+"""Answers the TrainerService's RPCs from the store of jobs."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import Field, TypeAdapter
 
 from halftone.core import errors, training
+from halftone.service.paging import Pager
 from halftone.services.trainer.jobs.job import State
+from halftone.services.trainer.jobs.store import POSITION_PATTERN, position_of
 from halftone.services.trainer.jobs.transitions import Event, Happening
 from halftone.v1 import trainer_pb2, trainer_pb2_grpc
 
@@ -23,12 +26,11 @@ if TYPE_CHECKING:
     from halftone.services.trainer.jobs.intake import Intake
     from halftone.services.trainer.jobs.store import JobStore
 
-_PAGE: Final = 50
-_LARGEST_PAGE: Final = 1000
+_JOBS: Final = Pager(TypeAdapter(Annotated[str, Field(pattern=POSITION_PATTERN)]), default_size=50)
 
 
 class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
-    """Answers from the store, which blocks and is called in threads."""
+    """Answers the RPCs. The store blocks, so it is called in threads."""
 
     def __init__(self, *, store: JobStore, intake: Intake, changes: Changes) -> None:
         self._store, self._intake, self._changes = store, intake, changes
@@ -36,7 +38,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     async def CreateTrainingJob(
         self, request: trainer_pb2.CreateTrainingJobRequest, context: Context
     ) -> trainer_pb2.TrainingJob:
-        """Takes a job in."""
+        """Record and queue a job; return it. The same request id gives the same job again."""
         spec = training.spec_from_message(request.spec)
         job = await asyncio.to_thread(self._intake.submit, spec, request_id=request.request_id)
         return job.to_message()
@@ -44,38 +46,34 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     async def GetTrainingJob(
         self, request: trainer_pb2.GetTrainingJobRequest, context: Context
     ) -> trainer_pb2.TrainingJob:
-        """A job."""
+        """Return a job."""
         job = await asyncio.to_thread(self._store.get, training.job_id(request.name))
         return job.to_message()
 
     async def ListTrainingJobs(
         self, request: trainer_pb2.ListTrainingJobsRequest, context: Context
     ) -> trainer_pb2.ListTrainingJobsResponse:
-        """A page of jobs."""
-        limit = request.page_size if request.HasField("page_size") else _PAGE
-        if not 1 <= limit <= _LARGEST_PAGE:
-            raise errors.InvalidArgument(
-                f"page_size is 1 to {_LARGEST_PAGE}, not {limit}.", field="page_size"
-            )
-        jobs, following = await asyncio.to_thread(
+        """Return a page of the jobs, the newest first."""
+        page = _JOBS.read(request)
+        jobs = await asyncio.to_thread(
             self._store.list,
-            states=_states(request.states),
-            limit=limit,
-            before=_decoded(request.page_token),
+            states=_parse_states(request.states),
+            limit=page.size + 1,
+            before=page.position or "",
         )
         return trainer_pb2.ListTrainingJobsResponse(
-            jobs=[job.to_message() for job in jobs],
-            next_page_token=base64.urlsafe_b64encode(following.encode()).decode(),
+            jobs=[job.to_message() for job in page.cut(jobs)],
+            next_page_token=page.next_token(jobs, position=position_of),
         )
 
     async def WatchTrainingJob(
         self, request: trainer_pb2.WatchTrainingJobRequest, context: Context
     ) -> AsyncIterator[trainer_pb2.TrainingJob]:
-        """A job whenever it changes."""
+        """Stream a job, first as it is and then whenever it changes, until it is over."""
         job_id = training.job_id(request.name)
         seen = 0
         async with contextlib.aclosing(self._changes.of(job_id)) as changes:
-            # Subscribed first and read then: what happens in between is seen.
+            # Subscribe first, then read, so that no change in between is missed.
             async for _ in changes:
                 job = await asyncio.to_thread(self._store.get, job_id)
                 if job.revision != seen:
@@ -87,7 +85,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     async def CancelTrainingJob(
         self, request: trainer_pb2.CancelTrainingJobRequest, context: Context
     ) -> trainer_pb2.TrainingJob:
-        """Stops a job."""
+        """Cancel a job: at once if it waits, and after its current step if it runs."""
         job_id = training.job_id(request.name)
         job, _ = await asyncio.to_thread(
             self._store.record, job_id, lambda _job: Happening(Event.CANCEL_REQUESTED)
@@ -95,25 +93,12 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         return job.to_message()
 
 
-def _states(numbers: Any) -> frozenset[State]:
+def _parse_states(numbers: Any) -> frozenset[State]:
     names = trainer_pb2.TrainingJob.State.DESCRIPTOR.values_by_number
-    found = set()
+    states = set()
     for number in numbers:
         name = names[number].name if number in names else str(number)
         if name not in State.__members__:
             raise errors.InvalidArgument(f"There is no state {name}.", field="states")
-        found.add(State[name])
-    return frozenset(found)
-
-
-def _decoded(token: str) -> str:
-    try:
-        found = base64.urlsafe_b64decode(token.encode()).decode()
-        stamp, dash, _ = found.partition("-")
-        if found and not (stamp.isdigit() and dash):
-            raise ValueError(found)  # noqa: TRY301  # ends as the other kinds of nonsense do
-    except ValueError as error:
-        raise errors.InvalidArgument(
-            "This page token is none of this service's.", field="page_token"
-        ) from error
-    return found
+        states.add(State[name])
+    return frozenset(states)

@@ -39,6 +39,9 @@ _PREFIX: Final = "halftone:training:"
 CHANNEL: Final = f"{_PREFIX}changes"
 """The id of each job that changes is published here."""
 
+POSITION_PATTERN: Final = r"^\d+-"
+"""Matches what `position_of` returns."""
+
 _CONFLICT: Final = -1
 _FENCED: Final = -2
 _REMOVED: Final = 0
@@ -256,25 +259,30 @@ class JobStore:
 
     def list(
         self, *, states: Collection[State] = (), limit: int, before: str = ""
-    ) -> tuple[tuple[TrainingJob, ...], str]:
-        """Jobs, the newest first, and where the next page begins (empty at the end)."""
-        found: list[TrainingJob] = []
+    ) -> tuple[TrainingJob, ...]:
+        """Return jobs, the newest first.
+
+        Args:
+            states: Only jobs in these states; empty for all.
+            limit: The most jobs to return.
+            before: The position after which to begin, from `position_of`; empty for the newest.
+        """
+        jobs: list[TrainingJob] = []
         highest = f"({before}" if before else "+"
         with translated():
-            while len(found) <= limit:
+            while len(jobs) < limit:
                 members = self.client.zrevrangebylex(
-                    f"{_PREFIX}order", highest, "-", start=0, num=limit + 1
+                    f"{_PREFIX}order", highest, "-", start=0, num=limit
                 )
                 if not members:
                     break
                 pipe = self.client.pipeline(transaction=False)
                 for member in members:
                     pipe.hget(_job(_id_of(member)), "record")
-                jobs = [TrainingJob.model_validate_json(text) for text in pipe.execute() if text]
-                found += [job for job in jobs if not states or job.state in states]
+                read = (TrainingJob.model_validate_json(text) for text in pipe.execute() if text)
+                jobs += [job for job in read if not states or job.state in states]
                 highest = f"({members[-1]}"
-        page = tuple(found[:limit])
-        return page, _member(page[-1]) if len(found) > limit else ""
+        return tuple(jobs[:limit])
 
     def active(self) -> tuple[TrainingJob, ...]:
         """Jobs that are not over, in no order."""
@@ -381,7 +389,7 @@ class JobStore:
                 keys=(_job(job.id), f"{_PREFIX}order", f"{_PREFIX}active", f"{_PREFIX}counts"),
                 args=(
                     job.id,
-                    _member(job),
+                    position_of(job),
                     expected,
                     "" if fence is None else fence,
                     "" if remove else job.model_dump_json(exclude_defaults=True),
@@ -431,7 +439,8 @@ def _stamp(seconds: float) -> str:
     return f"{round(seconds * 1e6):017d}"
 
 
-def _member(job: TrainingJob) -> str:
+def position_of(job: TrainingJob) -> str:
+    """Return a job's position in the order of all jobs, which never changes."""
     return f"{_stamp(job.create_time)}-{job.id}"
 
 

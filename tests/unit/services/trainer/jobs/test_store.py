@@ -8,7 +8,7 @@ import pytest
 
 from halftone.core import errors
 from halftone.services.trainer.jobs.job import Progress, State, TrainingJob
-from halftone.services.trainer.jobs.store import FencedError
+from halftone.services.trainer.jobs.store import FencedError, position_of
 from halftone.services.trainer.jobs.transitions import Event, Happening, RefusedError, Then
 from tests.support.trainer_desk import run_out, spec
 
@@ -98,16 +98,14 @@ def test_jobs_are_listed_page_by_page_the_newest_first(desk):
         job = TrainingJob.new(f"j{number}", spec=spec()).having(create_time=1000.0 + number)
         desk.store.create(job.over(State.FAILED) if number % 2 else job)
     seen, before = [], ""
-    while True:
-        page, before = desk.store.list(limit=3, before=before)
+    while page := desk.store.list(limit=3, before=before):
         seen.append([job.id for job in page])
-        if not before:
-            break
+        before = position_of(page[-1])
     assert seen == [["j6", "j5", "j4"], ["j3", "j2", "j1"], ["j0"]]
-    failed, more = desk.store.list(states={State.FAILED}, limit=2)
+    failed = desk.store.list(states={State.FAILED}, limit=2)
     assert [job.id for job in failed] == ["j5", "j3"]
-    rest, more = desk.store.list(states={State.FAILED}, limit=2, before=more)
-    assert ([job.id for job in rest], more) == (["j1"], "")
+    rest = desk.store.list(states={State.FAILED}, limit=2, before=position_of(failed[-1]))
+    assert [job.id for job in rest] == ["j1"]
     counts = desk.store.counts()
     assert (counts[State.QUEUED], counts[State.FAILED], counts[State.RUNNING]) == (4, 3, 0)
     assert {job.id for job in desk.store.active()} == {"j0", "j2", "j4", "j6"}
