@@ -3,8 +3,8 @@
     python -m halftone.service.child PARENT_PID MODULE [ARGUMENT]…
     python -m halftone.service.child PARENT_PID --exec PROGRAM [ARGUMENT]…
 
-However the parent ends, `kill -9` included, the child is killed with it, so that a stack that
-crashed leaves no process behind that holds its ports and its data directory.
+However the parent ends, even by `kill -9`, the child is killed with it. A stack that crashed thus
+leaves no process behind that holds its ports and its data directory.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with(parent: int) -> None:
-    """Arranges for this process to be killed when the process `parent` ends.
+    """Arrange for this process to be killed when the process `parent` ends.
 
-    On Linux already when the thread ends that started this process, so that must be one that
-    stays until its children were stopped.
+    On Linux it is killed as soon as the thread ends that started it, so that thread must live until
+    the children are stopped.
 
-    SIGKILL and not SIGTERM: nobody is left to wait for a drain or to end one that hangs, and what
-    is acknowledged is on disk already.
+    The signal is SIGKILL rather than SIGTERM: nobody is left to wait for a drain or to end a child
+    that hangs, and everything acknowledged is on disk already.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
@@ -48,11 +48,11 @@ def _watch(parent: int) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     _, parent, module, *arguments = sys.argv
     die_with(int(parent))
     if module == "--exec":
-        # What Linux was asked for stays with the process; elsewhere nobody watches a program.
+        # Linux keeps the request across exec; on other systems nobody watches the program.
         os.execv(arguments[0], arguments)  # noqa: S606  # the stack's own program
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 
 def is_serving(address: str, *, timeout_seconds: float = 3.0) -> bool:
-    """Whether the process at `host:port` reports SERVING within the time."""
+    """Return whether the process at `host:port` reports SERVING within the time."""
     with grpc.insecure_channel(address) as channel:
         # The stubs' types declare no methods.
         stub: Any = health_pb2_grpc.HealthStub(channel)
@@ -25,7 +25,7 @@ def is_serving(address: str, *, timeout_seconds: float = 3.0) -> bool:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     if len(sys.argv) != 2:  # noqa: PLR2004 - the program and its one argument
         sys.exit("usage: python -m halftone.service.probe HOST:PORT")
     sys.exit(0 if is_serving(sys.argv[1]) else 1)

@@ -1,58 +1,39 @@
-"""The embedded stack: the services' own entry points as child processes, in one data directory.
+"""The embedded stack: each service's own entry point as a child process, in one data directory.
 
-data/
-  format.json      the layout's version, checked before anything is touched
-  lock             held while a stack runs
-  stack.json       where the running stack listens, for the command line to find it
-  logs/            the children's output
-  models/          model versions
-  search/          vectors and records
-  blobs/           the pictures' bytes
-  datasets/        what models are trained on
-  training/        the queue, checkpoints and logs of training jobs
+`LocalStack` holds the ports, describes the children and hands them to a `Supervisor`. The files of
+the data directory are described in `data_directory`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from concurrent import futures
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import halftone
-from halftone.core import errors, files
-from halftone.core.locks import FileLock, LockHeldError, locked
+from halftone.core import errors
 from halftone.core.settings import EmbedderSettings, ModelSettings, SearchSettings
-from halftone.registry.version import newest_version
-from halftone.registry.versions import Registry
 from halftone.service import probe
-from halftone.stack import running
+from halftone.stack import data_directory, running
 from halftone.stack import training as local_training
-from halftone.stack.parts import HeldPorts, command, reachable
+from halftone.stack.parts import HeldPorts, make_address, make_command
 from halftone.stack.running import Addresses
 from halftone.stack.supervisor import Child, RestartPolicy, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from halftone.stack.training import Training
 
-FORMAT: Final = 1
-"""Version of the data directory's layout. A newer one is refused."""
-
-# In a checkout; a wheel carries none.
-_STARTER: Final = Path(__file__).resolve().parents[2] / "models" / "starter"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Ports to listen on; None takes the setting's, 0 a free one."""
+    """Ports to listen on. None stands for the port in the settings, 0 for any free port."""
 
     search: int | None = None
     embedder: int | None = None
@@ -65,7 +46,7 @@ class Ports:
 
     @classmethod
     def any_free(cls) -> Ports:
-        """Free ports everywhere."""
+        """Return ports that are all to be free ones."""
         return cls(**{field.name: 0 for field in fields(cls)})
 
 
@@ -73,15 +54,15 @@ class LocalStack:
     """Runs the stack while its context is entered.
 
     Args:
-        data: The data directory; made if it is missing.
-        ports: Where to listen.
-        report: Is given a sentence about each thing that happens later on.
+        data: The data directory; created if it is missing.
+        ports: The ports to listen on.
+        report: Called with a sentence about each thing that happens after the start.
         prepare: Called with the models' directory before the services start.
         policy: When to restart a child and when to give up.
-        training: Whether training jobs are run as well, and on what; None leaves it out.
+        training: The data sets that training jobs may use; None runs the stack without training.
 
     Raises (on entering):
-        errors.DataDirectoryError: In use by another process, or written by a newer release.
+        errors.DataDirectoryError: Another process uses the directory, or a newer release wrote it.
         errors.Unavailable: A port is in use, or a service did not start.
     """
 
@@ -98,7 +79,7 @@ class LocalStack:
         self._data = data.absolute()
         self._ports = ports or Ports()
         self._report = report
-        self._prepare = prepare or prepare_models
+        self._prepare = prepare or data_directory.prepare_models
         self._policy = policy
         self._training = training
         self._resources = contextlib.ExitStack()
@@ -111,7 +92,11 @@ class LocalStack:
 
     @property
     def addresses(self) -> Addresses:
-        """Where the stack listens, once it is entered."""
+        """The addresses at which the stack listens.
+
+        Raises:
+            errors.FailedPrecondition: The context is not entered.
+        """
         if self._addresses is None:
             raise errors.FailedPrecondition("The stack is not running.", subject="stack")
         return self._addresses
@@ -125,26 +110,26 @@ class LocalStack:
         with contextlib.ExitStack() as resources:
             is_new = not self._data.exists()
             self._data.mkdir(parents=True, exist_ok=True)
-            resources.enter_context(_lock(self._data))
+            resources.enter_context(data_directory.lock_directory(self._data))
             refused = resources.enter_context(contextlib.ExitStack())
             if is_new:
-                refused.callback(_remove_unused, self._data)
-            check_format(self._data)
+                refused.callback(data_directory.remove_unused, self._data)
+            data_directory.check_format(self._data)
             held = resources.enter_context(HeldPorts())
-            settings = _settings(self._data, ports=self._ports, held=held)
+            settings = _read_settings(self._data, ports=self._ports, held=held)
             self._addresses = settings.addresses()
-            children = _children(settings, logs=self._data / "logs")
+            children = _make_children(settings, logs=self._data / "logs")
             if self._training is not None:
                 try:
-                    children += self._training_children(
+                    children += self._make_training_children(
                         self._training, settings=settings, held=held
                     )
                 except errors.FailedPrecondition as error:
                     if error.reason != local_training.NOT_INSTALLED:
                         raise
-                    # Searching needs none of it.
+                    # The stack can search without training.
                     self._report(f"Starting without training jobs. {error.message}")
-            # After the ports, so that a start that is refused has copied nothing.
+            # After the ports, so that a refused start has copied nothing.
             self._prepare(settings.models.directory)
             refused.pop_all()
             held.let_children_in()
@@ -165,7 +150,7 @@ class LocalStack:
             work[0].result()
             if self._is_stopping():
                 raise errors.Cancelled("Stopped before the services were ready.")
-            resources.enter_context(running.announced(self._data, self._addresses))
+            resources.enter_context(running.announce(self._data, self._addresses))
             work.append(spawner.submit(self._watch))
             self._resources = resources.pop_all()
         return self
@@ -179,11 +164,14 @@ class LocalStack:
         self._resources.close()
 
     def request_stop(self) -> None:
-        """Makes `wait` return, from a signal handler; asked twice, the children are killed."""
+        """Make `wait` return; may be called by a signal handler.
+
+        A second call kills the children instead of waiting for them.
+        """
         self._stop_requests += 1
 
     def wait(self) -> None:
-        """Waits until a stop is requested.
+        """Wait until a stop is requested.
 
         Raises:
             errors.Unavailable: A child died too often.
@@ -193,7 +181,7 @@ class LocalStack:
         if self._failure is not None:
             raise self._failure
 
-    def _training_children(
+    def _make_training_children(
         self, training: Training, *, settings: _Settings, held: HeldPorts
     ) -> list[Child]:
         parts = local_training.prepare(
@@ -233,98 +221,25 @@ class LocalStack:
         self._leaving = True
 
 
-def _remove_unused(data: Path) -> None:
-    """Removes the data directory of a start that was refused, unless something is kept in it."""
-    found = sorted(data.rglob("*"), reverse=True)  # what lies in a directory before it
-    ours = {data / "format.json", data / "lock"}
-    if all(path in ours or path.is_dir() for path in found):
-        # Whatever somebody puts there meanwhile keeps its directory.
-        with contextlib.suppress(OSError):
-            for path in (*found, data):
-                path.unlink() if path in ours else path.rmdir()
-
-
-def prepare_models(models: Path) -> None:
-    """Puts the starter version into an empty models' directory and checks what will be served.
-
-    The embedder checks as well; here an error ends the start at once and with its reason.
-
-    Raises:
-        errors.FailedPrecondition: No version is active, or there is none at all.
-        errors.DataLoss: A file of the active version does not match its hash.
-    """
-    registry = Registry(models)
-    if not registry.list():
-        registry.install(_starter(models))
-    active = registry.active
-    if active is None:
-        raise errors.FailedPrecondition(
-            f"No model version in {models} is active; choose one with `halftone models promote`.",
-            subject=str(models),
-            reason="NO_MODEL",
-        )
-    registry.verify(active)
-
-
-def _starter(models: Path) -> Path:
-    newest = newest_version(_STARTER)
-    if newest is not None:
-        return newest
-    raise errors.FailedPrecondition(
-        f"There is no model version in {models}, and this installation carries no starter "
-        "version. Make one with `halftone models import`, or copy one with `halftone models "
-        "install`.",
-        subject=str(models),
-        reason="NO_MODEL",
-    )
-
-
-def check_format(data: Path) -> None:
-    """Writes the layout's version into a new data directory and checks an existing one.
-
-    Raises:
-        errors.DataDirectoryError: A newer release wrote it, or the file makes no sense.
-    """
-    path = data / "format.json"
-    if not path.exists():
-        files.write_json(path, {"format": FORMAT, "written_by": halftone.__version__})
-        return
-    try:
-        content = json.loads(path.read_text())
-        found, writer = int(content["format"]), str(content.get("written_by", "unknown"))
-    except (ValueError, KeyError, TypeError) as error:
-        raise errors.DataDirectoryError(
-            f"{path} cannot be understood; is {data} a data directory of Halftone?",
-            subject=str(data),
-            reason="DATA_DIRECTORY_DAMAGED",
-        ) from error
-    if found > FORMAT:
-        raise errors.DataDirectoryError(
-            f"{data} was written by a newer release (Halftone {writer}, format {found}); this is "
-            f"Halftone {halftone.__version__}, which knows formats up to {FORMAT}. Upgrade, or "
-            "choose another directory with --data.",
-            subject=str(data),
-            reason="DATA_DIRECTORY_NEWER",
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
+    """The services' settings with the ports and directories of this stack."""
+
     embedder: EmbedderSettings
     search: SearchSettings
     models: ModelSettings
 
     def addresses(self) -> Addresses:
         return Addresses(
-            search=reachable(self.search.host, self.search.port),
-            embedder=reachable(self.embedder.host, self.embedder.port),
-            search_metrics=reachable(self.search.host, self.search.metrics_port),
-            embedder_metrics=reachable(self.embedder.host, self.embedder.metrics_port),
+            search=make_address(self.search.host, self.search.port),
+            embedder=make_address(self.embedder.host, self.embedder.port),
+            search_metrics=make_address(self.search.host, self.search.metrics_port),
+            embedder_metrics=make_address(self.embedder.host, self.embedder.metrics_port),
             pid=os.getpid(),
         )
 
 
-def _settings(data: Path, *, ports: Ports, held: HeldPorts) -> _Settings:
+def _read_settings(data: Path, *, ports: Ports, held: HeldPorts) -> _Settings:
     embedder, search, models = EmbedderSettings(), SearchSettings(), ModelSettings()
 
     def port(what: str, *, asked: int | None, default: int, host: str, variable: str) -> int:
@@ -359,7 +274,7 @@ def _settings(data: Path, *, ports: Ports, held: HeldPorts) -> _Settings:
         host=search.host,
         variable="HALFTONE_SEARCH_METRICS_PORT",
     )
-    # What the operator set explicitly is kept, for example blobs in an object store.
+    # Explicit settings of the operator are kept, for example blobs in an object store.
     where: dict[str, Any] = {}
     if "data_directory" not in search.model_fields_set:
         where["data_directory"] = data / "search"
@@ -375,7 +290,7 @@ def _settings(data: Path, *, ports: Ports, held: HeldPorts) -> _Settings:
             update={
                 "port": search_port,
                 "metrics_port": search_metrics,
-                "embedder": reachable(embedder.host, embedder_port),
+                "embedder": make_address(embedder.host, embedder_port),
                 **where,
             }
         ),
@@ -383,13 +298,13 @@ def _settings(data: Path, *, ports: Ports, held: HeldPorts) -> _Settings:
     )
 
 
-def _children(settings: _Settings, *, logs: Path) -> list[Child]:
+def _make_children(settings: _Settings, *, logs: Path) -> list[Child]:
     addresses = settings.addresses()
     embedder, search = settings.embedder, settings.search
     return [
         Child(
             name="embedder",
-            command=command("halftone.services.embedder"),
+            command=make_command("halftone.services.embedder"),
             log=logs / "embedder.log",
             is_ready=lambda: probe.is_serving(addresses.embedder, timeout_seconds=1),
             environment={
@@ -402,7 +317,7 @@ def _children(settings: _Settings, *, logs: Path) -> list[Child]:
         # Started last and stopped first: while it drains, it still needs the embedder.
         Child(
             name="search",
-            command=command("halftone.services.search"),
+            command=make_command("halftone.services.search"),
             log=logs / "search.log",
             is_ready=lambda: probe.is_serving(addresses.search, timeout_seconds=1),
             environment={
@@ -416,18 +331,3 @@ def _children(settings: _Settings, *, logs: Path) -> list[Child]:
             stop_seconds=search.drain_seconds + 10,
         ),
     ]
-
-
-def _lock(directory: Path) -> FileLock:
-    """Take the data directory's lock, or say which process has it."""
-    try:
-        lock = locked(directory / "lock")
-    except LockHeldError as error:
-        raise errors.DataDirectoryError(
-            f"{directory} is in use by another stack (process {error.note or 'unknown'}). Stop "
-            "it, or choose another directory with --data.",
-            subject=str(directory),
-            reason="DATA_DIRECTORY_IN_USE",
-        ) from error
-    lock.write_note(str(os.getpid()))
-    return lock

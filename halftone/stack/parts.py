@@ -1,4 +1,4 @@
-"""What the parts of the embedded stack are started with: commands, and ports that are free."""
+"""Commands and free ports for the children of the embedded stack."""
 
 from __future__ import annotations
 
@@ -16,23 +16,28 @@ if TYPE_CHECKING:
 LOOPBACK: Final = "127.0.0.1"
 
 
-def command(*arguments: str) -> tuple[str, ...]:
-    """Runs a module, or `--exec` a program, as a child that does not outlive this process."""
+def make_command(*arguments: str) -> tuple[str, ...]:
+    """Return the command of a child that does not outlive this process.
+
+    Args:
+        arguments: A module and its arguments, or `--exec`, a program and its arguments.
+    """
     return (sys.executable, "-m", "halftone.service.child", str(os.getpid()), *arguments)
 
 
-def reachable(host: str, port: int) -> str:
-    """Where a service on this machine is reached, as `host:port`."""
+def make_address(host: str, port: int) -> str:
+    """Return the address, as `host:port`, at which a service on this machine is reached."""
     # A service that listens everywhere is reached over the loopback interface.
     return f"{LOOPBACK if host in {'0.0.0.0', '::', '[::]'} else host}:{port}"  # noqa: S104
 
 
 class HeldPorts:
-    """Ports for the stack's children, kept from everybody else until the context ends.
+    """Ports for the stack's children, kept from other processes until the context ends.
 
-    Between the check and a child that listens seconds pass, and again when one is restarted; in
-    them the kernel may give a port that nobody has to whoever asks for any. A socket that is bound
-    keeps it from that, and as long as it does not listen, those that name the port can.
+    Seconds pass between the check of a port and the child that listens on it, and again whenever
+    the child is restarted. Meanwhile the kernel could give the port to a process that asks for any
+    free one. A bound socket prevents that; as long as it does not listen, a child can listen on the
+    same port by naming it.
     """
 
     def __init__(self) -> None:
@@ -42,21 +47,30 @@ class HeldPorts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for keeping in self._sockets.values():
-            keeping.close()
+        for keeper in self._sockets.values():
+            keeper.close()
         self._sockets.clear()
 
     def hold(self, host: str, port: int, /, *, what: str, variable: str) -> int:
-        """Checks that a port is free, or finds a free one, and keeps it; gives its number.
+        """Check that a port is free, or find a free one, and keep it.
+
+        Args:
+            host: The address to listen on.
+            port: The port's number; 0 stands for any free one.
+            what: What the port is for, named in an error.
+            variable: The setting that chooses the port, named in an error.
+
+        Returns:
+            The port's number.
 
         Raises:
-            errors.Unavailable: Somebody listens on it, or it is held for another child.
+            errors.Unavailable: Another process listens on it, or it is held for another child.
         """
         try:
             if port:
-                with _bound(host, port, shared=(host, port) not in self._sockets) as probing:
-                    probing.listen(1)
-            keeping = _bound(host, port)
+                with _bind(host, port, shared=(host, port) not in self._sockets) as probe:
+                    probe.listen(1)
+            keeper = _bind(host, port)
         except OSError as error:
             why = "is in use by another process"
             if error.errno != errno.EADDRINUSE:
@@ -66,23 +80,27 @@ class HeldPorts:
                 f"other ports with --port 0 (any free ones) or {variable}.",
                 reason="PORT_IN_USE",
             ) from error
-        number = int(keeping.getsockname()[1])
-        self._sockets[host, number] = keeping
+        number = int(keeper.getsockname()[1])
+        self._sockets[host, number] = keeper
         return number
 
     def let_children_in(self) -> None:
-        """To be called before the children start: only Linux shares ports as described above."""
+        """Make the ports usable for the children; call it before they start.
+
+        Only Linux lets several sockets be bound to a port as described above; elsewhere the ports
+        are released.
+        """
         if sys.platform != "linux":
             self.__exit__()
 
 
-def _bound(host: str, port: int, *, shared: bool = True) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _bind(host: str, port: int, *, shared: bool = True) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         # As gRPC does: a port whose old connections linger can be listened on.
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, shared)
-        made.bind((host, port))
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, shared)
+        bound.bind((host, port))
     except OSError:
-        made.close()
+        bound.close()
         raise
-    return made
+    return bound

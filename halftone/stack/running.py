@@ -1,4 +1,4 @@
-"""Where the stack of a data directory listens: `halftone up` writes it, the commands read it."""
+"""The addresses of a running stack: `halftone up` writes them to a file, the commands read it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ FILE: Final = "stack.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """Where a stack listens: `host:port` each; `pid` is its supervisor's.
+    """The addresses at which a stack listens, each as `host:port`.
 
-    What concerns training is empty where the stack runs without it; `broker` is a URL.
+    Attributes:
+        pid: The process id of the stack's supervisor.
+        trainer: Empty, as the three below, if the stack runs without training.
+        broker: The URL of the queue.
     """
 
     search: str
@@ -36,18 +39,18 @@ class Addresses:
 
 
 def find(data: Path) -> Addresses | None:
-    """Where the stack of a data directory listens, or None when none runs."""
+    """Return the addresses of the stack of a data directory, or None if no stack runs."""
     try:
-        found = Addresses(**json.loads((data / FILE).read_text()))
-        os.kill(found.pid, 0)
+        addresses = Addresses(**json.loads((data / FILE).read_text()))
+        os.kill(addresses.pid, 0)
     except (OSError, ValueError, TypeError):
         return None
-    return found
+    return addresses
 
 
 @contextlib.contextmanager
-def announced(data: Path, addresses: Addresses) -> Iterator[None]:
-    """Lets others find the stack while the context is entered."""
+def announce(data: Path, addresses: Addresses) -> Iterator[None]:
+    """Let `find` find the stack while the context is entered."""
     files.write_json(data / FILE, asdict(addresses))
     try:
         yield

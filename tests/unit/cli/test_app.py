@@ -314,7 +314,7 @@ class TestWhomToTalkTo:
             pid=os.getpid(),
         )
         (tmp_path / "data").mkdir()
-        with running.announced(tmp_path / "data", addresses):
+        with running.announce(tmp_path / "data", addresses):
             assert run("show", NAME, server=None).exit_code == 0
             assert run("show", NAME, "--data", tmp_path / "data", server=None).exit_code == 0
         assert running.find(tmp_path / "data") is None

@@ -113,7 +113,7 @@ def test_nobody_is_there(run, tmp_path):
     addresses = running.Addresses(
         search="a:1", embedder="b:2", search_metrics="c:3", embedder_metrics="d:4", pid=os.getpid()
     )
-    with running.announced(tmp_path, addresses):
+    with running.announce(tmp_path, addresses):
         result = run("jobs", "list", "--data", str(tmp_path), server=None)
     assert "runs without training" in result.stderr
     result = run("jobs", "list", server="127.0.0.1:1")

@@ -16,7 +16,7 @@ import pytest
 
 from halftone.core import errors
 from halftone.core import settings as settings_module
-from halftone.stack import local, running
+from halftone.stack import data_directory, local, running
 from halftone.stack import training as local_training
 from halftone.stack.parts import HeldPorts
 
@@ -44,7 +44,7 @@ def test_a_new_directory_gets_its_format(tmp_path):
     with pytest.raises(LookupError):
         start(tmp_path / "deep" / "data", copied=["a version"])
     content = json.loads((tmp_path / "deep" / "data" / "format.json").read_text())
-    assert content["format"] == local.FORMAT
+    assert content["format"] == data_directory.FORMAT
     with pytest.raises(LookupError):
         start(tmp_path / "deep" / "data")
 
@@ -79,7 +79,10 @@ def test_a_directory_of_another_release_is_left_alone(tmp_path, content, words):
 
 
 def test_a_directory_in_use_is_refused_and_its_holder_named(tmp_path):
-    with local._lock(tmp_path), pytest.raises(errors.DataDirectoryError) as caught:
+    with (
+        data_directory.lock_directory(tmp_path),
+        pytest.raises(errors.DataDirectoryError) as caught,
+    ):
         start(tmp_path)
     assert f"process {os.getpid()}" in caught.value.message
     with pytest.raises(LookupError):
@@ -133,8 +136,8 @@ def test_a_port_that_is_held_is_given_to_nobody_and_its_child_listens_on_it():
 def test_settings_are_handed_on(tmp_path, monkeypatch):
     monkeypatch.setenv("HALFTONE_SEARCH_BLOBS", "s3://bucket/x")
     with HeldPorts() as held:
-        settings = local._settings(tmp_path, ports=local.Ports.any_free(), held=held)
-    embedder, search = local._children(settings, logs=tmp_path)
+        settings = local._read_settings(tmp_path, ports=local.Ports.any_free(), held=held)
+    embedder, search = local._make_children(settings, logs=tmp_path)
     assert search.environment["HALFTONE_SEARCH_BLOBS"] == "s3://bucket/x"
     assert search.environment["HALFTONE_SEARCH_DATA_DIRECTORY"] == str(tmp_path / "search")
     for child in (embedder, search):
@@ -221,7 +224,7 @@ def test_the_file_of_a_running_stack_comes_and_goes(tmp_path):
         search="a:1", embedder="b:2", search_metrics="c:3", embedder_metrics="d:4", pid=os.getpid()
     )
     assert running.find(tmp_path) is None
-    with running.announced(tmp_path, addresses):
+    with running.announce(tmp_path, addresses):
         assert running.find(tmp_path) == addresses
     assert running.find(tmp_path) is None
 
@@ -263,21 +266,21 @@ def is_alive(pid: int) -> bool:
 
 
 def test_the_starter_is_installed_once(tmp_path):
-    local.prepare_models(tmp_path)
+    data_directory.prepare_models(tmp_path)
     weights = next((tmp_path / "starter").glob("*/model.safetensors"))
-    local.prepare_models(tmp_path)
+    data_directory.prepare_models(tmp_path)
     weights.chmod(0o644)
     with weights.open("r+b") as file:
         file.seek(1000)
         file.write(b"damaged")
     with pytest.raises(errors.DataLoss, match=r"model\.safetensors"):
-        local.prepare_models(tmp_path)
+        data_directory.prepare_models(tmp_path)
 
 
 def test_versions_without_an_active_one_are_not_guessed_about(tmp_path):
-    local.prepare_models(tmp_path)
+    data_directory.prepare_models(tmp_path)
     version = next((tmp_path / "starter").glob("[0-9]*"))
     shutil.copytree(version, tmp_path / "other" / "1")
     (tmp_path / "active").unlink()
     with pytest.raises(errors.FailedPrecondition, match="halftone models promote"):
-        local.prepare_models(tmp_path)
+        data_directory.prepare_models(tmp_path)

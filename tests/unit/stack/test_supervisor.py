@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from halftone.core import errors
-from halftone.stack.supervisor import CHILD_FAILED, Child, RestartPolicy, Supervisor, last_lines
+from halftone.stack.supervisor import (
+    CHILD_FAILED,
+    Child,
+    RestartPolicy,
+    Supervisor,
+    read_last_lines,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -223,8 +229,8 @@ def test_a_long_log_is_emptied_while_its_child_runs(tmp_path):
 def test_a_long_log_is_read_from_its_end(tmp_path):
     log = tmp_path / "x.log"
     log.write_text("".join(f"line {number}\n" for number in range(10_000)))
-    assert last_lines(log, count=2) == ["line 9998", "line 9999"]
-    assert last_lines(tmp_path / "none.log") == []
+    assert read_last_lines(log, count=2) == ["line 9998", "line 9999"]
+    assert read_last_lines(tmp_path / "none.log") == []
 
 
 def test_a_child_that_is_not_essential_is_not_waited_for_and_takes_nothing_with_it(tmp_path):

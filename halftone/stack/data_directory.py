@@ -1,0 +1,127 @@
+"""The data directory of an embedded stack: its layout, its lock, its first model version.
+
+data/
+  format.json      the layout's version, checked before anything is touched
+  lock             held while a stack runs
+  stack.json       where the running stack listens, for the command line to find it
+  logs/            the children's output
+  models/          model versions
+  search/          vectors and records
+  blobs/           the pictures' bytes
+  datasets/        what models are trained on
+  training/        the queue, checkpoints and logs of training jobs
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+import halftone
+from halftone.core import errors, files
+from halftone.core.locks import FileLock, LockHeldError, locked
+from halftone.registry.version import newest_version
+from halftone.registry.versions import Registry
+
+FORMAT: Final = 1
+"""Version of the data directory's layout; a directory with a newer version is refused."""
+
+# A checkout has this folder, a wheel does not.
+_STARTER: Final = Path(__file__).resolve().parents[2] / "models" / "starter"
+
+
+def lock_directory(directory: Path) -> FileLock:
+    """Take the data directory's lock.
+
+    Raises:
+        errors.DataDirectoryError: Another process has it; the error names the process.
+    """
+    try:
+        lock = locked(directory / "lock")
+    except LockHeldError as error:
+        raise errors.DataDirectoryError(
+            f"{directory} is in use by another stack (process {error.note or 'unknown'}). Stop "
+            "it, or choose another directory with --data.",
+            subject=str(directory),
+            reason="DATA_DIRECTORY_IN_USE",
+        ) from error
+    lock.write_note(str(os.getpid()))
+    return lock
+
+
+def check_format(data: Path) -> None:
+    """Write the layout's version into a new data directory, or check that of an existing one.
+
+    Raises:
+        errors.DataDirectoryError: A newer release wrote the directory, or the file is damaged.
+    """
+    path = data / "format.json"
+    if not path.exists():
+        files.write_json(path, {"format": FORMAT, "written_by": halftone.__version__})
+        return
+    try:
+        content = json.loads(path.read_text())
+        version, writer = int(content["format"]), str(content.get("written_by", "unknown"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise errors.DataDirectoryError(
+            f"{path} cannot be understood; is {data} a data directory of Halftone?",
+            subject=str(data),
+            reason="DATA_DIRECTORY_DAMAGED",
+        ) from error
+    if version > FORMAT:
+        raise errors.DataDirectoryError(
+            f"{data} was written by a newer release (Halftone {writer}, format {version}); this is "
+            f"Halftone {halftone.__version__}, which knows formats up to {FORMAT}. Upgrade, or "
+            "choose another directory with --data.",
+            subject=str(data),
+            reason="DATA_DIRECTORY_NEWER",
+        )
+
+
+def remove_unused(data: Path) -> None:
+    """Remove the new data directory of a start that was refused, unless it holds other files."""
+    paths = sorted(data.rglob("*"), reverse=True)  # the contents of a directory before itself
+    ours = {data / "format.json", data / "lock"}
+    if all(path in ours or path.is_dir() for path in paths):
+        # A directory into which somebody puts a file meanwhile stays.
+        with contextlib.suppress(OSError):
+            for path in (*paths, data):
+                path.unlink() if path in ours else path.rmdir()
+
+
+def prepare_models(models: Path) -> None:
+    """Put the starter version into an empty models' directory and verify the active version.
+
+    The embedder verifies it as well; here a fault ends the start at once and with its reason.
+
+    Raises:
+        errors.FailedPrecondition: No version is active, or there is none at all.
+        errors.DataLoss: A file of the active version does not match its hash.
+    """
+    registry = Registry(models)
+    if not registry.list():
+        registry.install(_find_starter(models))
+    active = registry.active
+    if active is None:
+        raise errors.FailedPrecondition(
+            f"No model version in {models} is active; choose one with `halftone models promote`.",
+            subject=str(models),
+            reason="NO_MODEL",
+        )
+    registry.verify(active)
+
+
+def _find_starter(models: Path) -> Path:
+    newest = newest_version(_STARTER)
+    if newest is not None:
+        return newest
+    raise errors.FailedPrecondition(
+        f"There is no model version in {models}, and this installation carries no starter "
+        "version. Make one with `halftone models import`, or copy one with `halftone models "
+        "install`.",
+        subject=str(models),
+        reason="NO_MODEL",
+    )
