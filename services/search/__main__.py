@@ -77,7 +77,7 @@ async def run(
     metrics = telemetry.Metrics(service="search")
     registry = Registry(models_settings.directory)
     store = await asyncio.to_thread(_store, settings)
-    database = await asyncio.to_thread(cluster_store.opened, settings.data_directory)
+    database = await asyncio.to_thread(cluster_store.open_database, settings.data_directory)
     holdings = Holdings.of(Blobs(settings.blobs), metrics=metrics)
     engine = Engine(
         store=store,

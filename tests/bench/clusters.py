@@ -37,8 +37,8 @@ from halftone.services.search.archive.holdings import Holdings
 from halftone.services.search.archive.pace import Traffic
 from halftone.services.search.clusters import jobs
 from halftone.services.search.clusters import pairs as cluster_pairs
-from halftone.services.search.clusters.job import ClusterWorker
 from halftone.services.search.clusters.store import Database
+from halftone.services.search.clusters.worker import ClusterWorker
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, search_pb2
 from tests.bench.archive import NAME, import_archive, stack
@@ -197,10 +197,10 @@ class BySimilarity:
 
     def compare(
         self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
-    ) -> list[cluster_pairs.Comparison]:
+    ) -> list[cluster_pairs.PairComparison]:
         """All of them."""
         return [
-            cluster_pairs.Comparison(
+            cluster_pairs.PairComparison(
                 a=a.sha,
                 b=b.sha,
                 probability=0.99 if a.stored.vector @ b.stored.vector >= ALIKE else 0.01,

@@ -8,8 +8,8 @@ import uuid
 
 from halftone.archive import records
 from halftone.services.search.clusters import pairs as cluster_pairs
-from halftone.services.search.clusters.chronology import Printing
-from halftone.services.search.clusters.pairs import Comparison
+from halftone.services.search.clusters.chronology import DatedPrinting
+from halftone.services.search.clusters.pairs import PairComparison
 from halftone.services.search.clusters.steps import ClusterSteps
 from halftone.services.search.store.port import Stored
 from halftone.v1 import search_pb2
@@ -59,7 +59,7 @@ class Archive:
 
     def describe(self, points):
         return {
-            each: Printing.of(each, self.points[uuid.UUID(bytes=each)].payload)
+            each: DatedPrinting.of(each, self.points[uuid.UUID(bytes=each)].payload)
             for each in points
             if uuid.UUID(bytes=each) in self.points
         }
@@ -81,8 +81,8 @@ class Comparer:
         return [(0.5, b"anew")] * len(pairs)
 
 
-def pair(a: bytes, b: bytes, *, relation: int = search_pb2.Hit.REPRINT) -> Comparison:
-    return Comparison(
+def pair(a: bytes, b: bytes, *, relation: int = search_pb2.Hit.REPRINT) -> PairComparison:
+    return PairComparison(
         a=min(a, b),
         b=max(a, b),
         probability=0.99,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from halftone.core import errors
 from halftone.services.search.api.clusters_servicer import ClusterServicer
 from halftone.services.search.clusters.compare import FeatureComparer
-from halftone.services.search.clusters.job import ClusterWorker
 from halftone.services.search.clusters.store import Database
+from halftone.services.search.clusters.worker import ClusterWorker
 
 if TYPE_CHECKING:
     from halftone.core import telemetry

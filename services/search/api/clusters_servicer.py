@@ -12,8 +12,8 @@ from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.service.paging import check_size
 from halftone.services.search.archive import lookups, tokens
-from halftone.services.search.clusters import groups, jobs, pairs, verdicts, views
-from halftone.services.search.clusters.jobs import Job, State
+from halftone.services.search.clusters import groups, jobs, pictures, verdicts, views
+from halftone.services.search.clusters.jobs import JobRow, State
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import grpc
 
     from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.clusters.job import ClusterWorker
     from halftone.services.search.clusters.store import Database, DatabaseElsewhere
-    from halftone.services.search.clusters.verdicts import Verdict
+    from halftone.services.search.clusters.verdicts import VerdictRow
+    from halftone.services.search.clusters.worker import ClusterWorker
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -148,15 +148,15 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         return self._job(job)
 
     def _job(
-        self, job: Job, connection: sqlite3.Connection | None = None
+        self, job: JobRow, connection: sqlite3.Connection | None = None
     ) -> clusters_pb2.ClusterJob:
         images = searched = 0
         if job.state == State.RUNNING:
             if connection is None:
                 with self._database.read() as reading:
-                    images, searched = pairs.counts(reading, job=job.number)
+                    images, searched = pictures.counts(reading, job=job.number)
             else:
-                images, searched = pairs.counts(connection, job=job.number)
+                images, searched = pictures.counts(connection, job=job.number)
         return views.to_job(job, images=images, searched=searched)
 
     # Clusters.
@@ -208,10 +208,10 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         ]
         with self._database.write() as connection:
             # They may not have been grouped yet; the verdict holds at once.
-            known = pairs.shas_of(connection, [point for point, _ in images])
+            known = pictures.shas_of(connection, [point for point, _ in images])
             new = [(point, sha) for point, sha in images if known.get(point) != sha]
             if new:
-                pairs.put_images(connection, new)
+                pictures.put_images(connection, new)
             verdict = verdicts.judge(
                 connection,
                 a,
@@ -226,7 +226,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         return answer
 
     def _regrouped(
-        self, connection: sqlite3.Connection, verdict: Verdict, *, said: int | None = None
+        self, connection: sqlite3.Connection, verdict: VerdictRow, *, said: int | None = None
     ) -> clusters_pb2.Verdict:
         """Groups anew what a verdict touches; the answer, with what that overrules."""
         points = [records.parse_name(each).point_id.bytes for each in (verdict.a, verdict.b)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Printing:
+class DatedPrinting:
     """One image of a cluster. Days as ordinals; None where there is no bound or no date."""
 
     point: bytes
@@ -25,7 +25,7 @@ class Printing:
     latest: int | None
 
     @classmethod
-    def of(cls, point: bytes, payload: Payload) -> Printing:
+    def of(cls, point: bytes, payload: Payload) -> DatedPrinting:
         """From a record's payload."""
         earliest, latest = payloads.days_of(payload)
         return cls(
@@ -43,7 +43,7 @@ class Printing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class ClusterSummary:
     """What is said of a cluster as a whole; see `Cluster` in the contract."""
 
     first: bytes
@@ -53,14 +53,14 @@ class Summary:
     span_years: int
 
 
-def chronological(printings: Iterable[Printing]) -> list[Printing]:
+def chronological(printings: Iterable[DatedPrinting]) -> list[DatedPrinting]:
     """By the earliest day on which each may have been printed; those without a date last."""
     return sorted(
         printings, key=lambda each: (each.day is None, each.day or 0, each.latest or 0, each.name)
     )
 
 
-def gaps(printings: Sequence[Printing]) -> list[int | None]:
+def gaps(printings: Sequence[DatedPrinting]) -> list[int | None]:
     """For each of some printings in order, days since the one before."""
     found: list[int | None] = []
     before: int | None = None
@@ -70,12 +70,12 @@ def gaps(printings: Sequence[Printing]) -> list[int | None]:
     return found
 
 
-def summary(printings: Iterable[Printing]) -> Summary:
+def summarise(printings: Iterable[DatedPrinting]) -> ClusterSummary:
     """Sums up one printing or more."""
     ordered = chronological(printings)
     earliest = min((each.earliest for each in ordered if each.earliest is not None), default=None)
     latest = max((each.latest for each in ordered if each.latest is not None), default=None)
-    return Summary(
+    return ClusterSummary(
         first=ordered[0].point,
         journals=tuple(dict.fromkeys(each.journal for each in ordered if each.journal)),
         earliest=earliest,

@@ -22,7 +22,7 @@ from halftone.matching.probability import Evidence
 from halftone.matching.relation import relation
 from halftone.matching.verification import Overlap, Verification, verify
 from halftone.matching.words import Vocabulary
-from halftone.services.search.clusters.pairs import Comparison
+from halftone.services.search.clusters.pairs import PairComparison
 from halftone.services.search.comparison import messages
 from halftone.services.search.store.port import PDQ_BITS, Words
 
@@ -65,7 +65,7 @@ class Comparer(Protocol):
 
     def compare(
         self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
-    ) -> list[Comparison]:
+    ) -> list[PairComparison]:
         """Compares pairs, the lesser hash first; leaves out what cannot be read. Blocks.
 
         `alone`: in one thread, because there are searches.
@@ -118,7 +118,7 @@ class FeatureComparer:
 
     def compare(
         self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
-    ) -> list[Comparison]:
+    ) -> list[PairComparison]:
         """Compares pairs in threads of low priority; OpenCV lets the interpreter go meanwhile."""
         if alone:
             found = [self._threads.submit(self._evidence, *pair).result() for pair in pairs]
@@ -135,7 +135,7 @@ class FeatureComparer:
         calibration = self._calibrations.of(model_version)
         probabilities = calibration.probabilities([evidence for _, _, evidence, _ in there])
         return [
-            Comparison(
+            PairComparison(
                 a=a.sha,
                 b=b.sha,
                 probability=float(probability),

@@ -1,7 +1,8 @@
-"""Clusters and their members, and how a change regroups what it touches: rows of `cluster_store`.
+"""Clusters and their members, and how a change regroups what it touches.
 
-What a change can touch is what links, verdicts, equal bytes and clusters as they were lead to from
-it. That part is grouped anew, all within one transaction; the rest cannot change by it.
+What a change can touch is what links, verdicts, equal bytes and the present clusters lead to from
+it. That part of the archive is grouped anew in one transaction; the rest cannot change by it.
+`regrouping` does the same for the whole archive.
 """
 
 from __future__ import annotations
@@ -12,26 +13,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from halftone.core import telemetry
-from halftone.services.search.clusters import chronology, clustering, names, pairs
+from halftone.services.search.clusters import chronology, grouping, names, pairs, pictures
 from halftone.services.search.clusters import verdicts as cluster_verdicts
-from halftone.services.search.clusters.clustering import RULES, Compared, Grouped, Grouping, group
-from halftone.services.search.clusters.store import marks
+from halftone.services.search.clusters.grouping import RULES, ComparedPair, Group
+from halftone.services.search.clusters.staging import Changes, Staging
+from halftone.services.search.clusters.store import execute_in
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from halftone.services.search.clusters.chronology import Printing
+    from halftone.services.search.clusters.chronology import DatedPrinting
 
-    Describe = Callable[[Sequence[bytes]], dict[bytes, Printing]]
-    """What is known of images by their points; those that are gone are left out."""
+    Describe = Callable[[Sequence[bytes]], dict[bytes, DatedPrinting]]
+    """Returns what is known of images by their points; those that are gone are left out."""
 
 WHOLE: Final = 0.6
-"""Two pictures of which so much is shared are the same picture, cut differently; where less of one
-is, it holds more than the other, as a plate or a page does, and links no two others."""
-SEEDS: Final = 200
-"""Images whose surroundings are regrouped together when everything is."""
+"""Two pictures of which at least this share is common are the same picture, cut differently. Where
+less of one is, it holds more than the other, as a plate or a page does, and links no two others."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -57,21 +57,22 @@ CLUSTER_FIELDS: Final = (
 
 
 def cluster_row(row: Sequence[Any]) -> ClusterRow:
-    """From the columns of `CLUSTER_FIELDS`."""
+    """Convert a row of the columns `CLUSTER_FIELDS`."""
     identifier, size, weakest, created, updated, first, journals, *rest = row
     return ClusterRow(
         identifier, size, weakest, created, updated, first, tuple(json.loads(journals)), *rest
     )
 
 
-@dataclass(slots=True)
-class Regrouped:
+@dataclass(slots=True, kw_only=True)
+class RegroupResult:
     """What a regrouping did.
 
     Attributes:
-        points: Images that were looked at.
-        changed: Clusters that are new, or other than they were.
-        overruled: Verdicts that lost their effect, and those that the one just said keeps from it.
+        points: The images that were looked at.
+        changed: The ids of the clusters that are new or other than they were.
+        overruled: The numbers of the verdicts that lost their effect, and of those that have none
+            because of the verdict that was just said.
     """
 
     points: set[bytes] = field(default_factory=set)
@@ -79,22 +80,57 @@ class Regrouped:
     overruled: set[int] = field(default_factory=set)
 
 
-def surroundings(connection: sqlite3.Connection, seeds: Collection[bytes]) -> set[bytes]:
-    """All images that links, verdicts, equal bytes and clusters lead to from some."""
-    found: set[bytes] = set()
-    pictures: set[int] = set()
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """How some images are to be grouped.
+
+    Attributes:
+        points: The images.
+        changes: What is to be stored.
+        overruled: As in `RegroupResult`.
+        bonds: Images that depend on each other: linked, judged to be the same, with the same bytes
+            or under the same id. What no bonds connect was grouped independently.
+    """
+
+    points: set[bytes]
+    changes: Changes
+    overruled: set[int]
+    bonds: list[list[bytes]]
+
+
+def surroundings(
+    connection: sqlite3.Connection,
+    seeds: Collection[bytes],
+    *,
+    since_job: int | None = None,
+    ids: bool = False,
+) -> set[bytes]:
+    """Return all images that links, verdicts, equal bytes and clusters lead to from some.
+
+    Args:
+        connection: The connection to read with.
+        seeds: The images to start from.
+        since_job: Links count that were compared since this job; None for all that count.
+        ids: Whether ids of the past, too, lead from one image to another.
+    """
+    least = pairs.floor(connection) if since_job is None else since_job
+    reached: set[bytes] = set()
+    seen: set[int] = set()
     frontier = set(seeds)
     while frontier:
-        found |= frontier
-        reached = set(_in_clusters_with(connection, frontier))
-        reached |= cluster_verdicts.held_together(connection, frontier)
-        new = set(pairs.pictures_of(connection, frontier).values()) - pictures
-        pictures |= new
-        linked = pairs.links_of(connection, new, least=RULES.link) | new
-        for images in pairs.images_of(connection, linked).values():
-            reached.update(images)
-        frontier = reached - found
-    return found
+        reached |= frontier
+        if ids:
+            near = names.sharing_ids(connection, frontier)
+        else:
+            near = set(_in_clusters_with(connection, frontier))
+        near |= cluster_verdicts.held_together(connection, frontier)
+        new = set(pictures.pictures_of(connection, frontier).values()) - seen
+        seen |= new
+        linked = pairs.links_of(connection, new, least=RULES.link, since_job=least) | new
+        for images in pictures.images_of(connection, linked).values():
+            near.update(images)
+        frontier = near - reached
+    return reached
 
 
 def regroup(
@@ -104,53 +140,41 @@ def regroup(
     describe: Describe,
     said: int | None = None,
     replaced: Collection[bytes] = (),
-) -> Regrouped:
-    """Groups anew what a change of these images, links or verdicts touches.
+) -> RegroupResult:
+    """Group anew what a change touches, within the transaction of the connection.
 
-    `said` is the verdict that was just said, if that is the change; `replaced` are images that show
-    another picture now, which no cluster's id follows there.
+    Args:
+        connection: The writing connection.
+        seeds: The images that changed, or whose links or verdicts did.
+        describe: Returns what sums up clusters.
+        said: The number of the verdict that was just said, if that is the change.
+        replaced: Images that show another picture now; no id follows them there.
     """
     points = surroundings(connection, seeds)
-    before = _clusters_of(connection, points)
-    grouping, there, overruled = _grouped(
-        connection, points, before=before, said=said, replaced=replaced
+    planned = plan(connection, points, describe=describe, said=said, replaced=replaced)
+    staging = Staging(connection, name="part")
+    staging.put(connection, planned.changes)
+    staging.store(connection, now=time.time_ns() // 1000)
+    staging.clear(connection)
+    return RegroupResult(
+        points=points,
+        changed={row[1] for row in planned.changes.clusters},
+        overruled=planned.overruled,
     )
-    changed = _store(connection, grouping, before=before, there=there, describe=describe)
-    return Regrouped(points=points, changed=changed, overruled=overruled)
 
 
-def regroup_all(
-    connection: sqlite3.Connection, *, describe: Describe, pause: Callable[[], None] = lambda: None
-) -> Regrouped:
-    """Groups everything anew, part by part, within the transaction of the connection.
+def all_seeds(connection: sqlite3.Connection, *, since_job: int | None = None) -> Iterator[bytes]:
+    """Yield at least one image of each part of the archive that may be in a cluster.
 
-    `pause` is called between parts.
+    Args:
+        connection: The connection to read with.
+        since_job: As in `surroundings`.
     """
-    done = Regrouped()
-    seeds: list[bytes] = []
-    for seed in _all_seeds(connection):
-        if seed in done.points:
-            continue
-        seeds.append(seed)
-        if len(seeds) == SEEDS:
-            _add(done, regroup(connection, seeds, describe=describe))
-            seeds = []
-            pause()
-    _add(done, regroup(connection, seeds, describe=describe))
-    return done
-
-
-def _add(done: Regrouped, more: Regrouped) -> None:
-    done.points |= more.points
-    done.changed |= more.changed
-
-
-def _all_seeds(connection: sqlite3.Connection) -> Iterator[bytes]:
-    """Images of which at least one of each part, and all that are in clusters."""
-    linked = {number for pair in pairs.all_links(connection, least=RULES.link) for number in pair}
-    for some in pairs.chunks(sorted(linked)):
-        for images in pairs.images_of(connection, some).values():
-            yield images[0]
+    least = pairs.floor(connection) if since_job is None else since_job
+    links = pairs.all_links(connection, least=RULES.link, since_job=least)
+    linked = {number for pair in links for number in pair}
+    for images in pictures.images_of(connection, linked).values():
+        yield images[0]
     queries = (
         "SELECT min(point) FROM images GROUP BY picture HAVING count(*) > 1",
         "SELECT point_a FROM verdicts WHERE end_time IS NULL ORDER BY point_a",
@@ -162,168 +186,165 @@ def _all_seeds(connection: sqlite3.Connection) -> Iterator[bytes]:
 
 
 def _in_clusters_with(connection: sqlite3.Connection, points: Collection[bytes]) -> Iterator[bytes]:
-    for some in pairs.chunks(sorted(points)):
-        rows = connection.execute(
-            "SELECT point FROM members WHERE cluster IN"  # noqa: S608 - placeholders
-            f" (SELECT cluster FROM members WHERE point IN ({marks(len(some))}))",
-            some,
-        )
-        for (point,) in rows:
-            yield point
+    rows = execute_in(
+        connection,
+        "SELECT point FROM members WHERE cluster IN"
+        " (SELECT cluster FROM members WHERE point IN ({values}))",
+        points,
+    )
+    return (point for (point,) in rows)
 
 
-def _grouped(
+def plan(
     connection: sqlite3.Connection,
     points: set[bytes],
     *,
-    before: dict[str, dict[bytes, float]],
-    said: int | None,
-    replaced: Collection[bytes],
-) -> tuple[Grouping, set[bytes], set[int]]:
-    """The groups; those of the images that are in the archive; the verdicts that lose by it."""
-    pictures = set(pairs.pictures_of(connection, points).values())
-    images = pairs.images_of(connection, pictures)
+    describe: Describe,
+    since_job: int | None = None,
+    said: int | None = None,
+    replaced: Collection[bytes] = (),
+    taken: Collection[str] = (),
+) -> Plan:
+    """Group images and return what is to be stored. Reads only.
+
+    Args:
+        connection: The connection to read with.
+        points: The images, with all their surroundings.
+        describe: Returns what sums up clusters.
+        since_job: As in `surroundings`.
+        said: As in `regroup`.
+        replaced: As in `regroup`.
+        taken: Ids that are not to be given out, besides those in the file.
+    """
+    before = _clusters_of(connection, points)
+    images = pictures.images_of(connection, set(pictures.pictures_of(connection, points).values()))
     there = {point for shown in images.values() for point in shown}
     # One image stands for each picture; those with the same bytes hang on it.
     identical = [(shown[0], other) for shown in images.values() for other in shown[1:]]
-    compared = [
-        compared_of(pair, a=images[pair.a][0], b=images[pair.b][0])
-        for pair in pairs.between(connection, set(images))
-    ]
+    least = pairs.floor(connection) if since_job is None else since_job
+    rows = pairs.between(connection, set(images), since_job=least)
     verdicts = cluster_verdicts.holding(connection, there)
     owned = {each: set(members).difference(replaced) for each, members in before.items()}
     previous, elsewhere = names.previous(connection, owned, points=points)
-    grouping = group(
-        compared,
+    result = grouping.group(
+        [compared_pair(row, a=images[row.a][0], b=images[row.b][0]) for row in rows],
         verdicts=verdicts,
         identical=identical,
         previous=previous,
         elsewhere=elsewhere,
-        taken=lambda each: names.is_taken(connection, each),
+        taken=lambda each: each in taken or names.is_taken(connection, each),
     )
-    overruled = [verdict.order for verdict in grouping.contradictions]
-    lost = cluster_verdicts.mark_overruled(connection, there, numbers=overruled)
-    if said is not None:
-        # Said again, as by who had no answer, a verdict overrules what it overruled before.
-        others = [verdict for verdict in verdicts if verdict.order != said]
-        lost |= set(overruled) - clustering.overruled(others)
+    overruled = {verdict.order for verdict in result.contradictions}
     if overruled:
-        _log.warning("verdicts_contradict", overruled=overruled)
-    return grouping, there, lost
+        _log.warning("verdicts_contradict", overruled=sorted(overruled))
+    changes = Changes(
+        overruled=cluster_verdicts.changed_effects(connection, there, overruled=overruled)
+    )
+    lost = {number for _, number, is_overruled in changes.overruled if is_overruled}
+    if said is not None:
+        # Repeating a verdict has the same effect as saying it once, also for the answer.
+        others = [verdict for verdict in verdicts if verdict.order != said]
+        lost |= overruled - grouping.overruled_orders(others)
+    images_of_ids = {each.id: sorted({*before.get(each.id, ()), *each.former}) for each in previous}
+    changes.ended = [
+        (images_of_ids[identifier][0], identifier, successor)
+        for identifier, successor in result.retired.items()
+    ]
+    _add_clusters(changes, result.clusters, before=before, there=there, describe=describe)
+    links = [
+        [images[row.a][0], images[row.b][0]] for row in rows if grouping.is_link(row.probability)
+    ]
+    same = [[verdict.a, verdict.b] for verdict in verdicts if verdict.same]
+    bonds = [*links, *same, *map(list, identical), *images_of_ids.values()]
+    return Plan(points=points, changes=changes, overruled=lost, bonds=bonds)
 
 
-def compared_of(pair: pairs.Pair, *, a: bytes, b: bytes) -> Compared:
-    """A pair as it is grouped by."""
+def compared_pair(pair: pairs.PairRow, *, a: bytes, b: bytes) -> ComparedPair:
+    """Convert a pair of pictures to one of images, as grouping takes it."""
     probability = pair.probability
     if pair.relation == search_pb2.Hit.SAME_SCENE:
         # Another exposure is another picture, however alike.
         probability = min(probability, RULES.mean)
-    return Compared(a, b, probability, pair.share < WHOLE)
+    return ComparedPair(a, b, probability, pair.share < WHOLE)
 
 
 def _clusters_of(
     connection: sqlite3.Connection, points: Collection[bytes]
 ) -> dict[str, dict[bytes, float]]:
-    """The clusters that some images are in, with their members, all of which are among these."""
-    found: dict[str, dict[bytes, float]] = {}
-    for some in pairs.chunks(sorted(points)):
-        rows = connection.execute(
-            "SELECT cluster, point, weakest FROM members"  # noqa: S608 - placeholders
-            f" WHERE point IN ({marks(len(some))})",
-            some,
-        )
-        for cluster, point, weakest in rows:
-            found.setdefault(cluster, {})[point] = weakest
-    return found
+    """Return the clusters that some images are in, with those members that are among these."""
+    clusters: dict[str, dict[bytes, float]] = {}
+    rows = execute_in(
+        connection, "SELECT cluster, point, weakest FROM members WHERE point IN ({values})", points
+    )
+    for cluster, point, weakest in rows:
+        clusters.setdefault(cluster, {})[point] = weakest
+    return clusters
 
 
-def _store(
-    connection: sqlite3.Connection,
-    grouping: Grouping,
+def _add_clusters(
+    changes: Changes,
+    clusters: Sequence[Group],
     *,
-    before: dict[str, dict[bytes, float]],
+    before: Mapping[str, dict[bytes, float]],
     there: set[bytes],
     describe: Describe,
-) -> set[str]:
-    now = time.time_ns() // 1000
-    for identifier, successor in grouping.retired.items():
-        names.lead(connection, identifier, to=successor, now=now)
+) -> None:
+    """Add the clusters that are other than they were before."""
     changed = [
         cluster
-        for cluster in grouping.clusters
+        for cluster in clusters
         if before.get(cluster.id) != dict(zip(cluster.members, cluster.weakest_links, strict=True))
     ]
-    for cluster in changed:
-        members = before.get(cluster.id, {})
-        names.change(connection, cluster.id, before=members, members=cluster.members, there=there)
-        connection.execute("DELETE FROM members WHERE cluster = ?", (cluster.id,))
-    for cluster in changed:
-        connection.executemany(
-            "INSERT OR REPLACE INTO members (point, cluster, weakest) VALUES (?, ?, ?)",
-            [
-                (point, cluster.id, weakest)
-                for point, weakest in zip(cluster.members, cluster.weakest_links, strict=True)
-            ],
-        )
     described = describe([point for cluster in changed for point in cluster.members])
     for cluster in changed:
-        _put(connection, cluster, described=described, now=now)
-    return {cluster.id for cluster in changed}
+        first, identifier = cluster.members[0], cluster.id
+        had, has = set(before.get(identifier, ())), set(cluster.members)
+        changes.left_archive += [(first, point, identifier) for point in sorted(had - has - there)]
+        changes.came += [(first, point, identifier) for point in sorted(has - had)]
+        changes.members += [
+            (first, point, identifier, weakest)
+            for point, weakest in zip(cluster.members, cluster.weakest_links, strict=True)
+        ]
+        printings = [described[point] for point in cluster.members if point in described]
+        summary = _summary(printings) if printings else (first, None, None, None, None, None)
+        changes.clusters.append((first, identifier, len(has), cluster.weakest, *summary))
 
 
-def _put(
-    connection: sqlite3.Connection,
-    cluster: Grouped,
-    *,
-    described: dict[bytes, Printing],
-    now: int,
-) -> None:
-    printings = [described[point] for point in cluster.members if point in described]
-    connection.execute(
-        "INSERT INTO clusters (id, successor, size, weakest, create_time, update_time, first,"
-        " journals, journal_count, span_years) VALUES (?1, '', ?2, ?3, ?4, ?4, ?5, '[]', 0, 0)"
-        " ON CONFLICT (id) DO UPDATE SET successor = '', size = ?2, weakest = ?3, update_time = ?4",
-        (cluster.id, len(cluster.members), cluster.weakest, now, cluster.members[0]),
+def _summary(
+    printings: Sequence[DatedPrinting],
+) -> tuple[bytes, str, int, int | None, int | None, int]:
+    """Return the columns of `clusters` that sum up its printings."""
+    found = chronology.summarise(printings)
+    return (
+        found.first,
+        json.dumps(found.journals),
+        len(found.journals),
+        found.earliest,
+        found.latest,
+        found.span_years,
     )
-    if printings:
-        _summarise(connection, cluster.id, printings)
 
 
 def refresh(
     connection: sqlite3.Connection, points: Collection[bytes], *, describe: Describe
 ) -> None:
-    """Sums clusters up anew in which the records of some images have changed."""
-    found = _clusters_of(connection, set(_in_clusters_with(connection, points)))
-    described = describe([point for members in found.values() for point in members])
-    for identifier, members in found.items():
+    """Sum up anew the clusters of images whose records have changed."""
+    clusters = _clusters_of(connection, set(_in_clusters_with(connection, points)))
+    described = describe([point for members in clusters.values() for point in members])
+    for identifier, members in clusters.items():
         printings = [described[point] for point in members if point in described]
         if printings:
-            _summarise(connection, identifier, printings)
-
-
-def _summarise(
-    connection: sqlite3.Connection, identifier: str, printings: Sequence[Printing]
-) -> None:
-    found = chronology.summary(printings)
-    connection.execute(
-        "UPDATE clusters SET first = ?, journals = ?, journal_count = ?, earliest = ?, latest = ?,"
-        " span_years = ? WHERE id = ?",
-        (
-            found.first,
-            json.dumps(found.journals),
-            len(found.journals),
-            found.earliest,
-            found.latest,
-            found.span_years,
-            identifier,
-        ),
-    )
+            connection.execute(
+                "UPDATE clusters SET first = ?, journals = ?, journal_count = ?, earliest = ?,"
+                " latest = ?, span_years = ? WHERE id = ?",
+                (*_summary(printings), identifier),
+            )
 
 
 def figures(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    """How many clusters there are, how many images they hold, and the largest of them."""
+    """Return how many clusters there are, how many images they hold, and the largest size."""
     row = connection.execute(
         "SELECT count(*), coalesce(sum(size), 0), coalesce(max(size), 0) FROM clusters"
-        " WHERE successor = ''"
+        " WHERE end_time IS NULL"
     ).fetchone()
     return int(row[0]), int(row[1]), int(row[2])

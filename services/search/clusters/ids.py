@@ -37,13 +37,15 @@ class Previous:
         created: Any number that says which is older.
         members: Those that it has; none where there is no such cluster any more.
         former: Those that it had when it ended, and those that were deleted from it.
-        leads_to: The id that it leads to, empty if to none; None while there is such a cluster.
+        ended: Whether there is no such cluster any more.
+        leads_to: The id that the one of an ended cluster leads to, if to any.
     """
 
     id: str
     created: int
     members: frozenset[bytes]
     former: frozenset[bytes] = _NONE
+    ended: bool = False
     leads_to: str | None = None
 
 
@@ -53,7 +55,7 @@ def identified(
     previous: Sequence[Previous],
     elsewhere: Mapping[bytes, str],
     taken: Callable[[str], bool],
-) -> tuple[list[str], dict[str, str]]:
+) -> tuple[list[str], dict[str, str | None]]:
     """An id for each group, and where the ids lead that none has, as far as that is new.
 
     Args:
@@ -65,7 +67,7 @@ def identified(
     group_of = {node: number for number, members in enumerate(groups) for node in members}
     lent: dict[str, set[bytes]] = defaultdict(set)
     for before in previous:
-        if before.leads_to:
+        if before.leads_to is not None:
             lent[before.leads_to] |= before.former
     ids, heirs = _kept(previous, group_of=group_of, lent=lent, count=len(groups))
     leads_to = _taken_up(previous, ids, heirs, group_of=group_of, lent=lent, elsewhere=elsewhere)
@@ -75,13 +77,14 @@ def identified(
             ids[number] = _new_id(members[0], used=used, taken=taken)
             used.add(ids[number])
     leads_to.update((each, ids[heir]) for each, heir in heirs.items())
-    found = {
-        before.id: leads_to.get(before.id, before.leads_to or "")
-        for before in previous
-        if before.id not in ids
-    }
-    known = {before.id: before.leads_to for before in previous}
-    return ids, {each: other for each, other in found.items() if other != known[each]}
+    retired: dict[str, str | None] = {}
+    for before in previous:
+        if before.id in ids:
+            continue
+        heir = leads_to.get(before.id, before.leads_to)
+        if not before.ended or heir != before.leads_to:
+            retired[before.id] = heir
+    return ids, retired
 
 
 def _kept(

@@ -21,7 +21,7 @@ _FIELDS = (
 _KEPT_JOBS = 1_000
 
 
-class Job(NamedTuple):
+class JobRow(NamedTuple):
     """A row. `compared` of `found` pairs, `searched` of `images`; times in microseconds."""
 
     number: int
@@ -48,7 +48,7 @@ class Job(NamedTuple):
 
 def create(
     connection: sqlite3.Connection, *, request_id: str, from_scratch: bool, model_version: str
-) -> tuple[Job, bool]:
+) -> tuple[JobRow, bool]:
     """A job that is to run, and whether it is a new one."""
     if request_id:
         known = connection.execute(
@@ -57,7 +57,7 @@ def create(
             (request_id,),
         ).fetchone()
         if known is not None:
-            return Job(*known), False
+            return JobRow(*known), False
     if (job := running(connection)) is not None:
         if request_id:
             # Repeated when that job is over, it would start another one.
@@ -85,16 +85,16 @@ def create(
     return _numbered(connection, int(cursor.lastrowid or 0)), True
 
 
-def running(connection: sqlite3.Connection) -> Job | None:
+def running(connection: sqlite3.Connection) -> JobRow | None:
     """The job that runs."""
     row = connection.execute(
         f"SELECT {_FIELDS} FROM jobs WHERE state = ? ORDER BY number DESC LIMIT 1",  # noqa: S608 - a constant
         (int(State.RUNNING),),
     ).fetchone()
-    return None if row is None else Job(*row)
+    return None if row is None else JobRow(*row)
 
 
-def get(connection: sqlite3.Connection, name: str) -> Job:
+def get(connection: sqlite3.Connection, name: str) -> JobRow:
     """A job by its name.
 
     Raises:
@@ -110,16 +110,16 @@ def get(connection: sqlite3.Connection, name: str) -> Job:
             resource_type="clusterJob",
             resource_name=name[:200],
         )
-    return Job(*row)
+    return JobRow(*row)
 
 
-def listed(connection: sqlite3.Connection, *, before: int | None, limit: int) -> list[Job]:
+def listed(connection: sqlite3.Connection, *, before: int | None, limit: int) -> list[JobRow]:
     """Jobs, newest first, below a number."""
     rows = connection.execute(
         f"SELECT {_FIELDS} FROM jobs WHERE number < ? ORDER BY number DESC LIMIT ?",  # noqa: S608 - a constant
         (2**62 if before is None else before, limit),
     )
-    return [Job(*row) for row in rows]
+    return [JobRow(*row) for row in rows]
 
 
 def progress(connection: sqlite3.Connection, number: int, **values: int | str) -> None:
@@ -131,7 +131,7 @@ def progress(connection: sqlite3.Connection, number: int, **values: int | str) -
     )
 
 
-def end(connection: sqlite3.Connection, number: int, *, state: State, error: str = "") -> Job:
+def end(connection: sqlite3.Connection, number: int, *, state: State, error: str = "") -> JobRow:
     """Ends a job; one that has ended stays as it is."""
     connection.execute(
         "UPDATE jobs SET state = ?, end_time = ?, error = ? WHERE number = ? AND state = ?",
@@ -148,9 +148,9 @@ def any_succeeded(connection: sqlite3.Connection) -> bool:
     return bool(found[0])
 
 
-def _numbered(connection: sqlite3.Connection, number: int) -> Job:
+def _numbered(connection: sqlite3.Connection, number: int) -> JobRow:
     row = connection.execute(
         f"SELECT {_FIELDS} FROM jobs WHERE number = ?",  # noqa: S608 - a constant
         (number,),
     ).fetchone()
-    return Job(*row)
+    return JobRow(*row)

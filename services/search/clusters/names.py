@@ -1,16 +1,15 @@
-"""What ids clusters had, and which images are their own: rows of `cluster_store`."""
+"""The ids of clusters that were, and the images that belong to them: rows of `former`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from halftone.services.search.clusters import pairs
 from halftone.services.search.clusters.ids import Previous
-from halftone.services.search.clusters.store import marks
+from halftone.services.search.clusters.store import execute_in
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
 
 def previous(
@@ -19,113 +18,86 @@ def previous(
     *,
     points: Collection[bytes],
 ) -> tuple[list[Previous], dict[bytes, str]]:
-    """What ids depend on where some images are grouped anew.
+    """Read what the ids depend on when some images are grouped anew.
 
     Args:
-        connection: To the file.
-        clusters: Those that there are, with their members.
+        connection: The connection to read with.
+        clusters: The clusters that there are, with their members.
         points: The images, all members included.
 
     Returns:
-        The clusters, and the ids that the images were under before; and the clusters of those other
-        images that were under one of these.
+        The clusters and the ids that the images were under before; and, by image, the clusters of
+        those other images that were under one of these ids.
     """
-    ended: dict[str, str | None] = {}
-    for some in pairs.chunks(sorted(points)):
-        ended.update(
-            connection.execute(
-                "SELECT id, successor FROM former JOIN clusters ON clusters.id = former.cluster"  # noqa: S608 - placeholders
-                f" WHERE point IN ({marks(len(some))}) AND successor IS NOT ''",
-                some,
-            )
+    ended: dict[str, str | None] = dict(
+        execute_in(
+            connection,
+            "SELECT id, successor FROM former JOIN clusters ON clusters.id = former.cluster"
+            " WHERE point IN ({values}) AND end_time IS NOT NULL",
+            points,
         )
+    )
     wanted = sorted({*clusters, *ended})
-    created: dict[str, int] = {}
-    left: dict[str, set[bytes]] = {}
-    for some_ids in pairs.chunks(wanted):
-        placeholders = marks(len(some_ids))
-        created.update(
-            connection.execute(
-                f"SELECT id, create_time FROM clusters WHERE id IN ({placeholders})",  # noqa: S608 - placeholders
-                some_ids,
-            )
+    created = dict(
+        execute_in(
+            connection, "SELECT id, create_time FROM clusters WHERE id IN ({values})", wanted
         )
-        rows = connection.execute(
-            f"SELECT cluster, point FROM former WHERE cluster IN ({placeholders})",  # noqa: S608 - placeholders
-            some_ids,
-        )
-        for cluster, point in rows:
-            left.setdefault(cluster, set()).add(point)
+    )
+    own: dict[str, set[bytes]] = {}
+    for cluster, point in execute_in(
+        connection, "SELECT cluster, point FROM former WHERE cluster IN ({values})", wanted
+    ):
+        own.setdefault(cluster, set()).add(point)
     found = [
         Previous(
             id=each,
             created=created[each],
             members=frozenset(clusters.get(each, ())),
-            former=frozenset(left.get(each, ())),
-            leads_to=None if each in clusters else ended[each] or "",
+            former=frozenset(own.get(each, ())),
+            ended=each not in clusters,
+            leads_to=ended.get(each),
         )
         for each in wanted
     ]
-    others = {point for some in left.values() for point in some}.difference(points)
-    return found, _clusters_of(connection, others)
+    others = {point for some in own.values() for point in some}.difference(points)
+    elsewhere = execute_in(
+        connection, "SELECT point, cluster FROM members WHERE point IN ({values})", others
+    )
+    return found, dict(elsewhere)
 
 
-def _clusters_of(connection: sqlite3.Connection, points: Collection[bytes]) -> dict[bytes, str]:
-    found: dict[bytes, str] = {}
-    for some in pairs.chunks(sorted(points)):
-        found.update(
-            connection.execute(
-                f"SELECT point, cluster FROM members WHERE point IN ({marks(len(some))})",  # noqa: S608 - placeholders
-                some,
-            )
+def sharing_ids(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
+    """Return the images that are or were under one of the ids that these are or were under."""
+    ids = {
+        cluster
+        for table in ("members", "former")
+        for (cluster,) in execute_in(
+            connection,
+            f"SELECT cluster FROM {table} WHERE point IN ({{values}})",  # noqa: S608 - constants
+            points,
         )
-    return found
+    }
+    return {
+        point
+        for table in ("members", "former")
+        for (point,) in execute_in(
+            connection,
+            f"SELECT point FROM {table} WHERE cluster IN ({{values}})",  # noqa: S608 - constants
+            ids,
+        )
+    }
 
 
 def is_taken(connection: sqlite3.Connection, identifier: str) -> bool:
-    """Whether an id is a cluster's, leads to one, or has images of its own that may come back."""
+    """Return whether an id names a cluster, leads to one, or has images that may come back."""
     row = connection.execute(
-        "SELECT 1 FROM clusters WHERE id = ?1 AND (successor IS NOT NULL"
+        "SELECT 1 FROM clusters WHERE id = ?1 AND (end_time IS NULL OR successor IS NOT NULL"
         " OR EXISTS (SELECT 1 FROM former WHERE cluster = ?1))",
         (identifier,),
     ).fetchone()
     return row is not None
 
 
-def lead(connection: sqlite3.Connection, identifier: str, *, to: str, now: int) -> None:
-    """Has the id of a cluster that ends, or has ended, lead to another one, or to none."""
-    connection.execute(
-        "INSERT OR REPLACE INTO former (point, cluster)"
-        " SELECT point, cluster FROM members WHERE cluster = ?",
-        (identifier,),
-    )
-    connection.execute("DELETE FROM members WHERE cluster = ?", (identifier,))
-    connection.execute(
-        "UPDATE clusters SET successor = ?, size = 0, update_time = ? WHERE id = ?",
-        (to or None, now, identifier),
-    )
-
-
-def change(
-    connection: sqlite3.Connection,
-    identifier: str,
-    *,
-    before: Collection[bytes],
-    members: Iterable[bytes],
-    there: Collection[bytes],
-) -> None:
-    """Takes note of who comes to a cluster, and who is not `there` in the archive any more."""
-    members = set(members)
-    connection.executemany(
-        "INSERT OR REPLACE INTO former (point, cluster) VALUES (?, ?)",
-        [(point, identifier) for point in sorted(set(before).difference(members, there))],
-    )
-    connection.executemany(
-        "DELETE FROM former WHERE point = ? AND cluster = ?",
-        [(point, identifier) for point in sorted(members.difference(before))],
-    )
-
-
 def forget(connection: sqlite3.Connection, points: Collection[bytes]) -> None:
-    """Has images count for no cluster that they were in: they show another picture by now."""
-    connection.executemany("DELETE FROM former WHERE point = ?", [(point,) for point in points])
+    """Remove images from all ids that they were under, because they show another picture now."""
+    execute_in(connection, "DELETE FROM former WHERE point IN ({values})", points)

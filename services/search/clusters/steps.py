@@ -7,11 +7,13 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Final, TypeGuard
 
-from halftone.services.search.clusters import compare, groups, jobs, names
+from halftone.services.search.clusters import compare, groups, jobs, names, pictures
 from halftone.services.search.clusters import pairs as cluster_pairs
-from halftone.services.search.clusters.chronology import Printing
-from halftone.services.search.clusters.clustering import RULES
+from halftone.services.search.clusters.chronology import DatedPrinting
+from halftone.services.search.clusters.grouping import RULES
 from halftone.services.search.clusters.jobs import State
+from halftone.services.search.clusters.regrouping import WholeRegrouping
+from halftone.services.search.clusters.store import chunks
 from halftone.services.search.store.port import EVERYTHING
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.archive.pace import Traffic
     from halftone.services.search.clusters.compare import Comparer
-    from halftone.services.search.clusters.jobs import Job
+    from halftone.services.search.clusters.jobs import JobRow
     from halftone.services.search.clusters.store import Database, DatabaseElsewhere
     from halftone.services.search.store.port import Collection, Stored
 
@@ -59,13 +61,13 @@ class ClusterSteps:
             "cluster_pairs_total", "Pairs of pictures that were compared for clusters"
         )
 
-    def describe(self, points: Sequence[bytes]) -> dict[bytes, Printing]:
+    def describe(self, points: Sequence[bytes]) -> dict[bytes, DatedPrinting]:
         """What is said of images in their records. Blocks."""
-        found: dict[bytes, Printing] = {}
-        for some in cluster_pairs.chunks(points):
+        found: dict[bytes, DatedPrinting] = {}
+        for some in chunks(points):
             there = self._holdings.collection.retrieve([uuid.UUID(bytes=each) for each in some])
             for stored in there.values():
-                found[stored.id.bytes] = Printing.of(stored.id.bytes, stored.payload)
+                found[stored.id.bytes] = DatedPrinting.of(stored.id.bytes, stored.payload)
         return found
 
     def fail(self, error: errors.HalftoneError) -> None:
@@ -75,7 +77,7 @@ class ClusterSteps:
             if job is not None:
                 jobs.end(connection, job.number, state=State.FAILED, error=error.message)
 
-    def mode(self) -> tuple[Job | None, bool]:
+    def mode(self) -> tuple[JobRow | None, bool]:
         """The job that runs, and whether imports are to join clusters."""
         with self._database.read() as connection:
             job = jobs.running(connection)
@@ -107,7 +109,7 @@ class ClusterSteps:
         points = [b""]
         while True:
             with self._database.read() as connection:
-                points = cluster_pairs.points_after(connection, points[-1])
+                points = pictures.points_after(connection, points[-1])
             if not points:
                 return
             yield points
@@ -116,7 +118,7 @@ class ClusterSteps:
     def changed(self, points: Sequence[bytes], shas: dict[bytes, bytes], *, enabled: bool) -> None:
         """Takes note of what became of images; `shas` has those that are there."""
         with self._database.write() as connection:
-            known = cluster_pairs.shas_of(connection, points)
+            known = pictures.shas_of(connection, points)
             gone = [point for point in known if point not in shas]
             new = {
                 point: sha
@@ -125,9 +127,9 @@ class ClusterSteps:
             }
             same = [point for point, sha in shas.items() if known.get(point) == sha]
             if gone:
-                cluster_pairs.drop_images(connection, gone)
+                pictures.drop_images(connection, gone)
             if new:
-                cluster_pairs.put_images(connection, new.items())
+                pictures.put_images(connection, new.items())
             if gone or new:
                 # No cluster's id follows an image to another picture.
                 replaced = [point for point in new if point in known]
@@ -138,17 +140,17 @@ class ClusterSteps:
             if same:
                 groups.refresh(connection, same, describe=self.describe)
 
-    def to_search(self, job: Job | None, limit: int) -> list[tuple[bytes, bytes]]:
+    def to_search(self, job: JobRow | None, limit: int) -> list[tuple[bytes, bytes]]:
         """The next pictures whose candidates are to be looked for."""
         with self._database.read() as connection:
             number = None if job is None else job.number
-            return cluster_pairs.to_search(connection, job=number, limit=limit)
+            return pictures.to_search(connection, job=number, limit=limit)
 
     def shas(self, points: Sequence[bytes]) -> dict[bytes, bytes]:
         """The hashes of the pictures of images, as far as they are known."""
         # Those that are not known yet will find this one when it is their turn.
         with self._database.read() as connection:
-            return cluster_pairs.shas_of(connection, points)
+            return pictures.shas_of(connection, points)
 
     def missing(self, pairs: Iterable[tuple[bytes, bytes]], since: int) -> Pairs:
         """The pairs that are still to be compared."""
@@ -166,7 +168,7 @@ class ClusterSteps:
     def compare_some(self, pairs: Pairs, collection: Collection, job: int) -> int:
         """Compares pairs and keeps what is found; how many could be compared."""
         with self._database.read() as connection:
-            shown = cluster_pairs.points_of(connection, {sha for pair in pairs for sha in pair})
+            shown = pictures.points_of(connection, {sha for pair in pairs for sha in pair})
         stored = collection.retrieve(
             [uuid.UUID(bytes=point) for point in shown.values()], vectors=True
         )
@@ -192,13 +194,13 @@ class ClusterSteps:
         self._pairs.inc(len(compared))
         return len(compared)
 
-    def searched(self, pictures: Pairs, *, job: Job, found: int, compared: int) -> None:
+    def searched(self, shown: Pairs, *, job: JobRow, found: int, compared: int) -> None:
         """Takes note of pictures that a job has searched for."""
         with self._database.write() as connection:
             now = jobs.running(connection)
             if now is None or now.number != job.number:
                 return
-            cluster_pairs.mark_searched(connection, [sha for _, sha in pictures], job=job.number)
+            pictures.mark_searched(connection, [sha for _, sha in shown], job=job.number)
             jobs.progress(
                 connection, job.number, found=now.found + found, compared=now.compared + compared
             )
@@ -207,10 +209,12 @@ class ClusterSteps:
         """Pairs that are to be compared because links lead to both from images."""
         with self._database.read() as connection:
             near = groups.surroundings(connection, points)
-            pictures = set(cluster_pairs.pictures_of(connection, near).values())
+            near_pictures = set(pictures.pictures_of(connection, near).values())
             links = [
                 (pair.a, pair.b)
-                for pair in cluster_pairs.between(connection, pictures)
+                for pair in cluster_pairs.between(
+                    connection, near_pictures, since_job=cluster_pairs.floor(connection)
+                )
                 if pair.probability >= RULES.link
             ]
             return self.to_close(connection, links, since=0)
@@ -227,20 +231,22 @@ class ClusterSteps:
             since_job=since,
         )
 
-    def joined(self, pictures: Pairs) -> None:
+    def joined(self, shown: Pairs) -> None:
         """Groups what was searched for, in the transaction that says that it was."""
         with self._database.write() as connection:
             last = jobs.listed(connection, before=None, limit=1)
             # A job that has begun meanwhile is to search for them itself.
             number = last[0].number - int(last[0].state == State.RUNNING) if last else 1
-            cluster_pairs.mark_joined(connection, [sha for _, sha in pictures], job=number)
-            shown = cluster_pairs.points_of(connection, {sha for _, sha in pictures})
-            groups.regroup(connection, list(shown.values()), describe=self.describe)
+            pictures.mark_joined(connection, [sha for _, sha in shown], job=number)
+            seeds = pictures.points_of(connection, {sha for _, sha in shown})
+            groups.regroup(connection, list(seeds.values()), describe=self.describe)
 
     def all_unclosed(self, since: int) -> Pairs:
         """The same, of all links."""
         with self._database.read() as connection:
-            links = cluster_pairs.all_links(connection, least=RULES.link)
+            links = cluster_pairs.all_links(
+                connection, least=RULES.link, since_job=cluster_pairs.floor(connection)
+            )
             return self.to_close(connection, links, since=since)
 
     def rescore_some(
@@ -255,9 +261,7 @@ class ClusterSteps:
             rows = cluster_pairs.of_another_model(
                 connection, model_version=version, after=after, limit=_CHANGES
             )
-            shas = cluster_pairs.shas_of_pictures(
-                connection, {each for row in rows for each in row[:2]}
-            )
+            shas = pictures.shas_of_pictures(connection, {each for row in rows for each in row[:2]})
         if not rows:
             return None
         ids = {uuid.UUID(bytes=point) for row in rows for point in row[2:4]}
@@ -286,23 +290,29 @@ class ClusterSteps:
                 groups.regroup(connection, moved, describe=self.describe)
         return rows[-1][:2]
 
-    def regroup_all(self, job: Job, found: int, compared: int) -> Job | None:
-        """Groups everything and ends the job, unless that was cancelled or has more to do."""
-        with self._database.write() as connection:
-            now = jobs.running(connection)
-            if now is None or now.number != job.number:
-                return None
-            if cluster_pairs.to_search(connection, job=job.number, limit=1):
-                # Imported meanwhile; the job is not over.
-                return None
+    def regroup_all(self, job: JobRow, found: int, compared: int) -> JobRow | None:
+        """Group everything and end the job.
+
+        Args:
+            job: The job.
+            found: How many pairs it has found since its row was written.
+            compared: How many of them could be compared.
+
+        Returns:
+            The job as it ended. None if it was cancelled, or has more to search for.
+        """
+
+        def is_wanted(connection: sqlite3.Connection) -> bool:
+            running = jobs.running(connection)
+            return running is not None and running.number == job.number
+
+        def finish(connection: sqlite3.Connection) -> JobRow:
             if job.from_scratch:
                 # What is no candidate any more was not compared again.
-                cluster_pairs.drop_older(connection, job=job.number)
-            groups.regroup_all(connection, describe=self.describe, pause=pause)
-            cluster_pairs.drop_unseen(connection)
-            cluster_pairs.settle(connection, job=job.number)
+                cluster_pairs.raise_floor(connection, job=job.number)
+            now = jobs.get(connection, job.name)
             clusters, clustered, largest = groups.figures(connection)
-            images, searched = cluster_pairs.counts(connection, job=job.number)
+            images, searched = pictures.counts(connection, job=job.number)
             jobs.progress(
                 connection,
                 job.number,
@@ -316,6 +326,57 @@ class ClusterSteps:
                 model_version=self._holdings.collection.model_version,
             )
             return jobs.end(connection, job.number, state=State.SUCCEEDED)
+
+        with self._database.read() as connection:
+            if not is_wanted(connection):
+                return None
+            if pictures.to_search(connection, job=job.number, limit=1):
+                # Imported meanwhile; the job is not over.
+                return None
+        whole = WholeRegrouping(
+            self._database,
+            describe=self.describe,
+            is_wanted=is_wanted,
+            since_job=job.number if job.from_scratch else None,
+        )
+        ended = whole.run(finish)
+        if ended is not None:
+            self.tidy()
+            self._drop_unseen()
+        return ended
+
+    def tidy(self) -> None:
+        """Do what a job that has succeeded leaves behind, in short transactions.
+
+        It makes no difference to clusters when that is done, so a process that ends in the midst
+        leaves it to the next one.
+        """
+        while True:
+            with self._database.write() as connection:
+                more = pictures.settle_some(connection, succeeded=int(State.SUCCEEDED))
+            if not more:
+                break
+            pause()
+        after = (-1, -1)
+        while True:
+            with self._database.read() as connection:
+                floor = cluster_pairs.floor(connection)
+                below = cluster_pairs.below_floor(connection, after=after)
+            if below is None:
+                return
+            with self._database.write() as connection:
+                cluster_pairs.drop_below_floor(connection, below, floor=floor)
+            after = below[-1] if below else after
+            pause()
+
+    def _drop_unseen(self) -> None:
+        """Forget the pictures that no image shows any more, and their pairs."""
+        with self._database.read() as connection:
+            unseen = pictures.unseen(connection)
+        for some in chunks(unseen):
+            with self._database.write() as connection:
+                cluster_pairs.drop_unseen(connection, some)
+            pause()
 
 
 def _shows(stored: Stored | None, sha: bytes) -> TypeGuard[Stored]:

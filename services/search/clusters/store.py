@@ -1,15 +1,15 @@
-"""What is kept of clusters: one SQLite file in the data directory, written by one process.
+"""The clusters' file: one SQLite database in the data directory, written by one process.
 
     clusters.sqlite3    verdicts, compared pairs, clusters and their members, jobs
     clusters.lock       held by the process that writes it
 
-Writes go through one connection, one transaction at a time; reads have connections of their own,
-each with a view that does not change under them (write-ahead log). Any thread may do either; calls
-block. A transaction is on disk when it ends (`synchronous=FULL`): verdicts are archivists' work.
+Writes go through one connection, one transaction at a time. Reads have connections of their own and
+see the file as it was when they began (write-ahead log). Any thread may read or write; calls block.
+A transaction is on disk when it ends (`synchronous=FULL`), because verdicts are archivists' work.
 
-Pairs are kept by the hashes of the pictures' bytes, so that they outlive records and clusters; what
-depends on the model version, similarity and probability, is marked with it. Images are known by
-their points' ids, which no model version changes.
+Pairs are kept by the hashes of the pictures' bytes, so they outlive records and clusters. What
+depends on the model version (similarity and probability) is marked with that version. Images are
+known by the ids of their points, which no model version changes.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from halftone.core import errors, telemetry
 from halftone.core.locks import FileLock, LockHeldError, locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-SCHEMA: Final = 1
-"""Raised when an older release could not read the file."""
+T = TypeVar("T")
+
+SCHEMA: Final = 2
+"""The version of the tables. An older file is upgraded when it is opened, a newer one refused."""
 
 FILE: Final = "clusters.sqlite3"
 
 _BUSY_SECONDS: Final = 30.0
 _IDLE_READERS: Final = 4
+_CHUNK: Final = 500
+"""Values in one `IN` list."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -45,7 +49,7 @@ CREATE TABLE verdicts (
     note TEXT NOT NULL, author TEXT NOT NULL,
     create_time INTEGER NOT NULL,                    -- microseconds
     end_time INTEGER,                                -- null while it holds
-    overruled INTEGER NOT NULL DEFAULT 0             -- later ones contradict it
+    overruled INTEGER NOT NULL DEFAULT 0             -- whether later ones contradict it
 );
 CREATE UNIQUE INDEX verdicts_that_hold ON verdicts (point_a, point_b) WHERE end_time IS NULL;
 CREATE INDEX verdicts_by_a ON verdicts (point_a);
@@ -54,10 +58,12 @@ CREATE INDEX verdicts_by_b ON verdicts (point_b);
 CREATE TABLE pictures (
     id INTEGER PRIMARY KEY,
     sha256 BLOB NOT NULL UNIQUE,
-    searched INTEGER NOT NULL DEFAULT 0              -- by which job; 0 if never; below 0
-                                                     -- by a job that did not come to group it
+    searched INTEGER NOT NULL DEFAULT 0,             -- the last job that looked for candidates of
+                                                     -- it; 0 before any has
+    grouped INTEGER NOT NULL DEFAULT 0               -- whether it took part in a grouping since
 );
 CREATE INDEX pictures_by_searched ON pictures (searched, id);
+CREATE INDEX pictures_not_grouped ON pictures (searched, id) WHERE grouped = 0;
 CREATE TABLE images (                                -- those that are in the archive
     point BLOB PRIMARY KEY,
     picture INTEGER NOT NULL
@@ -78,25 +84,38 @@ CREATE TABLE pairs (
 ) WITHOUT ROWID;
 CREATE INDEX pairs_by_b ON pairs (b, a);
 CREATE INDEX pairs_by_model ON pairs (model);
+CREATE TABLE pair_floor (                            -- one row
+    job INTEGER NOT NULL,                            -- pairs of earlier jobs do not count
+    swept INTEGER NOT NULL                           -- pairs of jobs before this one are deleted
+);
+INSERT INTO pair_floor VALUES (0, 0);
 
 CREATE TABLE clusters (
     id TEXT PRIMARY KEY,
-    successor TEXT,                                  -- '' while it lives; then what it became
+    successor TEXT,                                  -- where the id of one that ended leads, if to
+                                                     -- any
     size INTEGER NOT NULL, weakest REAL NOT NULL,
     create_time INTEGER NOT NULL, update_time INTEGER NOT NULL,
     first BLOB NOT NULL,                             -- the earliest printing's point
     journals TEXT NOT NULL, journal_count INTEGER NOT NULL,
-    earliest INTEGER, latest INTEGER, span_years INTEGER NOT NULL
+    earliest INTEGER, latest INTEGER, span_years INTEGER NOT NULL,
+    end_time INTEGER                                 -- null while it lives
 ) WITHOUT ROWID;
-CREATE INDEX clusters_by_size ON clusters (size DESC, id) WHERE successor = '';
-CREATE INDEX clusters_by_span ON clusters (span_years DESC, id) WHERE successor = '';
-CREATE INDEX clusters_by_journals ON clusters (journal_count DESC, id) WHERE successor = '';
+CREATE INDEX clusters_by_size ON clusters (size DESC, id) WHERE end_time IS NULL;
+CREATE INDEX clusters_by_span ON clusters (span_years DESC, id) WHERE end_time IS NULL;
+CREATE INDEX clusters_by_journals ON clusters (journal_count DESC, id) WHERE end_time IS NULL;
 CREATE TABLE members (
     point BLOB PRIMARY KEY,
     cluster TEXT NOT NULL,
     weakest REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX members_by_cluster ON members (cluster, point);
+CREATE TABLE former (                                -- images of ids that ended or lost them
+    point BLOB NOT NULL,
+    cluster TEXT NOT NULL,
+    PRIMARY KEY (point, cluster)
+) WITHOUT ROWID;
+CREATE INDEX former_by_cluster ON former (cluster, point);
 
 CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -112,28 +131,50 @@ CREATE TABLE jobs (
     largest INTEGER NOT NULL DEFAULT 0,
     error TEXT NOT NULL DEFAULT ''
 );
-"""
-
-
-_ADDED: Final = """
-CREATE TABLE IF NOT EXISTS requests (                -- that were answered with a job under way
+CREATE TABLE requests (                              -- that were answered with a job under way
     id TEXT PRIMARY KEY,
     job INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS former (                  -- images of ids that ended or lost them
-    point BLOB NOT NULL,
-    cluster TEXT NOT NULL,
-    PRIMARY KEY (point, cluster)
+"""
+
+_UPGRADES: Final = {
+    # In schema 1, `clusters.successor` was '' while a cluster lived and null when it led nowhere;
+    # `pictures.searched` was negative while a picture was searched for and not yet grouped. The
+    # first files of schema 1 lack `requests` and `former`.
+    1: """
+CREATE TABLE IF NOT EXISTS requests (id TEXT PRIMARY KEY, job INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS former (
+    point BLOB NOT NULL, cluster TEXT NOT NULL, PRIMARY KEY (point, cluster)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS former_by_cluster ON former (cluster, point);
-"""
+
+DROP INDEX clusters_by_size;
+DROP INDEX clusters_by_span;
+DROP INDEX clusters_by_journals;
+ALTER TABLE clusters ADD COLUMN end_time INTEGER;
+UPDATE clusters SET end_time = update_time WHERE successor IS NOT '';
+UPDATE clusters SET successor = NULL WHERE successor = '';
+CREATE INDEX clusters_by_size ON clusters (size DESC, id) WHERE end_time IS NULL;
+CREATE INDEX clusters_by_span ON clusters (span_years DESC, id) WHERE end_time IS NULL;
+CREATE INDEX clusters_by_journals ON clusters (journal_count DESC, id) WHERE end_time IS NULL;
+
+ALTER TABLE pictures ADD COLUMN grouped INTEGER NOT NULL DEFAULT 0;
+UPDATE pictures SET grouped = 1 WHERE searched > 0;
+UPDATE pictures SET searched = -searched WHERE searched < 0;
+CREATE INDEX pictures_not_grouped ON pictures (searched, id) WHERE grouped = 0;
+
+CREATE TABLE pair_floor (job INTEGER NOT NULL, swept INTEGER NOT NULL);
+INSERT INTO pair_floor VALUES (0, 0);
+""",
+}
+"""What turns a file of a schema into one of the next."""
 
 
 class Database:
-    """The file, and the connections to it."""
+    """The clusters' file and the connections to it."""
 
     def __init__(self, directory: Path) -> None:
-        """Opens the file, which is made where there is none.
+        """Open the file in a directory; create or upgrade it where needed.
 
         Raises:
             errors.DataDirectoryError: Another process has it, or a newer release wrote it.
@@ -177,18 +218,31 @@ class Database:
                 metadata={"schema": str(found)},
             )
         if found == 0:
-            script = f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;"
-            self._writer.executescript(script)
-        # Added since the first release, which can do without.
-        self._writer.executescript(f"BEGIN IMMEDIATE; {_ADDED} COMMIT;")
+            self._run_script(_TABLES, schema=SCHEMA)
+            return
+        for schema in range(found, SCHEMA):
+            _log.info("clusters_upgraded", schema=schema + 1)
+            self._run_script(_UPGRADES[schema], schema=schema + 1)
+
+    def _run_script(self, statements: str, *, schema: int) -> None:
+        """Runs statements and notes the schema that the file has then, all in one transaction."""
+        try:
+            self._writer.executescript(
+                f"BEGIN IMMEDIATE; {statements} PRAGMA user_version={schema}; COMMIT;"
+            )
+        except BaseException:
+            self._writer.rollback()
+            raise
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: on disk at its end, or undone. Within another one, a part of that.
+        """Run a transaction: on disk at the end of the block, or undone if the block fails.
+
+        Within another transaction of the same thread, the block is part of that one.
 
         Raises:
-            errors.StorageFull: Nothing was stored.
-            errors.Unavailable: The file cannot be used.
+            errors.StorageFull: The disk is full; nothing was stored.
+            errors.Unavailable: The file cannot be used, or the service is shutting down.
         """
         with self._writing, _translated():
             if self._closed:
@@ -206,7 +260,7 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A view of the file as it is when the first query runs."""
+        """Give a connection that sees the file as it is when its first query runs."""
         with _translated():
             with self._readers_lock:
                 if self._closed:
@@ -227,7 +281,7 @@ class Database:
                     connection.close()
 
     def close(self) -> None:
-        """Waits for the transaction that runs, and closes the file."""
+        """Wait for the transaction that runs and close the file."""
         with self._writing, self._readers_lock:
             if self._closed:
                 return
@@ -242,23 +296,25 @@ CLUSTERS_ELSEWHERE: Final = "CLUSTERS_ELSEWHERE"
 
 
 class DatabaseElsewhere:
-    """Stands for a file that another process writes: whoever asks for it is told so."""
+    """Stands in for a file that another process writes: every use raises why."""
 
     def __init__(self, error: errors.DataDirectoryError) -> None:
         self._error = error
 
     def write(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
-        """Raises what opening the file raised."""
+        """Raise what opening the file raised."""
         raise self._error
 
     read = write
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing; no file is open."""
 
 
-def opened(directory: Path) -> Database | DatabaseElsewhere:
-    """The file in a directory, or what stands for it where another search process has it.
+def open_database(directory: Path) -> Database | DatabaseElsewhere:
+    """Open the clusters' file in a directory.
+
+    Returns a stand-in that refuses every use where another search process holds the file.
 
     Raises:
         errors.DataDirectoryError: A newer release wrote it.
@@ -273,15 +329,41 @@ def opened(directory: Path) -> Database | DatabaseElsewhere:
 
 
 def version_number(connection: sqlite3.Connection, name: str) -> int:
-    """The number that stands for a version's name in `pairs`."""
+    """Return the number that stands for a version's name in `pairs`; a new name gets one."""
     connection.execute("INSERT OR IGNORE INTO versions (name) VALUES (?)", (name,))
     (number,) = connection.execute("SELECT id FROM versions WHERE name = ?", (name,)).fetchone()
     return int(number)
 
 
-def marks(count: int) -> str:
-    """Placeholders for a list of values."""
-    return ",".join("?" * count)
+def execute_in(
+    connection: sqlite3.Connection,
+    statement: str,
+    values: Iterable[bytes] | Iterable[int] | Iterable[str],
+    *parameters: Any,
+) -> list[Any]:
+    """Run a statement over a list of values of any length and return all its rows.
+
+    SQLite limits the values in one statement, so it is run once for every 500 of them, in order.
+
+    Args:
+        connection: The connection to run it on.
+        statement: SQL with `{values}` in place of the list, before all other parameters:
+            `SELECT point FROM images WHERE picture IN ({values})`.
+        values: The values; duplicates count once.
+        parameters: What the other placeholders stand for.
+    """
+    rows: list[Any] = []
+    keys: list[Any] = sorted(set(values))
+    for some in chunks(keys):
+        marks = ",".join("?" * len(some))
+        rows += connection.execute(statement.format(values=marks), (*some, *parameters))
+    return rows
+
+
+def chunks(values: Sequence[T]) -> Iterator[list[T]]:
+    """Yield values in lists that one `IN` list takes."""
+    for start in range(0, len(values), _CHUNK):
+        yield list(values[start : start + _CHUNK])
 
 
 def _take_lock(path: Path) -> FileLock:

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from halftone.core import errors
-from halftone.services.search.clusters.clustering import Judged
-from halftone.services.search.clusters.store import marks
+from halftone.services.search.clusters.grouping import JudgedPair
+from halftone.services.search.clusters.store import execute_in
 from halftone.v1 import clusters_pb2
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Decision = clusters_pb2.Verdict.Decision
 _FIELDS = "id, a, b, decision, note, author, create_time, end_time, overruled"
 
 
-class Verdict(NamedTuple):
+class VerdictRow(NamedTuple):
     """A row; times in microseconds."""
 
     id: int
@@ -43,7 +43,7 @@ def judge(
     decision: Decision,
     note: str,
     author: str,
-) -> Verdict:
+) -> VerdictRow:
     """Keeps a verdict in the place of an earlier one on the pair, which ends."""
     first, second = sorted((a, b), key=str)
     # The index knows a pair by its points, whose order is another than that of the names.
@@ -61,7 +61,7 @@ def judge(
     return get(connection, int(cursor.lastrowid or 0))
 
 
-def get(connection: sqlite3.Connection, number: int) -> Verdict:
+def get(connection: sqlite3.Connection, number: int) -> VerdictRow:
     """A verdict by its number.
 
     Raises:
@@ -73,10 +73,10 @@ def get(connection: sqlite3.Connection, number: int) -> Verdict:
         raise errors.NotFound(
             f"There is no verdict {name}.", resource_type="verdict", resource_name=name
         )
-    return Verdict(*row)
+    return VerdictRow(*row)
 
 
-def end(connection: sqlite3.Connection, number: int) -> Verdict:
+def end(connection: sqlite3.Connection, number: int) -> VerdictRow:
     """Takes a verdict back; one that has ended stays as it is."""
     connection.execute(
         "UPDATE verdicts SET end_time = ? WHERE id = ? AND end_time IS NULL",
@@ -92,7 +92,7 @@ def listed(
     history: bool,
     before: int | None,
     limit: int,
-) -> list[Verdict]:
+) -> list[VerdictRow]:
     """Verdicts, newest first, below a number."""
     conditions: list[str] = []
     values: list[bytes | int] = []
@@ -109,80 +109,82 @@ def listed(
         f"SELECT {_FIELDS} FROM verdicts {where} ORDER BY id DESC LIMIT ?",  # noqa: S608 - constants
         (*values, limit),
     )
-    return [Verdict(*row) for row in rows]
+    return [VerdictRow(*row) for row in rows]
 
 
-def holding(connection: sqlite3.Connection, points: Collection[bytes]) -> list[Judged]:
-    """The verdicts that hold between some of these images, without those that are unsure."""
-    found: dict[int, Judged] = {}
-    wanted = list(points)
-    known = set(wanted)
-    for start in range(0, len(wanted), 500):
-        some = wanted[start : start + 500]
-        rows = connection.execute(
-            "SELECT id, point_a, point_b, decision FROM verdicts"  # noqa: S608 - placeholders
-            f" WHERE point_a IN ({marks(len(some))}) AND end_time IS NULL",
-            some,
-        )
-        for number, a, b, decision in rows:
-            if b in known and decision != Decision.UNSURE:
-                found[number] = Judged(number, a, b, decision == Decision.SAME)
-    return list(found.values())
+def holding(connection: sqlite3.Connection, points: Collection[bytes]) -> list[JudgedPair]:
+    """Return the verdicts that hold between some of these images, without those that are unsure."""
+    known = set(points)
+    rows = execute_in(
+        connection,
+        "SELECT id, point_a, point_b, decision FROM verdicts"
+        " WHERE point_a IN ({values}) AND end_time IS NULL",
+        known,
+    )
+    return [
+        JudgedPair(number, a, b, decision == Decision.SAME)
+        for number, a, b, decision in rows
+        if b in known and decision != Decision.UNSURE
+    ]
 
 
 def between(
     connection: sqlite3.Connection, point: bytes, others: Collection[bytes]
-) -> dict[bytes, Verdict]:
-    """The verdicts that hold on an image and some others, by the other, those unsure included."""
-    found: dict[bytes, Verdict] = {}
-    wanted = list(others)
-    for start in range(0, len(wanted), 500):
-        some = wanted[start : start + 500]
-        for here, there in (("point_a", "point_b"), ("point_b", "point_a")):
-            # By pairs: an image may have any number of verdicts, but few of them on these.
-            rows = connection.execute(
-                f"SELECT {there}, {_FIELDS} FROM verdicts INDEXED BY verdicts_that_hold"  # noqa: S608 - constants
-                f" WHERE {here} = ? AND {there} IN ({marks(len(some))}) AND end_time IS NULL",
-                (point, *some),
-            )
-            found.update((other, Verdict(*row)) for other, *row in rows)
+) -> dict[bytes, VerdictRow]:
+    """Return the verdicts that hold on an image and some others, by the other; unsure ones, too."""
+    found: dict[bytes, VerdictRow] = {}
+    for here, there in (("point_a", "point_b"), ("point_b", "point_a")):
+        # By pairs: an image may have any number of verdicts, but few of them on these.
+        rows = execute_in(
+            connection,
+            f"SELECT {there}, {_FIELDS} FROM verdicts INDEXED BY verdicts_that_hold"  # noqa: S608 - constants
+            f" WHERE {there} IN ({{values}}) AND {here} = ? AND end_time IS NULL",
+            others,
+            point,
+        )
+        found.update((other, VerdictRow(*row)) for other, *row in rows)
     return found
 
 
 def held_together(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
-    """Images that a SAME verdict binds to one of these."""
-    found: set[bytes] = set()
-    wanted = list(points)
-    for start in range(0, len(wanted), 500):
-        some = wanted[start : start + 500]
-        for here, there in (("point_a", "point_b"), ("point_b", "point_a")):
-            rows = connection.execute(
-                f"SELECT {there} FROM verdicts WHERE {here} IN ({marks(len(some))})"  # noqa: S608 - constants
-                " AND end_time IS NULL AND decision = ?",
-                (*some, int(Decision.SAME)),
-            )
-            found.update(row[0] for row in rows)
-    return found
+    """Return the images that a SAME verdict binds to one of these."""
+    return {
+        point
+        for here, there in (("point_a", "point_b"), ("point_b", "point_a"))
+        for (point,) in execute_in(
+            connection,
+            f"SELECT {there} FROM verdicts WHERE {here} IN ({{values}})"  # noqa: S608 - constants
+            " AND end_time IS NULL AND decision = ?",
+            points,
+            int(Decision.SAME),
+        )
+    }
 
 
-def mark_overruled(
-    connection: sqlite3.Connection, points: Collection[bytes], *, numbers: Collection[int]
-) -> set[int]:
-    """Marks those of the verdicts on these images that later ones contradict, and no others.
+def changed_effects(
+    connection: sqlite3.Connection, points: Collection[bytes], *, overruled: Collection[int]
+) -> list[tuple[bytes, int, int]]:
+    """Return which verdicts on images gain or lose their effect.
+
+    Args:
+        connection: The connection to read with.
+        points: The images.
+        overruled: The numbers of those verdicts on them that later ones contradict.
 
     Returns:
-        Those that had an effect until now.
+        One of its images, its number, and 1 if it is overruled from now on, 0 if no more.
     """
-    lost = {number for number in numbers if not get(connection, number).overruled}
-    wanted = list(points)
-    for start in range(0, len(wanted), 500):
-        some = wanted[start : start + 500]
-        connection.execute(
-            "UPDATE verdicts SET overruled = 0"  # noqa: S608 - placeholders
-            f" WHERE overruled AND point_a IN ({marks(len(some))})",
-            some,
+    marked = dict(
+        execute_in(
+            connection,
+            "SELECT id, point_a FROM verdicts WHERE point_a IN ({values}) AND overruled",
+            points,
         )
-    connection.executemany(
-        "UPDATE verdicts SET overruled = 1 WHERE id = ?", [(number,) for number in numbers]
     )
-    return lost
+    lost = execute_in(
+        connection,
+        "SELECT point_a, id, 1 FROM verdicts WHERE id IN ({values}) AND NOT overruled",
+        overruled,
+    )
+    kept = set(overruled)
+    return [*lost, *((point, each, 0) for each, point in marked.items() if each not in kept)]

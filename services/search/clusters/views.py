@@ -13,11 +13,11 @@ from halftone.core import errors
 from halftone.service.paging import check_size
 from halftone.services.search.archive import lookups, tokens
 from halftone.services.search.archive import payload as payloads
-from halftone.services.search.clusters import chronology, groups, pairs, verdicts
-from halftone.services.search.clusters.chronology import Printing
-from halftone.services.search.clusters.clustering import RULES
+from halftone.services.search.clusters import chronology, groups, pairs, pictures, verdicts
+from halftone.services.search.clusters.chronology import DatedPrinting
+from halftone.services.search.clusters.grouping import RULES
 from halftone.services.search.clusters.groups import CLUSTER_FIELDS, ClusterRow
-from halftone.services.search.clusters.store import marks
+from halftone.services.search.clusters.store import chunks, execute_in
 from halftone.services.search.store.port import EVERYTHING, Filter, Ids
 from halftone.v1 import clusters_pb2, search_pb2
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.clusters.jobs import Job
-    from halftone.services.search.clusters.verdicts import Verdict
+    from halftone.services.search.clusters.jobs import JobRow
+    from halftone.services.search.clusters.verdicts import VerdictRow
 
 MAX_MEMBERS: Final = 5_000
 """Members in one message, the earliest; a record takes about 1 kB of the 36 MiB that fit."""
@@ -53,7 +53,7 @@ def to_time(microseconds: int | None) -> timestamp_pb2.Timestamp | None:
     return timestamp_pb2.Timestamp(seconds=seconds, nanos=1_000 * rest)
 
 
-def to_job(job: Job, *, images: int, searched: int) -> clusters_pb2.ClusterJob:
+def to_job(job: JobRow, *, images: int, searched: int) -> clusters_pb2.ClusterJob:
     """The message of a job, with the counts of one that runs."""
     runs = job.end_time is None
     return clusters_pb2.ClusterJob(
@@ -73,7 +73,9 @@ def to_job(job: Job, *, images: int, searched: int) -> clusters_pb2.ClusterJob:
     )
 
 
-def to_verdict(verdict: Verdict, *, overruled: Iterable[Verdict] = ()) -> clusters_pb2.Verdict:
+def to_verdict(
+    verdict: VerdictRow, *, overruled: Iterable[VerdictRow] = ()
+) -> clusters_pb2.Verdict:
     """The message of a verdict, with others that it overruled."""
     return clusters_pb2.Verdict(
         name=f"verdicts/{verdict.id}",
@@ -136,14 +138,17 @@ def find(connection: sqlite3.Connection, name: str, *, holdings: Holdings) -> Cl
 def _row(connection: sqlite3.Connection, identifier: str, *, name: str) -> ClusterRow:
     for _ in range(_MOST_SUCCESSORS):
         found = connection.execute(
-            f"SELECT successor, {CLUSTER_FIELDS} FROM clusters WHERE id = ?",  # noqa: S608 - a constant
+            f"SELECT end_time, successor, {CLUSTER_FIELDS} FROM clusters WHERE id = ?",  # noqa: S608 - a constant
             (identifier,),
         ).fetchone()
-        if found is None or found[0] is None:
+        if found is None:
             break
-        if found[0] == "":
-            return groups.cluster_row(found[1:])
-        identifier = found[0]
+        end_time, successor, *row = found
+        if end_time is None:
+            return groups.cluster_row(row)
+        if successor is None:
+            break
+        identifier = successor
     raise errors.NotFound(
         f"There is no cluster {name[:200]}.", resource_type="cluster", resource_name=name[:200]
     )
@@ -162,7 +167,7 @@ def to_cluster(
     )
     stored = {
         each.bytes: found
-        for some in pairs.chunks(list(held))
+        for some in chunks(list(held))
         for each, found in holdings.collection.retrieve(
             [uuid.UUID(bytes=point) for point in some]
         ).items()
@@ -174,7 +179,7 @@ def to_cluster(
             resource_name=f"clusters/{row.id}",
         )
     ordered = chronology.chronological(
-        Printing.of(point, found.payload) for point, found in stored.items()
+        DatedPrinting.of(point, found.payload) for point, found in stored.items()
     )
     names = {each.point: each.name for each in ordered}
     links, counts = _links(connection, names)
@@ -200,19 +205,24 @@ def _links(
     connection: sqlite3.Connection, names: dict[bytes, str]
 ) -> tuple[list[clusters_pb2.Link], dict[bytes, int]]:
     """The links between some images, and how many each of them has."""
-    pictures = set(pairs.pictures_of(connection, names).values())
+    numbers = set(pictures.pictures_of(connection, names).values())
     shown = {
         picture: [point for point in points if point in names]
-        for picture, points in pairs.images_of(connection, pictures).items()
+        for picture, points in pictures.images_of(connection, numbers).items()
     }
     same = {
         frozenset((each.a, each.b)) for each in verdicts.holding(connection, names) if each.same
     }
-    found: list[tuple[float | None, bytes, bytes, pairs.Pair | None]] = []
-    for pair in pairs.between(connection, {each for each, on in shown.items() if on}):
+    found: list[tuple[float | None, bytes, bytes, pairs.PairRow | None]] = []
+    compared = pairs.between(
+        connection,
+        {each for each, on in shown.items() if on},
+        since_job=pairs.floor(connection),
+    )
+    for pair in compared:
         # The first image stands for all with its bytes, but for what was judged of others.
         a, b = shown[pair.a][0], shown[pair.b][0]
-        surest = groups.compared_of(pair, a=a, b=b).probability
+        surest = groups.compared_pair(pair, a=a, b=b).probability
         if surest >= RULES.link or frozenset((a, b)) in same:
             found.append((pair.probability, a, b, pair))
     for points in shown.values():
@@ -235,7 +245,7 @@ def _links(
     return links, counts
 
 
-_JUDGED: Final = pairs.Pair(0, 0, 1.0, 1.0, search_pb2.Hit.NOT_COMPARED)
+_JUDGED: Final = pairs.PairRow(0, 0, 1.0, 1.0, search_pb2.Hit.NOT_COMPARED)
 
 
 def _link(
@@ -244,7 +254,7 @@ def _link(
     *,
     a: str,
     b: str,
-    pair: pairs.Pair | None,
+    pair: pairs.PairRow | None,
     same: bool,
 ) -> clusters_pb2.Link:
     states = search_pb2.Verification
@@ -333,7 +343,7 @@ def list_clusters(
 
 
 def _where(request: clusters_pb2.ListClustersRequest) -> tuple[str, list[int]]:
-    where = "successor = ''"
+    where = "end_time IS NULL"
     values: list[int] = []
     fields: tuple[tuple[Literal["min_size", "min_journal_count", "min_span_years"], str], ...] = (
         ("min_size", "size"),
@@ -367,12 +377,8 @@ def _matching(connection: sqlite3.Connection, condition: Filter, *, holdings: Ho
             )
         )
     found: set[str] = set()
-    for some in pairs.chunks(list(points)):
-        rows = connection.execute(
-            f"SELECT cluster FROM members WHERE point IN ({marks(len(some))})",  # noqa: S608 - placeholders
-            some,
-        )
-        found.update(row[0] for row in rows)
+    rows = execute_in(connection, "SELECT cluster FROM members WHERE point IN ({values})", points)
+    found.update(row[0] for row in rows)
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS matching (id TEXT PRIMARY KEY)")
     connection.execute("DELETE FROM temp.matching")
     connection.executemany(

@@ -8,7 +8,7 @@ import pytest
 
 from halftone.archive import records
 from halftone.core import errors
-from halftone.services.search.clusters import groups, jobs, pairs, verdicts, views
+from halftone.services.search.clusters import groups, jobs, pictures, verdicts, views
 from halftone.services.search.clusters.store import Database
 from halftone.v1 import clusters_pb2
 from tests.support.fake_cluster_archive import VERSION, Archive, Comparer, pair, put, sha, steps_of
@@ -68,7 +68,7 @@ class World:
                 connection, request_id="", from_scratch=False, model_version=VERSION
             )
             shown = connection.execute("SELECT sha256 FROM pictures").fetchall()
-            pairs.mark_searched(connection, [each for (each,) in shown], job=job.number)
+            pictures.mark_searched(connection, [each for (each,) in shown], job=job.number)
         assert self.steps.regroup_all(job, 0, 0) is not None
 
     def judge(self, a, b, decision):

@@ -12,9 +12,9 @@ from halftone.core import errors, telemetry
 from halftone.core.settings import SearchSettings
 from halftone.services.search.api.clusters_servicer import ClusterServicer
 from halftone.services.search.archive.pace import Traffic
-from halftone.services.search.clusters import groups, jobs, pairs, views
-from halftone.services.search.clusters.job import ClusterWorker
+from halftone.services.search.clusters import groups, jobs, pairs, pictures, views
 from halftone.services.search.clusters.store import Database
+from halftone.services.search.clusters.worker import ClusterWorker
 from halftone.v1 import clusters_pb2, search_pb2
 from tests.support.fake_cluster_archive import (
     VERSION,
@@ -58,7 +58,7 @@ def kept(database):
 def test_an_image_that_shows_another_picture_by_now_speaks_for_none(database, archive, steps):
     one, other = archive.put(1, shows=1), archive.put(2, shows=2)
     with database.write() as connection:
-        pairs.put_images(connection, [(one, sha(1)), (other, sha(2))])
+        pictures.put_images(connection, [(one, sha(1)), (other, sha(2))])
     # Imported anew; clusters have not taken note of it yet.
     archive.put(2, shows=7)
     assert steps.compare_some([(sha(1), sha(2))], archive, 1) == 0
@@ -70,7 +70,7 @@ def test_an_image_that_shows_another_picture_by_now_speaks_for_none(database, ar
 def test_a_pair_whose_picture_is_gone_keeps_its_score(database, archive, comparer, steps):
     one, other = archive.put(1, shows=1), archive.put(2, shows=2)
     with database.write() as connection:
-        pairs.put_images(connection, [(one, sha(1)), (other, sha(2))])
+        pictures.put_images(connection, [(one, sha(1)), (other, sha(2))])
         put(connection, pair(sha(1), sha(2)), version="model/1")
     archive.put(2, shows=7)
     assert steps.rescore_some(archive, (-1, -1), regroup=False) is not None
@@ -85,11 +85,11 @@ def test_a_job_from_scratch_forgets_what_is_no_candidate_any_more(database, arch
     for from_scratch, left in ((False, 2), (True, 1)):
         with database.write() as connection:
             points = [(archive.put(number, shows=number), sha(number)) for number in (1, 2, 3)]
-            pairs.put_images(connection, points)
+            pictures.put_images(connection, points)
             job, _ = jobs.create(
                 connection, request_id="", from_scratch=from_scratch, model_version=VERSION
             )
-            pairs.mark_searched(connection, [key for _, key in points], job=job.number)
+            pictures.mark_searched(connection, [key for _, key in points], job=job.number)
             pairs.put_pairs(
                 connection,
                 [pair(sha(1), sha(3))],
@@ -113,11 +113,11 @@ def test_what_table_and_collection_do_not_agree_on_is_found(database, archive, s
     same, changed = archive.put(1, shows=1), archive.put(2, shows=7)
     new, gone = archive.put(3, shows=3), b"\xff" * 16
     with database.write() as connection:
-        pairs.put_images(connection, [(same, sha(1)), (changed, sha(2))])
+        pictures.put_images(connection, [(same, sha(1)), (changed, sha(2))])
     assert set().union(*steps.differing(archive)) == {changed, new}
     with database.write() as connection:
-        pairs.put_images(connection, [(gone, sha(4)), (b"\0" * 16, sha(4))])
-        pairs.put_images(connection, [(changed, sha(7)), (new, sha(3))])
+        pictures.put_images(connection, [(gone, sha(4)), (b"\0" * 16, sha(4))])
+        pictures.put_images(connection, [(changed, sha(7)), (new, sha(3))])
     assert set().union(*steps.differing(archive)) == {gone, b"\0" * 16}
 
 
@@ -127,7 +127,7 @@ def test_what_changes_while_it_is_gone_through_hides_nothing_that_is_gone(
 ):
     one, gone = archive.put(1, shows=1), b"\xff" * 16
     with database.write() as connection:
-        pairs.put_images(connection, [(one, sha(1)), (gone, sha(4))])
+        pictures.put_images(connection, [(one, sha(1)), (gone, sha(4))])
     there = list(archive.points.values())
     if meanwhile == "stored anew":
         # It comes twice.
@@ -199,7 +199,7 @@ def cluster(database, archive):
     """Three printings; of the pairs one is another exposure of the scene."""
     points = {sha(number): archive.put(number, shows=number) for number in (1, 2, 3)}
     with database.write() as connection:
-        pairs.put_images(connection, [(each, key) for key, each in points.items()])
+        pictures.put_images(connection, [(each, key) for key, each in points.items()])
         put(
             connection,
             pair(sha(1), sha(2)),

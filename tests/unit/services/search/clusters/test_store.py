@@ -9,10 +9,15 @@ import pytest
 
 from halftone.archive.records import Name
 from halftone.core import errors
-from halftone.services.search.clusters import groups, jobs, verdicts
+from halftone.services.search.clusters import groups, jobs, pictures, verdicts
 from halftone.services.search.clusters import pairs as cluster_pairs
-from halftone.services.search.clusters.chronology import Printing, chronological, gaps, summary
-from halftone.services.search.clusters.pairs import Comparison
+from halftone.services.search.clusters.chronology import (
+    DatedPrinting,
+    chronological,
+    gaps,
+    summarise,
+)
+from halftone.services.search.clusters.pairs import PairComparison
 from halftone.services.search.clusters.store import FILE, SCHEMA, Database
 from halftone.v1 import clusters_pb2
 from tests.support.fake_cluster_archive import count_images
@@ -29,8 +34,8 @@ def sha(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-def compared(a: int, b: int, probability=0.99) -> Comparison:
-    return Comparison(
+def compared(a: int, b: int, probability=0.99) -> PairComparison:
+    return PairComparison(
         a=sha(min(a, b)),
         b=sha(max(a, b)),
         probability=probability,
@@ -47,7 +52,7 @@ def put(connection, *pairs, job=1):
 
 def describe(points):
     return {
-        each: Printing(
+        each: DatedPrinting(
             point=each, name=each.hex(), journal="J", earliest=700_000 + each[-1], latest=None
         )
         for each in points
@@ -102,7 +107,7 @@ def test_a_file_that_is_none_is_told_as_damage(tmp_path):
 def test_a_transaction_that_fails_leaves_nothing(database):
     def fail():
         with database.write() as connection:
-            cluster_pairs.put_images(connection, [(point(1), sha(1))])
+            pictures.put_images(connection, [(point(1), sha(1))])
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -111,10 +116,10 @@ def test_a_transaction_that_fails_leaves_nothing(database):
         assert count_images(connection) == 0
     with database.write() as connection, database.write() as inner:
         assert inner is connection
-        cluster_pairs.put_images(connection, [(point(1), sha(1))])
+        pictures.put_images(connection, [(point(1), sha(1))])
     with database.read() as connection:
         assert count_images(connection) == 1
-        assert cluster_pairs.shas_of(connection, [point(1)]) == {point(1): sha(1)}
+        assert pictures.shas_of(connection, [point(1)]) == {point(1): sha(1)}
 
 
 def test_verdicts_are_on_disk_when_the_transaction_ends(database):
@@ -130,9 +135,9 @@ def test_many_threads_write_and_read(database):
         try:
             for at in range(20):
                 with database.write() as connection:
-                    cluster_pairs.put_images(connection, [(point(100 * number + at), sha(at))])
+                    pictures.put_images(connection, [(point(100 * number + at), sha(at))])
                 with database.read() as connection:
-                    assert cluster_pairs.shas_of(connection, [point(100 * number + at)])
+                    assert pictures.shas_of(connection, [point(100 * number + at)])
         except BaseException as error:
             failures.append(error)
             raise
@@ -149,7 +154,7 @@ def test_many_threads_write_and_read(database):
 
 def test_pairs_outlive_images_and_are_compared_once_for_a_format(database):
     with database.write() as connection:
-        cluster_pairs.put_images(connection, [(point(each), sha(each)) for each in (1, 2, 3)])
+        pictures.put_images(connection, [(point(each), sha(each)) for each in (1, 2, 3)])
         put(connection, compared(1, 2), compared(2, 3, 0.1), job=4)
         wanted = [(sha(1), sha(2)), (sha(1), sha(3)), (sha(2), sha(3))]
 
@@ -160,47 +165,58 @@ def test_pairs_outlive_images_and_are_compared_once_for_a_format(database):
         assert missing() == [(sha(1), sha(3))]
         assert missing(matching="another") == wanted
         assert missing(since_job=5) == wanted
-        cluster_pairs.drop_images(connection, [point(2)])
+        pictures.drop_images(connection, [point(2)])
         assert missing() == [(sha(1), sha(3))]
-        cluster_pairs.drop_unseen(connection)
+        cluster_pairs.drop_unseen(connection, pictures.unseen(connection))
         assert missing() == wanted
+
+
+def settle(connection):
+    """Have the latest job succeed, and take note of what it grouped."""
+    for number in (1, 2):
+        connection.execute(
+            "INSERT OR REPLACE INTO jobs (number, id, from_scratch, state, model_version,"
+            " create_time) VALUES (?, ?, 0, ?, '', 0)",
+            (number, str(number), int(State.SUCCEEDED)),
+        )
+    assert not pictures.settle_some(connection, succeeded=int(State.SUCCEEDED))
 
 
 def test_what_was_searched_is_searched_again_after_it_was_gone(database):
     with database.write() as connection:
-        cluster_pairs.put_images(connection, [(point(1), sha(1)), (point(2), sha(1))])
-        assert cluster_pairs.to_search(connection, job=None, limit=9) == [(point(1), sha(1))]
-        cluster_pairs.mark_searched(connection, [sha(1)], job=1)
-        assert cluster_pairs.counts(connection, job=1) == (2, 2)
-        assert cluster_pairs.counts(connection, job=2) == (2, 0)
-        cluster_pairs.settle(connection, job=1)
-        cluster_pairs.drop_images(connection, [point(1)])
-        assert cluster_pairs.to_search(connection, job=None, limit=9) == []
-        cluster_pairs.drop_images(connection, [point(2)])
-        cluster_pairs.put_images(connection, [(point(3), sha(1))])
-        assert cluster_pairs.to_search(connection, job=None, limit=9) == [(point(3), sha(1))]
+        pictures.put_images(connection, [(point(1), sha(1)), (point(2), sha(1))])
+        assert pictures.to_search(connection, job=None, limit=9) == [(point(1), sha(1))]
+        pictures.mark_searched(connection, [sha(1)], job=1)
+        assert pictures.counts(connection, job=1) == (2, 2)
+        assert pictures.counts(connection, job=2) == (2, 0)
+        settle(connection)
+        pictures.drop_images(connection, [point(1)])
+        assert pictures.to_search(connection, job=None, limit=9) == []
+        pictures.drop_images(connection, [point(2)])
+        pictures.put_images(connection, [(point(3), sha(1))])
+        assert pictures.to_search(connection, job=None, limit=9) == [(point(3), sha(1))]
 
 
 def test_what_a_job_searched_for_and_did_not_group_is_searched_again(database):
     with database.write() as connection:
-        cluster_pairs.put_images(connection, [(point(1), sha(1))])
-        cluster_pairs.mark_joined(connection, [sha(1)], job=1)
+        pictures.put_images(connection, [(point(1), sha(1))])
+        pictures.mark_joined(connection, [sha(1)], job=1)
         # Imported while the second job runs, which is then cancelled.
-        cluster_pairs.put_images(connection, [(point(2), sha(2))])
-        cluster_pairs.mark_searched(connection, [sha(1), sha(2)], job=2)
-        assert cluster_pairs.to_search(connection, job=2, limit=9) == []
-        assert cluster_pairs.counts(connection, job=2) == (2, 2)
-        assert cluster_pairs.to_search(connection, job=None, limit=9) == [(point(2), sha(2))]
-        assert len(cluster_pairs.to_search(connection, job=3, limit=9)) == 2
-        cluster_pairs.settle(connection, job=2)
-        assert cluster_pairs.to_search(connection, job=None, limit=9) == []
+        pictures.put_images(connection, [(point(2), sha(2))])
+        pictures.mark_searched(connection, [sha(1), sha(2)], job=2)
+        assert pictures.to_search(connection, job=2, limit=9) == []
+        assert pictures.counts(connection, job=2) == (2, 2)
+        assert pictures.to_search(connection, job=None, limit=9) == [(point(2), sha(2))]
+        assert len(pictures.to_search(connection, job=3, limit=9)) == 2
+        settle(connection)
+        assert pictures.to_search(connection, job=None, limit=9) == []
 
 
 def test_regrouping_a_part_keeps_ids_and_leaves_the_rest(database):
     with database.write() as connection:
-        cluster_pairs.put_images(connection, [(point(each), sha(each)) for each in range(1, 9)])
+        pictures.put_images(connection, [(point(each), sha(each)) for each in range(1, 9)])
         put(connection, compared(1, 2), compared(3, 4), compared(5, 6))
-        assert len(groups.regroup_all(connection, describe=describe).changed) == 3
+        assert len(regroup(connection, *range(1, 9)).changed) == 3
         before = dict(connection.execute("SELECT point, cluster FROM members"))
         times = dict(connection.execute("SELECT id, update_time FROM clusters"))
         put(connection, compared(1, 3), compared(1, 4), compared(2, 3), compared(2, 4))
@@ -216,16 +232,16 @@ def test_regrouping_a_part_keeps_ids_and_leaves_the_rest(database):
         # The one that is gone leads to the one that stays.
         gone = ({before[point(1)], before[point(3)]} - {after[point(1)]}).pop()
         assert connection.execute(
-            "SELECT successor FROM clusters WHERE id = ?", (gone,)
-        ).fetchone() == (after[point(1)],)
+            "SELECT successor, end_time IS NULL FROM clusters WHERE id = ?", (gone,)
+        ).fetchone() == (after[point(1)], False)
         # The same again changes nothing.
-        assert groups.regroup_all(connection, describe=describe).changed == set()
+        assert regroup(connection, *range(1, 9)).changed == set()
 
 
 def test_verdicts_have_a_history_and_bind_what_was_never_compared(database):
     names = [Name("press", letter) for letter in "abc"]
     with database.write() as connection:
-        cluster_pairs.put_images(
+        pictures.put_images(
             connection, [(name.point_id.bytes, sha(at)) for at, name in enumerate(names)]
         )
         options = {"note": "", "author": ""}
@@ -294,7 +310,7 @@ def test_imports_join_however_many_jobs_fail_afterwards(database):
 
 
 def printing(name, earliest=None, latest=None, journal="J"):
-    return Printing(
+    return DatedPrinting(
         point=name.encode(), name=name, journal=journal, earliest=earliest, latest=latest
     )
 
@@ -311,7 +327,7 @@ def test_printings_are_in_the_order_of_their_first_possible_day():
     assert [each.name for each in ordered] == ["early", "vague", "open", "late", "undated"]
     assert gaps(ordered) == [None, 0, None, None, None]
     assert gaps([made[4], made[2]]) == [None, 10]
-    found = summary(made)
+    found = summarise(made)
     assert (found.first, found.journals, found.earliest, found.latest) == (
         b"early",
         ("K", "J"),
@@ -319,4 +335,4 @@ def test_printings_are_in_the_order_of_their_first_possible_day():
         400,
     )
     assert found.span_years == 1
-    assert summary([printing("only")]).span_years == 0
+    assert summarise([printing("only")]).span_years == 0

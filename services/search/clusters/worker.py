@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.archive.pace import Traffic
     from halftone.services.search.clusters.compare import Comparer
-    from halftone.services.search.clusters.jobs import Job
+    from halftone.services.search.clusters.jobs import JobRow
     from halftone.services.search.clusters.store import Database, DatabaseElsewhere
     from halftone.services.search.store.port import Collection, Stored
 
@@ -95,6 +95,7 @@ class ClusterWorker:
         # Other processes may write to a store that is shared.
         self._shared = settings.store == "server"
         self._reconciled, self._reconciled_at = "", 0.0
+        self._is_tidy = False
         self._scoring = ""
         self._scored_to: tuple[int, int] | None = None
         self._at_a_time = _PAIRS
@@ -175,6 +176,10 @@ class ClusterWorker:
             return True
         if not enabled:
             return False
+        if job is None and not self._is_tidy:
+            # A process that ended before it could has left it.
+            await self._run(self._steps.tidy)
+            self._is_tidy = True
         async with await self._pace.begin():
             limit = self._pace.size()
             pictures = await self._run(self._steps.to_search, job, limit)
@@ -239,7 +244,7 @@ class ClusterWorker:
 
     # Candidates and their comparison.
 
-    async def _search(self, pictures: Pairs, *, job: Job | None) -> None:
+    async def _search(self, pictures: Pairs, *, job: JobRow | None) -> None:
         """Looks for the candidates of pictures, and compares them; without a job groups, too."""
         collection = self._holdings.collection
         since = job.number if job is not None and job.from_scratch else 0
@@ -305,7 +310,7 @@ class ClusterWorker:
 
     # The end of a job.
 
-    async def _finish(self, job: Job) -> bool:
+    async def _finish(self, job: JobRow) -> bool:
         collection = self._holdings.collection
         since = job.number if job.from_scratch else 0
         await self._rescore(collection, job=job)
@@ -327,7 +332,7 @@ class ClusterWorker:
             )
         return True
 
-    async def _in_pieces(self, pairs: Pairs, *, collection: Collection, job: Job) -> int:
+    async def _in_pieces(self, pairs: Pairs, *, collection: Collection, job: JobRow) -> int:
         count = 0
         for start in range(0, len(pairs), _PAIRS):
             some = pairs[start : start + _PAIRS]
@@ -353,7 +358,7 @@ class ClusterWorker:
             )
         return True
 
-    async def _rescore(self, collection: Collection, *, job: Job) -> None:
+    async def _rescore(self, collection: Collection, *, job: JobRow) -> None:
         """Gives pairs that another model version scored the probability of this one."""
         after = _FIRST
         while True:

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from halftone.services.search.clusters.clustering import Compared, Judged, group
+from halftone.services.search.clusters.grouping import ComparedPair, JudgedPair, group
 from halftone.services.search.clusters.ids import Previous
 
 
@@ -15,18 +15,18 @@ def node(name: str) -> bytes:
     return name.encode().ljust(16, b"\0")
 
 
-def pair(names: str, probability=0.99, *, partial=False) -> Compared:
+def pair(names: str, probability=0.99, *, partial=False) -> ComparedPair:
     a, b = names.split("-")
-    return Compared(node(a), node(b), probability, partial)
+    return ComparedPair(node(a), node(b), probability, partial)
 
 
-def pairs(*names: str, probability=0.99, partial=False) -> list[Compared]:
+def pairs(*names: str, probability=0.99, partial=False) -> list[ComparedPair]:
     return [pair(each, probability, partial=partial) for each in names]
 
 
-def judged(order: int, names: str, *, same: bool) -> Judged:
+def judged(order: int, names: str, *, same: bool) -> JudgedPair:
     a, b = names.split("-")
-    return Judged(order, node(a), node(b), same)
+    return JudgedPair(order, node(a), node(b), same)
 
 
 def sets(grouping) -> list[str]:
@@ -38,7 +38,7 @@ def sets(grouping) -> list[str]:
     return found
 
 
-def all_pairs(names: str, probability=0.99) -> list[Compared]:
+def all_pairs(names: str, probability=0.99) -> list[ComparedPair]:
     return [pair(f"{a}-{b}", probability) for at, a in enumerate(names) for b in names[at + 1 :]]
 
 
@@ -183,7 +183,7 @@ def test_the_order_of_the_input_does_not_matter():
     chance = random.Random(5)
     names = [f"m{number:02d}" for number in range(60)]
     made = [
-        Compared(
+        ComparedPair(
             node(x), node(y), chance.choice([0.01, 0.3, 0.93, 0.97, 0.99]), chance.random() < 0.3
         )
         for at, x in enumerate(names)
@@ -191,7 +191,8 @@ def test_the_order_of_the_input_does_not_matter():
         if chance.random() < 0.15
     ]
     verdicts = [
-        Judged(at, *map(node, chance.sample(names, 2)), chance.random() < 0.5) for at in range(20)
+        JudgedPair(at, *map(node, chance.sample(names, 2)), chance.random() < 0.5)
+        for at in range(20)
     ]
     before = [
         Previous(
@@ -203,7 +204,7 @@ def test_the_order_of_the_input_does_not_matter():
     assert len(expected.clusters) > 3
     for _ in range(10):
         turned = [
-            Compared(each.b, each.a, each.probability, each.partial)
+            ComparedPair(each.b, each.a, each.probability, each.partial)
             if chance.random() < 0.5
             else each
             for each in chance.sample(made, len(made))
@@ -252,7 +253,7 @@ def test_ids_stay_when_a_cluster_grows_shrinks_or_changes():
     assert ids(group(all_pairs("ab"), previous=before)) == {"old": "ab"}
     assert ids(group(all_pairs("cxyz"), previous=before)) == {"old": "cxyz"}
     gone = group([], previous=before)
-    assert (gone.clusters, gone.retired) == ((), {"old": ""})
+    assert (gone.clusters, gone.retired) == ((), {"old": None})
 
 
 def test_of_two_that_become_one_the_older_id_stays():

@@ -1,0 +1,225 @@
+"""Images and the pictures they show: rows of `images` and `pictures`.
+
+An image is a record of the archive, known by its point; a picture is known by the SHA-256 of its
+bytes. Several images may show one picture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from halftone.services.search.clusters.store import execute_in
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable, Sequence
+
+_PAGE: Final = 500
+_SETTLED: Final = 2_000
+"""Pictures whose state changes in one transaction; some 5 ms."""
+
+
+# Images.
+
+
+def points_after(connection: sqlite3.Connection, point: bytes) -> list[bytes]:
+    """Return the next 500 images after one, in the order of their points."""
+    rows = connection.execute(
+        "SELECT point FROM images WHERE point > ? ORDER BY point LIMIT ?", (point, _PAGE)
+    )
+    return [row[0] for row in rows]
+
+
+def shas_of(connection: sqlite3.Connection, points: Collection[bytes]) -> dict[bytes, bytes]:
+    """Return the hash of the picture that each image shows; unknown images are left out."""
+    return dict(
+        execute_in(
+            connection,
+            "SELECT point, sha256 FROM images JOIN pictures ON pictures.id = images.picture"
+            " WHERE point IN ({values})",
+            points,
+        )
+    )
+
+
+def pictures_of(connection: sqlite3.Connection, points: Collection[bytes]) -> dict[bytes, int]:
+    """Return the number of the picture that each image shows; unknown images are left out."""
+    return dict(
+        execute_in(
+            connection, "SELECT point, picture FROM images WHERE point IN ({values})", points
+        )
+    )
+
+
+def images_of(connection: sqlite3.Connection, pictures: Collection[int]) -> dict[int, list[bytes]]:
+    """Return the points of the images that show each picture, ascending.
+
+    Pictures that no image shows are left out.
+    """
+    images: dict[int, list[bytes]] = {}
+    rows = execute_in(
+        connection,
+        "SELECT picture, point FROM images WHERE picture IN ({values}) ORDER BY picture, point",
+        pictures,
+    )
+    for picture, point in rows:
+        images.setdefault(picture, []).append(point)
+    return images
+
+
+def points_of(connection: sqlite3.Connection, shas: Collection[bytes]) -> dict[bytes, bytes]:
+    """Return for each hash the first image that shows its picture."""
+    return dict(
+        execute_in(
+            connection,
+            "SELECT sha256, min(point) FROM pictures"
+            " JOIN images ON images.picture = pictures.id"
+            " WHERE sha256 IN ({values}) GROUP BY sha256",
+            shas,
+        )
+    )
+
+
+def put_images(connection: sqlite3.Connection, images: Iterable[tuple[bytes, bytes]]) -> None:
+    """Store which picture each image shows.
+
+    Args:
+        connection: The connection to write with.
+        images: Point and SHA-256 of each.
+    """
+    images = list(images)
+    connection.executemany(
+        "INSERT OR IGNORE INTO pictures (sha256) VALUES (?)", [(sha,) for _, sha in images]
+    )
+    # What an image showed before may be shown by none any more.
+    _forget_searches(connection, [point for point, _ in images], keep=dict(images))
+    connection.executemany(
+        "INSERT OR REPLACE INTO images (point, picture)"
+        " VALUES (?, (SELECT id FROM pictures WHERE sha256 = ?))",
+        images,
+    )
+
+
+def drop_images(connection: sqlite3.Connection, points: Sequence[bytes]) -> None:
+    """Forget images that left the archive. The comparisons of their pictures stay."""
+    _forget_searches(connection, points, keep={})
+    execute_in(connection, "DELETE FROM images WHERE point IN ({values})", points)
+
+
+def _forget_searches(
+    connection: sqlite3.Connection, points: Sequence[bytes], *, keep: dict[bytes, bytes]
+) -> None:
+    """Have pictures that lose their last image searched for again when they come back.
+
+    What is imported until then does not find them. `keep` has the pictures that the images go on
+    to show.
+    """
+    changed = [
+        (sha,) for point, sha in shas_of(connection, points).items() if keep.get(point) != sha
+    ]
+    connection.executemany(
+        "UPDATE pictures SET searched = 0, grouped = 0 WHERE sha256 = ?1 AND"
+        " (SELECT count(*) FROM images WHERE picture = pictures.id) <= 1",
+        changed,
+    )
+
+
+# Pictures.
+
+
+def picture_ids(connection: sqlite3.Connection, shas: Collection[bytes]) -> dict[bytes, int]:
+    """Return the numbers of pictures by their hashes."""
+    return dict(
+        execute_in(connection, "SELECT sha256, id FROM pictures WHERE sha256 IN ({values})", shas)
+    )
+
+
+def shas_of_pictures(connection: sqlite3.Connection, pictures: Collection[int]) -> dict[int, bytes]:
+    """Return the hashes of pictures by their numbers."""
+    return dict(
+        execute_in(connection, "SELECT id, sha256 FROM pictures WHERE id IN ({values})", pictures)
+    )
+
+
+# What was searched for and grouped.
+
+
+def to_search(
+    connection: sqlite3.Connection, *, job: int | None, limit: int
+) -> list[tuple[bytes, bytes]]:
+    """Return pictures whose candidates are still to be looked for.
+
+    Args:
+        connection: The connection to read with.
+        job: The job that looks for them, which wants all that it has not searched for yet. None
+            where no job runs: then those that were in no grouping yet.
+        limit: The most pictures to return.
+
+    Returns:
+        For each picture an image that shows it and its hash, those first whose last search is the
+        longest ago.
+    """
+    condition, values = ("grouped = 0", []) if job is None else ("searched < ?", [job])
+    rows = connection.execute(
+        "SELECT (SELECT min(point) FROM images WHERE picture = pictures.id) AS shown, sha256"  # noqa: S608 - constants
+        f" FROM pictures WHERE {condition} AND shown IS NOT NULL"
+        " ORDER BY searched, id LIMIT ?",
+        (*values, limit),
+    )
+    return [(point, sha) for point, sha in rows]
+
+
+def counts(connection: sqlite3.Connection, *, job: int) -> tuple[int, int]:
+    """Return how many images there are, and of how many a job has searched for the picture."""
+    (images,) = connection.execute("SELECT count(*) FROM images").fetchone()
+    (left,) = connection.execute(
+        "SELECT count(*) FROM images JOIN pictures ON pictures.id = images.picture"
+        " WHERE searched < ?",
+        (job,),
+    ).fetchone()
+    return int(images), int(images - left)
+
+
+def mark_searched(connection: sqlite3.Connection, shas: Iterable[bytes], *, job: int) -> None:
+    """Note that a job has looked for the candidates of pictures.
+
+    Those that were in no grouping before are in one when the job has succeeded; see `settle_some`.
+    """
+    connection.executemany(
+        "UPDATE pictures SET searched = ? WHERE sha256 = ?", [(job, sha) for sha in shas]
+    )
+
+
+def mark_joined(connection: sqlite3.Connection, shas: Iterable[bytes], *, job: int) -> None:
+    """Note that pictures were searched for and grouped without a job, after the job of a number."""
+    connection.executemany(
+        "UPDATE pictures SET searched = ?, grouped = 1 WHERE sha256 = ?",
+        [(job, sha) for sha in shas],
+    )
+
+
+def settle_some(connection: sqlite3.Connection, *, succeeded: int) -> bool:
+    """Note for some pictures that they are grouped because their job has succeeded.
+
+    Args:
+        connection: The connection to write with.
+        succeeded: The state of such a job.
+
+    Returns:
+        Whether there may be more of them.
+    """
+    cursor = connection.execute(
+        "UPDATE pictures SET grouped = 1 WHERE id IN (SELECT id FROM pictures WHERE grouped = 0"
+        " AND searched IN (SELECT number FROM jobs WHERE state = ?) LIMIT ?)",
+        (succeeded, _SETTLED),
+    )
+    return cursor.rowcount == _SETTLED
+
+
+def unseen(connection: sqlite3.Connection) -> list[int]:
+    """Return the numbers of the pictures that no image shows any more."""
+    rows = connection.execute(
+        "SELECT id FROM pictures"
+        " WHERE NOT EXISTS (SELECT 1 FROM images WHERE picture = pictures.id)"
+    )
+    return [number for (number,) in rows]

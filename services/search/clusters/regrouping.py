@@ -1,0 +1,233 @@
+"""Groups the whole archive anew beside the clusters that there are, and switches at the end.
+
+The new clusters are planned part by part from short reads, and their changes are put aside in
+temporary tables. Nobody waits for that: verdicts are written, and a job is cancelled, between two
+pieces of work. What is written meanwhile is logged by triggers, and the parts that it touches are
+planned again. One short transaction then stores all changes and ends the job. So readers see either
+the old clusters or the new ones; after a cancel, an error or the end of the process they are the
+old ones, and the next attempt starts from the beginning.
+
+The result is the same as if all had been done in one transaction after the last of those writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from halftone.core import errors
+from halftone.services.search.clusters import groups
+from halftone.services.search.clusters.linkage import Forest
+from halftone.services.search.clusters.staging import Staging
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from halftone.services.search.clusters.groups import Describe, Plan
+    from halftone.services.search.clusters.store import Database, DatabaseElsewhere
+
+T = TypeVar("T")
+
+_PIECE_SECONDS: Final = 0.03
+"""How long a piece of work may take, about: a verdict that comes meanwhile shares the interpreter
+with it."""
+_SEEDS: Final = 20
+_MOST_SEEDS: Final = 500
+_ROUNDS: Final = 20
+"""How often what was touched is planned again before it is done within the last transaction."""
+
+_LOG: Final = "touched"
+_TRIGGERS: Final = {
+    "verdicts": "INSERT INTO touched SELECT {row}.point_a UNION SELECT {row}.point_b",
+    "images": "INSERT INTO touched SELECT {row}.point",
+    "members": "INSERT INTO touched SELECT {row}.point",
+    "former": "INSERT INTO touched SELECT {row}.point",
+    "clusters": "INSERT INTO touched SELECT point FROM former WHERE cluster = {row}.id"
+    " UNION SELECT point FROM members WHERE cluster = {row}.id",
+    "pairs": "INSERT INTO touched SELECT point FROM images WHERE picture IN ({row}.a, {row}.b)",
+}
+"""What a write touches, by table: all that `groups.plan` reads, but for what cannot change."""
+
+
+class WholeRegrouping:
+    """Groups the whole archive anew; used once, by one thread."""
+
+    def __init__(
+        self,
+        database: Database | DatabaseElsewhere,
+        *,
+        describe: Describe,
+        is_wanted: Callable[[sqlite3.Connection], bool],
+        since_job: int | None = None,
+    ) -> None:
+        """Prepare nothing yet.
+
+        Args:
+            database: The clusters' file.
+            describe: Returns what sums up clusters.
+            is_wanted: Whether to go on; asked before each piece of work.
+            since_job: Links count that were compared since this job; None for all that count.
+        """
+        self._database = database
+        self._describe = describe
+        self._is_wanted = is_wanted
+        self._since_job = since_job
+        self._staging: Staging | None = None
+        self._part_of: dict[bytes, bytes] = {}
+        self._parts: dict[bytes, list[bytes]] = {}
+        self._ids: dict[bytes, list[str]] = {}
+        self._taken: set[str] = set()
+
+    def run(self, finish: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Group everything. Blocks.
+
+        Args:
+            finish: Is called within the transaction that stores the new clusters, after that.
+
+        Returns:
+            What `finish` returns; None if the regrouping was no longer wanted. Nothing has changed
+            then.
+        """
+        try:
+            with self._database.write() as connection:
+                self._staging = Staging(connection, name="whole")
+                self._staging.index_parts(connection)
+                _watch(connection)
+            with self._database.read() as connection:
+                seeds = list(groups.all_seeds(connection, since_job=self._since_job))
+            for some in self._pieces(seeds):
+                if not self._plan(some):
+                    return None
+            return self._switch(finish)
+        finally:
+            # The tables go with the connection where it is closed by now.
+            with contextlib.suppress(errors.HalftoneError), self._database.write() as connection:
+                _unwatch(connection)
+                if self._staging is not None:
+                    self._staging.clear(connection)
+
+    def _pieces(self, seeds: Iterable[bytes]) -> Iterator[list[bytes]]:
+        """Yield the seeds that no planned part has yet, as many as take `_PIECE_SECONDS`."""
+        count = _SEEDS
+        remaining = iter(seeds)
+        while True:
+            fresh = (seed for seed in remaining if seed not in self._part_of)
+            if not (some := list(itertools.islice(fresh, count))):
+                return
+            started = time.monotonic()
+            yield some
+            seconds = time.monotonic() - started
+            if seconds > _PIECE_SECONDS:
+                count = max(1, count // 2)
+            elif seconds < _PIECE_SECONDS / 2:
+                count = min(_MOST_SEEDS, count * 2)
+            # Other threads may have the interpreter.
+            time.sleep(0.001)
+
+    def _plan(self, seeds: Collection[bytes]) -> bool:
+        """Plan the parts of some images, and of those touched meanwhile; whether to go on."""
+        with self._database.write() as connection:
+            if not self._is_wanted(connection):
+                return False
+            # All that is logged by now is on disk, so the read that follows sees it.
+            touched = self._forget_touched(connection)
+        with self._database.read() as connection:
+            planned = self._plan_parts(connection, {*seeds, *touched})
+        with self._database.write() as connection:
+            self._put(connection, planned)
+        return True
+
+    def _plan_parts(self, connection: sqlite3.Connection, seeds: Collection[bytes]) -> Plan:
+        points = groups.surroundings(connection, seeds, since_job=self._since_job, ids=True)
+        return groups.plan(
+            connection,
+            points,
+            describe=self._describe,
+            since_job=self._since_job,
+            taken=self._taken,
+        )
+
+    def _switch(self, finish: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Store what is planned, once nothing of it is out of date."""
+        for attempt in itertools.count():
+            with self._database.write() as connection:
+                if not self._is_wanted(connection):
+                    return None
+                touched = self._forget_touched(connection)
+                if touched and attempt >= _ROUNDS:
+                    self._put(connection, self._plan_parts(connection, touched))
+                    touched = set()
+                if not touched:
+                    assert self._staging is not None  # noqa: S101 - for the type checker
+                    _unwatch(connection)
+                    self._staging.store(connection, now=time.time_ns() // 1000)
+                    return finish(connection)
+            with self._database.read() as connection:
+                planned = self._plan_parts(connection, touched)
+            with self._database.write() as connection:
+                self._put(connection, planned)
+        raise AssertionError  # pragma: no cover - the loop has no end
+
+    # The parts that are planned.
+
+    def _put(self, connection: sqlite3.Connection, planned: Plan) -> None:
+        """Put a plan's changes aside, by the parts that depend on nothing else."""
+        forest: Forest[bytes] = Forest()
+        for first, *others in planned.bonds:
+            for other in others:
+                one, two = forest.find(first), forest.find(other)
+                if one != two:
+                    forest.join(one, two)
+        part_of = {point: forest.find(point) for point in planned.points}
+        self._forget(connection, planned.points & self._part_of.keys())
+        for point, part in part_of.items():
+            self._part_of[point] = part
+            self._parts.setdefault(part, []).append(point)
+        for row in planned.changes.clusters:
+            self._ids.setdefault(part_of[row[0]], []).append(row[1])
+            self._taken.add(row[1])
+        assert self._staging is not None  # noqa: S101 - for the type checker
+        self._staging.put(connection, planned.changes, parts=part_of)
+
+    def _forget(self, connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
+        """Forget the plans of the parts that some images are in; all images of these parts."""
+        parts = {self._part_of[point] for point in points if point in self._part_of}
+        forgotten: set[bytes] = set()
+        for part in parts:
+            forgotten.update(self._parts.pop(part))
+            self._taken.difference_update(self._ids.pop(part, ()))
+        for point in forgotten:
+            del self._part_of[point]
+        if parts:
+            assert self._staging is not None  # noqa: S101 - for the type checker
+            self._staging.forget(connection, parts)
+        return forgotten
+
+    def _forget_touched(self, connection: sqlite3.Connection) -> set[bytes]:
+        """Forget the plans of what was written meanwhile; the images that are to be planned."""
+        touched = {point for (point,) in connection.execute(f"SELECT point FROM temp.{_LOG}")}  # noqa: S608 - a constant
+        if touched:
+            connection.execute(f"DELETE FROM temp.{_LOG}")  # noqa: S608 - a constant
+        return touched | self._forget(connection, touched)
+
+
+def _watch(connection: sqlite3.Connection) -> None:
+    """Have the connection log the images that its writes touch."""
+    _unwatch(connection)
+    connection.execute(f"CREATE TEMP TABLE {_LOG} (point BLOB)")
+    for table, action in _TRIGGERS.items():
+        for event, rows in (("INSERT", "new"), ("UPDATE", "new"), ("DELETE", "old")):
+            connection.execute(
+                f"CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table}"
+                f" BEGIN {action.format(row=rows)}; END"
+            )
+
+
+def _unwatch(connection: sqlite3.Connection) -> None:
+    for table in _TRIGGERS:
+        for event in ("INSERT", "UPDATE", "DELETE"):
+            connection.execute(f"DROP TRIGGER IF EXISTS temp.{table}_{event}")
+    connection.execute(f"DROP TABLE IF EXISTS temp.{_LOG}")
