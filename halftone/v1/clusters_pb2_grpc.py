@@ -109,9 +109,8 @@ class ClusterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelClusterJob(self, request, context):
-        """Ends a job within seconds, but for its last step: the archive is grouped in one transaction, which
-        may take longer on a large archive, and is waited for; the job has succeeded then, which is
-        FAILED_PRECONDITION. The groups of one that is cancelled stay as they were.
+        """Ends a job at once. The groups of one that is cancelled stay as they were. FAILED_PRECONDITION
+        where the job is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

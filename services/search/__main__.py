@@ -23,7 +23,7 @@ from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.embedder_client import Embedder
 from halftone.services.search.archive.holdings import Holdings
 from halftone.services.search.clusters import store as cluster_store
-from halftone.services.search.clusters.hit_verdicts import HitVerdicts
+from halftone.services.search.clusters.views import HitVerdicts
 from halftone.v1 import clusters_pb2_grpc, models_pb2_grpc, search_pb2, search_pb2_grpc
 
 if TYPE_CHECKING:

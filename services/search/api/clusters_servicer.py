@@ -6,14 +6,17 @@ import asyncio
 import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+from pydantic import Field, TypeAdapter
 
 from halftone.archive import records
 from halftone.core import errors, telemetry
-from halftone.service.paging import check_size
-from halftone.services.search.archive import lookups, tokens
+from halftone.service.paging import Pager
+from halftone.services.search.archive import lookups
 from halftone.services.search.clusters import groups, jobs, pictures, verdicts, views
 from halftone.services.search.clusters.jobs import JobRow, State
+from halftone.services.search.clusters.lists import ClusterLists
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc
 
 if TYPE_CHECKING:
@@ -40,8 +43,10 @@ MAX_OVERRULED: Final = 100
 """Verdicts that an answer says it overrules, the newest; each has a note."""
 
 _NUMBER: Final = re.compile("[1-9][0-9]{0,17}")
-_DEFAULT_JOBS: Final = 20
-_DEFAULT_VERDICTS: Final = 100
+# Jobs and verdicts are listed by their numbers, downwards.
+_POSITION: Final = TypeAdapter(Annotated[int, Field(ge=0, lt=2**62)])
+_JOBS: Final = Pager(_POSITION, default_size=20)
+_VERDICTS: Final = Pager(_POSITION, default_size=100)
 
 Decision = clusters_pb2.Verdict.Decision
 
@@ -57,8 +62,9 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         self._database = database
         self._worker = worker
         self._holdings = holdings
-        # Writes wait for each other, and for the grouping of a whole archive; in a thread of their
-        # own they keep none from others, and those that are given up meanwhile are not begun.
+        self._lists = ClusterLists(holdings)
+        # Writes wait for each other. In a thread of their own they take none from other calls, and
+        # those that their callers give up meanwhile are never begun.
         self._writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clusters-write")
 
     def close(self) -> None:
@@ -111,20 +117,13 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     def _list_jobs(
         self, request: clusters_pb2.ListClusterJobsRequest
     ) -> clusters_pb2.ListClusterJobsResponse:
-        size = request.page_size if request.HasField("page_size") else _DEFAULT_JOBS
-        limit = check_size(size, field="page_size")
-        fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
-        before = _number(request.page_token, fingerprint=fingerprint)
+        page = _JOBS.read(request)
         with self._database.read() as connection:
-            found = jobs.listed(connection, before=before, limit=limit + 1)
-            response = clusters_pb2.ListClusterJobsResponse(
-                jobs=[self._job(job, connection) for job in found[:limit]]
+            rows = jobs.list_jobs(connection, before=page.position, limit=page.size + 1)
+            return clusters_pb2.ListClusterJobsResponse(
+                jobs=[self._job(job, connection) for job in page.cut(rows)],
+                next_page_token=page.next_token(rows, position=lambda job: job.number),
             )
-        if len(found) > limit:
-            response.next_page_token = tokens.encode(
-                fingerprint=fingerprint, model_version="", position=found[limit - 1].number
-            )
-        return response
 
     async def CancelClusterJob(
         self, request: clusters_pb2.CancelClusterJobRequest, context: Context
@@ -168,7 +167,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
 
         def listed() -> clusters_pb2.ListClustersResponse:
             with self._database.read() as connection:
-                return views.list_clusters(connection, request, holdings=self._holdings)
+                return self._lists.read(connection, request)
 
         return await self._holdings.threads.read("clusters_list", listed)
 
@@ -179,7 +178,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
 
         def get() -> clusters_pb2.Cluster:
             with self._database.read() as connection:
-                row = views.find(connection, _named(request.name), holdings=self._holdings)
+                row = views.find_cluster(connection, _named(request.name), holdings=self._holdings)
                 return views.to_cluster(connection, row, holdings=self._holdings)
 
         return await self._holdings.threads.read("clusters_get", get)
@@ -246,25 +245,24 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     def _list_verdicts(
         self, request: clusters_pb2.ListVerdictsRequest
     ) -> clusters_pb2.ListVerdictsResponse:
-        size = request.page_size if request.HasField("page_size") else _DEFAULT_VERDICTS
-        limit = check_size(size, field="page_size")
+        page = _VERDICTS.read(request)
         point = (
             records.parse_name(request.image, field="image").point_id.bytes
             if request.image
             else None
         )
-        fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
-        before = _number(request.page_token, fingerprint=fingerprint)
         with self._database.read() as connection:
-            found = verdicts.listed(
-                connection, point=point, history=request.history, before=before, limit=limit + 1
+            rows = verdicts.list_verdicts(
+                connection,
+                point=point,
+                history=request.history,
+                before=page.position,
+                limit=page.size + 1,
             )
-        response = clusters_pb2.ListVerdictsResponse(verdicts=map(views.to_verdict, found[:limit]))
-        if len(found) > limit:
-            response.next_page_token = tokens.encode(
-                fingerprint=fingerprint, model_version="", position=found[limit - 1].id
-            )
-        return response
+        return clusters_pb2.ListVerdictsResponse(
+            verdicts=map(views.to_verdict, page.cut(rows)),
+            next_page_token=page.next_token(rows, position=lambda verdict: verdict.id),
+        )
 
     async def DeleteVerdict(
         self, request: clusters_pb2.DeleteVerdictRequest, context: Context
@@ -297,13 +295,3 @@ def _check_length(text: str, *, most: int, field: str) -> None:
         raise errors.InvalidArgument(
             f"{field}: {len(text):,} characters; at most {most:,} are kept.", field=field
         )
-
-
-def _number(token: str, *, fingerprint: str) -> int | None:
-    if not token:
-        return None
-    position = tokens.decode(token, fingerprint=fingerprint, model_version="")
-    # A token can be made by anyone.
-    if type(position) is not int or not 0 <= position < 2**62:
-        raise tokens.garbled()
-    return position

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from halftone.registry.versions import Registry
     from halftone.services.search.archive.embedder_client import Embedder
     from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.clusters.hit_verdicts import HitVerdicts
+    from halftone.services.search.clusters.views import HitVerdicts
     from halftone.services.search.store.port import Collection, Store
     from halftone.v1 import search_pb2
 

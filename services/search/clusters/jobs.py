@@ -113,7 +113,7 @@ def get(connection: sqlite3.Connection, name: str) -> JobRow:
     return JobRow(*row)
 
 
-def listed(connection: sqlite3.Connection, *, before: int | None, limit: int) -> list[JobRow]:
+def list_jobs(connection: sqlite3.Connection, *, before: int | None, limit: int) -> list[JobRow]:
     """Jobs, newest first, below a number."""
     rows = connection.execute(
         f"SELECT {_FIELDS} FROM jobs WHERE number < ? ORDER BY number DESC LIMIT ?",  # noqa: S608 - a constant

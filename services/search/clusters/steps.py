@@ -234,7 +234,7 @@ class ClusterSteps:
     def joined(self, shown: Pairs) -> None:
         """Groups what was searched for, in the transaction that says that it was."""
         with self._database.write() as connection:
-            last = jobs.listed(connection, before=None, limit=1)
+            last = jobs.list_jobs(connection, before=None, limit=1)
             # A job that has begun meanwhile is to search for them itself.
             number = last[0].number - int(last[0].state == State.RUNNING) if last else 1
             pictures.mark_joined(connection, [sha for _, sha in shown], job=number)

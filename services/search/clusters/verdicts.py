@@ -85,7 +85,7 @@ def end(connection: sqlite3.Connection, number: int) -> VerdictRow:
     return get(connection, number)
 
 
-def listed(
+def list_verdicts(
     connection: sqlite3.Connection,
     *,
     point: bytes | None,

@@ -1,52 +1,46 @@
-"""Clusters, jobs and verdicts as messages, and lists of clusters. Everything here blocks."""
+"""Jobs, verdicts and single clusters as messages. Everything here blocks."""
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf import timestamp_pb2
 
 from halftone.archive import records
-from halftone.core import errors
-from halftone.service.paging import check_size
-from halftone.services.search.archive import lookups, tokens
+from halftone.core import errors, telemetry
+from halftone.services.search.archive import lookups
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.clusters import chronology, groups, pairs, pictures, verdicts
 from halftone.services.search.clusters.chronology import DatedPrinting
 from halftone.services.search.clusters.grouping import RULES
 from halftone.services.search.clusters.groups import CLUSTER_FIELDS, ClusterRow
-from halftone.services.search.clusters.store import chunks, execute_in
-from halftone.services.search.store.port import EVERYTHING, Filter, Ids
+from halftone.services.search.clusters.store import chunks
 from halftone.v1 import clusters_pb2, search_pb2
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.clusters.jobs import JobRow
+    from halftone.services.search.clusters.store import Database, DatabaseElsewhere
     from halftone.services.search.clusters.verdicts import VerdictRow
+    from halftone.v1 import verdicts_pb2
 
 MAX_MEMBERS: Final = 5_000
 """Members in one message, the earliest; a record takes about 1 kB of the 36 MiB that fit."""
 MAX_LINKS: Final = 5_000
 """Links in one message, the surest; each takes about 600 bytes."""
 
-_DEFAULT_PAGE: Final = 50
 _MOST_SUCCESSORS: Final = 100
-_ID_CHUNK: Final = 1_000
-_ORDERS: Final = {
-    clusters_pb2.ListClustersRequest.ORDER_UNSPECIFIED: "size",
-    clusters_pb2.ListClustersRequest.SIZE: "size",
-    clusters_pb2.ListClustersRequest.SPAN_YEARS: "span_years",
-    clusters_pb2.ListClustersRequest.JOURNAL_COUNT: "journal_count",
-}
+
+_log = telemetry.get_logger(__name__)
 
 
 def to_time(microseconds: int | None) -> timestamp_pb2.Timestamp | None:
-    """The message of a time."""
+    """Convert microseconds since the epoch to a message."""
     if microseconds is None:
         return None
     seconds, rest = divmod(microseconds, 1_000_000)
@@ -54,7 +48,13 @@ def to_time(microseconds: int | None) -> timestamp_pb2.Timestamp | None:
 
 
 def to_job(job: JobRow, *, images: int, searched: int) -> clusters_pb2.ClusterJob:
-    """The message of a job, with the counts of one that runs."""
+    """Convert a job to its message.
+
+    Args:
+        job: The job.
+        images: How many images there are, for a job that runs.
+        searched: How many of them it has searched for, likewise.
+    """
     runs = job.end_time is None
     return clusters_pb2.ClusterJob(
         name=job.name,
@@ -76,7 +76,7 @@ def to_job(job: JobRow, *, images: int, searched: int) -> clusters_pb2.ClusterJo
 def to_verdict(
     verdict: VerdictRow, *, overruled: Iterable[VerdictRow] = ()
 ) -> clusters_pb2.Verdict:
-    """The message of a verdict, with others that it overruled."""
+    """Convert a verdict to its message, together with those that it overruled."""
     return clusters_pb2.Verdict(
         name=f"verdicts/{verdict.id}",
         a=verdict.a,
@@ -91,7 +91,11 @@ def to_verdict(
     )
 
 
-def _summary(row: ClusterRow, *, first: search_pb2.Image | None) -> clusters_pb2.Cluster:
+def to_summary(row: ClusterRow, *, first: search_pb2.Image | None) -> clusters_pb2.Cluster:
+    """Convert a cluster to its message, without members and links.
+
+    `first` is the image of its earliest printing; None where it cannot be read.
+    """
     return clusters_pb2.Cluster(
         name=f"clusters/{row.id}",
         size=row.size,
@@ -111,14 +115,58 @@ def _day(ordinal: int | None) -> str:
     return "" if ordinal is None else dt.date.fromordinal(ordinal).isoformat()
 
 
+# Verdicts on hits.
+
+
+class HitVerdicts:
+    """Reads the verdicts on an image that is searched by and its hits, for a whole page at once.
+
+    If they cannot be read, the search is answered without them and says so.
+    """
+
+    def __init__(
+        self, database: Database | DatabaseElsewhere, *, metrics: telemetry.Metrics
+    ) -> None:
+        """Read nothing yet; failures are counted in `verdicts_unavailable_total`."""
+        self._database = database
+        self._readable = True
+        self._unavailable = metrics.counter(
+            "verdicts_unavailable_total", "Searches answered without the verdicts on their hits"
+        )
+
+    def of(
+        self, image: uuid.UUID, hits: Iterable[uuid.UUID]
+    ) -> dict[uuid.UUID, verdicts_pb2.Verdict] | None:
+        """Return the verdicts that hold on an image and its hits, by hit. Blocks.
+
+        Hits without a verdict are left out. Returns None if the verdicts cannot be read.
+        """
+        try:
+            with self._database.read() as connection:
+                found = verdicts.between(connection, image.bytes, [each.bytes for each in hits])
+        except errors.HalftoneError as error:
+            self._unavailable.inc()
+            if self._readable:
+                _log.warning("verdicts_unavailable", error=error.message)
+            self._readable = False
+            return None
+        self._readable = True
+        return {uuid.UUID(bytes=other): to_verdict(verdict) for other, verdict in found.items()}
+
+
 # One cluster.
 
 
-def find(connection: sqlite3.Connection, name: str, *, holdings: Holdings) -> ClusterRow:
-    """A cluster by its name, by one that it took the place of, or by an image's.
+def find_cluster(connection: sqlite3.Connection, name: str, *, holdings: Holdings) -> ClusterRow:
+    """Return a cluster by a name.
+
+    Args:
+        connection: The connection to read with.
+        name: The name of the cluster, of one that became a part of it, or of one of its images.
+        holdings: Where images are looked up.
 
     Raises:
-        errors.InvalidArgument: It is no such name.
+        errors.InvalidArgument: The name is malformed.
         errors.NotFound: There is none, or the image is in none.
     """
     if not name.startswith("clusters/"):
@@ -157,7 +205,7 @@ def _row(connection: sqlite3.Connection, identifier: str, *, name: str) -> Clust
 def to_cluster(
     connection: sqlite3.Connection, row: ClusterRow, *, holdings: Holdings
 ) -> clusters_pb2.Cluster:
-    """A cluster with its printings in chronological order, and the links between them.
+    """Convert a cluster to its message, with members in chronological order and their links.
 
     Raises:
         errors.NotFound: None of its images is there any more.
@@ -183,7 +231,7 @@ def to_cluster(
     )
     names = {each.point: each.name for each in ordered}
     links, counts = _links(connection, names)
-    message = _summary(row, first=None)
+    message = to_summary(row, first=None)
     message.links.extend(links)
     shown = ordered[:MAX_MEMBERS]
     same = lookups.find_same_content(holdings.collection, [stored[each.point] for each in shown])
@@ -204,7 +252,10 @@ def to_cluster(
 def _links(
     connection: sqlite3.Connection, names: dict[bytes, str]
 ) -> tuple[list[clusters_pb2.Link], dict[bytes, int]]:
-    """The links between some images, and how many each of them has."""
+    """Return the links between some images, and how many each of them has.
+
+    `names` has the names of the images by their points.
+    """
     numbers = set(pictures.pictures_of(connection, names).values())
     shown = {
         picture: [point for point in points if point in names]
@@ -276,124 +327,3 @@ def _link(
         else:
             link.verification.state = states.NO_OVERLAP
     return link
-
-
-# Lists.
-
-
-def list_clusters(
-    connection: sqlite3.Connection,
-    request: clusters_pb2.ListClustersRequest,
-    *,
-    holdings: Holdings,
-) -> clusters_pb2.ListClustersResponse:
-    """A page of clusters.
-
-    Raises:
-        errors.InvalidArgument: A field is wrong, or the token is another request's.
-    """
-    limit = check_size(
-        request.page_size if request.HasField("page_size") else _DEFAULT_PAGE, field="page_size"
-    )
-    if request.order not in _ORDERS:
-        raise errors.InvalidArgument(f"order: {request.order} is none.", field="order")
-    order = _ORDERS[request.order]
-    condition = payloads.to_filter(request.filter)
-    fingerprint = tokens.fingerprint(request, without=("page_token", "page_size"))
-    where, values = _where(request)
-    if condition != EVERYTHING:
-        # Kept for this connection only, so that the pages that follow are found by the same query.
-        _matching(connection, condition, holdings=holdings)
-        where += " AND id IN (SELECT id FROM temp.matching)"
-    (total,) = connection.execute(
-        f"SELECT count(*) FROM clusters WHERE {where}",  # noqa: S608 - constants
-        values,
-    ).fetchone()
-    paged: list[int | str] = [*values]
-    if request.page_token:
-        value, identifier = _position(
-            tokens.decode(request.page_token, fingerprint=fingerprint, model_version="")
-        )
-        where += f" AND ({order} < ? OR ({order} = ? AND id > ?))"
-        paged += [value, value, identifier]
-    rows = [
-        groups.cluster_row(row)
-        for row in connection.execute(
-            f"SELECT {CLUSTER_FIELDS} FROM clusters WHERE {where}"  # noqa: S608 - constants
-            f" ORDER BY {order} DESC, id LIMIT ?",
-            (*paged, limit + 1),
-        )
-    ]
-    page = rows[:limit]
-    response = clusters_pb2.ListClustersResponse(total_count=total)
-    firsts = holdings.collection.retrieve([uuid.UUID(bytes=row.first) for row in page])
-    for row in page:
-        stored = firsts.get(uuid.UUID(bytes=row.first))
-        first = None if stored is None else payloads.to_image(stored.payload)
-        response.clusters.append(_summary(row, first=first))
-    if len(rows) > limit:
-        last = page[-1]
-        keys = {"size": last.size, "span_years": last.span_years}
-        response.next_page_token = tokens.encode(
-            fingerprint=fingerprint,
-            model_version="",
-            position=[keys.get(order, len(last.journals)), last.id],
-        )
-    return response
-
-
-def _where(request: clusters_pb2.ListClustersRequest) -> tuple[str, list[int]]:
-    where = "end_time IS NULL"
-    values: list[int] = []
-    fields: tuple[tuple[Literal["min_size", "min_journal_count", "min_span_years"], str], ...] = (
-        ("min_size", "size"),
-        ("min_journal_count", "journal_count"),
-        ("min_span_years", "span_years"),
-    )
-    for field, column in fields:
-        if request.HasField(field):
-            least = getattr(request, field)
-            if least < 0:
-                raise errors.InvalidArgument(f"{field}: {least} is below 0.", field=field)
-            where += f" AND {column} >= ?"
-            values.append(least)
-    return where, values
-
-
-def _matching(connection: sqlite3.Connection, condition: Filter, *, holdings: Holdings) -> None:
-    """Fills `temp.matching` with the clusters that have a printing which a filter lets through."""
-    collection = holdings.collection
-    (members,) = connection.execute("SELECT count(*) FROM members").fetchone()
-    points: Iterable[bytes]
-    if collection.count(condition) <= members:
-        points = (stored.id.bytes for stored in collection.scan(filter=condition))
-    else:
-        all_points = [row[0] for row in connection.execute("SELECT point FROM members")]
-        points = (
-            stored.id.bytes
-            for start in range(0, len(all_points), _ID_CHUNK)
-            for stored in collection.scan(
-                filter=condition.also(_ids(all_points[start : start + _ID_CHUNK]))
-            )
-        )
-    found: set[str] = set()
-    rows = execute_in(connection, "SELECT cluster FROM members WHERE point IN ({values})", points)
-    found.update(row[0] for row in rows)
-    connection.execute("CREATE TEMP TABLE IF NOT EXISTS matching (id TEXT PRIMARY KEY)")
-    connection.execute("DELETE FROM temp.matching")
-    connection.executemany(
-        "INSERT INTO temp.matching (id) VALUES (?)", [(each,) for each in sorted(found)]
-    )
-
-
-def _ids(points: Sequence[bytes]) -> Ids:
-    return Ids(tuple(uuid.UUID(bytes=point) for point in points))
-
-
-def _position(position: object) -> tuple[int, str]:
-    match position:
-        # A token can be made by anyone.
-        case [int(value), str(identifier)] if 0 <= value < 2**62 and identifier.isascii():
-            return value, identifier
-        case _:
-            raise tokens.garbled()

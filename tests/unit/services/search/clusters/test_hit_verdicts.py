@@ -9,8 +9,8 @@ import uuid
 import pytest
 
 from halftone.core import errors, telemetry
-from halftone.services.search.clusters.hit_verdicts import HitVerdicts
 from halftone.services.search.clusters.store import FILE, DatabaseElsewhere
+from halftone.services.search.clusters.views import HitVerdicts
 from halftone.v1 import clusters_pb2, search_pb2
 from tests.support.cluster_pictures import printing
 from tests.support.search_service import name, record

@@ -100,7 +100,9 @@ class World:
         """The members of the cluster that an id leads to; none where it leads to none."""
         with self.database.read() as connection:
             try:
-                row = views.find(connection, f"clusters/{identifier}", holdings=self.archive)
+                row = views.find_cluster(
+                    connection, f"clusters/{identifier}", holdings=self.archive
+                )
             except errors.NotFound:
                 return set()
         return self.clusters()[row.id]

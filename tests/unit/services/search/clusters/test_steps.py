@@ -207,7 +207,7 @@ def cluster(database, archive):
             pair(sha(1), sha(3), relation=search_pb2.Hit.SAME_SCENE),
         )
         groups.regroup(connection, points.values(), describe=archive.describe)
-        return views.find(connection, "archives/press/images/1", holdings=archive)
+        return views.find_cluster(connection, "archives/press/images/1", holdings=archive)
 
 
 def test_another_exposure_is_no_link(database, archive, cluster):

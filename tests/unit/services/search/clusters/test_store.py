@@ -250,9 +250,9 @@ def test_verdicts_have_a_history_and_bind_what_was_never_compared(database):
         again = verdicts.judge(
             connection, names[0], names[1], decision=Decision.DIFFERENT, **options
         )
-        held = verdicts.listed(connection, point=None, history=False, before=None, limit=9)
+        held = verdicts.list_verdicts(connection, point=None, history=False, before=None, limit=9)
         assert [each.id for each in held] == [again.id]
-        every = verdicts.listed(connection, point=None, history=True, before=None, limit=9)
+        every = verdicts.list_verdicts(connection, point=None, history=True, before=None, limit=9)
         assert [each.id for each in every] == [again.id, first.id]
         assert every[1].end_time is not None
         points = [name.point_id.bytes for name in names]
@@ -306,7 +306,7 @@ def test_imports_join_however_many_jobs_fail_afterwards(database):
             jobs.end(connection, job.number, state=state)
         assert jobs.any_succeeded(connection)
         # The newest thousand, and that one.
-        assert len(jobs.listed(connection, before=None, limit=2_000)) == 1_001
+        assert len(jobs.list_jobs(connection, before=None, limit=2_000)) == 1_001
 
 
 def printing(name, earliest=None, latest=None, journal="J"):

@@ -1,0 +1,192 @@
+"""Lists of clusters: filtered, sorted and in pages. Everything here blocks."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import Field, StringConstraints, TypeAdapter
+
+from halftone.core import errors
+from halftone.service.paging import Pager
+from halftone.services.search.archive import payload as payloads
+from halftone.services.search.clusters import groups, views
+from halftone.services.search.clusters.groups import CLUSTER_FIELDS
+from halftone.services.search.clusters.store import execute_in
+from halftone.services.search.store.port import EVERYTHING, Filter, Ids
+from halftone.v1 import clusters_pb2
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.clusters.groups import ClusterRow
+
+_PAGES: Final = Pager(
+    TypeAdapter(
+        tuple[
+            # The value that the list is sorted by, and the id.
+            Annotated[int, Field(ge=0, lt=2**62)],
+            Annotated[str, StringConstraints(pattern="^[a-z2-7]{1,64}$")],
+        ]
+    ),
+    default_size=50,
+)
+_ID_CHUNK: Final = 1_000
+_KEPT_FILTERS: Final = 8
+_KEPT_SECONDS: Final = 120.0
+_ORDERS: Final = {
+    clusters_pb2.ListClustersRequest.ORDER_UNSPECIFIED: "size",
+    clusters_pb2.ListClustersRequest.SIZE: "size",
+    clusters_pb2.ListClustersRequest.SPAN_YEARS: "span_years",
+    clusters_pb2.ListClustersRequest.JOURNAL_COUNT: "journal_count",
+}
+
+
+class ClusterLists:
+    """Answers ListClusters.
+
+    What a filter matches is looked up for the first page and kept for a short while, so that the
+    pages that follow do not go through the store again. Any thread may use it.
+    """
+
+    def __init__(self, holdings: Holdings) -> None:
+        """Keep nothing yet."""
+        self._holdings = holdings
+        self._kept: OrderedDict[bytes, tuple[float, list[str]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(
+        self, connection: sqlite3.Connection, request: clusters_pb2.ListClustersRequest
+    ) -> clusters_pb2.ListClustersResponse:
+        """Return a page of clusters, each with its first image and without its members.
+
+        Raises:
+            errors.InvalidArgument: A field is wrong, or the token is another request's.
+        """
+        page = _PAGES.read(request)
+        if request.order not in _ORDERS:
+            raise errors.InvalidArgument(f"order: {request.order} is none.", field="order")
+        order = _ORDERS[request.order]
+        condition = payloads.to_filter(request.filter)
+        where, values = _where(request)
+        if condition != EVERYTHING:
+            matching = self._matching(
+                connection, request, condition=condition, is_first=page.position is None
+            )
+            # For this connection only.
+            connection.execute("CREATE TEMP TABLE IF NOT EXISTS matching (id TEXT PRIMARY KEY)")
+            connection.execute("DELETE FROM temp.matching")
+            connection.executemany(
+                "INSERT INTO temp.matching (id) VALUES (?)", [(each,) for each in matching]
+            )
+            where += " AND id IN (SELECT id FROM temp.matching)"
+        (total,) = connection.execute(
+            f"SELECT count(*) FROM clusters WHERE {where}",  # noqa: S608 - constants
+            values,
+        ).fetchone()
+        paged: list[int | str] = [*values]
+        if page.position is not None:
+            value, identifier = page.position
+            where += f" AND ({order} < ? OR ({order} = ? AND id > ?))"
+            paged += [value, value, identifier]
+        rows = [
+            groups.cluster_row(row)
+            for row in connection.execute(
+                f"SELECT {CLUSTER_FIELDS} FROM clusters WHERE {where}"  # noqa: S608 - constants
+                f" ORDER BY {order} DESC, id LIMIT ?",
+                (*paged, page.size + 1),
+            )
+        ]
+
+        def position(row: ClusterRow) -> tuple[int, str]:
+            keys = {"size": row.size, "span_years": row.span_years}
+            return keys.get(order, len(row.journals)), row.id
+
+        return clusters_pb2.ListClustersResponse(
+            clusters=self._messages(page.cut(rows)),
+            total_count=total,
+            next_page_token=page.next_token(rows, position=position),
+        )
+
+    def _messages(self, rows: Sequence[ClusterRow]) -> list[clusters_pb2.Cluster]:
+        firsts = self._holdings.collection.retrieve([uuid.UUID(bytes=row.first) for row in rows])
+        messages = []
+        for row in rows:
+            stored = firsts.get(uuid.UUID(bytes=row.first))
+            first = None if stored is None else payloads.to_image(stored.payload)
+            messages.append(views.to_summary(row, first=first))
+        return messages
+
+    def _matching(
+        self,
+        connection: sqlite3.Connection,
+        request: clusters_pb2.ListClustersRequest,
+        *,
+        condition: Filter,
+        is_first: bool,
+    ) -> list[str]:
+        """Return the ids of the clusters with a printing that the filter lets through.
+
+        A first page always looks them up; later ones take what is kept, if it is.
+        """
+        key = request.filter.SerializeToString(deterministic=True)
+        now = time.monotonic()
+        with self._lock:
+            kept_at, kept = self._kept.get(key, (0.0, []))
+        if kept_at and not is_first and now - kept_at < _KEPT_SECONDS:
+            return kept
+        matching = _look_up(connection, condition, holdings=self._holdings)
+        with self._lock:
+            self._kept[key] = (now, matching)
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT_FILTERS:
+                self._kept.popitem(last=False)
+        return matching
+
+
+def _where(request: clusters_pb2.ListClustersRequest) -> tuple[str, list[int]]:
+    """Return the SQL condition of the request's bounds, and its parameters."""
+    where = "end_time IS NULL"
+    values: list[int] = []
+    bounds: tuple[tuple[Literal["min_size", "min_journal_count", "min_span_years"], str], ...] = (
+        ("min_size", "size"),
+        ("min_journal_count", "journal_count"),
+        ("min_span_years", "span_years"),
+    )
+    for field, column in bounds:
+        if request.HasField(field):
+            least = getattr(request, field)
+            if least < 0:
+                raise errors.InvalidArgument(f"{field}: {least} is below 0.", field=field)
+            where += f" AND {column} >= ?"
+            values.append(least)
+    return where, values
+
+
+def _look_up(connection: sqlite3.Connection, condition: Filter, *, holdings: Holdings) -> list[str]:
+    collection = holdings.collection
+    (members,) = connection.execute("SELECT count(*) FROM members").fetchone()
+    points: Iterable[bytes]
+    # Go through the fewer: the images that the filter lets through, or the members of clusters.
+    if collection.count(condition) <= members:
+        points = (stored.id.bytes for stored in collection.scan(filter=condition))
+    else:
+        all_points = [row[0] for row in connection.execute("SELECT point FROM members")]
+        points = (
+            stored.id.bytes
+            for start in range(0, len(all_points), _ID_CHUNK)
+            for stored in collection.scan(
+                filter=condition.also(_ids(all_points[start : start + _ID_CHUNK]))
+            )
+        )
+    rows = execute_in(connection, "SELECT cluster FROM members WHERE point IN ({values})", points)
+    return sorted({cluster for (cluster,) in rows})
+
+
+def _ids(points: Sequence[bytes]) -> Ids:
+    return Ids(tuple(uuid.UUID(bytes=point) for point in points))
