@@ -54,25 +54,25 @@ class World:
         for number in range(IMAGES):
             self.archive.put(number, shows=number % 256)
         self.steps = steps_of(database, self.archive, Comparer())
+        # Some with the same bytes.
+        shown = [(name.point_id.bytes, sha(at - at % 17 % 2)) for at, name in enumerate(self.names)]
         with database.write() as connection:
-            # Some with the same bytes.
-            pictures.put_images(
-                connection,
-                [
-                    (name.point_id.bytes, sha(at - at % 17 % 2))
-                    for at, name in enumerate(self.names)
-                ],
-            )
-            self.put_pairs(connection, 250, job=1)
-            groups.regroup(
-                connection,
-                [name.point_id.bytes for name in self.names],
-                describe=self.archive.describe,
-            )
+            for _ in range(4):
+                # Images come back, pairs find something else, images go: so that ids have a past.
+                pictures.put_images(connection, shown)
+                self.put_pairs(connection, 250, job=1)
+                self.regroup(connection, [point for point, _ in shown])
+                gone = [point for point, _ in self.chance.sample(shown, 60)]
+                pictures.drop_images(connection, gone)
+                self.regroup(connection, gone)
             for _ in range(20):
                 self.judge(connection)
+            pictures.put_images(connection, shown)
             # Clusters of other pictures than those that the next grouping finds.
             self.put_pairs(connection, 250, job=2)
+
+    def regroup(self, connection, points, **fields):
+        groups.regroup(connection, points, describe=self.archive.describe, **fields)
 
     def put_pairs(self, connection, count, *, job):
         chosen = {
@@ -105,15 +105,14 @@ class World:
         options = {"decision": decision, "note": "", "author": ""}
         verdict = verdicts.judge(connection, self.names[a], self.names[b], **options)
         points = [self.names[each].point_id.bytes for each in (a, b)]
-        groups.regroup(connection, points, describe=self.archive.describe, said=verdict.id)
+        self.regroup(connection, points, said=verdict.id)
 
     def group_at_once(self, *, since_job=None):
         """All in one transaction, as a reference."""
         with self.database.write() as connection:
             if since_job is not None:
                 connection.execute("DELETE FROM pairs WHERE job < ?", (since_job,))
-            seeds = list(groups.all_seeds(connection))
-            groups.regroup(connection, seeds, describe=self.archive.describe)
+            self.regroup(connection, list(groups.all_seeds(connection)))
 
     def whole(self, *, since_job=None, describe=None, is_wanted=lambda _: True):
         return WholeRegrouping(
