@@ -1,4 +1,4 @@
-"""Which pictures may show what a picture of the archive shows: its neighbours in each channel."""
+"""Finds the pictures worth comparing with one: its nearest neighbours in each channel."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depths:
-    """How many neighbours are looked at.
+    """How many neighbours of a picture are candidates.
 
-    A pair is found when either of its pictures finds the other, so these are smaller than those of
-    a search.
+    A pair is found when either of its pictures finds the other, so fewer are needed than for a
+    search.
 
     Attributes:
-        descriptor: Of each channel.
-        pdq: Likewise.
-        words: Likewise, of the picture and of its mirror image.
-        limit: Of all together, by the best rank in any channel.
+        descriptor: The nearest by descriptor.
+        pdq: The nearest by PDQ hash.
+        words: The nearest by visual words, for the picture and again for its mirror image.
+        limit: The most of all channels together, by the best rank in any of them.
     """
 
     descriptor: int = 20
@@ -48,13 +48,14 @@ def neighbours(
     mirrored: Words | None,
     depths: Depths = DEPTHS,
 ) -> list[uuid.UUID]:
-    """Images whose pictures are worth comparing with one's, the most promising first.
+    """Return the images whose pictures are worth comparing with an image's, most promising first.
 
     Args:
-        collection: That answers.
-        stored: An image with its vectors.
-        mirrored: The words of its mirror image: its printings may be turned over.
-        depths: How many.
+        collection: The collection to search.
+        stored: The image with its vectors.
+        mirrored: The visual words of its mirror image, since printings may be mirrored; None to
+            look for none.
+        depths: How many neighbours to take.
     """
     sha256 = str(stored.payload["sha256"])
     vectors: list[tuple[Channel, np.ndarray | Words, int]] = []
@@ -89,9 +90,12 @@ def _without_copies(
     found: Sequence[list[ScoredPoint]],
     sha256: str,
 ) -> tuple[list[list[ScoredPoint]], set[uuid.UUID]]:
-    """Leaves out records with the same bytes, and looks further where they take up the room.
+    """Search again without the records of the same bytes where these take up too much room.
 
-    A logo may be there 10,000 times: they belong together without being compared.
+    A logo may be in the archive 10,000 times; its records belong together without a comparison.
+
+    Returns:
+        The hits of each query, and the records with the same bytes among the first ones.
     """
     ids = {hit.id for hits in found for hit in hits}
     there = collection.retrieve(list(ids))

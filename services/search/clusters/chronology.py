@@ -1,4 +1,4 @@
-"""The printings of a picture in the order of their dates, and what sums them up."""
+"""Puts the printings of a picture in the order of their dates and sums them up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatedPrinting:
-    """One image of a cluster. Days as ordinals; None where there is no bound or no date."""
+    """One image of a cluster. Days are ordinals; None where there is no bound or no date."""
 
     point: bytes
     name: str
@@ -26,7 +26,7 @@ class DatedPrinting:
 
     @classmethod
     def of(cls, point: bytes, payload: Payload) -> DatedPrinting:
-        """From a record's payload."""
+        """Read a printing from the payload of its record."""
         earliest, latest = payloads.days_of(payload)
         return cls(
             point=point,
@@ -38,13 +38,13 @@ class DatedPrinting:
 
     @property
     def day(self) -> int | None:
-        """The day by which it is placed: the earliest possible, or the latest of an open date."""
+        """The day to sort by: the earliest possible one, or the latest if only that is known."""
         return self.latest if self.earliest is None else self.earliest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSummary:
-    """What is said of a cluster as a whole; see `Cluster` in the contract."""
+    """What a cluster says of its printings as a whole; see `Cluster` in the contract."""
 
     first: bytes
     journals: tuple[str, ...]
@@ -54,14 +54,14 @@ class ClusterSummary:
 
 
 def chronological(printings: Iterable[DatedPrinting]) -> list[DatedPrinting]:
-    """By the earliest day on which each may have been printed; those without a date last."""
+    """Sort printings by the earliest day on which each may have appeared; undated ones last."""
     return sorted(
         printings, key=lambda each: (each.day is None, each.day or 0, each.latest or 0, each.name)
     )
 
 
 def gaps(printings: Sequence[DatedPrinting]) -> list[int | None]:
-    """For each of some printings in order, days since the one before."""
+    """Return for each of the sorted printings the days since the one before; None if unknown."""
     found: list[int | None] = []
     before: int | None = None
     for each in printings:
@@ -71,7 +71,7 @@ def gaps(printings: Sequence[DatedPrinting]) -> list[int | None]:
 
 
 def summarise(printings: Iterable[DatedPrinting]) -> ClusterSummary:
-    """Sums up one printing or more."""
+    """Sum up one or more printings."""
     ordered = chronological(printings)
     earliest = min((each.earliest for each in ordered if each.earliest is not None), default=None)
     latest = max((each.latest for each in ordered if each.latest is not None), default=None)
@@ -85,7 +85,7 @@ def summarise(printings: Iterable[DatedPrinting]) -> ClusterSummary:
 
 
 def _years(earliest: int | None, latest: int | None) -> int:
-    """Whole years between two days."""
+    """Return the whole years between two days; 0 where one is unknown."""
     if earliest is None or latest is None or latest < earliest:
         return 0
     first, last = dt.date.fromordinal(earliest), dt.date.fromordinal(latest)

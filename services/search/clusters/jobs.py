@@ -1,4 +1,4 @@
-"""The rows of cluster jobs: one runs at a time, and outlives the process that runs it."""
+"""Cluster jobs: rows of `jobs`. At most one runs at a time; it outlives the process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ _KEPT_JOBS = 1_000
 
 
 class JobRow(NamedTuple):
-    """A row. `compared` of `found` pairs, `searched` of `images`; times in microseconds."""
+    """A cluster job. Times are in microseconds.
+
+    Of `found` pairs `compared` could be compared; of `images` the candidates of `searched` were
+    looked for. The cluster counts are set when the job succeeds.
+    """
 
     number: int
     id: str
@@ -49,7 +53,17 @@ class JobRow(NamedTuple):
 def create(
     connection: sqlite3.Connection, *, request_id: str, from_scratch: bool, model_version: str
 ) -> tuple[JobRow, bool]:
-    """A job that is to run, and whether it is a new one."""
+    """Create a job, or return the one that already answers the request.
+
+    Args:
+        connection: The writing connection.
+        request_id: The caller's id of the request; a repeated one gets the same job. May be empty.
+        from_scratch: Whether the job compares every pair again.
+        model_version: The version that answers now.
+
+    Returns:
+        The job, and whether it is new.
+    """
     if request_id:
         known = connection.execute(
             f"SELECT {_FIELDS} FROM jobs WHERE request_id = ?1"  # noqa: S608 - a constant
@@ -60,7 +74,7 @@ def create(
             return JobRow(*known), False
     if (job := running(connection)) is not None:
         if request_id:
-            # Repeated when that job is over, it would start another one.
+            # Otherwise the request would start another job when it is repeated later.
             connection.execute("INSERT INTO requests VALUES (?, ?)", (request_id, job.number))
         return job, False
     cursor = connection.execute(
@@ -75,7 +89,7 @@ def create(
             time.time_ns() // 1000,
         ),
     )
-    # The last that succeeded says that imports join.
+    # The last job that succeeded stays, because it makes imports join clusters.
     connection.execute(
         "DELETE FROM jobs WHERE number <= ?"
         " AND number IS NOT (SELECT max(number) FROM jobs WHERE state = ?)",
@@ -86,7 +100,7 @@ def create(
 
 
 def running(connection: sqlite3.Connection) -> JobRow | None:
-    """The job that runs."""
+    """Return the job that runs, if any."""
     row = connection.execute(
         f"SELECT {_FIELDS} FROM jobs WHERE state = ? ORDER BY number DESC LIMIT 1",  # noqa: S608 - a constant
         (int(State.RUNNING),),
@@ -95,7 +109,7 @@ def running(connection: sqlite3.Connection) -> JobRow | None:
 
 
 def get(connection: sqlite3.Connection, name: str) -> JobRow:
-    """A job by its name.
+    """Return a job by its name, `clusterJobs/{id}`.
 
     Raises:
         errors.NotFound: There is none.
@@ -114,7 +128,7 @@ def get(connection: sqlite3.Connection, name: str) -> JobRow:
 
 
 def list_jobs(connection: sqlite3.Connection, *, before: int | None, limit: int) -> list[JobRow]:
-    """Jobs, newest first, below a number."""
+    """Return jobs with numbers below `before`, the newest first."""
     rows = connection.execute(
         f"SELECT {_FIELDS} FROM jobs WHERE number < ? ORDER BY number DESC LIMIT ?",  # noqa: S608 - a constant
         (2**62 if before is None else before, limit),
@@ -123,7 +137,7 @@ def list_jobs(connection: sqlite3.Connection, *, before: int | None, limit: int)
 
 
 def progress(connection: sqlite3.Connection, number: int, **values: int | str) -> None:
-    """Sets fields of a job that runs."""
+    """Set fields of a job, if it still runs."""
     settings = ", ".join(f"{key} = ?" for key in values)
     connection.execute(
         f"UPDATE jobs SET {settings} WHERE number = ? AND state = ?",  # noqa: S608 - keywords
@@ -132,7 +146,7 @@ def progress(connection: sqlite3.Connection, number: int, **values: int | str) -
 
 
 def end(connection: sqlite3.Connection, number: int, *, state: State, error: str = "") -> JobRow:
-    """Ends a job; one that has ended stays as it is."""
+    """End a job and return it; one that has ended stays as it is."""
     connection.execute(
         "UPDATE jobs SET state = ?, end_time = ?, error = ? WHERE number = ? AND state = ?",
         (int(state), time.time_ns() // 1000, error, number, int(State.RUNNING)),
@@ -141,7 +155,7 @@ def end(connection: sqlite3.Connection, number: int, *, state: State, error: str
 
 
 def any_succeeded(connection: sqlite3.Connection) -> bool:
-    """Whether the archive was ever grouped: from then on imports join by themselves."""
+    """Return whether the archive was ever grouped; imports join clusters from then on."""
     found = connection.execute(
         "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = ?)", (int(State.SUCCEEDED),)
     ).fetchone()

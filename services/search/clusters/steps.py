@@ -1,4 +1,4 @@
-"""The steps of the clusters' worker: each reads, compares or writes, and blocks."""
+"""The steps of the worker: each one reads, compares or writes, and blocks."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     Pairs = Sequence[tuple[bytes, bytes]]
 
 _CHANGES: Final = 500
-"""Pairs that are rescored together, and images that are looked at together."""
+"""How many pairs are rescored, and how many images compared with the table, at a time."""
 _PAGE: Final = 100
-"""Images that the store is asked for at a time: an embedded one holds the interpreter meanwhile,
-60 ms for 1,000 of them."""
+"""How many images the store is asked for at a time. An embedded store holds the interpreter
+meanwhile: 60 ms for 1,000 images."""
 _MOVED: Final = 0.01
-"""A probability that moves by less leaves groups as they are, unless it makes or breaks a link."""
+"""Groups stay as they are where a probability changes by less and makes or breaks no link."""
 _CLOSED: Final = 64
-"""Pictures that lead to each other of which every two are compared."""
+"""In a part of at most so many linked pictures every two of them are compared."""
 
 
 class ClusterSteps:
-    """What is done with the file, the store and the pictures."""
+    """The work on the file, the store and the pictures, one method for each step."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class ClusterSteps:
         )
 
     def describe(self, points: Sequence[bytes]) -> dict[bytes, DatedPrinting]:
-        """What is said of images in their records. Blocks."""
+        """Return what their records say of images; those that are gone are left out. Blocks."""
         found: dict[bytes, DatedPrinting] = {}
         for some in chunks(points):
             there = self._holdings.collection.retrieve([uuid.UUID(bytes=each) for each in some])
@@ -71,28 +71,28 @@ class ClusterSteps:
         return found
 
     def fail(self, error: errors.HalftoneError) -> None:
-        """Ends the job that runs, if one does."""
+        """Fail the job that runs, if there is one."""
         with self._database.write() as connection:
             job = jobs.running(connection)
             if job is not None:
                 jobs.end(connection, job.number, state=State.FAILED, error=error.message)
 
     def mode(self) -> tuple[JobRow | None, bool]:
-        """The job that runs, and whether imports are to join clusters."""
+        """Return the job that runs, if any, and whether imports join clusters."""
         with self._database.read() as connection:
             job = jobs.running(connection)
             return job, job is not None or jobs.any_succeeded(connection)
 
     def differing(self, collection: Collection) -> Iterator[set[bytes]]:
-        """Images that a collection and the table do not agree on, in pieces, some of them empty.
+        """Yield the images on which a collection and the table disagree, in sets; some are empty.
 
-        Neither is held in memory. Each piece is to be taken note of before the next one is asked
-        for: unless the table then has what was gone through, and nothing else, all that it has is
-        looked for in the collection.
+        Neither the collection nor the table is held in memory. The caller updates the table by each
+        set before it asks for the next one. If the table does not hold exactly the images that were
+        seen by then, every image of the table is looked up in the collection.
         """
         scan = collection.scan(filter=EVERYTHING, page=_PAGE)
-        # Points are hashes: other images have another sum. Their number would not do, since one
-        # that is stored anew meanwhile comes twice, and one that is deleted again does not stay.
+        # Points are hashes, so other images have another sum. A count would not do: an image that
+        # is stored anew meanwhile comes twice, and one that is deleted again does not stay.
         seen = 0
         while some := {each.id.bytes: sha_of(each) for each in itertools.islice(scan, _CHANGES)}:
             seen += _sum(some)
@@ -105,7 +105,7 @@ class ClusterSteps:
                 yield {point for point in points if uuid.UUID(bytes=point) not in there}
 
     def _table(self) -> Iterator[list[bytes]]:
-        """The images of the table, in pieces."""
+        """Yield the images of the table in lists."""
         points = [b""]
         while True:
             with self._database.read() as connection:
@@ -116,7 +116,13 @@ class ClusterSteps:
             pause()
 
     def changed(self, points: Sequence[bytes], shas: dict[bytes, bytes], *, enabled: bool) -> None:
-        """Takes note of what became of images; `shas` has those that are there."""
+        """Note what became of images and regroup what that touches.
+
+        Args:
+            points: The images.
+            shas: The hash of the picture that each of them shows; those that are gone are missing.
+            enabled: Whether images that are not known yet are to join clusters.
+        """
         with self._database.write() as connection:
             known = pictures.shas_of(connection, points)
             gone = [point for point in known if point not in shas]
@@ -131,42 +137,42 @@ class ClusterSteps:
             if new:
                 pictures.put_images(connection, new.items())
             if gone or new:
-                # No cluster's id follows an image to another picture.
+                # The id of a cluster does not follow an image to another picture.
                 replaced = [point for point in new if point in known]
                 names.forget(connection, replaced)
-                # An image that shows what another shows belongs to it without being searched for.
+                # Images with the same bytes belong together without a search.
                 groups.regroup(connection, [*gone, *new], describe=self.describe, replaced=replaced)
                 names.forget(connection, replaced)
             if same:
                 groups.refresh(connection, same, describe=self.describe)
 
     def to_search(self, job: JobRow | None, limit: int) -> list[tuple[bytes, bytes]]:
-        """The next pictures whose candidates are to be looked for."""
+        """Return the next pictures whose candidates are to be looked for, as point and hash."""
         with self._database.read() as connection:
             number = None if job is None else job.number
             return pictures.to_search(connection, job=number, limit=limit)
 
     def shas(self, points: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The hashes of the pictures of images, as far as they are known."""
-        # Those that are not known yet will find this one when it is their turn.
+        """Return the hash of the picture that each image shows; unknown images are left out."""
+        # Images that are not known yet find this one when it is their turn.
         with self._database.read() as connection:
             return pictures.shas_of(connection, points)
 
     def missing(self, pairs: Iterable[tuple[bytes, bytes]], since: int) -> Pairs:
-        """The pairs that are still to be compared."""
+        """Return those of some pairs that were not compared since a job."""
         with self._database.read() as connection:
             return cluster_pairs.missing(
                 connection, pairs, matching=self._comparer.matching, since_job=since
             )
 
     def is_over(self, job: int) -> bool:
-        """Whether a job has ended, or another one runs."""
+        """Return whether a job has ended."""
         with self._database.read() as connection:
             running = jobs.running(connection)
             return running is None or running.number != job
 
     def compare_some(self, pairs: Pairs, collection: Collection, job: int) -> int:
-        """Compares pairs and keeps what is found; how many could be compared."""
+        """Compare pairs and keep the results. Returns how many could be compared."""
         with self._database.read() as connection:
             shown = pictures.points_of(connection, {sha for pair in pairs for sha in pair})
         stored = collection.retrieve(
@@ -195,7 +201,14 @@ class ClusterSteps:
         return len(compared)
 
     def searched(self, shown: Pairs, *, job: JobRow, found: int, compared: int) -> None:
-        """Takes note of pictures that a job has searched for."""
+        """Note that a job has searched for pictures.
+
+        Args:
+            shown: Point and hash of each.
+            job: The job; if it is over, nothing is noted.
+            found: How many pairs were to be compared.
+            compared: How many of them could be compared.
+        """
         with self._database.write() as connection:
             now = jobs.running(connection)
             if now is None or now.number != job.number:
@@ -206,7 +219,7 @@ class ClusterSteps:
             )
 
     def unclosed(self, points: Sequence[bytes]) -> Pairs:
-        """Pairs that are to be compared because links lead to both from images."""
+        """Return the pairs that are to be compared because links lead from images to both sides."""
         with self._database.read() as connection:
             near = groups.surroundings(connection, points)
             near_pictures = set(pictures.pictures_of(connection, near).values())
@@ -222,7 +235,7 @@ class ClusterSteps:
     def to_close(
         self, connection: sqlite3.Connection, links: Iterable[tuple[int, int]], *, since: int
     ) -> Pairs:
-        """The same, of some links."""
+        """Return the pairs that some links connect through others and that were not compared."""
         return cluster_pairs.unclosed(
             connection,
             links,
@@ -232,17 +245,17 @@ class ClusterSteps:
         )
 
     def joined(self, shown: Pairs) -> None:
-        """Groups what was searched for, in the transaction that says that it was."""
+        """Note that pictures were searched for, and group them in the same transaction."""
         with self._database.write() as connection:
             last = jobs.list_jobs(connection, before=None, limit=1)
-            # A job that has begun meanwhile is to search for them itself.
+            # A job that has begun meanwhile searches for them itself.
             number = last[0].number - int(last[0].state == State.RUNNING) if last else 1
             pictures.mark_joined(connection, [sha for _, sha in shown], job=number)
             seeds = pictures.points_of(connection, {sha for _, sha in shown})
             groups.regroup(connection, list(seeds.values()), describe=self.describe)
 
     def all_unclosed(self, since: int) -> Pairs:
-        """The same, of all links."""
+        """Return the pairs that any links connect through others and that were not compared."""
         with self._database.read() as connection:
             links = cluster_pairs.all_links(
                 connection, least=RULES.link, since_job=cluster_pairs.floor(connection)
@@ -252,9 +265,16 @@ class ClusterSteps:
     def rescore_some(
         self, collection: Collection, after: tuple[int, int], *, regroup: bool
     ) -> tuple[int, int] | None:
-        """Rescores the pairs that follow; the last of them, None after all.
+        """Give the next pairs the probability of the collection's model version.
 
-        `regroup`: groups what they touch in the same transaction, which a job does at its end.
+        Args:
+            collection: The collection that answers.
+            after: The pair after which to begin.
+            regroup: Whether to regroup what they touch in the same transaction. A job regroups
+                everything at its end instead.
+
+        Returns:
+            The last pair that was handled; None if there was none left.
         """
         version = collection.model_version
         with self._database.read() as connection:
@@ -270,7 +290,7 @@ class ClusterSteps:
         known: list[tuple[bytes, float | None]] = []
         for a, b, one, other, probability, evidence in rows:
             first, second = (stored.get(uuid.UUID(bytes=point)) for point in (one, other))
-            # Where a picture is gone meanwhile, the pair keeps the score that it has.
+            # If a picture is gone meanwhile, the pair keeps its score.
             if _shows(first, shas[a]) and _shows(second, shas[b]):
                 seen.append((a, b, one, probability))
                 known.append((evidence, compare.similarity(first, second)))
@@ -380,7 +400,7 @@ class ClusterSteps:
 
 
 def _shows(stored: Stored | None, sha: bytes) -> TypeGuard[Stored]:
-    """Whether an image is there and shows a picture; it may have been given another one."""
+    """Return whether an image is there and still shows a picture."""
     return stored is not None and stored.payload["sha256"] == sha.hex()
 
 
@@ -389,10 +409,10 @@ def _sum(points: Iterable[bytes]) -> int:
 
 
 def sha_of(stored: Stored) -> bytes:
-    """The hash of the picture that an image shows."""
+    """Return the SHA-256 of the picture that an image shows."""
     return bytes.fromhex(stored.payload["sha256"])
 
 
 def pause() -> None:
-    """Lets other threads have the interpreter."""
+    """Let other threads have the interpreter."""
     time.sleep(0.001)

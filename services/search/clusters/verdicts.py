@@ -1,4 +1,7 @@
-"""Verdicts of archivists on pairs: kept for good, whatever becomes of images and clusters."""
+"""Verdicts of archivists on pairs of images: rows of `verdicts`.
+
+Verdicts are kept for good, whatever becomes of images and clusters.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _FIELDS = "id, a, b, decision, note, author, create_time, end_time, overruled"
 
 
 class VerdictRow(NamedTuple):
-    """A row; times in microseconds."""
+    """A verdict. `a` and `b` are names of images, the lesser first; times are in microseconds."""
 
     id: int
     a: str
@@ -44,7 +47,7 @@ def judge(
     note: str,
     author: str,
 ) -> VerdictRow:
-    """Keeps a verdict in the place of an earlier one on the pair, which ends."""
+    """Store a verdict and return it; an earlier one on the same pair ends."""
     first, second = sorted((a, b), key=str)
     # The index knows a pair by its points, whose order is another than that of the names.
     low, high = sorted((first.point_id.bytes, second.point_id.bytes))
@@ -62,7 +65,7 @@ def judge(
 
 
 def get(connection: sqlite3.Connection, number: int) -> VerdictRow:
-    """A verdict by its number.
+    """Return a verdict by its number.
 
     Raises:
         errors.NotFound: There is none.
@@ -77,7 +80,7 @@ def get(connection: sqlite3.Connection, number: int) -> VerdictRow:
 
 
 def end(connection: sqlite3.Connection, number: int) -> VerdictRow:
-    """Takes a verdict back; one that has ended stays as it is."""
+    """End a verdict and return it; one that has ended stays as it is."""
     connection.execute(
         "UPDATE verdicts SET end_time = ? WHERE id = ? AND end_time IS NULL",
         (time.time_ns() // 1000, number),
@@ -93,7 +96,15 @@ def list_verdicts(
     before: int | None,
     limit: int,
 ) -> list[VerdictRow]:
-    """Verdicts, newest first, below a number."""
+    """Return verdicts, the newest first.
+
+    Args:
+        connection: The connection to read with.
+        point: Only verdicts on this image; None for all.
+        history: Whether to include those that have ended.
+        before: Only verdicts with lower numbers; None for all.
+        limit: The most verdicts to return.
+    """
     conditions: list[str] = []
     values: list[bytes | int] = []
     if point is not None:

@@ -1,12 +1,12 @@
-"""What is done for clusters in the background: the job, and what imports and deletions ask for.
+"""The background worker of clusters: runs the job and follows imports, changes and deletions.
 
-All of it is one worker, which looks for the candidates of pictures that were not searched for yet,
-compares the pairs that were not compared yet, and groups. A job only says that every picture is to
-be searched for again, so a job that is cut off by the end of the process goes on where its last
-transaction left it, and an import joins its cluster by the same way without a job. What changed
-while nobody watched is found at the start by comparing the collection with the table of images.
+The worker looks for the candidates of pictures that were not searched for yet, compares the pairs
+that were not compared yet, and groups. A job only marks every picture as to be searched for again.
+So a job that the end of the process interrupts goes on after its last transaction, and an import
+joins its cluster in the same way without a job. What changed while no process ran is found at the
+start by comparing the collection with the table of images.
 
-The worker gives way to searches as promotions do, and compares in threads of low priority.
+The worker gives way to searches as promotions do and compares in threads of low priority.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _CHANGES: Final = 500
-"""Images whose changes are looked at together."""
+"""Images whose changes are handled together."""
 _MOST_PICTURES: Final = 64
-"""Pictures in one piece of work, where there is little to compare."""
+"""The most pictures in one piece of work."""
 _PAIRS: Final = 64
-"""Pairs compared between two transactions, each of which waits for the disk; more while they take
-less than `_PIECE_SECONDS`, as comparisons of vectors alone do."""
+"""The fewest pairs compared between two transactions, each of which waits for the disk. The number
+doubles while they take less than `_PIECE_SECONDS`, up to `_MOST_PAIRS`."""
 _MOST_PAIRS: Final = 2_048
 _PIECE_SECONDS: Final = 0.2
 _FIRST: Final = (-1, -1)
@@ -59,7 +59,7 @@ _log = telemetry.get_logger(__name__)
 
 
 class ClusterWorker:
-    """Keeps clusters up to date; one for an archive."""
+    """Keeps the clusters of an archive up to date. There is one for each archive."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class ClusterWorker:
         settings: SearchSettings,
         metrics: telemetry.Metrics,
     ) -> None:
-        """Does nothing yet."""
+        """Start nothing yet; `watch` does the work."""
         self._holdings = holdings
         self._comparer = comparer
         self._steps = ClusterSteps(
@@ -106,29 +106,29 @@ class ClusterWorker:
         )
 
     def note(self, ids: Iterable[uuid.UUID]) -> None:
-        """Takes note of images that were imported, changed or deleted. From any thread."""
+        """Remember images that were imported, changed or deleted. Any thread may call it."""
         with self._dirty_lock:
             self._dirty.update(each.bytes for each in ids)
         self.wake()
 
     def wake(self) -> None:
-        """Has the worker look whether there is something to do. From any thread."""
+        """Have the worker check whether there is work. Any thread may call it."""
         if self._loop is not None:
             # The loop may be closed by now.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._wake.set)
 
     def close(self) -> None:
-        """Waits for the step under way. Blocks."""
+        """Wait for the step under way. Blocks."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     async def _run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs a step in the thread."""
+        """Run a step in the worker's thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: call(*args, **kwargs))
 
     async def watch(self) -> None:
-        """Works until it is cancelled; the collections must be open."""
+        """Work until the task is cancelled. The collections must be open."""
         self._loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
@@ -138,9 +138,9 @@ class ClusterWorker:
                 self._trouble_since = None
             except errors.HalftoneError as error:
                 await self._trouble(error)
-            except Exception:  # noqa: BLE001 - who no longer worked would leave imports alone
+            except Exception:  # noqa: BLE001 - a worker that ended would leave imports alone
                 _log.exception("clusters_failed")
-                # Its trace is in the log; to whoever asks, a bug has no more to say.
+                # The log has the trace; callers learn no more of a bug.
                 await self._trouble(errors.Internal("An internal error; see the service's log."))
             if not busy:
                 with contextlib.suppress(TimeoutError):
@@ -148,7 +148,7 @@ class ClusterWorker:
                         await self._wake.wait()
 
     async def _trouble(self, error: errors.HalftoneError) -> None:
-        """Has the job wait for what is down, for a while, or fail."""
+        """Wait a moment before the next attempt; fail the job if waiting is no use."""
         now = time.monotonic()
         if self._trouble_since is None:
             self._trouble_since = now
@@ -162,11 +162,11 @@ class ClusterWorker:
         await asyncio.sleep(_BACK_OFF_SECONDS)
 
     async def _step(self) -> bool:
-        """Does the next piece of work, if there is any."""
+        """Do the next piece of work. Returns whether there may be more."""
         job, enabled = await self._run(self._steps.mode)
         self._running.set(int(job is not None))
         if not enabled:
-            # What changes until a job begins is let go, so the whole is compared then.
+            # Changes are ignored until a job begins; everything is compared then.
             self._reconciled = ""
         version = self._holdings.collection.model_version
         old = self._shared and time.monotonic() - self._reconciled_at > _RECONCILE_SECONDS
@@ -177,7 +177,7 @@ class ClusterWorker:
         if not enabled:
             return False
         if job is None and not self._is_tidy:
-            # A process that ended before it could has left it.
+            # A process that ended too early may have left something to do.
             await self._run(self._steps.tidy)
             self._is_tidy = True
         async with await self._pace.begin():
@@ -195,9 +195,9 @@ class ClusterWorker:
     # What changed.
 
     async def _reconcile(self, version: str) -> None:
-        """Takes in what was imported, changed or deleted while nobody took note of it.
+        """Handle what was imported, changed or deleted without this process noticing it.
 
-        Piece by piece: an end in the midst leaves the rest to the next start.
+        This is done in pieces; if the process ends in between, the next one does the rest.
         """
         collection = self._holdings.collection
         differing = self._steps.differing(collection)
@@ -209,7 +209,7 @@ class ClusterWorker:
             if some:
                 await self._take(list(some), enabled=True)
                 found += len(some)
-                # The job may have been cancelled, and nothing is of interest then.
+                # If the job was cancelled before any succeeded, changes are of no interest.
                 _, enabled = await self._run(self._steps.mode)
                 if not enabled:
                     return
@@ -232,7 +232,7 @@ class ClusterWorker:
         return True
 
     async def _take(self, points: Sequence[bytes], *, enabled: bool) -> None:
-        # Before the first job an import is no concern of clusters, but for what was judged.
+        # Before the first job only images that were judged matter to clusters.
         concerned = points if enabled else list(await self._run(self._steps.shas, points))
         there = await self._holdings.threads.read(
             "clusters_retrieve",
@@ -245,7 +245,7 @@ class ClusterWorker:
     # Candidates and their comparison.
 
     async def _search(self, pictures: Pairs, *, job: JobRow | None) -> None:
-        """Looks for the candidates of pictures, and compares them; without a job groups, too."""
+        """Find and compare the candidates of pictures; group them where no job runs."""
         collection = self._holdings.collection
         since = job.number if job is not None and job.from_scratch else 0
         stored = await self._holdings.threads.read(
@@ -259,7 +259,7 @@ class ClusterWorker:
         for point, sha in pictures:
             found = stored.get(uuid.UUID(bytes=point))
             if found is None or sha_of(found) != sha:
-                # Gone, or another picture by now.
+                # It was deleted, or shows another picture now.
                 self.note([uuid.UUID(bytes=point)])
                 continue
             searched.append((point, sha))
@@ -292,7 +292,7 @@ class ClusterWorker:
         return {(min(sha, other), max(sha, other)) for other in shas.values() if other != sha}
 
     async def _compare(self, pairs: Pairs, *, collection: Collection, job: int) -> int:
-        """Compares pairs and keeps what is found, some at a time; how many could be compared."""
+        """Compare pairs and keep the results, some at a time. Returns how many were compared."""
         count = start = 0
         while start < len(pairs):
             some = pairs[start : start + self._at_a_time]
@@ -319,7 +319,7 @@ class ClusterWorker:
         if await self._run(self._steps.is_over, job.number):
             return True
         if collection is not self._holdings.collection:
-            # Another version answers since; its probabilities are taken over first.
+            # Another version answers now; its probabilities are taken over first.
             return True
         ended = await self._run(self._steps.regroup_all, job, len(wanted), compared)
         if ended is not None:
@@ -343,9 +343,10 @@ class ClusterWorker:
         return count
 
     async def _take_over(self) -> bool:
-        """Gives some kept pairs the probability of the version that answers, if any lack it.
+        """Give some kept pairs the probability of the version that answers, if any lack it.
 
-        Without a job, so that pairs of before and after a promotion are grouped by one measure.
+        This happens without a job, so that pairs from before and after a promotion are grouped by
+        one measure. Returns whether there may be more of them.
         """
         collection = self._holdings.collection
         if self._scoring != collection.model_version:
@@ -359,7 +360,7 @@ class ClusterWorker:
         return True
 
     async def _rescore(self, collection: Collection, *, job: JobRow) -> None:
-        """Gives pairs that another model version scored the probability of this one."""
+        """Give all pairs that another model version scored the probability of this one."""
         after = _FIRST
         while True:
             async with await self._pace.begin():
