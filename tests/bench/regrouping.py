@@ -51,7 +51,7 @@ class Pictures(Archive):
         for number in range(count):
             point = self.put(number, shows=0)
             sha = number.to_bytes(32, "big")
-            self.stored(Name("press", str(number))).payload["sha256"] = sha.hex()
+            self.points[Name("press", str(number)).point_id].payload["sha256"] = sha.hex()
             made.append((point, sha))
         return made
 
@@ -152,14 +152,14 @@ def cancelled(database: Database, archive: Pictures, *, after: float) -> dict[st
     thread = threading.Thread(target=steps.regroup_all, args=(job, 0, 0))
     thread.start()
     time.sleep(after)
-    if not thread.is_alive():
-        raise SystemExit("It was over before it could be cancelled.")
     started = time.perf_counter()
     with database.write() as connection:
         jobs.end(connection, job.number, state=jobs.State.CANCELLED)
     call = time.perf_counter() - started
     thread.join()
     with database.read() as connection:
+        if jobs.get(connection, job.name).state != jobs.State.CANCELLED:
+            raise SystemExit("It was over before it could be cancelled.")
         assert groups.figures(connection)[0] == 0, "The clusters have changed."
     return {"call_seconds": call, "until_idle_seconds": time.perf_counter() - started}
 
