@@ -1,10 +1,11 @@
-"""Requests, their images, and the queue in which they take turns."""
+"""Requests, their images and items, and a queue in which requests take turns."""
 
 from __future__ import annotations
 
 import collections
 import concurrent.futures
 import contextlib
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -25,7 +26,19 @@ T = TypeVar("T")
 
 @dataclass(eq=False, kw_only=True)
 class Request:
-    """What one call asked for. Its future gets one outcome for each picture, or an error."""
+    """One call's images, on their way to the future that the caller waits for.
+
+    Attributes:
+        encoder: Embeds them.
+        deadline: When the caller gives up, on the monotonic clock; None means never.
+        accepted: When it was accepted, on the same clock.
+        items: Inputs of the network that it needs.
+        size: Bytes of its images.
+        outcomes: One for each image, in order; None where it is not answered yet.
+        unanswered: How many outcomes are None.
+        request_id: For the log.
+        future: Gets the outcomes, or an error.
+    """
 
     encoder: Encoder
     deadline: float | None
@@ -38,9 +51,25 @@ class Request:
     future: concurrent.futures.Future[list[ImageOutcome]] = field(
         default_factory=concurrent.futures.Future
     )
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, index: int, outcome: ImageOutcome) -> list[ImageOutcome] | None:
+        """Record the outcome of an image, unless it has one: another orientation may have failed.
+
+        Returns:
+            All outcomes after the last image, and None before.
+        """
+        with self._lock:
+            if self.outcomes[index] is not None:
+                return None
+            self.outcomes[index] = outcome
+            self.unanswered -= 1
+            if self.unanswered:
+                return None
+            return [known for known in self.outcomes if known is not None]
 
     def fail(self, error: errors.HalftoneError) -> None:
-        """Ends the request by an error, unless it has ended."""
+        """End the request by an error, unless it has ended."""
         # The caller may cancel at any moment; whoever comes first decides how the request ends.
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             self.future.set_exception(error)
@@ -59,7 +88,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One input of the network: the picture (slot 0) or its mirror image (slot 1)."""
+    """One input of the network, uint8 [S, S]: an orientation of an image; slot 0 is upright."""
 
     work: Work
     slot: int
@@ -68,7 +97,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Items on their way to the device; `staged` is what the encoder made of them."""
+    """Items that are on the device; `staged` is what `Encoder.stage` returned for them."""
 
     encoder: Encoder
     items: list[Item]
@@ -85,12 +114,16 @@ class Turns(Generic[T]):
         self.count = 0
 
     def add(self, request: Request, entry: T) -> None:
-        """Puts an entry at the end of its request's own line."""
+        """Add an entry at the end of its request's own line."""
         self._lanes.setdefault(request, collections.deque()).append(entry)
         self.count += 1
 
     def take(self) -> T:
-        """Takes one entry of the request whose turn it is. KeyError when nothing waits."""
+        """Remove and return an entry of the request whose turn it is.
+
+        Raises:
+            KeyError: Nothing waits.
+        """
         request, lane = self._lanes.popitem(last=False)
         entry = lane.popleft()
         if lane:
@@ -99,5 +132,5 @@ class Turns(Generic[T]):
         return entry
 
     def drop(self, request: Request) -> None:
-        """Forgets what a request has waiting."""
+        """Remove all entries of a request."""
         self.count -= len(self._lanes.pop(request, ()))

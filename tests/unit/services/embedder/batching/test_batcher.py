@@ -56,7 +56,7 @@ def value(metrics: telemetry.Metrics, name: str, **labels: str) -> float:
 
 def ready(batcher: Batcher) -> int:
     """Items that are decoded and wait for a batch."""
-    return sum(turns.count for turns in batcher._ready.values())
+    return batcher._schedule.ready_items
 
 
 def wait_until(condition, *, seconds: float = 60.0) -> None:
