@@ -1,4 +1,4 @@
-"""ModelService over gRPC: the registry's versions, and promotions."""
+"""ModelService over gRPC: lists the registry's versions, and promotes and deletes them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _log = telemetry.get_logger(__name__)
 
 
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
-    """Hands each call on; errors become statuses in `halftone.service.server`."""
+    """Answers from the registry and the promotions; `halftone.service.server` translates errors."""
 
     def __init__(self, *, promotions: Promotions, registry: Registry) -> None:
         self._promotions = promotions
@@ -42,7 +42,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def ListModelVersions(
         self, request: models_pb2.ListModelVersionsRequest, context: Context
     ) -> models_pb2.ListModelVersionsResponse:
-        """The published versions by name, then by number."""
+        """List a page of the published versions, by name and then by number."""
         return await asyncio.to_thread(self._list, request)
 
     def _list(
@@ -67,7 +67,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def GetModelVersion(
         self, request: models_pb2.GetModelVersionRequest, context: Context
     ) -> models_pb2.ModelVersion:
-        """A version with its spec and metrics."""
+        """Return a version with its spec and metrics."""
         return await asyncio.to_thread(self._get, request.name)
 
     def _get(self, name: str) -> models_pb2.ModelVersion:
@@ -75,7 +75,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         message = self._message(
             version, pointer=self._registry.pointer(), counts=self._promotions.counts()
         )
-        # Without them when it is damaged: it can still be looked at, to be deleted.
+        # A damaged version is answered without them, so that it can be seen and deleted.
         with contextlib.suppress(errors.DataLoss):
             message.spec.update(version.spec())
         with contextlib.suppress(errors.DataLoss):
@@ -91,7 +91,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         answering = self._promotions.answering()
         message = models_pb2.ModelVersion(
             name=version.id,
-            # The one that answers: the pointer may have been moved while no service ran.
+            # Not the registry's pointer, which may have been moved while no service ran.
             active=version.id == answering,
             previous=version.id == pointer.previous and version.id != answering,
             dimension=summary.dimension,
@@ -104,7 +104,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def PromoteModelVersion(
         self, request: models_pb2.PromoteModelVersionRequest, context: Context
     ) -> models_pb2.Promotion:
-        """Starts a promotion."""
+        """Start a promotion."""
         return await self._promotions.promote(
             _named(request.name),
             force=request.force,
@@ -114,32 +114,32 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def RollBackModelVersion(
         self, request: models_pb2.RollBackModelVersionRequest, context: Context
     ) -> models_pb2.Promotion:
-        """Starts the promotion of the version that answered before."""
+        """Start the promotion of the version that answered before."""
         return await self._promotions.roll_back()
 
     async def GetPromotion(
         self, request: models_pb2.GetPromotionRequest, context: Context
     ) -> models_pb2.Promotion:
-        """The promotion that runs, or the last one."""
+        """Return the promotion that runs, or the last one."""
         return await self._promotions.current()
 
     async def WatchPromotion(
         self, request: models_pb2.WatchPromotionRequest, context: Context
     ) -> AsyncIterator[models_pb2.Promotion]:
-        """The promotion whenever it changes."""
+        """Send the promotion now and whenever it changes."""
         async for promotion in self._promotions.changes():
             yield promotion
 
     async def CancelPromotion(
         self, request: models_pb2.CancelPromotionRequest, context: Context
     ) -> models_pb2.Promotion:
-        """Stops the promotion that runs."""
+        """Stop the promotion that runs."""
         return await self._promotions.cancel()
 
     async def DeleteModelVersion(
         self, request: models_pb2.DeleteModelVersionRequest, context: Context
     ) -> models_pb2.DeleteModelVersionResponse:
-        """Deletes a version and its collection."""
+        """Delete a version and its collection."""
         await self._promotions.delete(_named(request.name))
         return models_pb2.DeleteModelVersionResponse()
 

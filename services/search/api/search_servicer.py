@@ -1,4 +1,4 @@
-"""SearchService over gRPC: messages in, engine, messages out."""
+"""SearchService over gRPC: imports, reads, changes and searches the archive."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SearchServicer(search_pb2_grpc.SearchServiceServicer):
-    """Hands each call to the engine; errors become statuses in `halftone.service.server`."""
+    """Hands each call to the engine; `halftone.service.server` translates errors."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -30,7 +30,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def ImportImages(
         self, request_iterator: AsyncIterator[search_pb2.ImportImagesRequest], context: Context
     ) -> AsyncIterator[search_pb2.ImportImagesResponse]:
-        """Imports a stream of records."""
+        """Import a stream of records, and acknowledge each of them in their order."""
         async with contextlib.aclosing(self._engine.importer.run(request_iterator)) as answers:
             async for answer in answers:
                 yield answer
@@ -38,25 +38,25 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def GetImage(
         self, request: search_pb2.GetImageRequest, context: Context
     ) -> search_pb2.Image:
-        """A record."""
+        """Return a record."""
         return await self._engine.catalogue.get(request.name)
 
     async def ListImages(
         self, request: search_pb2.ListImagesRequest, context: Context
     ) -> search_pb2.ListImagesResponse:
-        """A page of records."""
+        """Return a page of records, ordered by name."""
         return await self._engine.catalogue.list_images(request)
 
     async def UpdateImage(
         self, request: search_pb2.UpdateImageRequest, context: Context
     ) -> search_pb2.Image:
-        """Changes a record."""
+        """Change the fields of a record that the mask names."""
         return await self._engine.catalogue.update(request)
 
     async def DeleteImages(
         self, request: search_pb2.DeleteImagesRequest, context: Context
     ) -> search_pb2.DeleteImagesResponse:
-        """Deletes records."""
+        """Delete the records that are named, or that a filter selects."""
         return search_pb2.DeleteImagesResponse(
             deleted_count=await self._engine.catalogue.delete(request)
         )
@@ -64,13 +64,13 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def SearchImages(
         self, request: search_pb2.SearchImagesRequest, context: Context
     ) -> search_pb2.SearchImagesResponse:
-        """A search."""
+        """Search by a picture, by an image of the archive, or by an embedding."""
         return await self._engine.search(request, deadline=_deadline(context))
 
     async def BatchSearchImages(
         self, request: search_pb2.BatchSearchImagesRequest, context: Context
     ) -> search_pb2.BatchSearchImagesResponse:
-        """Several searches."""
+        """Answer several searches; each has a response or an error."""
         outcomes = await self._engine.batch_search(request.requests, deadline=_deadline(context))
         response = search_pb2.BatchSearchImagesResponse()
         for outcome in outcomes:
@@ -87,19 +87,19 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def CompareImages(
         self, request: search_pb2.CompareImagesRequest, context: Context
     ) -> search_pb2.CompareImagesResponse:
-        """One image beside another."""
+        """Compare two images of the archive, as a search by the first would compare the second."""
         return await self._engine.compare(request, deadline=_deadline(context))
 
     async def CountFacets(
         self, request: search_pb2.CountFacetsRequest, context: Context
     ) -> search_pb2.CountFacetsResponse:
-        """Counts by journal, year and language."""
+        """Count records by journal, year and language."""
         return await self._engine.catalogue.facets(request)
 
     async def GetThumbnail(
         self, request: search_pb2.GetThumbnailRequest, context: Context
     ) -> search_pb2.GetThumbnailResponse:
-        """A small JPEG."""
+        """Return a JPEG of at most 512 pixels a side."""
         content = await self._engine.catalogue.thumbnail(request.name)
         return search_pb2.GetThumbnailResponse(content=content, content_type="image/jpeg")
 

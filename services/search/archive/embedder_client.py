@@ -1,7 +1,7 @@
-"""The client of the embedder: deadlines, bounded retries, and one batch at a time.
+"""Calls the embedder, with a deadline and bounded retries.
 
-A call is tried again when the embedder is unreachable or full, with growing pauses and jitter, or
-after the pause that the embedder asked for.
+A call is tried again while the embedder is unreachable or full: after the pause that the embedder
+asks for, otherwise after growing pauses; both with jitter.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
 MAX_IMAGES: Final = 64
-"""Images in one call."""
+"""The most images in one call."""
 
-# An attempt that took too long is one too: the embedder may have been restarted meanwhile.
+# An attempt that took too long is tried again: the embedder may have been restarted meanwhile.
 _RETRIED: Final = (errors.Unavailable, errors.ResourceExhausted, errors.DeadlineExceeded)
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -34,9 +34,13 @@ _LONGEST_PAUSE: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """An image's descriptors and its size in pixels. float32, L2-normalised.
+    """The descriptors of one image, and its size in pixels.
 
-    `vectors` has the picture as it is first.
+    Attributes:
+        vectors: A descriptor for each orientation that was asked for, the upright one first;
+            float32 [D], L2-normalised.
+        width: Of the image.
+        height: Of the image.
     """
 
     vectors: dict[Orientation, np.ndarray]
@@ -46,17 +50,17 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """The version that the embedder answers with when none is named."""
+    """The model version that the embedder uses when a call names none."""
 
     version: str
     dimension: int
 
 
 class Embedder:
-    """Calls an embedder."""
+    """A client of one embedder, or of several behind one name."""
 
     def __init__(self, address: str, *, timeout: float, metrics: telemetry.Metrics) -> None:
-        """Makes a channel; it connects when first used.
+        """Create a channel, which connects when it is first used.
 
         Args:
             address: `host:port`.
@@ -64,14 +68,14 @@ class Embedder:
             metrics: Counts retries and measures calls.
         """
         self._timeout = timeout
-        # A restarted embedder is to be found again quickly: gRPC's own pause grows to 2 minutes.
+        # Find a restarted embedder quickly: the pauses of gRPC grow to 2 minutes by default.
         self._channel = grpc.aio.insecure_channel(
             address,
             options=[
                 *wire.CHANNEL_OPTIONS,
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 2_000),
-                # Where a name has several addresses there are several embedders.
+                # A name with several addresses stands for several embedders.
                 ("grpc.lb_policy_name", "round_robin"),
             ],
         )
@@ -82,7 +86,10 @@ class Embedder:
         )
 
     async def active_model(self, *, seconds: float) -> Model:
-        """The active version, if it answers within some seconds.
+        """Return the embedder's active version.
+
+        Args:
+            seconds: How long the embedder may take to answer.
 
         Raises:
             errors.Unavailable: The embedder does not answer, or has no model yet.
@@ -93,7 +100,7 @@ class Embedder:
         raise errors.Unavailable("The embedder has no active model yet.", retry_after=1.0)
 
     async def loaded(self, *, seconds: float) -> list[str]:
-        """The versions that can be asked for, if it answers within some seconds."""
+        """Return the versions that the embedder has loaded, if it answers within `seconds`."""
         return [model.model_version for model in (await self._list(seconds=seconds)).models]
 
     async def _list(self, *, seconds: float) -> embedder_pb2.ListModelsResponse:
@@ -113,22 +120,22 @@ class Embedder:
         patience: float,
         deadline: float = math.inf,
     ) -> list[Embedded | errors.HalftoneError]:
-        """Embeds up to 64 images of together at most 32 MiB.
+        """Embed up to 64 images with together at most 32 MiB.
 
         Args:
-            images: What to embed.
-            model_version: Which version is to do it.
-            patience: Seconds during which a call that failed is tried again.
+            images: The images to embed.
+            model_version: The version that embeds them.
+            patience: Seconds during which a failed call is tried again.
             deadline: When the caller gives up, in the time of `time.monotonic`.
 
         Returns:
-            For each image what it became, or why it was refused.
+            For each image its descriptors, or the error that refuses it.
 
         Raises:
-            errors.Unavailable: It could not be reached.
-            errors.ResourceExhausted: It was full.
-            errors.NotFound: It does not have the version loaded.
-            errors.DeadlineExceeded: It did not answer in time.
+            errors.Unavailable: The embedder could not be reached.
+            errors.ResourceExhausted: The embedder was full.
+            errors.NotFound: The embedder does not have the version loaded.
+            errors.DeadlineExceeded: The embedder did not answer in time.
         """
         request = embedder_pb2.EmbedImagesRequest(images=images, model_version=model_version)
 
@@ -173,7 +180,7 @@ class Embedder:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def close(self) -> None:
-        """Closes the channel."""
+        """Close the channel."""
         await self._channel.close()
 
 
@@ -188,7 +195,7 @@ def _result(
     if result.HasField("error"):
         error = errors.from_status(result.error)
         if isinstance(error, errors.InvalidArgument):
-            # Its place among those that were asked for together means nothing to who asks here.
+            # `images[3].content` becomes `content`: the caller did not make this batch.
             error.field = error.field.rpartition("].")[2]
         return error
     found = result.embeddings
@@ -201,7 +208,7 @@ def _result(
 
 
 def to_vector(embedding: embedder_pb2.Embedding, *, field: str = "embedding") -> np.ndarray:
-    """The L2-normalised float32 vector of an embedding.
+    """Return the vector of an embedding: float32 [D], L2-normalised.
 
     Raises:
         errors.InvalidArgument: The values are not `dimension` finite numbers, or all zero.

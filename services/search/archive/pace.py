@@ -1,8 +1,8 @@
-"""How a promotion makes room for searches: they share the embedder, the cores and the store.
+"""Slows promotions down while there are searches: both use the embedder, the cores and the store.
 
-While there are searches, a promotion works in pieces of some 20 ms, rests after each, and begins
-the next where possible when no search is in flight. When nobody searches it works without a rest,
-in pieces that a search which comes then does not wait long for.
+While there are searches, a promotion works in pieces of about 20 ms, rests after each, and waits
+for a moment without searches before the next, if there is one soon. While nobody searches it works
+without rests, in pieces of 0.2 seconds: a search that comes then waits no longer than that.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _BUSY_PIECE: Final = 0.02
 _IDLE_PIECE: Final = 0.2
 _SMOOTHING: Final = 0.3
 _FIRST_GUESS: Final = 0.05
-"""Seconds that an image takes, before one was measured."""
+"""Seconds that an image is assumed to take before one was measured."""
 _LONGEST_REST: Final = 5.0
 
 
 class Traffic:
-    """How many searches are in flight, and when the last one was."""
+    """Knows how many searches are in flight, and when the last one was."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -36,14 +36,14 @@ class Traffic:
         self.in_flight = 0
 
     def enter(self, count: int, *, model_version: str) -> None:
-        """Searches begin."""
+        """Note that `count` searches begin in the collection of a version."""
         self.in_flight += count
         self._using[model_version] += count
         self._last = self._clock()
         self._quiet.clear()
 
     def leave(self, count: int, *, model_version: str) -> None:
-        """Searches ended."""
+        """Note that `count` searches ended."""
         self.in_flight -= count
         self._using[model_version] -= count
         self._last = self._clock()
@@ -51,15 +51,15 @@ class Traffic:
             self._quiet.set()
 
     def using(self, model_version: str) -> int:
-        """Searches in flight that a version's collection answers."""
+        """Return the number of searches in flight in the collection of a version."""
         return self._using[model_version]
 
     def recent(self) -> bool:
-        """Whether there are searches, or were a moment ago."""
+        """Tell whether there are searches, or were some within the last ten seconds."""
         return bool(self.in_flight) or self._clock() - self._last < _RECENT_SECONDS
 
     async def quiet(self, *, seconds: float) -> None:
-        """Waits until no search is in flight, but not longer than that."""
+        """Wait until no search is in flight, at most for `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 await self._quiet.wait()
@@ -68,17 +68,17 @@ class Traffic:
 
 
 class Pace:
-    """Says how much a promotion does at a time, and when."""
+    """Decides how many images a promotion takes at a time, and when it may go on."""
 
     def __init__(self, *, traffic: Traffic, share: float, most: int, workers: int) -> None:
-        """Nothing is measured yet.
+        """Begin without a measurement.
 
         Args:
-            traffic: The searches.
-            share: Of the time that the promotion works while there are searches, at most; half of
-                it at least.
-            most: Images in one piece.
-            workers: Pieces at a time while nobody searches.
+            traffic: Knows the searches in flight.
+            share: The largest share of the time that the promotion works while there are searches;
+                it gets at least half of it.
+            most: The most images in one piece.
+            workers: The most pieces at a time while nobody searches.
         """
         self._traffic = traffic
         self._rest = 1.0 / share - 1.0
@@ -88,17 +88,17 @@ class Pace:
         self._seconds = _FIRST_GUESS
 
     def size(self) -> int:
-        """Images in the next piece."""
+        """Return the number of images that the next piece should have."""
         piece = _BUSY_PIECE if self._traffic.recent() else _IDLE_PIECE
         return max(1, min(self._most, int(piece / self._seconds)))
 
     def measured(self, images: int, *, seconds: float) -> None:
-        """Takes note of how long a piece took."""
+        """Note how long a piece took; later pieces are sized by it."""
         if images:
             self._seconds += _SMOOTHING * (seconds / images - self._seconds)
 
     async def begin(self) -> Turn:
-        """Waits for the turn of the next piece; the caller ends it."""
+        """Wait for the turn of the next piece: `async with await pace.begin():`."""
         await self._workers.acquire()
         try:
             if not self._traffic.recent():
@@ -110,7 +110,7 @@ class Pace:
         return Turn(self, alone=True)
 
     async def end(self, turn: Turn) -> None:
-        """Rests as long as the piece asks for."""
+        """End a piece: rest in proportion to the time it took, if there are searches."""
         try:
             if turn.alone and self._traffic.recent():
                 rest = min(self._rest * (time.monotonic() - turn.started), _LONGEST_REST)
@@ -123,7 +123,7 @@ class Pace:
 
 
 class Turn:
-    """A piece of work: `async with await pace.begin():`."""
+    """One piece of work; leaving its block ends it."""
 
     def __init__(self, pace: Pace, *, alone: bool) -> None:
         self._pace = pace
@@ -131,8 +131,8 @@ class Turn:
         self.started = time.monotonic()
 
     async def __aenter__(self) -> None:
-        """It has begun."""
+        """Do nothing: the piece began with `Pace.begin`."""
 
     async def __aexit__(self, *_: object) -> None:
-        """Rests."""
+        """End the piece."""
         await self._pace.end(self)
