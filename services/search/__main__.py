@@ -19,9 +19,7 @@ from halftone.service.limits import Limit
 from halftone.services.search.api import clusters, clusters_servicer, models_servicer
 from halftone.services.search.api.engine import Engine
 from halftone.services.search.api.search_servicer import SearchServicer
-from halftone.services.search.archive.blobs import Blobs
-from halftone.services.search.archive.embedder_client import Embedder
-from halftone.services.search.archive.holdings import Holdings
+from halftone.services.search.archive.parts import Parts
 from halftone.services.search.clusters import store as cluster_store
 from halftone.services.search.clusters.views import HitVerdicts
 from halftone.v1 import clusters_pb2_grpc, models_pb2_grpc, search_pb2, search_pb2_grpc
@@ -78,21 +76,9 @@ async def run(
     registry = Registry(models_settings.directory)
     store = await asyncio.to_thread(_store, settings)
     database = await asyncio.to_thread(cluster_store.open_database, settings.data_directory)
-    holdings = Holdings.of(Blobs(settings.blobs), metrics=metrics)
-    engine = Engine(
-        store=store,
-        holdings=holdings,
-        embedder=Embedder(
-            settings.embedder, timeout=settings.embedder_timeout_seconds, metrics=metrics
-        ),
-        registry=registry,
-        verdicts=HitVerdicts(database, metrics=metrics),
-        settings=settings,
-        metrics=metrics,
-    )
-    grouping = clusters.Clusters(
-        database, engine=engine, holdings=holdings, settings=settings, metrics=metrics
-    )
+    parts = Parts.of(settings, store=store, registry=registry, metrics=metrics)
+    engine = Engine(parts, verdicts=HitVerdicts(database, metrics=metrics))
+    grouping = clusters.Clusters(database, parts=parts, calibrations=engine.calibrations)
 
     def register(grpc_server: grpc.aio.Server) -> None:
         search_pb2_grpc.add_SearchServiceServicer_to_server(SearchServicer(engine), grpc_server)  # type: ignore[no-untyped-call]  # generated

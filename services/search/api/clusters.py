@@ -13,11 +13,9 @@ from halftone.services.search.clusters.store import Database
 from halftone.services.search.clusters.worker import ClusterWorker
 
 if TYPE_CHECKING:
-    from halftone.core import telemetry
-    from halftone.core.settings import SearchSettings
-    from halftone.services.search.api.engine import Engine
-    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.parts import Parts
     from halftone.services.search.clusters.store import DatabaseElsewhere
+    from halftone.services.search.comparison.calibrations import Calibrations
 
 
 class Clusters:
@@ -27,21 +25,20 @@ class Clusters:
         self,
         database: Database | DatabaseElsewhere,
         *,
-        engine: Engine,
-        holdings: Holdings,
-        settings: SearchSettings,
-        metrics: telemetry.Metrics,
+        parts: Parts,
+        calibrations: Calibrations,
     ) -> None:
-        """Takes the file over, which `close` closes."""
+        """Take over the database, which `close` closes."""
+        holdings = parts.holdings
         self._database = database
-        self._comparer = FeatureComparer(engine.fingerprints, calibrations=engine.calibrations)
+        self._comparer = FeatureComparer(parts.fingerprints, calibrations=calibrations)
         self._worker = ClusterWorker(
             database=database,
             holdings=holdings,
             comparer=self._comparer,
-            traffic=engine.traffic,
-            settings=settings,
-            metrics=metrics,
+            traffic=parts.traffic,
+            settings=parts.settings,
+            metrics=parts.metrics,
         )
         if isinstance(database, Database):
             holdings.writer.listen(self._worker.note)

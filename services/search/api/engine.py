@@ -1,7 +1,7 @@
-"""What the service is made of, how it starts and ends, and which searches it admits.
+"""Starts and ends what answers, admits searches, and watches the store and the embedder.
 
-A query's way is servicer → engine → embedder → store → engine → servicer; `searching` walks it. A
-single search is a batch of one.
+A search goes from the servicer to the engine, which admits it, and on to `query.searching`, which
+answers it. A single search is a batch of one.
 """
 
 from __future__ import annotations
@@ -11,11 +11,8 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry
-from halftone.imaging import images
 from halftone.services.search.archive.catalogue import Catalogue
-from halftone.services.search.archive.fingerprints import Fingerprints
 from halftone.services.search.archive.importer import Importer
-from halftone.services.search.archive.pace import Traffic
 from halftone.services.search.comparison.calibrations import Calibrations
 from halftone.services.search.comparison.verifier import Verifier
 from halftone.services.search.promotion.promotions import Promotions
@@ -25,95 +22,64 @@ from halftone.services.search.store.port import EVERYTHING
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from halftone.core.settings import SearchSettings
-    from halftone.registry.versions import Registry
-    from halftone.services.search.archive.embedder_client import Embedder
-    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.parts import Parts
     from halftone.services.search.clusters.views import HitVerdicts
-    from halftone.services.search.store.port import Collection, Store
+    from halftone.services.search.store.port import Collection
     from halftone.v1 import search_pb2
 
 MAX_BATCH: Final = 64
+"""The most searches in one call."""
 
 _ASK_EVERY: Final = 1.0
+"""Seconds between two looks for the embedder at start."""
 _ANSWER_SECONDS: Final = 10.0
+"""How long the store and the embedder may take to answer the watch."""
 _BATCH_SHARE: Final = 8
-"""How long the store and the embedder may take to answer whoever looks after them."""
+"""A large batch counts as one of so many of its searches: it holds all their pictures."""
 
 _log = telemetry.get_logger(__name__)
 
 
 class Engine:
-    """Answers searches; `catalogue` and `importer` answer the rest."""
+    """Admits and answers searches; `catalogue`, `importer` and `promotions` answer the rest."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        holdings: Holdings,
-        embedder: Embedder,
-        registry: Registry,
-        verdicts: HitVerdicts,
-        settings: SearchSettings,
-        metrics: telemetry.Metrics,
-    ) -> None:
-        self._store = store
-        self._holdings = holdings
-        self._embedder = embedder
-        self._settings = settings
-        self.traffic = Traffic()
+    def __init__(self, parts: Parts, *, verdicts: HitVerdicts) -> None:
+        """Build what answers from the shared parts, which `close` closes.
+
+        Args:
+            parts: What the service's rooms share.
+            verdicts: Reads the verdicts that hold between an image and its hits.
+        """
+        metrics = parts.metrics
+        self._store = parts.store
+        self._holdings = parts.holdings
+        self._embedder = parts.embedder
+        self._settings = parts.settings
+        self._traffic = parts.traffic
         self._admitted_count = 0
         self._in_flight = metrics.gauge("searches_in_flight", "Searches being answered")
         self._embedder_up = metrics.gauge("embedder_up", "Whether the embedder answers")
         self._refused = metrics.counter("searches_refused_total", "Searches refused as too many")
-        # One for all: a picture of 100 million pixels takes 300 MB for a moment.
-        budget = images.PixelBudget()
-        self.catalogue = Catalogue(
-            holdings=holdings, budget=budget, settings=settings, metrics=metrics
+        self.catalogue = Catalogue(parts)
+        self.importer = Importer(parts)
+        self.promotions = Promotions(parts)
+        self.calibrations = Calibrations(parts.registry)
+        self._verifier = Verifier(
+            parts.fingerprints, metrics=metrics, threads=parts.settings.verify_threads
         )
-        self.fingerprints = Fingerprints(
-            blobs=holdings.blobs,
-            budget=budget,
-            max_pixels=settings.max_pixels,
-            memory_bytes=settings.features_memory_bytes,
-            metrics=metrics,
-        )
-        self.importer = Importer(
-            holdings=holdings,
-            embedder=embedder,
-            fingerprints=self.fingerprints,
-            settings=settings,
-            metrics=metrics,
-        )
-        self.verifier = Verifier(
-            self.fingerprints, metrics=metrics, threads=settings.verify_threads
-        )
-        self.calibrations = Calibrations(registry)
         self._searching = Searching(
-            holdings=holdings,
-            embedder=embedder,
-            fingerprints=self.fingerprints,
-            verifier=self.verifier,
+            parts,
+            verifier=self._verifier,
             calibrations=self.calibrations,
             verdicts=verdicts.of,
-            settings=settings,
-        )
-        self.promotions = Promotions(
-            store=store,
-            holdings=holdings,
-            embedder=embedder,
-            traffic=self.traffic,
-            registry=registry,
-            settings=settings,
-            metrics=metrics,
         )
 
     async def start(self) -> None:
-        """Waits for the embedder, then opens the collection that answers.
+        """Wait for the embedder, then open the collection that answers.
 
-        The collection that was active stays active when the embedder has another version by now,
-        unless it is empty: each call to the embedder names the version. A promotion brings the
-        records to the other one; a switch that was cut off is completed first.
+        A switch that was cut off is completed first. The collection that was active stays active
+        even if the embedder's active version is another by now, unless the collection is empty: a
+        promotion moves the records. Calls to the embedder always name the version.
         """
         await asyncio.to_thread(self.promotions.recover)
         waited = False
@@ -140,7 +106,7 @@ class Engine:
         return collection.model_version
 
     def _still_active(self, model_version: str) -> Collection | None:
-        """The collection of another version that goes on answering because it has records."""
+        """Return the collection of another version that is active and has records, if any."""
         active = self._store.active()
         if active is None or active == model_version:
             return None
@@ -152,11 +118,13 @@ class Engine:
         return collection
 
     async def watch(self, tell: Callable[[bool], Awaitable[None]]) -> None:
-        """Looks after the store and the embedder until it is cancelled.
+        """Check every few seconds that the store and the embedder answer, until cancelled.
+
+        Without the embedder, records are still read, listed, and searched by what is stored, so
+        its absence is only logged and shown in a gauge.
 
         Args:
-            tell: Told whether the store answers, when that changes. Without the embedder records
-                are still read, listed, and searched by what is stored: this is logged and counted.
+            tell: Called when the store stops answering (False) or answers again (True).
         """
         answering = {"store": True, "embedder": True}
         self._embedder_up.set(1)
@@ -183,8 +151,8 @@ class Engine:
     async def search(
         self, request: search_pb2.SearchImagesRequest, *, deadline: float
     ) -> search_pb2.SearchImagesResponse:
-        """One search. `deadline` is in the time of `time.monotonic`."""
-        (outcome,) = await self._searched([request], deadline=deadline)
+        """Answer one search. `deadline` is in the time of `time.monotonic`."""
+        (outcome,) = await self._search([request], deadline=deadline)
         if isinstance(outcome, errors.HalftoneError):
             raise outcome
         return outcome
@@ -192,33 +160,32 @@ class Engine:
     async def batch_search(
         self, requests: Sequence[search_pb2.SearchImagesRequest], *, deadline: float
     ) -> list[search_pb2.SearchImagesResponse | errors.HalftoneError]:
-        """Up to 64 searches; a search that is refused does not fail the others."""
+        """Answer up to 64 searches; one that is refused does not fail the others."""
         if not 1 <= len(requests) <= MAX_BATCH:
             raise errors.InvalidArgument(
                 f"requests: {len(requests)} searches; 1 to {MAX_BATCH} can be asked for.",
                 field="requests",
             )
-        return await self._searched(requests, deadline=deadline)
+        return await self._search(requests, deadline=deadline)
 
-    async def _searched(
+    async def _search(
         self, requests: Sequence[search_pb2.SearchImagesRequest], *, deadline: float
     ) -> list[search_pb2.SearchImagesResponse | errors.HalftoneError]:
-        with self._admitted(len(requests)) as collection:
+        with self._admit(len(requests)) as collection:
             return await self._searching.search(requests, collection=collection, deadline=deadline)
 
     async def compare(
         self, request: search_pb2.CompareImagesRequest, *, deadline: float
     ) -> search_pb2.CompareImagesResponse:
-        """One image beside another; counts as a search."""
-        with self._admitted(1) as collection:
+        """Compare two images; counts as a search."""
+        with self._admit(1) as collection:
             return await self._searching.compare(request, collection=collection, deadline=deadline)
 
     @contextlib.contextmanager
-    def _admitted(self, count: int) -> Iterator[Collection]:
-        """Gives the collection in which searches are made, or refuses them."""
-        # A batch counts as what it does at a time, so that one batch leaves room for others; a
-        # large one as an eighth of its searches, since it holds all their pictures. It may go
-        # beyond: it would never have its turn if it had to fit.
+    def _admit(self, count: int) -> Iterator[Collection]:
+        """Admit searches, and yield the collection that answers them to their end."""
+        # A batch counts as the searches it compares at a time, so that it leaves others room. The
+        # sum may exceed the limit: a large batch would never be admitted if it had to fit.
         share = max(min(count, TOGETHER), count // _BATCH_SHARE)
         if self._admitted_count >= self._settings.max_concurrent_searches:
             self._refused.inc()
@@ -227,20 +194,20 @@ class Engine:
             )
         collection = self._holdings.collection
         self._admitted_count += share
-        self.traffic.enter(count, model_version=collection.model_version)
+        self._traffic.enter(count, model_version=collection.model_version)
         self._in_flight.inc(count)
         try:
             yield collection
         finally:
             self._admitted_count -= share
-            self.traffic.leave(count, model_version=collection.model_version)
+            self._traffic.leave(count, model_version=collection.model_version)
             self._in_flight.dec(count)
 
     async def close(self) -> None:
-        """Closes what the engine uses."""
+        """Close the engine and the shared parts."""
         await self.promotions.close()
         await self.importer.settled()
-        await asyncio.to_thread(self.verifier.close)
+        await asyncio.to_thread(self._verifier.close)
         await self._embedder.close()
         await asyncio.to_thread(self._holdings.threads.close)
         await asyncio.to_thread(self._store.close)
@@ -252,6 +219,6 @@ async def _problem_of(call: Callable[[], Awaitable[object]]) -> str | None:
             await call()
     except errors.HalftoneError as error:
         return error.message
-    except Exception as error:  # noqa: BLE001 - a watch that ended would say nothing any more
+    except Exception as error:  # noqa: BLE001 - the watch must go on
         return repr(error)
     return None

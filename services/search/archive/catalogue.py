@@ -19,8 +19,7 @@ from halftone.v1 import search_pb2
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from halftone.core.settings import SearchSettings
-    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.parts import Parts
 
 MAX_NAMES: Final = 10_000
 
@@ -36,18 +35,11 @@ _log = telemetry.get_logger(__name__)
 class Catalogue:
     """What can be done with records without comparing pictures."""
 
-    def __init__(
-        self,
-        *,
-        holdings: Holdings,
-        budget: images.PixelBudget,
-        settings: SearchSettings,
-        metrics: telemetry.Metrics,
-    ) -> None:
-        self._holdings = holdings
-        self._settings = settings
-        self._budget = budget
-        self._decode_seconds = metrics.histogram(
+    def __init__(self, parts: Parts) -> None:
+        self._holdings = parts.holdings
+        self._settings = parts.settings
+        self._budget = parts.budget
+        self._decode_seconds = parts.metrics.histogram(
             "decode_seconds", "Time to decode an image and make its thumbnail"
         )
 
@@ -113,12 +105,11 @@ class Catalogue:
     async def thumbnail(self, name: str) -> bytes:
         """A JPEG of at most 512 pixels a side; made when first asked for, then kept."""
         parsed = records.parse_name(name)
-        stored = await self._holdings.threads.read(
-            "retrieve", lookups.get_record, self._holdings.collection, parsed
-        )
-        return await self._holdings.threads.in_thread(self._thumbnail, stored.payload["sha256"])
+        return await self._holdings.threads.thumbnail(self._thumbnail, parsed)
 
-    def _thumbnail(self, sha256: str) -> bytes:
+    def _thumbnail(self, name: records.Name) -> bytes:
+        record = lookups.get_record(self._holdings.collection, name)
+        sha256 = record.payload["sha256"]
         blobs = self._holdings.blobs
         try:
             return blobs.get_thumbnail(sha256)

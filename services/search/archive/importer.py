@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from halftone.core.settings import SearchSettings
-    from halftone.services.search.archive.embedder_client import Embedded, Embedder
-    from halftone.services.search.archive.fingerprints import Fingerprints, Print
-    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.embedder_client import Embedded
+    from halftone.services.search.archive.fingerprints import Print
+    from halftone.services.search.archive.parts import Parts
     from halftone.services.search.store.port import Payload, Stored
 
     _Outcome = search_pb2.ImportImagesResponse.State | errors.HalftoneError
@@ -84,18 +83,12 @@ class _Item:
 class Importer:
     """Takes streams of records into the holdings."""
 
-    def __init__(
-        self,
-        *,
-        holdings: Holdings,
-        embedder: Embedder,
-        fingerprints: Fingerprints,
-        settings: SearchSettings,
-        metrics: telemetry.Metrics,
-    ) -> None:
-        self._holdings = holdings
-        self._embedder = embedder
-        self._fingerprints = fingerprints
+    def __init__(self, parts: Parts) -> None:
+        """Begin without an import."""
+        settings, metrics = parts.settings, parts.metrics
+        self._holdings = parts.holdings
+        self._embedder = parts.embedder
+        self._fingerprints = parts.fingerprints
         self._settings = settings
         self._roots = tuple(root.resolve() for root in settings.import_roots)
         self._limit = min(settings.max_image_bytes, wire.MAX_IMAGE_BYTES)

@@ -2,8 +2,8 @@
 
 Reads of the store run in a few threads. All its writes run in one, so that a write which reads
 first (do other records have these bytes?) needs no further lock, and so that a change of the
-collection that answers falls between two writes. Files and computing have threads of their own, so
-that reads wait for neither.
+collection that answers falls between two writes. Files, computing and thumbnails have threads of
+their own, so that reads wait for none of them.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Threads:
         self._reads = ThreadPoolExecutor(max_workers=cores + 2, thread_name_prefix="store-read")
         self._writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-write")
         self._cores = ThreadPoolExecutor(max_workers=cores, thread_name_prefix="fingerprint")
+        self._thumbnails = ThreadPoolExecutor(cores, thread_name_prefix="thumbnail")
         self._files = ThreadPoolExecutor(max_workers=cores + 6, thread_name_prefix="files")
         self._seconds = metrics.histogram(
             "store_seconds", "Time of store operations", labels=("operation",)
@@ -78,9 +79,23 @@ class Threads:
         """Run a call that keeps a core busy, in one of as many threads as there are cores."""
         return await _submit(self._cores, lambda: call(*args, **kwargs))
 
+    async def thumbnail(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a call that reads or makes a thumbnail, in one of as many threads as there are cores.
+
+        A page of hits asks for a hundred thumbnails at once; searches and imports need the other
+        threads.
+        """
+        return await _submit(self._thumbnails, lambda: call(*args, **kwargs))
+
     def close(self) -> None:
         """Wait for the calls that are running."""
-        for executor in (self._reads, self._writes, self._cores, self._files):
+        for executor in (
+            self._reads,
+            self._writes,
+            self._cores,
+            self._files,
+            self._thumbnails,
+        ):
             executor.shutdown(wait=True)
 
 

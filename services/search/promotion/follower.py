@@ -10,9 +10,8 @@ from halftone.core import errors, telemetry
 from halftone.services.search.promotion.transitions import is_running
 
 if TYPE_CHECKING:
-    from halftone.registry.versions import Registry
-    from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.store.port import Collection, Store
+    from halftone.services.search.archive.parts import Parts
+    from halftone.services.search.store.port import Collection
     from halftone.v1 import models_pb2
 
 _log = telemetry.get_logger(__name__)
@@ -21,30 +20,15 @@ _log = telemetry.get_logger(__name__)
 class Follower:
     """Writes to both collections while a version is promoted, and follows the alias."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        holdings: Holdings,
-        registry: Registry,
-        shared: bool,
-        metrics: telemetry.Metrics,
-    ) -> None:
-        """Do nothing yet.
-
-        Args:
-            store: The collections and the alias.
-            holdings: What answers in this process.
-            registry: The versions and their pointer.
-            shared: Whether other processes answer for the same collections.
-            metrics: Of the service.
-        """
-        self._store = store
-        self._holdings = holdings
-        self._registry = registry
-        self._shared = shared
+    def __init__(self, parts: Parts) -> None:
+        """Do nothing yet."""
+        self._store = parts.store
+        self._holdings = parts.holdings
+        self._registry = parts.registry
+        # Whether other processes answer for the same collections.
+        self._shared = parts.settings.store == "server"
         self._differing: str | None = None
-        self._differs = metrics.gauge(
+        self._differs = parts.metrics.gauge(
             "model_pointer_differs",
             "Whether the registry's active version is another than the one that answers",
         )

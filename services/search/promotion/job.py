@@ -39,13 +39,9 @@ if TYPE_CHECKING:
 
     from prometheus_client import Counter
 
-    from halftone.core.settings import SearchSettings
-    from halftone.registry.versions import Registry
-    from halftone.services.search.archive.embedder_client import Embedder
-    from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.archive.pace import Traffic
+    from halftone.services.search.archive.parts import Parts
     from halftone.services.search.promotion.files import PromotionFiles
-    from halftone.services.search.store.port import Collection, Store, Stored
+    from halftone.services.search.store.port import Collection, Stored
 
 _MAX_PASSES: Final = 5
 _ASK_SECONDS: Final = 0.5
@@ -73,13 +69,8 @@ class PromotionJob:
         self,
         promotion: models_pb2.Promotion,
         *,
-        store: Store,
-        holdings: Holdings,
-        embedder: Embedder,
-        traffic: Traffic,
-        registry: Registry,
+        parts: Parts,
         files: PromotionFiles,
-        settings: SearchSettings,
         tell: Callable[[models_pb2.Promotion], None],
         others: Callable[[str], list[Collection]],
         progress_failures: Counter,
@@ -88,24 +79,20 @@ class PromotionJob:
 
         Args:
             promotion: How it stood. A switch is completed; anything else begins with EMBEDDING.
-            store: The collections.
-            holdings: The collection that answers, the bytes, and the threads that use them.
-            embedder: Embeds with both versions.
-            traffic: The searches, which go first.
-            registry: The versions and their pointer.
+            parts: What the service's rooms share.
             files: Where the state is kept; the caller holds their lock until `run` has returned.
-            settings: The service's.
             tell: Called with the promotion when it changed.
             others: Returns the collections besides that of a version.
             progress_failures: Counts progress that could not be written.
         """
         self.promotion = promotion
         self.step = resume(promotion.state)
-        self._store = store
-        self._holdings = holdings
-        self._embedder = embedder
-        self._registry = registry
-        self._traffic = traffic
+        settings = parts.settings
+        self._store = parts.store
+        self._holdings = parts.holdings
+        self._embedder = parts.embedder
+        self._registry = parts.registry
+        self._traffic = parts.traffic
         self._files = files
         self._settings = settings
         self._others = others
@@ -115,7 +102,7 @@ class PromotionJob:
         self._journal = Journal(promotion, files=files, tell=tell, failures=progress_failures)
         self._progress = Progress(promotion)
         self._pace = Pace(
-            traffic=traffic,
+            traffic=parts.traffic,
             share=settings.promotion_share,
             most=settings.promotion_batch,
             workers=settings.promotion_workers,

@@ -27,12 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from halftone.core.locks import FileLock
-    from halftone.core.settings import SearchSettings
-    from halftone.registry.versions import Registry
-    from halftone.services.search.archive.embedder_client import Embedder
-    from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.archive.pace import Traffic
-    from halftone.services.search.store.port import Collection, Store
+    from halftone.services.search.archive.parts import Parts
+    from halftone.services.search.store.port import Collection
 
 MAX_LABELLED_NAMES: Final = 20_000
 """Image names that a request may give in groups."""
@@ -48,22 +44,13 @@ _log = telemetry.get_logger(__name__)
 class Promotions:
     """The promotions of one archive."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        holdings: Holdings,
-        embedder: Embedder,
-        traffic: Traffic,
-        registry: Registry,
-        settings: SearchSettings,
-        metrics: telemetry.Metrics,
-    ) -> None:
+    def __init__(self, parts: Parts) -> None:
         """Runs nothing yet."""
-        self._store = store
-        self._holdings = holdings
-        self._embedder = embedder
-        self._traffic = traffic
+        registry, settings, metrics = parts.registry, parts.settings, parts.metrics
+        self._parts = parts
+        self._store = parts.store
+        self._holdings = parts.holdings
+        self._embedder = parts.embedder
         self._registry = registry
         self._settings = settings
         self._shared = settings.store == "server"
@@ -77,13 +64,7 @@ class Promotions:
         self._current: models_pb2.Promotion | None = None
         self._changed = asyncio.Event()
         self._draining = False
-        self._follower = Follower(
-            store=store,
-            holdings=holdings,
-            registry=registry,
-            shared=self._shared,
-            metrics=metrics,
-        )
+        self._follower = Follower(parts)
         self._share = metrics.gauge(
             "promotion_progress", "Share of the images that a promotion has embedded"
         )
@@ -282,7 +263,10 @@ class Promotions:
                     )
                 if version in await asyncio.to_thread(self._store.model_versions):
                     await switch.drop(
-                        version, store=self._store, holdings=self._holdings, traffic=self._traffic
+                        version,
+                        store=self._store,
+                        holdings=self._holdings,
+                        traffic=self._parts.traffic,
                     )
                 await asyncio.to_thread(self._registry.delete, version)
 
@@ -346,13 +330,8 @@ class Promotions:
     def _begin(self, promotion: models_pb2.Promotion, *, lock: FileLock) -> None:
         job = PromotionJob(
             promotion,
-            store=self._store,
-            holdings=self._holdings,
-            embedder=self._embedder,
-            traffic=self._traffic,
-            registry=self._registry,
+            parts=self._parts,
             files=self._files,
-            settings=self._settings,
             tell=self._tell,
             others=self.others,
             progress_failures=self._progress_failures,

@@ -27,10 +27,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Iterable, Sequence
 
-    from halftone.core.settings import SearchSettings
-    from halftone.services.search.archive.embedder_client import Embedder
-    from halftone.services.search.archive.fingerprints import Fingerprints
-    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.parts import Parts
     from halftone.services.search.comparison.calibrations import Calibrations
     from halftone.services.search.comparison.verifier import Outcome, Verifier
     from halftone.services.search.query.candidates import Block, Candidate
@@ -58,15 +55,21 @@ class Searching:
 
     def __init__(
         self,
+        parts: Parts,
         *,
-        holdings: Holdings,
-        embedder: Embedder,
-        fingerprints: Fingerprints,
         verifier: Verifier,
         calibrations: Calibrations,
         verdicts: VerdictLookup,
-        settings: SearchSettings,
     ) -> None:
+        """Answer nothing yet.
+
+        Args:
+            parts: What the service's rooms share.
+            verifier: Compares queries with candidates.
+            calibrations: Turn evidence into probabilities.
+            verdicts: Reads the verdicts that hold between an image and its hits.
+        """
+        holdings, settings = parts.holdings, parts.settings
         self._holdings = holdings
         self._verifier = verifier
         self._calibrations = calibrations
@@ -74,7 +77,7 @@ class Searching:
         self._verify_seconds = settings.verify_seconds
         self._planner = Planner(holdings=holdings, settings=settings)
         self._preparation = Preparation(
-            holdings=holdings, embedder=embedder, fingerprints=fingerprints
+            holdings=holdings, embedder=parts.embedder, fingerprints=parts.fingerprints
         )
 
     async def search(

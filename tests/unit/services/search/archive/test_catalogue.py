@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import threading
+import types
 
 import pytest
 
@@ -57,7 +60,9 @@ def make():
         made.append(Holdings.of(blobs, metrics=metrics))
         made[-1].collections.open(_OneRecord())
         return Catalogue(
-            holdings=made[-1], budget=budget, settings=SearchSettings(), metrics=metrics
+            types.SimpleNamespace(
+                holdings=made[-1], budget=budget, settings=SearchSettings(), metrics=metrics
+            )
         )
 
     yield make
@@ -87,3 +92,31 @@ async def test_a_thumbnail_waits_for_what_others_decode(make, tmp_path):
         await asyncio.sleep(0.2)
         assert not waiting.done()
     assert await waiting
+
+
+class _Blocking(Blobs):
+    """Thumbnails are not read before the event is set; not forever, so that tests end."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.release = threading.Event()
+
+    def get_thumbnail(self, sha256):
+        assert self.release.wait(20)
+        return super().get_thumbnail(sha256)
+
+
+async def test_thumbnails_take_no_threads_that_searches_need(make, tmp_path):
+    blobs = _Blocking(str(tmp_path / "blobs"))
+    blobs.put(CONTENT, sha256=SHA)
+    catalogue = make(blobs, budget=images.PixelBudget())
+    threads = catalogue._holdings.threads
+    count = (os.cpu_count() or 1) + 20
+    asked = [asyncio.create_task(catalogue.thumbnail(name(at))) for at in range(count)]
+    await asyncio.sleep(0.2)
+    async with asyncio.timeout(10):
+        assert await threads.read("query", lambda: "read") == "read"
+        assert await threads.in_thread(blobs.get, SHA) == CONTENT
+        assert await threads.compute(lambda: "computed") == "computed"
+    blobs.release.set()
+    assert len(set(await asyncio.gather(*asked))) == 1

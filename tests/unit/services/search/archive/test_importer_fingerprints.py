@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import types
 from pathlib import Path
 
 import numpy as np
@@ -127,11 +128,13 @@ async def test_a_record_is_not_refused_for_its_fingerprint(settings, embedder, b
     holdings.collections.open(store.open(embedder.version, dimension=DIMENSION))
     connected = Embedder(embedder.address, timeout=10.0, metrics=metrics)
     importer = Importer(
-        holdings=holdings,
-        embedder=connected,
-        fingerprints=_Broken(holdings.blobs, metrics=metrics, what=broken),
-        settings=settings,
-        metrics=metrics,
+        types.SimpleNamespace(
+            holdings=holdings,
+            embedder=connected,
+            fingerprints=_Broken(holdings.blobs, metrics=metrics, what=broken),
+            settings=settings,
+            metrics=metrics,
+        )
     )
 
     async def requests():

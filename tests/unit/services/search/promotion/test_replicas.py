@@ -13,9 +13,7 @@ from qdrant_client import QdrantClient
 from halftone.core import errors, telemetry
 from halftone.registry.versions import Registry
 from halftone.services.search.api.engine import Engine
-from halftone.services.search.archive.blobs import Blobs
-from halftone.services.search.archive.embedder_client import Embedder
-from halftone.services.search.archive.holdings import Holdings
+from halftone.services.search.archive.parts import Parts
 from halftone.services.search.promotion.transitions import is_running
 from halftone.services.search.store.port import EVERYTHING, Point
 from halftone.services.search.store.server import ServerCollection, ServerStore
@@ -56,15 +54,13 @@ async def replicas(settings, embedder, memory_path):
     engines, watches = [], []
     for _ in range(2):
         metrics = telemetry.Metrics(service="test")
-        engine = Engine(
+        parts = Parts.of(
+            settings,
             store=Together(shared),
-            holdings=Holdings.of(Blobs(settings.blobs), metrics=metrics),
-            embedder=Embedder(embedder.address, timeout=60.0, metrics=metrics),
             registry=Registry(memory_path / "models"),
-            verdicts=SimpleNamespace(of=None),
-            settings=settings,
             metrics=metrics,
         )
+        engine = Engine(parts, verdicts=SimpleNamespace(of=None))
         await engine.start()
         engines.append(engine)
         watches.append(asyncio.create_task(engine.promotions.watch()))

@@ -58,13 +58,15 @@ async def test_the_first_searches_of_a_batch_are_compared_first():
     made = iter(prints)
     verifier = Verifier()
     searching = Searching(
-        holdings=Holdings(),
-        embedder=None,
-        fingerprints=types.SimpleNamespace(of_query=lambda *_content, **_options: next(made)),
+        types.SimpleNamespace(
+            holdings=Holdings(),
+            embedder=None,
+            fingerprints=types.SimpleNamespace(of_query=lambda *_content, **_options: next(made)),
+            settings=types.SimpleNamespace(verify_seconds=2.0, max_pixels=1, max_image_bytes=1),
+        ),
         verifier=verifier,
         calibrations=types.SimpleNamespace(of=lambda _version: Calibration.default()),
         verdicts=None,
-        settings=types.SimpleNamespace(verify_seconds=2.0, max_pixels=1, max_image_bytes=1),
     )
     answers = [None] * len(plans)
     await searching._by_pictures(plans, answers, model_version="test/1", deadline=math.inf)

@@ -51,13 +51,15 @@ async def served():
     holdings = Holdings.of(None, metrics=telemetry.Metrics(service="test"))
     holdings.collections.open(collection)
     searching = Searching(
-        holdings=holdings,
-        embedder=None,
-        fingerprints=None,
+        types.SimpleNamespace(
+            holdings=holdings,
+            embedder=None,
+            fingerprints=None,
+            settings=types.SimpleNamespace(verify_seconds=2.0, max_pixels=1, max_image_bytes=1),
+        ),
         verifier=None,
         calibrations=types.SimpleNamespace(of=lambda _version: Calibration.default()),
         verdicts=None,
-        settings=types.SimpleNamespace(verify_seconds=2.0, max_pixels=1, max_image_bytes=1),
     )
 
     async def search(request, *, deadline):

@@ -1,0 +1,79 @@
+"""What the rooms of the search service share, made once at start and handed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from halftone.imaging.images import PixelBudget
+from halftone.services.search.archive.blobs import Blobs
+from halftone.services.search.archive.embedder_client import Embedder
+from halftone.services.search.archive.fingerprints import Fingerprints
+from halftone.services.search.archive.holdings import Holdings
+from halftone.services.search.archive.pace import Traffic
+
+if TYPE_CHECKING:
+    from halftone.core import telemetry
+    from halftone.core.settings import SearchSettings
+    from halftone.registry.versions import Registry
+    from halftone.services.search.store.port import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The shared parts of one search process.
+
+    Attributes:
+        settings: Of the service.
+        metrics: Of the process.
+        store: The collections, and the pointer to the one that answers.
+        registry: The model versions and their pointer.
+        holdings: The open collections, the picture bytes, and the threads that use them.
+        embedder: The client of the embedder.
+        fingerprints: Makes and keeps hashes, words and local features.
+        traffic: The searches in flight; background work gives way to them.
+        budget: Bounds the pixels that are decoded at a time: a picture of 100 million pixels takes
+            300 MB for a moment.
+    """
+
+    settings: SearchSettings
+    metrics: telemetry.Metrics
+    store: Store
+    registry: Registry
+    holdings: Holdings
+    embedder: Embedder
+    fingerprints: Fingerprints
+    traffic: Traffic
+    budget: PixelBudget
+
+    @classmethod
+    def of(
+        cls,
+        settings: SearchSettings,
+        *,
+        store: Store,
+        registry: Registry,
+        metrics: telemetry.Metrics,
+    ) -> Parts:
+        """Create the parts over a store. Connects to nothing and starts no thread."""
+        holdings = Holdings.of(Blobs(settings.blobs), metrics=metrics)
+        budget = PixelBudget()
+        return cls(
+            settings=settings,
+            metrics=metrics,
+            store=store,
+            registry=registry,
+            holdings=holdings,
+            embedder=Embedder(
+                settings.embedder, timeout=settings.embedder_timeout_seconds, metrics=metrics
+            ),
+            fingerprints=Fingerprints(
+                blobs=holdings.blobs,
+                budget=budget,
+                max_pixels=settings.max_pixels,
+                memory_bytes=settings.features_memory_bytes,
+                metrics=metrics,
+            ),
+            traffic=Traffic(),
+            budget=budget,
+        )
