@@ -10,7 +10,7 @@ from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint
 from halftone.service.paging import Page
-from halftone.services.search.query.plans import Plan
+from halftone.services.search.query.plans import SearchPlan
 from halftone.services.search.store.port import EVERYTHING, Channel, ScoredPoint, Stored, Words
 
 DIMENSION = 64
@@ -96,7 +96,7 @@ class Exact:
 
 def plan_of(collection, *, views=None, pdq=None, words_of=None, **fields):
     fields.setdefault("verify_count", 50)
-    return Plan(
+    return SearchPlan(
         collection=collection,
         condition=EVERYTHING,
         page=Page(size=fields.pop("limit", 20), position=None, fingerprint="", model_version=""),

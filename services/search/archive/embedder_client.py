@@ -33,7 +33,7 @@ _LONGEST_PAUSE: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Embedded:
+class ImageDescriptors:
     """The descriptors of one image, and its size in pixels.
 
     Attributes:
@@ -49,7 +49,7 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class ActiveModel:
     """The model version that the embedder uses when a call names none."""
 
     version: str
@@ -85,7 +85,7 @@ class Embedder:
             "embed_retries_total", "Calls to the embedder that were tried again", labels=("code",)
         )
 
-    async def active_model(self, *, seconds: float) -> Model:
+    async def active_model(self, *, seconds: float) -> ActiveModel:
         """Return the embedder's active version.
 
         Args:
@@ -96,10 +96,10 @@ class Embedder:
         """
         for model in (await self._list(seconds=seconds)).models:
             if model.active:
-                return Model(version=model.model_version, dimension=model.dimension)
+                return ActiveModel(version=model.model_version, dimension=model.dimension)
         raise errors.Unavailable("The embedder has no active model yet.", retry_after=1.0)
 
-    async def loaded(self, *, seconds: float) -> list[str]:
+    async def list_versions(self, *, seconds: float) -> list[str]:
         """Return the versions that the embedder has loaded, if it answers within `seconds`."""
         return [model.model_version for model in (await self._list(seconds=seconds)).models]
 
@@ -119,7 +119,7 @@ class Embedder:
         model_version: str,
         patience: float,
         deadline: float = math.inf,
-    ) -> list[Embedded | errors.HalftoneError]:
+    ) -> list[ImageDescriptors | errors.HalftoneError]:
         """Embed up to 64 images with together at most 32 MiB.
 
         Args:
@@ -146,12 +146,12 @@ class Embedder:
                 )
                 return answer
 
-        answer = await self._retried(attempt, patience=patience, deadline=deadline)
+        answer = await self._retry(attempt, patience=patience, deadline=deadline)
         if len(answer.results) != len(images):
             raise errors.Internal("The embedder answered for another number of images.")
         return [_result(result, model_version=model_version) for result in answer.results]
 
-    async def _retried(
+    async def _retry(
         self,
         attempt: Callable[[float], Awaitable[embedder_pb2.EmbedImagesResponse]],
         *,
@@ -191,7 +191,7 @@ def _metadata() -> tuple[tuple[str, str], ...]:
 
 def _result(
     result: embedder_pb2.EmbedImageResult, *, model_version: str
-) -> Embedded | errors.HalftoneError:
+) -> ImageDescriptors | errors.HalftoneError:
     if result.HasField("error"):
         error = errors.from_status(result.error)
         if isinstance(error, errors.InvalidArgument):
@@ -204,7 +204,7 @@ def _result(
     vectors = {UPRIGHT: to_vector(found.embedding)}
     for other in found.oriented_embeddings:
         vectors[Orientation(other.mirrored, other.rotation)] = to_vector(other.embedding)
-    return Embedded(vectors=vectors, width=found.width, height=found.height)
+    return ImageDescriptors(vectors=vectors, width=found.width, height=found.height)
 
 
 def to_vector(embedding: embedder_pb2.Embedding, *, field: str = "embedding") -> np.ndarray:

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from halftone.services.search.archive.embedder_client import Embedded
+    from halftone.services.search.archive.embedder_client import ImageDescriptors
     from halftone.services.search.archive.fingerprints import Print
     from halftone.services.search.archive.parts import Parts
     from halftone.services.search.store.port import Payload, Stored
 
     _Outcome = search_pb2.ImportImagesResponse.State | errors.HalftoneError
-    _Vectors = tuple[str, Sequence[Embedded | errors.HalftoneError]]
+    _Vectors = tuple[str, Sequence[ImageDescriptors | errors.HalftoneError]]
     """A model version, and what it made of each picture."""
 
 State = search_pb2.ImportImagesResponse.State

@@ -277,7 +277,7 @@ class PromotionJob:
         problem = f"it has not loaded {version}; its log says why"
         while True:
             try:
-                if version in await self._embedder.loaded(seconds=5.0):
+                if version in await self._embedder.list_versions(seconds=5.0):
                     return
             except errors.HalftoneError as error:
                 problem = error.message

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from halftone.services.search.archive.embedder_client import Embedded, Embedder
+    from halftone.services.search.archive.embedder_client import Embedder, ImageDescriptors
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.archive.pace import Pace
     from halftone.services.search.archive.patience import Patience
@@ -300,7 +300,7 @@ class Sync:
                 return
 
     def _commit(
-        self, embedded: Sequence[Stored], found: Sequence[Embedded | errors.HalftoneError]
+        self, embedded: Sequence[Stored], found: Sequence[ImageDescriptors | errors.HalftoneError]
     ) -> None:
         ids = [stored.id for stored in embedded]
         # Hash and words are of the picture alone: they are copied.

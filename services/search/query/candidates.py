@@ -1,9 +1,9 @@
-"""Which images a search by a picture looks at, and how like the query each channel finds them.
+"""Finds the images that a search by a picture considers, with their scores in each channel.
 
-Three channels bring candidates: descriptor, perceptual hash and visual words. The first block has
-the best of each, in the order of the best rank that any gives them, and the best of these are
-compared by local features. What lies beyond follows by descriptor, in blocks four times as deep
-each. A block does not depend on the page that is asked for, so pages are pieces of one ranking.
+Three channels find candidates: descriptor, perceptual hash and visual words. The first block has
+the best of each, ordered by the best rank that any channel gives them; the best of these are
+compared by local features. Later blocks come from the descriptor alone, each four times as deep as
+the one before. A block does not depend on the page, so all pages are cut from one ranking.
 """
 
 from __future__ import annotations
@@ -28,32 +28,34 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterator, Sequence
 
-    from halftone.services.search.query.plans import Plan
+    from halftone.services.search.query.plans import SearchPlan
     from halftone.services.search.store.port import Collection, ScoredPoint, Stored
 
 Floats = NDArray[np.float32]
 
 _GROWTH: Final = 4
 _MORE_HASHES: Final = 2
-"""Times as many hashes are asked for: at the end of their list many are equally far away."""
+"""Factor on the number of hashes to ask for: many tie at the end of their list."""
 
 
 class View(NamedTuple):
-    """How like the query a candidate is in one channel, at best, and how the query lies then."""
+    """A candidate's best score in one channel, and the orientation of the query that gives it."""
 
     score: float
     orientation: Orientation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class SearchCandidate:
     """An image that may show the query's picture.
 
     Attributes:
-        similarity: Of the descriptors, -1 to 1.
-        pdq: Cosine of the hashes, -1 to 1; None where there is none.
-        words: Likeness of the visual words, 0 to 1.
-        best: The channel that ranks it highest; by descriptor beyond the first block.
+        id: Of its point in the store.
+        payload: Its record, as the store keeps it.
+        similarity: Cosine of the descriptors, -1 to 1.
+        pdq: Cosine of the hashes, -1 to 1; None if the image has no hash.
+        words: Cosine of the visual words, 0 to 1; None if it has none.
+        best: The channel that ranks it highest; the descriptor beyond the first block.
     """
 
     id: uuid.UUID
@@ -65,33 +67,33 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """Of the image."""
+        """The image's resource name."""
         return f"archives/{self.payload['archive']}/images/{self.payload['image_id']}"
 
     @property
     def orientation(self) -> Orientation:
-        """How the query lies in the channel that ranks the candidate highest."""
+        """The query's orientation in the channel that ranks the candidate highest."""
         view = {Channel.PDQ: self.pdq, Channel.WORDS: self.words}.get(self.best)
         return (view or self.similarity).orientation
 
 
 class _Ask(enum.Enum):
-    """Which channels are asked."""
+    """The channels to ask."""
 
     ALL = (Channel.DESCRIPTOR, Channel.PDQ, Channel.WORDS)
     DESCRIPTOR = (Channel.DESCRIPTOR,)
 
 
 class Block(NamedTuple):
-    """Candidates, and what speaks at most for an image that is in no block so far."""
+    """Candidates, and the strongest evidence that an image in no block so far can have."""
 
-    candidates: list[Candidate]
+    candidates: list[SearchCandidate]
     rest: Evidence
 
 
-def first(collection: Collection, *, plan: Plan) -> Block:
-    """The first block, in the order in which its candidates are worth comparing."""
-    found = _ranked(collection, plan, depth=_depth(plan), ask=_Ask.ALL)
+def find_first_block(collection: Collection, *, plan: SearchPlan) -> Block:
+    """Return the first block, with the candidates that are most worth comparing first."""
+    found = _rank_channels(collection, plan, depth=_depth(plan), ask=_Ask.ALL)
     lists = {channel: each.ids for channel, each in found.items()}
     rest = Evidence(
         similarity=found[Channel.DESCRIPTOR].rest,
@@ -99,32 +101,36 @@ def first(collection: Collection, *, plan: Plan) -> Block:
         words=found[Channel.WORDS].rest,
         verification=None,
     )
-    return Block(_scored(collection, plan=plan, ids=_fused(lists), by=lists), rest)
+    return Block(_score_all(collection, plan=plan, ids=_fuse(lists), by=lists), rest)
 
 
-def beyond(collection: Collection, *, plan: Plan, seen: Block) -> Iterator[Block]:
-    """Block after block of what follows the first, until there is nothing more."""
+def find_later_blocks(collection: Collection, *, plan: SearchPlan, seen: Block) -> Iterator[Block]:
+    """Yield the blocks that follow the first, until the collection is exhausted."""
     known = {candidate.id for candidate in seen.candidates}
     depth = _depth(plan)
     while depth < MAX_DEPTH:
         depth = min(depth * _GROWTH, MAX_DEPTH)
-        found = _ranked(collection, plan, depth=depth, ask=_Ask.DESCRIPTOR)[Channel.DESCRIPTOR]
+        found = _rank_channels(collection, plan, depth=depth, ask=_Ask.DESCRIPTOR)[
+            Channel.DESCRIPTOR
+        ]
         block = [each for each in found.ids if each not in known]
         known.update(block)
         yield Block(
-            _scored(collection, plan=plan, ids=block, by={}),
+            _score_all(collection, plan=plan, ids=block, by={}),
             dataclasses.replace(seen.rest, similarity=found.rest),
         )
         if len(found.ids) < depth:
             return
 
 
-def given(collection: Collection, *, plan: Plan, id: uuid.UUID) -> list[Candidate]:  # noqa: A002 - the field's name
-    """One image as a candidate, whatever brings it up; empty where there is none."""
-    return _scored(collection, plan=plan, ids=[id], by={})
+def get_candidate(
+    collection: Collection, *, plan: SearchPlan, point_id: uuid.UUID
+) -> list[SearchCandidate]:
+    """Return one image as a candidate, whatever its scores; an empty list if there is none."""
+    return _score_all(collection, plan=plan, ids=[point_id], by={})
 
 
-def _fused(found: dict[Channel, list[uuid.UUID]]) -> list[uuid.UUID]:
+def _fuse(found: dict[Channel, list[uuid.UUID]]) -> list[uuid.UUID]:
     return fuse_channels(
         descriptor=found[Channel.DESCRIPTOR],
         pdq=found[Channel.PDQ],
@@ -133,19 +139,21 @@ def _fused(found: dict[Channel, list[uuid.UUID]]) -> list[uuid.UUID]:
     )
 
 
-def _depth(plan: Plan) -> int:
+def _depth(plan: SearchPlan) -> int:
     return max(DEPTH, plan.verify_count)
 
 
 class _Ranked(NamedTuple):
-    """The best candidates of a channel, and how well all others score at most."""
+    """The best candidates of a channel, and an upper bound on the score of all others."""
 
     ids: list[uuid.UUID]
     rest: float
 
 
-def _ranked(collection: Collection, plan: Plan, *, depth: int, ask: _Ask) -> dict[Channel, _Ranked]:
-    """The best candidates of each channel, over the query's orientations."""
+def _rank_channels(
+    collection: Collection, plan: SearchPlan, *, depth: int, ask: _Ask
+) -> dict[Channel, _Ranked]:
+    """Return the best candidates of each channel, over all orientations of the query."""
     queries = [
         Query(
             vector=vector,
@@ -164,7 +172,7 @@ def _ranked(collection: Collection, plan: Plan, *, depth: int, ask: _Ask) -> dic
     for query, hits in zip(queries, found, strict=True):
         _merge(best[query.using], hits)
         if len(hits) >= query.limit or query.using is Channel.PDQ:
-            # Of hashes that tie at the end of the list none may be in it.
+            # Hashes that tie with the end of the list were left out of it.
             rest[query.using] = max([rest[query.using], *(hit.score for hit in hits[-1:])])
     ranked = {}
     for channel, scores in best.items():
@@ -181,34 +189,34 @@ def _merge(scores: dict[uuid.UUID, float], hits: Sequence[ScoredPoint]) -> None:
 
 
 def _best(scores: dict[uuid.UUID, float], *, limit: int) -> list[uuid.UUID]:
-    # Ties by id: names would have to be read first, of a logo that is there 10,000 times all.
+    # Ties by id: ordering by name would read all records of a logo that is there 10,000 times.
     return sorted(scores, key=lambda each: (-scores[each], each))[:limit]
 
 
-def _vectors(plan: Plan, channel: Channel) -> list[Floats | Words]:
+def _vectors(plan: SearchPlan, channel: Channel) -> list[Floats | Words]:
     if channel is Channel.DESCRIPTOR:
         return list((plan.vectors or {}).values())
     picture = plan.picture
     assert picture is not None  # noqa: S101 - prepared
     if channel is Channel.PDQ:
         return [to_vector(bits) for bits in picture.pdq.values()]
-    # Too plain a picture has none.
+    # A picture that is too plain has no words.
     return [Words(*each) for each in picture.words.values() if len(each.indices)]
 
 
-def _scored(
+def _score_all(
     collection: Collection,
     *,
-    plan: Plan,
+    plan: SearchPlan,
     ids: Sequence[uuid.UUID],
     by: dict[Channel, list[uuid.UUID]],
-) -> list[Candidate]:
-    """Candidates with all their scores, from their stored vectors; none that is not alike enough.
+) -> list[SearchCandidate]:
+    """Return candidates with the scores of all channels, without those below `min_score`.
 
-    A channel's own scores would do for what it found itself. But an image may be among the first of
-    one orientation and just not of the one in which it is most alike.
+    The scores are computed from stored vectors. The scores that channels returned would not do: an
+    image may be in the list of one orientation and just not in that of its best one.
     """
-    # What was deleted since is not there any more.
+    # Images that were deleted meanwhile are missing.
     there = collection.retrieve(list(ids), vectors=True) if ids else {}
     stored = [there[each] for each in ids if each in there]
     if not stored:
@@ -237,7 +245,7 @@ def _scored(
         )
 
     return [
-        Candidate(
+        SearchCandidate(
             id=each.id,
             payload=each.payload,
             similarity=similarity,
@@ -253,10 +261,10 @@ def _scored(
 
 
 def _views(rows: Floats, queries: dict[Orientation, Floats]) -> list[View]:
-    """For each of the rows, float32 [N, D], the best of the queries, float32 [D]."""
+    """Return the best query, float32 [D], for each of the rows, float32 [N, D]."""
     lays = list(queries)
-    # Not `@`, whose last digits depend on how many rows there are: a candidate has the same scores
-    # whatever stands beside it.
+    # Not `@`, whose last digits depend on the number of rows: a candidate's scores must not depend
+    # on the others in its block.
     scores = np.einsum("nd,vd->nv", rows, np.stack([queries[lay] for lay in lays]))
     best = scores.argmax(axis=1)
     return [
@@ -274,7 +282,7 @@ def _hashes(stored: Sequence[Stored], queries: dict[Orientation, Floats]) -> Seq
 
 
 def _words(stored: Sequence[Stored], queries: dict[Orientation, Words]) -> list[View]:
-    """For each image the likeness of its words to those of the query, at best."""
+    """Return the best cosine of each image's words with those of the query."""
     held = [each.words or _NONE for each in stored]
     rows = np.repeat(np.arange(len(held)), [len(each.indices) for each in held])
     indices = np.concatenate([each.indices for each in held]).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Hits and verifications as messages."""
+"""Converts hits to the messages of the contract."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.query.candidates import Candidate
-    from halftone.services.search.query.scoring import Scored
+    from halftone.services.search.query.candidates import SearchCandidate
+    from halftone.services.search.query.scoring import RankedCandidate
     from halftone.services.search.store.port import ScoredPoint
     from halftone.v1 import verdicts_pb2
 
 
 def to_hits(
-    found: Sequence[Scored],
+    found: Sequence[RankedCandidate],
     *,
     holdings: Holdings,
     verdicts: Mapping[uuid.UUID, verdicts_pb2.Verdict],
 ) -> list[search_pb2.Hit]:
-    """Messages of hits, with the records that have the same bytes; reads from the store."""
+    """Convert hits of a search by a picture, with the names of records that have the same bytes.
+
+    Reads from the store.
+    """
     shared = [each.candidate for each in found if each.candidate.payload.get("shared")]
-    same = _same(shared, holdings=holdings)
+    same = _find_same_content(shared, holdings=holdings)
     return [_hit(each, same=same, verdict=verdicts.get(each.candidate.id)) for each in found]
 
 
@@ -39,9 +42,9 @@ def to_plain_hits(
     probabilities: Mapping[uuid.UUID, float],
     holdings: Holdings,
 ) -> list[search_pb2.Hit]:
-    """Likewise of what was found by similarity alone."""
+    """Convert hits of a search by an embedding, which were not compared. Reads from the store."""
     shared = [each for each in found if each.payload.get("shared")]
-    same = _same(shared, holdings=holdings)
+    same = _find_same_content(shared, holdings=holdings)
     return [
         search_pb2.Hit(
             image=payloads.to_image(each.payload, same_content=same.get(each.id)),
@@ -54,8 +57,8 @@ def to_plain_hits(
     ]
 
 
-def _same(
-    shared: Sequence[Candidate | ScoredPoint], *, holdings: Holdings
+def _find_same_content(
+    shared: Sequence[SearchCandidate | ScoredPoint], *, holdings: Holdings
 ) -> dict[uuid.UUID, list[str]]:
     if not shared:
         return {}
@@ -65,7 +68,7 @@ def _same(
 
 
 def _hit(
-    scored: Scored,
+    scored: RankedCandidate,
     *,
     same: dict[uuid.UUID, list[str]],
     verdict: verdicts_pb2.Verdict | None,

@@ -1,4 +1,4 @@
-"""From a request to a plan: what a search is by, what it may find, and where its page begins."""
+"""Checks a request and plans its search: the query, the filter, and where the page begins."""
 
 from __future__ import annotations
 
@@ -34,24 +34,28 @@ if TYPE_CHECKING:
     from halftone.v1 import search_pb2
 
 MAX_DEPTH: Final = 10_000
-"""Hits that can be paged through."""
+"""The most hits that can be paged through."""
 MAX_VERIFIED: Final = 200
+"""The most candidates that a search compares in full."""
 
 # Tokens can be made by anyone: a page that begins far down would keep the store busy.
 _Position = tuple[
     Annotated[int, Field(ge=0, lt=MAX_DEPTH)],
     Annotated[str, Field(pattern=rf"\A[0-9a-f]{{1,{MAX_VERIFIED // 4}}}\z")],
 ]
-"""Hits on the pages before, and `Plan.late` as the bits of a hexadecimal number."""
+"""Hits on the pages before, and `SearchPlan.late` as the bits of a hexadecimal number."""
 _HITS: Final = Pager(TypeAdapter[tuple[int, str]](_Position), default_size=20, size_field="limit")
 
 
 @dataclass(slots=True, kw_only=True)
-class Plan:
-    """A checked search: what is still to be made of its query, and how its hits are to be cut."""
+class SearchPlan:
+    """A checked search: its query, as far as it is prepared, and the bounds of its page.
+
+    `halftone.services.search.query.preparation` fills in `vectors` and `picture`.
+    """
 
     collection: Collection
-    """The one that answers when the search comes, to its end: another may answer meanwhile."""
+    """The collection that answers this search, even if another one becomes active meanwhile."""
     condition: Filter
     page: Page[tuple[int, str]]
     offset: int
@@ -59,18 +63,18 @@ class Plan:
     min_probability: float | None
     verify_count: int
     late: frozenset[int] = frozenset()
-    """Places of the candidates that the first page had no time to compare. No page after it does
-    either: they would stand elsewhere then, and be on two pages or on none."""
+    """Places of the candidates that the first page had no time to compare. Later pages do not
+    compare them either: their rank would change, and they would be on two pages or on none."""
     mirrored: bool = False
     rotated: bool = False
     to_embed: embedder_pb2.ImageInput | None = None
     stored: Stored | None = None
-    """The image of the archive that is searched by; with its vectors where it is so as a whole."""
+    """The image of the archive searched by, with vectors if all of it is the query."""
     sha256: str = ""
-    """Of the picture's bytes where the whole picture is searched by: a hit may have the same."""
+    """SHA-256 of the query's bytes if the whole picture is the query; hits may have the same."""
     vectors: dict[Orientation, np.ndarray] | None = None
     picture: Fingerprint | None = None
-    """Hash, words and local features; None of an embedding, which is ranked by similarity alone."""
+    """Hash, words and local features; None if the query is an embedding."""
 
     @property
     def limit(self) -> int:
@@ -79,12 +83,12 @@ class Plan:
 
     @property
     def depth(self) -> int:
-        """Hits that it takes. One more than the page tells whether there is a next one."""
+        """The number of hits to rank: to the end of the page, and one more."""
         return self.offset + self.limit + 1
 
     @property
     def has_pixels(self) -> bool:
-        """Whether it is by a picture rather than by an embedding."""
+        """Whether the query is a picture rather than an embedding."""
         return self.to_embed is not None or self.stored is not None or self.picture is not None
 
     def next_page_token(self, *, more: bool, late: Iterable[int] = ()) -> str:
@@ -100,12 +104,12 @@ class Plan:
         return self.page.token_at([end, f"{sum(1 << place for place in late):x}"])
 
     def passes(self, probability: float) -> bool:
-        """Whether a candidate is probable enough to be a hit."""
+        """Tell whether a candidate is probable enough to be a hit."""
         return self.min_probability is None or probability >= self.min_probability
 
 
 class Planner:
-    """Checks requests."""
+    """Makes plans of requests."""
 
     def __init__(self, *, holdings: Holdings, settings: SearchSettings) -> None:
         self._holdings = holdings
@@ -113,18 +117,19 @@ class Planner:
 
     def plan(
         self, request: search_pb2.SearchImagesRequest, *, collection: Collection
-    ) -> Plan | errors.HalftoneError:
+    ) -> SearchPlan | errors.HalftoneError:
         """Return the plan of a search, or the error that refuses it. Blocks."""
-        # An unusual date is parsed by a grammar, which takes a while; so does a picture's hash.
         try:
-            return self._checked(request, collection=collection)
+            return self._check(request, collection=collection)
         except errors.HalftoneError as error:
             return error
 
-    def _checked(self, request: search_pb2.SearchImagesRequest, *, collection: Collection) -> Plan:
+    def _check(
+        self, request: search_pb2.SearchImagesRequest, *, collection: Collection
+    ) -> SearchPlan:
         page = _HITS.read(request, model_version=collection.model_version)
         offset, late = page.position or (0, "0")
-        plan = Plan(
+        plan = SearchPlan(
             collection=collection,
             condition=payloads.to_filter(request.filter),
             page=page,
@@ -174,8 +179,8 @@ class Planner:
             raise errors.ImageRejected("The image is empty.", field="content", reason=images.EMPTY)
         return content
 
-    def _use_image(self, request: search_pb2.SearchImagesRequest, *, plan: Plan) -> None:
-        """Plans a search by an image of the archive, by what is stored of it where that will do."""
+    def _use_image(self, request: search_pb2.SearchImagesRequest, *, plan: SearchPlan) -> None:
+        """Plan a search by an image of the archive, from its stored vectors if they suffice."""
         name = records.parse_name(request.image, field="image")
         whole = not request.HasField("region")
         stored = lookups.get_record(plan.collection, name, vectors=whole)

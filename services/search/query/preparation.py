@@ -1,4 +1,4 @@
-"""What is made of queries before the store is asked: descriptors, hashes, words, local features."""
+"""Prepares queries for the store: descriptors, hashes, visual words, local features."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT, orientations
 from halftone.matching.fingerprint import Fingerprint
 from halftone.matching.words import Vocabulary, Words
-from halftone.services.search.archive.embedder_client import MAX_IMAGES, Embedded
-from halftone.services.search.query.plans import Plan
+from halftone.services.search.archive.embedder_client import MAX_IMAGES, ImageDescriptors
+from halftone.services.search.query.plans import SearchPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from halftone.v1 import embedder_pb2
 
 _MAX_ITEMS: Final = 128
-"""Pictures times orientations in one call to the embedder: a quarter of what waits there."""
+"""The most pictures times orientations in one call to the embedder: a quarter of its queue."""
 _PATIENCE: Final = 2.0
-"""Seconds for which a search tries an embedder again that is down or full."""
+"""Seconds for which a search retries an embedder that is down or full."""
 
 
 class Preparation:
-    """Has queries embedded, and fingerprints them meanwhile."""
+    """Embeds queries, and fingerprints them meanwhile."""
 
     def __init__(
         self,
@@ -43,21 +43,26 @@ class Preparation:
 
     async def prepare(
         self,
-        plans: list[Plan | errors.HalftoneError],
+        plans: list[SearchPlan | errors.HalftoneError],
         *,
         model_version: str,
         deadline: float,
         ready: Callable[[int], None],
     ) -> None:
-        """Completes plans, in as few calls as the embedder's limits allow.
+        """Fill in the vectors and fingerprints of plans, in as few calls to the embedder as fit.
 
-        A plan of which something cannot be made gives way to the reason. `ready` is told the place
-        of each plan as soon as nothing is to be made of it any more, the first about first.
+        Args:
+            plans: The plans of one request. A plan that cannot be completed is replaced by the
+                error.
+            model_version: The version that embeds.
+            deadline: When the caller gives up, in the time of `time.monotonic`.
+            ready: Called with the index of each plan once it is complete or failed, roughly in
+                their order.
         """
         chunk: list[int] = []
         items = size = 0
         for at, plan in enumerate(plans):
-            if not isinstance(plan, Plan) or not plan.has_pixels:
+            if not isinstance(plan, SearchPlan) or not plan.has_pixels:
                 continue
             if plan.to_embed is not None and plan.stored is not None:
                 try:
@@ -88,18 +93,18 @@ class Preparation:
 
     async def _chunk(
         self,
-        plans: list[Plan | errors.HalftoneError],
+        plans: list[SearchPlan | errors.HalftoneError],
         chunk: Sequence[int],
         *,
         model_version: str,
         deadline: float,
         ready: Callable[[int], None],
     ) -> None:
-        """Embeds plans in one call, and fingerprints them meanwhile; lets go of their bytes."""
-        asked = [(at, plan) for at in chunk if isinstance(plan := plans[at], Plan)]
+        """Embed plans in one call and fingerprint them meanwhile. Drops the pictures' bytes."""
+        asked = [(at, plan) for at in chunk if isinstance(plan := plans[at], SearchPlan)]
         wanted = {at: plan.to_embed for at, plan in asked if plan.to_embed is not None}
 
-        async def embed() -> dict[int, Embedded | errors.HalftoneError]:
+        async def embed() -> dict[int, ImageDescriptors | errors.HalftoneError]:
             if not wanted:
                 return {}
             found = await self._embed(
@@ -107,16 +112,16 @@ class Preparation:
             )
             return dict(zip(wanted, found, strict=True))
 
-        async def complete(at: int, plan: Plan) -> None:
+        async def complete(at: int, plan: SearchPlan) -> None:
             problem: errors.HalftoneError | None = None
             try:
                 plan.picture = await self._holdings.threads.compute(
-                    self._of_plan, plan, content=_content(plan)
+                    self._fingerprint_query, plan, content=_content(plan)
                 )
             except errors.HalftoneError as error:
                 problem = error
             result = (await embedding)[at] if at in wanted else None
-            # Of a picture that is no use to either, the embedder's reason is the one to be told.
+            # If both failed, the embedder's error is the one to tell.
             if isinstance(result, errors.HalftoneError):
                 problem = result
             elif result is not None:
@@ -132,18 +137,18 @@ class Preparation:
 
     async def _embed(
         self, wanted: list[embedder_pb2.ImageInput], *, model_version: str, deadline: float
-    ) -> Sequence[Embedded | errors.HalftoneError]:
+    ) -> Sequence[ImageDescriptors | errors.HalftoneError]:
         try:
             return await self._embedder.embed(
                 wanted, model_version=model_version, patience=_PATIENCE, deadline=deadline
             )
         except errors.HalftoneError as error:
-            return [_of_the_embedder(error)] * len(wanted)
+            return [_to_caller(error)] * len(wanted)
 
-    def _of_plan(self, plan: Plan, *, content: bytes) -> Fingerprint:
-        """The fingerprint of a plan's query; in a thread."""
+    def _fingerprint_query(self, plan: SearchPlan, *, content: bytes) -> Fingerprint:
+        """Return the fingerprint of a plan's query. Runs in a thread."""
         if plan.stored is not None and plan.sha256:
-            return self._of_stored(plan, content=content)
+            return self._fingerprint_stored(plan, content=content)
         region = None
         if plan.to_embed is not None and plan.to_embed.HasField("region"):
             asked = plan.to_embed.region
@@ -152,8 +157,8 @@ class Preparation:
             content, region=region, mirrored=plan.mirrored, rotated=plan.rotated
         )
 
-    def _of_stored(self, plan: Plan, *, content: bytes) -> Fingerprint:
-        """Of a whole image of the archive: what was stored is not made again."""
+    def _fingerprint_stored(self, plan: SearchPlan, *, content: bytes) -> Fingerprint:
+        """Return the fingerprint of a whole image of the archive, from what is stored of it."""
         assert plan.stored is not None  # noqa: S101 - asked before
         stored = plan.stored
         features = self._fingerprints.features(stored.payload["sha256"])
@@ -172,19 +177,19 @@ class Preparation:
         return Fingerprint(pdq=hashes, features=features, words=words)
 
 
-def _content(plan: Plan) -> bytes:
+def _content(plan: SearchPlan) -> bytes:
     return b"" if plan.to_embed is None else plan.to_embed.content
 
 
 def _items(image: embedder_pb2.ImageInput | None) -> int:
-    """Pictures times orientations that the embedder is asked for."""
+    """Return the pictures times orientations that the embedder is asked for."""
     if image is None:
         return 0
     return len(orientations(mirrored=image.include_mirrored, rotated=image.include_rotated))
 
 
-def _of_the_embedder(error: errors.HalftoneError) -> errors.HalftoneError:
-    """What the caller is told: that the version is missing there is not that the image is."""
+def _to_caller(error: errors.HalftoneError) -> errors.HalftoneError:
+    """Translate an error of the embedder: a version that it lacks is no image that is missing."""
     if isinstance(error, errors.NotFound):
         return errors.Unavailable(f"The embedder cannot answer: {error.message}", retry_after=5.0)
     return error

@@ -1,4 +1,4 @@
-"""The store's hits in an order that does not depend on where a page begins: ties by name."""
+"""Orders the store's hits so that the order does not depend on the page: ties by name."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ _MAX_TIES: Final = 4_000
 
 
 def query(collection: Collection, *, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
-    """Asks the store; ties that the end of a list cuts through are fetched in full.
+    """Ask the store, and complete the ties at the end of each list.
 
-    Otherwise which of several equal pictures is on a page would be left to chance. Of hashes, where
-    in a large archive hundreds are as far away as the last, these are left out instead, unless
-    there are no others.
+    Otherwise chance would decide which of several equal pictures is on a page. Hashes that tie with
+    the last one are left out instead, unless all tie: in a large archive there are hundreds.
     """
     found = collection.query(queries)
     return [
-        _with_ties(collection, asked=asked, hits=hits)
+        _fetch_ties(collection, asked=asked, hits=hits)
         for asked, hits in zip(queries, found, strict=True)
     ]
 
 
-def _with_ties(
+def _fetch_ties(
     collection: Collection, *, asked: Query, hits: list[ScoredPoint]
 ) -> list[ScoredPoint]:
     limit = asked.limit
@@ -44,9 +43,9 @@ def _with_ties(
 def page(
     collection: Collection, *, ranked: Sequence[ScoredPoint], offset: int, limit: int
 ) -> list[ScoredPoint]:
-    """The hits of a page with their payloads, ties by name.
+    """Return the hits of a page with their payloads, ties by name.
 
-    Payloads are read of these hits alone, and of those that tie with the first and the last.
+    Payloads are read for these hits only, and for those that tie with the first or the last.
     """
     start, end = offset, min(offset + limit, len(ranked))
     if start >= end:
@@ -59,7 +58,7 @@ def page(
     without = [hit.id for hit in chosen if not hit.payload]
     if without:
         found = collection.retrieve(without)
-        # What is gone was deleted since.
+        # Hits without a record were deleted meanwhile.
         chosen = [
             dataclasses.replace(hit, payload=found[hit.id].payload) if hit.id in found else hit
             for hit in chosen

@@ -1,4 +1,4 @@
-"""From candidates and what their comparison found to a ranking by probability."""
+"""Ranks candidates by the probability that they show the query's picture."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from halftone.services.search.comparison.verifier import Outcome
-    from halftone.services.search.query.candidates import Block, Candidate
-    from halftone.services.search.query.plans import Plan
+    from halftone.services.search.query.candidates import Block, SearchCandidate
+    from halftone.services.search.query.plans import SearchPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """A candidate with all that is said of it.
+class RankedCandidate:
+    """A candidate with its evidence, probability and relation to the query.
 
-    `outcome` is None where it was not among those to be compared.
+    `outcome` is None if the candidate was not among those to be compared.
     """
 
-    candidate: Candidate
+    candidate: SearchCandidate
     outcome: Outcome | None
     evidence: Evidence
     same_bytes: bool
@@ -37,17 +37,17 @@ class Scored:
 
     @property
     def verification(self) -> Verification | None:
-        """What its comparison found, where it was compared."""
+        """The result of its comparison; None if it was not compared."""
         return self.outcome if isinstance(self.outcome, Verification) else None
 
     @property
     def is_founded(self) -> bool:
-        """Whether it is likely, and more than alike."""
+        """Whether more than similarity speaks for it: the same bytes, or shared features."""
         return self.same_bytes or self.evidence.founds(self.probability)
 
     @property
     def orientation(self) -> Orientation:
-        """How the query lies in the image, in quarters."""
+        """The orientation of the query in the image, in quarter turns."""
         found = self.verification
         if found is None or not found.overlaps:
             return self.candidate.orientation
@@ -55,23 +55,23 @@ class Scored:
         return Orientation(largest.mirrored, round(largest.rotation / 90) % 4 * 90)
 
 
-def ranked(
-    block: Block, outcomes: Sequence[Outcome], *, plan: Plan, calibration: Calibration
-) -> list[Scored]:
-    """The hits of a search, as many as its page takes and those before it; reads from the store.
+def rank(
+    block: Block, outcomes: Sequence[Outcome], *, plan: SearchPlan, calibration: Calibration
+) -> list[RankedCandidate]:
+    """Return the hits of a search, at least to the end of its page. Reads from the store.
 
-    What lies beyond the first block is looked at until nothing there can be probable enough.
+    Later blocks are read until the page is full, or nothing in them can be probable enough.
 
     Args:
-        block: The first.
-        outcomes: Of its first candidates.
-        plan: Of the search.
-        calibration: Of the model version.
+        block: The first block.
+        outcomes: The outcomes of its first candidates.
+        plan: The search.
+        calibration: Turns evidence into probability for this model version.
     """
     found = score(block.candidates, outcomes, plan=plan, calibration=calibration)
-    further = candidates.beyond(plan.collection, plan=plan, seen=block)
+    further = candidates.find_later_blocks(plan.collection, plan=plan, seen=block)
     while len(found) < plan.depth:
-        # An image that has no hash may be more probable than one whose hash is unlike.
+        # An image without a hash may be more probable than one whose hash differs.
         possible = [block.rest, dataclasses.replace(block.rest, pdq=None)]
         most = float(calibration.probabilities(possible).max())
         if not plan.passes(most) or (following := next(further, None)) is None:
@@ -80,23 +80,30 @@ def ranked(
         more = score(block.candidates, [], plan=plan, calibration=calibration)
         found += more
         if not more and plan.min_probability is not None and most < LIKELY:
-            # It would have to be all but listed by several channels, and by none.
+            # Upper bound: assume the image ranks just below the end of every channel's list.
             break
     return found
 
 
 def score(
-    block: Sequence[Candidate],
+    block: Sequence[SearchCandidate],
     outcomes: Sequence[Outcome],
     *,
-    plan: Plan,
+    plan: SearchPlan,
     calibration: Calibration,
-) -> list[Scored]:
-    """Scores candidates, the first of which were to be compared, and leaves out what does not pass.
+) -> list[RankedCandidate]:
+    """Rank candidates and leave out those below the search's `min_probability`.
+
+    Args:
+        block: The candidates.
+        outcomes: The outcomes of the first candidates; the others were not to be compared.
+        plan: The search.
+        calibration: Turns evidence into probability for this model version.
 
     Returns:
-        Most probable first, ties by name. What was not compared, or in vain, stands below all that
-        were and are more likely than not: it may seem likelier, and is not as well founded.
+        The most probable first, ties by name. Candidates that were compared and are likely stand
+        above all others: a candidate without a comparison may seem more probable, but is not as
+        well founded.
     """
     known: list[Outcome | None] = [*outcomes, *[None] * (len(block) - len(outcomes))]
     evidence = [
@@ -114,11 +121,11 @@ def score(
         block, known, evidence, probabilities, strict=True
     ):
         same_bytes = bool(plan.sha256) and candidate.payload["sha256"] == plan.sha256
-        # Whatever features a picture has, it is the same as itself.
+        # Equal bytes are the same picture, whatever the evidence says.
         certain = 1.0 if same_bytes else probability
         if plan.passes(certain):
             found.append(
-                Scored(
+                RankedCandidate(
                     candidate=candidate,
                     outcome=outcome,
                     evidence=each,
@@ -127,11 +134,11 @@ def score(
                     relation=relation(each, same_bytes=same_bytes),
                 )
             )
-    return ordered(found)
+    return sort_candidates(found)
 
 
-def ordered(found: Iterable[Scored]) -> list[Scored]:
-    """See `score`."""
+def sort_candidates(found: Iterable[RankedCandidate]) -> list[RankedCandidate]:
+    """Sort candidates as `score` describes."""
     return sorted(
         found,
         key=lambda each: (
@@ -143,8 +150,8 @@ def ordered(found: Iterable[Scored]) -> list[Scored]:
     )
 
 
-def of_similarity(similarities: Sequence[float], *, calibration: Calibration) -> list[float]:
-    """The probabilities of an embedding's hits, by nothing but their similarity."""
+def score_similarities(similarities: Sequence[float], *, calibration: Calibration) -> list[float]:
+    """Return the probabilities of hits of which only the similarity is known."""
     evidence = [
         Evidence(similarity=each, pdq=None, words=None, verification=None) for each in similarities
     ]

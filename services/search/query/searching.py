@@ -1,9 +1,10 @@
-"""How searches are answered, from the request to the page.
+"""Answers searches, from the request to the page of hits.
 
-By a picture: its descriptors, hash, words and features are made; three channels bring candidates;
-the best of them are compared by local features; all are ranked by probability. By an embedding,
-which has no pixels: by descriptor alone, ranked by similarity. Searches of a batch are embedded
-together, and share the threads that compare; the first are answered while the last are prepared.
+A search by a picture makes the picture's descriptors, hash, words and local features; takes
+candidates from three channels; compares the best of them by local features; and ranks all by
+probability. A search by an embedding has no pixels: it asks for the nearest descriptors and ranks
+them by similarity, all in one thread. Searches of a batch are embedded together and share the
+threads that compare; the first are answered while the last are still prepared.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from halftone.archive import records
 from halftone.core import errors
 from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.query import candidates, hits, ranking, scoring
-from halftone.services.search.query.plans import Plan, Planner
+from halftone.services.search.query.plans import Planner, SearchPlan
 from halftone.services.search.query.preparation import Preparation
 from halftone.services.search.store.port import Query
 from halftone.v1 import search_pb2
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.parts import Parts
     from halftone.services.search.comparison.calibrations import Calibrations
     from halftone.services.search.comparison.verifier import Outcome, Verifier
-    from halftone.services.search.query.candidates import Block, Candidate
-    from halftone.services.search.query.scoring import Scored
+    from halftone.services.search.query.candidates import Block, SearchCandidate
+    from halftone.services.search.query.scoring import RankedCandidate
     from halftone.services.search.store.port import Collection, ScoredPoint
     from halftone.v1 import verdicts_pb2
 
@@ -42,12 +43,12 @@ if TYPE_CHECKING:
     """The verdicts that hold between an image and its hits; None if they cannot be read. Blocks."""
 
 _ANSWERING: Final = 0.2
-"""Seconds that are kept of a request's deadline to rank and answer after the comparisons."""
+"""Seconds before a request's deadline that are kept to rank and answer after comparing."""
 _ANSWERING_EACH: Final = 0.02
-"""And so many more for each search of a batch: 64 of 50 hits took 0.2 s on two busy cores."""
+"""Further seconds for each search of a batch: 64 of 50 hits took 0.2 s on two busy cores."""
 TOGETHER: Final = 2
-"""Searches of a batch that are compared at a time, so that the first are done when the time is
-over, instead of all being half done; two, so that no thread waits for the last pair of one."""
+"""Searches of a batch that compare at a time. Few, so that when the time is over the first are
+complete rather than all half done; two, so that no thread waits for the last pair of one."""
 
 
 class Searching:
@@ -87,28 +88,31 @@ class Searching:
         collection: Collection,
         deadline: float,
     ) -> list[Answer]:
-        """Answers of searches, each with its response or why it was refused.
+        """Answer searches.
 
         Args:
-            requests: Searches.
-            collection: In which.
-            deadline: In the time of `time.monotonic`. Of several searches those that are not
-                prepared by then are refused, so that the others still have their answers.
+            requests: The searches.
+            collection: The collection that answers them.
+            deadline: In the time of `time.monotonic`. Searches of a batch that are not prepared by
+                then are refused with DEADLINE_EXCEEDED; the others are answered.
+
+        Returns:
+            For each search its response, or the error that refuses it.
         """
         # One hop for planning and, where there is no picture to prepare, for the whole answer.
         plain = all(request.WhichOneof("query") == "embedding" for request in requests)
         plans, answers = await self._holdings.threads.read(
             "query" if plain else "plan", self._begin, requests, collection=collection
         )
-        if any(isinstance(plan, Plan) and plan.has_pixels for plan in plans):
-            await self._by_pictures(
+        if any(isinstance(plan, SearchPlan) and plan.has_pixels for plan in plans):
+            await self._answer_by_pictures(
                 plans, answers, model_version=collection.model_version, deadline=deadline
             )
         return [_late() if each is None else each for each in answers]
 
     def _begin(
         self, requests: Sequence[search_pb2.SearchImagesRequest], *, collection: Collection
-    ) -> tuple[list[Plan | errors.HalftoneError], list[Answer | None]]:
+    ) -> tuple[list[SearchPlan | errors.HalftoneError], list[Answer | None]]:
         """Plan searches, and answer those that are by embedding. Blocks.
 
         Returns:
@@ -116,44 +120,48 @@ class Searching:
             prepared for it.
         """
         plans = [self._planner.plan(request, collection=collection) for request in requests]
-        answers: list[Answer | None] = [None if isinstance(plan, Plan) else plan for plan in plans]
+        answers: list[Answer | None] = [
+            None if isinstance(plan, SearchPlan) else plan for plan in plans
+        ]
         plain = {
             at: plan
             for at, plan in enumerate(plans)
-            if isinstance(plan, Plan) and not plan.has_pixels
+            if isinstance(plan, SearchPlan) and not plan.has_pixels
         }
         if plain:
-            for at, answer in zip(plain, self._by_vector(list(plain.values())), strict=True):
+            for at, answer in zip(
+                plain, self._answer_by_embedding(list(plain.values())), strict=True
+            ):
                 answers[at] = answer
         return plans, answers
 
     # By a picture.
 
-    async def _by_pictures(
+    async def _answer_by_pictures(
         self,
-        plans: list[Plan | errors.HalftoneError],
+        plans: list[SearchPlan | errors.HalftoneError],
         answers: list[Answer | None],
         *,
         model_version: str,
         deadline: float,
     ) -> None:
-        """Fills in the answers of those by pictures, but for those whose time does not suffice.
+        """Fill in the answers of searches by pictures, as far as the time suffices.
 
-        Each is answered while the next ones are still prepared, so that a batch that takes longer
-        than it may has most of its answers.
+        Each search is answered while the next ones are prepared, so that a batch that runs out of
+        time still has most of its answers.
         """
         count = len(plans)
         now = time.monotonic()
-        # What is ready in the second half of the time to answer is answered without comparisons.
+        # Searches that are ready after that have time to be answered, but not to compare.
         until = deadline if count == 1 else deadline - _answering(count) / 2
 
         turns = asyncio.Semaphore(TOGETHER)
 
         async with asyncio.TaskGroup() as group:
 
-            async def answer(at: int, plan: Plan) -> None:
+            async def answer(at: int, plan: SearchPlan) -> None:
                 try:
-                    answers[at] = await self._by_picture(
+                    answers[at] = await self._answer_by_picture(
                         plan, searches=count, deadline=deadline, turns=turns
                     )
                 except errors.HalftoneError as error:
@@ -161,7 +169,7 @@ class Searching:
 
             def ready(at: int) -> None:
                 plan = plans[at]
-                if isinstance(plan, Plan):
+                if isinstance(plan, SearchPlan):
                     group.create_task(answer(at, plan))
                 else:
                     answers[at] = plan
@@ -172,29 +180,28 @@ class Searching:
                         plans, model_version=model_version, deadline=until, ready=ready
                     )
 
-    async def _by_picture(
-        self, plan: Plan, *, searches: int, deadline: float, turns: asyncio.Semaphore
+    async def _answer_by_picture(
+        self, plan: SearchPlan, *, searches: int, deadline: float, turns: asyncio.Semaphore
     ) -> Answer:
         block = await self._holdings.threads.read(
-            "query", candidates.first, plan.collection, plan=plan
+            "query", candidates.find_first_block, plan.collection, plan=plan
         )
         until = self._until(deadline, searches=searches)
         async with turns:
-            outcomes = await self._compared(plan, block.candidates, until=until)
-        # In a thread, the making of the answer too.
+            outcomes = await self._compare(plan, block.candidates, until=until)
         return await self._holdings.threads.read(
             "rank", self._answer, plan, block=block, outcomes=outcomes
         )
 
     def _until(self, deadline: float, *, searches: int) -> float:
-        """When the comparisons of a search end that is one of so many."""
+        """Return when a search that is one of `searches` must end its comparisons."""
         now = time.monotonic()
         return now + comparing_seconds(searches, each=self._verify_seconds, left=deadline - now)
 
-    async def _compared(
-        self, plan: Plan, block: Sequence[Candidate], *, until: float
+    async def _compare(
+        self, plan: SearchPlan, block: Sequence[SearchCandidate], *, until: float
     ) -> list[Outcome]:
-        """Compares the best candidates."""
+        """Compare the best candidates; the outcomes are in their order."""
         chosen = block[: plan.verify_count]
         if plan.picture is None or not chosen:
             return []
@@ -209,10 +216,10 @@ class Searching:
         return [Missed.OUT_OF_TIME if at in plan.late else next(found) for at in range(len(chosen))]
 
     def _answer(
-        self, plan: Plan, *, block: Block, outcomes: list[Outcome]
+        self, plan: SearchPlan, *, block: Block, outcomes: list[Outcome]
     ) -> search_pb2.SearchImagesResponse:
         calibration = self._calibrations.of(plan.collection.model_version)
-        ranked = scoring.ranked(block, outcomes, plan=plan, calibration=calibration)
+        ranked = scoring.rank(block, outcomes, plan=plan, calibration=calibration)
         end = plan.offset + plan.limit
         late = [at for at, each in enumerate(outcomes) if each is Missed.OUT_OF_TIME]
         found, unavailable = self._hits(plan, ranked[plan.offset : end])
@@ -227,8 +234,10 @@ class Searching:
             verdicts_unavailable=unavailable,
         )
 
-    def _hits(self, plan: Plan, page: Sequence[Scored]) -> tuple[list[search_pb2.Hit], bool]:
-        """Messages of hits, and whether the verdicts on them could not be read."""
+    def _hits(
+        self, plan: SearchPlan, page: Sequence[RankedCandidate]
+    ) -> tuple[list[search_pb2.Hit], bool]:
+        """Return the messages of hits, and whether the verdicts on them could not be read."""
         verdicts: dict[uuid.UUID, verdicts_pb2.Verdict] | None = {}
         if plan.stored is not None:
             verdicts = self._verdicts(plan.stored.id, [each.candidate.id for each in page])
@@ -237,8 +246,8 @@ class Searching:
 
     # By an embedding.
 
-    def _by_vector(self, plans: Sequence[Plan]) -> list[Answer]:
-        """Asks the store and answers; blocks."""
+    def _answer_by_embedding(self, plans: Sequence[SearchPlan]) -> list[Answer]:
+        """Ask the store and answer. Blocks."""
         collection = plans[0].collection
         found = ranking.query(
             collection,
@@ -248,21 +257,23 @@ class Searching:
                     limit=plan.depth,
                     filter=plan.condition,
                     min_score=plan.min_score,
-                    # Of pages before, hits are not in the answer.
+                    # Later pages read the payloads of their own hits only.
                     payloads=not plan.offset,
                 )
                 for plan in plans
                 for vector in (plan.vectors or {}).values()
             ],
         )
-        return [self._similar(plan, found=each) for plan, each in zip(plans, found, strict=True)]
+        return [
+            self._answer_plain(plan, found=each) for plan, each in zip(plans, found, strict=True)
+        ]
 
-    def _similar(
-        self, plan: Plan, *, found: Sequence[ScoredPoint]
+    def _answer_plain(
+        self, plan: SearchPlan, *, found: Sequence[ScoredPoint]
     ) -> search_pb2.SearchImagesResponse:
         collection = plan.collection
         calibration = self._calibrations.of(collection.model_version)
-        likely = scoring.of_similarity([each.score for each in found], calibration=calibration)
+        likely = scoring.score_similarities([each.score for each in found], calibration=calibration)
         probabilities = {
             each.id: probability
             for each, probability in zip(found, likely, strict=True)
@@ -281,7 +292,7 @@ class Searching:
     async def compare(
         self, request: search_pb2.CompareImagesRequest, *, collection: Collection, deadline: float
     ) -> search_pb2.CompareImagesResponse:
-        """The second image as a hit of a search by the first, or by a part of it."""
+        """Return the second image as a hit of a search by the first, or by a part of it."""
         records.parse_name(request.query, field="query")
         name = records.parse_name(request.image, field="image")
         asked = search_pb2.SearchImagesRequest(image=request.query)
@@ -302,18 +313,20 @@ class Searching:
         if isinstance(plan, errors.HalftoneError):
             raise plan
         block = await self._holdings.threads.read(
-            "query", candidates.given, collection, plan=plan, id=name.point_id
+            "query", candidates.get_candidate, collection, plan=plan, point_id=name.point_id
         )
         if not block:
             raise errors.NotFound(
                 f"There is no image {name}.", resource_type="image", resource_name=str(name)
             )
         until = self._until(deadline, searches=1)
-        outcomes = await self._compared(plan, block, until=until)
-        return await self._holdings.threads.read("rank", self._beside, plan, block, outcomes)
+        outcomes = await self._compare(plan, block, until=until)
+        return await self._holdings.threads.read(
+            "rank", self._answer_comparison, plan, block, outcomes
+        )
 
-    def _beside(
-        self, plan: Plan, block: Sequence[Candidate], outcomes: Sequence[Outcome]
+    def _answer_comparison(
+        self, plan: SearchPlan, block: Sequence[SearchCandidate], outcomes: Sequence[Outcome]
     ) -> search_pb2.CompareImagesResponse:
         version = plan.collection.model_version
         calibration = self._calibrations.of(version)
@@ -325,11 +338,11 @@ class Searching:
 
 
 def comparing_seconds(searches: int, *, each: float, left: float) -> float:
-    """How long searches may compare, together; less than nothing where there is no time to.
+    """Return how many seconds searches may compare together; negative if there is no time left.
 
     Args:
-        searches: How many.
-        each: Seconds for each of them.
+        searches: The number of searches.
+        each: Seconds for each search.
         left: Seconds to the deadline of all.
     """
     return min(each * searches, left - _answering(searches))

@@ -69,7 +69,7 @@ async def test_the_first_searches_of_a_batch_are_compared_first():
         verdicts=None,
     )
     answers = [None] * len(plans)
-    await searching._by_pictures(plans, answers, model_version="test/1", deadline=math.inf)
+    await searching._answer_by_pictures(plans, answers, model_version="test/1", deadline=math.inf)
     assert all(answer.out_of_time_count == 50 for answer in answers)
     assert verifier.begun == list(range(1, 9))
     assert verifier.most == 2

@@ -45,7 +45,7 @@ def test_each_channel_brings_what_it_finds_and_all_scores_are_told(archive):
     archive.add(1, vector=unit(1))
     archive.add(2, pdq=bits(1))
     archive.add(3, words=words(1, 2, 3), pdq=bits(3))
-    block = candidates.first(archive, plan=plan_of(archive)).candidates
+    block = candidates.find_first_block(archive, plan=plan_of(archive)).candidates
     assert numbers(block)[:3] == [1, 2, 3]
     first, second, third = block[:3]
     assert (first.best, second.best, third.best) == tuple(Channel)
@@ -65,34 +65,34 @@ def test_the_orientation_is_that_of_the_channel_that_ranks_it_highest(archive):
     hashes = {UPRIGHT: bits(1), MIRRORED: bits(8)}
     vocabulary = {False: words(1), True: words(9)}
     plan = plan_of(archive, views=views, pdq=hashes, words_of=vocabulary)
-    (candidate,) = candidates.given(archive, plan=plan, id=uuid.UUID(int=1))
+    (candidate,) = candidates.get_candidate(archive, plan=plan, point_id=uuid.UUID(int=1))
     assert candidate.similarity.orientation == SIDEWAYS
     assert candidate.pdq.orientation == MIRRORED
     assert candidate.words.orientation == MIRRORED
-    block = candidates.first(archive, plan=plan).candidates
+    block = candidates.find_first_block(archive, plan=plan).candidates
     assert (block[0].id.int, block[0].orientation) == (1, SIDEWAYS)
     archive.add(1, vector=unit(20), pdq=bits(8))
-    block = candidates.first(archive, plan=plan).candidates
+    block = candidates.find_first_block(archive, plan=plan).candidates
     assert (block[0].id.int, block[0].orientation) != (1, SIDEWAYS)
     assert next(each for each in block if each.id.int == 1).orientation == MIRRORED
 
 
 def test_too_plain_a_query_asks_no_words(archive):
     plan = plan_of(archive, words_of={False: words(), True: words()})
-    block = candidates.first(archive, plan=plan).candidates
+    block = candidates.find_first_block(archive, plan=plan).candidates
     assert {channel for channel, _ in archive.asked} == {Channel.DESCRIPTOR, Channel.PDQ}
     assert all(candidate.words.score == 0 for candidate in block)
 
 
 def test_as_many_are_asked_for_as_are_to_be_compared(archive):
-    candidates.first(archive, plan=plan_of(archive, verify_count=120))
+    candidates.find_first_block(archive, plan=plan_of(archive, verify_count=120))
     assert dict(archive.asked) == {
         Channel.DESCRIPTOR: 120,
         Channel.PDQ: 240,
         Channel.WORDS: 120,
     }
     archive.asked.clear()
-    block = candidates.first(archive, plan=plan_of(archive, verify_count=0)).candidates
+    block = candidates.find_first_block(archive, plan=plan_of(archive, verify_count=0)).candidates
     assert dict(archive.asked)[Channel.DESCRIPTOR] == 50
     assert len(archive.asked) == 3
     assert len(block) >= 90
@@ -100,9 +100,10 @@ def test_as_many_are_asked_for_as_are_to_be_compared(archive):
 
 def test_blocks_go_on_until_everything_was_there_once(archive):
     plan = plan_of(archive)
-    block = candidates.first(archive, plan=plan)
+    block = candidates.find_first_block(archive, plan=plan)
     blocks = [
-        each.candidates for each in (block, *candidates.beyond(archive, plan=plan, seen=block))
+        each.candidates
+        for each in (block, *candidates.find_later_blocks(archive, plan=plan, seen=block))
     ]
     every = [number for each in blocks for number in numbers(each)]
     assert sorted(every) == list(range(10, 300))
@@ -126,8 +127,8 @@ def test_no_image_beyond_is_more_alike_than_the_block_says(archive):
         )
     hashes = {UPRIGHT: bits(1), MIRRORED: bits(2)}
     plan = plan_of(archive, views=views, pdq=hashes)
-    block = candidates.first(archive, plan=plan)
-    blocks = [block, *candidates.beyond(archive, plan=plan, seen=block)]
+    block = candidates.find_first_block(archive, plan=plan)
+    blocks = [block, *candidates.find_later_blocks(archive, plan=plan, seen=block)]
     for at, each in enumerate(blocks):
         for candidate in (one for later in blocks[at + 1 :] for one in later.candidates):
             assert candidate.similarity.score <= each.rest.similarity + 1e-6
@@ -146,8 +147,8 @@ def test_what_is_probable_is_found_however_far_beyond(archive):
 
     def found(**fields):
         plan = plan_of(archive, **fields)
-        block = candidates.first(archive, plan=plan)
-        return scoring.ranked(block, [], plan=plan, calibration=BY_WORDS)
+        block = candidates.find_first_block(archive, plan=plan)
+        return scoring.rank(block, [], plan=plan, calibration=BY_WORDS)
 
     likely = found(min_probability=0.6, limit=100)
     assert sorted(each.candidate.id.int for each in likely) == list(range(2_000, 2_060))
@@ -162,9 +163,9 @@ def test_nothing_below_the_threshold_of_similarity(archive):
     archive.add(1, vector=unit(1))
     archive.add(2, pdq=bits(1))
     plan = plan_of(archive, min_score=0.5)
-    block = candidates.first(archive, plan=plan)
+    block = candidates.find_first_block(archive, plan=plan)
     assert numbers(block.candidates) == [1]
-    further = candidates.beyond(archive, plan=plan, seen=block)
+    further = candidates.find_later_blocks(archive, plan=plan, seen=block)
     assert not any(each.candidates for each in further)
 
 
@@ -172,9 +173,9 @@ def test_equal_ones_that_a_list_cuts_through_are_always_the_same(archive):
     for number in range(1_000, 1_200):
         archive.add(number, vector=unit(1), pdq=bits(1), words=words(1, 2, 3))
     plan = plan_of(archive)
-    block = candidates.first(archive, plan=plan).candidates
+    block = candidates.find_first_block(archive, plan=plan).candidates
     archive.points = dict(reversed(archive.points.items()))
-    assert numbers(candidates.first(archive, plan=plan).candidates) == numbers(block)
+    assert numbers(candidates.find_first_block(archive, plan=plan).candidates) == numbers(block)
     assert numbers(block) == list(range(1_000, 1_050))
 
 
@@ -184,6 +185,6 @@ def test_what_was_deleted_since_is_left_out(archive):
     read = archive.retrieve
     gone = uuid.UUID(int=1)
     archive.retrieve = lambda ids, **options: read([each for each in ids if each != gone])
-    block = candidates.first(archive, plan=plan).candidates
+    block = candidates.find_first_block(archive, plan=plan).candidates
     assert 1 not in numbers(block)
-    assert not candidates.given(archive, plan=plan, id=uuid.UUID(int=5))
+    assert not candidates.get_candidate(archive, plan=plan, point_id=uuid.UUID(int=5))

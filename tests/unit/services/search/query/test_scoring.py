@@ -15,8 +15,8 @@ from halftone.matching.verification import Overlap, Verification
 from halftone.service.paging import Page
 from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.query import scoring
-from halftone.services.search.query.candidates import Candidate, View
-from halftone.services.search.query.plans import Plan
+from halftone.services.search.query.candidates import SearchCandidate, View
+from halftone.services.search.query.plans import SearchPlan
 from halftone.services.search.store.port import EVERYTHING, Channel
 
 SQUARE = np.array([[0, 0], [100, 0], [100, 100], [0, 100]], np.float32)
@@ -40,7 +40,7 @@ IN_VAIN = Verification(overlaps=(), seconds=0.0, is_conclusive=False)
 
 
 def candidate(number, *, similarity=0.3, pdq=0.1, words=0.05, sha256="", lay=UPRIGHT):
-    return Candidate(
+    return SearchCandidate(
         id=uuid.UUID(int=number),
         payload={"archive": "a", "image_id": str(number), "sha256": sha256 or f"{number:064x}"},
         similarity=View(similarity, lay),
@@ -51,7 +51,7 @@ def candidate(number, *, similarity=0.3, pdq=0.1, words=0.05, sha256="", lay=UPR
 
 
 def plan_of(**fields):
-    return Plan(
+    return SearchPlan(
         collection=None,
         condition=EVERYTHING,
         page=Page(size=20, position=None, fingerprint="", model_version=""),
@@ -90,7 +90,7 @@ def test_what_was_not_compared_stands_below_what_was_and_is_likely():
     (late,) = scored([alike], [])
     late = dataclasses.replace(late, probability=0.9)
     unlikely = dataclasses.replace(found[0], candidate=candidate(4), probability=0.2)
-    order = scoring.ordered([unlikely, late, sure])
+    order = scoring.sort_candidates([unlikely, late, sure])
     assert [each.probability for each in order] == [0.6, 0.9, 0.2]
 
 
@@ -139,4 +139,4 @@ def test_the_orientation_is_that_of_the_overlap(turned, mirrored, expected):
 
 def test_nothing_is_nothing():
     assert scored([], []) == []
-    assert scoring.of_similarity([], calibration=Calibration.default()) == []
+    assert scoring.score_similarities([], calibration=Calibration.default()) == []
