@@ -8,6 +8,7 @@ judged on these images alone, by their stored vectors, with the definitions of
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import heapq
 import math
@@ -15,13 +16,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from halftone.archive import records
 from halftone.core import errors
 from halftone.evaluation import metrics
 from halftone.services.search.store.port import Filter, Ids, Query
+from halftone.v1 import models_pb2
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.pace import Pace
     from halftone.services.search.archive.patience import Patience
     from halftone.services.search.store.port import Collection, Stored
-    from halftone.v1 import models_pb2
 
 GROUP: Final = "group"
 """The label that says which images show the same picture."""
@@ -93,6 +95,66 @@ class ComparisonSample:
         return chosen
 
 
+async def compare(
+    sample: ComparisonSample,
+    *,
+    given: Callable[[], Sequence[Sequence[str]]],
+    old: Collection,
+    new: Collection,
+    holdings: Holdings,
+    pace: Pace,
+    patience: Patience,
+    check: Callable[[], None],
+    failed: int,
+    total: int,
+) -> models_pb2.Comparison:
+    """Compare two versions by their collections, while searches go on.
+
+    Args:
+        sample: The images to search by, and labelled ones.
+        given: Returns groups of names of images that show the same picture; where there are any,
+            they are measured instead of labelled ones. Called in a thread.
+        old: The collection of the version that answers.
+        new: The collection of the version to be judged.
+        holdings: The threads.
+        pace: Makes room for searches.
+        patience: Waits for a store that does not answer.
+        check: Called between searches; raises when the work is to end.
+        failed: Images without a vector of the version to be judged.
+        total: Images.
+
+    Returns:
+        The figures of both, and in `refusal` why the new one is worse; empty if it is not.
+    """
+
+    def draw() -> list[list[uuid.UUID]]:
+        named = [[records.parse_name(name).point_id for name in group] for group in given()]
+        return sample.draw(named) or sample.groups()
+
+    sampled, share = await agreement(
+        sample.queries(),
+        old=old,
+        new=new,
+        holdings=holdings,
+        pace=pace,
+        patience=patience,
+        check=check,
+    )
+    check()
+    comparison = models_pb2.Comparison(sampled_queries=sampled, top10_agreement=share)
+    groups, (before, after) = await vectors_of(
+        await asyncio.to_thread(draw),
+        collections=(old, new),
+        holdings=holdings,
+        pace=pace,
+        patience=patience,
+    )
+    await asyncio.to_thread(
+        judge, comparison, groups=groups, old=before, new=after, failed=failed, total=total
+    )
+    return comparison
+
+
 async def agreement(
     sample: Sequence[uuid.UUID],
     *,
@@ -101,11 +163,16 @@ async def agreement(
     holdings: Holdings,
     pace: Pace,
     patience: Patience,
+    check: Callable[[], None],
 ) -> tuple[int, float]:
-    """How many of the images were searched by, and the mean share of the first ten hits in common.
+    """Search by images in both collections.
 
-    Images that are not in both collections, or that nothing else is there to be found beside, are
-    left out.
+    Images that are not in both collections are left out, and those that have nothing beside them
+    that could be found.
+
+    Returns:
+        How many images were searched by, and the mean share of the first ten hits in common, 0 to
+        1.
     """
 
     def overlap(point_id: uuid.UUID) -> float | None:
@@ -122,6 +189,7 @@ async def agreement(
 
     shares = []
     for point_id in sample:
+        check()
         async with await pace.begin():
             share = await patience(holdings.threads.read, "compare", overlap, point_id)
         if share is not None:

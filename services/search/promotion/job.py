@@ -12,15 +12,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from halftone.archive import records
 from halftone.core import errors, telemetry
 from halftone.services.search.archive.pace import Pace
 from halftone.services.search.archive.patience import EMBEDDER, STORE, Patience
 from halftone.services.search.promotion import compare, switch
 from halftone.services.search.promotion.cancellation import Cancellation, StopPromotion
+from halftone.services.search.promotion.embedding import Embedding
 from halftone.services.search.promotion.journal import Journal
 from halftone.services.search.promotion.progress import Progress
-from halftone.services.search.promotion.sync import Sync
 from halftone.services.search.promotion.transitions import (
     STEPS,
     Event,
@@ -30,18 +29,16 @@ from halftone.services.search.promotion.transitions import (
     next_step,
     resume,
 )
-from halftone.services.search.store.port import EVERYTHING
-from halftone.v1 import models_pb2
 
 if TYPE_CHECKING:
-    import uuid
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
     from prometheus_client import Counter
 
     from halftone.services.search.archive.parts import Parts
     from halftone.services.search.promotion.files import PromotionFiles
-    from halftone.services.search.store.port import Collection, Stored
+    from halftone.services.search.store.port import Collection
+    from halftone.v1 import models_pb2
 
 _MAX_PASSES: Final = 5
 _ASK_SECONDS: Final = 0.5
@@ -79,7 +76,7 @@ class PromotionJob:
 
         Args:
             promotion: How it stood. A switch is completed; anything else begins with EMBEDDING.
-            parts: What the service's rooms share.
+            parts: What the rooms of the service share.
             files: Where the state is kept; the caller holds their lock until `run` has returned.
             tell: Called with the promotion when it changed.
             others: Returns the collections besides that of a version.
@@ -90,7 +87,6 @@ class PromotionJob:
         settings = parts.settings
         self._store = parts.store
         self._holdings = parts.holdings
-        self._embedder = parts.embedder
         self._registry = parts.registry
         self._traffic = parts.traffic
         self._files = files
@@ -111,10 +107,15 @@ class PromotionJob:
             seconds=settings.promotion_patience_seconds, check=self._check, work="promotion"
         )
         self._error: errors.HalftoneError | None = None
-        # What the first steps leave to the later ones. Without `_sync` nothing is to be embedded.
-        self._sync: Sync | None = None
-        self._target: Collection | None = None
-        self._sample = compare.ComparisonSample(seed=promotion.model_version)
+        self._embedding = Embedding(
+            promotion,
+            parts=parts,
+            files=files,
+            journal=self._journal,
+            pace=self._pace,
+            patience=self._patience,
+            check=self._check,
+        )
         self._work: Mapping[Step, Callable[[], Awaitable[None]]] = {
             Step.EMBEDDING: self._embed,
             Step.COMPARING: self._compare,
@@ -195,142 +196,30 @@ class PromotionJob:
         if STEPS[self.step].cancellable:
             self._cancellation.check()
 
-    # Embedding.
+    # The work of each step.
 
     async def _embed(self) -> None:
-        promotion, holdings = self.promotion, self._holdings
-        if promotion.model_version == promotion.from_model_version:
-            self._target = holdings.collection
+        if self.promotion.model_version == self.promotion.from_model_version:
+            threads, collections = self._holdings.threads, self._holdings.collections
+            await threads.write("follow", collections.follow, None)
             self._advance(Event.ANSWERS_ALREADY)
             return
-        self._target = await self._open_target()
-        self._sync = sync = self._sync_from(holdings.collection, target=self._target)
-        total = await self._patience(
-            holdings.threads.read, "count", holdings.collection.count, EVERYTHING
-        )
-        promotion.images_total = total
-        self._journal.note(at_once=True)
-        await self._wait_until_loaded()
-        if self._shared:
-            # Until every process has seen it, and writes to both collections.
-            await asyncio.sleep(2 * self._settings.promotion_poll_seconds)
-        self._sample = sample = compare.ComparisonSample(seed=promotion.model_version)
-
-        def look(page: Sequence[Stored], lacking: int) -> None:
-            sample.look(page)
-            self._progress.add(len(page), embedded=lacking, failed=len(sync.failed))
-            self._journal.note()
-
-        for _ in range(_MAX_PASSES):
-            count = await sync.everything(look, begin=lambda: self._progress.begin(total=total))
-            # What other processes failed to write to both is found by looking again.
-            if not self._shared or not count:
-                break
-        lacking = await asyncio.to_thread(self._files.read_failed, promotion.from_model_version)
-        await sync.sweep(spared=lacking)
-        await self._catch_up(sync)
-        promotion.images_failed = len(sync.failed)
+        await self._embedding.run()
         self._advance(Event.EMBEDDED)
         self._journal.note(at_once=True)
 
-    async def _open_target(self) -> Collection:
-        version = self.promotion.model_version
-        dimension = await asyncio.to_thread(self._verify, version)
-        # To its end, or it would go on making files while the store is closed.
-        target = await self._patience(
-            self._holdings.threads.complete,
-            self._store.open,
-            version,
-            dimension=dimension,
-        )
-        await asyncio.to_thread(
-            self._registry.need, [self._holdings.collection.model_version, version]
-        )
-        await self._holdings.threads.write("follow", self._holdings.collections.follow, target)
-        return target
-
-    def _verify(self, version: str) -> int:
-        """Compare a version's files with its manifest; returns its dimension. Blocks."""
-        self._registry.verify(version)
-        return int(self._registry.resolve(version).spec()["dimension"])
-
-    def _sync_from(self, source: Collection, *, target: Collection) -> Sync:
-        return Sync(
-            source=source,
-            target=target,
-            holdings=self._holdings,
-            embedder=self._embedder,
-            pace=self._pace,
-            workers=self._settings.promotion_workers,
-            patience=self._patience,
-            check=self._check,
-        )
-
-    async def _wait_until_loaded(self) -> None:
-        """Wait for the embedder to have the version: searches will need it at once.
-
-        Raises:
-            errors.FailedPrecondition: It does not load it.
-        """
-        version = self.promotion.model_version
-        give_up = time.monotonic() + self._settings.promotion_patience_seconds
-        problem = f"it has not loaded {version}; its log says why"
-        while True:
-            try:
-                if version in await self._embedder.list_versions(seconds=5.0):
-                    return
-            except errors.HalftoneError as error:
-                problem = error.message
-            self._check()
-            if time.monotonic() > give_up:
-                raise errors.FailedPrecondition(
-                    f"The embedder cannot embed with {version}: {problem}.",
-                    subject=version,
-                    reason="MODEL_NOT_LOADED",
-                )
-            await asyncio.sleep(_ASK_SECONDS)
-
-    async def _catch_up(self, sync: Sync) -> None:
-        """Bring in step what was written to one collection only."""
-        while self._holdings.collections.changed:
-            ids = await self._holdings.threads.write(
-                "changed", self._holdings.collections.take_changed
-            )
-            try:
-                await sync.these(ids)
-            except BaseException:
-                self._holdings.collections.note_changed(ids)
-                raise
-
-    # Comparing.
-
     async def _compare(self) -> None:
-        promotion, sample, target = self.promotion, self._sample, self._target
+        promotion, target = self.promotion, self._embedding.target
         assert target is not None  # noqa: S101 - the step before has opened it
-        old = self._holdings.collection
-        sampled, share = await compare.agreement(
-            sample.queries(),
-            old=old,
+        comparison = await compare.compare(
+            self._embedding.sample,
+            given=self._files.read_groups,
+            old=self._holdings.collection,
             new=target,
             holdings=self._holdings,
             pace=self._pace,
             patience=self._patience,
-        )
-        comparison = models_pb2.Comparison(sampled_queries=sampled, top10_agreement=share)
-        self._check()
-        groups, (before, after) = await compare.vectors_of(
-            await asyncio.to_thread(self._draw_groups, sample),
-            collections=(old, target),
-            holdings=self._holdings,
-            pace=self._pace,
-            patience=self._patience,
-        )
-        await asyncio.to_thread(
-            compare.judge,
-            comparison,
-            groups=groups,
-            old=before,
-            new=after,
+            check=self._check,
             failed=promotion.images_failed,
             total=promotion.images_total,
         )
@@ -343,25 +232,14 @@ class PromotionJob:
             self._advance(Event.ACCEPTED)
             self._journal.note(at_once=True)
 
-    def _draw_groups(self, sample: compare.ComparisonSample) -> list[list[uuid.UUID]]:
-        """Return the groups to be measured: the caller's, or else labelled ones. Blocks."""
-        given = [
-            [records.parse_name(name).point_id for name in group]
-            for group in self._files.read_groups()
-        ]
-        return sample.draw(given) or sample.groups()
-
-    # Switching.
-
     async def _catch_up_and_move(self) -> None:
         give_up = time.monotonic() + self._settings.promotion_patience_seconds
-        await self._wait_until_loaded()
+        await self._embedding.wait_until_loaded()
         self._check()
         while not await self._patience(
             self._holdings.threads.write, "switch", self._move_if_in_step
         ):
-            if self._sync is not None:
-                await self._catch_up(self._sync)
+            await self._embedding.catch_up()
             self._check()
             if time.monotonic() > give_up:
                 raise errors.Unavailable("Records change faster than they can be embedded.")
@@ -376,9 +254,9 @@ class PromotionJob:
             return False
         if self._cancellation.read():
             raise StopPromotion
-        if self._sync is not None:
-            self._files.write_failed(self.promotion.model_version, self._sync.failed)
-            self.promotion.images_failed = len(self._sync.failed)
+        if (sync := self._embedding.sync) is not None:
+            self._files.write_failed(self.promotion.model_version, sync.failed)
+            self.promotion.images_failed = len(sync.failed)
         self._advance(Event.IN_STEP)
         # It must be on disk before anything moves: it tells the next process what to complete.
         self._move(write_intent=self._journal.write)
@@ -405,6 +283,7 @@ class PromotionJob:
         if not self._shared and answering != self.promotion.model_version:
             # The switch failed, and so did writing that down. What was imported since went to the
             # old collection alone. (Of several processes, stragglers are gathered in any case.)
+            await self._holdings.threads.write("switch", self._put_back)
             self._advance(Event.SENT_BACK)
             # On disk, or a process that ends now would be followed by one that completes it.
             await self._journal.save()
@@ -413,6 +292,12 @@ class PromotionJob:
             await self._holdings.threads.write("switch", self._move)
         except STORE as error:
             raise _LeaveToNextTry(error.message) from error
+
+    def _put_back(self) -> None:
+        try:
+            switch.put_back(self.promotion, store=self._store)
+        except Exception as error:
+            raise _LeaveToNextTry(str(error)) from error
 
     async def _gather(self) -> None:
         """Take over what was written to the old collection alone.
@@ -439,7 +324,7 @@ class PromotionJob:
             )
         except errors.NotFound:
             return
-        sync = self._sync_from(source, target=self._holdings.collection)
+        sync = self._embedding.sync_from(source, target=self._holdings.collection)
         await sync.everything(lambda _page, _lacking: None)
 
     # The end.

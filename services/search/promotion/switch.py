@@ -60,9 +60,14 @@ def move(promotion: models_pb2.Promotion, *, store: Store, registry: Registry) -
             # For example when only the last fsync of the pointer failed.
             if has_moved(promotion, store=store, registry=registry):
                 return
-        if promotion.from_model_version != promotion.model_version:
-            store.set_active(promotion.from_model_version)
+        put_back(promotion, store=store)
         raise
+
+
+def put_back(promotion: models_pb2.Promotion, *, store: Store) -> None:
+    """Let the alias name the version again that answered before. Blocks."""
+    if promotion.from_model_version != promotion.model_version:
+        store.set_active(promotion.from_model_version)
 
 
 def recover(files: PromotionFiles, *, store: Store, registry: Registry) -> None:

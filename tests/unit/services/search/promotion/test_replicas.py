@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import uuid
 from types import SimpleNamespace
 
@@ -148,9 +149,8 @@ async def test_a_switch_is_not_over_before_stragglers_are_there(
     one, two = replicas
     for engine in replicas:
         promotions = engine.promotions
-        promotions._settings = promotions._settings.model_copy(
-            update={"promotion_patience_seconds": 0.3}
-        )
+        settings = promotions._parts.settings.model_copy(update={"promotion_patience_seconds": 0.3})
+        promotions._parts = dataclasses.replace(promotions._parts, settings=settings)
     await add(one, *(record(number) for number in range(8)))
     old = one._holdings.collection
     registry = Registry(memory_path / "models")

@@ -1,0 +1,184 @@
+"""Brings the archive into the collection of the version that is being promoted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from halftone.core import errors
+from halftone.services.search.promotion import compare
+from halftone.services.search.promotion.progress import Progress
+from halftone.services.search.promotion.sync import Sync
+from halftone.services.search.store.port import EVERYTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from halftone.services.search.archive.pace import Pace
+    from halftone.services.search.archive.parts import Parts
+    from halftone.services.search.archive.patience import Patience
+    from halftone.services.search.promotion.files import PromotionFiles
+    from halftone.services.search.promotion.journal import Journal
+    from halftone.services.search.store.port import Collection, Stored
+    from halftone.v1 import models_pb2
+
+_MAX_PASSES: Final = 5
+_ASK_SECONDS: Final = 0.5
+
+
+class Embedding:
+    """Embeds the archive with another version while the one before it answers.
+
+    Attributes:
+        target: The version's collection, once `run` has opened it.
+        sync: Makes it hold what the answering collection holds; from then on, too.
+        sample: The images by which the two versions are compared.
+    """
+
+    def __init__(
+        self,
+        promotion: models_pb2.Promotion,
+        *,
+        parts: Parts,
+        files: PromotionFiles,
+        journal: Journal,
+        pace: Pace,
+        patience: Patience,
+        check: Callable[[], None],
+    ) -> None:
+        """Do nothing yet.
+
+        Args:
+            promotion: Its counts, speed and time left are kept.
+            parts: What the rooms of the service share.
+            files: Say which records the version that answers could not embed.
+            journal: Writes progress down.
+            pace: Makes room for searches.
+            patience: Waits for an embedder or a store that does not answer.
+            check: Called between pieces; raises when the work is to end.
+        """
+        self.target: Collection | None = None
+        self.sync: Sync | None = None
+        self.sample = compare.ComparisonSample(seed=promotion.model_version)
+        self._promotion = promotion
+        self._store = parts.store
+        self._holdings = parts.holdings
+        self._embedder = parts.embedder
+        self._registry = parts.registry
+        self._files = files
+        self._settings = parts.settings
+        self._shared = parts.settings.store == "server"
+        self._journal = journal
+        self._progress = Progress(promotion)
+        self._pace = pace
+        self._patience = patience
+        self._check = check
+
+    async def run(self) -> None:
+        """Embed what the version's collection lacks, and delete what the archive lacks.
+
+        Raises:
+            errors.HalftoneError: The version is damaged, the embedder does not load it, or what
+                was waited for did not come back.
+        """
+        promotion, holdings = self._promotion, self._holdings
+        self.target = await self._open_target()
+        self.sync = sync = self.sync_from(holdings.collection, target=self.target)
+        total = await self._patience(
+            holdings.threads.read, "count", holdings.collection.count, EVERYTHING
+        )
+        promotion.images_total = total
+        self._journal.note(at_once=True)
+        await self.wait_until_loaded()
+        if self._shared:
+            # Until every process has seen it, and writes to both collections.
+            await asyncio.sleep(2 * self._settings.promotion_poll_seconds)
+        self.sample = sample = compare.ComparisonSample(seed=promotion.model_version)
+
+        def look(page: Sequence[Stored], lacking: int) -> None:
+            sample.look(page)
+            self._progress.add(len(page), embedded=lacking, failed=len(sync.failed))
+            self._journal.note()
+
+        for _ in range(_MAX_PASSES):
+            count = await sync.everything(look, begin=lambda: self._progress.begin(total=total))
+            # What other processes failed to write to both is found by looking again.
+            if not self._shared or not count:
+                break
+        lacking = await asyncio.to_thread(self._files.read_failed, promotion.from_model_version)
+        await sync.sweep(spared=lacking)
+        await self.catch_up()
+        promotion.images_failed = len(sync.failed)
+
+    async def _open_target(self) -> Collection:
+        version = self._promotion.model_version
+        dimension = await asyncio.to_thread(self._verify, version)
+        # To its end, or it would go on making files while the store is closed.
+        target = await self._patience(
+            self._holdings.threads.complete,
+            self._store.open,
+            version,
+            dimension=dimension,
+        )
+        await asyncio.to_thread(
+            self._registry.need, [self._holdings.collection.model_version, version]
+        )
+        await self._holdings.threads.write("follow", self._holdings.collections.follow, target)
+        return target
+
+    def _verify(self, version: str) -> int:
+        """Compare a version's files with its manifest; returns its dimension. Blocks."""
+        self._registry.verify(version)
+        return int(self._registry.resolve(version).spec()["dimension"])
+
+    def sync_from(self, source: Collection, *, target: Collection) -> Sync:
+        """Return what brings one collection in step with another; it has done nothing yet."""
+        return Sync(
+            source=source,
+            target=target,
+            holdings=self._holdings,
+            embedder=self._embedder,
+            pace=self._pace,
+            workers=self._settings.promotion_workers,
+            patience=self._patience,
+            check=self._check,
+        )
+
+    async def wait_until_loaded(self) -> None:
+        """Wait for the embedder to have the version: searches will need it at once.
+
+        Raises:
+            errors.FailedPrecondition: It does not load it.
+        """
+        version = self._promotion.model_version
+        give_up = time.monotonic() + self._settings.promotion_patience_seconds
+        problem = f"it has not loaded {version}; its log says why"
+        while True:
+            try:
+                if version in await self._embedder.list_versions(seconds=5.0):
+                    return
+            except errors.HalftoneError as error:
+                problem = error.message
+            self._check()
+            if time.monotonic() > give_up:
+                raise errors.FailedPrecondition(
+                    f"The embedder cannot embed with {version}: {problem}.",
+                    subject=version,
+                    reason="MODEL_NOT_LOADED",
+                )
+            await asyncio.sleep(_ASK_SECONDS)
+
+    async def catch_up(self) -> None:
+        """Bring in step what was written to one collection only; nothing before `run`."""
+        if self.sync is None:
+            return
+        while self._holdings.collections.changed:
+            ids = await self._holdings.threads.write(
+                "changed", self._holdings.collections.take_changed
+            )
+            try:
+                await self.sync.these(ids)
+            except BaseException:
+                self._holdings.collections.note_changed(ids)
+                raise
