@@ -1,6 +1,7 @@
 """Starts the search service: `python -m halftone.services.search`.
 
-Settings: `HALFTONE_SEARCH_…`.
+This is the composition root: it builds the shared `Parts`, the engine and the clusters, and hands
+them to the servicers. Settings: `HALFTONE_SEARCH_…`, see `halftone.core.settings.SearchSettings`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _SERVICE = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
 
 def _store(settings: SearchSettings) -> Store:
-    # Imported by need: an installation may have only one of the two packages.
+    # Imported here because an installation may have only one of the two packages.
     if settings.store == "server":
         from halftone.services.search.store.server import ServerStore  # noqa: PLC0415
 
@@ -65,12 +66,12 @@ async def run(
     models_settings: ModelSettings,
     on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
 ) -> None:
-    """Runs the service until it is told to stop.
+    """Run the service until it is told to stop.
 
     Args:
-        settings: The service's.
-        models_settings: Where the versions and their pointer are.
-        on_listening: Told the port and the metrics' port.
+        settings: The service's settings.
+        models_settings: Where the model versions and their pointer are.
+        on_listening: Called with the gRPC port and the metrics' port once both are open.
     """
     metrics = telemetry.Metrics(service="search")
     registry = Registry(models_settings.directory)
@@ -128,14 +129,14 @@ async def run(
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     settings = SearchSettings()
     telemetry.configure_logging(
         service="search", level=settings.log_level, style=settings.log_format
     )
     try:
-        # Pictures are compared by a thread for each core, and a product of two tables of 600 rows
-        # that waits for threads of its own as well takes four times as long on a busy machine.
+        # Pictures are compared in one thread per core. If BLAS started threads of its own as well,
+        # a product of two tables of 600 rows would take four times as long on a busy machine.
         with threadpoolctl.threadpool_limits(1, user_api="blas"):
             asyncio.run(run(settings, models_settings=ModelSettings()))
     except errors.HalftoneError as error:

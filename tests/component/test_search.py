@@ -22,8 +22,8 @@ from halftone.matching.features import LocalFeatures
 from halftone.service.probe import is_serving
 from halftone.stack.parts import HeldPorts
 from halftone.v1 import search_pb2, search_pb2_grpc
+from tests.support.scenes import png, scene
 from tests.support.search_service import name, picture, record
-from tests.unit.services.search.query.test_verified_searches import png, scene
 
 State = search_pb2.ImportImagesResponse.State
 

@@ -8,12 +8,15 @@ import io
 from typing import TYPE_CHECKING
 
 import grpc
+import numpy as np
+import pytest
 from PIL import Image, ImageDraw
 
-from halftone.core import wire
+from halftone.core import errors, wire
 from halftone.core.settings import ModelSettings, SearchSettings
 from halftone.services.search.__main__ import run
-from halftone.v1 import models_pb2_grpc, search_pb2, search_pb2_grpc
+from halftone.v1 import embedder_pb2, models_pb2_grpc, search_pb2, search_pb2_grpc
+from tests.support.fake_embedder import VERSION, descriptor
 
 if TYPE_CHECKING:
     from tests.support.fake_embedder import FakeEmbedder
@@ -115,3 +118,30 @@ class Service:
 
     async def hits(self, **fields) -> list[str]:
         return [hit.image.name for hit in (await self.search(**fields)).hits]
+
+
+async def error_of(call) -> errors.HalftoneError:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return errors.from_rpc_error(raised.value)
+
+
+def embedding(values, *, version=VERSION, dimension=None):
+    values = np.asarray(values, dtype="<f4")
+    return embedder_pb2.Embedding(
+        values=values.tobytes(),
+        dimension=len(values) if dimension is None else dimension,
+        model_version=version,
+    )
+
+
+def picture_embedding(seed, *, scale=1.0):
+    return embedding(descriptor(Image.open(io.BytesIO(picture(seed)))) * scale)
+
+
+async def metrics_of(service):
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.metrics_port)
+    writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+    text = (await reader.read()).decode()
+    writer.close()
+    return text

@@ -1,4 +1,4 @@
-"""What the clusters are made of, and how they start and end."""
+"""Builds what clusters need, and starts and ends it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Clusters:
-    """The clusters of one archive."""
+    """The clusters of one archive: their worker and their servicer."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class Clusters:
         self.servicer = ClusterServicer(database=database, worker=self._worker, holdings=holdings)
 
     async def watch(self) -> None:
-        """Works in the background until it is cancelled; the collections must be open."""
+        """Keep clusters up to date until cancelled. The collections must be open."""
         if isinstance(self._database, Database):
             await self._worker.watch()
 
     async def close(self) -> None:
-        """Waits for the transaction and the pairs under way."""
+        """Wait for the transaction and the pairs under way, and close the database."""
         await asyncio.to_thread(self.servicer.close)
         await asyncio.to_thread(self._worker.close)
         await asyncio.to_thread(self._comparer.close)

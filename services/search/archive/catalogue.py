@@ -1,4 +1,4 @@
-"""The records: read, listed, counted, changed, deleted."""
+"""Reads, lists, counts, changes and deletes records, and makes their thumbnails."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.parts import Parts
 
 MAX_NAMES: Final = 10_000
+"""The most names in one request to delete."""
 
 _IMAGES: Final = paging.Pager(TypeAdapter(tuple[str, str]), default_size=100)
 """A position is the name of the record before: names mean the same under every model version."""
 _DEFAULT_FACETS: Final = 100
 _MAX_FACET_VALUES: Final = 20_000
+"""The most values of a field that are counted, before the most frequent ones are chosen."""
 _DELETE_CHUNK: Final = 500
 
 _log = telemetry.get_logger(__name__)
 
 
 class Catalogue:
-    """What can be done with records without comparing pictures."""
+    """The records of the archive, apart from searches, imports and clusters."""
 
     def __init__(self, parts: Parts) -> None:
         self._holdings = parts.holdings
@@ -46,7 +48,11 @@ class Catalogue:
     # Reading.
 
     async def get(self, name: str) -> search_pb2.Image:
-        """A record."""
+        """Return a record.
+
+        Raises:
+            errors.NotFound: There is none of that name.
+        """
         return await self._holdings.threads.read("retrieve", self._get, records.parse_name(name))
 
     def _get(self, name: records.Name) -> search_pb2.Image:
@@ -57,7 +63,7 @@ class Catalogue:
     async def list_images(
         self, request: search_pb2.ListImagesRequest
     ) -> search_pb2.ListImagesResponse:
-        """A page of records in the order of their names."""
+        """Return a page of records, ordered by name."""
         return await self._holdings.threads.read("list", self._list, request)
 
     def _list(self, request: search_pb2.ListImagesRequest) -> search_pb2.ListImagesResponse:
@@ -81,7 +87,7 @@ class Catalogue:
     async def facets(
         self, request: search_pb2.CountFacetsRequest
     ) -> search_pb2.CountFacetsResponse:
-        """Counts by journal, year and language."""
+        """Count records by journal, year and language."""
         return await self._holdings.threads.read("facets", self._facets, request)
 
     def _facets(self, request: search_pb2.CountFacetsRequest) -> search_pb2.CountFacetsResponse:
@@ -103,7 +109,7 @@ class Catalogue:
         )
 
     async def thumbnail(self, name: str) -> bytes:
-        """A JPEG of at most 512 pixels a side; made when first asked for, then kept."""
+        """Return a JPEG of at most 512 pixels a side, which is made once and then kept."""
         parsed = records.parse_name(name)
         return await self._holdings.threads.thumbnail(self._thumbnail, parsed)
 
@@ -124,7 +130,7 @@ class Catalogue:
         try:
             blobs.put_thumbnail(made, sha256=sha256)
             if not blobs.has(sha256):
-                # The picture was deleted meanwhile.
+                # The picture was deleted meanwhile, and its thumbnail must go, too.
                 blobs.delete_made(sha256)
         except errors.HalftoneError as error:
             _log.warning("thumbnail_not_kept", error=error.message)
@@ -133,7 +139,7 @@ class Catalogue:
     # Changing.
 
     async def update(self, request: search_pb2.UpdateImageRequest) -> search_pb2.Image:
-        """Changes the fields of a record that the mask names."""
+        """Change the fields of a record that the mask names, and return the record."""
         return await self._holdings.threads.write("overwrite_payloads", self._update, request)
 
     def _update(self, request: search_pb2.UpdateImageRequest) -> search_pb2.Image:
@@ -154,10 +160,11 @@ class Catalogue:
         return payloads.to_image(payload, same_content=same.get(stored.id))
 
     async def delete(self, request: search_pb2.DeleteImagesRequest) -> int:
-        """Deletes records by name or filter, and the bytes that nothing refers to any more.
+        """Delete records by name or filter, and the bytes that no other record has.
 
         Returns:
-            How many there were; names that do not exist are passed over.
+            The number of records that were deleted, or would be with `validate_only`. Names that do
+            not exist are ignored.
         """
         condition = await self._holdings.threads.read("plan", self._to_delete, request)
         if request.validate_only:
@@ -237,7 +244,7 @@ def _mask(paths: list[str]) -> tuple[str, ...]:
 
 
 def _only(image: search_pb2.Image, *, path: str) -> search_pb2.Image:
-    """A record that holds one message field of another."""
+    """Return a record that has only one field of another."""
     copy = search_pb2.Image()
     if path == "labels":
         for key, labels in image.labels.items():

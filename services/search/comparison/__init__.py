@@ -1,5 +1,6 @@
-"""Comparing pictures in full: a query with its candidates, in a few threads.
+"""Compares pictures in full: a query with its candidates, in a few threads.
 
-Searches and clusters both come in here. `verifier` reads local features, runs the verification of
-`halftone.matching` within a deadline, and remembers what it read.
+Searches and clusters both use this room. `verifier` compares local features within a deadline and
+remembers the outcomes; `calibrations` reads the calibration of each model version; `messages`
+converts outcomes to the contract. Start with `verifier`.
 """

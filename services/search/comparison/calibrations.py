@@ -1,4 +1,4 @@
-"""The calibration of each model version, read from the registry once."""
+"""Reads the calibration of each model version from the registry, once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from halftone.registry.versions import Registry
 
 _UNKNOWN_SECONDS: Final = 60.0
-"""How long a version that the registry does not know is not looked for again."""
+"""After how long a version without a readable calibration is looked for again."""
 
 _log = telemetry.get_logger(__name__)
 
 
 class Calibrations:
-    """The calibration of each model version, as published with it. Reads files when first asked."""
+    """The calibrations that were published with the model versions. Safe to share by threads."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -26,7 +26,10 @@ class Calibrations:
         self._unknown: dict[str, float] = {}
 
     def of(self, model_version: str) -> Calibration:
-        """A version's own, or the default one, which does without its similarities."""
+        """Return a version's calibration, or the default one, which ignores similarities.
+
+        Reads a file the first time. Blocks.
+        """
         if (known := self._known.get(model_version)) is not None:
             return known
         now = time.monotonic()
@@ -36,7 +39,7 @@ class Calibrations:
             values = self._registry.resolve(model_version).spec().get("calibration")
             found = Calibration.default() if values is None else Calibration.from_dict(values)
         except (errors.HalftoneError, KeyError, TypeError, ValueError) as error:
-            # Searches go on: what is missing is how far this model's similarities can be trusted.
+            # Searches go on without this model's similarities.
             if model_version not in self._unknown:
                 _log.warning("calibration_missing", model_version=model_version, error=str(error))
             self._unknown[model_version] = now + _UNKNOWN_SECONDS

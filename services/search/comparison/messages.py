@@ -1,4 +1,4 @@
-"""Comparisons as messages of the contract: relation, verification, overlaps."""
+"""Converts comparisons to the messages of the contract: relation, verification, overlaps."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ _RELATIONS: Final[dict[Relation, search_pb2.Hit.Relation]] = {
 
 
 def relation_of(relation: Relation) -> search_pb2.Hit.Relation:
-    """The message's value of a relation."""
+    """Convert a relation to the value of `Hit.Relation`."""
     return _RELATIONS[relation]
 
 
 def to_verification(outcome: Outcome | None) -> search_pb2.Verification:
-    """The message of a comparison; None where none was to be made. One in vain is none."""
+    """Convert the outcome of a comparison to its message.
+
+    The state is NOT_COMPARED if the pair was not to be compared (None), if features could not be
+    read, or if they are too few for a conclusion.
+    """
     states = search_pb2.Verification
     if isinstance(outcome, Verification) and outcome.is_conclusive:
         return search_pb2.Verification(

@@ -13,9 +13,8 @@ from halftone.services.search.clusters.store import FILE, DatabaseElsewhere
 from halftone.services.search.clusters.views import HitVerdicts
 from halftone.v1 import clusters_pb2, search_pb2
 from tests.support.cluster_pictures import printing
-from tests.support.search_service import name, record
+from tests.support.search_service import metrics_of, name, record
 from tests.unit.services.search.clusters.test_servicer import Clusters
-from tests.unit.services.search.query.test_verified_searches import metrics_of
 
 pb = clusters_pb2
 Decision = pb.Verdict.Decision

@@ -17,9 +17,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
 from halftone.core import errors, wire
-from halftone.v1 import embedder_pb2, search_pb2
-from tests.support.fake_embedder import DIMENSION, VERSION, FakeEmbedder, descriptor
-from tests.support.search_service import Service, name, picture, record
+from halftone.v1 import search_pb2
+from tests.support.fake_embedder import DIMENSION, VERSION, FakeEmbedder
+from tests.support.search_service import (
+    Service,
+    embedding,
+    error_of,
+    metrics_of,
+    name,
+    picture,
+    picture_embedding,
+    record,
+)
 
 Filter = search_pb2.Filter
 
@@ -43,25 +52,6 @@ async def filled(service):
         record(11, content=picture(1, mirrored=True), journal="Mirror", date="../1920"),
     )
     return service
-
-
-async def error_of(call) -> errors.HalftoneError:
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await call
-    return errors.from_rpc_error(raised.value)
-
-
-def embedding(values, *, version=VERSION, dimension=None):
-    values = np.asarray(values, dtype="<f4")
-    return embedder_pb2.Embedding(
-        values=values.tobytes(),
-        dimension=len(values) if dimension is None else dimension,
-        model_version=version,
-    )
-
-
-def picture_embedding(seed, *, scale=1.0):
-    return embedding(descriptor(Image.open(io.BytesIO(picture(seed)))) * scale)
 
 
 async def test_a_picture_finds_itself_and_its_mirror_image(filled):
@@ -726,10 +716,7 @@ async def test_another_active_version_does_not_change_what_answers(filled, embed
 
 async def test_metrics_say_what_happened(filled):
     await filled.hits(content=picture(1))
-    reader, writer = await asyncio.open_connection("127.0.0.1", filled.metrics_port)
-    writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
-    text = (await reader.read()).decode()
-    writer.close()
+    text = await metrics_of(filled)
     assert 'halftone_search_import_records_total{state="created"} 12.0' in text
     assert 'halftone_search_store_seconds_count{operation="query"} 1.0' in text
     assert "halftone_search_embed_seconds_count" in text

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import math
 
 import grpc
-import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
@@ -18,8 +16,16 @@ from halftone.services.search.query.searching import comparing_seconds
 from halftone.v1 import search_pb2
 from tests.support.fake_embedder import VERSION, descriptor
 from tests.support.printed_pages import printed_page
-from tests.support.search_service import Service, name, record
-from tests.unit.services.search.query.test_searching import embedding, error_of, picture_embedding
+from tests.support.scenes import png, reprint, scene
+from tests.support.search_service import (
+    Service,
+    embedding,
+    error_of,
+    metrics_of,
+    name,
+    picture_embedding,
+    record,
+)
 
 Hit = search_pb2.Hit
 State = search_pb2.Verification
@@ -28,28 +34,6 @@ State = search_pb2.Verification
 SCENES = 9
 COUNT = SCENES + 1
 """Pictures in the archive."""
-
-
-def scene(seed, *, size=(240, 180)):
-    """A picture full of corners and blobs."""
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(30, 225, (9, 12), dtype=np.uint8))
-    fine = Image.fromarray(rng.integers(0, 255, (24, 32), dtype=np.uint8))
-    layers = [layer.resize(size, Image.Resampling.BICUBIC) for layer in (coarse, fine)]
-    return Image.blend(*layers, 0.5)
-
-
-def png(picture):
-    stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    return stream.getvalue()
-
-
-def reprint(picture):
-    """Smaller, of another tone, and without its edges."""
-    inner = picture.crop((8, 6, picture.width - 8, picture.height - 6))
-    smaller = inner.resize((196, 147), Image.Resampling.LANCZOS)
-    return smaller.point(lambda value: 40 + value // 2)
 
 
 @pytest.fixture
@@ -133,14 +117,6 @@ async def test_a_page_of_text_is_searched_by_the_pictures_on_it(press):
         corners = hit.verification.overlaps[0].query_polygon
         found = min(point.x for point in corners), min(point.y for point in corners)
         assert found == pytest.approx(place, abs=4)
-
-
-async def metrics_of(service):
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.metrics_port)
-    writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
-    text = (await reader.read()).decode()
-    writer.close()
-    return text
 
 
 async def test_the_same_hits_and_probabilities_every_time(press):
