@@ -18,16 +18,16 @@ import halftone
 from halftone.cli import output
 from halftone.cli.options import (
     archive_option,
+    check_filter,
+    complete_name,
     connect,
-    crop_from,
+    describe_search,
     explain,
-    filter_from,
     filter_options,
-    filter_remarks,
-    full_name,
     json_option,
     limit_option,
-    search_words,
+    read_crop,
+    read_filter,
     server_options,
 )
 from halftone.core import errors, files
@@ -43,8 +43,8 @@ _UNLIKELY: Final = (
     "None of these is likely to be the same picture. What is a small part of a larger picture is "
     "found with --crop; --verify-count 200 compares more candidates."
 )
-# Commands in modules of their own, imported when they are used: their packages need not be
-# installed for the others to work.
+# Commands in modules of their own, imported when they are used: the others work even if their
+# packages are not installed.
 _LAZY: Final = {
     "compare": ("halftone.cli.compare", "compare", "Compare two images of the archive."),
     "cluster": ("halftone.cli.clusters", "cluster", "Show the life of a picture as a timeline."),
@@ -80,12 +80,12 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Whoever read the output has seen enough, as `head` has; click ends without a word.
+            # The reader of the output, for example `head`, has seen enough; click ends silently.
             raise
         except (OSError, pydantic.ValidationError) as error:
             if ctx.params.get("debug"):
                 raise
-            raise _Failure(_reason(error)) from error
+            raise _Failure(_describe(error)) from error
         except errors.HalftoneError as error:
             if ctx.params.get("debug"):
                 raise
@@ -107,10 +107,10 @@ class _Group(click.Group):
         if cmd_name not in _LAZY:
             return super().get_command(ctx, cmd_name)
         module, attribute, _ = _LAZY[cmd_name]
-        found = getattr(importlib.import_module(module), attribute)
-        if not isinstance(found, click.Command):
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
             raise TypeError(f"{module}.{attribute} is no command")
-        return found
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = []
@@ -168,7 +168,7 @@ def up(
     ports = local.Ports.any_free() if port == 0 else local.Ports(search=port)
     if embedder_port is not None:
         ports = local.Ports(**{**vars(ports), "embedder": embedder_port})
-    notes = output.notes()
+    notes = output.make_notes()
     directory = data or ClientSettings().data
     training = None if no_trainer else local_training.Training(datasets=datasets)
     stack = local.LocalStack(directory, ports=ports, report=notes.print, training=training)
@@ -253,12 +253,12 @@ def search(
     which is then searched alone.
     """
     archives = options["archive"]
-    where = filter_from(options)
+    where = read_filter(options)
     with connect(server=server, data=data) as client:
-        wanted = _query(query, archives=archives)
+        wanted = _read_query(query, archives=archives)
         region = None
         if crop is not None:
-            region = crop_from(crop, size=lambda: _size(wanted, client=client))
+            region = read_crop(crop, size=lambda: _find_size(wanted, client=client))
         page = client.search(
             wanted,
             filter=where,
@@ -270,7 +270,7 @@ def search(
             mirrored=not no_mirrored,
             rotated=not no_rotated,
         )
-        # Before anything else is asked for or made: what was found is not lost if that fails.
+        # Before anything else that may fail, so that the hits are not lost.
         if as_json:
             output.print_json(json_forms.page_to_json(page))
         else:
@@ -278,17 +278,17 @@ def search(
             if page.out_of_time_count:
                 late = page.out_of_time_count
                 were = "was" if late == 1 else "were"
-                output.remark(f"{output.counted(late)} {were} not compared for want of time.")
+                output.remark(f"{output.count_images(late)} {were} not compared for want of time.")
             if page.verdicts_unavailable:
                 output.remark(output.VERDICTS_UNAVAILABLE)
             unlikely = page.hits and max(hit.probability for hit in page.hits) < _LIKELY
             if unlikely and verify_count is None:
                 output.remark(_UNLIKELY)
-        output.remark(*filter_remarks(client, where=where, nothing=not page.hits))
+        output.remark(*check_filter(client, where=where, nothing=not page.hits))
         if html is not None:
             from halftone.rendering import contact_sheet  # noqa: PLC0415  # only where it is asked for
 
-            said = search_words(
+            said = describe_search(
                 where,
                 min_probability=min_probability,
                 min_similarity=min_similarity,
@@ -333,10 +333,10 @@ def facets(
     **options: Any,  # the filter's options
 ) -> None:
     """Count images by journal, year and language."""
-    where = filter_from(options)
+    where = read_filter(options)
     with connect(server=server, data=data) as client:
         found = client.facets(filter=where, limit=limit)
-        remarks = filter_remarks(client, where=where, nothing=not found.total)
+        remarks = check_filter(client, where=where, nothing=not found.total)
     if as_json:
         output.print_json(
             {
@@ -364,7 +364,7 @@ def show(
     IMAGE is archives/ARCHIVE/images/ID, or an ID with --archive.
     """
     with connect(server=server, data=data) as client:
-        record = client.get(full_name(name, archives=archive))
+        record = client.get(complete_name(name, archives=archive))
     if as_json:
         output.print_json(json_forms.record_to_json(record))
     else:
@@ -385,12 +385,12 @@ def list_(
     **options: Any,  # the filter's options
 ) -> None:
     """List images in the order of their names."""
-    where = filter_from(options)
+    where = read_filter(options)
     with connect(server=server, data=data) as client:
-        records, more = output.head(
+        records, more = output.take(
             client.list(filter=where, page_size=min(limit + 1, 1000)), limit
         )
-        remarks = filter_remarks(client, where=where, nothing=not records)
+        remarks = check_filter(client, where=where, nothing=not records)
     if as_json:
         output.print_json([json_forms.record_to_json(record) for record in records])
     else:
@@ -420,20 +420,20 @@ def thumbnail(
     IMAGE is archives/ARCHIVE/images/ID, or an ID with --archive.
     """
     with connect(server=server, data=data) as client:
-        found = client.thumbnail(full_name(name, archives=archive))
+        found = client.thumbnail(complete_name(name, archives=archive))
     files.with_folders(path).write_bytes(found.content)
 
 
-def _reason(error: OSError | pydantic.ValidationError) -> str:
+def _describe(error: OSError | pydantic.ValidationError) -> str:
     if isinstance(error, pydantic.ValidationError):
-        # From the settings: the environment is their only source.
-        found = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())
-        return f"A setting in the environment is wrong: {found}."
+        # Only settings are validated here, and they come from the environment.
+        problems = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())
+        return f"A setting in the environment is wrong: {problems}."
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}."
 
 
-def _query(text: str, *, archives: tuple[str, ...]) -> Query:
+def _read_query(text: str, *, archives: tuple[str, ...]) -> Query:
     if not text.startswith("archives/") and Path(text).exists() and not Path(text).is_dir():
         return Path(text)
     if not text.startswith("archives/") and len(archives) != 1:
@@ -441,10 +441,10 @@ def _query(text: str, *, archives: tuple[str, ...]) -> Query:
             f"{text} is neither a file nor an image's name, archives/ARCHIVE/images/ID.",
             param_hint="FILE|IMAGE",
         )
-    return full_name(text, archives=archives)
+    return complete_name(text, archives=archives)
 
 
-def _size(query: Query, *, client: Client) -> tuple[int, int]:
+def _find_size(query: Query, *, client: Client) -> tuple[int, int]:
     if isinstance(query, Path):
         return images.size(query.read_bytes())
     record = client.get(str(query))

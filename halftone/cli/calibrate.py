@@ -1,4 +1,4 @@
-"""`halftone models calibrate`: a version's probabilities, fitted anew."""
+"""`halftone models calibrate`: fits a version's probabilities anew."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def calibrate(
     queries: int,
     seed: int,
 ) -> tuple[ModelVersion, dict[str, Any]]:
-    """Publishes a version with another's weights and probabilities fitted on labelled archives.
+    """Publish a version with the same weights, and probabilities fitted on labelled archives.
 
     Args:
-        registry: Where both are.
-        version: Whose weights; its hashes were verified.
+        registry: The directory of both versions.
+        version: The version with the weights; its hashes were verified.
         archives: Folders with a manifest and groups.
-        groups: The groups of the only one, where they are elsewhere.
+        groups: The groups of a single archive, if they lie elsewhere.
         pictures: A folder or archive whose pictures are printed anew as further queries.
-        queries: How many of those.
-        seed: Of the folds and the printings.
+        queries: The number of those printings.
+        seed: The seed of the folds and the printings.
 
     Raises:
         errors.InvalidArgument: Too few true pairs among what the searches bring up.
@@ -52,7 +52,7 @@ def calibrate(
     model = Model.load(version.directory)
     samples: list[Sample] = []
     names = []
-    with rich.progress.Progress(console=output.notes(), transient=True) as bar:
+    with rich.progress.Progress(console=output.make_notes(), transient=True) as bar:
         for folder in archives:
             archive = labelled.read_labelled(folder, groups=groups)
             task = bar.add_task(archive.name, total=3 * len(archive.ids))

@@ -22,7 +22,7 @@ _MOST_TICKS: Final = 8
 
 def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
     """Prints clusters as a table; `total` counts those that are not shown as well."""
-    out = output.console()
+    out = output.make_console()
     if not shown:
         out.print("No clusters.")
         return
@@ -59,7 +59,7 @@ def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
 
 def print_cluster(found: Cluster) -> None:
     """A timeline: an axis of years, then a row for each printing."""
-    out = output.console()
+    out = output.make_console()
     printings = timelines.list_printings(found)
     out.print(f"{found.name}  {timelines.summarize(found)}", style="bold", soft_wrap=True)
     width = _BROAD_AXIS if out.width > _BROAD_AXIS + 2 else max(out.width - 2, _NARROW_AXIS)

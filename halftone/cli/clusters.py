@@ -11,22 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from halftone.cli import cluster_tables, output
 from halftone.cli.options import (
+    check_filter,
+    complete_name,
     connect,
-    filter_from,
     filter_options,
-    filter_remarks,
-    full_name,
     json_option,
     limit_option,
+    read_filter,
     server_options,
 )
 from halftone.client import ClusterJobState, ClusterOrder
 from halftone.core import errors, files
-from halftone.rendering import cluster_export, cluster_page
+from halftone.rendering import cluster_export, cluster_page, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,22 +35,22 @@ if TYPE_CHECKING:
 
 BUILD_HINT: Final = "The archive has not been grouped yet: `halftone clusters build` does it."
 _EXPORT_PAGE: Final = 200
-# Of a job that has looked up all images: what they have in common with third ones is compared yet.
+# The share of a job that has looked up all images, but has not grouped them yet.
 _ALL_BUT_GROUPED: Final = 0.99
 
 
 class DefaultGroup(click.Group):
-    """A group that lists when no other command of it is named."""
+    """A group whose command `list` runs if no other command is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Puts `list` before options and before nothing."""
+        """Insert `list` before options, or if there are no arguments."""
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Which clusters, and in what order; `_options` reads them."""
+    """Add options for the choice and the order of clusters; `_read_options` reads them."""
     for option in reversed(
         (
             click.option(
@@ -103,7 +102,7 @@ def list_(
 
     A cluster is listed when at least one of its printings matches the filter.
     """
-    wanted = _options(options)
+    wanted = _read_options(options)
     with connect(server=server, data=data) as client:
         page = client.cluster_page(**wanted, page_size=min(limit, 1000))
         rest = (
@@ -112,7 +111,7 @@ def list_(
             else ()
         )
         shown = list(itertools.islice(itertools.chain(page, rest), limit))
-        remarks = _remarks(client, wanted=wanted, nothing=not shown)
+        remarks = _make_remarks(client, wanted=wanted, nothing=not shown)
     if as_json:
         found = [cluster_export.cluster_to_json(cluster) for cluster in shown]
         output.print_json({"total": page.total, "clusters": found})
@@ -137,8 +136,8 @@ def build(
     with connect(server=server, data=data) as client:
         job = client.build_clusters(from_scratch=from_scratch)
         if watch:
-            output.notes().print(f"{job.name}  (halftone clusters cancel stops it)")
-            job = _watched(client, job)
+            output.make_notes().print(f"{job.name}  (halftone clusters cancel stops it)")
+            job = _show_progress(client, job)
     _print_job(job, as_json=as_json)
     if watch and job.state is not ClusterJobState.SUCCEEDED:
         raise click.exceptions.Exit(1)
@@ -151,9 +150,9 @@ def build(
 def status(*, watch: bool, as_json: bool, server: str | None, data: Path | None) -> None:
     """Say how the grouping stands, or how the last one ended."""
     with connect(server=server, data=data) as client:
-        job = _newest(client)
+        job = _find_newest_job(client)
         if watch and not job.state.is_over:
-            job = _watched(client, job)
+            job = _show_progress(client, job)
     _print_job(job, as_json=as_json)
 
 
@@ -163,7 +162,7 @@ def status(*, watch: bool, as_json: bool, server: str | None, data: Path | None)
 def cancel(*, as_json: bool, server: str | None, data: Path | None) -> None:
     """Stop the grouping; the groups stay as they were."""
     with connect(server=server, data=data) as client:
-        job = client.cancel_cluster_job(_newest(client).name)
+        job = client.cancel_cluster_job(_find_newest_job(client).name)
     _print_job(job, as_json=as_json)
 
 
@@ -195,15 +194,15 @@ def export(
     **options: Any,  # the filter's and the clusters' options
 ) -> None:
     """Write clusters with their printings for other programs."""
-    wanted = _options(options)
+    wanted = _read_options(options)
     with connect(server=server, data=data) as client:
         listed = client.clusters(**wanted, page_size=_EXPORT_PAGE)
         first = list(itertools.islice(listed, 1))
         if not first:
-            # Raises where nothing was grouped yet: an empty file would say that nothing was found.
-            _newest(client)
+            # Raises if nothing was grouped yet: an empty file would mean that nothing was found.
+            _find_newest_job(client)
         found = cluster_export.fetch_members(client, itertools.chain(first, listed))
-        with _opened(path) as file:
+        with _open(path) as file:
             if kind == "csv":
                 count = cluster_export.write_csv(found, file=file)
             elif kind == "jsonl":
@@ -214,9 +213,9 @@ def export(
                 count = cluster_export.write_annotations(
                     found, file=file, verdicts=verdicts, now=now
                 )
-        remarks = _remarks(client, wanted=wanted, nothing=not count)
+        remarks = _make_remarks(client, wanted=wanted, nothing=not count)
     where = "" if str(path) == "-" else f" to {path}"
-    output.remark(f"Wrote {_counted(count, 'cluster')}{where}.", *remarks)
+    output.remark(f"Wrote {wording.format_count(count, 'cluster')}{where}.", *remarks)
 
 
 @click.command()
@@ -244,7 +243,7 @@ def cluster(
     archives/ARCHIVE/images/ID, or its id with --archive.
     """
     with connect(server=server, data=data) as client:
-        found = find_cluster(client, cluster_name(name, archives=archive))
+        found = find_cluster(client, read_cluster_name(name, archives=archive))
         if as_json:
             output.print_json(cluster_export.cluster_to_json(found))
         else:
@@ -256,21 +255,21 @@ def cluster(
             output.remark(f"Wrote {page}.")
 
 
-def cluster_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
-    """The name of a cluster or an image from what a person wrote."""
+def read_cluster_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
+    """Return the name of a cluster or of an image from a command's argument."""
     if text.startswith("clusters/"):
         return text
     if text.startswith("archives/") or archives or os.path.isfile(text):  # noqa: PTH113 - raises for no text
-        # What to do with a file is said there.
-        return full_name(text, archives=archives)
+        # It also says what to do with a file.
+        return complete_name(text, archives=archives)
     return f"clusters/{text}"
 
 
 def find_cluster(client: Client, name: str) -> Cluster:
-    """The cluster of that name or of that image.
+    """Return a cluster by its name or by the name of an image.
 
     Raises:
-        errors.NotFound: There is none; says what to do where nothing was grouped yet.
+        errors.NotFound: There is none; the message says what to do if nothing was grouped yet.
     """
     try:
         return client.cluster(name)
@@ -292,64 +291,58 @@ def find_cluster(client: Client, name: str) -> Cluster:
         ) from error
 
 
-def _options(options: dict[str, Any]) -> dict[str, Any]:
+def _read_options(options: dict[str, Any]) -> dict[str, Any]:
     return {
         "order": ClusterOrder(options.pop("sort")),
         "min_size": options.pop("min_size"),
         "min_journals": options.pop("min_journals"),
         "min_span_years": options.pop("min_span"),
-        "filter": filter_from(options),
+        "filter": read_filter(options),
     }
 
 
-def _remarks(client: Client, *, wanted: dict[str, Any], nothing: bool) -> list[str]:
+def _make_remarks(client: Client, *, wanted: dict[str, Any], nothing: bool) -> list[str]:
     if nothing and next(client.cluster_jobs(page_size=1), None) is None:
         return [BUILD_HINT]
-    return filter_remarks(client, where=wanted["filter"], nothing=nothing)
+    return check_filter(client, where=wanted["filter"], nothing=nothing)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    """A file that is there whole or not at all, or standard output."""
+def _open(path: Path) -> Iterator[TextIO]:
+    """Open a file that appears whole or not at all, or standard output for `-`."""
     if str(path) == "-":
         yield sys.stdout
-        # Here, where a reader that has gone is known to be no fault.
+        # Here, because a reader that has gone is no fault.
         sys.stdout.flush()
         return
     with files.writing(files.with_folders(path)) as file:
         yield file
 
 
-def _newest(client: Client) -> ClusterJob:
+def _find_newest_job(client: Client) -> ClusterJob:
     job = next(client.cluster_jobs(page_size=1), None)
     if job is None:
         raise errors.NotFound(BUILD_HINT, resource_name="clusterJobs")
     return job
 
 
-def _watched(client: Client, job: ClusterJob) -> ClusterJob:
-    """Shows a job until its end: a bar on a terminal, else a line for each tenth."""
-    notes, last, share = output.notes(), job, 0.0
+def _show_progress(client: Client, job: ClusterJob) -> ClusterJob:
+    """Show a job until its end and return it: a bar on a terminal, else a line for each tenth."""
+    notes, last, share = output.make_notes(), job, 0.0
     try:
         if sys.stderr.isatty():
-            bar = Progress(
-                BarColumn(bar_width=30),
-                TaskProgressColumn(),
-                TextColumn("{task.description}", markup=False),
-                console=notes,
-            )
-            with bar:
+            with output.make_bar(notes) as bar:
                 task = bar.add_task("", total=1.0)
                 for last in client.watch_cluster_job(job.name):
-                    share = max(share, done_share(last))
-                    bar.update(task, completed=share, description=progress_text(last))
+                    share = max(share, estimate_share(last))
+                    bar.update(task, completed=share, description=describe_progress(last))
         else:
             told = None
             for last in client.watch_cluster_job(job.name):
-                share = max(share, done_share(last))
+                share = max(share, estimate_share(last))
                 if told != (last.state, int(10 * share)):
                     told = last.state, int(10 * share)
-                    notes.print(f"{share:4.0%}  {progress_text(last)}")
+                    notes.print(f"{share:4.0%}  {describe_progress(last)}")
     except KeyboardInterrupt:
         notes.print(
             "The grouping goes on: `halftone clusters status` tells how it stands, `halftone "
@@ -359,18 +352,18 @@ def _watched(client: Client, job: ClusterJob) -> ClusterJob:
     return last
 
 
-def done_share(job: ClusterJob) -> float:
-    """How much of a job is done, 0 to 1: the images whose candidates are found and compared.
+def estimate_share(job: ClusterJob) -> float:
+    """Return the share of a job that is done, 0 to 1, measured in images.
 
-    How many pairs there are to compare is known only when they have been.
+    The number of pairs to compare is known only after they were compared.
     """
     if job.state is ClusterJobState.SUCCEEDED:
         return 1.0
     return min(job.searched_count / max(job.image_count, 1), _ALL_BUT_GROUPED)
 
 
-def progress_text(job: ClusterJob) -> str:
-    """One line about where a job is."""
+def describe_progress(job: ClusterJob) -> str:
+    """Return a line about how far a job is."""
     if job.state is not ClusterJobState.RUNNING:
         return job.state.value
     if not job.image_count:
@@ -392,16 +385,16 @@ def _print_job(job: ClusterJob, *, as_json: bool) -> None:
         found["state"] = job.state.value
         output.print_json({key: value for key, value in found.items() if value not in (None, "")})
         return
-    out = output.console()
+    out = output.make_console()
     match job.state:
         case ClusterJobState.SUCCEEDED if not job.cluster_count:
-            images = output.counted(job.image_count)
+            images = output.count_images(job.image_count)
             out.print(f"No picture was found twice among {images}.")
         case ClusterJobState.SUCCEEDED:
             out.print(
-                f"{_counted(job.clustered_image_count, 'printing')} of "
-                f"{_counted(job.cluster_count, 'picture')} among "
-                f"{output.counted(job.image_count)}; the most printed has "
+                f"{wording.format_count(job.clustered_image_count, 'printing')} of "
+                f"{wording.format_count(job.cluster_count, 'picture')} among "
+                f"{output.count_images(job.image_count)}; the most printed has "
                 f"{job.largest_cluster_size}. `halftone clusters` lists them.",
                 soft_wrap=True,
             )
@@ -410,8 +403,4 @@ def _print_job(job: ClusterJob, *, as_json: bool) -> None:
         case ClusterJobState.CANCELLED:
             out.print("The grouping was stopped; the groups are as they were.")
         case _:
-            out.print(f"{job.name} is running: {progress_text(job)}", soft_wrap=True)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+            out.print(f"{job.name} is running: {describe_progress(job)}", soft_wrap=True)

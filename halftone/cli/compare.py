@@ -15,10 +15,10 @@ from rich.table import Table
 from halftone.cli import output
 from halftone.cli.options import (
     archive_option,
+    complete_name,
     connect,
-    crop_from,
-    full_name,
     json_option,
+    read_crop,
     server_options,
 )
 from halftone.client import Cluster, ClusterMember, Link, Relation, VerificationState
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from halftone.client import Client, Compared, Hit, ImageRecord, Overlap
     from halftone.imaging.images import Region
 
-_SAID: Final = {
+_RELATIONS: Final = {
     Relation.SAME_SCAN: "both come from the same scan",
     Relation.REPRINT: "the same picture, printed twice",
     Relation.CROP_OF: "the first is a part of the second",
@@ -86,11 +86,11 @@ def compare(
     if html is not None and crop is not None:
         raise click.UsageError("--html shows whole pictures: leave out --crop.")
     with connect(server=server, data=data) as client:
-        name, other = (full_name(each, archives=archive) for each in (query, image))
+        name, other = (complete_name(each, archives=archive) for each in (query, image))
         record = client.get(name)
         region = None
         if crop is not None:
-            region = crop_from(crop, size=lambda: (record.width, record.height))
+            region = read_crop(crop, size=lambda: (record.width, record.height))
         found = client.compare(name, other, crop=region)
         if as_json:
             pair = {
@@ -104,46 +104,46 @@ def compare(
             if found.verdicts_unavailable:
                 output.remark(output.VERDICTS_UNAVAILABLE)
         if out is not None:
-            drawn = _picture(client, record=record, found=found, region=region)
+            drawn = _draw(client, record=record, found=found, region=region)
             drawn.save(files.with_folders(out), quality=90)
             output.remark(f"Wrote {out}.")
         if html is not None:
-            output.remark(f"Wrote {_page(client, record=record, hit=found.hit, path=html)}.")
+            output.remark(f"Wrote {_write_page(client, record=record, hit=found.hit, path=html)}.")
 
 
 def _print(record: ImageRecord, hit: Hit, *, region: Region | None) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("first", output.record_text(record))
-    table.add_row("second", output.record_text(hit.image))
+    table.add_row("first", output.describe_record(record))
+    table.add_row("second", output.describe_record(hit.image))
     table.add_row("probability", probability_label(hit.probability))
-    table.add_row("relation", ": ".join(filter(None, (hit.relation.label, _said(hit)))))
+    table.add_row("relation", ": ".join(filter(None, (hit.relation.label, _explain(hit)))))
     if hit.verdict:
-        table.add_row("archivist", output.verdict_text(hit.verdict))
+        table.add_row("archivist", output.describe_verdict(hit.verdict))
     corner = (region.x, region.y) if region else (0, 0)
     for overlap in hit.overlaps:
         table.add_row("shared", f"{overlap.inlier_count} inliers, details that lie alike in both")
         share = f"{overlap.query_share:.0%}{' of the crop' if region else ''}"
-        table.add_row("  in first", share + _place(overlap.query_polygon, record, corner=corner))
-        place = _place(overlap.image_polygon, hit.image)
+        table.add_row("  in first", share + _locate(overlap.query_polygon, record, corner=corner))
+        place = _locate(overlap.image_polygon, hit.image)
         table.add_row("  in second", f"{overlap.image_share:.0%}{place}")
-        table.add_row("  lies", _lies(overlap))
-    table.add_row("likeness", output.likeness_text(hit))
-    output.console().print(table)
+        table.add_row("  lies", _describe_lie(overlap))
+    table.add_row("likeness", output.describe_likeness(hit))
+    output.make_console().print(table)
 
 
-def _said(hit: Hit) -> str:
+def _explain(hit: Hit) -> str:
     late = hit.verification.state is VerificationState.OUT_OF_TIME
     if late and hit.relation is Relation.NOT_COMPARED:
         return "the time was over"
-    return _SAID[hit.relation]
+    return _RELATIONS[hit.relation]
 
 
-def _place(
+def _locate(
     polygon: Sequence[tuple[float, float]], image: ImageRecord, *, corner: tuple[int, int] = (0, 0)
 ) -> str:
-    """The box around a polygon, as `--crop` takes it."""
+    """Return the box around a polygon in words, in the form that `--crop` takes."""
     if not polygon:
         return ""
     across, down = zip(*polygon, strict=True)
@@ -153,8 +153,8 @@ def _place(
     return f", the part {box} (x,y,w,h) of {image.width} x {image.height} pixels"
 
 
-def _lies(overlap: Overlap) -> str:
-    """How the second picture shows what it shares with the first."""
+def _describe_lie(overlap: Overlap) -> str:
+    """Return in words how the second picture shows the part that it shares with the first."""
     parts = [
         "mirrored" if overlap.mirrored else "",
         f"turned {overlap.rotation:+z.1f}°",
@@ -163,11 +163,11 @@ def _lies(overlap: Overlap) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) -> Path:
-    """The page of a cluster of these two.
+def _write_page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) -> Path:
+    """Write the page of the two images, as of a cluster, and return its path.
 
     Raises:
-        errors.FailedPrecondition: They share nothing by which one could be laid over the other.
+        errors.FailedPrecondition: The two share no part by which to lay one over the other.
     """
     if not hit.overlaps:
         raise errors.FailedPrecondition(
@@ -213,11 +213,11 @@ def _page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) -> Path:
     )
 
 
-def _picture(
+def _draw(
     client: Client, *, record: ImageRecord, found: Compared, region: Region | None
 ) -> Image.Image:
     hit = found.hit
-    query = _thumbnail(client, record)
+    query = _fetch_thumbnail(client, record)
     size = (record.width, record.height)
     if region is not None:
         across, down = query.width / size[0], query.height / size[1]
@@ -228,21 +228,25 @@ def _picture(
         size = (region.width, region.height)
     return overlay.draw_sheet(
         query,
-        _thumbnail(client, hit.image),
+        _fetch_thumbnail(client, hit.image),
         overlaps=hit.overlaps,
         query_size=size,
         image_size=(hit.image.width, hit.image.height),
-        titles=(_title(record), _title(hit.image)),
+        titles=(_make_title(record), _make_title(hit.image)),
         lines=[
-            *map(output.overlap_text, hit.overlaps),
-            *([f"An archivist says: {output.verdict_text(hit.verdict)}"] if hit.verdict else []),
+            *map(output.describe_overlap, hit.overlaps),
+            *(
+                [f"An archivist says: {output.describe_verdict(hit.verdict)}"]
+                if hit.verdict
+                else []
+            ),
         ],
     )
 
 
-def _thumbnail(client: Client, record: ImageRecord) -> Image.Image:
+def _fetch_thumbnail(client: Client, record: ImageRecord) -> Image.Image:
     return Image.open(io.BytesIO(client.thumbnail(record.name).content))
 
 
-def _title(record: ImageRecord) -> str:
+def _make_title(record: ImageRecord) -> str:
     return ", ".join(part for part in (record.journal or record.image_id, record.date) if part)

@@ -1,4 +1,4 @@
-"""`halftone delete`: images go, by name or by filter."""
+"""`halftone delete`: deletes images, by name or by filter."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import click
 
 from halftone.cli import output
 from halftone.cli.options import (
+    check_filter,
+    complete_name,
     confirm,
     connect,
-    filter_from,
     filter_options,
-    filter_remarks,
-    full_name,
+    read_filter,
     server_options,
     yes_option,
 )
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from halftone.client import Client, Filter
 
 _GROUP: Final = 500
-"""Images of one call. A call that deleted a large archive would meet its deadline."""
+"""The number of images in a call: one call for a large archive would exceed its deadline."""
 
 
 @click.command()
@@ -54,36 +54,36 @@ def delete(
     Exit code: 0, or 1 when there is no image of a name; the others are deleted.
     """
     archives = options["archive"]
-    where = filter_from(options)
+    where = read_filter(options)
     if names:
-        names = tuple(dict.fromkeys(full_name(name, archives=archives) for name in names))
+        names = tuple(dict.fromkeys(complete_name(name, archives=archives) for name in names))
         where = None
     elif where is None and not everything:
         raise click.UsageError("Name the images, give a filter, or say --everything.")
     with connect(server=server, data=data) as client:
         if names:
-            unknown = list(_unknown(client, names))
+            unknown = list(_find_unknown(client, names))
             count = len(names) - len(unknown)
             output.remark(*(f"There is no image {name}." for name in unknown))
         else:
             unknown = []
             count = client.delete(filter=where, everything=everything, dry_run=True)
-            output.remark(*filter_remarks(client, where=where, nothing=not count))
+            output.remark(*check_filter(client, where=where, nothing=not count))
         if dry_run:
-            click.echo(f"{output.counted(count)} would be deleted.")
+            click.echo(f"{output.count_images(count)} would be deleted.")
         else:
             if count:
-                confirm(f"Delete {output.counted(count)}?", yes=yes)
-                groups = _groups(names) if names else _listed(client, where)
-                count = _delete(client, groups)
-            click.echo(f"{output.counted(count)} deleted.")
+                confirm(f"Delete {output.count_images(count)}?", yes=yes)
+                groups = _split(names) if names else _list_groups(client, where)
+                count = _delete_groups(client, groups)
+            click.echo(f"{output.count_images(count)} deleted.")
     if unknown:
         raise SystemExit(1)
 
 
-def _unknown(client: Client, names: Sequence[str]) -> Iterator[str]:
-    """The names that no image has."""
-    for group in _groups(names):
+def _find_unknown(client: Client, names: Sequence[str]) -> Iterator[str]:
+    """Iterate over the names that no image has."""
+    for group in _split(names):
         if client.delete(group, dry_run=True) == len(group):
             continue
         for name in group:
@@ -93,26 +93,26 @@ def _unknown(client: Client, names: Sequence[str]) -> Iterator[str]:
                 yield name
 
 
-def _groups(names: Sequence[str]) -> Iterator[Sequence[str]]:
+def _split(names: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(names), _GROUP):
         yield names[start : start + _GROUP]
 
 
-def _listed(client: Client, where: Filter | None) -> Iterator[Sequence[str]]:
-    """The names under a filter, group by group; each group is to be deleted before the next."""
+def _list_groups(client: Client, where: Filter | None) -> Iterator[Sequence[str]]:
+    """Iterate over the names under a filter in groups; delete each group before the next."""
     while names := [
         each.name for each in itertools.islice(client.list(filter=where, page_size=_GROUP), _GROUP)
     ]:
         yield names
 
 
-def _delete(client: Client, groups: Iterable[Sequence[str]]) -> int:
-    """Deletes group by group; gives the count, which is told also where that ends too early."""
+def _delete_groups(client: Client, groups: Iterable[Sequence[str]]) -> int:
+    """Delete group by group and return the count; a failure first reports the count so far."""
     count = 0
     try:
         for group in groups:
             count += client.delete(group)
     except BaseException:
-        output.remark(f"Not finished; {output.counted(count)} deleted so far.")
+        output.remark(f"Not finished; {output.count_images(count)} deleted so far.")
         raise
     return count

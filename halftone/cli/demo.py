@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HITS: Final = 6
 _SAMPLE_SIDE: Final = 640
 _MAX_PIXELS: Final = 200_000_000
-# Pictures of an unknown archive that are looked at to find ones worth showing.
+# So many pictures of an unknown archive are searched by to find some worth showing.
 _CANDIDATES: Final = 192
 _BATCH: Final = 64
 
@@ -38,10 +38,10 @@ class Question:
     """A search of the demonstration.
 
     Attributes:
-        title: What is asked.
-        note: How it is asked, for people.
-        picture: For the contact sheet: the query as it is handed in.
-        photograph: Which photograph the query shows, where that is known.
+        title: The question.
+        note: The command that asks it, for people.
+        picture: The query as the contact sheet shows it.
+        photograph: The photograph that the query shows, if that is known.
     """
 
     title: str
@@ -71,7 +71,7 @@ def demo(*, source: Path | None, directory: Path) -> None:
     from halftone.stack import local  # noqa: PLC0415  # needs the server's packages
 
     signal.signal(signal.SIGTERM, _interrupt)
-    notes = output.notes()
+    notes = output.make_notes()
     directory.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     stack = local.LocalStack(
@@ -88,16 +88,16 @@ def demo(*, source: Path | None, directory: Path) -> None:
         addresses = stack.addresses
         notes.print(f"Ready: search {addresses.search}, embedder {addresses.embedder}.")
         with Client(addresses.search, embedder=addresses.embedder) as client:
-            name = import_archive.default_archive(folder)
+            name = import_archive.derive_archive(folder)
             rejected = directory / "rejected.csv"
-            summary = import_archive.run(client, folder, archive=name, rejected=rejected)
-            output.console().print(import_archive.describe(summary, archive=name))
+            summary = import_archive.run_import(client, folder, archive=name, rejected=rejected)
+            output.make_console().print(import_archive.describe(summary, archive=name))
             if summary.rejected:
                 notes.print(f"The rejected rows are in {rejected}.")
             if source is None:
-                questions = _sample_questions(folder, archive=name)
+                questions = _make_sample_questions(folder, archive=name)
             else:
-                questions = _own_questions(client, folder, archive=name)
+                questions = _make_own_questions(client, folder, archive=name)
             sections = [_ask(client, question) for question in questions]
     _write_sheets(sections, directory=directory, name=name, count=summary.total)
     notes.print(f"Stopped. {time.perf_counter() - started:.0f} s in all.")
@@ -107,17 +107,17 @@ def demo(*, source: Path | None, directory: Path) -> None:
 def _make_sample(folder: Path) -> None:
     from halftone.vision.reprinting import reprint  # noqa: PLC0415  # only for the sample
 
-    # The screen's dots are still there in a scan of this size, and it is quickly made.
+    # A scan of this size is made quickly and still shows the dots of the screen.
     sample_archive.make(folder, reprint=functools.partial(reprint, side=_SAMPLE_SIDE))
 
 
-def _sample_questions(folder: Path, *, archive: str) -> list[Question]:
+def _make_sample_questions(folder: Path, *, archive: str) -> list[Question]:
     here = Filter(archives=[archive])
     plain = sample_archive.query_path(folder, "astronaut")
     filtered = sample_archive.query_path(folder, "cat")
     journal = sample_archive.JOURNALS[0]
     cropped = sample_archive.query_path(folder, "photographer")
-    part = _mirrored_part(_opened(cropped))
+    part = _cut_mirrored_part(_decode(cropped))
     return [
         Question(
             title="Where else was this portrait printed?",
@@ -152,9 +152,9 @@ def _sample_questions(folder: Path, *, archive: str) -> list[Question]:
     ]
 
 
-def _own_questions(client: Client, folder: Path, *, archive: str) -> list[Question]:
-    """Chooses pictures whose most similar hit in another journal is the most similar of all."""
-    best = _most_similar_across_journals(client, archive=archive)
+def _make_own_questions(client: Client, folder: Path, *, archive: str) -> list[Question]:
+    """Return questions about the pictures that have the most similar hits in other journals."""
+    best = _find_best_pairs(client, archive=archive)
     if not best:
         raise errors.FailedPrecondition(
             f"The archive {archive} holds fewer than two pictures; there is nothing to find.",
@@ -169,7 +169,7 @@ def _own_questions(client: Client, folder: Path, *, archive: str) -> list[Questi
     if other.earliest_date and other.latest_date:
         start, end = str(other.earliest_date.year), str(other.latest_date.year)
         asked += [f"--from {start}", f"--to {end}"]
-    part = _mirrored_part(_original(folder, archive=archive, name=turned.name))
+    part = _cut_mirrored_part(_read_original(folder, archive=archive, name=turned.name))
     return [
         Question(
             title="Where else was this picture printed?",
@@ -200,7 +200,7 @@ def _own_questions(client: Client, folder: Path, *, archive: str) -> list[Questi
     ]
 
 
-def _most_similar_across_journals(client: Client, *, archive: str) -> list[tuple[ImageRecord, Hit]]:
+def _find_best_pairs(client: Client, *, archive: str) -> list[tuple[ImageRecord, Hit]]:
     records = list(client.list(filter=Filter(archives=[archive]), page_size=1000))
     sample = records[:: max(1, len(records) // _CANDIDATES)]
     found: list[tuple[ImageRecord, Hit]] = []
@@ -262,23 +262,23 @@ def _write_sheets(
     page, picture = directory / "contact-sheet.html", directory / "contact-sheet.png"
     contact_sheet.write_html(sections, path=page, title=title, note=note)
     contact_sheet.write_png(sections, path=picture, title=title, note=note)
-    output.console().print(f"\nContact sheet: {page} and {picture}")
+    output.make_console().print(f"\nContact sheet: {page} and {picture}")
 
 
-def _mirrored_part(picture: Image.Image) -> Image.Image:
+def _cut_mirrored_part(picture: Image.Image) -> Image.Image:
     width, height = picture.size
     box = (width * 15 // 100, height * 10 // 100, width * 88 // 100, height * 92 // 100)
     return ImageOps.mirror(picture.crop(box))
 
 
-def _original(folder: Path, *, archive: str, name: str) -> Image.Image:
+def _read_original(folder: Path, *, archive: str, name: str) -> Image.Image:
     for row in archives.read_manifest(folder, archive=archive):
         if row.image is not None and row.image.name == name and row.path is not None:
-            return _opened(row.path)
+            return _decode(row.path)
     raise errors.NotFound(f"{name} is not in {folder} any more.", resource_name=name)
 
 
-def _opened(path: Path) -> Image.Image:
+def _decode(path: Path) -> Image.Image:
     return images.decode(path.read_bytes(), max_pixels=_MAX_PIXELS)
 
 

@@ -208,7 +208,7 @@ def _evaluate_archive(
         _print(candidates, changes=changes)
         _print_left_out(left_out)
     if report is not None:
-        output.notes().print(f"Wrote {report / 'index.html'}.")
+        output.make_notes().print(f"Wrote {report / 'index.html'}.")
 
 
 def _resolve(text: str, *, models: Path | None) -> ModelVersion:
@@ -282,7 +282,7 @@ def _embed(
     with rich.progress.Progress(
         *rich.progress.Progress.get_default_columns(),
         rich.progress.MofNCompleteColumn(),
-        console=output.notes(),
+        console=output.make_notes(),
         transient=True,
     ) as bar:
         task = bar.add_task(f"{name} embeds {pictures.name}", total=len(pictures.ids))
@@ -329,7 +329,7 @@ def _track(
         tracker = tracking.start(
             name=f"eval {one.version} on {one.judged.name}",
             params=settings,
-            warn=output.notes().print,
+            warn=output.make_notes().print,
         )
         tracker.finish(
             {one.judged.name: one.judged.metrics},
@@ -346,7 +346,7 @@ def _print(
 
     labels = COLUMNS | AT_THRESHOLD
     metrics = candidates[0].judged.metrics
-    console = output.console()
+    console = output.make_console()
     console.print(
         f"{candidates[0].judged.name}: {metrics['queries']:,} queries, {metrics['pairs']:,} pairs"
     )
@@ -387,9 +387,9 @@ def _print(
 
 def _print_left_out(left_out: Sequence[tuple[str, str]]) -> None:
     for what, why in left_out[:_LISTED]:
-        output.notes().print(f"left out {what}: {why}")
+        output.make_notes().print(f"left out {what}: {why}")
     if len(left_out) > _LISTED:
-        output.notes().print(f"… and {len(left_out) - _LISTED} more")
+        output.make_notes().print(f"… and {len(left_out) - _LISTED} more")
 
 
 def _number(value: float | None) -> str:

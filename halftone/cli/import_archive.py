@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 REJECTED_HEADER: Final = ("row", "image_id", "reason")
 _HEADER_BYTES: Final = ",".join(REJECTED_HEADER).encode()
-# What manifests are called; any other file is tried all the same.
+# The usual suffixes of manifests; any other file is tried all the same.
 _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
 
 
@@ -67,12 +67,12 @@ def import_(
     Importing again changes nothing, so an import that was cut off is resumed by running it again.
     Exit code: 0, or 1 when rows were rejected, or 2 when the manifest cannot be used.
     """
-    name = archive or default_archive(source)
+    name = archive or derive_archive(source)
     with connect(server=server, data=data) as client:
         try:
-            summary = run(client, source, archive=name, encoding=encoding, rejected=rejected)
+            summary = run_import(client, source, archive=name, encoding=encoding, rejected=rejected)
         except KeyboardInterrupt:
-            output.notes().print(
+            output.make_notes().print(
                 "Stopped. What was acknowledged is stored; the same command goes on from there."
             )
             raise SystemExit(130) from None
@@ -82,17 +82,17 @@ def import_(
         raise SystemExit(1)
 
 
-def run(
+def run_import(
     client: Client, source: Path, *, archive: str, encoding: str = "utf-8", rejected: Path
 ) -> ImportSummary:
-    """Imports with a progress bar on standard error and lists what is rejected.
+    """Import a folder, with a progress bar on standard error, and list the rejected rows.
 
     Args:
-        client: Of the service to import into.
+        client: A client of the service to import into.
         source: A manifest or its folder.
-        archive: Archive to import into.
-        encoding: The manifest's.
-        rejected: File for rejected rows; written only when there are any.
+        archive: The archive to import into.
+        encoding: The manifest's encoding.
+        rejected: The file for rejected rows; written only if there are any.
 
     Raises:
         errors.InvalidArgument: The manifest as a whole cannot be used, or `rejected` is a file
@@ -111,8 +111,8 @@ def run(
             "(CSV, TSV or JSON Lines), which names them in the columns image_id and file.",
             field="path",
         ) from error
-    total = _lines(archives.find_manifest(source))
-    with _Rejections(rejected) as rejections, _progress() as progress:
+    total = _count_rows(archives.find_manifest(source))
+    with _Rejections(rejected) as rejections, _make_progress() as progress:
         task = progress.add_task("Importing", total=total, rejected=0)
         count = 0
 
@@ -130,7 +130,7 @@ def run(
 
 
 def describe(summary: ImportSummary, *, archive: str) -> str:
-    """What became of an import, in a line."""
+    """Return the result of an import in a line."""
     if not summary.total:
         return f"{archive}: nothing was imported, the manifest has no rows."
     text = (
@@ -142,8 +142,8 @@ def describe(summary: ImportSummary, *, archive: str) -> str:
     return text
 
 
-def default_archive(source: Path) -> str:
-    """The folder's name, as far as it can name an archive."""
+def derive_archive(source: Path) -> str:
+    """Return the folder's name, without characters that an archive's name must not have."""
     path = source.resolve()
     name = path.name if path.is_dir() else path.parent.name
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:63] or "default"
@@ -157,8 +157,7 @@ class _Rejections:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
-        # A list that an earlier run left here would be taken for this run's. What is no such list
-        # belongs to somebody else.
+        # The list of an earlier run would be mistaken for this run's; any other file is not ours.
         if self._path.is_file():
             with self._path.open("rb") as file:
                 begins = file.read(len(_HEADER_BYTES))
@@ -194,12 +193,12 @@ class _Rejections:
 
 class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
-        # The mean from the beginning: records are acknowledged in batches, so the pace of the last
-        # few says little.
+        # The mean from the beginning: records are acknowledged in batches, so the latest pace says
+        # little.
         return Text(f"{task.completed / task.elapsed:.1f} images/s" if task.elapsed else "")
 
 
-def _progress() -> Progress:
+def _make_progress() -> Progress:
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -208,11 +207,11 @@ def _progress() -> Progress:
         _RateColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[rejected]} rejected"),
-        console=output.notes(),
+        console=output.make_notes(),
     )
 
 
-def _lines(manifest: Path) -> int:
+def _count_rows(manifest: Path) -> int:
     with manifest.open("rb") as file:
         lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
     return max(1, lines - (manifest.suffix not in {".jsonl", ".ndjson"}))

@@ -1,4 +1,4 @@
-"""What `halftone models …` acts on: a directory of versions, and the service that uses them."""
+"""The target of `halftone models …`: a directory of versions, and the service that uses them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-# For the connection; a service that is there accepts it at once, however busy it is.
+# A service that is there accepts a connection at once, however busy it is.
 _PROBE_SECONDS: Final = 1.0
 
 
 def default_directory() -> Path:
-    """`HALFTONE_MODELS_DIRECTORY`, or where `halftone up` keeps its models."""
+    """Return `HALFTONE_MODELS_DIRECTORY`, or the directory in which `halftone up` keeps models."""
     settings = ModelSettings()
     if "directory" in settings.model_fields_set:
         return settings.directory
@@ -36,18 +36,18 @@ def default_directory() -> Path:
 def find_service(
     *, server: str | None, data: Path | None, settings: ClientSettings | None = None
 ) -> Client | None:
-    """A client of the search service that was named or that runs here, if any.
+    """Return a client of the search service that is named or that runs here, or None.
 
-    Where nothing is named that is the one of the data directory, or else what listens at the
-    default address, where the other commands look as well.
+    If nothing is named, the service is that of the default data directory, or else one at the
+    default address, as with the other commands.
 
     Args:
-        server: Its `host:port`.
+        server: The service's `host:port`.
         data: The data directory of a stack.
-        settings: By default those of the environment.
+        settings: Default: the settings of the environment.
 
     Raises:
-        errors.FailedPrecondition: A data directory was named from which no stack runs.
+        errors.FailedPrecondition: A data directory is named, and no stack runs from it.
     """
     settings = ClientSettings() if settings is None else settings
     if server is not None:
@@ -63,12 +63,12 @@ def find_service(
             "--directory.",
             subject=str(data),
         )
-    # Whoever names a directory in the environment means no other stack's.
+    # A directory that is named in the environment excludes the stack at the default address.
     named = "data" in settings.model_fields_set or "directory" in ModelSettings().model_fields_set
-    return Client(settings.search) if not named and _listens(settings.search) else None
+    return Client(settings.search) if not named and _is_listening(settings.search) else None
 
 
-def _listens(address: str) -> bool:
+def _is_listening(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()
@@ -79,10 +79,10 @@ def _listens(address: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What the commands act on: a directory, and the service that answers for it, if one runs.
+    """The target of the commands: a directory, and the service that uses it, if one runs.
 
     Attributes:
-        is_named: The directory was named as such, not taken from where a stack keeps its own.
+        is_named: Whether the directory was named, rather than taken from a stack.
     """
 
     registry: Registry
@@ -94,7 +94,7 @@ class Context:
         """The directory, for commands that read or write its files.
 
         Raises:
-            errors.FailedPrecondition: A service runs whose models lie elsewhere.
+            errors.FailedPrecondition: The running service keeps its models elsewhere.
         """
         directory = self.registry.directory
         if self.service is not None and not self.is_named and not directory.is_dir():
@@ -108,17 +108,17 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """The options that say what to act on."""
+    """The options that name the target."""
 
     directory: Path | None
     server: str | None
     data: Path | None
 
     def open(self, context: click.Context) -> Context:
-        """Connects, until the end of the command.
+        """Return the target; the connection is closed at the end of the command.
 
         Raises:
-            errors.FailedPrecondition: A data directory was named from which no stack runs.
+            errors.FailedPrecondition: A data directory is named, and no stack runs from it.
         """
         directory, server, data = self.directory, self.server, self.data
         if directory is not None and (server is not None or data is not None):
@@ -134,15 +134,15 @@ class Where:
         return Context(registry=Registry(directory), service=service, is_named=is_named)
 
 
-def acting(command: Callable[..., None]) -> Callable[..., None]:
-    """Hands a command what it acts on. It takes the group's options as well, after its name."""
+def with_context(command: Callable[..., None]) -> Callable[..., None]:
+    """Pass a command its `Context`; the command takes the group's options, too."""
 
     @server_options
     @functools.wraps(command)
-    def acts(*, server: str | None, data: Path | None, **options: Any) -> None:
+    def run_with_context(*, server: str | None, data: Path | None, **options: Any) -> None:
         context = click.get_current_context()
         named: Where = context.obj
         where = dataclasses.replace(named, server=server or named.server, data=data or named.data)
         command(where.open(context), **options)
 
-    return acts
+    return run_with_context

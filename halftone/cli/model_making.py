@@ -11,8 +11,8 @@ import rich.progress
 
 from halftone.archive import manifests
 from halftone.cli import output
-from halftone.cli.model_context import acting
-from halftone.cli.promotions import run
+from halftone.cli.model_context import with_context
+from halftone.cli.promotions import run_promotion
 from halftone.core import errors, files
 from halftone.imaging import images
 from halftone.registry.version import newest_version
@@ -33,7 +33,7 @@ BACKBONES: Final = ("resnet18", "resnet50", "resnet152")
 @click.command(short_help="Copy a published version from elsewhere.")
 @click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
-@acting
+@with_context
 def install(context: Context, *, source: Path, promoting: bool) -> None:
     """Copy a published version, the directory `…/name/version`, from elsewhere.
 
@@ -75,7 +75,7 @@ def install(context: Context, *, source: Path, promoting: bool) -> None:
 @click.option("--limit", default=5000, show_default=True, help="Pictures to fit the whitening on.")
 @click.option("--dimension", default=512, show_default=True, help="Of the descriptors.")
 @click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
-@acting
+@with_context
 def import_(
     context: Context,
     *,
@@ -127,7 +127,7 @@ def import_(
     help="An archive (a folder with a manifest) or a folder of pictures like those to be searched.",
 )
 @click.option("--limit", default=400, show_default=True, help="Pictures to take.")
-@acting
+@with_context
 def quantize(context: Context, *, version: str, source: Path, limit: int) -> None:
     """Make the int8 form of VERSION, which runs several times as fast on CPUs.
 
@@ -175,7 +175,7 @@ def quantize(context: Context, *, version: str, source: Path, limit: int) -> Non
 )
 @click.option("--queries", default=400, show_default=True, help="So many of those printings.")
 @click.option("--seed", default=0, show_default=True, help="Of the folds and the printings.")
-@acting
+@with_context
 def calibrate(
     context: Context,
     *,
@@ -230,7 +230,7 @@ def prepare_pictures(
         paths = [paths[int(index)] for index in np.linspace(0, len(paths) - 1, limit)]
     prepared = []
     for path in rich.progress.track(
-        paths, description="Reading pictures", console=output.notes(), transient=True
+        paths, description="Reading pictures", console=output.make_notes(), transient=True
     ):
         try:
             image = images.decode(
@@ -268,7 +268,9 @@ def _announce(context: Context, version: ModelVersion, *, promoting: bool) -> No
                 f"{registry.directory}. Name its data directory with --data.",
                 subject=version.id,
             ) from error
-        promoted = known.active or run(service, lambda: service.promote(version.id), as_json=False)
+        promoted = known.active or run_promotion(
+            service, lambda: service.promote(version.id), as_json=False
+        )
         if not promoted:
             raise click.exceptions.Exit(1)
         return

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from halftone.cli import model_making as making
 from halftone.cli import output
-from halftone.cli.model_context import Where, acting
+from halftone.cli.model_context import Where, with_context
 from halftone.cli.options import confirm, json_option, server_options, yes_option
-from halftone.cli.promotions import read_groups, report, run
+from halftone.cli.promotions import read_groups, report, run_promotion
 from halftone.core import errors
 
 if TYPE_CHECKING:
@@ -56,11 +56,15 @@ for _command in (making.install, making.import_, making.quantize, making.calibra
 
 @models.command("list")
 @json_option
-@acting
+@with_context
 def list_(context: Context, *, as_json: bool) -> None:
     """List all versions."""
     registry, service = context.registry, context.service
-    rows = _rows(registry) if service is None else [_row(each) for each in service.model_versions()]
+    rows = (
+        _list_rows(registry)
+        if service is None
+        else [_make_row(each) for each in service.model_versions()]
+    )
     if as_json:
         output.print_json(rows)
         return
@@ -77,27 +81,27 @@ def list_(context: Context, *, as_json: bool) -> None:
         mark = ", ".join(key for key in _MARKS if row[key])
         first, *others = (str(row[column]) for column in columns)
         table.add_row(first, mark, *others)
-    output.console().print(table)
+    output.make_console().print(table)
 
 
 @models.command()
 @click.argument("version")
-@acting
+@with_context
 def show(context: Context, *, version: str) -> None:
     """Print a version's spec and metrics as JSON. VERSION is `name/version` or `name`."""
     if context.service is not None:
         got = context.service.model_version(version)
-        facts = {**_row(got), "spec": dict(got.spec), "metrics": dict(got.metrics)}
+        facts = {**_make_row(got), "spec": dict(got.spec), "metrics": dict(got.metrics)}
     else:
         found = context.registry.resolve(version)
-        summary = _summary(found, pointer=context.registry.pointer())
+        summary = _summarize(found, pointer=context.registry.pointer())
         facts = {**summary, "spec": found.spec(), "metrics": found.metrics()}
     output.print_json(facts)
 
 
 @models.command()
 @click.argument("version", required=False, default="")
-@acting
+@with_context
 def verify(context: Context, *, version: str) -> None:
     """Compare the files of a version, or of all, with their hashes."""
     registry = context.files
@@ -114,7 +118,7 @@ def verify(context: Context, *, version: str) -> None:
         try:
             registry.verify(each)
         except errors.DataLoss as error:
-            # The others are told of all the same: there may be more to repair.
+            # The others are verified all the same: there may be more to repair.
             click.echo(error.message)
             damaged = True
         else:
@@ -134,7 +138,7 @@ def verify(context: Context, *, version: str) -> None:
 )
 @click.option("--archive", default="", metavar="NAME", help="Of the image ids in the groups.")
 @json_option
-@acting
+@with_context
 def promote(
     context: Context,
     *,
@@ -162,7 +166,7 @@ def promote(
 
 @models.command()
 @json_option
-@acting
+@with_context
 def rollback(context: Context, *, as_json: bool) -> None:
     """Make the version that answered before the active one again.
 
@@ -171,31 +175,31 @@ def rollback(context: Context, *, as_json: bool) -> None:
     """
     if context.service is None:
         version = context.registry.roll_back()
-        _tell_offline(context.registry, as_json=as_json, text=f"{version.id} is active again.")
-    elif not run(context.service, context.service.roll_back, as_json=as_json):
+        _report_offline(context.registry, as_json=as_json, text=f"{version.id} is active again.")
+    elif not run_promotion(context.service, context.service.roll_back, as_json=as_json):
         raise click.exceptions.Exit(1)
 
 
 @models.command()
 @json_option
-@acting
+@with_context
 def promotion(context: Context, *, as_json: bool) -> None:
     """Show the promotion that runs, or the last one."""
-    report(_service(context).promotion(), as_json=as_json)
+    report(_require_service(context).promotion(), as_json=as_json)
 
 
 @models.command()
 @json_option
-@acting
+@with_context
 def cancel(context: Context, *, as_json: bool) -> None:
     """Stop the promotion that runs."""
-    report(_service(context).cancel_promotion(), as_json=as_json)
+    report(_require_service(context).cancel_promotion(), as_json=as_json)
 
 
 @models.command()
 @click.argument("version")
 @yes_option
-@acting
+@with_context
 def delete(context: Context, *, version: str, yes: bool) -> None:
     """Delete a version that is not active, and its collection."""
     service, registry = context.service, context.registry
@@ -210,12 +214,12 @@ def delete(context: Context, *, version: str, yes: bool) -> None:
     click.echo(f"{name} is deleted.")
 
 
-def _rows(registry: Registry) -> list[dict[str, Any]]:
+def _list_rows(registry: Registry) -> list[dict[str, Any]]:
     pointer = registry.pointer()
-    return [_summary(version, pointer=pointer) for version in registry.list()]
+    return [_summarize(version, pointer=pointer) for version in registry.list()]
 
 
-def _summary(version: ModelVersion, *, pointer: Pointer) -> dict[str, Any]:
+def _summarize(version: ModelVersion, *, pointer: Pointer) -> dict[str, Any]:
     summary = version.summary()
     published = dt.datetime.fromtimestamp(version.published, tz=dt.UTC)
     return {
@@ -230,13 +234,13 @@ def _summary(version: ModelVersion, *, pointer: Pointer) -> dict[str, Any]:
     }
 
 
-def _row(version: PublishedVersion) -> dict[str, Any]:
+def _make_row(version: PublishedVersion) -> dict[str, Any]:
     published = version.publish_time
     return {
         "name": version.name,
         "active": version.active,
         "previous": version.previous,
-        # The service lists what is known of a version, and of a whole one the dimension is.
+        # The service lists damaged versions, too, but without a dimension.
         "damaged": not version.dimension,
         "backbone": version.backbone,
         "dimension": version.dimension,
@@ -245,7 +249,7 @@ def _row(version: PublishedVersion) -> dict[str, Any]:
     }
 
 
-def _service(context: Context) -> Client:
+def _require_service(context: Context) -> Client:
     if context.service is None:
         raise errors.FailedPrecondition(
             "Promotions are run by a search service, and none runs here. Start one with `halftone "
@@ -266,7 +270,7 @@ def _promote(
     def start() -> Promotion:
         return service.promote(version, force=force, groups=groups)
 
-    if not run(service, start, as_json=as_json):
+    if not run_promotion(service, start, as_json=as_json):
         raise click.exceptions.Exit(1)
 
 
@@ -274,15 +278,15 @@ def _promote_offline(registry: Registry, version: str, *, as_json: bool = False)
     promoted = registry.promote(version)
     before = registry.pointer().previous or "none"
     text = f"{promoted.id} is active; before it: {before}."
-    _tell_offline(registry, as_json=as_json, text=text)
+    _report_offline(registry, as_json=as_json, text=text)
 
 
-def _tell_offline(registry: Registry, *, as_json: bool, text: str) -> None:
+def _report_offline(registry: Registry, *, as_json: bool, text: str) -> None:
     if as_json:
         output.print_json(registry.pointer()._asdict())
     else:
         click.echo(text)
-    output.notes().print(
+    output.make_notes().print(
         f"Only the pointer in {registry.directory} was moved. An archive that was embedded by "
         "another version goes on being answered by that one until this one is promoted while its "
         "search service runs."

@@ -1,4 +1,4 @@
-"""What several commands share: the options, and finding the service they talk to."""
+"""What several commands share: options, names of images, and the service that they talk to."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from halftone.imaging.images import Region
 
-# In grpc's words about a connection that failed.
+# Finds the address in gRPC's message about a failed connection.
 _ADDRESS: Final = re.compile(r"ipv[46]:(\S+?): ")
 
-# Images that are looked through for labels like one that is unknown.
+# So many images are looked through for labels that resemble an unknown one.
 _LABELLED: Final = 1000
-# What the fields of the services are on the command line.
+# The command line's options by the fields of the services.
 _OPTIONS: Final = {
     "filter.archives": "--archive",
     "filter.journals": "--journal",
@@ -76,7 +76,7 @@ data_option = click.option(
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--server` and `--data`, which together say whom to talk to."""
+    """Add `--server` and `--data`, which together name the service to talk to."""
     for option in (
         data_option,
         click.option(
@@ -91,7 +91,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a filter; `filter_from` reads them."""
+    """Add the options of a filter; `read_filter` reads them."""
     for option in reversed(
         (
             click.option(
@@ -153,7 +153,7 @@ archive_option = click.option(
 
 
 def limit_option(what: str, *, default: int) -> Callable[..., Any]:
-    """`--limit` of a command that lists; the rest is told as being there."""
+    """Return the option `--limit` of a command that lists things."""
     return click.option(
         "--limit",
         type=click.IntRange(1),
@@ -163,8 +163,11 @@ def limit_option(what: str, *, default: int) -> Callable[..., Any]:
     )
 
 
-def filter_from(options: dict[str, Any]) -> Filter | None:
-    """Takes the filter's options out of a command's; None when none was given."""
+def read_filter(options: dict[str, Any]) -> Filter | None:
+    """Return the filter that a command's options give, or None if they give none.
+
+    The filter's options are removed from `options`.
+    """
     labels: dict[str, list[str]] = {}
     for label in options.pop("label"):
         key, equals, value = label.partition("=")
@@ -185,7 +188,7 @@ def filter_from(options: dict[str, Any]) -> Filter | None:
     return None if found == Filter(archives=(), journals=(), languages=()) else found
 
 
-def search_words(
+def describe_search(
     where: Filter | None,
     *,
     min_probability: float | None,
@@ -194,7 +197,7 @@ def search_words(
     mirrored: bool,
     rotated: bool,
 ) -> list[str]:
-    """What a search was narrowed by, in words: `journal A or B`, `from 1914`."""
+    """Return in words what narrows a search, for example `journal A or B` and `from 1914`."""
     where = where or Filter()
     left_out = where.exclude.journals if where.exclude else ()
     words = [
@@ -221,14 +224,14 @@ def search_words(
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Asks before something is deleted, on a terminal; the one rule of all commands that do so.
+    """Ask on the terminal before something is deleted; all commands that delete call this.
 
     Args:
-        question: Says what goes, as `Delete 2 images?`.
-        yes: The command's `--yes`: nothing is asked.
+        question: What will be deleted, for example `Delete 2 images?`.
+        yes: The command's `--yes`, which answers the question.
 
     Raises:
-        click.UsageError: There is no terminal to ask at, and no `--yes`.
+        click.UsageError: There is neither a terminal nor a `--yes`.
         click.Abort: The answer is no.
     """
     if yes:
@@ -245,11 +248,11 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def connect(*, server: str | None, data: Path | None) -> Client:
-    """A client of the service that the options, the environment or the data directory name.
+    """Return a client of the service that the options, the environment or the data directory name.
 
     Raises:
-        errors.FailedPrecondition: A data directory is named from which no stack runs. Another
-            stack, at the default address, is not the one that was meant.
+        errors.FailedPrecondition: A data directory is named, and no stack runs from it. A stack at
+            the default address would be another one.
     """
     settings = ClientSettings()
     if server is None and (data is not None or "search" not in settings.model_fields_set):
@@ -266,8 +269,16 @@ def connect(*, server: str | None, data: Path | None) -> Client:
     return Client(server or settings.search)
 
 
-def full_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
-    """The resource name of an image that was given as one, or as an id in the one archive."""
+def complete_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
+    """Return the resource name of an image.
+
+    Args:
+        text: A resource name, or an image's id.
+        archives: The archive of an id; exactly one is needed.
+
+    Raises:
+        click.BadParameter: The text is neither.
+    """
     if text.startswith("archives/"):
         return str(records.parse_name(text))
     if len(archives) == 1:
@@ -283,12 +294,12 @@ def full_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
     )
 
 
-def crop_from(text: str, *, size: Callable[[], tuple[int, int]]) -> Region:
-    """Reads `x,y,w,h` in pixels, or `pct:x,y,w,h` in percent of the picture.
+def read_crop(text: str, *, size: Callable[[], tuple[int, int]]) -> Region:
+    """Read `x,y,w,h` in pixels, or `pct:x,y,w,h` in percent of the picture.
 
     Args:
-        text: As the user wrote it.
-        size: Gives width and height of the upright picture; asked only for percentages.
+        text: The option's value.
+        size: Returns width and height of the upright picture; called only for percentages.
     """
     percent = text.startswith("pct:")
     try:
@@ -297,41 +308,41 @@ def crop_from(text: str, *, size: Callable[[], tuple[int, int]]) -> Region:
     except ValueError:
         numbers = []
     if not numbers or not all(map(math.isfinite, numbers)):
-        raise _bad_crop(f"{text!r} is neither x,y,w,h in pixels nor pct:x,y,w,h in percent.")
+        raise _refuse_crop(f"{text!r} is neither x,y,w,h in pixels nor pct:x,y,w,h in percent.")
     if not percent and any(number != int(number) for number in numbers):
-        # Shares of the picture are a way to say it elsewhere.
+        # Other programs take shares of the picture, from 0 to 1.
         shares = ",".join(f"{100 * number:g}" for number in numbers)
         meant = f"; is pct:{shares} meant?" if all(0 <= number <= 1 for number in numbers) else "."
-        raise _bad_crop(f"Pixels are whole numbers{meant}")
+        raise _refuse_crop(f"Pixels are whole numbers{meant}")
     if width <= 0 or height <= 0:
         side = "width" if width <= 0 else "height"
-        raise _bad_crop(f"{text!r} has no {side}: it is X,Y,WIDTH,HEIGHT.")
+        raise _refuse_crop(f"{text!r} has no {side}: it is X,Y,WIDTH,HEIGHT.")
     if min(x, y) < 0 or (percent and round(max(x + width, y + height), 6) > _WHOLE):
-        raise _bad_crop(f"{text!r} does not lie inside the picture.")
+        raise _refuse_crop(f"{text!r} does not lie inside the picture.")
     if not percent:
         return images.Region(int(x), int(y), int(width), int(height))
     full_width, full_height = size()
     left, right = round(x * full_width / 100), round((x + width) * full_width / 100)
     top, bottom = round(y * full_height / 100), round((y + height) * full_height / 100)
     if left == right or top == bottom:
-        raise _bad_crop(f"{text!r} is less than a pixel of {full_width} x {full_height}.")
+        raise _refuse_crop(f"{text!r} is less than a pixel of {full_width} x {full_height}.")
     return images.Region(left, top, right - left, bottom - top)
 
 
-def _bad_crop(problem: str) -> click.BadParameter:
+def _refuse_crop(problem: str) -> click.BadParameter:
     return click.BadParameter(problem, param_hint="--crop")
 
 
-def filter_remarks(client: Client, *, where: Filter | None, nothing: bool) -> list[str]:
-    """Sentences about the values of a filter that occur nowhere, with those that are near.
+def check_filter(client: Client, *, where: Filter | None, nothing: bool) -> list[str]:
+    """Return sentences about values of a filter that occur nowhere, with similar known values.
 
-    An unknown value is no error to the service; a person has probably misspelt it.
+    An unknown value is no error for the service, but a person has probably misspelt it.
 
     Args:
-        client: Of the service that was asked.
+        client: A client of the service that was asked.
         where: The filter.
-        nothing: Whether nothing was found. Otherwise only what could stand beside a value that
-            did occur, or leave something out, is looked up.
+        nothing: Whether nothing was found. If something was, only values are looked up that may be
+            unknown all the same: one of several, and those that exclude images.
     """
     if where is None:
         return []
@@ -357,30 +368,30 @@ def filter_remarks(client: Client, *, where: Filter | None, nothing: bool) -> li
         ).total:
             facets = client.facets(filter=within, limit=1000)
             known = facets.journals if name == "journal" else facets.languages
-            sentences.append(f"No image has the {name} {value!r}.{_did_you_mean(value, known)}")
+            sentences.append(f"No image has the {name} {value!r}.{_suggest(value, known)}")
     for key, values in where.labels.items():
         for value in values if nothing or len(values) > 1 else ():
             one = Filter(archives=where.archives, labels={key: [value]})
             if not client.facets(filter=one, limit=1).total:
                 label = f"{key}={value}"
-                hint = _did_you_mean(label, _some_labels(client, where=within))
+                hint = _suggest(label, _list_labels(client, where=within))
                 sentences.append(f"No image has the label {label!r}.{hint}")
     return sentences
 
 
-def _some_labels(client: Client, *, where: Filter) -> set[str]:
-    """The labels of the first images: the service does not count labels."""
-    found = itertools.islice(client.list(filter=where, page_size=_LABELLED), _LABELLED)
+def _list_labels(client: Client, *, where: Filter) -> set[str]:
+    """Return the labels of the first images, because the service does not count labels."""
+    images = itertools.islice(client.list(filter=where, page_size=_LABELLED), _LABELLED)
     return {
         f"{key}={value}"
-        for image in found
+        for image in images
         for key, values in image.labels.items()
         for value in values
     }
 
 
-def _did_you_mean(value: str, known: Iterable[str]) -> str:
-    """Up to three that are spelt nearly so, or that contain it."""
+def _suggest(value: str, known: Iterable[str]) -> str:
+    """Return a question that suggests up to three known values similar to one, or "" ."""
     folded = {name.casefold(): name for name in known}
     typed = value.casefold()
     near = difflib.get_close_matches(typed, folded, n=3, cutoff=0.5)
@@ -389,7 +400,7 @@ def _did_you_mean(value: str, known: Iterable[str]) -> str:
 
 
 def explain(error: errors.HalftoneError) -> str:
-    """One sentence for a person."""
+    """Return an error as a sentence for a person at the command line."""
     if isinstance(error, errors.Unavailable) and "errors resolving" in error.message:
         return "There is no host of that name. Name a service with --server HOST:PORT."
     if error.message.startswith("UNIMPLEMENTED: "):
@@ -398,8 +409,8 @@ def explain(error: errors.HalftoneError) -> str:
             "HOST:PORT."
         )
     if isinstance(error, errors.Unavailable) and error.message.startswith("failed to connect"):
-        # What grpc says here is a page of socket errors. Only at the beginning: the last lines of
-        # a service that did not start may quote the same words.
+        # gRPC's message is a page of socket errors. Only its beginning is compared: the last lines
+        # of a service that did not start may quote the same words.
         address = _ADDRESS.search(error.message)
         where = f"at {address[1]}" if address else "there"
         return (
@@ -407,20 +418,20 @@ def explain(error: errors.HalftoneError) -> str:
             "another with --server HOST:PORT or HALFTONE_SEARCH."
         )
     if isinstance(error, errors.InvalidArgument):
-        return _as_typed(error)
+        return _name_option(error)
     if isinstance(error, errors.Internal) and error.request_id not in error.message:
         return f"{error.message} (request {error.request_id})"
     return error.message
 
 
-def _as_typed(error: errors.InvalidArgument) -> str:
-    """The message with the option that the user typed in place of the service's field."""
+def _name_option(error: errors.InvalidArgument) -> str:
+    """Return the message with the command line's option in place of the service's field."""
     field, colon, problem = error.message.partition(": ")
     if not colon or field != error.field:
-        # A sentence of its own, which says what is wrong and not where it was typed.
+        # The message is a sentence of its own and does not begin with the field.
         option = _OPTIONS.get(error.field.partition("[")[0])
         return f"{option}: {error.message}" if option else error.message
-    # Of a list the position follows, and what is wrong within it.
+    # The position in a list follows the field's name.
     whole = field.partition("[")[0]
     if whole in _NAMES:
         return problem[:1].upper() + problem[1:]

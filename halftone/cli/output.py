@@ -1,4 +1,4 @@
-"""How the commands print: tables for people, JSON for programs."""
+"""How the commands print: tables and sentences for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from halftone.client.types import VerificationState, probability_label
-from halftone.rendering import json_forms
+from halftone.rendering import json_forms, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,45 +22,56 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Wide enough for every column; a pipe has no width, and cutting names there would lose them.
+# Wide enough for every column: a pipe has no width, and names must not be cut there.
 PIPE_WIDTH = 500
 BROAD: Final = 180
-"""Columns from which a table has one for everything; below, a row has several lines instead."""
+"""The width in characters from which a table has a column for each field; on narrower terminals a
+row has several lines instead."""
 VERDICTS_UNAVAILABLE: Final = "What archivists said of these pairs could not be read."
-# What is printed comes from archives, paths and logs, where `[1914]` and `:ship:` mean themselves.
+# The texts come from archives, paths and logs, where `[1914]` and `:ship:` are no markup.
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False}
 
 
-def console() -> Console:
-    """Standard output, as wide as the terminal."""
+def make_console() -> Console:
+    """Return a console for standard output, as wide as the terminal."""
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, **_PLAIN)
 
 
-def notes() -> Console:
-    """Standard error, for progress and remarks."""
+def make_notes() -> Console:
+    """Return a console for standard error, for progress and remarks."""
     return Console(stderr=True, soft_wrap=True, **_PLAIN)
 
 
 def remark(*sentences: str) -> None:
-    """Says something to the person on standard error; nothing without sentences."""
+    """Print sentences on standard error, each on a line of its own."""
     for sentence in sentences:
-        notes().print(sentence)
+        make_notes().print(sentence)
 
 
 def remark_more(limit: int, *, hint: str = "") -> None:
-    """Says that a list was longer than what it printed."""
+    """Say on standard error that a list is longer than the `limit` items that were printed."""
     remark(f"There are more than these {limit}: --limit shows more{hint}.")
 
 
-def head(found: Iterable[T], limit: int) -> tuple[list[T], bool]:
-    """The first of them, and whether there are more."""
-    first = list(itertools.islice(found, limit + 1))
+def take(items: Iterable[T], limit: int) -> tuple[list[T], bool]:
+    """Return the first `limit` items, and whether there are more."""
+    first = list(itertools.islice(items, limit + 1))
     return first[:limit], len(first) > limit
 
 
-def counted(images: int) -> str:
-    """For example `1 image`."""
-    return f"{images:,} image{'' if images == 1 else 's'}"
+def count_images(count: int) -> str:
+    """Return a count in words, for example `1 image` or `1,204 images`."""
+    return wording.format_count(count, "image")
+
+
+def make_bar(console: Console) -> Progress:
+    """Return a bar for a single job that is watched, with a description beside it."""
+    return Progress(
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=console,
+    )
 
 
 def print_hits(
@@ -70,28 +82,27 @@ def print_hits(
     truth: Callable[[Hit], str] | None = None,
     explained: bool = False,
 ) -> None:
-    """Prints hits as a table.
+    """Print hits as a table.
 
     Args:
         hits: The most probable first.
-        title: Above the table.
-        note: Between the two.
-        truth: Says for a hit whether it is right, where that is known.
-        explained: Print below the table what each shares with the query.
+        title: A line above the table.
+        note: A line between title and table.
+        truth: Returns in a word whether a hit is right, if that is known.
+        explained: Whether to print below the table what each hit shares with the query.
     """
     if title:
-        console().print(f"\n{title}", style="bold", soft_wrap=True)
+        make_console().print(f"\n{title}", style="bold", soft_wrap=True)
     if note:
-        console().print(note, style="dim", soft_wrap=True)
+        make_console().print(note, style="dim", soft_wrap=True)
     if not hits:
-        console().print("Nothing found.")
+        make_console().print("Nothing found.")
         return
-    # Most lie as the query does, and nobody judged them: no room is kept for what the columns
-    # would say of others.
+    # Columns that would be empty are left out: most hits lie as the query does, without a verdict.
     turned = any(hit.lies for hit in hits)
     judged = any(hit.verdict for hit in hits)
-    out = console()
-    table = _table()
+    out = make_console()
+    table = _make_table()
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("probability", justify="right", no_wrap=True)
     table.add_column("relation", no_wrap=True)
@@ -107,28 +118,30 @@ def print_hits(
             hit.relation.label,
             *([truth(hit)] if truth is not None else []),
             *([hit.verdict.label if hit.verdict else ""] if judged else []),
-            *_record_cells(hit.image, width=out.width, lies=hit.lies if turned else None),
+            *_make_record_cells(hit.image, width=out.width, lies=hit.lies if turned else None),
         )
-    console().print(table)
+    make_console().print(table)
     if explained:
         for rank, hit in enumerate(hits, start=1):
-            console().print(f"\n{rank}  {hit.image.name}", style="bold", soft_wrap=True)
+            make_console().print(f"\n{rank}  {hit.image.name}", style="bold", soft_wrap=True)
             print_explanation(hit)
 
 
 def print_explanation(hit: Hit) -> None:
-    """Prints why a hit is one: how alike it is in each channel, and what it shares."""
-    console().print(f"   {likeness_text(hit)}", soft_wrap=True)
+    """Print why a hit is one: its likeness in each channel, and the parts that it shares."""
+    make_console().print(f"   {describe_likeness(hit)}", soft_wrap=True)
     if hit.verdict:
-        console().print(f"   an archivist says: {verdict_text(hit.verdict)}", soft_wrap=True)
+        make_console().print(
+            f"   an archivist says: {describe_verdict(hit.verdict)}", soft_wrap=True
+        )
     for overlap in hit.overlaps:
-        console().print(f"   {overlap_text(overlap)}", soft_wrap=True)
+        make_console().print(f"   {describe_overlap(overlap)}", soft_wrap=True)
     if not hit.overlaps:
-        console().print(f"   {_STATES[hit.verification.state]}", style="dim", soft_wrap=True)
+        make_console().print(f"   {_STATES[hit.verification.state]}", style="dim", soft_wrap=True)
 
 
-def likeness_text(hit: Hit) -> str:
-    """How alike a hit is in each channel."""
+def describe_likeness(hit: Hit) -> str:
+    """Return in words how alike a hit is in each channel."""
     parts = [f"similarity {hit.similarity:.3f}"]
     if hit.pdq_distance is not None:
         parts.append(f"PDQ {hit.pdq_distance} of 256 bits apart")
@@ -145,8 +158,8 @@ _STATES: Final = {
 }
 
 
-def overlap_text(overlap: Overlap) -> str:
-    """For example `78 inliers; 98 % of the query, 41 % of the image; scale 0.52`."""
+def describe_overlap(overlap: Overlap) -> str:
+    """Return an overlap in words, for example `78 inliers; 98 % of the query, …`."""
     parts = [
         f"{overlap.inlier_count} inliers",
         f"{overlap.query_share:.0%} of the query, {overlap.image_share:.0%} of the image",
@@ -158,12 +171,12 @@ def overlap_text(overlap: Overlap) -> str:
 
 
 def print_records(records: Iterable[ImageRecord]) -> None:
-    """Prints records as a table."""
-    out = console()
-    table = _table()
+    """Print records as a table."""
+    out = make_console()
+    table = _make_table()
     _add_record_columns(table, width=out.width)
     for image in records:
-        table.add_row(*_record_cells(image, width=out.width))
+        table.add_row(*_make_record_cells(image, width=out.width))
     out.print(table if table.rows else "Nothing found.")
 
 
@@ -178,23 +191,23 @@ def _add_record_columns(table: Table, *, width: int, lies: bool = False) -> None
     table.add_column("name", overflow="fold")
 
 
-def _record_cells(image: ImageRecord, *, width: int, lies: str | None = None) -> list[str]:
-    """The cells of a record; on a narrow terminal one, with its name on a line of its own."""
+def _make_record_cells(image: ImageRecord, *, width: int, lies: str | None = None) -> list[str]:
+    """Return the cells of a record; on a narrow terminal a single one of several lines."""
     if width >= BROAD:
         cells = [image.journal, image.date, image.page, image.caption]
         return [*cells, *([] if lies is None else [lies]), image.name]
-    return [record_text(image, lies=lies)]
+    return [describe_record(image, lies=lies)]
 
 
-def record_text(image: ImageRecord, *, lies: str | None = None) -> str:
-    """A record in up to three lines, the last of which is its name."""
+def describe_record(image: ImageRecord, *, lies: str | None = None) -> str:
+    """Return a record in up to three lines; the last one is its name."""
     page = f"page {image.page}" if image.page else ""
     first = ", ".join(part for part in (image.journal, image.date, page, lies) if part)
     return "\n".join(part for part in (first, image.caption, image.name) if part)
 
 
 def print_record(record: ImageRecord) -> None:
-    """Prints everything about one record."""
+    """Print all fields of a record."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
@@ -206,19 +219,19 @@ def print_record(record: ImageRecord) -> None:
             table.add_row(key, "\n".join(map(str, value)))
         else:
             table.add_row(key, str(value))
-    console().print(table)
+    make_console().print(table)
 
 
 def print_facets(facets: Facets) -> None:
-    """Prints the counts of each facet."""
-    out = console()
-    out.print(counted(facets.total))
+    """Print the counts of each facet."""
+    out = make_console()
+    out.print(count_images(facets.total))
     for title, counts in (
         ("journal", facets.journals),
         ("year", facets.years),
         ("language", facets.languages),
     ):
-        table = _table()
+        table = _make_table()
         table.add_column(title, overflow="fold")
         table.add_column("images", justify="right")
         for value, count in counts.items():
@@ -228,12 +241,12 @@ def print_facets(facets: Facets) -> None:
 
 
 def print_json(value: Any) -> None:  # whatever JSON can hold
-    """Prints JSON."""
+    """Print a value as JSON."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def verdict_text(verdict: Verdict) -> str:
-    """For example `same, by Eva on 2025-03-04 (verdicts/12): the same crack`."""
+def describe_verdict(verdict: Verdict) -> str:
+    """Return a verdict in words: `same, by Eva on 2025-03-04 (verdicts/12): the same crack`."""
     day = f"{verdict.create_time.astimezone():%Y-%m-%d}" if verdict.create_time else ""
     said = " ".join(
         f"{word} {value}" for word, value in (("by", verdict.author), ("on", day)) if value
@@ -242,5 +255,5 @@ def verdict_text(verdict: Verdict) -> str:
     return f"{text}: {verdict.note}" if verdict.note else text
 
 
-def _table() -> Table:
+def _make_table() -> Table:
     return Table(box=None)

@@ -155,7 +155,7 @@ def evaluate_press(
     )
     drawn = len(plan.positives) + len(plan.others)
     if drawn < press.sources:
-        output.notes().print(
+        output.make_notes().print(
             f"Only {drawn} pictures are printed: the gallery holds {len(plan.gallery):,}, and each "
             f"that is searched for has {press_benchmark.DISTRACTORS} others beside it."
         )
@@ -170,7 +170,7 @@ def evaluate_press(
     with rich.progress.Progress(
         *rich.progress.Progress.get_default_columns(),
         rich.progress.MofNCompleteColumn(),
-        console=output.notes(),
+        console=output.make_notes(),
         transient=True,
     ) as bar:
 
@@ -203,14 +203,14 @@ def evaluate_press(
     else:
         _print(summary, name=pictures.name)
     if report is not None:
-        output.notes().print(f"Wrote {report / 'index.html'}.")
+        output.make_notes().print(f"Wrote {report / 'index.html'}.")
 
 
 def _print(summary: Mapping[str, Any], *, name: str) -> None:
     """R@1 of every system at each strength, and more of the last one, which is a whole search."""
     systems = summary["systems"]
     judged = list(systems)[-1]
-    console = output.console()
+    console = output.make_console()
     console.print(
         f"{name}: {summary['searched_for']:,} pictures searched for among "
         f"{summary['gallery']:,}, {summary['without_match']:,} that are not among them; "

@@ -1,4 +1,4 @@
-"""What `halftone models` does through a search service: promotions with a live progress bar."""
+"""Promotions through a search service, with a live progress bar, for `halftone models`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from halftone.archive import records
@@ -25,13 +24,18 @@ if TYPE_CHECKING:
 
 
 def read_groups(path: Path, *, archive: str) -> list[list[str]]:
-    """Names of images that show the same picture, from a file such as the press archive's.
+    """Read groups of images that show the same picture, for example an archive's `groups.json`.
 
-    A JSON array of objects whose `members` are image ids within `archive`, or whole names.
+    Args:
+        path: A JSON array of objects whose `members` are image ids or resource names.
+        archive: The archive of image ids; "" if there are only resource names.
+
+    Returns:
+        The resource names of each group.
 
     Raises:
         errors.InvalidArgument: The file holds something else.
-        click.UsageError: It has image ids, and the archive is not named.
+        click.UsageError: The file has image ids, and no archive is named.
     """
     try:
         groups = [
@@ -58,19 +62,19 @@ def read_groups(path: Path, *, archive: str) -> list[list[str]]:
     ]
 
 
-def run(client: Client, start: Callable[[], Promotion], *, as_json: bool) -> bool:
+def run_promotion(client: Client, start: Callable[[], Promotion], *, as_json: bool) -> bool:
     """Starts a promotion and shows it until its end; False when it did not succeed.
 
     Ctrl-C ends the showing and not the promotion.
     """
     started = start()
-    notes = output.notes()
+    notes = output.make_notes()
     notes.print(
         f"{started.from_model_version} → {started.model_version}  (Ctrl-C ends the showing and not "
         "the promotion; `halftone models cancel` stops it)"
     )
     try:
-        ended = _watched(client)
+        ended = _show_progress(client)
     except KeyboardInterrupt:
         notes.print(
             "The promotion goes on: `halftone models promotion` tells how it stands, `halftone "
@@ -81,14 +85,14 @@ def run(client: Client, start: Callable[[], Promotion], *, as_json: bool) -> boo
 
 
 def report(promotion: Promotion, *, as_json: bool) -> bool:
-    """Prints how a promotion stands."""
+    """Print how a promotion stands and return whether it did not fail."""
     if as_json:
-        output.print_json(promotion_json(promotion))
+        output.print_json(promotion_to_json(promotion))
     else:
-        out = output.console()
+        out = output.make_console()
         if promotion.comparison is not None:
             _print_comparison(promotion, promotion.comparison)
-        out.print(_sentence(promotion), soft_wrap=True)
+        out.print(_describe(promotion), soft_wrap=True)
     return promotion.state not in {
         PromotionState.FAILED,
         PromotionState.REFUSED,
@@ -96,24 +100,18 @@ def report(promotion: Promotion, *, as_json: bool) -> bool:
     }
 
 
-def _watched(client: Client) -> Promotion:
-    notes = output.notes()
+def _show_progress(client: Client) -> Promotion:
+    notes = output.make_notes()
     last: Promotion | None = None
     if sys.stderr.isatty():
-        bar = Progress(
-            BarColumn(bar_width=30),
-            TaskProgressColumn(),
-            TextColumn("{task.description}", markup=False),
-            console=notes,
-        )
-        with bar:
+        with output.make_bar(notes) as bar:
             task = bar.add_task("", total=None)
             for last in client.watch_promotion():
                 bar.update(
                     task,
                     total=max(last.images_total, 1),
                     completed=last.images_total if last.state.is_over else last.images_done,
-                    description=progress_text(last),
+                    description=describe_progress(last),
                 )
     else:
         told: object = None
@@ -121,14 +119,14 @@ def _watched(client: Client) -> Promotion:
             tenth = 10 * last.images_done // max(last.images_total, 1)
             if told != (last.state, tenth):
                 told = last.state, tenth
-                notes.print(progress_text(last))
+                notes.print(describe_progress(last))
     if last is None:
         raise errors.Unavailable("The search service ended the stream without a word.")
     return last
 
 
-def progress_text(promotion: Promotion) -> str:
-    """One line about where a promotion is."""
+def describe_progress(promotion: Promotion) -> str:
+    """Return a line about how far a promotion is."""
     if promotion.state is not PromotionState.EMBEDDING:
         return promotion.state.value
     parts = [f"embedding  {promotion.images_done:,} of {promotion.images_total:,} images"]
@@ -141,8 +139,8 @@ def progress_text(promotion: Promotion) -> str:
     return "  ".join(parts)
 
 
-def promotion_json(promotion: Promotion) -> dict[str, Any]:
-    """A promotion for JSON, without its empty fields."""
+def promotion_to_json(promotion: Promotion) -> dict[str, Any]:
+    """Convert a promotion; empty fields are left out."""
     found = {
         **{key: value for key, value in vars(promotion).items() if key != "error"},
         "state": promotion.state.value,
@@ -160,7 +158,7 @@ def promotion_json(promotion: Promotion) -> dict[str, Any]:
 
 
 def _print_comparison(promotion: Promotion, comparison: Comparison) -> None:
-    out = output.console()
+    out = output.make_console()
     if comparison.sampled_queries:
         out.print(
             f"Of the first ten hits {comparison.top10_agreement:.1%} are the same "
@@ -185,7 +183,7 @@ def _print_comparison(promotion: Promotion, comparison: Comparison) -> None:
     out.print(f"({comparison.after.queries} labelled images that have a match)")
 
 
-def _sentence(promotion: Promotion) -> str:
+def _describe(promotion: Promotion) -> str:
     version, before = promotion.model_version, promotion.from_model_version
     match promotion.state:
         case PromotionState.SUCCEEDED:
@@ -194,7 +192,7 @@ def _sentence(promotion: Promotion) -> str:
                 promotion.images_failed
             )
         case PromotionState.REFUSED if promotion.comparison is not None:
-            # The service's message says it in the words of the API.
+            # The service's own message names the API's fields.
             return (
                 f"{before} stays active. {version} is worse: {promotion.comparison.refusal}. "
                 "Promote it with --force all the same."
@@ -204,4 +202,4 @@ def _sentence(promotion: Promotion) -> str:
             return f"{before} stays active. {why}"
         case PromotionState.CANCELLED:
             return f"Stopped; {before} stays active. What was embedded is kept for another try."
-    return progress_text(promotion)
+    return describe_progress(promotion)

@@ -147,7 +147,7 @@ def train(
         if not watch:
             _print(job, as_json=as_json)
             return
-        output.notes().print(f"{job.name}  (halftone jobs cancel {job.id} stops it)")
+        output.make_notes().print(f"{job.name}  (halftone jobs cancel {job.id} stops it)")
         _end(_watched(client, job.name), as_json=as_json)
 
 
@@ -179,12 +179,12 @@ def list_(
     with _connected(server=server, data=data) as client:
         wanted = [JobState(state) for state in states]
         found = client.training_jobs(states=wanted, page_size=min(limit + 1, 1000))
-        shown, more = output.head(found, limit)
+        shown, more = output.take(found, limit)
     if as_json:
         output.print_json([job_json(job) for job in shown])
     else:
         nothing = "No training jobs in that state." if states else "No training jobs."
-        output.console().print(_table(shown) if shown else nothing)
+        output.make_console().print(_table(shown) if shown else nothing)
     if more:
         output.remark_more(limit)
 
@@ -245,7 +245,7 @@ def _watched(client: Client, name: str) -> TrainingJob:
         return _watch(client, name)
     except KeyboardInterrupt:
         job = name.rpartition("/")[2]
-        output.notes().print(
+        output.make_notes().print(
             f"The job goes on: halftone jobs watch {job} shows it again, halftone jobs cancel "
             f"{job} stops it."
         )
@@ -333,7 +333,7 @@ def _connected(*, server: str | None, data: Path | None) -> Iterator[Client]:
 def _watch(client: Client, name: str) -> TrainingJob:
     """Shows a job until its end: a bar on a terminal, else a line for each phase and tenth."""
     last = None
-    notes = output.notes()
+    notes = output.make_notes()
     if sys.stderr.isatty():
         bar = Progress(
             BarColumn(bar_width=30),
@@ -404,7 +404,7 @@ def _print(job: TrainingJob, *, as_json: bool) -> None:
             table.add_row(label, _clock(moment))
     if job.log_tail:
         table.add_row("last lines", "\n".join(job.log_tail[-_LINES:]))
-    output.console().print(table)
+    output.make_console().print(table)
 
 
 def _plain(value: object) -> str:

@@ -13,9 +13,9 @@ from halftone.cli import output
 from halftone.cli.clusters import DefaultGroup
 from halftone.cli.options import (
     archive_option,
+    complete_name,
     confirm,
     connect,
-    full_name,
     json_option,
     limit_option,
     server_options,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _NOTE_WIDTH = 44
 _MOST_LINES: Final = 10
-# Of a 64-bit number.
+# A 64-bit number has at least so many digits.
 _MOST_DIGITS: Final = 18
 
 
@@ -65,11 +65,13 @@ def judge(
 
     IMAGE is archives/ARCHIVE/images/ID, or an ID with --archive.
     """
-    names = (full_name(a, archives=archive), full_name(b, archives=archive))
+    names = (complete_name(a, archives=archive), complete_name(b, archives=archive))
     with connect(server=server, data=data) as client:
-        before = [_cluster_of(client, name) for name in names]
-        verdict = client.judge(names[0], names[1], decision, note=note, author=author or _author())
-        after = [_cluster_of(client, name) for name in names]
+        before = [_find_cluster(client, name) for name in names]
+        verdict = client.judge(
+            names[0], names[1], decision, note=note, author=author or _find_author()
+        )
+        after = [_find_cluster(client, name) for name in names]
     if as_json:
         found = {
             **json_forms.verdict_to_json(verdict),
@@ -78,9 +80,9 @@ def judge(
         }
         output.print_json(found)
         return
-    click.echo(f"{verdict.name}: {names[0]} and {names[1]} are {_said(verdict.decision)}.")
-    click.echo(consequence(verdict.decision, names=names, before=before, after=after))
-    for line in overruled_lines(verdict):
+    click.echo(f"{verdict.name}: {names[0]} and {names[1]} are {_phrase(verdict.decision)}.")
+    click.echo(describe_consequence(verdict.decision, names=names, before=before, after=after))
+    for line in describe_overruled(verdict):
         click.echo(line)
 
 
@@ -110,19 +112,21 @@ def list_(
     data: Path | None,
 ) -> None:
     """List verdicts, the newest first."""
-    name = full_name(image, archives=archive) if image else ""
+    name = complete_name(image, archives=archive) if image else ""
     with connect(server=server, data=data) as client:
         found = client.verdicts(image=name, history=history, page_size=min(limit + 1, 1000))
-        shown, more = output.head(found, limit)
+        shown, more = output.take(found, limit)
     if as_json:
         output.print_json([json_forms.verdict_to_json(verdict) for verdict in shown])
     else:
-        output.console().print(_table(shown, history=history) if shown else "No verdicts.")
+        output.make_console().print(
+            _make_table(shown, history=history) if shown else "No verdicts."
+        )
     if more:
         output.remark_more(limit)
 
 
-def _table(shown: Sequence[Verdict], *, history: bool) -> Table:
+def _make_table(shown: Sequence[Verdict], *, history: bool) -> Table:
     table = Table(box=None)
     for column in ("verdict", "time", "decision", "author"):
         table.add_column(column, no_wrap=True)
@@ -134,13 +138,13 @@ def _table(shown: Sequence[Verdict], *, history: bool) -> Table:
     for verdict in shown:
         row = [
             verdict.id,
-            _clock(verdict, "create_time"),
+            _format_time(verdict, "create_time"),
             verdict.label,
             verdict.author,
             f"{verdict.a}\n{verdict.b}",
             verdict.note,
         ]
-        table.add_row(*row, *([_clock(verdict, "end_time")] if history else []))
+        table.add_row(*row, *([_format_time(verdict, "end_time")] if history else []))
     return table
 
 
@@ -163,9 +167,9 @@ def delete(
     with connect(server=server, data=data) as client:
         overruled = set()
         for each in client.verdicts(page_size=1000):
-            # One that has ended stays as it is, and needs no question.
+            # A verdict that has ended stays as it is and needs no question.
             if each.name == name:
-                said = f"{each.a} and {each.b} are {_said(each.decision)}"
+                said = f"{each.a} and {each.b} are {_phrase(each.decision)}"
                 confirm(f"Take back {each.name}, that {said}?", yes=yes)
             if each.overruled:
                 overruled.add(each.name)
@@ -179,11 +183,11 @@ def delete(
         on_one = client.verdicts(image=found.a, page_size=1000)
         later = next((each for each in on_one if {each.a, each.b} == pair), None)
     if later is not None:
-        said = f"{later.name} says that {found.a} and {found.b} are {_said(later.decision)}"
+        said = f"{later.name} says that {found.a} and {found.b} are {_phrase(later.decision)}"
         click.echo(f"{found.name} does not hold any more: {said}.")
     else:
         click.echo(f"{found.name} is taken back: nothing is said of {found.a} and {found.b}.")
-    for line in (*_restored_lines(restored), *overruled_lines(found)):
+    for line in (*_describe_restored(restored), *describe_overruled(found)):
         click.echo(line)
 
 
@@ -202,14 +206,14 @@ def export(*, directory: Path, with_clusters: bool, server: str | None, data: Pa
             else ()
         )
         found = verdict_export.write_dataset(
-            client, directory=directory, clusters=clusters, on_progress=_progress()
+            client, directory=directory, clusters=clusters, on_progress=_make_progress()
         )
     click.echo(
-        f"Wrote {output.counted(found.images)} in {found.groups:,} group"
+        f"Wrote {output.count_images(found.images)} in {found.groups:,} group"
         f"{'' if found.groups == 1 else 's'} to {directory}; {found.verdicts:,} verdict"
         f"{'' if found.verdicts == 1 else 's'} to {directory / 'verdicts.csv'}."
     )
-    notes = output.notes()
+    notes = output.make_notes()
     if found.composite:
         notes.print(
             f"{found.composite} of the groups hold pictures that are said to be different: of "
@@ -217,26 +221,26 @@ def export(*, directory: Path, with_clusters: bool, server: str | None, data: Pa
         )
     if found.missing:
         notes.print(
-            f"{output.counted(len(found.missing))} no longer in the archive, such as "
+            f"{output.count_images(len(found.missing))} no longer in the archive, such as "
             f"{found.missing[0]}."
         )
 
 
-def consequence(
+def describe_consequence(
     decision: Decision,
     *,
     names: Sequence[str],
     before: list[Cluster | None],
     after: list[Cluster | None],
 ) -> str:
-    """What a verdict did to the clusters of its two images, in one sentence."""
+    """Return in a sentence what a verdict did to the clusters of its two images."""
     first, second = after
     together = first is not None and second is not None and first.name == second.name
     were = before[0] is not None and before[1] is not None and before[0].name == before[1].name
     if decision is Decision.UNSURE:
         if together == were:
             return "The clusters stay as they are."
-        # It took the place of one that bound them.
+        # It replaced a verdict that bound the two.
         return f"They are {'together' if together else 'no longer together'} now."
     if together is not (decision is Decision.SAME):
         how = "together" if together else "apart"
@@ -253,25 +257,25 @@ def consequence(
     return f"They are apart now: {', '.join(places)}."
 
 
-def _restored_lines(restored: Sequence[Verdict]) -> list[str]:
-    """Which verdicts have their effect again by one that was taken back."""
+def _describe_restored(restored: Sequence[Verdict]) -> list[str]:
+    """Return lines about verdicts that have their effect again, because one was taken back."""
     if not restored:
         return []
     one = len(restored) == 1
     count = "An earlier verdict has its" if one else f"{len(restored)} earlier verdicts have their"
-    return [f"{count} effect again:", *_listed(restored)]
+    return [f"{count} effect again:", *_list_lines(restored)]
 
 
-def _listed(found: Sequence[Verdict]) -> list[str]:
-    """A line for each of the first verdicts, and one that says that there are more."""
-    shown = [f"  {each.a} and {each.b}: {output.verdict_text(each)}" for each in found]
+def _list_lines(found: Sequence[Verdict]) -> list[str]:
+    """Return a line for each of the first verdicts, and one if there are more."""
+    shown = [f"  {each.a} and {each.b}: {output.describe_verdict(each)}" for each in found]
     if len(shown) > _MOST_LINES:
         shown[_MOST_LINES:] = ["  … `halftone verdicts` lists the others."]
     return shown
 
 
-def overruled_lines(verdict: Verdict) -> list[str]:
-    """Which verdicts lost their effect by one that was said or taken back, and what to do then."""
+def describe_overruled(verdict: Verdict) -> list[str]:
+    """Return lines about the verdicts that lost their effect by this one, and what to do then."""
     lost = verdict.overruled_verdicts
     if not lost:
         return []
@@ -282,7 +286,7 @@ def overruled_lines(verdict: Verdict) -> list[str]:
         why = f"what {verdict.name} kept from its effect has it again, and {why}"
     lines = [
         f"{count} no effect any more: {why}.",
-        *_listed(lost),
+        *_list_lines(lost),
     ]
     if verdict.end_time is not None:
         lines.append("`halftone verdicts` lists those that hold, and which of them have no effect.")
@@ -296,14 +300,14 @@ def overruled_lines(verdict: Verdict) -> list[str]:
     return lines
 
 
-def _cluster_of(client: Client, name: str) -> Cluster | None:
+def _find_cluster(client: Client, name: str) -> Cluster | None:
     try:
         return client.cluster(name)
     except errors.NotFound:
         return None
 
 
-def _author() -> str:
+def _find_author() -> str:
     author = ClientSettings().author
     if author:
         return author
@@ -314,7 +318,7 @@ def _author() -> str:
         return ""
 
 
-def _said(decision: Decision) -> str:
+def _phrase(decision: Decision) -> str:
     return {
         Decision.SAME: "the same picture",
         Decision.DIFFERENT: "different pictures",
@@ -322,8 +326,8 @@ def _said(decision: Decision) -> str:
     }[decision]
 
 
-def _progress() -> Callable[[int, int], None]:
-    """Tells each tenth of the pictures."""
+def _make_progress() -> Callable[[int, int], None]:
+    """Return a function that reports each tenth of the pictures."""
     told = 0
 
     def tell(done: int, total: int) -> None:
@@ -331,11 +335,11 @@ def _progress() -> Callable[[int, int], None]:
         tenth = 10 * done // total
         if tenth > told and total >= 10:  # noqa: PLR2004 - a handful is there at once
             told = tenth
-            output.notes().print(f"{done:,} of {total:,} pictures")
+            output.make_notes().print(f"{done:,} of {total:,} pictures")
 
     return tell
 
 
-def _clock(verdict: Verdict, name: str) -> str:
+def _format_time(verdict: Verdict, name: str) -> str:
     moment = getattr(verdict, name)
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")

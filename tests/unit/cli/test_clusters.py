@@ -105,8 +105,8 @@ class TestJobs:
             runs(image_count=100, searched_count=100, compared_count=900, pair_count=900),
             dataclasses.replace(runs(image_count=100), state=ClusterJobState.SUCCEEDED),
         ]
-        assert [clusters.done_share(step) for step in steps] == [0, 0.1, 0.2, 0.99, 1]
-        assert [clusters.progress_text(step) for step in steps] == [
+        assert [clusters.estimate_share(step) for step in steps] == [0, 0.1, 0.2, 0.99, 1]
+        assert [clusters.describe_progress(step) for step in steps] == [
             "counting the images",
             "10 of 100 images looked up, 300 pairs compared",
             "20 of 100 images looked up, 500 pairs compared",
@@ -333,7 +333,9 @@ class TestJudge:
 
         def told(before, after):
             names = ("archives/a/images/1", "archives/a/images/2")
-            return verdicts.consequence(Decision.UNSURE, names=names, before=before, after=after)
+            return verdicts.describe_consequence(
+                Decision.UNSURE, names=names, before=before, after=after
+            )
 
         assert told([here, here], [here, there]) == "They are no longer together now."
         assert told([here, None], [here, here]) == "They are together now."

@@ -27,7 +27,7 @@ def test_a_row_keeps_figures_and_name(width):
         table.add_column(column, no_wrap=True)
     output._add_record_columns(table, width=width, lies=True)
     lies = "mirrored, turned 270°"
-    cells = output._record_cells(RECORD, width=width, lies=lies)
+    cells = output._make_record_cells(RECORD, width=width, lies=lies)
     table.add_row("1", "0.987", "same scene", *cells)
     out = io.StringIO()
 

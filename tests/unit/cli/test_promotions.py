@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from halftone.cli.promotions import read_groups, report, run
+from halftone.cli.promotions import read_groups, report, run_promotion
 from halftone.client import Comparison, Promotion, PromotionState
 
 if TYPE_CHECKING:
@@ -51,6 +51,6 @@ def test_interrupting_the_showing_says_that_the_promotion_goes_on(capsys):
         state=PromotionState.EMBEDDING,
     )
     with pytest.raises(SystemExit) as ended:
-        run(Interrupted(), lambda: begun, as_json=False)
+        run_promotion(Interrupted(), lambda: begun, as_json=False)
     assert ended.value.code == 130
     assert "The promotion goes on" in capsys.readouterr().err
