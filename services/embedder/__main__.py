@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from halftone.services.embedder.encoders.encoder import Backend
 
 
-def _backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
+def _make_backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
     # OpenMP's threads spin at their barriers by default. As soon as anything else wants the same
     # cores they wait for one another: with a busy neighbour on two cores, one image took 829 ms
     # instead of 20. OpenMP reads this when torch is loaded.
@@ -61,16 +61,16 @@ async def run(
     settings: EmbedderSettings,
     *,
     models_settings: ModelSettings,
-    make_backend: Callable[[EmbedderSettings, Decoder], Backend] = _backend,
+    make_backend: Callable[[EmbedderSettings, Decoder], Backend] = _make_backend,
     on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
 ) -> None:
-    """Runs the service until it is told to stop.
+    """Run the service until SIGTERM.
 
     Args:
         settings: The embedder's.
-        models_settings: Where versions are.
-        make_backend: What runs them.
-        on_listening: Told the port and the metrics' port.
+        models_settings: Where the versions are.
+        make_backend: Returns what runs them.
+        on_listening: Called with the port and the metrics' port.
 
     Raises:
         errors.HalftoneError: It cannot start, for example because the port is in use.
@@ -132,7 +132,7 @@ async def run(
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     settings = EmbedderSettings()
     telemetry.configure_logging(
         service="embedder", level=settings.log_level, style=settings.log_format

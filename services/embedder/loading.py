@@ -1,4 +1,4 @@
-"""What a published version goes through before it answers: load, warm up, golden vectors."""
+"""Makes a published version ready to serve: loads it, warms it up, checks its golden vectors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ _log = telemetry.get_logger(__name__)
 
 
 class Loader:
-    """Makes an encoder of a version whose hashes were verified, ready to serve."""
+    """Loads versions whose hashes were verified.
+
+    Args:
+        backend: Makes the encoders.
+        batcher: Has the threads on which the device is used.
+    """
 
     def __init__(self, *, backend: Backend, batcher: Batcher) -> None:
         self._backend = backend
@@ -32,7 +37,9 @@ class Loader:
         self._prepared = False
 
     def __call__(self, version: ModelVersion) -> Encoder:
-        """Blocks until the version is warm. Requests to other versions wait for one step at most.
+        """Return the encoder of a version, loaded and warm.
+
+        Blocks until then. Requests to other versions wait for one step at most.
 
         Raises:
             errors.DataLoss: The version's files are damaged, or it does not give the descriptors
@@ -59,10 +66,14 @@ class Loader:
 
 
 def check_golden(encoder: Encoder, directory: Path) -> float:
-    """Embeds a version's golden pictures the way requests are, and compares the descriptors.
+    """Embed a version's golden pictures as requests are, and compare the descriptors.
+
+    Args:
+        encoder: Of the version.
+        directory: Has the golden pictures and descriptors.
 
     Returns:
-        The lowest cosine.
+        The lowest cosine to a published descriptor.
 
     Raises:
         errors.DataLoss: See `golden.check_golden`.

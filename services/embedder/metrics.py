@@ -1,4 +1,4 @@
-"""What the embedder measures."""
+"""The metrics of the embedder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class EmbedderMetrics:
-    """The embedder's metrics in its process's registry, `halftone_embedder_…`."""
+    """Registers the embedder's metrics, `halftone_embedder_…`, in its process's registry."""
 
     def __init__(self, metrics: telemetry.Metrics) -> None:
         self.queue_seconds = metrics.histogram(

@@ -1,6 +1,6 @@
-"""The model versions that this process has loaded, kept in step with the registry.
+"""Keeps this process's loaded model versions in step with the registry.
 
-Loaded are the active version, the one before it, those that the search service needs, and the
+It loads the active version, the one before it, those that the search service needs, and the
 newest others, so that an archive can be embedded anew before its version is promoted. A version
 that does not match its hashes, fails to load or fails its golden vectors is refused once and never
 takes the place of one that works. If that is the active version of a process that just started,
@@ -29,14 +29,14 @@ _log = telemetry.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedEncoder:
-    """A model version that can be asked for."""
+    """A loaded model version: its encoder, and whether it answers requests that name none."""
 
     encoder: Encoder
     active: bool
 
 
 class Models:
-    """Loads, keeps and finds encoders. `refresh` blocks; everything else is for any thread."""
+    """Loads, keeps and finds encoders. `refresh` blocks; the rest is for any thread."""
 
     def __init__(
         self,
@@ -46,13 +46,13 @@ class Models:
         metrics: EmbedderMetrics,
         most: int,
     ) -> None:
-        """Loads nothing yet.
+        """Load nothing yet.
 
         Args:
             registry: Where versions are published.
-            load: Makes a verified version ready to serve; raises if it is not fit to.
+            load: Returns the encoder of a verified version; raises if it is not fit to serve.
             metrics: Counts loads.
-            most: Versions kept loaded at a time.
+            most: The most versions to keep loaded.
         """
         self._registry = registry
         self._load = load
@@ -65,18 +65,18 @@ class Models:
 
     @property
     def ready(self) -> bool:
-        """Whether requests that name no version can be answered."""
+        """Whether a version is active, so that requests that name none are answered."""
         return bool(self._active)
 
     def get(self, reference: str) -> Encoder:
-        """The encoder of a version.
+        """Return the encoder of a version.
 
         Args:
             reference: `name/version`, or empty for the active one.
 
         Raises:
             errors.NotFound: It is not loaded.
-            errors.Unavailable: It is not loaded, and nothing answers yet.
+            errors.Unavailable: No version is active yet.
         """
         loaded = self._loaded
         encoder = loaded.get(reference or self._active)
@@ -92,8 +92,8 @@ class Models:
             )
         return encoder
 
-    def loaded(self) -> list[LoadedEncoder]:
-        """What is loaded, the active version first."""
+    def list_loaded(self) -> list[LoadedEncoder]:
+        """Return the loaded versions, the active one first."""
         loaded, active = self._loaded, self._active
         return sorted(
             (
@@ -104,7 +104,7 @@ class Models:
         )
 
     def refresh(self) -> None:
-        """Loads what was published and follows the registry's pointer. Never raises."""
+        """Load newly published versions and follow the registry's pointer. Never raises."""
         try:
             wanted, (active, previous) = self._wanted()
         except (OSError, errors.HalftoneError) as error:
@@ -132,7 +132,7 @@ class Models:
             self._active = active
 
     def _wanted(self) -> tuple[list[ModelVersion], Pointer]:
-        """The versions to have loaded, the most important first, and which are to answer."""
+        """Return the versions to have loaded, the most important first, and the pointer."""
         versions = {version.id: version for version in self._registry.list()}
         pointer = self._registry.pointer()
         # An archive may be embedded by, or be on its way to, another version than the pointer's.

@@ -1,4 +1,4 @@
-"""EmbedderService: from messages to the batcher and back."""
+"""Answers the EmbedderService's RPCs: from messages to the batcher and back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FULL_NAME: Final = embedder_pb2.DESCRIPTOR.services_by_name["EmbedderService"].f
 
 
 class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
-    """Answers calls; raises Halftone's errors, which the server turns into statuses."""
+    """Answers the RPCs. It raises Halftone's errors, which the server turns into statuses."""
 
     def __init__(self, *, batcher: Batcher, models: Models) -> None:
         self._batcher = batcher
@@ -39,7 +39,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         request: embedder_pb2.EmbedImagesRequest,
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> embedder_pb2.EmbedImagesResponse:
-        """Embeds up to 64 images; see the contract."""
+        """Embed up to 64 images; return one result for each, in order."""
         pictures = _pictures(request)
         encoder = self._models.get(request.model_version)
         future = self._batcher.submit(pictures, encoder=encoder, time_left=context.time_remaining())
@@ -57,7 +57,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         request: embedder_pb2.ListModelsRequest,
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> embedder_pb2.ListModelsResponse:
-        """Lists the loaded versions, the active one first."""
+        """List the loaded model versions, the active one first."""
         return embedder_pb2.ListModelsResponse(
             models=[
                 embedder_pb2.LoadedModel(
@@ -67,7 +67,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
                     backend=model.encoder.backend,
                     active=model.active,
                 )
-                for model in self._models.loaded()
+                for model in self._models.list_loaded()
             ]
         )
 

@@ -1,7 +1,7 @@
-"""Starts the training jobs' service: `python -m halftone.services.trainer`.
+"""Starts the service of training jobs: `python -m halftone.services.trainer`.
 
-It takes jobs in and tells what becomes of them; workers (`halftone.services.trainer.worker`) run
-them. Settings: `HALFTONE_TRAINER_…`.
+It takes jobs in and tells how they go; workers (`halftone.services.trainer.worker`) run them.
+Settings: `HALFTONE_TRAINER_…`.
 """
 
 from __future__ import annotations
@@ -41,9 +41,15 @@ async def run(
     models: Path,
     on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
 ) -> None:
-    """Runs the service until it is told to stop; `on_listening` is told its ports."""
+    """Run the service until SIGTERM.
+
+    Args:
+        settings: The trainer's.
+        models: The registry's directory.
+        on_listening: Called with the port and the metrics' port.
+    """
     metrics = telemetry.Metrics(service="trainer")
-    store = JobStore.of(settings)
+    store = JobStore.connect(settings)
     queue = JobQueue(make_app(settings.broker))
     intake = Intake(store=store, queue=queue, settings=settings, models=models)
     changes = Changes(store)
@@ -105,7 +111,7 @@ async def run(
 
 
 class _Gauges:
-    """What the broker holds, as metrics; reading them shows that it is there."""
+    """Metrics of what the broker holds. Reading them shows that it answers."""
 
     def __init__(self, metrics: telemetry.Metrics, *, store: JobStore, queue: JobQueue) -> None:
         self._store, self._queue = store, queue
@@ -114,7 +120,11 @@ class _Gauges:
         self._up = metrics.gauge("broker_up", "1 while the broker answers")
 
     def read(self) -> None:
-        """Reads them anew."""
+        """Read them anew.
+
+        Raises:
+            errors.Unavailable: The broker does not answer.
+        """
         try:
             for state, count in self._store.counts().items():
                 self._jobs.labels(state.value).set(count)
@@ -126,7 +136,7 @@ class _Gauges:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     settings = TrainerSettings()
     telemetry.configure_logging(
         service="trainer", level=settings.log_level, style=settings.log_format

@@ -72,7 +72,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         """Stream a job, first as it is and then whenever it changes, until it is over."""
         job_id = training.job_id(request.name)
         seen = 0
-        async with contextlib.aclosing(self._changes.of(job_id)) as changes:
+        async with contextlib.aclosing(self._changes.follow(job_id)) as changes:
             # Subscribe first, then read, so that no change in between is missed.
             async for _ in changes:
                 job = await asyncio.to_thread(self._store.get, job_id)

@@ -11,7 +11,7 @@ import torch
 
 from halftone.core import errors
 from halftone.services.embedder.encoders.decoding import Decoder
-from halftone.services.embedder.encoders.torch_encoder import TorchBackend, buckets
+from halftone.services.embedder.encoders.torch_encoder import TorchBackend, batch_sizes
 from halftone.services.embedder.loading import check_golden
 from halftone.vision.inference import fuse, runner
 from halftone.vision.model import Model
@@ -116,7 +116,7 @@ def test_every_batch_size_is_one_that_was_warmed(version, device):
 
     for count in range(1, MAX_BATCH + 1):
         staged = encoder.stage(pictures(count))
-        assert len(staged.batch) in buckets(MAX_BATCH)
+        assert len(staged.batch) in batch_sizes(MAX_BATCH)
         assert staged.batch.device == device
         encoder.encode(staged)
 

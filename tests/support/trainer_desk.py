@@ -31,7 +31,7 @@ class Desk:
             max_crashes=2,
             min_free_bytes=0,
         )
-        self.store = JobStore.of(self.settings)
+        self.store = JobStore.connect(self.settings)
         self.app = make_app(url)
         self.queue = JobQueue(self.app)
         self.intake = Intake(

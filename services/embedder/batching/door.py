@@ -1,4 +1,4 @@
-"""Who is let in: bounds on what waits, and an estimate of how long it would."""
+"""Admits or refuses requests: bounds what waits, and estimates how long it will."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ _RATE_WEIGHT: Final = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much is accepted and put together."""
+    """How much is admitted and put together.
+
+    Attributes:
+        max_batch: Items of the largest batch.
+        max_queue_items: The most items that may wait.
+        max_queue_bytes: The most bytes of images that may wait.
+    """
 
     max_batch: int
     max_queue_items: int
@@ -27,7 +33,7 @@ class Limits:
 
 
 class Door:
-    """Counts what was accepted and not yet answered. Not thread-safe: its owner has the lock."""
+    """Counts what was admitted and not yet answered. Not thread-safe: its owner has the lock."""
 
     def __init__(self, *, limits: Limits, metrics: EmbedderMetrics) -> None:
         self._limits = limits
@@ -38,11 +44,11 @@ class Door:
         self._last_batch_ended = 0.0
 
     def enter(self, *, items: int, size: int, time_left: float | None) -> None:
-        """Accepts a request or refuses it.
+        """Admit a request, or refuse it.
 
         Args:
-            items: Of the request.
-            size: Its bytes.
+            items: How many items it has.
+            size: How many bytes its images have.
             time_left: Seconds until the caller gives up; None means never.
 
         Raises:
@@ -73,16 +79,16 @@ class Door:
         self._account(items=items, size=size)
 
     def leave(self, *, items: int, size: int) -> None:
-        """Takes an accepted request off the count, however it ended."""
+        """Count off an admitted request, however it ended."""
         self._account(items=-items, size=-size)
 
     def measure(self, *, items: int, accepted: float) -> None:
-        """Learns the drain rate from a batch that has just ended.
+        """Learn the drain rate from a batch that has just ended.
 
         Args:
-            items: In the batch.
-            accepted: When its oldest item was accepted, by the monotonic clock: before that, and
-                before the last batch ended, nobody was waiting for it.
+            items: How many it had.
+            accepted: When its oldest item was accepted, on the monotonic clock. Before that, and
+                before the last batch ended, nobody waited for it.
         """
         now = time.monotonic()
         newest = (now - max(self._last_batch_ended, accepted)) / items

@@ -1,4 +1,4 @@
-"""From an image's bytes to the network's inputs. NumPy and Pillow only; runs in threads."""
+"""Turns an image's bytes into the network's inputs, with NumPy and Pillow only, in threads."""
 
 from __future__ import annotations
 
@@ -15,26 +15,32 @@ if TYPE_CHECKING:
 
 
 class ImagePreprocessor(Protocol):
-    """A model version's own preprocessing."""
+    """A model version's own preprocessing; `halftone.vision.preprocessing` has it."""
 
     @property
     def size(self) -> int:
-        """Side of the network's square input, in pixels."""
+        """The side of the network's square input, in pixels."""
 
     def __call__(self, image: Image.Image, /) -> NDArray[np.uint8]:
-        """An upright picture to uint8 [size, size]."""
+        """Turn an upright picture into an input, uint8 [size, size]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decoder:
-    """Decodes within limits, which its `budget` sets for all threads together."""
+    """Decodes images within limits.
+
+    Attributes:
+        max_pixels: The most pixels of an image.
+        max_bytes: The most bytes of an image.
+        budget: Bounds the memory of all threads that decode at the same time.
+    """
 
     max_pixels: int
     max_bytes: int
     budget: images.PixelBudget = field(default_factory=images.PixelBudget)
 
     def prepare(self, picture: InputImage, *, preprocessing: ImagePreprocessor) -> PreparedImage:
-        """Decodes a picture, or the part of it that is asked for, and preprocesses it.
+        """Decode a picture, or the region that is asked for, and preprocess it.
 
         Raises:
             errors.ImageRejected: The image cannot be used.

@@ -1,6 +1,6 @@
-"""What the batcher needs of a model: decode an image, put inputs on the device, run them.
+"""The interface between the batcher and a model: decode images, stage inputs, run the network.
 
-`encoder_torch` and `encoder_openvino` implement it; the tests have a dummy one beside.
+`torch_encoder` and `openvino_encoder` implement it; the tests have a dummy.
 """
 
 from __future__ import annotations
@@ -25,22 +25,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class InputImage:
-    """One image of a request."""
+    """One image of a request.
+
+    Attributes:
+        content: The encoded image, such as a JPEG file.
+        region: The part to embed; None for all of it.
+        orientations: The orientations to embed, the upright one first.
+    """
 
     content: bytes
     region: images.Region | None = None
     orientations: tuple[Orientation, ...] = (UPRIGHT,)
-    """What is embedded, the picture as it is first."""
 
     @property
     def items(self) -> int:
-        """What it counts in a batch."""
+        """How many inputs of the network the image needs."""
         return len(self.orientations)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedImage:
-    """A decoded image: the network's inputs, uint8 [S, S] each, and the upright picture's size."""
+    """A decoded image: an input uint8 [S, S] for each orientation, and the upright size in pixels."""
 
     pixels: tuple[NDArray[np.uint8], ...]
     width: int
@@ -49,7 +54,7 @@ class PreparedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedImage:
-    """An embedded image: one float32 [D] for each input, in their order."""
+    """An embedded image: a descriptor float32 [D] for each orientation, and the upright size."""
 
     vectors: tuple[NDArray[np.float32], ...]
     width: int
@@ -64,43 +69,49 @@ class Encoder(Protocol):
 
     @property
     def model_version(self) -> str:
-        """As `name/version`."""
+        """The version, as `name/number`."""
 
     @property
     def dimension(self) -> int:
-        """Of its descriptors."""
+        """The length D of its descriptors."""
 
     @property
     def device(self) -> str:
-        """For example `cpu` or `cuda:0`."""
+        """The device, for example `cpu` or `cuda:0`."""
 
     @property
     def backend(self) -> str:
-        """`torch` or `openvino`."""
+        """The engine: `torch` or `openvino`."""
 
     @property
     def golden(self) -> Path | None:
-        """Where the golden vectors lie that it must reproduce; None: in the version itself."""
+        """The directory of the golden vectors to reproduce; None for the version's own."""
 
     def warm_ups(self) -> Sequence[Callable[[], object]]:
-        """What prepares the device: one call for each batch size, on its thread, in this order."""
+        """Return the calls that warm the device up, one for each batch size.
+
+        Make them in this order, on a thread of the device.
+        """
 
     def prepare(self, picture: InputImage) -> PreparedImage:
-        """Decodes and preprocesses. Called from several threads.
+        """Decode and preprocess an image. May be called from several threads.
 
         Raises:
             errors.ImageRejected: The image cannot be used.
         """
 
     def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> Any:
-        """Stacks inputs and copies them to the device, while that is busy with another batch."""
+        """Stack inputs, uint8 [S, S] each, and copy them to the device.
+
+        May be called while the device is busy with another batch.
+        """
 
     def encode(self, staged: Any, *, alone: bool = True) -> NDArray[np.float32]:
-        """Runs the network on what `stage` returned: float32 [N, D], unit length, in order.
+        """Run the network on a batch; return descriptors float32 [N, D] of unit length, in order.
 
         Args:
-            staged: A batch.
-            alone: Whether the device does nothing else at the moment, so that this batch may have
+            staged: What `stage` returned.
+            alone: Whether the device does nothing else at the moment, so that this batch may use
                 all of it.
         """
 
@@ -110,26 +121,26 @@ class Backend(Protocol):
 
     @property
     def max_batch(self) -> int:
-        """Items in the largest batch."""
+        """How many items the largest batch has."""
 
     @property
     def workers(self) -> int:
-        """Batches that run at a time, each on a thread of its own."""
+        """How many batches run at a time, each on a thread of its own."""
 
     @property
     def stages_ahead(self) -> bool:
-        """Whether `stage` copies to another memory, which is worth doing ahead of time."""
+        """Whether `stage` copies to memory of the device, so that it is worth doing early."""
 
     def prepare_device(self) -> None:
-        """Run once, on a thread of the device.
+        """Prepare the device. Called once, on a thread of the device.
 
         Raises:
             errors.FailedPrecondition: There is no such device.
         """
 
     def load(self, version: ModelVersion) -> Encoder:
-        """Reads a version's weights and puts them onto the device.
+        """Read a version's weights, put them onto the device and return the encoder.
 
         Raises:
-            errors.HalftoneError: They do not fit their spec, or the file is damaged.
+            errors.HalftoneError: The weights do not fit their spec, or the file is damaged.
         """

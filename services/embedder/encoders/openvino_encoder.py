@@ -32,12 +32,12 @@ class OpenVinoBackend:
     """Loads the int8 forms of model versions; see `halftone.vision.quantizing`."""
 
     def __init__(self, *, threads: int, max_batch: int, decoder: Decoder) -> None:
-        """Reads no model yet.
+        """Read no model yet.
 
         Args:
-            threads: Of all workers together; 0 means one per core.
+            threads: Threads of all workers together; 0 means one per core.
             max_batch: Items in the largest batch; 0 means 8.
-            decoder: Decodes pictures.
+            decoder: Decodes images.
         """
         self._threads = threads or os.cpu_count() or 1
         self._decoder = decoder
@@ -49,7 +49,7 @@ class OpenVinoBackend:
         """See `Backend`."""
 
     def load(self, version: ModelVersion) -> OpenVinoEncoder:
-        """Reads a version's int8 form.
+        """Read a version's int8 form and return its encoder.
 
         Raises:
             errors.HalftoneError: See `quantizing.load`.
@@ -96,7 +96,7 @@ class OpenVinoEncoder:
 
 
 class PreferringInt8:
-    """Loads the int8 form of a version where there is a good one, and otherwise the version.
+    """Loads the int8 form of a version if there is a good one, and otherwise the version itself.
 
     Both run on the CPU with the same number of workers.
     """

@@ -51,13 +51,13 @@ class TorchBackend:
         decoder: Decoder,
         execution: Execution = "eager",
     ) -> None:
-        """Reads no model yet.
+        """Read no model yet.
 
         Args:
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            threads: For the CPU, of all workers together; 0 means one per core.
+            threads: Threads of all workers on the CPU together; 0 means one per core.
             max_batch: Items in the largest batch; 0 means what suits the device.
-            decoder: Decodes pictures.
+            decoder: Decodes images.
             execution: How networks run on CUDA. On the CPU they are always fused, and compute in
                 bfloat16 where the processor does so natively.
         """
@@ -81,7 +81,7 @@ class TorchBackend:
             )
 
     def load(self, version: ModelVersion) -> CpuEncoder | CudaEncoder:
-        """Reads a version's weights and puts them onto the device."""
+        """Read a version's weights, put them onto the device and return the encoder."""
         device = self._device
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", torch.cuda.current_device())
@@ -114,19 +114,19 @@ class CpuEncoder:
     def __init__(
         self, model: Model, *, version: ModelVersion, threads: int, share: int, decoder: Decoder
     ) -> None:
-        """Takes the model's network apart; use the encoder instead from now on.
+        """Take over a model, whose network is changed: use the encoder instead from now on.
 
         Args:
-            model: On the CPU.
-            version: Whose model it is.
-            threads: Of all workers together.
-            share: Of these, a worker's own.
-            decoder: Decodes pictures.
+            model: The model, on the CPU.
+            version: The version that it belongs to.
+            threads: Threads of all workers together.
+            share: How many of them a worker uses while others work, too.
+            decoder: Decodes images.
         """
         self.model_version = version.id
         self.dimension = model.spec.dimension
         self._preprocessing = model.spec.preprocessing
-        self._network = fuse(model.network, dtype=cpu_precision())
+        self._network = fuse(model.network, dtype=find_cpu_precision())
         self._decoder = decoder
         self._share = share
         self._threads_alone = threads
@@ -198,7 +198,7 @@ class CudaEncoder:
             else runner(model.network, execution=execution, device=device)
         )
         # Every new batch size is planned anew, so there are few of them, and batches are padded.
-        self._buckets = buckets(max_batch)
+        self._buckets = batch_sizes(max_batch)
         self._copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def warm_ups(self) -> Sequence[Callable[[], object]]:
@@ -245,14 +245,14 @@ class _Staged(NamedTuple):
     copied: torch.cuda.Event
 
 
-def buckets(max_batch: int) -> tuple[int, ...]:
-    """1, 2, 4, 8 … and `max_batch` itself."""
+def batch_sizes(max_batch: int) -> tuple[int, ...]:
+    """Return the batch sizes that are used: 1, 2, 4, 8 … and `max_batch` itself."""
     powers = [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch]
     return (*powers, max_batch)
 
 
-def cpu_precision() -> torch.dtype:
-    """What the backbone computes in: bfloat16 where the processor does so natively.
+def find_cpu_precision() -> torch.dtype:
+    """Return the type in which the backbone computes: bfloat16 where the CPU does so natively.
 
     Elsewhere it would be emulated, slower than float32. The starter's descriptors differ by a
     cosine of 0.999995.

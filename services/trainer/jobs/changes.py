@@ -1,4 +1,4 @@
-"""Tells waiting calls which jobs change: one subscription for all of them."""
+"""Wakes calls that wait for a job to change, with one subscription for all of them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _log = telemetry.get_logger(__name__)
 
 _POLL_SECONDS: Final = 2.0
-"""Messages get lost when the broker restarts; whoever waits looks again after so long."""
+"""A call looks again after so long, since messages get lost when the broker restarts."""
 
 
 class Changes:
-    """Which jobs change. Start it on an event loop, and stop it there."""
+    """Tells which jobs change. Start and stop it on the same event loop."""
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class Changes:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begins to listen, in a thread."""
+        """Start to listen, in a thread."""
         loop = asyncio.get_running_loop()
         self._thread = threading.Thread(
             target=self._listen, args=(loop,), name="changes", daemon=True
@@ -42,21 +42,21 @@ class Changes:
         self._thread.start()
 
     def end_streams(self) -> None:
-        """Ends all who wait."""
+        """End every iteration of `follow`."""
         self._ending = True
         for events in self._waiting.values():
             for event in events:
                 event.set()
 
     async def stop(self) -> None:
-        """Ends listening."""
+        """End every iteration and stop listening."""
         self.end_streams()
         self._stop.set()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
-    async def of(self, job_id: str) -> AsyncGenerator[None]:
-        """Gives a sign at once, and then whenever a job may have changed."""
+    async def follow(self, job_id: str) -> AsyncGenerator[None]:
+        """Yield at once, and then whenever a job may have changed, at least every two seconds."""
         event = asyncio.Event()
         self._waiting[job_id].add(event)
         try:

@@ -1,4 +1,4 @@
-"""What is known of a training job, and how it becomes a message of the contract."""
+"""The record of a training job, and its conversion to a message of the contract."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from typing import Self
 
 LOG_LINES: Final = 40
-"""Lines of the training process's output that a job carries."""
+"""How many lines of the training process's output a job keeps."""
 
 
 class State(StrEnum):
-    """As in the contract."""
+    """The state of a job, named as in the contract."""
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
@@ -31,12 +31,12 @@ class State(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing happens to the job any more."""
+        """Whether the job has ended; nothing can happen to it any more."""
         return self in {State.SUCCEEDED, State.FAILED, State.CANCELLED}
 
 
 class Progress(BaseModel):
-    """As in the contract; 0 where a number is not known."""
+    """How far a job is, as in the contract. A number that is not known is 0."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,7 +51,7 @@ class Progress(BaseModel):
 
 
 class Failure(BaseModel):
-    """Why a job failed: an error that can be kept as JSON."""
+    """Why a job failed: an error in a form that can be kept as JSON."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -62,7 +62,7 @@ class Failure(BaseModel):
 
     @classmethod
     def of(cls, error: errors.HalftoneError) -> Self:
-        """That of an error."""
+        """Return the failure that keeps an error."""
         return cls(
             code=errors.code_of(error).name,
             reason=error.reason,
@@ -71,7 +71,7 @@ class Failure(BaseModel):
         )
 
     def to_error(self) -> errors.HalftoneError:
-        """The error again; of a code that is not known, an internal one."""
+        """Return the error again; an internal one if its code is not known."""
         error = errors.of_code(self.code, reason=self.reason)(self.message, reason=self.reason)
         if isinstance(error, errors.InvalidArgument):
             error.field = self.field
@@ -79,17 +79,26 @@ class Failure(BaseModel):
 
 
 class TrainingJob(BaseModel):
-    """One job, as it is kept.
+    """The record of one job. Times are seconds since the epoch; 0 stands for none.
 
     Attributes:
-        spec: As it was given; of a failed job it may be a wrong one.
-        model_version: Set once the version is published, before the job is over.
+        id: The request id, or one that was made for it.
+        spec: The specification as it was given. That of a failed job may be wrong.
+        state: Changed only by `JobStore.record`.
+        progress: The last that was recorded.
+        model_version: `name/number`, set once the version is published, before the job is over.
+        error: Why it failed.
+        log_tail: The last lines of the training process's output.
         attempts: How often the training process was started.
-        crashes: How often it was killed since it last got further.
+        crashes: How often it was killed since it last got further than before.
         furthest_step: The highest step that was ever reported.
-        ran_seconds: Together, in all attempts.
-        queue_time: When it was last put on the queue.
-        revision: Grows with each change. Times are seconds since the epoch.
+        ran_seconds: Seconds that it ran, in all attempts.
+        create_time: When it came in.
+        queue_time: When a message was last sent for it.
+        start_time: When it was first started.
+        end_time: When it ended.
+        update_time: When the record last changed.
+        revision: Grows by one with each change.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -114,16 +123,16 @@ class TrainingJob(BaseModel):
 
     @classmethod
     def new(cls, job_id: str, *, spec: dict[str, Any]) -> Self:
-        """A job that waits for its turn."""
+        """Return a new job that waits for its turn."""
         now = time.time()
         return cls(id=job_id, spec=spec, create_time=now, queue_time=now, update_time=now)
 
     def having(self, **changes: Any) -> Self:
-        """The job with some fields changed."""
+        """Return a copy with some fields changed."""
         return self.model_copy(update=changes)
 
     def at(self, progress: Progress) -> Self:
-        """The job with new progress; that it got further makes up for what happened before."""
+        """Return a copy with new progress. Getting further than before clears the crashes."""
         further = progress.step > self.furthest_step
         return self.having(
             progress=progress,
@@ -132,12 +141,12 @@ class TrainingJob(BaseModel):
         )
 
     def over(self, state: State, *, error: errors.HalftoneError | None = None) -> Self:
-        """The job at its end."""
+        """Return a copy that has ended in a state, now."""
         failure = None if error is None else Failure.of(error)
         return self.having(state=state, error=failure, end_time=time.time())
 
     def to_message(self) -> trainer_pb2.TrainingJob:
-        """As the contract has it."""
+        """Return the message of the contract."""
         message = trainer_pb2.TrainingJob(
             name=training.job_name(self.id),
             spec=training.as_message(self.spec),

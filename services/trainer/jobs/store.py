@@ -1,4 +1,4 @@
-"""Training jobs in Redis or Valkey, changed by compare-and-set, and the leases on them.
+"""Keeps training jobs and the leases on them in Redis or Valkey.
 
 Keys, all below `halftone:training:`
   job:ID     hash: `record` (JSON), `revision`, `state`, `fence`
@@ -8,8 +8,9 @@ Keys, all below `halftone:training:`
   lease:ID   who works on the job; expires unless it is renewed
   fence      counter: each lease gets a higher number, and a write with a lower one is refused
 
-Every change is one Lua script, so that it happens wholly or not at all. The store blocks; event
-loops call it in threads.
+Every change is one Lua script, so it happens wholly or not at all. All changes of a job go through
+one of them, a compare-and-set on the job's revision. The store blocks; event loops call it in
+threads.
 """
 
 from __future__ import annotations
@@ -99,16 +100,17 @@ return 0
 
 
 class FencedError(Exception):
-    """Somebody else has taken the job over; whoever gets this has no say in it any more."""
+    """Another worker has taken the job over. Whoever gets this must not touch it any more."""
 
 
 class Lease:
     """The right to work on a job, for as long as it is renewed.
 
     Attributes:
-        job_id: Of the job.
-        fence: Higher than that of every lease before it.
-        renewed: On the monotonic clock, a time from which it holds for as long as was asked for.
+        job_id: The job's id.
+        fence: A number higher than that of every earlier lease.
+        holder: Who has it; different each time.
+        renewed: When it was last renewed, on the monotonic clock, or a little earlier.
     """
 
     def __init__(self, job_id: str, *, fence: int, holder: str, renewed: float) -> None:
@@ -116,7 +118,7 @@ class Lease:
 
 
 class JobStore:
-    """The jobs. Connects with the first call.
+    """All training jobs. Connects with the first call.
 
     Args:
         url: `redis://…`.
@@ -142,36 +144,40 @@ class JobStore:
         self._release = self.client.register_script(_RELEASE)
 
     @classmethod
-    def of(cls, settings: TrainerSettings) -> Self:
-        """The store of a trainer; a call ends well before a lease does."""
+    def connect(cls, settings: TrainerSettings) -> Self:
+        """Return the store of a trainer. Its calls time out well before a lease does."""
         return cls(settings.broker, timeout=min(5.0, settings.lease_seconds / 6))
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self.client.close()
 
     def ping(self) -> None:
-        """Asks the broker whether it is there."""
-        with translated():
+        """Check that the broker answers."""
+        with _translate_errors():
             self.client.ping()
 
     # ---- jobs
 
     def create(self, job: TrainingJob) -> tuple[TrainingJob, bool]:
-        """Keeps a new job; gives the one that is kept, and whether it is this one."""
-        with translated():
+        """Keep a new job unless its id is taken.
+
+        Returns:
+            The job that is kept under the id, and whether it is the new one.
+        """
+        with _translate_errors():
             created = job.having(revision=1)
             if self._compare_and_set(created, expected=0) > 0:
                 return created, True
         return self.get(job.id), False
 
     def get(self, job_id: str) -> TrainingJob:
-        """The job of that id.
+        """Return a job.
 
         Raises:
-            errors.NotFound: There is none.
+            errors.NotFound: There is no such job.
         """
-        with translated():
+        with _translate_errors():
             record = self.client.hget(_job(job_id), "record")
         if record is None:
             raise errors.NotFound(
@@ -244,7 +250,7 @@ class JobStore:
             if changed is job:
                 return job
             changed = changed.having(revision=job.revision + 1, update_time=time.time())
-            with translated():
+            with _translate_errors():
                 outcome = self._compare_and_set(changed, expected=job.revision, fence=fence)
             if outcome == _FENCED:
                 raise FencedError(job_id)
@@ -269,7 +275,7 @@ class JobStore:
         """
         jobs: list[TrainingJob] = []
         highest = f"({before}" if before else "+"
-        with translated():
+        with _translate_errors():
             while len(jobs) < limit:
                 members = self.client.zrevrangebylex(
                     f"{_PREFIX}order", highest, "-", start=0, num=limit
@@ -285,8 +291,8 @@ class JobStore:
         return tuple(jobs[:limit])
 
     def active(self) -> tuple[TrainingJob, ...]:
-        """Jobs that are not over, in no order."""
-        with translated():
+        """Return the jobs that are not over, in no order."""
+        with _translate_errors():
             ids = self.client.smembers(f"{_PREFIX}active")
             pipe = self.client.pipeline(transaction=False)
             for job_id in ids:
@@ -294,15 +300,15 @@ class JobStore:
             return tuple(TrainingJob.model_validate_json(text) for text in pipe.execute() if text)
 
     def counts(self) -> dict[State, int]:
-        """How many jobs there are in each state."""
-        with translated():
-            found = self.client.hgetall(f"{_PREFIX}counts")
-        return {state: int(found.get(state.value, 0)) for state in State}
+        """Return how many jobs there are in each state."""
+        with _translate_errors():
+            counts = self.client.hgetall(f"{_PREFIX}counts")
+        return {state: int(counts.get(state.value, 0)) for state in State}
 
     def forget(self, *, ended_before: float) -> tuple[str, ...]:
-        """Removes jobs that were over before a time; gives their ids."""
+        """Remove up to 100 jobs that ended before a time; return their ids."""
         gone = []
-        with translated():
+        with _translate_errors():
             # By the age of their creation, so that this looks at the oldest ones only.
             members = self.client.zrangebylex(
                 f"{_PREFIX}order", "-", f"[{_stamp(ended_before)}", start=0, num=100
@@ -319,15 +325,15 @@ class JobStore:
     # ---- leases
 
     def acquire(self, job_id: str, *, holder: str, seconds: float) -> Lease | None:
-        """Takes the right to work on a job, or gives None: it is over, or somebody else has it.
+        """Take the lease of a job. Returns None if the job is over or somebody else has it.
 
         Args:
-            job_id: Of the job.
-            holder: Who asks, different each time.
-            seconds: After which the lease runs out.
+            job_id: The job's id.
+            holder: Who asks; different each time.
+            seconds: Seconds after which the lease runs out unless it is renewed.
         """
         asked = time.monotonic()
-        with translated():
+        with _translate_errors():
             fence = self._acquire(
                 keys=(_job(job_id), _lease(job_id), f"{_PREFIX}fence"),
                 args=(holder, round(seconds * 1000)),
@@ -337,9 +343,13 @@ class JobStore:
         return Lease(job_id, fence=int(fence), holder=holder, renewed=asked)
 
     def renew(self, lease: Lease, *, seconds: float) -> State | None:
-        """Holds a lease for longer; gives the job's state, or None when the lease is lost."""
+        """Extend a lease to `seconds` from now.
+
+        Returns:
+            The job's state, or None if the lease is lost.
+        """
         asked = time.monotonic()
-        with translated():
+        with _translate_errors():
             state = self._renew(
                 keys=(_job(lease.job_id), _lease(lease.job_id)),
                 args=(lease.fence, lease.holder, round(seconds * 1000)),
@@ -350,24 +360,28 @@ class JobStore:
         return State(state)
 
     def state(self, job_id: str) -> State | None:
-        """The state of a job, or None when there is no such job."""
-        with translated():
-            found = self.client.hget(_job(job_id), "state")
-        return None if found is None else State(found)
+        """Return the state of a job, or None if there is no such job."""
+        with _translate_errors():
+            name = self.client.hget(_job(job_id), "state")
+        return None if name is None else State(name)
 
     def release(self, lease: Lease) -> None:
-        """Gives a lease back."""
-        with translated():
+        """Give a lease back. Does nothing if somebody else has it by now."""
+        with _translate_errors():
             self._release(keys=(_lease(lease.job_id),), args=(lease.holder,))
 
     def holder(self, job_id: str) -> str | None:
-        """Who works on a job."""
-        with translated():
-            found: str | None = self.client.get(_lease(job_id))
-        return found
+        """Return the holder of a job's lease, or None if nobody works on it."""
+        with _translate_errors():
+            holder: str | None = self.client.get(_lease(job_id))
+        return holder
 
     def break_leases(self, *, prefix: str) -> tuple[str, ...]:
-        """Ends the leases of holders with a prefix, who are known to be gone; gives the jobs."""
+        """End the leases of holders that are known to be gone; return the ids of their jobs.
+
+        Args:
+            prefix: How the names of these holders begin.
+        """
         broken = []
         for job in self.active():
             holder = self.holder(job.id)
@@ -402,8 +416,8 @@ class JobStore:
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Raises our errors in the place of the broker's."""
+def _translate_errors() -> Iterator[None]:
+    """Translate the broker's errors to Halftone's."""
     try:
         yield
     except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:

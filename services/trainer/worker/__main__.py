@@ -1,9 +1,8 @@
 """Starts a worker: `python -m halftone.services.trainer.worker`.
 
+The worker is a Celery worker with one thread for jobs; it runs one at a time on its device. It
+imports no torch: the loop runs in a process of its own (`halftone.services.trainer.loop.train`).
 Settings: `HALFTONE_TRAINER_…`.
-
-A Celery worker with one thread for jobs, of which it runs one at a time on its device. It imports
-no torch: the loop runs in a process of its own (`halftone.services.trainer.loop.train`).
 """
 
 from __future__ import annotations
@@ -44,18 +43,18 @@ _SECONDS_PER_HOUR: Final = 3600
 
 
 def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None:
-    """Runs a worker until SIGTERM: then the job that runs goes back to the queue.
+    """Run a worker until SIGTERM, upon which its job goes back to the queue.
 
     Args:
-        settings: Of the trainer.
+        settings: The trainer's.
         models: The registry's directory.
-        module: What the training process runs.
+        module: The module that the training process runs.
 
     Raises:
         errors.FailedPrecondition: Another worker has the device.
         errors.Unavailable: The broker does not answer.
     """
-    store = JobStore.of(settings)
+    store = JobStore.connect(settings)
     # Above the longest job, so that its message does not come back while it runs.
     visibility = (settings.max_job_hours + settings.promotion_hours + 1) * _SECONDS_PER_HOUR
     app = make_app(settings.broker, visibility_seconds=visibility)
@@ -66,10 +65,10 @@ def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None
     with contextlib.ExitStack() as open_things:
         open_things.callback(store.close)
         device = open_things.enter_context(
-            held_device(settings.work_directory, device=settings.device)
+            hold_device(settings.work_directory, device=settings.device)
         )
         _wait_for(store)
-        # The device is ours, so whoever had it is gone: its job need not wait for its lease to end.
+        # Whoever had the device before is gone, so its job need not wait for its lease to run out.
         for job_id in store.break_leases(prefix=f"{device.holder}/"):
             _log.warning("lease_of_the_dead", job=job_id)
         runner = Runner(
@@ -130,11 +129,11 @@ def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None
 
 
 class Device:
-    """A device that is held.
+    """A device that this process holds.
 
     Attributes:
-        descriptor: Of the lock; whoever inherits it holds the device as well.
-        holder: Tells this device of this machine from all others.
+        descriptor: File descriptor of the lock. A process that inherits it holds the device, too.
+        holder: Name of this device of this machine, the same each time and unlike all others.
     """
 
     def __init__(self, *, descriptor: int, holder: str) -> None:
@@ -142,13 +141,18 @@ class Device:
 
 
 @contextlib.contextmanager
-def held_device(
+def hold_device(
     directory: Path, *, device: str, patience: float = _DEVICE_PATIENCE_SECONDS
 ) -> Iterator[Device]:
-    """Holds a device of this machine: one worker, and so one job, at a time.
+    """Hold a device of this machine, so that one worker, and so one job, uses it at a time.
 
-    The training process inherits the lock, so that the device is free only when that is gone too,
-    and with it the memory that it had there.
+    The training process inherits the lock. So the device is free only when that process is gone,
+    too, with the memory that it had there.
+
+    Args:
+        directory: The work directory, which has the locks.
+        device: Such as `cpu` or `cuda:1`.
+        patience: Seconds to wait for another worker to let go of it.
 
     Raises:
         errors.FailedPrecondition: Another worker has it.
@@ -185,7 +189,7 @@ def _wait_for(store: JobStore) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     settings = TrainerSettings()
     telemetry.configure_logging(
         service="trainer-worker", level=settings.log_level, style=settings.log_format

@@ -1,4 +1,4 @@
-"""What a worker counts."""
+"""The metrics of a worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerMetrics:
-    """Of one worker; the service has the numbers of all jobs."""
+    """Counts what one worker does. The service has the numbers of all jobs."""
 
     jobs: Counter
     seconds: Counter
@@ -22,7 +22,7 @@ class WorkerMetrics:
 
     @classmethod
     def of(cls, metrics: Metrics) -> Self:
-        """Registers them."""
+        """Register them and return them."""
         return cls(
             jobs=metrics.counter("worker_jobs", "Jobs ended by this worker", labels=("state",)),
             seconds=metrics.counter(

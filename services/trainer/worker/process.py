@@ -1,4 +1,4 @@
-"""The training process as its supervisor sees it: events, output, and how it is ended."""
+"""The training process as its supervisor sees it: its events, its output, and its end."""
 
 from __future__ import annotations
 
@@ -28,18 +28,24 @@ _JOIN_SECONDS: Final = 10.0
 
 
 class TrainingProcess:
-    """One run of the training loop, in a process that does not outlive this one.
+    """A running training loop, in a process that does not outlive this one.
 
     Its output goes through here into the log, so that a full disk costs lines of the log and not
     the process.
 
+    Attributes:
+        events: The events that it has sent, as dictionaries.
+
     Args:
         config: File with the settings of the run.
-        log: Its output is appended to this file.
-        module: What to run.
-        environment: Added to this process's own.
+        log: The output is appended to this file.
+        module: The module to run.
+        environment: Variables to add to this process's own.
         inherited: File descriptors that it keeps open for as long as it lives.
         nice: How far it gives way to other processes, 0 to 19.
+
+    Raises:
+        OSError: The process cannot be started.
     """
 
     def __init__(
@@ -84,7 +90,7 @@ class TrainingProcess:
 
     @property
     def pid(self) -> int:
-        """Process id."""
+        """The process id."""
         return self._process.pid
 
     @property
@@ -93,29 +99,29 @@ class TrainingProcess:
         return tuple(self._tail)
 
     def poll(self) -> int | None:
-        """The exit status, or minus the signal's number; None while it runs."""
+        """Return the exit status, or minus the signal's number, or None while it runs."""
         return self._process.poll()
 
     def terminate(self) -> None:
-        """Asks it to write a checkpoint and to end."""
+        """Ask it to write a checkpoint and end."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends it, and what it has started, at once."""
+        """End it at once, with every process that it has started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def close(self) -> None:
-        """Waits for the rest of its output, once it has ended; kills it if it has not."""
+        """Kill it if it still runs, and wait for the rest of its output."""
         # Also where it ended: what it has started may hold its output open.
         self.kill()
         for reader in self._readers:
             reader.join(_JOIN_SECONDS)
 
     def say(self, line: str) -> None:
-        """Adds a line of the supervisor's own to the log."""
+        """Add a line to the log and to `tail`."""
         self._tail.append(line[:_LINE_LIMIT])
         with contextlib.suppress(OSError):
             if self._log.exists() and self._log.stat().st_size > _LOG_LIMIT_BYTES:
@@ -145,7 +151,7 @@ class TrainingProcess:
 
 
 def _give_way(pid: int, *, nice: int) -> None:
-    """Lowers a process that has just started; its threads, which it makes later, follow."""
+    """Lower the priority of a process that has just started. Its later threads inherit it."""
     with contextlib.suppress(OSError):  # it may have ended already
         os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + nice)
     # Where Linux schedules sessions as groups, which share the cores evenly whatever their

@@ -1,4 +1,4 @@
-"""Asks the search service to promote a version, and waits for what becomes of it."""
+"""Asks the search service to promote a version, and waits for the outcome."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _FINAL: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Promoter:
-    """Promotes versions.
+    """Promotes versions over gRPC.
 
     Attributes:
         search: `host:port` of the search service.
-        patience: Seconds that a promotion may take, waiting for others included.
-        pause: Seconds between two questions.
+        patience: Seconds that a promotion may take, including the wait for others to end.
+        pause: Seconds between two looks at it.
     """
 
     search: str
@@ -40,12 +40,14 @@ class Promoter:
     pause: float = _PAUSE_SECONDS
 
     def __call__(self, version: str, is_stopped: Callable[[], bool]) -> str:
-        """Promotes a version; gives a sentence about the outcome and never raises for it.
+        """Promote a version and wait for the end; return a sentence about the outcome.
+
+        Never raises: a version that is not promoted stays published.
 
         Args:
-            version: `name/version`.
-            is_stopped: Asked about every second; when true the promotion is cancelled, unless the
-                service goes on with it when it is asked again.
+            version: `name/number`.
+            is_stopped: Asked about every second. When it returns true this stops waiting; the
+                promotion goes on unless `cancel` is called.
         """
         until = time.monotonic() + self.patience
         with grpc.insecure_channel(self.search, options=CHANNEL_OPTIONS) as channel:
@@ -78,7 +80,7 @@ class Promoter:
         return f"{version} is published, and not promoted: nobody waited for the end of it."
 
     def cancel(self) -> None:
-        """Cancels the promotion that runs, where one does."""
+        """Cancel the promotion that runs, if any."""
         with grpc.insecure_channel(self.search, options=CHANNEL_OPTIONS) as channel:
             stub = _stub(channel)
             try:
@@ -95,7 +97,7 @@ def _stub(channel: grpc.Channel) -> Any:
 
 
 def _may_pass(error: errors.HalftoneError) -> bool:
-    """Whether to ask again: the service is away, or busy with another promotion."""
+    """Return whether to ask again: the service is away, or busy with another promotion."""
     if isinstance(error, errors.Unavailable | errors.DeadlineExceeded | errors.Cancelled):
         return True
     return error.reason == "PROMOTION_RUNNING"

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from halftone.core import errors
 from halftone.core.settings import EmbedderSettings, ModelSettings
 from halftone.registry.versions import Registry
-from halftone.services.embedder.__main__ import _backend, run
+from halftone.services.embedder.__main__ import _make_backend, run
 from halftone.services.embedder.encoders.decoding import Decoder
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
@@ -96,9 +96,9 @@ def test_openvino_runs_on_the_cpu_only(monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # it would be set for the whole test run
     decoder = Decoder(max_pixels=1, max_bytes=1)
     with pytest.raises(errors.FailedPrecondition, match="cuda:1"):
-        _backend(EmbedderSettings(backend="openvino", device="cuda:1"), decoder)
+        _make_backend(EmbedderSettings(backend="openvino", device="cuda:1"), decoder)
     backends = [
-        type(_backend(EmbedderSettings(backend=name, device="cpu"), decoder)).__name__
+        type(_make_backend(EmbedderSettings(backend=name, device="cpu"), decoder)).__name__
         for name in ("auto", "torch", "openvino")
     ]
     assert backends == ["PreferringInt8", "TorchBackend", "OpenVinoBackend"]

@@ -71,7 +71,7 @@ class House:
         return self.registry.publish(self.staging, name=name, promote=promote).id
 
     def loaded(self) -> list[tuple[str, bool]]:
-        return [(model.encoder.model_version, model.active) for model in self.models.loaded()]
+        return [(model.encoder.model_version, model.active) for model in self.models.list_loaded()]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from halftone.core import errors
 from halftone.registry.versions import Registry
 from halftone.services.embedder.encoders.decoding import Decoder
 from halftone.services.embedder.encoders.encoder import InputImage
-from halftone.services.embedder.encoders.torch_encoder import TorchBackend, buckets
+from halftone.services.embedder.encoders.torch_encoder import TorchBackend, batch_sizes
 from halftone.services.embedder.loading import check_golden
 from halftone.vision.model import Model
 
@@ -73,7 +73,7 @@ def test_a_device_that_is_not_there_is_named():
         backend.prepare_device()
 
 
-def test_buckets():
-    assert buckets(1) == (1,)
-    assert buckets(8) == (1, 2, 4, 8)
-    assert buckets(48) == (1, 2, 4, 8, 16, 32, 48)
+def test_batch_sizes():
+    assert batch_sizes(1) == (1,)
+    assert batch_sizes(8) == (1, 2, 4, 8)
+    assert batch_sizes(48) == (1, 2, 4, 8, 16, 32, 48)
