@@ -45,7 +45,7 @@ class InputImage:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedImage:
-    """A decoded image: an input uint8 [S, S] for each orientation, and the upright size in pixels."""
+    """A decoded image: an input uint8 [S, S] for each orientation, and its upright size in px."""
 
     pixels: tuple[NDArray[np.uint8], ...]
     width: int
