@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from halftone.core import errors, telemetry
+from halftone.core.bugs import conceal_bug
 from halftone.core.wire import CHANNEL_OPTIONS as CHANNEL_OPTIONS
 from halftone.core.wire import MAX_MESSAGE_BYTES as MAX_MESSAGE_BYTES
 from halftone.service.limits import RESERVED_RPCS, Admission, Limit
@@ -296,7 +297,7 @@ class _Call:
             code = "CANCELLED"
             raise
         except errors.HalftoneError as raised:
-            error = outward(raised, method=self.method)
+            error = conceal_bug(raised, method=self.method)
             code, reason = errors.code_of(error).name, error.reason
             await abort_with(context, error, request_id=request_id)
         except grpc.aio.AbortError:
@@ -304,7 +305,7 @@ class _Call:
             raise
         except Exception as bug:  # noqa: BLE001 - the outermost frame of a call
             code = "INTERNAL"
-            await abort_with(context, outward(bug, method=self.method), request_id=request_id)
+            await abort_with(context, conceal_bug(bug, method=self.method), request_id=request_id)
         finally:
             self.metrics.rpcs_in_flight.dec()
             self.calls.end()
@@ -314,25 +315,6 @@ class _Call:
             log = _log.debug if code == "RESOURCE_EXHAUSTED" else _log.info
             facts = {"reason": reason} if reason else {}
             log("call", method=self.method, code=code, seconds=round(seconds, 4), **facts)
-
-
-def outward(error: Exception, **facts: str) -> errors.HalftoneError:
-    """Return the error that a caller is told.
-
-    Halftone's own errors are told as they are. For a bug the caller gets a generic `Internal` with
-    the request id, and the log gets the trace.
-
-    Args:
-        error: What a servicer raised.
-        facts: Logged beside the trace.
-    """
-    if isinstance(error, errors.HalftoneError) and not isinstance(error, errors.Internal):
-        return error
-    _log.error("failed", exc_info=error, **facts)
-    request_id = telemetry.request_id()
-    return errors.Internal(
-        f"Something went wrong. The log has it under {request_id}.", request_id=request_id
-    )
 
 
 async def abort_with(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry
 from halftone.services.search.archive.catalogue import Catalogue
-from halftone.services.search.archive.importer import Importer
+from halftone.services.search.archive.imports.importer import Importer
 from halftone.services.search.comparison.calibrations import Calibrations
 from halftone.services.search.comparison.verifier import Verifier
 from halftone.services.search.promotion.promotions import Promotions

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from halftone.core import errors, telemetry
-from halftone.service import server
+from halftone.core.bugs import conceal_bug
 from halftone.v1 import search_pb2, search_pb2_grpc
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         for outcome in outcomes:
             if isinstance(outcome, errors.HalftoneError):
                 status = errors.to_status(
-                    server.outward(outcome, method="BatchSearchImages"),
+                    conceal_bug(outcome, method="BatchSearchImages"),
                     request_id=telemetry.request_id(),
                 )
                 response.results.add().error.CopyFrom(status)

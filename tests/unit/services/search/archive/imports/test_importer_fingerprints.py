@@ -22,7 +22,7 @@ from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.embedder_client import Embedder
 from halftone.services.search.archive.fingerprints import Fingerprints
 from halftone.services.search.archive.holdings import Holdings
-from halftone.services.search.archive.importer import Importer
+from halftone.services.search.archive.imports.importer import Importer
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.services.search.store.port import EVERYTHING
 from halftone.v1 import search_pb2

@@ -1,4 +1,4 @@
-"""The bytes of a record that is imported: sent along, or a file below an import root."""
+"""Reads the picture of a record: bytes that were sent along, or a file below an import root."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from halftone.v1 import search_pb2
 
 
-def content_of(
+def read_content(
     request: search_pb2.ImportImagesRequest, *, roots: tuple[Path, ...], limit: int
 ) -> bytes:
-    """The bytes of the image that a request brings or names.
+    """Return the picture's bytes that a request holds or names.
 
     Args:
-        request: What came.
+        request: The request.
         roots: The resolved import roots.
-        limit: The most bytes that an image may have.
+        limit: The most bytes that a picture may have.
 
     Raises:
-        errors.InvalidArgument: There are none, too many, or the path is not to be read.
+        errors.InvalidArgument: There are no bytes, too many, or the path may not be read.
     """
     source = request.WhichOneof("source")
     if source is None:
@@ -35,7 +35,9 @@ def content_of(
             "source: neither the image's bytes nor a path are given.", field="source"
         )
     content = (
-        request.content if source == "content" else _file(request.path, roots=roots, limit=limit)
+        request.content
+        if source == "content"
+        else _read_file(request.path, roots=roots, limit=limit)
     )
     if not content:
         raise errors.ImageRejected("The image file is empty.", field=source, reason=images.EMPTY)
@@ -48,16 +50,16 @@ def content_of(
     return content
 
 
-def _file(path: str, *, roots: tuple[Path, ...], limit: int) -> bytes:
-    """Reads a file below one of the import roots, without following symbolic links."""
+def _read_file(path: str, *, roots: tuple[Path, ...], limit: int) -> bytes:
+    """Read a file below one of the import roots, without following symbolic links."""
     if not roots:
         raise errors.InvalidArgument(
             "path: this server takes no paths; send the image's bytes.", field="path"
         )
-    found = _found(path, roots=roots)
+    located = _find(path, roots=roots)
     try:
         # Against an exchange between the check and this: neither a link nor a pipe is opened.
-        descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(located, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise errors.InvalidArgument(f"path: {path!r} is not a file.", field="path")
@@ -68,14 +70,14 @@ def _file(path: str, *, roots: tuple[Path, ...], limit: int) -> bytes:
         ) from error
 
 
-def _found(path: str, *, roots: tuple[Path, ...]) -> Path:
-    """The file in the first root that has it; an absolute path is joined as it is."""
+def _find(path: str, *, roots: tuple[Path, ...]) -> Path:
+    """Return the path of a file in the first root that has it; an absolute path stays as it is."""
     refused: list[errors.InvalidArgument] = []
     for root in roots:
         try:
             return manifests.file_below(root, relative=path, field="path")
         except errors.InvalidArgument as error:
             refused.append(error)
-    # What is wrong with a file says more than that the other roots do not have it.
+    # A file that cannot be used says more than a root that does not have it.
     elsewhere = {"MISSING_FILE", "OUTSIDE_FOLDER"}
     raise min(refused, key=lambda error: error.reason in elsewhere)

@@ -1,0 +1,208 @@
+"""Stores one batch of records.
+
+A record whose picture is stored under its name already is compared field by field, and only its
+fields are written. The pictures of all other records are embedded and fingerprinted while their
+bytes are written, then the records are stored in one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from halftone.core import errors
+from halftone.core.bugs import conceal_bug
+from halftone.imaging.orientations import UPRIGHT
+from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive.imports.entry import State, finish
+from halftone.services.search.archive.record_writer import Draft
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Sequence
+
+    from halftone.core import telemetry
+    from halftone.services.search.archive.fingerprints import Print
+    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.imports.embedding import PictureEmbedder, Vectors
+    from halftone.services.search.archive.imports.entry import Entry
+    from halftone.services.search.archive.imports.pictures import PictureKeeper
+    from halftone.services.search.archive.patience import Outage
+    from halftone.services.search.store.port import Payload
+
+
+class BatchImporter:
+    """Stores batches of records."""
+
+    def __init__(
+        self,
+        *,
+        holdings: Holdings,
+        embedder: PictureEmbedder,
+        keeper: PictureKeeper,
+        metrics: telemetry.Metrics,
+    ) -> None:
+        self._collections = holdings.collections
+        self._originals = holdings.originals
+        self._threads = holdings.threads
+        self._writer = holdings.writer
+        self._embedder = embedder
+        self._keeper = keeper
+        self._without_fingerprint = metrics.counter(
+            "import_fingerprint_failures_total",
+            "Imported records whose picture could not be fingerprinted: found by descriptor alone",
+        )
+
+    async def store(self, batch: Sequence[Entry], *, outage: Outage) -> None:
+        """Store the records of a batch; every entry has an outcome when this returns.
+
+        An error that concerns the whole batch (the store or the embedder does not answer) becomes
+        the outcome of each entry that has none.
+        """
+        try:
+            await self._store(batch, outage=outage)
+        except Exception as error:  # noqa: BLE001 - every record is answered, also when there is a bug
+            finish(batch, conceal_bug(error, images=f"{len(batch)} records"))
+
+    async def _store(self, batch: Sequence[Entry], *, outage: Outage) -> None:
+        ids = [entry.point_id for entry in batch if entry.is_open and entry.point_id]
+        if not ids:
+            return
+        stored = await self._threads.read("retrieve", self._collections.active.retrieve, ids)
+        changed: list[Entry] = []
+        known: list[Entry] = []
+        for entry in batch:
+            if not entry.is_open or entry.point_id is None:
+                continue
+            entry.existing = stored.get(entry.point_id)
+            if entry.existing is None or entry.existing.payload["sha256"] != entry.sha256:
+                changed.append(entry)
+            else:
+                known.append(entry)
+        await self._keeper.keep_lost(known)
+        await self._overwrite_fields(known)
+        if changed:
+            await self._embed_and_commit(changed, outage=outage)
+
+    async def _overwrite_fields(self, entries: Sequence[Entry]) -> None:
+        """Write the fields of records whose pictures are stored already, where they differ."""
+        differing: list[Entry] = []
+        for entry in entries:
+            if not entry.is_open or entry.existing is None:
+                continue
+            if payloads.describes(entry.existing.payload, entry.payload):
+                entry.outcome = State.UNCHANGED
+            else:
+                differing.append(entry)
+        if not differing:
+            return
+
+        def write() -> None:
+            ids = [entry.point_id for entry in differing if entry.point_id]
+            current = self._collections.active.retrieve(ids)
+            new: dict[uuid.UUID, Payload] = {}
+            for entry in differing:
+                stored = current.get(entry.point_id) if entry.point_id else None
+                if stored is None or stored.payload["sha256"] != entry.sha256:
+                    entry.outcome = errors.Unavailable(
+                        f"{entry.name} was changed by somebody else meanwhile; import it again.",
+                        reason="CHANGED_MEANWHILE",
+                    )
+                else:
+                    new[stored.id] = payloads.redescribed(stored.payload, entry.payload)
+            if new:
+                self._writer.overwrite_payloads(new)
+
+        await self._threads.write("overwrite_payloads", write)
+        finish(differing, State.UPDATED)
+
+    async def _embed_and_commit(self, entries: Sequence[Entry], *, outage: Outage) -> None:
+        pinned = [entry.sha256 for entry in entries]
+        drafts: list[Draft] = []
+        updated: set[uuid.UUID] = set()
+        outdated: set[uuid.UUID] = set()
+
+        def commit() -> None:
+            unused = set(pinned)
+            try:
+                if drafts:
+                    replaced, left_out = self._writer.upsert(drafts)
+                    updated.update(replaced)
+                    outdated.update(left_out)
+                    unused -= {
+                        draft.payload["sha256"] for draft in drafts if draft.id not in left_out
+                    }
+            finally:
+                self._originals.unpin(pinned)
+                self._originals.drop_unused(unused)
+
+        try:
+            # To its end, like the commit that takes the pins back.
+            await self._threads.complete(self._originals.pin, pinned)
+            drafts += await self._make_drafts(entries, outage=outage)
+            self._without_fingerprint.inc(sum(draft.pdq is None for draft in drafts))
+        finally:
+            await self._threads.write("upsert", commit)
+        # Another process that looked before this commit may have dropped the bytes after it.
+        await self._keeper.keep_lost(
+            [entry for entry in entries if entry.is_open and entry.point_id not in outdated]
+        )
+        for entry in entries:
+            if entry.is_open and entry.point_id not in outdated:
+                entry.outcome = State.UPDATED if entry.point_id in updated else State.CREATED
+        if outdated:
+            # Another version answers since these were embedded.
+            left = [entry for entry in entries if entry.is_open]
+            await self._embed_and_commit(left, outage=outage)
+
+    async def _make_drafts(self, entries: Sequence[Entry], *, outage: Outage) -> list[Draft]:
+        """Keep, embed and fingerprint pictures side by side, and return what is to be stored."""
+        kept = asyncio.ensure_future(self._keeper.keep(entries))
+        embedded = asyncio.ensure_future(self._embedder.embed(entries, outage=outage))
+        for_target = asyncio.ensure_future(self._embedder.embed_for_target(entries))
+        prints = asyncio.ensure_future(self._keeper.fingerprint(entries))
+        # All to their ends: bytes that are still being written could not be dropped.
+        await asyncio.gather(kept, embedded, for_target, prints, return_exceptions=True)
+        kept.result()
+        return to_drafts(
+            entries,
+            embedded=embedded.result(),
+            for_target=for_target.result(),
+            prints=prints.result(),
+        )
+
+
+def to_drafts(
+    entries: Sequence[Entry],
+    *,
+    embedded: Vectors,
+    for_target: Vectors | None,
+    prints: Sequence[Print | None],
+) -> list[Draft]:
+    """Return what is to be stored of those records whose pictures were embedded."""
+    now = time.time_ns() // 1000
+    drafts = []
+    for at, entry in enumerate(entries):
+        picture = embedded.results[at]
+        if not entry.is_open or isinstance(picture, errors.HalftoneError):
+            continue
+        assert entry.point_id is not None  # noqa: S101 - only checked records come here
+        payload = {
+            **entry.payload,
+            "sha256": entry.sha256,
+            "width": picture.width,
+            "height": picture.height,
+            "create_time": now,
+            "update_time": now,
+        }
+        vectors = {}
+        for version, results in (embedded, for_target) if for_target else (embedded,):
+            result = results[at]
+            if not isinstance(result, errors.HalftoneError):
+                vectors[version] = result.vectors[UPRIGHT]
+        pdq, words, _ = prints[at] or (None, None, None)
+        drafts.append(
+            Draft(id=entry.point_id, payload=payload, vectors=vectors, pdq=pdq, words=words)
+        )
+    return drafts

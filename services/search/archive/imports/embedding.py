@@ -1,0 +1,98 @@
+"""Embeds the pictures of an import, for the version that answers and the one being promoted."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from halftone.core import errors, telemetry
+from halftone.v1 import embedder_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from halftone.services.search.archive.embedder_client import Embedder, ImageDescriptors
+    from halftone.services.search.archive.imports.entry import Entry
+    from halftone.services.search.archive.open_collections import OpenCollections
+    from halftone.services.search.archive.patience import Outage
+
+_TARGET_PATIENCE: Final = 1.0
+_TARGET_SECONDS: Final = 10.0
+"""How long an import waits at most for the version that is being promoted."""
+
+_log = telemetry.get_logger(__name__)
+
+
+class Vectors(NamedTuple):
+    """What a model version made of each picture, or why it refused it."""
+
+    model_version: str
+    results: Sequence[ImageDescriptors | errors.HalftoneError]
+
+
+class PictureEmbedder:
+    """Calls the embedder for the batches of imports."""
+
+    def __init__(self, embedder: Embedder, *, collections: OpenCollections) -> None:
+        self._embedder = embedder
+        self._collections = collections
+
+    async def embed(self, entries: Sequence[Entry], *, outage: Outage) -> Vectors:
+        """Embed pictures; an entry whose picture is refused gets that as its outcome.
+
+        Args:
+            entries: At most as many as one call of the embedder takes.
+            outage: The embedder's, shared by the batches of an import: the first batch that gets
+                no answer waits for one, and the others then need not wait as long again.
+
+        Raises:
+            errors.HalftoneError: The embedder does not answer; all entries can be tried again.
+            errors.FailedPrecondition: It does not have the version loaded.
+        """
+        model_version = self._collections.active.model_version
+        started = time.monotonic()
+        try:
+            results = await self._embedder.embed(
+                _inputs(entries), model_version=model_version, patience=outage.left()
+            )
+        except (errors.Unavailable, errors.ResourceExhausted, errors.DeadlineExceeded):
+            outage.begin(since=started)
+            raise
+        except errors.NotFound as error:
+            raise errors.FailedPrecondition(
+                f"The embedder does not have {model_version} loaded.", subject=model_version
+            ) from error
+        outage.end()
+        for entry, result in zip(entries, results, strict=True):
+            if isinstance(result, errors.HalftoneError):
+                entry.outcome = result
+        return Vectors(model_version, results)
+
+    async def embed_for_target(self, entries: Sequence[Entry]) -> Vectors | None:
+        """Embed pictures for the version that is being promoted; None if that did not work.
+
+        It never refuses a record: the promotion brings along what is missing.
+        """
+        target = self._collections.target
+        if target is None:
+            return None
+        try:
+            results = await self._embedder.embed(
+                _inputs(entries),
+                model_version=target.model_version,
+                patience=_TARGET_PATIENCE,
+                deadline=time.monotonic() + _TARGET_SECONDS,
+            )
+        except errors.HalftoneError as error:
+            _log.warning(
+                "not_embedded_for_promotion",
+                model_version=target.model_version,
+                images=len(entries),
+                error=error.message,
+            )
+            return None
+        return Vectors(target.model_version, results)
+
+
+def _inputs(entries: Sequence[Entry]) -> list[embedder_pb2.ImageInput]:
+    return [embedder_pb2.ImageInput(content=entry.content) for entry in entries]

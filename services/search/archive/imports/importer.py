@@ -1,0 +1,142 @@
+"""Imports of records: how many run at a time, how one runs, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from typing import TYPE_CHECKING
+
+from halftone.archive import records
+from halftone.core import errors, wire
+from halftone.core.bugs import conceal_bug
+from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive.imports.batches import BatchImporter
+from halftone.services.search.archive.imports.claims import NameClaims
+from halftone.services.search.archive.imports.embedding import PictureEmbedder
+from halftone.services.search.archive.imports.entry import Entry, State
+from halftone.services.search.archive.imports.intake import read_content
+from halftone.services.search.archive.imports.pictures import PictureKeeper
+from halftone.services.search.archive.imports.reading import read_batches
+from halftone.services.search.archive.imports.window import run_in_order
+from halftone.services.search.archive.patience import Outage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from halftone.services.search.archive.parts import Parts
+    from halftone.v1 import search_pb2
+
+
+class Importer:
+    """Takes streams of records into the archive."""
+
+    def __init__(self, parts: Parts) -> None:
+        """Create an importer; nothing is under way."""
+        settings, metrics = parts.settings, parts.metrics
+        self._holdings = parts.holdings
+        self._batches = BatchImporter(
+            holdings=parts.holdings,
+            embedder=PictureEmbedder(parts.embedder, collections=parts.holdings.collections),
+            keeper=PictureKeeper(holdings=parts.holdings, fingerprints=parts.fingerprints),
+            metrics=metrics,
+        )
+        self._settings = settings
+        self._roots = tuple(root.resolve() for root in settings.import_roots)
+        self._limit = min(settings.max_image_bytes, wire.MAX_IMAGE_BYTES)
+        self._draining = asyncio.Event()
+        self._records = metrics.counter(
+            "import_records_total", "Imported records", labels=("state",)
+        )
+        self._under_way = metrics.gauge("imports_in_flight", "Imports under way")
+        self._imports = 0
+        self._tasks: set[asyncio.Task[list[Entry]]] = set()
+
+    def drain(self) -> None:
+        """Take no further records; those that were taken are stored and acknowledged."""
+        self._draining.set()
+
+    async def run(
+        self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
+    ) -> AsyncGenerator[search_pb2.ImportImagesResponse, None]:
+        """Import a stream of records and yield one acknowledgement for each, in their order.
+
+        Raises:
+            errors.ResourceExhausted: There are too many imports already.
+            errors.Unavailable: The service is starting, or draining: records that were not
+                acknowledged are to be sent again.
+        """
+        _ = self._holdings.collection  # raises while the service is starting
+        if self._imports >= self._settings.max_concurrent_imports:
+            raise errors.ResourceExhausted(
+                "Too many imports at a time.", retry_after=2.0, reason="TOO_MANY_IMPORTS"
+            )
+        self._imports += 1
+        self._under_way.inc()
+        try:
+            async with contextlib.aclosing(self._run(requests)) as batches:
+                async for batch in batches:
+                    for entry in batch:
+                        response = entry.to_response()
+                        self._records.labels(State.Name(response.state).lower()).inc()
+                        yield response
+        finally:
+            self._imports -= 1
+            self._under_way.dec()
+        if self._draining.is_set():
+            raise errors.Unavailable(
+                "The service is shutting down; import again what was not acknowledged.",
+                retry_after=1.0,
+            )
+
+    async def settled(self) -> None:
+        """Wait for the batches of imports that were cut off."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _run(
+        self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
+    ) -> AsyncGenerator[list[Entry], None]:
+        claims = NameClaims()
+        # Of the embedder, for all batches of this import together.
+        outage = Outage(seconds=self._settings.import_patience_seconds)
+
+        async def prepare(request: search_pb2.ImportImagesRequest) -> Entry:
+            return await self._holdings.threads.in_thread(self._prepare, request)
+
+        async def store(batch: list[Entry]) -> list[Entry]:
+            await self._batches.store(batch, outage=outage)
+            for entry in batch:
+                claims.release_refused(entry)
+            return batch
+
+        return run_in_order(
+            read_batches(
+                requests,
+                prepare=prepare,
+                admit=claims.claim,
+                most=self._settings.import_batch,
+                draining=self._draining,
+            ),
+            store,
+            window=self._settings.import_window,
+            started=self._note_task,
+        )
+
+    def _note_task(self, task: asyncio.Task[list[Entry]]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _prepare(self, request: search_pb2.ImportImagesRequest) -> Entry:
+        """Read, hash and check a record; a record that is not valid has that as its outcome."""
+        entry = Entry(row=request.row, name=request.image.name)
+        try:
+            name = records.validate(request.image)
+            entry.point_id = name.point_id
+            entry.payload = payloads.to_payload(request.image, name=name)
+            entry.content = read_content(request, roots=self._roots, limit=self._limit)
+        except Exception as error:  # noqa: BLE001 - every record is answered, also when there is a bug
+            entry.outcome = conceal_bug(error, image=entry.name)
+        else:
+            entry.sha256 = hashlib.sha256(entry.content).hexdigest()
+        return entry
