@@ -153,16 +153,16 @@ async def test_a_promotion_that_is_cancelled_ends_cancelled_whatever_fails(
 async def test_a_wish_that_comes_right_before_the_switch_is_heard(service, registry, monkeypatch):
     """Nobody but the switch itself looks at the file once more."""
     await service.add(*(record(number) for number in range(3)))
-    loaded, calls, files = Embedder.loaded, [], files_of(service)
+    list_versions, calls, files = Embedder.list_versions, [], files_of(service)
 
-    async def loaded_and_cancelled(self, **fields):
-        versions = await loaded(self, **fields)
+    async def list_and_cancel(self, **fields):
+        versions = await list_versions(self, **fields)
         calls.append(versions)
         if len(calls) == 2:
             files.ask_to_cancel(files.read().id)
         return versions
 
-    monkeypatch.setattr(Embedder, "loaded", loaded_and_cancelled)
+    monkeypatch.setattr(Embedder, "list_versions", list_and_cancel)
     done = await promoted(service)
     assert len(calls) == 2
     assert done.state == State.CANCELLED
