@@ -221,10 +221,14 @@ async def vectors_of(
                     holdings.threads.read, "retrieve", collection.retrieve, wanted, vectors=True
                 )
         found.append(there)
-    both = [(group, each) for group, each in ids if all(each in there for there in found)]
-    return [group for group, _ in both], [
-        np.array([_unit(there[each]) for _, each in both], dtype=np.float32) for there in found
-    ]
+
+    def gather() -> tuple[list[str], list[NDArray[np.float32]]]:
+        both = [(group, each) for group, each in ids if all(each in there for there in found)]
+        return [group for group, _ in both], [
+            np.array([_unit(there[each]) for _, each in both], dtype=np.float32) for there in found
+        ]
+
+    return await asyncio.to_thread(gather)
 
 
 def _unit(stored: Stored) -> NDArray[np.float32]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from halftone.archive import records
 from halftone.core import errors
 from halftone.registry.versions import Registry
 from halftone.services.search.archive.embedder_client import Embedder
+from halftone.services.search.promotion import compare
 from halftone.services.search.promotion.files import PromotionFiles
 from halftone.services.search.promotion.transitions import STEPS, State, Step
 from halftone.services.search.store.edge.collection import EdgeCollection
@@ -119,6 +121,35 @@ async def test_no_file_of_a_promotion_is_touched_on_the_event_loop(service, hast
     assert {"write", "is_cancelled", "read", "verify", "promote", "delete"} <= threads.keys()
     loop = threading.main_thread()
     assert [method for method, used in threads.items() if loop in used] == []
+
+
+async def test_many_groups_are_not_worked_through_on_the_event_loop(service, monkeypatch):
+    """20,000 names take a tenth of a second, the vectors of a thousand images half of that."""
+    calls = []
+
+    def watch(owner, function):
+        call = getattr(owner, function)
+
+        def watched(*arguments, **fields):
+            calls.append((function, threading.current_thread() is threading.main_thread()))
+            return call(*arguments, **fields)
+
+        monkeypatch.setattr(owner, function, watched)
+
+    watch(records, "parse_name")
+    watch(compare, "_unit")
+    await service.add(record(0), record(1))
+    calls.clear()
+    names = [name(number) for number in range(5_000)]
+    groups = [models_pb2.LabelledGroup(images=names[start::4]) for start in range(4)]
+    groups.append(models_pb2.LabelledGroup(images=names[:2]))
+    assert (await promoted(service, labelled_groups=groups, force=True)).state == State.SUCCEEDED
+    assert sum(function == "parse_name" for function, _ in calls) > 10_000
+    assert sum(function == "_unit" for function, _ in calls) == 4
+    on_loop = [function for function, on_loop in calls if on_loop]
+    # Some at a time, to see whether any of the images is there.
+    assert set(on_loop) <= {"parse_name"}
+    assert len(on_loop) <= 64
 
 
 # What is cancelled.
