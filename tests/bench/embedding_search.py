@@ -2,14 +2,16 @@
 
     python -m tests.bench.embedding_search [--count 10000] [--against CHECKOUT] [--rounds 8]
 
-Prints the median of single searches, searches per second with 16 at once, and searches per second
-with 16 in a call. The embedder is the tests' fake one: nothing is embedded.
+Prints the median of single searches, searches per second with 16 at once and with 16 in a call, and
+the CPU time of the service for each search, which a busy machine changes least. The embedder is the
+tests' fake one: nothing is embedded. CPU times are read from `/proc`, so it runs on Linux.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
 import contextlib
 import json
 import os
@@ -48,18 +50,20 @@ async def run(*, count: int, checkouts: dict[str, Path], rounds: int) -> dict[st
         growth.search(query, condition=journal_and_date())
         for query in between(base, count=200, seed=2_000)
     ]
-    figures: dict[str, dict[str, list[float]]] = {
-        name: {"p50_ms": [], "per_second": [], "batched_per_second": []} for name in checkouts
+    figures: dict[str, collections.defaultdict[str, list[float]]] = {
+        name: collections.defaultdict(list) for name in checkouts
     }
     with tempfile.TemporaryDirectory(prefix="halftone-bench-") as folder:
         built = Path(folder) / "built"
         growth.build(built, base=base, count=count)
         async with contextlib.AsyncExitStack() as stack:
-            stubs = {}
+            stubs, processes = {}, {}
             for name, checkout in checkouts.items():
                 data = Path(folder) / name
                 shutil.copytree(built, data / "search")
-                port = stack.enter_context(_service(checkout, data=data, embedder=address))
+                port, processes[name] = stack.enter_context(
+                    _service(checkout, data=data, embedder=address)
+                )
                 channel = grpc.aio.insecure_channel(
                     f"127.0.0.1:{port}", options=wire.CHANNEL_OPTIONS
                 )
@@ -69,7 +73,7 @@ async def run(*, count: int, checkouts: dict[str, Path], rounds: int) -> dict[st
             for turn in range(rounds):
                 # Whoever comes second in a round finds the machine warmer.
                 for name, stub in sorted(stubs.items(), reverse=turn % 2 == 1):
-                    for key, value in (await _round(stub, requests)).items():
+                    for key, value in (await _round(stub, requests, pid=processes[name])).items():
                         figures[name][key].append(value)
     await server.stop(None)
     return {
@@ -79,7 +83,8 @@ async def run(*, count: int, checkouts: dict[str, Path], rounds: int) -> dict[st
 
 
 @contextlib.contextmanager
-def _service(checkout: Path, *, data: Path, embedder: str) -> Iterator[int]:
+def _service(checkout: Path, *, data: Path, embedder: str) -> Iterator[tuple[int, int]]:
+    """A search service; its port and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -97,7 +102,7 @@ def _service(checkout: Path, *, data: Path, embedder: str) -> Iterator[int]:
     command = [sys.executable, "-m", "halftone.services.search"]
     with subprocess.Popen(command, cwd=checkout, env=environment) as process:
         try:
-            yield port
+            yield port, process.pid
         finally:
             process.terminate()
 
@@ -116,15 +121,24 @@ async def _warm_up(
                 return
 
 
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def _round(
-    stub: search_pb2_grpc.SearchServiceStub, requests: list[search_pb2.SearchImagesRequest]
+    stub: search_pb2_grpc.SearchServiceStub,
+    requests: list[search_pb2.SearchImagesRequest],
+    *,
+    pid: int,
 ) -> dict[str, float]:
-    seconds = []
+    seconds, busy = [], _cpu_seconds(pid)
     for request in requests[:60]:
         started = time.perf_counter()
         await stub.SearchImages(request)
         seconds.append(time.perf_counter() - started)
-    queue = iter(requests * 2)
+    single_cpu = (_cpu_seconds(pid) - busy) / len(seconds)
+    queue, busy = iter(requests * 2), _cpu_seconds(pid)
     started = time.perf_counter()
 
     async def caller() -> None:
@@ -133,12 +147,18 @@ async def _round(
 
     await asyncio.gather(*(caller() for _ in range(_TOGETHER)))
     rate = 2 * len(requests) / (time.perf_counter() - started)
+    together_cpu = (_cpu_seconds(pid) - busy) / (2 * len(requests))
+    busy = _cpu_seconds(pid)
     batch = search_pb2.BatchSearchImagesRequest(requests=requests[:_TOGETHER])
     started = time.perf_counter()
     for _ in range(20):
         await stub.BatchSearchImages(batch)
     batched = 20 * _TOGETHER / (time.perf_counter() - started)
+    batched_cpu = (_cpu_seconds(pid) - busy) / (20 * _TOGETHER)
     return {
+        "cpu_ms": single_cpu * 1e3,
+        "together_cpu_ms": together_cpu * 1e3,
+        "batched_cpu_ms": batched_cpu * 1e3,
         "p50_ms": statistics.median(seconds) * 1e3,
         "per_second": rate,
         "batched_per_second": batched,

@@ -50,15 +50,15 @@ class Traffic:
         if not self.in_flight:
             self._quiet.set()
 
-    def using(self, model_version: str) -> int:
+    def count_using(self, model_version: str) -> int:
         """Return the number of searches in flight in the collection of a version."""
         return self._using[model_version]
 
-    def recent(self) -> bool:
+    def is_recent(self) -> bool:
         """Tell whether there are searches, or were some within the last ten seconds."""
         return bool(self.in_flight) or self._clock() - self._last < _RECENT_SECONDS
 
-    async def quiet(self, *, seconds: float) -> None:
+    async def wait_until_quiet(self, *, seconds: float) -> None:
         """Wait until no search is in flight, at most for `seconds`."""
         try:
             async with asyncio.timeout(seconds):
@@ -89,10 +89,10 @@ class Pace:
 
     def size(self) -> int:
         """Return the number of images that the next piece should have."""
-        piece = _BUSY_PIECE if self._traffic.recent() else _IDLE_PIECE
+        piece = _BUSY_PIECE if self._traffic.is_recent() else _IDLE_PIECE
         return max(1, min(self._most, int(piece / self._seconds)))
 
-    def measured(self, images: int, *, seconds: float) -> None:
+    def record_time(self, images: int, *, seconds: float) -> None:
         """Note how long a piece took; later pieces are sized by it."""
         if images:
             self._seconds += _SMOOTHING * (seconds / images - self._seconds)
@@ -101,7 +101,7 @@ class Pace:
         """Wait for the turn of the next piece: `async with await pace.begin():`."""
         await self._workers.acquire()
         try:
-            if not self._traffic.recent():
+            if not self._traffic.is_recent():
                 return Turn(self, alone=False)
             await self._alone.acquire()
         except BaseException:
@@ -112,10 +112,10 @@ class Pace:
     async def end(self, turn: Turn) -> None:
         """End a piece: rest in proportion to the time it took, if there are searches."""
         try:
-            if turn.alone and self._traffic.recent():
+            if turn.alone and self._traffic.is_recent():
                 rest = min(self._rest * (time.monotonic() - turn.started), _LONGEST_REST)
                 await asyncio.sleep(rest)
-                await self._traffic.quiet(seconds=rest)
+                await self._traffic.wait_until_quiet(seconds=rest)
         finally:
             if turn.alone:
                 self._alone.release()

@@ -187,7 +187,7 @@ class ClusterSteps:
         compared = self._comparer.compare(
             [(sides[a], sides[b]) for a, b in pairs if a in sides and b in sides],
             model_version=version,
-            alone=self._traffic.recent(),
+            alone=self._traffic.is_recent(),
         )
         with self._database.write() as connection:
             cluster_pairs.put_pairs(

@@ -186,7 +186,7 @@ class ClusterWorker:
             if pictures:
                 started = time.monotonic()
                 await self._search(pictures, job=job)
-                self._pace.measured(len(pictures), seconds=time.monotonic() - started)
+                self._pace.record_time(len(pictures), seconds=time.monotonic() - started)
                 return True
         if job is None:
             return await self._take_over()

@@ -121,7 +121,7 @@ def end_undone(
 async def drop(model_version: str, *, store: Store, holdings: Holdings, traffic: Traffic) -> None:
     """Drop a collection, once the searches that it still answers have ended."""
     await holdings.threads.write("forget", holdings.collections.forget, model_version)
-    while traffic.using(model_version):  # noqa: ASYNC110 - rare, and not worth an event for each
+    while traffic.count_using(model_version):  # noqa: ASYNC110 - rare, and not worth an event for each
         await asyncio.sleep(_ASK_SECONDS)
     await holdings.threads.write("drop", store.drop, model_version)
     _log.info("collection_dropped", model_version=model_version)

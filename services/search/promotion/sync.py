@@ -290,7 +290,7 @@ class Sync:
                     found = await self._embedder.embed(
                         inputs, model_version=self._target.model_version, patience=0.0
                     )
-                    self._pace.measured(len(inputs), seconds=time.monotonic() - started)
+                    self._pace.record_time(len(inputs), seconds=time.monotonic() - started)
                     await self._holdings.threads.write(
                         "upsert", self._commit, [stored for stored, _ in images], found
                     )

@@ -87,7 +87,7 @@ def test_the_sample_depends_on_neither_order_nor_repetition():
 async def test_searches_go_first():
     traffic = Traffic()
     pace = Pace(traffic=traffic, share=0.25, most=32, workers=2)
-    pace.measured(1, seconds=0.01)
+    pace.record_time(1, seconds=0.01)
     alone = pace.size()
     turn = await pace.begin()
     await asyncio.sleep(0.02)
@@ -109,4 +109,4 @@ async def test_searches_go_first():
     traffic.leave(1, model_version="a/1")
     await pace.end(other)
     await pace.end(await third)
-    assert traffic.using("a/1") == 0
+    assert traffic.count_using("a/1") == 0
