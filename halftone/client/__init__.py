@@ -28,28 +28,30 @@ from halftone.client.models import (
     PromotionState,
     RetrievalFigures,
 )
+from halftone.client.records import (
+    Facets,
+    ImageRecord,
+    ImportAck,
+    ImportState,
+    ImportSummary,
+    NewImage,
+    Thumbnail,
+)
 from halftone.client.retry import RetryPolicy
 from halftone.client.training import JobState, TrainingJob, TrainingProgress
 from halftone.client.types import (
     Compared,
     Embedding,
-    Facets,
     Filter,
     Hit,
     ImageEmbeddings,
-    ImageRecord,
-    ImportAck,
-    ImportState,
-    ImportSummary,
     LoadedModel,
-    NewImage,
     Overlap,
     Query,
     Relation,
     Search,
     SearchOptions,
     SearchPage,
-    Thumbnail,
     Verification,
     VerificationState,
 )

@@ -14,26 +14,17 @@ from google.protobuf import field_mask_pb2, message
 from halftone.archive.manifests import Row
 from halftone.client.conversions import (
     WRITABLE_FIELDS,
-    compared_from,
-    embeddings_from,
-    filter_to,
-    image_bytes,
-    page_from,
-    record_from,
-    region_to,
+    make_filter,
+    make_region,
+    parse_compared,
+    parse_embeddings,
+    parse_page,
+    parse_record,
+    read_image,
     write_fields,
 )
-from halftone.client.types import (
-    Compared,
-    Embedding,
-    Facets,
-    ImageRecord,
-    ImportAck,
-    ImportState,
-    LoadedModel,
-    Search,
-    Thumbnail,
-)
+from halftone.client.records import Facets, ImageRecord, ImportAck, ImportState, Thumbnail
+from halftone.client.types import Compared, Embedding, LoadedModel, Search
 from halftone.core import errors
 from halftone.v1 import embedder_pb2 as pb_embedder
 from halftone.v1 import search_pb2 as pb
@@ -44,7 +35,8 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from halftone.client.types import Filter, ImageEmbeddings, NewImage, Query, SearchPage
+    from halftone.client.records import NewImage
+    from halftone.client.types import Filter, ImageEmbeddings, Query, SearchPage
     from halftone.imaging.images import Region
 
 T = TypeVar("T")
@@ -64,7 +56,7 @@ class Call(Generic[T]):
 
     Attributes:
         parse: Converts a response of `response_class`.
-        repeatable: Whether it may be tried again when it is not known if it was carried out.
+        repeatable: Whether it may be tried again although it may have been carried out.
     """
 
     service: Service
@@ -103,19 +95,19 @@ def make_call(
 def get(name: str) -> Call[ImageRecord]:
     """GetImage."""
     request = pb.GetImageRequest(name=name)
-    return _search_call("GetImage", request, pb.Image, record_from)
+    return _search_call("GetImage", request, pb.Image, parse_record)
 
 
 def list_images(
     *, where: Filter | None, page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[ImageRecord, ...], str]]:
-    """ListImages; gives one page's records and the next page's token."""
+    """ListImages: returns a page's records and the next page's token."""
     request = pb.ListImagesRequest(
-        filter=filter_to(where), page_size=page_size, page_token=page_token
+        filter=make_filter(where), page_size=page_size, page_token=page_token
     )
 
     def parse(response: pb.ListImagesResponse) -> tuple[tuple[ImageRecord, ...], str]:
-        return tuple(map(record_from, response.images)), response.next_page_token
+        return tuple(map(parse_record, response.images)), response.next_page_token
 
     return _search_call("ListImages", request, pb.ListImagesResponse, parse)
 
@@ -132,16 +124,16 @@ def update(name: str, *, fields: Mapping[str, object]) -> Call[ImageRecord]:
     write_fields(image, fields)
     mask = field_mask_pb2.FieldMask(paths=sorted(fields))
     request = pb.UpdateImageRequest(image=image, update_mask=mask)
-    return _search_call("UpdateImage", request, pb.Image, record_from)
+    return _search_call("UpdateImage", request, pb.Image, parse_record)
 
 
 def delete(
     names: str | Sequence[str], *, where: Filter | None, everything: bool, dry_run: bool
 ) -> Call[int]:
-    """DeleteImages; gives the count."""
+    """DeleteImages: returns the number of deleted images."""
     request = pb.DeleteImagesRequest(
         names=[names] if isinstance(names, str) else list(names),
-        filter=filter_to(where) or (pb.Filter() if everything else None),
+        filter=make_filter(where) or (pb.Filter() if everything else None),
         everything=everything,
         validate_only=dry_run,
     )
@@ -154,14 +146,16 @@ def delete(
 
 def search(wanted: Search) -> Call[SearchPage]:
     """SearchImages."""
-    return _search_call("SearchImages", search_request(wanted), pb.SearchImagesResponse, page_from)
+    return _search_call(
+        "SearchImages", make_search_request(wanted), pb.SearchImagesResponse, parse_page
+    )
 
 
 def batch_search(
     searches: Sequence[Search],
 ) -> Call[tuple[SearchPage | errors.HalftoneError, ...]]:
     """BatchSearchImages."""
-    request = pb.BatchSearchImagesRequest(requests=map(search_request, searches))
+    request = pb.BatchSearchImagesRequest(requests=map(make_search_request, searches))
 
     def parse(
         response: pb.BatchSearchImagesResponse,
@@ -169,7 +163,7 @@ def batch_search(
         return tuple(
             errors.from_status(result.error)
             if result.HasField("error")
-            else page_from(result.response)
+            else parse_page(result.response)
             for result in response.results
         )
 
@@ -186,14 +180,14 @@ def compare(
     request = pb.CompareImagesRequest(
         query=query.name if isinstance(query, ImageRecord) else query,
         image=image.name if isinstance(image, ImageRecord) else image,
-        query_region=region_to(crop),
+        query_region=make_region(crop),
     )
-    return _search_call("CompareImages", request, pb.CompareImagesResponse, compared_from)
+    return _search_call("CompareImages", request, pb.CompareImagesResponse, parse_compared)
 
 
 def facets(*, where: Filter | None, limit: int | None) -> Call[Facets]:
     """CountFacets."""
-    request = pb.CountFacetsRequest(filter=filter_to(where), limit=limit)
+    request = pb.CountFacetsRequest(filter=make_filter(where), limit=limit)
 
     def parse(response: pb.CountFacetsResponse) -> Facets:
         return Facets(
@@ -227,7 +221,7 @@ def embed(
     request = pb_embedder.EmbedImagesRequest(
         images=[
             pb_embedder.ImageInput(
-                content=image_bytes(image), include_mirrored=mirrored, include_rotated=rotated
+                content=read_image(image), include_mirrored=mirrored, include_rotated=rotated
             )
             for image in images
         ],
@@ -240,7 +234,7 @@ def embed(
         return tuple(
             errors.from_status(result.error)
             if result.HasField("error")
-            else embeddings_from(result.embeddings)
+            else parse_embeddings(result.embeddings)
             for result in response.results
         )
 
@@ -280,8 +274,8 @@ def models() -> Call[tuple[LoadedModel, ...]]:
 IMPORT_PATH = f"/{_PACKAGE['search']}/ImportImages"
 
 
-def import_request(record: NewImage | Row) -> pb.ImportImagesRequest:
-    """One record of an import.
+def make_import_request(record: NewImage | Row) -> pb.ImportImagesRequest:
+    """Return the message of one record of an import; reads its file.
 
     Raises:
         errors.InvalidArgument: The manifest's row is a rejected one, neither or both of `content`
@@ -292,7 +286,7 @@ def import_request(record: NewImage | Row) -> pb.ImportImagesRequest:
             raise record.error
         if record.image is None or record.path is None:
             raise errors.InvalidArgument("The row holds no record.", field="row")
-        content = image_bytes(record.path)
+        content = read_image(record.path)
         return pb.ImportImagesRequest(image=record.image, content=content, row=record.number)
     if (record.content is None) == (not record.server_path):
         raise errors.InvalidArgument(
@@ -304,30 +298,30 @@ def import_request(record: NewImage | Row) -> pb.ImportImagesRequest:
     if record.content is None:
         request.path = record.server_path
     else:
-        request.content = image_bytes(record.content)
+        request.content = read_image(record.content)
     return request
 
 
-def refusal(record: NewImage | Row, error: errors.HalftoneError) -> ImportAck:
-    """The acknowledgement of a record that could not even be sent."""
+def make_refusal(record: NewImage | Row, error: errors.HalftoneError) -> ImportAck:
+    """Return the acknowledgement of a record that could not be sent."""
     if isinstance(record, Row):
         name = record.image_id if record.image is None else record.image.name
         return ImportAck(row=record.number, name=name, state=ImportState.REJECTED, error=error)
     return ImportAck(row=record.row, name=record.name, state=ImportState.REJECTED, error=error)
 
 
-def ack_from(response: pb.ImportImagesResponse) -> ImportAck:
-    """What an acknowledgement says."""
+def parse_ack(response: pb.ImportImagesResponse) -> ImportAck:
+    """Convert a message to an acknowledgement."""
     state = ImportState[pb.ImportImagesResponse.State.Name(response.state)]
     error = errors.from_status(response.error) if response.HasField("error") else None
     return ImportAck(row=response.row, name=response.name, state=state, error=error)
 
 
-def search_request(wanted: Search) -> pb.SearchImagesRequest:
-    """The message of one search."""
+def make_search_request(wanted: Search) -> pb.SearchImagesRequest:
+    """Convert a search to its message; reads the file of the query."""
     request = pb.SearchImagesRequest(
-        filter=filter_to(wanted.filter),
-        region=region_to(wanted.crop),
+        filter=make_filter(wanted.filter),
+        region=make_region(wanted.crop),
         limit=wanted.limit,
         page_token=wanted.page_token,
         min_similarity=wanted.min_similarity,
@@ -350,12 +344,12 @@ def search_request(wanted: Search) -> pb.SearchImagesRequest:
     elif is_name(query):
         request.image = str(query)
     else:
-        request.content = image_bytes(query)
+        request.content = read_image(query)
     return request
 
 
 def is_name(query: Query) -> bool:
-    """Whether a query is the name of an image in the archive rather than a file's path."""
+    """Return whether a query is the name of an image in the archive rather than a file's path."""
     return isinstance(query, str) and query.startswith("archives/")
 
 

@@ -1,28 +1,30 @@
-"""The client's part for clusters and verdicts: what it gives back, and each call once."""
+"""Clusters and the job that builds them: their types, and the calls as in `calls`."""
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from halftone.client.calls import Call, make_call
 from halftone.client.conversions import (
-    filter_to,
-    record_from,
-    relation_from,
-    verification_from,
+    make_filter,
+    parse_day,
+    parse_record,
+    parse_relation,
+    parse_verification,
 )
-from halftone.client.types import ImageRecord, Relation, Verification
-from halftone.client.verdicts import Decision, Verdict, decision_from, time_of, verdict_from
+from halftone.client.types import Relation, Verification
+from halftone.client.verdicts import Decision, Verdict, parse_decision, parse_time, parse_verdict
 from halftone.v1 import clusters_pb2 as pb
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterator
 
     from google.protobuf import message
 
+    from halftone.client.records import ImageRecord
     from halftone.client.types import Filter
 
 
@@ -30,7 +32,7 @@ T = TypeVar("T")
 
 
 class ClusterJobState(StrEnum):
-    """What a cluster job is doing, or how it ended."""
+    """The state of a cluster job."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -39,12 +41,12 @@ class ClusterJobState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing happens to the job any more."""
+        """Whether the job has ended."""
         return self is not ClusterJobState.RUNNING
 
 
 class ClusterOrder(StrEnum):
-    """What `Client.clusters` sorts by, the largest first."""
+    """The order of `Client.clusters`, the largest first."""
 
     SIZE = "size"
     SPAN_YEARS = "span"
@@ -53,13 +55,13 @@ class ClusterOrder(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterJob:
-    """The job that groups the archive.
+    """A job that groups the archive.
 
     Attributes:
         name: `clusterJobs/{id}`.
-        searched_count: Images whose candidates were looked for, of `image_count`.
-        compared_count: Pairs compared by local features, of `pair_count` found so far.
-        cluster_count: Once it has succeeded, as the two below.
+        searched_count: The number of images whose candidates were looked for, of `image_count`.
+        compared_count: The number of pairs compared by local features, of `pair_count` so far.
+        cluster_count: 0 until it has succeeded, as the two below.
         error: Why it failed.
     """
 
@@ -88,9 +90,9 @@ class ClusterMember:
     """One printing of a cluster.
 
     Attributes:
-        weakest_link: The least probable link on the surest way from it to the others, 0 to 1.
-        link_count: Members to which it has a link.
-        gap_days: Days since the printing before. None for the first, and where a date is missing.
+        weakest_link: The probability of the least probable link on the surest way to the others.
+        link_count: The number of members to which it has a link.
+        gap_days: Days since the printing before; None for the first, or if a date is missing.
     """
 
     image: ImageRecord
@@ -106,8 +108,8 @@ class Link:
     Attributes:
         a: Name of an image, the query of the verification.
         b: Name of the other.
-        probability: None where only an archivist said so and they were never compared.
-        verdict: SAME where an archivist said so, else None.
+        probability: None if an archivist said so and the two were never compared.
+        verdict: SAME if an archivist said so, else None.
     """
 
     a: str
@@ -124,10 +126,10 @@ class Cluster:
 
     Attributes:
         name: `clusters/{id}`; it stays when the cluster grows or the model version changes.
-        earliest_date: The days between which its printings lie; None without dates.
-        latest_date: Likewise.
+        earliest_date: The first day on which a printing may have appeared; None without dates.
+        latest_date: The last such day.
         span_years: Whole years between the two.
-        weakest_link: Of the links that hold the cluster together the least probable.
+        weakest_link: The probability of the least probable link that holds the cluster together.
         first_image: The earliest known printing; without dates the first by name.
         journals: In the order of their first printing.
         members: Chronological, those without a date last; the first 5,000. Only from
@@ -158,11 +160,11 @@ class Cluster:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterPage:
-    """Some clusters. Iterating over a page gives them.
+    """A page of clusters; iterating over it gives the clusters.
 
     Attributes:
         next_page_token: Empty on the last page.
-        total: Clusters under the filter, on all pages.
+        total: The number of clusters under the filter, on all pages.
     """
 
     clusters: tuple[Cluster, ...]
@@ -177,24 +179,24 @@ class ClusterPage:
 
 
 def create_job(*, request_id: str, from_scratch: bool) -> Call[ClusterJob]:
-    """CreateClusterJob. `request_id` makes it repeatable."""
+    """CreateClusterJob; the request id makes it repeatable."""
     request = pb.CreateClusterJobRequest(request_id=request_id, from_scratch=from_scratch)
-    return _call("CreateClusterJob", request, pb.ClusterJob, job_from)
+    return _call("CreateClusterJob", request, pb.ClusterJob, parse_job)
 
 
 def get_job(name: str) -> Call[ClusterJob]:
     """GetClusterJob."""
-    return _call("GetClusterJob", pb.GetClusterJobRequest(name=name), pb.ClusterJob, job_from)
+    return _call("GetClusterJob", pb.GetClusterJobRequest(name=name), pb.ClusterJob, parse_job)
 
 
 def list_jobs(
     *, page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[ClusterJob, ...], str]]:
-    """ListClusterJobs; gives one page's jobs and the next page's token."""
+    """ListClusterJobs: returns a page's jobs and the next page's token."""
     request = pb.ListClusterJobsRequest(page_size=page_size, page_token=page_token)
 
     def parse(response: pb.ListClusterJobsResponse) -> tuple[tuple[ClusterJob, ...], str]:
-        return tuple(map(job_from, response.jobs)), response.next_page_token
+        return tuple(map(parse_job, response.jobs)), response.next_page_token
 
     return _call("ListClusterJobs", request, pb.ListClusterJobsResponse, parse)
 
@@ -202,7 +204,7 @@ def list_jobs(
 def cancel_job(name: str) -> Call[ClusterJob]:
     """CancelClusterJob."""
     request = pb.CancelClusterJobRequest(name=name)
-    return _call("CancelClusterJob", request, pb.ClusterJob, job_from)
+    return _call("CancelClusterJob", request, pb.ClusterJob, parse_job)
 
 
 def list_clusters(
@@ -217,7 +219,7 @@ def list_clusters(
 ) -> Call[ClusterPage]:
     """ListClusters."""
     request = pb.ListClustersRequest(
-        filter=filter_to(where),
+        filter=make_filter(where),
         order=order.name,
         min_size=min_size,
         min_journal_count=min_journals,
@@ -228,7 +230,7 @@ def list_clusters(
 
     def parse(response: pb.ListClustersResponse) -> ClusterPage:
         return ClusterPage(
-            clusters=tuple(map(cluster_from, response.clusters)),
+            clusters=tuple(map(parse_cluster, response.clusters)),
             next_page_token=response.next_page_token,
             total=response.total_count,
         )
@@ -238,36 +240,36 @@ def list_clusters(
 
 def get(name: str) -> Call[Cluster]:
     """GetCluster."""
-    return _call("GetCluster", pb.GetClusterRequest(name=name), pb.Cluster, cluster_from)
+    return _call("GetCluster", pb.GetClusterRequest(name=name), pb.Cluster, parse_cluster)
 
 
 def judge(a: str, b: str, *, decision: Decision, note: str, author: str) -> Call[Verdict]:
-    """JudgePair. Said twice, the same verdict only has a longer history."""
+    """JudgePair; repeating a verdict only lengthens its history."""
     request = pb.JudgePairRequest(a=a, b=b, decision=decision.name, note=note, author=author)
-    return _call("JudgePair", request, pb.Verdict, verdict_from)
+    return _call("JudgePair", request, pb.Verdict, parse_verdict)
 
 
 def list_verdicts(
     *, image: str, history: bool, page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[Verdict, ...], str]]:
-    """ListVerdicts; gives one page's verdicts and the next page's token."""
+    """ListVerdicts: returns a page's verdicts and the next page's token."""
     request = pb.ListVerdictsRequest(
         image=image, history=history, page_size=page_size, page_token=page_token
     )
 
     def parse(response: pb.ListVerdictsResponse) -> tuple[tuple[Verdict, ...], str]:
-        return tuple(map(verdict_from, response.verdicts)), response.next_page_token
+        return tuple(map(parse_verdict, response.verdicts)), response.next_page_token
 
     return _call("ListVerdicts", request, pb.ListVerdictsResponse, parse)
 
 
 def delete_verdict(name: str) -> Call[Verdict]:
     """DeleteVerdict."""
-    return _call("DeleteVerdict", pb.DeleteVerdictRequest(name=name), pb.Verdict, verdict_from)
+    return _call("DeleteVerdict", pb.DeleteVerdictRequest(name=name), pb.Verdict, parse_verdict)
 
 
-def job_from(message: pb.ClusterJob) -> ClusterJob:
-    """The job in a message."""
+def parse_job(message: pb.ClusterJob) -> ClusterJob:
+    """Convert a message to a cluster job."""
     return ClusterJob(
         name=message.name,
         state=ClusterJobState[pb.ClusterJob.State.Name(message.state)],
@@ -279,29 +281,29 @@ def job_from(message: pb.ClusterJob) -> ClusterJob:
         clustered_image_count=message.clustered_image_count,
         largest_cluster_size=message.largest_cluster_size,
         model_version=message.model_version,
-        create_time=time_of(message, "create_time"),
-        end_time=time_of(message, "end_time"),
+        create_time=parse_time(message, "create_time"),
+        end_time=parse_time(message, "end_time"),
         error=message.error,
     )
 
 
-def cluster_from(message: pb.Cluster) -> Cluster:
-    """The cluster in a message."""
+def parse_cluster(message: pb.Cluster) -> Cluster:
+    """Convert a message to a cluster."""
     return Cluster(
         name=message.name,
         size=message.size,
         journal_count=message.journal_count,
-        earliest_date=_day(message.earliest_date),
-        latest_date=_day(message.latest_date),
+        earliest_date=parse_day(message.earliest_date),
+        latest_date=parse_day(message.latest_date),
         span_years=message.span_years,
         weakest_link=message.weakest_link,
-        first_image=record_from(message.first_image),
+        first_image=parse_record(message.first_image),
         journals=tuple(message.journals),
-        create_time=time_of(message, "create_time"),
-        update_time=time_of(message, "update_time"),
+        create_time=parse_time(message, "create_time"),
+        update_time=parse_time(message, "update_time"),
         members=tuple(
             ClusterMember(
-                image=record_from(member.image),
+                image=parse_record(member.image),
                 weakest_link=member.weakest_link,
                 link_count=member.link_count,
                 gap_days=member.gap_days if member.HasField("gap_days") else None,
@@ -313,17 +315,13 @@ def cluster_from(message: pb.Cluster) -> Cluster:
                 a=link.a,
                 b=link.b,
                 probability=link.probability if link.HasField("probability") else None,
-                relation=relation_from(link.relation),
-                verification=verification_from(link.verification),
-                verdict=decision_from(link.verdict),
+                relation=parse_relation(link.relation),
+                verification=parse_verification(link.verification),
+                verdict=parse_decision(link.verdict),
             )
             for link in message.links
         ),
     )
-
-
-def _day(text: str) -> dt.date | None:
-    return dt.date.fromisoformat(text) if text else None
 
 
 def _call(

@@ -1,4 +1,4 @@
-"""Between the client's types and protobuf messages; nothing here touches the network."""
+"""Converts between the client's types and protobuf messages; nothing here touches the network."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from halftone.client.records import ImageRecord
 from halftone.client.types import (
     Compared,
     Embedding,
     Filter,
     Hit,
     ImageEmbeddings,
-    ImageRecord,
     Overlap,
     Relation,
     SearchPage,
     Verification,
     VerificationState,
 )
-from halftone.client.verdicts import verdict_from
+from halftone.client.verdicts import parse_time, parse_verdict
 from halftone.core import errors
 from halftone.core.wire import MAX_IMAGE_BYTES
 from halftone.imaging.images import Region
@@ -33,7 +33,6 @@ from halftone.v1 import search_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from google.protobuf import timestamp_pb2
 
 WRITABLE_FIELDS = (
     "journal",
@@ -49,8 +48,8 @@ WRITABLE_FIELDS = (
 """Fields of a record that can be imported and updated."""
 
 
-def image_bytes(image: bytes | str | Path | Image.Image) -> bytes:
-    """An image as it is sent.
+def read_image(image: bytes | str | Path | Image.Image) -> bytes:
+    """Return an image's bytes as they are sent; reads a file, encodes a Pillow image as PNG.
 
     Raises:
         errors.InvalidArgument: The file cannot be read.
@@ -59,7 +58,7 @@ def image_bytes(image: bytes | str | Path | Image.Image) -> bytes:
     if isinstance(image, bytes):
         content = image
     elif isinstance(image, Image.Image):
-        content = _encoded(image)
+        content = _encode_png(image)
     else:
         try:
             size = Path(image).stat().st_size
@@ -69,13 +68,13 @@ def image_bytes(image: bytes | str | Path | Image.Image) -> bytes:
                 f"Cannot read {image}: {error.strerror or error}.", field="content"
             ) from error
         if size > MAX_IMAGE_BYTES:
-            raise _too_large(size, name=str(image))
+            raise _refuse_size(size, name=str(image))
     if len(content) > MAX_IMAGE_BYTES:
-        raise _too_large(len(content), name="The image")
+        raise _refuse_size(len(content), name="The image")
     return content
 
 
-def _too_large(size: int, *, name: str) -> errors.ImageRejected:
+def _refuse_size(size: int, *, name: str) -> errors.ImageRejected:
     return errors.ImageRejected(
         f"{name} has {size / 2**20:.1f} MiB; at most {MAX_IMAGE_BYTES // 2**20} MiB can be sent.",
         field="content",
@@ -83,7 +82,7 @@ def _too_large(size: int, *, name: str) -> errors.ImageRejected:
     )
 
 
-def _encoded(image: Image.Image) -> bytes:
+def _encode_png(image: Image.Image) -> bytes:
     # PNG keeps every pixel; what PNG cannot hold (CMYK, floats …) becomes RGB first.
     picture = image if image.mode in {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"} else None
     buffer = io.BytesIO()
@@ -91,8 +90,8 @@ def _encoded(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def filter_to(where: Filter | None) -> pb.Filter | None:
-    """The message of a filter."""
+def make_filter(where: Filter | None) -> pb.Filter | None:
+    """Convert a filter to its message."""
     if where is None:
         return None
     date = None
@@ -105,12 +104,12 @@ def filter_to(where: Filter | None) -> pb.Filter | None:
         date=date,
         caption_text=where.caption,
         labels={key: pb.Labels(values=values) for key, values in where.labels.items()},
-        exclude=filter_to(where.exclude),
+        exclude=make_filter(where.exclude),
     )
 
 
-def record_from(image: pb.Image) -> ImageRecord:
-    """The record in a message."""
+def parse_record(image: pb.Image) -> ImageRecord:
+    """Convert a message to a record."""
     return ImageRecord(
         name=image.name,
         journal=image.journal,
@@ -118,30 +117,34 @@ def record_from(image: pb.Image) -> ImageRecord:
         page=image.page,
         caption=image.caption,
         language=image.language,
-        page_region=_region_from(image.page_region) if image.HasField("page_region") else None,
+        page_region=_parse_region(image.page_region) if image.HasField("page_region") else None,
         source_uri=image.source_uri,
         rights=image.rights,
         labels={key: tuple(labels.values) for key, labels in image.labels.items()},
-        earliest_date=_day(image.earliest_date),
-        latest_date=_day(image.latest_date),
+        earliest_date=parse_day(image.earliest_date),
+        latest_date=parse_day(image.latest_date),
         content_sha256=image.content_sha256,
         width=image.width,
         height=image.height,
         same_content=tuple(image.same_content),
-        create_time=_time(image.create_time) if image.HasField("create_time") else None,
-        update_time=_time(image.update_time) if image.HasField("update_time") else None,
+        create_time=parse_time(image, "create_time"),
+        update_time=parse_time(image, "update_time"),
     )
 
 
 def write_fields(image: pb.Image, fields: Mapping[str, object]) -> None:
-    """Writes fields of a record, named as in `WRITABLE_FIELDS`, into its message."""
+    """Write fields of a record, named as in `WRITABLE_FIELDS`, into its message.
+
+    Raises:
+        errors.InvalidArgument: A field has a wrong value.
+    """
     for key, value in fields.items():
         try:
             if key == "labels":
                 for label, values in value.items():  # type: ignore[attr-defined]
                     image.labels[label].values.extend(values)
             elif key == "page_region":
-                region = region_to(value)  # type: ignore[arg-type]
+                region = make_region(value)  # type: ignore[arg-type]
                 if region is not None:
                     image.page_region.CopyFrom(region)
             else:
@@ -150,22 +153,22 @@ def write_fields(image: pb.Image, fields: Mapping[str, object]) -> None:
             raise errors.InvalidArgument(f"{key} cannot be {value!r}.", field=key) from error
 
 
-def region_to(region: Region | tuple[int, int, int, int] | None) -> pb_embedder.Region | None:
-    """The message of a rectangle."""
+def make_region(region: Region | tuple[int, int, int, int] | None) -> pb_embedder.Region | None:
+    """Convert a rectangle to its message."""
     if region is None:
         return None
     x, y, width, height = region
     return pb_embedder.Region(x=x, y=y, width=width, height=height)
 
 
-def _region_from(region: pb_embedder.Region) -> Region:
+def _parse_region(region: pb_embedder.Region) -> Region:
     return Region(region.x, region.y, region.width, region.height)
 
 
-def page_from(response: pb.SearchImagesResponse) -> SearchPage:
-    """The hits in a message."""
+def parse_page(response: pb.SearchImagesResponse) -> SearchPage:
+    """Convert a message to a page of hits."""
     return SearchPage(
-        hits=tuple(map(hit_from, response.hits)),
+        hits=tuple(map(parse_hit, response.hits)),
         next_page_token=response.next_page_token,
         model_version=response.model_version,
         verified_count=response.verified_count,
@@ -174,40 +177,40 @@ def page_from(response: pb.SearchImagesResponse) -> SearchPage:
     )
 
 
-def hit_from(hit: pb.Hit) -> Hit:
-    """The hit in a message."""
+def parse_hit(hit: pb.Hit) -> Hit:
+    """Convert a message to a hit."""
     return Hit(
-        image=record_from(hit.image),
+        image=parse_record(hit.image),
         similarity=hit.similarity,
         orientation=Orientation(hit.mirrored, hit.rotation),
         probability=hit.probability,
-        relation=relation_from(hit.relation),
-        verification=verification_from(hit.verification),
+        relation=parse_relation(hit.relation),
+        verification=parse_verification(hit.verification),
         pdq_distance=hit.pdq_distance if hit.HasField("pdq_distance") else None,
         words_similarity=hit.words_similarity if hit.HasField("words_similarity") else None,
-        verdict=verdict_from(hit.verdict) if hit.HasField("verdict") else None,
+        verdict=parse_verdict(hit.verdict) if hit.HasField("verdict") else None,
     )
 
 
-def compared_from(response: pb.CompareImagesResponse) -> Compared:
-    """The comparison in a message."""
+def parse_compared(response: pb.CompareImagesResponse) -> Compared:
+    """Convert a message to a comparison of two images."""
     return Compared(
-        hit=hit_from(response.hit),
+        hit=parse_hit(response.hit),
         model_version=response.model_version,
         verdicts_unavailable=response.verdicts_unavailable,
     )
 
 
-def relation_from(value: int) -> Relation:
-    """How two pictures are related; one that this client does not know yet is UNKNOWN."""
+def parse_relation(value: int) -> Relation:
+    """Convert a relation; one that this client does not know yet becomes UNKNOWN."""
     try:
         return Relation[pb.Hit.Relation.Name(value)]
     except (KeyError, ValueError):
         return Relation.UNKNOWN
 
 
-def verification_from(message: pb.Verification) -> Verification:
-    """The comparison in a message."""
+def parse_verification(message: pb.Verification) -> Verification:
+    """Convert a message to a verification; an unknown state becomes NOT_COMPARED."""
     try:
         state = VerificationState[pb.Verification.State.Name(message.state)]
     except (KeyError, ValueError):
@@ -231,20 +234,20 @@ def verification_from(message: pb.Verification) -> Verification:
     )
 
 
-def embeddings_from(found: pb_embedder.ImageEmbeddings) -> ImageEmbeddings:
-    """The embeddings in a message."""
+def parse_embeddings(message: pb_embedder.ImageEmbeddings) -> ImageEmbeddings:
+    """Convert a message to the embeddings of an image."""
     return ImageEmbeddings(
-        embedding=_embedding_from(found.embedding),
+        embedding=_parse_embedding(message.embedding),
         oriented={
-            Orientation(other.mirrored, other.rotation): _embedding_from(other.embedding)
-            for other in found.oriented_embeddings
+            Orientation(other.mirrored, other.rotation): _parse_embedding(other.embedding)
+            for other in message.oriented_embeddings
         },
-        width=found.width,
-        height=found.height,
+        width=message.width,
+        height=message.height,
     )
 
 
-def _embedding_from(embedding: pb_embedder.Embedding) -> Embedding:
+def _parse_embedding(embedding: pb_embedder.Embedding) -> Embedding:
     return Embedding(
         values=embedding.values,
         dimension=embedding.dimension,
@@ -252,9 +255,6 @@ def _embedding_from(embedding: pb_embedder.Embedding) -> Embedding:
     )
 
 
-def _day(text: str) -> dt.date | None:
+def parse_day(text: str) -> dt.date | None:
+    """Convert a day as YYYY-MM-DD; returns None for an empty text."""
     return dt.date.fromisoformat(text) if text else None
-
-
-def _time(value: timestamp_pb2.Timestamp) -> dt.datetime:
-    return value.ToDatetime(tzinfo=dt.UTC)

@@ -1,8 +1,7 @@
-"""The client's part for model versions: what it gives back, and each call once, as in `calls`."""
+"""Model versions and promotions: their types, and the calls as in `calls`."""
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,19 +9,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.protobuf import json_format
 
 from halftone.client.calls import Call, make_call
+from halftone.client.verdicts import parse_time
 from halftone.core import errors
 from halftone.v1 import models_pb2 as pb
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
 
-    from google.protobuf import message, struct_pb2, timestamp_pb2
+    from google.protobuf import message, struct_pb2
 
 T = TypeVar("T")
 
 
 class PromotionState(StrEnum):
-    """What a promotion is doing, or how it ended."""
+    """The state of a promotion."""
 
     EMBEDDING = "embedding"
     COMPARING = "comparing"
@@ -34,7 +35,7 @@ class PromotionState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing happens to the promotion any more."""
+        """Whether the promotion has ended."""
         return self not in {
             PromotionState.EMBEDDING,
             PromotionState.COMPARING,
@@ -48,11 +49,11 @@ class ModelVersion:
 
     Attributes:
         name: `name/version`.
-        active: It answers searches.
-        previous: It did before: what a roll-back goes to.
-        image_count: Images in its collection.
+        active: Whether it answers searches.
+        previous: Whether it answered before the active one; a roll-back returns to it.
+        image_count: The number of images in its collection.
         spec: The contents of its spec.json; only from `Client.model_version`.
-        metrics: The contents of its metrics.json; likewise.
+        metrics: The contents of its metrics.json; only from `Client.model_version`.
     """
 
     name: str
@@ -68,7 +69,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalFigures:
-    """What a version reaches on labelled images."""
+    """How well a version finds labelled images."""
 
     queries: int
     recall_at_1: float
@@ -78,14 +79,14 @@ class RetrievalFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What changes with a promotion.
+    """The comparison of two versions before a promotion.
 
     Attributes:
         sampled_queries: Images that were searched by in both collections.
         top10_agreement: Mean share of the first ten hits that both versions have in common.
         before: The active version's figures on labelled images, where any are known.
-        after: Likewise, of the version to promote.
-        refusal: Why it was refused, or would have been without force.
+        after: The figures of the version to promote, where any are known.
+        refusal: Why it was refused, or would have been refused without force.
     """
 
     sampled_queries: int = 0
@@ -97,14 +98,14 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """The job that makes another version answer.
+    """A job that makes another version the one that answers.
 
     Attributes:
-        model_version: Which one.
-        from_model_version: The one that answered when it began.
-        images_failed: Images that the version could not embed.
-        seconds_left: 0 where it is not known.
-        comparison: Once it was made.
+        model_version: The version to promote.
+        from_model_version: The version that answered when the job began.
+        images_failed: The number of images that the version could not embed.
+        seconds_left: 0 if it is not known.
+        comparison: None until the versions were compared.
         error: Why it failed or was refused.
         revision: Grows with each change.
     """
@@ -131,13 +132,13 @@ class Promotion:
 def list_versions(
     *, page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[ModelVersion, ...], str]]:
-    """ListModelVersions; gives one page's versions and the next page's token."""
+    """ListModelVersions: returns a page's versions and the next page's token."""
     request = pb.ListModelVersionsRequest(page_size=page_size, page_token=page_token)
 
     def parse(
         response: pb.ListModelVersionsResponse,
     ) -> tuple[tuple[ModelVersion, ...], str]:
-        return tuple(map(version_from, response.versions)), response.next_page_token
+        return tuple(map(parse_version, response.versions)), response.next_page_token
 
     return _call("ListModelVersions", request, pb.ListModelVersionsResponse, parse)
 
@@ -145,7 +146,7 @@ def list_versions(
 def get(name: str) -> Call[ModelVersion]:
     """GetModelVersion."""
     request = pb.GetModelVersionRequest(name=name)
-    return _call("GetModelVersion", request, pb.ModelVersion, version_from)
+    return _call("GetModelVersion", request, pb.ModelVersion, parse_version)
 
 
 def promote(name: str, *, force: bool, groups: Sequence[Sequence[str]]) -> Call[Promotion]:
@@ -155,29 +156,29 @@ def promote(name: str, *, force: bool, groups: Sequence[Sequence[str]]) -> Call[
         force=force,
         labelled_groups=[pb.LabelledGroup(images=list(group)) for group in groups],
     )
-    return _call("PromoteModelVersion", request, pb.Promotion, promotion_from)
+    return _call("PromoteModelVersion", request, pb.Promotion, parse_promotion)
 
 
 def roll_back() -> Call[Promotion]:
-    """RollBackModelVersion. A second one, after the end of the first, would undo it."""
+    """RollBackModelVersion; not repeatable, because a second one could undo the first."""
     request = pb.RollBackModelVersionRequest()
-    call = _call("RollBackModelVersion", request, pb.Promotion, promotion_from)
+    call = _call("RollBackModelVersion", request, pb.Promotion, parse_promotion)
     return replace(call, repeatable=False)
 
 
 def promotion() -> Call[Promotion]:
     """GetPromotion."""
-    return _call("GetPromotion", pb.GetPromotionRequest(), pb.Promotion, promotion_from)
+    return _call("GetPromotion", pb.GetPromotionRequest(), pb.Promotion, parse_promotion)
 
 
 def watch() -> Call[Promotion]:
     """WatchPromotion, whose responses are a stream."""
-    return _call("WatchPromotion", pb.WatchPromotionRequest(), pb.Promotion, promotion_from)
+    return _call("WatchPromotion", pb.WatchPromotionRequest(), pb.Promotion, parse_promotion)
 
 
 def cancel() -> Call[Promotion]:
     """CancelPromotion."""
-    return _call("CancelPromotion", pb.CancelPromotionRequest(), pb.Promotion, promotion_from)
+    return _call("CancelPromotion", pb.CancelPromotionRequest(), pb.Promotion, parse_promotion)
 
 
 def delete(name: str) -> Call[None]:
@@ -186,8 +187,8 @@ def delete(name: str) -> Call[None]:
     return _call("DeleteModelVersion", request, pb.DeleteModelVersionResponse, lambda _: None)
 
 
-def version_from(message: pb.ModelVersion) -> ModelVersion:
-    """The version in a message."""
+def parse_version(message: pb.ModelVersion) -> ModelVersion:
+    """Convert a message to a model version."""
     return ModelVersion(
         name=message.name,
         active=message.active,
@@ -195,14 +196,14 @@ def version_from(message: pb.ModelVersion) -> ModelVersion:
         dimension=message.dimension,
         backbone=message.backbone,
         image_count=message.image_count,
-        publish_time=_time(message, "publish_time"),
-        spec=_plain(message.spec),
-        metrics=_plain(message.metrics),
+        publish_time=parse_time(message, "publish_time"),
+        spec=_parse_struct(message.spec),
+        metrics=_parse_struct(message.metrics),
     )
 
 
-def promotion_from(message: pb.Promotion) -> Promotion:
-    """The promotion in a message."""
+def parse_promotion(message: pb.Promotion) -> Promotion:
+    """Convert a message to a promotion."""
     return Promotion(
         id=message.id,
         model_version=message.model_version,
@@ -215,26 +216,28 @@ def promotion_from(message: pb.Promotion) -> Promotion:
         images_failed=message.images_failed,
         images_per_second=message.images_per_second,
         seconds_left=message.seconds_left,
-        comparison=_comparison(message.comparison) if message.HasField("comparison") else None,
+        comparison=_parse_comparison(message.comparison)
+        if message.HasField("comparison")
+        else None,
         error=errors.from_status(message.error) if message.HasField("error") else None,
-        create_time=_time(message, "create_time"),
-        update_time=_time(message, "update_time"),
-        end_time=_time(message, "end_time"),
+        create_time=parse_time(message, "create_time"),
+        update_time=parse_time(message, "update_time"),
+        end_time=parse_time(message, "end_time"),
         revision=message.revision,
     )
 
 
-def _comparison(message: pb.Comparison) -> Comparison:
+def _parse_comparison(message: pb.Comparison) -> Comparison:
     return Comparison(
         sampled_queries=message.sampled_queries,
         top10_agreement=message.top10_agreement,
-        before=_figures(message.from_figures) if message.HasField("from_figures") else None,
-        after=_figures(message.to_figures) if message.HasField("to_figures") else None,
+        before=_parse_figures(message.from_figures) if message.HasField("from_figures") else None,
+        after=_parse_figures(message.to_figures) if message.HasField("to_figures") else None,
         refusal=message.refusal,
     )
 
 
-def _figures(message: pb.RetrievalFigures) -> RetrievalFigures:
+def _parse_figures(message: pb.RetrievalFigures) -> RetrievalFigures:
     return RetrievalFigures(
         queries=message.queries,
         recall_at_1=message.recall_at_1,
@@ -243,24 +246,19 @@ def _figures(message: pb.RetrievalFigures) -> RetrievalFigures:
     )
 
 
-def _plain(struct: struct_pb2.Struct) -> dict[str, Any]:
-    return {key: _whole(value) for key, value in json_format.MessageToDict(struct).items()}
+def _parse_struct(struct: struct_pb2.Struct) -> dict[str, Any]:
+    return {
+        key: _restore_integers(value) for key, value in json_format.MessageToDict(struct).items()
+    }
 
 
-def _whole(value: Any) -> Any:
-    """JSON's whole numbers as such: a Struct has only floating ones."""
+def _restore_integers(value: Any) -> Any:
+    """Turn whole floats back into integers: a Struct holds only floats."""
     if isinstance(value, dict):
-        return {key: _whole(item) for key, item in value.items()}
+        return {key: _restore_integers(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_whole(item) for item in value]
+        return [_restore_integers(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _time(message: pb.Promotion | pb.ModelVersion, name: str) -> dt.datetime | None:
-    if not message.HasField(name):
-        return None
-    value: timestamp_pb2.Timestamp = getattr(message, name)
-    return value.ToDatetime(tzinfo=dt.UTC)
 
 
 def _call(

@@ -1,4 +1,4 @@
-"""When to try again: bounded, with full jitter, never past the deadline. No I/O happens here."""
+"""Decides when to try again: bounded, with full jitter, never past the deadline. Does no I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def is_retryable(error: errors.HalftoneError) -> bool:
-    """Whether waiting can help: UNAVAILABLE, and RESOURCE_EXHAUSTED that says when to come back."""
+    """Return whether a call may succeed later: UNAVAILABLE, or RESOURCE_EXHAUSTED with a time."""
     if isinstance(error, errors.StorageFull):
         return False
     if isinstance(error, errors.ResourceExhausted):
@@ -44,11 +44,11 @@ class RetryPolicy:
     import_patience: float = 60.0
 
     def when(self, *, repeatable: bool) -> RetryPolicy:
-        """This policy, or for a call that must not be made twice that of a single try."""
+        """Return this policy, or one with a single try for a call that must not be repeated."""
         return self if repeatable else replace(self, attempts=1)
 
     def pause(self, *, failures: int, error: errors.HalftoneError, draw: float) -> float:
-        """Seconds to wait after `failures` failures; `draw` is uniform in [0, 1)."""
+        """Return the seconds to wait after `failures` failures; `draw` is uniform in [0, 1)."""
         ceiling = min(self.longest_pause, self.first_pause * 2.0 ** min(failures - 1, 30))
         asked: float | None = getattr(error, "retry_after", None)
         return draw * ceiling + (asked or 0.0)
@@ -74,21 +74,21 @@ class Attempts:
         self._started = self.clock()
 
     def remaining(self) -> float:
-        """Seconds left; the deadline of the next try."""
+        """Return the seconds that are left, which are the deadline of the next try."""
         return max(0.0, self._started + self.timeout - self.clock())
 
     def pause_after(self, error: errors.HalftoneError) -> float:
-        """Seconds to wait before the next try.
+        """Return the seconds to wait before the next try.
 
         Raises:
-            errors.HalftoneError: `error`, when there is to be no next try.
+            errors.HalftoneError: `error`, if there is no next try.
         """
         self.failures += 1
         if not is_retryable(error) or self.failures >= self.policy.attempts:
             raise error
         pause = self.policy.pause(failures=self.failures, error=error, draw=self.draw())
         if pause >= self.remaining():
-            # Waiting would only turn a telling error into DEADLINE_EXCEEDED.
+            # Waiting would only replace this error by DEADLINE_EXCEEDED.
             raise error
         self.on_retry()
         return pause

@@ -1,21 +1,22 @@
-"""The client's part for training jobs: what it gives back, and each call once, as in `calls`."""
+"""Training jobs: their types, and the calls as in `calls`."""
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from halftone.client.calls import Call, make_call
+from halftone.client.verdicts import parse_time
 from halftone.core import errors, training
 from halftone.v1 import trainer_pb2 as pb
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Collection, Mapping
 
-    from google.protobuf import message, timestamp_pb2
+    from google.protobuf import message
 
     from halftone.core.training import TrainingSpec
 
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 
 class JobState(StrEnum):
-    """What a training job is doing."""
+    """The state of a training job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -34,13 +35,13 @@ class JobState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing happens to the job any more."""
+        """Whether the job has ended."""
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingProgress:
-    """How far a job is; 0 where a number is not known.
+    """The progress of a job; a number that is not known is 0.
 
     Attributes:
         phase: `reading`, `training`, `evaluating`, `publishing` or `promoting`.
@@ -64,8 +65,8 @@ class TrainingJob:
 
     Attributes:
         name: `trainingJobs/{id}`.
-        spec: What it was told, as JSON; `halftone.training.TrainingSpec` explains the fields.
-        model_version: `name/version`, once it is published.
+        spec: Its specification as JSON; see `halftone.client.TrainingSpec` for the fields.
+        model_version: `name/version`; empty until it is published.
         error: Why it failed.
         log_tail: The last lines that the training process printed.
         attempts: How often it was started.
@@ -93,23 +94,23 @@ class TrainingJob:
 
 
 def create(spec: TrainingSpec | Mapping[str, Any], *, request_id: str | None) -> Call[TrainingJob]:
-    """CreateTrainingJob. A request that is tried again must be the same one, so it has an id."""
+    """CreateTrainingJob; the request id makes it repeatable."""
     checked = spec if isinstance(spec, training.TrainingSpec) else training.parse_spec(spec)
     request = pb.CreateTrainingJobRequest(
         spec=checked.to_message(), request_id=request_id or str(uuid.uuid4())
     )
-    return _call("CreateTrainingJob", request, pb.TrainingJob, job_from)
+    return _call("CreateTrainingJob", request, pb.TrainingJob, parse_job)
 
 
 def get(name: str) -> Call[TrainingJob]:
     """GetTrainingJob."""
-    return _call("GetTrainingJob", pb.GetTrainingJobRequest(name=name), pb.TrainingJob, job_from)
+    return _call("GetTrainingJob", pb.GetTrainingJobRequest(name=name), pb.TrainingJob, parse_job)
 
 
 def list_jobs(
     *, states: Collection[JobState], page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[TrainingJob, ...], str]]:
-    """ListTrainingJobs; gives one page's jobs and the next page's token."""
+    """ListTrainingJobs: returns a page's jobs and the next page's token."""
     request = pb.ListTrainingJobsRequest(
         page_size=page_size,
         page_token=page_token,
@@ -117,7 +118,7 @@ def list_jobs(
     )
 
     def parse(response: pb.ListTrainingJobsResponse) -> tuple[tuple[TrainingJob, ...], str]:
-        return tuple(map(job_from, response.jobs)), response.next_page_token
+        return tuple(map(parse_job, response.jobs)), response.next_page_token
 
     return _call("ListTrainingJobs", request, pb.ListTrainingJobsResponse, parse)
 
@@ -125,17 +126,17 @@ def list_jobs(
 def cancel(name: str) -> Call[TrainingJob]:
     """CancelTrainingJob."""
     request = pb.CancelTrainingJobRequest(name=name)
-    return _call("CancelTrainingJob", request, pb.TrainingJob, job_from)
+    return _call("CancelTrainingJob", request, pb.TrainingJob, parse_job)
 
 
 def watch(name: str) -> Call[TrainingJob]:
     """WatchTrainingJob, whose responses are a stream."""
     request = pb.WatchTrainingJobRequest(name=name)
-    return _call("WatchTrainingJob", request, pb.TrainingJob, job_from)
+    return _call("WatchTrainingJob", request, pb.TrainingJob, parse_job)
 
 
-def job_from(message: pb.TrainingJob) -> TrainingJob:
-    """The job in a message."""
+def parse_job(message: pb.TrainingJob) -> TrainingJob:
+    """Convert a message to a training job."""
     try:
         spec: Mapping[str, Any] = training.spec_from_message(message.spec).to_json()
     except errors.InvalidArgument:
@@ -160,19 +161,12 @@ def job_from(message: pb.TrainingJob) -> TrainingJob:
         error=errors.from_status(message.error) if message.HasField("error") else None,
         log_tail=tuple(message.log_tail),
         attempts=message.attempts,
-        create_time=_time(message, "create_time"),
-        start_time=_time(message, "start_time"),
-        end_time=_time(message, "end_time"),
-        update_time=_time(message, "update_time"),
+        create_time=parse_time(message, "create_time"),
+        start_time=parse_time(message, "start_time"),
+        end_time=parse_time(message, "end_time"),
+        update_time=parse_time(message, "update_time"),
         revision=message.revision,
     )
-
-
-def _time(message: pb.TrainingJob, name: str) -> dt.datetime | None:
-    if not message.HasField(name):
-        return None
-    value: timestamp_pb2.Timestamp = getattr(message, name)
-    return value.ToDatetime(tzinfo=dt.UTC)
 
 
 def _call(

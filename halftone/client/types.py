@@ -1,4 +1,4 @@
-"""What the client takes and returns: frozen dataclasses, none of them tied to protobuf."""
+"""Searches, hits and embeddings: frozen dataclasses, none of them tied to protobuf."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 from PIL import Image
 
+from halftone.client.records import ImageRecord
 from halftone.imaging.orientations import UPRIGHT, Orientation
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterator, Mapping, Sequence
 
     from halftone.client.verdicts import Verdict
-    from halftone.core.errors import HalftoneError
     from halftone.imaging.images import Region
 
 
@@ -40,133 +39,6 @@ class Embedding:
         return np.frombuffer(self.values, dtype="<f4")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageRecord:
-    """An archive record as the service keeps it: one printing of a picture.
-
-    Attributes:
-        name: `archives/{archive}/images/{image_id}`.
-        date: An EDTF date, for example `1914-08-22`, `191X` or `1914/1916`; may be empty.
-        earliest_date: First day of `date`, or None without a date.
-        latest_date: Last day of `date`.
-        language: A BCP 47 tag.
-        page_region: Where the picture stands on its page, in pixels of the page.
-        content_sha256: Hash of the image's bytes, in hexadecimal.
-        width: Of the upright picture, in pixels.
-        height: Likewise.
-        same_content: Names of other records with the very same bytes (the first 100).
-    """
-
-    name: str
-    journal: str = ""
-    date: str = ""
-    page: str = ""
-    caption: str = ""
-    language: str = ""
-    page_region: Region | None = None
-    source_uri: str = ""
-    rights: str = ""
-    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    earliest_date: dt.date | None = None
-    latest_date: dt.date | None = None
-    content_sha256: str = ""
-    width: int = 0
-    height: int = 0
-    same_content: tuple[str, ...] = ()
-    create_time: dt.datetime | None = None
-    update_time: dt.datetime | None = None
-
-    @property
-    def archive(self) -> str:
-        """The archive's part of the name."""
-        return self.name.removeprefix("archives/").partition("/images/")[0]
-
-    @property
-    def image_id(self) -> str:
-        """The image's part of the name; it may contain slashes."""
-        return self.name.partition("/images/")[2]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewImage:
-    """A record to import.
-
-    Attributes:
-        image_id: Unique within the archive; it may contain slashes.
-        content: The encoded image (at most 32 MiB), a local file to read it from, or a picture
-            (sent as PNG).
-        server_path: Instead of `content`: a path on the search server, below one of its import
-            roots.
-        row: Comes back with the acknowledgement, for example the row in a manifest.
-    """
-
-    image_id: str
-    archive: str = "default"
-    content: bytes | Path | Image.Image | None = None
-    server_path: str = ""
-    journal: str = ""
-    date: str = ""
-    page: str = ""
-    caption: str = ""
-    language: str = ""
-    page_region: Region | None = None
-    source_uri: str = ""
-    rights: str = ""
-    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    row: int = 0
-
-    @property
-    def name(self) -> str:
-        """The name that the record will have."""
-        return f"archives/{self.archive}/images/{self.image_id}"
-
-
-class ImportState(StrEnum):
-    """What became of an imported record."""
-
-    CREATED = "created"
-    UNCHANGED = "unchanged"
-    UPDATED = "updated"
-    REJECTED = "rejected"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportAck:
-    """The acknowledgement of one record. A record that is acknowledged is on the server's disk.
-
-    Attributes:
-        row: As it was sent.
-        error: Why, when the state is REJECTED.
-    """
-
-    row: int
-    name: str
-    state: ImportState
-    error: HalftoneError | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportSummary:
-    """What became of an import.
-
-    Attributes:
-        rejected: The acknowledgements of the rejected records, those included that could not even
-            be sent, for example because a file cannot be read.
-        reconnects: How often the stream was lost and taken up again.
-    """
-
-    created: int = 0
-    unchanged: int = 0
-    updated: int = 0
-    rejected: tuple[ImportAck, ...] = ()
-    reconnects: int = 0
-
-    @property
-    def total(self) -> int:
-        """Records that were acknowledged, the rejected ones included."""
-        return self.created + self.unchanged + self.updated + len(self.rejected)
-
-
 class Relation(StrEnum):
     """How a picture is related to the one it is compared with; see docs/matching.md."""
 
@@ -183,12 +55,12 @@ class Relation(StrEnum):
 
     @property
     def label(self) -> str:
-        """For people."""
+        """The relation in words for people."""
         return self.value.replace("_", " ")
 
 
 class VerificationState(StrEnum):
-    """What became of a comparison by local features."""
+    """The result of a comparison by local features."""
 
     OVERLAPPING = "overlapping"
     NO_OVERLAP = "no_overlap"
@@ -207,10 +79,11 @@ class Overlap:
         inlier_count: Local features that agree on it.
         homography: 3 by 3, row by row: takes points of the query to points of the image.
         query_polygon: Corners of the overlap in the query.
-        image_polygon: Likewise in the image.
-        query_share: Of the query's area, 0 to 1.
-        image_share: Of the image's area, 0 to 1.
-        rotation: How the query, after it was mirrored, is to be turned clockwise, -180 to 180.
+        image_polygon: Corners of the overlap in the image.
+        query_share: The overlap's share of the query's area, 0 to 1.
+        image_share: The overlap's share of the image's area, 0 to 1.
+        rotation: Degrees by which the query, mirrored first, is to be turned clockwise, -180 to
+            180.
         scale: Length in the image over length in the query.
     """
 
@@ -227,7 +100,7 @@ class Overlap:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What local features say of two pictures.
+    """The result of comparing two pictures by local features.
 
     Attributes:
         overlaps: The largest first.
@@ -243,15 +116,16 @@ class Hit:
 
     Attributes:
         similarity: Cosine similarity of the descriptors, -1 to 1.
-        orientation: How the query lies in the hit: mirrored or not, and turned by quarters. By the
-            overlap where there is one, else how it was most alike.
-        probability: That both show the same picture, 0 to 1, whatever the model version.
+        orientation: How the query lies in the hit: mirrored or not, and turned by quarters. Taken
+            from the overlap if there is one, else the orientation that was most similar.
+        probability: The probability that both show the same picture, 0 to 1; it means the same
+            with every model version.
         relation: What kind of match it is.
-        verification: What local features say.
+        verification: The result of the comparison by local features.
         pdq_distance: Bits in which the perceptual hashes differ, of 256; None for an embedding.
         words_similarity: Likeness of the visual words, 0 to 1; None for an embedding.
-        verdict: What an archivist said of the query and this image, where the query is an image of
-            the archive or a part of one. Neither the probability nor the order follows it.
+        verdict: An archivist's verdict on the query and this image, if the query is an image of the
+            archive or a part of one. It changes neither the probability nor the order.
     """
 
     image: ImageRecord
@@ -266,7 +140,7 @@ class Hit:
 
     @property
     def mirrored(self) -> bool:
-        """The query lies mirrored left to right in the hit."""
+        """Whether the query lies mirrored left to right in the hit."""
         return self.orientation.mirrored
 
     @property
@@ -276,20 +150,20 @@ class Hit:
 
     @property
     def lies(self) -> str:
-        """How the query lies in the hit, for people; empty for as it is, or without an overlap.
+        """The orientation in words for people; empty if upright, or without an overlap.
 
-        A picture that is unlike the query is as often a little less so when that is mirrored.
+        Without an overlap the orientation of the greatest similarity means little.
         """
         return self.orientation.label if self.overlaps else ""
 
     @property
     def overlaps(self) -> tuple[Overlap, ...]:
-        """The parts that both share, the largest first; none where they were not compared."""
+        """The parts that both share, the largest first; empty if they were not compared."""
         return self.verification.overlaps
 
 
 def probability_label(probability: float) -> str:
-    """A probability for people: what reads 1.000 or 0.000 is certain."""
+    """Return a probability with three digits; only certainty reads 1.000 or 0.000."""
     if 0 < probability < 0.001:  # noqa: PLR2004 - three digits
         return "<0.001"
     return ">0.999" if 0.999 < probability < 1 else f"{probability:.3f}"  # noqa: PLR2004 - likewise
@@ -302,10 +176,10 @@ class SearchPage:
     Attributes:
         next_page_token: Empty on the last page.
         model_version: The version that compared the pictures.
-        verified_count: Candidates that were compared by local features.
-        out_of_time_count: Candidates that were to be compared when the time for it was over.
-        verdicts_unavailable: The verdicts on the query and its hits could not be read: hits
-            without one may have one.
+        verified_count: The number of candidates that were compared by local features.
+        out_of_time_count: The number of candidates for whose comparison there was no time.
+        verdicts_unavailable: Whether the verdicts on the hits could not be read, so that a hit
+            without a verdict may have one.
     """
 
     hits: tuple[Hit, ...]
@@ -323,37 +197,12 @@ class SearchPage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facets:
-    """Counts of the images under a filter.
-
-    Attributes:
-        total: All images under the filter.
-        journals: The most frequent first.
-        years: By the year of the earliest day, in chronological order.
-        languages: The most frequent first.
-    """
-
-    total: int
-    journals: Mapping[str, int]
-    years: Mapping[str, int]
-    languages: Mapping[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thumbnail:
-    """A small picture, at most 512 pixels a side."""
-
-    content: bytes
-    content_type: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class ImageEmbeddings:
-    """What the embedder made of one picture.
+    """The embeddings of one picture.
 
     Attributes:
-        embedding: Of the picture as it is.
-        oriented: Of the other orientations that were asked for.
+        embedding: The embedding of the picture as it is.
+        oriented: The embeddings of the other orientations that were asked for.
         width: Of the upright picture, in pixels.
         height: Likewise.
     """
@@ -372,7 +221,7 @@ class LoadedModel:
         model_version: As `name/version`.
         device: For example `cpu` or `cuda:0`.
         backend: For example `torch`.
-        active: It answers requests that name no version.
+        active: Whether it answers requests that name no version.
     """
 
     model_version: str
@@ -384,14 +233,14 @@ class LoadedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which images. Fields are ANDed, the values of one field ORed; an empty one matches all.
+    """A choice of images: all fields must match, each by one of its values; empty ones match all.
 
     Attributes:
         start: An EDTF date; with `end`, matches records whose date overlaps the range.
-        end: Likewise. Either may be empty. Records without a date match no range.
+        end: An EDTF date. Either date may be empty. Records without a date match no range.
         caption: Words that must all occur in the caption, in any case.
         labels: For each key, one of its values.
-        exclude: Images that match it are left out. It has no `exclude` of its own.
+        exclude: A filter of images to leave out; it must not have an `exclude` itself.
     """
 
     archives: Sequence[str] = ()
@@ -408,12 +257,12 @@ class SearchOptions(TypedDict, total=False):
     """Keywords of `search`.
 
     Attributes:
-        filter: Where to search.
+        filter: The images to search among.
         crop: Search by this part of the picture only: (x, y, width, height) in pixels of the
             upright picture. Not with an embedding.
         limit: Hits on a page, 1 to 1000; 20 by default.
-        min_similarity: Cosine similarity below which nothing is a hit.
-        min_probability: Of being the same picture, 0 to 1, below which nothing is a hit.
+        min_similarity: The lowest cosine similarity of a hit.
+        min_probability: The lowest probability, 0 to 1, that a hit is the same picture.
         verify_count: Candidates that are compared by local features, 0 to 200; 50 by default.
         mirrored: Search for the mirrored picture as well; True by default.
         rotated: Search for the picture turned by quarters as well; True by default.
@@ -454,12 +303,12 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """Two images of the archive beside each other.
+    """The comparison of two images of the archive.
 
     Attributes:
         hit: The second image as a hit of a search by the first.
         model_version: The version that compared them.
-        verdicts_unavailable: The verdict on the two, if there is one, could not be read.
+        verdicts_unavailable: Whether the verdict on the two could not be read.
     """
 
     hit: Hit

@@ -1,4 +1,4 @@
-"""What archivists say of two images, as the client gives it back."""
+"""Archivists' verdicts on pairs of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Decision(StrEnum):
-    """What an archivist says of two images."""
+    """A decision of an archivist on two images."""
 
     SAME = "same"
     DIFFERENT = "different"
@@ -24,15 +24,16 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What an archivist said of two images.
+    """An archivist's verdict on two images.
 
     Attributes:
         name: `verdicts/{id}`.
-        a: Name of an image; the lesser of the two.
-        end_time: When a later verdict took its place or it was taken back; None while it holds.
-        overruled: It holds, but later verdicts contradict it, so that it has no effect.
-        overruled_verdicts: Those that lost their effect by the call that gave this, the newest
-            first, at most 100. Only from `Client.judge` and `Client.delete_verdict`.
+        a: Name of an image; of the two names the first in order.
+        b: Name of the other image.
+        end_time: When a later verdict replaced it or it was taken back; None while it holds.
+        overruled: Whether it has no effect although it holds, because later verdicts contradict it.
+        overruled_verdicts: The verdicts that lost their effect by the call that returned this one,
+            the newest first, at most 100. Only from `Client.judge` and `Client.delete_verdict`.
     """
 
     name: str
@@ -53,37 +54,37 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """For people, for example `same`, or `same (overruled)` where it has no effect."""
+        """The decision for people: `same`, or `same (overruled)` if it has no effect."""
         return f"{self.decision.value} (overruled)" if self.overruled else self.decision.value
 
 
-def verdict_from(message: pb.Verdict) -> Verdict:
-    """The verdict in a message."""
+def parse_verdict(message: pb.Verdict) -> Verdict:
+    """Convert a message to a verdict."""
     return Verdict(
         name=message.name,
         a=message.a,
         b=message.b,
-        # What this client does not know yet binds nothing that it makes of it.
-        decision=decision_from(message.decision) or Decision.UNSURE,
+        # A decision that this client does not know yet must not bind anything.
+        decision=parse_decision(message.decision) or Decision.UNSURE,
         note=message.note,
         author=message.author,
-        create_time=time_of(message, "create_time"),
-        end_time=time_of(message, "end_time"),
+        create_time=parse_time(message, "create_time"),
+        end_time=parse_time(message, "end_time"),
         overruled=message.overruled,
-        overruled_verdicts=tuple(map(verdict_from, message.overruled_verdicts)),
+        overruled_verdicts=tuple(map(parse_verdict, message.overruled_verdicts)),
     )
 
 
-def decision_from(value: int) -> Decision | None:
-    """The decision in a message; None where there is none that this client knows."""
+def parse_decision(value: int) -> Decision | None:
+    """Convert a decision; returns None for none, or one that this client does not know."""
     try:
         return Decision[pb.Verdict.Decision.Name(value)]
     except (KeyError, ValueError):
         return None
 
 
-def time_of(message: Message, name: str) -> dt.datetime | None:
-    """A field of a message that is a time, if it is set."""
+def parse_time(message: Message, name: str) -> dt.datetime | None:
+    """Return a field of a message that holds a time, or None if it is not set."""
     if not message.HasField(name):
         return None
     value: timestamp_pb2.Timestamp = getattr(message, name)

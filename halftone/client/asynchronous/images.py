@@ -19,20 +19,22 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from halftone.archive.manifests import Row
-    from halftone.client.types import (
-        Compared,
+    from halftone.client.records import (
         Facets,
-        Filter,
-        ImageEmbeddings,
         ImageRecord,
         ImportAck,
         ImportSummary,
-        LoadedModel,
         NewImage,
+        Thumbnail,
+    )
+    from halftone.client.types import (
+        Compared,
+        Filter,
+        ImageEmbeddings,
+        LoadedModel,
         Query,
         SearchOptions,
         SearchPage,
-        Thumbnail,
     )
     from halftone.core import errors
     from halftone.imaging.images import Region

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from halftone.client import calls, retry, tasks
-from halftone.client.types import ImportAck, ImportState, ImportSummary
+from halftone.client.records import ImportAck, ImportState, ImportSummary
 from halftone.core import errors
 from halftone.v1 import search_pb2 as pb
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from halftone.archive.manifests import Row
-    from halftone.client.types import NewImage
+    from halftone.client.records import NewImage
 
 # Twice what the service works on at a time by default (4 batches of 32), so that it never waits.
 WINDOW_RECORDS: Final = 256
@@ -290,7 +290,7 @@ class ImportRun:
                 if not await self._window.is_done():
                     raise errors.Unavailable("The service ended the stream early.")
                 return
-            await self._take_ack(calls.ack_from(pb.ImportImagesResponse.FromString(item)))
+            await self._take_ack(calls.parse_ack(pb.ImportImagesResponse.FromString(item)))
 
     async def _take_ack(self, ack: ImportAck) -> None:
         if ack.error is not None and (
@@ -342,7 +342,7 @@ class ImportRun:
 def _prepare(record: NewImage | Row) -> _Record | ImportAck:
     """Return a record as it is sent, or its refusal if it cannot be sent; reads its file."""
     try:
-        request = calls.import_request(record)
+        request = calls.make_import_request(record)
     except errors.HalftoneError as error:
-        return calls.refusal(record, error)
+        return calls.make_refusal(record, error)
     return _Record(request.row, request.image.name, request.SerializeToString())

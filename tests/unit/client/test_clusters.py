@@ -14,8 +14,8 @@ from halftone.client import (
     Relation,
     VerificationState,
 )
-from halftone.client.conversions import relation_from
-from halftone.client.verdicts import verdict_from
+from halftone.client.conversions import parse_relation
+from halftone.client.verdicts import parse_verdict
 from halftone.core import errors
 from halftone.v1 import clusters_pb2 as pb
 from tests.support.fake_clusters import FakeClusters
@@ -121,5 +121,5 @@ def test_hits_tell_the_verdict_on_them(fake, client):
 
 
 def test_what_a_newer_service_says_breaks_nothing():
-    assert relation_from(99) is Relation.UNKNOWN
-    assert verdict_from(pb.Verdict(decision=77)).decision is Decision.UNSURE
+    assert parse_relation(99) is Relation.UNKNOWN
+    assert parse_verdict(pb.Verdict(decision=77)).decision is Decision.UNSURE

@@ -1,0 +1,169 @@
+"""Records of the archive and their import: frozen dataclasses, none of them tied to protobuf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from PIL import Image
+
+    from halftone.core.errors import HalftoneError
+    from halftone.imaging.images import Region
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRecord:
+    """An archive record as the service keeps it: one printing of a picture.
+
+    Attributes:
+        name: `archives/{archive}/images/{image_id}`.
+        date: An EDTF date, for example `1914-08-22`, `191X` or `1914/1916`; may be empty.
+        earliest_date: First day of `date`, or None without a date.
+        latest_date: Last day of `date`.
+        language: A BCP 47 tag.
+        page_region: The picture's place on its page, in pixels of the page.
+        content_sha256: Hash of the image's bytes, in hexadecimal.
+        width: The width of the upright picture in pixels.
+        height: The height of the upright picture in pixels.
+        same_content: Names of other records with the very same bytes (the first 100).
+    """
+
+    name: str
+    journal: str = ""
+    date: str = ""
+    page: str = ""
+    caption: str = ""
+    language: str = ""
+    page_region: Region | None = None
+    source_uri: str = ""
+    rights: str = ""
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    earliest_date: dt.date | None = None
+    latest_date: dt.date | None = None
+    content_sha256: str = ""
+    width: int = 0
+    height: int = 0
+    same_content: tuple[str, ...] = ()
+    create_time: dt.datetime | None = None
+    update_time: dt.datetime | None = None
+
+    @property
+    def archive(self) -> str:
+        """The archive's part of the name."""
+        return self.name.removeprefix("archives/").partition("/images/")[0]
+
+    @property
+    def image_id(self) -> str:
+        """The image's part of the name; it may contain slashes."""
+        return self.name.partition("/images/")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewImage:
+    """A record to import.
+
+    Attributes:
+        image_id: Unique within the archive; it may contain slashes.
+        content: The encoded image (at most 32 MiB), a local file to read it from, or a picture
+            (sent as PNG).
+        server_path: Instead of `content`: a path on the search server, below one of its import
+            roots.
+        row: A number that the acknowledgement repeats, for example the row in a manifest.
+    """
+
+    image_id: str
+    archive: str = "default"
+    content: bytes | Path | Image.Image | None = None
+    server_path: str = ""
+    journal: str = ""
+    date: str = ""
+    page: str = ""
+    caption: str = ""
+    language: str = ""
+    page_region: Region | None = None
+    source_uri: str = ""
+    rights: str = ""
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    row: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name that the record will have."""
+        return f"archives/{self.archive}/images/{self.image_id}"
+
+
+class ImportState(StrEnum):
+    """The result for an imported record."""
+
+    CREATED = "created"
+    UNCHANGED = "unchanged"
+    UPDATED = "updated"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportAck:
+    """The acknowledgement of a record, which is on the server's disk unless it was rejected.
+
+    Attributes:
+        row: The row that was sent with the record.
+        error: The reason if the state is REJECTED.
+    """
+
+    row: int
+    name: str
+    state: ImportState
+    error: HalftoneError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportSummary:
+    """The result of an import.
+
+    Attributes:
+        rejected: The acknowledgements of rejected records, including those that could not be sent,
+            for example because a file cannot be read.
+        reconnects: How often the stream was lost and opened again.
+    """
+
+    created: int = 0
+    unchanged: int = 0
+    updated: int = 0
+    rejected: tuple[ImportAck, ...] = ()
+    reconnects: int = 0
+
+    @property
+    def total(self) -> int:
+        """Records that were acknowledged, the rejected ones included."""
+        return self.created + self.unchanged + self.updated + len(self.rejected)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facets:
+    """Counts of the images under a filter.
+
+    Attributes:
+        total: All images under the filter.
+        journals: The most frequent first.
+        years: By the year of the earliest day, in chronological order.
+        languages: The most frequent first.
+    """
+
+    total: int
+    journals: Mapping[str, int]
+    years: Mapping[str, int]
+    languages: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thumbnail:
+    """A small picture, at most 512 pixels a side."""
+
+    content: bytes
+    content_type: str
