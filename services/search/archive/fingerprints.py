@@ -6,9 +6,11 @@ pictures that are compared most often stay in memory. Everything here blocks; it
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cachetools import LRUCache
 
 from halftone.core import errors, telemetry
 from halftone.imaging import images
@@ -75,11 +77,9 @@ class Fingerprints:
         """
         self._blobs = blobs
         self._max_pixels = max_pixels
-        self._memory_bytes = memory_bytes
         self._budget = budget
         self._lock = threading.Lock()
-        self._recent: OrderedDict[str, LocalFeatures] = OrderedDict()
-        self._used = 0
+        self._recent: LRUCache[str, LocalFeatures] = LRUCache(memory_bytes, getsizeof=_size)
         self._sources = metrics.counter(
             "features_total",
             "Local features of images that were asked for, by source: memory, blob, picture",
@@ -99,7 +99,7 @@ class Fingerprints:
         Raises:
             errors.ImageRejected: See `images.decode`.
         """
-        image = self._decoded(content, region=region)
+        image = self._decode(content, region=region)
         full = images.size(content) if region is None else (region.width, region.height)
         page = self._page(content, image=image, full_size=full, region=region)
         return fingerprint(image, mirrored=mirrored, rotated=rotated, full_size=full, page=page)
@@ -112,7 +112,7 @@ class Fingerprints:
         Raises:
             errors.ImageRejected: See `images.decode`.
         """
-        return pdq_orientations(self._decoded(content))
+        return pdq_orientations(self._decode(content))
 
     def of_archive(self, content: bytes, *, sha256: str) -> Print:
         """The fingerprint of a picture that is imported; features that are kept are taken.
@@ -120,9 +120,9 @@ class Fingerprints:
         Raises:
             errors.ImageRejected: See `images.decode`.
         """
-        kept = self._kept(sha256)
-        image = self._decoded(content)
-        features = kept or self._extracted(content, image=image)
+        kept = self._read_kept(sha256)
+        image = self._decode(content)
+        features = kept or self._extract(content, image=image)
         words = Vocabulary.load().words(features)
         return Print(to_vector(pdq(image)), words, None if kept else features)
 
@@ -140,18 +140,20 @@ class Fingerprints:
             errors.DataLoss: The picture is damaged.
         """
         with self._lock:
-            if sha256 in self._recent:
-                self._recent.move_to_end(sha256)
-                self._sources.labels("memory").inc()
-                return self._recent[sha256]
-        found = self._kept(sha256)
-        self._sources.labels("picture" if found is None else "blob").inc()
-        if found is None:
-            found = self._made_again(sha256)
-        self._remember(found, sha256=sha256)
-        return found
+            recent = self._recent.get(sha256)
+        if recent is not None:
+            self._sources.labels("memory").inc()
+            return recent
+        features = self._read_kept(sha256)
+        self._sources.labels("picture" if features is None else "blob").inc()
+        if features is None:
+            features = self._make_again(sha256)
+        # A picture whose features are larger than the memory is not remembered.
+        with self._lock, contextlib.suppress(ValueError):
+            self._recent.setdefault(sha256, features)
+        return features
 
-    def _kept(self, sha256: str) -> LocalFeatures | None:
+    def _read_kept(self, sha256: str) -> LocalFeatures | None:
         """The features that are kept and can be read."""
         try:
             return LocalFeatures.from_bytes(self._blobs.get_features(sha256))
@@ -161,9 +163,9 @@ class Fingerprints:
             _log.warning("features_unreadable", sha256=sha256, error=error.message)
             return None
 
-    def _made_again(self, sha256: str) -> LocalFeatures:
+    def _make_again(self, sha256: str) -> LocalFeatures:
         content = self._blobs.get(sha256)
-        made = self._extracted(content, image=self._decoded(content))
+        made = self._extract(content, image=self._decode(content))
         # As they are read the next time, so that a comparison does not depend on when it is made.
         packed = made.to_bytes()
         try:
@@ -175,7 +177,7 @@ class Fingerprints:
             _log.warning("features_not_kept", sha256=sha256, error=error.message)
         return LocalFeatures.from_bytes(packed)
 
-    def _extracted(self, content: bytes, *, image: Image.Image) -> LocalFeatures:
+    def _extract(self, content: bytes, *, image: Image.Image) -> LocalFeatures:
         full = images.size(content)
         page = self._page(content, image=image, full_size=full)
         return local_features(image, full_size=full, page=page)
@@ -191,9 +193,9 @@ class Fingerprints:
         """A copy with as many pixels as there are and pictures on a page are looked for in."""
         if max(image.size) >= min(layout.SIDE, max(full_size)):
             return image
-        return self._decoded(content, region=region, target=_PAGE)
+        return self._decode(content, region=region, target=_PAGE)
 
-    def _decoded(
+    def _decode(
         self, content: bytes, *, region: Region | None = None, target: int = SIDE
     ) -> Image.Image:
         with self._budget.reserve(
@@ -202,17 +204,6 @@ class Fingerprints:
             return images.decode(
                 content, max_pixels=self._max_pixels, target=target, region=region, luminance=True
             )
-
-    def _remember(self, features: LocalFeatures, *, sha256: str) -> None:
-        size = _size(features)
-        with self._lock:
-            if size > self._memory_bytes or sha256 in self._recent:
-                return
-            self._recent[sha256] = features
-            self._used += size
-            while self._used > self._memory_bytes:
-                _, oldest = self._recent.popitem(last=False)
-                self._used -= _size(oldest)
 
 
 def _size(features: LocalFeatures) -> int:

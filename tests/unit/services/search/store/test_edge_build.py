@@ -120,7 +120,7 @@ def test_a_failure_while_reading_ends_the_process(tmp_path):
 @pytest.mark.parametrize("at", [-1, -40, 0])
 def test_a_stream_that_is_cut_off_is_no_end(at):
     """Between two pages as well as within one."""
-    page = pickle.dumps([1, 2, "x" * 50], protocol=5)
+    page = pickle.dumps([(bytes(16), {"page": "1" * 50}, None, None, None)], protocol=5)
     stream = io.BytesIO((page + page)[: 2 * len(page) + at])
     with pytest.raises((EOFError, pickle.UnpicklingError)):
         list(build._receive(stream))
