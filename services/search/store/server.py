@@ -43,6 +43,18 @@ if TYPE_CHECKING:
 _TIMEOUT_SECONDS: Final = 30
 _WORDS: Final = "halftone_words"
 """Under which a collection says whose visual words it holds."""
+_BUGS: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+    }
+)
+"""Codes that blame the request; see `to_error`."""
 _UPSERT_CHUNK: Final = 256
 """Points in one message: 256 of 4,096 dimensions and long captions stay below its limit."""
 
@@ -74,7 +86,7 @@ class ServerStore:
 
     def model_versions(self) -> list[str]:
         """The model versions that have a collection."""
-        with _translated():
+        with _translate_errors():
             names = [found.name for found in self._client.get_collections().collections]
         found = (name.split("@") for name in names)
         return sorted(
@@ -86,7 +98,7 @@ class ServerStore:
     def open(self, model_version: str, *, dimension: int | None) -> ServerCollection:
         """The collection of a model version; it is created where there is none."""
         name = self._name(model_version)
-        with _translated():
+        with _translate_errors():
             if not self._client.collection_exists(name):
                 if dimension is None:
                     raise _no_collection(model_version)
@@ -109,7 +121,7 @@ class ServerStore:
                 subject=model_version,
             )
         # Again when it was there: making it may have been cut off.
-        with _translated():
+        with _translate_errors():
             self._index(name)
         return ServerCollection(
             self._client, name=name, model_version=model_version, dimension=descriptor.size
@@ -152,7 +164,7 @@ class ServerStore:
 
     def active(self) -> str | None:
         """The model version that the alias points to."""
-        with _translated():
+        with _translate_errors():
             aliases = self._client.get_aliases().aliases
         for alias in aliases:
             if alias.alias_name == self._prefix:
@@ -174,7 +186,7 @@ class ServerStore:
         operations: list[models.CreateAliasOperation | models.DeleteAliasOperation] = (
             [create] if self.active() is None else [delete, create]
         )
-        with _translated():
+        with _translate_errors():
             self._client.update_collection_aliases(operations)
 
     def drop(self, model_version: str) -> None:
@@ -183,12 +195,12 @@ class ServerStore:
             raise errors.FailedPrecondition(
                 f"{model_version} is active.", subject=model_version, reason="COLLECTION_ACTIVE"
             )
-        with _translated():
+        with _translate_errors():
             self._client.delete_collection(self._name(model_version))
 
     def close(self) -> None:
         """Closes the connection."""
-        with _translated():
+        with _translate_errors():
             self._client.close()
 
     def _name(self, model_version: str) -> str:
@@ -208,7 +220,7 @@ class ServerCollection:
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Stores points in place of those with the same ids."""
-        with _translated():
+        with _translate_errors():
             for chunk in _chunks(points):
                 structs = [
                     models.PointStruct(
@@ -226,20 +238,20 @@ class ServerCollection:
             )
             for point_id, payload in payloads.items()
         ]
-        with _translated():
+        with _translate_errors():
             if operations:
                 self._client.batch_update_points(self._name, operations, wait=True)
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Deletes points."""
-        with _translated():
+        with _translate_errors():
             self._client.delete(self._name, [str(point_id) for point_id in ids], wait=True)
 
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Stored]:
         """The points with these ids, as far as they exist."""
-        with _translated():
+        with _translate_errors():
             records = self._client.retrieve(
                 self._name,
                 [str(point_id) for point_id in ids],
@@ -264,7 +276,7 @@ class ServerCollection:
             )
             for query in queries
         ]
-        with _translated():
+        with _translate_errors():
             answers = self._client.query_batch_points(self._name, requests)
         return [
             [
@@ -276,7 +288,7 @@ class ServerCollection:
 
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
         """The points with the smallest numbers in a field, smallest first."""
-        with _translated():
+        with _translate_errors():
             records, _ = self._client.scroll(
                 self._name,
                 scroll_filter=_filter(filter),
@@ -290,7 +302,7 @@ class ServerCollection:
         """All points under a filter."""
         offset: Any = None
         while True:
-            with _translated():
+            with _translate_errors():
                 records, offset = self._client.scroll(
                     self._name,
                     scroll_filter=_filter(filter),
@@ -305,12 +317,12 @@ class ServerCollection:
 
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
         """How many points a filter matches."""
-        with _translated():
+        with _translate_errors():
             return self._client.count(self._name, count_filter=_filter(filter), exact=True).count
 
     def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
         """The values of a field with their counts."""
-        with _translated():
+        with _translate_errors():
             answer = self._client.facet(
                 self._name, key, facet_filter=_filter(filter), limit=limit, exact=True
             )
@@ -405,8 +417,8 @@ def _no_collection(model_version: str) -> errors.NotFound:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """The client raises gRPC's errors, HTTP's, and its own."""
+def _translate_errors() -> Iterator[None]:
+    """Raise the errors of `qdrant-client`, gRPC and HTTP as those of `halftone.core.errors`."""
     try:
         yield
     except errors.HalftoneError:
@@ -416,10 +428,17 @@ def _translated() -> Iterator[None]:
             "The Qdrant server is full.", retry_after=float(error.retry_after_s)
         ) from error
     except (grpc.RpcError, UnexpectedResponse, ResponseHandlingException, OSError) as error:
-        raise _foreign(error) from error
+        raise to_error(error) from error
 
 
-def _foreign(error: Exception) -> errors.HalftoneError:
+def to_error(error: Exception) -> errors.HalftoneError:
+    """Return what a failed call means.
+
+    Only codes that blame the request are INTERNAL: the requests are ours, so such a code is a bug.
+    Everything else is a server that cannot answer now, and UNAVAILABLE. A cluster that has lost a
+    node says INTERNAL, UNKNOWN or ABORTED, and FAILED_PRECONDITION when too few replicas are left;
+    none of these is a fault of the record that was to be stored.
+    """
     code = error.code() if isinstance(error, grpc.Call) else None
     text = (error.details() if isinstance(error, grpc.Call) else str(error)) or "no details"
     if "no space left" in text.lower() or "disk is full" in text.lower():
@@ -429,8 +448,8 @@ def _foreign(error: Exception) -> errors.HalftoneError:
         )
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return errors.ResourceExhausted("The Qdrant server is full.", retry_after=1.0)
-    if code in {None, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-        return errors.Unavailable(
-            f"The Qdrant server does not answer: {text[:200]}", retry_after=1.0
-        )
-    return errors.Internal(f"The Qdrant server failed: {text[:500]}")
+    if code in _BUGS:
+        return errors.Internal(f"The Qdrant server refused a request: {text[:500]}")
+    return errors.Unavailable(
+        f"The Qdrant server cannot do this now: {text[:200]}", retry_after=1.0
+    )

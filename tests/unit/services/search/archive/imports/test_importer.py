@@ -12,8 +12,11 @@ import shutil
 import grpc
 import pytest
 
+from halftone.client import retry
 from halftone.core import errors
 from halftone.core.settings import SearchSettings
+from halftone.services.search.store.edge.collection import EdgeCollection
+from halftone.services.search.store.server import to_error
 from halftone.v1 import search_pb2
 from tests.support.search_service import Service, name, picture, record
 
@@ -362,6 +365,25 @@ async def test_after_a_long_outage_the_rest_is_refused_and_can_be_imported_again
     assert len(blobs(service)) == 1
     service.embedder.refusing = None
     assert states(await service.add(*requests)) == [UNCHANGED] + [CREATED] * 119
+
+
+@pytest.mark.parametrize("method", ["retrieve", "upsert", "overwrite_payloads"])
+async def test_a_store_that_cannot_answer_is_no_fault_of_a_record(service, monkeypatch, method):
+    """The sender is to try again, and then every record is taken."""
+    await service.add(record(1))
+    requests = [record(1, caption="new"), record(2)]
+
+    def away(*_arguments, **_fields):
+        raise to_error(OSError("1 of 3 replicas does not answer"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(EdgeCollection, method, away)
+        answers = await service.add(*requests)
+    refused = [failure(answer) for answer in answers if answer.state == REJECTED]
+    assert refused
+    assert all(retry.is_retryable(error) for error in refused)
+    assert UNCHANGED not in states(answers)
+    assert set(states(await service.add(*requests))) <= {CREATED, UPDATED, UNCHANGED}
 
 
 async def test_a_sender_that_waits_for_answers_gets_them(service):
