@@ -110,7 +110,8 @@ class Pager(Generic[P]):
             raise invalid_token() from error
         if version != model_version:
             raise errors.ModelVersionMismatch(
-                f"The page token belongs to {version}; {model_version} answers now. Search again.",
+                f"The page token belongs to {str(version)[:200]}; {model_version} answers now. "
+                "Search again.",
                 subject="page_token",
             )
         if made_for != fingerprint:
@@ -121,7 +122,7 @@ class Pager(Generic[P]):
         try:
             # As JSON, in which pydantic reads arrays as tuples, and no number as a string.
             return self._position.validate_json(json.dumps(position), strict=True)
-        except ValidationError as error:
+        except (ValidationError, RecursionError) as error:
             raise invalid_token() from error
 
 

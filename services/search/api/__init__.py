@@ -1,6 +1,6 @@
-"""The service's gRPC face and its composition root.
+"""The service's gRPC face.
 
-The servicers translate messages and hand calls on; `engine` builds every part once and admits
-searches; `clusters` builds what clusters need. Nothing else in the service imports this room.
-Start with `engine`.
+The servicers hand calls on; `engine` builds what answers and admits searches; `clusters` builds
+what clusters need. Both take the `Parts` that `__main__` makes once (`archive.parts`). Only
+`__main__` imports this room. Start with `engine`.
 """

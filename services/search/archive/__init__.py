@@ -2,5 +2,6 @@
 
 `holdings` names the parts: open collections, the writer of records, picture bytes and the threads
 that use them. `importer` takes records in, `catalogue` lists, changes and deletes them, `payload`
-converts them to and from what the store keeps. Start with `holdings`.
+converts them to and from what the store keeps. `parts` holds what all rooms of the service share.
+Start with `holdings`.
 """

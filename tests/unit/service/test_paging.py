@@ -88,6 +88,14 @@ def test_a_token_belongs_to_its_model_version():
         SEARCHES.read(request, model_version="press/2")
 
 
+def test_what_a_forged_token_says_is_not_repeated_at_length():
+    body = json.dumps(["", "v" * 100_000, None]).encode()
+    token = base64.urlsafe_b64encode(hashlib.sha256(body).digest()[:8] + body).decode()
+    with pytest.raises(errors.ModelVersionMismatch) as raised:
+        PAGER.read(search_pb2.ListImagesRequest(page_token=token))
+    assert len(raised.value.message) < 300
+
+
 GOOD = token_of(search_pb2.ListImagesRequest())
 
 
