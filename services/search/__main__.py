@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from halftone.services.search.store.port import Store
 
-_LISTS: Final = frozenset(
+LISTS: Final = frozenset(
     {
         "CountFacets",
         "GetCluster",
@@ -113,7 +113,7 @@ async def run(
             start=start,
             stop=stop,
             limits=(
-                Limit(name="lists", most=settings.max_concurrent_lists, methods=_LISTS),
+                Limit(name="lists", most=settings.max_concurrent_lists, methods=LISTS),
                 Limit(
                     name="thumbnails",
                     most=settings.max_concurrent_thumbnails,
