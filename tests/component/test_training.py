@@ -229,6 +229,8 @@ def test_wrong_jobs_fail_with_the_field_and_leave_the_worker(site):
         site.celery.send_task("halftone.train", kwargs=arguments, queue="halftone.training")
     last = site.submit("refuses")
     assert site.wait(last).error.field == "spec.datasets"
+    # Clients' messages and gRPC's jobs come in side by side, in no order.
+    until(lambda: len(list(site.client.training_jobs(states=[JobState.FAILED]))) == 1 + len(wrong))
     found = {name: site.client.training_job(f"trainingJobs/{name}") for name in wrong}
     assert {job.state for job in found.values()} == {JobState.FAILED}
     fields = {name: getattr(job.error, "field", "") for name, job in found.items()}

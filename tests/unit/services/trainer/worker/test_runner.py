@@ -8,6 +8,8 @@ import pytest
 
 from halftone.core import errors
 from halftone.services.trainer.jobs.job import State
+from halftone.services.trainer.jobs.store import JobStore
+from halftone.services.trainer.jobs.transitions import Event, Happening, RefusedError
 from tests.support.trainer_desk import until
 
 
@@ -80,6 +82,40 @@ def test_a_run_whose_job_was_taken_over_ends_and_writes_nothing(desk):
     assert desk.store.get("a") == taken
     assert desk.store.holder("a") == "other"
     assert runner.metrics.leases_lost._value.get() == 1
+
+
+class CancellingStore(JobStore):
+    """A store in which somebody cancels a job as soon as a worker has its lease."""
+
+    def acquire(self, job_id, **keywords):
+        lease = super().acquire(job_id, **keywords)
+        self.record(job_id, lambda _job: Happening(Event.CANCEL_REQUESTED))
+        return lease
+
+
+def test_a_job_that_is_cancelled_when_its_worker_begins(desk):
+    desk.submit(job_id="a")
+    run = desk.settings.work_directory / "a" / "run"
+    run.mkdir(parents=True)
+    runner = desk.runner()
+    runner.store = CancellingStore.connect(desk.settings)
+    runner.run("a")
+    runner.store.close()
+    job = desk.store.get("a")
+    assert (job.state, job.attempts) == (State.CANCELLED, 0)
+    assert desk.store.holder("a") is None
+    assert not run.exists()
+
+
+def test_a_job_that_was_cancelled_while_nobody_had_its_lease_stays_so(desk):
+    """Its lease ran out unnoticed and it was put back; what it publishes then comes too late."""
+    desk.submit(job_id="a")
+    lease = desk.store.acquire("a", holder="here/1", seconds=60)
+    desk.store.record("a", lambda _job: Happening(Event.CANCEL_REQUESTED))
+    for event in (Event.PUBLISHED, Event.FINISHED, Event.FAILED):
+        with pytest.raises(RefusedError):
+            desk.runner()._record(lease, lambda _job, event=event: Happening(event))
+    assert desk.store.get("a").state is State.CANCELLED
 
 
 class Promoter:
