@@ -212,7 +212,7 @@ class BySimilarity:
             for a, b in pairs
         ]
 
-    def rescored(self, pairs: Any, *, model_version: str) -> Any:
+    def rescore(self, pairs: Any, *, model_version: str) -> Any:
         """There is one version."""
         raise NotImplementedError
 

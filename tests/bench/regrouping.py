@@ -160,7 +160,7 @@ def cancelled(database: Database, archive: Pictures, *, after: float) -> dict[st
     with database.read() as connection:
         if jobs.get(connection, job.name).state != jobs.State.CANCELLED:
             raise SystemExit("It was over before it could be cancelled.")
-        assert groups.figures(connection)[0] == 0, "The clusters have changed."
+        assert groups.count_clusters(connection)[0] == 0, "The clusters have changed."
     return {"call_seconds": call, "until_idle_seconds": time.perf_counter() - started}
 
 

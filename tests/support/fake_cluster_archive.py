@@ -76,7 +76,7 @@ class Comparer:
     def compare(self, pairs, *, model_version, alone):
         return [pair(a.sha, b.sha) for a, b in pairs]
 
-    def rescored(self, pairs, *, model_version):
+    def rescore(self, pairs, *, model_version):
         self.rescores += len(pairs)
         return [(0.5, b"anew")] * len(pairs)
 

@@ -1,4 +1,4 @@
-"""ClusterService over gRPC: messages in, the store of clusters, messages out."""
+"""ClusterService over gRPC: checks requests, reads or writes the clusters' file, and answers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MAX_NOTE: Final = 4_096
 MAX_AUTHOR: Final = 256
 MAX_REQUEST_ID: Final = 256
 MAX_OVERRULED: Final = 100
-"""Verdicts that an answer says it overrules, the newest; each has a note."""
+"""The most overruled verdicts in one answer, the newest; each may have a long note."""
 
 _NUMBER: Final = re.compile("[1-9][0-9]{0,17}")
 # Jobs and verdicts are listed by their numbers, downwards.
@@ -54,7 +54,11 @@ _log = telemetry.get_logger(__name__)
 
 
 class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
-    """Answers from the file; errors become statuses in `halftone.service.server`."""
+    """Answers the RPCs of ClusterService.
+
+    Reads run in threads; writes wait for each other in one thread of their own. Errors become
+    statuses in `halftone.service.server`.
+    """
 
     def __init__(
         self, *, database: Database | DatabaseElsewhere, worker: ClusterWorker, holdings: Holdings
@@ -68,7 +72,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         self._writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clusters-write")
 
     def close(self) -> None:
-        """Waits for the write under way. Blocks."""
+        """Wait for the write under way. Blocks."""
         self._writes.shutdown(wait=True, cancel_futures=True)
 
     async def _write(self, call: Callable[[R], T], request: R) -> T:
@@ -79,7 +83,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     async def CreateClusterJob(
         self, request: clusters_pb2.CreateClusterJobRequest, context: Context
     ) -> clusters_pb2.ClusterJob:
-        """Starts a job, or gives the one that runs."""
+        """Start a job, or return the one that runs."""
         return await self._write(self._create, request)
 
     def _create(self, request: clusters_pb2.CreateClusterJobRequest) -> clusters_pb2.ClusterJob:
@@ -100,18 +104,18 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     async def GetClusterJob(
         self, request: clusters_pb2.GetClusterJobRequest, context: Context
     ) -> clusters_pb2.ClusterJob:
-        """A job."""
+        """Return a job."""
 
         def get() -> clusters_pb2.ClusterJob:
             with self._database.read() as connection:
-                return self._job(jobs.get(connection, _named(request.name)), connection)
+                return self._job(jobs.get(connection, _require_name(request.name)), connection)
 
         return await asyncio.to_thread(get)
 
     async def ListClusterJobs(
         self, request: clusters_pb2.ListClusterJobsRequest, context: Context
     ) -> clusters_pb2.ListClusterJobsResponse:
-        """A page of jobs, newest first."""
+        """Return a page of jobs, the newest first."""
         return await asyncio.to_thread(self._list_jobs, request)
 
     def _list_jobs(
@@ -128,12 +132,12 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     async def CancelClusterJob(
         self, request: clusters_pb2.CancelClusterJobRequest, context: Context
     ) -> clusters_pb2.ClusterJob:
-        """Ends a job; what it works on is over with the next transaction."""
+        """Cancel a job. The worker stops with its next piece of work."""
         return await self._write(self._cancel, request)
 
     def _cancel(self, request: clusters_pb2.CancelClusterJobRequest) -> clusters_pb2.ClusterJob:
         with self._database.write() as connection:
-            job = jobs.get(connection, _named(request.name))
+            job = jobs.get(connection, _require_name(request.name))
             if job.state != State.RUNNING:
                 raise errors.FailedPrecondition(
                     f"{job.name} is over.", subject=job.name, reason="CLUSTER_JOB_ENDED"
@@ -153,9 +157,9 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         if job.state == State.RUNNING:
             if connection is None:
                 with self._database.read() as reading:
-                    images, searched = pictures.counts(reading, job=job.number)
+                    images, searched = pictures.count_searched(reading, job=job.number)
             else:
-                images, searched = pictures.counts(connection, job=job.number)
+                images, searched = pictures.count_searched(connection, job=job.number)
         return views.to_job(job, images=images, searched=searched)
 
     # Clusters.
@@ -163,22 +167,24 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     async def ListClusters(
         self, request: clusters_pb2.ListClustersRequest, context: Context
     ) -> clusters_pb2.ListClustersResponse:
-        """A page of clusters."""
+        """Return a page of clusters."""
 
-        def listed() -> clusters_pb2.ListClustersResponse:
+        def read() -> clusters_pb2.ListClustersResponse:
             with self._database.read() as connection:
                 return self._lists.read(connection, request)
 
-        return await self._holdings.threads.read("clusters_list", listed)
+        return await self._holdings.threads.read("clusters_list", read)
 
     async def GetCluster(
         self, request: clusters_pb2.GetClusterRequest, context: Context
     ) -> clusters_pb2.Cluster:
-        """A cluster with its printings."""
+        """Return a cluster with its printings."""
 
         def get() -> clusters_pb2.Cluster:
             with self._database.read() as connection:
-                row = views.find_cluster(connection, _named(request.name), holdings=self._holdings)
+                row = views.find_cluster(
+                    connection, _require_name(request.name), holdings=self._holdings
+                )
                 return views.to_cluster(connection, row, holdings=self._holdings)
 
         return await self._holdings.threads.read("clusters_get", get)
@@ -188,7 +194,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     async def JudgePair(
         self, request: clusters_pb2.JudgePairRequest, context: Context
     ) -> clusters_pb2.Verdict:
-        """Keeps a verdict, and groups anew what it touches before it is answered."""
+        """Store a verdict and regroup what it touches, both before the answer."""
         return await self._write(self._judge, request)
 
     def _judge(self, request: clusters_pb2.JudgePairRequest) -> clusters_pb2.Verdict:
@@ -206,7 +212,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
             for stored in (lookups.get_record(self._holdings.collection, name) for name in (a, b))
         ]
         with self._database.write() as connection:
-            # They may not have been grouped yet; the verdict holds at once.
+            # The worker may not know them yet; the verdict holds at once.
             known = pictures.shas_of(connection, [point for point, _ in images])
             new = [(point, sha) for point, sha in images if known.get(point) != sha]
             if new:
@@ -219,15 +225,15 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
                 note=request.note,
                 author=request.author,
             )
-            answer = self._regrouped(connection, verdict, said=verdict.id)
-        # One that was deleted or replaced since it was looked at is looked at again.
+            answer = self._regroup(connection, verdict, said=verdict.id)
+        # An image may have been deleted or replaced meanwhile, so the worker checks both.
         self._worker.note(uuid.UUID(bytes=point) for point, _ in images)
         return answer
 
-    def _regrouped(
+    def _regroup(
         self, connection: sqlite3.Connection, verdict: VerdictRow, *, said: int | None = None
     ) -> clusters_pb2.Verdict:
-        """Groups anew what a verdict touches; the answer, with what that overrules."""
+        """Regroup what a verdict touches; return the answer, with the verdicts it overrules."""
         points = [records.parse_name(each).point_id.bytes for each in (verdict.a, verdict.b)]
         done = groups.regroup(connection, points, describe=self._worker.describe, said=said)
         overruled = sorted(done.overruled, reverse=True)[:MAX_OVERRULED]
@@ -239,7 +245,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     async def ListVerdicts(
         self, request: clusters_pb2.ListVerdictsRequest, context: Context
     ) -> clusters_pb2.ListVerdictsResponse:
-        """A page of verdicts, newest first."""
+        """Return a page of verdicts, the newest first."""
         return await asyncio.to_thread(self._list_verdicts, request)
 
     def _list_verdicts(
@@ -267,12 +273,12 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     async def DeleteVerdict(
         self, request: clusters_pb2.DeleteVerdictRequest, context: Context
     ) -> clusters_pb2.Verdict:
-        """Takes a verdict back; one that has ended stays as it is."""
+        """End a verdict and regroup what that touches; one that has ended stays as it is."""
         return await self._write(self._delete, request)
 
     def _delete(self, request: clusters_pb2.DeleteVerdictRequest) -> clusters_pb2.Verdict:
         _ = self._holdings.collection
-        prefix, _, number = _named(request.name).rpartition("/")
+        prefix, _, number = _require_name(request.name).rpartition("/")
         if prefix != "verdicts" or not _NUMBER.fullmatch(number):
             raise errors.InvalidArgument(
                 f"name: {request.name[:200]!r} is not of the form verdicts/{{id}}.",
@@ -281,10 +287,10 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
             )
         with self._database.write() as connection:
             verdict = verdicts.end(connection, int(number))
-            return self._regrouped(connection, verdict)
+            return self._regroup(connection, verdict)
 
 
-def _named(name: str) -> str:
+def _require_name(name: str) -> str:
     if not name:
         raise errors.InvalidArgument("name: it must be given.", field="name")
     return name

@@ -41,7 +41,7 @@ class Depths:
 DEPTHS: Final = Depths()
 
 
-def neighbours(
+def find_neighbours(
     collection: Collection,
     stored: Stored,
     *,
@@ -74,7 +74,7 @@ def neighbours(
     found = collection.query(queries) if queries else []
     own: set[uuid.UUID] = set()
     if stored.payload.get("shared"):
-        found, own = _without_copies(collection, queries=queries, found=found, sha256=sha256)
+        found, own = _search_without_copies(collection, queries=queries, found=found, sha256=sha256)
     own.add(stored.id)
     lists = [
         [hit.id for hit in hits if hit.id not in own][: query.limit - 1]
@@ -83,7 +83,7 @@ def neighbours(
     return fuse(lists, limit=depths.limit)
 
 
-def _without_copies(
+def _search_without_copies(
     collection: Collection,
     *,
     queries: Sequence[Query],

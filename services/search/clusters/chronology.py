@@ -53,14 +53,14 @@ class ClusterSummary:
     span_years: int
 
 
-def chronological(printings: Iterable[DatedPrinting]) -> list[DatedPrinting]:
+def sort_by_date(printings: Iterable[DatedPrinting]) -> list[DatedPrinting]:
     """Sort printings by the earliest day on which each may have appeared; undated ones last."""
     return sorted(
         printings, key=lambda each: (each.day is None, each.day or 0, each.latest or 0, each.name)
     )
 
 
-def gaps(printings: Sequence[DatedPrinting]) -> list[int | None]:
+def count_gap_days(printings: Sequence[DatedPrinting]) -> list[int | None]:
     """Return for each of the sorted printings the days since the one before; None if unknown."""
     found: list[int | None] = []
     before: int | None = None
@@ -72,7 +72,7 @@ def gaps(printings: Sequence[DatedPrinting]) -> list[int | None]:
 
 def summarise(printings: Iterable[DatedPrinting]) -> ClusterSummary:
     """Sum up one or more printings."""
-    ordered = chronological(printings)
+    ordered = sort_by_date(printings)
     earliest = min((each.earliest for each in ordered if each.earliest is not None), default=None)
     latest = max((each.latest for each in ordered if each.latest is not None), default=None)
     return ClusterSummary(

@@ -1,4 +1,4 @@
-"""Compares pairs of pictures of the archive for the clusters: features, evidence, probability."""
+"""Compares pairs of pictures for the clusters: local features, evidence, probability."""
 
 from __future__ import annotations
 
@@ -35,61 +35,67 @@ if TYPE_CHECKING:
     from halftone.services.search.store.port import Stored
 
 _VERSION: Final = 1
-"""Raised when pairs are to be compared anew that were compared before."""
+"""Raise it when pairs that were compared before are to be compared again."""
 _NICE: Final = 10
 _GRID: Final = 64
 _EVIDENCE: Final = struct.Struct("<8f")
-"""Similarity, PDQ and words, NaN where unknown; of the largest overlap what tells the probability:
-inliers, matches, shares, coverage."""
+"""Similarity, PDQ and words (NaN where unknown), then of the largest overlap: inliers, matches,
+both shares, coverage. The probability depends on nothing else."""
 
 _log = telemetry.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One picture of a pair: its hash, and an image that shows it, with its vectors."""
+    """One picture of a pair: its SHA-256, and an image that shows it, with its vectors."""
 
     sha: bytes
     stored: Stored
 
 
 class Comparer(Protocol):
-    """Says of pairs of pictures how probable it is that they are the same."""
+    """Tells how probable it is that two pictures are the same."""
 
     @property
     def matching(self) -> str:
-        """Names what was compared and how; pairs of another name are compared anew."""
+        """The format of comparisons. Pairs of another format are compared again."""
 
     def mirrored_words(self, sha: bytes) -> Words | None:
-        """The visual words of a picture's mirror image; None where there are none. Blocks."""
+        """Return the visual words of a picture's mirror image, None without any. Blocks."""
 
     def compare(
         self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
     ) -> list[PairComparison]:
-        """Compares pairs, the lesser hash first; leaves out what cannot be read. Blocks.
-
-        `alone`: in one thread, because there are searches.
-        """
-
-    def rescored(
-        self, pairs: Sequence[tuple[bytes, float | None]], *, model_version: str
-    ) -> list[tuple[float, bytes]]:
-        """Probability and evidence of pairs as another model version sees them.
+        """Compare pairs, each with the lesser hash first. Blocks.
 
         Args:
-            pairs: Evidence as it was kept, and the similarity of the version's descriptors.
+            pairs: The pairs.
+            model_version: The version whose calibration tells the probability.
+            alone: Whether to use one thread only, because there are searches.
+
+        Returns:
+            The comparisons; pairs whose pictures cannot be read are left out.
+        """
+
+    def rescore(
+        self, pairs: Sequence[tuple[bytes, float | None]], *, model_version: str
+    ) -> list[tuple[float, bytes]]:
+        """Return the probability and the evidence of pairs by another model version.
+
+        Args:
+            pairs: The evidence as it was kept, and the similarity by the version's descriptors.
             model_version: The version.
         """
 
     def close(self) -> None:
-        """Ends its threads."""
+        """End the threads."""
 
 
 class FeatureComparer:
-    """Compares by local features."""
+    """Compares pictures by local features, in threads of low priority."""
 
     def __init__(self, source: FeatureSource, *, calibrations: Calibrations) -> None:
-        """Starts no thread yet."""
+        """Start no thread yet."""
         self._source = source
         self._calibrations = calibrations
         self._vocabulary = Vocabulary.load()
@@ -100,11 +106,11 @@ class FeatureComparer:
 
     @property
     def matching(self) -> str:
-        """Of features, words and evidence."""
+        """The formats of features, words and evidence together."""
         return self._matching
 
     def mirrored_words(self, sha: bytes) -> Words | None:
-        """From the features: those of the mirror image are a permutation of them."""
+        """Compute the words from the features; mirroring only permutes these."""
         try:
             features = self._source.features(sha.hex())
         except errors.HalftoneError as error:
@@ -112,14 +118,14 @@ class FeatureComparer:
             return None
         if not len(features):
             return None
-        # Some 20 ms, in a thread that gives way.
+        # It takes 20 ms, so it runs in a thread of low priority.
         found = self._threads.submit(self._vocabulary.words, features.mirrored()).result()
         return Words(*found)
 
     def compare(
         self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
     ) -> list[PairComparison]:
-        """Compares pairs in threads of low priority; OpenCV lets the interpreter go meanwhile."""
+        """Compare pairs. OpenCV releases the interpreter meanwhile."""
         if alone:
             found = [self._threads.submit(self._evidence, *pair).result() for pair in pairs]
         else:
@@ -141,7 +147,7 @@ class FeatureComparer:
                 probability=float(probability),
                 share=share,
                 relation=int(messages.relation_of(relation(evidence, same_bytes=False))),
-                evidence=packed(evidence),
+                evidence=pack(evidence),
                 verification=messages.to_verification(evidence.verification).SerializeToString(
                     deterministic=True
                 )
@@ -151,41 +157,41 @@ class FeatureComparer:
             for (a, b, evidence, share), probability in zip(there, probabilities, strict=True)
         ]
 
-    def rescored(
+    def rescore(
         self, pairs: Sequence[tuple[bytes, float | None]], *, model_version: str
     ) -> list[tuple[float, bytes]]:
-        """Only the similarity is another one: features, hashes and words know no model."""
+        """Replace the similarity; features, hashes and words do not depend on the model."""
         evidence = [
-            dataclasses.replace(unpacked(each), similarity=similarity) for each, similarity in pairs
+            dataclasses.replace(unpack(each), similarity=similarity) for each, similarity in pairs
         ]
         probabilities = self._calibrations.of(model_version).probabilities(evidence)
         return [
-            (float(probability), packed(each))
+            (float(probability), pack(each))
             for probability, each in zip(probabilities, evidence, strict=True)
         ]
 
     def close(self) -> None:
-        """Waits for the pairs under way."""
+        """Wait for the pairs under way and end the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _evidence(self, a: Side, b: Side) -> tuple[Evidence, float] | None:
         try:
             query, candidate = (self._source.features(each.sha.hex()) for each in (a, b))
         except errors.HalftoneError as error:
-            # Deleted meanwhile, or damaged: the others are still compared.
+            # The picture was deleted or is damaged; the other pairs are still compared.
             _log.warning(
                 "features_unreadable", pair=[a.sha.hex(), b.sha.hex()], error=error.message
             )
             return None
-        # What holds a group together has to be verified: of pictures with almost no features
-        # nothing is, however alike they are.
+        # Only a verified overlap may hold a group together. Pictures with almost no features have
+        # none, however alike they are.
         found = dataclasses.replace(verify(query, candidate), is_conclusive=True)
         words = _words(a.stored.words, b.stored.words)
         if found.overlaps and found.overlaps[0].mirrored and b.stored.words is not None:
             turned = Words(*self._vocabulary.words(query.mirrored()))
             words = max(words or 0.0, _words(turned, b.stored.words) or 0.0)
         evidence = Evidence(
-            similarity=similarity(a.stored, b.stored),
+            similarity=compute_similarity(a.stored, b.stored),
             pdq=_pdq(a.stored, b.stored),
             words=words,
             verification=found,
@@ -193,8 +199,8 @@ class FeatureComparer:
         return evidence, _shared(found, query=query, candidate=candidate)
 
 
-def packed(evidence: Evidence) -> bytes:
-    """What is kept of evidence, to see it with another model version's similarity."""
+def pack(evidence: Evidence) -> bytes:
+    """Pack evidence so that it can be scored again with another version's similarity."""
     channels = (evidence.similarity, evidence.pdq, evidence.words)
     overlaps = evidence.verification.overlaps if evidence.verification else ()
     geometry: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
@@ -210,7 +216,7 @@ def packed(evidence: Evidence) -> bytes:
     return _EVIDENCE.pack(*(math.nan if each is None else each for each in channels), *geometry)
 
 
-def unpacked(kept: bytes) -> Evidence:
+def unpack(kept: bytes) -> Evidence:
     """The evidence that `packed` kept, of pictures that were compared."""
     *channels, inliers, matches, query_share, candidate_share, coverage = _EVIDENCE.unpack(kept)
     overlap = Overlap(
@@ -236,8 +242,8 @@ def unpacked(kept: bytes) -> Evidence:
     )
 
 
-def similarity(a: Stored, b: Stored) -> float | None:
-    """Cosine of two descriptors, which are of unit length."""
+def compute_similarity(a: Stored, b: Stored) -> float | None:
+    """Return the cosine of two descriptors of unit length; None where one is missing."""
     if a.vector is None or b.vector is None:
         return None
     # Summed in double, so that the order of the pair makes no difference.
@@ -258,16 +264,16 @@ def _words(a: Words | None, b: Words | None) -> float | None:
 
 
 def _shared(found: Verification, *, query: LocalFeatures, candidate: LocalFeatures) -> float:
-    """The share, of the picture of which less is shared, that the overlaps cover together."""
+    """Return how much of each picture all overlaps cover together, the lesser of the two shares."""
     if not found.overlaps:
-        # It is the same picture for other reasons, or not at all.
+        # Without an overlap nothing is known of shares.
         return 1.0
     shares = []
     for polygons, picture in (
         ([each.query_polygon for each in found.overlaps], query),
         ([each.candidate_polygon for each in found.overlaps], candidate),
     ):
-        # Overlaps overlap: two homographies may explain one part.
+        # Overlaps may cover the same area twice: two homographies can explain one part.
         canvas = np.zeros((_GRID, _GRID), dtype=np.uint8)
         size = np.array([picture.width, picture.height], dtype=np.float64)
         for polygon in polygons:
@@ -278,7 +284,7 @@ def _shared(found: Verification, *, query: LocalFeatures, candidate: LocalFeatur
 
 
 def _give_way() -> None:
-    """Lowers a thread's priority, where threads have one of their own."""
+    """Lower the thread's priority, on systems where threads have their own."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

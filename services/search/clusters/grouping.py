@@ -1,10 +1,10 @@
-"""Which printings are one picture: verified pairs in, clusters out. Pure, and always the same.
+"""Decides which printings show one picture: takes compared pairs, returns clusters. Pure.
 
-A pair that was compared has a probability. Pairs above `Rules.link` are links, all others that were
-compared speak against. Groups are built from the firmest join downwards, in three steps:
+Each compared pair has a probability. Pairs of at least `Rules.link` are links; all other compared
+pairs count against joining. Groups are built from the firmest join downwards, in three steps:
 
-1. Units: what archivists said is the same, and records with the very same bytes. What any part of a
-   unit shows speaks for the whole of it.
+1. Units: images that archivists judged to be the same, and records with the very same bytes. What
+   is known of any image of a unit counts for the whole unit.
 2. Blocks: units joined by links between whole pictures. Two groups are joined when the mean of all
    pairs compared between them is `Rules.mean` or more (average linkage over the compared pairs),
    and when enough members on both sides have links to the other side. So a single link joins no
@@ -14,13 +14,13 @@ compared speak against. Groups are built from the firmest join downwards, in thr
    such a link to every block of the other (complete linkage). A plate that holds two pictures
    joins one of them, the surer one, and never chains them together.
 
-What archivists said is different beats all of this: two such images are in no cluster together. Of
-verdicts that contradict each other the later wins, and the others are reported.
+Two images that archivists judged to be different are never in one cluster. Of verdicts that
+contradict each other the later one wins, and the others are reported.
 
-The result depends neither on the order of the input nor on the arithmetic: probabilities are summed
-as whole millionths, ties are broken by the images' ids. It falls into the connected parts of the
-links: grouping such a part alone gives what grouping everything gives, which is how one import or
-one verdict regroups only what it touches.
+The result does not depend on the order of the input or on rounding: probabilities are summed as
+whole millionths, and ties are broken by the ids of the images. Grouping one connected part of the
+links alone gives the same clusters as grouping everything, so one import or one verdict regroups
+only what it touches.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from halftone.services.search.clusters.ids import Previous, identified
+from halftone.services.search.clusters.ids import Previous, assign_ids
 from halftone.services.search.clusters.linkage import MILLION, Blocks, Forest, Node, weakest_links
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """When groups are joined.
+    """The conditions under which groups are joined.
 
     Attributes:
-        link: The probability from which a pair is a link.
-        mean: What the compared pairs between two groups must have on average.
+        link: The least probability of a link.
+        mean: The least mean probability of the compared pairs between two groups.
         most_support: Members on either side that must have links to the other, at most; it grows
             with the square root of the smaller group, so that two large groups need more than two
             chance hits.
@@ -58,7 +58,7 @@ RULES: Final = Rules()
 
 @dataclass(frozen=True, slots=True)
 class ComparedPair:
-    """Two images that were compared. `partial`: one is a part of the other, or shares a part."""
+    """Two images that were compared. `partial`: less than the whole of one is shared."""
 
     a: Node
     b: Node
@@ -68,7 +68,7 @@ class ComparedPair:
 
 @dataclass(frozen=True, slots=True, order=True)
 class JudgedPair:
-    """An archivist's verdict. `order` says which came later."""
+    """An archivist's verdict on two images. The later of two verdicts has the greater `order`."""
 
     order: int
     a: Node
@@ -91,10 +91,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouping:
-    """All clusters, by their first member.
+    """The result of grouping.
 
     Attributes:
-        clusters: Those that there are.
+        clusters: The clusters, in the order of their first members.
         retired: Ids that lead elsewhere from now on, and the ids that they lead to; None where they
             lead to none. See `ids`.
         contradictions: Verdicts that a later one overrules, the latest first.
@@ -115,19 +115,19 @@ def group(
     taken: Callable[[str], bool] = lambda _id: False,
     rules: Rules = RULES,
 ) -> Grouping:
-    """Groups images.
+    """Group images.
 
     Args:
-        compared: Each pair once; of a pair that is there twice the surer counts.
-        verdicts: Those that hold.
-        identical: Pairs of records with the same bytes; enough to connect all of them.
-        previous: The clusters before, from which ids are taken over, and the ids before these.
-        elsewhere: The clusters of other images, by image, as far as these were under such an id.
-        taken: Whether an id is not to be given out, besides the previous ones.
-        rules: When groups are joined.
+        compared: The compared pairs; of a pair that comes twice the surer one counts.
+        verdicts: The verdicts that hold.
+        identical: Pairs of records with the same bytes, enough to connect all such records.
+        previous: The clusters before, whose ids are taken over, and the ids of the past.
+        elsewhere: The clusters of other images that were under such an id, by image.
+        taken: Whether an id must not be given out; previous ids never are.
+        rules: The conditions under which groups are joined.
     """
-    pairs = _surest(compared)
-    same, different, contradictions = _settled(verdicts)
+    pairs = _take_surest(compared)
+    same, different, contradictions = _settle(verdicts)
     twins = {(min(pair), max(pair)) for pair in identical if pair[0] != pair[1]}
     nodes = sorted({node for pair in (*pairs, *same, *different, *twins) for node in pair})
     units = _units(nodes, same=same, different=different, twins=sorted(twins))
@@ -137,7 +137,7 @@ def group(
     links.update(dict.fromkeys((*twins, *same), 1.0))
     groups = [tuple(sorted(found)) for found in blocks.groups() if len(found) > 1]
     groups.sort()
-    ids, retired = identified(
+    ids, retired = assign_ids(
         groups, previous=list(previous), elsewhere=elsewhere or {}, taken=taken
     )
     weakest = weakest_links(groups, links=links)
@@ -148,8 +148,8 @@ def group(
     return Grouping(clusters=clusters, retired=retired, contradictions=tuple(contradictions))
 
 
-def _surest(compared: Iterable[ComparedPair]) -> dict[tuple[Node, Node], tuple[int, bool]]:
-    """Millionths and whether partial, by pair, the lesser first, in order."""
+def _take_surest(compared: Iterable[ComparedPair]) -> dict[tuple[Node, Node], tuple[int, bool]]:
+    """Return millionths and whether partial, by pair, the lesser image first, in order."""
     found: dict[tuple[Node, Node], tuple[int, bool]] = {}
     for each in compared:
         if each.a == each.b:
@@ -166,8 +166,8 @@ def _surest(compared: Iterable[ComparedPair]) -> dict[tuple[Node, Node], tuple[i
 _Pairs = set[tuple[Node, Node]]
 
 
-def _settled(verdicts: Iterable[JudgedPair]) -> tuple[_Pairs, _Pairs, list[JudgedPair]]:
-    """What holds of the verdicts: SAME pairs, DIFFERENT pairs, and what a later one overrules."""
+def _settle(verdicts: Iterable[JudgedPair]) -> tuple[_Pairs, _Pairs, list[JudgedPair]]:
+    """Return the SAME pairs and the DIFFERENT pairs that hold, and the verdicts overruled."""
     forest: Forest[Node] = Forest()
     apart: dict[Node, set[Node]] = defaultdict(set)
     same: _Pairs = set()
@@ -200,7 +200,7 @@ def is_link(probability: float, *, rules: Rules = RULES) -> bool:
 
 def overruled_orders(verdicts: Iterable[JudgedPair]) -> set[int]:
     """Return the orders of those verdicts that later ones contradict."""
-    return {each.order for each in _settled(verdicts)[2]}
+    return {each.order for each in _settle(verdicts)[2]}
 
 
 def _move(apart: dict[Node, set[Node]], *, gone: Node, kept: Node) -> None:

@@ -98,7 +98,7 @@ class Plan:
     bonds: list[list[bytes]]
 
 
-def surroundings(
+def find_surroundings(
     connection: sqlite3.Connection,
     seeds: Collection[bytes],
     *,
@@ -120,10 +120,10 @@ def surroundings(
     while frontier:
         reached |= frontier
         if ids:
-            near = names.sharing_ids(connection, frontier)
+            near = names.find_sharing_ids(connection, frontier)
         else:
             near = set(_in_clusters_with(connection, frontier))
-        near |= cluster_verdicts.held_together(connection, frontier)
+        near |= cluster_verdicts.find_bound(connection, frontier)
         new = set(pictures.pictures_of(connection, frontier).values()) - seen
         seen |= new
         linked = pairs.links_of(connection, new, least=RULES.link, since_job=least) | new
@@ -150,7 +150,7 @@ def regroup(
         said: The number of the verdict that was just said, if that is the change.
         replaced: Images that show another picture now; no id follows them there.
     """
-    points = surroundings(connection, seeds)
+    points = find_surroundings(connection, seeds)
     planned = plan(connection, points, describe=describe, said=said, replaced=replaced)
     staging = Staging(connection, name="part")
     staging.put(connection, planned.changes)
@@ -222,10 +222,10 @@ def plan(
     # One image stands for each picture; those with the same bytes hang on it.
     identical = [(shown[0], other) for shown in images.values() for other in shown[1:]]
     least = pairs.floor(connection) if since_job is None else since_job
-    rows = pairs.between(connection, set(images), since_job=least)
-    verdicts = cluster_verdicts.holding(connection, there)
+    rows = pairs.read_between(connection, set(images), since_job=least)
+    verdicts = cluster_verdicts.list_holding(connection, there)
     owned = {each: set(members).difference(replaced) for each, members in before.items()}
-    previous, elsewhere = names.previous(connection, owned, points=points)
+    previous, elsewhere = names.read_previous(connection, owned, points=points)
     result = grouping.group(
         [compared_pair(row, a=images[row.a][0], b=images[row.b][0]) for row in rows],
         verdicts=verdicts,
@@ -238,7 +238,7 @@ def plan(
     if overruled:
         _log.warning("verdicts_contradict", overruled=sorted(overruled))
     changes = Changes(
-        overruled=cluster_verdicts.changed_effects(connection, there, overruled=overruled)
+        overruled=cluster_verdicts.find_changed_effects(connection, there, overruled=overruled)
     )
     lost = {number for _, number, is_overruled in changes.overruled if is_overruled}
     if said is not None:
@@ -341,7 +341,7 @@ def refresh(
             )
 
 
-def figures(connection: sqlite3.Connection) -> tuple[int, int, int]:
+def count_clusters(connection: sqlite3.Connection) -> tuple[int, int, int]:
     """Return how many clusters there are, how many images they hold, and the largest size."""
     row = connection.execute(
         "SELECT count(*), coalesce(sum(size), 0), coalesce(max(size), 0) FROM clusters"

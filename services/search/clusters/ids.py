@@ -1,16 +1,17 @@
-"""Which ids clusters have: those of the clusters that they come from.
+"""Decides which ids clusters get: those of the clusters that they come from.
 
-An id that was shown once goes on naming a group as long as any of its own images is in one. So ids
-depend on the clusters as they were, and on those that there were before them:
+An id that was shown once goes on naming a group as long as any of the id's own images is in one. An
+id's own images are those that its cluster had when it ended, and those that were deleted from it
+before. Images that were parted from it by a verdict or a comparison are not: a person may have said
+that they show another picture. So ids depend on the present clusters and on those before them:
 
-1. A group keeps the id of the oldest of the clusters whose largest part it has. Where one falls
-   apart, what came to it with another id is not counted, as far as anything else is left.
-2. A group that has no id by that takes one up again whose own are here rather than elsewhere: the
-   images that its cluster had when it ended, and those that were deleted from it. What was parted
-   from it while it went on is not its own: it may be another picture, as a person said. Of several
-   such ids that of which most images are here, then the oldest.
-3. Any other group gets a new one, from its first member.
-4. An id that no group has leads to the group that its own are in.
+1. A group keeps the id of the cluster whose largest part it holds; of several such clusters that of
+   the oldest. When a cluster falls apart, images that once came to it with another id do not count,
+   unless nothing else is left.
+2. A group without an id takes up an id of the past most of whose own images are in this group. Of
+   several such ids it takes the one with the most images here, then the oldest.
+3. Any other group gets a new id, made from its first member.
+4. An id that no group has leads to the group that its own images are in.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ _NONE: Final[frozenset[bytes]] = frozenset()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Previous:
-    """A cluster as it was, or the id of one that there was before.
+    """A cluster as it was, or an id whose cluster has ended.
 
     Attributes:
-        id: Its id.
-        created: Any number that says which is older.
-        members: Those that it has; none where there is no such cluster any more.
-        former: Those that it had when it ended, and those that were deleted from it.
+        id: The id.
+        created: Any number; of two clusters the older one has the lesser.
+        members: Its members; empty after it ended.
+        former: The members that it had when it ended, and those that were deleted from it.
         ended: Whether there is no such cluster any more.
         leads_to: The id that the one of an ended cluster leads to, if to any.
     """
@@ -49,28 +50,32 @@ class Previous:
     leads_to: str | None = None
 
 
-def identified(
+def assign_ids(
     groups: Sequence[tuple[bytes, ...]],
     *,
     previous: Sequence[Previous],
     elsewhere: Mapping[bytes, str],
     taken: Callable[[str], bool],
 ) -> tuple[list[str], dict[str, str | None]]:
-    """An id for each group, and where the ids lead that none has, as far as that is new.
+    """Return an id for each group, and the ids that lead elsewhere from now on.
 
     Args:
-        groups: Images that are together.
-        previous: The clusters that they were in, and the ids that they were under before.
-        elsewhere: The clusters of images that are not looked at, by image.
-        taken: Whether an id is not to be given out, besides the previous ones.
+        groups: The images of each group, ascending.
+        previous: The clusters that the images were in, and the ids that they were under before.
+        elsewhere: The present clusters of images that are in no group here, by image.
+        taken: Whether an id must not be given out; previous ids never are.
+
+    Returns:
+        The ids in the order of the groups; and those previous ids that no group has and that lead
+        elsewhere than before, with the ids they lead to (None if to none).
     """
     group_of = {node: number for number, members in enumerate(groups) for node in members}
     lent: dict[str, set[bytes]] = defaultdict(set)
     for before in previous:
         if before.leads_to is not None:
             lent[before.leads_to] |= before.former
-    ids, heirs = _kept(previous, group_of=group_of, lent=lent, count=len(groups))
-    leads_to = _taken_up(previous, ids, heirs, group_of=group_of, lent=lent, elsewhere=elsewhere)
+    ids, heirs = _keep_ids(previous, group_of=group_of, lent=lent, count=len(groups))
+    leads_to = _take_up_ids(previous, ids, heirs, group_of=group_of, lent=lent, elsewhere=elsewhere)
     used = {before.id for before in previous}
     for number, members in enumerate(groups):
         if not ids[number]:
@@ -87,14 +92,14 @@ def identified(
     return ids, retired
 
 
-def _kept(
+def _keep_ids(
     previous: Sequence[Previous],
     *,
     group_of: Mapping[bytes, int],
     lent: Mapping[str, set[bytes]],
     count: int,
 ) -> tuple[list[str], dict[str, int]]:
-    """The ids that groups keep, empty for those that keep none; the group of each cluster."""
+    """Return the id that each group keeps, empty if none, and the group each cluster became."""
     claims: dict[int, list[tuple[int, str]]] = defaultdict(list)
     heirs: dict[str, int] = {}
     for before in previous:
@@ -109,7 +114,7 @@ def _kept(
     return [min(claims[number])[1] if number in claims else "" for number in range(count)], heirs
 
 
-def _taken_up(
+def _take_up_ids(
     previous: Sequence[Previous],
     ids: list[str],
     heirs: dict[str, int],
@@ -118,10 +123,10 @@ def _taken_up(
     lent: Mapping[str, set[bytes]],
     elsewhere: Mapping[bytes, str],
 ) -> dict[str, str]:
-    """Gives groups without an id those that no cluster has, and these their heirs.
+    """Give groups without an id those that no cluster has, and add the heirs of these ids.
 
     Returns:
-        Those that lead to a cluster that is not looked at.
+        The ids that lead to clusters elsewhere, with the ids of those.
     """
     leads_to: dict[str, str] = {}
     wishes: dict[int, list[tuple[int, int, int, str]]] = defaultdict(list)
@@ -137,7 +142,7 @@ def _taken_up(
                 continue
             found = [number for number in here if here[number] == most]
             if found:
-                # One that has no id is better served.
+                # Prefer a group that has no id yet.
                 heir = min(found, key=lambda number: (ids[number] != "", number))
                 heirs[before.id] = heir
                 if not ids[heir]:
@@ -151,7 +156,7 @@ def _taken_up(
 
 
 def _new_id(first: bytes, *, used: set[str], taken: Callable[[str], bool]) -> str:
-    """Ten to type, from the first member: the same again where everything is made anew."""
+    """Make an id of ten characters from a group's first member, so that it can be made again."""
     attempt = 0
     while True:
         digest = hashlib.blake2b(

@@ -72,7 +72,7 @@ def create(
         ).fetchone()
         if known is not None:
             return JobRow(*known), False
-    if (job := running(connection)) is not None:
+    if (job := get_running(connection)) is not None:
         if request_id:
             # Otherwise the request would start another job when it is repeated later.
             connection.execute("INSERT INTO requests VALUES (?, ?)", (request_id, job.number))
@@ -99,7 +99,7 @@ def create(
     return _numbered(connection, int(cursor.lastrowid or 0)), True
 
 
-def running(connection: sqlite3.Connection) -> JobRow | None:
+def get_running(connection: sqlite3.Connection) -> JobRow | None:
     """Return the job that runs, if any."""
     row = connection.execute(
         f"SELECT {_FIELDS} FROM jobs WHERE state = ? ORDER BY number DESC LIMIT 1",  # noqa: S608 - a constant

@@ -23,13 +23,13 @@ MILLION: Final = 1_000_000
 
 
 class Forest(Generic[T]):
-    """Disjoint sets; the least member of each stands for it."""
+    """Disjoint sets. The least member of a set stands for it."""
 
     def __init__(self) -> None:
         self._parent: dict[T, T] = {}
 
     def find(self, node: T) -> T:
-        """The least member of its set."""
+        """Return the least member of a node's set."""
         root = node
         while (above := self._parent.get(root, root)) != root:
             root = above
@@ -38,7 +38,7 @@ class Forest(Generic[T]):
         return root
 
     def join(self, a: T, b: T) -> tuple[T, T]:
-        """Joins the sets of two roots: the root that stays and the one that is gone."""
+        """Join the sets of two roots. Returns the root that stays and the one that is gone."""
         kept, gone = min(a, b), max(a, b)
         self._parent[gone] = kept
         return kept, gone
@@ -47,12 +47,19 @@ class Forest(Generic[T]):
 def weakest_links(
     groups: Sequence[tuple[bytes, ...]], *, links: Mapping[tuple[bytes, bytes], float]
 ) -> list[tuple[float, tuple[float, ...]]]:
-    """For each group how well it holds together, and how well each of its members is held.
+    """Return how well each group holds together, and how well each of its members is held.
 
-    Links are taken away from the least probable upwards. What holds a group together is the link
-    after which it falls apart for good; what holds a member is the one after which fewer than half
-    of the others can be reached from it. So an outlier shows its own weak link, and the members of
-    a firm core are not blamed for it.
+    Imagine that links are removed from the least probable upwards. A group's weakest link is the
+    one whose removal makes it fall apart; a member's is the one after whose removal it can no
+    longer reach half of the others. So an outlier shows its own weak link, and the members of a
+    firm core do not.
+
+    Args:
+        groups: The members of each group.
+        links: The probability of each link, by pair.
+
+    Returns:
+        For each group its weakest link and that of each member, in the members' order.
     """
     group_of = {node: number for number, members in enumerate(groups) for node in members}
     inside: dict[int, list[tuple[float, bytes, bytes]]] = defaultdict(list)
@@ -60,10 +67,10 @@ def weakest_links(
         number = group_of.get(a)
         if number is not None and number == group_of.get(b):
             inside[number].append((-probability, a, b))
-    return [_held(members, sorted(inside[number])) for number, members in enumerate(groups)]
+    return [_measure_hold(members, sorted(inside[number])) for number, members in enumerate(groups)]
 
 
-def _held(
+def _measure_hold(
     members: tuple[bytes, ...], links: list[tuple[float, bytes, bytes]]
 ) -> tuple[float, tuple[float, ...]]:
     forest: Forest[bytes] = Forest()
@@ -86,7 +93,7 @@ def _held(
 
 @dataclass(slots=True)
 class _Between:
-    """What is known between two groups; `ends` are the units with links, by group."""
+    """What was compared between two groups. `ends` has the units with links, by group."""
 
     total: int = 0
     count: int = 0
@@ -103,7 +110,7 @@ class _Between:
 
 
 class Blocks:
-    """Groups of units, joined from the firmest downwards. A group has the number of one of them."""
+    """Joins groups of units from the firmest join downwards. A group has the number of one unit."""
 
     def __init__(
         self,
@@ -129,7 +136,7 @@ class Blocks:
         *,
         unit_of: Mapping[Node, int],
     ) -> tuple[tuple[int, int, int, bool], ...]:
-        """The surest of the pairs between two units: first, second, millionths, partial."""
+        """Return the surest pair between every two units: first, second, millionths, partial."""
         best: dict[tuple[int, int], tuple[int, bool]] = {}
         parts: Forest[int] = Forest()
         least = self._rules.link * MILLION
@@ -144,7 +151,7 @@ class Blocks:
             value = (probability, not whole_link)
             if known is None or (whole_link, probability) > (not known[1], known[0]):
                 best[x, y] = value
-        # What no link connects is never joined: most of what was compared.
+        # Units that no links connect are never joined. Most of the compared pairs are such.
         return tuple(
             (x, y, probability, partial)
             for (x, y), (probability, partial) in sorted(best.items())
@@ -152,18 +159,18 @@ class Blocks:
         )
 
     def join(self) -> None:
-        """Joins what is to be joined."""
+        """Join all groups that the rules allow to join."""
         whole = self._adjacency(partial=False)
         self._join_whole(whole)
         self._join_parts()
 
     def groups(self) -> Iterator[list[Node]]:
-        """The nodes of each group."""
+        """Yield the nodes of each group."""
         for members in self._members.values():
             yield [node for unit in members for node in self._units[unit]]
 
     def _adjacency(self, *, partial: bool) -> dict[int, dict[int, _Between]]:
-        """What lies between the groups; links of parts count as support where `partial`."""
+        """Return what was compared between groups. With `partial`, links of parts count, too."""
         group_of = {unit: number for number, units in self._members.items() for unit in units}
         found: dict[int, dict[int, _Between]] = defaultdict(dict)
         least = self._rules.link * MILLION
@@ -212,20 +219,20 @@ class Blocks:
         while heap:
             _, x, y, changes = heapq.heappop(heap)
             between_them = near.get(x, {}).get(y)
-            # It has changed since, and was offered again; or more is asked of groups that grew.
+            # Skip what has changed since: it was offered again, or the groups grew and need more.
             if between_them is None or between_them.changes != changes:
                 continue
             if not self._may_join(x, y, between_them):
                 continue
-            # The one with fewer neighbours goes into the other, so that each pair of groups is
-            # carried over a few times only: an ornament may have 10,000 printings.
+            # The group with fewer neighbours goes into the other, so that few pairs of groups are
+            # carried over: an ornament may have 10,000 printings.
             kept, gone = (x, y) if len(near[x]) >= len(near[y]) else (y, x)
             self._merge(kept, gone)
             for z in _absorb(near, kept=kept, gone=gone):
                 offer(kept, z, near[kept][z])
 
     def _join_parts(self) -> None:
-        """Complete linkage of the blocks."""
+        """Join blocks by links of parts (complete linkage)."""
         score: dict[int, dict[int, float]] = defaultdict(dict)
         for x, near in self._adjacency(partial=True).items():
             for y, between in near.items():
@@ -254,7 +261,7 @@ class Blocks:
                 score[z].pop(y, None)
 
     def _merge(self, x: int, y: int) -> None:
-        """Takes group y into x."""
+        """Merge group y into x."""
         self._members[x] += self._members.pop(y)
         for other in self._apart.pop(y, set()):
             self._apart[other].discard(y)
@@ -263,7 +270,10 @@ class Blocks:
 
 
 def _absorb(near: dict[int, dict[int, _Between]], *, kept: int, gone: int) -> list[int]:
-    """What lay between one group and others lies between another and them; those others."""
+    """Carry what was compared with a merged group over to the one that stays.
+
+    Returns the groups that it was compared with.
+    """
     near[kept].pop(gone)
     others = near.pop(gone)
     del others[kept]
@@ -284,9 +294,12 @@ def _absorb(near: dict[int, dict[int, _Between]], *, kept: int, gone: int) -> li
 
 
 def _support(first: int, second: int, *, most: int) -> int:
-    """Members on either side, as far as there are so many, that must have links to the other."""
+    """Return how many members on either side must have links to the other side.
+
+    A side with fewer members needs links from all of them.
+    """
     smaller, larger = min(first, second), max(first, second)
     if larger <= 2:  # noqa: PLR2004 - see below
-        # A pair has one link; two pairs, or a pair and a third, which one of the two may not match.
+        # One link makes a pair; a third image may match only one of the two.
         return smaller
     return min(most, max(2, math.isqrt(smaller - 1) + 1))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 
-def previous(
+def read_previous(
     connection: sqlite3.Connection,
     clusters: Mapping[str, Collection[bytes]],
     *,
@@ -66,7 +66,7 @@ def previous(
     return found, dict(elsewhere)
 
 
-def sharing_ids(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
+def find_sharing_ids(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
     """Return the images that are or were under one of the ids that these are or were under."""
     ids = {
         cluster

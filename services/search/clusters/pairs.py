@@ -68,7 +68,7 @@ def raise_floor(connection: sqlite3.Connection, *, job: int) -> None:
     connection.execute("UPDATE pair_floor SET job = max(job, ?)", (job,))
 
 
-def below_floor(
+def next_below_floor(
     connection: sqlite3.Connection, *, after: tuple[int, int]
 ) -> list[tuple[int, int]] | None:
     """Return the next pairs that count no more, in order; None if all of them are deleted."""
@@ -103,7 +103,7 @@ def drop_unseen(connection: sqlite3.Connection, pictures: Collection[int]) -> No
 # What was compared.
 
 
-def missing(
+def find_missing(
     connection: sqlite3.Connection,
     pairs: Iterable[tuple[bytes, bytes]],
     *,
@@ -186,7 +186,7 @@ def put_pairs(
     )
 
 
-def of_another_model(
+def next_of_another_model(
     connection: sqlite3.Connection, *, model_version: str, after: tuple[int, int], limit: int
 ) -> list[tuple[int, int, bytes, bytes, float, bytes]]:
     """Return the next pairs whose probability is by another model version, in order.
@@ -249,7 +249,7 @@ def all_links(
     )
 
 
-def between(
+def read_between(
     connection: sqlite3.Connection, pictures: Collection[int], *, since_job: int
 ) -> list[PairRow]:
     """Return all pairs among these pictures that were compared since a job."""
@@ -270,7 +270,7 @@ def verification_of(connection: sqlite3.Connection, a: int, b: int) -> bytes:
     return b"" if row is None or row[0] is None else bytes(row[0])
 
 
-def unclosed(
+def find_unclosed(
     connection: sqlite3.Connection,
     links: Iterable[tuple[int, int]],
     *,
@@ -308,4 +308,4 @@ def unclosed(
         for at, a in enumerate(part)
         for b in part[at + 1 :]
     ]
-    return missing(connection, pairs, matching=matching, since_job=since_job)
+    return find_missing(connection, pairs, matching=matching, since_job=since_job)

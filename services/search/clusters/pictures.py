@@ -22,7 +22,7 @@ _SETTLED: Final = 2_000
 # Images.
 
 
-def points_after(connection: sqlite3.Connection, point: bytes) -> list[bytes]:
+def next_points(connection: sqlite3.Connection, point: bytes) -> list[bytes]:
     """Return the next 500 images after one, in the order of their points."""
     rows = connection.execute(
         "SELECT point FROM images WHERE point > ? ORDER BY point LIMIT ?", (point, _PAGE)
@@ -144,7 +144,7 @@ def shas_of_pictures(connection: sqlite3.Connection, pictures: Collection[int]) 
 # What was searched for and grouped.
 
 
-def to_search(
+def next_to_search(
     connection: sqlite3.Connection, *, job: int | None, limit: int
 ) -> list[tuple[bytes, bytes]]:
     """Return pictures whose candidates are still to be looked for.
@@ -169,7 +169,7 @@ def to_search(
     return [(point, sha) for point, sha in rows]
 
 
-def counts(connection: sqlite3.Connection, *, job: int) -> tuple[int, int]:
+def count_searched(connection: sqlite3.Connection, *, job: int) -> tuple[int, int]:
     """Return how many images there are, and of how many a job has searched for the picture."""
     (images,) = connection.execute("SELECT count(*) FROM images").fetchone()
     (left,) = connection.execute(
@@ -216,7 +216,7 @@ def settle_some(connection: sqlite3.Connection, *, succeeded: int) -> bool:
     return cursor.rowcount == _SETTLED
 
 
-def unseen(connection: sqlite3.Connection) -> list[int]:
+def find_unseen(connection: sqlite3.Connection) -> list[int]:
     """Return the numbers of the pictures that no image shows any more."""
     rows = connection.execute(
         "SELECT id FROM pictures"

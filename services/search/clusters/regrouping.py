@@ -141,7 +141,7 @@ class WholeRegrouping:
         return True
 
     def _plan_parts(self, connection: sqlite3.Connection, seeds: Collection[bytes]) -> Plan:
-        points = groups.surroundings(connection, seeds, since_job=self._since_job, ids=True)
+        points = groups.find_surroundings(connection, seeds, since_job=self._since_job, ids=True)
         return groups.plan(
             connection,
             points,

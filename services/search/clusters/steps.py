@@ -73,17 +73,17 @@ class ClusterSteps:
     def fail(self, error: errors.HalftoneError) -> None:
         """Fail the job that runs, if there is one."""
         with self._database.write() as connection:
-            job = jobs.running(connection)
+            job = jobs.get_running(connection)
             if job is not None:
                 jobs.end(connection, job.number, state=State.FAILED, error=error.message)
 
-    def mode(self) -> tuple[JobRow | None, bool]:
+    def read_mode(self) -> tuple[JobRow | None, bool]:
         """Return the job that runs, if any, and whether imports join clusters."""
         with self._database.read() as connection:
-            job = jobs.running(connection)
+            job = jobs.get_running(connection)
             return job, job is not None or jobs.any_succeeded(connection)
 
-    def differing(self, collection: Collection) -> Iterator[set[bytes]]:
+    def find_differing(self, collection: Collection) -> Iterator[set[bytes]]:
         """Yield the images on which a collection and the table disagree, in sets; some are empty.
 
         Neither the collection nor the table is held in memory. The caller updates the table by each
@@ -96,7 +96,7 @@ class ClusterSteps:
         seen = 0
         while some := {each.id.bytes: sha_of(each) for each in itertools.islice(scan, _CHANGES)}:
             seen += _sum(some)
-            known = self.shas(list(some))
+            known = self.read_shas(list(some))
             yield {point for point, sha in some.items() if known.get(point) != sha}
             pause()
         if sum(map(_sum, self._table())) != seen:
@@ -109,13 +109,15 @@ class ClusterSteps:
         points = [b""]
         while True:
             with self._database.read() as connection:
-                points = pictures.points_after(connection, points[-1])
+                points = pictures.next_points(connection, points[-1])
             if not points:
                 return
             yield points
             pause()
 
-    def changed(self, points: Sequence[bytes], shas: dict[bytes, bytes], *, enabled: bool) -> None:
+    def apply_changes(
+        self, points: Sequence[bytes], shas: dict[bytes, bytes], *, enabled: bool
+    ) -> None:
         """Note what became of images and regroup what that touches.
 
         Args:
@@ -146,29 +148,29 @@ class ClusterSteps:
             if same:
                 groups.refresh(connection, same, describe=self.describe)
 
-    def to_search(self, job: JobRow | None, limit: int) -> list[tuple[bytes, bytes]]:
+    def next_to_search(self, job: JobRow | None, limit: int) -> list[tuple[bytes, bytes]]:
         """Return the next pictures whose candidates are to be looked for, as point and hash."""
         with self._database.read() as connection:
             number = None if job is None else job.number
-            return pictures.to_search(connection, job=number, limit=limit)
+            return pictures.next_to_search(connection, job=number, limit=limit)
 
-    def shas(self, points: Sequence[bytes]) -> dict[bytes, bytes]:
+    def read_shas(self, points: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the hash of the picture that each image shows; unknown images are left out."""
         # Images that are not known yet find this one when it is their turn.
         with self._database.read() as connection:
             return pictures.shas_of(connection, points)
 
-    def missing(self, pairs: Iterable[tuple[bytes, bytes]], since: int) -> Pairs:
+    def find_missing(self, pairs: Iterable[tuple[bytes, bytes]], since: int) -> Pairs:
         """Return those of some pairs that were not compared since a job."""
         with self._database.read() as connection:
-            return cluster_pairs.missing(
+            return cluster_pairs.find_missing(
                 connection, pairs, matching=self._comparer.matching, since_job=since
             )
 
     def is_over(self, job: int) -> bool:
         """Return whether a job has ended."""
         with self._database.read() as connection:
-            running = jobs.running(connection)
+            running = jobs.get_running(connection)
             return running is None or running.number != job
 
     def compare_some(self, pairs: Pairs, collection: Collection, job: int) -> int:
@@ -200,7 +202,7 @@ class ClusterSteps:
         self._pairs.inc(len(compared))
         return len(compared)
 
-    def searched(self, shown: Pairs, *, job: JobRow, found: int, compared: int) -> None:
+    def mark_searched(self, shown: Pairs, *, job: JobRow, found: int, compared: int) -> None:
         """Note that a job has searched for pictures.
 
         Args:
@@ -210,7 +212,7 @@ class ClusterSteps:
             compared: How many of them could be compared.
         """
         with self._database.write() as connection:
-            now = jobs.running(connection)
+            now = jobs.get_running(connection)
             if now is None or now.number != job.number:
                 return
             pictures.mark_searched(connection, [sha for _, sha in shown], job=job.number)
@@ -218,25 +220,25 @@ class ClusterSteps:
                 connection, job.number, found=now.found + found, compared=now.compared + compared
             )
 
-    def unclosed(self, points: Sequence[bytes]) -> Pairs:
+    def find_unclosed(self, points: Sequence[bytes]) -> Pairs:
         """Return the pairs that are to be compared because links lead from images to both sides."""
         with self._database.read() as connection:
-            near = groups.surroundings(connection, points)
+            near = groups.find_surroundings(connection, points)
             near_pictures = set(pictures.pictures_of(connection, near).values())
             links = [
                 (pair.a, pair.b)
-                for pair in cluster_pairs.between(
+                for pair in cluster_pairs.read_between(
                     connection, near_pictures, since_job=cluster_pairs.floor(connection)
                 )
                 if pair.probability >= RULES.link
             ]
-            return self.to_close(connection, links, since=0)
+            return self._find_to_close(connection, links, since=0)
 
-    def to_close(
+    def _find_to_close(
         self, connection: sqlite3.Connection, links: Iterable[tuple[int, int]], *, since: int
     ) -> Pairs:
         """Return the pairs that some links connect through others and that were not compared."""
-        return cluster_pairs.unclosed(
+        return cluster_pairs.find_unclosed(
             connection,
             links,
             most=_CLOSED,
@@ -244,7 +246,7 @@ class ClusterSteps:
             since_job=since,
         )
 
-    def joined(self, shown: Pairs) -> None:
+    def join(self, shown: Pairs) -> None:
         """Note that pictures were searched for, and group them in the same transaction."""
         with self._database.write() as connection:
             last = jobs.list_jobs(connection, before=None, limit=1)
@@ -254,13 +256,13 @@ class ClusterSteps:
             seeds = pictures.points_of(connection, {sha for _, sha in shown})
             groups.regroup(connection, list(seeds.values()), describe=self.describe)
 
-    def all_unclosed(self, since: int) -> Pairs:
+    def find_all_unclosed(self, since: int) -> Pairs:
         """Return the pairs that any links connect through others and that were not compared."""
         with self._database.read() as connection:
             links = cluster_pairs.all_links(
                 connection, least=RULES.link, since_job=cluster_pairs.floor(connection)
             )
-            return self.to_close(connection, links, since=since)
+            return self._find_to_close(connection, links, since=since)
 
     def rescore_some(
         self, collection: Collection, after: tuple[int, int], *, regroup: bool
@@ -278,7 +280,7 @@ class ClusterSteps:
         """
         version = collection.model_version
         with self._database.read() as connection:
-            rows = cluster_pairs.of_another_model(
+            rows = cluster_pairs.next_of_another_model(
                 connection, model_version=version, after=after, limit=_CHANGES
             )
             shas = pictures.shas_of_pictures(connection, {each for row in rows for each in row[:2]})
@@ -293,8 +295,8 @@ class ClusterSteps:
             # If a picture is gone meanwhile, the pair keeps its score.
             if _shows(first, shas[a]) and _shows(second, shas[b]):
                 seen.append((a, b, one, probability))
-                known.append((evidence, compare.similarity(first, second)))
-        scores = self._comparer.rescored(known, model_version=version) if known else []
+                known.append((evidence, compare.compute_similarity(first, second)))
+        scores = self._comparer.rescore(known, model_version=version) if known else []
         with self._database.write() as connection:
             cluster_pairs.rescore(
                 connection,
@@ -323,7 +325,7 @@ class ClusterSteps:
         """
 
         def is_wanted(connection: sqlite3.Connection) -> bool:
-            running = jobs.running(connection)
+            running = jobs.get_running(connection)
             return running is not None and running.number == job.number
 
         def finish(connection: sqlite3.Connection) -> JobRow:
@@ -331,8 +333,8 @@ class ClusterSteps:
                 # What is no candidate any more was not compared again.
                 cluster_pairs.raise_floor(connection, job=job.number)
             now = jobs.get(connection, job.name)
-            clusters, clustered, largest = groups.figures(connection)
-            images, searched = pictures.counts(connection, job=job.number)
+            clusters, clustered, largest = groups.count_clusters(connection)
+            images, searched = pictures.count_searched(connection, job=job.number)
             jobs.progress(
                 connection,
                 job.number,
@@ -350,7 +352,7 @@ class ClusterSteps:
         with self._database.read() as connection:
             if not is_wanted(connection):
                 return None
-            if pictures.to_search(connection, job=job.number, limit=1):
+            if pictures.next_to_search(connection, job=job.number, limit=1):
                 # Imported meanwhile; the job is not over.
                 return None
         whole = WholeRegrouping(
@@ -381,7 +383,7 @@ class ClusterSteps:
         while True:
             with self._database.read() as connection:
                 floor = cluster_pairs.floor(connection)
-                below = cluster_pairs.below_floor(connection, after=after)
+                below = cluster_pairs.next_below_floor(connection, after=after)
             if below is None:
                 return
             with self._database.write() as connection:
@@ -392,7 +394,7 @@ class ClusterSteps:
     def _drop_unseen(self) -> None:
         """Forget the pictures that no image shows any more, and their pairs."""
         with self._database.read() as connection:
-            unseen = pictures.unseen(connection)
+            unseen = pictures.find_unseen(connection)
         for some in chunks(unseen):
             with self._database.write() as connection:
                 cluster_pairs.drop_unseen(connection, some)

@@ -123,7 +123,7 @@ def list_verdicts(
     return [VerdictRow(*row) for row in rows]
 
 
-def holding(connection: sqlite3.Connection, points: Collection[bytes]) -> list[JudgedPair]:
+def list_holding(connection: sqlite3.Connection, points: Collection[bytes]) -> list[JudgedPair]:
     """Return the verdicts that hold between some of these images, without those that are unsure."""
     known = set(points)
     rows = execute_in(
@@ -139,7 +139,7 @@ def holding(connection: sqlite3.Connection, points: Collection[bytes]) -> list[J
     ]
 
 
-def between(
+def find_between(
     connection: sqlite3.Connection, point: bytes, others: Collection[bytes]
 ) -> dict[bytes, VerdictRow]:
     """Return the verdicts that hold on an image and some others, by the other; unsure ones, too."""
@@ -157,7 +157,7 @@ def between(
     return found
 
 
-def held_together(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
+def find_bound(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
     """Return the images that a SAME verdict binds to one of these."""
     return {
         point
@@ -172,7 +172,7 @@ def held_together(connection: sqlite3.Connection, points: Collection[bytes]) -> 
     }
 
 
-def changed_effects(
+def find_changed_effects(
     connection: sqlite3.Connection, points: Collection[bytes], *, overruled: Collection[int]
 ) -> list[tuple[bytes, int, int]]:
     """Return which verdicts on images gain or lose their effect.

@@ -143,7 +143,9 @@ class HitVerdicts:
         """
         try:
             with self._database.read() as connection:
-                found = verdicts.between(connection, image.bytes, [each.bytes for each in hits])
+                found = verdicts.find_between(
+                    connection, image.bytes, [each.bytes for each in hits]
+                )
         except errors.HalftoneError as error:
             self._unavailable.inc()
             if self._readable:
@@ -226,7 +228,7 @@ def to_cluster(
             resource_type="cluster",
             resource_name=f"clusters/{row.id}",
         )
-    ordered = chronology.chronological(
+    ordered = chronology.sort_by_date(
         DatedPrinting.of(point, found.payload) for point, found in stored.items()
     )
     names = {each.point: each.name for each in ordered}
@@ -235,7 +237,7 @@ def to_cluster(
     message.links.extend(links)
     shown = ordered[:MAX_MEMBERS]
     same = lookups.find_same_content(holdings.collection, [stored[each.point] for each in shown])
-    for printing, gap in zip(shown, chronology.gaps(shown), strict=True):
+    for printing, gap in zip(shown, chronology.count_gap_days(shown), strict=True):
         found = stored[printing.point]
         member = message.members.add(
             image=payloads.to_image(found.payload, same_content=same.get(found.id)),
@@ -262,10 +264,12 @@ def _links(
         for picture, points in pictures.images_of(connection, numbers).items()
     }
     same = {
-        frozenset((each.a, each.b)) for each in verdicts.holding(connection, names) if each.same
+        frozenset((each.a, each.b))
+        for each in verdicts.list_holding(connection, names)
+        if each.same
     }
     found: list[tuple[float | None, bytes, bytes, pairs.PairRow | None]] = []
-    compared = pairs.between(
+    compared = pairs.read_between(
         connection,
         {each for each, on in shown.items() if on},
         since_job=pairs.floor(connection),

@@ -137,17 +137,19 @@ class ClusterWorker:
                 busy = await self._step()
                 self._trouble_since = None
             except errors.HalftoneError as error:
-                await self._trouble(error)
+                await self._handle_trouble(error)
             except Exception:  # noqa: BLE001 - a worker that ended would leave imports alone
                 _log.exception("clusters_failed")
                 # The log has the trace; callers learn no more of a bug.
-                await self._trouble(errors.Internal("An internal error; see the service's log."))
+                await self._handle_trouble(
+                    errors.Internal("An internal error; see the service's log.")
+                )
             if not busy:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_POLL_SECONDS):
                         await self._wake.wait()
 
-    async def _trouble(self, error: errors.HalftoneError) -> None:
+    async def _handle_trouble(self, error: errors.HalftoneError) -> None:
         """Wait a moment before the next attempt; fail the job if waiting is no use."""
         now = time.monotonic()
         if self._trouble_since is None:
@@ -163,7 +165,7 @@ class ClusterWorker:
 
     async def _step(self) -> bool:
         """Do the next piece of work. Returns whether there may be more."""
-        job, enabled = await self._run(self._steps.mode)
+        job, enabled = await self._run(self._steps.read_mode)
         self._running.set(int(job is not None))
         if not enabled:
             # Changes are ignored until a job begins; everything is compared then.
@@ -182,7 +184,7 @@ class ClusterWorker:
             self._is_tidy = True
         async with await self._pace.begin():
             limit = self._pace.size()
-            pictures = await self._run(self._steps.to_search, job, limit)
+            pictures = await self._run(self._steps.next_to_search, job, limit)
             if pictures:
                 started = time.monotonic()
                 await self._search(pictures, job=job)
@@ -200,7 +202,7 @@ class ClusterWorker:
         This is done in pieces; if the process ends in between, the next one does the rest.
         """
         collection = self._holdings.collection
-        differing = self._steps.differing(collection)
+        differing = self._steps.find_differing(collection)
         found = 0
         while True:
             some = await self._holdings.threads.read("clusters_scan", next, differing, None)
@@ -210,7 +212,7 @@ class ClusterWorker:
                 await self._take(list(some), enabled=True)
                 found += len(some)
                 # If the job was cancelled before any succeeded, changes are of no interest.
-                _, enabled = await self._run(self._steps.mode)
+                _, enabled = await self._run(self._steps.read_mode)
                 if not enabled:
                     return
         self._reconciled, self._reconciled_at = version, time.monotonic()
@@ -233,14 +235,14 @@ class ClusterWorker:
 
     async def _take(self, points: Sequence[bytes], *, enabled: bool) -> None:
         # Before the first job only images that were judged matter to clusters.
-        concerned = points if enabled else list(await self._run(self._steps.shas, points))
+        concerned = points if enabled else list(await self._run(self._steps.read_shas, points))
         there = await self._holdings.threads.read(
             "clusters_retrieve",
             self._holdings.collection.retrieve,
             [uuid.UUID(bytes=each) for each in concerned],
         )
         shas = {each.bytes: sha_of(stored) for each, stored in there.items()}
-        await self._run(self._steps.changed, concerned, shas, enabled=enabled)
+        await self._run(self._steps.apply_changes, concerned, shas, enabled=enabled)
 
     # Candidates and their comparison.
 
@@ -263,32 +265,32 @@ class ClusterWorker:
                 self.note([uuid.UUID(bytes=point)])
                 continue
             searched.append((point, sha))
-            pairs |= await self._pairs_of(found, sha=sha, collection=collection)
-        wanted = await self._run(self._steps.missing, pairs, since)
+            pairs |= await self._find_pairs(found, sha=sha, collection=collection)
+        wanted = await self._run(self._steps.find_missing, pairs, since)
         number = 0 if job is None else job.number
         compared = await self._compare(wanted, collection=collection, job=number)
         if job is not None:
             await self._run(
-                self._steps.searched, searched, job=job, found=len(wanted), compared=compared
+                self._steps.mark_searched, searched, job=job, found=len(wanted), compared=compared
             )
             return
         points = [point for point, _ in searched]
-        wanted = await self._run(self._steps.unclosed, points)
+        wanted = await self._run(self._steps.find_unclosed, points)
         await self._compare(wanted, collection=collection, job=number)
-        await self._run(self._steps.joined, searched)
+        await self._run(self._steps.join, searched)
 
-    async def _pairs_of(
+    async def _find_pairs(
         self, stored: Stored, *, sha: bytes, collection: Collection
     ) -> set[tuple[bytes, bytes]]:
         mirrored = await self._run(self._comparer.mirrored_words, sha)
         near = await self._holdings.threads.read(
             "clusters_neighbours",
-            candidates.neighbours,
+            candidates.find_neighbours,
             collection,
             stored,
             mirrored=mirrored,
         )
-        shas = await self._run(self._steps.shas, [each.bytes for each in near])
+        shas = await self._run(self._steps.read_shas, [each.bytes for each in near])
         return {(min(sha, other), max(sha, other)) for other in shas.values() if other != sha}
 
     async def _compare(self, pairs: Pairs, *, collection: Collection, job: int) -> int:
@@ -314,8 +316,8 @@ class ClusterWorker:
         collection = self._holdings.collection
         since = job.number if job.from_scratch else 0
         await self._rescore(collection, job=job)
-        wanted = await self._run(self._steps.all_unclosed, since)
-        compared = await self._in_pieces(wanted, collection=collection, job=job)
+        wanted = await self._run(self._steps.find_all_unclosed, since)
+        compared = await self._compare_in_pieces(wanted, collection=collection, job=job)
         if await self._run(self._steps.is_over, job.number):
             return True
         if collection is not self._holdings.collection:
@@ -332,7 +334,7 @@ class ClusterWorker:
             )
         return True
 
-    async def _in_pieces(self, pairs: Pairs, *, collection: Collection, job: JobRow) -> int:
+    async def _compare_in_pieces(self, pairs: Pairs, *, collection: Collection, job: JobRow) -> int:
         count = 0
         for start in range(0, len(pairs), _PAIRS):
             some = pairs[start : start + _PAIRS]

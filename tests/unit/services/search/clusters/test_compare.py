@@ -16,8 +16,8 @@ from halftone.matching.features import extract
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Calibration
-from halftone.services.search.clusters.candidates import Depths, neighbours
-from halftone.services.search.clusters.compare import FeatureComparer, Side, packed, unpacked
+from halftone.services.search.clusters.candidates import Depths, find_neighbours
+from halftone.services.search.clusters.compare import FeatureComparer, Side, pack, unpack
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.services.search.store.port import Point, Stored, Words
 from halftone.v1 import search_pb2
@@ -134,16 +134,16 @@ def test_what_cannot_be_read_is_left_out(comparer, sides):
 
 def test_kept_evidence_gives_the_same_probability(comparer, sides):
     found = compare(comparer, sides, ("original", "reprint"), ("original", "other"))
-    kept = [(each.evidence, unpacked(each.evidence).similarity) for each in found]
-    again = comparer.rescored(kept, model_version="fake/2")
+    kept = [(each.evidence, unpack(each.evidence).similarity) for each in found]
+    again = comparer.rescore(kept, model_version="fake/2")
     assert [probability for probability, _ in again] == pytest.approx(
         [each.probability for each in found], abs=1e-6
     )
     assert [evidence for _, evidence in again] == [each.evidence for each in found]
     # Another model's similarity takes the place of this one's, and may be unknown.
-    ((_, evidence),) = comparer.rescored([(found[0].evidence, None)], model_version="fake/2")
-    assert unpacked(evidence).similarity is None
-    assert packed(unpacked(evidence)) == evidence
+    ((_, evidence),) = comparer.rescore([(found[0].evidence, None)], model_version="fake/2")
+    assert unpack(evidence).similarity is None
+    assert pack(unpack(evidence)) == evidence
 
 
 def test_equal_bytes_do_not_take_the_room_of_others(tmp_path):
@@ -163,7 +163,7 @@ def test_equal_bytes_do_not_take_the_room_of_others(tmp_path):
     collection.upsert([*copies, *near, *far])
     depths = Depths(descriptor=5, limit=5)
     (first,) = collection.retrieve([copies[0].id], vectors=True).values()
-    found = neighbours(collection, first, mirrored=None, depths=depths)
+    found = find_neighbours(collection, first, mirrored=None, depths=depths)
     assert set(found[:3]) == {each.id for each in near}
     assert not set(found) & {each.id for each in copies}
     assert len(found) == 5

@@ -40,10 +40,10 @@ class World:
         for number in numbers:
             self.archive.put(BY_POINT[number], shows=BY_POINT[number])
         self._note(numbers)
-        if waiting := self.steps.to_search(None, 100):
+        if waiting := self.steps.next_to_search(None, 100):
             with self.database.write() as connection:
                 put(connection, *[pair(sha(BY_POINT[a]), sha(BY_POINT[b])) for a, b in self.links])
-            self.steps.joined(waiting)
+            self.steps.join(waiting)
 
     def drop(self, *numbers):
         """Deletes images."""
@@ -59,7 +59,7 @@ class World:
             for name, stored in there.items()
             if name.bytes in points
         }
-        self.steps.changed(points, shas, enabled=True)
+        self.steps.apply_changes(points, shas, enabled=True)
 
     def job(self):
         """Runs one; it forgets the pairs of pictures that are gone."""

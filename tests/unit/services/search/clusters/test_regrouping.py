@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 import time
 
@@ -128,8 +129,11 @@ def world(memory_path_factory):
     made = []
 
     def make(seed):
-        made.append(Database(memory_path_factory()))
-        return World(made[-1], seed=seed)
+        directory = memory_path_factory()
+        made.append(Database(directory))
+        here = World(made[-1], seed=seed)
+        here.directory = directory
+        return here
 
     yield make
     for database in made:
@@ -189,6 +193,30 @@ def test_one_that_is_no_longer_wanted_leaves_everything_as_it_was(world):
     assert tables(here.database) != before
 
 
+def test_a_process_that_is_killed_in_the_midst_leaves_the_old_clusters(world, tmp_path):
+    """Its file as it is on the disk then; the next process groups from the beginning."""
+    killed, reference = world(1), world(1)
+    reads = 0
+
+    def describe(points):
+        nonlocal reads
+        reads += 1
+        if reads == 4:
+            for path in killed.directory.iterdir():
+                shutil.copy(path, tmp_path)
+        return killed.archive.describe(points)
+
+    before = tables(killed.database)
+    assert killed.whole(describe=describe).run(lambda _: True)
+    killed.database.close()
+    killed.database = Database(tmp_path)
+    assert tables(killed.database) == before
+    assert killed.whole().run(lambda _: True)
+    reference.group_at_once()
+    assert tables(killed.database) == tables(reference.database)
+    killed.database.close()
+
+
 def test_verdicts_and_a_cancel_do_not_wait_for_the_grouping_of_everything(world):
     """Half a second of reading records: nothing that writes waits for it."""
     here = world(1)
@@ -241,13 +269,13 @@ def test_a_job_that_ends_in_the_midst_of_tidying_leaves_it_to_the_next_process(w
     with here.database.read() as connection:
         assert jobs.get(connection, job.name).state == State.SUCCEEDED
         kept = connection.execute("SELECT count(*) FROM pairs").fetchone()
-        assert pictures.to_search(connection, job=None, limit=1)
+        assert pictures.next_to_search(connection, job=None, limit=1)
     # What was not compared again counts no more, although it is still there.
     here.group_at_once()
     assert tables(here.database) == ended
     tidy()
     with here.database.read() as connection:
         assert connection.execute("SELECT count(*) FROM pairs").fetchone() < kept
-        assert not pictures.to_search(connection, job=None, limit=1)
+        assert not pictures.next_to_search(connection, job=None, limit=1)
     here.group_at_once()
     assert tables(here.database) == ended

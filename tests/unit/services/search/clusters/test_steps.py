@@ -114,11 +114,11 @@ def test_what_table_and_collection_do_not_agree_on_is_found(database, archive, s
     new, gone = archive.put(3, shows=3), b"\xff" * 16
     with database.write() as connection:
         pictures.put_images(connection, [(same, sha(1)), (changed, sha(2))])
-    assert set().union(*steps.differing(archive)) == {changed, new}
+    assert set().union(*steps.find_differing(archive)) == {changed, new}
     with database.write() as connection:
         pictures.put_images(connection, [(gone, sha(4)), (b"\0" * 16, sha(4))])
         pictures.put_images(connection, [(changed, sha(7)), (new, sha(3))])
-    assert set().union(*steps.differing(archive)) == {gone, b"\0" * 16}
+    assert set().union(*steps.find_differing(archive)) == {gone, b"\0" * 16}
 
 
 @pytest.mark.parametrize("meanwhile", ["stored anew", "deleted again"])
@@ -140,7 +140,7 @@ def test_what_changes_while_it_is_gone_through_hides_nothing_that_is_gone(
         # Nothing is to be taken note of by the time that it is asked for.
         archive.remove(2)
         expected = [{new}, {gone}]
-    assert list(steps.differing(archive)) == expected
+    assert list(steps.find_differing(archive)) == expected
 
 
 async def test_what_differs_is_taken_in_piece_by_piece(database, archive, comparer):

@@ -13,8 +13,8 @@ from halftone.services.search.clusters import groups, jobs, pictures, verdicts
 from halftone.services.search.clusters import pairs as cluster_pairs
 from halftone.services.search.clusters.chronology import (
     DatedPrinting,
-    chronological,
-    gaps,
+    count_gap_days,
+    sort_by_date,
     summarise,
 )
 from halftone.services.search.clusters.pairs import PairComparison
@@ -160,14 +160,14 @@ def test_pairs_outlive_images_and_are_compared_once_for_a_format(database):
 
         def missing(**changes):
             options = {"matching": "f", "since_job": 0} | changes
-            return cluster_pairs.missing(connection, wanted, **options)
+            return cluster_pairs.find_missing(connection, wanted, **options)
 
         assert missing() == [(sha(1), sha(3))]
         assert missing(matching="another") == wanted
         assert missing(since_job=5) == wanted
         pictures.drop_images(connection, [point(2)])
         assert missing() == [(sha(1), sha(3))]
-        cluster_pairs.drop_unseen(connection, pictures.unseen(connection))
+        cluster_pairs.drop_unseen(connection, pictures.find_unseen(connection))
         assert missing() == wanted
 
 
@@ -185,16 +185,16 @@ def settle(connection):
 def test_what_was_searched_is_searched_again_after_it_was_gone(database):
     with database.write() as connection:
         pictures.put_images(connection, [(point(1), sha(1)), (point(2), sha(1))])
-        assert pictures.to_search(connection, job=None, limit=9) == [(point(1), sha(1))]
+        assert pictures.next_to_search(connection, job=None, limit=9) == [(point(1), sha(1))]
         pictures.mark_searched(connection, [sha(1)], job=1)
-        assert pictures.counts(connection, job=1) == (2, 2)
-        assert pictures.counts(connection, job=2) == (2, 0)
+        assert pictures.count_searched(connection, job=1) == (2, 2)
+        assert pictures.count_searched(connection, job=2) == (2, 0)
         settle(connection)
         pictures.drop_images(connection, [point(1)])
-        assert pictures.to_search(connection, job=None, limit=9) == []
+        assert pictures.next_to_search(connection, job=None, limit=9) == []
         pictures.drop_images(connection, [point(2)])
         pictures.put_images(connection, [(point(3), sha(1))])
-        assert pictures.to_search(connection, job=None, limit=9) == [(point(3), sha(1))]
+        assert pictures.next_to_search(connection, job=None, limit=9) == [(point(3), sha(1))]
 
 
 def test_what_a_job_searched_for_and_did_not_group_is_searched_again(database):
@@ -204,12 +204,12 @@ def test_what_a_job_searched_for_and_did_not_group_is_searched_again(database):
         # Imported while the second job runs, which is then cancelled.
         pictures.put_images(connection, [(point(2), sha(2))])
         pictures.mark_searched(connection, [sha(1), sha(2)], job=2)
-        assert pictures.to_search(connection, job=2, limit=9) == []
-        assert pictures.counts(connection, job=2) == (2, 2)
-        assert pictures.to_search(connection, job=None, limit=9) == [(point(2), sha(2))]
-        assert len(pictures.to_search(connection, job=3, limit=9)) == 2
+        assert pictures.next_to_search(connection, job=2, limit=9) == []
+        assert pictures.count_searched(connection, job=2) == (2, 2)
+        assert pictures.next_to_search(connection, job=None, limit=9) == [(point(2), sha(2))]
+        assert len(pictures.next_to_search(connection, job=3, limit=9)) == 2
         settle(connection)
-        assert pictures.to_search(connection, job=None, limit=9) == []
+        assert pictures.next_to_search(connection, job=None, limit=9) == []
 
 
 def test_regrouping_a_part_keeps_ids_and_leaves_the_rest(database):
@@ -256,8 +256,8 @@ def test_verdicts_have_a_history_and_bind_what_was_never_compared(database):
         assert [each.id for each in every] == [again.id, first.id]
         assert every[1].end_time is not None
         points = [name.point_id.bytes for name in names]
-        assert verdicts.held_together(connection, points[:1]) == set()
-        assert [each.same for each in verdicts.holding(connection, points)] == [False]
+        assert verdicts.find_bound(connection, points[:1]) == set()
+        assert [each.same for each in verdicts.list_holding(connection, points)] == [False]
 
 
 def test_verdicts_between_an_image_and_many_others_are_found_from_either_side(database):
@@ -274,11 +274,11 @@ def test_verdicts_between_an_image_and_many_others_are_found_from_either_side(da
         }
         # Between two others.
         verdicts.judge(connection, names[0], names[1], decision=Decision.SAME, note="", author="")
-        found = verdicts.between(connection, middle.point_id.bytes, points)
+        found = verdicts.find_between(connection, middle.point_id.bytes, points)
         assert found == made
         (other, verdict), *_ = made.items()
         verdicts.end(connection, verdict.id)
-        assert verdicts.between(connection, middle.point_id.bytes, [other]) == {}
+        assert verdicts.find_between(connection, middle.point_id.bytes, [other]) == {}
 
 
 def test_one_job_runs_at_a_time_and_a_request_is_answered_once(database):
@@ -323,10 +323,10 @@ def test_printings_are_in_the_order_of_their_first_possible_day():
         printing("vague", 10, 400),
         printing("early", 10, 10, journal="K"),
     ]
-    ordered = chronological(made)
+    ordered = sort_by_date(made)
     assert [each.name for each in ordered] == ["early", "vague", "open", "late", "undated"]
-    assert gaps(ordered) == [None, 0, None, None, None]
-    assert gaps([made[4], made[2]]) == [None, 10]
+    assert count_gap_days(ordered) == [None, 0, None, None, None]
+    assert count_gap_days([made[4], made[2]]) == [None, 10]
     found = summarise(made)
     assert (found.first, found.journals, found.earliest, found.latest) == (
         b"early",

@@ -162,11 +162,11 @@ def test_a_file_of_schema_1_becomes_one_of_this_release(tmp_path, scripts):
             rows = connection.execute("SELECT id, searched, grouped FROM pictures ORDER BY id")
             assert rows.fetchall() == [(1, 0, 0), (2, 3, 1), (3, 4, 0), (4, 4, 1)]
             # Never searched for, or by a job that did not come to group it.
-            waiting = pictures.to_search(connection, job=None, limit=9)
+            waiting = pictures.next_to_search(connection, job=None, limit=9)
             assert waiting == [(b"\x11", b"\x01"), (b"\x13", b"\x03")]
-            assert len(pictures.to_search(connection, job=4, limit=9)) == 2
+            assert len(pictures.next_to_search(connection, job=4, limit=9)) == 2
             floor = pairs.floor(connection)
-            assert len(pairs.between(connection, {2, 4}, since_job=floor)) == 1
+            assert len(pairs.read_between(connection, {2, 4}, since_job=floor)) == 1
             assert connection.execute("SELECT note FROM verdicts").fetchall() == [("kept",)]
         database.close()
 
