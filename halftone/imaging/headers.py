@@ -1,4 +1,4 @@
-"""What an image file's bytes say without decoding it: its kind, its canvas, where it ends."""
+"""Read what an image file says before it is decoded: its kind, its canvas, where it ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FOREIGN: Final[tuple[tuple[bytes, str], ...]] = (
 
 
 def kind_of(content: bytes) -> str:
-    """The format by its first bytes: JPEG, PNG, TIFF, WebP, GIF, BMP, or an empty string."""
+    """Return the format by its first bytes: JPEG, PNG, TIFF, WebP, GIF, BMP, or an empty string."""
     for prefix, name in _SIGNATURES:
         if content.startswith(prefix):
             return name
@@ -41,12 +41,12 @@ def kind_of(content: bytes) -> str:
 
 
 def is_cut_signature(content: bytes) -> bool:
-    """Whether the file ends within the first bytes of a format that `kind_of` knows."""
+    """Return whether the file ends within the first bytes of a format that `kind_of` knows."""
     return any(prefix.startswith(content) for prefix, _ in (*_SIGNATURES, (b"RIFF", "WebP")))
 
 
 def foreign_kind(content: bytes) -> str:
-    """The name of a format that people hand in but that is not read here, or an empty string."""
+    """Return the name of a known format that is not read here, or an empty string."""
     for prefix, name in _FOREIGN:
         if content.startswith(prefix):
             return name
@@ -59,7 +59,7 @@ def foreign_kind(content: bytes) -> str:
 
 
 def png_exif(content: bytes) -> bytes:
-    """The EXIF block of a PNG, wherever it stands; empty when there is none."""
+    """Return the EXIF block of a PNG, wherever it stands; empty when there is none."""
     position = 8
     while position + 8 <= len(content):
         length, name = struct.unpack_from(">I4s", content, position)
@@ -70,7 +70,7 @@ def png_exif(content: bytes) -> bytes:
 
 
 def webp_canvas(content: bytes) -> tuple[int, int] | None:
-    """Width and height by the header (RFC 9649), None when it is damaged."""
+    """Return width and height from the header (RFC 9649), None when it is damaged."""
     name, body = content[12:16], content[20:30]
     if len(body) < 10:  # noqa: PLR2004  # up to where all three kinds of header keep the size
         return None
@@ -84,7 +84,7 @@ def webp_canvas(content: bytes) -> tuple[int, int] | None:
 
 
 def ends_early(kind: str, content: bytes, *, parts: Iterable[tuple[int, int]]) -> bool:
-    """Whether the end of a file that could not be decoded is missing.
+    """Return whether the end of a file that could not be decoded is missing.
 
     Args:
         kind: As `kind_of` gives it.

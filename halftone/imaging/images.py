@@ -1,4 +1,4 @@
-"""Decoding what archives contain, and refusing the rest with a reason. Pillow and NumPy only.
+"""Decode what archives contain, and refuse the rest with a reason. Pillow and NumPy only.
 
 Every function may be called from several threads at once. Pillow's global limits are neither used
 nor changed: sizes are checked against the caller's limit, from the header, before any pixel is
@@ -84,7 +84,7 @@ class Region(NamedTuple):
 
 
 class PixelBudget:
-    """Bounds the pixels that a process decodes at a time; each costs it up to 12 bytes.
+    """Limits the pixels that a process decodes at a time; each costs it up to 12 bytes.
 
     Args:
         pixels: At once. A larger picture is decoded alone.
@@ -107,7 +107,7 @@ class PixelBudget:
         region: Region | None = None,
         luminance: bool = False,
     ) -> Iterator[None]:
-        """Waits until there is room for what `decode` would decode with these arguments.
+        """Wait until there is room for what `decode` would decode with these arguments.
 
         Raises:
             errors.ImageRejected: As `decode`, as far as the header tells.
@@ -136,7 +136,7 @@ def decode(
     region: Region | None = None,
     luminance: bool = False,
 ) -> Image.Image:
-    """Decodes a picture, upright, its first page if it has several.
+    """Decode a picture, upright; the first page if it has several.
 
     Args:
         content: An encoded image, one of `FORMATS`.
@@ -180,16 +180,16 @@ def decode(
         picture.load()
         # Of a reduced picture the region is what those pixels cover; it stays at or above
         # `target`, so the rounding is below what scaling to `target` can show.
-        part = None if region is None else _scaled(region, full=full, scale=scale)
+        part = None if region is None else _scale_region(region, full=full, scale=scale)
         return _plain(picture, orientation, inverted=inverted, part=part, luminance=luminance)
     except errors.ImageRejected:
         raise
     except Exception as error:  # Pillow's decoders raise anything on damaged files
-        raise _rejected(error, kind=kind, content=content, picture=picture) from error
+        raise _rejection(error, kind=kind, content=content, picture=picture) from error
 
 
 def size(content: bytes) -> tuple[int, int]:
-    """Width and height of the upright picture in pixels, from the header.
+    """Return the width and height of the upright picture in pixels, from the header.
 
     Raises:
         errors.ImageRejected: The header cannot be read. A damaged body goes unnoticed.
@@ -200,7 +200,7 @@ def size(content: bytes) -> tuple[int, int]:
 
 
 def thumbnail(image: Image.Image, *, longest_side: int = 512, quality: int = 85) -> bytes:
-    """A JPEG of the picture, scaled down so that neither side exceeds `longest_side` pixels.
+    """Return a JPEG of the picture, scaled down so that neither side exceeds the limit.
 
     Args:
         image: Of mode "L", which stays grey, or "RGB".
@@ -217,7 +217,7 @@ def thumbnail(image: Image.Image, *, longest_side: int = 512, quality: int = 85)
 
 
 def _kind(content: bytes) -> str:
-    """The format by its first bytes."""
+    """Return the format by the file's first bytes."""
     if not content:
         raise errors.ImageRejected("The image file is empty.", reason=EMPTY)
     kind = headers.kind_of(content)
@@ -236,7 +236,7 @@ def _kind(content: bytes) -> str:
 
 
 def _open(content: bytes, *, kind: str, max_pixels: int | None) -> ImageFile.ImageFile:
-    """Reads the header only."""
+    """Read the header of a picture, and nothing else."""
     _silence_pillow()
     if kind == "WebP" and max_pixels is not None:
         # Its decoder allocates the canvas when it is created.
@@ -246,7 +246,7 @@ def _open(content: bytes, *, kind: str, max_pixels: int | None) -> ImageFile.Ima
     try:
         picture = _FACTORIES[kind](io.BytesIO(content))
     except Exception as error:  # Pillow's parsers raise anything on damaged files
-        raise _rejected(error, kind=kind, content=content, picture=None) from error
+        raise _rejection(error, kind=kind, content=content, picture=None) from error
     if max_pixels is not None:
         _check_pixels(picture.size, limit=max_pixels)
     return picture
@@ -297,7 +297,7 @@ def _check_animation(picture: ImageFile.ImageFile, *, kind: str) -> None:
 def _reduce(
     picture: ImageFile.ImageFile, *, target: int | None, region: Region | None, luminance: bool
 ) -> int:
-    """Asks the JPEG decoder for the smallest size that serves; returns the divisor it takes."""
+    """Ask the JPEG decoder for the smallest size that serves; return the divisor it takes."""
     shorter = min(picture.size) if region is None else min(region.width, region.height)
     wanted = 1 if target is None else shorter // max(1, target)
     scale = max(step for step in (1, 2, 4, 8) if step <= max(1, wanted))
@@ -307,7 +307,7 @@ def _reduce(
     return 1 if drafted is None else scale
 
 
-def _scaled(region: Region, *, full: tuple[int, int], scale: int) -> Region:
+def _scale_region(region: Region, *, full: tuple[int, int], scale: int) -> Region:
     # libjpeg rounds sizes up.
     width, height = -(-full[0] // scale), -(-full[1] // scale)
     left, top = region.x // scale, region.y // scale
@@ -324,7 +324,7 @@ def _plain(
     part: Region | None,
     luminance: bool,
 ) -> Image.Image:
-    """Mode "L" or "RGB", upright, cut."""
+    """Convert to mode "L" or "RGB", upright, cut to the region."""
     image = _eight_bit(picture, inverted=inverted, luminance=luminance)
     if orientation in _TRANSPOSE:
         image = image.transpose(_TRANSPOSE[orientation])
@@ -363,7 +363,7 @@ def _on_white(picture: Image.Image, *, mode: str) -> Image.Image:
 
 
 def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """A picture's parts from top to bottom, each with its offset.
+    """Yield a picture's parts from top to bottom, each with its offset.
 
     At 100 megapixels, converting alpha or floats as a whole takes up to 2 GB on the way.
     """
@@ -380,7 +380,7 @@ def _is_grey(picture: Image.Image) -> bool:
 
 
 def _is_white_zero(picture: Image.Image) -> bool:
-    """Whether black and white are exchanged in a way that Pillow leaves to its caller."""
+    """Return whether black and white are exchanged in a way that Pillow leaves to its caller."""
     tags = getattr(picture, "tag_v2", None)
     if tags is None or not picture.mode.startswith("I;16"):
         return False
@@ -398,7 +398,7 @@ def _scale_samples(picture: Image.Image, *, inverted: bool) -> Image.Image:
 
 
 def _sample_range(picture: Image.Image) -> tuple[float, float]:
-    """What becomes black and white."""
+    """Return the samples that become black and white."""
     if picture.mode.startswith("I;16"):
         return 0.0, 65535.0
     extremes = [(part.min(), part.max()) for part in (_samples(s) for _, s in _strips(picture))]
@@ -429,7 +429,7 @@ def _upright(dimensions: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def _orientation(picture: ImageFile.ImageFile, *, kind: str, content: bytes) -> int:
-    """EXIF's orientation, 1 to 8, without decoding. Damaged metadata count as upright."""
+    """Return EXIF's orientation, 1 to 8, without decoding. Damaged metadata count as upright."""
     try:
         if kind in ("GIF", "BMP", "TIFF"):
             return 1  # Pillow turns a TIFF itself, and its header's size is upright already
@@ -445,7 +445,7 @@ def _orientation(picture: ImageFile.ImageFile, *, kind: str, content: bytes) -> 
         return 1
 
 
-def _rejected(
+def _rejection(
     error: Exception, *, kind: str, content: bytes, picture: ImageFile.ImageFile | None
 ) -> errors.ImageRejected:
     text = str(error).lower()

@@ -1,9 +1,10 @@
-"""A picture of any mode as 8-bit luminance."""
+"""Pictures of any mode as 8-bit luminance, and smaller copies of it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -12,12 +13,13 @@ if TYPE_CHECKING:
 
 
 def luminance(image: Image.Image) -> NDArray[np.uint8]:
-    """Uint8 [H, W]. Alpha is composited on white; samples of more than 8 bits are scaled.
+    """Convert a picture of any mode to uint8 [H, W].
 
-    `halftone.imaging.images.decode` gives "L" or "RGB", which need nothing of the kind.
+    Alpha is composited on white; samples of more than 8 bits are scaled to their own range.
+    Pictures from `halftone.imaging.images.decode` are "L" or "RGB" and need neither.
     """
     if image.mode.startswith("I") or image.mode == "F":
-        return _scaled(np.asarray(image, dtype=np.float32))
+        return _scale(np.asarray(image, dtype=np.float32))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
         paper = Image.new("RGBA", layer.size, "white")
@@ -26,7 +28,20 @@ def luminance(image: Image.Image) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.asarray(grey, dtype=np.uint8))
 
 
-def _scaled(samples: NDArray[np.float32]) -> NDArray[np.uint8]:
+def shrink(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Scale uint8 [H, W] so that neither side exceeds `side` pixels, by averaging.
+
+    A picture that is small enough is returned as it is; nothing is enlarged.
+    """
+    height, width = grey.shape
+    scale = side / max(height, width)
+    if scale >= 1:
+        return grey
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _scale(samples: NDArray[np.float32]) -> NDArray[np.uint8]:
     finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(finite.min(initial=0)), float(finite.max(initial=0))
     scaled: NDArray[np.uint8] = np.rint((finite - low) * (255 / max(high - low, 1e-12))).astype(

@@ -1,4 +1,4 @@
-"""The eight ways in which a picture can lie: mirrored or not, turned by quarters.
+"""Name the eight ways in which a picture can lie: mirrored or not, turned by quarters.
 
 Plates were mirrored, and broad pictures were printed sideways on tall pages.
 """
@@ -21,12 +21,12 @@ class Orientation(NamedTuple):
 
     @property
     def label(self) -> str:
-        """For a person, empty for a picture that lies as it is."""
+        """The orientation in words; empty for a picture that lies as it is."""
         turned = f"turned {self.rotation}°" if self.rotation else ""
         return ", ".join(part for part in ("mirrored" if self.mirrored else "", turned) if part)
 
     def apply(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Lays pixels [H, W, …] so; [W, H, …] after a quarter turn."""
+        """Lay pixels [H, W, …] in this orientation; [W, H, …] after a quarter turn."""
         flipped = pixels[:, ::-1] if self.mirrored else pixels
         return np.ascontiguousarray(np.rot90(flipped, k=-(self.rotation // 90)))
 
@@ -35,7 +35,7 @@ UPRIGHT: Final = Orientation()
 
 
 def orientations(*, mirrored: bool, rotated: bool) -> tuple[Orientation, ...]:
-    """Those that are asked for; the picture as it is comes first."""
+    """Return the orientations that are asked for; the picture as it is comes first."""
     return tuple(
         Orientation(mirrored=flip, rotation=rotation)
         for rotation in ((0, 90, 180, 270) if rotated else (0,))

@@ -1,4 +1,4 @@
-"""Local features: RootSIFT at the strongest corners and blobs of a picture.
+"""Find local features: RootSIFT at the strongest corners and blobs of a picture.
 
 SIFT: Lowe, *Distinctive Image Features from Scale-Invariant Keypoints* (2004), by OpenCV. RootSIFT:
 Arandjelović and Zisserman, *Three things everyone should know to improve object retrieval* (2012).
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halftone.core import errors
-from halftone.imaging.luminance import luminance
+from halftone.imaging.luminance import luminance, shrink
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,7 +49,7 @@ _STEPS: Final = 65535.0
 
 
 def _mirror_bins() -> NDArray[np.intp]:
-    """Where each bin of a mirrored patch comes from.
+    """Return where each bin of a mirrored patch comes from.
 
     A descriptor is 4 rows x 4 columns x 8 directions in the frame of its own direction. Mirroring
     the picture turns that frame's rows and its sense of rotation over, and moves nothing else.
@@ -63,7 +63,7 @@ _MIRROR: Final = _mirror_bins()
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LocalFeatures:
-    """N local features of a picture.
+    """The N local features of a picture.
 
     Attributes:
         points: float32 [N, 4]: x and y in pixels of the upright picture as given, from its top left
@@ -80,11 +80,11 @@ class LocalFeatures:
     height: int
 
     def __len__(self) -> int:
-        """N."""
+        """Return N."""
         return len(self.points)
 
     def mirrored(self) -> LocalFeatures:
-        """The features of the picture mirrored left to right; nothing is extracted again."""
+        """Return the features of the mirrored picture; nothing is extracted again."""
         points = self.points.copy()
         points[:, 0] = self.width - points[:, 0]
         points[:, 3] = (180 - points[:, 3]) % 360
@@ -95,16 +95,19 @@ class LocalFeatures:
             height=self.height,
         )
 
-    def chosen(self, rows: slice | NDArray[np.bool_]) -> LocalFeatures:
-        """Some of them; those of a picture begin with the strongest."""
+    def select(self, rows: slice | NDArray[np.bool_]) -> LocalFeatures:
+        """Return the features at `rows`; those of a picture begin with the strongest."""
         return replace(self, points=self.points[rows], descriptors=self.descriptors[rows])
 
-    def placed(self, at: tuple[float, float]) -> LocalFeatures:
-        """With its left and top elsewhere: of a part, as it lies in the whole."""
+    def shift_by(self, at: tuple[float, float]) -> LocalFeatures:
+        """Return the features of a part as they lie in the whole, whose left and top are given."""
         return replace(self, points=self.points + np.array([*at, 0, 0], dtype=np.float32))
 
     def to_bytes(self) -> bytes:
-        """136 bytes a feature and 16 more. Places are kept to 1/65535 of the longer side."""
+        """Pack into 136 bytes a feature and 16 more.
+
+        Places are kept to 1/65535 of the longer side.
+        """
         side = float(max(self.width, self.height, 1))
         lengths = self.points[:, :3] / side
         packed = np.column_stack([lengths, (self.points[:, 3] % 360) / 360])
@@ -114,7 +117,7 @@ class LocalFeatures:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> LocalFeatures:
-        """Reads what `to_bytes` wrote.
+        """Unpack what `to_bytes` packed.
 
         Raises:
             errors.DataLoss: It is something else, cut off, or of another format.
@@ -144,7 +147,7 @@ class LocalFeatures:
 
 
 def extract(image: Image.Image, *, full_size: tuple[int, int] | None = None) -> LocalFeatures:
-    """Finds local features: at most `COUNT`, none in a picture that is tiny or plain.
+    """Find local features: at most `COUNT`, none in a picture that is tiny or plain.
 
     Args:
         image: Upright, any mode.
@@ -162,18 +165,8 @@ def extract(image: Image.Image, *, full_size: tuple[int, int] | None = None) -> 
     return LocalFeatures(points=points, descriptors=descriptors, width=width, height=height)
 
 
-def shrink(grey: Bytes, side: int) -> Bytes:
-    """Scales so that neither side exceeds `side` pixels, by averaging; never enlarges."""
-    height, width = grey.shape
-    scale = side / max(height, width)
-    if scale >= 1:
-        return grey
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
 def _spread(grey: Bytes) -> Bytes:
-    """Spreads the tones of a faded or darkened picture, whose corners are too faint otherwise.
+    """Spread the tones of a faded or darkened picture, whose corners are too faint otherwise.
 
     Of a picture at a fifth of its contrast 1 to 600 features were left, and now as many as before.
     """

@@ -1,4 +1,4 @@
-"""Everything but the descriptor by which a picture is found and compared."""
+"""Make a picture's fingerprint: all that it is found and compared by, but the descriptor."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from halftone.imaging import layout
 from halftone.imaging.orientations import UPRIGHT, orientations
-from halftone.matching import layout
 from halftone.matching.features import COUNT, LocalFeatures, extract
 from halftone.matching.pdq import pdq, pdq_orientations
 from halftone.matching.words import Vocabulary
@@ -26,7 +26,7 @@ _FEWEST: Final = 225
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fingerprint:
-    """Of one picture.
+    """The hashes, local features and visual words of one picture.
 
     Attributes:
         pdq: Perceptual hashes, uint8 [256] of 0 and 1, of the picture laid in each orientation.
@@ -47,7 +47,7 @@ def fingerprint(
     full_size: tuple[int, int] | None = None,
     page: Image.Image | None = None,
 ) -> Fingerprint:
-    """The fingerprint of a query, in the orientations in which it may lie in the archive.
+    """Make the fingerprint of a query, in the orientations in which it may lie in the archive.
 
     Args:
         image: Upright, any mode.
@@ -73,7 +73,7 @@ def fingerprint(
 def archive_fingerprint(
     image: Image.Image, *, full_size: tuple[int, int] | None = None
 ) -> Fingerprint:
-    """The fingerprint of a picture that is to be found: as it lies, and no other way."""
+    """Make the fingerprint of an archive's picture: in the orientation in which it lies."""
     return fingerprint(image, mirrored=False, rotated=False, full_size=full_size)
 
 
@@ -83,7 +83,7 @@ def local_features(
     full_size: tuple[int, int] | None = None,
     page: Image.Image | None = None,
 ) -> LocalFeatures:
-    """The features of a picture; of a page of text, those that its pictures have by themselves.
+    """Find the features of a picture; on a page of text, each picture on it gets its own.
 
     Letters have stronger features than pictures: of 600, a picture that takes a quarter of its page
     has 70. So each picture on a page has its own, and what lies around them the strongest of all.
@@ -107,15 +107,15 @@ def local_features(
         box = (at.x * wide, at.y * high, (at.x + at.width) * wide, (at.y + at.height) * high)
         image_of = page.crop((at.x, at.y, at.x + at.width, at.y + at.height))
         size = (round(at.width * wide), round(at.height * high))
-        part = extract(image_of, full_size=size).placed(box[:2])
+        part = extract(image_of, full_size=size).shift_by(box[:2])
         # Two of one corner would be each other's rivals.
         own = np.ones(len(part), dtype=bool)
         for other in boxes:
             own &= ~_within(part, other)
-        parts.append(part.chosen(own).chosen(slice(most)))
+        parts.append(part.select(own).select(slice(most)))
         boxes.append(box)
         around &= ~_within(whole, box)
-    every = [whole.chosen(around), *parts]
+    every = [whole.select(around), *parts]
     return LocalFeatures(
         points=np.concatenate([each.points for each in every]),
         descriptors=np.concatenate([each.descriptors for each in every]),
@@ -125,7 +125,7 @@ def local_features(
 
 
 def _within(features: LocalFeatures, box: tuple[float, float, float, float]) -> NDArray[np.bool_]:
-    """Which lie in a box: left, top, right, bottom."""
+    """Return which features lie in a box of left, top, right and bottom."""
     x, y = features.points[:, 0], features.points[:, 1]
     inside: NDArray[np.bool_] = (x >= box[0]) & (y >= box[1]) & (x < box[2]) & (y < box[3])
     return inside

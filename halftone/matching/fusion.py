@@ -1,4 +1,4 @@
-"""One list of candidates out of several."""
+"""Merge the candidates of several channels into one list."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERIFY_COUNT: Final = 50
 
 
 def fuse(lists: Sequence[Sequence[Item]], *, limit: int) -> list[Item]:
-    """Orders candidates by the best rank that any list gives them.
+    """Order candidates by the best rank that any list gives them.
 
     A true match is often first in one channel and nowhere in the others, so ranks are not summed:
     on the press archive the best rank brings 0.96 of all true pairs into the first 50, reciprocal
@@ -44,7 +44,7 @@ def fuse_channels(
     words: Sequence[Item],
     limit: int,
 ) -> list[Item]:
-    """Orders the candidates of the three channels, each best first, by `fuse`.
+    """Order the candidates of the three channels, each best first, by `fuse`.
 
     Visual words count twice as deep: crops and plates stand there alone, often not at the top,
     while what descriptor and hash find at all they find early. Of the true pairs of the press

@@ -1,4 +1,4 @@
-"""Searches among pictures in memory, as the search service makes them: for evaluation and fitting.
+"""Search among pictures in memory as the search service does, for evaluation and fitting.
 
 The same candidates (descriptor, perceptual hash and visual words, by best rank), the same
 verification, the same evidence. What the service reads from its store is here an array.
@@ -32,8 +32,8 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """A candidate: its row in the gallery, what speaks for it, and how probable that makes it."""
+class GalleryMatch:
+    """A candidate: its row in the gallery, the evidence for it, and its probability."""
 
     index: int
     evidence: Evidence
@@ -41,7 +41,7 @@ class Scored:
 
 
 class Gallery:
-    """N pictures that can be found."""
+    """The N pictures that are searched."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Gallery:
         calibration: Calibration | None = None,
         threads: int = 2,
     ) -> None:
-        """Takes descriptors, float32 [N, D] of unit length, and the N archive fingerprints.
+        """Take descriptors, float32 [N, D] of unit length, and the N archive fingerprints.
 
         Without a calibration the default one is used, which does without descriptors.
         """
@@ -65,7 +65,7 @@ class Gallery:
         self._threads = threads
 
     def __len__(self) -> int:
-        """N."""
+        """Return N."""
         return len(self.descriptors)
 
     def search(
@@ -76,8 +76,8 @@ class Gallery:
         verify_count: int = VERIFY_COUNT,
         depth: int = DEPTH,
         without: Sequence[int] = (),
-    ) -> list[Scored]:
-        """Finds the printings of a picture.
+    ) -> list[GalleryMatch]:
+        """Find the printings of a picture.
 
         Args:
             views: The query's descriptor in each orientation, float32 [D].
@@ -106,8 +106,8 @@ class Gallery:
         *,
         verify_count: int = VERIFY_COUNT,
         depth: int = DEPTH,
-    ) -> Iterator[list[Scored]]:
-        """Searches one by one; of each its views, its fingerprint and the rows left out."""
+    ) -> Iterator[list[GalleryMatch]]:
+        """Search for one query after the other: views, fingerprint and the rows left out."""
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
             for views, fingerprint, without in queries:
                 yield self._search(
@@ -128,7 +128,7 @@ class Gallery:
         depth: int,
         without: Sequence[int],
         pool: ThreadPoolExecutor,
-    ) -> list[Scored]:
+    ) -> list[GalleryMatch]:
         similarity = np.max([self.descriptors @ view for view in views.values()], axis=0)
         pdq = np.max([self._pdq @ to_vector(bits) for bits in fingerprint.pdq.values()], axis=0)
         pdq = pdq / self._pdq.shape[1]
@@ -158,7 +158,7 @@ class Gallery:
         ]
         probabilities = self.calibration.probabilities(evidence)
         found = [
-            Scored(index=row, evidence=each, probability=float(probability))
+            GalleryMatch(index=row, evidence=each, probability=float(probability))
             for row, each, probability in zip(rows, evidence, probabilities, strict=True)
         ]
         return sorted(
@@ -173,7 +173,7 @@ class Gallery:
 
 
 class _Inverted:
-    """Visual words by word, so that a query looks at the pictures that share one alone."""
+    """An inverted index of visual words: a query looks only at pictures that share a word."""
 
     def __init__(self, pictures: Sequence[Words]) -> None:
         self._count = len(pictures)
@@ -186,7 +186,7 @@ class _Inverted:
         self._starts = np.searchsorted(words[order], np.arange(top + 1))
 
     def scores(self, query: Words) -> Floats:
-        """Likeness to each picture, 0 to 1: float32 [N]."""
+        """Return the likeness to each picture, 0 to 1: float32 [N]."""
         total = np.zeros(self._count, dtype=np.float32)
         for word, value in zip(query.indices.tolist(), query.values.tolist(), strict=True):
             if word + 1 < len(self._starts):
@@ -197,7 +197,7 @@ class _Inverted:
 
 
 def _first(scores: Floats, *, limit: int, without: Sequence[int]) -> list[int]:
-    """The rows that score highest, ties by row; minus infinity is no candidate."""
+    """Return the rows that score highest, ties by row; minus infinity is no candidate."""
     ranked = np.asarray(scores, dtype=np.float64).copy()
     ranked[list(without)] = -np.inf
     limit = min(limit, len(ranked))

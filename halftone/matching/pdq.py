@@ -1,4 +1,4 @@
-"""PDQ, Meta's perceptual hash of 256 bits, by pdqhash.
+"""Compute PDQ, Meta's perceptual hash of 256 bits, by pdqhash.
 
 https://github.com/facebook/ThreatExchange/tree/main/pdq
 """
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pdqhash
 
-from halftone.imaging.luminance import luminance
+from halftone.imaging.luminance import luminance, shrink
 from halftone.imaging.orientations import UPRIGHT, Orientation, orientations
-from halftone.matching.features import shrink
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,12 +24,12 @@ _SIDE: Final = 512  # pixels; PDQ itself averages over 64 x 64 windows
 
 
 def pdq(image: Image.Image) -> Bits:
-    """The hash of a picture of any mode: uint8 [256] of 0 and 1, all 0 for a plain one."""
+    """Return the hash of a picture of any mode: uint8 [256] of 0 and 1, all 0 for a plain one."""
     return _hash(shrink(luminance(image), _SIDE), UPRIGHT)
 
 
 def pdq_orientations(image: Image.Image) -> dict[Orientation, Bits]:
-    """The hashes of a picture laid in each of the eight orientations.
+    """Return the hashes of a picture in each of the eight orientations.
 
     `pdqhash.compute_dihedral` derives them from one transform, but PDQ samples its windows off
     centre: what it gives for a mirrored picture differs in 30 bits of 256 from the hash of the
@@ -41,7 +40,7 @@ def pdq_orientations(image: Image.Image) -> dict[Orientation, Bits]:
 
 
 def to_vector(bits: Bits) -> NDArray[np.float32]:
-    """+1 and -1, float32 [256]: the cosine of two is 1 - 2 * distance / 256."""
+    """Map 0 and 1 to -1 and +1, float32 [256]: cosines are then 1 - 2 * distance / 256."""
     return bits.astype(np.float32) * 2 - 1
 
 

@@ -1,4 +1,4 @@
-"""Convex polygons in the plane, float64 [K, 2]."""
+"""Compute with convex polygons in the plane, float64 [K, 2]."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _FLAT: Final = 1.0  # square pixels
 
 
 def rectangle(width: float, height: float) -> Doubles:
-    """Clockwise as it is seen (y points down), from the top left corner."""
+    """Return a rectangle's corners, clockwise on screen (y points down), from the top left."""
     return np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
 
 
 def area(polygon: NDArray[np.floating[Any]]) -> float:
-    """Without its sign."""
+    """Return the area of a polygon, whatever its sense."""
     x, y = polygon[:, 0], polygon[:, 1]
     return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
 
 
 def clip(polygon: Doubles, *, normal: Doubles) -> Doubles:
-    """Keeps what lies where normal . (x, y, 1) >= 0 (Sutherland and Hodgman, 1974)."""
+    """Keep the part of a polygon where normal . (x, y, 1) >= 0 (Sutherland and Hodgman, 1974)."""
     heights = polygon @ normal[:2] + normal[2]
     kept = []
     for here, there, a, b in zip(
@@ -39,10 +39,10 @@ def clip(polygon: Doubles, *, normal: Doubles) -> Doubles:
     return np.array(kept, dtype=np.float64).reshape(-1, 2)
 
 
-def shared(
+def shared_part(
     homography: Doubles, query: tuple[float, float], candidate: tuple[float, float]
 ) -> Doubles | None:
-    """The part of a query's frame that a homography takes into a candidate's.
+    """Return the part of a query's frame that a homography takes into a candidate's.
 
     Each side of the candidate is a line, and a line's pre-image under a homography is a line too,
     so the query's rectangle is clipped by five half planes, the horizon being the fifth.
@@ -65,7 +65,7 @@ def shared(
 
 
 def intersection(first: Doubles, second: Doubles) -> Doubles:
-    """What two convex polygons share; fewer than three corners if nothing."""
+    """Return what two convex polygons share; it has fewer than three corners if nothing."""
     centre = second.mean(axis=0)
     for here, there in zip(second, np.roll(second, -1, axis=0), strict=True):
         across = np.array([here[1] - there[1], there[0] - here[0]])
@@ -77,7 +77,7 @@ def intersection(first: Doubles, second: Doubles) -> Doubles:
     return first
 
 
-def grown(hull: Doubles, *, by: float) -> Doubles:
+def grow(hull: Doubles, *, by: float) -> Doubles:
     """A convex polygon around all that lies within `by` of one (an octagon around each corner)."""
     angles = np.arange(8) * (np.pi / 4) + np.pi / 8
     around = by / np.cos(np.pi / 8) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -86,7 +86,7 @@ def grown(hull: Doubles, *, by: float) -> Doubles:
 
 
 def contains(polygon: Doubles, points: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Whether each of the points, [N, 2], lies in a convex polygon of either sense."""
+    """Return whether each point, [N, 2], lies in a convex polygon of either sense."""
     edges = np.roll(polygon, -1, axis=0) - polygon
     offsets = points[:, None, :] - polygon[None]
     sides = edges[None, :, 0] * offsets[:, :, 1] - edges[None, :, 1] * offsets[:, :, 0]
@@ -96,7 +96,7 @@ def contains(polygon: Doubles, points: NDArray[np.floating[Any]]) -> NDArray[np.
 
 
 def coverage(polygon: Doubles, points: NDArray[np.floating[Any]], *, reach: float) -> float:
-    """Share of a polygon that lies within `reach` of one of the points, 0 to 1."""
+    """Return the share of a polygon that lies within `reach` of one of the points, 0 to 1."""
     low, high = polygon.min(axis=0), polygon.max(axis=0)
     steps = (np.arange(_GRID) + 0.5) / _GRID
     grid = np.stack(np.meshgrid(*(low + np.outer(steps, high - low)).T), axis=-1).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""One probability out of all that speaks for a candidate.
+"""Turn all the evidence for a candidate into one probability.
 
 A logistic regression on a few features, each of which can only speak for a match as it grows. The
 fit is halftone/evaluation/calibration.py's; what it fitted travels with the model version.
@@ -55,7 +55,7 @@ MOST_INLIERS: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is known of a query and a candidate.
+    """The evidence that a query and a candidate show the same picture.
 
     Attributes:
         similarity: Cosine of their descriptors in the best orientation; None where unknown.
@@ -71,16 +71,16 @@ class Evidence:
 
     @property
     def is_compared(self) -> bool:
-        """Whether local features were compared, and not in vain."""
+        """Whether local features were compared with a result."""
         return self.verification is not None and self.verification.is_conclusive
 
     def founds(self, probability: float) -> bool:
-        """Whether a probability that makes a match likely rests on more than likeness."""
+        """Whether a high probability rests on more than likeness."""
         return self.is_compared and probability >= LIKELY
 
 
 def evidence_features(evidence: Evidence) -> Doubles:
-    """Numbers for the regression, float64 [F], named by `FEATURES`; what is unknown is 0."""
+    """Return the regression's features, float64 [F], named by `FEATURES`; unknown ones are 0."""
     compared = evidence.is_compared
     overlap = _largest(evidence.verification)
     geometry = [0.0, 0.0, 0.0, 0.0]
@@ -113,13 +113,13 @@ def _largest(verification: Verification | None) -> Overlap | None:
 
 
 class Calibration:
-    """From evidence to the probability that two pictures are printings of the same.
+    """Maps evidence to the probability that two pictures are printings of the same.
 
     Args:
-        mean: [F], taken from the features.
-        scale: [F], by which they are then divided.
-        coefficients: [F].
-        intercept: Added.
+        mean: [F], subtracted from the features.
+        scale: [F], by which the differences are divided.
+        coefficients: [F], of the logistic regression.
+        intercept: Of the regression.
         table: [K, 2], optional: (probability of the regression, observed share of matches), both
             ascending; between two rows it is linear (isotonic regression). None: no correction.
         features: Names of the features, `FEATURES`.
@@ -158,15 +158,15 @@ class Calibration:
 
     @classmethod
     def default(cls) -> Calibration:
-        """The one that comes with the package: for model versions without one of their own.
+        """Return the packaged calibration, for model versions without one of their own.
 
         It does without the similarity of descriptors.
         """
-        return _packaged()
+        return _load_packaged()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """Reads what `to_dict` gave.
+        """Build from what `to_dict` returned.
 
         Raises:
             errors.DataLoss: It is damaged, or of another format.
@@ -192,7 +192,7 @@ class Calibration:
             raise errors.DataLoss(f"The calibration is damaged: {detail}.") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return JSON-ready values."""
         values: dict[str, Any] = {
             "format": FORMAT,
             "features": list(FEATURES),
@@ -206,17 +206,17 @@ class Calibration:
         return values
 
     def probability(self, evidence: Evidence) -> float:
-        """That the two are printings of the same picture, 0 to 1."""
+        """Return the probability, 0 to 1, that two pictures are printings of the same picture."""
         return float(self.probabilities([evidence])[0])
 
     def probabilities(self, evidence: Sequence[Evidence]) -> Doubles:
-        """Of each, float64 [N]."""
+        """Return the probability of each piece of evidence, float64 [N]."""
         if not evidence:
             return np.empty(0)
         return self.predict(np.stack([evidence_features(each) for each in evidence]))
 
     def predict(self, features: Doubles) -> Doubles:
-        """From features, [N, F], to probabilities, float64 [N]."""
+        """Map features, [N, F], to probabilities, float64 [N]."""
         logits = ((features - self._mean) / self._scale) @ self._coefficients + self._intercept
         result: Doubles = 1 / (1 + np.exp(-np.clip(logits, -40, 40)))
         if self._table is not None:
@@ -225,6 +225,6 @@ class Calibration:
 
 
 @functools.cache
-def _packaged() -> Calibration:
+def _load_packaged() -> Calibration:
     text = (resources.files("halftone.matching") / PACKAGED).read_text(encoding="utf-8")
     return Calibration.from_dict(json.loads(text))

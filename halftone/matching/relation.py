@@ -1,4 +1,4 @@
-"""How a candidate is related to a query: rules over their overlaps, see docs/matching.md."""
+"""Name how a candidate is related to a query, by rules over overlaps; see docs/matching.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FEWEST_RIVALS: Final = 12
 
 
 class Relation(enum.Enum):
-    """Values are the names of `halftone.v1.Hit.Relation`, where they are explained."""
+    """How two pictures are related. `halftone.v1.Hit.Relation` explains the values."""
 
     SAME_SCAN = "SAME_SCAN"
     REPRINT = "REPRINT"
@@ -34,7 +34,7 @@ class Relation(enum.Enum):
 
 
 def relation(evidence: Evidence, *, same_bytes: bool) -> Relation:
-    """Names the relation of a candidate to the query.
+    """Return the relation of a candidate to the query.
 
     Args:
         evidence: What is known of them.
@@ -69,7 +69,7 @@ def _of_one(overlap: Overlap, evidence: Evidence) -> Relation:
 
 
 def _is_same(overlap: Overlap, evidence: Evidence) -> bool:
-    """Whether two whole pictures are one scan: its own screen and dust match as nothing else."""
+    """Return whether two whole pictures are one scan: only then screen and dust match, too."""
     if min(overlap.query_share, overlap.candidate_share) < _SAME_SHARE:
         return False
     if overlap.inliers < _SAME_AGREEMENT * overlap.matches:

@@ -1,4 +1,4 @@
-"""Whether two pictures share a part, and where: local features that agree on a homography.
+"""Find out whether two pictures share a part, and where, by features that fit a homography.
 
 Mutual nearest neighbours (Lowe's ratio test), a vote for scale and rotation (Lowe 2004), MAGSAC++
 (Barath et al. 2020, by OpenCV) on what agrees; again on what is left: a plate may have two.
@@ -50,7 +50,7 @@ _UNLIKELY: Final = float(np.log(1e-6))
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Overlap:
-    """A part that two pictures share. Pixels are those of the pictures as given.
+    """A part that two pictures share. All pixels are those of the pictures as given.
 
     Attributes:
         inliers: Features that agree on it.
@@ -85,7 +85,7 @@ class Overlap:
     rivals: int = 0
 
     def from_the_other_side(self) -> Overlap:
-        """The same with query and candidate exchanged."""
+        """Return the overlap with query and candidate exchanged."""
         back = np.linalg.inv(self.homography)
         # Corners run clockwise in the query; a mirrored part has them the other way round.
         order = slice(None, None, -1 if self.mirrored else 1)
@@ -104,13 +104,13 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What a comparison found.
+    """The result of a comparison of two pictures.
 
     Attributes:
-        overlaps: The one with the most inliers first; none if the pictures share nothing.
-        seconds: It took.
-        is_conclusive: Whether it says anything. Without an overlap it does not where one picture,
-            faint, blurred or tiny, has fewer than `FEWEST_FEATURES`.
+        overlaps: The shared parts, the one with the most inliers first; empty if there is none.
+        seconds: How long the comparison took.
+        is_conclusive: False if there is no overlap and one of the pictures, because it is faint,
+            blurred or tiny, has fewer than `FEWEST_FEATURES` features.
     """
 
     overlaps: tuple[Overlap, ...]
@@ -121,9 +121,9 @@ class Verification:
 def verify(
     query: LocalFeatures, candidate: LocalFeatures, *, mirrored: bool | None = None
 ) -> Verification:
-    """Compares two pictures.
+    """Compare two pictures by their local features.
 
-    The same features give the same overlaps, in any thread; the other way round they give the same
+    The result depends on the features alone. With query and candidate exchanged it holds the same
     evidence, seen from the other side.
 
     Args:
@@ -153,7 +153,7 @@ def verify(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Side:
-    """A picture in its frame, where its longer side measures SIDE."""
+    """A picture's features in a frame whose longer side measures SIDE."""
 
     points: Floats
     descriptors: Floats
@@ -208,11 +208,11 @@ def _agreements(query: _Side, candidate: _Side) -> list[_Agreement]:
         homography, inliers = agreed
         # What lies near the plane is no evidence for another.
         left &= ~inliers & (_distances(homography, p, q) > _FAR)
-        shared = polygons.shared(homography, query.size, candidate.size)
+        shared = polygons.shared_part(homography, query.size, candidate.size)
         hull = _hull(p[inliers])
         if shared is None or not _is_plausible(homography, hull):
             continue
-        support = polygons.intersection(shared, polygons.grown(hull, by=_REACH * SIDE))
+        support = polygons.intersection(shared, polygons.grow(hull, by=_REACH * SIDE))
         if len(support) < 3:  # noqa: PLR2004 - a triangle
             continue
         found.append(
@@ -231,7 +231,7 @@ def _agreements(query: _Side, candidate: _Side) -> list[_Agreement]:
 
 
 def _distinct(found: list[_Agreement]) -> list[_Agreement]:
-    """Leaves out what explains the same parts a second time, and less well.
+    """Leave out agreements that explain the same parts a second time, and less well.
 
     A face matches its own mirror image; a scene in relief follows several planes.
     """
@@ -257,12 +257,12 @@ def _explains(stronger: _Agreement, weaker: _Agreement) -> bool:
 
 
 def _weight(features: LocalFeatures) -> tuple[int, bytes]:
-    """Puts any two pictures in the same order."""
+    """Return a key that puts any two pictures in the same order."""
     return len(features), features.points.tobytes()
 
 
 def _matches(query: _Side, candidate: _Side) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Features that are each other's nearest, and clearly nearer than the second of either."""
+    """Pair features that are each other's nearest, and clearly nearer than the second nearest."""
     likeness = cosines(query.descriptors, candidate.descriptors)
     nearest = likeness.argmax(axis=1)
     best = likeness[np.arange(len(likeness)), nearest]
@@ -284,7 +284,7 @@ def _best(
     octaves: Floats,
     left: NDArray[np.bool_],
 ) -> tuple[Doubles, NDArray[np.bool_]] | None:
-    """The homography that most of the matches left agree on, and which they are.
+    """Return the homography that most of the matches agree on, and which these are.
 
     Where a dozen matches agree, sampling may end with a homography that is stretched beyond what a
     press makes. So it is done both ways, and the plausible one is taken.
@@ -298,7 +298,7 @@ def _best(
     vote = rows[near[near.sum(axis=1).argmax()]]
     if len(vote) < MIN_INLIERS:
         return None
-    there, back = _sampled(p, q, vote=vote), _sampled(q, p, vote=vote)
+    there, back = _sample_homography(p, q, vote=vote), _sample_homography(q, p, vote=vote)
     found = [] if there is None else [there]
     if back is not None:
         # Its own direction has 1 in the corner: what cannot be inverted is far from plausible.
@@ -311,7 +311,7 @@ def _best(
     )
 
 
-def _sampled(
+def _sample_homography(
     p: Floats, q: Floats, *, vote: NDArray[np.intp]
 ) -> tuple[Doubles, NDArray[np.bool_]] | None:
     """A homography that takes p to q where they agree; of the rows of the vote."""
@@ -386,7 +386,7 @@ def _overlap(found: _Agreement) -> Overlap:
 
 
 def _is_local(found: _Agreement) -> bool:
-    """Whether the pictures agree in a part of where their frames meet, and not in the rest.
+    """Return whether the pictures agree only in a part of where their frames meet.
 
     Features of both pictures lie in the rest, too. Were that the same, inliers would be spread as
     the features are; a hull rests on about as many of them as are taken off. Faint parts of a poor

@@ -40,7 +40,7 @@ _MAX_PIXELS: Final = 200_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Reads the command line; returns the exit status."""
+    """Read the command line and run it; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m halftone.matching.vocabulary_build")
     parser.add_argument("directory", type=Path, help="pictures, in any depth of folders")
     parser.add_argument("--out", type=Path, default=Path("vocabulary.npz"))
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read(directory: Path, *, pictures: int, seed: int, threads: int) -> list[Bytes]:
-    """The descriptors of each picture that has any, uint8 [N, 128]; what is no picture is skipped.
+    """Yield the descriptors of each picture that has any, uint8 [N, 128]; skip other files.
 
     Raises:
         errors.InvalidArgument: There are no pictures.
@@ -99,7 +99,7 @@ def read(directory: Path, *, pictures: int, seed: int, threads: int) -> list[Byt
 
 
 def learn(descriptors: Sequence[Bytes], *, words: int, seed: int) -> tuple[Bytes, Floats]:
-    """Learns `words` centroids, uint8 [W, 128], and their idf, float32 [W].
+    """Learn `words` centroids, uint8 [W, 128], and their idf, float32 [W].
 
     Raises:
         errors.InvalidArgument: There are fewer descriptors than words.

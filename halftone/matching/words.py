@@ -1,4 +1,4 @@
-"""Visual words: local features as a sparse vector that a text index can search.
+"""Turn local features into visual words: a sparse vector that a text index can search.
 
 Sivic and Zisserman, *Video Google* (2003). Words are the centroids of RootSIFT descriptors of press
 pictures; rare words weigh more (inverse document frequency), and a word that a picture has several
@@ -38,7 +38,7 @@ _ROUNDS: Final = 6
 
 
 class Words(NamedTuple):
-    """A sparse vector.
+    """The visual words of a picture as a sparse vector.
 
     Attributes:
         indices: uint32 [K], ascending, the words of a picture. K is 0 for a plain picture.
@@ -50,12 +50,12 @@ class Words(NamedTuple):
 
 
 def no_words() -> Words:
-    """Of a picture too plain for features."""
+    """Return the words of a picture that is too plain for features: none."""
     return Words(np.empty(0, np.uint32), np.empty(0, np.float32))
 
 
 class Vocabulary:
-    """W words.
+    """The W visual words, by their centroids and weights.
 
     Args:
         centroids: uint8 [W, 128], proportional to vectors of unit length.
@@ -66,22 +66,22 @@ class Vocabulary:
 
     def __init__(self, centroids: NDArray[np.uint8], idf: Floats, *, version: str) -> None:
         self._idf = idf.astype(np.float32)
-        self._cells, self._members = _arranged(unit(centroids))
+        self._cells, self._members = _arrange(unit(centroids))
         self._centroids = [unit(centroids[each]) for each in self._members]
         self.version = f"{version}.{WEIGHTS}"
 
     def __len__(self) -> int:
-        """W."""
+        """Return W."""
         return len(self._idf)
 
     @classmethod
     def load(cls) -> Vocabulary:
-        """The one that comes with the package; read once."""
-        return _packaged()
+        """Return the vocabulary that comes with the package; it is read once."""
+        return _load_packaged()
 
     @classmethod
     def read(cls, path: Path) -> Vocabulary:
-        """Reads what `vocabulary_build` wrote.
+        """Read what `vocabulary_build` wrote.
 
         Raises:
             errors.DataLoss: It is something else, damaged or of another format.
@@ -99,7 +99,7 @@ class Vocabulary:
         return cls(centroids, idf, version=version)
 
     def words(self, features: LocalFeatures) -> Words:
-        """The words of a picture."""
+        """Return the words of a picture."""
         if not len(features):
             return no_words()
         found = np.unique(self.assign(features.descriptors))
@@ -111,7 +111,7 @@ class Vocabulary:
         return Words(found[kept].astype(np.uint32), values[kept] / np.float32(length))
 
     def assign(self, descriptors: NDArray[np.uint8]) -> NDArray[np.intp]:
-        """The word of each descriptor, uint8 [N, 128]: intp [N].
+        """Return the word of each descriptor, uint8 [N, 128]: intp [N].
 
         Each descriptor is compared with the words of its nearest cells only, of those nearest to it
         within one of ten tenfold fewer: see docs/matching.md for what that costs and misses.
@@ -136,7 +136,7 @@ class Vocabulary:
         return word
 
 
-def _arranged(centroids: Floats) -> tuple[Floats, list[NDArray[np.intp]]]:
+def _arrange(centroids: Floats) -> tuple[Floats, list[NDArray[np.intp]]]:
     """Cells of neighbouring words, float32 [C, 128], and the words of each, ascending."""
     count = min(_CELLS, len(centroids))
     cells = centroids[np.linspace(0, len(centroids) - 1, count).astype(int)].copy()
@@ -154,7 +154,7 @@ def _arranged(centroids: Floats) -> tuple[Floats, list[NDArray[np.intp]]]:
 
 
 def cosines(first: Floats, second: Floats) -> Floats:
-    """Products of the rows of two tables: [N, D] and [M, D] give [N, M], all float32.
+    """Return the products of the rows of two tables: [N, D] and [M, D] give [N, M], float32.
 
     Threads that call it need BLAS limited to one thread, as the search service does at its start
     (threadpoolctl). OpenBLAS otherwise starts threads for each product, which wait for each
@@ -165,13 +165,13 @@ def cosines(first: Floats, second: Floats) -> Floats:
 
 
 def unit(table: NDArray[np.uint8]) -> Floats:
-    """Rows as vectors of unit length, float32; a row of zeros stays."""
+    """Return rows as vectors of unit length, float32; a row of zeros stays."""
     rows = table.astype(np.float32)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-6))
     return rows
 
 
 @functools.cache
-def _packaged() -> Vocabulary:
+def _load_packaged() -> Vocabulary:
     with resources.as_file(resources.files("halftone.matching") / PACKAGED) as path:
         return Vocabulary.read(path)

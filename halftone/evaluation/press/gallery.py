@@ -1,4 +1,4 @@
-"""The press benchmark's pictures: read from folders, fingerprinted and embedded, both kept.
+"""Read the press benchmark's pictures, and keep their fingerprints and descriptors.
 
 Decoding, features and hashes of a thousand pictures take about a minute on two cores, so they are
 kept in a cache folder under a name that changes with the pictures' bytes, with the code that made
@@ -8,6 +8,7 @@ them, and for descriptors with the weights and the preprocessing.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import Fingerprint, archive_fingerprint
-from halftone.matching.words import Words
+from halftone.matching.words import PACKAGED, Words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,13 +40,23 @@ MAX_PIXELS: Final = 100_000_000
 TARGET: Final = 768
 _THREADS: Final = 2
 _BATCH: Final = 64
-# The modules whose results are kept; data beside them, such as the vocabulary, count as well.
-_MAKERS: Final = frozenset(("features", "fingerprint", "luminance", "pdq", "words"))
+MAKERS: Final = (
+    "halftone.imaging.headers",
+    "halftone.imaging.images",
+    "halftone.imaging.layout",
+    "halftone.imaging.luminance",
+    "halftone.imaging.orientations",
+    "halftone.matching.features",
+    "halftone.matching.fingerprint",
+    "halftone.matching.pdq",
+    "halftone.matching.words",
+)
+"""The modules that make a fingerprint from a file. If one changes, kept fingerprints are stale."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collection:
-    """N pictures.
+class PictureSet:
+    """The N pictures of a benchmark.
 
     Attributes:
         name: For people.
@@ -66,11 +77,11 @@ class Collection:
 
     @property
     def digest(self) -> str:
-        """Of all pictures, in their order."""
+        """A hash of all pictures, in their order."""
         return hashlib.sha256("\n".join(self.digests).encode()).hexdigest()
 
     def picture(self, row: int) -> Image.Image:
-        """Decodes one; mode L, upright."""
+        """Decode the picture at `row`; mode L, upright."""
         return images.decode(
             self.paths[row].read_bytes(), max_pixels=MAX_PIXELS, target=TARGET, luminance=True
         )
@@ -82,8 +93,8 @@ def read_collection(
     distractors: Sequence[Path] = (),
     groups: Path | None = None,
     limit: int | None = None,
-) -> Collection:
-    """Find the pictures of a folder and of further ones.
+) -> PictureSet:
+    """Read the pictures of a folder, and further ones that only distract.
 
     A folder with a manifest and `groups.json` (or `groups`) tells which pictures are the same;
     otherwise only files of equal bytes are known to be.
@@ -116,11 +127,11 @@ def read_collection(
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(_digest, paths))
     usable = [row for row, (digest, _) in enumerate(found) if digest]
-    return Collection(
+    return PictureSet(
         name=folder.resolve().name,
         paths=tuple(paths[row] for row in usable),
         digests=tuple(found[row][0] for row in usable),
-        groups=_merged([numbers[row] for row in usable], [found[row][0] for row in usable]),
+        groups=_merge_groups([numbers[row] for row in usable], [found[row][0] for row in usable]),
         sources=np.array([row < count for row in usable], dtype=bool),
         left_out=tuple(
             (paths[row].name, why) for row, (digest, why) in enumerate(found) if not digest
@@ -129,16 +140,16 @@ def read_collection(
 
 
 def fingerprints(
-    pictures: Collection,
+    pictures: PictureSet,
     *,
     cache: Path | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Fingerprint]:
-    """The archive fingerprint of each picture, [N]."""
-    path = _cached(cache, kind="fingerprints", of=(pictures.digest, _matching_digest()))
+    """Return the archive fingerprint of each picture, [N]."""
+    path = _cache_path(cache, kind="fingerprints", of=(pictures.digest, _makers_digest()))
     if path is not None and path.is_file():
         progress(len(pictures.paths))
-        return _unpacked(path)
+        return _unpack(path)
 
     def make(row: int) -> Fingerprint:
         content = pictures.paths[row].read_bytes()
@@ -160,12 +171,12 @@ def fingerprints(
 def descriptors(
     model: Model,
     *,
-    pictures: Collection,
+    pictures: PictureSet,
     weights: str,
     cache: Path | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.float32]:
-    """The descriptor of each picture: float32 [N, D].
+    """Return the descriptor of each picture: float32 [N, D].
 
     Args:
         model: Loaded.
@@ -176,7 +187,7 @@ def descriptors(
     """
     # Versions that differ in nothing but how they prepare pictures have the same weights.
     way = [model.spec.network.to_dict(), model.spec.preprocessing.to_dict()]
-    path = _cached(cache, kind="descriptors", of=(pictures.digest, weights, repr(way)))
+    path = _cache_path(cache, kind="descriptors", of=(pictures.digest, weights, repr(way)))
     if path is not None and path.is_file():
         progress(len(pictures.paths))
         with np.load(path, allow_pickle=False) as kept:
@@ -206,7 +217,7 @@ def _pictures_below(folder: Path) -> list[Path]:
 
 
 def _digest(path: Path) -> tuple[str, str]:
-    """A picture's sha-256, or "" and why it cannot be used."""
+    """Return a picture's sha-256, or "" and why it cannot be used."""
     try:
         content = path.read_bytes()
         images.decode(content, max_pixels=MAX_PIXELS, target=TARGET // 4, luminance=True)
@@ -217,8 +228,8 @@ def _digest(path: Path) -> tuple[str, str]:
     return hashlib.sha256(content).hexdigest(), ""
 
 
-def _merged(numbers: Sequence[int], digests: Sequence[str]) -> NDArray[np.int64]:
-    """A group's number for each picture; equal bytes share one, the others get one of their own."""
+def _merge_groups(numbers: Sequence[int], digests: Sequence[str]) -> NDArray[np.int64]:
+    """Return a group's number for each picture; pictures of equal bytes share a group."""
     parent: dict[object, object] = {}
 
     def root(key: object) -> object:
@@ -233,16 +244,16 @@ def _merged(numbers: Sequence[int], digests: Sequence[str]) -> NDArray[np.int64]
     return np.array([found.setdefault(root(digest), len(found)) for digest in digests])
 
 
-def _matching_digest() -> str:
-    """Of the code and the vocabulary that fingerprints come from."""
-    found = hashlib.sha256()
-    for path in files.files_below(Path(halftone.matching.__path__[0])):
-        if path.stem in _MAKERS or path.suffix not in (".py", ".pyc"):
-            found.update(path.read_bytes())
-    return found.hexdigest()
+def _makers_digest() -> str:
+    """Return a hash of the code and the vocabulary that fingerprints come from."""
+    hashed = hashlib.sha256()
+    for name in MAKERS:
+        hashed.update(Path(str(importlib.import_module(name).__file__)).read_bytes())
+    hashed.update(Path(halftone.matching.__path__[0], PACKAGED).read_bytes())
+    return hashed.hexdigest()
 
 
-def _cached(cache: Path | None, *, kind: str, of: Sequence[str]) -> Path | None:
+def _cache_path(cache: Path | None, *, kind: str, of: Sequence[str]) -> Path | None:
     if cache is None:
         return None
     cache.mkdir(parents=True, exist_ok=True)
@@ -263,7 +274,7 @@ def _pack(path: Path, found: Sequence[Fingerprint]) -> None:
     )
 
 
-def _unpacked(path: Path) -> list[Fingerprint]:
+def _unpack(path: Path) -> list[Fingerprint]:
     with np.load(path, allow_pickle=False) as kept:
         arrays = {name: kept[name] for name in kept.files}
     blobs = np.split(arrays["features"], arrays["feature_ends"][:-1])
@@ -286,5 +297,5 @@ def _save(path: Path, **arrays: Any) -> None:
 
 
 def full_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture in pixels, from its header."""
+    """Return the width and height of a picture in pixels, from its header."""
     return images.size(path.read_bytes())

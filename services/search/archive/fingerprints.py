@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cachetools import LRUCache
 
 from halftone.core import errors, telemetry
-from halftone.imaging import images
-from halftone.matching import layout
+from halftone.imaging import images, layout
 from halftone.matching.features import SIDE, LocalFeatures
 from halftone.matching.fingerprint import fingerprint, local_features
 from halftone.matching.pdq import pdq, pdq_orientations, to_vector

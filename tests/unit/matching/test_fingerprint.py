@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from halftone.imaging import layout
 from halftone.imaging.images import Region
 from halftone.imaging.orientations import UPRIGHT
-from halftone.matching import layout
 from halftone.matching.features import COUNT, LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint, local_features
 from halftone.matching.offline import Gallery

@@ -273,12 +273,12 @@ def test_the_few_features_that_agree_are_enough(picture):
 
 def test_frames_meet_in_a_polygon_within_both():
     shift = np.array([[1.0, 0, 60], [0, 1, -20], [0, 0, 1]])
-    part = polygons.shared(shift, (100, 80), (100, 80))
+    part = polygons.shared_part(shift, (100, 80), (100, 80))
     assert polygons.area(part) == pytest.approx(40 * 60)
     assert (
-        polygons.shared(shift + np.array([[0, 0, 50], [0] * 3, [0] * 3]), (100, 80), (100, 80))
+        polygons.shared_part(shift + np.array([[0, 0, 50], [0] * 3, [0] * 3]), (100, 80), (100, 80))
         is None
     )
     horizon = np.array([[1.0, 0, 0], [0, 1, 0], [-0.02, 0, 1]])
-    part = polygons.shared(horizon, (100, 80), (100, 80))
+    part = polygons.shared_part(horizon, (100, 80), (100, 80))
     assert part[:, 0].max() < 50

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from halftone.evaluation.press import benchmark, gallery
 from halftone.evaluation.press.benchmark import Version, conditions_of, plan_of
 from halftone.evaluation.press.gallery import read_collection
 from halftone.evaluation.press.report import failures, summarise
-from halftone.evaluation.press.systems import PerceptualHash, Query, hash_input, ranked
+from halftone.evaluation.press.systems import PerceptualHash, PressQuery, hash_input, rank_by
 from halftone.vision.model import Model
 
 STARTER = Path(__file__).parents[4] / "models" / "starter" / "1"
@@ -171,6 +174,26 @@ def test_what_is_kept_is_what_was_made(folder, tmp_path):
     assert len(gallery.fingerprints(other, cache=tmp_path)) == len(other.paths)
 
 
+def test_the_cache_knows_every_module_that_makes_a_fingerprint():
+    """Those that `fingerprint` and `images` import in these rooms, and what those import."""
+    waiting, reached = ["halftone.matching.fingerprint", "halftone.imaging.images"], set()
+    while waiting:
+        name = waiting.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        tree = ast.parse(Path(importlib.util.find_spec(name).origin).read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                named = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                waiting += [
+                    found
+                    for found in named
+                    if re.fullmatch(r"halftone\.(imaging|matching)\.\w+", found)
+                ]
+    assert reached == set(gallery.MAKERS)
+
+
 def test_descriptors_are_kept_apart_by_what_is_done_before_the_network(folder, version, tmp_path):
     pictures = read_collection(folder, limit=3)
 
@@ -195,8 +218,10 @@ def test_failures_come_by_gravity(folder, version):
 
 
 def test_rankings_leave_out_other_printings_and_break_ties_against_the_match():
-    query = Query(image=Image.new("L", (8, 8)), fingerprint=None, views={}, truth=1, without=[3])
-    found = ranked(np.array([0.5, 0.5, 0.7, 0.9]), query=query)
+    query = PressQuery(
+        image=Image.new("L", (8, 8)), fingerprint=None, views={}, truth=1, without=[3]
+    )
+    found = rank_by(np.array([0.5, 0.5, 0.7, 0.9]), query=query)
     assert found.rows.tolist() == [2, 0, 1]
 
 
@@ -205,7 +230,7 @@ def test_phash_knows_a_turned_and_a_paler_picture(folder):
     system = PerceptualHash([hash_input(pictures.picture(row)) for row in range(10)])
     pale = pictures.picture(4).point([100 + level // 3 for level in range(256)])
     turned = pale.transpose(Image.Transpose.ROTATE_90)
-    query = Query(image=turned, fingerprint=None, views={}, truth=4, without=[])
+    query = PressQuery(image=turned, fingerprint=None, views={}, truth=4, without=[])
     found = system.search(query)
     assert found.rows[0] == 4
     assert found.scores[0] > 0.8 > found.scores[1]

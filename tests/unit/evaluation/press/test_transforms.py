@@ -195,7 +195,9 @@ def test_a_screen_has_the_period_of_its_lines_per_inch(lpi, kind):
 
 def test_a_scanned_screen_keeps_its_period():
     grey = np.full((900, 900), 140, dtype=np.uint8)
-    seen = screens.screened(grey, period=300 / 65, angle=52, generator=np.random.default_rng(1))
+    seen = screens.print_through_screen(
+        grey, period=300 / 65, angle=52, generator=np.random.default_rng(1)
+    )
     power = np.abs(np.fft.fftshift(np.fft.fft2(seen - seen.mean())))
     power[446:455, 446:455] = 0  # the stain of the paper
     v, u = np.unravel_index(power.argmax(), power.shape)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from halftone.matching import layout
+from halftone.imaging import layout
 
 if TYPE_CHECKING:
     from halftone.imaging.images import Region

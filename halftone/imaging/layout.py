@@ -1,4 +1,4 @@
-"""Where the pictures are on a page of text.
+"""Find the pictures on a page of text.
 
 Letters are connected components of ink; those of similar height in a row are a line of text. What
 is neither text nor paper is a picture. O'Gorman, *The document spectrum for page layout analysis*
@@ -17,8 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from halftone.imaging.images import Region
-from halftone.imaging.luminance import luminance
-from halftone.matching.features import shrink
+from halftone.imaging.luminance import luminance, shrink
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -75,7 +74,7 @@ class _Box(NamedTuple):
     def area(self) -> int:
         return max(0, self.right - self.left) * max(0, self.bottom - self.top)
 
-    def shared(self, other: _Box) -> int:
+    def shared_area(self, other: _Box) -> int:
         return _Box(
             max(self.left, other.left),
             max(self.top, other.top),
@@ -83,7 +82,7 @@ class _Box(NamedTuple):
             min(self.bottom, other.bottom),
         ).area
 
-    def around(self, other: _Box) -> _Box:
+    def union(self, other: _Box) -> _Box:
         return _Box(
             min(self.left, other.left),
             min(self.top, other.top),
@@ -93,7 +92,7 @@ class _Box(NamedTuple):
 
 
 def pictures(image: Image.Image) -> list[Region]:
-    """The pictures on a page of text, in pixels of `image`; the largest first, at most `MOST`.
+    """Return where pictures are on a page of text; the largest first, at most `MOST`.
 
     None of what is no page: fewer than three lines of text, or a picture that fills it. A picture
     may come in parts, and two that touch as one.
@@ -116,7 +115,7 @@ def pictures(image: Image.Image) -> list[Region]:
 
 
 def _letters(grey: Bytes) -> NDArray[np.int32]:
-    """Components of ink as large as letters: [N, 5], left, top, width, height and area."""
+    """Find components of ink as large as letters: [N, 5], left, top, width, height and area."""
     soft = cv2.GaussianBlur(grey, (0, 0), 0.8)
     least = max(6.0, _INK * _contrast(grey))
     ink = cv2.adaptiveThreshold(
@@ -132,7 +131,7 @@ def _letters(grey: Bytes) -> NDArray[np.int32]:
 
 
 def _in_lines(letters: NDArray[np.int32]) -> tuple[NDArray[np.bool_], int]:
-    """Which letters stand in a line of text, and how many lines there are."""
+    """Return which letters stand in a line of text, and how many lines there are."""
     count = len(letters)
     if count < _LETTERS:
         return np.zeros(count, dtype=bool), 0
@@ -165,7 +164,7 @@ def _in_lines(letters: NDArray[np.int32]) -> tuple[NDArray[np.bool_], int]:
 
 
 def _neighbours(letters: NDArray[np.int32]) -> tuple[Ints, Ints]:
-    """Pairs of letters that stand side by side: the rows of the left ones and of the right ones."""
+    """Return pairs of letters side by side: the rows of the left ones and of the right ones."""
     left, top, width, height = letters[:, :4].T.astype(np.float64)
     middle = top + height / 2
     tree = KDTree(np.column_stack([left, middle]))
@@ -191,7 +190,7 @@ def _neighbours(letters: NDArray[np.int32]) -> tuple[Ints, Ints]:
 
 
 def _text(letters: NDArray[np.int32], *, shape: tuple[int, ...]) -> Bytes:
-    """Where text is, on the raster: 1 and 0."""
+    """Return where text is, on the raster: 1 and 0."""
     text = np.zeros((-(-shape[0] // _CELL), -(-shape[1] // _CELL)), dtype=np.uint8)
     left, top, width, height = letters[:, :4].T
     aside, above = 0.6 * height, 0.36 * height  # spaces between words and lines
@@ -204,7 +203,7 @@ def _text(letters: NDArray[np.int32], *, shape: tuple[int, ...]) -> Bytes:
 
 
 def _boxes(grey: Bytes, *, text: Bytes) -> list[_Box]:
-    """What is neither text nor paper, on the raster; the largest first."""
+    """Return the boxes of what is neither text nor paper, on the raster; the largest first."""
     size = (text.shape[1], text.shape[0])
     values = grey.astype(np.float32)
     mean = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
@@ -230,11 +229,11 @@ def _boxes(grey: Bytes, *, text: Bytes) -> list[_Box]:
         for x, y, width, height, area in found[1:].tolist()
         if area >= _AREA * text.size and min(width, height) >= _BREADTH * max(size)
     ]
-    return sorted(_joined(boxes), key=lambda box: (-box.area, box))
+    return sorted(_join(boxes), key=lambda box: (-box.area, box))
 
 
 def _clear_margins(mask: Bytes, *, flat: NDArray[np.bool_]) -> None:
-    """Takes what a scanner saw beside the page out of the mask, whose box would be the page's."""
+    """Clear what a scanner saw beside the page; its box would be the page's."""
     for side, plain in (
         (mask, flat),
         (mask[::-1], flat[::-1]),
@@ -246,17 +245,19 @@ def _clear_margins(mask: Bytes, *, flat: NDArray[np.bool_]) -> None:
             side[: lines[0] + 1] = 0  # with the page's edge
 
 
-def _joined(boxes: list[_Box]) -> list[_Box]:
-    """Boxes of which one lies largely within another become one."""
+def _join(boxes: list[_Box]) -> list[_Box]:
+    """Join boxes of which one lies largely within another."""
     joined: list[_Box] = []
     for each in boxes:
         box = each
         while inside := [
-            other for other in joined if box.shared(other) > _WITHIN * min(box.area, other.area)
+            other
+            for other in joined
+            if box.shared_area(other) > _WITHIN * min(box.area, other.area)
         ]:
             joined = [other for other in joined if other not in inside]
             for other in inside:
-                box = box.around(other)
+                box = box.union(other)
         joined.append(box)
     return joined
 
@@ -269,6 +270,6 @@ def _region(box: _Box, *, step: tuple[float, float], shape: tuple[int, ...]) -> 
 
 
 def _contrast(grey: Bytes) -> float:
-    """Between its darkest and lightest parts, at least 1."""
+    """Return the difference of the darkest and lightest parts, at least 1."""
     dark, light = np.percentile(grey[::4, ::4], (2, 95))
     return max(1.0, float(light - dark))
