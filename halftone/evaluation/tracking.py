@@ -1,17 +1,21 @@
-"""Sends a run's figures to MLflow, where `MLFLOW_TRACKING_URI` names a server.
+"""Send a run's figures to MLflow, where `MLFLOW_TRACKING_URI` names a server.
 
-Training never waits for the server and never fails with it: everything is sent by a thread of its
-own, what cannot be sent is dropped with one warning, and the end of a run waits a bounded time.
+Training never waits for the server and never fails with it: a thread of its own sends everything,
+what cannot be sent is dropped with one warning, and the end of a run waits a bounded time.
+
+MLflow's own asynchronous logging cannot promise that: it only covers figures, not the beginning and
+the end of a run, its queue has no bound, and it waits at the process's end until a server that does
+not answer has been tried again seven times for two minutes each.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import queue
 import re
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core.settings import TrackingSettings
@@ -30,28 +34,57 @@ _JOB_TAG: Final = "halftone.job"
 _FOREIGN: Final = re.compile(r"[^\w./ -]")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Start:
-    name: str
-    params: Mapping[str, Any]
-    job: str
+class _Run:
+    """A run on the tracking server.
 
+    Its methods may wait for the server, so the tracker's thread calls them.
+    """
 
-@dataclass(frozen=True, kw_only=True)
-class _Metrics:
-    values: Mapping[str, float]
-    step: int
+    def __init__(
+        self, uri: str, *, experiment: str, name: str, params: Mapping[str, Any], job: str
+    ) -> None:
+        # Slow to import, and may not be installed: only where a server is named.
+        from mlflow.entities import Param  # noqa: PLC0415
+        from mlflow.tracking import MlflowClient  # noqa: PLC0415
 
+        self._client: Any = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        known = self._client.get_experiment_by_name(experiment)
+        number = known.experiment_id if known else self._client.create_experiment(experiment)
+        if job:
+            wanted = f"tags.`{_JOB_TAG}` = '{job}'"
+            runs = self._client.search_runs([number], filter_string=wanted, max_results=1)
+            if runs:
+                self._id = str(runs[0].info.run_id)
+                self._client.update_run(self._id, status="RUNNING")
+                return
+        run = self._client.create_run(number, run_name=name, tags={_JOB_TAG: job} if job else {})
+        self._id = str(run.info.run_id)
+        entries = [Param(key=key, value=value[:_VALUE]) for key, value in _texts(params)]
+        for at in range(0, len(entries), _BATCH):
+            self._client.log_batch(self._id, params=entries[at : at + _BATCH])
 
-@dataclass(frozen=True, kw_only=True)
-class _Finish:
-    status: str
-    tags: Mapping[str, str]
-    report: Path | None
+    def log(self, values: Mapping[str, float], *, step: int, milliseconds: int) -> None:
+        from mlflow.entities import Metric  # noqa: PLC0415
+
+        entries = [
+            Metric(key=key, value=value, timestamp=milliseconds, step=step)
+            for key, value in values.items()
+        ]
+        for at in range(0, len(entries), _BATCH):
+            self._client.log_batch(self._id, metrics=entries[at : at + _BATCH])
+
+    def finish(self, *, status: str, tags: Mapping[str, str], report: Path | None) -> None:
+        from mlflow.entities import RunTag  # noqa: PLC0415
+
+        entries = [RunTag(key=key, value=value) for key, value in tags.items()]
+        self._client.log_batch(self._id, tags=entries)
+        if report is not None:
+            self._client.log_artifacts(self._id, str(report), artifact_path="report")
+        self._client.set_terminated(self._id, status=status)
 
 
 class Tracker:
-    """One run. Without a tracking URI it does nothing.
+    """Send the figures of one run. Without a tracking URI nothing is sent.
 
     Args:
         uri: Of the MLflow server; empty: nothing is tracked.
@@ -75,24 +108,27 @@ class Tracker:
         warn: Callable[[str], None] = print,
         finish_seconds: float = _FINISH_SECONDS,
     ) -> None:
-        self._uri, self._experiment = uri, experiment
-        self._warn, self._finish_seconds = warn, finish_seconds
+        self._uri, self._warn, self._finish_seconds = uri, warn, finish_seconds
         self._failed = threading.Event()
-        self._waiting: queue.Queue[_Start | _Metrics | _Finish] = queue.Queue(_WAITING)
+        self._calls: queue.Queue[Callable[[_Run], None] | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         if uri:
-            self._waiting.put(_Start(name=name, params=params, job=job))
-            self._thread = threading.Thread(target=self._send, name="mlflow", daemon=True)
+            begin = functools.partial(
+                _Run, uri, experiment=experiment, name=name, params=params, job=job
+            )
+            # A daemon, so that the process may end while the server still does not answer.
+            self._thread = threading.Thread(
+                target=self._send, args=(begin,), name="mlflow", daemon=True
+            )
             self._thread.start()
 
     def log(self, metrics: Mapping[str, Any], *, step: int) -> None:
-        """Take figures of a step; returns at once. What is no finite number is left out."""
-        if self._thread is None or self._failed.is_set():
-            return
-        try:
-            self._waiting.put_nowait(_Metrics(values=dict(_numbers(metrics)), step=step))
-        except queue.Full:
-            self._fail("it is too slow; what follows is not sent")
+        """Send the figures of a step, later; return at once.
+
+        Values that are no finite number are left out.
+        """
+        values, now = dict(_numbers(metrics)), time.time_ns() // 1_000_000
+        self._put(lambda run: run.log(values, step=step, milliseconds=now))
 
     def finish(
         self,
@@ -104,7 +140,7 @@ class Tracker:
         succeeded: bool = True,
         seconds: float | None = None,
     ) -> None:
-        """End the run: final figures, the report's folder as an artifact. May be called twice.
+        """End the run: send final figures, and a report as artifacts. May be called twice.
 
         Args:
             metrics: Nested dictionaries get names with a slash; lists are left out.
@@ -120,67 +156,32 @@ class Tracker:
         if metrics:
             self.log(metrics, step=step)
         status = "FINISHED" if succeeded else "FAILED"
+        self._put(lambda run: run.finish(status=status, tags=tags or {}, report=report))
+        self._put(None)
         if not self._failed.is_set():
-            try:
-                self._waiting.put_nowait(_Finish(status=status, tags=tags or {}, report=report))
-            except queue.Full:
-                self._fail("it is too slow; the end of the run is not sent")
             self._thread.join(patience)
             if self._thread.is_alive():
                 self._fail(f"it did not take everything within {patience:.0f} seconds")
         self._thread = None
 
-    def _send(self) -> None:
-        """The thread: the run is made first, then fed."""
+    def _put(self, call: Callable[[_Run], None] | None) -> None:
+        if self._thread is None or self._failed.is_set():
+            return
         try:
-            # Slow to import, and may not be installed: only where a server is named.
-            from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
-            from mlflow.tracking import MlflowClient  # noqa: PLC0415
+            self._calls.put_nowait(call)
+        except queue.Full:
+            self._fail("it is too slow; what follows is not sent")
 
-            client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
-            run = ""
-            while not self._failed.is_set():
-                entry = self._waiting.get()
-                if isinstance(entry, _Start):
-                    run, is_new = self._open(client, start=entry)
-                    params = [
-                        Param(key=key, value=value[:_VALUE]) for key, value in _texts(entry.params)
-                    ]
-                    for at in range(0, len(params) if is_new else 0, _BATCH):
-                        client.log_batch(run, params=params[at : at + _BATCH])
-                elif isinstance(entry, _Metrics):
-                    now = time.time_ns() // 1_000_000
-                    metrics = [
-                        Metric(key=key, value=value, timestamp=now, step=entry.step)
-                        for key, value in entry.values.items()
-                    ]
-                    for at in range(0, len(metrics), _BATCH):
-                        client.log_batch(run, metrics=metrics[at : at + _BATCH])
-                else:
-                    tags = [RunTag(key=key, value=value) for key, value in entry.tags.items()]
-                    client.log_batch(run, tags=tags)
-                    if entry.report is not None:
-                        client.log_artifacts(run, str(entry.report), artifact_path="report")
-                    client.set_terminated(run, status=entry.status)
-                    return
+    def _send(self, begin: Callable[[], _Run]) -> None:
+        """Begin the run, then make the calls one after the other. Runs in the thread."""
+        try:
+            run = begin()
+            while (call := self._calls.get()) is not None and not self._failed.is_set():
+                call(run)
         except ModuleNotFoundError as error:
             self._fail(f"the package {error.name} is not installed: pip install 'halftone[mlflow]'")
         except Exception as error:  # noqa: BLE001 - whatever a client raises, training goes on
             self._fail(str(error).strip().partition("\n")[0] or type(error).__name__)
-
-    def _open(self, client: Any, *, start: _Start) -> tuple[str, bool]:
-        """The id of the run, and whether it is new."""
-        found = client.get_experiment_by_name(self._experiment)
-        experiment = found.experiment_id if found else client.create_experiment(self._experiment)
-        if start.job:
-            wanted = f"tags.`{_JOB_TAG}` = '{start.job}'"
-            runs = client.search_runs([experiment], filter_string=wanted, max_results=1)
-            if runs:
-                run = str(runs[0].info.run_id)
-                client.update_run(run, status="RUNNING")
-                return run, False
-        tags = {_JOB_TAG: start.job} if start.job else {}
-        return str(client.create_run(experiment, run_name=start.name, tags=tags).info.run_id), True
 
     def _fail(self, reason: str) -> None:
         if not self._failed.is_set():
@@ -198,7 +199,7 @@ def start(
     warn: Callable[[str], None] = print,
     settings: TrackingSettings | None = None,
 ) -> Tracker:
-    """A tracker for the server that `MLFLOW_TRACKING_URI` names; see `Tracker`."""
+    """Return a tracker for the server that `MLFLOW_TRACKING_URI` names; see `Tracker`."""
     settings = settings or TrackingSettings()
     return Tracker(
         uri=settings.tracking_uri,
@@ -223,7 +224,7 @@ def _numbers(values: Mapping[str, Any], *, prefix: str = "") -> Iterator[tuple[s
 
 
 def _is_interval(value: Any) -> bool:
-    """Whether it is what `intervals` holds: two numbers."""
+    """Return whether a value is an interval: two finite numbers."""
     two = isinstance(value, list | tuple) and len(value) == 2  # noqa: PLR2004
     return two and all(isinstance(end, int | float) and math.isfinite(end) for end in value)
 
