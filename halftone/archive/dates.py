@@ -46,7 +46,7 @@ class Days:
 
 
 def parse(text: str, *, field: str = "date") -> Days:
-    """The days between which an EDTF date lies.
+    """Return the days between which an EDTF date lies.
 
     Args:
         text: An EDTF date of the years 1 to 9999.
@@ -156,11 +156,11 @@ def _by_grammar(text: str) -> Days:
 
 
 def _say_nothing(*_args: object, **_options: object) -> None:
-    """In the place of `print`."""
+    """Replace `print` and print nothing."""
 
 
 def _day(moment: time.struct_time | float) -> dt.date | None:
-    """A day, or None for the infinity with which the package marks an open end."""
+    """Return a day, or None for the infinity with which the package marks an open end."""
     if isinstance(moment, int | float):
         return None
     try:

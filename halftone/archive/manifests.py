@@ -1,4 +1,4 @@
-"""Archives on disk: a folder of pictures and a manifest in CSV, TSV or JSON Lines.
+"""Read manifests: a folder of pictures with a CSV, TSV or JSON Lines file.
 
 A manifest names one picture a row: `image_id` and `file` (relative to the manifest's folder), and
 as far as they are known `journal`, `date` (EDTF), `page`, `caption`, `language`, `rights`,
@@ -9,18 +9,16 @@ its reason and does not end the reading.
 
 from __future__ import annotations
 
-import codecs
-import csv
 import json
 import os
 import re
 import stat
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from halftone.archive.records import Name, make_name, parse_name, validate
+from halftone.archive.tables import open_table
 from halftone.core import errors, wire
 from halftone.v1 import search_pb2
 
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "COLUMNS",
     "NAMES",
     "REQUIRED",
     "Name",
@@ -45,15 +44,14 @@ NAMES: Final = ("manifest.csv", "manifest.tsv", "manifest.jsonl")
 """What is looked for in a folder."""
 
 _TEXTS: Final = ("journal", "date", "page", "caption", "language", "rights", "source_uri")
-_KNOWN: Final = frozenset((*REQUIRED, *_TEXTS, "source", "page_region", "labels"))
-_DELIMITERS: Final = (",", "\t", ";", "|")
+COLUMNS: Final = frozenset((*REQUIRED, *_TEXTS, "source", "page_region", "labels"))
+"""The columns of a manifest that have a meaning; all others are labels."""
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
-_CHUNK: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of a manifest.
+    """A row of a manifest, as a record or with the reason why it is rejected.
 
     Attributes:
         number: The line on which it begins; a header is line 1.
@@ -71,7 +69,7 @@ class Row:
 
 
 def find_manifest(path: Path) -> Path:
-    """The manifest itself: `path`, or the one in the folder `path`.
+    """Return the manifest: `path` itself, or the one in the folder `path`.
 
     Raises:
         errors.InvalidArgument: There is none, or more than one.
@@ -90,158 +88,27 @@ def find_manifest(path: Path) -> Path:
 
 
 def read_manifest(path: Path, *, archive: str, encoding: str = "utf-8") -> Iterator[Row]:
-    """Reads a manifest row by row.
+    """Read a manifest row by row.
 
     Args:
         path: A CSV, TSV or JSON Lines file, or a folder with a `manifest.csv`, `manifest.tsv` or
-            `manifest.jsonl`. The delimiter of a CSV file is found in its header: comma,
-            semicolon, tab or bar.
+            `manifest.jsonl`; see `open_table`.
         archive: The archive that the records belong to.
         encoding: How the file is encoded. A byte order mark at its beginning is skipped.
 
     Returns:
-        All rows, good and rejected ones, in the order of the file. Duplicated image ids, dates
-        that are none, and files that are missing, empty, too large, outside the folder or behind
-        a symbolic link make a rejected row.
+        All rows, good and rejected ones, in the order of the file. A row is rejected for an image
+        id that occurred before, a date that is none, or a file that is missing, empty, too large,
+        outside the folder or behind a symbolic link.
 
     Raises:
         errors.InvalidArgument: The manifest as a whole cannot be read: no such file, another
             encoding, a needed column is missing. Raised before the first row.
     """
-    manifest = find_manifest(path)
-    _check_encoding(manifest, encoding=encoding)
-    reader = _Reader(folder=manifest.parent, archive=archive)
-    if manifest.suffix in {".jsonl", ".ndjson"}:
-        return reader.check(_json_lines(manifest, encoding=encoding))
-    fields = _header(manifest, encoding=encoding)
-    return reader.check(_table(manifest, encoding=encoding, fields=fields))
-
-
-def _check_encoding(manifest: Path, *, encoding: str) -> None:
-    """Reads all of it once, so that a wrong encoding is known before the first row."""
-    try:
-        # Knows as well that `hex` is a codec but no encoding of text.
-        b"a".decode(encoding, "ignore")
-        decoder = codecs.getincrementaldecoder(encoding)()
-    except (LookupError, ValueError) as error:
-        raise errors.InvalidArgument(
-            f"{encoding!r} is not an encoding of text that Python knows.", field="encoding"
-        ) from error
-    line = 1
-    with manifest.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            try:
-                decoder.decode(chunk)
-            except UnicodeDecodeError as error:
-                line += chunk.count(b"\n", 0, error.start)
-                raise _wrong_encoding(manifest, encoding=encoding, line=line) from error
-            line += chunk.count(b"\n")
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise _wrong_encoding(manifest, encoding=encoding, line=line) from error
-
-
-def _wrong_encoding(manifest: Path, *, encoding: str, line: int) -> errors.InvalidArgument:
-    return errors.InvalidArgument(
-        f"{manifest} is not {encoding}: line {line} holds a byte that cannot be. Name its "
-        "encoding, for example cp1252 (Windows) or latin-1.",
-        field="encoding",
-        reason="WRONG_ENCODING",
-    )
-
-
-def _text_encoding(encoding: str) -> str:
-    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-
-
-def _header(manifest: Path, *, encoding: str) -> tuple[list[str], str]:
-    """The columns and the delimiter: the one under which the most known columns appear."""
-    with manifest.open(encoding=_text_encoding(encoding), newline="") as file:
-        first = file.readline()
-    best: list[str] = []
-    delimiter = ","
-    for candidate in _DELIMITERS:
-        row = next(csv.reader([first], delimiter=candidate), [])
-        columns = [column.strip().lower() for column in row]
-        if len(_KNOWN.intersection(columns)) > len(_KNOWN.intersection(best)) or not best:
-            best, delimiter = columns, candidate
-    for column in REQUIRED:
-        if column not in best:
-            raise errors.InvalidArgument(
-                f"{manifest} has no column {column!r}; it has: {', '.join(best) or 'none'}.",
-                field=column,
-                reason="MISSING_COLUMN",
-            )
-    doubled = sorted({column for column in best if best.count(column) > 1})
-    if doubled:
-        raise errors.InvalidArgument(
-            f"{manifest} has the column {doubled[0]!r} more than once.", field=doubled[0]
-        )
-    return best, delimiter
-
-
-def _table(
-    manifest: Path, *, encoding: str, fields: tuple[list[str], str]
-) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    columns, delimiter = fields
-    with manifest.open(encoding=_text_encoding(encoding), newline="") as file:
-        file.readline()  # the header
-        number = 2
-        again: deque[str] = deque()
-        taken: list[str] = []
-        while True:
-            try:
-                # Strict: otherwise a quote that is never closed swallows the rows that follow.
-                row = next(
-                    csv.reader(
-                        _lines(file, again=again, taken=taken), delimiter=delimiter, strict=True
-                    ),
-                    None,
-                )
-            except csv.Error as error:
-                problem = f"the row is not well-formed CSV: {error}"
-            else:
-                if row is None:
-                    return
-                problem = ""
-                if row and len(row) != len(columns):
-                    problem = f"the row has {len(row)} fields, the header has {len(columns)}"
-                elif row:
-                    yield number, dict(zip(columns, row, strict=True))
-            used = len(taken)
-            if problem:
-                # It may have swallowed rows up to the next quote, which are read on their own.
-                yield number, problem
-                again.extendleft(reversed(taken[1:]))
-                used = 1
-            number += used
-            taken.clear()
-
-
-def _lines(file: IO[str], *, again: deque[str], taken: list[str]) -> Iterator[str]:
-    """Lines to read again, then those of the file; each is noted in `taken`."""
-    while line := again.popleft() if again else file.readline():
-        taken.append(line)
-        yield line
-
-
-def _json_lines(manifest: Path, *, encoding: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    with manifest.open(encoding=_text_encoding(encoding)) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield number, f"the line is not JSON: {error}"
-                continue
-            missing = [key for key in REQUIRED if not isinstance(row, dict) or key not in row]
-            if missing:
-                found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
-                yield number, f"the line has no {missing[0]!r}; it has: {found or 'nothing'}"
-            else:
-                yield number, row
+    table = open_table(find_manifest(path), encoding=encoding, known=COLUMNS)
+    table.check_columns(*REQUIRED)
+    reader = _Reader(folder=table.path.parent, archive=archive)
+    return reader.check(table.rows(required=REQUIRED))
 
 
 @dataclass(kw_only=True)
@@ -256,7 +123,7 @@ class _Reader:
             image_id = ""
             try:
                 if isinstance(row, str):
-                    raise _malformed(row)
+                    raise _row_error(row)
                 _check_unicode(row)
                 image_id = _text(row, "image_id")
                 image = self._record(row, image_id=image_id)
@@ -288,7 +155,7 @@ class _Reader:
         nested = row.get("labels") or {}
         if not isinstance(nested, dict):
             raise errors.InvalidArgument("labels: must be an object.", field="labels")
-        others = {key: value for key, value in row.items() if key not in _KNOWN}
+        others = {key: value for key, value in row.items() if key not in COLUMNS}
         for key, value in (*others.items(), *nested.items()):
             values = value if isinstance(value, list) else [value]
             texts = [str(item).strip() for item in values if item is not None]
@@ -298,18 +165,18 @@ class _Reader:
         return image
 
 
-def _malformed(problem: str) -> errors.InvalidArgument:
+def _row_error(problem: str) -> errors.InvalidArgument:
     # Quotes what stands in the manifest, which may be what cannot be written anywhere.
     text = problem.encode("utf-8", "backslashreplace").decode()
     return errors.InvalidArgument(text, reason="MALFORMED_ROW")
 
 
 def _check_unicode(row: dict[str, Any]) -> None:
-    r"""Refuses halves of characters, such as `"\ud800"` in JSON, which no record can hold."""
+    r"""Refuse halves of characters, such as `"\ud800"` in JSON, which no record can hold."""
     try:
         json.dumps(row, ensure_ascii=False).encode()
     except (UnicodeEncodeError, RecursionError) as error:
-        raise _malformed(f"the row cannot be stored: {error}") from error
+        raise _row_error(f"the row cannot be stored: {error}") from error
 
 
 def _text(row: dict[str, Any], key: str) -> str:
@@ -340,7 +207,7 @@ def _set_region(image: search_pb2.Image, value: object) -> None:
 
 
 def file_below(root: Path, *, relative: str, field: str = "file") -> Path:
-    """A regular, readable, non-empty file below a folder that no symbolic link leads to.
+    """Return a regular, readable, non-empty file below a folder; no symbolic link may lead to it.
 
     Args:
         root: The folder, already resolved.

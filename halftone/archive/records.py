@@ -1,4 +1,4 @@
-"""Archive records, `halftone.v1.Image`: their names and what their fields may hold.
+"""Check archive records, `halftone.v1.Image`: their names and what their fields may hold.
 
 Used by the service, which checks what arrives, and by the readers of manifests.
 """
@@ -46,12 +46,12 @@ class Name(NamedTuple):
 
     @property
     def point_id(self) -> uuid.UUID:
-        """The id of its point in the store: UUIDv5 of archive and image id."""
+        """The id of the record's point in the store: UUIDv5 of archive and image id."""
         return uuid.uuid5(uuid.uuid5(_NAMESPACE, self.archive), self.image_id)
 
 
 def parse_name(text: str, *, field: str = "name") -> Name:
-    """Takes a resource name apart.
+    """Split a resource name into its parts.
 
     Args:
         text: `archives/{archive}/images/{image_id}`; an image id may contain slashes.
@@ -71,7 +71,7 @@ def parse_name(text: str, *, field: str = "name") -> Name:
 
 
 def make_name(archive: str, *, image_id: str, field: str = "name") -> Name:
-    """Puts a name together.
+    """Make a resource name of archive and image id.
 
     Args:
         archive: 1 to 63 letters, digits, `.`, `_` or `-`, beginning with a letter or digit.
@@ -121,7 +121,7 @@ def _problem_of_image_id(image_id: str) -> str:  # noqa: PLR0911 - one return pe
 
 
 def validate(image: search_pb2.Image, *, prefix: str = "image.") -> Name:
-    """Checks the fields of a record that a caller may set.
+    """Check the fields of a record that a caller may set.
 
     Args:
         image: The record; output-only fields are ignored.

@@ -1,4 +1,4 @@
-"""The sample archive: photographs that scikit-image carries, reprinted in invented journals.
+"""Make the sample archive: photographs of scikit-image, reprinted in invented journals.
 
 Each photograph is printed by the press simulation in several journals, every time with another
 screen, crop and tone, some of them mirrored; other pictures, printed once, are there to be confused
@@ -209,16 +209,16 @@ _TEXTURES: Final = ("brick.png", "grass.png", "gravel.png")
 
 
 class Press(Protocol):
-    """Prints a picture; `halftone.vision.reprinting.reprint` is one."""
+    """A function that prints a picture, such as `halftone.vision.reprinting.reprint`."""
 
     def __call__(
         self, image: Image.Image, *, seed: int, caption: str | None, mirror: bool
     ) -> Image.Image:
-        """Another printing of the picture, with the caption below it, the same for one seed."""
+        """Print the picture with the caption below it; a seed always gives the same printing."""
 
 
 def make(folder: Path, *, reprint: Press) -> None:
-    """Makes the archive, or leaves it as it is when it was made by this recipe.
+    """Make the archive, or leave it as it is if this recipe made it.
 
     Args:
         folder: Gets `manifest.csv`, `images/` and `queries/`.
@@ -243,21 +243,21 @@ def make(folder: Path, *, reprint: Press) -> None:
             writer.writerow({**row, "rights": _RIGHTS})
     for number, photograph in enumerate(PHOTOGRAPHS):
         # A printing that is not in the archive: what somebody found and wants to know about.
-        original = _opened(source / photograph.file)
+        original = _open_photograph(source / photograph.file)
         found = reprint(original, seed=900_000 + number, caption=None, mirror=False)
         _save(found, path=query_path(folder, photograph.key))
     stamp.write_text(json.dumps({"recipe": RECIPE}))
 
 
 def query_path(folder: Path, key: str) -> Path:
-    """A printing of that photograph that is not in the archive."""
+    """Return a printing of that photograph that is not in the archive."""
     return folder / "queries" / f"{key}.jpg"
 
 
 def _printings(source: Path, *, reprint: Press) -> Iterator[tuple[dict[str, str], Image.Image]]:
     dice = random.Random(1)  # noqa: S311  # the same archive everywhere
     for number, photograph in enumerate(PHOTOGRAPHS):
-        original = _opened(source / photograph.file)
+        original = _open_photograph(source / photograph.file)
         journals = dice.sample(JOURNALS, k=dice.randint(4, 5))
         for copy, journal in enumerate(journals):
             row = _row(journal, dice=dice, serial=number * 10 + copy)
@@ -299,9 +299,9 @@ def _row(journal: Journal, *, dice: random.Random, serial: int) -> dict[str, str
 
 def _others(source: Path) -> Iterator[tuple[str, Image.Image]]:
     for file in _OTHERS:
-        yield Path(file).stem, _opened(source / file)
+        yield Path(file).stem, _open_photograph(source / file)
     for file in _TEXTURES:
-        picture = _opened(source / file)
+        picture = _open_photograph(source / file)
         width, height = picture.width // 2, picture.height // 2
         for part in range(4):
             left, top = (part % 2) * width, (part // 2) * height
@@ -322,7 +322,7 @@ def _source() -> Path:
     return Path(next(iter(found.submodule_search_locations))) / "data"
 
 
-def _opened(path: Path) -> Image.Image:
+def _open_photograph(path: Path) -> Image.Image:
     with Image.open(path) as image:
         if image.mode != "RGBA":
             return image.convert("RGB")

@@ -14,7 +14,7 @@ from halftone.core import files
 from halftone.core.files import files_below
 
 if TYPE_CHECKING:
-    from halftone.evaluation.calibration import Sample
+    from halftone.evaluation.calibration import CalibrationSample
     from halftone.registry.version import ModelVersion
     from halftone.registry.versions import Registry
 
@@ -50,7 +50,7 @@ def calibrate(
     from halftone.vision.model import Model  # noqa: PLC0415
 
     model = Model.load(version.directory)
-    samples: list[Sample] = []
+    samples: list[CalibrationSample] = []
     names = []
     with rich.progress.Progress(console=output.make_notes(), transient=True) as bar:
         for folder in archives:

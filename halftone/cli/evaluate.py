@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.cli.press import PressOptions
-    from halftone.evaluation.comparison import Candidate
-    from halftone.evaluation.labelled import Embedded, LabelledArchive
+    from halftone.evaluation.comparison import JudgedVersion
+    from halftone.evaluation.labelled import EmbeddedArchive, LabelledArchive
     from halftone.imaging.orientations import Orientation
     from halftone.registry.version import ModelVersion
     from halftone.vision.model import Model
@@ -153,13 +153,13 @@ def _evaluate_archive(
 ) -> None:
     # Imported by need: the trainer's packages.
     from halftone.evaluation import labelled  # noqa: PLC0415
-    from halftone.evaluation.comparison import Candidate, differences  # noqa: PLC0415
+    from halftone.evaluation.comparison import JudgedVersion, differences  # noqa: PLC0415
 
     fixed, other = _threshold(threshold_from)
     pictures = labelled.read_labelled(folder, groups=groups, limit=limit)
     reference = None if other is None else labelled.read_labelled(other)
     ways = orientations(mirrored=not upright, rotated=not upright)
-    candidates: list[Candidate] = []
+    candidates: list[JudgedVersion] = []
     for version in versions:
         model = _load(version)
         threshold, source = fixed, "the command line"
@@ -172,7 +172,7 @@ def _evaluate_archive(
         judged, draws = labelled.judge_archive(
             embedded, threshold=threshold, threshold_from=source, seed=seed
         )
-        candidates.append(Candidate(version=version.id, judged=judged, draws=draws))
+        candidates.append(JudgedVersion(version=version.id, judged=judged, draws=draws))
     settings = {
         "command": _command(click.get_current_context().params),
         "weights (sha-256)": {
@@ -276,7 +276,7 @@ def _own_threshold(version: ModelVersion) -> tuple[float | None, str]:
 
 def _embed(
     model: Model, *, pictures: LabelledArchive, ways: Sequence[Orientation], name: str
-) -> Embedded:
+) -> EmbeddedArchive:
     from halftone.evaluation import labelled  # noqa: PLC0415
 
     with rich.progress.Progress(
@@ -297,7 +297,7 @@ def _embed(
 def _write(
     folder: Path,
     *,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[JudgedVersion],
     left_out: Sequence[tuple[str, str]],
     settings: dict[str, Any],
 ) -> None:
@@ -318,7 +318,7 @@ def _write(
 
 
 def _track(
-    candidates: Sequence[Candidate], *, settings: dict[str, Any], report: Path | None
+    candidates: Sequence[JudgedVersion], *, settings: dict[str, Any], report: Path | None
 ) -> None:
     """Sends the figures to MLflow where there is one: a run for each version."""
     from halftone.evaluation import tracking  # noqa: PLC0415
@@ -339,7 +339,7 @@ def _track(
 
 
 def _print(
-    candidates: Sequence[Candidate], *, changes: dict[str, dict[str, dict[str, Any]]]
+    candidates: Sequence[JudgedVersion], *, changes: dict[str, dict[str, dict[str, Any]]]
 ) -> None:
     """The figures with their intervals, then what changes from the first version to each other."""
     from halftone.evaluation.report.retrieval import AT_THRESHOLD, COLUMNS  # noqa: PLC0415

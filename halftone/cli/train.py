@@ -142,13 +142,13 @@ def train(
             "promote": promote,
         }
     )
-    with _connected(server=server, data=data) as client:
+    with _connect(server=server, data=data) as client:
         job = client.train(spec, request_id=request_id)
         if not watch:
             _print(job, as_json=as_json)
             return
         output.make_notes().print(f"{job.name}  (halftone jobs cancel {job.id} stops it)")
-        _end(_watched(client, job.name), as_json=as_json)
+        _end(_watch_or_say_how(client, job.name), as_json=as_json)
 
 
 @click.group()
@@ -176,7 +176,7 @@ def list_(
     data: Path | None,
 ) -> None:
     """List jobs, the newest first."""
-    with _connected(server=server, data=data) as client:
+    with _connect(server=server, data=data) as client:
         wanted = [JobState(state) for state in states]
         found = client.training_jobs(states=wanted, page_size=min(limit + 1, 1000))
         shown, more = output.take(found, limit)
@@ -212,7 +212,7 @@ def _table(shown: Sequence[TrainingJob]) -> Table:
 @_trainer_options
 def show(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
     """Show a job: its state, its figures, its error, its last lines."""
-    with _connected(server=server, data=data) as client:
+    with _connect(server=server, data=data) as client:
         _print(client.training_job(_name(job)), as_json=as_json)
 
 
@@ -222,8 +222,8 @@ def show(*, job: str, as_json: bool, server: str | None, data: Path | None) -> N
 @_trainer_options
 def watch(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
     """Show how a job goes until its end."""
-    with _connected(server=server, data=data) as client:
-        _end(_watched(client, _name(job)), as_json=as_json)
+    with _connect(server=server, data=data) as client:
+        _end(_watch_or_say_how(client, _name(job)), as_json=as_json)
 
 
 @jobs.command(short_help="Stop a job.")
@@ -232,7 +232,7 @@ def watch(*, job: str, as_json: bool, server: str | None, data: Path | None) -> 
 @_trainer_options
 def cancel(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
     """Stop a job: one that waits at once, one that runs after the step it is in."""
-    with _connected(server=server, data=data) as client:
+    with _connect(server=server, data=data) as client:
         found = client.cancel_training_job(_name(job))
     if as_json:
         output.print_json(job_json(found))
@@ -240,7 +240,7 @@ def cancel(*, job: str, as_json: bool, server: str | None, data: Path | None) ->
         click.echo(f"{found.name} is {found.state.value}.")
 
 
-def _watched(client: Client, name: str) -> TrainingJob:
+def _watch_or_say_how(client: Client, name: str) -> TrainingJob:
     try:
         return _watch(client, name)
     except KeyboardInterrupt:
@@ -253,7 +253,7 @@ def _watched(client: Client, name: str) -> TrainingJob:
 
 
 def job_json(job: TrainingJob) -> dict[str, Any]:
-    """A job for JSON, without its empty fields."""
+    """Return a job for JSON, without its empty fields."""
     progress = {key: value for key, value in vars(job.progress).items() if value}
     error = None
     if job.error is not None:
@@ -275,7 +275,7 @@ def job_json(job: TrainingJob) -> dict[str, Any]:
 
 
 def progress_text(job: TrainingJob) -> str:
-    """One line about where a job is."""
+    """Return one line about where a job is."""
     progress = job.progress
     if job.state is JobState.QUEUED:
         return "waits for a worker" if not job.attempts else "waits to go on"
@@ -295,8 +295,8 @@ def progress_text(job: TrainingJob) -> str:
 
 
 @contextlib.contextmanager
-def _connected(*, server: str | None, data: Path | None) -> Iterator[Client]:
-    """A client of the training service that the options name, or of the stack's."""
+def _connect(*, server: str | None, data: Path | None) -> Iterator[Client]:
+    """Connect to the training service that the options name, or to the stack's."""
     settings = ClientSettings()
     address = server or settings.trainer
     if server is None and (data is not None or "trainer" not in settings.model_fields_set):
@@ -331,7 +331,7 @@ def _connected(*, server: str | None, data: Path | None) -> Iterator[Client]:
 
 
 def _watch(client: Client, name: str) -> TrainingJob:
-    """Shows a job until its end: a bar on a terminal, else a line for each phase and tenth."""
+    """Show a job until its end: a bar on a terminal, else a line for each phase and tenth."""
     last = None
     notes = output.make_notes()
     if sys.stderr.isatty():
@@ -361,7 +361,7 @@ def _watch(client: Client, name: str) -> TrainingJob:
 
 
 def _end(job: TrainingJob, *, as_json: bool) -> None:
-    """What a watched job came to; a job that did not succeed is an error of the command."""
+    """Print the result of a watched job; exit with 1 if it did not succeed."""
     if as_json:
         output.print_json(job_json(job))
     elif job.state is JobState.SUCCEEDED:
@@ -375,7 +375,7 @@ def _end(job: TrainingJob, *, as_json: bool) -> None:
 
 
 def _said_afterwards(job: TrainingJob) -> tuple[str, ...]:
-    """What was printed after publication: that nothing was better, what became of promotion."""
+    """Return the lines that the job printed after publication, for example about its promotion."""
     for at, line in reversed(list(enumerate(job.log_tail))):
         if f"published {job.model_version}" in line:
             return job.log_tail[at + 1 :]

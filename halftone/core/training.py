@@ -1,8 +1,9 @@
-"""What a training job is told: the one validator of gRPC requests and of Celery messages.
+"""Check what a training job is told, in gRPC requests and in Celery messages alike.
 
 A job can be asked for in two ways, `TrainerService.CreateTrainingJob` and a message on the queue;
-both become a `TrainingSpec` here, with the same errors. `json_schema()` is that contract for
-programs that have only JSON; docs/training-job.schema.json is a copy of it. Needs no torch.
+both become a `TrainingSpec` here, with the same errors. `json_schema()` describes the message for
+programs that have only JSON; docs/training-job.schema.json is a copy of it. The options of a job
+are defined in `training_options`. Needs no torch.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ else:
 
 
 class TrainingSpec(BaseModel):
-    """What to train, on what, and how; as `halftone.v1.TrainingSpec`.
+    """What to train, on which data, and how; the same fields as `halftone.v1.TrainingSpec`.
 
     Raises (when parsed with `parse_spec`):
         errors.InvalidArgument: Names the field.
@@ -148,12 +149,12 @@ class TrainingSpec(BaseModel):
         return self
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready values; what was not given is left out."""
+        """Return JSON-ready values, without what was not given."""
         found: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
         return found
 
     def to_message(self) -> trainer_pb2.TrainingSpec:
-        """The protobuf message."""
+        """Return the protobuf message."""
         values = self.model_dump(mode="json", exclude={"options", "objective"})
         message: trainer_pb2.TrainingSpec = json_format.ParseDict(
             values, trainer_pb2.TrainingSpec()
@@ -167,7 +168,7 @@ class TrainingSpec(BaseModel):
 
 
 def parse_spec(values: object) -> TrainingSpec:
-    """Checks a job's specification.
+    """Check a job's specification.
 
     Args:
         values: As in JSON.
@@ -185,7 +186,7 @@ def parse_spec(values: object) -> TrainingSpec:
 
 
 def spec_from_message(message: trainer_pb2.TrainingSpec) -> TrainingSpec:
-    """Checks the specification in a request.
+    """Check the specification in a request.
 
     Raises:
         errors.InvalidArgument: Names the field.
@@ -205,7 +206,7 @@ def spec_from_message(message: trainer_pb2.TrainingSpec) -> TrainingSpec:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of the task's keyword arguments, which is that of the contract."""
+    """Return the JSON schema of the Celery task's keyword arguments."""
     spec = TrainingSpec.model_json_schema()
     definitions = spec.pop("$defs", {})
     for name in ("title", "description"):
@@ -230,7 +231,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def check_request_id(text: str) -> str:
-    """A job's id as its caller chose it.
+    """Check the id that a caller chose for a job, and return it.
 
     Raises:
         errors.InvalidArgument: It has other characters than letters, digits, `_` and `-`.
@@ -245,12 +246,12 @@ def check_request_id(text: str) -> str:
 
 
 def job_name(job_id: str) -> str:
-    """The resource name of a job."""
+    """Return the resource name of a job."""
     return _JOB_PREFIX + job_id
 
 
 def job_id(name: str) -> str:
-    """The id in a job's name.
+    """Return the id in a job's resource name.
 
     Raises:
         errors.InvalidArgument: It is no such name.
@@ -264,7 +265,7 @@ def job_id(name: str) -> str:
 
 
 def find_data(path: str, *, roots: Sequence[Path], field: str) -> Path:
-    """Where a data set lies.
+    """Return where a data set lies.
 
     Args:
         path: Relative to one of the roots, or absolute and below one.
@@ -305,7 +306,7 @@ def find_data(path: str, *, roots: Sequence[Path], field: str) -> Path:
 
 
 def locate(spec: TrainingSpec, *, roots: Sequence[Path]) -> tuple[tuple[Path, ...], Path | None]:
-    """Where the data sets of a job lie, and its evaluation archive.
+    """Return where the data sets of a job lie, and its evaluation archive.
 
     Raises:
         errors.InvalidArgument: As `find_data`.
@@ -321,7 +322,7 @@ def locate(spec: TrainingSpec, *, roots: Sequence[Path]) -> tuple[tuple[Path, ..
 
 
 def as_message(spec: Mapping[str, Any]) -> trainer_pb2.TrainingSpec:
-    """The message of a specification that may be a wrong one: what can be shown of it."""
+    """Convert a specification that may be wrong to a message, with the fields that can be shown."""
     try:
         return parse_spec(spec).to_message()
     except errors.InvalidArgument:
@@ -340,7 +341,7 @@ def _wrong(field: str, text: str) -> PydanticCustomError:
 
 
 def _problem(found: ErrorDetails) -> str:
-    """What is wrong with a field, in words that need no knowledge of how it was checked."""
+    """Say what is wrong with a field, in words that need no knowledge of the check."""
     kind, place, value = found["type"], found["loc"], found["input"]
     if kind == "missing":
         return "it must be given."
@@ -349,14 +350,14 @@ def _problem(found: ErrorDetails) -> str:
             return "there is no such field."
         near = difflib.get_close_matches(str(place[-1]), TrainingOptions.model_fields)
         return "there is no such setting." + f" Did you mean {' or '.join(near)}?" * bool(near)
-    wanted = _wanted(kind, limits=found.get("ctx", {}))
+    wanted = _describe_wanted(kind, limits=found.get("ctx", {}))
     if not wanted:
         return found["msg"]
     shown = value if isinstance(value, str) and value.strip() == value != "" else repr(value)
     return f"it must be {wanted}, not {shown if len(shown) < _SHOWN else shown[:_SHOWN] + '…'}."
 
 
-def _wanted(kind: str, *, limits: Mapping[str, Any]) -> str:
+def _describe_wanted(kind: str, *, limits: Mapping[str, Any]) -> str:
     for name, words in _LIMITS.items():
         if name in limits:
             limit = limits[name]

@@ -1,4 +1,4 @@
-"""From evidence to a probability: fitted on labelled pairs, judged on groups that were left out.
+"""Fit the probability of a match to evidence, and judge the fit on groups that were left out.
 
 The pairs are what searches bring up: every candidate of every query that was compared by local
 features, so that chance matches are there in the proportion in which a search meets them. Where an
@@ -69,8 +69,8 @@ _THREADS: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Candidates of searches.
+class CalibrationSample:
+    """Pairs of query and candidate with their evidence, and whether they match: what a fit needs.
 
     Attributes:
         features: float64 [P, F], see `evidence_features`.
@@ -84,10 +84,10 @@ class Sample:
     labels: Bools
     groups: Ints
 
-    def __add__(self, other: Sample) -> Sample:
-        """Both; groups of one are none of the other."""
+    def __add__(self, other: CalibrationSample) -> CalibrationSample:
+        """Join two samples; their groups stay apart."""
         shift = int(self.groups.max(initial=-1)) + 1
-        return Sample(
+        return CalibrationSample(
             features=np.concatenate([self.features, other.features]),
             unverified=np.concatenate([self.unverified, other.unverified]),
             labels=np.concatenate([self.labels, other.labels]),
@@ -95,8 +95,10 @@ class Sample:
         )
 
 
-def fit(sample: Sample, *, folds: int = FOLDS, seed: int = 0) -> tuple[Calibration, dict[str, Any]]:
-    """Fits a calibration on all pairs, and judges one fitted on the other folds on each fold.
+def fit(
+    sample: CalibrationSample, *, folds: int = FOLDS, seed: int = 0
+) -> tuple[Calibration, dict[str, Any]]:
+    """Fit a calibration on all pairs, and judge it by cross-validation over groups.
 
     Returns:
         The calibration, and figures: `pairs`, `matches`, `ece` over all candidates, `ece_likely`
@@ -119,22 +121,22 @@ def fit(sample: Sample, *, folds: int = FOLDS, seed: int = 0) -> tuple[Calibrati
         )
     held_out, unverified = np.empty((2, len(sample.labels)))
     fold_of = _folds(sample, folds=folds, seed=seed)
-    sound = ~_mislabelled(sample)
+    sound = ~_find_mislabelled(sample)
     for fold in range(folds):
         aside = fold_of == fold
-        part = _fitted(sample, sound & ~aside)
+        part = _fit_regression(sample, sound & ~aside)
         held_out[aside] = part.predict(sample.features[aside])
         unverified[aside] = part.predict(sample.unverified[aside])
     found = figures(held_out, labels=sample.labels)
     found["unverified"] = figures(unverified, labels=sample.labels)
     found["mislabelled"] = int((~sound).sum())
-    return _fitted(sample, sound), found
+    return _fit_regression(sample, sound), found
 
 
 def fit_held_out(
     model: Model, *, paths: Sequence[Path], seed: int
 ) -> tuple[Calibration | None, dict[str, Any]]:
-    """Fits a calibration on simulated printings of pictures that a model was not trained on.
+    """Fit a calibration on simulated printings of pictures that a model was not trained on.
 
     Args:
         model: As it is published.
@@ -169,7 +171,7 @@ def fit_held_out(
 
 
 def figures(probabilities: Floats, *, labels: Bools) -> dict[str, Any]:
-    """What `fit` says of held-out probabilities."""
+    """Return the figures of held-out probabilities, as `fit` reports them."""
     likely = probabilities >= _LIKELY
     sure = probabilities >= 0.9  # noqa: PLR2004 - what the figures are named after
     right = int((labels & sure).sum())
@@ -193,8 +195,8 @@ def sample_archive(
     paths: Sequence[Path],
     truth: Truth,
     progress: Callable[[int], None] = lambda _: None,
-) -> Sample:
-    """Every picture of a labelled archive searches the others.
+) -> CalibrationSample:
+    """Let every picture of a labelled archive search the others; return the candidates.
 
     Pairs that the truth leaves out are left out.
 
@@ -237,8 +239,8 @@ def sample_simulated(
     queries: int,
     seed: int = 0,
     progress: Callable[[int], None] = lambda _: None,
-) -> Sample:
-    """Simulated printings of pictures search for them; three in ten have no match.
+) -> CalibrationSample:
+    """Let simulated printings search for their pictures; three in ten have no match.
 
     Args:
         model: Describes pictures.
@@ -286,7 +288,7 @@ def sample_simulated(
 
 
 def _printing(picture: Image.Image, *, generator: np.random.Generator) -> Image.Image:
-    """A part of a picture, printed anew, perhaps mirrored or turned."""
+    """Print a part of a picture anew, perhaps mirrored or turned."""
     area = float(generator.choice(_AREAS))
     width, height = (max(16, round(side * area**0.5)) for side in picture.size)
     left = int(generator.integers(max(picture.width - width, 0) + 1))
@@ -318,9 +320,11 @@ def _read(path: Path) -> Image.Image:
     return images.decode(path.read_bytes(), max_pixels=_MAX_PIXELS, target=1024, luminance=True)
 
 
-def _sample(rows: Sequence[Evidence], *, labels: Sequence[bool], owners: Sequence[int]) -> Sample:
+def _sample(
+    rows: Sequence[Evidence], *, labels: Sequence[bool], owners: Sequence[int]
+) -> CalibrationSample:
     nothing = [np.empty((0, len(FEATURES)))]
-    return Sample(
+    return CalibrationSample(
         features=np.concatenate([*nothing, *(evidence_features(each)[None] for each in rows)]),
         unverified=np.concatenate(
             [
@@ -333,8 +337,8 @@ def _sample(rows: Sequence[Evidence], *, labels: Sequence[bool], owners: Sequenc
     )
 
 
-def _folds(sample: Sample, *, folds: int, seed: int) -> Ints:
-    """The fold of each pair; a group is in one of them, and matches are in all."""
+def _folds(sample: CalibrationSample, *, folds: int, seed: int) -> Ints:
+    """Return the fold of each pair; a group lies in one fold, and every fold has matches."""
     # By need: it takes a second to import.
     from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415
 
@@ -347,8 +351,8 @@ def _folds(sample: Sample, *, folds: int, seed: int) -> Ints:
     return found
 
 
-def _mislabelled(sample: Sample) -> Bools:
-    """False pairs in which so many local features agree that only the label can be wrong.
+def _find_mislabelled(sample: CalibrationSample) -> Bools:
+    """Find false pairs in which so many local features agree that only the label can be wrong.
 
     No truth is complete, and pictures that printings are simulated of were reprinted themselves. A
     dozen such pairs would make every sound match doubtful.
@@ -358,8 +362,8 @@ def _mislabelled(sample: Sample) -> Bools:
     return found
 
 
-def _fitted(sample: Sample, chosen: Bools) -> Calibration:
-    """On the chosen pairs, each once with and once without the comparison.
+def _fit_regression(sample: CalibrationSample, chosen: Bools) -> Calibration:
+    """Fit a calibration on the chosen pairs, each once with and once without the comparison.
 
     Evidence can only speak for a match. Where numbers say much the same, a regression sets one
     against the other, and a sound match that has little of the one is called doubtful: what would
@@ -390,7 +394,7 @@ def _fitted(sample: Sample, chosen: Bools) -> Calibration:
 
 
 def _calibration_error(probabilities: Floats, *, labels: Bools) -> float:
-    """Mean distance between what was said and what was so, over equally wide bins."""
+    """Return the mean distance of probabilities from observed shares, over equally wide bins."""
     if not len(labels):
         return 0.0
     return float(
@@ -421,7 +425,7 @@ def _bins(probabilities: Floats, *, labels: Bools) -> list[dict[str, float]]:
 
 
 def _wilson(hits: int, count: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
+    """Return the 95 % interval of a share (Wilson 1927)."""
     z = 1.959964
     share = hits / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)

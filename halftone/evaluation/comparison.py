@@ -1,4 +1,4 @@
-"""Several model versions on one archive, side by side: which is better, how surely, and where."""
+"""Compare several model versions on one archive: which is better, how surely, and where."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from halftone.evaluation.report import pictures as report_pictures
 from halftone.evaluation.report import plots
 from halftone.evaluation.report.model_report import data_section, group_sizes, settings_section
-from halftone.evaluation.report.page import Cell, Picture, Section, Table, write_page
+from halftone.evaluation.report.page import Cell, ReportPicture, Section, Table, write_page
 from halftone.evaluation.report.pictures import Tile
 from halftone.evaluation.report.retrieval import AT_THRESHOLD, COLUMNS, figure_cell
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from halftone.evaluation.judged import JudgedImages
     from halftone.evaluation.metrics import Judgement
-    from halftone.evaluation.report.pictures import Judged
     from halftone.evaluation.resampling import Draws
 
 _EXAMPLES: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A version, what it made of the archive, and the draws behind its intervals."""
+class JudgedVersion:
+    """A model version, its judgement on an archive, and the draws behind its intervals."""
 
     version: str
-    judged: Judged
+    judged: JudgedImages
     draws: Mapping[str, Draws]
 
 
-def differences(first: Candidate, second: Candidate) -> dict[str, dict[str, Any]]:
-    """How much better the second is than the first, figure by figure.
+def differences(first: JudgedVersion, second: JudgedVersion) -> dict[str, dict[str, Any]]:
+    """Return how much better the second version is than the first, figure by figure.
 
     The groups of both are drawn together, so that what makes an archive easy or hard for both
     does not blur their difference.
@@ -58,7 +58,7 @@ def differences(first: Candidate, second: Candidate) -> dict[str, dict[str, Any]
 
 
 def changed_queries(first: Judgement, second: Judgement) -> tuple[list[int], list[int]]:
-    """Queries, by their place in `truth.queries`, that the second wins and that it loses.
+    """Return the queries that the second wins and that it loses, by place in `truth.queries`.
 
     By average precision; the largest change first.
     """
@@ -71,7 +71,7 @@ def changed_queries(first: Judgement, second: Judgement) -> tuple[list[int], lis
 def write_comparison(
     folder: Path,
     *,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[JudgedVersion],
     left_out: Sequence[tuple[str, str]],
     settings: Mapping[str, Any],
 ) -> None:
@@ -110,11 +110,11 @@ def write_comparison(
 
 
 def folder_of(version: str) -> str:
-    """The name of a version's folder within a comparison."""
+    """Return the name of a version's folder within a comparison."""
     return version.replace("/", "-")
 
 
-def _figures(candidates: Sequence[Candidate]) -> Table:
+def _figures(candidates: Sequence[JudgedVersion]) -> Table:
     metrics = [candidate.judged.metrics for candidate in candidates]
     names = [name for name in (*COLUMNS, *AT_THRESHOLD) if all(name in one for one in metrics)]
     labels = COLUMNS | AT_THRESHOLD
@@ -135,7 +135,7 @@ def _figures(candidates: Sequence[Candidate]) -> Table:
     )
 
 
-def _differences(first: Candidate, second: Candidate) -> Table:
+def _differences(first: JudgedVersion, second: JudgedVersion) -> Table:
     found = differences(first, second)
     labels = COLUMNS | AT_THRESHOLD
     rows: list[list[Cell | str]] = []
@@ -159,7 +159,7 @@ def _differences(first: Candidate, second: Candidate) -> Table:
     )
 
 
-def _curves(folder: Path, *, candidates: Sequence[Candidate]) -> Section:
+def _curves(folder: Path, *, candidates: Sequence[JudgedVersion]) -> Section:
     plots.precision_recall(
         folder / "precision-recall.png",
         judgements={one.version: one.judged.judgement for one in candidates},
@@ -169,7 +169,7 @@ def _curves(folder: Path, *, candidates: Sequence[Candidate]) -> Section:
         f"{one.version} µAP {one.judged.metrics['micro_ap']:.3f}" for one in candidates
     )
     pictures = [
-        Picture(
+        ReportPicture(
             file="precision-recall.png",
             alt=f"Precision over recall of all pairs: {figures}.",
             caption="Precision over recall of all pairs; the dots are the thresholds.",
@@ -181,7 +181,7 @@ def _curves(folder: Path, *, candidates: Sequence[Candidate]) -> Section:
             folder / file, judgement=one.judged.judgement, threshold=one.judged.threshold
         )
         pictures.append(
-            Picture(
+            ReportPicture(
                 file=file,
                 alt=f"Histograms of the scores of true and false pairs by {one.version}.",
                 caption=f"{one.version}: scores of true and of false pairs.",
@@ -190,8 +190,8 @@ def _curves(folder: Path, *, candidates: Sequence[Candidate]) -> Section:
     return Section(title="All pairs", pictures=pictures)
 
 
-def _changes(folder: Path, *, first: Candidate, second: Candidate) -> list[Section]:
-    """Queries that the second wins and loses, as pictures."""
+def _changes(folder: Path, *, first: JudgedVersion, second: JudgedVersion) -> list[Section]:
+    """Show the queries that the second version wins and loses."""
     before, after = first.judged.judgement, second.judged.judgement
     won, lost = changed_queries(before, after)
     found = int((after.found_first > before.found_first).sum())
@@ -221,7 +221,7 @@ def _changes(folder: Path, *, first: Candidate, second: Candidate) -> list[Secti
     return sections
 
 
-def _strip(path: Path, *, candidate: Candidate, query: int) -> Picture | None:
+def _strip(path: Path, *, candidate: JudgedVersion, query: int) -> ReportPicture | None:
     judged = candidate.judged
     if judged.paths is None:
         return None
@@ -231,4 +231,4 @@ def _strip(path: Path, *, candidate: Candidate, query: int) -> Picture | None:
     report_pictures.strip(path, tiles=tiles)
     rank = int(judged.judgement.first_rank[query])
     caption = f"{candidate.version}: {judged.names[image]}, first match at rank {rank}"
-    return Picture(file=path.name, alt=caption, caption=caption, wide=True)
+    return ReportPicture(file=path.name, alt=caption, caption=caption, wide=True)

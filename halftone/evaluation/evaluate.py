@@ -1,4 +1,4 @@
-"""What a trained model is judged by: retrieval of the same picture, and classification.
+"""Compute the figures that a trained model is judged by: retrieval, and classification.
 
 The definitions of retrieval are in `metrics`, which needs numpy alone; here they are put
 together into the dictionaries of figures that `metrics.json`, reports and trackers hold.
@@ -6,8 +6,6 @@ together into the dictionaries of figures that `metrics.json`, reports and track
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -32,15 +30,12 @@ from halftone.evaluation.metrics import (
 from halftone.evaluation.resampling import intervals, resample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from halftone.evaluation.truth import Ints
 
 __all__ = [
     "Curve",
-    "Evaluation",
-    "Labelled",
     "Truth",
     "average_precision",
     "best_f1",
@@ -52,63 +47,12 @@ __all__ = [
     "evaluate_scores",
     "figures_of",
     "precision_recall",
-    "read_manifest",
     "read_truth",
     "recall_at_precision",
 ]
 
 _CONFUSED: Final = 50
 _MOST_CELLS: Final = 100  # a side
-
-
-@dataclass(frozen=True, kw_only=True)
-class Labelled:
-    """Images of labelled groups, for the report.
-
-    Attributes:
-        name: What they are, for example "test split".
-        descriptors: float32 [N, D], unit length.
-        groups: The group of each image.
-        paths: The file of each image.
-        metrics: What `evaluate_groups` or `evaluate` returned.
-        truth: Where it is not that every other member of a group matches.
-        variants: Figures of other models or scores, by what differs.
-    """
-
-    name: str
-    descriptors: Floats
-    groups: Sequence[str]
-    paths: Sequence[Path]
-    metrics: Mapping[str, Any]
-    truth: Truth | None = None
-    variants: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """An archive, its truth, and what a model makes of it.
-
-    Attributes:
-        folder: Of the archive.
-        rows: Its manifest.
-        truth: Its reprints.
-        scores: float32 [N, N], cosines of descriptors.
-        metrics: By the protocol.
-        variants: The same for other scores, named by what differs.
-    """
-
-    folder: Path
-    rows: Sequence[Mapping[str, str]]
-    truth: Truth
-    scores: Floats
-    metrics: dict[str, Any]
-    variants: dict[str, dict[str, Any]]
-
-
-def read_manifest(folder: Path) -> list[dict[str, str]]:
-    """Read the rows of `manifest.csv` in `folder` (UTF-8)."""
-    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
 
 
 def evaluate(
@@ -157,7 +101,7 @@ def evaluate_groups(
 def figures_of(
     judgement: Judgement, *, threshold: float | None = None, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """`halftone.evaluation.metrics.figures` and `intervals`: 95 %, bootstrapped over groups.
+    """Return `metrics.figures` with 95 % `intervals`, bootstrapped over groups.
 
     `resamples` = 0 leaves the intervals out.
     """
@@ -169,7 +113,7 @@ def figures_of(
 
 
 def choose_threshold(descriptors: Floats, *, groups: Sequence[str]) -> float:
-    """The cosine from which two images count as the same: best F1 over the pairs of [N, D].
+    """Return the cosine from which two images count as the same: best F1 over the pairs of [N, D].
 
     It belongs to an archive of about this size: with ten times the images a query meets ten times
     the false candidates, and the best threshold is higher.
@@ -253,7 +197,7 @@ def evaluate_classification(
 def _totals(
     actual: Ints, *, predicted: Ints, classes: int, weight: Ints | None = None
 ) -> tuple[Floats, Floats, Floats]:
-    """Per class what was right, what is there, what was predicted: float [C] each."""
+    """Count for each class the right answers, the images, and the predictions: float [C] each."""
     right = (actual == predicted).astype(float)
     if weight is not None:
         right *= weight

@@ -1,28 +1,28 @@
-"""An archive whose reprints are known: read, embedded by a model, judged.
+"""Read an archive whose reprints are known, embed it by a model, and judge the model.
 
-What `halftone eval` does. Needs torch only through the model that it is given.
+`halftone eval` and the end of a training run both judge archives here, so they give the same
+figures. Needs torch only through the model that it is given.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from halftone.archive import manifests
+from halftone.archive.tables import open_table
 from halftone.core import errors
+from halftone.evaluation.judged import ARCHIVE_RULES, GROUP_RULES, JudgedImages
 from halftone.evaluation.metrics import Cosines, figures, judge, threshold_of
-from halftone.evaluation.report.pictures import Judged
-from halftone.evaluation.report.retrieval import ARCHIVE_RULES, GROUP_RULES
 from halftone.evaluation.resampling import Draws, intervals, resample
 from halftone.evaluation.truth import Truth, truth_of
-from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT
+from halftone.vision.preprocessing import prepare_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,26 +32,25 @@ if TYPE_CHECKING:
 
     from halftone.imaging.orientations import Orientation
     from halftone.vision.model import Model
-    from halftone.vision.preprocessing import Preprocessing
 
 GROUPS: Final = "groups.json"
+_GROUP_COLUMNS: Final = ("image_id", "group")
 _BATCH: Final = 64
 _THREADS: Final = 4
-_MAX_PIXELS: Final = 100_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledArchive:
-    """N pictures and which of them are the same.
+    """Pictures of an archive, and which of them are the same.
 
     Attributes:
         name: For people.
         ids: Image ids, [N].
-        paths: Their files, [N].
-        journals: The publication of each, [N].
-        names: What a person knows each by, [N].
-        groups: As `groups.json` holds them, or the group of each image, [N].
-        left_out: Id or line, and why it is not among the N.
+        paths: Files of the images, [N].
+        journals: Publications of the images, [N].
+        names: Names of the images for people, [N].
+        groups: The groups of a `groups.json`, or the group of each image, [N].
+        left_out: Image ids or lines that are not among the N, and why.
     """
 
     name: str
@@ -64,16 +63,16 @@ class LabelledArchive:
 
     @property
     def by_publication(self) -> bool:
-        """Whether the truth is that of a `groups.json`."""
+        """Whether the groups come from a `groups.json`; copies in one journal do not count then."""
         return bool(self.groups) and not isinstance(self.groups[0], str)
 
     @property
     def rules(self) -> str:
-        """What counts as a match."""
+        """One sentence on what counts as a match."""
         return ARCHIVE_RULES if self.by_publication else GROUP_RULES
 
     def truth(self) -> Truth:
-        """Of the N pictures."""
+        """Return which pairs of the N pictures match."""
         if not self.by_publication:
             return Truth.of_groups([str(group) for group in self.groups])
         journals = dict(zip(self.ids, self.journals, strict=True))
@@ -81,7 +80,7 @@ class LabelledArchive:
         return truth_of(groups, image_ids=self.ids, journals=journals)
 
     def select(self, rows: Sequence[int]) -> LabelledArchive:
-        """The pictures at `rows`."""
+        """Return an archive of the pictures at `rows`, in that order."""
         by_image = () if self.by_publication else self.groups
         return replace(
             self,
@@ -94,24 +93,26 @@ class LabelledArchive:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedded:
-    """An archive as a model sees it.
+class EmbeddedArchive:
+    """A labelled archive and the descriptors that a model gives its pictures.
 
     Attributes:
-        archive: Without pictures that cannot be decoded; those are in its `left_out`.
+        archive: The archive. Pictures that cannot be decoded are in its `left_out`.
         descriptors: float32 [N, D], of the pictures as they are.
-        views: float32 [O, N, D], in all orientations; None where there is only one.
+        views: float32 [O, N, D], of the pictures in all orientations; None if there is only one.
         digest: sha-256 of ids, files' hashes and groups.
+        others: Other descriptors of the pictures as they are, float32 [N, *] each, by name.
     """
 
     archive: LabelledArchive
     descriptors: NDArray[np.float32]
     views: NDArray[np.float32] | None
     digest: str
+    others: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def scorer(self) -> Cosines:
-        """Of a search, which turns the query."""
+        """Scores of all pairs as a search computes them: it turns the query, not the archive."""
         return Cosines(self.descriptors, views=self.views)
 
 
@@ -138,7 +139,8 @@ def read_labelled(
         else:
             rows.append((row.image_id, row.path, row.image))
     if not rows:
-        raise errors.InvalidArgument(f"{folder} has no usable pictures.", field="archive")
+        first = f": {left_out[0][0]}, {left_out[0][1]}" if left_out else "."
+        raise errors.InvalidArgument(f"{folder} has no usable pictures{first}", field="archive")
     ids = tuple(image_id for image_id, _, _ in rows)
     column = [
         image.labels["group"].values[:1] if "group" in image.labels else [] for _, _, image in rows
@@ -164,7 +166,7 @@ def read_labelled(
         groups=found,
         left_out=tuple(left_out),
     )
-    return result if limit is None or limit >= len(ids) else result.select(_chosen(result, limit))
+    return result if limit is None or limit >= len(ids) else result.select(_choose(result, limit))
 
 
 def embed(
@@ -172,14 +174,16 @@ def embed(
     *,
     pictures: LabelledArchive,
     orientations: Sequence[Orientation] = (UPRIGHT,),
+    others: Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]] | None = None,
     progress: Callable[[int], None] = lambda _: None,
-) -> Embedded:
+) -> EmbeddedArchive:
     """Decode and embed an archive's pictures, as the embedder does it.
 
     Args:
         model: Loaded.
         pictures: The archive.
         orientations: In which each picture is embedded, as it is first.
+        others: Computes further descriptors of uint8 [B, S, S], by name.
         progress: Told after each batch how many pictures it had.
 
     Raises:
@@ -187,9 +191,10 @@ def embed(
     """
     preprocessing, size = model.spec.preprocessing, len(orientations)
     kept, hashes, failed, parts = [], [], [], []
+    further: dict[str, list[NDArray[np.float32]]] = {}
 
     def read(row: int) -> tuple[str, NDArray[np.uint8] | str]:
-        return _prepare(pictures.paths[row], preprocessing=preprocessing)
+        return prepare_file(pictures.paths[row], preprocessing=preprocessing)
 
     starts = range(0, len(pictures.ids), _BATCH)
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -210,6 +215,8 @@ def embed(
             if batch:
                 turned = [[way.apply(picture) for picture in batch] for way in orientations]
                 parts.append(np.stack([model.embed(np.stack(view)) for view in turned]))
+                for name, rows in others(np.stack(batch)).items() if others else ():
+                    further.setdefault(name, []).append(rows)
             progress(len(results))
     if not parts:
         raise errors.InvalidArgument(
@@ -219,23 +226,24 @@ def embed(
     found = pictures.select(kept)
     found = replace(found, left_out=(*pictures.left_out, *failed))
     content = "\n".join([*hashes, json.dumps(list(found.groups), sort_keys=True)])
-    return Embedded(
+    return EmbeddedArchive(
         archive=found,
         descriptors=views[0],
         views=views if size > 1 else None,
         digest=hashlib.sha256(content.encode()).hexdigest(),
+        others={name: np.concatenate(rows) for name, rows in further.items()},
     )
 
 
 def judge_archive(
-    embedded: Embedded,
+    embedded: EmbeddedArchive,
     *,
     threshold: float | None = None,
     threshold_from: str = "",
     resamples: int = 1000,
     seed: int = 0,
-) -> tuple[Judged, dict[str, Draws]]:
-    """Score an embedded archive: what the report shows, and the draws behind its intervals.
+) -> tuple[JudgedImages, dict[str, Draws]]:
+    """Judge an embedded archive; return what a report shows, and the draws of its intervals.
 
     Raises:
         errors.InvalidArgument: No picture has a match.
@@ -252,7 +260,7 @@ def judge_archive(
     if embedded.views is not None:
         upright = judge(Cosines(embedded.descriptors), truth=truth)
         variants["the query as it is, not turned"] = figures(upright, threshold=threshold)
-    judged = Judged(
+    judged = JudgedImages(
         name=embedded.archive.name,
         judgement=judgement,
         metrics={**figures(judgement, threshold=threshold), "intervals": intervals(draws)},
@@ -265,8 +273,8 @@ def judge_archive(
     return judged, draws
 
 
-def threshold_on(embedded: Embedded) -> float:
-    """The score from which two pictures count as the same, chosen on this archive.
+def threshold_on(embedded: EmbeddedArchive) -> float:
+    """Return the score from which two pictures count as the same, chosen on this archive.
 
     Raises:
         errors.InvalidArgument: No picture has a match.
@@ -278,21 +286,6 @@ def threshold_on(embedded: Embedded) -> float:
             field="threshold_from",
         )
     return threshold_of(judge(embedded.scorer, truth=truth))
-
-
-def _prepare(path: Path, *, preprocessing: Preprocessing) -> tuple[str, NDArray[np.uint8] | str]:
-    """The file's hash, and the network's input or why there is none."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        return "", str(error)
-    try:
-        picture = images.decode(
-            content, max_pixels=_MAX_PIXELS, target=2 * preprocessing.size, luminance=True
-        )
-    except errors.ImageRejected as error:
-        return "", error.message
-    return hashlib.sha256(content).hexdigest(), preprocessing(picture)
 
 
 def _read_groups(
@@ -313,9 +306,15 @@ def _read_groups(
             for group in found:
                 group["group"], group["members"], group["links"], group["composite"]
             return found
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            named = {row["image_id"].strip(): row["group"].strip() for row in csv.DictReader(lines)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        named = _read_group_table(path)
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        errors.InvalidArgument,
+    ) as error:
         raise errors.InvalidArgument(
             f"{path} is neither groups as {GROUPS} holds them (group, members, links, composite) "
             f"nor a CSV file with the columns image_id and group: {error!r}.",
@@ -324,8 +323,20 @@ def _read_groups(
     return tuple(named.get(image_id, "") for image_id in ids)
 
 
-def _chosen(pictures: LabelledArchive, limit: int) -> list[int]:
-    """Rows of evenly spaced groups and single pictures, at most `limit`."""
+def _read_group_table(path: Path) -> dict[str, str]:
+    """Read a table with the columns `image_id` and `group`: the group of each image."""
+    table = open_table(path, known=_GROUP_COLUMNS)
+    table.check_columns(*_GROUP_COLUMNS)
+    named = {}
+    for line, row in table.rows(required=_GROUP_COLUMNS, ragged=True):
+        if isinstance(row, str):
+            raise errors.InvalidArgument(f"line {line}: {row}")
+        named[str(row["image_id"]).strip()] = str(row["group"]).strip()
+    return named
+
+
+def _choose(pictures: LabelledArchive, limit: int) -> list[int]:
+    """Return the rows of evenly spaced groups and single pictures, at most `limit`."""
     labels = pictures.truth().groups
     clusters: dict[int, list[int]] = {}
     for row, label in enumerate(labels):

@@ -1,4 +1,4 @@
-"""How well descriptors find the same picture again. Definitions, with numpy alone.
+"""Measure how well scores find the same picture again. Needs NumPy alone.
 
 Two kinds of truth share them (`Truth`): labelled groups, where every other member of an image's
 group is a match, and an archive's `groups.json` (`read_truth`), where a match is the same picture
@@ -38,17 +38,20 @@ _SHOWN: Final = 10  # candidates kept of each ranking
 
 
 class Scorer(Protocol):
-    """Where scores come from."""
+    """A source of scores between N images."""
 
     def __len__(self) -> int:
-        """N."""
+        """Return N."""
 
     def block(self, start: int, stop: int) -> tuple[Floats, Floats]:
-        """Scores of images `start` to `stop`, [B, N] twice: by which they rank, and of pairs."""
+        """Return two tables [B, N] for images `start` to `stop`.
+
+        The first has the scores to rank by, the second those of pairs.
+        """
 
 
 class Matrix:
-    """Scores [N, N] that are there already, symmetric."""
+    """Scores from a symmetric matrix [N, N]."""
 
     def __init__(self, scores: Floats) -> None:
         self._scores = scores
@@ -57,13 +60,13 @@ class Matrix:
         return len(self._scores)
 
     def block(self, start: int, stop: int) -> tuple[Floats, Floats]:
-        """See `Scorer`."""
+        """Return blocks of the matrix; see `Scorer.block`."""
         rows = self._scores[start:stop]
         return rows, rows
 
 
 class Cosines:
-    """Descriptors [N, D] of unit length.
+    """Scores from descriptors [N, D] of unit length: their cosines.
 
     Args:
         descriptors: Of the pictures as they are.
@@ -80,7 +83,7 @@ class Cosines:
         return len(self._descriptors)
 
     def block(self, start: int, stop: int) -> tuple[Floats, Floats]:
-        """See `Scorer`."""
+        """Return blocks of cosines; see `Scorer.block`."""
         gallery = self._descriptors
         if self._views is None:
             scores = gallery[start:stop] @ gallery.T
@@ -95,7 +98,7 @@ class Cosines:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What scores make of a truth. Scores are whole numbers of 1e-6.
+    """Ranks and pair scores of images with a known truth. Scores are whole numbers of 1e-6.
 
     Attributes:
         truth: As given.
@@ -125,7 +128,7 @@ class Judgement:
 
     @functools.cached_property
     def curve(self) -> Curve:
-        """Precision and recall of all unordered pairs, one point per score that a match has."""
+        """Precision and recall of all unordered pairs, one point for each score of a match."""
         thresholds, gained = np.unique(self.true_scores, return_counts=True)
         above = self.false_at_least(thresholds)
         hits = np.cumsum(gained[::-1])
@@ -136,7 +139,7 @@ class Judgement:
         )
 
     def false_at_least(self, scores: Ints) -> Ints:
-        """How many false pairs score at least so, [K]."""
+        """Count the false pairs that score at least `scores`, [K] each."""
         return self._false_sums[np.clip(scores, -UNITS, UNITS + 1) + UNITS]
 
     @functools.cached_property
@@ -156,7 +159,7 @@ class Curve:
 
 
 def precision_recall(scores: Floats, *, positive: Bools) -> Curve:
-    """The curve of pairs, [P] each: their scores and whether they match.
+    """Return the curve of pairs from their scores [P] and whether they match [P].
 
     One point per distinct score: pairs of equal score stand or fall together.
     """
@@ -169,7 +172,7 @@ def precision_recall(scores: Floats, *, positive: Bools) -> Curve:
 
 
 def average_precision(curve: Curve) -> float:
-    """Area under the curve as a step function; of equal scores the last precision counts."""
+    """Return the area under the curve as a step function; equal scores share the last precision."""
     gained = np.diff(curve.recall, prepend=0.0)
     return float((gained * curve.precision).sum())
 
@@ -253,7 +256,7 @@ def judge(scorer: Scorer, *, truth: Truth) -> Judgement:
 
 
 def figures(judgement: Judgement, *, threshold: float | None = None) -> dict[str, Any]:
-    """The figures of a judgement, without intervals.
+    """Return the figures of a judgement, without intervals.
 
     Returns queries, pairs, recall_at_1, map, ndcg_at_5, micro_ap, best_f1, best_f1_threshold,
     recall_at_p90; with a `threshold` also threshold, precision, recall, f1 and the four counts of
@@ -289,7 +292,7 @@ def figures(judgement: Judgement, *, threshold: float | None = None) -> dict[str
 
 
 def threshold_of(judgement: Judgement) -> float:
-    """The score from which two images count as the same: best F1 over all pairs.
+    """Return the score from which two images count as the same: best F1 over all pairs.
 
     Half way between the lowest pair that it accepts and the highest that it refuses, so that
     separable pairs get the middle of their gap.
@@ -316,7 +319,7 @@ def evaluate_copies(scores: Floats) -> dict[str, float]:
 
 
 class _Hardest:
-    """Keeps the false pairs that score highest."""
+    """Collects the false pairs that score highest."""
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
@@ -325,7 +328,7 @@ class _Hardest:
         self._pairs = np.empty((0, 2), dtype=np.int64)
 
     def add(self, scores: Ints, *, rows: Ints, columns: Ints) -> None:
-        """Offer pairs, [K] each."""
+        """Take pairs, [K] each."""
         high = np.flatnonzero(scores >= self._floor)
         scores = np.concatenate([self._scores, scores[high]])
         pairs = np.concatenate([self._pairs, np.stack([rows[high], columns[high]], axis=1)])
@@ -336,7 +339,7 @@ class _Hardest:
         self._scores, self._pairs = scores, pairs
 
     def sorted(self) -> tuple[Ints, Ints]:
-        """Scores [H] and pairs [H, 2], the highest first, equal ones in the images' order."""
+        """Return scores [H] and pairs [H, 2], the highest first; ties in the images' order."""
         order = np.lexsort((self._pairs[:, 1], self._pairs[:, 0], -self._scores))
         return self._scores[order], self._pairs[order]
 
@@ -357,7 +360,7 @@ def _units(scores: Floats) -> Ints:
 
 
 def _rank(units: Ints, *, kinds: NDArray[np.int8], shown: int) -> tuple[Ints, Ints]:
-    """Of one query, [N] each: the ranks of its matches, ascending, and its first candidates."""
+    """Return the ranks of a query's matches, ascending, and its first candidates, [N] each."""
     matches = np.sort(units[kinds == MATCH])[::-1]
     false = np.sort(units[kinds == FALSE])
     before = len(false) - np.searchsorted(false, matches, side="left")
@@ -373,7 +376,7 @@ def _average_precision(ranks: Ints) -> float:
 
 
 def _ndcg(ranks: Ints, *, depth: int = 5) -> float:
-    """Normalised discounted cumulative gain of the first candidates; a match gains 1."""
+    """Return the normalised discounted cumulative gain of the first candidates; a match gains 1."""
     gain = 1 / np.log2(np.arange(1, depth + 1) + 1)
     return float(gain[ranks[ranks <= depth] - 1].sum() / gain[: min(depth, len(ranks))].sum())
 

@@ -24,7 +24,7 @@ _MOST_PAIRS: Final = 200_000
 def resample(
     judgement: Judgement, *, threshold: float | None = None, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Draws]:
-    """Draw the groups anew, with replacement, and compute every figure again.
+    """Draw the groups anew, with replacement, and compute every figure again for each draw.
 
     The images of a group share one picture, so that it is groups that vary, not images. The
     gallery stays: images outside every group, and groups without a query, are in every resample.
@@ -73,7 +73,7 @@ def resample(
 
 
 def intervals(draws: Mapping[str, Draws]) -> dict[str, list[float]]:
-    """The 2.5th and the 97.5th percentile of each figure."""
+    """Return the 2.5th and the 97.5th percentile of each figure."""
     return {
         name: [float(np.percentile(values, 2.5)), float(np.percentile(values, 97.5))]
         for name, values in draws.items()
@@ -108,11 +108,11 @@ class _Pairs:
 
     @staticmethod
     def _count(falling: Ints, scores: Ints) -> Ints:
-        """How many of the falling ones are at least so high."""
+        """Count how many of the descending scores are at least as high."""
         return np.searchsorted(-falling, -scores, side="right").astype(np.int64)
 
     def figures(self, counts: Draws, *, threshold: float | None) -> dict[str, float]:
-        """Figures of pairs when groups count so often."""
+        """Return the figures of pairs when each group counts as often as it was drawn."""
         true = np.cumsum(counts[self._true_place])
         total = max(float(true[-1]), 1e-12)
         both = counts[self._first_place] * np.where(self._same, 1.0, counts[self._second_place])

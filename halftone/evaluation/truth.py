@@ -1,4 +1,4 @@
-"""Which pictures of an archive are the same: by labelled groups, or by `groups.json`."""
+"""Say which pictures of an archive are the same: by labelled groups, or by `groups.json`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IGNORED: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """Which pairs of N images match and which are left out.
+    """Which pairs of N images match, and which pairs count neither way.
 
     Attributes:
         count: N.
@@ -42,7 +42,7 @@ class Truth:
 
     @classmethod
     def of_groups(cls, groups: Sequence[str]) -> Truth:
-        """Every other member of an image's group is a match; an empty name is no group."""
+        """Make the truth of labelled groups: all members of a group match; "" is no group."""
         names, numbers = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
         labels = numbers.reshape(-1).astype(np.int64) - int("" in names)  # "" sorts first
         order = np.argsort(labels, kind="stable")
@@ -57,19 +57,19 @@ class Truth:
 
     @functools.cached_property
     def queries(self) -> Ints:
-        """Indices of the images that have a match, ascending."""
+        """Rows of the images that have a match, ascending."""
         return np.unique(self.matches).astype(np.int64)
 
     @functools.cached_property
     def _partners(self) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
-        """Of matches and ignored pairs: where an image's partners begin [N + 1], and they."""
+        """The matches and the ignored pairs as adjacency lists: bounds [N + 1] and partners."""
         return (
             _adjacency(self.matches, count=self.count),
             _adjacency(self.ignored, count=self.count),
         )
 
     def kinds(self, start: int, stop: int) -> NDArray[np.int8]:
-        """Of images `start` to `stop` against all, int8 [B, N]: 0 false, 1 match, 2 left out."""
+        """Return what images `start` to `stop` are to all: FALSE, MATCH or IGNORED, int8 [B, N]."""
         found = np.zeros((stop - start, self.count), dtype=np.int8)
         for kind, (bounds, partners) in zip((MATCH, IGNORED), self._partners, strict=True):
             sizes = np.diff(bounds[start : stop + 1])
@@ -80,7 +80,7 @@ class Truth:
         return found
 
     def are_matches(self, rows: Ints, columns: Ints) -> Bools:
-        """Whether pairs, [K] indices each, match."""
+        """Return whether pairs match, from two arrays of rows [K]."""
         low, high = np.minimum(rows, columns), np.maximum(rows, columns)
         known = self.matches[:, 0] * self.count + self.matches[:, 1]
         return np.isin(low * self.count + high, known)
@@ -93,7 +93,7 @@ def read_truth(
     journals: Mapping[str, str],
     file: str = "groups.json",
 ) -> Truth:
-    """Read an archive's reprints.
+    """Read an archive's reprints from `groups.json`.
 
     In an ordinary group all members match each other; in a composite one only the listed links do.
     Members within one publication are never a match and never a mistake.
@@ -122,7 +122,7 @@ def read_truth(
 def truth_of(
     found: Sequence[Mapping[str, Any]], *, image_ids: Sequence[str], journals: Mapping[str, str]
 ) -> Truth:
-    """The truth of groups as `groups.json` holds them; members that are not there are left out."""
+    """Make the truth of groups in the form of `groups.json`; unknown members are left out."""
     index = {image_id: number for number, image_id in enumerate(image_ids)}
     groups = np.full(len(index), -1, dtype=np.int64)
     matches, ignored = set(), set()

@@ -1,4 +1,6 @@
-"""Pictures into descriptors: preprocessing, network, whitening, model versions, press simulation.
+"""Turn pictures into descriptors: preprocessing, network, whitening, model versions on a device.
 
-Importing the package imports nothing; `preprocessing` and `reprinting` work without torch.
+`model` loads and saves a version's network with all that must travel with it, `simulation` prints
+batches of pictures for training. This is the only room of the library that imports torch;
+`preprocessing` and `reprinting` do without. Start with `model`.
 """

@@ -1,4 +1,4 @@
-"""Ways to run a network that nothing will train any more.
+"""Run a network for inference alone: as it is, fused, or as CUDA graphs.
 
 `eager` is the network as it is. `fused` runs a copy whose batch norms were folded into the
 convolutions before them and whose weights lie in bfloat16: autocast would otherwise convert the
@@ -30,7 +30,7 @@ _WARM_UPS: Final = 3
 
 
 def fuse(network: DescriptorNetwork, *, dtype: torch.dtype = torch.bfloat16) -> DescriptorNetwork:
-    """A copy for inference: batch norms folded away, the backbone's weights in `dtype`.
+    """Copy a network for inference: batch norms folded away, the backbone's weights in `dtype`.
 
     The folding is computed in float32. What comes after the backbone stays as it is.
 
@@ -57,7 +57,7 @@ def fuse(network: DescriptorNetwork, *, dtype: torch.dtype = torch.bfloat16) -> 
 def runner(
     network: DescriptorNetwork, *, execution: Execution, device: torch.device
 ) -> Callable[[Tensor], Tensor]:
-    """A function from pictures on the device to descriptors there.
+    """Return a function from pictures on the device to descriptors there.
 
     It takes uint8 [N, S, S] and returns float32 [N, D] of unit length. With `graphs` the result is
     overwritten by the next call with any batch size, and calls must come from one thread. CUDA
@@ -102,7 +102,7 @@ class _Graphs:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def __call__(self, pictures: Tensor) -> Tensor:
-        """See `runner`."""
+        """Run the function on a batch; see `runner`."""
         found = self._graphs.get(tuple(pictures.shape)) or self._capture(pictures)
         found.pictures.copy_(pictures, non_blocking=True)
         found.graph.replay()

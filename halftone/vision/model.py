@@ -1,4 +1,4 @@
-"""A model version's model: weights together with everything that must travel with them.
+"""Load, run and save the model of a version: weights, and all that must travel with them.
 
 On disk (the registry adds the manifest, the trainer metrics and report):
 
@@ -51,7 +51,7 @@ _KINDS: Final[dict[tuple[bool, tuple[int, ...]], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """What `spec.json` holds.
+    """The contents of a version's `spec.json`.
 
     Attributes:
         name: Of the model.
@@ -75,11 +75,11 @@ class ModelSpec:
 
     @property
     def dimension(self) -> int:
-        """Of the descriptors."""
+        """The dimension of the descriptors."""
         return self.network.dimension
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values."""
+        """Return JSON-ready values."""
         return {
             "format": FORMAT,
             **asdict(self),
@@ -91,7 +91,7 @@ class ModelSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
-        """The reverse of `to_dict`. Fields that this release does not know are left out.
+        """Build from what `to_dict` returned; fields that this release does not know are left out.
 
         Raises:
             errors.FailedPrecondition: Another format.
@@ -127,7 +127,7 @@ class Model:
 
     @classmethod
     def load(cls, directory: Path, *, device: str | torch.device = "cpu") -> Model:
-        """Read a version's spec and weights. Hashes are the registry's business.
+        """Read a version's spec and weights. The hashes of the files are not checked here.
 
         Raises:
             errors.DataLoss: A file is missing, damaged, or does not fit the spec.
@@ -145,7 +145,7 @@ class Model:
         return cls(spec, network=network, device=device)
 
     def embed(self, batch: NDArray[np.uint8] | torch.Tensor) -> NDArray[np.float32]:
-        """Descriptors of preprocessed pictures.
+        """Compute the descriptors of preprocessed pictures.
 
         Args:
             batch: uint8 [N, S, S], luminance from `spec.preprocessing`; a tensor may be on any
@@ -209,7 +209,7 @@ def best_device() -> str:
 
 
 def golden_inputs() -> list[str]:
-    """Small PNGs (base64) of blocks and ramps, the same in every run, unlike in size and tone."""
+    """Return small PNGs (base64) of blocks and ramps, the same in every run."""
     generator = np.random.default_rng(20_260_101)
     texts = []
     for number in range(_GOLDEN_COUNT):
@@ -361,7 +361,7 @@ def _our_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _check_weights(
     found: Mapping[str, torch.Tensor], *, network: DescriptorNetwork, source: str, backbone: str
 ) -> None:
-    """Refuse what does not fit exactly: a ResNet-50 takes all it needs from a ResNet-152's file."""
+    """Refuse weights that do not fit exactly."""
     # Old files do not count batches, and nothing reads that count.
     expected, shapes = (
         {
@@ -390,7 +390,7 @@ def _check_weights(
 
 
 def _seems_to_be(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """What a file holds, by the number of its blocks."""
+    """Guess what a file holds, by the number of its blocks."""
     blocks = tuple(
         len({name.split(".")[2] for name in shapes if name.startswith(f"stages.{stage}.")})
         for stage in range(4)
@@ -402,7 +402,7 @@ def _seems_to_be(shapes: Mapping[str, tuple[int, ...]]) -> str:
 
 
 def _compact(tensor: torch.Tensor) -> torch.Tensor:
-    """float16 for weights; statistics and other vectors stay as they are, they weigh nothing."""
+    """Convert weights to float16; statistics and other vectors stay as they are."""
     compact = tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
     return compact.contiguous().cpu()
 

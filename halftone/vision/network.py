@@ -32,7 +32,7 @@ _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
-    """What it takes to build a `DescriptorNetwork`.
+    """The architecture of a `DescriptorNetwork`.
 
     Attributes:
         backbone: ResNet of torchvision.
@@ -97,7 +97,7 @@ class NetworkSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
-        """Build from `to_dict()`'s result. Raises ValueError on an unknown field."""
+        """Build from what `to_dict()` returned. Raises ValueError on an unknown field."""
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"unknown network fields: {', '.join(sorted(unknown))}")
@@ -158,7 +158,7 @@ class DescriptorNetwork(nn.Module):
         )
 
     def features(self, pictures: Tensor) -> Tensor:
-        """Pooled features, [N, feature_width], with each stage's part scaled to unit length."""
+        """Return pooled features, [N, feature_width], each stage's part scaled to unit length."""
         x = self.normalise(pictures)
         parts = []
         if self.spec.thumbnail:
@@ -169,7 +169,7 @@ class DescriptorNetwork(nn.Module):
         return torch.cat(parts, dim=1)
 
     def backbone(self, x: Tensor) -> list[Tensor]:
-        """What the pooled stages make of normalised pictures [N, 3, S, S]: [N, C, H, W] each."""
+        """Return the output [N, C, H, W] of each pooled stage for pictures [N, 3, S, S]."""
         if self._replacement is not None:
             return self._replacement(x)
         # Channels last is twice as fast on CPUs too. The backbone may have another precision.
@@ -183,12 +183,12 @@ class DescriptorNetwork(nn.Module):
         return found
 
     def replace_backbone(self, run: Callable[[Tensor], list[Tensor]]) -> None:
-        """Has something else compute what `backbone` does, and lets its weights go."""
+        """Let another function compute what `backbone` does, and free the backbone's weights."""
         self._replacement = run
         self.stem, self.stages = nn.Sequential(), nn.ModuleList()
 
     def project(self, pictures: Tensor) -> Tensor:
-        """The embedding that training shapes, float32 [N, width] of any length."""
+        """Return the embedding that training shapes, float32 [N, width] of any length."""
         embedding: Tensor = self.projection(self.features(pictures))
         return embedding.float()
 
@@ -210,7 +210,7 @@ class DescriptorNetwork(nn.Module):
         return F.normalize(coefficients / (strength + softness), dim=1)
 
     def signature(self, pictures: Tensor) -> Tensor:
-        """What whitening is applied to: the embedding, and the low frequencies if there are any."""
+        """Return what is whitened: the embedding, and low frequencies if there are any."""
         embedding = self.project(pictures)
         if not self.spec.frequencies:
             return embedding
@@ -223,7 +223,7 @@ class DescriptorNetwork(nn.Module):
         return F.normalize((signature - self.whitening_mean) @ self.whitening_matrix.T, dim=1)
 
     def suppress_background(self, descriptors: Tensor) -> Tensor:
-        """Take from unit descriptors [N, D] what their kind of picture has in common.
+        """Take from unit descriptors [N, D] what pictures of their kind have in common.
 
         Portraits in an oval lie close together whoever they show. Each descriptor loses a share
         of the softmax-weighted mean of the background's centres, so that a score tells what two
@@ -237,7 +237,7 @@ class DescriptorNetwork(nn.Module):
         return F.normalize(descriptors - self.spec.background_strength * shared, dim=1)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Descriptors, float32 [N, dimension] of unit length."""
+        """Return descriptors, float32 [N, dimension] of unit length."""
         signature = self.signature(pictures)
         # Whitening magnifies weak directions, and with them bfloat16's rounding; it costs nothing.
         with torch.autocast(signature.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""From a decoded picture to the network's input, for training, serving and evaluation alike.
+"""Prepare a decoded picture for the network, in training, serving and evaluation alike.
 
 NumPy and Pillow only. Whoever embeds a picture must use the `Preprocessing` stored with the model
 version: a descriptor is comparable only with descriptors that were prepared the same way.
@@ -6,18 +6,24 @@ version: a descriptor is comparable only with descriptors that were prepared the
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
 
+from halftone.core import errors
+from halftone.imaging import images
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
 _SMALLEST: Final = 16
+_MAX_PIXELS: Final = 100_000_000
 # Margins are looked for on a reduced copy: the answer is the same, and large scans cost nothing.
 _TRIM_SIDE: Final = 256
 _LARGEST_TRIM: Final = 0.5
@@ -26,7 +32,7 @@ _SPECKS: Final = 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """Everything that turns an upright picture into network input.
+    """The settings that turn an upright picture into network input.
 
     Attributes:
         size: Side of the square input in pixels. The whole picture is squashed into it, without
@@ -66,7 +72,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """The reverse of `to_dict`.
+        """Build from what `to_dict` returned.
 
         Raises:
             ValueError: A field is unknown; its effect would be lost in silence.
@@ -77,10 +83,31 @@ class Preprocessing:
         return cls(**values)
 
 
+def prepare_file(
+    path: Path, *, preprocessing: Preprocessing
+) -> tuple[str, NDArray[np.uint8] | str]:
+    """Read a picture file as the embedder does: its sha-256, and the network's input.
+
+    Returns:
+        The hash of the file and uint8 [size, size]; or an empty text and the reason, if the file
+        cannot be read or holds no usable picture.
+    """
+    try:
+        content = path.read_bytes()
+        image = images.decode(
+            content, max_pixels=_MAX_PIXELS, target=2 * preprocessing.size, luminance=True
+        )
+    except OSError as error:
+        return "", str(error)
+    except errors.ImageRejected as error:
+        return "", error.message
+    return hashlib.sha256(content).hexdigest(), preprocessing(image)
+
+
 def margin_box(
     grey: Image.Image, *, limit: float, tolerance: int
 ) -> tuple[float, float, float, float]:
-    """The box that remains of a page without its blank paper margins.
+    """Return the box that remains of a page without its blank paper margins.
 
     A line of pixels is blank when next to none of them differ from the paper, which is the
     brightest decile of the outermost lines.

@@ -1,4 +1,4 @@
-"""A version's backbone in int8 for CPUs: made once from pictures, kept beside the versions.
+"""Make and load a version's backbone in int8 for CPUs, kept beside the versions.
 
 A model version is immutable, so its int8 form is no part of it: it lies below the same directory,
 under the hash of the version's manifest, and can be made anew at any time. Only the backbone's
@@ -59,7 +59,7 @@ _BATCH: Final = 16
 
 
 class Agreement(NamedTuple):
-    """Cosines between int8 and float32 descriptors of pictures that were kept aside."""
+    """How alike int8 and float32 descriptors of held-out pictures are, as cosines."""
 
     mean: float
     hundredth: float
@@ -67,13 +67,13 @@ class Agreement(NamedTuple):
 
 
 def place(version: ModelVersion) -> Path:
-    """Where a version's int8 form lies, or would."""
+    """Return where a version's int8 form lies, or would lie."""
     key = files.sha256(version.directory / MANIFEST)
     return version.directory.parent.parent / INT8 / key
 
 
 def quantize(version: ModelVersion, *, pictures: NDArray[np.uint8], data: str) -> Agreement:
-    """Makes a version's int8 form and publishes it, in place of one that is there.
+    """Make a version's int8 form and publish it, in place of one that is there.
 
     Args:
         version: Whose hashes were verified.
@@ -92,7 +92,7 @@ def quantize(version: ModelVersion, *, pictures: NDArray[np.uint8], data: str) -
         )
     aside = np.arange(len(pictures)) % _KEPT_ASIDE == 0
     model = Model.load(version.directory)
-    network = _calibrated(model.network, pictures=pictures[~aside])
+    network = _quantize_backbone(model.network, pictures=pictures[~aside])
     target = place(version)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".staging-") as staging:
@@ -137,7 +137,7 @@ def quantize(version: ModelVersion, *, pictures: NDArray[np.uint8], data: str) -
 
 
 def load(version: ModelVersion, *, streams: int, threads: int) -> Model:
-    """A version's model whose backbone runs in int8.
+    """Load a version's model whose backbone runs in int8.
 
     Args:
         version: Which has an int8 form.
@@ -226,7 +226,7 @@ def _not_installed(error: ImportError) -> errors.FailedPrecondition:
 
 
 class _Backbone(nn.Module):
-    """What is exported: normalised pictures to the pooled stages."""
+    """The part that is exported: from normalised pictures to the pooled stages."""
 
     def __init__(self, network: DescriptorNetwork) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ class _Backbone(nn.Module):
         return tuple(self.network.backbone(x))
 
 
-def _calibrated(network: DescriptorNetwork, *, pictures: NDArray[np.uint8]) -> Any:
+def _quantize_backbone(network: DescriptorNetwork, *, pictures: NDArray[np.uint8]) -> Any:
     """The backbone as an OpenVINO network in int8."""
     openvino = _library()
     try:

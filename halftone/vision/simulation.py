@@ -135,7 +135,7 @@ class _Press:
     def normal(self) -> Tensor:
         return torch.randn(self.count, 1, 1, 1, generator=self.generator, device=self.device)
 
-    def chosen(self, probability: float) -> Tensor:
+    def choose(self, probability: float) -> Tensor:
         return self.uniform(0, 1) < probability
 
     def field(self, cells: int) -> Tensor:
@@ -153,7 +153,7 @@ class _Press:
         """Mirror some pictures."""
         if not self.p.mirror:  # without a draw, so that the other effects keep their sequence
             return x
-        return torch.where(self.chosen(self.p.mirror), x.flip(3), x)
+        return torch.where(self.choose(self.p.mirror), x.flip(3), x)
 
     def lay_out(self, x: Tensor) -> Tensor:
         """Crop, turn and stretch; put on paper, sometimes beside another of the batch."""
@@ -164,7 +164,7 @@ class _Press:
         for _ in range(4):
             lost = self.uniform(0, 1).square() * p.crop
             gained = self.uniform(0, 1).square() * p.margin
-            edges.append(torch.where(self.chosen(0.3), -gained, lost) * 2)
+            edges.append(torch.where(self.choose(0.3), -gained, lost) * 2)
         left, right, top, bottom = (edge.flatten() for edge in edges)
         # A crop of both opposite sides adds up; halve it where the two together would pass the
         # limit.
@@ -178,7 +178,7 @@ class _Press:
         stretch = 1 + (self.uniform(-1, 1) * p.aspect * 0.5).flatten()
         angle = (self.normal() * p.rotation).clamp(-6, 6).flatten() * (math.pi / 180)
         # Wide pictures are printed sideways on upright pages, in either direction.
-        quarter = torch.where(self.chosen(0.5), math.pi / 2, -math.pi / 2) * self.chosen(p.turn)
+        quarter = torch.where(self.choose(0.5), math.pi / 2, -math.pi / 2) * self.choose(p.turn)
         angle = angle + quarter.flatten()
         ku = (self.normal() * p.perspective * 0.5).clamp(-p.perspective, p.perspective)[..., 0]
         kv = (self.normal() * p.perspective * 0.5).clamp(-p.perspective, p.perspective)[..., 0]
@@ -192,7 +192,7 @@ class _Press:
         source_y = centre_y[:, None, None] + half_y[:, None, None] * (sin * u + cos * v)
 
         paper = 1 - self.uniform(0, 1).square() * 0.25
-        companions = self.chosen(p.composite).flatten()
+        companions = self.choose(p.composite).flatten()
         if bool(companions.any()):
             source_x, source_y, other = self._share_plate(source_x, source_y, companions)
         printed = F.grid_sample(
@@ -226,7 +226,7 @@ class _Press:
         extent = place(self.uniform(0.42, 0.6))
         layout = place(self.uniform(0, 1))
         across, down = layout < 2 / 3, layout > 1 / 3  # a third each, and both: diagonal
-        first, rising = place(self.chosen(0.5)), place(self.chosen(0.5))
+        first, rising = place(self.choose(0.5)), place(self.choose(0.5))
         # The centre of the part is as far from the plate's edge as half its extent.
         shift_u = torch.where(first, extent - 1, 1 - extent) * across
         shift_v = torch.where(first ^ rising, extent - 1, 1 - extent) * down
@@ -241,29 +241,29 @@ class _Press:
         p = self.p
         radius = ((self.u - self.uniform(-0.2, 0.2)) / self.uniform(0.65, 1.1)) ** 2
         radius = radius + ((self.v - self.uniform(-0.2, 0.2)) / self.uniform(0.65, 1.1)) ** 2
-        fade = torch.sigmoid((radius - 1) * self.uniform(4, 20)) * self.chosen(p.vignette)
+        fade = torch.sigmoid((radius - 1) * self.uniform(4, 20)) * self.choose(p.vignette)
         x = x + (1 - x) * fade
 
         # Ovals, arches and rounded plates with a hard edge. Without them a small network takes the
         # outline for the picture: the worst false matches of the first trials were different
         # portraits in the same oval.
-        power = torch.where(self.chosen(0.7), 2.0, self.uniform(3, 8))
+        power = torch.where(self.choose(0.7), 2.0, self.uniform(3, 8))
         outline = (self.u.abs() / self.uniform(0.85, 1.05)) ** power
-        arch = self.chosen(0.25)  # the lower half stays square
+        arch = self.choose(0.25)  # the lower half stays square
         below = torch.where(
             arch & (self.v > 0), 0.0, (self.v.abs() / self.uniform(0.85, 1.05)) ** power
         )
-        beyond = (outline + below > 1) & self.chosen(p.mask)
+        beyond = (outline + below > 1) & self.choose(p.mask)
         x = torch.where(beyond, 1 - self.uniform(0, 1).square() * 0.3, x)
 
         inset, width = self.uniform(0.9, 0.99), self.uniform(0.006, 0.02)
         reach = torch.maximum(self.u.abs(), self.v.abs())
-        line = ((reach - inset).abs() < width) & self.chosen(p.frame)
+        line = ((reach - inset).abs() < width) & self.choose(p.frame)
         x = torch.where(line, x * self.uniform(0.0, 0.5), x)
-        outside = (reach > inset) & self.chosen(0.5) & self.chosen(p.frame)
+        outside = (reach > inset) & self.choose(0.5) & self.choose(p.frame)
         x = torch.where(outside, 1 - self.uniform(0, 0.1), x)
 
-        strip = (self.v > 1 - self.uniform(0.05, 0.25)) & self.chosen(p.caption)
+        strip = (self.v > 1 - self.uniform(0.05, 0.25)) & self.choose(p.caption)
         letters = torch.rand(
             self.count,
             1,
@@ -283,7 +283,7 @@ class _Press:
         """Uneven light, gamma, contrast and its loss, up to plates of black and white."""
         p = self.p
         light = self.normal() * self.u + self.normal() * self.v + self.field(4) * 0.7
-        x = x + light * self.uniform(0, 0.15) * self.chosen(p.shade)
+        x = x + light * self.uniform(0, 0.15) * self.choose(p.shade)
         # Dodging and etching: part of the large-scale contrast goes, or comes.
         coarse = F.interpolate(
             F.avg_pool2d(x, self.size // 8),
@@ -291,13 +291,13 @@ class _Press:
             mode="bilinear",
             align_corners=False,
         )
-        x = x - (coarse - 0.5) * self.uniform(-0.5, 0.9) * self.chosen(p.local_tone)
+        x = x - (coarse - 0.5) * self.uniform(-0.5, 0.9) * self.choose(p.local_tone)
         x = x.clamp(1e-3, 1).pow(torch.exp(self.uniform(-0.8, 0.8)))
         # A tone curve around this picture's own middle, so that dark and light pictures both keep
         # some drawing.
         middle = x.mean(dim=(2, 3), keepdim=True)
         pivot = (middle + self.normal() * 0.12).clamp(0.08, 0.92)
-        hard = self.chosen(p.line_block)
+        hard = self.choose(p.line_block)
         slope = torch.where(
             hard, torch.exp(self.uniform(1.5, 3.4)), torch.exp(self.uniform(0.0, 1.5))
         )
@@ -309,7 +309,7 @@ class _Press:
 
     def blur(self, x: Tensor) -> Tensor:
         """Blur each picture with its own Gaussian, or sharpen it."""
-        sigma = torch.where(self.chosen(self.p.blur), torch.exp(self.uniform(-1.2, 0.4)), 0.05) * (
+        sigma = torch.where(self.choose(self.p.blur), torch.exp(self.uniform(-1.2, 0.4)), 0.05) * (
             self.size / 112
         )
         reach = 4
@@ -322,7 +322,7 @@ class _Press:
         stacked = F.conv2d(stacked, kernel[:, None, None, :], groups=self.count)
         blurred = F.conv2d(stacked, kernel[:, None, :, None], groups=self.count).view_as(x)
         sharpened = x + (x - blurred) * self.uniform(0, 1.5)
-        return torch.where(self.chosen(0.25), sharpened, blurred).clamp(0, 1)
+        return torch.where(self.choose(0.25), sharpened, blurred).clamp(0, 1)
 
     def screen(self, x: Tensor) -> Tensor:
         """A screen of dots or engraved lines at an angle, some of it averaged away by the scan."""
@@ -331,10 +331,10 @@ class _Press:
         frequency = math.pi * self.size / period
         along = (self.u * angle.cos() + self.v * angle.sin()) * frequency
         across = (self.v * angle.cos() - self.u * angle.sin()) * frequency
-        lines = self.chosen(0.3)
+        lines = self.choose(0.3)
         threshold = 0.5 + torch.where(lines, along.cos() * 0.5, (along.cos() + across.cos()) * 0.25)
         inked = torch.sigmoid((x - threshold) * self.uniform(4, 14))
-        amount = self.uniform(0.05, 0.6) * self.chosen(self.p.screen)
+        amount = self.uniform(0.05, 0.6) * self.choose(self.p.screen)
         return x + (inked - x) * amount
 
     def paper(self, x: Tensor) -> Tensor:
@@ -342,7 +342,7 @@ class _Press:
         noise = torch.randn(
             self.count, 1, self.size, self.size, generator=self.generator, device=self.device
         )
-        some = self.chosen(self.p.grain)
+        some = self.choose(self.p.grain)
         x = x + noise * (self.uniform(0, 1).square() * 0.10 * some)
         return (x + self.field(self.size // 8) * (self.uniform(0, 0.05) * some)).clamp(0, 1)
 
@@ -351,7 +351,7 @@ class _Press:
         if not self.p.dot_gain:
             return x
         spread = -F.max_pool2d(-x, 3, stride=1, padding=1)
-        some = self.chosen(self.p.dot_gain)
+        some = self.choose(self.p.dot_gain)
         x = x + (spread - x) * (self.uniform(0, 0.6) * some)
         # Dot gain is largest in the middle, about 20 % on newsprint, and none on paper and solid.
         return (x - 4 * x * (1 - x) * self.uniform(0, 0.2) * some).clamp(0, 1)
@@ -360,10 +360,10 @@ class _Press:
         """Let another picture of the batch shine through from behind; threshold the scan."""
         if self.p.show_through:
             behind = F.avg_pool2d(x.roll(1, dims=0).flip(3), 5, stride=1, padding=2)
-            strength = self.uniform(0.03, 0.2) * self.chosen(self.p.show_through)
+            strength = self.uniform(0.03, 0.2) * self.choose(self.p.show_through)
             x = (x - (1 - behind) * strength).clamp(0, 1)
         if self.p.bilevel:
             middle = x.mean(dim=(2, 3), keepdim=True)
             black = (x > middle + self.normal() * 0.08).to(x.dtype)
-            x = torch.where(self.chosen(self.p.bilevel), black, x)
+            x = torch.where(self.choose(self.p.bilevel), black, x)
         return x

@@ -1,4 +1,4 @@
-"""How many threads torch and BLAS compute with."""
+"""Limit how many threads torch and BLAS compute with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last layers of a descriptor, fitted rather than trained: whitening and background."""
+"""Fit the last layers of a descriptor: whitening, and centres of the background."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def fit_whitening(
 def fit_background(
     descriptors: Floats, *, centres: int, seed: int = 0, iterations: int = 20
 ) -> Floats:
-    """Spherical k-means (Dhillon and Modha 2001): unit centres [centres, D] of unit rows [N, D].
+    """Return unit centres [centres, D] of unit rows [N, D] by spherical k-means.
 
     Centres rather than pictures, so that a picture which is itself in the background, or
     reprinted from it, keeps what is its own.

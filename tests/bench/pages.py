@@ -81,7 +81,7 @@ def main() -> None:
     prints = [every[row] for row in plan.gallery]
 
     def printed(row: int, transformation: str, strength: int) -> Image.Image:
-        return plan.printed(row, transformation=transformation, strength=strength).image
+        return plan.print_picture(row, transformation=transformation, strength=strength).image
 
     count = len(plan.positives)
     print(f"{count} pictures among {len(prints):,}: found first, called the same, false")

@@ -28,7 +28,7 @@ from halftone.services.trainer.data.listing import Entry
 from halftone.services.trainer.loop.config import TrainingConfig
 from halftone.services.trainer.loop.events import Events
 from halftone.services.trainer.loop.initialise import begin
-from halftone.services.trainer.loop.plan import Plan
+from halftone.services.trainer.loop.plan import TrainingPlan
 from halftone.services.trainer.loop.progress import Meter
 from halftone.services.trainer.loop.state import Run
 from halftone.services.trainer.loop.train import take_steps
@@ -129,7 +129,7 @@ def _bare(run: Run, *, steps: int) -> float:
     return time.monotonic() - begun
 
 
-def _plan(config: TrainingConfig, *, pictures: int, size: int) -> Plan:
+def _plan(config: TrainingConfig, *, pictures: int, size: int) -> TrainingPlan:
     """Smooth noise instead of pictures: a step takes as long."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(pictures, 1, 12, 12, generator=generator)
@@ -144,7 +144,7 @@ def _plan(config: TrainingConfig, *, pictures: int, size: int) -> Plan:
         links=np.empty((0, 2), dtype=np.int64),
     )
     nothing = data.select([])
-    return Plan(
+    return TrainingPlan(
         config=config,
         training=data,
         validation=nothing,

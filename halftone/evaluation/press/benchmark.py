@@ -1,4 +1,4 @@
-"""The press benchmark: pictures printed anew in known ways, searched for among those of an archive.
+"""Run the press benchmark: print pictures anew in known ways, and search for them.
 
     pictures   = read_collection(folder)
     plan       = plan_of(pictures, …)            which are printed, which are not in the gallery
@@ -26,7 +26,7 @@ from halftone.evaluation.press.systems import (
     Descriptor,
     Pdq,
     PerceptualHash,
-    Query,
+    PressQuery,
     Verified,
     hash_input,
 )
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from halftone.evaluation.press.gallery import Collection
+    from halftone.evaluation.press.gallery import PictureSet
     from halftone.evaluation.press.systems import Ranking, System
     from halftone.imaging.orientations import Orientation
     from halftone.matching.verification import Overlap
@@ -61,7 +61,7 @@ _FEWEST: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """A model version, loaded, and the hash of its weights."""
+    """A loaded model version and the hash of its weights."""
 
     name: str
     model: Model
@@ -69,19 +69,19 @@ class Version:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is printed and searched for.
+class PressPlan:
+    """The pictures that a benchmark prints, in which ways, and the gallery that it searches.
 
     Attributes:
-        pictures: All.
-        positives: Rows that are printed and are in the gallery.
-        others: Rows that are printed and are not.
+        pictures: All pictures.
+        positives: Rows that are printed and whose pictures are in the gallery.
+        others: Rows that are printed and whose pictures are not in the gallery.
         gallery: Rows of the gallery.
         conditions: Transformations and strengths, in their order.
-        seed: Of everything.
+        seed: Determines all random choices.
     """
 
-    pictures: Collection
+    pictures: PictureSet
     positives: tuple[int, ...]
     others: tuple[int, ...]
     gallery: tuple[int, ...]
@@ -90,11 +90,11 @@ class Plan:
 
     @property
     def queries(self) -> int:
-        """How many there will be."""
+        """The number of queries."""
         return len(self.conditions) * (len(self.positives) + len(self.others))
 
-    def printed(self, row: int, *, transformation: str, strength: int) -> Printed:
-        """The picture at `row`, printed anew: the same in every run."""
+    def print_picture(self, row: int, *, transformation: str, strength: int) -> Printed:
+        """Print the picture at `row` anew, the same in every run."""
         digest = self.pictures.digests[row]
         seed = seed_of(self.seed, digest, transformation)
         # Only pictures that are not in the gallery may stand beside it.
@@ -113,22 +113,22 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """What came of a plan.
+    """The outcomes of a plan.
 
     Attributes:
-        plan: As it was run.
-        outcomes: By system, in the order of the conditions and then of the sources.
-        thresholds: By system, from which it calls two pictures the same.
+        plan: The plan that was run.
+        outcomes: Outcomes by system, in the order of the conditions and then of the sources.
+        thresholds: By system, the score from which it calls two pictures the same.
     """
 
-    plan: Plan
+    plan: PressPlan
     outcomes: Mapping[str, Sequence[Outcome]]
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def of(
         self, system: str, *, transformation: str | None = None, strength: int | None = None
     ) -> list[Outcome]:
-        """One system's outcomes of a transformation and a strength, or of all."""
+        """Return one system's outcomes of a transformation and a strength, or of all."""
         return [
             one
             for one in self.outcomes[system]
@@ -138,7 +138,7 @@ class Benchmark:
     def figures(
         self, system: str, *, transformation: str | None = None, strength: int | None = None
     ) -> dict[str, Any]:
-        """See `press_figures.figures`."""
+        """Return the figures of one system; see `press.figures.figures`."""
         chosen = self.of(system, transformation=transformation, strength=strength)
         return figures(chosen, threshold=self.thresholds[system], seed=self.plan.seed)
 
@@ -146,7 +146,7 @@ class Benchmark:
 def conditions_of(
     only: Sequence[str] = (), *, strengths: Sequence[int] = ()
 ) -> tuple[tuple[str, int], ...]:
-    """Transformations and strengths by name and number; none named: all.
+    """Return transformations and strengths by name and number; all if none is named.
 
     Raises:
         errors.InvalidArgument: There is no such transformation, or nothing is left.
@@ -172,12 +172,12 @@ def conditions_of(
 
 
 def plan_of(
-    pictures: Collection,
+    pictures: PictureSet,
     *,
     sources: int,
     conditions: Sequence[tuple[str, int]],
     seed: int = 0,
-) -> Plan:
+) -> PressPlan:
     """Draw what is printed: `sources` pictures of different groups, three in ten without a match.
 
     Fewer, where the gallery would not hold ten times as many as are searched for. Other printings
@@ -197,7 +197,7 @@ def plan_of(
         others, positives = alone[:away], alone[away:count]
         gallery = np.flatnonzero(~np.isin(pictures.groups, pictures.groups[others]))
         if len(gallery) >= (DISTRACTORS + 1) * len(positives):
-            return Plan(
+            return PressPlan(
                 pictures=pictures,
                 positives=tuple(int(row) for row in positives),
                 others=tuple(int(row) for row in others),
@@ -214,13 +214,13 @@ def plan_of(
 
 
 def run(
-    plan: Plan,
+    plan: PressPlan,
     *,
     versions: Sequence[Version],
     cache: Path | None = None,
     note: Callable[[str, int], Callable[[int], None]] = lambda _text, _total: lambda _: None,
 ) -> Benchmark:
-    """Print, search and judge everything.
+    """Print, search and judge everything that a plan names.
 
     Args:
         plan: What.
@@ -233,7 +233,7 @@ def run(
 
 
 def _run(
-    plan: Plan,
+    plan: PressPlan,
     *,
     versions: Sequence[Version],
     cache: Path | None,
@@ -272,7 +272,7 @@ def _run(
 
 
 def corner_error(overlap: Overlap, *, printed: Printed, size: tuple[int, int]) -> float:
-    """How far a verified overlap is off.
+    """Measure how far a verified overlap is off.
 
     Args:
         overlap: Of the printed picture with its source.
@@ -289,7 +289,7 @@ def corner_error(overlap: Overlap, *, printed: Printed, size: tuple[int, int]) -
 
 
 def _outcomes(
-    plan: Plan,
+    plan: PressPlan,
     *,
     systems: Sequence[System],
     versions: Sequence[Version],
@@ -301,9 +301,9 @@ def _outcomes(
 
     def answer(task: tuple[str, int, int]) -> list[Outcome]:
         name, strength, row = task
-        printed = plan.printed(row, transformation=name, strength=strength)
+        printed = plan.print_picture(row, transformation=name, strength=strength)
         same = [place[int(one)] for one in np.flatnonzero(groups == groups[row]) if one in place]
-        query = Query(
+        query = PressQuery(
             image=printed.image,
             fingerprint=fingerprint(printed.image),
             views={version.name: _views(version.model, printed.image) for version in versions},
@@ -326,7 +326,12 @@ def _outcomes(
 
 
 def _outcome(
-    ranking: Ranking, *, plan: Plan, printed: Printed, task: tuple[str, int, int], query: Query
+    ranking: Ranking,
+    *,
+    plan: PressPlan,
+    printed: Printed,
+    task: tuple[str, int, int],
+    query: PressQuery,
 ) -> Outcome:
     name, strength, row = task
     truth = query.truth
@@ -360,13 +365,13 @@ def _outcome(
 
 
 def _views(model: Model, image: Image.Image) -> dict[Orientation, NDArray[np.float32]]:
-    """Descriptors of a picture in all orientations."""
+    """Compute a picture's descriptors in all orientations."""
     pixels = model.spec.preprocessing(image)
     # A quarter turn of the square is that of the picture.
     turned = model.embed(np.stack([way.apply(pixels) for way in WAYS]))
     return dict(zip(WAYS, turned, strict=True))
 
 
-def _hash_inputs(plan: Plan) -> list[NDArray[np.float32]]:
+def _hash_inputs(plan: PressPlan) -> list[NDArray[np.float32]]:
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(lambda row: hash_input(plan.pictures.picture(row)), plan.gallery))

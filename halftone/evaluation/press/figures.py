@@ -1,4 +1,4 @@
-"""Figures of the press benchmark, with intervals by a bootstrap over source pictures."""
+"""Compute the figures of the press benchmark, with intervals by a bootstrap over pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FIRST: Final = 10
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
-    """What one system made of one query.
+    """The answer of one system to one query.
 
     Attributes:
         transformation: By name.
@@ -58,19 +58,19 @@ class Outcome:
     own_inliers: int = -1
     corner_error: float = float("nan")
 
-    def called(self, threshold: float) -> bool:
-        """Whether the right picture is called the same."""
+    def finds(self, threshold: float) -> bool:
+        """Return whether the right picture is called the same at this threshold."""
         return self.score >= threshold
 
-    def deceived(self, threshold: float) -> bool:
-        """Whether another picture is called the same."""
+    def is_deceived(self, threshold: float) -> bool:
+        """Return whether a wrong picture is called the same at this threshold."""
         return bool(len(self.false_scores)) and float(self.false_scores[0]) >= threshold
 
 
 def figures(
     outcomes: Sequence[Outcome], *, threshold: float, seed: int = 0, resamples: int = _RESAMPLES
 ) -> dict[str, Any]:
-    """The figures of one system's outcomes.
+    """Return the figures of one system's outcomes.
 
     Args:
         outcomes: Of one strength, of one transformation, or of all.
@@ -134,8 +134,8 @@ class _Table:
         ranks = np.array([one.rank for one in outcomes])
         self._first = (ranks == 1).astype(float)
         self._ten = ((ranks >= 1) & (ranks <= _FIRST)).astype(float)
-        self._called = np.array([one.called(threshold) for one in outcomes], dtype=float)
-        self._deceived = np.array([one.deceived(threshold) for one in outcomes], dtype=float)
+        self._called = np.array([one.finds(threshold) for one in outcomes], dtype=float)
+        self._deceived = np.array([one.is_deceived(threshold) for one in outcomes], dtype=float)
         true = np.array([one.score for one in outcomes])
         known = np.flatnonzero(self._positive & np.isfinite(true))
         # A wrong pair below every right one changes nothing.
@@ -151,7 +151,7 @@ class _Table:
         self._pair_place = place[of[order].astype(int)]
 
     def weights(self, resamples: int, *, seed: int) -> NDArray[np.float64]:
-        """How often each source was drawn, [R, S]; those with and without a match apart."""
+        """Draw how often each source counts, [R, S]; sources with and without a match apart."""
         generator = np.random.default_rng(seed)
         drawn = np.zeros((resamples, self.count))
         for kind in (True, False):
@@ -162,7 +162,7 @@ class _Table:
         return drawn
 
     def figures(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Each figure for each row of weights [R, S]: float64 [R]."""
+        """Return each figure for each row of weights [R, S]: float64 [R]."""
         of_query = weights[:, self._place]
         positive, other = of_query[:, self._positive], of_query[:, ~self._positive]
         total = positive.sum(axis=1)

@@ -1,4 +1,4 @@
-"""The diagrams of the press benchmark."""
+"""Draw the diagrams of the press benchmark."""
 
 from __future__ import annotations
 

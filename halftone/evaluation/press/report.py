@@ -1,4 +1,4 @@
-"""What the press benchmark found: as JSON, and as a page with pictures."""
+"""Write what the press benchmark found, as JSON and as a page with pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from halftone.evaluation.press.systems import DEPTH
 from halftone.evaluation.press.transforms import TRANSFORMATIONS
 from halftone.evaluation.report import pictures as report_pictures
 from halftone.evaluation.report.model_report import settings_section
-from halftone.evaluation.report.page import Cell, Picture, Section, Table, write_page
+from halftone.evaluation.report.page import Cell, ReportPicture, Section, Table, write_page
 from halftone.evaluation.report.pictures import Tile
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ RULES: Final = (
 
 
 def summarise(benchmark: Benchmark) -> dict[str, Any]:
-    """All figures, JSON-ready, by system, transformation and strength; and the failures."""
+    """Return all figures, JSON-ready, by system, transformation and strength; and the failures."""
     plan = benchmark.plan
     names = list(dict.fromkeys(name for name, _ in plan.conditions))
     systems: dict[str, Any] = {}
@@ -61,7 +61,7 @@ def summarise(benchmark: Benchmark) -> dict[str, Any]:
                 },
             }
         entry["failures"] = [
-            _described(benchmark, system=system, outcome=one)
+            _describe_outcome(benchmark, system=system, outcome=one)
             for name in names
             for one in failures(benchmark, system=system, transformation=name)[:_LISTED]
         ]
@@ -79,19 +79,19 @@ def summarise(benchmark: Benchmark) -> dict[str, Any]:
 
 
 def failures(benchmark: Benchmark, *, system: str, transformation: str) -> list[Outcome]:
-    """Where a system fails: not found first, or called wrongly, at the lowest strengths first."""
+    """Return the outcomes in which a system failed, the lowest strengths first."""
     threshold = benchmark.thresholds[system]
     found = benchmark.of(system, transformation=transformation)
     wrong = [
         one
         for one in found
-        if (one.positive and (one.rank != 1 or not one.called(threshold)))
-        or one.deceived(threshold)
+        if (one.positive and (one.rank != 1 or not one.finds(threshold)))
+        or one.is_deceived(threshold)
     ]
 
     def gravity(one: Outcome) -> tuple[int, int, float]:
         # What is claimed wrongly is worse than what is missed, that than what is left in doubt.
-        kind = 0 if one.deceived(threshold) else 1 if one.rank != 1 else 2
+        kind = 0 if one.is_deceived(threshold) else 1 if one.rank != 1 else 2
         return one.strength, kind, -one.score if one.positive else -one.scores[0]
 
     return sorted(wrong, key=gravity)
@@ -180,7 +180,7 @@ def _sections(
     summary: Mapping[str, Any],
     scratch: Path,
 ) -> list[Section]:
-    """One transformation: its diagram, its figures, an example, what went wrong."""
+    """Return the section of a transformation: diagram, figures, an example, failures."""
     systems = summary["systems"]
     *_, judged = systems
     labels = list(systems[judged]["transformations"][name]["strengths"])
@@ -199,7 +199,7 @@ def _sections(
         for label, one in zip(labels, figures[judged], strict=True)
     )
     pictures = [
-        Picture(file=f"{name}.png", alt=f"R@1 of {judged} by strength: {line}.", wide=True),
+        ReportPicture(file=f"{name}.png", alt=f"R@1 of {judged} by strength: {line}.", wide=True),
         _examples(folder, name=name, benchmark=benchmark, scratch=scratch),
     ]
     tables = [
@@ -252,7 +252,7 @@ def _worst(folder: Path, *, name: str, system: str, benchmark: Benchmark, scratc
     )
 
 
-def _examples(folder: Path, *, name: str, benchmark: Benchmark, scratch: Path) -> Picture:
+def _examples(folder: Path, *, name: str, benchmark: Benchmark, scratch: Path) -> ReportPicture:
     plan = benchmark.plan
     row = plan.positives[0]
     strengths = [strength for other, strength in plan.conditions if other == name]
@@ -263,7 +263,7 @@ def _examples(folder: Path, *, name: str, benchmark: Benchmark, scratch: Path) -
     report_pictures.strip(folder / f"{name}-example.png", tiles=tiles)
     what = ", ".join(_label(name, strength) for strength in strengths)
     caption = f"{plan.pictures.paths[row].name} and its queries: {what}"
-    return Picture(file=f"{name}-example.png", alt=caption, caption=caption, wide=True)
+    return ReportPicture(file=f"{name}-example.png", alt=caption, caption=caption, wide=True)
 
 
 def _failure(
@@ -274,7 +274,7 @@ def _failure(
     outcome: Outcome,
     benchmark: Benchmark,
     scratch: Path,
-) -> Picture:
+) -> ReportPicture:
     pictures, name = benchmark.plan.pictures, outcome.transformation
     query = _query_file(
         benchmark, name=name, strength=outcome.strength, row=outcome.source, scratch=scratch
@@ -291,15 +291,15 @@ def _failure(
             tiles.append(Tile(path=pictures.paths[row], label=label, same=False))
     file = f"{name}-failure-{number}.png"
     report_pictures.strip(folder / file, tiles=tiles)
-    found = _described(benchmark, system=system, outcome=outcome)
+    found = _describe_outcome(benchmark, system=system, outcome=outcome)
     caption = f"{own.name}, {_label(name, outcome.strength)}: {found['what']}"
-    return Picture(file=file, alt=caption, caption=caption, wide=True)
+    return ReportPicture(file=file, alt=caption, caption=caption, wide=True)
 
 
-def _described(benchmark: Benchmark, *, system: str, outcome: Outcome) -> dict[str, Any]:
+def _describe_outcome(benchmark: Benchmark, *, system: str, outcome: Outcome) -> dict[str, Any]:
     paths = benchmark.plan.pictures.paths
     threshold = benchmark.thresholds[system]
-    if outcome.deceived(threshold):
+    if outcome.is_deceived(threshold):
         what = "another picture is called the same"
     elif not outcome.rank:
         what = "its picture is not among the candidates"
@@ -326,7 +326,7 @@ def _described(benchmark: Benchmark, *, system: str, outcome: Outcome) -> dict[s
 def _query_file(benchmark: Benchmark, *, name: str, strength: int, row: int, scratch: Path) -> Path:
     path = scratch / f"{name}-{strength}-{row}.png"
     if not path.exists():
-        printed = benchmark.plan.printed(row, transformation=name, strength=strength)
+        printed = benchmark.plan.print_picture(row, transformation=name, strength=strength)
         small = printed.image.copy()
         small.thumbnail((_QUERY_SIDE, _QUERY_SIDE))
         small.save(path)

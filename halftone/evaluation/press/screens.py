@@ -1,4 +1,4 @@
-"""What the press benchmark prints with: screens, ink, paper, letters.
+"""Simulate what the press benchmark prints with: screens, ink, paper, letters.
 
 Made for judging, so nothing here is shared with what makes training pairs. A dot screen is a cell
 of ranked thresholds (dots grow in the order of an elliptical spot function) laid over the picture
@@ -32,7 +32,7 @@ _CONSONANTS: Final = "bcdfghlmnprstvw"
 _VOWELS: Final = "aeiou"
 
 
-def screened(
+def print_through_screen(
     tone: Grey,
     *,
     period: float,
@@ -40,7 +40,7 @@ def screened(
     kind: Kind = "dots",
     generator: np.random.Generator,
 ) -> Grey:
-    """Print and scan a picture through a screen.
+    """Print a picture through a screen, and scan it.
 
     Args:
         tone: [H, W], 0 black, at the scan's resolution.
@@ -69,7 +69,7 @@ def screened(
 def thresholds(
     shape: Sequence[int], *, period: float, angle: float, kind: Kind, phase: tuple[float, float]
 ) -> Grey:
-    """The screen itself: uint8 [H, W]; ink falls where the tone is below.
+    """Return the screen, uint8 [H, W]: ink falls where the tone is below it.
 
     Phases are 32-bit fractions of a period, which wrap around by themselves.
     """
@@ -92,7 +92,7 @@ def thresholds(
 
 
 def scan(ink: NDArray[np.bool_], *, generator: np.random.Generator) -> Grey:
-    """What a scanner sees of ink on newsprint, at a third of the resolution."""
+    """Scan ink on newsprint at a third of the resolution."""
     height, width = ink.shape[0] // FINE, ink.shape[1] // FINE
     covered = cv2.resize(
         np.where(ink, np.float32(1), np.float32(0)),
@@ -107,7 +107,7 @@ def scan(ink: NDArray[np.bool_], *, generator: np.random.Generator) -> Grey:
 
 
 def paper(shape: tuple[int, int], *, generator: np.random.Generator) -> NDArray[np.float32]:
-    """A sheet: its tint, fibres along the machine's direction, a stain: float32 [H, W]."""
+    """Make a sheet with a tint, fibres along the machine's direction, a stain: float32 [H, W]."""
     height, width = shape
     speckle = generator.standard_normal((height, width), dtype=np.float32)
     fibres = cv2.blur(speckle, (_FIBRE, 1)) * np.float32(_FIBRE**0.5)
@@ -168,7 +168,7 @@ def _word(generator: np.random.Generator) -> str:
 
 @functools.cache
 def _cell() -> Grey:
-    """Thresholds of a cell, uint8 [64, 64]: the same number of pixels for each tone."""
+    """Return the thresholds of a cell, uint8 [64, 64]: the same number of pixels for each tone."""
     side = 1 << _CELL_BITS
     x = (np.arange(side) + 0.5) / side * 2 - 1
     # Elliptical dots touch in one direction first, so the middle tones do not jump.

@@ -1,4 +1,4 @@
-"""The steps that the press benchmark's transformations are chained of.
+"""Define the steps that the press benchmark's transformations are made of.
 
 Each function here returns a step for one set of parameters; a step takes a picture (mode L) and its
 draws, and returns the new picture and float64 [3, 3], from the new pixels to the old ones.
@@ -29,7 +29,7 @@ _INSIDE = 0.85  # of a page, the most that a picture takes along a side, squared
 
 
 class Draw(NamedTuple):
-    """What a step may draw from: its own generator, and pictures to stand beside."""
+    """The randomness and the companions that a step may use."""
 
     generator: np.random.Generator
     companions: tuple[Image.Image, ...]
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 
 
 def halftone(*, lpi: float, inches: float = 4.0) -> Step:
-    """Printed `inches` long through a screen of `lpi` lines per inch, scanned at 300 dpi.
+    """Print `inches` long through a screen of `lpi` lines per inch, scanned at 300 dpi.
 
     One in four is a line screen.
     """
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
-        sized, back = _sized(image, longest=round(inches * screens.SCAN_DPI))
+        sized, back = _limit_size(image, longest=round(inches * screens.SCAN_DPI))
         angle = float(draw.generator.choice([22.0, 38.0, 52.0, 67.0]))
         lines = draw.generator.random() < 0.25  # noqa: PLR2004 - one in four
-        printed = screens.screened(
+        printed = screens.print_through_screen(
             _pixels(sized),
             period=screens.SCAN_DPI / lpi,
             angle=angle + float(draw.generator.uniform(-3, 3)),
@@ -62,19 +62,19 @@ def halftone(*, lpi: float, inches: float = 4.0) -> Step:
     return step
 
 
-def diffused(*, dpi: int, inches: float = 4.0) -> Step:
-    """Black and white by error diffusion (Floyd and Steinberg), a pixel of it at `dpi`."""
+def diffuse(*, dpi: int, inches: float = 4.0) -> Step:
+    """Reduce to black and white by error diffusion (Floyd and Steinberg), at `dpi`."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         del draw
-        sized, back = _sized(image, longest=round(inches * dpi))
+        sized, back = _limit_size(image, longest=round(inches * dpi))
         return sized.convert("1", dither=Image.Dither.FLOYDSTEINBERG).convert("L"), back
 
     return step
 
 
 def local_threshold() -> Step:
-    """Black and white by the mean of a neighbourhood of a twelfth of the longer side."""
+    """Reduce to black and white by the mean of a neighbourhood of a twelfth of the longer side."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         del draw
@@ -88,7 +88,7 @@ def local_threshold() -> Step:
 
 
 def threshold(*, offset: float) -> Step:
-    """Black and white by Otsu's threshold.
+    """Reduce to black and white by Otsu's threshold.
 
     Args:
         offset: The share of the way from there to the 2nd or the 98th percentile that it is off.
@@ -106,7 +106,7 @@ def threshold(*, offset: float) -> Step:
 
 
 def crop(*, share: float) -> Step:
-    """A part with `share` of the area, somewhere, its sides up to a fifth longer or shorter."""
+    """Cut out a part with `share` of the area, its sides up to a fifth longer or shorter."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         side = float(np.sqrt(share))
@@ -127,7 +127,7 @@ def crop(*, share: float) -> Step:
 
 
 def mirror() -> Step:
-    """Left and right exchanged."""
+    """Exchange left and right."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         del draw
@@ -138,7 +138,7 @@ def mirror() -> Step:
 
 
 def quarter(*, turns: int) -> Step:
-    """Turned clockwise by `turns` quarters."""
+    """Turn clockwise by `turns` quarters."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         del draw
@@ -153,7 +153,7 @@ def quarter(*, turns: int) -> Step:
 
 
 def rotate(*, degrees: float) -> Step:
-    """Turned by `degrees`, one way or the other, all of it kept on a sheet of paper."""
+    """Turn by `degrees`, one way or the other, and put all of it on a sheet of paper."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         way = 1.0 if draw.generator.random() < _HALF else -1.0
@@ -178,7 +178,7 @@ def rotate(*, degrees: float) -> Step:
 
 
 def caption(*, share: float) -> Step:
-    """A strip of text below, as high as `share` of the picture, on a sheet with narrow margins."""
+    """Add a strip of text below, as high as `share` of the picture, on a sheet with margins."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         margin = max(2, round(0.02 * max(image.size)))
@@ -201,7 +201,7 @@ def caption(*, share: float) -> Step:
 
 
 def page(*, share: float) -> Step:
-    """On a page of text, with `share` of its area, beside up to three companions."""
+    """Put the picture on a page of text, with `share` of its area, beside up to three others."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         steepness = image.height / image.width
@@ -215,7 +215,7 @@ def page(*, share: float) -> Step:
         x, y = draw.generator.uniform(0.03, 0.97, 2)
         left, top = round((wide - width) * x), round((high - height) * y)
         boxes = [(left, top, left + width, top + height)]
-        placed, _ = _resized(image, (width, height))
+        placed, _ = _resize(image, (width, height))
         sheet[top : top + height, left : left + width] = _pixels(placed)
         _add_companions(sheet, boxes=boxes, draw=draw)
         _set_text(sheet, boxes=boxes, generator=draw.generator)
@@ -226,7 +226,7 @@ def page(*, share: float) -> Step:
 
 
 def tone(*, gamma: float, contrast: float) -> Step:
-    """Tones to the power of `gamma` or of its inverse, then squeezed into `contrast` of the range.
+    """Raise tones to `gamma` or its inverse, then squeeze them into `contrast` of the range.
 
     They end near black where they were darkened, else near white, as under- and overexposed plates.
     """
@@ -242,7 +242,7 @@ def tone(*, gamma: float, contrast: float) -> Step:
 
 
 def negative() -> Step:
-    """Black and white exchanged."""
+    """Exchange black and white."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         del draw
@@ -252,7 +252,7 @@ def negative() -> Step:
 
 
 def blur(*, share: float) -> Step:
-    """A Gaussian whose sigma is `share` of the longer side."""
+    """Blur by a Gaussian whose sigma is `share` of the longer side."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         del draw
@@ -263,7 +263,7 @@ def blur(*, share: float) -> Step:
 
 
 def jpeg(*, quality: int) -> Step:
-    """Written and read as JPEG."""
+    """Write as JPEG and read again."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         del draw
@@ -289,7 +289,7 @@ def _add_companions(sheet: Grey, *, boxes: list[tuple[int, int, int, int]], draw
             top = int(draw.generator.integers(4, high - height - 4))
             box = (left, top, left + width, top + height)
             if not any(_touch(box, other) for other in boxes):
-                small, _ = _resized(companion.convert("L"), (width, height))
+                small, _ = _resize(companion.convert("L"), (width, height))
                 sheet[top : top + height, left : left + width] = _pixels(small)
                 boxes.append(box)
                 break
@@ -298,7 +298,7 @@ def _add_companions(sheet: Grey, *, boxes: list[tuple[int, int, int, int]], draw
 def _set_text(
     sheet: Grey, *, boxes: Sequence[tuple[int, int, int, int]], generator: np.random.Generator
 ) -> None:
-    """Three columns of text around the boxes."""
+    """Set three columns of text around the boxes."""
     high, wide = sheet.shape
     line, columns = 18, 3
     gap = 16
@@ -315,16 +315,16 @@ def _touch(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
     return a[0] < b[2] + 6 and b[0] < a[2] + 6 and a[1] < b[3] + 6 and b[1] < a[3] + 6
 
 
-def _sized(image: Image.Image, *, longest: int) -> tuple[Image.Image, Matrix]:
+def _limit_size(image: Image.Image, *, longest: int) -> tuple[Image.Image, Matrix]:
     scale = longest / max(image.size)
     size = (
         max(_SMALLEST, round(image.width * scale)),
         max(_SMALLEST, round(image.height * scale)),
     )
-    return _resized(image, size)
+    return _resize(image, size)
 
 
-def _resized(image: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, Matrix]:
+def _resize(image: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, Matrix]:
     back = np.diag([image.width / size[0], image.height / size[1], 1.0])
     return image.resize(size, Image.Resampling.LANCZOS), back
 

@@ -1,4 +1,4 @@
-"""What the press benchmark compares: perceptual hashes, a version's descriptor, the whole search.
+"""Define the systems that are compared: perceptual hashes, a descriptor, the whole search.
 
 Each system answers a query with a ranking of the gallery. Every one of them sees the query in the
 same eight orientations.
@@ -35,8 +35,8 @@ _HASH: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Query:
-    """A transformed picture as the systems see it.
+class PressQuery:
+    """A transformed picture, in every form that a system searches by.
 
     Attributes:
         image: Mode L.
@@ -55,7 +55,7 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
-    """What a system answers: at most `DEPTH` candidates, the best first.
+    """The answer of a system: at most `DEPTH` candidates, the best first.
 
     Attributes:
         rows: int64 [K], of the gallery.
@@ -71,18 +71,18 @@ class Ranking:
 
 
 class System(Protocol):
-    """One way to search."""
+    """A way to search a gallery."""
 
     name: str
     threshold: float | None
     """The score from which it calls two pictures the same, where it says so itself."""
 
-    def search(self, query: Query) -> Ranking:
-        """Ranks the gallery."""
+    def search(self, query: PressQuery) -> Ranking:
+        """Rank the gallery for a query."""
 
 
 class PerceptualHash:
-    """pHash: 64 bits of a discrete cosine transform.
+    """Search by pHash: 64 bits of a discrete cosine transform.
 
     As Zauner, *Implementation and Benchmarking of Perceptual Image Hash Functions* (2010): 32 x 32
     pixels, the 8 x 8 lowest frequencies without the constant ones, above their median or not.
@@ -92,14 +92,14 @@ class PerceptualHash:
     threshold: float | None = None
 
     def __init__(self, pictures: Sequence[NDArray[np.float32]]) -> None:
-        """Takes what `hash_input` makes of the gallery's pictures."""
+        """Take the gallery's pictures as `hash_input` prepares them."""
         self._bits = np.stack([perceptual_hash(pixels) for pixels in pictures])
 
-    def search(self, query: Query) -> Ranking:
-        """See `System`."""
+    def search(self, query: PressQuery) -> Ranking:
+        """Rank the gallery by the distance of hashes; see `System.search`."""
         pixels = hash_input(query.image)
         turned = np.stack([perceptual_hash(way.apply(pixels)) for way in WAYS])
-        return ranked((turned @ self._bits.T).max(axis=0) / self._bits.shape[1], query=query)
+        return rank_by((turned @ self._bits.T).max(axis=0) / self._bits.shape[1], query=query)
 
 
 class Pdq:
@@ -113,14 +113,14 @@ class Pdq:
     def __init__(self, fingerprints: Sequence[Fingerprint]) -> None:
         self._bits = np.stack([to_vector(one.pdq[UPRIGHT]) for one in fingerprints])
 
-    def search(self, query: Query) -> Ranking:
-        """See `System`."""
+    def search(self, query: PressQuery) -> Ranking:
+        """Rank the gallery by the distance of hashes; see `System.search`."""
         turned = np.stack([to_vector(bits) for bits in query.fingerprint.pdq.values()])
-        return ranked((turned @ self._bits.T).max(axis=0) / self._bits.shape[1], query=query)
+        return rank_by((turned @ self._bits.T).max(axis=0) / self._bits.shape[1], query=query)
 
 
 class Descriptor:
-    """The cosine of a version's descriptors."""
+    """Search by the cosine of a version's descriptors."""
 
     threshold: float | None = None
 
@@ -128,22 +128,22 @@ class Descriptor:
         self.name = f"{version}, descriptor alone"
         self._version, self._gallery = version, gallery
 
-    def search(self, query: Query) -> Ranking:
-        """See `System`."""
+    def search(self, query: PressQuery) -> Ranking:
+        """Rank the gallery by the cosine of descriptors; see `System.search`."""
         turned = np.stack(list(query.views[self._version].values()))
-        return ranked((turned @ self._gallery.T).max(axis=0), query=query)
+        return rank_by((turned @ self._gallery.T).max(axis=0), query=query)
 
 
 class Verified:
-    """The whole search: three channels, verified, one probability."""
+    """Search as the service does: three channels, verified, one probability."""
 
     def __init__(self, version: str, *, gallery: Gallery, threshold: float = 0.9) -> None:
         self.name = f"{version}, verified"
         self.threshold: float | None = threshold
         self._version, self._gallery = version, gallery
 
-    def search(self, query: Query) -> Ranking:
-        """See `System`."""
+    def search(self, query: PressQuery) -> Ranking:
+        """Rank the gallery by probability; see `System.search`."""
         found = self._gallery.search(
             query.views[self._version], query.fingerprint, without=query.without
         )
@@ -166,8 +166,8 @@ class Verified:
         )
 
 
-def ranked(scores: NDArray[Any], *, query: Query) -> Ranking:
-    """The first of a score for each picture of the gallery, [N]."""
+def rank_by(scores: NDArray[Any], *, query: PressQuery) -> Ranking:
+    """Rank the gallery by a score for each picture, [N]."""
     values = scores.astype(np.float64)
     values[list(query.without)] = -np.inf
     count = min(DEPTH, int(np.isfinite(values).sum()))
@@ -179,13 +179,13 @@ def ranked(scores: NDArray[Any], *, query: Query) -> Ranking:
 
 
 def hash_input(image: Image.Image) -> NDArray[np.float32]:
-    """A picture as `perceptual_hash` takes it: float32 [32, 32]."""
+    """Prepare a picture for `perceptual_hash`: float32 [32, 32]."""
     small = image.convert("L").resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.LANCZOS)
     return np.asarray(small, dtype=np.float32)
 
 
 def perceptual_hash(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [64] of 1 and -1."""
+    """Return the perceptual hash: float32 [64] of 1 and -1."""
     low = cv2.dct(np.ascontiguousarray(pixels))[1 : _HASH + 1, 1 : _HASH + 1].ravel()
     return np.where(low > np.median(low), np.float32(1), np.float32(-1))
 
@@ -193,6 +193,6 @@ def perceptual_hash(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 def _order(
     rows: NDArray[np.int64], scores: NDArray[np.float64], *, truth: int | None
 ) -> NDArray[np.int64]:
-    """By falling score; among equal ones the right picture comes last."""
+    """Order by falling score; among equal scores the right picture comes last."""
     right = rows == (-1 if truth is None else truth)
     return np.lexsort((rows, right, -scores))

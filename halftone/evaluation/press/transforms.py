@@ -1,4 +1,4 @@
-"""The press benchmark's transformations: pure functions of picture, strength and seed.
+"""Transform pictures as presses do: pure functions of picture, strength and seed.
 
 They share neither code nor parameters with `halftone.vision.simulation` and
 `halftone.vision.reprinting`, which make training pairs. A transformation is a list of strengths,
@@ -30,7 +30,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """One strength of a transformation.
+    """A strength of a transformation: its label and its steps.
 
     Attributes:
         label: For people: what it is, with its unit.
@@ -43,7 +43,7 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True)
 class Transformation:
-    """One of `TRANSFORMATIONS`.
+    """A way to print a picture anew, in several strengths; see `TRANSFORMATIONS`.
 
     Attributes:
         name: As it is typed.
@@ -105,13 +105,13 @@ def transform(
 
 
 def seed_of(*parts: object) -> int:
-    """A seed from anything that prints the same in every run."""
+    """Return a seed that is the same in every run for parts with the same text."""
     text = "\0".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def move(points: NDArray[np.float64], *, matrix: Matrix) -> NDArray[np.float64]:
-    """Points [K, 2] through a homography [3, 3]."""
+    """Move points [K, 2] by a homography [3, 3]."""
     moved = np.column_stack([points, np.ones(len(points))]) @ matrix.T
     result: NDArray[np.float64] = moved[:, :2] / moved[:, 2:]
     return result
@@ -156,8 +156,8 @@ _ALL: Final = (
         name="bilevel",
         title="Black and white only, printed 4 in on the longer side",
         levels=_levels(
-            ("error diffusion, 200 dpi", steps.diffused(dpi=200)),
-            ("error diffusion, 100 dpi", steps.diffused(dpi=100)),
+            ("error diffusion, 200 dpi", steps.diffuse(dpi=200)),
+            ("error diffusion, 100 dpi", steps.diffuse(dpi=100)),
             ("local threshold", steps.local_threshold()),
             ("threshold (Otsu's)", steps.threshold(offset=0.0)),
             ("threshold, too dark or too light", steps.threshold(offset=0.5)),

@@ -1,11 +1,11 @@
-"""What a report says of a version's probabilities."""
+"""Write the section of a report on a version's probabilities."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from halftone.evaluation.report import plots
-from halftone.evaluation.report.page import Picture, Section, Table
+from halftone.evaluation.report.page import ReportPicture, Section, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def calibration_section(folder: Path, *, found: Mapping[str, Any]) -> Section:
-    """The reliability of probabilities on groups that were left out of their fit.
+    """Show how reliable probabilities are on groups that were left out of their fit.
 
     Args:
         folder: Of the report; the plot goes there.
@@ -39,7 +39,7 @@ def calibration_section(folder: Path, *, found: Mapping[str, Any]) -> Section:
         ],
         tables=[Table(head=["", "value"], rows=rows)],
         pictures=[
-            Picture(
+            ReportPicture(
                 file="reliability.png",
                 alt=(
                     "Share of candidates that are the same picture over the probability they were "

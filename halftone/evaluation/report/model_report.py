@@ -1,4 +1,4 @@
-"""A model's report: one HTML page and its PNGs, readable without a server, printable."""
+"""Write a model's report: one HTML page and its PNGs, readable without a server."""
 
 from __future__ import annotations
 
@@ -8,25 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone.evaluation.metrics import Cosines, Matrix, judge
 from halftone.evaluation.report import plots
 from halftone.evaluation.report.calibration import calibration_section
-from halftone.evaluation.report.page import Cell, Picture, Section, Table, write_page
-from halftone.evaluation.report.pictures import Judged
+from halftone.evaluation.report.page import Cell, ReportPicture, Section, Table, write_page
 from halftone.evaluation.report.retrieval import (
-    ARCHIVE_RULES,
-    GROUP_RULES,
-    SPLIT_RULES,
     figure_cell,
     retrieval_sections,
 )
-from halftone.evaluation.truth import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from halftone.evaluation.evaluate import Evaluation, Labelled
+    from halftone.evaluation.judged import JudgedImages
     from halftone.vision.model import ModelSpec
 
 _MOST_ROWS: Final = 60
@@ -38,8 +32,7 @@ def write_report(
     *,
     spec: ModelSpec,
     history: Sequence[Mapping[str, Any]],
-    found: Evaluation | None,
-    labelled: Labelled | None = None,
+    judged: Sequence[JudgedImages] = (),
     classification: Mapping[str, Any] | None = None,
     calibration: Mapping[str, Any] | None = None,
     balance: Mapping[str, Mapping[str, int]] | None = None,
@@ -51,8 +44,7 @@ def write_report(
         folder: Is created.
         spec: Of the model; its training names command, configuration and data.
         history: The progress lines' entries; may be empty.
-        found: An archive with truth, where there was one.
-        labelled: Labelled groups that were left out of training.
+        judged: The groups that were left out of training, and an archive, where there were some.
         classification: What `evaluate_classification` returned.
         calibration: What `halftone.evaluation.calibration.fit_held_out` said.
         balance: Per split the size of each group.
@@ -60,10 +52,8 @@ def write_report(
     """
     folder.mkdir(parents=True)
     sections = []
-    for number, judged in enumerate(
-        entry for entry in (_of_labelled(labelled), _of_evaluation(found)) if entry is not None
-    ):
-        sections += retrieval_sections(folder, judged=judged, prefix=f"r{number}")
+    for number, images in enumerate(judged):
+        sections += retrieval_sections(folder, judged=images, prefix=f"r{number}")
     if calibration is not None:
         sections.append(calibration_section(folder, found=calibration))
     if classification is not None:
@@ -84,7 +74,7 @@ def write_evaluation(
     folder: Path,
     *,
     version: str,
-    judged: Judged,
+    judged: JudgedImages,
     left_out: Sequence[tuple[str, str]],
     settings: Mapping[str, Any],
 ) -> None:
@@ -106,7 +96,7 @@ def write_evaluation(
 
 
 def classification_sections(folder: Path, *, found: Mapping[str, Any]) -> list[Section]:
-    """Accuracy, classes, and what is taken for what."""
+    """Return the sections on accuracy, classes and the most frequent mistakes."""
     columns = {
         "accuracy": "accuracy",
         "balanced_accuracy": "balanced accuracy",
@@ -142,7 +132,7 @@ def classification_sections(folder: Path, *, found: Mapping[str, Any]) -> list[S
         plots.confusion(folder / "confusion.png", matrix=matrix, names=names)
         which = "all classes" if len(names) == found["classes"] else "the most confused classes"
         pictures.append(
-            Picture(
+            ReportPicture(
                 file="confusion.png",
                 alt=f"Confusion matrix of {which}; accuracy {found['accuracy']:.3f}.",
                 caption=f"Rows the truth, columns the prediction, {which}.",
@@ -167,7 +157,7 @@ def classification_sections(folder: Path, *, found: Mapping[str, Any]) -> list[S
 def _shown_classes(
     found: Mapping[str, Any], *, most: int = _MOST_CLASSES
 ) -> tuple[list[str], list[list[int]]]:
-    """Names and the matrix of all classes if they are few, else of those confused most."""
+    """Return names and matrix of all classes if they are few, else of the most confused ones."""
     matrix = found.get("confusion")
     if matrix is None:
         return [], []
@@ -187,7 +177,7 @@ def data_section(
     balance: Mapping[str, Mapping[str, int]],
     left_out: Sequence[tuple[str, str]],
 ) -> Section:
-    """How large the groups are, and what was not used."""
+    """Return the section on the sizes of groups and on the pictures that were left out."""
     rows, pictures = [], []
     for name, sizes in balance.items():
         values = np.array(list(sizes.values()) or [0])
@@ -208,7 +198,7 @@ def data_section(
         tables.append(Table(head=head, rows=rows))
         plots.balance(folder / "balance.png", splits=balance)
         pictures.append(
-            Picture(
+            ReportPicture(
                 file="balance.png",
                 alt="Sizes of the groups of each split, falling.",
                 caption="Pictures in each group, the largest group first.",
@@ -229,7 +219,7 @@ def data_section(
 
 
 def settings_section(settings: Mapping[str, Any], *, parents: Sequence[str] = ()) -> Section:
-    """What is needed to repeat it."""
+    """Return the section with everything that is needed to repeat the run."""
     left = dict(settings)
     code = []
     if left.get("command"):
@@ -259,46 +249,14 @@ def _curves_section(folder: Path, *, history: Sequence[Mapping[str, Any]]) -> Se
     facts += [f"{int(last['step']):,} steps"] if "step" in last else []
     facts += [f"{last['elapsed'] / 60:.0f} minutes"] if "elapsed" in last else []
     drawn = f", and {', '.join(names)} on the validation split" if names else ""
-    picture = Picture(file="curves.png", alt=f"The loss over epochs{drawn}.", caption="", wide=True)
+    picture = ReportPicture(
+        file="curves.png", alt=f"The loss over epochs{drawn}.", caption="", wide=True
+    )
     return Section(title="Training", text=[", ".join(facts) + "."], pictures=[picture])
 
 
-def _of_labelled(found: Labelled | None) -> Judged | None:
-    if found is None:
-        return None
-    truth = found.truth or Truth.of_groups(found.groups)
-    return Judged(
-        name=found.name,
-        judgement=judge(Cosines(found.descriptors), truth=truth),
-        metrics=dict(found.metrics),
-        names=[
-            f"{path.name} ({group})" if group else path.name
-            for path, group in zip(found.paths, found.groups, strict=True)
-        ],
-        paths=found.paths,
-        rules=GROUP_RULES if found.truth is None else SPLIT_RULES,
-        threshold_from="the validation split" if "threshold" in found.metrics else "",
-        variants=dict(found.variants),
-    )
-
-
-def _of_evaluation(found: Evaluation | None) -> Judged | None:
-    if found is None:
-        return None
-    return Judged(
-        name=found.folder.name,
-        judgement=judge(Matrix(found.scores), truth=found.truth),
-        metrics=found.metrics,
-        names=[row["image_id"] for row in found.rows],
-        paths=[found.folder / row["file"] for row in found.rows],
-        rules=ARCHIVE_RULES,
-        threshold_from="the validation split" if "threshold" in found.metrics else "",
-        variants=found.variants,
-    )
-
-
-def group_sizes(judged: Judged) -> dict[str, dict[str, int]]:
-    """The size of each group of an archive, for `data_section`."""
+def group_sizes(judged: JudgedImages) -> dict[str, dict[str, int]]:
+    """Return the size of each group of an archive, for `data_section`."""
     groups = judged.judgement.truth.groups
     numbers, sizes = np.unique(groups[groups >= 0], return_counts=True)
     found = {str(number): int(size) for number, size in zip(numbers, sizes, strict=True)}

@@ -1,4 +1,4 @@
-"""A report's page: sections of text, tables and pictures, one HTML file without scripts."""
+"""Write a report's page: sections of text, tables and pictures, one HTML file without scripts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A file beside the page. `alt` says what is seen for who does not see it."""
+class ReportPicture:
+    """An image file beside the page. `alt` describes it for those who cannot see it."""
 
     file: str
     alt: str
@@ -26,7 +26,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A value, and what stands small below it; `mark` is `better`, `worse` or empty."""
+    """A cell of a table, with small text below it; `mark` is `better`, `worse` or empty."""
 
     text: str
     small: str = ""
@@ -35,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The first row and the first column are headings; numbers stand to the right."""
+    """A table whose first row and first column are headings; numbers are aligned to the right."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[Cell | str]]
@@ -44,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One part of the page, in the order of its fields.
+    """A section of the page; its parts appear in the order of the fields.
 
     Attributes:
         title: Its heading.
@@ -59,7 +59,7 @@ class Section:
     title: str
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[ReportPicture] = ()
     code: Sequence[tuple[str, str]] = ()
     links: Sequence[tuple[str, str]] = ()
     level: int = 2
@@ -173,7 +173,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4; paddi
 
 
 def write_page(folder: Path, *, title: str, subtitle: str, sections: Sequence[Section]) -> None:
-    """Write `index.html`; the pictures are there already."""
+    """Write `index.html` beside the image files, which must exist already."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

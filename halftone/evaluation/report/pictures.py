@@ -1,16 +1,16 @@
-"""The pictures of a report: a query and what it retrieves, or two pictures side by side."""
+"""Draw the pictures of a report: a query and what it retrieves, or two pictures side by side."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from halftone.core import errors
 from halftone.evaluation.metrics import UNITS
-from halftone.evaluation.report.page import Picture
+from halftone.evaluation.report.page import ReportPicture
 from halftone.evaluation.report.plots import DIFFERENT, SAME
 from halftone.imaging import images
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from halftone.evaluation.judged import JudgedImages
     from halftone.evaluation.metrics import Judgement
 
 _SIDE: Final = 132
@@ -30,38 +31,11 @@ _MAX_PIXELS: Final = 200_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """Images and what a model made of them.
-
-    Attributes:
-        name: Of the archive or split.
-        judgement: By scores.
-        metrics: What `figures_of` returned.
-        names: What a person knows an image by, [N].
-        paths: Their files, [N]; None where there is none, and no picture is shown.
-        rules: What counts as a match, one sentence.
-        threshold_from: Where the threshold was chosen; empty: on these images themselves.
-        variants: Figures of other scores, by what differs.
-    """
-
-    name: str
-    judgement: Judgement
-    metrics: dict[str, Any]
-    names: Sequence[str]
-    paths: Sequence[Path] | None
-    rules: str
-    threshold_from: str = ""
-    variants: dict[str, dict[str, Any]]
-
-    @property
-    def threshold(self) -> float:
-        """The one given, or the best on these images."""
-        return float(self.metrics.get("threshold", self.metrics["best_f1_threshold"]))
-
-
-@dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One picture of a strip; `same` frames it: green the same picture, red another, None: no."""
+    """A picture of a strip.
+
+    `same` frames it green (the same picture), red (another) or not (None).
+    """
 
     path: Path
     label: str
@@ -93,9 +67,9 @@ def strip(path: Path, *, tiles: Sequence[Tile]) -> None:
 
 
 def retrieval_strips(
-    folder: Path, *, judged: Judged, queries: Sequence[int], prefix: str
-) -> list[Picture]:
-    """A strip for each query (by its place in `truth.queries`): it, and its first candidates."""
+    folder: Path, *, judged: JudgedImages, queries: Sequence[int], prefix: str
+) -> list[ReportPicture]:
+    """Draw a strip for each query (by its place in `truth.queries`): it and its candidates."""
     judgement, truth = judged.judgement, judged.judgement.truth
     if judged.paths is None:
         return []
@@ -115,12 +89,14 @@ def retrieval_strips(
             f"{tile.label} {'the same picture' if tile.same else 'another picture'}"
             for tile in shown
         )
-        pictures.append(Picture(file=file, alt=f"{title}. {found}.", caption=title, wide=True))
+        pictures.append(
+            ReportPicture(file=file, alt=f"{title}. {found}.", caption=title, wide=True)
+        )
     return pictures
 
 
-def candidate_tiles(judged: Judged, *, query: int) -> list[Tile]:
-    """The first candidates of a query, framed by whether they match.
+def candidate_tiles(judged: JudgedImages, *, query: int) -> list[Tile]:
+    """Return the first candidates of a query, framed by whether they match.
 
     Where none of them does, its best match comes last, with its rank.
     """
@@ -147,13 +123,13 @@ def candidate_tiles(judged: Judged, *, query: int) -> list[Tile]:
 def pair_pictures(
     folder: Path,
     *,
-    judged: Judged,
+    judged: JudgedImages,
     pairs: Sequence[tuple[int, int]],
     scores: Sequence[float],
     same: bool,
     prefix: str,
-) -> list[Picture]:
-    """Two pictures side by side, for each pair."""
+) -> list[ReportPicture]:
+    """Draw the two pictures of each pair side by side."""
     if judged.paths is None:
         return []
     pictures = []
@@ -166,12 +142,12 @@ def pair_pictures(
         strip(folder / file, tiles=tiles)
         verdict = "the same picture" if same else "different pictures by the truth"
         caption = f"{score:.3f}: {judged.names[a]} / {judged.names[b]}"
-        pictures.append(Picture(file=file, alt=f"{caption}, {verdict}", caption=caption))
+        pictures.append(ReportPicture(file=file, alt=f"{caption}, {verdict}", caption=caption))
     return pictures
 
 
 def _best_match(judgement: Judgement, *, image: int) -> tuple[int, float]:
-    """The match of a query that scores highest, and its score."""
+    """Return the match of a query that scores highest, and its score."""
     truth = judgement.truth
     mine = np.flatnonzero((truth.matches == image).any(axis=1))
     best = mine[judgement.true_scores[mine].argmax()]

@@ -1,4 +1,4 @@
-"""The diagrams of a report."""
+"""Draw the diagrams of a report."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def precision_recall(
 
 
 def histogram(path: Path, *, judgement: Judgement, threshold: float) -> None:
-    """Draw how true and false pairs score, as shares of each."""
+    """Draw the scores of true and of false pairs as two histograms."""
     edges = np.arange(-0.5, 1.0001, 0.02)
     true = np.histogram(judgement.true_scores / UNITS, bins=edges)[0]
     limits = np.rint(edges * UNITS).astype(np.int64)
@@ -192,7 +192,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def reliability(path: Path, *, bins: Sequence[Mapping[str, float]]) -> None:
-    """Draw how often pictures were the same over how probable it was called, and how many bore it.
+    """Draw observed shares of matches over predicted probabilities, and how many had each.
 
     Bins are those of `halftone.evaluation.calibration.fit`.
     """

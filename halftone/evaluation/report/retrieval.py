@@ -1,4 +1,4 @@
-"""The part of a report on retrieval: figures, diagrams, and what was found and missed."""
+"""Write the part of a report on retrieval: figures, diagrams, what was found and missed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from halftone.evaluation.metrics import UNITS
 from halftone.evaluation.report import pictures as report_pictures
 from halftone.evaluation.report import plots
-from halftone.evaluation.report.page import Cell, Picture, Section, Table
+from halftone.evaluation.report.page import Cell, ReportPicture, Section, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from halftone.evaluation.report.pictures import Judged
+    from halftone.evaluation.judged import JudgedImages
     from halftone.evaluation.truth import Truth
 
 COLUMNS: Final = {
@@ -29,20 +29,11 @@ COLUMNS: Final = {
 AT_THRESHOLD: Final = {"precision": "precision", "recall": "recall", "f1": "F1"}
 _EXAMPLES: Final = 6
 _PAIRS: Final = 9
-ARCHIVE_RULES: Final = (
-    "A match is the same picture in another publication. Copies within one publication count "
-    "neither way; where several pictures stand on one plate only the listed links are matches."
-)
-GROUP_RULES: Final = "Every other picture of a query's group is a match."
-SPLIT_RULES: Final = (
-    "Every other picture of a query's group is a match. Copies within one publication count "
-    "neither way, nor do pairs of a composite group that are not linked."
-)
 _FRAMES: Final = "Green frames: the same picture by the truth; red: different ones."
 
 
-def retrieval_sections(folder: Path, *, judged: Judged, prefix: str) -> list[Section]:
-    """Figures, diagrams and pictures of one archive or split."""
+def retrieval_sections(folder: Path, *, judged: JudgedImages, prefix: str) -> list[Section]:
+    """Return the figures, diagrams and pictures of one archive or split."""
     metrics, judgement = judged.metrics, judged.judgement
     first = Section(
         title=f"Retrieval on {judged.name}",
@@ -52,13 +43,13 @@ def retrieval_sections(folder: Path, *, judged: Judged, prefix: str) -> list[Sec
     if not metrics["queries"]:
         return [first]
     pictures = [
-        Picture(
+        ReportPicture(
             file=f"{prefix}-precision-recall.png",
             alt=f"Precision over recall of all pairs; µAP {metrics['micro_ap']:.3f}, recall "
             f"{metrics['recall_at_p90']:.3f} at precision 0.9.",
             caption="Precision over recall of all pairs. The dot is the threshold.",
         ),
-        Picture(
+        ReportPicture(
             file=f"{prefix}-scores.png",
             alt=f"Histograms of the scores of true and false pairs; threshold "
             f"{judged.threshold:.3f}.",
@@ -79,8 +70,8 @@ def retrieval_sections(folder: Path, *, judged: Judged, prefix: str) -> list[Sec
     ]
 
 
-def figure_tables(judged: Judged) -> list[Table]:
-    """The figures with their intervals, and those at the threshold."""
+def figure_tables(judged: JudgedImages) -> list[Table]:
+    """Return the tables of figures with their intervals, and of those at the threshold."""
     columns = [name for name in COLUMNS if name in judged.metrics]
     rows: list[list[Cell | str]] = [
         ["this version", *(figure_cell(judged.metrics, name=name) for name in columns)]
@@ -113,14 +104,14 @@ def figure_tables(judged: Judged) -> list[Table]:
 
 
 def figure_cell(metrics: Mapping[str, Any], *, name: str, bare: bool = False) -> Cell:
-    """A figure, its interval below it unless `bare`."""
+    """Return the cell of a figure, with its interval below it unless `bare`."""
     value = metrics.get(name)
     interval = metrics.get("intervals", {}).get(name)
     small = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval and not bare else ""
     return Cell(text="-" if value is None else f"{value:.3f}", small=small)
 
 
-def _pair_table(judged: Judged) -> Table:
+def _pair_table(judged: JudgedImages) -> Table:
     limit = np.array([round(judged.threshold * UNITS)])
     hits = int((judged.judgement.true_scores >= limit).sum())
     wrong = int(judged.judgement.false_at_least(limit)[0])
@@ -137,8 +128,8 @@ def _pair_table(judged: Judged) -> Table:
     )
 
 
-def _borderline(folder: Path, *, judged: Judged, prefix: str) -> list[Section]:
-    """Pairs on the wrong side of the threshold, then the closest on the right side."""
+def _borderline(folder: Path, *, judged: JudgedImages, prefix: str) -> list[Section]:
+    """Show pairs on the wrong side of the threshold, then the closest on the right side."""
     judgement = judged.judgement
     limit = round(judged.threshold * UNITS)
     false, true = judgement.false_scores, judgement.true_scores
@@ -198,7 +189,7 @@ def _borderline(folder: Path, *, judged: Judged, prefix: str) -> list[Section]:
     return sections
 
 
-def _best_and_worst(folder: Path, *, judged: Judged, prefix: str) -> list[Section]:
+def _best_and_worst(folder: Path, *, judged: JudgedImages, prefix: str) -> list[Section]:
     judgement = judged.judgement
     first = judgement.candidate_scores[:, 0]
     found = np.flatnonzero(judgement.average_precision == 1)
@@ -223,7 +214,7 @@ def _best_and_worst(folder: Path, *, judged: Judged, prefix: str) -> list[Sectio
 
 
 def _one_a_group(truth: Truth, *, pairs: Any) -> Any:
-    """Of rows of images [K, …] the places of those whose groups did not come before."""
+    """Return the places of the rows of images [K, …] whose groups did not occur before."""
     seen: set[tuple[int, ...]] = set()
     places = []
     for place, row in enumerate(pairs[:2000]):
@@ -240,7 +231,7 @@ def _one_a_group(truth: Truth, *, pairs: Any) -> Any:
     return np.array(places, dtype=np.int64)
 
 
-def _counts(judged: Judged) -> str:
+def _counts(judged: JudgedImages) -> str:
     queries, pairs = judged.metrics["queries"], judged.metrics["pairs"]
     count = judged.judgement.truth.count
     return f"{queries:,} queries among {count:,} pictures, {pairs:,} true pairs."

@@ -1,9 +1,8 @@
-"""Training pictures: read once, squashed to a square, kept in memory as bytes."""
+"""Read training pictures once, squash them to a square, and keep them in memory as bytes."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,9 @@ import numpy as np
 import torch
 
 from halftone.core import errors
-from halftone.evaluation.evaluate import Truth, read_manifest
-from halftone.imaging import images
-from halftone.services.trainer.data.listing import Finding, Group, read_listing
+from halftone.evaluation.truth import Truth
+from halftone.services.trainer.data.listing import Finding, SceneGroup, read_listing
+from halftone.vision.preprocessing import prepare_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,30 +27,10 @@ if TYPE_CHECKING:
     from halftone.services.trainer.data.listing import Entry, Listing
     from halftone.vision.preprocessing import Preprocessing
 
-_MAX_PIXELS = 100_000_000
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Pictures without labels.
-
-    Attributes:
-        ids: N image ids.
-        pixels: uint8 [N, S, S].
-        rejected: Id and reason of what could not be read.
-    """
-
-    ids: tuple[str, ...]
-    pixels: Tensor
-    rejected: tuple[tuple[str, str], ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
 
 @dataclass(frozen=True, kw_only=True)
 class SceneDataset:
-    """Pictures and what shows the same scene.
+    """Pictures, and which of them show the same scene.
 
     A family is what must not be torn apart: a group, groups that share an image, or one picture
     on its own. In an ordinary family all pictures show the same; in a composite one (two pictures
@@ -97,7 +76,7 @@ class SceneDataset:
         return tuple(self.names[family] for family in self.families)
 
     def select(self, rows: Sequence[int] | NDArray[np.int64] | Tensor) -> SceneDataset:
-        """The data set of the pictures at `rows`, in that order; families are numbered anew."""
+        """Return the data set of the pictures at `rows`; families are numbered anew."""
         chosen = np.asarray(rows, dtype=np.int64)
         kept, families = np.unique(self.families[chosen], return_inverse=True)
         place = np.full(len(self), -1, dtype=np.int64)
@@ -115,7 +94,7 @@ class SceneDataset:
 
     @functools.cached_property
     def truth(self) -> Truth:
-        """Which pairs match.
+        """Which pairs of pictures match.
 
         Unlinked pairs of composite families are left out, and, as the archives' protocol does,
         pairs within a journal; unless that would leave no match at all.
@@ -153,7 +132,7 @@ def read_scenes(
     threads: int = 4,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> SceneDataset:
-    """Read data sets and find out what belongs together.
+    """Read data sets, and join what belongs together into families.
 
     What cannot be read, and whatever else is odd, is left out or joined and listed in `findings`.
     Of files with the same bytes the first is kept and belongs to the groups of all.
@@ -174,10 +153,10 @@ def read_scenes(
     kept: list[Entry] = []
     pixels = []
     place: dict[int, int] = {}  # from the listing to the rows of the data set
-    first: dict[bytes, int] = {}
+    first: dict[str, int] = {}
     with ThreadPoolExecutor(threads) as pool:
         paths = [entry.path for entry in listing.entries]
-        read = pool.map(lambda path: _read(path, preprocessing=preprocessing), paths)
+        read = pool.map(lambda path: prepare_file(path, preprocessing=preprocessing), paths)
         for number, (digest, result) in enumerate(read):
             progress((number + 1) / len(paths))
             entry = listing.entries[number]
@@ -212,8 +191,10 @@ def read_scenes(
     )
 
 
-def _groups(listing: Listing, *, place: dict[int, int], findings: list[Finding]) -> list[Group]:
-    """The groups by rows of the data set, without those that have one picture left."""
+def _groups(
+    listing: Listing, *, place: dict[int, int], findings: list[Finding]
+) -> list[SceneGroup]:
+    """Return the groups by rows of the data set, without those that have one picture left."""
     groups = []
     for group in listing.groups:
         members = tuple(dict.fromkeys(place[row] for row in group.members if row in place))
@@ -224,14 +205,14 @@ def _groups(listing: Listing, *, place: dict[int, int], findings: list[Finding])
             if group.links is not None:
                 pairs = [(place[a], place[b]) for a, b in group.links if {a, b} <= place.keys()]
                 links = tuple((a, b) for a, b in pairs if a != b)
-            groups.append(Group(name=group.name, members=members, links=links))
+            groups.append(SceneGroup(name=group.name, members=members, links=links))
     return groups
 
 
 def _families(
-    groups: Sequence[Group], *, ids: Sequence[str], findings: list[Finding]
+    groups: Sequence[SceneGroup], *, ids: Sequence[str], findings: list[Finding]
 ) -> NDArray[np.int64]:
-    """Join groups that share a picture: the family of each picture, int64 [N]."""
+    """Join groups that share a picture; return the family of each picture, int64 [N]."""
     parent = list(range(len(ids)))
 
     def root(row: int) -> int:
@@ -254,9 +235,9 @@ def _families(
 
 
 def _describe(
-    groups: Sequence[Group], *, families: NDArray[np.int64]
+    groups: Sequence[SceneGroup], *, families: NDArray[np.int64]
 ) -> tuple[tuple[str, ...], NDArray[np.bool_], NDArray[np.int64]]:
-    """The families' names, which of them are composite, and the links of those."""
+    """Return the families' names, which of them are composite, and the links of those."""
     names: list[list[str]] = [[] for _ in range(int(families.max()) + 1)]
     composite = np.zeros(len(names), dtype=bool)
     for group in groups:
@@ -273,7 +254,7 @@ def _describe(
 
 
 def _distinct(ids: list[str]) -> tuple[str, ...]:
-    """Names of several data sets, those that occur again with a number; empty ones stay empty."""
+    """Give names that occur again a number; empty ones stay empty."""
     seen: dict[str, int] = defaultdict(int)
     result = []
     for image_id in ids:
@@ -281,55 +262,3 @@ def _distinct(ids: list[str]) -> tuple[str, ...]:
         first = seen[image_id] == 1 or not image_id
         result.append(image_id if first else f"{image_id} ({seen[image_id]})")
     return tuple(result)
-
-
-def read_pictures(
-    folders: Sequence[Path], *, preprocessing: Preprocessing, threads: int = 4
-) -> Pictures:
-    """Read every picture that the folders' manifests name.
-
-    One that cannot be read is left out and listed in `rejected`.
-
-    Raises:
-        errors.InvalidArgument: None can be read.
-    """
-    listed = [
-        (row["image_id"], folder / row["file"])
-        for folder in folders
-        for row in read_manifest(folder)
-    ]
-
-    with ThreadPoolExecutor(threads) as pool:
-        results = [
-            result
-            for _, result in pool.map(
-                lambda path: _read(path, preprocessing=preprocessing), [path for _, path in listed]
-            )
-        ]
-    read_ids = tuple(
-        image_id
-        for (image_id, _), result in zip(listed, results, strict=True)
-        if not isinstance(result, str)
-    )
-    pixels = [result for result in results if not isinstance(result, str)]
-    rejected = tuple(
-        (listed[row][0], result) for row, result in enumerate(results) if isinstance(result, str)
-    )
-    if not pixels:
-        raise errors.InvalidArgument(
-            f"There is no readable picture in {', '.join(map(str, folders))}.", field="data"
-        )
-    return Pictures(read_ids, torch.from_numpy(np.stack(pixels)), rejected)
-
-
-def _read(path: Path, *, preprocessing: Preprocessing) -> tuple[bytes, NDArray[np.uint8] | str]:
-    """A file's hash and its pixels, or why there are none."""
-    # Decoded as the embedder does it, so that a published model meets what it learned from.
-    try:
-        content = path.read_bytes()
-        image = images.decode(
-            content, max_pixels=_MAX_PIXELS, target=2 * preprocessing.size, luminance=True
-        )
-    except (OSError, errors.ImageRejected) as error:
-        return b"", str(error)
-    return hashlib.sha256(content).digest(), preprocessing(image)

@@ -1,21 +1,22 @@
-"""What data sets name: pictures and the groups they form, from manifests and from wide tables."""
+"""List the pictures of data sets and the groups they form, from manifests and wide tables."""
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from halftone.archive import manifests
+from halftone.archive.tables import FALLBACK_ENCODING, open_table
 from halftone.core import errors, files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-MANIFEST: Final = "manifest.csv"
+    from halftone.archive.tables import TableFile
+
 GROUPS: Final = "groups.json"
-_DELIMITERS: Final = ",;\t"
 _FILE_COLUMN: Final = "file"
 
 Kind = Literal[
@@ -29,12 +30,13 @@ Kind = Literal[
     "ambiguous name",
     "unknown image",
     "new group",
+    "unreadable row",
 ]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about the data that a person should know and that stops nothing."""
+    """An oddity of the data that a person should know. It does not stop the run."""
 
     kind: Kind
     message: str
@@ -45,7 +47,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One picture as it is listed. Pictures of several data sets may share an image_id."""
+    """One picture of a data set. Pictures of several data sets may have the same image_id."""
 
     image_id: str
     path: Path
@@ -54,7 +56,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class SceneGroup:
     """Pictures that belong together, by their places in the listing.
 
     links: The pairs that show the same picture; None: all of them do. A plate with two pictures
@@ -71,12 +73,12 @@ class Listing:
     """The pictures and groups of all data sets of a run."""
 
     entries: list[Entry] = field(default_factory=list)
-    groups: list[Group] = field(default_factory=list)
+    groups: list[SceneGroup] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 
 def is_below(path: Path, *, roots: Sequence[Path]) -> bool:
-    """Whether a file lies below one of the roots, symbolic links followed; always if none is."""
+    """Return whether a file lies below one of the roots, links followed; always without roots."""
     found = path.resolve()
     return not roots or any(found.is_relative_to(root.resolve()) for root in roots)
 
@@ -84,33 +86,42 @@ def is_below(path: Path, *, roots: Sequence[Path]) -> bool:
 def read_listing(
     sources: Sequence[Path], *, group_column: str = "group", roots: Sequence[Path] = ()
 ) -> Listing:
-    """Read what the data sets name; nothing that leads out of `roots`, if there are some.
+    """List the pictures and groups of data sets, leaving out what lies outside `roots`.
 
-    Each is a folder with `manifest.csv`, such a manifest (it has a column `file`), or a wide table:
+    A data set is a folder with a manifest, a manifest (it has a column `file`), or a wide table:
     the first column holds a reference picture, the others of its row the pictures similar to it,
     with a header or without. Files are named relative to the table's folder.
+
+    Args:
+        sources: Folders, manifests and wide tables.
+        group_column: The column of a manifest that names the group; a manifest without it may have
+            a `groups.json` beside it.
+        roots: Directories; empty: files may lie anywhere.
 
     Raises:
         errors.InvalidArgument: A data set is not there or cannot be understood.
     """
     listing = Listing()
     for source in sources:
-        path = source / MANIFEST if source.is_dir() else source
-        rows = _read_rows(path, listing=listing)
-        header = [cell.strip() for cell in rows[0]] if rows else []
-        if _FILE_COLUMN in header:
-            _add_manifest(rows, path=path, group_column=group_column, roots=roots, listing=listing)
+        table = _open(source, listing=listing)
+        if not table.delimiter or _FILE_COLUMN in table.header:
+            _add_manifest(table, group_column=group_column, roots=roots, listing=listing)
         elif source.is_dir():
-            raise errors.InvalidArgument(f"{path} has no column {_FILE_COLUMN!r}.", field="data")
+            raise errors.InvalidArgument(
+                f"{table.path} has no column {_FILE_COLUMN!r}.", field="data"
+            )
         else:
-            _add_table(rows, path=path, roots=roots, listing=listing)
+            _add_table(table, roots=roots, listing=listing)
     return listing
 
 
-def _read_rows(path: Path, *, listing: Listing) -> list[list[str]]:
-    """The rows of a table with something in them; any of three delimiters."""
+def _open(source: Path, *, listing: Listing) -> TableFile:
+    path = source
+    if source.is_dir():
+        present = [source / name for name in manifests.NAMES if (source / name).is_file()]
+        path = present[0] if present else source / manifests.NAMES[0]
     try:
-        content = path.read_bytes()
+        table = open_table(path, encoding=None, known=manifests.COLUMNS)
     except OSError as error:
         # Whoever asked for the job knows the names, and has no use for the paths of this machine.
         name = f"{path.parent.name}/{path.name}"
@@ -121,34 +132,48 @@ def _read_rows(path: Path, *, listing: Listing) -> list[list[str]]:
             field="data",
             reason="DATASET_NOT_FOUND" if gone else None,
         ) from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        # What spreadsheets of the western world save by default.
-        text = content.decode("cp1252", errors="replace")
-        listing.findings.append(
-            Finding("ambiguous name", f"{path.name} is not UTF-8; read as Windows-1252")
-        )
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=first.count)
-    rows = list(csv.reader(text.splitlines(), delimiter=delimiter))
-    return [row for row in rows if any(cell.strip() for cell in row)]
+    if table.encoding == FALLBACK_ENCODING:
+        message = f"{path.name} is not UTF-8; read as Windows-1252"
+        listing.findings.append(Finding("ambiguous name", message))
+    return table
+
+
+def _read_rows(table: TableFile, *, listing: Listing) -> Iterator[dict[str, str]]:
+    """Yield the rows of a manifest that are not empty; what cannot be read becomes a finding."""
+    for line, row in table.rows(required=(_FILE_COLUMN,), ragged=True):
+        if isinstance(row, str):
+            listing.findings.append(_unreadable(table, line=line, problem=row))
+            continue
+        texts = {key: "" if cell is None else str(cell).strip() for key, cell in row.items()}
+        if any(texts.values()):
+            yield texts
+
+
+def _read_cells(table: TableFile, *, listing: Listing) -> Iterator[list[str]]:
+    """Yield the cells of each row of a wide table that are not empty."""
+    for line, row in table.cells():
+        if isinstance(row, str):
+            listing.findings.append(_unreadable(table, line=line, problem=row))
+            continue
+        texts = [cell.strip() for cell in row if cell.strip()]
+        if texts:
+            yield texts
+
+
+def _unreadable(table: TableFile, *, line: int, problem: str) -> Finding:
+    return Finding("unreadable row", f"{table.path.name}, line {line}: {problem}")
 
 
 def _add_manifest(
-    rows: list[list[str]],
-    *,
-    path: Path,
-    group_column: str,
-    roots: Sequence[Path],
-    listing: Listing,
+    table: TableFile, *, group_column: str, roots: Sequence[Path], listing: Listing
 ) -> None:
-    header = [cell.strip() for cell in rows[0]]
+    path, column = table.path, group_column.lower()
     start = len(listing.entries)
     by_id: dict[str, int] = {}
     named: dict[str, list[int]] = {}
-    for cells in rows[1:]:
-        row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
+    grouped = column in table.columns
+    for row in _read_rows(table, listing=listing):
+        grouped |= column in row
         image_id = row.get("image_id") or row.get(_FILE_COLUMN, "")
         file = path.parent / row.get(_FILE_COLUMN, "")
         if not file.is_file():
@@ -173,9 +198,9 @@ def _add_manifest(
                     rights=row.get("rights", ""),
                 )
             )
-        if row.get(group_column):
-            named.setdefault(row[group_column], []).append(number)
-    if group_column in header:
+        if row.get(column):
+            named.setdefault(row[column], []).append(number)
+    if grouped:
         for name, members in named.items():
             _add_group(name, members, listing=listing)
     elif (path.parent / GROUPS).is_file():
@@ -185,7 +210,7 @@ def _add_manifest(
 
 
 def _add_groups_json(path: Path, *, by_id: dict[str, int], listing: Listing) -> None:
-    """An archive's `groups.json`: a list of groups, in a composite one only the links are true."""
+    """Add the groups of a `groups.json`; of a composite group only the links are true."""
     try:
         for group in json.loads(path.read_bytes()):
             known = [by_id[member] for member in group["members"] if member in by_id]
@@ -208,16 +233,15 @@ def _add_groups_json(path: Path, *, by_id: dict[str, int], listing: Listing) -> 
         raise errors.InvalidArgument(f"{path} cannot be used: {error!r}.", field="data") from error
 
 
-def _add_table(
-    rows: list[list[str]], *, path: Path, roots: Sequence[Path], listing: Listing
-) -> None:
-    """The wide table. Rows with the same reference are one group."""
+def _add_table(table: TableFile, *, roots: Sequence[Path], listing: Listing) -> None:
+    """Add the pictures of a wide table; its rows with the same reference are one group."""
+    path = table.path
     names = _Names(path.parent, roots=roots)
-    table = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    rows = list(_read_cells(table, listing=listing))
     # A header names no file.
-    if table and not any(names.find(cell) for cell in table[0]):
-        table = table[1:]
-    if not any(names.find(cell) for row in table for cell in row):
+    if rows and not any(names.find(cell) for cell in rows[0]):
+        rows = rows[1:]
+    if not any(names.find(cell) for row in rows for cell in row):
         raise errors.InvalidArgument(
             f"{path} is neither a manifest (it has no column {_FILE_COLUMN!r}) nor a table of "
             "pictures: none of the files it names is there.",
@@ -225,7 +249,7 @@ def _add_table(
         )
     numbers: dict[Path, int] = {}
     groups: dict[str, list[int]] = {}
-    for row in table:
+    for row in rows:
         reference = names.find(row[0])
         name = reference.name if reference else row[0]
         members = groups.setdefault(name, [])
@@ -307,4 +331,4 @@ def _add_group(
     if not distinct:
         return
     pairs: Any = None if links is None else tuple(links)
-    listing.groups.append(Group(name=name, members=distinct, links=pairs))
+    listing.groups.append(SceneGroup(name=name, members=distinct, links=pairs))

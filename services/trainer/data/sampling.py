@@ -1,4 +1,4 @@
-"""Which pictures a step sees: a function of the seed and the step alone.
+"""Choose the pictures that a step sees, as a function of the seed and the step alone.
 
 So a resumed run sees what an undisturbed one would have seen, and nothing need be kept.
 """
@@ -68,12 +68,12 @@ def group_batches(
 
 
 def group_steps(groups: int, *, size: int, per_group: int) -> int:
-    """Steps of `group_batches` in which each group comes about once."""
+    """Return how many steps of `group_batches` show each group about once."""
     return max(1, round(groups / (size // per_group)))
 
 
 def class_weights(counts: NDArray[np.int64], *, balance: Balance) -> Tensor:
-    """Weights of classes with these numbers of pictures, float32 [C], 1 on average over pictures.
+    """Return weights of classes by their numbers of pictures, float32 [C], 1 on average.
 
     "effective" is the inverse of the effective number of samples (Cui et al. 2019) with their beta
     of (N - 1) / N; "inverse" of the number itself. "sampling" draws each class alike, and weights

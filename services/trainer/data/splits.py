@@ -1,4 +1,4 @@
-"""Train, validation and test: by group, never by image, and the same again."""
+"""Split data into train, validation and test: by group, never by image, and repeatably."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ROUGHLY: Final = 4
 def split_groups(
     sizes: Sequence[int], *, validation_share: float, test_share: float, seed: int
 ) -> list[Split]:
-    """Give each group a split, stratified by size: the shares hold for large and small groups.
+    """Give each group a split, stratified by size, so that shares hold for large and small groups.
 
     Groups are taken from the largest size to the smallest, in random order within a size (sizes
     from 4 on: within a factor of two), and each goes to the split that lacks most by then. That
@@ -56,7 +56,7 @@ def write_splits(path: Path, *, splits: Mapping[str, Split], facts: Mapping[str,
 
 
 def read_splits(path: Path) -> dict[str, Split]:
-    """The split of each image.
+    """Return the split of each image from a file.
 
     Raises:
         errors.InvalidArgument: The file is not there or is no such file.
@@ -72,14 +72,14 @@ def read_splits(path: Path) -> dict[str, Split]:
 
 
 def splits_hash(splits: Mapping[str, Split]) -> str:
-    """The same for the same division, whatever the order."""
+    """Return a hash that is the same for the same division, whatever the order."""
     return hashlib.sha256(json.dumps(dict(splits), sort_keys=True).encode()).hexdigest()
 
 
 def splits_of_groups(
     groups: Sequence[Sequence[str]], *, images: Mapping[str, Split]
 ) -> tuple[list[Split], list[int]]:
-    """The splits that groups of image ids had, and the numbers of groups that had none.
+    """Return the splits that groups of image ids had, and the numbers of groups without one.
 
     Raises:
         errors.InvalidArgument: A group's images are in several splits.

@@ -1,4 +1,4 @@
-"""The settings of a training run; the command line is generated from them."""
+"""The settings of a training run, its command line and its JSON file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TrainingConfig(LoopOptions):
 
     @property
     def network(self) -> NetworkSpec:
-        """The network to train; `finish` adds low frequencies and a background."""
+        """The network to train; low frequencies and a background are fitted at the end."""
         return NetworkSpec(
             backbone=self.backbone,
             stages=self.stages,
@@ -50,7 +50,7 @@ class TrainingConfig(LoopOptions):
 
     @property
     def printing(self) -> PrintParameters:
-        """What the press simulation does."""
+        """How far the press simulation may go."""
         return PrintParameters(
             mirror=self.mirror,
             dot_gain=self.dot_gain,
@@ -64,11 +64,11 @@ class TrainingConfig(LoopOptions):
         return self.objective != "self_supervised"
 
     def steps_in(self, epochs: float, *, per_epoch: int) -> int:
-        """A number of epochs in steps, at least one."""
+        """Return how many steps a number of epochs has, at least one."""
         return max(1, round(epochs * per_epoch))
 
     def validation_steps(self, *, per_epoch: int) -> int:
-        """Steps between validations; 0: they go by the clock.
+        """Return the steps between validations; 0 if they go by the clock.
 
         With labels, and where a run may stop early, they must not: a resumed run would validate at
         other steps, and end with other weights.
@@ -78,18 +78,21 @@ class TrainingConfig(LoopOptions):
         return 0
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values, for the spec."""
+        """Return the settings as JSON-ready values, for the spec."""
         values = dataclasses.asdict(self) | {"printing": self.printing.to_dict()}
         return typing.cast("dict[str, Any]", json.loads(json.dumps(values, default=str)))
 
     def identity(self) -> str:
-        """The settings that a resumed run must share, as text."""
+        """Return the settings that a resumed run must share, as text."""
         values = self.to_dict()
         names = [entry.name for entry in dataclasses.fields(self) if entry.metadata["shapes"]]
         return json.dumps({name: values[name] for name in [*names, "printing"]}, sort_keys=True)
 
     def continues(self, identity: str) -> bool:
-        """Whether a run with that `identity()` is this one; what it does not name was default."""
+        """Return whether a run with that `identity()` is this one.
+
+        Missing settings are defaults.
+        """
         defaults: dict[str, Any] = json.loads(TrainingConfig().identity())
         theirs: dict[str, Any] = json.loads(identity)
         printing = {**defaults["printing"], **theirs.get("printing", {})}
@@ -153,7 +156,7 @@ class TrainingConfig(LoopOptions):
             raise errors.InvalidArgument(
                 f"There is no setting {', '.join(unknown)}.", field=unknown[0]
             )
-        return cls(**{name: _typed(name, value, hints[name]) for name, value in values.items()})
+        return cls(**{name: _convert(name, value, hints[name]) for name, value in values.items()})
 
 
 def parse(arguments: Sequence[str], *, command: str = "") -> TrainingConfig:
@@ -179,7 +182,7 @@ def parse(arguments: Sequence[str], *, command: str = "") -> TrainingConfig:
         parser.add_argument(
             f"--{entry.name.replace('_', '-')}",
             default=argparse.SUPPRESS,
-            help=f"{entry.metadata['help']} ({_shown(entry.default)})".replace("%", "%%"),
+            help=f"{entry.metadata['help']} ({_show_default(entry.default)})".replace("%", "%%"),
             **_kind(hints[entry.name]),
         )
     given = vars(parser.parse_args(arguments))
@@ -202,25 +205,25 @@ def _read(file: Path) -> dict[str, Any]:
         raise errors.InvalidArgument(f"{file} cannot be read: {error}", field="config") from error
 
 
-def _shown(default: Any) -> str:
+def _show_default(default: Any) -> str:
     if default is None or default in ("", ()):
         return "none"
     return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    """A JSON value as a field of that type."""
+def _convert(name: str, value: Any, hint: Any) -> Any:
+    """Convert a JSON value to a field of that type."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     fits, result = False, value
     if origin is Literal:
         fits = value in inner
     elif origin is tuple:
         if isinstance(value, list):
-            return tuple(_typed(name, item, inner[0]) for item in value)
+            return tuple(_convert(name, item, inner[0]) for item in value)
     elif origin in (types.UnionType, typing.Union):
         if value is None:
             return None
-        return _typed(name, value, next(kind for kind in inner if kind is not type(None)))
+        return _convert(name, value, next(kind for kind in inner if kind is not type(None)))
     elif hint is Path:
         fits = isinstance(value, str) and value != ""
         result = Path(value) if fits else value
@@ -237,7 +240,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
 
 
 def _kind(hint: Any) -> dict[str, Any]:
-    """How argparse reads a field of this type."""
+    """Return how argparse reads a field of this type."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return {"choices": inner}

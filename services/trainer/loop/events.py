@@ -1,4 +1,4 @@
-"""What a training run tells the process that started it: one JSON object a line, and a lock."""
+"""Tell the process that started a run what happens: one JSON object a line. Also the lock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECONDS_BETWEEN: Final = 0.5
 
 
 class Events:
-    """Writes events to a file descriptor; to nowhere if there is none.
+    """Writes events to a file descriptor, or nowhere if there is none.
 
     Progress is written at most twice a second, a change of phase always. When nobody reads any
     more the run goes on without: whoever started it decides what becomes of it.
@@ -50,7 +50,7 @@ class Events:
         self._write(event)
 
     def due(self) -> bool:
-        """Whether a progress event within a phase would be written now."""
+        """Return whether a progress event within a phase would be written now."""
         return self._descriptor is not None and time.monotonic() - self._written >= _SECONDS_BETWEEN
 
     def warning(self, message: str) -> None:
@@ -58,7 +58,7 @@ class Events:
         self._write({"event": "warning", "message": message})
 
     def published(self, model_version: str) -> None:
-        """Tell the version, `name/3`."""
+        """Tell which version was published, `name/3`."""
         self._write({"event": "published", "model_version": model_version})
 
     def error(self, error: errors.HalftoneError) -> None:

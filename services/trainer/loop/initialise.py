@@ -1,4 +1,4 @@
-"""What a run starts from: random weights, ImageNet's, or a published version's."""
+"""Make what a run starts from: random weights, ImageNet's, or a published version's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PROJECTION_SCALE: Final = 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """A network to train.
+    """A network to train, and what is known of it.
 
     Attributes:
         network: With the weights to start from.
@@ -51,7 +51,7 @@ class Start:
     fitted: bool = False
 
     def embed(self, network: DescriptorNetwork, pictures: Tensor) -> Tensor:
-        """What is trained: pictures [N, 1, S, S] to float32 [N, D]."""
+        """Compute the embedding that training shapes: pictures [N, 1, S, S] to float32 [N, D]."""
         embedded: Tensor = network(pictures) if self.fitted else network.project(pictures)
         return embedded.float()
 
@@ -94,7 +94,7 @@ def begin(config: TrainingConfig) -> Start:
 
 
 def _trainable(parent: Model) -> tuple[DescriptorNetwork, bool]:
-    """A copy of a parent to train, and whether its last layers stay in it.
+    """Copy a parent to train it; return also whether its last layers stay in it.
 
     A parent without projection has its whitening as the only layer between features and
     descriptor; it becomes a projection that can be trained.
@@ -148,7 +148,7 @@ def _set_projection(network: DescriptorNetwork, *, matrix: Tensor, mean: Tensor)
 
 
 def likely_copies(embeddings: Tensor, *, above: float) -> Tensor:
-    """Pairs of unit rows with a cosine above a limit, both ways round: int64 [P, 2].
+    """Return pairs of unit rows with a cosine above a limit, both ways round: int64 [P, 2].
 
     Pools of press pictures hold copies of their own, which must not be taught to differ.
     """

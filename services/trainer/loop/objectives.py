@@ -1,4 +1,4 @@
-"""Training objectives. Each maps embeddings of a batch and its rows to a scalar loss."""
+"""Training objectives. Each maps the embeddings of a batch and its rows to a scalar loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 
 class PictureProxies(nn.Module):
-    """Instance discrimination with one learned proxy per picture.
+    """Discriminates pictures, each with one learned proxy.
 
     A printing is drawn to its picture's proxy and pushed from all others, so every picture of the
     pool is a negative in every step and one printing per picture suffices. Two terms: a softmax
@@ -49,7 +49,7 @@ class PictureProxies(nn.Module):
     same: Tensor
 
     def forward(self, embeddings: Tensor, *, rows: Tensor) -> Tensor:
-        """Loss of embeddings (float32 [B, D], any length), printings of pictures `rows` [B]."""
+        """Return the loss of embeddings (float32 [B, D], any length) of printings of `rows` [B]."""
         cosine = F.normalize(embeddings, dim=1) @ F.normalize(self.proxies, dim=1).T
         if len(self.same):
             batch, pair = (rows[:, None] == self.same[None, :, 0]).nonzero(as_tuple=True)
@@ -98,12 +98,12 @@ class SceneClassifier(nn.Module):
     weights: Tensor
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        """Of embeddings (float32 [B, D], any length) over classes, [B, C]."""
+        """Return logits over classes, [B, C], of embeddings (float32 [B, D], any length)."""
         cosine = F.normalize(embeddings, dim=1) @ F.normalize(self.classes, dim=1).T
         return self.scale * cosine
 
     def forward(self, embeddings: Tensor, *, rows: Tensor) -> Tensor:
-        """Loss of embeddings, printings of pictures `rows` [B].
+        """Return the loss of embeddings, printings of pictures `rows` [B].
 
         The weighted mean divides by the batch, not by its weights, so that parts of a batch add up.
         """
@@ -115,7 +115,7 @@ class SceneClassifier(nn.Module):
 
 
 class SceneMetric(nn.Module):
-    """Pictures of a group attract, of other groups repel, the hardest of them from a memory.
+    """Attracts pictures of a group and repels others, the hardest of them from a memory.
 
     The memory holds the latest embedding of every training picture (Wang et al. 2020, cross-batch
     memory, but of the whole set). Each picture meets its batch, all its partners in memory, and the
@@ -171,7 +171,7 @@ class SceneMetric(nn.Module):
     linked: Tensor
 
     def forward(self, embeddings: Tensor, *, rows: Tensor) -> Tensor:
-        """Loss of embeddings (float32 [B, D], any length), printings of pictures `rows` [B]."""
+        """Return the loss of embeddings (float32 [B, D], any length) of printings of `rows` [B]."""
         positive, negative = self.compare(rows, torch.arange(len(self.memory), device=rows.device))
         with torch.no_grad():
             closeness = F.normalize(embeddings, dim=1) @ self.memory.T
@@ -190,13 +190,13 @@ class SceneMetric(nn.Module):
         return loss
 
     def remember(self, embeddings: Tensor, *, rows: Tensor) -> None:
-        """Put embeddings [B, D] of pictures `rows` (on the CPU) into memory; of equals the last."""
+        """Put the embeddings [B, D] of `rows` into memory; of equal rows the last counts."""
         places = {int(row): place for place, row in enumerate(rows)}
         where, which = torch.tensor([list(places), list(places.values())]).to(embeddings.device)
         self.memory[where] = F.normalize(embeddings.detach()[which], dim=1)
 
     def compare(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether pictures `rows` [B] and `others` [M] attract and repel: bool [B, M] each."""
+        """Return whether `rows` [B] and `others` [M] attract and repel: bool [B, M] each."""
         same = self.families[rows][:, None] == self.families[others][None]
         codes = rows[:, None] * len(self.families) + others[None]
         doubtful = same & self.composite[rows][:, None]
@@ -206,7 +206,7 @@ class SceneMetric(nn.Module):
 
 
 def entropy_loss(embeddings: Tensor, *, rows: Tensor) -> Tensor:
-    """Mean of -log of the distance to the nearest other picture of the batch, [B, D]."""
+    """Return the mean of -log of the distance to the nearest other picture of the batch, [B, D]."""
     unit = F.normalize(embeddings, dim=1)
     cosine = unit @ unit.T
     cosine = cosine.masked_fill(rows[:, None] == rows[None], -1.0)

@@ -1,4 +1,4 @@
-"""What a run trains on, what it is judged by, and how long it goes."""
+"""Decide what a run trains on, what it is judged by, and how long it goes."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _LARGEST_HELD_OUT = 5  # one picture in so many, without labels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The data of a run, split.
+class TrainingPlan:
+    """The data of a run, split into what it trains on and what it is judged by.
 
     Attributes:
         config: Of the run.
@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def sampled(self) -> bool:
-        """Whether steps draw groups, each alike, rather than pictures."""
+        """Whether steps draw groups, all equally often, rather than pictures."""
         config = self.config
         return config.objective == "metric" or (
             config.objective == "classification" and config.balance == "sampling"
@@ -73,7 +73,7 @@ class Plan:
 
     @property
     def per_epoch(self) -> int:
-        """Steps of an epoch: each picture, or each group, once."""
+        """Steps of an epoch, in which each picture, or each group, comes once."""
         config = self.config
         if self.sampled:
             count = len(self.training.names)
@@ -82,7 +82,7 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Length of the run; 0 where the clock alone decides."""
+        """Length of the run in steps; 0 where the clock alone decides."""
         config = self.config
         if config.steps:
             return config.steps
@@ -90,7 +90,7 @@ class Plan:
 
     @property
     def balance(self) -> dict[str, dict[str, int]] | None:
-        """Per split the size of each group; None without groups."""
+        """The size of each group of each split; None without groups."""
         parts = {"train": self.training, "validation": self.validation, "test": self.test}
         if not self.config.labelled:
             return None
@@ -102,7 +102,7 @@ class Plan:
         }
 
     def batches(self, *, start: int) -> Iterator[Tensor]:
-        """Rows of `training` for step `start` and on, int64 [batch] each."""
+        """Yield rows of `training` from step `start` on, int64 [batch] each."""
         config = self.config
         if not self.sampled:
             return batches(len(self.training), size=config.batch, seed=config.seed, start=start)
@@ -121,7 +121,7 @@ def read_plan(
     resumes: bool,
     writes: bool = True,
     progress: Callable[[float], None] = lambda _share: None,
-) -> Plan:
+) -> TrainingPlan:
     """Read the data, split it, and write `splits.json` into the work directory.
 
     Args:
@@ -159,7 +159,7 @@ def read_plan(
     if config.objective == "classification":
         training, known = _set_aside(data, rows=training, seed=config.seed)
     splits = dict(zip(data.ids, of_image, strict=True))
-    plan = Plan(
+    plan = TrainingPlan(
         config=config,
         training=data.select(training),
         validation=data.select(validation),
@@ -193,7 +193,7 @@ def read_plan(
 def _split_groups(
     config: TrainingConfig, *, data: SceneDataset, source: Path | None, findings: list[Finding]
 ) -> list[Split]:
-    """The split of each image, that of its family."""
+    """Return the split of each image, which is that of its family."""
     if source is None:
         chosen = split_groups(
             data.sizes.tolist(),
@@ -235,7 +235,7 @@ def _split_images(
 def _set_aside(
     data: SceneDataset, *, rows: NDArray[np.int64], seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of `rows` those in classes: to train on, and one of each class that has at least three."""
+    """Divide `rows` into those to train on, and one of each class that has at least three."""
     generator = np.random.default_rng(seed)
     in_classes = rows[np.isin(data.families[rows], data.classes)]
     known = []
@@ -247,8 +247,8 @@ def _set_aside(
     return np.setdiff1d(in_classes, aside), aside
 
 
-def _check(plan: Plan, *, start: Start, read: int) -> None:
-    """Refuse what is too little.
+def _check(plan: TrainingPlan, *, start: Start, read: int) -> None:
+    """Refuse data that are too few to train on.
 
     Raises:
         errors.InvalidArgument: Says what there is and what it takes.
@@ -280,8 +280,8 @@ def _check(plan: Plan, *, start: Start, read: int) -> None:
         )
 
 
-def _account(plan: Plan, *, read: int) -> str:
-    """Where the pictures went."""
+def _account(plan: TrainingPlan, *, read: int) -> str:
+    """Say where the pictures went."""
     counts = _count(plan.findings)
     broken = counts.get("broken file", 0) + counts.get("missing file", 0)
     held_out = len(plan.validation) + len(plan.test) + len(plan.known)
@@ -293,8 +293,8 @@ def _account(plan: Plan, *, read: int) -> str:
     return f"{', '.join(parts)}."
 
 
-def _way_out(plan: Plan, *, start: Start, fewest: int) -> str:
-    """Which options help against too few pictures; those that do not are not named."""
+def _way_out(plan: TrainingPlan, *, start: Start, fewest: int) -> str:
+    """Say which options help against too few pictures, naming only those that do."""
     config, count = plan.config, len(plan.training)
     lower = []
     if not plan.sampled and config.batch > count >= _FEWEST_OPTION:

@@ -1,4 +1,4 @@
-"""Counts a run's time and loss, and tells it: to people, to programs, to a tracker."""
+"""Measure a run's time and loss, and report them to people, to programs, and to a tracker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BEFORE, _AFTER = 0.05, 0.95  # of the whole: what reading ends with, what the e
 
 
 class Meter:
-    """Time and loss between progress lines; time spent elsewhere is left out.
+    """Measures time and loss between progress lines; time spent elsewhere does not count.
 
     Losses stay on the device until somebody asks, so that a step never waits for the one before.
     """
@@ -37,7 +37,7 @@ class Meter:
         log(f"starting at step {run.step}, {_time(run.elapsed)} of training done")
 
     def waiting(self, batches: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """The same batches; the time that they take is counted."""
+        """Yield the batches, and count the time that they take."""
         while True:
             begun = time.monotonic()
             rows = next(batches)
@@ -45,7 +45,7 @@ class Meter:
             yield rows
 
     def count(self, loss: torch.Tensor) -> None:
-        """Take a step's loss and time."""
+        """Count the loss and the time of a step."""
         now = time.monotonic()
         self._run.elapsed += now - self._clock
         self._clock = now
@@ -54,15 +54,15 @@ class Meter:
             self._tell({}, loss=self.check())
 
     def due(self, seconds: float) -> bool:
-        """Whether so much time passed since the last line."""
+        """Return whether so many seconds passed since the last line."""
         return self._clock - self._reported >= seconds
 
     def restart_clock(self) -> None:
-        """Leave out the time since the last step."""
+        """Leave the time since the last step uncounted."""
         self._clock = time.monotonic()
 
     def check(self) -> float:
-        """The mean loss since the last line.
+        """Return the mean loss since the last line.
 
         Raises:
             errors.FailedPrecondition: It is no number; the last checkpoint was before that.

@@ -1,4 +1,4 @@
-"""Everything that a training run changes while it goes, and how it is kept and resumed."""
+"""Keep everything that a training run changes while it goes; save and resume it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from halftone.services.trainer.loop.config import TrainingConfig
     from halftone.services.trainer.loop.initialise import Start
-    from halftone.services.trainer.loop.plan import Plan
+    from halftone.services.trainer.loop.plan import TrainingPlan
     from halftone.vision.network import DescriptorNetwork
 
 CHECKPOINT: Final = "checkpoint.pt"
@@ -45,7 +45,7 @@ _FIGURE: Final = "micro_ap"  # what early stopping goes by: ranking and comparab
 
 @dataclass
 class Best:
-    """The best validation so far; weights are the averaged ones, on the CPU."""
+    """The best validation so far; its weights are the averaged ones, on the CPU."""
 
     figure: float = -1.0
     step: int = 0
@@ -55,7 +55,7 @@ class Best:
 
 
 class Run:
-    """Weights, their average, objective, optimizer and counters of one run.
+    """The state of one run: weights, their average, objective, optimizer and counters.
 
     Attributes:
         step: Steps taken.
@@ -67,7 +67,7 @@ class Run:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: TrainingPlan,
         *,
         start: Start,
         device: torch.device,
@@ -119,7 +119,7 @@ class Run:
 
     @property
     def progress(self) -> float:
-        """From 0 to 1: the share of the steps or of the time limit that is spent."""
+        """The share of the steps or of the time limit that is spent, from 0 to 1."""
         config, steps = self.config, self.plan.steps
         by_time = self.elapsed / (config.time_limit * 60) if config.time_limit else 0.0
         exhausted = config.patience and self.best.worse >= config.patience
@@ -127,7 +127,7 @@ class Run:
 
     @property
     def frozen(self) -> bool:
-        """Whether the backbone keeps still: at first, when it knows something already."""
+        """Whether the backbone keeps still, as it does at first if it is pretrained."""
         epochs = self.step / self.plan.per_epoch
         return self.start.pretrained and epochs < self.config.freeze_epochs
 
@@ -175,12 +175,12 @@ class Run:
         return total
 
     def validate(self) -> dict[str, float]:
-        """Score what is held out, and remember the weights if none were better.
+        """Score what is held out, and keep the weights if they are the best so far.
 
         With labels: do its pictures find the others of their group? Without: do two printings of
         each picture find each other?
         """
-        plan, network = self.plan, self.calibrated()
+        plan, network = self.plan, self.averaged_network()
         figures: dict[str, float] = {}
         if self.config.labelled and len(plan.validation.truth.matches):
             clean = shrink(plan.validation.pixels.to(self.device), size=self.size)
@@ -194,7 +194,7 @@ class Run:
         return figures
 
     def score_copies(self, embed: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Print held-out pictures twice: do the printings find each other?
+        """Print held-out pictures twice, and measure whether the printings find each other.
 
         embed: Pictures [N, 1, S, S] to [N, D] of any length.
         """
@@ -215,20 +215,20 @@ class Run:
         rows: NDArray[np.float32] = F.normalize(torch.from_numpy(embeddings), dim=1).numpy()
         return rows
 
-    def calibrated(self) -> DescriptorNetwork:
-        """The averaged network in evaluation mode, its batch norm calibrated if it moved."""
+    def averaged_network(self) -> DescriptorNetwork:
+        """Return the averaged network in evaluation mode, with calibrated batch norm."""
         if not self.start.pretrained or self._thawed:
             self._calibrate(self.averaged)
         return self.averaged.eval()
 
     def result(self) -> DescriptorNetwork:
-        """What to publish: the best validated weights where runs go by them, else the last."""
+        """Return the network to publish: the best validated weights, or the last ones."""
         if self.best.weights is not None:
             self.averaged.load_state_dict(self.best.weights)
             if isinstance(self.objective, SceneClassifier) and self.best.classes is not None:
                 self.objective.classes.data.copy_(self.best.classes)
             return self.averaged.eval()
-        return self.calibrated()
+        return self.averaged_network()
 
     def save(self) -> None:
         """Replace the checkpoint atomically.
@@ -282,7 +282,7 @@ class Run:
         self.best = Best(**state["best"])
 
     def _press(self, part: int) -> torch.Generator:
-        """The randomness of a part of this step: a function of seed, step and part alone."""
+        """Return the randomness of a part of this step: a function of seed, step and part alone."""
         number = (self.config.seed * 1_000_003 + self.step) * 1_009 + part
         return torch.Generator(self.device).manual_seed(number)
 
@@ -368,7 +368,7 @@ class Run:
         return torch.optim.AdamW(learned)
 
     def _judge(self, figure: float) -> None:
-        """Keep the weights if they are the best; runs without labels and patience go by none."""
+        """Keep the weights if they are the best; runs without labels and patience keep none."""
         if not (self.config.labelled or self.config.patience):
             return
         if figure > self.best.figure:
@@ -405,13 +405,13 @@ class Run:
         network.eval()
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        """Autocast to bfloat16: on CUDA always, on the CPU where it is asked for."""
+        """Return the autocast to bfloat16: on CUDA always, on the CPU if asked for."""
         enabled = self.device.type == "cuda" or self.config.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
 
 def read_checkpoint(config: TrainingConfig) -> dict[str, Any] | None:
-    """The checkpoint in the work directory, if there is one.
+    """Return the checkpoint in the work directory, or None.
 
     Raises:
         errors.FailedPrecondition: It belongs to a run with other settings.

@@ -33,8 +33,9 @@ from halftone.core.settings import TrackingSettings
 from halftone.evaluation.tracking import Tracker
 from halftone.services.trainer.loop.config import TrainingConfig, parse
 from halftone.services.trainer.loop.events import Events, exclusive
-from halftone.services.trainer.loop.finish import check_archive, find_published, finish
+from halftone.services.trainer.loop.finish import find_published, finish
 from halftone.services.trainer.loop.initialise import begin
+from halftone.services.trainer.loop.judging import read_archive
 from halftone.services.trainer.loop.plan import read_plan
 from halftone.services.trainer.loop.progress import Meter
 from halftone.services.trainer.loop.state import Run, read_checkpoint
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from halftone.registry.version import ModelVersion
-    from halftone.services.trainer.loop.plan import Plan
+    from halftone.services.trainer.loop.plan import TrainingPlan
 
 _READING = 0.05  # its share of the whole, for progress
 _UNFINISHED_SECONDS = 5.0  # that a run which ends early waits for its tracker
@@ -57,7 +58,7 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     events: Events | None = None,
 ) -> ModelVersion | None:
-    """Train as `config` says and publish the version.
+    """Train a version as `config` says, and publish it.
 
     Args:
         config: See its fields.
@@ -90,7 +91,7 @@ def train(
 
         events.progress("reading", fraction=0.0)
         if config.evaluate_on is not None:
-            check_archive(config.evaluate_on, roots=config.roots)
+            read_archive(config.evaluate_on, roots=config.roots)
         state = read_checkpoint(config)
         start = begin(config)
         plan = read_plan(
@@ -100,7 +101,7 @@ def train(
             writes=world.leads,
             progress=lambda share: events.progress("reading", fraction=_READING * share),
         )
-        for said in (*map(str, plan.findings), *_seen(plan)):
+        for said in (*map(str, plan.findings), *_warn_of_seen(plan)):
             log(said)
             events.warning(said)
         log(
@@ -122,7 +123,10 @@ def train(
 
 
 def take_steps(run: Run, *, meter: Meter, stop: Callable[[], bool]) -> bool:
-    """The loop. False when it was stopped before its end; a checkpoint is written either way."""
+    """Take the steps of a run; return False if it was stopped.
+
+    A checkpoint is written either way.
+    """
     config, world = run.config, run.world
     between = config.validation_steps(per_epoch=run.plan.per_epoch)
     saved = validated = time.monotonic()
@@ -142,14 +146,18 @@ def take_steps(run: Run, *, meter: Meter, stop: Callable[[], bool]) -> bool:
         if not world.leads:
             continue
         done = run.progress >= 1
-        due = run.step % between == 0 if between else _passed(validated) >= config.validate_seconds
+        due = (
+            run.step % between == 0
+            if between
+            else _seconds_since(validated) >= config.validate_seconds
+        )
         if done or due:
             meter.check()
             meter.report(run.validate())
             validated = time.monotonic()
         elif meter.due(config.report_seconds):
             meter.report({})
-        if _passed(saved) >= config.checkpoint_seconds:
+        if _seconds_since(saved) >= config.checkpoint_seconds:
             meter.check()
             run.save()
             saved = time.monotonic()
@@ -160,16 +168,16 @@ def take_steps(run: Run, *, meter: Meter, stop: Callable[[], bool]) -> bool:
     return progress >= 1
 
 
-def _passed(since: float) -> float:
+def _seconds_since(since: float) -> float:
     return time.monotonic() - since
 
 
 def _ignore(_line: str) -> None:
-    """What other processes than the first have to say, the first says."""
+    """Discard a line: the first process says what all have to say."""
 
 
-def _seen(plan: Plan) -> list[str]:
-    """Says that a run is judged by what it learns from, if it is."""
+def _warn_of_seen(plan: TrainingPlan) -> list[str]:
+    """Return a warning if the run is judged by pictures that it learns from."""
     if plan.config.evaluate_on is None:
         return []
     folder = plan.config.evaluate_on.resolve()
@@ -192,7 +200,7 @@ def _tracker(config: TrainingConfig, *, log: Callable[[str], None], wanted: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Exit status 0; 2 for an expected failure; 128 + signal when asked to stop."""
+    """Run the command; return 0, 2 for an expected failure, or 128 + signal when asked to stop."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Before everything else, so that wrong settings are told as an event, too.
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -212,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         version = train(config, log=log, stop=lambda: bool(asked), events=events)
     except errors.HalftoneError as error:
-        return _failed(error, events=events)
+        return _report_failure(error, events=events)
     except torch.OutOfMemoryError as error:
         detail = str(error).partition("\n")[0].partition(". GPU")[0]
         small = errors.ResourceExhausted(
@@ -220,19 +228,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "size, or divide the batch with accumulate.",
             reason="DEVICE_MEMORY",
         )
-        return _failed(small, events=events)
+        return _report_failure(small, events=events)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         full = errors.StorageFull(f"The disk is full: {error}.")
-        return _failed(full, events=events)
+        return _report_failure(full, events=events)
     if version is None:
         return 128 + asked[0] if asked else 0
     events.published(version.id)
     return 0
 
 
-def _failed(error: errors.HalftoneError, *, events: Events) -> int:
+def _report_failure(error: errors.HalftoneError, *, events: Events) -> int:
     events.error(error)
     print(f"error: {error.message}", file=sys.stderr)
     return 2

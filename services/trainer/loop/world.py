@@ -24,7 +24,7 @@ _PATIENCE: Final = timedelta(hours=2)
 
 @dataclass(frozen=True)
 class World:
-    """This process among its peers."""
+    """This process among the processes of a run."""
 
     rank: int = 0
     size: int = 1
@@ -58,7 +58,7 @@ class World:
         return joined.flatten(0, 1)
 
     def share(self, values: list[float], *, device: torch.device) -> list[float]:
-        """What the first process says."""
+        """Return the first process's values, in all processes."""
         if self.size == 1:
             return values
         message = torch.tensor(values, dtype=torch.float64, device=device)
@@ -67,7 +67,7 @@ class World:
         return told
 
     def align(self, tensors: Iterable[Tensor]) -> None:
-        """Take the first process's values."""
+        """Replace tensors by the first process's values."""
         if self.size > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)

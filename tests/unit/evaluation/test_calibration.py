@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from halftone.core import errors
-from halftone.evaluation.calibration import Sample, figures, fit, fit_held_out
+from halftone.evaluation.calibration import CalibrationSample, figures, fit, fit_held_out
 from halftone.matching.probability import FEATURES, MOST_INLIERS, Calibration
 
 
-def sample(*, groups: int = 60, each: int = 40, signal: float = 3.0, seed: int = 0) -> Sample:
+def sample(
+    *, groups: int = 60, each: int = 40, signal: float = 3.0, seed: int = 0
+) -> CalibrationSample:
     """Candidates of queries: about one in forty is true, and its evidence is larger."""
     generator = np.random.default_rng(seed)
     count = groups * each
@@ -20,7 +22,7 @@ def sample(*, groups: int = 60, each: int = 40, signal: float = 3.0, seed: int =
     features = generator.normal(size=(count, len(FEATURES)))
     features[labels] += signal / len(FEATURES) ** 0.5
     features[:, FEATURES.index("compared")] = 1
-    return Sample(
+    return CalibrationSample(
         features=features,
         unverified=np.zeros_like(features),
         labels=labels,

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from halftone.evaluation.comparison import Candidate, changed_queries, differences, write_comparison
+from halftone.evaluation.comparison import (
+    JudgedVersion,
+    changed_queries,
+    differences,
+    write_comparison,
+)
 from halftone.evaluation.evaluate import (
-    Labelled,
     evaluate_classification,
     evaluate_groups,
-    evaluate_scores,
-    read_manifest,
-    read_truth,
+    figures_of,
 )
-from halftone.evaluation.labelled import Embedded, LabelledArchive, judge_archive
+from halftone.evaluation.judged import GROUP_RULES, JudgedImages
+from halftone.evaluation.labelled import (
+    EmbeddedArchive,
+    LabelledArchive,
+    judge_archive,
+    read_labelled,
+)
+from halftone.evaluation.metrics import Cosines, Matrix, judge
 from halftone.evaluation.report.model_report import write_report
+from halftone.evaluation.truth import Truth
 from halftone.vision.model import ModelSpec
 from halftone.vision.network import NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
@@ -87,23 +97,26 @@ def model_spec(**training):
 @pytest.fixture
 def found(collection):
     """The collection with scores in which p0 misses its printing and others are alike."""
-    rows = read_manifest(collection)
-    ids = [row["image_id"] for row in rows]
-    truth = read_truth(
-        collection, image_ids=ids, journals={row["image_id"]: row["journal"] for row in rows}
-    )
+    archive = read_labelled(collection)
     generator = np.random.default_rng(0)
     half = generator.normal(size=(40, 40)) * 0.05
     scores = np.clip(half + half.T + np.eye(40), -1, 1)
     scores[0, 1] = scores[1, 0] = 0.4
     scores[0, 9] = scores[9, 0] = 0.8
-    return SimpleNamespace(
-        folder=collection,
-        rows=rows,
-        truth=truth,
-        scores=scores,
-        metrics=evaluate_scores(scores, truth=truth, resamples=20),
-        variants={"turned": evaluate_scores(scores, truth=truth, resamples=0)},
+    return judged_scores(archive, scores)
+
+
+def judged_scores(archive, scores):
+    """An archive judged by a matrix of scores."""
+    judgement = judge(Matrix(scores), truth=archive.truth())
+    return JudgedImages(
+        name=archive.name,
+        judgement=judgement,
+        metrics=figures_of(judgement, resamples=20),
+        names=archive.ids,
+        paths=archive.paths,
+        rules=archive.rules,
+        variants={"turned": figures_of(judgement, resamples=0)},
     )
 
 
@@ -112,12 +125,14 @@ def labelled_split(collection, *, threshold):
     rows = np.repeat(generator.normal(size=(6, 8)), 2, axis=0) + generator.normal(size=(12, 8)) / 2
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     groups = [f"scene {number // 2}" for number in range(12)]
-    return Labelled(
+    return JudgedImages(
         name="the test split",
-        descriptors=rows,
-        groups=groups,
-        paths=[collection / f"{number}.png" for number in range(12)],
+        judgement=judge(Cosines(rows), truth=Truth.of_groups(groups)),
         metrics=evaluate_groups(rows, groups=groups, threshold=threshold, resamples=20),
+        names=groups,
+        paths=[collection / f"{number}.png" for number in range(12)],
+        rules=GROUP_RULES,
+        threshold_from="the validation split",
         variants={"its parent a/1": evaluate_groups(rows, groups=groups, threshold=None)},
     )
 
@@ -132,8 +147,7 @@ def test_the_report_of_a_run_has_everything(tmp_path, collection, found):
             {"step": 10, "epoch": 1.0, "elapsed": 60.0, "loss": 2.0, "map": 0.4},
             {"step": 20, "epoch": 2.0, "elapsed": 120.0, "loss": 1.0, "map": 0.6},
         ],
-        found=found,
-        labelled=labelled_split(collection, threshold=0.6),
+        judged=[labelled_split(collection, threshold=0.6), found],
         classification=evaluate_classification(logits, labels=[0, 1, 0, 2], names=names),
         balance={"training": {"a": 3, "b": 1}, "test": {"c": 2}},
         left_out=[("p99", "the file is missing")],
@@ -174,10 +188,12 @@ def test_the_report_of_a_run_has_everything(tmp_path, collection, found):
     assert "starter/1" in page.text
 
 
-def test_a_match_beyond_the_first_candidates_is_shown_with_its_rank(tmp_path, collection, found):
-    found.scores[0, 10:30] = found.scores[10:30, 0] = 0.7
-    found.metrics = evaluate_scores(found.scores, truth=found.truth, resamples=20)
-    write_report(tmp_path / "report", spec=model_spec(), history=[], found=found)
+def test_a_match_beyond_the_first_candidates_is_shown_with_its_rank(tmp_path, collection):
+    scores = np.eye(40)
+    scores[0, 1] = scores[1, 0] = 0.4
+    scores[0, 9:30] = scores[9:30, 0] = 0.7
+    found = judged_scores(read_labelled(collection), scores)
+    write_report(tmp_path / "report", spec=model_spec(), history=[], judged=[found])
     page = Page(tmp_path / "report")
     page.check()
     assert "0.400  rank 22 the same picture" in page.pictures["r0-worst-1.png"]
@@ -188,15 +204,15 @@ def test_a_match_beyond_the_first_candidates_is_shown_with_its_rank(tmp_path, co
 
 
 def test_the_report_of_a_run_without_labels_is_short(tmp_path):
-    write_report(tmp_path / "report", spec=model_spec(), history=[], found=None)
+    write_report(tmp_path / "report", spec=model_spec(), history=[])
     page = Page(tmp_path / "report")
     page.check()
     assert page.headings == ["plates", "To repeat it"]
 
 
-def test_a_picture_that_is_gone_does_not_end_the_report(tmp_path, collection, found):
-    moved = SimpleNamespace(**{**vars(found), "folder": tmp_path / "gone"})
-    write_report(tmp_path / "report", spec=model_spec(), history=[], found=moved)
+def test_a_picture_that_is_gone_does_not_end_the_report(tmp_path, found):
+    moved = replace(found, paths=[tmp_path / "gone" / path.name for path in found.paths])
+    write_report(tmp_path / "report", spec=model_spec(), history=[], judged=[moved])
     Page(tmp_path / "report").check()
 
 
@@ -215,13 +231,13 @@ def judged_by(collection, *, noise):
         names=names,
         groups=tuple(str(number // 2) for number in range(20)),
     )
-    embedded = Embedded(archive=archive, descriptors=rows, views=None, digest="")
+    embedded = EmbeddedArchive(archive=archive, descriptors=rows, views=None, digest="")
     return judge_archive(embedded, threshold=0.5, threshold_from="elsewhere", resamples=300)
 
 
 def test_a_comparison_shows_what_is_won_and_lost(tmp_path, collection):
     good, bad = (
-        Candidate(version=version, judged=judged, draws=draws)
+        JudgedVersion(version=version, judged=judged, draws=draws)
         for version, (judged, draws) in (
             ("good/1", judged_by(collection, noise=0.4)),
             ("bad/1", judged_by(collection, noise=2.0)),

@@ -59,6 +59,40 @@ def test_a_manifest_without_the_column_takes_the_groups_beside_it(folder):
     assert kinds(listing) == ["composite group", "unknown image"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("manifest.tsv", "\ufeffimage_id\tfile\tscene\n1\ta.jpg\tx\n2\tb.JPG\tx\n"),
+        ("manifest.csv", "\nIMAGE_ID|file|Scene\n1|a.jpg|x\n2|b.JPG|x\n"),
+        (
+            "manifest.jsonl",
+            '{"image_id": 1, "file": "a.jpg", "scene": "x"}\n{"file": "b.JPG", "scene": "x"}\n',
+        ),
+    ],
+)
+def test_a_manifest_that_can_be_imported_can_be_trained_on(folder, name, text):
+    (folder / name).write_text(text, encoding="utf-8")
+
+    listing = read_listing([folder], group_column="scene")
+
+    assert [entry.path.name for entry in listing.entries] == ["a.jpg", "b.JPG"]
+    assert [len(group.members) for group in listing.groups] == [2]
+    assert listing.findings == []
+
+
+def test_a_quote_that_is_never_closed_costs_one_row(folder):
+    (folder / "manifest.csv").write_text(
+        'image_id,file,group\n1,a.jpg,x\n2,"b.JPG,x\n3,c.png,x\n4,d.jpg\n5,e.jpg,y,more\n'
+    )
+
+    listing = read_listing([folder])
+
+    assert [entry.image_id for entry in listing.entries] == ["1", "3", "4", "5"]
+    (finding,) = listing.findings
+    assert finding.kind == "unreadable row"
+    assert "manifest.csv, line 3" in finding.message
+
+
 def test_a_manifest_says_what_is_missing_and_what_it_lists_twice(folder):
     (folder / "manifest.csv").write_text(
         "image_id,file,group\n1,a.jpg,x\n1,a.jpg,y\n2,none.jpg,x\n3,c.png,x\n"

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from halftone.services.trainer.data.sampling import class_weights, group_batches, group_steps
+from halftone.services.trainer.data.sampling import (
+    batches,
+    class_weights,
+    group_batches,
+    group_steps,
+    hold_out,
+)
 
 
 def groups(*sizes: int) -> list[np.ndarray]:
@@ -15,8 +21,8 @@ def groups(*sizes: int) -> list[np.ndarray]:
 
 
 def drawn(steps: int, *sizes: int, start: int = 0, size: int = 6, per_group: int = 2):
-    batches = group_batches(groups(*sizes), size=size, per_group=per_group, seed=4, start=start)
-    return [rows.tolist() for rows in itertools.islice(batches, steps)]
+    found = group_batches(groups(*sizes), size=size, per_group=per_group, seed=4, start=start)
+    return [rows.tolist() for rows in itertools.islice(found, steps)]
 
 
 def test_a_batch_has_some_pictures_of_some_groups():
@@ -78,3 +84,36 @@ def test_rare_classes_weigh_more_but_less_so_by_their_effective_number():
     assert inverse[0] / inverse[1] == pytest.approx(20)
     assert 10 < effective[0] / effective[1] < 20
     assert torch.equal(class_weights(counts, balance="none"), torch.ones(2))
+
+
+def test_held_out_rows_are_apart_and_the_same_for_a_seed():
+    training, validation = hold_out(40, count=10, seed=3)
+
+    assert sorted([*training.tolist(), *validation.tolist()]) == list(range(40))
+    assert len(validation) == 10
+    assert torch.equal(validation, hold_out(40, count=10, seed=3)[1])
+    assert not torch.equal(validation, hold_out(40, count=10, seed=4)[1])
+
+
+def test_an_epoch_has_every_picture_once_in_an_order_of_its_own():
+    steps = [rows.tolist() for rows in itertools.islice(batches(12, size=4, seed=0), 6)]
+    first, second = (list(itertools.chain(*part)) for part in (steps[:3], steps[3:]))
+
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert first != second
+
+
+@pytest.mark.parametrize("start", [1, 3, 4, 8])
+def test_order_depends_on_the_step_alone(start):
+    whole = [rows.tolist() for rows in itertools.islice(batches(14, size=4, seed=5), 12)]
+    resumed = [
+        rows.tolist()
+        for rows in itertools.islice(batches(14, size=4, seed=5, start=start), 12 - start)
+    ]
+
+    assert resumed == whole[start:]
+
+
+def test_a_batch_larger_than_the_collection_is_refused():
+    with pytest.raises(ValueError, match="at least 9"):
+        next(batches(8, size=9, seed=0))

@@ -79,7 +79,7 @@ def learn(config: TrainingConfig, *, stop=lambda: False) -> Run | None:
 def found(run: Run) -> float:
     """The average precision of the training groups."""
     clean = shrink(run.plan.training.pixels, size=run.size)
-    rows = run.collect(lambda part: run.start.embed(run.calibrated(), part), clean)
+    rows = run.collect(lambda part: run.start.embed(run.averaged_network(), part), clean)
     return evaluate(rows, truth=run.plan.training.truth, resamples=0)["micro_ap"]
 
 

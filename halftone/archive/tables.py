@@ -1,0 +1,251 @@
+"""Tables on disk: CSV, TSV or JSON Lines, of any encoding and delimiter, read row by row.
+
+The one reader of manifests, of training data sets and of lists of groups. A row that cannot be read
+is reported with its line and does not end the reading; what the cells mean is the caller's part.
+Start with `open_table`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from halftone.core import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
+
+FALLBACK_ENCODING: Final = "cp1252"
+"""The encoding of a file that is not UTF-8, where `open_table` is left the choice."""
+_DELIMITERS: Final = (",", ";", "\t", "|")
+_CHUNK: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFile:
+    """A CSV, TSV or JSON Lines file, opened by `open_table`.
+
+    Attributes:
+        path: The file.
+        encoding: How it is encoded.
+        header: The cells of its first line, without spaces around them; empty for JSON Lines,
+            whose lines name their own fields.
+        delimiter: Between cells; empty for JSON Lines.
+    """
+
+    path: Path
+    encoding: str
+    header: tuple[str, ...]
+    delimiter: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The header in lower case, as `rows` names the cells."""
+        return tuple(cell.lower() for cell in self.header)
+
+    def check_columns(self, *required: str) -> None:
+        """Check that a header has some columns, and none of its columns twice.
+
+        Raises:
+            errors.InvalidArgument: Names the column.
+        """
+        if not self.delimiter:
+            return
+        columns = self.columns
+        for column in required:
+            if column not in columns:
+                raise errors.InvalidArgument(
+                    f"{self.path} has no column {column!r}; it has: "
+                    f"{', '.join(columns) or 'none'}.",
+                    field=column,
+                    reason="MISSING_COLUMN",
+                )
+        doubled = sorted({column for column in columns if columns.count(column) > 1})
+        if doubled:
+            raise errors.InvalidArgument(
+                f"{self.path} has the column {doubled[0]!r} more than once.", field=doubled[0]
+            )
+
+    def rows(
+        self, *, required: Sequence[str] = (), ragged: bool = False
+    ) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """Yield the rows below the header: the line on which each begins, and its cells by column.
+
+        A row that cannot be read comes as a text that says why; the rows after it are still read.
+
+        Args:
+            required: The fields that each line of a JSON Lines file must have.
+            ragged: Whether a row may have fewer or more cells than the header. What is missing is
+                left out, and what is too much is ignored.
+        """
+        if not self.delimiter:
+            yield from self._json_lines(required)
+            return
+        columns = self.columns
+        for number, row in self.cells(header=False):
+            if isinstance(row, str):
+                yield number, row
+            elif len(row) != len(columns) and not ragged:
+                yield number, f"the row has {len(row)} fields, the header has {len(columns)}"
+            else:
+                yield number, dict(zip(columns, row, strict=False))
+
+    def cells(self, *, header: bool = True) -> Iterator[tuple[int, list[str] | str]]:
+        """Yield the rows of a CSV or TSV file as lists of cells, or a text that says what is wrong.
+
+        Empty lines are skipped.
+
+        Args:
+            header: Whether the first line is one of the rows.
+        """
+        with _open(self.path, encoding=self.encoding, newline="") as file:
+            number = 1
+            if not header:
+                number += _skip_header(file)
+            again: deque[str] = deque()
+            taken: list[str] = []
+            while True:
+                problem, row = "", None
+                try:
+                    # Strict: otherwise a quote that is never closed swallows the rows that follow.
+                    lines = _lines(file, again=again, taken=taken)
+                    row = next(csv.reader(lines, delimiter=self.delimiter, strict=True), None)
+                except csv.Error as error:
+                    problem = f"the row is not well-formed CSV: {error}"
+                else:
+                    if row is None:
+                        return
+                    if row:
+                        yield number, row
+                used = len(taken)
+                if problem:
+                    # It may have swallowed rows up to the next quote; they are read on their own.
+                    yield number, problem
+                    again.extendleft(reversed(taken[1:]))
+                    used = 1
+                number += used
+                taken.clear()
+
+    def _json_lines(self, required: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        with _open(self.path, encoding=self.encoding) as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    yield number, f"the line is not JSON: {error}"
+                    continue
+                missing = [key for key in required if not isinstance(row, dict) or key not in row]
+                if missing:
+                    has = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+                    yield number, f"the line has no {missing[0]!r}; it has: {has or 'nothing'}"
+                else:
+                    yield number, row
+
+
+def open_table(
+    path: Path, *, encoding: str | None = "utf-8", known: Collection[str] = ()
+) -> TableFile:
+    """Open a table and find out its columns.
+
+    The delimiter of a CSV file is found in its first line: the one under which most of the known
+    columns appear, otherwise the most frequent one of comma, semicolon, tab and bar.
+
+    Args:
+        path: A file.
+        encoding: How it is encoded; a byte order mark at its beginning is skipped. None: UTF-8, or
+            Windows-1252 if it is not UTF-8.
+        known: Columns to look for, in lower case.
+
+    Raises:
+        errors.InvalidArgument: It is not in that encoding, or there is no such encoding.
+        OSError: The file cannot be read.
+    """
+    if encoding is None:
+        try:
+            _check_encoding(path, encoding="utf-8")
+        except errors.InvalidArgument:
+            # What spreadsheets of the western world save by default.
+            encoding = FALLBACK_ENCODING
+        else:
+            encoding = "utf-8"
+    else:
+        _check_encoding(path, encoding=encoding)
+    if path.suffix in {".jsonl", ".ndjson"}:
+        return TableFile(path=path, encoding=encoding, header=(), delimiter="")
+    with _open(path, encoding=encoding, newline="") as file:
+        first = next((line for line in file if line.strip()), "")
+    best: list[str] = []
+    delimiter = max(_DELIMITERS, key=first.count)
+    for candidate in (delimiter, *_DELIMITERS):
+        row = next(csv.reader([first], delimiter=candidate), [])
+        header = [cell.strip() for cell in row]
+        if not best or _count(header, known=known) > _count(best, known=known):
+            best, delimiter = header, candidate
+    return TableFile(path=path, encoding=encoding, header=tuple(best), delimiter=delimiter)
+
+
+def _check_encoding(manifest: Path, *, encoding: str) -> None:
+    """Read all of a file once, so that a wrong encoding is known before the first row."""
+    try:
+        # Knows as well that `hex` is a codec but no encoding of text.
+        b"a".decode(encoding, "ignore")
+        decoder = codecs.getincrementaldecoder(encoding)()
+    except (LookupError, ValueError) as error:
+        raise errors.InvalidArgument(
+            f"{encoding!r} is not an encoding of text that Python knows.", field="encoding"
+        ) from error
+    line = 1
+    with manifest.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                line += chunk.count(b"\n", 0, error.start)
+                raise _wrong_encoding(manifest, encoding=encoding, line=line) from error
+            line += chunk.count(b"\n")
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise _wrong_encoding(manifest, encoding=encoding, line=line) from error
+
+
+def _wrong_encoding(manifest: Path, *, encoding: str, line: int) -> errors.InvalidArgument:
+    return errors.InvalidArgument(
+        f"{manifest} is not {encoding}: line {line} holds a byte that cannot be. Name its "
+        "encoding, for example cp1252 (Windows) or latin-1.",
+        field="encoding",
+        reason="WRONG_ENCODING",
+    )
+
+
+def _open(path: Path, *, encoding: str, newline: str | None = None) -> TextIO:
+    utf_8 = codecs.lookup(encoding).name == "utf-8"
+    # Windows-1252 has five bytes without a meaning. Other encodings were checked as a whole.
+    wrong = "replace" if encoding == FALLBACK_ENCODING else "strict"
+    return path.open(encoding="utf-8-sig" if utf_8 else encoding, newline=newline, errors=wrong)
+
+
+def _count(header: Sequence[str], *, known: Collection[str]) -> int:
+    return len({cell.lower() for cell in header}.intersection(known))
+
+
+def _skip_header(file: TextIO) -> int:
+    """Skip empty lines and the header; return how many lines these were."""
+    for number, line in enumerate(iter(file.readline, ""), start=1):
+        if line.strip():
+            return number
+    return 0
+
+
+def _lines(file: TextIO, *, again: deque[str], taken: list[str]) -> Iterator[str]:
+    """Yield lines to read again, then those of the file; each is noted in `taken`."""
+    while line := again.popleft() if again else file.readline():
+        taken.append(line)
+        yield line

@@ -1,0 +1,52 @@
+"""Images judged by a truth, as reports show them. Needs neither torch nor matplotlib."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from halftone.evaluation.metrics import Judgement
+
+ARCHIVE_RULES: Final = (
+    "A match is the same picture in another publication. Copies within one publication count "
+    "neither way; where several pictures stand on one plate only the listed links are matches."
+)
+GROUP_RULES: Final = "Every other picture of a query's group is a match."
+SPLIT_RULES: Final = (
+    "Every other picture of a query's group is a match. Copies within one publication count "
+    "neither way, nor do pairs of a composite group that are not linked."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedImages:
+    """Images whose matches are known, judged by the scores of a model: what a report shows.
+
+    Attributes:
+        name: Of the archive or split.
+        judgement: By scores.
+        metrics: What `figures_of` returned.
+        names: What a person knows an image by, [N].
+        paths: Their files, [N]; None where there is none, and no picture is shown.
+        rules: What counts as a match, one sentence.
+        threshold_from: Where the threshold was chosen; empty: on these images themselves.
+        variants: Figures of other scores, by what differs.
+    """
+
+    name: str
+    judgement: Judgement
+    metrics: dict[str, Any]
+    names: Sequence[str]
+    paths: Sequence[Path] | None
+    rules: str
+    threshold_from: str = ""
+    variants: dict[str, dict[str, Any]]
+
+    @property
+    def threshold(self) -> float:
+        """The threshold that was given, otherwise the one with the best F1 on these images."""
+        return float(self.metrics.get("threshold", self.metrics["best_f1_threshold"]))

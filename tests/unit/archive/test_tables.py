@@ -1,0 +1,63 @@
+"""Tables of any encoding and delimiter: one reader for manifests, data sets and lists of groups."""
+
+from __future__ import annotations
+
+import pytest
+
+from halftone.archive.tables import FALLBACK_ENCODING, open_table
+from halftone.core import errors
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_the_one_under_which_known_columns_appear(tmp_path, delimiter):
+    path = tmp_path / "table.csv"
+    path.write_text(f"Image_ID{delimiter}a,b;c{delimiter}group\n1{delimiter}x{delimiter}y\n")
+
+    table = open_table(path, known=("image_id", "group"))
+
+    assert table.delimiter == delimiter
+    assert table.columns[0] == "image_id"
+    assert table.header[0] == "Image_ID"
+
+
+def test_without_known_columns_the_most_frequent_one_is_taken(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("\n\na.jpg;b, c.jpg;d.jpg\ne.jpg\n")
+
+    table = open_table(path)
+
+    assert list(table.cells()) == [(3, ["a.jpg", "b, c.jpg", "d.jpg"]), (4, ["e.jpg"])]
+    assert list(table.cells(header=False)) == [(4, ["e.jpg"])]
+
+
+def test_a_file_that_is_not_utf_8_is_windows_1252_where_no_encoding_is_named(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"name\n\xc9t\xe9 \x81\n")  # 0x81 means nothing there either
+
+    table = open_table(path, encoding=None)
+
+    assert table.encoding == FALLBACK_ENCODING
+    assert list(table.rows()) == [(2, {"name": "\xc9t\xe9 \ufffd"})]
+    with pytest.raises(errors.InvalidArgument, match="line 2"):
+        open_table(path)
+
+
+def test_a_row_of_another_length_is_an_error_unless_rows_may_be_ragged(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1\n1,2,3\n")
+    table = open_table(path)
+
+    assert [number for number, row in table.rows() if isinstance(row, str)] == [2, 3]
+    assert list(table.rows(ragged=True)) == [(2, {"a": "1"}), (3, {"a": "1", "b": "2"})]
+
+
+def test_a_missing_and_a_doubled_column_are_named(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,B\n")
+    table = open_table(path)
+
+    with pytest.raises(errors.InvalidArgument, match="no column 'c'") as caught:
+        table.check_columns("c")
+    assert caught.value.reason == "MISSING_COLUMN"
+    with pytest.raises(errors.InvalidArgument, match="'b' more than once"):
+        table.check_columns("a")

@@ -1,0 +1,70 @@
+"""An archive is judged at the end of a run as `halftone eval` judges it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from halftone.cli.evaluate import evaluate
+from halftone.core import errors
+from halftone.registry.versions import Registry
+from halftone.services.trainer.loop.judging import evaluate_archive, read_archive
+from halftone.vision.model import Model
+
+
+@pytest.fixture
+def version(trained):
+    return Registry(trained).resolve("parent/1")
+
+
+def test_the_figures_are_those_of_halftone_eval(version, collection):
+    judged = evaluate_archive(Model.load(version.directory), folder=collection, threshold=0.5)
+
+    options = ["--archive", str(collection), "--threshold-from", "0.5", "--upright", "--json"]
+    result = CliRunner().invoke(evaluate, [str(version.directory), *options])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)["versions"]["parent/1"]
+    del found["variants"]
+    assert judged.metrics == found
+    assert set(judged.variants) == {
+        "query turned four ways",
+        "without background suppression",
+        "the trained embedding alone",
+    }
+    assert judged.threshold_from == "the validation split"
+
+
+def test_manifests_are_read_as_halftone_eval_reads_them(version, collection, tmp_path):
+    """With semicolons, a byte order mark and groups in a column."""
+    folder = shutil.copytree(collection, tmp_path / "archive")
+    (folder / "groups.json").unlink()
+    first, *rows = (folder / "manifest.csv").read_text().splitlines()
+    lines = [f"{first},group", *(f"{row},{'g' * (number < 2)}" for number, row in enumerate(rows))]
+    text = "\n".join(lines).replace(",", ";")
+    (folder / "manifest.csv").write_text(text, encoding="utf-8-sig")
+
+    model = Model.load(version.directory)
+
+    assert evaluate_archive(model, folder=folder).metrics["queries"] == 2
+    assert (
+        evaluate_archive(model, folder=folder).metrics["micro_ap"]
+        == evaluate_archive(model, folder=collection).metrics["micro_ap"]
+    )
+
+
+def test_a_picture_that_cannot_be_decoded_ends_the_evaluation(version, collection, tmp_path):
+    folder = shutil.copytree(collection, tmp_path / "archive")
+    (folder / "7.png").write_bytes(b"no picture")
+    read_archive(folder)
+
+    with pytest.raises(errors.InvalidArgument, match="p7 cannot be read") as caught:
+        evaluate_archive(Model.load(version.directory), folder=folder)
+    assert caught.value.field == "evaluate_on"
+
+
+def test_an_archive_lies_below_the_roots(collection, tmp_path):
+    with pytest.raises(errors.InvalidArgument, match="is not below the data roots"):
+        read_archive(collection, roots=(tmp_path,))
