@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from halftone.evaluation.press import gallery as press_gallery
-from halftone.evaluation.press.benchmark import Plan, plan_of
+from halftone.evaluation.press.benchmark import PressPlan, plan_of
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.features import extract
 from halftone.matching.fingerprint import Fingerprint, fingerprint
@@ -48,7 +48,7 @@ def without_pictures(image: Image.Image) -> Fingerprint:
 
 
 def found(
-    plan: Plan, prints: Sequence[Fingerprint], *, queries: Callable[[int], Fingerprint]
+    plan: PressPlan, prints: Sequence[Fingerprint], *, queries: Callable[[int], Fingerprint]
 ) -> tuple[int, int, int]:
     """Sources found first, and called the same; other pictures that were called the same."""
     vectors = np.tile(np.eye(1, 2, dtype=np.float32), (len(prints), 1))

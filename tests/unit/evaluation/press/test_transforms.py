@@ -218,9 +218,7 @@ def test_bilevel_is_black_and_white_only():
 def test_nothing_is_shared_with_what_makes_training_pairs():
     """Neither side imports the other, directly or by way of its own modules."""
     training = {"halftone.vision.simulation", "halftone.vision.reprinting"}
-    judging = {
-        f"halftone.services.trainer.press_{name}" for name in ("transforms", "steps", "screens")
-    }
+    judging = {f"halftone.evaluation.press.{name}" for name in ("transforms", "steps", "screens")}
     for modules, others in ((judging, training), (training, judging)):
         for module in modules:
             specification = importlib.util.find_spec(module)

@@ -4,13 +4,13 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from halftone.services.trainer.loop.config import TrainingConfig
 from halftone.services.trainer.loop.train import train
 from halftone.vision.reprinting import reprint
+from tests.support.labelled_pictures import write_collection
 from tests.support.tiny_training import TINY
 from tests.support.trainer_desk import Desk
 from tests.support.valkey import ValkeyProcess, make_directory
@@ -20,19 +20,7 @@ from tests.support.valkey import ValkeyProcess, make_directory
 def collection(tmp_path_factory):
     """A folder with 40 pictures; 0 and 1 are printings of one picture in two journals."""
     folder = tmp_path_factory.mktemp("collection")
-    generator = np.random.default_rng(0)
-    rows = ["image_id,file,journal,date,rights"]
-    blocks = generator.integers(0, 255, (40, 6, 6), dtype=np.uint8)
-    blocks[1] = np.clip(blocks[0].astype(int) * 0.7 + 40, 0, 255)
-    for number, block in enumerate(blocks):
-        pixels = np.kron(block, np.ones((10, 12), dtype=np.uint8))
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-        rows.append(f"p{number},{number}.png,Journal {number % 2},1900,Public domain")
-    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
-    (folder / "groups.json").write_text(
-        '[{"group": "g", "members": ["p0", "p1"], "composite": false,'
-        ' "links": [{"a": "p0", "b": "p1"}]}]'
-    )
+    write_collection(folder)
     return folder
 
 
