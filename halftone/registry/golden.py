@@ -27,19 +27,19 @@ def check_golden(
     embed: Callable[[Sequence[bytes]], NDArray[np.float32]],
     dimension: int,
 ) -> float:
-    """Embeds a version's golden pictures and compares the descriptors with the published ones.
+    """Embed a version's golden pictures and compare the descriptors with the published ones.
 
     Args:
-        directory: The version's.
-        embed: Encoded pictures to float32 [N, D], rows of unit length.
-        dimension: D.
+        directory: Holds the version's files.
+        embed: Turns N encoded pictures into float32 [N, D], with rows of unit length.
+        dimension: D, the length of a descriptor.
 
     Returns:
-        The lowest cosine.
+        The lowest cosine between a descriptor and the published one.
 
     Raises:
-        errors.DataLoss: It is lower than the version allows, so this model on this device is not
-            the one that was published; or `golden.json` cannot be used.
+        errors.DataLoss: A cosine is lower than the version allows: this model on this device does
+            not compute what was published. Or `golden.json` cannot be used.
     """
     try:
         golden = files.read_object(directory / GOLDEN)

@@ -1,9 +1,9 @@
-"""What changes when another version answers, and whether that is for the worse.
+"""Compares two model versions on the archive, and says whether the new one finds less.
 
-Two measures. Sampled images are searched by in both collections: the mean share of the first ten
-hits that both have. And where it is known which images show the same picture, both versions are
-judged on these images alone, by their stored vectors, with the definitions of
-`halftone.evaluation.metrics`.
+There are two measures. The first searches by sampled images in both collections and takes the mean
+share of the first ten hits that they have in common. The second needs images that are known to show
+the same picture, by their labels or from the caller: both versions are judged on these images
+alone, by their stored vectors, with the definitions of `halftone.evaluation.metrics`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from halftone.services.search.store.port import Collection, Stored
 
 GROUP: Final = "group"
-"""The label that says which images show the same picture."""
+"""The label whose values say which images show the same picture."""
 MAX_LABELLED: Final = 1_000
-"""Labelled images that are measured; of more, whole groups are drawn."""
+"""How many labelled images are measured at most; whole groups are drawn from more."""
 MAX_FAILED: Final = 0.01
-"""Share of images without a vector above which a version is refused."""
+"""A version is refused if it could not embed more than this share of the images."""
 
 _SAMPLED: Final = 200
 _TOP: Final = 10
@@ -50,16 +50,16 @@ _FOLDS: Final = 10
 
 
 class ComparisonSample:
-    """Draws images to search by and labelled ones, from whatever order records come in."""
+    """Draws images to search by, and labelled ones; the order of the records does not matter."""
 
     def __init__(self, *, seed: str) -> None:
-        """Draws nothing yet. The same seed draws the same images from the same archive."""
+        """Draw nothing yet. The same seed draws the same images from the same archive."""
         self._seed = seed.encode()
         self._lowest: list[tuple[int, uuid.UUID]] = []
         self._groups: dict[str, set[uuid.UUID]] = {}
 
     def look(self, page: Sequence[Stored]) -> None:
-        """Takes from a page of records what is drawn; one may come twice."""
+        """Consider a page of records; the same record may come twice."""
         for stored in page:
             entry = (-self._rank(stored.id.bytes), stored.id)
             if len(self._lowest) < _SAMPLED:
@@ -74,15 +74,15 @@ class ComparisonSample:
         return int.from_bytes(hashlib.blake2b(key + self._seed, digest_size=8).digest(), "big")
 
     def queries(self) -> list[uuid.UUID]:
-        """The images to search by."""
+        """Return the images to search by, at most 200."""
         return sorted(point_id for _, point_id in self._lowest)
 
     def groups(self) -> list[list[uuid.UUID]]:
-        """Groups of labelled images, as many as are measured."""
+        """Return groups of labelled images, at most 1,000 images together."""
         return self.draw([sorted(members) for members in self._groups.values()])
 
     def draw(self, groups: Sequence[Sequence[uuid.UUID]]) -> list[list[uuid.UUID]]:
-        """Whole groups of two images and more, at most 1,000 images together."""
+        """Draw whole groups of two images or more, at most 1,000 images together."""
         ordered = sorted(
             (list(group) for group in groups if len(group) > 1),
             key=lambda group: self._rank(group[0].bytes),
@@ -131,7 +131,7 @@ async def compare(
         named = [[records.parse_name(name).point_id for name in group] for group in given()]
         return sample.draw(named) or sample.groups()
 
-    sampled, share = await agreement(
+    sampled, share = await measure_agreement(
         sample.queries(),
         old=old,
         new=new,
@@ -142,7 +142,7 @@ async def compare(
     )
     check()
     comparison = models_pb2.Comparison(sampled_queries=sampled, top10_agreement=share)
-    groups, (before, after) = await vectors_of(
+    groups, (before, after) = await read_vectors(
         await asyncio.to_thread(draw),
         collections=(old, new),
         holdings=holdings,
@@ -155,7 +155,7 @@ async def compare(
     return comparison
 
 
-async def agreement(
+async def measure_agreement(
     sample: Sequence[uuid.UUID],
     *,
     old: Collection,
@@ -197,7 +197,7 @@ async def agreement(
     return len(shares), sum(shares) / len(shares) if shares else 0.0
 
 
-async def vectors_of(
+async def read_vectors(
     groups: Sequence[Sequence[uuid.UUID]],
     *,
     collections: Sequence[Collection],
@@ -205,7 +205,7 @@ async def vectors_of(
     pace: Pace,
     patience: Patience,
 ) -> tuple[list[str], list[NDArray[np.float32]]]:
-    """The vectors that all collections have of grouped images.
+    """Read the vectors of grouped images that all collections have.
 
     Returns:
         The images' groups, N names, and for each collection float32 [N, D], in the same order.
@@ -247,7 +247,7 @@ def judge(
     failed: int,
     total: int,
 ) -> None:
-    """Completes a comparison: the figures on labelled images, and why the version is refused.
+    """Complete a comparison: the figures on labelled images, and why the version is refused.
 
     The version is refused when
 
@@ -259,12 +259,12 @@ def judge(
       pictures that have no reprint, so that a low agreement is no proof; this low, it is.
 
     Args:
-        comparison: Has the agreement already.
-        groups: Of the labelled images, N names.
+        comparison: Holds the agreement of the first ten hits.
+        groups: The group of each labelled image, N names.
         old: float32 [N, D], of the version that answers; L2-normalised.
         new: float32 [N, D'], of the version to be judged; L2-normalised.
-        failed: Images without a vector of it.
-        total: Images.
+        failed: How many images the new version could not embed.
+        total: How many images there are.
     """
     reasons = []
     if failed > MAX_FAILED * total:
@@ -332,8 +332,10 @@ def _noise_of_micro_ap(
     return float(math.sqrt((_FOLDS - 1) / _FOLDS * float((spread**2).sum())))
 
 
-def refused(comparison: models_pb2.Comparison, *, model_version: str) -> errors.FailedPrecondition:
-    """What is said of a version that was refused."""
+def refusal_error(
+    comparison: models_pb2.Comparison, *, model_version: str
+) -> errors.FailedPrecondition:
+    """Return the error that a promotion ends with whose version was refused."""
     return errors.FailedPrecondition(
         f"{model_version} is worse than the version that answers: {comparison.refusal}. Promote it "
         "with `force` all the same.",

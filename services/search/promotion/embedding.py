@@ -102,12 +102,12 @@ class Embedding:
             self._journal.note()
 
         for _ in range(_MAX_PASSES):
-            count = await sync.everything(look, begin=lambda: self._progress.begin(total=total))
+            count = await sync.sync_all(look, begin=lambda: self._progress.begin(total=total))
             # What other processes failed to write to both is found by looking again.
             if not self._shared or not count:
                 break
         lacking = await asyncio.to_thread(self._files.read_failed, promotion.from_model_version)
-        await sync.sweep(spared=lacking)
+        await sync.delete_strays(spared=lacking)
         await self.catch_up()
         promotion.images_failed = len(sync.failed)
 
@@ -178,7 +178,7 @@ class Embedding:
                 "changed", self._holdings.collections.take_changed
             )
             try:
-                await self.sync.these(ids)
+                await self.sync.sync_some(ids)
             except BaseException:
                 self._holdings.collections.note_changed(ids)
                 raise

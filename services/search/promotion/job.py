@@ -226,7 +226,7 @@ class PromotionJob:
         self._check()
         promotion.comparison.CopyFrom(comparison)
         if comparison.refusal and not promotion.force:
-            self._error = compare.refused(comparison, model_version=promotion.model_version)
+            self._error = compare.refusal_error(comparison, model_version=promotion.model_version)
             self._advance(Event.WORSE)
         else:
             self._advance(Event.ACCEPTED)
@@ -325,7 +325,7 @@ class PromotionJob:
         except errors.NotFound:
             return
         sync = self._embedding.sync_from(source, target=self._holdings.collection)
-        await sync.everything(lambda _page, _lacking: None)
+        await sync.sync_all(lambda _page, _lacking: None)
 
     # The end.
 

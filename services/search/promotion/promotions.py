@@ -42,10 +42,13 @@ _log = telemetry.get_logger(__name__)
 
 
 class Promotions:
-    """The promotions of one archive."""
+    """Starts, shows, cancels and resumes the promotions of one archive.
+
+    At most one runs at a time, in one of the processes that answer for the archive.
+    """
 
     def __init__(self, parts: Parts) -> None:
-        """Runs nothing yet."""
+        """Run nothing yet; `recover` and `watch` take up what was left."""
         registry, settings, metrics = parts.registry, parts.settings, parts.metrics
         self._parts = parts
         self._store = parts.store
@@ -88,7 +91,10 @@ class Promotions:
         return self._follower.others(model_version)
 
     async def watch(self) -> None:
-        """Looks after promotions until it is cancelled; the collections must be open."""
+        """Take up promotions that no process runs, and follow those of others, until cancelled.
+
+        The collections must be open.
+        """
         while True:
             try:
                 await self._look()
@@ -120,11 +126,19 @@ class Promotions:
         groups: Sequence[Sequence[str]] = (),
         roll_back: bool = False,
     ) -> models_pb2.Promotion:
-        """Starts a promotion, or gives the one that makes that version answer already.
+        """Start a promotion, or return the one that promotes that version already.
+
+        Args:
+            reference: The version, as `Registry.resolve` takes it.
+            force: Promote it although it finds less.
+            groups: Names of images, at most 20,000; those of a group show the same picture.
+            roll_back: Say that the version answered before.
 
         Raises:
+            errors.InvalidArgument: A name is malformed, or there are too many.
             errors.NotFound: There is no such version, or none of the images in the groups.
             errors.FailedPrecondition: Another promotion runs, or the version answers already.
+            errors.StorageFull: The promotion cannot be written down, so that it does not begin.
         """
         _ = self._holdings.collection
         # 20,000 names take a tenth of a second.
@@ -154,7 +168,7 @@ class Promotions:
             return _copy(promotion)
 
     async def _check_any_exists(self, groups: Sequence[Sequence[str]]) -> None:
-        """Refuses groups of images that are not here, before everything is embedded for nothing."""
+        """Refuse groups of images none of which is here, before the archive is embedded in vain."""
         names = [name for group in groups for name in group]
         collection = self._holdings.collection
         for start in range(0, len(names), _NAMES_AT_A_TIME):
@@ -171,7 +185,7 @@ class Promotions:
             )
 
     async def roll_back(self) -> models_pb2.Promotion:
-        """Promotes the version that answered before. Records that came since are embedded first.
+        """Promote the version that answered before. Records that came since are embedded first.
 
         Raises:
             errors.FailedPrecondition: There was none.
@@ -185,7 +199,7 @@ class Promotions:
         return await self.promote(previous, force=True, roll_back=True)
 
     async def current(self) -> models_pb2.Promotion:
-        """The promotion that runs, or the last one.
+        """Return the promotion that runs, or the last one.
 
         Raises:
             errors.NotFound: There was none.
@@ -193,7 +207,12 @@ class Promotions:
         return _copy(await self._read())
 
     async def changes(self) -> AsyncIterator[models_pb2.Promotion]:
-        """The promotion as it is, then whenever it changed, until its end."""
+        """Yield the promotion as it is, then whenever it changed, until its end.
+
+        Raises:
+            errors.NotFound: There was none.
+            errors.Unavailable: The service is shutting down.
+        """
         last = None
         while True:
             changed = self._changed
@@ -214,7 +233,9 @@ class Promotions:
                     await changed.wait()
 
     async def cancel(self) -> models_pb2.Promotion:
-        """Stops the promotion that runs, and waits until it has stopped.
+        """Cancel the promotion that runs, and wait until it has ended, 30 seconds at most.
+
+        One that switches in this moment is returned SUCCEEDED.
 
         Raises:
             errors.NotFound: There was none.
@@ -236,7 +257,7 @@ class Promotions:
         return promotion
 
     async def delete(self, reference: str) -> None:
-        """Deletes a version and its collection.
+        """Delete a version and its collection.
 
         Raises:
             errors.NotFound: There is no such version.
@@ -272,13 +293,13 @@ class Promotions:
                 await asyncio.to_thread(self._registry.delete, version)
 
     def counts(self) -> dict[str, int]:
-        """How many images each collection has that is open. Blocks."""
+        """Count the images of each open collection, by model version. Blocks."""
         holdings = self._holdings
         opened = (holdings.collection, *holdings.collections.others)
         return {each.model_version: each.count(EVERYTHING) for each in opened}
 
     def answering(self) -> str:
-        """The version that answers."""
+        """Return the version that answers."""
         return self._holdings.collection.model_version
 
     # Running.
@@ -314,7 +335,7 @@ class Promotions:
         )
 
     async def _lock(self) -> FileLock | None:
-        """The lock; None while a promotion runs that has it."""
+        """Take the lock; None while a promotion runs that has it."""
         give_up = time.monotonic() + _LOCK_SECONDS
         while True:
             lock = await asyncio.to_thread(self._files.try_lock)
@@ -365,12 +386,12 @@ class Promotions:
         return found
 
     def drain(self) -> None:
-        """Ends the streams of changes."""
+        """End the streams of `changes`; the promotion goes on until `close`."""
         self._draining = True
         self._changed.set()
 
     async def close(self) -> None:
-        """Leaves a promotion that runs to the next start."""
+        """Stop a promotion that runs here; the next start, or another process, resumes it."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

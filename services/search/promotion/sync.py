@@ -1,9 +1,9 @@
 """Brings the collection of one model version in step with that of another.
 
-What is missing or older is embedded from the blob store, what only reads differently is rewritten.
-It is asked of the collections what that is, so that a run that was cut off costs nothing but the
-asking. What is written is looked at once more in the thread for writes, where nothing comes
-between.
+Records that are missing or older are embedded from the blob store; records whose payload alone
+differs are rewritten. Both collections are asked which records these are, so that a run that was
+cut off is taken up at the cost of reading them again. Each record is read once more in the thread
+for writes right before it is written, because another write may have come between.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ class Sync:
         patience: Patience,
         check: Callable[[], None],
     ) -> None:
-        """Does nothing yet.
+        """Do nothing yet.
 
         Args:
-            source: Whose records.
-            target: Where to.
-            holdings: The bytes, and the threads.
+            source: The collection that is read.
+            target: The collection that is brought in step.
+            holdings: The picture bytes, and the threads.
             embedder: Embeds with the target's version.
             pace: Makes room for searches.
-            workers: Pieces that are embedded at a time.
+            workers: How many pieces are embedded at a time.
             patience: Waits for an embedder or a store that does not answer.
-            check: Called between the pieces; raises when the work is to end.
+            check: Called between pieces; raises when the work is to end.
         """
         self._source = source
         self._target = target
@@ -89,24 +89,24 @@ class Sync:
         self._check = check
         self.failed: dict[uuid.UUID, str] = {}
 
-    async def everything(
+    async def sync_all(
         self,
         look: Callable[[Sequence[Stored], int], None],
         *,
         begin: Callable[[], None] = lambda: None,
     ) -> int:
-        """Goes through all records.
+        """Bring all records of the source in step.
 
         Args:
-            look: Is shown each page when it is taken on, and how many of it are to be embedded.
-            begin: Called before the first page, again when a store that did not answer is gone
-                through anew.
+            look: Called with each page of records, and how many of them have to be embedded.
+            begin: Called before the first page; again when the scan starts over because the store
+                did not answer.
 
         Returns:
-            How many were not in step.
+            How many records were not in step.
 
         Raises:
-            errors.HalftoneError: What it waited for did not come back, or the disk is full.
+            errors.HalftoneError: The store or the embedder stayed away, or the disk is full.
         """
 
         async def through() -> int:
@@ -116,7 +116,7 @@ class Sync:
         return await self._from_the_start(through)
 
     async def _from_the_start(self, through: Callable[[], Awaitable[int]]) -> int:
-        """Goes through a collection, from its first page again when that was cut off."""
+        """Repeat a scan from its first page as long as it is cut off, within the patience."""
         outage = self._patience.outage()
         while True:
             try:
@@ -126,8 +126,8 @@ class Sync:
                     outage.end()
                 await outage.wait(cut.error)
 
-    async def these(self, ids: Sequence[uuid.UUID]) -> int:
-        """Brings some records in step."""
+    async def sync_some(self, ids: Sequence[uuid.UUID]) -> int:
+        """Bring some records of the source in step; returns how many were not."""
 
         async def pages() -> AsyncGenerator[list[Stored], None]:
             for start in range(0, len(ids), PAGE):
@@ -139,11 +139,15 @@ class Sync:
 
         return await self._run(pages(), lambda _page, _lacking: None)
 
-    async def sweep(self, *, spared: AbstractSet[uuid.UUID]) -> int:
-        """Deletes what the source does not have: deletions that did not reach the target.
+    async def delete_strays(self, *, spared: AbstractSet[uuid.UUID]) -> int:
+        """Delete records that the source does not have: deletions that did not reach the target.
 
-        `spared` are records that the source lacks for another reason: its version could not embed
-        them. Whoever goes back to the version that could has them again.
+        Args:
+            spared: Records that the source lacks because its version could not embed them. They
+                stay, for those who go back to a version that could.
+
+        Returns:
+            How many records were deleted.
         """
         swept = 0
 
@@ -153,13 +157,13 @@ class Sync:
                 ids = {stored.id for stored in page} - spared
                 async with await self._pace.begin():
                     swept += await self._patience(
-                        self._holdings.threads.write, "sweep", self._delete_strays, ids
+                        self._holdings.threads.write, "sweep", self._delete_some_strays, ids
                     )
             return swept
 
         return await self._from_the_start(through)
 
-    def _delete_strays(self, ids: AbstractSet[uuid.UUID]) -> int:
+    def _delete_some_strays(self, ids: AbstractSet[uuid.UUID]) -> int:
         strays = list(ids - set(self._source.retrieve(list(ids))))
         if strays:
             self._target.delete(strays)
@@ -204,7 +208,11 @@ class Sync:
         return count
 
     async def _compare(self, page: Sequence[Stored]) -> tuple[list[Stored], int]:
-        """The records of a page that are to be embedded; the others are brought in step."""
+        """Rewrite the payloads of a page that differ.
+
+        Returns:
+            The records that have to be embedded, and how many payloads were rewritten.
+        """
         ids = [stored.id for stored in page]
         there = await self._patience(
             self._holdings.threads.read, "retrieve", self._target.retrieve, ids
