@@ -8,6 +8,7 @@ import numpy as np
 
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2, search_pb2
+from tests.support.drawings import drawing, plain, points
 from tests.support.promotions import (
     NEW,
     OLD,
@@ -16,7 +17,6 @@ from tests.support.promotions import (
     until,
 )
 from tests.support.search_service import name, picture, record
-from tests.unit.services.search.archive.test_importer_fingerprints import drawing, plain, points
 
 
 def held(settings):

@@ -24,28 +24,12 @@ from halftone.services.search.archive.fingerprints import Fingerprints
 from halftone.services.search.archive.holdings import Holdings
 from halftone.services.search.archive.imports.importer import Importer
 from halftone.services.search.store.edge.store import EdgeStore
-from halftone.services.search.store.port import EVERYTHING
 from halftone.v1 import search_pb2
+from tests.support.drawings import drawing, plain, points
 from tests.support.fake_embedder import DIMENSION
 from tests.support.search_service import Service, name, record
 
 CREATED = search_pb2.ImportImagesResponse.State.CREATED
-
-
-def drawing(seed):
-    """A picture with many corners."""
-    coarse = np.random.default_rng(seed).integers(0, 256, size=(20, 26), dtype=np.uint8)
-    return png(Image.fromarray(coarse).resize((260, 200)))
-
-
-def plain():
-    return png(Image.new("L", (100, 80), 128))
-
-
-def png(image):
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
 
 
 def states(answers):
@@ -182,14 +166,6 @@ def opened(service):
         yield store.open(store.active(), dimension=None)
     finally:
         store.close()
-
-
-def points(collection):
-    ids = [each.id for each in collection.scan(filter=EVERYTHING)]
-    return {
-        name(each.payload["image_id"]): each
-        for each in collection.retrieve(ids, vectors=True).values()
-    }
 
 
 async def test_a_collection_of_an_earlier_release_ends_the_start(service, settings, embedder):
