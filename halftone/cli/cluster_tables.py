@@ -1,4 +1,4 @@
-"""How clusters are printed: a table of them, and one of them as a timeline."""
+"""Prints clusters: a table of several, and a single one as a timeline."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ _MOST_TICKS: Final = 8
 
 
 def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
-    """Prints clusters as a table; `total` counts those that are not shown as well."""
+    """Print clusters as a table; `total` also counts clusters that are not shown."""
     out = output.make_console()
     if not shown:
         out.print("No clusters.")
         return
     table = Table(box=None)
-    # First, and never cut: it is what the next command needs.
+    # First, and never cut: the next command needs it.
     table.add_column("cluster", no_wrap=True)
     for column in ("printings", "journals", "years", "weakest"):
         table.add_column(column, justify="right", no_wrap=True)
     broad = out.width >= output.BROAD
-    # On a narrow terminal these wrap, and the figures stay.
+    # On a narrow terminal these texts wrap, so that the figures keep their room.
     table.add_column("earliest known printing", no_wrap=broad, overflow="ellipsis", max_width=52)
     if broad:
         table.add_column("caption", no_wrap=True, overflow="ellipsis", max_width=44)
-    for each in shown:
-        first = each.first_image
+    for cluster in shown:
+        first = cluster.first_image
         years = (
-            f"{each.earliest_date.year}-{each.latest_date.year}"
-            if each.earliest_date and each.latest_date
+            f"{cluster.earliest_date.year}-{cluster.latest_date.year}"
+            if cluster.earliest_date and cluster.latest_date
             else ""
         )
         table.add_row(
-            each.id,
-            str(each.size),
-            str(each.journal_count),
+            cluster.id,
+            str(cluster.size),
+            str(cluster.journal_count),
             years,
-            wording.format_probability(each.weakest_link),
+            wording.format_probability(cluster.weakest_link),
             ", ".join(part for part in (wording.describe_date(first), first.journal) if part),
             *([first.caption] if broad else []),
         )
@@ -57,35 +57,35 @@ def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
         out.print(f"{len(shown)} of {total:,}; --limit shows more.", style="dim")
 
 
-def print_cluster(found: Cluster) -> None:
-    """A timeline: an axis of years, then a row for each printing."""
+def print_cluster(cluster: Cluster) -> None:
+    """Print a cluster as a timeline: an axis of years, then a row for each printing."""
     out = output.make_console()
-    printings = timelines.list_printings(found)
-    out.print(f"{found.name}  {timelines.summarize(found)}", style="bold", soft_wrap=True)
+    printings = timelines.list_printings(cluster)
+    out.print(f"{cluster.name}  {timelines.summarize(cluster)}", style="bold", soft_wrap=True)
     width = _BROAD_AXIS if out.width > _BROAD_AXIS + 2 else max(out.width - 2, _NARROW_AXIS)
-    for line in axis_lines(printings, width=width):
+    for line in draw_axis(printings, width=width):
         out.print(line, soft_wrap=True)
-    out.print(timeline_table(printings, width=out.width))
-    if timelines.describe_left_out(found):
-        out.print(timelines.describe_left_out(found), style="dim")
-    weakest = timelines.find_weakest_link(found)
+    out.print(make_timeline_table(printings, width=out.width))
+    if timelines.describe_left_out(cluster):
+        out.print(timelines.describe_left_out(cluster), style="dim")
+    weakest = timelines.find_weakest_link(cluster)
     if weakest is not None:
         numbers = {printing.image.name: printing.number for printing in printings}
         a, b = sorted((numbers[weakest.a], numbers[weakest.b]))
         out.print(
             f"Weakest link: between {a} and {b}, {wording.format_probability(weakest.probability)} "
-            f"({_evidence(weakest)}).",
+            f"({_describe_evidence(weakest)}).",
             soft_wrap=True,
         )
         names = f"{shlex.quote(weakest.a)} {shlex.quote(weakest.b)}"
         hint = f"Not the same? halftone judge {names} different"
         out.print(hint, style="dim", soft_wrap=True)
-    elif timelines.is_held_by_verdicts(found):
+    elif timelines.is_held_by_verdicts(cluster):
         out.print("Nothing but what archivists said holds it together.", soft_wrap=True)
 
 
-def timeline_table(printings: Sequence[Printing], *, width: int) -> Table:
-    """A row for each printing; on a narrow terminal what is printed shares a column."""
+def make_timeline_table(printings: Sequence[Printing], *, width: int) -> Table:
+    """Return a table with a row for each printing; narrow ones put its facts into one column."""
     broad = width >= output.BROAD
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("", justify="right")
@@ -110,37 +110,37 @@ def timeline_table(printings: Sequence[Printing], *, width: int) -> Table:
                 else ("\n".join(part for part in (place, image.caption) if part),)
             ),
             printing.weakest,
-            ", ".join(marks(printing)),
+            ", ".join(list_marks(printing)),
         )
     return table
 
 
-def _evidence(link: Link) -> str:
+def _describe_evidence(link: Link) -> str:
     overlap = alignments.find_main_overlap(link)
     if overlap is not None:
         return f"{overlap.inlier_count} matching details"
     return "the very same file" if timelines.is_same_file(link) else "not compared by details"
 
 
-def marks(printing: Printing) -> list[str]:
-    """What a row of the timeline says of its printing."""
-    found = []
+def list_marks(printing: Printing) -> list[str]:
+    """Return the remarks at the end of a printing's row."""
+    marks = []
     if printing.is_earliest and printing.image.earliest_date:
-        found.append("earliest known")
+        marks.append("earliest known")
     if printing.may_be_earliest:
-        found.append("may be as early")
+        marks.append("may be as early")
     overlap = alignments.find_main_overlap(printing.link) if printing.link else None
     if overlap is not None and overlap.mirrored:
-        found.append("mirrored")
+        marks.append("mirrored")
     if printing.is_weakest:
-        found.append("weakest link")
+        marks.append("weakest link")
     if printing.is_judged:
-        found.append("judged same")
-    return found
+        marks.append("judged same")
+    return marks
 
 
-def axis_lines(printings: tuple[Printing, ...], *, width: int) -> list[str]:
-    """The years above a line on which the printings stand by number; nothing without dates."""
+def draw_axis(printings: tuple[Printing, ...], *, width: int) -> list[str]:
+    """Return lines: the years, an axis, and the printings' numbers; no lines without dates."""
     spans = [printing.span for printing in printings if printing.span]
     if not spans:
         return []
@@ -161,7 +161,7 @@ def axis_lines(printings: tuple[Printing, ...], *, width: int) -> list[str]:
         if printing.span is None:
             continue
         at, text = place(sum(printing.span) / 2), str(printing.number)
-        # Of printings that stand too near each other the later ones go a row down.
+        # A printing that stands too near an earlier one goes a row down.
         for row in rows:
             if all(cell == " " for cell in row[max(at - 1, 0) : at + len(text) + 1]):
                 break

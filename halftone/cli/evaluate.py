@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from halftone.vision.model import Model
 
 _LISTED: Final = 10
-# In a checkout, which carries the starter; a wheel has no such folder.
+# A checkout carries the starter in this folder; a wheel has no such folder.
 _CHECKOUT: Final = Path(__file__).resolve().parents[2] / "models"
 
 
@@ -121,7 +121,7 @@ def evaluate(
             limit=limit,
             seed=seed,
             as_json=as_json,
-            command=_command(click.get_current_context().params),
+            command=_format_command(click.get_current_context().params),
         )
     elif folder is None:
         raise click.UsageError("Give --archive or --press.")
@@ -155,7 +155,7 @@ def _evaluate_archive(
     from halftone.evaluation import labelled  # noqa: PLC0415
     from halftone.evaluation.comparison import JudgedVersion, differences  # noqa: PLC0415
 
-    fixed, other = _threshold(threshold_from)
+    fixed, other = _read_threshold(threshold_from)
     pictures = labelled.read_labelled(folder, groups=groups, limit=limit)
     reference = None if other is None else labelled.read_labelled(other)
     ways = orientations(mirrored=not upright, rotated=not upright)
@@ -167,14 +167,14 @@ def _evaluate_archive(
             ours = _embed(model, pictures=reference, ways=ways, name=version.id)
             threshold, source = labelled.threshold_on(ours), reference.name
         elif fixed is None:
-            threshold, source = _own_threshold(version)
+            threshold, source = _find_own_threshold(version)
         embedded = _embed(model, pictures=pictures, ways=ways, name=version.id)
         judged, draws = labelled.judge_archive(
             embedded, threshold=threshold, threshold_from=source, seed=seed
         )
         candidates.append(JudgedVersion(version=version.id, judged=judged, draws=draws))
     settings = {
-        "command": _command(click.get_current_context().params),
+        "command": _format_command(click.get_current_context().params),
         "weights (sha-256)": {
             version.id: files.sha256(version.directory / "model.safetensors")
             for version in versions
@@ -190,7 +190,7 @@ def _evaluate_archive(
     changes = {one.version: differences(candidates[0], one) for one in candidates[1:]}
     left_out = embedded.archive.left_out
     if report is not None:
-        _write(report, candidates=candidates, left_out=left_out, settings=settings)
+        _write_report(report, candidates=candidates, left_out=left_out, settings=settings)
     _track(candidates, settings=settings, report=report)
     if as_json:
         output.print_json(
@@ -212,11 +212,11 @@ def _evaluate_archive(
 
 
 def _resolve(text: str, *, models: Path | None) -> ModelVersion:
-    """A published version, by its name or its directory; its files are compared with their hashes.
+    """Return a published version by its name or its directory, with its files verified.
 
     Raises:
-        errors.NotFound: There is none.
-        errors.DataLoss: It is damaged.
+        errors.NotFound: There is no such version.
+        errors.DataLoss: A file does not match its hash.
     """
     path = Path(text)
     if (path / "spec.json").is_file():
@@ -226,7 +226,7 @@ def _resolve(text: str, *, models: Path | None) -> ModelVersion:
     else:
         registry = Registry(models or default_directory())
         if models is None and not registry.list() and _CHECKOUT.is_dir():
-            # Nothing was published yet: the starter is there all the same.
+            # Nothing was published yet; a checkout has the starter all the same.
             registry = Registry(_CHECKOUT)
         try:
             version = registry.resolve(text)
@@ -247,8 +247,8 @@ def _load(version: ModelVersion) -> Model:
     return Model.load(version.directory, device=best_device())
 
 
-def _threshold(text: str | None) -> tuple[float | None, Path | None]:
-    """A cosine, or the folder of an archive to choose it on."""
+def _read_threshold(text: str | None) -> tuple[float | None, Path | None]:
+    """Read a threshold: a cosine, or the folder of an archive on which to choose it."""
     if text is None:
         return None, None
     try:
@@ -265,8 +265,8 @@ def _threshold(text: str | None) -> tuple[float | None, Path | None]:
     return value, None
 
 
-def _own_threshold(version: ModelVersion) -> tuple[float | None, str]:
-    """What was chosen on the validation split when the version was trained, if it was."""
+def _find_own_threshold(version: ModelVersion) -> tuple[float | None, str]:
+    """Return the threshold that was chosen when the version was trained, and where; may be None."""
     test = version.metrics().get("test")
     value = test.get("threshold") if isinstance(test, dict) else None
     if not isinstance(value, int | float):
@@ -294,7 +294,7 @@ def _embed(
         )
 
 
-def _write(
+def _write_report(
     folder: Path,
     *,
     candidates: Sequence[JudgedVersion],
@@ -320,7 +320,7 @@ def _write(
 def _track(
     candidates: Sequence[JudgedVersion], *, settings: dict[str, Any], report: Path | None
 ) -> None:
-    """Sends the figures to MLflow where there is one: a run for each version."""
+    """Send the figures to MLflow, if a server is set: a run for each version."""
     from halftone.evaluation import tracking  # noqa: PLC0415
     from halftone.evaluation.comparison import folder_of  # noqa: PLC0415
 
@@ -341,7 +341,7 @@ def _track(
 def _print(
     candidates: Sequence[JudgedVersion], *, changes: dict[str, dict[str, dict[str, Any]]]
 ) -> None:
-    """The figures with their intervals, then what changes from the first version to each other."""
+    """Print the figures with their intervals, then the differences from the first version."""
     from halftone.evaluation.report.retrieval import AT_THRESHOLD, COLUMNS  # noqa: PLC0415
 
     labels = COLUMNS | AT_THRESHOLD
@@ -356,7 +356,7 @@ def _print(
         table.add_column(label, justify="right", no_wrap=True)
     for one in candidates:
         found = one.judged.metrics
-        table.add_row(one.version, *(_number(found.get(name)) for name in labels))
+        table.add_row(one.version, *(_format_number(found.get(name)) for name in labels))
         low_high = (found["intervals"].get(name) for name in labels)
         table.add_row(
             "  95 %",
@@ -364,7 +364,7 @@ def _print(
             style="dim",
         )
         for label, variant in one.judged.variants.items():
-            table.add_row(f"  {label}", *(_number(variant.get(name)) for name in labels))
+            table.add_row(f"  {label}", *(_format_number(variant.get(name)) for name in labels))
     for version, change in changes.items():
         table.add_row(
             f"{version} - {candidates[0].version}",
@@ -392,12 +392,12 @@ def _print_left_out(left_out: Sequence[tuple[str, str]]) -> None:
         output.make_notes().print(f"… and {len(left_out) - _LISTED} more")
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _command(params: dict[str, Any]) -> str:
-    """What was asked for, as it would be typed."""
+def _format_command(params: dict[str, Any]) -> str:
+    """Return the command line that gives these parameters."""
     words = ["halftone", "eval", *params["versions"]]
     if params["folder"] is not None:
         words += ["--archive", str(params["folder"])]

@@ -1,4 +1,4 @@
-"""`halftone eval --press`: pictures of any folder printed anew in known ways, and searched for."""
+"""`halftone eval --press`: prints pictures anew in known ways, and searches for them."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _SOURCES: Final = 30
 
 @dataclass(frozen=True, kw_only=True)
 class PressOptions:
-    """What was asked for.
+    """The options of `--press`.
 
     Attributes:
-        folder: Of the pictures.
-        distractors: Further folders.
-        sources: How many pictures are printed.
-        only: Names of transformations; none: all.
-        strengths: Numbers; none: all.
-        cache: Where fingerprints are kept.
+        folder: The folder of the pictures.
+        distractors: Further folders of pictures to search among.
+        sources: The number of pictures that are printed.
+        only: Names of transformations; () stands for all.
+        strengths: Strengths from 1 to 5; () stands for all.
+        cache: The folder in which fingerprints are kept.
     """
 
     folder: Path
@@ -48,13 +48,15 @@ class PressOptions:
     cache: Path | None
 
 
-def _names(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+def _split_names(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
     del context, parameter
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
-    names = _names(context, parameter, value)
+def _split_numbers(
+    context: click.Context, parameter: click.Parameter, value: str
+) -> tuple[int, ...]:
+    names = _split_names(context, parameter, value)
     if not all(name.isdecimal() for name in names):
         raise click.BadParameter("Give numbers from 1, with commas between them.")
     return tuple(int(name) for name in names)
@@ -87,14 +89,14 @@ _OPTIONS: Final = (
     click.option(
         "--only",
         default="",
-        callback=_names,
+        callback=_split_names,
         metavar="NAME,…",
         help="With --press: these transformations, such as crop,halftone.",
     ),
     click.option(
         "--strengths",
         default="",
-        callback=_numbers,
+        callback=_split_numbers,
         metavar="1,…",
         help="With --press: these strengths, from 1 to 5.",
     ),
@@ -111,7 +113,7 @@ def press_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of `--press`; the command gets them as `press`, None without it."""
 
     @functools.wraps(command)
-    def packed(*, folder_: Path | None, **arguments: Any) -> None:
+    def run_with_press(*, folder_: Path | None, **arguments: Any) -> None:
         found = {name: arguments.pop(name) for name in _NAMES}
         context = click.get_current_context()
         if folder_ is None:
@@ -122,7 +124,7 @@ def press_options(command: Callable[..., None]) -> Callable[..., None]:
         press = None if folder_ is None else PressOptions(folder=folder_, **found)
         command(press=press, **arguments)
 
-    result: Callable[..., None] = packed
+    result: Callable[..., None] = run_with_press
     for option in reversed(_OPTIONS):
         result = option(result)
     return result
@@ -207,7 +209,7 @@ def evaluate_press(
 
 
 def _print(summary: Mapping[str, Any], *, name: str) -> None:
-    """R@1 of every system at each strength, and more of the last one, which is a whole search."""
+    """Print R@1 of every system at each strength, and more of the last one, a whole search."""
     systems = summary["systems"]
     judged = list(systems)[-1]
     console = output.make_console()
@@ -232,25 +234,25 @@ def _print(summary: Mapping[str, Any], *, name: str) -> None:
         for label, found in entries[judged].items():
             table.add_row(
                 f"  {label}",
-                *(_number(entry[label]["recall_at_1"]) for entry in entries.values()),
-                *(_number(found[figure]) for figure in more),
-                _share(found["corner_error_mean"]),
+                *(_format_number(entry[label]["recall_at_1"]) for entry in entries.values()),
+                *(_format_number(found[figure]) for figure in more),
+                _format_share(found["corner_error_mean"]),
             )
     found = systems[judged]["all"]
     table.add_row(
         "everything",
-        *(_number(entry["all"]["recall_at_1"]) for entry in systems.values()),
-        *(_number(found[figure]) for figure in more),
-        _share(found["corner_error_mean"]),
+        *(_format_number(entry["all"]["recall_at_1"]) for entry in systems.values()),
+        *(_format_number(found[figure]) for figure in more),
+        _format_share(found["corner_error_mean"]),
         style="bold",
     )
     console.print(table)
     console.print(f"The columns on the right are those of {judged}.")
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _share(value: float | None) -> str:
+def _format_share(value: float | None) -> str:
     return "" if value is None else f"{value:.2%}"

@@ -197,9 +197,9 @@ class TestCluster:
             client.judge(*names, Decision.SAME)
             printings = timelines.list_printings(client.cluster(names[0]))
         out = io.StringIO()
-        Console(file=out, width=80).print(cluster_tables.timeline_table(printings, width=80))
+        Console(file=out, width=80).print(cluster_tables.make_timeline_table(printings, width=80))
         assert {*f"{journal}, page 3".split(), *caption.split()} <= set(out.getvalue().split())
-        broad = cluster_tables.timeline_table(printings, width=200)
+        broad = cluster_tables.make_timeline_table(printings, width=200)
         assert [column.header for column in broad.columns[3:6]] == ["journal", "page", "caption"]
 
     def test_what_an_archivist_linked_is_marked(self, run, fake, built):
@@ -208,7 +208,7 @@ class TestCluster:
         run("judge", other, b, "same")
         with Client(fake.address) as client:
             printings = timelines.list_printings(client.cluster(b))
-        marked = [each for each in printings if "judged same" in cluster_tables.marks(each)]
+        marked = [each for each in printings if "judged same" in cluster_tables.list_marks(each)]
         assert {each.image.name for each in marked} == {b, other}
         assert [each.weakest for each in printings if each.image.name == other] == ["judged"]
         assert "Weakest link: between" in run("cluster", b).stdout
@@ -233,7 +233,7 @@ class TestCluster:
             fake.link(names[0], name)
         with Client(fake.address) as client:
             printings = timelines.list_printings(client.cluster(names[0]))
-        _, line, *rows = cluster_tables.axis_lines(printings, width=60)
+        _, line, *rows = cluster_tables.draw_axis(printings, width=60)
         assert len(rows) == 11
         assert rows[0].split() == ["1", "12"]
         assert rows[10].split() == ["11"]
