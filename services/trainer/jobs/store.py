@@ -26,6 +26,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from halftone.core import errors
+from halftone.services.trainer.jobs import scripts
 from halftone.services.trainer.jobs.job import State, TrainingJob
 from halftone.services.trainer.jobs.transitions import apply
 
@@ -49,54 +50,6 @@ _REMOVED: Final = 0
 # Those who change a job at the same time are its worker, a few reapers and a few callers.
 _MOST_TRIES: Final = 50
 _LONGEST_PAUSE_SECONDS: Final = 0.02
-
-# The one compare-and-set of jobs: creates, changes and removes.
-# KEYS: job, order, active, counts. ARGV: id, order's member, expected revision (0: none), fence or
-# empty, record (empty: remove), state, whether it is over, channel.
-_SET: Final = """
-local revision = tonumber(redis.call('HGET', KEYS[1], 'revision') or '0')
-if revision ~= tonumber(ARGV[3]) then return -1 end
-if ARGV[4] ~= '' and redis.call('HGET', KEYS[1], 'fence') ~= ARGV[4] then return -2 end
-local before = redis.call('HGET', KEYS[1], 'state')
-if before then redis.call('HINCRBY', KEYS[4], before, -1) end
-if ARGV[5] == '' then
-  redis.call('DEL', KEYS[1])
-  redis.call('ZREM', KEYS[2], ARGV[2])
-  redis.call('SREM', KEYS[3], ARGV[1])
-  return 0
-end
-redis.call('HINCRBY', KEYS[4], ARGV[6], 1)
-redis.call('HSET', KEYS[1], 'record', ARGV[5], 'revision', revision + 1, 'state', ARGV[6])
-if revision == 0 then redis.call('ZADD', KEYS[2], 0, ARGV[2]) end
-if ARGV[7] == '1' then redis.call('SREM', KEYS[3], ARGV[1])
-else redis.call('SADD', KEYS[3], ARGV[1]) end
-redis.call('PUBLISH', ARGV[8], ARGV[1])
-return revision + 1
-"""
-# KEYS: job, lease, fence. ARGV: holder, milliseconds. A script that is sent again because its
-# answer was lost finds its own lease.
-_ACQUIRE: Final = """
-local state = redis.call('HGET', KEYS[1], 'state')
-if state ~= 'QUEUED' and state ~= 'RUNNING' and state ~= 'CANCELLING' then return -1 end
-local holder = redis.call('GET', KEYS[2])
-if holder == ARGV[1] then return tonumber(redis.call('HGET', KEYS[1], 'fence')) end
-if holder then return -1 end
-local fence = redis.call('INCR', KEYS[3])
-redis.call('HSET', KEYS[1], 'fence', fence)
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-return fence
-"""
-# KEYS: job, lease. ARGV: fence, holder, milliseconds. A lease that ran out while the broker was
-# away is taken up again unless somebody else had it since.
-_RENEW: Final = """
-if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return false end
-redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-return redis.call('HGET', KEYS[1], 'state')
-"""
-_RELEASE: Final = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
-"""
 
 
 class FencedError(Exception):
@@ -138,10 +91,10 @@ class JobStore:
             retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 1),
             health_check_interval=15,
         )
-        self._set = self.client.register_script(_SET)
-        self._acquire = self.client.register_script(_ACQUIRE)
-        self._renew = self.client.register_script(_RENEW)
-        self._release = self.client.register_script(_RELEASE)
+        self._set = self.client.register_script(scripts.SET)
+        self._acquire = self.client.register_script(scripts.ACQUIRE)
+        self._renew = self.client.register_script(scripts.RENEW)
+        self._release = self.client.register_script(scripts.RELEASE)
 
     @classmethod
     def connect(cls, settings: TrainerSettings) -> Self:
