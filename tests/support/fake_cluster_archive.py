@@ -7,6 +7,7 @@ import types
 import uuid
 
 from halftone.archive import records
+from halftone.services.search.archive.pace import Traffic
 from halftone.services.search.clusters import pairs as cluster_pairs
 from halftone.services.search.clusters.chronology import DatedPrinting
 from halftone.services.search.clusters.pairs import PairComparison
@@ -104,7 +105,7 @@ def steps_of(database, archive, comparer) -> ClusterSteps:
         database=database,
         holdings=archive,
         comparer=comparer,
-        traffic=types.SimpleNamespace(recent=lambda: False),
+        traffic=Traffic(),
         metrics=types.SimpleNamespace(counter=lambda *_words: counter),
     )
 
