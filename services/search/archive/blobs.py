@@ -1,4 +1,4 @@
-"""Image bytes, and what is made of them, addressed by the SHA-256 of the image.
+"""The store of image bytes, thumbnails and local features, addressed by the image's SHA-256.
 
     originals/ab/cd/abcd…           the bytes as they were imported
     thumbnails/ab/cd/abcd….jpg      made from them
@@ -29,10 +29,10 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Blobs:
-    """A content-addressed store. Its calls block; run them in threads."""
+    """A store of images and files made from them. Its calls block; run them in threads."""
 
     def __init__(self, url: str) -> None:
-        """Takes a directory or an fsspec URL; nothing is opened yet."""
+        """Create a store in a directory or at an fsspec URL; nothing is opened."""
         self._local = Path(url.removeprefix("file://")) if _is_local(url) else None
         self._url = url
         self._on_disk: set[str] = set()
@@ -40,7 +40,7 @@ class Blobs:
         self._remote: Any = None
 
     def put(self, content: bytes, *, sha256: str) -> None:
-        """Keeps an image, in place of what is there and differs; durable when it returns.
+        """Write an image, durably; bytes that are there and differ are replaced.
 
         Raises:
             errors.StorageFull: The disk is full; nothing was stored.
@@ -49,11 +49,11 @@ class Blobs:
         self._damaged.discard(sha256)
 
     def get(self, sha256: str) -> bytes:
-        """The bytes of an image.
+        """Return the bytes of an image.
 
         Raises:
-            errors.NotFound: It is not here.
-            errors.DataLoss: What is here is not what was stored.
+            errors.NotFound: The image is not in the store.
+            errors.DataLoss: The bytes do not match the hash.
         """
         content = self._get(_original(sha256))
         if hashlib.sha256(content).hexdigest() != sha256:
@@ -64,31 +64,31 @@ class Blobs:
         return content
 
     def put_thumbnail(self, content: bytes, *, sha256: str) -> None:
-        """Keeps the thumbnail of the image with this hash."""
+        """Write the thumbnail of an image."""
         self._put(_thumbnail(sha256), content)
 
     def get_thumbnail(self, sha256: str) -> bytes:
-        """The thumbnail of the image with this hash.
+        """Return the thumbnail of an image.
 
         Raises:
-            errors.NotFound: There is none.
+            errors.NotFound: There is no thumbnail.
         """
         return self._get(_thumbnail(sha256))
 
     def put_features(self, content: bytes, *, sha256: str) -> None:
-        """Keeps the local features of the image with this hash, in place of others."""
+        """Write the local features of an image, replacing those that are there."""
         self._put(_features(sha256), content)
 
     def get_features(self, sha256: str) -> bytes:
-        """The local features of the image with this hash.
+        """Return the local features of an image.
 
         Raises:
-            errors.NotFound: There are none.
+            errors.NotFound: There are no features.
         """
         return self._get(_features(sha256))
 
     def has(self, sha256: str) -> bool:
-        """Whether the image is here."""
+        """Whether the image is in the store."""
         path = _original(sha256)
         with _translated(path):
             if self._local is not None:
@@ -96,9 +96,9 @@ class Blobs:
             return bool(self._filesystem().exists(self._remote_path(path)))
 
     def whole(self, sha256: str, *, size: int) -> bool:
-        """Whether the image is here with its size in bytes, and was not read as damaged.
+        """Whether the image is in the store with this size in bytes, and was not read as damaged.
 
-        It is not read for this: that would cost an import as much as reading its source.
+        The image is not read: that would cost an import as much as reading its source.
         """
         if sha256 in self._damaged:
             return False
@@ -112,15 +112,16 @@ class Blobs:
             return False
 
     def delete(self, sha256: str) -> None:
-        """Drops an image and what was made of it, as far as they are here.
+        """Delete an image and the files made from it, if they are there.
 
-        The image first: who makes something of it meanwhile sees afterwards that it is gone.
+        The image goes first, so that whoever makes a file from it meanwhile can see that it is gone
+        and delete the file; see `delete_made`.
         """
         self._delete(_original(sha256))
         self.delete_made(sha256)
 
     def delete_made(self, sha256: str) -> None:
-        """Drops what was made of an image, as far as it is here."""
+        """Delete the thumbnail and the local features of an image, if they are there."""
         self._delete(_thumbnail(sha256))
         self._delete(_features(sha256))
 
@@ -146,10 +147,10 @@ class Blobs:
             _write(target, content)
 
     def _sync_parents(self, root: Path, path: str) -> None:
-        """Brings the directories that lead to a file onto the disk, each once a process.
+        """Sync the directories that lead to a file, each once per process.
 
-        Those that were there before are not passed over: another thread, or a process that was
-        killed, may have made them a moment ago.
+        Also those that exist: another thread, or a process that was killed, may have made them a
+        moment ago.
         """
         shard, kind = path.rsplit("/", 1)[0], path.split("/", 1)[0]
         for inner in (kind, shard.rsplit("/", 1)[0], shard):

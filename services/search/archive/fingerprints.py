@@ -1,7 +1,8 @@
-"""Fingerprints of pictures: made at import, kept, and made again where they are gone.
+"""Fingerprints of pictures: made at import, kept, and made again if they are lost.
 
-Hash and words lie in the collections, the local features beside the image bytes. Those of the
-pictures that are compared most often stay in memory. Everything here blocks; it runs in threads.
+A fingerprint is a PDQ hash, visual words and local features. Hash and words are kept in the
+collections, local features beside the picture's bytes; those that were compared last stay in
+memory. Everything here blocks; call it in threads.
 """
 
 from __future__ import annotations
@@ -30,21 +31,20 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.blobs import Blobs
 
 _PAGE: Final = layout.SIDE * 2 // 3
-"""The side that a copy is decoded for in which the pictures on a page are looked for: the shorter
-one, of pages as they are."""
+"""Pixels of the shorter side of the copy in which the pictures on a page are looked for."""
 _OVERHEAD: Final = 1_000
-"""Bytes of a picture's features in memory beside their arrays."""
+"""Bytes that a picture's features take in memory beside their arrays."""
 
 _log = telemetry.get_logger(__name__)
 
 
 class Print(NamedTuple):
-    """What is kept of an archive's picture.
+    """The fingerprint of a picture that is imported.
 
     Attributes:
-        pdq: float32 [256] of +1 and -1.
-        words: As in a `Point`.
-        unkept: The local features where they are not in the blob store yet.
+        pdq: The PDQ hash, float32 [256] of +1 and -1.
+        words: The visual words, as in a `Point`.
+        unkept: The local features if they are not in the blob store yet, otherwise None.
     """
 
     pdq: np.ndarray
@@ -53,7 +53,7 @@ class Print(NamedTuple):
 
 
 class Fingerprints:
-    """Makes fingerprints, and has the local features of the archive's pictures."""
+    """Makes fingerprints, and reads the local features of the archive's pictures."""
 
     def __init__(
         self,
@@ -64,14 +64,14 @@ class Fingerprints:
         memory_bytes: int,
         metrics: telemetry.Metrics,
     ) -> None:
-        """Reads nothing yet.
+        """Create an empty memory; nothing is read.
 
         Args:
-            blobs: Where pictures and their local features are kept.
-            budget: Of what the process decodes at a time.
+            blobs: The store of pictures and their local features.
+            budget: The limit of what the process decodes at a time.
             max_pixels: Larger pictures are refused by their header.
-            memory_bytes: Of local features that are kept in memory; a picture's take up to 90 kB, a
-                page's up to 230.
+            memory_bytes: Bytes of local features kept in memory; a picture's take up to 90 kB, a
+                page's up to 230 kB.
             metrics: Counts where features came from.
         """
         self._blobs = blobs
@@ -93,7 +93,7 @@ class Fingerprints:
         mirrored: bool = True,
         rotated: bool = True,
     ) -> Fingerprint:
-        """The fingerprint of a picture, or of a part of it, that others are searched by.
+        """Return the fingerprint of a picture that is searched for, or of a region of it.
 
         Raises:
             errors.ImageRejected: See `images.decode`.
@@ -104,9 +104,10 @@ class Fingerprints:
         return fingerprint(image, mirrored=mirrored, rotated=rotated, full_size=full, page=page)
 
     def hashes(self, content: bytes) -> dict[Orientation, np.ndarray]:
-        """The hashes of a picture in all orientations, from the pixels that imports hash.
+        """Return the PDQ hashes of a picture in all orientations.
 
-        A copy reduced further has hashes that differ in ten bits of 256, and finds other pictures.
+        They are made from a copy of the size that imports hash: the hashes of a smaller copy differ
+        in ten bits of 256, and find other pictures.
 
         Raises:
             errors.ImageRejected: See `images.decode`.
@@ -114,7 +115,7 @@ class Fingerprints:
         return pdq_orientations(self._decode(content))
 
     def of_archive(self, content: bytes, *, sha256: str) -> Print:
-        """The fingerprint of a picture that is imported; features that are kept are taken.
+        """Return the fingerprint of a picture that is imported; kept features are reused.
 
         Raises:
             errors.ImageRejected: See `images.decode`.
@@ -126,17 +127,17 @@ class Fingerprints:
         return Print(to_vector(pdq(image)), words, None if kept else features)
 
     def keep(self, features: LocalFeatures, *, sha256: str) -> None:
-        """Writes local features beside the picture, durably."""
+        """Write local features beside the picture, durably."""
         self._blobs.put_features(features.to_bytes(), sha256=sha256)
 
     def features(self, sha256: str) -> LocalFeatures:
-        """The local features of a picture of the archive.
+        """Return the local features of a picture of the archive.
 
-        They are made again, and kept, where they are missing, damaged or of another release.
+        Features that are missing, damaged or of another release are made again and kept.
 
         Raises:
-            errors.NotFound: The picture is not here.
-            errors.DataLoss: The picture is damaged.
+            errors.NotFound: The picture is not in the blob store.
+            errors.DataLoss: The picture's bytes are damaged.
         """
         with self._lock:
             recent = self._recent.get(sha256)
@@ -153,7 +154,7 @@ class Fingerprints:
         return features
 
     def _read_kept(self, sha256: str) -> LocalFeatures | None:
-        """The features that are kept and can be read."""
+        """Return the features in the blob store; None if they are missing or cannot be read."""
         try:
             return LocalFeatures.from_bytes(self._blobs.get_features(sha256))
         except errors.NotFound:
@@ -165,7 +166,8 @@ class Fingerprints:
     def _make_again(self, sha256: str) -> LocalFeatures:
         content = self._blobs.get(sha256)
         made = self._extract(content, image=self._decode(content))
-        # As they are read the next time, so that a comparison does not depend on when it is made.
+        # Packing rounds: the features are returned as the next call will read them, so that a
+        # comparison has the same result both times.
         packed = made.to_bytes()
         try:
             self._blobs.put_features(packed, sha256=sha256)
@@ -189,7 +191,7 @@ class Fingerprints:
         full_size: tuple[int, int],
         region: Region | None = None,
     ) -> Image.Image:
-        """A copy with as many pixels as there are and pictures on a page are looked for in."""
+        """Return a copy large enough to look for the pictures on a page in it."""
         if max(image.size) >= min(layout.SIDE, max(full_size)):
             return image
         return self._decode(content, region=region, target=_PAGE)

@@ -1,4 +1,4 @@
-"""Archive records as payloads of points, and filters over them."""
+"""Converts records to payloads of points and back, and a request's filter to the store's."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _WORDS: Final = re.compile(rf"[{_SCRIPTS}]|[^\W{_SCRIPTS}]+")
 
 
 def words(text: str) -> list[str]:
-    """The different words of a text, folded so that case and ligatures do not matter."""
+    """Return the distinct words of a text, sorted; case and ligatures do not matter."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return sorted(set(_WORDS.findall(folded)))
 
 
 def to_payload(image: search_pb2.Image, *, name: Name) -> Payload:
-    """The payload of a record's fields, without what belongs to the picture and the times."""
+    """Return the payload of a record's own fields; those of its picture and times are not set."""
     payload: Payload = {
         "archive": name.archive,
         "image_id": name.image_id,
@@ -82,7 +82,7 @@ def to_payload(image: search_pb2.Image, *, name: Name) -> Payload:
 
 
 def _years(days: dates.Days) -> list[str]:
-    """The years in which a date may lie, or that they are too many."""
+    """Return the years in which a date may lie; `many` if there are more than 30."""
     if days.earliest and days.latest:
         span = range(days.earliest.year, days.latest.year + 1)
         if len(span) <= _MAX_YEARS:
@@ -92,13 +92,13 @@ def _years(days: dates.Days) -> list[str]:
 
 @functools.lru_cache(maxsize=16_384)
 def _journal_year(journal: str, *, year: str) -> str:
-    # A hash: a journal's name may be long, and stands here once a year. The filter by journal
-    # itself stays beside it, so that two journals with one hash are still told apart.
+    # A hash, because a journal's name may be long and is repeated for each year. Searches filter by
+    # the journal itself as well, so that two journals with the same hash are still told apart.
     return f"{year}:{hashlib.blake2b(journal.encode(), digest_size=8).hexdigest()}"
 
 
 def to_image(payload: Payload, *, same_content: list[str] | None = None) -> search_pb2.Image:
-    """The record of a payload."""
+    """Return the record of a payload."""
     # One call that takes everything: setting the fields one by one takes twice as long.
     image = search_pb2.Image(
         name=f"archives/{payload['archive']}/images/{payload['image_id']}",
@@ -127,12 +127,12 @@ def _timestamp(microseconds: int) -> timestamp_pb2.Timestamp:
 
 
 def name_of(payload: Payload) -> Name:
-    """The name of a payload's record."""
+    """Return the name of a payload's record."""
     return Name(archive=payload["archive"], image_id=payload["image_id"])
 
 
 def days_of(payload: Payload) -> tuple[int | None, int | None]:
-    """The earliest and the latest day of a record's date as ordinals; None without a bound."""
+    """Return the earliest and the latest day of a record's date as ordinals; None if unbounded."""
     earliest, latest = payload.get("earliest"), payload.get("latest")
     return (
         None if earliest == _FIRST_DAY else earliest,
@@ -148,12 +148,12 @@ def _day(ordinal: int | None) -> str:
 
 
 def label_value(key: str, *, value: str) -> str:
-    """A label as it is indexed. Keys contain no `=`."""
+    """Return a label as it is indexed, `key=value`. Keys contain no `=`."""
     return f"{key}={value}"
 
 
 def to_filter(message: search_pb2.Filter, *, field: str = "filter") -> Filter:
-    """The store's filter of a request's.
+    """Convert a request's filter to the store's.
 
     Raises:
         errors.InvalidArgument: A date is malformed, a range ends before it begins, there are too
@@ -257,11 +257,14 @@ _OF_THE_PICTURE: Final = ("sha256", "width", "height", "shared", "create_time", 
 
 
 def describes(stored: Payload, fields: Payload) -> bool:
-    """Whether a stored payload holds exactly the fields of a record from `to_payload`."""
+    """Whether a stored payload holds exactly these fields, which `to_payload` made of a record."""
     return {key: value for key, value in stored.items() if key not in _OF_THE_PICTURE} == fields
 
 
 def redescribed(stored: Payload, fields: Payload) -> Payload:
-    """A stored payload with other fields: the picture and its times stay, but for the update."""
+    """Return a stored payload with other fields of the record and a new update time.
+
+    The fields of the picture and the creation time stay.
+    """
     kept: Payload = {key: stored[key] for key in _OF_THE_PICTURE if key in stored}
     return {**fields, **kept, "update_time": time.time_ns() // 1000}

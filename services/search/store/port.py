@@ -1,12 +1,12 @@
 """The store port: where vectors and payloads are kept and found.
 
-Two adapters implement it: Qdrant Edge inside this process (`store_edge`) and a Qdrant server
-(`store_server`). One contract suite runs over both. Calls block; the engine runs them in threads.
-Adapters raise only `halftone.core.errors`.
+Two adapters implement it: Qdrant Edge inside this process (`edge/`) and a Qdrant server (`server`).
+One contract suite runs over both. Calls block; callers run them in threads. Adapters raise only
+`halftone.core.errors`.
 
-A collection holds the points of one model version. A point has up to three vectors, each a channel
-of its own that is searched: the model's descriptor, and of the picture alone its PDQ hash and its
-visual words. The payload fields and their indexes are fixed here, and every index exists before the
+A collection holds the points of one model version. A point has up to three vectors, each searched
+as a channel of its own: the model's descriptor, and the PDQ hash and the visual words of the
+picture. The payload fields and their indexes are fixed here, and every index exists before the
 first point, because links for filtered search are built from the indexes that exist.
 """
 
@@ -34,7 +34,7 @@ class Channel(enum.Enum):
     """One of the vectors of a point, by the name it has in the store."""
 
     DESCRIPTOR = "descriptor"
-    """Of the model, compared by cosine."""
+    """The model's vector, compared by cosine."""
     PDQ = "pdq"
     """The 256 bits of a PDQ hash as +1 and -1: the cosine is 1 - 2 / 256 for each bit that
     differs."""
@@ -44,9 +44,9 @@ class Channel(enum.Enum):
 
 
 LAYOUT: Final = 2
-"""Of a collection. The first one had the descriptor alone, without a name."""
+"""The layout of collections that this release reads. Layout 1 had the descriptor alone."""
 FIRST_WORDS: Final = "press-pool-16384-1"
-"""The vocabulary of collections that do not say whose words they hold."""
+"""The vocabulary of collections that do not name the vocabulary of their words."""
 PDQ_BITS: Final = 256
 
 
@@ -90,14 +90,14 @@ HNSW_EF: Final = 192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What is stored of a record.
+    """A record as it is stored.
 
     Attributes:
-        id: Of the record.
+        id: The record's point id.
         vector: The descriptor, float32 of the collection's dimension.
         payload: The record's fields.
-        pdq: float32 [256] of +1 and -1; None where there is none.
-        words: None where the picture is too plain to have any.
+        pdq: The PDQ hash, float32 [256] of +1 and -1; None if it could not be made.
+        words: The visual words; None if the picture is too plain to have any.
     """
 
     id: uuid.UUID
@@ -109,7 +109,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What was read back; `vector`, `pdq` and `words`, as in `Point`, where they were asked for."""
+    """A record as it was read: a `Point`, with its vectors only if they were asked for."""
 
     id: uuid.UUID
     payload: Payload
@@ -149,24 +149,24 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The point is one of these."""
+    """The point's id is one of these."""
 
     ids: tuple[uuid.UUID, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """All of `must` hold and none of `must_not`. Empty: everything."""
+    """All conditions of `must` hold and none of `must_not`. Empty: every point."""
 
     must: tuple[AnyOf | Between | Ids | Filter, ...] = ()
     must_not: tuple[AnyOf | Between | Ids | Filter, ...] = ()
 
     def also(self, *conditions: AnyOf | Between | Ids | Filter) -> Filter:
-        """This filter and further conditions."""
+        """Return a filter that asks for further conditions as well."""
         return Filter(must=(*self.must, *conditions), must_not=self.must_not)
 
     def without(self, *conditions: AnyOf | Between | Ids | Filter) -> Filter:
-        """This filter, less what the conditions match."""
+        """Return a filter that leaves out points which any of the conditions matches."""
         return Filter(must=self.must, must_not=(*self.must_not, *conditions))
 
 
@@ -175,16 +175,16 @@ EVERYTHING: Final = Filter()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search for the nearest vectors of one channel; points without it are not found.
+    """A search for the nearest vectors of one channel; points without such a vector are not found.
 
     Attributes:
-        vector: float32 of the collection's dimension, or of 256 for `PDQ`; words for `WORDS`.
-        using: Which vectors it is compared with.
-        limit: The most hits.
-        filter: What may be found.
-        min_score: Leaves out what is less similar.
-        exact: Compare with every vector that the filter lets through.
-        payloads: Whether hits have their payloads, each of which costs more to read than to rank.
+        vector: float32 of the collection's dimension, float32 [256] for `PDQ`, words for `WORDS`.
+        using: The channel whose vectors it is compared with.
+        limit: The most hits to return.
+        filter: Points that do not match it are not found.
+        min_score: Points with a lower score are not found; None for no limit.
+        exact: Compare with every vector that the filter lets through, without the graph.
+        payloads: Whether hits carry their payloads; reading a payload costs more than ranking it.
     """
 
     vector: np.ndarray | Words
@@ -197,11 +197,11 @@ class Query:
 
 
 def has_links(condition: Filter) -> bool:
-    """Whether the graph has links of its own for what a filter lets through.
+    """Whether the graph has links of its own for the points that a filter lets through.
 
-    They exist for single values of linked fields. Under any other filter the graph falls apart
-    (recall@10 of 0.7 for a fifth of the images by date), and is to be searched with ACORN, which
-    looks past excluded neighbours and costs several times as much.
+    Such links exist for single values of linked fields. Under any other filter the graph falls
+    apart (recall@10 of 0.7 for a fifth of the images by date); it must then be searched with ACORN,
+    which looks past excluded neighbours and costs several times as much.
     """
     if condition.must_not or len(condition.must) != 1:
         return condition == EVERYTHING
@@ -214,13 +214,13 @@ def has_links(condition: Filter) -> bool:
 
 
 def to_pdq(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """A hash as it is in a `Point`; stores keep it at length one."""
+    """Return a hash read from a store, which keeps it at length one, as a `Point` has it."""
     bits: np.ndarray = np.where(np.asarray(values, dtype=np.float32) > 0, 1, -1).astype(np.float32)
     return bits
 
 
 def to_words(indices: Sequence[int], *, values: Sequence[float]) -> Words | None:
-    """Words as they are in a `Point`, from a store's lists, in the order of their indices."""
+    """Return words read from a store as a `Point` has them, ordered by index; None if empty."""
     if not indices:
         return None
     numbers = np.asarray(indices, dtype=np.uint32)
@@ -229,7 +229,7 @@ def to_words(indices: Sequence[int], *, values: Sequence[float]) -> Words | None
 
 
 def earlier_layout(model_version: str) -> errors.FailedPrecondition:
-    """The refusal of a collection that an earlier release made."""
+    """Return the error for a collection that an earlier release made."""
     return errors.FailedPrecondition(
         f"The collection of {model_version} was made by an earlier release, which stored neither "
         "hashes nor visual words; take an empty data directory or collection prefix and import the "
@@ -240,7 +240,15 @@ def earlier_layout(model_version: str) -> errors.FailedPrecondition:
 
 
 def check_words(found: str, *, model_version: str) -> None:
-    """Refuses a collection whose visual words are not those of this release's vocabulary."""
+    """Check that a collection's visual words are those of this release's vocabulary.
+
+    Args:
+        found: The version of the collection's vocabulary.
+        model_version: The collection's, for the message.
+
+    Raises:
+        errors.FailedPrecondition: They are not (`COLLECTION_WORDS`).
+    """
     version = Vocabulary.load().version
     if found != version:
         raise errors.FailedPrecondition(
@@ -258,74 +266,75 @@ class Collection(Protocol):
 
     @property
     def model_version(self) -> str:
-        """As `name/version`."""
+        """The model version whose vectors it holds, as `name/version`."""
 
     @property
     def dimension(self) -> int:
-        """Of its vectors."""
+        """The dimension of its descriptors."""
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Stores points in place of those with the same ids. They are on disk when it returns.
+        """Store points in place of those with the same ids; they are on disk when it returns.
 
         Raises:
             errors.StorageFull: Nothing was stored.
         """
 
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
-        """Replaces the payloads of points that exist, durably; their vectors stay."""
+        """Replace the payloads of points that exist, durably; their vectors stay."""
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """Deletes points, durably; ids that do not exist are passed over."""
+        """Delete points, durably; ids that do not exist are passed over."""
 
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Stored]:
-        """The points with these ids, as far as they exist."""
+        """Return the points with these ids by id; those that do not exist are missing."""
 
     def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
-        """Runs searches together. Hits of each, most similar first."""
+        """Run searches together and return the hits of each, most similar first."""
 
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
-        """The points with the smallest numbers in a field, smallest first."""
+        """Return up to `limit` points with the smallest numbers in a field, smallest first."""
 
     def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
-        """All points under a filter, in no particular order."""
+        """Yield the points that match a filter, in no order, reading `page` at a time."""
 
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
-        """How many points a filter matches, exactly."""
+        """Return how many points match a filter, exactly."""
 
     def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
-        """The values of a field and how many points have each, most frequent first."""
+        """Return values of a field and how many points have each, most frequent first."""
 
 
 class Store(Protocol):
     """The collections, and which of them answers."""
 
     def model_versions(self) -> list[str]:
-        """The model versions that have a collection."""
+        """Return the model versions that have a collection."""
 
     def open(self, model_version: str, *, dimension: int | None) -> Collection:
-        """The collection of a model version; it is created where there is none.
+        """Return the collection of a model version, creating it if needed.
 
         Args:
             model_version: As `name/version`.
-            dimension: Of the model's vectors; None takes a collection that exists as it is.
+            dimension: The dimension of the model's vectors; None opens only a collection that
+                exists, whatever its dimension.
 
         Raises:
-            errors.NotFound: There is none and no dimension is given.
+            errors.NotFound: The collection does not exist and no dimension is given.
             errors.FailedPrecondition: It exists with another dimension, in the layout of an
                 earlier release (`COLLECTION_LAYOUT`) or with the visual words of another
                 vocabulary (`COLLECTION_WORDS`).
         """
 
     def active(self) -> str | None:
-        """The model version whose collection answers."""
+        """Return the model version whose collection answers; None before the first one."""
 
     def set_active(self, model_version: str) -> None:
-        """Moves the pointer, atomically and durably."""
+        """Make another collection the one that answers, atomically and durably."""
 
     def drop(self, model_version: str) -> None:
-        """Deletes a collection that is not active."""
+        """Delete a collection that does not answer."""
 
     def close(self) -> None:
-        """Writes out what is pending and releases what is held."""
+        """Write out what is pending, and release files and connections."""

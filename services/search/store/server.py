@@ -1,8 +1,8 @@
 """The store on a Qdrant server, over gRPC.
 
 A model version's collection is called `<prefix>@<model>@<version>`, and an alias called `<prefix>`
-points to the active one, so that other tools find it. An update waits until the server has applied
-it; what survives the server's own end is the server's doing.
+points to the active one, so that other tools find it. An update returns when the server has applied
+it; whether it survives a crash of the server is up to the server.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS: Final = 30
 _WORDS: Final = "halftone_words"
-"""Under which a collection says whose visual words it holds."""
+"""The metadata key under which a collection names the vocabulary of its visual words."""
 _BUGS: Final = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -56,11 +56,11 @@ _BUGS: Final = frozenset(
 )
 """Codes that blame the request; see `to_error`."""
 _UPSERT_CHUNK: Final = 256
-"""Points in one message: 256 of 4,096 dimensions and long captions stay below its limit."""
+"""Points in one message: 256 of 4,096 dimensions with long captions stay below the size limit."""
 
 
 class ServerStore:
-    """The collections on a server, or in `qdrant-client`'s local mode, which tests use."""
+    """The collections on a Qdrant server; tests also use `qdrant-client`'s local mode."""
 
     def __init__(self, client: QdrantClient, *, prefix: str) -> None:
         self._client = client
@@ -68,7 +68,7 @@ class ServerStore:
 
     @classmethod
     def connect(cls, url: str, *, api_key: str, prefix: str) -> ServerStore:
-        """Uses the server at a gRPC address such as `http://127.0.0.1:6334`.
+        """Create a store on the server at a gRPC address such as `http://127.0.0.1:6334`.
 
         Nothing is sent before the first call.
         """
@@ -85,18 +85,17 @@ class ServerStore:
         return cls(client, prefix=prefix)
 
     def model_versions(self) -> list[str]:
-        """The model versions that have a collection."""
+        """Return the model versions that have a collection."""
         with _translate_errors():
-            names = [found.name for found in self._client.get_collections().collections]
-        found = (name.split("@") for name in names)
+            names = [described.name for described in self._client.get_collections().collections]
         return sorted(
             "/".join(parts[1:])
-            for parts in found
+            for parts in (name.split("@") for name in names)
             if parts[0] == self._prefix and len(parts) == 3  # noqa: PLR2004 - prefix, model, version
         )
 
     def open(self, model_version: str, *, dimension: int | None) -> ServerCollection:
-        """The collection of a model version; it is created where there is none."""
+        """Return the collection of a model version, creating it if needed."""
         name = self._name(model_version)
         with _translate_errors():
             if not self._client.collection_exists(name):
@@ -120,7 +119,7 @@ class ServerStore:
                 f"{dimension}.",
                 subject=model_version,
             )
-        # Again when it was there: making it may have been cut off.
+        # Also if it existed: its creation may have been cut off before the indexes.
         with _translate_errors():
             self._index(name)
         return ServerCollection(
@@ -134,7 +133,7 @@ class ServerStore:
                 Channel.DESCRIPTOR.value: models.VectorParams(
                     size=dimension, distance=models.Distance.COSINE
                 ),
-                # As in Edge; see `edge_part`.
+                # The same as in Edge; see `edge/part`.
                 Channel.PDQ.value: models.VectorParams(
                     size=port.PDQ_BITS,
                     distance=models.Distance.COSINE,
@@ -163,7 +162,7 @@ class ServerStore:
             self._client.create_payload_index(name, key, field_schema=_schema(index), wait=True)
 
     def active(self) -> str | None:
-        """The model version that the alias points to."""
+        """Return the model version that the alias points to; None if there is no alias."""
         with _translate_errors():
             aliases = self._client.get_aliases().aliases
         for alias in aliases:
@@ -172,7 +171,7 @@ class ServerStore:
         return None
 
     def set_active(self, model_version: str) -> None:
-        """Moves the alias."""
+        """Point the alias to the collection of a model version."""
         if model_version not in self.model_versions():
             raise _no_collection(model_version)
         create = models.CreateAliasOperation(
@@ -190,7 +189,7 @@ class ServerStore:
             self._client.update_collection_aliases(operations)
 
     def drop(self, model_version: str) -> None:
-        """Deletes a collection that is not active."""
+        """Delete a collection that the alias does not point to."""
         if self.active() == model_version:
             raise errors.FailedPrecondition(
                 f"{model_version} is active.", subject=model_version, reason="COLLECTION_ACTIVE"
@@ -199,7 +198,7 @@ class ServerStore:
             self._client.delete_collection(self._name(model_version))
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         with _translate_errors():
             self._client.close()
 
@@ -219,7 +218,7 @@ class ServerCollection:
         self.dimension = dimension
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Stores points in place of those with the same ids."""
+        """Store points in place of those with the same ids."""
         with _translate_errors():
             for chunk in _chunks(points):
                 structs = [
@@ -231,7 +230,7 @@ class ServerCollection:
                 self._client.upsert(self._name, structs, wait=True)
 
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
-        """Replaces the payloads of points that exist."""
+        """Replace the payloads of points that exist."""
         operations = [
             models.OverwritePayloadOperation(
                 overwrite_payload=models.SetPayload(payload=payload, points=[str(point_id)])
@@ -243,14 +242,14 @@ class ServerCollection:
                 self._client.batch_update_points(self._name, operations, wait=True)
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """Deletes points."""
+        """Delete points; ids that do not exist are passed over."""
         with _translate_errors():
             self._client.delete(self._name, [str(point_id) for point_id in ids], wait=True)
 
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Stored]:
-        """The points with these ids, as far as they exist."""
+        """Return the points with these ids by id; those that do not exist are missing."""
         with _translate_errors():
             records = self._client.retrieve(
                 self._name,
@@ -261,7 +260,7 @@ class ServerCollection:
         return {stored.id: stored for stored in map(_stored, records)}
 
     def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
-        """Runs searches together."""
+        """Run searches together and return the hits of each, most similar first."""
         requests = [
             models.QueryRequest(
                 query=_sparse(query.vector)
@@ -287,7 +286,7 @@ class ServerCollection:
         ]
 
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
-        """The points with the smallest numbers in a field, smallest first."""
+        """Return up to `limit` points with the smallest numbers in a field, smallest first."""
         with _translate_errors():
             records, _ = self._client.scroll(
                 self._name,
@@ -299,7 +298,7 @@ class ServerCollection:
         return [_stored(record) for record in records]
 
     def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
-        """All points under a filter."""
+        """Yield the points that match a filter."""
         offset: Any = None
         while True:
             with _translate_errors():
@@ -316,12 +315,12 @@ class ServerCollection:
                 return
 
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
-        """How many points a filter matches."""
+        """Return how many points match a filter."""
         with _translate_errors():
             return self._client.count(self._name, count_filter=_filter(filter), exact=True).count
 
     def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
-        """The values of a field with their counts."""
+        """Return values of a field with the number of points that have each."""
         with _translate_errors():
             answer = self._client.facet(
                 self._name, key, facet_filter=_filter(filter), limit=limit, exact=True

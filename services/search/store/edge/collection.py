@@ -16,13 +16,11 @@ is being rebuilt are repeated on its successor before that takes over.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import shutil
 import threading
 import time
-import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -31,10 +29,13 @@ from halftone.matching.words import Vocabulary
 from halftone.services.search.store.edge import build
 from halftone.services.search.store.edge import query as edge_query
 from halftone.services.search.store.edge.part import Part, copy_closed
+from halftone.services.search.store.edge.part_set import PartSet, chunks
 from halftone.services.search.store.port import FIRST_WORDS, LAYOUT, check_words, earlier_layout
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from halftone.services.search.store.port import (
@@ -59,20 +60,19 @@ FLUSH_CHANGES: Final = 20_000
 flush holds the interpreter lock for 0.2 to 0.6 s, and for seconds on a disk that others keep busy:
 it syncs some 100 files, those too that did not change."""
 _RETRY_SECONDS: Final = 60.0
-_CHUNK: Final = 512
 
 _log = telemetry.get_logger(__name__)
 
 
 class LastRead:
-    """When a collection of a store was last read."""
+    """The time when any collection of a store was last read, as of `time.monotonic`."""
 
     def __init__(self) -> None:
-        """Now."""
+        """Begin with the present time."""
         self.at = time.monotonic()
 
     def note(self) -> None:
-        """One is read."""
+        """Note that a collection is being read."""
         self.at = time.monotonic()
 
 
@@ -92,11 +92,20 @@ class EdgeCollection:
         idle_seconds: float = IDLE_SECONDS,
         flush_changes: int = FLUSH_CHANGES,
     ) -> None:
-        """Opens the collection, or makes it where there is none.
+        """Open the collection, creating it if needed.
 
-        `template` is an empty part to copy: making one holds the interpreter lock for seconds on a
-        slow disk. `last_read` is shared by the collections of a process: what holds the lock waits
-        until none of them is read.
+        Args:
+            directory: The collection's directory.
+            model_version: As `name/version`.
+            dimension: The dimension of descriptors; used only for a new collection.
+            min_free_bytes: Writes are refused when the disk has less space left.
+            seal_points: Points after which the open part is sealed.
+            template: An empty part to copy for a new collection: making one holds the interpreter
+                lock for seconds on a slow disk.
+            last_read: Shared by the collections of a process: flushes, which hold the interpreter
+                lock, wait until none of them has been read for a while.
+            idle_seconds: How long that while is.
+            flush_changes: Changes after which the collection is flushed in any case.
         """
         self._directory = directory
         self._min_free_bytes = min_free_bytes
@@ -112,9 +121,9 @@ class EdgeCollection:
                 Part.create(directory / "empty", dimension=dimension).close()
             else:
                 copy_closed(template, directory / "empty")
-            name = _new_name()
+            name = PartSet.new_name()
             copy_closed(directory / "empty", directory / name)
-            files.write_json(directory / "parts.json", {"open": name, "sealed": []})
+            PartSet.create(directory, opened=name)
             files.write_json(
                 marker,
                 {
@@ -129,14 +138,9 @@ class EdgeCollection:
             raise earlier_layout(model_version)
         check_words(described.get("words", FIRST_WORDS), model_version=model_version)
         self.dimension = int(described["dimension"])
-        self._open, self._sealed, self._built = self._load()
+        self._parts = PartSet(directory)
         # Guards what is written, and which parts there are.
         self._writing = threading.RLock()
-        # Guards the counts of readers alone, so that readers never wait for a write. Reentrant: a
-        # scan that was left alone may be collected, and so ended, while its thread counts.
-        self._counting = threading.RLock()
-        self._readers: Counter[Part] = Counter()
-        self._retired: set[Part] = set()
         self._rebuilding: tuple[Part, ...] = ()
         self._changed: set[uuid.UUID] = set()
         self.unflushed = 0
@@ -151,50 +155,29 @@ class EdgeCollection:
         self._maintenance = threading.Thread(target=self._maintain, name="edge-parts", daemon=True)
         self._maintenance.start()
 
-    def _load(self) -> tuple[Part, tuple[Part, ...], dict[str, int]]:
-        described = json.loads((self._directory / "parts.json").read_text())
-        counted = {described["open"], *(sealed["name"] for sealed in described["sealed"])}
-        for stray in self._directory.glob("part-*"):
-            if stray.name not in counted:
-                shutil.rmtree(stray, ignore_errors=True)
-        opened = Part.load(self._directory / described["open"])
-        sealed = tuple(Part.load(self._directory / each["name"]) for each in described["sealed"])
-        # Those without a number were sealed, but their graph was not built yet.
-        built = {
-            each["name"]: int(each["built"])
-            for each in described["sealed"]
-            if each["built"] is not None
-        }
-        # An end between storing a point anew and deleting what it replaced.
-        for chunk in _chunks(opened.scan_ids()):
-            for part in sealed:
-                if doubled := part.present(chunk):
-                    part.delete(doubled)
-        return opened, sealed, built
-
     # Writing.
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Stores points in place of those with the same ids."""
+        """Store points in place of those with the same ids."""
         ids = [point.id for point in points]
         with self._writing:
             self._check_space()
-            self._open.upsert(points)
-            self._open.sync()
+            self._parts.opened.upsert(points)
+            self._parts.opened.sync()
             self.unflushed += len(points)
-            for part in self._sealed:
+            for part in self._parts.sealed:
                 if replaced := part.present(ids):
                     self._note(part, replaced)
                     part.delete(replaced)
                     part.sync()
-            if self._open.size() >= self._seal_points:
+            if self._parts.opened.size() >= self._seal_points:
                 self._wake_up()
 
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
-        """Replaces the payloads of points that exist."""
+        """Replace the payloads of points that exist."""
         with self._writing:
             self._check_space()
-            for part in (self._open, *self._sealed):
+            for part in self._parts.all():
                 if present := part.present(list(payloads)):
                     self._note(part, present)
                     part.overwrite_payloads({each: payloads[each] for each in present})
@@ -202,9 +185,9 @@ class EdgeCollection:
             self.unflushed += len(payloads)
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """Deletes points."""
+        """Delete points; ids that do not exist are passed over."""
         with self._writing:
-            for part in (self._open, *self._sealed):
+            for part in self._parts.all():
                 if present := part.present(ids):
                     self._note(part, present)
                     part.delete(present)
@@ -225,52 +208,42 @@ class EdgeCollection:
                 "what was acknowledged is safe, the rest was not stored."
             )
 
-    # Reading. Points move from sealed parts to the open one, where they are before they leave: so
-    # the sealed parts are read first, and the open one, which has the newer of two, last. When that
-    # was sealed meanwhile, another one has taken its place and is to be read as well.
+    # Reading. A point that is stored anew is written to the open part before it is deleted from its
+    # sealed part. So the sealed parts are read first, and the open part, which has the newer copy,
+    # last. If the open part is sealed meanwhile, the part that took its place is read as well.
 
-    @contextlib.contextmanager
-    def _parts(self) -> Iterator[tuple[Part, ...]]:
-        """The parts, none of which is closed while the context is entered."""
+    def _reading(self) -> AbstractContextManager[tuple[Part, ...]]:
         self._last_read.note()
-        with self._counting:
-            parts = (self._open, *self._sealed)
-            self._readers.update(parts)
-        try:
-            yield parts
-        finally:
-            with self._counting:
-                self._readers.subtract(parts)
-            self._close_retired()
+        return self._parts.reading()
 
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Stored]:
-        """The points with these ids, as far as they exist."""
+        """Return the points with these ids by id; those that do not exist are missing."""
         found: dict[uuid.UUID, Stored] = {}
         opened: Part | None = None
-        while opened is not self._open:
-            with self._parts() as parts:
+        while opened is not self._parts.opened:
+            with self._reading() as parts:
                 opened = parts[0]
                 for part in reversed(parts):
                     found |= part.retrieve(ids, vectors=vectors)
         return found
 
     def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
-        """Runs searches together."""
+        """Run searches together and return the hits of each, most similar first."""
         opened: Part | None = None
-        while opened is not self._open:
-            with self._parts() as parts:
+        while opened is not self._parts.opened:
+            with self._reading() as parts:
                 opened = parts[0]
                 found = edge_query.answer(parts[::-1], queries=queries, moved=self.retrieve)
         return found
 
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
-        """The points with the smallest numbers in a field, smallest first."""
+        """Return up to `limit` points with the smallest numbers in a field, smallest first."""
         found: dict[uuid.UUID, Stored] = {}
         opened: Part | None = None
-        while opened is not self._open:
-            with self._parts() as parts:
+        while opened is not self._parts.opened:
+            with self._reading() as parts:
                 opened = parts[0]
                 for part in reversed(parts):
                     for stored in part.smallest(key, condition=filter, limit=limit):
@@ -278,10 +251,10 @@ class EdgeCollection:
         return sorted(found.values(), key=lambda stored: int(stored.payload[key]))[:limit]
 
     def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
-        """All points under a filter; one that is stored anew meanwhile may come twice."""
+        """Yield the points that match a filter; one stored anew meanwhile may come twice."""
         opened: Part | None = None
-        while opened is not self._open:
-            with self._parts() as parts:
+        while opened is not self._parts.opened:
+            with self._reading() as parts:
                 # The second time, all but the new open part were read.
                 unread = parts if opened is None else parts[:1]
                 opened = parts[0]
@@ -289,14 +262,14 @@ class EdgeCollection:
                     yield from part.scan(condition=filter, page=page)
 
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
-        """How many points a filter matches; one that is just being stored anew may count twice."""
-        with self._parts() as parts:
+        """Return how many points match a filter; one that is being stored anew may count twice."""
+        with self._reading() as parts:
             return sum(part.count(filter) for part in parts)
 
     def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
-        """The values of a field with their counts."""
+        """Return values of a field with the number of points that have each."""
         counts: Counter[str] = Counter()
-        with self._parts() as parts:
+        with self._reading() as parts:
             # All values of each part: the most frequent of the whole may be rare in a part.
             wanted = limit if len(parts) == 1 else max(limit, 100_000)
             for part in parts:
@@ -306,24 +279,26 @@ class EdgeCollection:
     # The parts.
 
     def settle(self, *, seconds: float) -> bool:
-        """Waits until no graph is left to build; for benchmarks and tests."""
+        """Wait until no graph is left to build, and return whether that was reached in time.
+
+        For benchmarks and tests.
+        """
         self._wake_up()
         with self._settled:
             return self._settled.wait_for(lambda: not self._busy, timeout=seconds)
 
     def part_sizes(self) -> list[int]:
-        """Points of each part, the open one first."""
-        with self._parts() as parts:
+        """Return the number of points of each part, the open part first."""
+        with self._reading() as parts:
             return [part.size() for part in parts]
 
     def close(self) -> None:
-        """Writes out what is pending; a graph that is being built is given up."""
+        """Write out what is pending; a graph that is being built is given up."""
         self._closing.set()
         self._wake.set()
         self._maintenance.join()
         with self._writing:
-            for part in (self._open, *self._sealed):
-                part.close()
+            self._parts.close()
 
     def _wake_up(self) -> None:
         with self._settled:
@@ -354,38 +329,44 @@ class EdgeCollection:
             return
         with self._writing:
             if self.unflushed and not self._closing.is_set():
-                for part in (self._open, *self._sealed):
+                for part in self._parts.all():
                     part.flush()
                 self.unflushed = 0
 
     def _improve(self) -> bool:
-        """Does one thing that makes searches faster; False when nothing is left to do."""
-        if self._open.size() >= self._seal_points:
+        """Seal or rebuild one part; return False if there is nothing to do."""
+        if self._parts.opened.size() >= self._seal_points:
             self._seal()
             return True
-        chosen = self._to_rebuild()
+        chosen = self._choose_parts()
         if chosen:
             return self._rebuild(chosen)
         return False
 
     def _seal(self) -> None:
-        """Puts an empty part in the place of the open one."""
-        name = _new_name()
+        """Seal the open part and put an empty one in its place."""
+        name = PartSet.new_name()
         copy_closed(self._directory / "empty", self._directory / name)
         empty = Part.load(self._directory / name)
         with self._writing:
-            self._replace(opened=empty, sealed=(self._open, *self._sealed))
+            self._parts.replace(opened=empty, sealed=self._parts.all())
 
-    def _to_rebuild(self) -> tuple[Part, ...]:
-        """Sealed parts without graph, and those that are not much larger; or one full of holes."""
-        flat = [part for part in self._sealed if part.path.name not in self._built]
+    def _choose_parts(self) -> tuple[Part, ...]:
+        """Return the parts to rebuild together.
+
+        These are the sealed parts without a graph and those that are not much larger; if all have
+        graphs, one of which more than half was deleted, if any.
+        """
+        flat = [part for part in self._parts.sealed if part.path.name not in self._parts.built]
         if not flat:
             return tuple(
-                part for part in self._sealed if part.size() < self._built[part.path.name] // 2
+                part
+                for part in self._parts.sealed
+                if part.size() < self._parts.built[part.path.name] // 2
             )[:1]
         chosen = list(flat)
         total = sum(part.size() for part in flat)
-        others = [part for part in self._sealed if part.path.name in self._built]
+        others = [part for part in self._parts.sealed if part.path.name in self._parts.built]
         for part in sorted(others, key=Part.size):
             if part.size() > total * MERGE_RATIO:
                 break
@@ -394,7 +375,7 @@ class EdgeCollection:
         return tuple(chosen)
 
     def _rebuild(self, chosen: tuple[Part, ...]) -> bool:
-        name = _new_name()
+        name = PartSet.new_name()
         needed = 2 * sum(_size_on_disk(part.path) for part in chosen) + self._min_free_bytes
         if shutil.disk_usage(self._directory).free < needed:
             raise errors.StorageFull("Too little space on the disk to build a graph.")
@@ -413,13 +394,13 @@ class EdgeCollection:
             built = Part.load(self._directory / name)
             with self._writing:
                 self._repeat_changes(built, chosen=chosen)
-                self._built[name] = built.size()
-                kept = tuple(part for part in self._sealed if part not in chosen)
-                self._replace(opened=self._open, sealed=(*kept, built))
+                self._parts.built[name] = built.size()
+                kept = tuple(part for part in self._parts.sealed if part not in chosen)
+                self._parts.replace(opened=self._parts.opened, sealed=(*kept, built))
         finally:
             with self._writing:
                 self._rebuilding, self._changed = (), set()
-        _log.info("graph_built", collection=self.model_version, points=self._built[name])
+        _log.info("graph_built", collection=self.model_version, points=self._parts.built[name])
         return True
 
     def _given_up(self, name: str) -> None:
@@ -428,7 +409,7 @@ class EdgeCollection:
             raise errors.Internal("The process that builds a part failed.")
 
     def _repeat_changes(self, built: Part, *, chosen: tuple[Part, ...]) -> None:
-        for ids in _chunks(iter(self._changed)):
+        for ids in chunks(iter(self._changed)):
             current: dict[uuid.UUID, Payload] = {}
             for part in chosen:
                 for point_id, stored in part.retrieve(ids, vectors=False).items():
@@ -438,40 +419,6 @@ class EdgeCollection:
                 built.delete(built.present(gone))
             built.overwrite_payloads({each: current[each] for each in built.present(list(current))})
         built.flush()
-
-    def _replace(self, *, opened: Part, sealed: tuple[Part, ...]) -> None:
-        """Makes these the parts that count; the others go when nobody reads them."""
-        described = [
-            {"name": part.path.name, "built": self._built.get(part.path.name)} for part in sealed
-        ]
-        files.write_json(
-            self._directory / "parts.json", {"open": opened.path.name, "sealed": described}
-        )
-        with self._counting:
-            before = {self._open, *self._sealed}
-            self._open, self._sealed = opened, sealed
-            self._retired |= before - {opened, *sealed}
-        self._close_retired()
-
-    def _close_retired(self) -> None:
-        if not self._retired:
-            return
-        with self._counting:
-            unused = {part for part in self._retired if not self._readers[part]}
-            self._retired -= unused
-        for part in unused:
-            self._readers.pop(part, None)
-            part.close()
-            part.remove()
-
-
-def _new_name() -> str:
-    return f"part-{uuid.uuid4().hex[:12]}"
-
-
-def _chunks(ids: Iterator[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
-    while chunk := list(itertools.islice(ids, _CHUNK)):
-        yield chunk
 
 
 def _size_on_disk(directory: Path) -> int:

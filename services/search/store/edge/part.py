@@ -1,8 +1,8 @@
-"""One Qdrant Edge shard as a part of a collection: translation of calls, results and errors.
+"""One Qdrant Edge shard as a part of a collection: converts calls, results and errors.
 
-Two things are peculiar to Edge 0.9. Its calls hold Python's interpreter lock from beginning to end,
-so that building a graph (`optimize`, 5 s for 20,000 vectors) stops the whole process; graphs are
-therefore built in a process of their own, see `edge_collection`. And `flush` syncs each file of
+Edge 0.9 is peculiar in two ways. Its calls hold Python's interpreter lock from beginning to end, so
+that building a graph (`optimize`, 5 s for 20,000 vectors) stops the whole process; graphs are
+therefore built in a process of their own, see `build`. And `flush` syncs each file of
 each index, 0.3 s on a plain disk; an update is made durable by syncing the write-ahead log alone,
 from which Edge repeats at the next start what its other files lack.
 """
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-# Its stubs know neither that arrays are taken as vectors nor that our ids are UUIDs.
+# Its stubs accept neither arrays as vectors nor UUIDs as ids.
 edge: Final[Any] = qdrant_edge
 
 _UPSERT_CHUNK: Final = 1_000
@@ -58,11 +58,11 @@ class Part:
         self.path = path
         self._shard = shard
         self.empty = self.size() == 0
-        """Whether nothing was ever stored in it: searching it would take as long as anything."""
+        """Whether nothing was ever stored in it, so that searches can leave it out."""
 
     @classmethod
     def create(cls, path: Path, *, dimension: int, indexing_threads: int = 0) -> Part:
-        """Makes an empty shard with all its payload indexes."""
+        """Create an empty shard with all payload indexes."""
         config = edge.EdgeConfig(
             vectors=_vectors(dimension),
             # A search adds up the pictures that share each word, whatever the filter: reading the
@@ -85,7 +85,7 @@ class Part:
             # share nothing out: parts are searched one after the other, and have one graph each.
             max_search_threads=1,
         )
-        with _translated():
+        with _translate_errors():
             path.mkdir(parents=True)
             shard = edge.EdgeShard.create(str(path), config)
             for key, index in INDEXES.items():
@@ -95,14 +95,14 @@ class Part:
 
     @classmethod
     def load(cls, path: Path) -> Part:
-        """Opens a shard that exists."""
-        with _translated():
+        """Open a shard that exists."""
+        with _translate_errors():
             return cls(path, shard=edge.EdgeShard.load(str(path)))
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Stores points; `sync` makes them durable."""
+        """Store points; `sync` makes them durable."""
         self.empty = False
-        with _translated():
+        with _translate_errors():
             for start in range(0, len(points), _UPSERT_CHUNK):
                 chunk = [
                     edge.Point(id=point.id, vector=_named(point), payload=point.payload)
@@ -111,18 +111,18 @@ class Part:
                 self._shard.update(edge.UpdateOperation.upsert_points(chunk))
 
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
-        """Replaces payloads of points that exist."""
-        with _translated():
+        """Replace the payloads of points that exist."""
+        with _translate_errors():
             for point_id, payload in payloads.items():
                 self._shard.update(edge.UpdateOperation.overwrite_payload([point_id], payload))
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """Deletes points that exist."""
-        with _translated():
+        """Delete points that exist."""
+        with _translate_errors():
             self._shard.update(edge.UpdateOperation.delete_points(list(ids)))
 
     def sync(self) -> None:
-        """Makes the updates so far survive the end of the machine; that of the process they do."""
+        """Make the updates survive a crash of the machine, as they survive one of the process."""
         for path in self.path.glob("wal/open-*"):
             descriptor = os.open(path, os.O_RDONLY)
             try:
@@ -131,30 +131,30 @@ class Part:
                 os.close(descriptor)
 
     def flush(self) -> None:
-        """Writes everything to its place, which shortens the write-ahead log."""
-        with _translated():
+        """Write all updates to their places, which shortens the write-ahead log."""
+        with _translate_errors():
             self._shard.flush()
 
     def optimize(self) -> None:
-        """Builds the graph; blocks this whole process until it is there."""
-        with _translated():
+        """Build the graph; blocks the whole process until it is done."""
+        with _translate_errors():
             self._shard.optimize()
 
     def present(self, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
-        """Which of the ids exist."""
-        with _translated():
+        """Return those of the ids that exist."""
+        with _translate_errors():
             records = self._shard.retrieve(list(ids), with_payload=False, with_vector=False)
         return [record.id for record in records]
 
     def retrieve(self, ids: Sequence[uuid.UUID], *, vectors: bool) -> dict[uuid.UUID, Stored]:
-        """The points that exist."""
-        with _translated():
+        """Return the points with these ids by id; those that do not exist are missing."""
+        with _translate_errors():
             records = self._shard.retrieve(list(ids), with_payload=True, with_vector=vectors)
         return {record.id: _stored(record) for record in records}
 
     def query(self, requests: Sequence[Any]) -> list[list[tuple[uuid.UUID, float]]]:
-        """Runs searches together, as `to_requests` has them: ids and scores of their hits."""
-        with _translated():
+        """Run searches made by `to_requests` together; return ids and scores of their hits."""
+        with _translate_errors():
             answers = (
                 self._shard.query_batch(edge.QueryBatchRequest(list(requests)))
                 if len(requests) > 1
@@ -163,8 +163,8 @@ class Part:
         return [[(hit.id, hit.score) for hit in hits] for hits in answers]
 
     def smallest(self, key: str, *, condition: Filter, limit: int) -> list[Stored]:
-        """The points with the smallest numbers in a field, smallest first."""
-        with _translated():
+        """Return up to `limit` points with the smallest numbers in a field, smallest first."""
+        with _translate_errors():
             records, _ = self._shard.scroll(
                 edge.ScrollRequest(
                     limit=limit,
@@ -176,10 +176,10 @@ class Part:
         return [_stored(record) for record in records]
 
     def scan(self, *, condition: Filter, page: int, vectors: bool = False) -> Iterator[Stored]:
-        """All points under a filter."""
+        """Yield the points that match a filter."""
         offset: uuid.UUID | None = None
         while True:
-            with _translated():
+            with _translate_errors():
                 records, offset = self._shard.scroll(
                     edge.ScrollRequest(
                         offset=offset,
@@ -195,14 +195,14 @@ class Part:
                 return
 
     def scan_all(self) -> Iterator[Stored]:
-        """All points with their vectors, in pages that do not hold other threads up for long."""
+        """Yield all points with their vectors; a page of them delays other threads by 2 ms."""
         return self.scan(condition=EVERYTHING, page=_EXPORT_PAGE, vectors=True)
 
     def scan_ids(self) -> Iterator[uuid.UUID]:
-        """The ids of all points."""
+        """Yield the ids of all points."""
         offset: uuid.UUID | None = None
         while True:
-            with _translated():
+            with _translate_errors():
                 records, offset = self._shard.scroll(
                     edge.ScrollRequest(offset=offset, limit=_UPSERT_CHUNK, with_payload=False)
                 )
@@ -211,30 +211,30 @@ class Part:
                 return
 
     def count(self, condition: Filter) -> int:
-        """How many points a filter matches."""
-        with _translated():
+        """Return how many points match a filter."""
+        with _translate_errors():
             return int(self._shard.count(edge.CountRequest(exact=True, filter=to_edge(condition))))
 
     def facet(self, key: str, *, condition: Filter, limit: int) -> list[tuple[str, int]]:
-        """The values of a field with their counts."""
-        with _translated():
+        """Return values of a field with the number of points that have each."""
+        with _translate_errors():
             response = self._shard.facet(
                 edge.FacetRequest(key, limit=limit, exact=True, filter=to_edge(condition))
             )
         return [(hit.value, hit.count) for hit in response]
 
     def size(self) -> int:
-        """How many points there are."""
-        with _translated():
+        """Return how many points there are."""
+        with _translate_errors():
             return int(self._shard.info().points_count)
 
     def close(self) -> None:
-        """Writes out what is pending and closes the files."""
-        with _translated():
+        """Write out what is pending and close the files."""
+        with _translate_errors():
             self._shard.close()
 
     def remove(self) -> None:
-        """Deletes the files of a closed part."""
+        """Delete the files of a closed part."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -279,9 +279,9 @@ def _index(index: Index) -> Any:
 
 
 def copy_closed(source: Path, target: Path) -> None:
-    """Copies the files of a part that is closed, holes as holes, durably.
+    """Copy the files of a closed part durably; sparse files stay sparse.
 
-    An empty part is made ten times faster by copying one than by making its indexes anew.
+    Copying an empty part takes a tenth of the time of making one with its indexes.
     """
     target.mkdir(parents=True)
     for path in sorted(source.rglob("*")):
@@ -315,7 +315,7 @@ def _copy_sparse(source: Path, target: Path) -> None:
 
 
 def to_requests(queries: Sequence[Query]) -> list[Any]:
-    """Searches in Edge's terms, the same for each part; hits come without their payloads."""
+    """Convert searches to Edge's requests, the same for each part; hits have no payloads."""
     return [
         edge.QueryRequest(
             limit=query.limit,
@@ -340,14 +340,15 @@ def _params(query: Query) -> Any:
     return edge.SearchParams(
         exact=query.exact,
         hnsw_ef=max(port.HNSW_EF, query.limit),
-        # What is compared in bytes is compared again in full, and more than is asked for.
+        # Candidates are ranked by their int8 vectors; three times as many as asked for are then
+        # compared in full.
         quantization=edge.QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING),
         acorn=None if port.has_links(query.filter) else edge.AcornSearchParams(enable=True),
     )
 
 
 def to_edge(condition: Filter) -> Any:
-    """A filter in Edge's terms; None for one that matches everything."""
+    """Convert a filter to Edge's; None for one that matches everything."""
     if not condition.must and not condition.must_not:
         return None
     return edge.Filter(
@@ -383,8 +384,8 @@ def _stored(record: Any) -> Stored:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Edge raises bare exceptions, and panics as a BaseException; here both become ours."""
+def _translate_errors() -> Iterator[None]:
+    """Raise Edge's exceptions as ours. It raises bare ones, and panics as a BaseException."""
     try:
         yield
     except (errors.HalftoneError, KeyboardInterrupt, SystemExit, GeneratorExit):

@@ -4,7 +4,7 @@
         lock                    held while a process uses the directory
         format.json             which release can read it
         active.json             the pointer to the active collection
-        <model>@<version>/      a collection; see `edge_collection`
+        <model>@<version>/      a collection; see `collection`
 
 An update returns once Edge's write-ahead log is on disk, so that what was acknowledged survives
 both the end of this process and that of the machine.
@@ -27,28 +27,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT: Final = 2
-"""Of the data directory; raised when an older release could not read it."""
+"""The format of the data directory; raised when an older release could not read it."""
 
 
 class EdgeStore:
-    """The collections in a data directory. One process at a time has it."""
+    """The collections in a data directory, which one process at a time can use."""
 
     def __init__(self, directory: Path, *, min_free_bytes: int) -> None:
-        """Takes the directory; it is made where there is none.
+        """Lock the directory, creating it if needed.
 
         Args:
             directory: The data directory.
-            min_free_bytes: Writes are refused when the disk has less left. Edge writes through
-                mapped memory, where a full disk would end the process instead of failing a call.
+            min_free_bytes: Writes are refused when the disk has less space left. Edge writes
+                through mapped memory, where a full disk would end the process instead of failing a
+                call.
 
         Raises:
-            errors.DataDirectoryError: In use by another process, or written by a newer release.
+            errors.DataDirectoryError: It is in use by another process, or was written by a newer
+                release.
         """
         self._directory = directory
         self._min_free_bytes = min_free_bytes
         self._collections: dict[str, EdgeCollection] = {}
         self._last_read = LastRead()
-        # Made by this process, so as it would make them: by dimension, empty parts to copy.
+        # Empty parts to copy by dimension, all made by this process and so up to date.
         self._empty: dict[int, Path] = {}
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(directory)
@@ -59,18 +61,18 @@ class EdgeStore:
             raise
 
     def model_versions(self) -> list[str]:
-        """The model versions that have a collection."""
+        """Return the model versions that have a collection."""
         markers = sorted(self._directory.glob("*/collection.json"))
         return [str(json.loads(marker.read_text())["model_version"]) for marker in markers]
 
     def open(self, model_version: str, *, dimension: int | None) -> EdgeCollection:
-        """The collection of a model version; it is created where there is none."""
+        """Return the collection of a model version, creating it if needed."""
         if dimension is None and model_version not in self.model_versions():
             raise _no_collection(model_version)
         if model_version in self._collections:
             collection = self._collections[model_version]
         else:
-            collection = self._opened(model_version, dimension=dimension or 0)
+            collection = self._open_collection(model_version, dimension=dimension or 0)
             self._collections[model_version] = collection
         if dimension is not None and collection.dimension != dimension:
             raise errors.FailedPrecondition(
@@ -80,7 +82,7 @@ class EdgeStore:
             )
         return collection
 
-    def _opened(self, model_version: str, *, dimension: int) -> EdgeCollection:
+    def _open_collection(self, model_version: str, *, dimension: int) -> EdgeCollection:
         path = self._path(model_version)
         template = built = None
         if not (path / "collection.json").exists():
@@ -88,12 +90,13 @@ class EdgeStore:
             if template is not None and not template.exists():
                 template = None
             if template is None and self._collections:
-                # Another one answers: an empty part is made elsewhere, as graphs are.
+                # Another collection answers: the empty part is made in a process of its own, so
+                # that searches do not wait for it.
                 template = built = self._directory / f".empty.{uuid.uuid4().hex}"
                 if not build.build(built, dimension=dimension, points=()):
                     raise errors.Internal("The process that makes a collection failed.")
             self._empty[dimension] = path / "empty"
-            # A directory that an older release made is none of its own from here on.
+            # From here on an older release can no longer read a directory that it made.
             files.write_json(self._directory / "format.json", {"format": FORMAT})
         try:
             return EdgeCollection(
@@ -109,20 +112,20 @@ class EdgeStore:
                 shutil.rmtree(built, ignore_errors=True)
 
     def active(self) -> str | None:
-        """The model version whose collection answers."""
+        """Return the model version whose collection answers; None before the first one."""
         try:
             return str(json.loads((self._directory / "active.json").read_text())["model_version"])
         except FileNotFoundError:
             return None
 
     def set_active(self, model_version: str) -> None:
-        """Moves the pointer."""
+        """Make another collection the one that answers."""
         if model_version not in self.model_versions():
             raise _no_collection(model_version)
         files.write_json(self._directory / "active.json", {"model_version": model_version})
 
     def drop(self, model_version: str) -> None:
-        """Deletes a collection that is not active."""
+        """Delete a collection that does not answer."""
         if self.active() == model_version:
             raise errors.FailedPrecondition(
                 f"{model_version} is active.", subject=model_version, reason="COLLECTION_ACTIVE"
@@ -137,7 +140,7 @@ class EdgeStore:
             shutil.rmtree(doomed)
 
     def close(self) -> None:
-        """Writes out what is pending and gives the directory back."""
+        """Write out what is pending and release the directory."""
         for collection in self._collections.values():
             collection.close()
         self._collections.clear()

@@ -180,7 +180,7 @@ def test_an_end_between_storing_and_deleting_leaves_one_of_two(make, memory_path
     assert collection.settle(seconds=60)
     # What a kill between the two writes of an upsert leaves: the point in two parts.
     new = [point(number, generation=1) for number in range(5)]
-    collection._open.upsert(new)
+    collection._parts.opened.upsert(new)
     assert collection.count(EVERYTHING) == 25
     (hits,) = collection.query([Query(vector=new[0].vector, limit=25)])
     found = {hit.payload["image_id"]: hit.payload["generation"] for hit in hits}

@@ -1,0 +1,129 @@
+"""Which parts a collection has, on disk and in memory, and who reads them.
+
+A part that has been replaced is closed and removed when its last reader is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import shutil
+import threading
+import uuid
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from halftone.core import files
+from halftone.services.search.store.edge.part import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_FILE: Final = "parts.json"
+_CHUNK: Final = 512
+
+
+class PartSet:
+    """The parts of a collection.
+
+    Attributes:
+        opened: The part that new points go to.
+        sealed: The other parts.
+        built: By name, the points that a sealed part had when its graph was built; sealed parts
+            without a graph are missing.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Open the parts that a collection's `parts.json` names, and remove all others."""
+        self._directory = directory
+        described = json.loads((directory / _FILE).read_text())
+        counted = {described["open"], *(sealed["name"] for sealed in described["sealed"])}
+        for stray in directory.glob("part-*"):
+            if stray.name not in counted:
+                shutil.rmtree(stray, ignore_errors=True)
+        self.opened = Part.load(directory / described["open"])
+        self.sealed = tuple(Part.load(directory / each["name"]) for each in described["sealed"])
+        self.built = {
+            each["name"]: int(each["built"])
+            for each in described["sealed"]
+            if each["built"] is not None
+        }
+        self._drop_doubles()
+        # Guards the counts of readers alone, so that readers never wait for a write. Reentrant: a
+        # scan that was left alone may be collected, and so ended, while its thread counts.
+        self._counting = threading.RLock()
+        self._readers: Counter[Part] = Counter()
+        self._retired: set[Part] = set()
+
+    @staticmethod
+    def create(directory: Path, *, opened: str) -> None:
+        """Write the `parts.json` of a collection that has one part, which is open."""
+        files.write_json(directory / _FILE, {"open": opened, "sealed": []})
+
+    @staticmethod
+    def new_name() -> str:
+        """Return the name of a part that does not exist yet."""
+        return f"part-{uuid.uuid4().hex[:12]}"
+
+    def _drop_doubles(self) -> None:
+        """Delete points from sealed parts that the open part has.
+
+        The process may have ended between storing a point anew and deleting what it replaced.
+        """
+        for chunk in chunks(self.opened.scan_ids()):
+            for part in self.sealed:
+                if doubled := part.present(chunk):
+                    part.delete(doubled)
+
+    def all(self) -> tuple[Part, ...]:
+        """Return the parts, the open one first."""
+        return (self.opened, *self.sealed)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[tuple[Part, ...]]:
+        """Give the parts, the open one first; none is closed while the context is entered."""
+        with self._counting:
+            parts = self.all()
+            self._readers.update(parts)
+        try:
+            yield parts
+        finally:
+            with self._counting:
+                self._readers.subtract(parts)
+            self._close_retired()
+
+    def replace(self, *, opened: Part, sealed: tuple[Part, ...]) -> None:
+        """Make these the parts that count, durably; the caller holds the lock for writes."""
+        described = [
+            {"name": part.path.name, "built": self.built.get(part.path.name)} for part in sealed
+        ]
+        files.write_json(self._directory / _FILE, {"open": opened.path.name, "sealed": described})
+        with self._counting:
+            before = set(self.all())
+            self.opened, self.sealed = opened, sealed
+            self._retired |= before - {opened, *sealed}
+        self._close_retired()
+
+    def _close_retired(self) -> None:
+        if not self._retired:
+            return
+        with self._counting:
+            unused = {part for part in self._retired if not self._readers[part]}
+            self._retired -= unused
+        for part in unused:
+            self._readers.pop(part, None)
+            part.close()
+            part.remove()
+
+    def close(self) -> None:
+        """Write out what is pending and close the parts."""
+        for part in self.all():
+            part.close()
+
+
+def chunks(ids: Iterator[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
+    """Yield ids in lists of up to 512."""
+    while chunk := list(itertools.islice(ids, _CHUNK)):
+        yield chunk
