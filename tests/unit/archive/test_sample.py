@@ -65,7 +65,7 @@ def section():
         fake.add("archives/a/images/2")
         query = Image.new("RGB", (800, 600), "grey")
         page = client.search(query)
-        return contact_sheet.section_of(
+        return contact_sheet.fetch_section(
             client,
             query=query,
             hits=page.hits,
@@ -81,7 +81,7 @@ def test_a_crop_of_a_large_photograph_is_framed_where_it_lies(tmp_path):
     path = tmp_path / "large.jpg"
     picture.save(path)
     with FakeSearch() as fake, Client(fake.address) as client:
-        found = contact_sheet.section_of(
+        found = contact_sheet.fetch_section(
             client, query=path, hits=(), title="A question", crop=Region(1200, 400, 600, 800)
         )
     part = "searched by the framed part, 1200,400,600,800"
@@ -102,7 +102,7 @@ def test_a_sliver_is_framed_as_well(tmp_path):
     Image.new("L", (4000, 3000), 128).save(path)
     with FakeSearch() as fake, Client(fake.address) as client:
         for crop in (Region(1000, 0, 1, 3000), Region(3999, 2999, 1, 1)):
-            contact_sheet.section_of(client, query=path, hits=(), title="A question", crop=crop)
+            contact_sheet.fetch_section(client, query=path, hits=(), title="A question", crop=crop)
 
 
 def test_the_page_is_self_contained_and_escaped(section, tmp_path):
