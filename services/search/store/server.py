@@ -7,16 +7,12 @@ it; whether it survives a crash of the server is up to the server.
 
 from __future__ import annotations
 
-import contextlib
 import urllib.parse
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-import grpc
 import numpy as np
 from qdrant_client import QdrantClient, models
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from halftone.core import errors
 from halftone.matching.words import Vocabulary
@@ -36,6 +32,7 @@ from halftone.services.search.store.port import (
     Stored,
     Words,
 )
+from halftone.services.search.store.server_errors import translate_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,18 +40,6 @@ if TYPE_CHECKING:
 _TIMEOUT_SECONDS: Final = 30
 _WORDS: Final = "halftone_words"
 """The metadata key under which a collection names the vocabulary of its visual words."""
-_BUGS: Final = frozenset(
-    {
-        grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.NOT_FOUND,
-        grpc.StatusCode.ALREADY_EXISTS,
-        grpc.StatusCode.OUT_OF_RANGE,
-        grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.PERMISSION_DENIED,
-    }
-)
-"""Codes that blame the request; see `to_error`."""
 _UPSERT_CHUNK: Final = 256
 """Points in one message: 256 of 4,096 dimensions with long captions stay below the size limit."""
 
@@ -86,7 +71,7 @@ class ServerStore:
 
     def model_versions(self) -> list[str]:
         """Return the model versions that have a collection."""
-        with _translate_errors():
+        with translate_errors():
             names = [described.name for described in self._client.get_collections().collections]
         return sorted(
             "/".join(parts[1:])
@@ -97,7 +82,7 @@ class ServerStore:
     def open(self, model_version: str, *, dimension: int | None) -> ServerCollection:
         """Return the collection of a model version, creating it if needed."""
         name = self._name(model_version)
-        with _translate_errors():
+        with translate_errors():
             if not self._client.collection_exists(name):
                 if dimension is None:
                     raise _no_collection(model_version)
@@ -120,7 +105,7 @@ class ServerStore:
                 subject=model_version,
             )
         # Also if it existed: its creation may have been cut off before the indexes.
-        with _translate_errors():
+        with translate_errors():
             self._index(name)
         return ServerCollection(
             self._client, name=name, model_version=model_version, dimension=descriptor.size
@@ -163,7 +148,7 @@ class ServerStore:
 
     def active(self) -> str | None:
         """Return the model version that the alias points to; None if there is no alias."""
-        with _translate_errors():
+        with translate_errors():
             aliases = self._client.get_aliases().aliases
         for alias in aliases:
             if alias.alias_name == self._prefix:
@@ -185,7 +170,7 @@ class ServerStore:
         operations: list[models.CreateAliasOperation | models.DeleteAliasOperation] = (
             [create] if self.active() is None else [delete, create]
         )
-        with _translate_errors():
+        with translate_errors():
             self._client.update_collection_aliases(operations)
 
     def drop(self, model_version: str) -> None:
@@ -194,12 +179,12 @@ class ServerStore:
             raise errors.FailedPrecondition(
                 f"{model_version} is active.", subject=model_version, reason="COLLECTION_ACTIVE"
             )
-        with _translate_errors():
+        with translate_errors():
             self._client.delete_collection(self._name(model_version))
 
     def close(self) -> None:
         """Close the connection."""
-        with _translate_errors():
+        with translate_errors():
             self._client.close()
 
     def _name(self, model_version: str) -> str:
@@ -219,7 +204,7 @@ class ServerCollection:
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Store points in place of those with the same ids."""
-        with _translate_errors():
+        with translate_errors():
             for chunk in _chunks(points):
                 structs = [
                     models.PointStruct(
@@ -237,20 +222,20 @@ class ServerCollection:
             )
             for point_id, payload in payloads.items()
         ]
-        with _translate_errors():
+        with translate_errors():
             if operations:
                 self._client.batch_update_points(self._name, operations, wait=True)
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Delete points; ids that do not exist are passed over."""
-        with _translate_errors():
+        with translate_errors():
             self._client.delete(self._name, [str(point_id) for point_id in ids], wait=True)
 
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Stored]:
         """Return the points with these ids by id; those that do not exist are missing."""
-        with _translate_errors():
+        with translate_errors():
             records = self._client.retrieve(
                 self._name,
                 [str(point_id) for point_id in ids],
@@ -275,7 +260,7 @@ class ServerCollection:
             )
             for query in queries
         ]
-        with _translate_errors():
+        with translate_errors():
             answers = self._client.query_batch_points(self._name, requests)
         return [
             [
@@ -287,7 +272,7 @@ class ServerCollection:
 
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
         """Return up to `limit` points with the smallest numbers in a field, smallest first."""
-        with _translate_errors():
+        with translate_errors():
             records, _ = self._client.scroll(
                 self._name,
                 scroll_filter=_filter(filter),
@@ -301,7 +286,7 @@ class ServerCollection:
         """Yield the points that match a filter."""
         offset: Any = None
         while True:
-            with _translate_errors():
+            with translate_errors():
                 records, offset = self._client.scroll(
                     self._name,
                     scroll_filter=_filter(filter),
@@ -316,12 +301,12 @@ class ServerCollection:
 
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
         """Return how many points match a filter."""
-        with _translate_errors():
+        with translate_errors():
             return self._client.count(self._name, count_filter=_filter(filter), exact=True).count
 
     def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
         """Return values of a field with the number of points that have each."""
-        with _translate_errors():
+        with translate_errors():
             answer = self._client.facet(
                 self._name, key, facet_filter=_filter(filter), limit=limit, exact=True
             )
@@ -412,43 +397,4 @@ def _no_collection(model_version: str) -> errors.NotFound:
         f"There is no collection of {model_version}.",
         resource_type="collection",
         resource_name=model_version,
-    )
-
-
-@contextlib.contextmanager
-def _translate_errors() -> Iterator[None]:
-    """Raise the errors of `qdrant-client`, gRPC and HTTP as those of `halftone.core.errors`."""
-    try:
-        yield
-    except errors.HalftoneError:
-        raise
-    except ResourceExhaustedResponse as error:
-        raise errors.ResourceExhausted(
-            "The Qdrant server is full.", retry_after=float(error.retry_after_s)
-        ) from error
-    except (grpc.RpcError, UnexpectedResponse, ResponseHandlingException, OSError) as error:
-        raise to_error(error) from error
-
-
-def to_error(error: Exception) -> errors.HalftoneError:
-    """Return what a failed call means.
-
-    Only codes that blame the request are INTERNAL: the requests are ours, so such a code is a bug.
-    Everything else is a server that cannot answer now, and UNAVAILABLE. A cluster that has lost a
-    node says INTERNAL, UNKNOWN or ABORTED, and FAILED_PRECONDITION when too few replicas are left;
-    none of these is a fault of the record that was to be stored.
-    """
-    code = error.code() if isinstance(error, grpc.Call) else None
-    text = (error.details() if isinstance(error, grpc.Call) else str(error)) or "no details"
-    if "no space left" in text.lower() or "disk is full" in text.lower():
-        return errors.StorageFull(
-            "The disk of the Qdrant server is full; what was acknowledged is safe, the rest was "
-            "not stored."
-        )
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return errors.ResourceExhausted("The Qdrant server is full.", retry_after=1.0)
-    if code in _BUGS:
-        return errors.Internal(f"The Qdrant server refused a request: {text[:500]}")
-    return errors.Unavailable(
-        f"The Qdrant server cannot do this now: {text[:200]}", retry_after=1.0
     )

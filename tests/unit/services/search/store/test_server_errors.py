@@ -8,7 +8,8 @@ from qdrant_client.http.exceptions import ResponseHandlingException
 
 from halftone.client import retry
 from halftone.core import errors
-from halftone.services.search.store.server import ServerStore, to_error
+from halftone.services.search.store.server import ServerStore
+from halftone.services.search.store.server_errors import to_error
 
 Code = grpc.StatusCode
 

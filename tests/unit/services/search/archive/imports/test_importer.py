@@ -16,7 +16,7 @@ from halftone.client import retry
 from halftone.core import errors
 from halftone.core.settings import SearchSettings
 from halftone.services.search.store.edge.collection import EdgeCollection
-from halftone.services.search.store.server import to_error
+from halftone.services.search.store.server_errors import to_error
 from halftone.v1 import search_pb2
 from tests.support.search_service import Service, name, picture, record
 

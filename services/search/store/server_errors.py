@@ -1,0 +1,67 @@
+"""What a failure of a Qdrant server means to the service."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+import grpc
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from halftone.core import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BUGS: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+    }
+)
+"""Codes that blame the request; see `to_error`."""
+
+
+@contextlib.contextmanager
+def translate_errors() -> Iterator[None]:
+    """Raise the errors of `qdrant-client`, gRPC and HTTP as those of `halftone.core.errors`."""
+    try:
+        yield
+    except errors.HalftoneError:
+        raise
+    except ResourceExhaustedResponse as error:
+        raise errors.ResourceExhausted(
+            "The Qdrant server is full.", retry_after=float(error.retry_after_s)
+        ) from error
+    except (grpc.RpcError, UnexpectedResponse, ResponseHandlingException, OSError) as error:
+        raise to_error(error) from error
+
+
+def to_error(error: Exception) -> errors.HalftoneError:
+    """Return what a failed call means.
+
+    Only codes that blame the request are INTERNAL: the requests are ours, so such a code is a bug.
+    Everything else is a server that cannot answer now, and UNAVAILABLE. A cluster that has lost a
+    node says INTERNAL, UNKNOWN or ABORTED, and FAILED_PRECONDITION when too few replicas are left;
+    none of these is a fault of the record that was to be stored.
+    """
+    code = error.code() if isinstance(error, grpc.Call) else None
+    text = (error.details() if isinstance(error, grpc.Call) else str(error)) or "no details"
+    if "no space left" in text.lower() or "disk is full" in text.lower():
+        return errors.StorageFull(
+            "The disk of the Qdrant server is full; what was acknowledged is safe, the rest was "
+            "not stored."
+        )
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return errors.ResourceExhausted("The Qdrant server is full.", retry_after=1.0)
+    if code in _BUGS:
+        return errors.Internal(f"The Qdrant server refused a request: {text[:500]}")
+    return errors.Unavailable(
+        f"The Qdrant server cannot do this now: {text[:200]}", retry_after=1.0
+    )
