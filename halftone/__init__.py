@@ -5,6 +5,4 @@ of each call. The rooms of the library are described in docs/architecture.md. Im
 reads no environment, opens no connection and never imports torch.
 """
 
-from halftone.core import errors as errors
-
 __version__ = "0.1.0"

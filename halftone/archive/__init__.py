@@ -5,3 +5,5 @@ files whatever they list (also training data and groups); `records` says what th
 may hold; `dates` reads EDTF. Nothing here decodes a picture or talks to a service. Start with
 `manifests.read_manifest`.
 """
+
+from halftone.archive.manifests import read_manifest as read_manifest

@@ -30,7 +30,9 @@ FILE = re.compile(
     r"(?<![\w./…-])((?:halftone|services|tests|docs|deploy|protos|tools)/[\w./-]*(?:\.\w+|/))(?![\w*])"
 )
 MODULE = re.compile(r"(?<![\w./-])((?:halftone|tests)(?:\.[a-z_]\w*)+)")
-NOT_MODULES = re.compile(r"halftone\.(v1\b|training$|train$)")  # messages; the queue and its task
+NOT_MODULES = re.compile(
+    r"halftone\.(v1\b|train$|training(\.work)?$)"
+)  # messages; the queues and the task
 
 
 def headings(path: Path) -> set[str]:
