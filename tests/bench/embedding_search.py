@@ -32,7 +32,7 @@ from halftone.core import wire
 from halftone.v1 import search_pb2, search_pb2_grpc
 from tests.bench import growth
 from tests.bench.vectors import between, journal_and_date, normalised
-from tests.support.fake_embedder import DIMENSION, FakeEmbedder
+from tests.support.embedder.fake_embedder import DIMENSION, FakeEmbedder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,7 @@ from halftone.services.search.api.clusters_servicer import ClusterServicer
 from halftone.services.search.clusters import groups, jobs, pictures
 from halftone.services.search.clusters.store import FILE, Database, version_number
 from halftone.v1 import clusters_pb2, search_pb2
-from tests.support.fake_cluster_archive import VERSION, Archive, Comparer, steps_of
+from tests.support.search.fake_cluster_archive import VERSION, Archive, Comparer, steps_of
 
 if TYPE_CHECKING:
     from halftone.services.search.clusters.jobs import JobRow

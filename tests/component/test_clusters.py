@@ -16,9 +16,9 @@ from halftone.v1 import (
     search_pb2,
 )
 from tests.component.test_search import Stack
-from tests.support.cluster_pictures import printing
-from tests.support.fake_embedder import DIMENSION
-from tests.support.search_service import name, record
+from tests.support.embedder.fake_embedder import DIMENSION
+from tests.support.search.cluster_pictures import printing
+from tests.support.search.search_service import name, record
 
 pb = clusters_pb2
 Job = pb.ClusterJob.State

@@ -15,8 +15,8 @@ from halftone.cli.app import main
 from halftone.registry.versions import Registry
 from halftone.v1 import models_pb2, models_pb2_grpc, search_pb2
 from tests.component.test_search import Stack
-from tests.support.fake_embedder import DIMENSION
-from tests.support.search_service import name, picture, record
+from tests.support.embedder.fake_embedder import DIMENSION
+from tests.support.search.search_service import name, picture, record
 
 State = models_pb2.Promotion.State
 OLD, NEW = "fake/1", "fake/2"

@@ -22,8 +22,8 @@ from halftone.matching.features import LocalFeatures
 from halftone.service.probe import is_serving
 from halftone.stack.parts import HeldPorts
 from halftone.v1 import search_pb2, search_pb2_grpc
-from tests.support.scenes import png, scene
-from tests.support.search_service import name, picture, record
+from tests.support.pictures.scenes import png, scene
+from tests.support.search.search_service import name, picture, record
 
 State = search_pb2.ImportImagesResponse.State
 
@@ -85,7 +85,7 @@ class Stack:
             [sys.executable, "-m", "halftone.services.search"], environment=environment
         )
         self.embedder = Process(
-            [sys.executable, "-m", "tests.support.fake_embedder", str(embedder_port)]
+            [sys.executable, "-m", "tests.support.embedder.fake_embedder", str(embedder_port)]
         )
         self.channel = None
 

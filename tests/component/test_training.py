@@ -25,7 +25,7 @@ from halftone.client import Client, JobState
 from halftone.core import errors
 from halftone.service import probe
 from halftone.services.trainer.jobs.queue import WORK_QUEUE, WORK_TASK
-from tests.support.valkey import ValkeyProcess, make_directory
+from tests.support.trainer.valkey import ValkeyProcess, make_directory
 
 ROOT = Path(__file__).parents[2]
 SLOW, FAST = 0.2, 0.01
@@ -87,7 +87,7 @@ class Site:
         (self.folder / "pace.new").write_text(str(seconds))
         (self.folder / "pace.new").replace(self.folder / "pace")
 
-    def worker(self, module: str = "tests.support.fake_worker", **environment: str):
+    def worker(self, module: str = "tests.support.trainer.fake_worker", **environment: str):
         self.workers += 1
         worker = self._start(module, log=self.folder / f"worker-{self.workers}.log", **environment)
         until(lambda: events(worker.log, "ready"))

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from halftone.cli.app import main
-from tests.support.fake_search import FakeSearch
+from tests.support.client.fake_search import FakeSearch
 
 NAME = "archives/a/images/one"
 

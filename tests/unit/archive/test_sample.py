@@ -11,7 +11,7 @@ from PIL import Image
 from halftone.archive import dates, manifests, sample
 from halftone.client import Client, Region
 from halftone.rendering import contact_sheet
-from tests.support.fake_search import FakeSearch
+from tests.support.client.fake_search import FakeSearch
 
 
 def plain(image, *, seed, caption, mirror):

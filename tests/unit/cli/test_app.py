@@ -20,7 +20,7 @@ from halftone.cli.options import explain
 from halftone.core import errors, files
 from halftone.stack import running
 from halftone.v1 import search_pb2
-from tests.support.fake_search import fails, verdict
+from tests.support.client.fake_search import fails, verdict
 from tests.support.terminal import Terminal
 
 NAME = "archives/a/images/one"

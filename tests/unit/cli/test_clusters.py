@@ -17,7 +17,7 @@ from halftone.cli.app import main
 from halftone.client import Client, ClusterJob, ClusterJobState, Decision
 from halftone.rendering import timelines
 from halftone.v1 import clusters_pb2 as pb
-from tests.support.fake_clusters import FakeClusters
+from tests.support.client.fake_clusters import FakeClusters
 from tests.support.terminal import Terminal
 
 

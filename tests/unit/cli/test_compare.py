@@ -6,7 +6,7 @@ import json
 
 from PIL import Image
 
-from tests.support.fake_search import verdict
+from tests.support.client.fake_search import verdict
 
 NAME = "archives/a/images/one"
 

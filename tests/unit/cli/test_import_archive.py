@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from halftone.core import errors
-from tests.support.fake_search import fails
+from tests.support.client.fake_search import fails
 
 NAME = "archives/a/images/one"
 

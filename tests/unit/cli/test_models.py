@@ -19,7 +19,7 @@ from halftone.core import errors
 from halftone.core.settings import ClientSettings
 from halftone.registry.manifest import MANIFEST
 from halftone.registry.versions import Registry
-from tests.support.fake_search import FakeSearch
+from tests.support.client.fake_search import FakeSearch
 
 if TYPE_CHECKING:
     from pathlib import Path

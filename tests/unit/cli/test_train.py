@@ -12,7 +12,7 @@ from halftone.cli import train as cli_train
 from halftone.cli.app import main
 from halftone.client import RetryPolicy
 from halftone.stack import running
-from tests.support.fake_trainer import FakeTrainer
+from tests.support.client.fake_trainer import FakeTrainer
 
 QUICK = RetryPolicy(attempts=4, first_pause=0.01, longest_pause=0.02)
 

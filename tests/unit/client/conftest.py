@@ -7,8 +7,8 @@ import contextlib
 import pytest
 
 from halftone.client import RetryPolicy
-from tests.support.both_clients import CLIENTS
-from tests.support.fake_search import FakeSearch
+from tests.support.client.both_clients import CLIENTS
+from tests.support.client.fake_search import FakeSearch
 
 QUICK = RetryPolicy(first_pause=0.01, longest_pause=0.05, import_patience=5)
 

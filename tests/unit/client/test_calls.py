@@ -18,8 +18,8 @@ from halftone.client import (
     VerificationState,
 )
 from halftone.core import errors
-from tests.support.fake_search import fails
-from tests.support.fake_trainer import FakeTrainer
+from tests.support.client.fake_search import fails
+from tests.support.client.fake_trainer import FakeTrainer
 
 NAME = "archives/a/images/one"
 QUICK = RetryPolicy(first_pause=0.01, longest_pause=0.05, import_patience=5)

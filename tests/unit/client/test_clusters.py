@@ -18,7 +18,7 @@ from halftone.client.conversions import parse_relation
 from halftone.client.verdicts import parse_verdict
 from halftone.core import errors
 from halftone.v1 import clusters_pb2 as pb
-from tests.support.fake_clusters import FakeClusters
+from tests.support.client.fake_clusters import FakeClusters
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from halftone.client import (
     RetryPolicy,
 )
 from halftone.core import errors
-from tests.support.fake_search import fails, sleeps
+from tests.support.client.fake_search import fails, sleeps
 
 NAME = "archives/a/images/one"
 QUICK = RetryPolicy(first_pause=0.01, longest_pause=0.05, import_patience=5)

@@ -14,7 +14,7 @@ from halftone.client import (
 )
 from halftone.client.retry import Attempts
 from halftone.core import errors
-from tests.support.fake_search import fails
+from tests.support.client.fake_search import fails
 
 NAME = "archives/a/images/one"
 

@@ -6,7 +6,7 @@ import pytest
 
 from halftone.client import JobState, RetryPolicy
 from halftone.core import errors
-from tests.support.fake_trainer import FakeTrainer
+from tests.support.client.fake_trainer import FakeTrainer
 
 SPEC = {"objective": "metric", "datasets": ["a"], "model_name": "x", "steps": 9}
 QUICK = RetryPolicy(attempts=4, first_pause=0.01, longest_pause=0.02)

@@ -23,7 +23,7 @@ from PIL import Image, ImageFile
 from halftone.core import errors
 from halftone.imaging import images
 from halftone.imaging.images import Region
-from tests.support.image_corpus import (
+from tests.support.pictures.image_corpus import (
     GOOD,
     HEIGHT,
     WIDTH,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.printed_pages import printed_page, scene
+from tests.support.pictures.printed_pages import printed_page, scene
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from halftone.client import Client, Decision
 from halftone.core import errors
 from halftone.rendering import cluster_export, verdict_export
 from halftone.services.trainer.data.listing import read_listing
-from tests.support.fake_clusters import FakeClusters
+from tests.support.client.fake_clusters import FakeClusters
 
 NOW = dt.datetime(2025, 5, 6, 7, 8, 9, tzinfo=dt.UTC)
 DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

@@ -12,7 +12,7 @@ import pytest
 from halftone.client import Client
 from halftone.rendering import cluster_page, timelines
 from halftone.v1 import search_pb2
-from tests.support.fake_clusters import WIDTH, FakeClusters
+from tests.support.client.fake_clusters import WIDTH, FakeClusters
 
 NOW = dt.datetime(2025, 5, 6, tzinfo=dt.UTC)
 VOID = {"meta", "img", "input", "br", "polygon"}

@@ -19,7 +19,7 @@ from halftone.client import (
     Verification,
 )
 from halftone.rendering import alignments, timelines, wording
-from tests.support.fake_clusters import FakeClusters
+from tests.support.client.fake_clusters import FakeClusters
 
 
 def record(date="", name="archives/a/images/x"):

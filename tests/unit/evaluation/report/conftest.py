@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.labelled_pictures import write_collection
+from tests.support.pictures.labelled_pictures import write_collection
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from halftone.services.embedder.__main__ import _make_backend, run
 from halftone.services.embedder.encoders.decoding import Decoder
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
-from tests.support.fake_encoder import DummyEncoder
+from tests.support.embedder.fake_encoder import DummyEncoder
 
 if TYPE_CHECKING:
     from pathlib import Path

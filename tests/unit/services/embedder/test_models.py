@@ -15,7 +15,7 @@ from halftone.registry.versions import Registry
 from halftone.services.embedder.loading import Loader, check_golden
 from halftone.services.embedder.metrics import EmbedderMetrics
 from halftone.services.embedder.models import Models
-from tests.support.fake_encoder import DummyEncoder, make_batcher, picture
+from tests.support.embedder.fake_encoder import DummyEncoder, make_batcher, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from halftone.core.settings import SearchSettings
-from tests.support.fake_embedder import FakeEmbedder
-from tests.support.search_service import Service
+from tests.support.embedder.fake_embedder import FakeEmbedder
+from tests.support.search.search_service import Service
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import grpc
 import pytest
 
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc, models_pb2, search_pb2
-from tests.support.cluster_pictures import plate, printing
-from tests.support.promotions import ended, promote, publish
-from tests.support.search_service import name, record
+from tests.support.search.cluster_pictures import plate, printing
+from tests.support.search.promotions import ended, promote, publish
+from tests.support.search.search_service import name, record
 
 _SERVICE = "/services/search/"
 _FILE_CALLS = {

@@ -10,10 +10,10 @@ from PIL import Image
 from halftone.services.trainer.loop.config import TrainingConfig
 from halftone.services.trainer.loop.train import train
 from halftone.vision.reprinting import reprint
-from tests.support.labelled_pictures import write_collection
-from tests.support.tiny_training import TINY
-from tests.support.trainer_desk import Desk
-from tests.support.valkey import ValkeyProcess, make_directory
+from tests.support.pictures.labelled_pictures import write_collection
+from tests.support.trainer.tiny_training import TINY
+from tests.support.trainer.trainer_desk import Desk
+from tests.support.trainer.valkey import ValkeyProcess, make_directory
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from halftone.services.trainer.jobs.changes import Changes
 from halftone.services.trainer.jobs.job import State, TrainingJob
 from halftone.services.trainer.servicer import TrainerServicer
 from halftone.v1 import trainer_pb2 as pb
-from tests.support.trainer_desk import spec
+from tests.support.trainer.trainer_desk import spec
 
 
 @pytest.fixture

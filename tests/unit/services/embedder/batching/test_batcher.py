@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from halftone.core import errors, telemetry
 from halftone.imaging import images
 from halftone.services.embedder.encoders.encoder import EmbeddedImage, InputImage
-from tests.support.fake_encoder import DummyEncoder, make_batcher, picture
+from tests.support.embedder.fake_encoder import DummyEncoder, make_batcher, picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.catalogue import Catalogue
 from halftone.services.search.archive.holdings import Holdings
 from halftone.services.search.store.port import Stored
-from tests.support.search_service import name, picture
+from tests.support.search.search_service import name, picture
 
 CONTENT = picture(1)
 SHA = hashlib.sha256(CONTENT).hexdigest()

@@ -12,8 +12,8 @@ from halftone.core import errors, telemetry
 from halftone.imaging.orientations import UPRIGHT
 from halftone.services.search.archive.embedder_client import Embedder, to_vector
 from halftone.v1 import embedder_pb2
-from tests.support.fake_embedder import DIMENSION, VERSION
-from tests.support.search_service import picture
+from tests.support.embedder.fake_embedder import DIMENSION, VERSION
+from tests.support.search.search_service import picture
 
 
 @pytest.fixture

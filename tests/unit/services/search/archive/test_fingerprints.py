@@ -16,8 +16,8 @@ from halftone.matching.features import SIDE, LocalFeatures, extract
 from halftone.matching.fingerprint import archive_fingerprint
 from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.fingerprints import Fingerprints
-from tests.support.printed_pages import printed_page
-from tests.support.search_service import picture
+from tests.support.pictures.printed_pages import printed_page
+from tests.support.search.search_service import picture
 
 
 def drawing(seed, *, size=(500, 400)):

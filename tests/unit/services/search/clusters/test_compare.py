@@ -21,8 +21,8 @@ from halftone.services.search.clusters.compare import FeatureComparer, Side, pac
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.services.search.store.port import Point, Stored, Words
 from halftone.v1 import search_pb2
-from tests.support.cluster_pictures import plate, printing, scene
-from tests.support.fake_embedder import DIMENSION, descriptor
+from tests.support.embedder.fake_embedder import DIMENSION, descriptor
+from tests.support.search.cluster_pictures import plate, printing, scene
 
 Relation = search_pb2.Hit
 

@@ -12,9 +12,9 @@ from halftone.core import errors, telemetry
 from halftone.services.search.clusters.store import FILE, DatabaseElsewhere
 from halftone.services.search.clusters.views import HitVerdicts
 from halftone.v1 import clusters_pb2, search_pb2
-from tests.support.cluster_client import Clusters
-from tests.support.cluster_pictures import printing
-from tests.support.search_service import metrics_of, name, record
+from tests.support.search.cluster_client import Clusters
+from tests.support.search.cluster_pictures import printing
+from tests.support.search.search_service import metrics_of, name, record
 
 pb = clusters_pb2
 Decision = pb.Verdict.Decision

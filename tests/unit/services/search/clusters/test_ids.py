@@ -11,7 +11,15 @@ from halftone.core import errors
 from halftone.services.search.clusters import groups, jobs, pictures, verdicts, views
 from halftone.services.search.clusters.store import Database
 from halftone.v1 import clusters_pb2
-from tests.support.fake_cluster_archive import VERSION, Archive, Comparer, pair, put, sha, steps_of
+from tests.support.search.fake_cluster_archive import (
+    VERSION,
+    Archive,
+    Comparer,
+    pair,
+    put,
+    sha,
+    steps_of,
+)
 
 Decision = clusters_pb2.Verdict.Decision
 # By their points: ids come from the first of them.

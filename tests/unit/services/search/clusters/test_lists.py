@@ -8,7 +8,7 @@ from halftone.services.search.clusters import groups, pictures
 from halftone.services.search.clusters.lists import ClusterLists
 from halftone.services.search.clusters.store import Database
 from halftone.v1 import clusters_pb2, search_pb2
-from tests.support.fake_cluster_archive import Archive, pair, put, sha
+from tests.support.search.fake_cluster_archive import Archive, pair, put, sha
 
 
 class Counted(Archive):

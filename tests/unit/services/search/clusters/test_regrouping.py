@@ -15,7 +15,7 @@ from halftone.services.search.clusters.jobs import State
 from halftone.services.search.clusters.regrouping import WholeRegrouping
 from halftone.services.search.clusters.store import Database
 from halftone.v1 import clusters_pb2
-from tests.support.fake_cluster_archive import VERSION, Archive, Comparer, steps_of
+from tests.support.search.fake_cluster_archive import VERSION, Archive, Comparer, steps_of
 
 Decision = clusters_pb2.Verdict.Decision
 IMAGES = 300

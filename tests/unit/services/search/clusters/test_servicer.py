@@ -12,9 +12,9 @@ import pytest
 from halftone.core import errors
 from halftone.services.search.clusters.store import FILE
 from halftone.v1 import clusters_pb2, search_pb2
-from tests.support.cluster_client import Clusters
-from tests.support.cluster_pictures import plate, printing
-from tests.support.search_service import name, record
+from tests.support.search.cluster_client import Clusters
+from tests.support.search.cluster_pictures import plate, printing
+from tests.support.search.search_service import name, record
 
 pb = clusters_pb2
 Job = pb.ClusterJob.State

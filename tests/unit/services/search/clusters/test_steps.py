@@ -16,7 +16,7 @@ from halftone.services.search.clusters import groups, jobs, pairs, pictures, vie
 from halftone.services.search.clusters.store import Database
 from halftone.services.search.clusters.worker import ClusterWorker
 from halftone.v1 import clusters_pb2, search_pb2
-from tests.support.fake_cluster_archive import (
+from tests.support.search.fake_cluster_archive import (
     VERSION,
     Archive,
     Comparer,

@@ -20,7 +20,7 @@ from halftone.services.search.clusters.chronology import (
 from halftone.services.search.clusters.pairs import PairComparison
 from halftone.services.search.clusters.store import FILE, SCHEMA, Database
 from halftone.v1 import clusters_pb2
-from tests.support.fake_cluster_archive import count_images
+from tests.support.search.fake_cluster_archive import count_images
 
 Decision = clusters_pb2.Verdict.Decision
 State = clusters_pb2.ClusterJob.State

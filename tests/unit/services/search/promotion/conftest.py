@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from halftone.registry.versions import Registry
-from tests.support.promotions import NEW, publish
+from tests.support.search.promotions import NEW, publish
 
 
 @pytest.fixture

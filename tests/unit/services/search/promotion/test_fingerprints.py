@@ -8,15 +8,15 @@ import numpy as np
 
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2, search_pb2
-from tests.support.drawings import drawing, plain, points
-from tests.support.promotions import (
+from tests.support.search.drawings import drawing, plain, points
+from tests.support.search.promotions import (
     NEW,
     OLD,
     promote,
     promoted,
     until,
 )
-from tests.support.search_service import name, picture, record
+from tests.support.search.search_service import name, picture, record
 
 
 def held(settings):

@@ -19,8 +19,8 @@ from halftone.services.search.promotion.transitions import STEPS, State, Step
 from halftone.services.search.store.edge.collection import EdgeCollection
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2
-from tests.support.promotions import NEW, OLD, answering, ended, promote, promoted, until
-from tests.support.search_service import name, record
+from tests.support.search.promotions import NEW, OLD, answering, ended, promote, promoted, until
+from tests.support.search.search_service import name, record
 
 
 @pytest.fixture

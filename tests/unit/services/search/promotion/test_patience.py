@@ -13,7 +13,7 @@ from halftone.services.search.promotion.files import PromotionFiles
 from halftone.services.search.store.edge.collection import EdgeCollection
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import models_pb2
-from tests.support.promotions import (
+from tests.support.search.promotions import (
     NEW,
     OLD,
     answering,
@@ -22,7 +22,7 @@ from tests.support.promotions import (
     publish,
     until,
 )
-from tests.support.search_service import record
+from tests.support.search.search_service import record
 
 State = models_pb2.Promotion.State
 

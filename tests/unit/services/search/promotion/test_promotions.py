@@ -10,8 +10,8 @@ import pytest
 from halftone.core import errors
 from halftone.services.search.promotion.files import PromotionFiles
 from halftone.v1 import models_pb2, search_pb2
-from tests.support.fake_embedder import DIMENSION
-from tests.support.promotions import (
+from tests.support.embedder.fake_embedder import DIMENSION
+from tests.support.search.promotions import (
     NEW,
     OLD,
     answering,
@@ -22,7 +22,7 @@ from tests.support.promotions import (
     refusal,
     until,
 )
-from tests.support.search_service import name, picture, record
+from tests.support.search.search_service import name, picture, record
 
 State = models_pb2.Promotion.State
 CREATED = search_pb2.ImportImagesResponse.CREATED

@@ -19,8 +19,8 @@ from halftone.services.search.promotion.transitions import is_running
 from halftone.services.search.store.port import EVERYTHING, Point
 from halftone.services.search.store.server import ServerCollection, ServerStore
 from halftone.v1 import models_pb2, search_pb2
-from tests.support.promotions import NEW, OLD, publish, until
-from tests.support.search_service import name, record
+from tests.support.search.promotions import NEW, OLD, publish, until
+from tests.support.search.search_service import name, record
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),

@@ -10,7 +10,7 @@ import types
 from halftone.matching.probability import Calibration
 from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.query.searching import Searching
-from tests.support.exact_collection import NO_FEATURES, Exact, bits, plan_of
+from tests.support.search.exact_collection import NO_FEATURES, Exact, bits, plan_of
 
 
 class Holdings:

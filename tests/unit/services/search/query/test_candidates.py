@@ -11,7 +11,7 @@ from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.matching.probability import FEATURES, Calibration
 from halftone.services.search.query import candidates, scoring
 from halftone.services.search.store.port import Channel
-from tests.support.exact_collection import (
+from tests.support.search.exact_collection import (
     Exact,
     bits,
     plan_of,

@@ -16,7 +16,7 @@ from halftone.services.search.api.search_servicer import SearchServicer
 from halftone.services.search.archive.holdings import Holdings
 from halftone.services.search.query.searching import Searching
 from halftone.v1 import embedder_pb2, search_pb2, search_pb2_grpc
-from tests.support.exact_collection import DIMENSION, Exact, unit
+from tests.support.search.exact_collection import DIMENSION, Exact, unit
 
 
 class Blocking(Exact):

@@ -18,8 +18,8 @@ from PIL import Image
 
 from halftone.core import errors, wire
 from halftone.v1 import search_pb2
-from tests.support.fake_embedder import DIMENSION, VERSION, FakeEmbedder
-from tests.support.search_service import (
+from tests.support.embedder.fake_embedder import DIMENSION, VERSION, FakeEmbedder
+from tests.support.search.search_service import (
     Service,
     embedding,
     error_of,

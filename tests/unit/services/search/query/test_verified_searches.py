@@ -14,10 +14,10 @@ from halftone.core import errors
 from halftone.matching.probability import Calibration
 from halftone.services.search.query.searching import comparing_seconds
 from halftone.v1 import search_pb2
-from tests.support.fake_embedder import VERSION, descriptor
-from tests.support.printed_pages import printed_page
-from tests.support.scenes import png, reprint, scene
-from tests.support.search_service import (
+from tests.support.embedder.fake_embedder import VERSION, descriptor
+from tests.support.pictures.printed_pages import printed_page
+from tests.support.pictures.scenes import png, reprint, scene
+from tests.support.search.search_service import (
     Service,
     embedding,
     error_of,

@@ -14,7 +14,7 @@ from halftone.services.trainer.jobs.inbox import Inbox
 from halftone.services.trainer.jobs.intake import Intake
 from halftone.services.trainer.jobs.job import State
 from halftone.services.trainer.jobs.queue import WORK_QUEUE, connect_inbox
-from tests.support.trainer_desk import spec, until
+from tests.support.trainer.trainer_desk import spec, until
 
 
 def known(desk):

@@ -7,7 +7,7 @@ import pytest
 from halftone.core import errors, training
 from halftone.services.trainer.jobs.intake import Message
 from halftone.services.trainer.jobs.job import State
-from tests.support.trainer_desk import spec
+from tests.support.trainer.trainer_desk import spec
 
 
 def test_the_queue_is_bounded(desk):

@@ -7,7 +7,7 @@ import time
 from halftone.services.trainer.jobs.job import State, TrainingJob
 from halftone.services.trainer.jobs.queue import WORK_QUEUE
 from halftone.services.trainer.jobs.reaper import Reaper
-from tests.support.trainer_desk import run_out, spec
+from tests.support.trainer.trainer_desk import run_out, spec
 
 
 def test_a_job_whose_worker_is_gone_is_queued_again_and_fails_in_the_end(desk):

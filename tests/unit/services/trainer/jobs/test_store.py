@@ -10,7 +10,7 @@ from halftone.core import errors
 from halftone.services.trainer.jobs.job import Progress, State, TrainingJob
 from halftone.services.trainer.jobs.store import FencedError, position_of
 from halftone.services.trainer.jobs.transitions import Event, Happening, RefusedError, Then
-from tests.support.trainer_desk import run_out, spec
+from tests.support.trainer.trainer_desk import run_out, spec
 
 
 def test_a_job_is_kept_once_and_comes_back_whole(desk):

@@ -16,7 +16,7 @@ from halftone.services.trainer.loop import state
 from halftone.services.trainer.loop.config import TrainingConfig, parse
 from halftone.services.trainer.loop.events import Events
 from halftone.services.trainer.loop.train import main
-from tests.support.tiny_training import TINY
+from tests.support.trainer.tiny_training import TINY
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from halftone.services.trainer.loop.progress import Meter
 from halftone.services.trainer.loop.state import CHECKPOINT, Run, read_checkpoint
 from halftone.services.trainer.loop.train import take_steps, train
 from halftone.vision.model import Model
-from tests.support.tiny_training import TINY
+from tests.support.trainer.tiny_training import TINY
 
 LABELLED = TINY | {
     "validation_share": 0.2,

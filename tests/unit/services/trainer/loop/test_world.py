@@ -10,7 +10,7 @@ import torch
 
 from halftone.registry.versions import Registry
 from halftone.services.trainer.loop.state import CHECKPOINT
-from tests.support.tiny_training import TINY
+from tests.support.trainer.tiny_training import TINY
 
 
 @pytest.mark.soak

@@ -13,7 +13,7 @@ def test_training_gives_way_to_other_processes(tmp_path):
     process = TrainingProcess(
         tmp_path / "config.json",
         log=tmp_path / "log.txt",
-        module="tests.support.fake_training",
+        module="tests.support.trainer.fake_training",
         environment={},
         nice=3,
     )

@@ -10,7 +10,7 @@ from halftone.core import errors
 from halftone.services.trainer.jobs.job import State
 from halftone.services.trainer.jobs.store import JobStore
 from halftone.services.trainer.jobs.transitions import Event, Happening, RefusedError
-from tests.support.trainer_desk import until
+from tests.support.trainer.trainer_desk import until
 
 
 def test_a_run_tells_how_it_goes(desk):

@@ -18,7 +18,7 @@ from halftone.core.settings import SearchSettings
 from halftone.services.search.store.edge.collection import EdgeCollection
 from halftone.services.search.store.server_errors import to_error
 from halftone.v1 import search_pb2
-from tests.support.search_service import Service, name, picture, record
+from tests.support.search.search_service import Service, name, picture, record
 
 State = search_pb2.ImportImagesResponse.State
 CREATED, UNCHANGED = State.CREATED, State.UNCHANGED

@@ -25,9 +25,9 @@ from halftone.services.search.archive.holdings import Holdings
 from halftone.services.search.archive.imports.importer import Importer
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.v1 import search_pb2
-from tests.support.drawings import drawing, plain, points
-from tests.support.fake_embedder import DIMENSION
-from tests.support.search_service import Service, name, record
+from tests.support.embedder.fake_embedder import DIMENSION
+from tests.support.search.drawings import drawing, plain, points
+from tests.support.search.search_service import Service, name, record
 
 CREATED = search_pb2.ImportImagesResponse.State.CREATED
 

@@ -11,8 +11,8 @@ import pytest
 from halftone.core import errors
 from halftone.registry.versions import Registry
 from halftone.v1 import models_pb2
-from tests.support.fake_embedder import DIMENSION
-from tests.support.search_service import name
+from tests.support.embedder.fake_embedder import DIMENSION
+from tests.support.search.search_service import name
 
 OLD, NEW = "fake/1", "fake/2"
 

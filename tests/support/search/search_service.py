@@ -16,10 +16,10 @@ from halftone.core import errors, wire
 from halftone.core.settings import ModelSettings, SearchSettings
 from halftone.services.search.__main__ import run
 from halftone.v1 import embedder_pb2, models_pb2_grpc, search_pb2, search_pb2_grpc
-from tests.support.fake_embedder import VERSION, descriptor
+from tests.support.embedder.fake_embedder import VERSION, descriptor
 
 if TYPE_CHECKING:
-    from tests.support.fake_embedder import FakeEmbedder
+    from tests.support.embedder.fake_embedder import FakeEmbedder
 
 
 def picture(seed: int, *, size=(64, 48), mirrored=False) -> bytes:

@@ -57,7 +57,7 @@ class Desk:
             holder="here",
             metrics=WorkerMetrics.of(telemetry.Metrics(service="trainer")),
             promote=promote,
-            module="tests.support.fake_training",
+            module="tests.support.trainer.fake_training",
         )
 
     def submit(self, name="plain", *, job_id="", **fields):

@@ -7,7 +7,7 @@ import asyncio
 import grpc
 
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc
-from tests.support.search_service import name
+from tests.support.search.search_service import name
 
 pb = clusters_pb2
 Job = pb.ClusterJob.State

@@ -42,7 +42,7 @@ class ValkeyProcess:
             *("--appendonly", "yes", "--save", ""),
         ]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2]
+            command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[3]
         )
         with redis.Redis(port=self.port, socket_timeout=1) as client:
             end = time.monotonic() + 60

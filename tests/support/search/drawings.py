@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from halftone.services.search.store.port import EVERYTHING
-from tests.support.search_service import name
+from tests.support.search.search_service import name
 
 
 def png(image):

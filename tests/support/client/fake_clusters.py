@@ -12,7 +12,7 @@ from halftone.archive import dates
 from halftone.core import errors
 from halftone.v1 import clusters_pb2 as pb
 from halftone.v1 import clusters_pb2_grpc, search_pb2
-from tests.support.fake_search import FakeSearch, fails
+from tests.support.client.fake_search import FakeSearch, fails
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

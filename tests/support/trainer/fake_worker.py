@@ -1,4 +1,7 @@
-"""The real worker with `fake_training` for a loop: `python -m tests.support.fake_worker`."""
+"""The real worker with `fake_training` for a loop.
+
+Run it with `python -m tests.support.trainer.fake_worker`.
+"""
 
 from __future__ import annotations
 
@@ -9,5 +12,7 @@ from halftone.services.trainer.worker import __main__ as worker
 if __name__ == "__main__":
     telemetry.configure_logging(service="trainer-worker", level="info", style="json")
     worker.run(
-        TrainerSettings(), models=ModelSettings().directory, module="tests.support.fake_training"
+        TrainerSettings(),
+        models=ModelSettings().directory,
+        module="tests.support.trainer.fake_training",
     )

@@ -2,8 +2,9 @@
 
 The descriptor is the picture at 16 x 16 pixels, grey, centred, L2-normalised: 256 numbers that
 tell pictures apart, agree for a picture at two sizes, and change when it is mirrored or cropped.
-Run it as a process of its own with `python -m tests.support.fake_embedder PORT [VERSION …]`; it
-takes FAKE_EMBEDDER_SECONDS for an image.
+Run it as a process of its own with
+`python -m tests.support.embedder.fake_embedder PORT [VERSION …]`; it takes FAKE_EMBEDDER_SECONDS
+for an image.
 """
 
 from __future__ import annotations

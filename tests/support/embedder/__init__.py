@@ -1,0 +1,1 @@
+"""Stand-ins for the embedder: its servicer, and an encoder that is told what to do."""

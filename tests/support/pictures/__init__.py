@@ -1,0 +1,1 @@
+"""Pictures made for tests: good and broken files, scenes, printed pages, labelled archives."""

@@ -1,0 +1,1 @@
+"""What tests of the search service share: its servicer, archives and promotions in small."""

@@ -1,0 +1,1 @@
+"""What tests of the trainer share: a training loop that obeys, Valkey, the trainer's desk."""
