@@ -1,7 +1,7 @@
-"""Model versions on disk: published once, verified, resolved, pointed at. Needs no torch.
+"""Model versions on disk: publishes, verifies, finds and activates them. Needs no torch.
 
 `versions.Registry` is the door: a directory of `name/number` folders and the pointer to the active
-one. `version` is one version, `manifest` the hashes of its files, `copies` how versions appear and
-disappear as a whole, `pointer` which one answers. `golden` checks that a version still computes
-what it did when it was published. Start with `versions`.
+one. `version` describes one version, `manifest` checks the hashes of its files, `copies` adds and
+removes whole versions, and `pointer` says which one is active. `golden` checks that a version still
+computes the descriptors that it was published with. Start with `versions`.
 """

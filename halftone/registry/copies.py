@@ -1,4 +1,4 @@
-"""The directory of versions: copies appear and disappear as a whole."""
+"""Adds version directories to the registry and removes them, each as a whole."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 _STAGING: Final = ".staging-"
 _DELETED: Final = ".deleted"
-# What a publisher that was killed left behind is removed by a later one after this many seconds.
+# A publisher removes leftovers of killed publishers that are older than this many seconds.
 _ABANDONED_AFTER: Final = 24 * 3600.0
-# A limit on the size of files counts: it ends a copy in its middle just so.
+# EFBIG (a limit on the size of files) counts: it interrupts a copy in the same way.
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
 def copy_beside(source: Path, *, directory: Path) -> Iterator[Path]:
-    """Copy a directory beside the versions, on their file system.
+    """Copy a directory next to the versions, on the same file system.
 
     The copy is removed at the end, unless it was renamed.
 
     Args:
-        source: What is copied.
-        directory: The registry's.
+        source: The directory to copy.
+        directory: The registry's directory.
 
     Raises:
         errors.StorageFull: The disk is full.
@@ -51,7 +51,7 @@ def copy_beside(source: Path, *, directory: Path) -> Iterator[Path]:
             path.chmod(0o755 if path.is_dir() else 0o644)
         yield copy
     except OSError as error:
-        # `copytree` gathers its errors as text, in one that has no number.
+        # `copytree` collects its errors as text, in one error without an errno.
         if error.errno in _FULL or any(os.strerror(code) in str(error) for code in _FULL):
             raise errors.StorageFull(
                 f"The disk is full; the model version was not written to {directory}."
@@ -70,7 +70,7 @@ def _remove_abandoned(directory: Path) -> None:
 
 
 def next_number(folder: Path) -> int:
-    """Return the number after the highest in a directory `…/<name>`; deleted ones count."""
+    """Return the number after the highest one in `…/<name>`; deleted versions count."""
     taken = [path.name for path in files.subdirectories(folder)]
     with contextlib.suppress(FileNotFoundError):
         taken += [path.name for path in (folder / _DELETED).iterdir()]
@@ -78,20 +78,22 @@ def next_number(folder: Path) -> int:
 
 
 def put(copy: Path, *, directory: Path, name: str, version: int) -> bool:
-    """Rename a complete copy into its place; False if the place is taken, or was.
+    """Rename a complete copy into its place.
+
+    Returns False if the number is taken or was used before.
 
     Args:
-        copy: A directory that `copy_beside` gave.
-        directory: The registry's.
-        name: The model's.
-        version: The number.
+        copy: The directory that `copy_beside` made.
+        directory: The registry's directory.
+        name: The name of the model.
+        version: The number of the version.
     """
     folder = directory / name
     folder.mkdir(exist_ok=True)
     if (folder / _DELETED / str(version)).exists():
         return False
     try:
-        # Fails where a directory with files in it is, which makes this the one decision
+        # Fails if the target has files in it. This alone decides
         # between two publishers of the same number.
         copy.rename(folder / str(version))
     except OSError as error:
@@ -104,27 +106,27 @@ def put(copy: Path, *, directory: Path, name: str, version: int) -> bool:
 
 
 def replace(target: Path, copy: Path) -> None:
-    """Put a whole copy in the place of a damaged version.
+    """Put a complete copy in the place of a damaged version.
 
-    The damaged one goes into the copy's own staging directory, and disappears with that.
+    The damaged one is moved into the copy's staging directory and is removed with it.
     """
     aside = copy.parent / "damaged"
     target.rename(aside)
     try:
         copy.rename(target)
     except OSError:
-        # Damaged, it says what is wrong; gone, it would be missed without a reason.
+        # A damaged version says what is wrong; a missing one would give no reason.
         aside.rename(target)
         raise
     files.sync_directory(target.parent)
 
 
 def remove(version: ModelVersion, *, directory: Path) -> None:
-    """Remove a version and its int8 form; its number is never given again.
+    """Remove a version and its int8 form. Its number is never used again.
 
     Args:
-        version: What is removed.
-        directory: The registry's.
+        version: The version to remove.
+        directory: The registry's directory.
     """
     tombstones = version.directory.parent / _DELETED
     tombstones.mkdir(exist_ok=True)
@@ -132,7 +134,7 @@ def remove(version: ModelVersion, *, directory: Path) -> None:
     files.sync_directory(tombstones)
     manifest = version.directory / MANIFEST
     key = files.sha256(manifest) if manifest.is_file() else None
-    # Readers see all of it or nothing.
+    # A reader sees either the whole version or nothing.
     trash = Path(tempfile.mkdtemp(prefix=_STAGING, dir=directory))
     version.directory.rename(trash / "deleted")
     files.sync_directory(version.directory.parent)

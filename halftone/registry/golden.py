@@ -30,8 +30,8 @@ def check_golden(
     """Embed a version's golden pictures and compare the descriptors with the published ones.
 
     Args:
-        directory: Holds the version's files.
-        embed: Turns N encoded pictures into float32 [N, D], with rows of unit length.
+        directory: The directory of the version's files.
+        embed: Embeds N encoded pictures: float32 [N, D], rows of unit length.
         dimension: D, the length of a descriptor.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The manifest of a version: the hash of each of its files, written once and compared later."""
+"""The manifest of a version: the hash of each of its files, written once and checked later."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def verify(directory: Path, *, label: str) -> None:
     """Compare each file below a directory with its manifest.
 
     Args:
-        directory: A version's.
-        label: Names the version in errors: `name/version`.
+        directory: The directory of the version.
+        label: The version's name in errors: `name/version`.
 
     Raises:
-        errors.DataLoss: A file differs, is missing or is not in the manifest; names it.
+        errors.DataLoss: A file differs, is missing or is not in the manifest. The error names it.
     """
     expected = _expected(directory, label=label)
     present = {path.relative_to(directory).as_posix() for path in files.files_below(directory)} - {
@@ -56,15 +56,15 @@ def verify(directory: Path, *, label: str) -> None:
 
 
 def find_damage(target: Path, *, source: Path, label: str) -> errors.DataLoss | None:
-    """Return what is wrong with a copy of a version; None if it is whole.
+    """Return what is wrong with a copy of a version; None if it is intact.
 
     Args:
         target: The copy's directory.
         source: The directory that it was copied from.
-        label: Names the version in errors: `name/version`.
+        label: The version's name in errors: `name/version`.
 
     Raises:
-        errors.AlreadyExists: As far as its manifest can be read, it is a copy of something else.
+        errors.AlreadyExists: The manifest is readable and is that of another version.
     """
     try:
         _expected(target, label=label)
@@ -91,7 +91,7 @@ def damaged(label: str, file: str, problem: str) -> errors.DataLoss:
 
 
 def _expected(directory: Path, *, label: str) -> dict[str, str]:
-    """Return the files of a version and their hashes, by its manifest."""
+    """Return the hashes that a version's manifest lists, by file."""
     try:
         entries = files.read_object(directory / MANIFEST)["files"]
         return {file: str(facts["sha256"]) for file, facts in entries.items()}

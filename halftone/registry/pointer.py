@@ -1,4 +1,4 @@
-"""The pointer to the version that answers, and the list of versions that are needed beside it."""
+"""The pointer to the active version, and the list of the other versions that are needed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NEEDED: Final = "needed"
 
 
 class Pointer(NamedTuple):
-    """Which versions answer.
+    """The active version and the one that was active before it.
 
     Attributes:
-        active: Id of the version that answers; None if there is none.
-        previous: Id of the version that answered before; None if there was none.
+        active: Id of the active version; None if there is none.
+        previous: Id of the version that was active before; None if there was none.
     """
 
     active: str | None
@@ -27,9 +27,9 @@ class Pointer(NamedTuple):
 
 
 class PointerFiles:
-    """The two files beside the versions that say which of them are used.
+    """The files next to the versions that record the pointer and the needed versions.
 
-    They are replaced atomically. Who writes the pointer holds the registry's lock.
+    They are replaced atomically. Hold the registry's lock to write the pointer.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -37,7 +37,7 @@ class PointerFiles:
         self._needed = directory / _NEEDED
 
     def exists(self) -> bool:
-        """Whether a pointer was ever written."""
+        """Return whether a pointer was ever written."""
         return self._active.exists()
 
     def read(self) -> Pointer | None:
@@ -69,7 +69,7 @@ class PointerFiles:
             return ()
 
     def write_needed(self, references: Sequence[str]) -> None:
-        """Replace the list of needed versions, if it is another one."""
+        """Replace the list of needed versions if it changed."""
         if tuple(references) != self.read_needed():
             self._needed.parent.mkdir(parents=True, exist_ok=True)
             files.write_json(self._needed, {"versions": list(references)})

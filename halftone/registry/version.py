@@ -1,4 +1,4 @@
-"""One model version: its files, what they say of it, and how it is named."""
+"""One model version: its files, its spec and its id."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INT8: Final = ".int8"
-"""The directory beside the versions that holds their int8 forms."""
+"""The directory next to the versions that holds their int8 forms."""
 REQUIRED: Final = (SPEC, "model.safetensors", "golden.json")
-"""Files without which a version cannot be served."""
+"""The files that every version must have."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ID: Final = re.compile(r"([a-z0-9][a-z0-9_-]{0,62})/([1-9][0-9]{0,8})")
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can name a model: lower-case letters, digits, `-` and `_`."""
+    """Return whether a text can name a model: lower-case letters, digits, `-` and `_`."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -34,12 +34,12 @@ def parse_id(text: str) -> tuple[str, int] | None:
 
 
 class VersionSummary(NamedTuple):
-    """What lists show of a version, from its `spec.json`.
+    """The fields of a version that lists show, read from its `spec.json`.
 
     Attributes:
-        backbone: The network's; empty where the spec does not say, or is damaged.
-        size: Side of the network's input in pixels; 0 likewise.
-        dimension: Numbers in a descriptor; 0 likewise.
+        backbone: Name of the network; empty if the spec does not say or is damaged.
+        size: Side of the network's input in pixels; 0 if unknown.
+        dimension: Length of a descriptor; 0 if unknown.
         damage: What is wrong with the spec; empty if nothing is.
     """
 
@@ -54,9 +54,9 @@ class ModelVersion:
     """One published version.
 
     Attributes:
-        name: The model's.
+        name: The name of the model.
         version: The number, from 1.
-        directory: Holds its files.
+        directory: The directory of its files.
     """
 
     name: str
@@ -65,13 +65,13 @@ class ModelVersion:
 
     @property
     def id(self) -> str:
-        """Return the name that everything else uses: `name/version`."""
+        """The id of the version: `name/version`."""
         return f"{self.name}/{self.version}"
 
     @property
     def published(self) -> float:
-        """Return when it was published, in seconds since the epoch; 0 if that is not known."""
-        # Whoever lists versions is not to fail at one that lost its manifest.
+        """The time of publication in seconds since the epoch; 0 if unknown."""
+        # A version without a manifest must not make a list of versions fail.
         with contextlib.suppress(OSError):
             return (self.directory / MANIFEST).stat().st_mtime
         return 0.0
@@ -88,9 +88,10 @@ class ModelVersion:
             raise damaged(self.id, SPEC, "is missing or cannot be read") from error
 
     def summary(self) -> VersionSummary:
-        """Return what lists show of it.
+        """Return the fields that lists show.
 
-        Never fails: one broken version is not to hide the others. `damage` says what is wrong.
+        Never fails, so that one broken version does not hide the others: `damage` says what is
+        wrong with it.
         """
         try:
             spec = self.spec()

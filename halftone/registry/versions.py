@@ -36,7 +36,7 @@ Versions = list[ModelVersion]
 
 
 class Registry:
-    """The model versions in one directory, which need not exist before something is published."""
+    """The model versions in one directory. It is created by the first publication."""
 
     def __init__(self, directory: Path) -> None:
         """Read nothing yet."""
@@ -60,7 +60,7 @@ class Registry:
     def pointer(self) -> Pointer:
         """Return which version is active and which one was before it.
 
-        Where nothing was ever promoted, the only version there is counts as active.
+        If nothing was ever promoted and there is only one version, that one is active.
 
         Raises:
             errors.DataLoss: The pointer's file is damaged.
@@ -72,12 +72,15 @@ class Registry:
         return Pointer(versions[0].id if len(versions) == 1 else None, None)
 
     def needed(self) -> tuple[str, ...]:
-        """Return the versions to load beside those of the pointer, the most important first."""
+        """Return the versions needed besides those of the pointer, most important first."""
         return self._pointer.read_needed()
 
     @property
     def active(self) -> ModelVersion | None:
-        """Return the version that answers requests which name none."""
+        """Return the active version, which answers requests that name no version.
+
+        Returns None if none is active.
+        """
         active = self.pointer().active
         return None if active is None else self.resolve(active)
 
@@ -111,7 +114,8 @@ class Registry:
 
         Raises:
             errors.NotFound: There is no such version.
-            errors.DataLoss: A file differs, is missing or is not in the manifest; names it.
+            errors.DataLoss: A file differs, is missing or is not in the manifest. The error names
+                it.
         """
         if isinstance(version, str):
             version = self.resolve(version)
@@ -120,24 +124,26 @@ class Registry:
     # ---- writing
 
     def need(self, references: Sequence[str]) -> None:
-        """Say which versions are to be loaded, whatever the pointer and their age."""
+        """Set the versions that must stay loaded even if they are old."""
         self._pointer.write_needed(references)
 
     def publish(
         self, staging: Path, *, name: str, version: int | None = None, promote: bool = False
     ) -> ModelVersion:
-        """Make a directory's files a model version. The first version ever becomes active.
+        """Publish the files of a directory as a model version.
+
+        The first version ever becomes active.
 
         Args:
-            staging: Holds the files of a version; it is copied and stays as it is. Its `spec.json`
-                is given the name and version under which it is published.
+            staging: The directory of the version's files. It is copied and left unchanged, except
+                that its `spec.json` gets the name and version under which it is published.
             name: Lower-case letters, digits, `-` and `_`.
-            version: A number; None takes the next one.
-            promote: Make it the active version, too.
+            version: The number of the version; None takes the next one.
+            promote: Whether to make it the active version.
 
         Raises:
-            errors.InvalidArgument: The name, the number or the files are not right.
-            errors.AlreadyExists: That version exists, or did before it was deleted.
+            errors.InvalidArgument: The name, the number or the files are invalid.
+            errors.AlreadyExists: That version exists, or existed before it was deleted.
         """
         if not is_name(name):
             raise errors.InvalidArgument(
@@ -177,17 +183,17 @@ class Registry:
     ) -> ModelVersion:
         """Copy a published version from elsewhere, keeping its name, number and hashes.
 
-        Does nothing if it is there already and whole; a damaged copy is replaced. Becomes active
-        only if no version is.
+        Does nothing if an intact copy is there already; replaces a damaged one. The version becomes
+        active only if no other version is.
 
         Args:
             source: A directory `…/<name>/<version>` with its manifest.
-            repaired: Called with what was wrong, when a damaged copy was replaced.
+            repaired: Called with the damage that was found, if a damaged copy was replaced.
 
         Raises:
             errors.DataLoss: The source does not match its manifest; nothing was copied.
-            errors.AlreadyExists: Another version is there under the same name and number, or was
-                before it was deleted.
+            errors.AlreadyExists: Another version has, or had before it was deleted, the same name
+                and number.
         """
         source = source.absolute()
         label = f"{source.parent.name}/{source.name}"
@@ -231,7 +237,7 @@ class Registry:
         return version
 
     def roll_back(self) -> ModelVersion:
-        """Make the previous version the active one again; twice restores the pointer as it was.
+        """Make the previous version active again. Doing it twice restores the pointer.
 
         Raises:
             errors.FailedPrecondition: There is no previous version.
@@ -248,7 +254,7 @@ class Registry:
         return version
 
     def delete(self, reference: str) -> None:
-        """Delete a version. Its number is not given again.
+        """Delete a version. Its number is never used again.
 
         Raises:
             errors.NotFound: There is no such version.
@@ -270,9 +276,9 @@ class Registry:
     # ---- steps
 
     def _replace_damaged(self, target: Path, copy: Path, *, label: str) -> errors.DataLoss | None:
-        """Put a whole copy in a damaged one's place.
+        """Put an intact copy in the place of a damaged one.
 
-        Returns what was wrong; None if another process has repaired it.
+        Returns the damage; None if another process has repaired it already.
         """
         with self._lock():
             # Another process may have repaired or deleted it while this one copied.
