@@ -1,6 +1,6 @@
-"""What every service process shares: listening, bounds, statuses, health, draining, paging.
+"""The shell of every service process: listening, limits, statuses, health, draining, paging.
 
 `server.serve` runs gRPC servicers until SIGTERM and turns exceptions into statuses; `limits` bounds
-the calls at a time; `paging` reads page sizes and tokens for servicers. `probe` asks a service for
-its health, and `child` starts a process that ends with its parent. Start with `server`.
+how many calls run at a time; `paging` reads page sizes and tokens for servicers. `probe` asks a
+service for its health, and `child` starts a process that ends with its parent. Start with `server`.
 """

@@ -23,8 +23,8 @@ PR_SET_PDEATHSIG = 1
 def die_with(parent: int) -> None:
     """Arrange for this process to be killed when the process `parent` ends.
 
-    On Linux it is killed as soon as the thread ends that started it, so that thread must live until
-    the children are stopped.
+    On Linux the process is killed as soon as the thread that started it ends, so that thread must
+    live until the children are stopped.
 
     The signal is SIGKILL rather than SIGTERM: nobody is left to wait for a drain or to end a child
     that hangs, and everything acknowledged is on disk already.
@@ -36,7 +36,7 @@ def die_with(parent: int) -> None:
             raise OSError(number, os.strerror(number))
     else:
         threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
-    # The parent may have ended before the kernel was asked.
+    # The parent may have ended before `prctl` was called.
     if os.getppid() != parent:
         os._exit(1)
 
@@ -52,7 +52,7 @@ def main() -> None:
     _, parent, module, *arguments = sys.argv
     die_with(int(parent))
     if module == "--exec":
-        # Linux keeps the request across exec; on other systems nobody watches the program.
+        # Linux keeps this setting across exec. On other systems the program is not watched.
         os.execv(arguments[0], arguments)  # noqa: S606  # the stack's own program
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,11 +1,11 @@
-"""How many calls a service answers at a time, and what it tells the callers beyond that.
+"""Bounds how many calls a service answers at a time, and refuses those beyond the bound.
 
 Calls with one request and one answer share one budget; streams (imports, watches) share another,
 so that watches which stay open for hours leave the others room. A `Limit` narrows some methods
 further, for example those that read long lists.
 
 A call beyond a limit is refused at once with RESOURCE_EXHAUSTED and the time after which to try
-again; nothing waits in a queue. Health and reflection are not counted: they answer under any load.
+again; there is no queue. Health and reflection are not counted: they answer under any load.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 TOO_MANY_CALLS: Final = "TOO_MANY_CALLS"
 RESERVED_RPCS: Final = 64
-"""Calls of health and reflection that the server takes beside all others."""
+"""Calls of health and reflection that the server accepts on top of all others."""
 
 _RETRY_SECONDS: Final = 0.2
 _STREAM_RETRY_SECONDS: Final = 2.0
-"""A stream ends less soon than a call."""
+"""Retry delay for refused streams. It is longer than for calls because streams end later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A bound on the calls of some methods at a time, counted together.
+    """A bound on how many calls of some methods run at a time, counted together.
 
     Attributes:
-        name: Stands in the metric `rpcs_refused_total` and in errors, for example `lists`.
+        name: The name in the metric `rpcs_refused_total` and in errors, for example `lists`.
         most: The most calls that are answered at a time.
-        methods: Names of methods without their service, for example `ListImages`.
+        methods: Method names without their service, for example `ListImages`.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Limit:
 
 
 class _Budget:
-    """One limit, and how many calls count against it now. Used on the event loop only."""
+    """A limit and the number of calls that count against it now. For the event loop only."""
 
     def __init__(self, name: str, *, most: int, retry_seconds: float) -> None:
         self.name = name
@@ -56,7 +56,7 @@ class _Budget:
 
 
 class Admission:
-    """Admits calls, or refuses them as too many."""
+    """Admits calls up to the limits and refuses those beyond."""
 
     def __init__(
         self, *, calls: int, streams: int, limits: Sequence[Limit], metrics: telemetry.Metrics
@@ -64,10 +64,10 @@ class Admission:
         """Start with no call in flight.
 
         Args:
-            calls: Calls with one request and one answer, at a time.
-            streams: Streams at a time, in either direction.
+            calls: The most calls with one request and one answer at a time.
+            streams: The most streams at a time, in either direction.
             limits: Further bounds on some methods.
-            metrics: Gets the counter `rpcs_refused_total`.
+            metrics: The metrics in which `rpcs_refused_total` is registered.
         """
         self.most = calls + streams
         self._calls = _Budget("calls", most=calls, retry_seconds=_RETRY_SECONDS)
@@ -86,11 +86,11 @@ class Admission:
         """Count a call while the block runs.
 
         Args:
-            method: As gRPC names it, `/package.Service/Method`.
+            method: The method as gRPC names it, `/package.Service/Method`.
             streaming: Whether the request or the answer is a stream.
 
         Raises:
-            errors.ResourceExhausted: As many calls as are allowed are being answered.
+            errors.ResourceExhausted: The limit is reached.
         """
         budgets = [
             *self._by_method.get(method.rpartition("/")[2], ()),

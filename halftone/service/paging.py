@@ -1,13 +1,12 @@
-"""Paging for the RPCs that answer in pages: page sizes and page tokens.
+"""Page sizes and page tokens of the RPCs that answer in pages.
 
 A servicer makes one `Pager` for each of its lists and reads every request with it:
 
     _JOBS = Pager(TypeAdapter(int), default_size=20)
 
-    page = _JOBS.read(request)
-    jobs = list_jobs(before=page.position, limit=page.size + 1)
-    response = ListJobsResponse(jobs=page.cut(jobs))
-    response.next_page_token = page.next_token(jobs, position=lambda job: job.number)
+Tokens are opaque to clients. A token continues only the request that it was made for; just the page
+size may change from page to page. Tokens are not signed, so anyone can make one; the adapter that
+the pager is given checks every position that comes in.
 
 Tokens are opaque to clients. A token continues the request that it was made for, and no other: only
 the page size may change from page to page. It is not signed, so anyone can make one; the adapter
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 MAX_PAGE_SIZE: Final = 1_000
-"""Items in one answer."""
+"""The most items in one answer."""
 
 _CHECKSUM_BYTES: Final = 8
 
@@ -45,7 +44,7 @@ def check_size(value: int, *, field: str) -> int:
     """Return the number of items to answer with.
 
     Raises:
-        errors.InvalidArgument: It is not 1 to `MAX_PAGE_SIZE`.
+        errors.InvalidArgument: The size is not between 1 and `MAX_PAGE_SIZE`.
     """
     if not 1 <= value <= MAX_PAGE_SIZE:
         raise errors.InvalidArgument(
@@ -60,12 +59,13 @@ class Pager(Generic[P]):
     def __init__(
         self, position: TypeAdapter[P], *, default_size: int, size_field: str = "page_size"
     ) -> None:
-        """Describe one list.
+        """Create the pager of one list.
 
         Args:
-            position: The type of a position, with all its bounds. It must survive JSON.
-            default_size: The number of items where the request does not name one.
-            size_field: The request's field for the number of items.
+            position: The type of a position, with all its bounds. It must survive a round trip
+                through JSON.
+            default_size: The number of items if the request names none.
+            size_field: The name of the request's field for the number of items.
         """
         self._position = position
         self._default_size = default_size
@@ -75,8 +75,8 @@ class Pager(Generic[P]):
         """Return the page that a request asks for.
 
         Args:
-            request: Has `page_token` and the field for the size, which is `optional`.
-            model_version: The version that answers, if the order of the list depends on it: tokens
+            request: The request. It has `page_token` and an `optional` field for the size.
+            model_version: The version that answers, if the order of the list depends on it. Tokens
                 of other versions are refused then.
 
         Raises:
@@ -102,7 +102,7 @@ class Pager(Generic[P]):
         try:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
             checksum, body = raw[:_CHECKSUM_BYTES], raw[_CHECKSUM_BYTES:]
-            # Tells a token that was cut or mistyped; it is no signature.
+            # Detects a token that was cut or mistyped; it is no signature.
             if checksum != _checksum(body):
                 raise ValueError(token)  # noqa: TRY301 - all garbled tokens get one answer
             made_for, version, position = json.loads(body)
@@ -120,7 +120,7 @@ class Pager(Generic[P]):
                 field="page_token",
             )
         try:
-            # As JSON, in which pydantic reads arrays as tuples, and no number as a string.
+            # In JSON mode pydantic accepts arrays as tuples and never accepts a number as a string.
             return self._position.validate_json(json.dumps(position), strict=True)
         except (ValidationError, RecursionError) as error:
             raise invalid_token() from error
@@ -128,13 +128,14 @@ class Pager(Generic[P]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[P]):
-    """What a request asks for of a list.
+    """The page of a list that a request asks for.
 
     Attributes:
-        size: The most items to answer with.
-        position: Where the page begins; None for the first page.
-        fingerprint: Hash of the request without its paging fields; goes into the next token.
-        model_version: Goes into the next token; empty where the order does not depend on it.
+        size: The most items on the page.
+        position: The position at which the page begins; None for the first page.
+        fingerprint: Hash of the request without its paging fields, for the next token.
+        model_version: The model version for the next token; empty if the order does not depend on
+            it.
     """
 
     size: int
@@ -143,20 +144,23 @@ class Page(Generic[P]):
     model_version: str
 
     def cut(self, items: Sequence[R]) -> Sequence[R]:
-        """Return the page's items, of one item more than the page takes."""
+        """Return the items of the page.
+
+        Drops the extra item that shows whether there is a next page.
+        """
         return items[: self.size]
 
     def next_token(self, items: Sequence[R], *, position: Callable[[R], object]) -> str:
-        """Return the token of the next page, empty after the last one.
+        """Return the token of the next page; empty after the last one.
 
         Args:
             items: The page's items and, if there is one, the item after them.
-            position: Tells the position of an item; it is asked for the last one of the page.
+            position: Returns the position of an item; it is called for the last one of the page.
         """
         return self.token_at(position(items[self.size - 1])) if len(items) > self.size else ""
 
     def token_at(self, position: object) -> str:
-        """Return the token of the page that begins at a position, whatever that page holds."""
+        """Return the token of the page that begins at a position."""
         body = json.dumps(
             [self.fingerprint, self.model_version, position], separators=(",", ":")
         ).encode()
@@ -171,12 +175,12 @@ def invalid_token() -> errors.InvalidArgument:
 
 
 def _fingerprint(request: Message, *, without: tuple[str, ...]) -> str:
-    """Hash what stays the same from page to page: the request without its paging fields."""
+    """Hash the request without its paging fields, which stays the same from page to page."""
     copy = type(request)()
     copy.CopyFrom(request)
     for name in without:
         copy.ClearField(name)
-    # With its name: the empty requests of two lists serialize alike.
+    # The name is hashed too, because empty requests of two lists serialize alike.
     made = hashlib.sha256(request.DESCRIPTOR.full_name.encode())
     made.update(copy.SerializeToString(deterministic=True))
     return made.hexdigest()[:32]

@@ -1,7 +1,8 @@
 """Runs a gRPC service: listens, answers, reports health, and drains on SIGTERM.
 
 A service's `__main__` builds its parts and hands a `Service` to `serve`, which returns when the
-process is to end. Errors that servicers raise become `google.rpc.Status` here and nowhere else.
+process has to end. Errors that servicers raise are turned into `google.rpc.Status` here and nowhere
+else.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _SETTLE_SECONDS: Final = 0.1
 _FAREWELL_SECONDS: Final = 2.0
-"""Time for the last answers to leave, and for streams of health and reflection to be cut off."""
+"""Seconds for the last answers to be sent and for streams of health and reflection to be cut."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -48,7 +49,7 @@ class Health:
         self.serving = False
 
     async def set_serving(self, *, serving: bool) -> None:
-        """Report SERVING or NOT_SERVING. Once draining, SERVING is never reported again."""
+        """Report SERVING or NOT_SERVING. Has no effect once the service drains."""
         self.serving = serving and not self._draining
         status = health_pb2.HealthCheckResponse
         value = status.SERVING if self.serving else status.NOT_SERVING
@@ -63,19 +64,20 @@ class Health:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A service, as `serve` runs it.
+    """A service that `serve` can run.
 
     Attributes:
-        name: For example `embedder`; names logs and metrics.
-        full_names: gRPC service names, for reflection and health.
+        name: The name in logs and metrics, for example `embedder`.
+        full_names: The gRPC service names, for reflection and health.
         register: Adds the servicers to the server.
-        start: Gets the service ready, for example loads and warms a model, then reports SERVING
-            through the health it is given. It may go on running; it is cancelled at the end.
-        drain: Called when draining begins; long streams end themselves then.
+        start: Gets the service ready (for example loads and warms up a model) and then reports
+            SERVING through the health it is given. It may go on running and is cancelled at the
+            end.
+        drain: Called when draining begins; it ends long streams.
         stop: Called after the last request was answered; closes what is open.
-        settings: Addresses, and the most calls at a time.
+        settings: The addresses, and the most calls at a time.
         metrics: The metrics of the process.
-        limits: Narrower bounds on the calls of some methods at a time.
+        limits: Further bounds on how many calls of some methods run at a time.
         on_listening: Called with the gRPC port and the metrics' port once both are open.
     """
 
@@ -96,7 +98,7 @@ async def serve(service: Service) -> None:
 
     Raises:
         errors.Unavailable: The port is in use.
-        Exception: Whatever `start` raised; the process should end with an error.
+        Exception: Any exception of `start`. The process should end with an error.
     """
     settings = service.settings
     admission = Admission(
@@ -108,7 +110,7 @@ async def serve(service: Service) -> None:
     interceptor = _Interceptor(metrics=service.metrics, admission=admission)
     server = grpc.aio.server(
         interceptors=[interceptor],
-        # The last resort, without a reason in the error: the interceptor refuses before.
+        # A last resort whose error has no reason: the interceptor refuses calls earlier.
         maximum_concurrent_rpcs=admission.most + RESERVED_RPCS,
         options=[*CHANNEL_OPTIONS, ("grpc.so_reuseport", 0)],
     )
@@ -145,8 +147,8 @@ async def serve(service: Service) -> None:
         await health_state.drain()
         service.drain()
         _log.info("draining", seconds=settings.drain_seconds)
-        # While accepted calls finish, new ones are told to come back. Once grpc itself stops, it
-        # answers calls that it has received and not yet handed over with a bare CANCELLED.
+        # While accepted calls finish, new ones are refused with a retry delay. Once grpc itself
+        # stops, it answers calls that it has not yet handed over with a bare CANCELLED.
         left = await interceptor.drain(seconds=settings.drain_seconds)
         await server.stop(min(left, _FAREWELL_SECONDS))
         for task in (starting, waiting):
@@ -177,7 +179,7 @@ def _port_in_use(host: str, port: int) -> errors.Unavailable:
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):
-    """Binds request ids, bounds calls, translates errors, and measures."""
+    """Binds request ids, limits calls, translates errors and measures times."""
 
     def __init__(self, *, metrics: telemetry.Metrics, admission: Admission) -> None:
         self._metrics = metrics
@@ -185,7 +187,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         self._calls = _Calls()
 
     async def drain(self, *, seconds: float) -> float:
-        """Refuse new calls and wait for those in flight; return the seconds that are left."""
+        """Refuse new calls and wait for those in flight. Returns the seconds that are left."""
         ends = time.monotonic() + seconds
         self._calls.draining = True
         with contextlib.suppress(TimeoutError):
@@ -229,7 +231,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
 
 
 class _Calls:
-    """Counts the calls in flight, for draining."""
+    """Counts the calls in flight."""
 
     def __init__(self) -> None:
         self.draining = False
@@ -311,7 +313,7 @@ class _Call:
             self.calls.end()
             seconds = time.perf_counter() - started
             self.metrics.rpc_seconds.labels(self.method, code).observe(seconds)
-            # Under overload, writing a line for each refusal would cost more than refusing.
+            # Under overload, a log line for each refusal would cost more than the refusal.
             log = _log.debug if code == "RESOURCE_EXHAUSTED" else _log.info
             facts = {"reason": reason} if reason else {}
             log("call", method=self.method, code=code, seconds=round(seconds, 4), **facts)
