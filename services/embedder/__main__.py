@@ -33,7 +33,7 @@ def _make_backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
     # cores they wait for one another: with a busy neighbour on two cores, one image took 829 ms
     # instead of 20. OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # So it is loaded only here.
+    # torch is loaded only after that.
     from halftone.services.embedder.encoders.openvino_encoder import OpenVinoBackend, PreferringInt8  # noqa: PLC0415
     from halftone.services.embedder.encoders.torch_encoder import TorchBackend  # noqa: PLC0415
 
@@ -67,14 +67,14 @@ async def run(
     """Run the service until SIGTERM.
 
     Args:
-        settings: The embedder's.
-        models_settings: Where the versions are.
-        make_backend: Returns what runs them.
-        on_listening: Called with the port and the metrics' port.
+        settings: The settings of the embedder.
+        models_settings: The settings that name the registry's directory.
+        make_backend: Returns the backend that runs the models.
+        on_listening: Called with the gRPC port and the metrics' port once both are open.
 
     Raises:
-        errors.HalftoneError: It cannot start, for example because the port is in use.
-        Exception: Whatever the device failed with for good.
+        errors.HalftoneError: The service cannot start, for example because the port is in use.
+        Exception: The error with which the device failed for good.
     """
     metrics = telemetry.Metrics(service="embedder")
     measures = EmbedderMetrics(metrics)
@@ -111,7 +111,7 @@ async def run(
             await health.set_serving(serving=models.ready and not ended.done())
             await asyncio.wait({ended}, timeout=settings.reload_seconds)
         await health.set_serving(serving=False)
-        # The process ends with the device's error, so that whoever watches it starts a new one.
+        # The process ends with the device's error, so that its supervisor starts a new one.
         ended.result()
 
     async def stop() -> None:
@@ -138,8 +138,8 @@ def main() -> None:
         service="embedder", level=settings.log_level, style=settings.log_format
     )
     log = telemetry.get_logger(__name__)
-    # The event loop waits that long for a decoding thread that holds the interpreter; the default
-    # of 5 ms is most of what refusing a request costs.
+    # The event loop waits this long for a decoding thread that holds the interpreter. The default
+    # of 5 ms would be most of the time that it takes to refuse a request.
     sys.setswitchinterval(0.001)
     try:
         asyncio.run(run(settings, models_settings=ModelSettings()))

@@ -28,7 +28,7 @@ class Loader:
 
     Args:
         backend: Makes the encoders.
-        batcher: Has the threads on which the device is used.
+        batcher: Runs calls on the threads of the device.
     """
 
     def __init__(self, *, backend: Backend, batcher: Batcher) -> None:
@@ -37,12 +37,12 @@ class Loader:
         self._prepared = False
 
     def __call__(self, version: ModelVersion) -> Encoder:
-        """Return the encoder of a version, loaded and warm.
+        """Load and warm up a version, and return its encoder.
 
         Blocks until then. Requests to other versions wait for one step at most.
 
         Raises:
-            errors.DataLoss: The version's files are damaged, or it does not give the descriptors
+            errors.DataLoss: The version's files are damaged, or it does not compute the descriptors
                 that were published with it.
             errors.Unavailable: The batcher has ended.
         """
@@ -51,7 +51,7 @@ class Loader:
             self._batcher.run(self._backend.prepare_device).result()
             self._prepared = True
         encoder = self._backend.load(version)
-        # On a thread of the device, and one batch size at a time: batches go in between.
+        # On a thread of the device, one batch size at a time, so that batches can run in between.
         for step in encoder.warm_ups():
             self._batcher.run(step).result()
         directory = encoder.golden or version.directory
@@ -66,17 +66,17 @@ class Loader:
 
 
 def check_golden(encoder: Encoder, directory: Path) -> float:
-    """Embed a version's golden pictures as requests are, and compare the descriptors.
+    """Embed a version's golden pictures as a request would, and compare the descriptors.
 
     Args:
-        encoder: Of the version.
-        directory: Has the golden pictures and descriptors.
+        encoder: The encoder of the version.
+        directory: The directory of the golden pictures and descriptors.
 
     Returns:
         The lowest cosine to a published descriptor.
 
     Raises:
-        errors.DataLoss: See `golden.check_golden`.
+        errors.DataLoss: The descriptors differ too much; see `golden.check_golden`.
     """
 
     def embed(contents: Sequence[bytes]) -> NDArray[np.float32]:

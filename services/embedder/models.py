@@ -1,10 +1,10 @@
 """Keeps this process's loaded model versions in step with the registry.
 
-It loads the active version, the one before it, those that the search service needs, and the
-newest others, so that an archive can be embedded anew before its version is promoted. A version
-that does not match its hashes, fails to load or fails its golden vectors is refused once and never
-takes the place of one that works. If that is the active version of a process that just started,
-the one before it answers instead.
+It loads the active version, the one before it, those that the search service needs, and the newest
+others, so that an archive can be embedded again before its version is promoted. A version that does
+not match its hashes, fails to load or fails its golden vectors is refused once and never replaces
+one that works. If the active version fails at the start of the process, the one before it answers
+instead.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _log = telemetry.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedEncoder:
-    """A loaded model version: its encoder, and whether it answers requests that name none."""
+    """A loaded model version: its encoder, and whether it answers requests that name no version."""
 
     encoder: Encoder
     active: bool
 
 
 class Models:
-    """Loads, keeps and finds encoders. `refresh` blocks; the rest is for any thread."""
+    """Loads, keeps and finds encoders. `refresh` blocks; the other methods are thread-safe."""
 
     def __init__(
         self,
@@ -49,23 +49,24 @@ class Models:
         """Load nothing yet.
 
         Args:
-            registry: Where versions are published.
-            load: Returns the encoder of a verified version; raises if it is not fit to serve.
-            metrics: Counts loads.
+            registry: The registry of published versions.
+            load: Returns the encoder of a verified version; raises if the version is not fit to
+                serve.
+            metrics: The metrics that count loads.
             most: The most versions to keep loaded.
         """
         self._registry = registry
         self._load = load
         self._metrics = metrics
         self._most = most
-        # Replaced as a whole, never changed: readers on other threads need no lock.
+        # Replaced and never changed, so that readers on other threads need no lock.
         self._loaded: dict[str, Encoder] = {}
         self._active = ""
         self._refused: dict[str, object] = {}
 
     @property
     def ready(self) -> bool:
-        """Whether a version is active, so that requests that name none are answered."""
+        """Whether a version is active and answers requests that name no version."""
         return bool(self._active)
 
     def get(self, reference: str) -> Encoder:
@@ -75,7 +76,7 @@ class Models:
             reference: `name/version`, or empty for the active one.
 
         Raises:
-            errors.NotFound: It is not loaded.
+            errors.NotFound: The version is not loaded.
             errors.Unavailable: No version is active yet.
         """
         loaded = self._loaded
@@ -132,17 +133,17 @@ class Models:
             self._active = active
 
     def _wanted(self) -> tuple[list[ModelVersion], Pointer]:
-        """Return the versions to have loaded, the most important first, and the pointer."""
+        """Return the versions that should be loaded, most important first, and the pointer."""
         versions = {version.id: version for version in self._registry.list()}
         pointer = self._registry.pointer()
-        # An archive may be embedded by, or be on its way to, another version than the pointer's.
+        # An archive may use, or be promoted to, another version than that of the pointer.
         named = (pointer.active, pointer.previous, *self._registry.needed())
         first = [name for name in dict.fromkeys(named) if name in versions]
         others = sorted(versions.keys() - set(first), key=lambda name: -versions[name].published)
         return [versions[name] for name in (*first, *others)][: self._most], pointer
 
     def _try(self, version: ModelVersion) -> None:
-        # A version is immutable. If what is there under its name did change, try again.
+        # A version is immutable. If its directory changed all the same, try again.
         stamp = _stamp(version)
         if self._refused.get(version.id) == stamp:
             return

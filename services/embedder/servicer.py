@@ -39,7 +39,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         request: embedder_pb2.EmbedImagesRequest,
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> embedder_pb2.EmbedImagesResponse:
-        """Embed up to 64 images; return one result for each, in order."""
+        """Embed up to 64 images and return one result for each, in order."""
         pictures = _pictures(request)
         encoder = self._models.get(request.model_version)
         future = self._batcher.submit(pictures, encoder=encoder, time_left=context.time_remaining())
@@ -118,7 +118,7 @@ def _result(
             )
         return embedder_pb2.EmbedImageResult(embeddings=embeddings)
     if isinstance(outcome, errors.InvalidArgument):
-        # The image's field, seen from the request.
+        # The path of the image's field in the request.
         outcome.field = f"images[{index}].{outcome.field or 'content'}"
     return embedder_pb2.EmbedImageResult(error=errors.to_status(outcome))
 

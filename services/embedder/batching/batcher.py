@@ -1,12 +1,12 @@
-"""From accepted requests to batches on the device, and back.
+"""Runs accepted requests in batches on the device and returns their results.
 
     submit ─→ decode threads ─→ (stager thread ─→) device threads ─→ the request's future
        └ refuses when the queue is full
 
 `Batcher` owns the threads, which run the encoders; `schedule` decides what each does next. A batch
-is dispatched when the device is free, with whatever is ready then; there is no timer. While a
-device that has memory of its own works on one batch, a full next one is stacked and copied to it.
-A CPU works on several batches at a time, one for each of its workers.
+is dispatched when the device is free, with everything that is ready then; there is no timer. While
+a device with its own memory works on one batch, the next full one is stacked and copied to it. A
+CPU works on several batches at a time, one for each of its workers.
 
 Each accepted request ends exactly once: its future gets outcomes or an error, or is cancelled.
 """
@@ -40,10 +40,9 @@ if TYPE_CHECKING:
 # One batch may fail for lack of memory; a device that fails three in a row will fail the next.
 _FATAL_FAILURES: Final = 3
 _JOIN_SECONDS: Final = 10.0
-# How much these threads give way to the event loop, and those that compute to those that decode,
-# which hold Python's interpreter for longer. With all of them alike, under three times what two
-# cores can do, a refusal took 190 to 880 ms at the median, since the loop waited for time slices;
-# like this it takes 1 to 4 ms.
+# Niceness of the threads. The event loop comes first, then the threads that decode, which hold
+# Python's interpreter for longer, then those that compute. With equal priorities and three times
+# the load that two cores can serve, a refusal took 190 to 880 ms at the median; now 1 to 4 ms.
 _DECODE_NICE: Final = 5
 _DEVICE_NICE: Final = 10
 
@@ -56,8 +55,8 @@ class Batcher:
     """Owns the threads that decode images and run the device.
 
     Attributes:
-        ended: Gets a result when the batcher is closed, and an exception when it cannot go on
-            because the device failed. All waiting requests have failed by then.
+        ended: A future that gets a result when the batcher is closed, and an exception when the
+            device failed for good. All waiting requests have failed by then.
     """
 
     def __init__(
@@ -72,10 +71,10 @@ class Batcher:
         """Start nothing yet.
 
         Args:
-            limits: What is admitted, and the size of a batch.
-            decode_threads: Threads that decode.
-            metrics: The embedder's.
-            workers: Batches that the device works on at a time.
+            limits: The limits of admission and of a batch's size.
+            decode_threads: The number of threads that decode.
+            metrics: The metrics of the embedder.
+            workers: The number of batches that the device works on at a time.
             stages_ahead: Whether a batch is staged while the device works on another one.
         """
         self.ended: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -84,7 +83,7 @@ class Batcher:
         self._failures = 0
         self._failures_lock = threading.Lock()
         loops = [(self._decode_loop, _DECODE_NICE)] * decode_threads
-        # Where batches are staged ahead, a device of its own waits for the threads.
+        # If batches are staged ahead, a separate device waits for the threads.
         loops += [(self._device_loop, 0 if stages_ahead else _DEVICE_NICE)] * workers
         if stages_ahead:
             loops.append((self._stage_loop, 0))
@@ -101,11 +100,11 @@ class Batcher:
             thread.start()
 
     def close(self) -> None:
-        """End the threads. Whatever still waits fails with `Unavailable`."""
+        """End the threads. Requests that still wait fail with `Unavailable`."""
         self._stop(errors.Unavailable("The embedder is shutting down.", reason="DRAINING"))
         for thread in self._threads:
             if thread.is_alive():
-                # A device that hangs must not keep the process: the threads are daemons.
+                # A device that hangs must not keep the process alive: the threads are daemons.
                 thread.join(_JOIN_SECONDS)
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             self.ended.set_result(None)
@@ -116,8 +115,8 @@ class Batcher:
         """Accept a request, or refuse it at once.
 
         Args:
-            pictures: At least one.
-            encoder: Embeds them.
+            pictures: The images, at least one.
+            encoder: The encoder that embeds them.
             time_left: Seconds until the caller gives up; None means never.
 
         Returns:
@@ -125,7 +124,7 @@ class Batcher:
             may raise `DeadlineExceeded`, or `Unavailable` when the device fails.
 
         Raises:
-            errors.ResourceExhausted: The queue is full, or so long that the deadline would pass.
+            errors.ResourceExhausted: The queue is full, or too long for the deadline.
             errors.Unavailable: The batcher is closed, or its device failed.
         """
         now = time.monotonic()
@@ -154,10 +153,10 @@ class Batcher:
         return future
 
     def _forget(self, request: Request) -> None:
-        """Clean up after a request. Called once for each, however it ended."""
+        """Clean up after a request. Called once for each request, however it ended."""
         self._schedule.forget(request)
         if request.future.cancelled():
-            # Tells those who wait for several futures; a cancelled one is not done before that.
+            # Notifies waiters for several futures; a cancelled future is not done before that.
             request.future.set_running_or_notify_cancel()
             self._metrics.cancelled.inc()
 
@@ -172,7 +171,7 @@ class Batcher:
             except errors.HalftoneError as error:
                 self._answer(work, error)
             except Exception:  # noqa: BLE001  # foreign code
-                # One image must not take the others with it, whatever is wrong with it.
+                # One bad image must not fail the others.
                 _log.exception("decode_failed", request_id=work.request.request_id)
                 self._answer(work, errors.Internal("Something went wrong with this image."))
             else:
@@ -284,7 +283,7 @@ class Batcher:
             request.future.set_result(outcomes)
 
     def _guard(self, loop: Callable[[], None], nice: int) -> None:
-        """Run a thread's loop. An error in it ends the batcher, lest callers wait for ever."""
+        """Run a thread's loop. An error in it ends the batcher, so that no caller hangs."""
         try:
             _give_way(nice)
             loop()
@@ -307,7 +306,7 @@ class Batcher:
 
 
 def _give_way(nice: int) -> None:
-    """Lower the calling thread's priority. Only Linux has one for each thread."""
+    """Lower the calling thread's priority. Only Linux has a priority for each thread."""
     if nice and sys.platform == "linux":
         thread = threading.get_native_id()
         now = os.getpriority(os.PRIO_PROCESS, thread)

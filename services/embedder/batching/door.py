@@ -1,4 +1,4 @@
-"""Admits or refuses requests: bounds what waits, and estimates how long it will."""
+"""Admits or refuses requests: limits the queue and estimates how long a request will wait."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 _SHORTEST_RETRY: Final = 0.05
 _LONGEST_RETRY: Final = 30.0
-# Weight of the newest batch in the estimate of the drain rate.
+# Weight of the newest batch in the estimated drain rate.
 _RATE_WEIGHT: Final = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much is admitted and put together.
+    """The limits of the queue and of a batch.
 
     Attributes:
-        max_batch: Items of the largest batch.
+        max_batch: The most items in a batch.
         max_queue_items: The most items that may wait.
         max_queue_bytes: The most bytes of images that may wait.
     """
@@ -33,7 +33,7 @@ class Limits:
 
 
 class Door:
-    """Counts what was admitted and not yet answered. Not thread-safe: its owner has the lock."""
+    """Counts the admitted requests. Not thread-safe: the caller holds the lock."""
 
     def __init__(self, *, limits: Limits, metrics: EmbedderMetrics) -> None:
         self._limits = limits
@@ -47,8 +47,8 @@ class Door:
         """Admit a request, or refuse it.
 
         Args:
-            items: How many items it has.
-            size: How many bytes its images have.
+            items: The number of its items.
+            size: The number of bytes of its images.
             time_left: Seconds until the caller gives up; None means never.
 
         Raises:
@@ -65,10 +65,10 @@ class Door:
         too_many = self._items + items - limits.max_queue_items
         too_large = self._bytes + size - limits.max_queue_bytes
         if too_many > 0 or too_large > 0:
-            # How many of the waiting items hold how many bytes is not known beforehand.
+            # How many of the waiting items hold how many bytes is not known.
             excess = self._items if too_large > 0 else too_many
             raise self._refusal("QUEUE_FULL", "The embedder's queue is full.", items=excess)
-        # Accepting what cannot be answered in time would decode and embed for nobody.
+        # A request that cannot be answered in time would be decoded and embedded for nobody.
         wait = self._items * self._seconds_per_item
         if time_left is not None and self._items >= limits.max_batch and wait > time_left:
             raise self._refusal(
@@ -79,16 +79,16 @@ class Door:
         self._account(items=items, size=size)
 
     def leave(self, *, items: int, size: int) -> None:
-        """Count off an admitted request, however it ended."""
+        """Remove an admitted request from the count, however it ended."""
         self._account(items=-items, size=-size)
 
     def measure(self, *, items: int, accepted: float) -> None:
-        """Learn the drain rate from a batch that has just ended.
+        """Update the drain rate with a batch that has just ended.
 
         Args:
-            items: How many it had.
-            accepted: When its oldest item was accepted, on the monotonic clock. Before that, and
-                before the last batch ended, nobody waited for it.
+            items: The number of its items.
+            accepted: When its oldest item was accepted, on the monotonic clock. The time of the
+                batch is counted from there, or from the end of the last batch if that was later.
         """
         now = time.monotonic()
         newest = (now - max(self._last_batch_ended, accepted)) / items

@@ -1,4 +1,4 @@
-"""What waits for the embedder's threads, and which of it comes next.
+"""The queues of the embedder's threads, and the choice of what comes next.
 
 `Schedule` holds all state that the batcher's threads share, behind one lock. Threads ask it for
 work and block until there is some; it runs no foreign code. Requests take turns image by image, so
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from halftone.services.embedder.encoders.encoder import Encoder, InputImage, PreparedImage
     from halftone.services.embedder.metrics import EmbedderMetrics
 
-# How many batches are decoded ahead of the device. More would decode for callers who give up.
+# Batches that are decoded ahead of the device. With more, callers might give up before their turn.
 _DECODED_AHEAD: Final = 4
 
 
@@ -39,7 +39,7 @@ class DeviceCall:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Items that were chosen to be one batch, all of one model version. They are not staged yet."""
+    """Items of one model version that were chosen to be one batch. They are not staged yet."""
 
     encoder: Encoder
     items: list[Item]
@@ -49,19 +49,19 @@ Task = DeviceCall | Batch | Selection
 
 
 class Schedule:
-    """Admits requests and hands out work, in turns. Every method is for any thread.
+    """Admits requests and hands out work in turns. Its methods are thread-safe.
 
     The `next_…` methods block until there is work; they return None once `stop` was called. Work
     whose caller is gone or whose deadline has passed is dropped on the way.
     """
 
     def __init__(self, *, limits: Limits, metrics: EmbedderMetrics, workers: int) -> None:
-        """Start with nothing.
+        """Create an empty schedule.
 
         Args:
-            limits: What is admitted, and the size of a batch.
-            metrics: The embedder's.
-            workers: Batches that the device works on at a time.
+            limits: The limits of admission and of a batch's size.
+            metrics: The metrics of the embedder.
+            workers: The number of batches that the device works on at a time.
         """
         self._max_batch = limits.max_batch
         self._door = Door(limits=limits, metrics=metrics)
@@ -84,7 +84,7 @@ class Schedule:
 
     @property
     def ready_items(self) -> int:
-        """How many items are decoded and wait for the device."""
+        """The number of items that are decoded and wait for the device."""
         with self._lock:
             return sum(turns.count for turns in self._ready.values())
 
@@ -96,12 +96,12 @@ class Schedule:
         """Admit a request, or refuse it at once.
 
         Args:
-            request: The new one.
+            request: The new request.
             pictures: Its images.
             time_left: Seconds until the caller gives up; None means never.
 
         Raises:
-            errors.ResourceExhausted: The queue is full, or so long that the deadline would pass.
+            errors.ResourceExhausted: The queue is full, or too long for the deadline.
             errors.Unavailable: The schedule has stopped.
         """
         with self._lock:
@@ -118,7 +118,7 @@ class Schedule:
             self._decodable.notify(len(pictures))
 
     def forget(self, request: Request) -> None:
-        """Drop what is left of a request that has ended. Called once for each."""
+        """Drop the rest of a request that has ended. Called once for each request."""
         with self._lock:
             self._live.discard(request)
             self._door.leave(items=request.items, size=request.size)
@@ -131,7 +131,7 @@ class Schedule:
             self._decodable.notify_all()
 
     def keep_wanted(self, items: Sequence[Item]) -> list[Item]:
-        """Return the items that somebody still waits for; end requests whose deadline passed."""
+        """Return the items that somebody still waits for. Ends requests whose deadline passed."""
         with self._lock:
             # A list, not a generator: each request whose deadline passed has to be ended.
             return [item for item in items if not self._is_over(item.work.request)]
@@ -148,7 +148,7 @@ class Schedule:
     # ---- images to decode
 
     def next_undecoded(self) -> Work | None:
-        """Return the next image to decode, once few enough decoded ones wait for the device."""
+        """Return the next image to decode. Blocks while enough decoded ones wait for the device."""
         with self._lock:
             while not self._stopped:
                 most = _DECODED_AHEAD * self._max_batch
@@ -161,7 +161,7 @@ class Schedule:
             return None
 
     def add_decoded(self, work: Work, prepared: PreparedImage) -> None:
-        """Add the inputs of a decoded image to those that wait for the device."""
+        """Add the inputs of a decoded image to the queue of the device."""
         with self._lock:
             if not self._stopped and not work.request.future.done():
                 turns = self._ready.setdefault(work.request.encoder, Turns())
@@ -173,7 +173,7 @@ class Schedule:
     # ---- batches
 
     def next_to_stage(self) -> Selection | None:
-        """Return a batch to stage ahead: a full one, while all workers are busy."""
+        """Return the next batch to stage ahead: a full one, while all workers are busy."""
         with self._lock:
             while not self._stopped:
                 if self._in_flight == self._workers and (chosen := self._select(self._max_batch)):
@@ -188,10 +188,10 @@ class Schedule:
             self._runnable.notify()
 
     def next_task(self) -> Task | None:
-        """Return what a thread of the device does next.
+        """Return the next task for a thread of the device.
 
-        Function calls come first, then staged batches. If neither waits and a worker is free, it
-        gets whatever is ready, to be staged by the same thread, which spares a single image one
+        Function calls come first, then staged batches. If neither waits and a worker is free, the
+        thread gets the items that are ready and stages them itself, which saves a single image one
         change of threads.
         """
         with self._lock:
@@ -201,7 +201,7 @@ class Schedule:
                 if self._staged:
                     return self._staged.popleft()
                 if self._in_flight < self._workers and (chosen := self._select(1)):
-                    # What came meanwhile may fill another batch.
+                    # Items that arrived meanwhile may fill another batch.
                     self._stageable.notify()
                     self._runnable.notify()
                     return chosen
@@ -214,23 +214,23 @@ class Schedule:
             return self._in_flight == 1 and not self._ready
 
     def leave_device(self) -> None:
-        """Count off a batch that has left the device, or never reached it."""
+        """Remove a batch from the count of those on the device, even if it never reached it."""
         with self._lock:
             self._in_flight -= 1
             self._stageable.notify()
             self._runnable.notify()
 
     def measure(self, items: Sequence[Item]) -> None:
-        """Learn the drain rate from the items of a batch that has just ended."""
+        """Update the drain rate with the items of a batch that has just ended."""
         with self._lock:
             self._door.measure(
                 items=len(items), accepted=min(item.work.request.accepted for item in items)
             )
 
     def _select(self, enough: int) -> Selection | None:
-        """Choose a batch of a model version of which at least `enough` items are ready."""
+        """Choose a batch of a model version that has at least `enough` items ready."""
         for encoder, turns in list(self._ready.items()):
-            # Workers that are free share what is ready: the eight orientations of one picture
+            # Free workers share the items that are ready: the eight orientations of one picture
             # take two of them half as long.
             share = -(-turns.count // max(1, self._workers - self._in_flight))
             most = min(self._max_batch, share)
@@ -249,7 +249,7 @@ class Schedule:
             else:
                 items.append(item)
         if turns.count:
-            # Model versions take turns as well: to the end of the line.
+            # Model versions take turns as well: this one goes to the end of the line.
             self._ready[encoder] = turns
         now = time.monotonic()
         for item in items:
@@ -272,7 +272,7 @@ class Schedule:
             self._runnable.notify()
 
     def stop(self) -> tuple[list[Request], list[DeviceCall]]:
-        """Hand out nothing more; return the requests and calls that have not ended."""
+        """Stop handing out work. Returns the requests and calls that have not ended."""
         with self._lock:
             self._stopped = True
             live, calls = list(self._live), list(self._calls)

@@ -1,4 +1,4 @@
-"""Requests, their images and items, and a queue in which requests take turns."""
+"""Requests, their images and items, and a queue that serves requests in turns."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ T = TypeVar("T")
 
 @dataclass(eq=False, kw_only=True)
 class Request:
-    """One call's images, on their way to the future that the caller waits for.
+    """The images of one call, and the future that the caller waits for.
 
     Attributes:
-        encoder: Embeds them.
+        encoder: The encoder that embeds them.
         deadline: When the caller gives up, on the monotonic clock; None means never.
-        accepted: When it was accepted, on the same clock.
-        items: Inputs of the network that it needs.
-        size: Bytes of its images.
-        outcomes: One for each image, in order; None where it is not answered yet.
+        accepted: When it was accepted, on the monotonic clock.
+        items: The number of network inputs that it needs.
+        size: The bytes of its images.
+        outcomes: The outcome of each image, in order; None while there is none.
         unanswered: How many outcomes are None.
-        request_id: For the log.
-        future: Gets the outcomes, or an error.
+        request_id: The id of the request, for the log.
+        future: The future that gets the outcomes, or an error.
     """
 
     encoder: Encoder
@@ -54,10 +54,9 @@ class Request:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, index: int, outcome: ImageOutcome) -> list[ImageOutcome] | None:
-        """Record the outcome of an image, unless it has one: another orientation may have failed.
+        """Record the outcome of an image unless it has one, as when another orientation failed.
 
-        Returns:
-            All outcomes after the last image, and None before.
+        Returns all outcomes after the last image, and None before.
         """
         with self._lock:
             if self.outcomes[index] is not None:
@@ -69,8 +68,8 @@ class Request:
             return [known for known in self.outcomes if known is not None]
 
     def fail(self, error: errors.HalftoneError) -> None:
-        """End the request by an error, unless it has ended."""
-        # The caller may cancel at any moment; whoever comes first decides how the request ends.
+        """End the request with an error unless it has ended."""
+        # The caller may cancel at any moment. The first of the two decides how the request ends.
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             self.future.set_exception(error)
 
@@ -105,7 +104,7 @@ class Batch:
 
 
 class Turns(Generic[T]):
-    """A queue in which requests take turns; the entries of each stay in order."""
+    """A queue that serves requests in turns. The entries of each request stay in order."""
 
     def __init__(self) -> None:
         self._lanes: collections.OrderedDict[Request, collections.deque[T]] = (
@@ -114,15 +113,15 @@ class Turns(Generic[T]):
         self.count = 0
 
     def add(self, request: Request, entry: T) -> None:
-        """Add an entry at the end of its request's own line."""
+        """Add an entry to the end of its request's line."""
         self._lanes.setdefault(request, collections.deque()).append(entry)
         self.count += 1
 
     def take(self) -> T:
-        """Remove and return an entry of the request whose turn it is.
+        """Remove and return an entry of the next request.
 
         Raises:
-            KeyError: Nothing waits.
+            KeyError: The queue is empty.
         """
         request, lane = self._lanes.popitem(last=False)
         entry = lane.popleft()

@@ -1,4 +1,4 @@
-"""Turns an image's bytes into the network's inputs, with NumPy and Pillow only, in threads."""
+"""Turns an image's bytes into inputs of the network, in threads. Needs only NumPy and Pillow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ImagePreprocessor(Protocol):
-    """A model version's own preprocessing; `halftone.vision.preprocessing` has it."""
+    """The preprocessing of a model version; `halftone.vision.preprocessing` implements it."""
 
     @property
     def size(self) -> int:
@@ -30,8 +30,8 @@ class Decoder:
     """Decodes images within limits.
 
     Attributes:
-        max_pixels: The most pixels of an image.
-        max_bytes: The most bytes of an image.
+        max_pixels: The most pixels that an image may have.
+        max_bytes: The most bytes that an image may have.
         budget: Bounds the memory of all threads that decode at the same time.
     """
 
@@ -40,13 +40,13 @@ class Decoder:
     budget: images.PixelBudget = field(default_factory=images.PixelBudget)
 
     def prepare(self, picture: InputImage, *, preprocessing: ImagePreprocessor) -> PreparedImage:
-        """Decode a picture, or the region that is asked for, and preprocess it.
+        """Decode a picture or a region of it, and preprocess it.
 
         Raises:
             errors.ImageRejected: The image cannot be used.
         """
-        # Twice the network's side. On press pictures the lowest cosine to decoding at full size is
-        # then 0.997; at once its side it was 0.974.
+        # Decode at twice the network's side: on press pictures the lowest cosine to decoding in
+        # full is then 0.997. At the network's side itself it is 0.974.
         target = 2 * preprocessing.size
         with self.budget.reserve(
             picture.content,
@@ -66,6 +66,6 @@ class Decoder:
                 )
             )
         width, height = images.size(picture.content)
-        # Turning what was scaled to a square costs nothing and gives what scaling after it would.
+        # Rotating the scaled square is cheap and gives the same as scaling the rotated picture.
         inputs = tuple(orientation.apply(pixels) for orientation in picture.orientations)
         return PreparedImage(pixels=inputs, width=width, height=height)

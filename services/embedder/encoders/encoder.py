@@ -29,7 +29,7 @@ class InputImage:
 
     Attributes:
         content: The encoded image, such as a JPEG file.
-        region: The part to embed; None for all of it.
+        region: The part to embed; None for the whole image.
         orientations: The orientations to embed, the upright one first.
     """
 
@@ -39,13 +39,13 @@ class InputImage:
 
     @property
     def items(self) -> int:
-        """How many inputs of the network the image needs."""
+        """The number of network inputs that the image needs."""
         return len(self.orientations)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedImage:
-    """A decoded image: an input uint8 [S, S] for each orientation, and its upright size in px."""
+    """A decoded image: one input uint8 [S, S] per orientation, and its upright size in pixels."""
 
     pixels: tuple[NDArray[np.uint8], ...]
     width: int
@@ -54,7 +54,7 @@ class PreparedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedImage:
-    """An embedded image: a descriptor float32 [D] for each orientation, and the upright size."""
+    """An embedded image: one descriptor float32 [D] per orientation, and its upright size."""
 
     vectors: tuple[NDArray[np.float32], ...]
     width: int
@@ -88,9 +88,9 @@ class Encoder(Protocol):
         """The directory of the golden vectors to reproduce; None for the version's own."""
 
     def warm_ups(self) -> Sequence[Callable[[], object]]:
-        """Return the calls that warm the device up, one for each batch size.
+        """Return the calls that warm up the device, one for each batch size.
 
-        Make them in this order, on a thread of the device.
+        Run them in this order, on a thread of the device.
         """
 
     def prepare(self, picture: InputImage) -> PreparedImage:
@@ -107,12 +107,11 @@ class Encoder(Protocol):
         """
 
     def encode(self, staged: Any, *, alone: bool = True) -> NDArray[np.float32]:
-        """Run the network on a batch; return descriptors float32 [N, D] of unit length, in order.
+        """Run the network on a batch. Returns float32 [N, D], rows of unit length, in order.
 
         Args:
-            staged: What `stage` returned.
-            alone: Whether the device does nothing else at the moment, so that this batch may use
-                all of it.
+            staged: The batch that `stage` returned.
+            alone: Whether the device is otherwise idle, so that this batch may use all of it.
         """
 
 
@@ -121,21 +120,21 @@ class Backend(Protocol):
 
     @property
     def max_batch(self) -> int:
-        """How many items the largest batch has."""
+        """The most items in a batch."""
 
     @property
     def workers(self) -> int:
-        """How many batches run at a time, each on a thread of its own."""
+        """The number of batches that run at a time, each on its own thread."""
 
     @property
     def stages_ahead(self) -> bool:
-        """Whether `stage` copies to memory of the device, so that it is worth doing early."""
+        """Whether `stage` copies to the device's memory, so that it is worth doing early."""
 
     def prepare_device(self) -> None:
         """Prepare the device. Called once, on a thread of the device.
 
         Raises:
-            errors.FailedPrecondition: There is no such device.
+            errors.FailedPrecondition: The device does not exist.
         """
 
     def load(self, version: ModelVersion) -> Encoder:

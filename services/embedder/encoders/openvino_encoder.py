@@ -35,9 +35,9 @@ class OpenVinoBackend:
         """Read no model yet.
 
         Args:
-            threads: Threads of all workers together; 0 means one per core.
-            max_batch: Items in the largest batch; 0 means 8.
-            decoder: Decodes images.
+            threads: The threads of all workers together; 0 means one per core.
+            max_batch: The most items in a batch; 0 means 8.
+            decoder: The decoder of images.
         """
         self._threads = threads or os.cpu_count() or 1
         self._decoder = decoder
@@ -46,13 +46,13 @@ class OpenVinoBackend:
         self.stages_ahead = False
 
     def prepare_device(self) -> None:
-        """See `Backend`."""
+        """Do nothing: the CPU is always there."""
 
     def load(self, version: ModelVersion) -> OpenVinoEncoder:
         """Read a version's int8 form and return its encoder.
 
         Raises:
-            errors.HalftoneError: See `quantizing.load`.
+            errors.HalftoneError: The int8 form is missing or damaged; see `quantizing.load`.
         """
         model = quantizing.load(version, streams=self.workers, threads=self._threads)
         return OpenVinoEncoder(model, version=version, decoder=self._decoder)
@@ -67,13 +67,13 @@ class OpenVinoEncoder:
     def __init__(self, model: Model, *, version: ModelVersion, decoder: Decoder) -> None:
         self.model_version = version.id
         self.dimension = model.spec.dimension
-        # Descriptors in int8 are near those that were published, not equal to them.
+        # Descriptors in int8 are close to the published ones, but not equal.
         self.golden = quantizing.place(version)
         self._model = model
         self._decoder = decoder
 
     def warm_ups(self) -> Sequence[Callable[[], object]]:
-        """See `Encoder`."""
+        """Return the one call that warms up the network."""
         return (self._warm_up,)
 
     def _warm_up(self) -> None:
@@ -81,22 +81,22 @@ class OpenVinoEncoder:
         self.encode(torch.zeros((1, size, size), dtype=torch.uint8))
 
     def prepare(self, picture: InputImage) -> PreparedImage:
-        """See `Encoder`."""
+        """Decode and preprocess an image."""
         return self._decoder.prepare(picture, preprocessing=self._model.spec.preprocessing)
 
     def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-        """See `Encoder`."""
+        """Stack the inputs of a batch. Nothing is copied to a device."""
         return torch.from_numpy(np.stack(pixels))
 
     def encode(self, staged: torch.Tensor, *, alone: bool = True) -> NDArray[np.float32]:  # noqa: ARG002  # each stream has its own threads
-        """See `Encoder`."""
-        # What is left of the network for torch is small; OpenVINO has threads of its own.
+        """Run the int8 network on a batch and return its descriptors."""
+        # Torch runs only a small rest of the network; OpenVINO has its own threads.
         torch.set_num_threads(1)
         return self._model.embed(staged)
 
 
 class PreferringInt8:
-    """Loads the int8 form of a version if there is a good one, and otherwise the version itself.
+    """Loads the int8 form of a version if there is a good one, otherwise the version itself.
 
     Both run on the CPU with the same number of workers.
     """
@@ -109,11 +109,11 @@ class PreferringInt8:
         self.stages_ahead = plain.stages_ahead
 
     def prepare_device(self) -> None:
-        """See `Backend`."""
+        """Prepare the device, which is the CPU."""
         self._plain.prepare_device()
 
     def load(self, version: ModelVersion) -> Encoder:
-        """See `Backend`."""
+        """Return the encoder of the int8 form, or of the version itself if there is no good one."""
         if quantizing.place(version).is_dir():
             try:
                 return self._int8.load(version)

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from halftone.services.embedder.encoders.encoder import InputImage, PreparedImage
 
 
-# On the CPU, larger batches leave the caches: ResNet-18 at 128 pixels takes 10.1 ms of one core for
-# an image in a batch of 8, and 11.4 in one of 32 or 64. On CUDA only the size fills the device.
+# On the CPU, larger batches do not fit the caches: with ResNet-18 at 128 pixels an image takes
+# 10.1 ms of one core in a batch of 8, and 11.4 ms in one of 32 or 64. CUDA needs large batches.
 _MAX_BATCH: Final = {"cpu": 8, "cuda": 128}
 # Batches that a CPU works on at a time. Two cores that each run a batch of their own on one thread
 # embed 241 images/s with the starter's float32 weights, and 411 in bfloat16; sharing each batch
 # they wait for one another at the end of every layer, which leaves 182 and 260. More workers than
-# this would keep Python's interpreter busy with handing out layers.
+# this would keep Python's interpreter busy with starting layers.
 _MOST_WORKERS: Final = 4
 # A single image gets all threads if they need at most this share of the time of a worker's own.
 _WORTH_SHARING: Final = 0.9
@@ -55,11 +55,11 @@ class TorchBackend:
 
         Args:
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            threads: Threads of all workers on the CPU together; 0 means one per core.
-            max_batch: Items in the largest batch; 0 means what suits the device.
-            decoder: Decodes images.
+            threads: The threads of all workers on the CPU together; 0 means one per core.
+            max_batch: The most items in a batch; 0 means a size that suits the device.
+            decoder: The decoder of images.
             execution: How networks run on CUDA. On the CPU they are always fused, and compute in
-                bfloat16 where the processor does so natively.
+                bfloat16 if the processor supports it natively.
         """
         if device == "auto":
             device = best_device()
@@ -73,7 +73,7 @@ class TorchBackend:
         self.stages_ahead = self.on_cuda
 
     def prepare_device(self) -> None:
-        """See `Backend`."""
+        """Check that the device exists."""
         if self.on_cuda and (self._device.index or 0) >= torch.cuda.device_count():
             raise errors.FailedPrecondition(
                 f"The device is set to {self._device}, but torch finds no such device.",
@@ -114,14 +114,14 @@ class CpuEncoder:
     def __init__(
         self, model: Model, *, version: ModelVersion, threads: int, share: int, decoder: Decoder
     ) -> None:
-        """Take over a model, whose network is changed: use the encoder instead from now on.
+        """Take over a model and change its network. Do not use the model itself afterwards.
 
         Args:
             model: The model, on the CPU.
-            version: The version that it belongs to.
-            threads: Threads of all workers together.
-            share: How many of them a worker uses while others work, too.
-            decoder: Decodes images.
+            version: The version of the model.
+            threads: The threads of all workers together.
+            share: The threads that a worker uses while others work, too.
+            decoder: The decoder of images.
         """
         self.model_version = version.id
         self.dimension = model.spec.dimension
@@ -132,7 +132,11 @@ class CpuEncoder:
         self._threads_alone = threads
 
     def warm_ups(self) -> Sequence[Callable[[], object]]:
-        """See `Encoder`."""
+        """Return the one call that warms up the network.
+
+        It also finds out whether a single image is faster with all threads or with a worker's
+        share.
+        """
         return (self._compare_threads,)
 
     def _compare_threads(self) -> None:
@@ -146,15 +150,15 @@ class CpuEncoder:
             self._threads_alone = self._share
 
     def prepare(self, picture: InputImage) -> PreparedImage:
-        """See `Encoder`."""
+        """Decode and preprocess an image."""
         return self._decoder.prepare(picture, preprocessing=self._preprocessing)
 
     def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-        """See `Encoder`."""
+        """Stack the inputs of a batch into a tensor."""
         return torch.from_numpy(np.stack(pixels))
 
     def encode(self, staged: torch.Tensor, *, alone: bool = True) -> NDArray[np.float32]:
-        """See `Encoder`."""
+        """Run the network with all threads if `alone`, otherwise with the worker's share."""
         return self._run(staged, threads=self._threads_alone if alone else self._share)
 
     def _run(self, batch: torch.Tensor, *, threads: int) -> NDArray[np.float32]:
@@ -197,12 +201,12 @@ class CudaEncoder:
             if execution == "eager"
             else runner(model.network, execution=execution, device=device)
         )
-        # Every new batch size is planned anew, so there are few of them, and batches are padded.
+        # Each new batch size is planned, so only a few sizes are used and batches are padded.
         self._buckets = batch_sizes(max_batch)
         self._copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def warm_ups(self) -> Sequence[Callable[[], object]]:
-        """See `Encoder`."""
+        """Return the calls that plan and run each batch size on the device."""
         return [functools.partial(self._warm_up, items) for items in self._buckets]
 
     def _warm_up(self, items: int) -> None:
@@ -210,16 +214,16 @@ class CudaEncoder:
         self.encode(self.stage([np.zeros((size, size), dtype=np.uint8)] * items))
 
     def prepare(self, picture: InputImage) -> PreparedImage:
-        """See `Encoder`."""
+        """Decode and preprocess an image."""
         return self._decoder.prepare(picture, preprocessing=self._model.spec.preprocessing)
 
     def stage(self, pixels: Sequence[NDArray[np.uint8]]) -> _Staged:
-        """See `Encoder`."""
+        """Copy the padded inputs of a batch to the device, on a separate stream."""
         count = len(pixels)
         padded = next(bucket for bucket in self._buckets if bucket >= count)
         pinned = torch.zeros((padded, *pixels[0].shape), dtype=torch.uint8, pin_memory=True)
         np.stack(pixels, out=pinned.numpy()[:count])
-        # On a stream of its own, so that the copy runs beside the batch that is being computed.
+        # On a separate stream, so that the copy runs while another batch is computed.
         with torch.cuda.stream(self._copies):
             batch = pinned.to(self._device, non_blocking=True)
             copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -227,11 +231,11 @@ class CudaEncoder:
         return _Staged(batch, count, copied)
 
     def encode(self, staged: _Staged, *, alone: bool = True) -> NDArray[np.float32]:  # noqa: ARG002  # there is one worker
-        """See `Encoder`."""
+        """Run the network on a staged batch and return its descriptors."""
         batch, items, copied = staged
         stream = torch.cuda.current_stream(self._device)
         stream.wait_event(copied)
-        # The memory belongs to the copying stream; it must not be reused before this is done.
+        # The memory belongs to the copying stream; keep it from being reused before this is done.
         batch.record_stream(stream)
         if self._run is None:
             return self._model.embed(batch)[:items]
@@ -252,10 +256,10 @@ def batch_sizes(max_batch: int) -> tuple[int, ...]:
 
 
 def find_cpu_precision() -> torch.dtype:
-    """Return the type in which the backbone computes: bfloat16 where the CPU does so natively.
+    """Return the precision of the backbone on this CPU: bfloat16 if it is native, else float32.
 
-    Elsewhere it would be emulated, slower than float32. The starter's descriptors differ by a
-    cosine of 0.999995.
+    Emulated bfloat16 would be slower than float32. With bfloat16 the starter's descriptors differ
+    from float32 by a cosine of 0.999995.
     """
     can = torch.cpu.get_capabilities()
     native = can.get("avx512_bf16", False) or can.get("amx_bf16", False)
