@@ -1,6 +1,7 @@
 """Answers one search, from the request to the page of hits.
 
-`searching` walks the whole way: `plans` checks the request, `preparation` embeds the query,
-`candidates` asks the store, `scoring` ranks by probability, and `hits` makes the messages. Only the
-engine in `api` calls this room. Start with `searching`.
+`searching` runs the whole search: `plans` checks the request, `preparation` embeds the query,
+`candidates` asks the store, `scoring` ranks the candidates of a picture by probability, `ranking`
+orders hits of an embedding and breaks ties, and `hits` makes the messages. Only the engine in `api`
+calls this room. Start with `searching`.
 """

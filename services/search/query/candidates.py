@@ -1,9 +1,10 @@
-"""Finds the images that a search by a picture considers, with their scores in each channel.
+"""Finds the candidates of a search by a picture, with their scores in each channel.
 
 Three channels find candidates: descriptor, perceptual hash and visual words. The first block has
-the best of each, ordered by the best rank that any channel gives them; the best of these are
-compared by local features. Later blocks come from the descriptor alone, each four times as deep as
-the one before. A block does not depend on the page, so all pages are cut from one ranking.
+the best candidates of each channel, ordered by the best rank that any channel gives them; the best
+of these are compared by local features. Later blocks come from the descriptor alone, each four
+times as deep as the one before. A block does not depend on the page, so all pages are cut from one
+ranking.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ Floats = NDArray[np.float32]
 
 _GROWTH: Final = 4
 _MORE_HASHES: Final = 2
-"""Factor on the number of hashes to ask for: many tie at the end of their list."""
+"""How many times more hashes to ask for than candidates: many tie at the end of the list."""
 
 
 class View(NamedTuple):
-    """A candidate's best score in one channel, and the orientation of the query that gives it."""
+    """A candidate's best score in one channel, and the query orientation that gives it."""
 
     score: float
     orientation: Orientation
@@ -50,12 +51,12 @@ class SearchCandidate:
     """An image that may show the query's picture.
 
     Attributes:
-        id: Of its point in the store.
-        payload: Its record, as the store keeps it.
+        id: The id of its point in the store.
+        payload: The payload of its record.
         similarity: Cosine of the descriptors, -1 to 1.
         pdq: Cosine of the hashes, -1 to 1; None if the image has no hash.
         words: Cosine of the visual words, 0 to 1; None if it has none.
-        best: The channel that ranks it highest; the descriptor beyond the first block.
+        best: The channel that ranks it highest; always the descriptor after the first block.
     """
 
     id: uuid.UUID
@@ -67,7 +68,7 @@ class SearchCandidate:
 
     @property
     def name(self) -> str:
-        """The image's resource name."""
+        """The resource name of the image."""
         return f"archives/{self.payload['archive']}/images/{self.payload['image_id']}"
 
     @property
@@ -85,14 +86,14 @@ class _Ask(enum.Enum):
 
 
 class Block(NamedTuple):
-    """Candidates, and the strongest evidence that an image in no block so far can have."""
+    """Candidates, and an upper bound on the evidence of the images that no block so far has."""
 
     candidates: list[SearchCandidate]
     rest: Evidence
 
 
 def find_first_block(collection: Collection, *, plan: SearchPlan) -> Block:
-    """Return the first block, with the candidates that are most worth comparing first."""
+    """Return the first block, the candidates most worth comparing first."""
     found = _rank_channels(collection, plan, depth=_depth(plan), ask=_Ask.ALL)
     lists = {channel: each.ids for channel, each in found.items()}
     rest = Evidence(
@@ -126,7 +127,7 @@ def find_later_blocks(collection: Collection, *, plan: SearchPlan, seen: Block) 
 def get_candidate(
     collection: Collection, *, plan: SearchPlan, point_id: uuid.UUID
 ) -> list[SearchCandidate]:
-    """Return one image as a candidate, whatever its scores; an empty list if there is none."""
+    """Return an image as the only candidate, whatever its scores; an empty list if it is gone."""
     return _score_all(collection, plan=plan, ids=[point_id], by={})
 
 
@@ -144,7 +145,7 @@ def _depth(plan: SearchPlan) -> int:
 
 
 class _Ranked(NamedTuple):
-    """The best candidates of a channel, and an upper bound on the score of all others."""
+    """The best candidates of a channel, and an upper bound on the scores of all other images."""
 
     ids: list[uuid.UUID]
     rest: float
@@ -189,7 +190,7 @@ def _merge(scores: dict[uuid.UUID, float], hits: Sequence[ScoredPoint]) -> None:
 
 
 def _best(scores: dict[uuid.UUID, float], *, limit: int) -> list[uuid.UUID]:
-    # Ties by id: ordering by name would read all records of a logo that is there 10,000 times.
+    # Break ties by id: by name, all records of a logo with 10,000 copies would have to be read.
     return sorted(scores, key=lambda each: (-scores[each], each))[:limit]
 
 
@@ -200,7 +201,7 @@ def _vectors(plan: SearchPlan, channel: Channel) -> list[Floats | Words]:
     assert picture is not None  # noqa: S101 - prepared
     if channel is Channel.PDQ:
         return [to_vector(bits) for bits in picture.pdq.values()]
-    # A picture that is too plain has no words.
+    # A picture with too little detail has no words.
     return [Words(*each) for each in picture.words.values() if len(each.indices)]
 
 
@@ -211,12 +212,13 @@ def _score_all(
     ids: Sequence[uuid.UUID],
     by: dict[Channel, list[uuid.UUID]],
 ) -> list[SearchCandidate]:
-    """Return candidates with the scores of all channels, without those below `min_score`.
+    """Return candidates with the scores of all channels; leave out those below `min_score`.
 
-    The scores are computed from stored vectors. The scores that channels returned would not do: an
-    image may be in the list of one orientation and just not in that of its best one.
+    The scores are computed from stored vectors. Those that the channels returned would not do: a
+    channel's list for one query orientation may contain an image while the list for its best
+    orientation just misses it.
     """
-    # Images that were deleted meanwhile are missing.
+    # Images that were deleted since are missing.
     there = collection.retrieve(list(ids), vectors=True) if ids else {}
     stored = [there[each] for each in ids if each in there]
     if not stored:
@@ -261,7 +263,7 @@ def _score_all(
 
 
 def _views(rows: Floats, queries: dict[Orientation, Floats]) -> list[View]:
-    """Return the best query, float32 [D], for each of the rows, float32 [N, D]."""
+    """Return for each of the rows, float32 [N, D], its best score and the query orientation."""
     lays = list(queries)
     # Not `@`, whose last digits depend on the number of rows: a candidate's scores must not depend
     # on the others in its block.
@@ -282,7 +284,7 @@ def _hashes(stored: Sequence[Stored], queries: dict[Orientation, Floats]) -> Seq
 
 
 def _words(stored: Sequence[Stored], queries: dict[Orientation, Words]) -> list[View]:
-    """Return the best cosine of each image's words with those of the query."""
+    """Return for each image the best cosine of its words with the query's, and the orientation."""
     held = [each.words or _NONE for each in stored]
     rows = np.repeat(np.arange(len(held)), [len(each.indices) for each in held])
     indices = np.concatenate([each.indices for each in held]).astype(np.int64)

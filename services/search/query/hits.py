@@ -27,7 +27,7 @@ def to_hits(
     holdings: Holdings,
     verdicts: Mapping[uuid.UUID, verdicts_pb2.Verdict],
 ) -> list[search_pb2.Hit]:
-    """Convert hits of a search by a picture, with the names of records that have the same bytes.
+    """Convert hits of a search by a picture, with the names of records with the same bytes.
 
     Reads from the store.
     """
@@ -42,7 +42,7 @@ def to_plain_hits(
     probabilities: Mapping[uuid.UUID, float],
     holdings: Holdings,
 ) -> list[search_pb2.Hit]:
-    """Convert hits of a search by an embedding, which were not compared. Reads from the store."""
+    """Convert hits of a search by an embedding, which were not compared. Reads the store."""
     shared = [each for each in found if each.payload.get("shared")]
     same = _find_same_content(shared, holdings=holdings)
     return [

@@ -1,4 +1,4 @@
-"""Checks a request and plans its search: the query, the filter, and where the page begins."""
+"""Checks a request and plans its search: the query, the filter, and the page's position."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ MAX_DEPTH: Final = 10_000
 MAX_VERIFIED: Final = 200
 """The most candidates that a search compares in full."""
 
-# Tokens can be made by anyone: a page that begins far down would keep the store busy.
+# Anyone can make a token, and a page that begins far down would keep the store busy.
 _Position = tuple[
     Annotated[int, Field(ge=0, lt=MAX_DEPTH)],
     Annotated[str, Field(pattern=rf"\A[0-9a-f]{{1,{MAX_VERIFIED // 4}}}\z")],
 ]
-"""Hits on the pages before, and `SearchPlan.late` as the bits of a hexadecimal number."""
+"""A page position: the number of hits on the pages before, and `SearchPlan.late` as hex bits."""
 _HITS: Final = Pager(TypeAdapter[tuple[int, str]](_Position), default_size=20, size_field="limit")
 
 
@@ -63,18 +63,20 @@ class SearchPlan:
     min_probability: float | None
     verify_count: int
     late: frozenset[int] = frozenset()
-    """Places of the candidates that the first page had no time to compare. Later pages do not
-    compare them either: their rank would change, and they would be on two pages or on none."""
+    """Positions of the candidates that the first page had no time to compare. Later pages do not
+    compare them either: otherwise their rank would change, and they could be on two pages or on
+    none."""
     mirrored: bool = False
     rotated: bool = False
     to_embed: embedder_pb2.ImageInput | None = None
     stored: Stored | None = None
-    """The image of the archive searched by, with vectors if all of it is the query."""
+    """The image to search by, if it is one of the archive. Has vectors if the whole image is the
+    query."""
     sha256: str = ""
-    """SHA-256 of the query's bytes if the whole picture is the query; hits may have the same."""
+    """SHA-256 of the query's bytes if the query is a whole picture. Hits may have the same."""
     vectors: dict[Orientation, np.ndarray] | None = None
     picture: Fingerprint | None = None
-    """Hash, words and local features; None if the query is an embedding."""
+    """The hash, words and local features; None if the query is an embedding."""
 
     @property
     def limit(self) -> int:
@@ -83,7 +85,7 @@ class SearchPlan:
 
     @property
     def depth(self) -> int:
-        """The number of hits to rank: to the end of the page, and one more."""
+        """The number of hits to rank: those up to the end of the page, and one more."""
         return self.offset + self.limit + 1
 
     @property
@@ -92,11 +94,11 @@ class SearchPlan:
         return self.to_embed is not None or self.stored is not None or self.picture is not None
 
     def next_page_token(self, *, more: bool, late: Iterable[int] = ()) -> str:
-        """Return the token of the next page, empty if there is none.
+        """Return the token of the next page; empty if there is none.
 
         Args:
             more: Whether there are hits after this page.
-            late: Places of the candidates that this page had no time to compare.
+            late: Positions of the candidates that this page had no time to compare.
         """
         end = self.offset + self.limit
         if not more or end >= MAX_DEPTH:
@@ -104,12 +106,12 @@ class SearchPlan:
         return self.page.token_at([end, f"{sum(1 << place for place in late):x}"])
 
     def passes(self, probability: float) -> bool:
-        """Tell whether a candidate is probable enough to be a hit."""
+        """Return whether a candidate is probable enough to be a hit."""
         return self.min_probability is None or probability >= self.min_probability
 
 
 class Planner:
-    """Makes plans of requests."""
+    """Makes the plans of requests."""
 
     def __init__(self, *, holdings: Holdings, settings: SearchSettings) -> None:
         self._holdings = holdings

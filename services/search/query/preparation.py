@@ -28,7 +28,7 @@ _PATIENCE: Final = 2.0
 
 
 class Preparation:
-    """Embeds queries, and fingerprints them meanwhile."""
+    """Embeds queries and fingerprints them at the same time."""
 
     def __init__(
         self,
@@ -49,15 +49,14 @@ class Preparation:
         deadline: float,
         ready: Callable[[int], None],
     ) -> None:
-        """Fill in the vectors and fingerprints of plans, in as few calls to the embedder as fit.
+        """Fill in the vectors and fingerprints of plans, with as few embedder calls as possible.
 
         Args:
-            plans: The plans of one request. A plan that cannot be completed is replaced by the
-                error.
-            model_version: The version that embeds.
+            plans: The plans of one request. A plan that fails is replaced by its error.
+            model_version: The model version that embeds.
             deadline: When the caller gives up, in the time of `time.monotonic`.
-            ready: Called with the index of each plan once it is complete or failed, roughly in
-                their order.
+            ready: Called with the index of each plan once it is complete or has failed, roughly in
+                order.
         """
         chunk: list[int] = []
         items = size = 0
@@ -100,7 +99,10 @@ class Preparation:
         deadline: float,
         ready: Callable[[int], None],
     ) -> None:
-        """Embed plans in one call and fingerprint them meanwhile. Drops the pictures' bytes."""
+        """Embed plans in one call and fingerprint them meanwhile.
+
+        Drops the pictures' bytes afterwards.
+        """
         asked = [(at, plan) for at in chunk if isinstance(plan := plans[at], SearchPlan)]
         wanted = {at: plan.to_embed for at, plan in asked if plan.to_embed is not None}
 
@@ -121,7 +123,7 @@ class Preparation:
             except errors.HalftoneError as error:
                 problem = error
             result = (await embedding)[at] if at in wanted else None
-            # If both failed, the embedder's error is the one to tell.
+            # If both failed, the embedder's error is reported.
             if isinstance(result, errors.HalftoneError):
                 problem = result
             elif result is not None:
@@ -182,14 +184,14 @@ def _content(plan: SearchPlan) -> bytes:
 
 
 def _items(image: embedder_pb2.ImageInput | None) -> int:
-    """Return the pictures times orientations that the embedder is asked for."""
+    """Return the number of pictures times orientations that the embedder has to embed."""
     if image is None:
         return 0
     return len(orientations(mirrored=image.include_mirrored, rotated=image.include_rotated))
 
 
 def _to_caller(error: errors.HalftoneError) -> errors.HalftoneError:
-    """Translate an error of the embedder: a version that it lacks is no image that is missing."""
+    """Translate an embedder's error. NOT_FOUND there is a missing version, not a missing image."""
     if isinstance(error, errors.NotFound):
         return errors.Unavailable(f"The embedder cannot answer: {error.message}", retry_after=5.0)
     return error

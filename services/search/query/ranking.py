@@ -1,4 +1,4 @@
-"""Orders the store's hits so that the order does not depend on the page: ties by name."""
+"""Orders hits of the store so that the order is the same for every page: ties by name."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MAX_TIES: Final = 4_000
 
 
 def query(collection: Collection, *, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
-    """Ask the store, and complete the ties at the end of each list.
+    """Ask the store and complete the ties at the end of each list.
 
-    Otherwise chance would decide which of several equal pictures is on a page. Hashes that tie with
-    the last one are left out instead, unless all tie: in a large archive there are hundreds.
+    Otherwise it would be chance which of several equal pictures is on a page. Hashes that tie with
+    the last one are left out instead unless all hits tie: a large archive has hundreds of them.
     """
     found = collection.query(queries)
     return [
@@ -43,9 +43,9 @@ def _fetch_ties(
 def page(
     collection: Collection, *, ranked: Sequence[ScoredPoint], offset: int, limit: int
 ) -> list[ScoredPoint]:
-    """Return the hits of a page with their payloads, ties by name.
+    """Return the hits of a page with their payloads; ties are ordered by name.
 
-    Payloads are read for these hits only, and for those that tie with the first or the last.
+    Reads the payloads of these hits only, and of those that tie with the first or the last.
     """
     start, end = offset, min(offset + limit, len(ranked))
     if start >= end:
@@ -58,7 +58,7 @@ def page(
     without = [hit.id for hit in chosen if not hit.payload]
     if without:
         found = collection.retrieve(without)
-        # Hits without a record were deleted meanwhile.
+        # Hits without a record were deleted since.
         chosen = [
             dataclasses.replace(hit, payload=found[hit.id].payload) if hit.id in found else hit
             for hit in chosen

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class RankedCandidate:
     """A candidate with its evidence, probability and relation to the query.
 
-    `outcome` is None if the candidate was not among those to be compared.
+    `outcome` is None if the candidate was not selected for comparison.
     """
 
     candidate: SearchCandidate
@@ -37,12 +37,12 @@ class RankedCandidate:
 
     @property
     def verification(self) -> Verification | None:
-        """The result of its comparison; None if it was not compared."""
+        """The result of the comparison; None if there was none."""
         return self.outcome if isinstance(self.outcome, Verification) else None
 
     @property
     def is_founded(self) -> bool:
-        """Whether more than similarity speaks for it: the same bytes, or shared features."""
+        """Whether there is more evidence than similarity: the same bytes, or shared features."""
         return self.same_bytes or self.evidence.founds(self.probability)
 
     @property
@@ -58,14 +58,14 @@ class RankedCandidate:
 def rank(
     block: Block, outcomes: Sequence[Outcome], *, plan: SearchPlan, calibration: Calibration
 ) -> list[RankedCandidate]:
-    """Return the hits of a search, at least to the end of its page. Reads from the store.
+    """Return the hits of a search up to the end of its page or further. Reads the store.
 
-    Later blocks are read until the page is full, or nothing in them can be probable enough.
+    Later blocks are read until the page is full or no image in them can be probable enough.
 
     Args:
         block: The first block.
         outcomes: The outcomes of its first candidates.
-        plan: The search.
+        plan: The plan of the search.
         calibration: Turns evidence into probability for this model version.
     """
     found = score(block.candidates, outcomes, plan=plan, calibration=calibration)
@@ -96,14 +96,14 @@ def score(
 
     Args:
         block: The candidates.
-        outcomes: The outcomes of the first candidates; the others were not to be compared.
-        plan: The search.
+        outcomes: The outcomes of the first candidates; the others were not selected for comparison.
+        plan: The plan of the search.
         calibration: Turns evidence into probability for this model version.
 
     Returns:
-        The most probable first, ties by name. Candidates that were compared and are likely stand
-        above all others: a candidate without a comparison may seem more probable, but is not as
-        well founded.
+        The hits, most probable first, ties by name. Candidates that were compared and are likely
+        rank above all others: a candidate without a comparison may seem more probable, but has less
+        evidence.
     """
     known: list[Outcome | None] = [*outcomes, *[None] * (len(block) - len(outcomes))]
     evidence = [
@@ -138,7 +138,7 @@ def score(
 
 
 def sort_candidates(found: Iterable[RankedCandidate]) -> list[RankedCandidate]:
-    """Sort candidates as `score` describes."""
+    """Sort candidates in the order that `score` describes."""
     return sorted(
         found,
         key=lambda each: (
@@ -151,7 +151,7 @@ def sort_candidates(found: Iterable[RankedCandidate]) -> list[RankedCandidate]:
 
 
 def score_similarities(similarities: Sequence[float], *, calibration: Calibration) -> list[float]:
-    """Return the probabilities of hits of which only the similarity is known."""
+    """Return the probabilities of hits with only a known similarity."""
     evidence = [
         Evidence(similarity=each, pdq=None, words=None, verification=None) for each in similarities
     ]

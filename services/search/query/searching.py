@@ -1,10 +1,10 @@
 """Answers searches, from the request to the page of hits.
 
-A search by a picture makes the picture's descriptors, hash, words and local features; takes
+A search by a picture computes the picture's descriptor, hash, words and local features; takes
 candidates from three channels; compares the best of them by local features; and ranks all by
-probability. A search by an embedding has no pixels: it asks for the nearest descriptors and ranks
-them by similarity, all in one thread. Searches of a batch are embedded together and share the
-threads that compare; the first are answered while the last are still prepared.
+probability. A search by an embedding asks for the nearest descriptors and ranks them by similarity,
+all in one thread. Searches of a batch are embedded together and share the threads that compare; the
+first ones are answered while the last ones are being prepared.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     """The verdicts that hold between an image and its hits; None if they cannot be read. Blocks."""
 
 _ANSWERING: Final = 0.2
-"""Seconds before a request's deadline that are kept to rank and answer after comparing."""
+"""Seconds before a request's deadline that are reserved for ranking and answering."""
 _ANSWERING_EACH: Final = 0.02
 """Further seconds for each search of a batch: 64 of 50 hits took 0.2 s on two busy cores."""
 TOGETHER: Final = 2
-"""Searches of a batch that compare at a time. Few, so that when the time is over the first are
-complete rather than all half done; two, so that no thread waits for the last pair of one."""
+"""Searches of a batch that compare at a time. Few, so that when time runs out the first ones are
+complete rather than all half done; two, so that no thread waits for the last pair of a search."""
 
 
 class Searching:
@@ -62,10 +62,10 @@ class Searching:
         calibrations: Calibrations,
         verdicts: VerdictLookup,
     ) -> None:
-        """Answer nothing yet.
+        """Create the parts of a search. Nothing runs yet.
 
         Args:
-            parts: What the service's rooms share.
+            parts: The shared parts of the service.
             verifier: Compares queries with candidates.
             calibrations: Turn evidence into probabilities.
             verdicts: Reads the verdicts that hold between an image and its hits.
@@ -99,7 +99,7 @@ class Searching:
         Returns:
             For each search its response, or the error that refuses it.
         """
-        # One hop for planning and, where there is no picture to prepare, for the whole answer.
+        # One thread call plans and, if there is no picture to prepare, answers completely.
         plain = all(request.WhichOneof("query") == "embedding" for request in requests)
         plans, answers = await self._holdings.threads.read(
             "query" if plain else "plan", self._begin, requests, collection=collection
@@ -113,11 +113,11 @@ class Searching:
     def _begin(
         self, requests: Sequence[search_pb2.SearchImagesRequest], *, collection: Collection
     ) -> tuple[list[SearchPlan | errors.HalftoneError], list[Answer | None]]:
-        """Plan searches, and answer those that are by embedding. Blocks.
+        """Plan searches and answer those by embedding. Blocks.
 
         Returns:
-            A plan or an error for each request, and its answer; None while a picture has to be
-            prepared for it.
+            For each request its plan or an error, and its answer; None if a picture has to be
+            prepared first.
         """
         plans = [self._planner.plan(request, collection=collection) for request in requests]
         answers: list[Answer | None] = [
@@ -145,14 +145,14 @@ class Searching:
         model_version: str,
         deadline: float,
     ) -> None:
-        """Fill in the answers of searches by pictures, as far as the time suffices.
+        """Fill in the answers of searches by pictures until the time is over.
 
         Each search is answered while the next ones are prepared, so that a batch that runs out of
         time still has most of its answers.
         """
         count = len(plans)
         now = time.monotonic()
-        # Searches that are ready after that have time to be answered, but not to compare.
+        # A search that is ready after that can still be answered, but has no time to compare.
         until = deadline if count == 1 else deadline - _answering(count) / 2
 
         turns = asyncio.Semaphore(TOGETHER)
@@ -194,14 +194,14 @@ class Searching:
         )
 
     def _until(self, deadline: float, *, searches: int) -> float:
-        """Return when a search that is one of `searches` must end its comparisons."""
+        """Return when a search must end its comparisons if `searches` of them run."""
         now = time.monotonic()
         return now + comparing_seconds(searches, each=self._verify_seconds, left=deadline - now)
 
     async def _compare(
         self, plan: SearchPlan, block: Sequence[SearchCandidate], *, until: float
     ) -> list[Outcome]:
-        """Compare the best candidates; the outcomes are in their order."""
+        """Compare the best candidates. Returns their outcomes in the same order."""
         chosen = block[: plan.verify_count]
         if plan.picture is None or not chosen:
             return []
@@ -237,7 +237,7 @@ class Searching:
     def _hits(
         self, plan: SearchPlan, page: Sequence[RankedCandidate]
     ) -> tuple[list[search_pb2.Hit], bool]:
-        """Return the messages of hits, and whether the verdicts on them could not be read."""
+        """Return the messages of hits, and whether reading their verdicts failed."""
         verdicts: dict[uuid.UUID, verdicts_pb2.Verdict] | None = {}
         if plan.stored is not None:
             verdicts = self._verdicts(plan.stored.id, [each.candidate.id for each in page])
@@ -247,7 +247,7 @@ class Searching:
     # By an embedding.
 
     def _answer_by_embedding(self, plans: Sequence[SearchPlan]) -> list[Answer]:
-        """Ask the store and answer. Blocks."""
+        """Answer a search by an embedding from the store. Blocks."""
         collection = plans[0].collection
         found = ranking.query(
             collection,
@@ -292,7 +292,7 @@ class Searching:
     async def compare(
         self, request: search_pb2.CompareImagesRequest, *, collection: Collection, deadline: float
     ) -> search_pb2.CompareImagesResponse:
-        """Return the second image as a hit of a search by the first, or by a part of it."""
+        """Return the second image as a hit of a search by the first one or a region of it."""
         records.parse_name(request.query, field="query")
         name = records.parse_name(request.image, field="image")
         asked = search_pb2.SearchImagesRequest(image=request.query)
@@ -338,12 +338,12 @@ class Searching:
 
 
 def comparing_seconds(searches: int, *, each: float, left: float) -> float:
-    """Return how many seconds searches may compare together; negative if there is no time left.
+    """Return the seconds for which searches may compare; negative if no time is left.
 
     Args:
         searches: The number of searches.
-        each: Seconds for each search.
-        left: Seconds to the deadline of all.
+        each: Seconds reserved for each search.
+        left: Seconds to the deadline of all searches.
     """
     return min(each * searches, left - _answering(searches))
 
