@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from halftone.registry.versions import Registry
 
 _UNKNOWN_SECONDS: Final = 60.0
-"""After how long a version without a readable calibration is looked for again."""
+"""Seconds until a version without a readable calibration is tried again."""
 
 _log = telemetry.get_logger(__name__)
 
 
 class Calibrations:
-    """The calibrations that were published with the model versions. Safe to share by threads."""
+    """The calibrations that were published with the model versions. Thread-safe."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -28,7 +28,7 @@ class Calibrations:
     def of(self, model_version: str) -> Calibration:
         """Return a version's calibration, or the default one, which ignores similarities.
 
-        Reads a file the first time. Blocks.
+        Reads a file the first time; blocks.
         """
         if (known := self._known.get(model_version)) is not None:
             return known
@@ -39,7 +39,7 @@ class Calibrations:
             values = self._registry.resolve(model_version).spec().get("calibration")
             found = Calibration.default() if values is None else Calibration.from_dict(values)
         except (errors.HalftoneError, KeyError, TypeError, ValueError) as error:
-            # Searches go on without this model's similarities.
+            # Searches go on and ignore this model's similarities.
             if model_version not in self._unknown:
                 _log.warning("calibration_missing", model_version=model_version, error=str(error))
             self._unknown[model_version] = now + _UNKNOWN_SECONDS

@@ -1,8 +1,8 @@
 """Compares a query's local features with those of candidates, in a few threads.
 
-A pair takes some 3 ms of one core, and a query has fifty. Each query has as many turns in the
-threads' queue as there are threads; after each pair its turn goes back to the end of the queue, so
-that queries share the threads fairly. The outcomes of the last pairs are remembered: the next page
+A pair takes about 3 ms of one core, and a query has fifty pairs. Each query has as many turns in
+the threads' queue as there are threads; after each pair its turn goes back to the end of the queue,
+so that queries share the threads fairly. The outcomes of recent pairs are remembered: the next page
 of a search, or the same search again, compares nothing twice and has the same ranking.
 """
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from halftone.matching.features import LocalFeatures
 
 REMEMBERED: Final = 50_000
-"""Pairs that are remembered. Most share nothing and take 200 bytes, the others about 1,500."""
+"""The number of remembered pairs. Most share nothing and take 200 bytes, the others about 1,500."""
 
 _log = telemetry.get_logger(__name__)
 
 
 class Missed(enum.Enum):
-    """Why a candidate was not compared."""
+    """The reason why a candidate was not compared."""
 
     OUT_OF_TIME = enum.auto()
     UNREADABLE = enum.auto()
-    """Its features could not be read; the log says why."""
+    """Its features could not be read; the log has the reason."""
 
 
 Outcome = Verification | Missed
@@ -99,18 +99,19 @@ class Verifier:
     ) -> list[Outcome]:
         """Compare a query with candidates until the deadline.
 
-        Comparisons that have not begun stop when the caller is cancelled.
+        Comparisons that have not begun are dropped when the caller is cancelled.
 
         Args:
             query: The query's local features.
-            candidates: SHA-256 of each candidate's bytes, the most promising first. A hash may come
-                several times.
+            candidates: SHA-256 of each candidate's bytes, the most promising first. A hash may
+                occur several times.
             deadline: In the time of `time.monotonic`. The method returns by then; pairs that were
                 not compared are `Missed.OUT_OF_TIME`.
-            mirrored: See `halftone.matching.verification.verify`.
+            mirrored: Whether to mirror the query; None tries both. See
+                `halftone.matching.verification.verify`.
 
         Returns:
-            The outcome of each candidate, in their order.
+            The outcome of each candidate, in the same order.
         """
         started = time.perf_counter()
         key = _key(query, mirrored=mirrored)
@@ -133,14 +134,14 @@ class Verifier:
         return [found[sha256] for sha256 in candidates]
 
     def close(self) -> None:
-        """End the threads; pairs that wait for them are out of time."""
+        """End the threads. Pairs that wait become `Missed.OUT_OF_TIME`."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     # For `_Run`.
 
     @property
     def threads(self) -> int:
-        """The number of pairs that are compared at a time."""
+        """The number of pairs that can be compared at a time."""
         return self._threads
 
     def submit(self, run: _Run) -> bool:
@@ -158,7 +159,7 @@ class Verifier:
         try:
             features = self._source.features(sha256)
         except errors.HalftoneError as error:
-            # Deleted meanwhile, or the store is down: the others are still compared.
+            # The image was deleted or the store is down. The other pairs are still compared.
             _log.warning("features_unreadable", sha256=sha256, error=error.message)
             return Missed.UNREADABLE
         found = verify(query, features, mirrored=mirrored)
@@ -195,7 +196,7 @@ class _Run:
         self._done = asyncio.Event()
 
     async def result(self) -> dict[str, Outcome]:
-        """Compare until the deadline, and return the outcome of each candidate."""
+        """Compare until the deadline and return the outcome of each candidate."""
         try:
             for _ in range(min(self._verifier.threads, len(self._wanted))):
                 if not self._verifier.submit(self):
@@ -204,7 +205,7 @@ class _Run:
                 async with asyncio.timeout(max(0.0, self._deadline - time.monotonic())):
                     await self._done.wait()
         finally:
-            # The caller is gone, or its time is over.
+            # The caller is gone, or its deadline has passed.
             with self._lock:
                 self._stopped = True
         if self._error is not None:
@@ -238,13 +239,13 @@ class _Run:
             self._finish()
 
     def _finish(self) -> None:
-        # The loop may be closed once the caller is gone.
+        # The loop may be closed after the caller is gone.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._done.set)
 
 
 def _key(query: LocalFeatures, *, mirrored: bool | None) -> bytes:
-    """Hash a query, so that equal keys mean equal comparisons. 0.1 ms for 600 features."""
+    """Hash a query so that equal keys mean equal comparisons. Takes 0.1 ms for 600 features."""
     made = hashlib.blake2b(digest_size=16)
     made.update(f"{mirrored} {query.width} {query.height} {len(query.points)}".encode())
     made.update(query.points.tobytes())
