@@ -1,13 +1,13 @@
-"""The store port: where vectors and payloads are kept and found.
+"""The store's port: the interface for storing and searching vectors and payloads.
 
 Two adapters implement it: Qdrant Edge inside this process (`edge/`) and a Qdrant server (`server`).
 One contract suite runs over both. Calls block; callers run them in threads. Adapters raise only
 `halftone.core.errors`.
 
-A collection holds the points of one model version. A point has up to three vectors, each searched
-as a channel of its own: the model's descriptor, and the PDQ hash and the visual words of the
-picture. The payload fields and their indexes are fixed here, and every index exists before the
-first point, because links for filtered search are built from the indexes that exist.
+A collection holds the points of one model version. A point has up to three vectors, each in a
+channel of its own: the model's descriptor, and the PDQ hash and the visual words of the picture.
+The payload fields and their indexes are fixed here. Every index must exist before the first point,
+because links for filtered search are built only from existing indexes.
 """
 
 from __future__ import annotations
@@ -27,42 +27,42 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 Payload = dict[str, Any]
-"""JSON-like. The keys that are indexed are those of `INDEXES`."""
+"""The fields of a point, JSON-like. `INDEXES` names the fields that are indexed."""
 
 
 class Channel(enum.Enum):
-    """One of the vectors of a point, by the name it has in the store."""
+    """The vectors of a point; the value is the vector's name in the store."""
 
     DESCRIPTOR = "descriptor"
-    """The model's vector, compared by cosine."""
+    """The model's descriptor, compared by cosine."""
     PDQ = "pdq"
     """The 256 bits of a PDQ hash as +1 and -1: the cosine is 1 - 2 / 256 for each bit that
     differs."""
     WORDS = "words"
     """Visual words of length one, compared by their dot product. They are weighted already: the
-    store adds nothing of its own, so that all its parts mean the same."""
+    store adds no weights, so that scores mean the same in all its parts."""
 
 
 LAYOUT: Final = 2
-"""The layout of collections that this release reads. Layout 1 had the descriptor alone."""
+"""The layout of collections that this release reads. Layout 1 had only the descriptor."""
 FIRST_WORDS: Final = "press-pool-16384-1"
-"""The vocabulary of collections that do not name the vocabulary of their words."""
+"""The vocabulary version of collections that do not record one."""
 PDQ_BITS: Final = 256
 
 
 class Index(enum.Enum):
-    """How a payload field is indexed."""
+    """The way in which a payload field is indexed."""
 
     LINKED_KEYWORD = enum.auto()
-    """Exact text, or any of several; searches filtered by it have links of their own."""
+    """Exact text, or any of several. The graph has extra links for searches filtered by it."""
     KEYWORD = enum.auto()
-    """Exact text without links: found by enumeration only."""
+    """Exact text without extra links: for enumeration only."""
     NUMBER = enum.auto()
-    """Whole numbers compared by size and sorted by, without links."""
+    """Whole numbers, compared by size and sortable, without extra links."""
 
 
 ORDER_KEYS: Final = 4
-"""Numbers that hold the order of names; see `listing`."""
+"""Number fields that hold the order of names; see `listing`."""
 
 INDEXES: Final[dict[str, Index]] = {
     "archive": Index.LINKED_KEYWORD,
@@ -80,12 +80,12 @@ INDEXES: Final[dict[str, Index]] = {
 }
 
 FULL_SCAN_KIB: Final = 20_000
-"""A filter that matches fewer vectors than fit into this, 10,000 of 512 dimensions, is answered by
-comparing with all of them, which is exact; links are built for values that more records have."""
+"""A filter that matches fewer vectors than fit into this size (10,000 of 512 dimensions) is
+answered by an exact comparison with all of them. Links are built for values with more records."""
 HNSW_M: Final = 16
 HNSW_EF_CONSTRUCT: Final = 100
 HNSW_EF: Final = 192
-"""Candidates that a search of the graph keeps; recall@10 of 0.99 and more at 100,000 vectors."""
+"""Candidates that a graph search keeps: recall@10 of 0.99 or more with 100,000 vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A record as it was read: a `Point`, with its vectors only if they were asked for."""
+    """A record as it was read: a `Point`, with its vectors only if they were requested."""
 
     id: uuid.UUID
     payload: Payload
@@ -120,9 +120,9 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredPoint:
-    """A point that a query found; `score` is the cosine or, for words, the dot product.
+    """A hit of a query. `score` is the cosine or, for words, the dot product.
 
-    `payload` is empty where the query did not ask for payloads.
+    `payload` is empty if the query did not ask for payloads.
     """
 
     id: uuid.UUID
@@ -132,7 +132,7 @@ class ScoredPoint:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """The field holds one of the values (or, for a list, one of its items is one of them)."""
+    """A condition: the field is one of the values, or a list that contains one of them."""
 
     key: str
     values: tuple[str, ...] | tuple[int, ...]
@@ -140,7 +140,7 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Between:
-    """The number lies between the bounds, both included; None is no bound."""
+    """A condition: the number lies between the bounds, inclusive. None means no bound."""
 
     key: str
     low: int | None = None
@@ -149,24 +149,24 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The point's id is one of these."""
+    """A condition: the point's id is one of these."""
 
     ids: tuple[uuid.UUID, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """All conditions of `must` hold and none of `must_not`. Empty: every point."""
+    """A filter: all conditions of `must` and none of `must_not` hold. Empty matches every point."""
 
     must: tuple[AnyOf | Between | Ids | Filter, ...] = ()
     must_not: tuple[AnyOf | Between | Ids | Filter, ...] = ()
 
     def also(self, *conditions: AnyOf | Between | Ids | Filter) -> Filter:
-        """Return a filter that asks for further conditions as well."""
+        """Return a filter that has these conditions as well."""
         return Filter(must=(*self.must, *conditions), must_not=self.must_not)
 
     def without(self, *conditions: AnyOf | Between | Ids | Filter) -> Filter:
-        """Return a filter that leaves out points which any of the conditions matches."""
+        """Return a filter that also excludes points which match any of the conditions."""
         return Filter(must=self.must, must_not=(*self.must_not, *conditions))
 
 
@@ -175,16 +175,17 @@ EVERYTHING: Final = Filter()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search for the nearest vectors of one channel; points without such a vector are not found.
+    """A search for the nearest vectors of one channel. Points without such a vector are ignored.
 
     Attributes:
-        vector: float32 of the collection's dimension, float32 [256] for `PDQ`, words for `WORDS`.
-        using: The channel whose vectors it is compared with.
+        vector: The vector: float32 of the collection's dimension, float32 [256] for `PDQ`, words
+            for `WORDS`.
+        using: The channel to search.
         limit: The most hits to return.
-        filter: Points that do not match it are not found.
-        min_score: Points with a lower score are not found; None for no limit.
-        exact: Compare with every vector that the filter lets through, without the graph.
-        payloads: Whether hits carry their payloads; reading a payload costs more than ranking it.
+        filter: The filter that hits must match.
+        min_score: The lowest score of a hit; None for no limit.
+        exact: Whether to compare with every matching vector instead of using the graph.
+        payloads: Whether hits have their payloads. Reading a payload costs more than ranking it.
     """
 
     vector: np.ndarray | Words
@@ -197,11 +198,11 @@ class Query:
 
 
 def has_links(condition: Filter) -> bool:
-    """Whether the graph has links of its own for the points that a filter lets through.
+    """Return whether the graph has extra links for the points that match a filter.
 
-    Such links exist for single values of linked fields. Under any other filter the graph falls
-    apart (recall@10 of 0.7 for a fifth of the images by date); it must then be searched with ACORN,
-    which looks past excluded neighbours and costs several times as much.
+    Such links exist for single values of linked fields. With any other filter the graph falls apart
+    (recall@10 of 0.7 for a fifth of the images by date). It must then be searched with ACORN, which
+    also looks behind excluded neighbours and costs several times as much.
     """
     if condition.must_not or len(condition.must) != 1:
         return condition == EVERYTHING
@@ -214,13 +215,16 @@ def has_links(condition: Filter) -> bool:
 
 
 def to_pdq(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return a hash read from a store, which keeps it at length one, as a `Point` has it."""
+    """Return a hash as a `Point` has it, from one that was read. Stores keep it at length one."""
     bits: np.ndarray = np.where(np.asarray(values, dtype=np.float32) > 0, 1, -1).astype(np.float32)
     return bits
 
 
 def to_words(indices: Sequence[int], *, values: Sequence[float]) -> Words | None:
-    """Return words read from a store as a `Point` has them, ordered by index; None if empty."""
+    """Return words as a `Point` has them, ordered by index, from those that were read.
+
+    Returns None if there are none.
+    """
     if not indices:
         return None
     numbers = np.asarray(indices, dtype=np.uint32)
@@ -229,7 +233,7 @@ def to_words(indices: Sequence[int], *, values: Sequence[float]) -> Words | None
 
 
 def earlier_layout(model_version: str) -> errors.FailedPrecondition:
-    """Return the error for a collection that an earlier release made."""
+    """Return the error for a collection of an earlier release."""
     return errors.FailedPrecondition(
         f"The collection of {model_version} was made by an earlier release, which stored neither "
         "hashes nor visual words; take an empty data directory or collection prefix and import the "
@@ -240,14 +244,14 @@ def earlier_layout(model_version: str) -> errors.FailedPrecondition:
 
 
 def check_words(found: str, *, model_version: str) -> None:
-    """Check that a collection's visual words are those of this release's vocabulary.
+    """Check that a collection's visual words are of this release's vocabulary.
 
     Args:
         found: The version of the collection's vocabulary.
-        model_version: The collection's, for the message.
+        model_version: The model version of the collection, for the message.
 
     Raises:
-        errors.FailedPrecondition: They are not (`COLLECTION_WORDS`).
+        errors.FailedPrecondition: The vocabulary is another one (`COLLECTION_WORDS`).
     """
     version = Vocabulary.load().version
     if found != version:
@@ -266,29 +270,29 @@ class Collection(Protocol):
 
     @property
     def model_version(self) -> str:
-        """The model version whose vectors it holds, as `name/version`."""
+        """The model version of the vectors, as `name/version`."""
 
     @property
     def dimension(self) -> int:
-        """The dimension of its descriptors."""
+        """The dimension of the descriptors."""
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Store points in place of those with the same ids; they are on disk when it returns.
+        """Store points durably in place of those with the same ids.
 
         Raises:
-            errors.StorageFull: Nothing was stored.
+            errors.StorageFull: The disk is full. Nothing was stored.
         """
 
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
-        """Replace the payloads of points that exist, durably; their vectors stay."""
+        """Replace the payloads of existing points, durably. Their vectors stay."""
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """Delete points, durably; ids that do not exist are passed over."""
+        """Delete points, durably. Ids that do not exist are ignored."""
 
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Stored]:
-        """Return the points with these ids by id; those that do not exist are missing."""
+        """Return the points with these ids, by id. Ids that do not exist are left out."""
 
     def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
         """Run searches together and return the hits of each, most similar first."""
@@ -297,17 +301,17 @@ class Collection(Protocol):
         """Return up to `limit` points with the smallest numbers in a field, smallest first."""
 
     def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
-        """Yield the points that match a filter, in no order, reading `page` at a time."""
+        """Yield the points that match a filter, in no order, reading `page` of them at a time."""
 
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
-        """Return how many points match a filter, exactly."""
+        """Return the exact number of points that match a filter."""
 
     def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
         """Return values of a field and how many points have each, most frequent first."""
 
 
 class Store(Protocol):
-    """The collections, and which of them answers."""
+    """The collections, and which of them is active."""
 
     def model_versions(self) -> list[str]:
         """Return the model versions that have a collection."""
@@ -316,9 +320,9 @@ class Store(Protocol):
         """Return the collection of a model version, creating it if needed.
 
         Args:
-            model_version: As `name/version`.
-            dimension: The dimension of the model's vectors; None opens only a collection that
-                exists, whatever its dimension.
+            model_version: The model version, as `name/version`.
+            dimension: The dimension of the model's vectors; None opens only an existing collection,
+                whatever its dimension.
 
         Raises:
             errors.NotFound: The collection does not exist and no dimension is given.
@@ -328,13 +332,13 @@ class Store(Protocol):
         """
 
     def active(self) -> str | None:
-        """Return the model version whose collection answers; None before the first one."""
+        """Return the model version of the active collection; None before the first one."""
 
     def set_active(self, model_version: str) -> None:
-        """Make another collection the one that answers, atomically and durably."""
+        """Make another collection the active one, atomically and durably."""
 
     def drop(self, model_version: str) -> None:
-        """Delete a collection that does not answer."""
+        """Delete a collection that is not active."""
 
     def close(self) -> None:
-        """Write out what is pending, and release files and connections."""
+        """Write out pending changes, and release files and connections."""

@@ -1,8 +1,8 @@
 """The store on a Qdrant server, over gRPC.
 
-A model version's collection is called `<prefix>@<model>@<version>`, and an alias called `<prefix>`
-points to the active one, so that other tools find it. An update returns when the server has applied
-it; whether it survives a crash of the server is up to the server.
+The collection of a model version is called `<prefix>@<model>@<version>`, and an alias called
+`<prefix>` points to the active one, so that other tools find it. An update returns when the server
+has applied it; whether it survives a crash of the server depends on the server.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _TIMEOUT_SECONDS: Final = 30
 _WORDS: Final = "halftone_words"
 """The metadata key under which a collection names the vocabulary of its visual words."""
 _UPSERT_CHUNK: Final = 256
-"""Points in one message: 256 of 4,096 dimensions with long captions stay below the size limit."""
+"""Points in one message: 256 with 4,096 dimensions and long captions stay below the size limit."""
 
 
 class ServerStore:
-    """The collections on a Qdrant server; tests also use `qdrant-client`'s local mode."""
+    """The collections on a Qdrant server. Tests also use `qdrant-client`'s local mode."""
 
     def __init__(self, client: QdrantClient, *, prefix: str) -> None:
         self._client = client
@@ -53,7 +53,7 @@ class ServerStore:
 
     @classmethod
     def connect(cls, url: str, *, api_key: str, prefix: str) -> ServerStore:
-        """Create a store on the server at a gRPC address such as `http://127.0.0.1:6334`.
+        """Create a store for the server at a gRPC address such as `http://127.0.0.1:6334`.
 
         Nothing is sent before the first call.
         """
@@ -104,7 +104,7 @@ class ServerStore:
                 f"{dimension}.",
                 subject=model_version,
             )
-        # Also if it existed: its creation may have been cut off before the indexes.
+        # Also if it exists: its creation may have been interrupted before the indexes.
         with translate_errors():
             self._index(name)
         return ServerCollection(
@@ -118,7 +118,7 @@ class ServerStore:
                 Channel.DESCRIPTOR.value: models.VectorParams(
                     size=dimension, distance=models.Distance.COSINE
                 ),
-                # The same as in Edge; see `edge/part`.
+                # The same configuration as in Edge; see `edge/part`.
                 Channel.PDQ.value: models.VectorParams(
                     size=port.PDQ_BITS,
                     distance=models.Distance.COSINE,
@@ -227,14 +227,14 @@ class ServerCollection:
                 self._client.batch_update_points(self._name, operations, wait=True)
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """Delete points; ids that do not exist are passed over."""
+        """Delete points. Ids that do not exist are ignored."""
         with translate_errors():
             self._client.delete(self._name, [str(point_id) for point_id in ids], wait=True)
 
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Stored]:
-        """Return the points with these ids by id; those that do not exist are missing."""
+        """Return the points with these ids, by id. Ids that do not exist are left out."""
         with translate_errors():
             records = self._client.retrieve(
                 self._name,

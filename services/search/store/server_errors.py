@@ -1,4 +1,4 @@
-"""What a failure of a Qdrant server means to the service."""
+"""Translates failures of a Qdrant server to Halftone's errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BUGS: Final = frozenset(
         grpc.StatusCode.PERMISSION_DENIED,
     }
 )
-"""Codes that blame the request; see `to_error`."""
+"""Status codes that blame the request; see `to_error`."""
 
 
 @contextlib.contextmanager
@@ -44,12 +44,12 @@ def translate_errors() -> Iterator[None]:
 
 
 def to_error(error: Exception) -> errors.HalftoneError:
-    """Return what a failed call means.
+    """Return Halftone's error for a failed call.
 
-    Only codes that blame the request are INTERNAL: the requests are ours, so such a code is a bug.
-    Everything else is a server that cannot answer now, and UNAVAILABLE. A cluster that has lost a
-    node says INTERNAL, UNKNOWN or ABORTED, and FAILED_PRECONDITION when too few replicas are left;
-    none of these is a fault of the record that was to be stored.
+    Only codes that blame the request become INTERNAL: the requests are ours, so such a code is a
+    bug. Everything else means that the server cannot answer now, and becomes UNAVAILABLE. A cluster
+    that has lost a node answers INTERNAL, UNKNOWN or ABORTED, and FAILED_PRECONDITION when too few
+    replicas are left; none of these is a fault of the record that was to be stored.
     """
     code = error.code() if isinstance(error, grpc.Call) else None
     text = (error.details() if isinstance(error, grpc.Call) else str(error)) or "no details"

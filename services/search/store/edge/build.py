@@ -1,4 +1,4 @@
-"""Builds a part of a collection, with its graph, in a process of its own.
+"""Builds a part of a collection, with its graph, in a separate process.
 
     python -m halftone.services.search.store.edge.build PARENT_PID DIRECTORY DIMENSION
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 _NICENESS: Final = 10
 _PAGE_POINTS: Final = 64
-"""Points sent at a time: reading them from a part holds the interpreter lock for 2 ms."""
+"""Points sent at a time. Reading that many from a part holds the interpreter lock for 2 ms."""
 _PROTOCOL: Final = 5
-"""Of pickle: the first one that writes arrays without copying them."""
+"""Version of the pickle protocol: the first one that writes arrays without copying them."""
 
 
 def build(
@@ -50,10 +50,10 @@ def build(
 
     Args:
         directory: The part's directory; it must not exist.
-        dimension: Of the descriptors.
+        dimension: The dimension of the descriptors.
         points: Points with their vectors. They are read and sent page by page.
-        cancelled: Asked between pages and while waiting; the build is given up when it returns
-            True.
+        cancelled: Called between pages and while waiting. When it returns True the build is given
+            up.
 
     Returns:
         Whether the part was built. False after a cancellation or when the process failed; the
@@ -111,7 +111,7 @@ def _receive(stream: IO[bytes]) -> Iterator[list[Point]]:
 
     Raises:
         EOFError: The stream ended between two pages.
-        pickle.UnpicklingError: It ended within a page.
+        pickle.UnpicklingError: The stream ended within a page.
     """
     while page := pickle.load(stream):  # noqa: S301 - from the process that started this one
         yield [
@@ -126,7 +126,7 @@ def main() -> None:
     """Build a part from the points on standard input."""
     _, parent, directory, dimension = sys.argv
     child.die_with(int(parent))
-    # Searches go first.
+    # Searches have priority.
     os.nice(_NICENESS)
     part = Part.create(Path(directory), dimension=int(dimension))
     for points in _receive(sys.stdin.buffer):

@@ -1,4 +1,4 @@
-"""A collection in Qdrant Edge: an open part that is written to, and sealed ones with graphs.
+"""A collection in Qdrant Edge: one open part, which takes new points, and sealed parts with graphs.
 
     <collection>/
         collection.json     model version, dimension and layout
@@ -48,27 +48,27 @@ if TYPE_CHECKING:
     )
 
 SEAL_POINTS: Final = 10_000
-"""Points that the open part takes before a graph is built over them."""
+"""The number of points at which the open part is sealed and gets a graph."""
 
 MERGE_RATIO: Final = 3
-"""A sealed part is rebuilt together with newer ones that are a third of its size or more."""
+"""A sealed part is rebuilt together with newer ones that have at least this share of its size."""
 IDLE_SECONDS: Final = 30.0
-"""After so long without a read of any collection, what was written is flushed, which shortens the
-log that a start has to repeat."""
+"""Pending writes are flushed when no collection was read for this long. A flush shortens the log
+that a start has to replay."""
 FLUSH_CHANGES: Final = 20_000
-"""After so many changes it is flushed in any case. A start repeats 10,000 points in 1.1 s, while a
-flush holds the interpreter lock for 0.2 to 0.6 s, and for seconds on a disk that others keep busy:
-it syncs some 100 files, those too that did not change."""
+"""Pending writes are flushed in any case after this many changes. A start replays 10,000 points in
+1.1 s, while a flush holds the interpreter lock for 0.2 to 0.6 s, and for seconds on a busy disk: it
+syncs some 100 files, including those that did not change."""
 _RETRY_SECONDS: Final = 60.0
 
 _log = telemetry.get_logger(__name__)
 
 
 class LastRead:
-    """The time when any collection of a store was last read, as of `time.monotonic`."""
+    """The time of the last read of any collection of a store, by `time.monotonic`."""
 
     def __init__(self) -> None:
-        """Begin with the present time."""
+        """Start with the present time."""
         self.at = time.monotonic()
 
     def note(self) -> None:
@@ -96,15 +96,16 @@ class EdgeCollection:
 
         Args:
             directory: The collection's directory.
-            model_version: As `name/version`.
-            dimension: The dimension of descriptors; used only for a new collection.
+            model_version: The model version, as `name/version`.
+            dimension: The dimension of the descriptors; used only for a new collection.
             min_free_bytes: Writes are refused when the disk has less space left.
-            seal_points: Points after which the open part is sealed.
-            template: An empty part to copy for a new collection: making one holds the interpreter
-                lock for seconds on a slow disk.
-            last_read: Shared by the collections of a process: flushes, which hold the interpreter
-                lock, wait until none of them has been read for a while.
-            idle_seconds: How long that while is.
+            seal_points: The number of points at which the open part is sealed.
+            template: An empty part to copy for a new collection. Creating one from scratch holds
+                the interpreter lock for seconds on a slow disk.
+            last_read: The time of the last read, shared by the collections of a process. A flush
+                holds the interpreter lock, so it waits until none of them has been read for
+                `idle_seconds`.
+            idle_seconds: Seconds without a read after which a flush may run.
             flush_changes: Changes after which the collection is flushed in any case.
         """
         self._directory = directory
@@ -113,7 +114,7 @@ class EdgeCollection:
         self.model_version = model_version
         marker = directory / "collection.json"
         if not marker.exists():
-            # A directory without its marker was left behind by an end in the middle of this.
+            # A directory without its marker is left from a creation that was interrupted.
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir(parents=True)
             self._check_space()
@@ -139,7 +140,7 @@ class EdgeCollection:
         check_words(described.get("words", FIRST_WORDS), model_version=model_version)
         self.dimension = int(described["dimension"])
         self._parts = PartSet(directory)
-        # Guards what is written, and which parts there are.
+        # Guards the writes and the set of parts.
         self._writing = threading.RLock()
         self._rebuilding: tuple[Part, ...] = ()
         self._changed: set[uuid.UUID] = set()
@@ -185,7 +186,7 @@ class EdgeCollection:
             self.unflushed += len(payloads)
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """Delete points; ids that do not exist are passed over."""
+        """Delete points. Ids that do not exist are ignored."""
         with self._writing:
             for part in self._parts.all():
                 if present := part.present(ids):
@@ -219,7 +220,7 @@ class EdgeCollection:
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Stored]:
-        """Return the points with these ids by id; those that do not exist are missing."""
+        """Return the points with these ids, by id. Ids that do not exist are left out."""
         found: dict[uuid.UUID, Stored] = {}
         opened: Part | None = None
         while opened is not self._parts.opened:
@@ -251,7 +252,7 @@ class EdgeCollection:
         return sorted(found.values(), key=lambda stored: int(stored.payload[key]))[:limit]
 
     def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
-        """Yield the points that match a filter; one stored anew meanwhile may come twice."""
+        """Yield the points that match a filter. A point stored again meanwhile may come twice."""
         opened: Part | None = None
         while opened is not self._parts.opened:
             with self._reading() as parts:
@@ -262,7 +263,7 @@ class EdgeCollection:
                     yield from part.scan(condition=filter, page=page)
 
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
-        """Return how many points match a filter; one that is being stored anew may count twice."""
+        """Return how many points match a filter. A point that is being stored may count twice."""
         with self._reading() as parts:
             return sum(part.count(filter) for part in parts)
 
@@ -270,7 +271,7 @@ class EdgeCollection:
         """Return values of a field with the number of points that have each."""
         counts: Counter[str] = Counter()
         with self._reading() as parts:
-            # All values of each part: the most frequent of the whole may be rare in a part.
+            # Read all values of each part: the most frequent ones overall may be rare in one part.
             wanted = limit if len(parts) == 1 else max(limit, 100_000)
             for part in parts:
                 counts.update(dict(part.facet(key, condition=filter, limit=wanted)))
@@ -279,7 +280,7 @@ class EdgeCollection:
     # The parts.
 
     def settle(self, *, seconds: float) -> bool:
-        """Wait until no graph is left to build, and return whether that was reached in time.
+        """Wait until no graph is left to build. Returns False if the time ran out before.
 
         For benchmarks and tests.
         """
@@ -293,7 +294,7 @@ class EdgeCollection:
             return [part.size() for part in parts]
 
     def close(self) -> None:
-        """Write out what is pending; a graph that is being built is given up."""
+        """Write out pending changes and close the parts. A graph in progress is abandoned."""
         self._closing.set()
         self._wake.set()
         self._maintenance.join()
@@ -354,8 +355,8 @@ class EdgeCollection:
     def _choose_parts(self) -> tuple[Part, ...]:
         """Return the parts to rebuild together.
 
-        These are the sealed parts without a graph and those that are not much larger; if all have
-        graphs, one of which more than half was deleted, if any.
+        These are the sealed parts without a graph, and those that are not much larger. If all have
+        graphs, it is one part with more than half of its points deleted, if there is one.
         """
         flat = [part for part in self._parts.sealed if part.path.name not in self._parts.built]
         if not flat:
@@ -422,5 +423,5 @@ class EdgeCollection:
 
 
 def _size_on_disk(directory: Path) -> int:
-    # Blocks and not lengths: Edge's files are sparse.
+    # Count blocks rather than lengths: Edge's files are sparse.
     return sum(path.stat().st_blocks * 512 for path in directory.rglob("*") if path.is_file())

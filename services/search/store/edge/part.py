@@ -2,9 +2,9 @@
 
 Edge 0.9 is peculiar in two ways. Its calls hold Python's interpreter lock from beginning to end, so
 that building a graph (`optimize`, 5 s for 20,000 vectors) stops the whole process; graphs are
-therefore built in a process of their own, see `build`. And `flush` syncs each file of
-each index, 0.3 s on a plain disk; an update is made durable by syncing the write-ahead log alone,
-from which Edge repeats at the next start what its other files lack.
+therefore built in a separate process, see `build`. And `flush` syncs each file of each index, 0.3 s
+on a plain disk; an update is made durable by syncing only the write-ahead log, from which Edge
+restores its other files at the next start.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _FULL_DISK: Final = ("no space left", "not enough disk", "out of disk", "disk fu
 
 
 class Part:
-    """A shard that this process has open. Calls hold the interpreter lock while they run."""
+    """A shard that is open in this process. Its calls hold the interpreter lock."""
 
     def __init__(self, path: Path, *, shard: Any) -> None:
         self.path = path
@@ -66,8 +66,8 @@ class Part:
         config = edge.EdgeConfig(
             vectors=_vectors(dimension),
             # A search adds up the pictures that share each word, whatever the filter: reading the
-            # words of those that pass it took 40 to 100 ms of 20,000 instead of 1.5. The lists are
-            # as fast in mapped memory, which need not hold them all.
+            # words of the matching points took 40 to 100 ms for 20,000 instead of 1.5. The lists
+            # are as fast in mapped memory, which does not have to hold them all.
             sparse_vectors={
                 Channel.WORDS.value: edge.EdgeSparseVectorParams(
                     full_scan_threshold=0, memory=edge.Memory.Cached
@@ -79,10 +79,10 @@ class Part:
                 full_scan_threshold=port.FULL_SCAN_KIB,
                 max_indexing_threads=indexing_threads,
             ),
-            # One graph a part: a collection has few parts, and a search goes through all.
+            # One graph per part: a collection has few parts, and a search goes through all of them.
             optimizers=edge.EdgeOptimizersConfig(default_segment_number=1),
-            # Searches run in the thread that asks. Threads would be eight a part, on two cores, and
-            # share nothing out: parts are searched one after the other, and have one graph each.
+            # Searches run in the calling thread. Edge would start eight threads for each part, and
+            # they would have nothing to share: parts are searched one by one, with one graph each.
             max_search_threads=1,
         )
         with _translate_errors():
@@ -95,12 +95,12 @@ class Part:
 
     @classmethod
     def load(cls, path: Path) -> Part:
-        """Open a shard that exists."""
+        """Open an existing shard."""
         with _translate_errors():
             return cls(path, shard=edge.EdgeShard.load(str(path)))
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Store points; `sync` makes them durable."""
+        """Store points. Call `sync` to make them durable."""
         self.empty = False
         with _translate_errors():
             for start in range(0, len(points), _UPSERT_CHUNK):
@@ -122,7 +122,10 @@ class Part:
             self._shard.update(edge.UpdateOperation.delete_points(list(ids)))
 
     def sync(self) -> None:
-        """Make the updates survive a crash of the machine, as they survive one of the process."""
+        """Make the updates survive a crash of the machine.
+
+        A crash of the process they survive anyway.
+        """
         for path in self.path.glob("wal/open-*"):
             descriptor = os.open(path, os.O_RDONLY)
             try:
@@ -131,12 +134,12 @@ class Part:
                 os.close(descriptor)
 
     def flush(self) -> None:
-        """Write all updates to their places, which shortens the write-ahead log."""
+        """Write all updates to the index files, which shortens the write-ahead log."""
         with _translate_errors():
             self._shard.flush()
 
     def optimize(self) -> None:
-        """Build the graph; blocks the whole process until it is done."""
+        """Build the graph. Blocks the whole process."""
         with _translate_errors():
             self._shard.optimize()
 
@@ -147,7 +150,7 @@ class Part:
         return [record.id for record in records]
 
     def retrieve(self, ids: Sequence[uuid.UUID], *, vectors: bool) -> dict[uuid.UUID, Stored]:
-        """Return the points with these ids by id; those that do not exist are missing."""
+        """Return the points with these ids, by id. Ids that do not exist are left out."""
         with _translate_errors():
             records = self._shard.retrieve(list(ids), with_payload=True, with_vector=vectors)
         return {record.id: _stored(record) for record in records}
@@ -195,7 +198,7 @@ class Part:
                 return
 
     def scan_all(self) -> Iterator[Stored]:
-        """Yield all points with their vectors; a page of them delays other threads by 2 ms."""
+        """Yield all points with their vectors. A page of them delays other threads by 2 ms."""
         return self.scan(condition=EVERYTHING, page=_EXPORT_PAGE, vectors=True)
 
     def scan_ids(self) -> Iterator[uuid.UUID]:
@@ -229,7 +232,7 @@ class Part:
             return int(self._shard.info().points_count)
 
     def close(self) -> None:
-        """Write out what is pending and close the files."""
+        """Write out pending changes and close the files."""
         with _translate_errors():
             self._shard.close()
 
@@ -243,14 +246,14 @@ def _vectors(dimension: int) -> dict[str, Any]:
         Channel.DESCRIPTOR.value: edge.EdgeVectorParams(
             size=dimension,
             distance=edge.Distance.Cosine,
-            # A byte a dimension beside the four of the vectors: graphs are built in half the time
-            # (20,000 vectors of 512 dimensions in 9 s of CPU instead of 18).
+            # One byte per dimension besides the four of the vectors. It halves the time to build a
+            # graph: 20,000 vectors of 512 dimensions take 9 s of CPU instead of 18.
             quantization_config=edge.ScalarQuantizationConfig(
                 type=edge.ScalarType.Int8, quantile=_QUANTILE, memory=edge.Memory.Cached
             ),
         ),
-        # 16 bits hold both values of a hash of length one exactly. Compared are the bits alone, of
-        # all pictures, which is exact: 100,000 take 1.3 ms.
+        # 16 bits represent both values of a hash of length one exactly. Searches compare the bits
+        # of all pictures, which is exact: 100,000 take 1.3 ms.
         Channel.PDQ.value: edge.EdgeVectorParams(
             size=port.PDQ_BITS,
             distance=edge.Distance.Cosine,
@@ -279,9 +282,9 @@ def _index(index: Index) -> Any:
 
 
 def copy_closed(source: Path, target: Path) -> None:
-    """Copy the files of a closed part durably; sparse files stay sparse.
+    """Copy the files of a closed part durably. Sparse files stay sparse.
 
-    Copying an empty part takes a tenth of the time of making one with its indexes.
+    Copying an empty part takes a tenth of the time of creating one with its indexes.
     """
     target.mkdir(parents=True)
     for path in sorted(source.rglob("*")):
@@ -307,7 +310,7 @@ def _copy_sparse(source: Path, target: Path) -> None:
             try:
                 start = os.lseek(reader.fileno(), at, os.SEEK_DATA)
             except OSError:
-                # Only a hole is left.
+                # The rest of the file is a hole.
                 break
             at = os.lseek(reader.fileno(), start, os.SEEK_HOLE)
             os.pwrite(writer.fileno(), os.pread(reader.fileno(), at - start, start), start)
@@ -315,7 +318,10 @@ def _copy_sparse(source: Path, target: Path) -> None:
 
 
 def to_requests(queries: Sequence[Query]) -> list[Any]:
-    """Convert searches to Edge's requests, the same for each part; hits have no payloads."""
+    """Convert searches to Edge requests, which suit every part.
+
+    They ask for no payloads; `query.answer` reads those of the best hits.
+    """
     return [
         edge.QueryRequest(
             limit=query.limit,
@@ -340,7 +346,7 @@ def _params(query: Query) -> Any:
     return edge.SearchParams(
         exact=query.exact,
         hnsw_ef=max(port.HNSW_EF, query.limit),
-        # Candidates are ranked by their int8 vectors; three times as many as asked for are then
+        # Candidates are ranked by their int8 vectors. Three times as many as requested are then
         # compared in full.
         quantization=edge.QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING),
         acorn=None if port.has_links(query.filter) else edge.AcornSearchParams(enable=True),
@@ -385,7 +391,7 @@ def _stored(record: Any) -> Stored:
 
 @contextlib.contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise Edge's exceptions as ours. It raises bare ones, and panics as a BaseException."""
+    """Raise Edge's exceptions as ours. Edge raises plain ones, and panics as BaseException."""
     try:
         yield
     except (errors.HalftoneError, KeyboardInterrupt, SystemExit, GeneratorExit):

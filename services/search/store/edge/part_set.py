@@ -1,6 +1,6 @@
-"""Which parts a collection has, on disk and in memory, and who reads them.
+"""The set of parts of a collection, on disk and in memory, with counts of their readers.
 
-A part that has been replaced is closed and removed when its last reader is done.
+A part that has been replaced is closed and removed when its last reader has finished.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class PartSet:
     """The parts of a collection.
 
     Attributes:
-        opened: The part that new points go to.
+        opened: The part that takes new points.
         sealed: The other parts.
-        built: By name, the points that a sealed part had when its graph was built; sealed parts
-            without a graph are missing.
+        built: The number of points that a sealed part had when its graph was built, by name. Sealed
+            parts without a graph are missing.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Open the parts that a collection's `parts.json` names, and remove all others."""
+        """Open the parts that a collection's `parts.json` lists, and remove all others."""
         self._directory = directory
         described = json.loads((directory / _FILE).read_text())
         counted = {described["open"], *(sealed["name"] for sealed in described["sealed"])}
@@ -51,15 +51,15 @@ class PartSet:
             if each["built"] is not None
         }
         self._drop_doubles()
-        # Guards the counts of readers alone, so that readers never wait for a write. Reentrant: a
-        # scan that was left alone may be collected, and so ended, while its thread counts.
+        # Guards only the counts of readers, so that readers never wait for a write. Reentrant: an
+        # abandoned scan may be garbage-collected, and so end, while its thread holds the lock.
         self._counting = threading.RLock()
         self._readers: Counter[Part] = Counter()
         self._retired: set[Part] = set()
 
     @staticmethod
     def create(directory: Path, *, opened: str) -> None:
-        """Write the `parts.json` of a collection that has one part, which is open."""
+        """Write the `parts.json` of a collection with one part, the open one."""
         files.write_json(directory / _FILE, {"open": opened, "sealed": []})
 
     @staticmethod
@@ -68,9 +68,9 @@ class PartSet:
         return f"part-{uuid.uuid4().hex[:12]}"
 
     def _drop_doubles(self) -> None:
-        """Delete points from sealed parts that the open part has.
+        """Delete the points from sealed parts that the open part also has.
 
-        The process may have ended between storing a point anew and deleting what it replaced.
+        The process may have ended after it stored a point again and before it deleted the old copy.
         """
         for chunk in chunks(self.opened.scan_ids()):
             for part in self.sealed:
@@ -83,7 +83,7 @@ class PartSet:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[tuple[Part, ...]]:
-        """Give the parts, the open one first; none is closed while the context is entered."""
+        """Yield the parts, the open one first. None of them is closed within the context."""
         with self._counting:
             parts = self.all()
             self._readers.update(parts)
@@ -95,7 +95,7 @@ class PartSet:
             self._close_retired()
 
     def replace(self, *, opened: Part, sealed: tuple[Part, ...]) -> None:
-        """Make these the parts that count, durably; the caller holds the lock for writes."""
+        """Replace the set of parts, durably. The caller holds the lock for writes."""
         described = [
             {"name": part.path.name, "built": self.built.get(part.path.name)} for part in sealed
         ]
@@ -118,7 +118,7 @@ class PartSet:
             part.remove()
 
     def close(self) -> None:
-        """Write out what is pending and close the parts."""
+        """Write out pending changes and close the parts."""
         for part in self.all():
             part.close()
 

@@ -1,8 +1,8 @@
 """Searches over the parts of a collection in Qdrant Edge.
 
-Each part ranks its points without reading payloads; those of the best hits are read when the
-answers of the parts are merged. With its payloads a search of 30,000 vectors for ten hits took 0.8
-to 1.1 ms, without them 0.4, and reading ten takes 0.1.
+Each part ranks its points without reading payloads; the payloads of the best hits are read when the
+answers of the parts are merged. A search of 30,000 vectors for ten hits takes 0.4 ms without
+payloads and 0.8 to 1.1 ms with them; reading ten payloads takes 0.1 ms.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ def answer(
     """Run searches together and return the hits of each, most similar first.
 
     Args:
-        parts: The parts, the open one last: of two points with one id it has the newer.
+        parts: The parts, the open one last. If two points have the same id, the open part has the
+            newer one.
         queries: The searches.
-        moved: Reads points that left their part since they were found.
+        moved: Reads points that left their part after they were found.
     """
     requests = to_requests(queries)
     searched = [part for part in parts if not part.empty]
@@ -91,7 +92,7 @@ def _scored(
 ) -> list[ScoredPoint]:
     if payloads is None:
         return [ScoredPoint(id=each, score=hit.score, payload={}) for each, hit in hits.items()]
-    # What has no payload any more was deleted meanwhile.
+    # A point without a payload was deleted since.
     return [
         ScoredPoint(id=each, score=hit.score, payload=payloads[each])
         for each, hit in hits.items()

@@ -1,4 +1,4 @@
-"""The store inside this process: Qdrant Edge, one directory a collection.
+"""The store inside this process: Qdrant Edge, one directory per collection.
 
     <data directory>/
         lock                    held while a process uses the directory
@@ -6,8 +6,8 @@
         active.json             the pointer to the active collection
         <model>@<version>/      a collection; see `collection`
 
-An update returns once Edge's write-ahead log is on disk, so that what was acknowledged survives
-both the end of this process and that of the machine.
+An update returns once Edge's write-ahead log is on disk, so that acknowledged data survives the end
+of this process and of the machine.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT: Final = 2
-"""The format of the data directory; raised when an older release could not read it."""
+"""The format of the data directory. Raised when an older release cannot read it any more."""
 
 
 class EdgeStore:
-    """The collections in a data directory, which one process at a time can use."""
+    """The collections in a data directory. Only one process at a time can use it."""
 
     def __init__(self, directory: Path, *, min_free_bytes: int) -> None:
         """Lock the directory, creating it if needed.
@@ -43,14 +43,14 @@ class EdgeStore:
                 call.
 
         Raises:
-            errors.DataDirectoryError: It is in use by another process, or was written by a newer
-                release.
+            errors.DataDirectoryError: The directory is in use by another process, or was written by
+                a newer release.
         """
         self._directory = directory
         self._min_free_bytes = min_free_bytes
         self._collections: dict[str, EdgeCollection] = {}
         self._last_read = LastRead()
-        # Empty parts to copy by dimension, all made by this process and so up to date.
+        # Empty parts to copy, by dimension. All are made by this process and so up to date.
         self._empty: dict[int, Path] = {}
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(directory)
@@ -90,13 +90,13 @@ class EdgeStore:
             if template is not None and not template.exists():
                 template = None
             if template is None and self._collections:
-                # Another collection answers: the empty part is made in a process of its own, so
+                # Another collection is active: the empty part is made in a separate process, so
                 # that searches do not wait for it.
                 template = built = self._directory / f".empty.{uuid.uuid4().hex}"
                 if not build.build(built, dimension=dimension, points=()):
                     raise errors.Internal("The process that makes a collection failed.")
             self._empty[dimension] = path / "empty"
-            # From here on an older release can no longer read a directory that it made.
+            # From here on an older release cannot read this directory any more.
             files.write_json(self._directory / "format.json", {"format": FORMAT})
         try:
             return EdgeCollection(
@@ -112,20 +112,20 @@ class EdgeStore:
                 shutil.rmtree(built, ignore_errors=True)
 
     def active(self) -> str | None:
-        """Return the model version whose collection answers; None before the first one."""
+        """Return the model version of the active collection; None before the first one."""
         try:
             return str(json.loads((self._directory / "active.json").read_text())["model_version"])
         except FileNotFoundError:
             return None
 
     def set_active(self, model_version: str) -> None:
-        """Make another collection the one that answers."""
+        """Make another collection the active one."""
         if model_version not in self.model_versions():
             raise _no_collection(model_version)
         files.write_json(self._directory / "active.json", {"model_version": model_version})
 
     def drop(self, model_version: str) -> None:
-        """Delete a collection that does not answer."""
+        """Delete a collection that is not active."""
         if self.active() == model_version:
             raise errors.FailedPrecondition(
                 f"{model_version} is active.", subject=model_version, reason="COLLECTION_ACTIVE"
@@ -134,13 +134,13 @@ class EdgeStore:
             collection.close()
         path = self._path(model_version)
         if path.exists():
-            # Renamed first: a directory that is half deleted must not look like a collection.
+            # Rename it first: a half-deleted directory must not look like a collection.
             doomed = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
             path.rename(doomed)
             shutil.rmtree(doomed)
 
     def close(self) -> None:
-        """Write out what is pending and release the directory."""
+        """Write out pending changes and release the directory."""
         for collection in self._collections.values():
             collection.close()
         self._collections.clear()
