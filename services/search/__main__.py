@@ -43,12 +43,12 @@ LISTS: Final = frozenset(
         "ListVerdicts",
     }
 )
-"""Methods that read up to a thousand records or rows for one answer."""
+"""Methods that read up to a thousand records or rows for one answer. They have a lower limit."""
 _SERVICE = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
 
 def _store(settings: SearchSettings) -> Store:
-    # Imported here because an installation may have only one of the two packages.
+    # Imported here because an installation may have only one of the two adapters' packages.
     if settings.store == "server":
         from halftone.services.search.store.server import ServerStore  # noqa: PLC0415
 
@@ -66,11 +66,11 @@ async def run(
     models_settings: ModelSettings,
     on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
 ) -> None:
-    """Run the service until it is told to stop.
+    """Run the service until SIGTERM.
 
     Args:
         settings: The service's settings.
-        models_settings: Where the model versions and their pointer are.
+        models_settings: The settings that name the registry's directory.
         on_listening: Called with the gRPC port and the metrics' port once both are open.
     """
     metrics = telemetry.Metrics(service="search")

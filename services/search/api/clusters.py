@@ -1,4 +1,4 @@
-"""Builds what clusters need, and starts and ends it."""
+"""Builds, starts and closes the parts that clusters need."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Clusters:
         parts: Parts,
         calibrations: Calibrations,
     ) -> None:
-        """Take over the database, which `close` closes."""
+        """Build the parts over a database, which `close` closes."""
         holdings = parts.holdings
         self._database = database
         self._comparer = FeatureComparer(parts.fingerprints, calibrations=calibrations)
@@ -45,12 +45,12 @@ class Clusters:
         self.servicer = ClusterServicer(database=database, worker=self._worker, holdings=holdings)
 
     async def watch(self) -> None:
-        """Keep clusters up to date until cancelled. The collections must be open."""
+        """Keep clusters up to date until cancelled. Requires open collections."""
         if isinstance(self._database, Database):
             await self._worker.watch()
 
     async def close(self) -> None:
-        """Wait for the transaction and the pairs under way, and close the database."""
+        """Wait for the transaction and the comparisons in progress, and close the database."""
         await asyncio.to_thread(self.servicer.close)
         await asyncio.to_thread(self._worker.close)
         await asyncio.to_thread(self._comparer.close)

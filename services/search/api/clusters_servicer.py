@@ -40,10 +40,10 @@ MAX_NOTE: Final = 4_096
 MAX_AUTHOR: Final = 256
 MAX_REQUEST_ID: Final = 256
 MAX_OVERRULED: Final = 100
-"""The most overruled verdicts in one answer, the newest; each may have a long note."""
+"""The most overruled verdicts in one answer, newest first; each may have a long note."""
 
 _NUMBER: Final = re.compile("[1-9][0-9]{0,17}")
-# Jobs and verdicts are listed by their numbers, downwards.
+# Jobs and verdicts are listed by descending number.
 _POSITION: Final = TypeAdapter(Annotated[int, Field(ge=0, lt=2**62)])
 _JOBS: Final = Pager(_POSITION, default_size=20)
 _VERDICTS: Final = Pager(_POSITION, default_size=100)
@@ -67,12 +67,12 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         self._worker = worker
         self._holdings = holdings
         self._lists = ClusterLists(holdings)
-        # Writes wait for each other. In a thread of their own they take none from other calls, and
-        # those that their callers give up meanwhile are never begun.
+        # Writes wait for each other. A thread of their own keeps them from occupying those of other
+        # calls, and a write whose caller gives up while it waits is never begun.
         self._writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clusters-write")
 
     def close(self) -> None:
-        """Wait for the write under way. Blocks."""
+        """Wait for the write in progress. Blocks."""
         self._writes.shutdown(wait=True, cancel_futures=True)
 
     async def _write(self, call: Callable[[R], T], request: R) -> T:
@@ -83,7 +83,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     async def CreateClusterJob(
         self, request: clusters_pb2.CreateClusterJobRequest, context: Context
     ) -> clusters_pb2.ClusterJob:
-        """Start a job, or return the one that runs."""
+        """Start a job, or return the one that is running."""
         return await self._write(self._create, request)
 
     def _create(self, request: clusters_pb2.CreateClusterJobRequest) -> clusters_pb2.ClusterJob:
@@ -132,7 +132,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     async def CancelClusterJob(
         self, request: clusters_pb2.CancelClusterJobRequest, context: Context
     ) -> clusters_pb2.ClusterJob:
-        """Cancel a job. The worker stops with its next piece of work."""
+        """Cancel a job. The worker stops before its next piece of work."""
         return await self._write(self._cancel, request)
 
     def _cancel(self, request: clusters_pb2.CancelClusterJobRequest) -> clusters_pb2.ClusterJob:
@@ -194,7 +194,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     async def JudgePair(
         self, request: clusters_pb2.JudgePairRequest, context: Context
     ) -> clusters_pb2.Verdict:
-        """Store a verdict and regroup what it touches, both before the answer."""
+        """Store a verdict and regroup the images it affects, both before the answer."""
         return await self._write(self._judge, request)
 
     def _judge(self, request: clusters_pb2.JudgePairRequest) -> clusters_pb2.Verdict:
@@ -212,7 +212,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
             for stored in (lookups.get_record(self._holdings.collection, name) for name in (a, b))
         ]
         with self._database.write() as connection:
-            # The worker may not know them yet; the verdict holds at once.
+            # The worker may not know these images yet, but the verdict has effect at once.
             known = pictures.shas_of(connection, [point for point, _ in images])
             new = [(point, sha) for point, sha in images if known.get(point) != sha]
             if new:
@@ -226,14 +226,17 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
                 author=request.author,
             )
             answer = self._regroup(connection, verdict, said=verdict.id)
-        # An image may have been deleted or replaced meanwhile, so the worker checks both.
+        # Either image may have been deleted or replaced meanwhile, so the worker checks both.
         self._worker.note(uuid.UUID(bytes=point) for point, _ in images)
         return answer
 
     def _regroup(
         self, connection: sqlite3.Connection, verdict: VerdictRow, *, said: int | None = None
     ) -> clusters_pb2.Verdict:
-        """Regroup what a verdict touches; return the answer, with the verdicts it overrules."""
+        """Regroup the images that a verdict affects.
+
+        Returns the answer with the overruled verdicts.
+        """
         points = [records.parse_name(each).point_id.bytes for each in (verdict.a, verdict.b)]
         done = groups.regroup(connection, points, describe=self._worker.describe, said=said)
         overruled = sorted(done.overruled, reverse=True)[:MAX_OVERRULED]
@@ -273,7 +276,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     async def DeleteVerdict(
         self, request: clusters_pb2.DeleteVerdictRequest, context: Context
     ) -> clusters_pb2.Verdict:
-        """End a verdict and regroup what that touches; one that has ended stays as it is."""
+        """End a verdict and regroup the images it affects. An ended verdict stays unchanged."""
         return await self._write(self._delete, request)
 
     def _delete(self, request: clusters_pb2.DeleteVerdictRequest) -> clusters_pb2.Verdict:

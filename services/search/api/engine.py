@@ -1,7 +1,8 @@
-"""Starts and ends what answers, admits searches, and watches the store and the embedder.
+"""Builds, starts and closes the parts that answer requests, and admits searches.
 
-A search goes from the servicer to the engine, which admits it, and on to `query.searching`, which
-answers it. A single search is a batch of one.
+It also checks that the store and the embedder answer. A search goes from the servicer to the
+engine, which admits it, and on to `query.searching`, which answers it. A single search is a batch
+of one.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ MAX_BATCH: Final = 64
 """The most searches in one call."""
 
 _ASK_EVERY: Final = 1.0
-"""Seconds between two looks for the embedder at start."""
+"""Seconds between two requests to the embedder while the service starts."""
 _ANSWER_SECONDS: Final = 10.0
-"""How long the store and the embedder may take to answer the watch."""
+"""Seconds that the store and the embedder have to answer a check of the watch."""
 _BATCH_SHARE: Final = 8
-"""A large batch counts as one of so many of its searches: it holds all their pictures."""
+"""A large batch is admitted as one search for every so many of its searches."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -44,10 +45,10 @@ class Engine:
     """Admits and answers searches; `catalogue`, `importer` and `promotions` answer the rest."""
 
     def __init__(self, parts: Parts, *, verdicts: HitVerdicts) -> None:
-        """Build what answers from the shared parts, which `close` closes.
+        """Build the parts that answer from the shared parts, which `close` closes.
 
         Args:
-            parts: What the service's rooms share.
+            parts: The shared parts of the service.
             verdicts: Reads the verdicts that hold between an image and its hits.
         """
         metrics = parts.metrics
@@ -75,11 +76,11 @@ class Engine:
         )
 
     async def start(self) -> None:
-        """Wait for the embedder, then open the collection that answers.
+        """Wait for the embedder, then open the active collection.
 
-        A switch that was cut off is completed first. The collection that was active stays active
-        even if the embedder's active version is another by now, unless the collection is empty: a
-        promotion moves the records. Calls to the embedder always name the version.
+        An interrupted switch is completed first. A collection with records stays active even if the
+        embedder's active version is another one: only a promotion moves records. Calls to the
+        embedder always name the version.
         """
         await asyncio.to_thread(self.promotions.recover)
         waited = False
@@ -106,7 +107,7 @@ class Engine:
         return collection.model_version
 
     def _still_active(self, model_version: str) -> Collection | None:
-        """Return the collection of another version that is active and has records, if any."""
+        """Return the collection of another version that is active and has records; None if none."""
         active = self._store.active()
         if active is None or active == model_version:
             return None
@@ -120,7 +121,7 @@ class Engine:
     async def watch(self, tell: Callable[[bool], Awaitable[None]]) -> None:
         """Check every few seconds that the store and the embedder answer, until cancelled.
 
-        Without the embedder, records are still read, listed, and searched by what is stored, so
+        Without the embedder, records can still be read, listed, and searched by stored vectors, so
         its absence is only logged and shown in a gauge.
 
         Args:
@@ -160,7 +161,7 @@ class Engine:
     async def batch_search(
         self, requests: Sequence[search_pb2.SearchImagesRequest], *, deadline: float
     ) -> list[search_pb2.SearchImagesResponse | errors.HalftoneError]:
-        """Answer up to 64 searches; one that is refused does not fail the others."""
+        """Answer up to 64 searches. A refused search does not fail the others."""
         if not 1 <= len(requests) <= MAX_BATCH:
             raise errors.InvalidArgument(
                 f"requests: {len(requests)} searches; 1 to {MAX_BATCH} can be asked for.",
@@ -177,14 +178,14 @@ class Engine:
     async def compare(
         self, request: search_pb2.CompareImagesRequest, *, deadline: float
     ) -> search_pb2.CompareImagesResponse:
-        """Compare two images; counts as a search."""
+        """Compare two images. Counts as a search."""
         with self._admit(1) as collection:
             return await self._searching.compare(request, collection=collection, deadline=deadline)
 
     @contextlib.contextmanager
     def _admit(self, count: int) -> Iterator[Collection]:
-        """Admit searches, and yield the collection that answers them to their end."""
-        # A batch counts as the searches it compares at a time, so that it leaves others room. The
+        """Admit searches and yield the collection that answers them until they end."""
+        # A batch counts as the searches it compares at a time, to leave room for others. The
         # sum may exceed the limit: a large batch would never be admitted if it had to fit.
         share = max(min(count, TOGETHER), count // _BATCH_SHARE)
         if self._admitted_count >= self._settings.max_concurrent_searches:

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 FULL_NAME: Final = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 _VERSIONS: Final = Pager(TypeAdapter(tuple[str, int]), default_size=100)
-"""A position is the name and the number of the version before."""
+"""Page positions: the name and the number of the last version of the page before."""
 
 _log = telemetry.get_logger(__name__)
 
 
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
-    """Answers from the registry and the promotions; `halftone.service.server` translates errors."""
+    """Answers from the registry and the promotions. `halftone.service.server` translates errors."""
 
     def __init__(self, *, promotions: Promotions, registry: Registry) -> None:
         self._promotions = promotions
@@ -42,7 +42,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def ListModelVersions(
         self, request: models_pb2.ListModelVersionsRequest, context: Context
     ) -> models_pb2.ListModelVersionsResponse:
-        """List a page of the published versions, by name and then by number."""
+        """Return a page of the published versions, by name and then by number."""
         return await asyncio.to_thread(self._list, request)
 
     def _list(
@@ -75,7 +75,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         message = self._message(
             version, pointer=self._registry.pointer(), counts=self._promotions.counts()
         )
-        # A damaged version is answered without them, so that it can be seen and deleted.
+        # A damaged version is returned without them, so that it can be seen and deleted.
         with contextlib.suppress(errors.DataLoss):
             message.spec.update(version.spec())
         with contextlib.suppress(errors.DataLoss):
@@ -91,7 +91,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         answering = self._promotions.answering()
         message = models_pb2.ModelVersion(
             name=version.id,
-            # Not the registry's pointer, which may have been moved while no service ran.
+            # Not by the registry's pointer: it may have been moved while no service was running.
             active=version.id == answering,
             previous=version.id == pointer.previous and version.id != answering,
             dimension=summary.dimension,
@@ -114,13 +114,13 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def RollBackModelVersion(
         self, request: models_pb2.RollBackModelVersionRequest, context: Context
     ) -> models_pb2.Promotion:
-        """Start the promotion of the version that answered before."""
+        """Start the promotion of the version that was active before."""
         return await self._promotions.roll_back()
 
     async def GetPromotion(
         self, request: models_pb2.GetPromotionRequest, context: Context
     ) -> models_pb2.Promotion:
-        """Return the promotion that runs, or the last one."""
+        """Return the running promotion, or the last one."""
         return await self._promotions.current()
 
     async def WatchPromotion(
@@ -133,7 +133,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def CancelPromotion(
         self, request: models_pb2.CancelPromotionRequest, context: Context
     ) -> models_pb2.Promotion:
-        """Stop the promotion that runs."""
+        """Cancel the running promotion."""
         return await self._promotions.cancel()
 
     async def DeleteModelVersion(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SearchServicer(search_pb2_grpc.SearchServiceServicer):
-    """Hands each call to the engine; `halftone.service.server` translates errors."""
+    """Hands each call to the engine. `halftone.service.server` translates errors."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -30,7 +30,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def ImportImages(
         self, request_iterator: AsyncIterator[search_pb2.ImportImagesRequest], context: Context
     ) -> AsyncIterator[search_pb2.ImportImagesResponse]:
-        """Import a stream of records, and acknowledge each of them in their order."""
+        """Import a stream of records and acknowledge each of them in order."""
         async with contextlib.aclosing(self._engine.importer.run(request_iterator)) as answers:
             async for answer in answers:
                 yield answer
@@ -56,7 +56,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def DeleteImages(
         self, request: search_pb2.DeleteImagesRequest, context: Context
     ) -> search_pb2.DeleteImagesResponse:
-        """Delete the records that are named, or that a filter selects."""
+        """Delete records by name or by filter."""
         return search_pb2.DeleteImagesResponse(
             deleted_count=await self._engine.catalogue.delete(request)
         )
@@ -70,7 +70,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def BatchSearchImages(
         self, request: search_pb2.BatchSearchImagesRequest, context: Context
     ) -> search_pb2.BatchSearchImagesResponse:
-        """Answer several searches; each has a response or an error."""
+        """Answer several searches. Each gets a response or an error."""
         outcomes = await self._engine.batch_search(request.requests, deadline=_deadline(context))
         response = search_pb2.BatchSearchImagesResponse()
         for outcome in outcomes:
@@ -87,7 +87,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def CompareImages(
         self, request: search_pb2.CompareImagesRequest, context: Context
     ) -> search_pb2.CompareImagesResponse:
-        """Compare two images of the archive, as a search by the first would compare the second."""
+        """Compare two images of the archive, as a search by the first one would."""
         return await self._engine.compare(request, deadline=_deadline(context))
 
     async def CountFacets(
@@ -99,7 +99,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def GetThumbnail(
         self, request: search_pb2.GetThumbnailRequest, context: Context
     ) -> search_pb2.GetThumbnailResponse:
-        """Return a JPEG of at most 512 pixels a side."""
+        """Return a JPEG thumbnail of at most 512 pixels a side."""
         content = await self._engine.catalogue.thumbnail(request.name)
         return search_pb2.GetThumbnailResponse(content=content, content_type="image/jpeg")
 
