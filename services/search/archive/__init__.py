@@ -1,7 +1,10 @@
-"""The archive as the service holds it: records, picture bytes, fingerprints, imports.
+"""The archive as the search service holds it: records, picture bytes, fingerprints, imports.
 
-`holdings` names the parts: open collections, the writer of records, picture bytes and the threads
-that use them. `importer` takes records in, `catalogue` lists, changes and deletes them, `payload`
-converts them to and from what the store keeps. `parts` holds what all rooms of the service share.
-Start with `holdings`.
+`holdings` combines the open collections (`open_collections`), the writer of records
+(`record_writer`), picture bytes (`blobs`, `originals`) and `threads`. `imports/` takes records in
+(`imports/importer`), `catalogue`, `lookups` and `listing` read, change and delete them, and
+`payload` converts them to and from payloads of the store. `embedder_client` calls the embedder,
+`fingerprints` computes hashes, words and local features, and `pace` and `patience` slow background
+work down and wait for services that do not answer. `parts` has the parts that all rooms of the
+service share. Start with `holdings`.
 """

@@ -29,10 +29,10 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Blobs:
-    """A store of images and files made from them. Its calls block; run them in threads."""
+    """A store of images and of files made from them. Its calls block; run them in threads."""
 
     def __init__(self, url: str) -> None:
-        """Create a store in a directory or at an fsspec URL; nothing is opened."""
+        """Create a store in a directory or at an fsspec URL. Nothing is opened yet."""
         self._local = Path(url.removeprefix("file://")) if _is_local(url) else None
         self._url = url
         self._on_disk: set[str] = set()
@@ -40,10 +40,10 @@ class Blobs:
         self._remote: Any = None
 
     def put(self, content: bytes, *, sha256: str) -> None:
-        """Write an image, durably; bytes that are there and differ are replaced.
+        """Write an image durably. If other bytes are there, they are replaced.
 
         Raises:
-            errors.StorageFull: The disk is full; nothing was stored.
+            errors.StorageFull: The disk is full. Nothing was stored.
         """
         self._put(_original(sha256), content)
         self._damaged.discard(sha256)
@@ -88,7 +88,7 @@ class Blobs:
         return self._get(_features(sha256))
 
     def has(self, sha256: str) -> bool:
-        """Whether the image is in the store."""
+        """Return whether the image is in the store."""
         path = _original(sha256)
         with _translated(path):
             if self._local is not None:
@@ -96,7 +96,7 @@ class Blobs:
             return bool(self._filesystem().exists(self._remote_path(path)))
 
     def whole(self, sha256: str, *, size: int) -> bool:
-        """Whether the image is in the store with this size in bytes, and was not read as damaged.
+        """Return whether the image is stored with this size and not known to be damaged.
 
         The image is not read: that would cost an import as much as reading its source.
         """
@@ -112,16 +112,16 @@ class Blobs:
             return False
 
     def delete(self, sha256: str) -> None:
-        """Delete an image and the files made from it, if they are there.
+        """Delete an image and the files made from it. Missing files are ignored.
 
-        The image goes first, so that whoever makes a file from it meanwhile can see that it is gone
-        and delete the file; see `delete_made`.
+        The image is deleted first, so that a thread that makes a file from it at the same time can
+        see that it is gone and delete the file; see `delete_made`.
         """
         self._delete(_original(sha256))
         self.delete_made(sha256)
 
     def delete_made(self, sha256: str) -> None:
-        """Delete the thumbnail and the local features of an image, if they are there."""
+        """Delete the thumbnail and the local features of an image. Missing files are ignored."""
         self._delete(_thumbnail(sha256))
         self._delete(_features(sha256))
 
@@ -147,10 +147,10 @@ class Blobs:
             _write(target, content)
 
     def _sync_parents(self, root: Path, path: str) -> None:
-        """Sync the directories that lead to a file, each once per process.
+        """Sync the directories that lead to a file, once for each process.
 
-        Also those that exist: another thread, or a process that was killed, may have made them a
-        moment ago.
+        Includes directories that existed: another thread, or a process that was killed, may have
+        just created them.
         """
         shard, kind = path.rsplit("/", 1)[0], path.split("/", 1)[0]
         for inner in (kind, shard.rsplit("/", 1)[0], shard):
@@ -166,7 +166,7 @@ class Blobs:
 
     def _filesystem(self) -> Any:
         if self._remote is None:
-            # Here, because only few installations have an object store.
+            # Imported here because only few installations have an object store.
             import fsspec  # noqa: PLC0415
 
             try:
@@ -207,12 +207,12 @@ def _holds(target: Path, content: bytes) -> bool:
     try:
         return target.stat().st_size == len(content) and target.read_bytes() == content
     except OSError:
-        # Missing, or on a part of the disk that cannot be read any more.
+        # It is missing, or on a part of the disk that cannot be read any more.
         return False
 
 
 def _write(target: Path, content: bytes) -> None:
-    """Writes beside, to disk, and renames: a reader sees the whole file or none."""
+    """Write, sync and rename a temporary file, so that a reader sees the whole file or none."""
     beside = target.with_name(f".{uuid.uuid4().hex}")
     try:
         with beside.open("xb") as file:
@@ -224,7 +224,7 @@ def _write(target: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise
-    # The name is on disk once its directory is.
+    # The name is on disk once its directory is synced.
     sync_directory(target.parent)
 
 
@@ -249,7 +249,7 @@ def _translated(path: str) -> Iterator[None]:
     except errors.HalftoneError:
         raise
     except Exception as error:
-        # The libraries of remote file systems raise what they like.
+        # The libraries of remote file systems raise errors of any type.
         raise errors.Unavailable(
             f"The image store cannot be used: {type(error).__name__}: {error}."
         ) from error

@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.parts import Parts
 
 MAX_NAMES: Final = 10_000
-"""The most names in one request to delete."""
+"""The most names in one request for deletion."""
 
 _IMAGES: Final = paging.Pager(TypeAdapter(tuple[str, str]), default_size=100)
-"""A position is the name of the record before: names mean the same under every model version."""
+"""Page positions: the last name of the page before. Names do not depend on the model version."""
 _DEFAULT_FACETS: Final = 100
 _MAX_FACET_VALUES: Final = 20_000
-"""The most values of a field that are counted, before the most frequent ones are chosen."""
+"""The most values of a field that are counted. The most frequent ones are chosen from these."""
 _DELETE_CHUNK: Final = 500
 
 _log = telemetry.get_logger(__name__)
 
 
 class Catalogue:
-    """The records of the archive, apart from searches, imports and clusters."""
+    """The records of the archive: reads, lists, changes and deletes them."""
 
     def __init__(self, parts: Parts) -> None:
         self._holdings = parts.holdings
@@ -51,7 +51,7 @@ class Catalogue:
         """Return a record.
 
         Raises:
-            errors.NotFound: There is none of that name.
+            errors.NotFound: No record has that name.
         """
         return await self._holdings.threads.read("retrieve", self._get, records.parse_name(name))
 
@@ -109,7 +109,7 @@ class Catalogue:
         )
 
     async def thumbnail(self, name: str) -> bytes:
-        """Return a JPEG of at most 512 pixels a side, which is made once and then kept."""
+        """Return a JPEG thumbnail of at most 512 pixels a side, creating it if needed."""
         parsed = records.parse_name(name)
         return await self._holdings.threads.thumbnail(self._thumbnail, parsed)
 
@@ -130,7 +130,7 @@ class Catalogue:
         try:
             blobs.put_thumbnail(made, sha256=sha256)
             if not blobs.has(sha256):
-                # The picture was deleted meanwhile, and its thumbnail must go, too.
+                # The picture was deleted meanwhile, so its thumbnail must be deleted, too.
                 blobs.delete_made(sha256)
         except errors.HalftoneError as error:
             _log.warning("thumbnail_not_kept", error=error.message)
@@ -173,7 +173,7 @@ class Catalogue:
             )
         deleted = 0
         while True:
-            # In pieces, so that imports get their turns in the thread for writes.
+            # Delete in pieces, so that imports get their turns in the thread for writes.
             count = await self._holdings.threads.write("delete", self._delete_some, condition)
             deleted += count
             if count < _DELETE_CHUNK:
@@ -244,7 +244,7 @@ def _mask(paths: list[str]) -> tuple[str, ...]:
 
 
 def _only(image: search_pb2.Image, *, path: str) -> search_pb2.Image:
-    """Return a record that has only one field of another."""
+    """Return a copy of a record with only one of its fields."""
     copy = search_pb2.Image()
     if path == "labels":
         for key, labels in image.labels.items():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_IMAGES: Final = 64
 """The most images in one call."""
 
-# An attempt that took too long is tried again: the embedder may have been restarted meanwhile.
+# A call that timed out is tried again: the embedder may have been restarted meanwhile.
 _RETRIED: Final = (errors.Unavailable, errors.ResourceExhausted, errors.DeadlineExceeded)
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -37,10 +37,10 @@ class ImageDescriptors:
     """The descriptors of one image, and its size in pixels.
 
     Attributes:
-        vectors: A descriptor for each orientation that was asked for, the upright one first;
-            float32 [D], L2-normalised.
-        width: Of the image.
-        height: Of the image.
+        vectors: A descriptor for each requested orientation, the upright one first; float32 [D],
+            L2-normalised.
+        width: The width of the image in pixels.
+        height: The height of the image in pixels.
     """
 
     vectors: dict[Orientation, np.ndarray]
@@ -57,7 +57,7 @@ class ActiveModel:
 
 
 class Embedder:
-    """A client of one embedder, or of several behind one name."""
+    """A client of one embedder, or of several behind one host name."""
 
     def __init__(self, address: str, *, timeout: float, metrics: telemetry.Metrics) -> None:
         """Create a channel, which connects when it is first used.
@@ -65,10 +65,10 @@ class Embedder:
         Args:
             address: `host:port`.
             timeout: Seconds that one attempt may take.
-            metrics: Counts retries and measures calls.
+            metrics: The metrics of retries and times.
         """
         self._timeout = timeout
-        # Find a restarted embedder quickly: the pauses of gRPC grow to 2 minutes by default.
+        # Find a restarted embedder quickly: gRPC's pauses grow to 2 minutes by default.
         self._channel = grpc.aio.insecure_channel(
             address,
             options=[
@@ -89,7 +89,7 @@ class Embedder:
         """Return the embedder's active version.
 
         Args:
-            seconds: How long the embedder may take to answer.
+            seconds: The seconds that the embedder has to answer.
 
         Raises:
             errors.Unavailable: The embedder does not answer, or has no model yet.
@@ -120,11 +120,11 @@ class Embedder:
         patience: float,
         deadline: float = math.inf,
     ) -> list[ImageDescriptors | errors.HalftoneError]:
-        """Embed up to 64 images with together at most 32 MiB.
+        """Embed up to 64 images of together at most 32 MiB.
 
         Args:
             images: The images to embed.
-            model_version: The version that embeds them.
+            model_version: The model version that embeds them.
             patience: Seconds during which a failed call is tried again.
             deadline: When the caller gives up, in the time of `time.monotonic`.
 
@@ -171,7 +171,7 @@ class Embedder:
             if isinstance(error, errors.StorageFull) or not isinstance(error, _RETRIED):
                 raise error
             wanted = getattr(error, "retry_after", None)
-            # Jitter spreads callers that were refused together.
+            # Jitter spreads the retries of callers that were refused at the same time.
             wait = (wanted if wanted is not None else pause) * random.uniform(1.0, 1.5)  # noqa: S311 - no secret
             if time.monotonic() + wait >= give_up:
                 raise error

@@ -1,8 +1,8 @@
-"""Fingerprints of pictures: made at import, kept, and made again if they are lost.
+"""Fingerprints of pictures: computed at import, kept, and computed again if they are lost.
 
-A fingerprint is a PDQ hash, visual words and local features. Hash and words are kept in the
-collections, local features beside the picture's bytes; those that were compared last stay in
-memory. Everything here blocks; call it in threads.
+A fingerprint is a PDQ hash, visual words and local features. Hash and words are stored in the
+collections, local features next to the picture's bytes; recently compared ones stay in memory.
+Everything here blocks; call it in threads.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.blobs import Blobs
 
 _PAGE: Final = layout.SIDE * 2 // 3
-"""Pixels of the shorter side of the copy in which the pictures on a page are looked for."""
+"""Shorter side, in pixels, of the copy in which pictures on a page are looked for."""
 _OVERHEAD: Final = 1_000
-"""Bytes that a picture's features take in memory beside their arrays."""
+"""Bytes that a picture's features take in memory besides their arrays."""
 
 _log = telemetry.get_logger(__name__)
 
 
 class Print(NamedTuple):
-    """The fingerprint of a picture that is imported.
+    """The fingerprint of a picture that is being imported.
 
     Attributes:
         pdq: The PDQ hash, float32 [256] of +1 and -1.
@@ -53,7 +53,7 @@ class Print(NamedTuple):
 
 
 class Fingerprints:
-    """Makes fingerprints, and reads the local features of the archive's pictures."""
+    """Computes fingerprints and reads the local features of the archive's pictures."""
 
     def __init__(
         self,
@@ -64,15 +64,15 @@ class Fingerprints:
         memory_bytes: int,
         metrics: telemetry.Metrics,
     ) -> None:
-        """Create an empty memory; nothing is read.
+        """Create an empty cache. Nothing is read yet.
 
         Args:
             blobs: The store of pictures and their local features.
-            budget: The limit of what the process decodes at a time.
+            budget: Bounds the memory that the process uses for decoding.
             max_pixels: Larger pictures are refused by their header.
-            memory_bytes: Bytes of local features kept in memory; a picture's take up to 90 kB, a
-                page's up to 230 kB.
-            metrics: Counts where features came from.
+            memory_bytes: The size of the cache of local features in bytes. A picture's take up to
+                90 kB, a page's up to 230 kB.
+            metrics: Counts whether features came from memory, from the blob store or were computed.
         """
         self._blobs = blobs
         self._max_pixels = max_pixels
@@ -93,10 +93,10 @@ class Fingerprints:
         mirrored: bool = True,
         rotated: bool = True,
     ) -> Fingerprint:
-        """Return the fingerprint of a picture that is searched for, or of a region of it.
+        """Return the fingerprint of a picture to search by, or of a region of it.
 
         Raises:
-            errors.ImageRejected: See `images.decode`.
+            errors.ImageRejected: The picture cannot be used; see `images.decode`.
         """
         image = self._decode(content, region=region)
         full = images.size(content) if region is None else (region.width, region.height)
@@ -106,19 +106,19 @@ class Fingerprints:
     def hashes(self, content: bytes) -> dict[Orientation, np.ndarray]:
         """Return the PDQ hashes of a picture in all orientations.
 
-        They are made from a copy of the size that imports hash: the hashes of a smaller copy differ
-        in ten bits of 256, and find other pictures.
+        They are computed from a copy of the size that imports hash. Hashes of a smaller copy differ
+        in ten of 256 bits and find other pictures.
 
         Raises:
-            errors.ImageRejected: See `images.decode`.
+            errors.ImageRejected: The picture cannot be used; see `images.decode`.
         """
         return pdq_orientations(self._decode(content))
 
     def of_archive(self, content: bytes, *, sha256: str) -> Print:
-        """Return the fingerprint of a picture that is imported; kept features are reused.
+        """Return the fingerprint of a picture that is being imported. Kept features are reused.
 
         Raises:
-            errors.ImageRejected: See `images.decode`.
+            errors.ImageRejected: The picture cannot be used; see `images.decode`.
         """
         kept = self._read_kept(sha256)
         image = self._decode(content)
@@ -127,13 +127,14 @@ class Fingerprints:
         return Print(to_vector(pdq(image)), words, None if kept else features)
 
     def keep(self, features: LocalFeatures, *, sha256: str) -> None:
-        """Write local features beside the picture, durably."""
+        """Write local features next to the picture, durably."""
         self._blobs.put_features(features.to_bytes(), sha256=sha256)
 
     def features(self, sha256: str) -> LocalFeatures:
         """Return the local features of a picture of the archive.
 
-        Features that are missing, damaged or of another release are made again and kept.
+        Features that are missing, damaged or in another release's format are computed again and
+        kept.
 
         Raises:
             errors.NotFound: The picture is not in the blob store.
@@ -148,13 +149,13 @@ class Fingerprints:
         self._sources.labels("picture" if features is None else "blob").inc()
         if features is None:
             features = self._make_again(sha256)
-        # A picture whose features are larger than the memory is not remembered.
+        # Features that are larger than the whole cache are not cached.
         with self._lock, contextlib.suppress(ValueError):
             self._recent.setdefault(sha256, features)
         return features
 
     def _read_kept(self, sha256: str) -> LocalFeatures | None:
-        """Return the features in the blob store; None if they are missing or cannot be read."""
+        """Return the features in the blob store; None if they are missing or unreadable."""
         try:
             return LocalFeatures.from_bytes(self._blobs.get_features(sha256))
         except errors.NotFound:
@@ -166,13 +167,13 @@ class Fingerprints:
     def _make_again(self, sha256: str) -> LocalFeatures:
         content = self._blobs.get(sha256)
         made = self._extract(content, image=self._decode(content))
-        # Packing rounds: the features are returned as the next call will read them, so that a
+        # Packing rounds values. Return the features as the next call will read them, so that a
         # comparison has the same result both times.
         packed = made.to_bytes()
         try:
             self._blobs.put_features(packed, sha256=sha256)
             if not self._blobs.has(sha256):
-                # The picture was deleted meanwhile; one that is just imported again stays.
+                # The picture was deleted meanwhile. If it is imported again, the features stay.
                 self._blobs.delete_made(sha256)
         except errors.HalftoneError as error:
             _log.warning("features_not_kept", sha256=sha256, error=error.message)
@@ -191,7 +192,7 @@ class Fingerprints:
         full_size: tuple[int, int],
         region: Region | None = None,
     ) -> Image.Image:
-        """Return a copy large enough to look for the pictures on a page in it."""
+        """Return a copy that is large enough to find the pictures on a page in it."""
         if max(image.size) >= min(layout.SIDE, max(full_size)):
             return image
         return self._decode(content, region=region, target=_PAGE)

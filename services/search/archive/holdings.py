@@ -1,12 +1,12 @@
-"""The parts of an archive that a search process holds, made once and handed to whoever needs them.
+"""The parts of an archive that a search process holds, created once and handed down.
 
-    collections   which collections are open, which one answers, which one is being promoted
+    collections   which collections are open, which one is active, which one is being promoted
     writer        stores, changes and deletes records in them, and tells listeners
     blobs         picture bytes, thumbnails and local features
     originals     which picture bytes are still needed
     threads       runs all of this beside the event loop
 
-Reads of single records are the functions of `lookups`.
+Single records are read by the functions of `lookups`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Holdings:
 
     @classmethod
     def of(cls, blobs: Blobs, *, metrics: Metrics) -> Holdings:
-        """Create the parts over a blob store; `collections.open` sets the collection."""
+        """Create the parts over a blob store. `collections.open` sets the collection."""
         collections = OpenCollections()
         originals = Originals(blobs=blobs, collections=collections)
         return cls(
@@ -50,7 +50,7 @@ class Holdings:
 
     @property
     def collection(self) -> Collection:
-        """The collection that answers.
+        """The active collection.
 
         Raises:
             errors.Unavailable: The service is starting.

@@ -1,14 +1,14 @@
 """Lists records in the order of their names, over any store.
 
-Stores order by numbers only. So a point carries its image id cut into pieces of six bytes, each
-read as a big-endian number (48 bits, exact in the floating point that range filters use). The order
-of these numbers, piece by piece, is the order of the ids. A page costs a few bounded queries
-whatever the size of the archive, and does not move when records are inserted before it.
+Stores can only sort by numbers. So a point carries its image id cut into pieces of six bytes, each
+read as a big-endian number (48 bits, which the floating point of range filters represents exactly).
+The order of these numbers, piece by piece, is the order of the ids. A page costs a few bounded
+queries whatever the size of the archive, and does not shift when records are inserted before it.
 
-Ids that agree in all pieces, which are their first 24 bytes, are read one by one for each page,
-about 30,000 a second. An archive whose ids are long addresses is listed faster if the part that
-differs comes first. More pieces would be more indexes: eleven of them, for 64 bytes, make it a
-third slower to begin a new part of the store, also where ids are short.
+Ids that agree in all pieces (their first 24 bytes) are read one by one for each page, about 30,000
+a second. An archive with long addresses as ids is listed faster if the part that differs comes
+first. More pieces would mean more indexes: eleven pieces, for 64 bytes, make it a third slower to
+begin a new part of the store, even with short ids.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _ARCHIVES: Final = 10_000
 
 
 def order_keys(image_id: str) -> dict[str, int]:
-    """Return the numbers by which an image id is ordered, for its payload.
+    """Return the numbers that order an image id, for its payload.
 
-    The last piece is padded with zeros, which no id contains; an id that ends with a piece has
-    another one, so that pieces that are equal and complete have successors.
+    The last piece is padded with zeros, which no id contains. An id that ends exactly with a piece
+    gets one more, so that a piece without padding is always followed by another one.
     """
     raw = image_id.encode()
     pieces = range(min(len(raw) // _WIDTH + 1, ORDER_KEYS))
@@ -51,7 +51,7 @@ def order_keys(image_id: str) -> dict[str, int]:
 def list_by_name(
     collection: Collection, *, condition: Filter, after: Name | None, limit: int
 ) -> list[Stored]:
-    """Return the first `limit` records under a filter whose names come after a name."""
+    """Return the first `limit` records whose names come after a name and that match a filter."""
     found: list[Stored] = []
     # By name, `archives/a-b/images/…` comes before `archives/a/images/…`.
     for archive in sorted(_archives(collection, condition), key=lambda value: f"{value}/"):
@@ -80,10 +80,10 @@ def _archives(collection: Collection, condition: Filter) -> list[str]:
 def _walk(
     collection: Collection, *, condition: Filter, depth: int, after: str, limit: int
 ) -> list[Stored]:
-    """List records that agree in the first `depth` pieces; `after` is empty or agrees too."""
+    """List records that agree in `depth` pieces. `after` is empty or agrees in them, too."""
     if depth == ORDER_KEYS:
         rest = (each for each in collection.scan(filter=condition) if _image_id(each) > after)
-        # A scan may bring a record twice if it is stored anew meanwhile.
+        # A scan may yield a record twice if it is stored again meanwhile.
         first = heapq.nsmallest(2 * limit, rest, key=_image_id)
         return list({stored.id: stored for stored in first}.values())[:limit]
     key = f"order_{depth}"
@@ -91,7 +91,7 @@ def _walk(
     resumed_at = low if after else None
     found: list[Stored] = []
     while len(found) < limit:
-        # At least two, so that a piece of one record is not walked into.
+        # Ask for at least two, to see when a piece has only one record.
         asked = max(limit - len(found) + 1, 2)
         page = collection.smallest(
             key, filter=condition.also(Between(key=key, low=low)), limit=asked

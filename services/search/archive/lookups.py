@@ -1,4 +1,4 @@
-"""Reads records of a collection: one by its name, and others with the same bytes."""
+"""Reads records of a collection: one by its name, or the others with the same bytes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 _MAX_SHARED: Final = 100
 _MAX_LOOKED_AT: Final = 500
-"""Records with equal bytes that are looked at at once: a logo may be there 10,000 times, and a
+"""The most records with equal bytes that are read at once. A logo may have 10,000 copies, and a
 thousand records take 10 to 60 ms, for a short search on the event loop."""
 _LOOKED_AT_EACH: Final = 3
-"""Records looked at for each of many pictures; most bytes that several records have, two have."""
+"""Records read for each of many pictures. Most bytes that several records share, two share."""
 _PAGE: Final = 100
-"""Records read at a time, so that the embedded store lets the interpreter lock go in between."""
+"""Records read at a time, so that the embedded store releases the interpreter lock in between."""
 
 
 def get_record(collection: Collection, name: Name, *, vectors: bool = False) -> Stored:
@@ -44,8 +44,8 @@ def find_same_content(
 ) -> dict[uuid.UUID, list[str]]:
     """Return for each record the names of up to 100 others with the same bytes.
 
-    These are the first hundred by name, unless so many records have the bytes that not all are
-    looked at; then they are any hundred.
+    These are the first hundred by name. If so many records have the bytes that not all are read,
+    they are any hundred.
     """
     shas = {record.payload["sha256"] for record in records if record.payload.get("shared")}
     if not shas:
@@ -64,7 +64,7 @@ def find_same_content(
 
     limit = max(_MAX_LOOKED_AT, _LOOKED_AT_EACH * len(shas))
     if look(shas, limit=limit) == limit and len(shas) > 1:
-        # Bytes that very many records have may have left no room for the rest.
+        # Bytes with very many records may have left no room for the others.
         share = max(_MAX_SHARED + 1, _MAX_LOOKED_AT // len(shas))
         for sha256 in shas:
             look((sha256,), limit=share)

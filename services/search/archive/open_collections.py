@@ -1,8 +1,8 @@
-"""The collections that are open, and which of them answers.
+"""The collections that are open, and which of them is active.
 
-One collection answers. Others are kept from earlier model versions and get deletions only. While a
-version is being promoted, its collection is the target: it gets every record that is written, and
-the records it missed are noted for the promotion to bring along.
+The active collection answers. Others are kept from earlier model versions and get only deletions.
+While a version is being promoted, its collection is the target: it gets every record that is
+written, and the records that it missed are noted for the promotion.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 class OpenCollections:
-    """The open collections. Changed in the thread for writes alone; read in any thread."""
+    """The open collections. Change it only in the thread for writes; read it in any thread."""
 
     def __init__(self) -> None:
-        """Hold no collection; `open` sets the one that answers."""
+        """Hold no collection. `open` sets the active one."""
         self._active: Collection | None = None
-        # Replaced as a whole, so that readers need no lock; `_target` is one of them.
+        # Replaced and never changed, so that readers need no lock. Includes `_target`.
         self._others: tuple[Collection, ...] = ()
         self._target: Collection | None = None
         self._changed: set[uuid.UUID] = set()
 
     @property
     def active(self) -> Collection:
-        """The collection that answers.
+        """The active collection.
 
         Raises:
             errors.Unavailable: The service is starting.
@@ -44,16 +44,16 @@ class OpenCollections:
 
     @property
     def others(self) -> tuple[Collection, ...]:
-        """The open collections that do not answer."""
+        """The open collections that are not active."""
         return self._others
 
     @property
     def target(self) -> Collection | None:
-        """The collection that is being promoted; None if there is no promotion."""
+        """The collection that is being promoted; None without a promotion."""
         return self._target
 
     def open(self, collection: Collection, *, others: Iterable[Collection] = ()) -> None:
-        """Set the collection that answers, and those that get deletions as well."""
+        """Set the active collection, and the others, which get deletions."""
         version = collection.model_version
         self._others = tuple(other for other in others if other.model_version != version)
         if self._target is not None and self._target.model_version == version:
@@ -61,7 +61,7 @@ class OpenCollections:
         self._active = collection
 
     def follow(self, target: Collection | None) -> None:
-        """Set the collection that is being promoted, which gets every record from now on."""
+        """Set the collection that is being promoted. It gets every record from now on."""
         before, self._target = self._target, target
         if target is None or before is None or target.model_version != before.model_version:
             self._changed = set()
@@ -69,7 +69,7 @@ class OpenCollections:
             self._others = (*self._without(target.model_version), target)
 
     def forget(self, model_version: str) -> None:
-        """Let go of a collection that is to be dropped."""
+        """Remove a collection that will be dropped. It gets no more deletions."""
         self._others = self._without(model_version)
 
     def _without(self, model_version: str) -> tuple[Collection, ...]:
@@ -77,14 +77,17 @@ class OpenCollections:
 
     @property
     def changed(self) -> int:
-        """How many records the target holds not at all or not as they are now."""
+        """The number of records that are missing or outdated in the target."""
         return len(self._changed)
 
     def note_changed(self, ids: Iterable[uuid.UUID]) -> None:
-        """Note records that the target missed, or that a promotion took and did not bring along."""
+        """Note records that are missing or outdated in the target."""
         self._changed.update(ids)
 
     def take_changed(self) -> list[uuid.UUID]:
-        """Return the records that the target missed, and forget them; the caller brings them."""
+        """Return the ids of the records that the target lacks, and clear that list.
+
+        The caller must write them to the target, or give them back with `note_changed`.
+        """
         taken, self._changed = self._changed, set()
         return list(taken)

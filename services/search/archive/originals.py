@@ -1,4 +1,4 @@
-"""Which picture bytes are kept: those that a record refers to, or an import is about to."""
+"""Decides which picture bytes are kept: those that a record refers to, or an import is about to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = telemetry.get_logger(__name__)
 
 
 class Originals:
-    """Drops picture bytes that are no longer needed. Its calls block; run them in threads."""
+    """Deletes picture bytes that are no longer needed. Its calls block; run them in threads."""
 
     def __init__(self, *, blobs: Blobs, collections: OpenCollections) -> None:
         self._blobs = blobs
@@ -28,25 +28,25 @@ class Originals:
         self._lock = threading.Lock()
 
     def pin(self, shas: Iterable[str]) -> None:
-        """Keep bytes until `unpin`, although no record refers to them yet.
+        """Keep bytes until `unpin`, even if no record refers to them yet.
 
         Args:
-            shas: The SHA-256 of each picture; one that is named twice is to be unpinned twice.
+            shas: The SHA-256 of each picture. Pinning one twice requires unpinning it twice.
         """
         with self._lock:
             self._pins.update(shas)
 
     def unpin(self, shas: Iterable[str]) -> None:
-        """Take pins back. The bytes stay; see `drop_unused`."""
+        """Release pins. The bytes stay; see `drop_unused`."""
         with self._lock:
             self._pins.subtract(shas)
             self._pins += Counter()
 
     def drop_unused(self, shas: Iterable[str]) -> None:
-        """Drop those of the bytes that no record refers to and that are not pinned.
+        """Delete those of the bytes that no record refers to and that are not pinned.
 
-        Bytes that cannot be dropped stay, and are logged: the change of the records that led here
-        is done, and its caller must not be told that it failed.
+        A failure to delete is only logged: the records have been changed by then, and the caller
+        must not be told that the change failed.
         """
         for sha256 in shas:
             # The lock is held while the file goes, so that an import that pins the bytes after

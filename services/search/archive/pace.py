@@ -1,8 +1,8 @@
-"""Slows promotions down while there are searches: both use the embedder, the cores and the store.
+"""Slows promotions down during searches: both use the embedder, the cores and the store.
 
-While there are searches, a promotion works in pieces of about 20 ms, rests after each, and waits
-for a moment without searches before the next, if there is one soon. While nobody searches it works
-without rests, in pieces of 0.2 seconds: a search that comes then waits no longer than that.
+During searches, a promotion works in pieces of about 20 ms, rests after each, and waits (not for
+long) for a moment without searches before the next. Without searches it works in pieces of 0.2
+seconds and does not rest: a search that begins then waits no longer than that.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _BUSY_PIECE: Final = 0.02
 _IDLE_PIECE: Final = 0.2
 _SMOOTHING: Final = 0.3
 _FIRST_GUESS: Final = 0.05
-"""Seconds that an image is assumed to take before one was measured."""
+"""Seconds that an image is assumed to take until one was measured."""
 _LONGEST_REST: Final = 5.0
 
 
 class Traffic:
-    """Knows how many searches are in flight, and when the last one was."""
+    """Counts the searches in flight and remembers when the last one ended."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -55,11 +55,11 @@ class Traffic:
         return self._using[model_version]
 
     def is_recent(self) -> bool:
-        """Tell whether there are searches, or were some within the last ten seconds."""
+        """Return whether searches are in flight or one ended within the last ten seconds."""
         return bool(self.in_flight) or self._clock() - self._last < _RECENT_SECONDS
 
     async def wait_until_quiet(self, *, seconds: float) -> None:
-        """Wait until no search is in flight, at most for `seconds`."""
+        """Wait until no search is in flight, for `seconds` at most."""
         try:
             async with asyncio.timeout(seconds):
                 await self._quiet.wait()
@@ -68,17 +68,17 @@ class Traffic:
 
 
 class Pace:
-    """Decides how many images a promotion takes at a time, and when it may go on."""
+    """Decides how many images a promotion takes at a time, and when it may continue."""
 
     def __init__(self, *, traffic: Traffic, share: float, most: int, workers: int) -> None:
-        """Begin without a measurement.
+        """Start without a measurement.
 
         Args:
-            traffic: Knows the searches in flight.
-            share: The largest share of the time that the promotion works while there are searches;
-                it gets at least half of it.
+            traffic: The searches in flight.
+            share: The largest share of the time that the promotion may work during searches. It
+                gets at least half of this share.
             most: The most images in one piece.
-            workers: The most pieces at a time while nobody searches.
+            workers: The most pieces in progress while there are no searches.
         """
         self._traffic = traffic
         self._rest = 1.0 / share - 1.0
@@ -93,7 +93,7 @@ class Pace:
         return max(1, min(self._most, int(piece / self._seconds)))
 
     def record_time(self, images: int, *, seconds: float) -> None:
-        """Note how long a piece took; later pieces are sized by it."""
+        """Record how long a piece took. Later pieces are sized by it."""
         if images:
             self._seconds += _SMOOTHING * (seconds / images - self._seconds)
 
@@ -110,7 +110,7 @@ class Pace:
         return Turn(self, alone=True)
 
     async def end(self, turn: Turn) -> None:
-        """End a piece: rest in proportion to the time it took, if there are searches."""
+        """End a piece. During searches, rest in proportion to the time it took."""
         try:
             if turn.alone and self._traffic.is_recent():
                 rest = min(self._rest * (time.monotonic() - turn.started), _LONGEST_REST)
@@ -123,7 +123,7 @@ class Pace:
 
 
 class Turn:
-    """One piece of work; leaving its block ends it."""
+    """One piece of work. Leaving its block ends it."""
 
     def __init__(self, pace: Pace, *, alone: bool) -> None:
         self._pace = pace
@@ -131,7 +131,7 @@ class Turn:
         self.started = time.monotonic()
 
     async def __aenter__(self) -> None:
-        """Do nothing: the piece began with `Pace.begin`."""
+        """Do nothing: `Pace.begin` began the piece."""
 
     async def __aexit__(self, *_: object) -> None:
         """End the piece."""

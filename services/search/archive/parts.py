@@ -1,4 +1,4 @@
-"""What the rooms of the search service share, made once at start and handed down."""
+"""The parts that the rooms of the search service share, created once at start and handed down."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Parts:
     """The shared parts of one search process.
 
     Attributes:
-        settings: Of the service.
-        metrics: Of the process.
-        store: The collections, and the pointer to the one that answers.
+        settings: The settings of the service.
+        metrics: The metrics of the process.
+        store: The collections, and the pointer to the active one.
         registry: The model versions and their pointer.
         holdings: The open collections, the picture bytes, and the threads that use them.
         embedder: The client of the embedder.
         fingerprints: Makes and keeps hashes, words and local features.
-        traffic: The searches in flight; background work gives way to them.
+        traffic: The searches in flight. Background work gives way to them.
         budget: Bounds the pixels that are decoded at a time: a picture of 100 million pixels takes
             300 MB for a moment.
     """

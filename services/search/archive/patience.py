@@ -1,7 +1,7 @@
-"""How long something waits for a store or an embedder that does not answer.
+"""Waits for a store or an embedder that does not answer, for a limited time.
 
-An `Outage` measures one silence: it begins with the first failure and ends with the next answer. A
-`Patience` starts outages of one length and repeats a call during one.
+An `Outage` begins with the first failure and ends with the next answer. A `Patience` creates
+outages of one length and repeats a call during one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ STORE: Final = (errors.Unavailable, errors.DeadlineExceeded)
 """Errors of a store that does not answer."""
 
 EMBEDDER: Final = (*STORE, errors.ResourceExhausted, errors.NotFound)
-"""Errors of an embedder that does not answer. NOT_FOUND is one of them because an embedder that was
-just told of a version is still loading it."""
+"""Errors of an embedder that does not answer. NOT_FOUND is one of them because an embedder may
+still be loading a version that it was just told of."""
 
 _PAUSE: Final = 1.0
 
@@ -32,15 +32,15 @@ _log = telemetry.get_logger(__name__)
 
 
 class Patience:
-    """Repeats a call that fails, until a time after its first failure has passed."""
+    """Repeats a call that fails until a limit after its first failure."""
 
     def __init__(self, *, seconds: float, check: Callable[[], None], work: str) -> None:
-        """Create a patience; no time passes before the first failure.
+        """Create a patience. Its time starts with the first failure.
 
         Args:
-            seconds: How long after its first failure a call is repeated.
+            seconds: Seconds after its first failure for which a call is repeated.
             check: Called before each pause; raises an error to end the work.
-            work: What waits, for the log: `promotion` logs `promotion_waits`.
+            work: The name of the work for the log: `promotion` logs `promotion_waits`.
         """
         self._seconds = seconds
         self._check = check
@@ -49,11 +49,11 @@ class Patience:
     async def __call__(
         self, call: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Call a function of the store until it answers; it must be safe to call twice.
+        """Call a function of the store until it answers. It must be safe to call twice.
 
         Raises:
-            errors.HalftoneError: An error that waiting does not help, or the last one after the
-                patience has ended.
+            errors.HalftoneError: An error that waiting does not help against, or the last error
+                when the time is over.
         """
         outage = self.outage()
         while True:
@@ -68,32 +68,32 @@ class Patience:
 
 
 class Outage:
-    """The time since something last answered, and how much more of it is acceptable."""
+    """The time since the last answer, and how much more of it is acceptable."""
 
     def __init__(
         self, *, seconds: float, check: Callable[[], None] = lambda: None, work: str = "import"
     ) -> None:
-        """Create an outage that has not begun; the arguments are those of `Patience`."""
+        """Create an outage that has not begun. See `Patience` for the arguments."""
         self._seconds = seconds
         self._check = check
         self._work = work
         self._since: float | None = None
 
     def begin(self, *, since: float) -> None:
-        """Note a failure; an outage that has begun already goes on.
+        """Note a failure. An outage that has begun already continues.
 
         Args:
-            since: When the call that failed was made, in the time of `time.monotonic`.
+            since: When the failed call was made, in the time of `time.monotonic`.
         """
         if self._since is None:
             self._since = since
 
     def end(self) -> None:
-        """Note an answer: the next failure begins another outage."""
+        """Note an answer. The next failure begins another outage."""
         self._since = None
 
     def left(self) -> float:
-        """Return the seconds until the patience ends: all of them before a failure, then fewer."""
+        """Return the seconds until the patience ends. Before a failure, that is all of them."""
         if self._since is None:
             return self._seconds
         return max(0.0, self._since + self._seconds - time.monotonic())
@@ -102,7 +102,7 @@ class Outage:
         """Note a failure and pause before the next try.
 
         Raises:
-            errors.HalftoneError: `error`, when the patience has ended or the disk is full.
+            errors.HalftoneError: The given `error`, if the patience has ended or the disk is full.
         """
         if isinstance(error, errors.StorageFull):
             raise error

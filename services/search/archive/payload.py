@@ -1,4 +1,4 @@
-"""Converts records to payloads of points and back, and a request's filter to the store's."""
+"""Converts records to payloads of points and back, and filters of requests to the store's."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ WRITABLE: Final = (*TEXTS, "page_region", "labels")
 _MAX_VALUES: Final = 1_000
 _MAX_TEXT: Final = 1_000
 _MAX_WORDS: Final = 64
-# An open end of a date, and of a filter: days are counted from 1, the last one is 3,652,059.
+# Bounds that stand for an open end. Days are ordinals: the first is 1, the last is 3,652,059.
 _FIRST_DAY: Final = 0
 _LAST_DAY: Final = 4_000_000
 _MAX_YEARS: Final = 30
 _MAX_YEARS_ASKED: Final = 200
 _MANY_YEARS: Final = "many"
-# Scripts that write without spaces: each character is a word.
+# Scripts without spaces between words: each character counts as a word.
 _SCRIPTS: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORDS: Final = re.compile(rf"[{_SCRIPTS}]|[^\W{_SCRIPTS}]+")
 
 
 def words(text: str) -> list[str]:
-    """Return the distinct words of a text, sorted; case and ligatures do not matter."""
+    """Return the distinct words of a text, sorted. Case and ligatures do not matter."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return sorted(set(_WORDS.findall(folded)))
 
 
 def to_payload(image: search_pb2.Image, *, name: Name) -> Payload:
-    """Return the payload of a record's own fields; those of its picture and times are not set."""
+    """Return the payload with a record's own fields, without those of its picture and the times."""
     payload: Payload = {
         "archive": name.archive,
         "image_id": name.image_id,
@@ -98,8 +98,8 @@ def _journal_year(journal: str, *, year: str) -> str:
 
 
 def to_image(payload: Payload, *, same_content: list[str] | None = None) -> search_pb2.Image:
-    """Return the record of a payload."""
-    # One call that takes everything: setting the fields one by one takes twice as long.
+    """Return the record that a payload describes."""
+    # Setting the fields one by one would take twice as long.
     image = search_pb2.Image(
         name=f"archives/{payload['archive']}/images/{payload['image_id']}",
         earliest_date=_day(payload.get("earliest")),
@@ -127,12 +127,12 @@ def _timestamp(microseconds: int) -> timestamp_pb2.Timestamp:
 
 
 def name_of(payload: Payload) -> Name:
-    """Return the name of a payload's record."""
+    """Return the name of the record that a payload describes."""
     return Name(archive=payload["archive"], image_id=payload["image_id"])
 
 
 def days_of(payload: Payload) -> tuple[int | None, int | None]:
-    """Return the earliest and the latest day of a record's date as ordinals; None if unbounded."""
+    """Return the earliest and latest day of a record's date as ordinals; None means no bound."""
     earliest, latest = payload.get("earliest"), payload.get("latest")
     return (
         None if earliest == _FIRST_DAY else earliest,
@@ -148,7 +148,7 @@ def _day(ordinal: int | None) -> str:
 
 
 def label_value(key: str, *, value: str) -> str:
-    """Return a label as it is indexed, `key=value`. Keys contain no `=`."""
+    """Return a label in its indexed form, `key=value`. Keys contain no `=`."""
     return f"{key}={value}"
 
 
@@ -202,7 +202,7 @@ def _conditions(message: search_pb2.Filter, *, field: str) -> Iterator[AnyOf | B
 
 
 def _wanted_words(text: str, *, field: str) -> list[str]:
-    # Before the text is folded: it may be as long as a request.
+    # Check before the text is folded: it may be as long as a request.
     if len(text) > _MAX_TEXT:
         raise errors.InvalidArgument(
             f"{field}: {len(text):,} characters; at most {_MAX_TEXT:,} are looked for.",
@@ -247,7 +247,7 @@ def _overlap(
             yield AnyOf("journal_years", tuple(pairs))
         else:
             yield AnyOf("years", tuple(years))
-    # Records without a date have no `latest`, so even a range without bounds leaves them out.
+    # Records without a date have no `latest`, so even a range without bounds excludes them.
     yield Between(key="latest", low=start.toordinal() if start else _FIRST_DAY)
     if end:
         yield Between(key="earliest", high=end.toordinal())
@@ -257,12 +257,12 @@ _OF_THE_PICTURE: Final = ("sha256", "width", "height", "shared", "create_time", 
 
 
 def describes(stored: Payload, fields: Payload) -> bool:
-    """Whether a stored payload holds exactly these fields, which `to_payload` made of a record."""
+    """Return whether a stored payload has exactly these fields, which `to_payload` made."""
     return {key: value for key, value in stored.items() if key not in _OF_THE_PICTURE} == fields
 
 
 def redescribed(stored: Payload, fields: Payload) -> Payload:
-    """Return a stored payload with other fields of the record and a new update time.
+    """Return a stored payload with new fields of the record and a new update time.
 
     The fields of the picture and the creation time stay.
     """

@@ -1,7 +1,7 @@
-"""Stores, changes and deletes records, in every collection that is to have them.
+"""Stores, changes and deletes records in the open collections.
 
-Records are written to the collection that answers. While another version is being promoted they go
-to its collection too, as far as there are vectors of that version; records that it misses are noted
+Records are written to the active collection. While another version is being promoted they are also
+written to its collection, if there are vectors of that version; records that it misses are noted
 for the promotion. Deletions go to every collection.
 """
 
@@ -29,14 +29,14 @@ _log = telemetry.get_logger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
-    """A record that is to be stored.
+    """A record to store.
 
     Attributes:
         id: The record's point id.
         payload: The record's fields.
         vectors: Its descriptors by model version, float32 of that version's dimension.
-        pdq: As in a `Point`.
-        words: As in a `Point`.
+        pdq: The PDQ hash, as in a `Point`.
+        words: The visual words, as in a `Point`.
     """
 
     id: uuid.UUID
@@ -61,20 +61,20 @@ class RecordWriter:
         )
 
     def listen(self, tell: Callable[[Iterable[uuid.UUID]], None]) -> None:
-        """Call a function with the ids of records that were stored, changed or deleted.
+        """Register a function that is called with the ids of stored, changed or deleted records.
 
         It is called in the thread for writes, after the change.
         """
         self._listeners.append(tell)
 
     def upsert(self, drafts: Sequence[Draft]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
-        """Store records, mark those with equal bytes, and drop the bytes they replaced.
+        """Store records, mark those with equal bytes, and delete the bytes they replaced.
 
-        A record that existed keeps its creation time.
+        An existing record keeps its creation time.
 
         Returns:
             The ids of records that existed before, and the ids of those that were not stored
-            because the version that answers has changed since they were embedded.
+            because the active version has changed since they were embedded.
         """
         collection = self._collections.active
         version = collection.model_version
@@ -86,7 +86,7 @@ class RecordWriter:
         for draft in drafts:
             if draft.id in replaced:
                 draft.payload["create_time"] = replaced[draft.id].payload["create_time"]
-        # First: a mark without an equal record does no harm, an equal record without one would.
+        # Mark first: a mark without an equal record is harmless, the opposite is not.
         marked = _mark_shared({draft.id: draft.payload for draft in drafts}, collection=collection)
         if marked:
             self.overwrite_payloads(marked)
@@ -109,20 +109,20 @@ class RecordWriter:
             if points:
                 target.upsert(points)
         except errors.HalftoneError as error:
-            # The record is stored, and found; only the promotion has something left to do.
+            # The record is stored and can be found. Only the promotion has work left.
             _log.warning("dual_write_failed", model_version=target.model_version, error=str(error))
             missed |= {point.id for point in points}
         self._note_missed(missed)
 
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
-        """Replace the payloads of records that exist."""
+        """Replace the payloads of existing records."""
         self._collections.active.overwrite_payloads(payloads)
         self._tell(payloads)
         target = self._collections.target
         if target is None:
             return
         try:
-            # A record that the target does not have yet will get there with its payload.
+            # The promotion will copy the payload of a record that the target does not have yet.
             present = target.retrieve(list(payloads))
             target.overwrite_payloads({point_id: payloads[point_id] for point_id in present})
         except errors.HalftoneError as error:
@@ -136,8 +136,8 @@ class RecordWriter:
     def delete(self, stored: Sequence[Stored]) -> None:
         """Delete records from every collection, then the bytes that no record refers to."""
         ids = [record.id for record in stored]
-        # The collection that answers comes last: until then the records can be found to be deleted
-        # again.
+        # The active collection comes last, so that a deletion that fails before can be repeated:
+        # the records can still be found.
         for other in self._collections.others:
             try:
                 other.delete(ids)
@@ -156,10 +156,10 @@ class RecordWriter:
 def _mark_shared(
     payloads: Mapping[uuid.UUID, Payload], *, collection: Collection
 ) -> dict[uuid.UUID, Payload]:
-    """Mark payloads whose bytes other records have too, and return the stored ones to mark.
+    """Mark payloads whose bytes other records have too. Returns the stored records to mark.
 
-    The mark only says that looking for the others is worth it, and is never taken back. Where two
-    or more stored records have the same bytes, all of them are marked already.
+    A mark only says that it is worth looking for the others, and is never removed. If two or more
+    stored records have the same bytes, all of them are marked already.
     """
     by_sha: dict[str, list[Payload]] = {}
     for payload in payloads.values():
@@ -182,7 +182,7 @@ def _mark_shared(
 
 
 def _points(drafts: Sequence[Draft], *, version: str) -> list[Point]:
-    """Return the points of those drafts that have a vector of a version."""
+    """Return the points of the drafts that have a vector of a version."""
     return [
         Point(
             id=draft.id,

@@ -1,9 +1,9 @@
 """The threads in which the service reads, writes and computes.
 
-Reads of the store run in a few threads. All its writes run in one, so that a write which reads
-first (do other records have these bytes?) needs no further lock, and so that a change of the
-collection that answers falls between two writes. Files, computing and thumbnails have threads of
-their own, so that reads wait for none of them.
+Reads of the store run in a few threads. All its writes run in one thread: a write that reads first
+(do other records have these bytes?) then needs no further lock, and the active collection changes
+only between two writes. Files, computing and thumbnails have threads of their own, so that reads do
+not wait for them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 
 class Threads:
-    """Runs blocking calls in threads; each call logs under the id of its request."""
+    """Runs blocking calls in threads. Each call logs with the id of its request."""
 
     def __init__(self, *, metrics: Metrics) -> None:
-        """Create the pools; a thread starts with its first call."""
+        """Create the pools. Threads start with the first call."""
         cores = os.cpu_count() or 1
         self._reads = ThreadPoolExecutor(max_workers=cores + 2, thread_name_prefix="store-read")
         self._writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-write")
@@ -43,15 +43,15 @@ class Threads:
     async def read(
         self, operation: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a call that reads from the store, and measure it as `operation`."""
+        """Run a call that reads the store, and measure it as `operation`."""
         return await self._run(self._reads, operation, lambda: call(*args, **kwargs))
 
     async def write(
         self, operation: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a call that changes the store, in the one thread for writes.
+        """Run a call that changes the store, in the only thread for writes.
 
-        The call runs to its end even if the caller is cancelled; the cancellation is raised then.
+        The call runs to its end even if the caller is cancelled; then the cancellation is raised.
         """
         return await _finish(self._run(self._writes, operation, lambda: call(*args, **kwargs)))
 
@@ -72,15 +72,15 @@ class Threads:
         return await _submit(self._files, lambda: call(*args, **kwargs))
 
     async def complete(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a call that writes files; it runs to its end even if the caller is cancelled."""
+        """Run a call that writes files. It runs to its end even if the caller is cancelled."""
         return await _finish(_submit(self._files, lambda: call(*args, **kwargs)))
 
     async def compute(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a call that keeps a core busy, in one of as many threads as there are cores."""
+        """Run a call that keeps a core busy. There is one such thread per core."""
         return await _submit(self._cores, lambda: call(*args, **kwargs))
 
     async def thumbnail(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a call that reads or makes a thumbnail, in one of as many threads as there are cores.
+        """Run a call that reads or makes a thumbnail. There is one such thread per core.
 
         A page of hits asks for a hundred thumbnails at once; searches and imports need the other
         threads.
@@ -100,16 +100,16 @@ class Threads:
 
 
 async def _finish(running: asyncio.Future[T]) -> T:
-    """Wait for a call to end, also when cancelled meanwhile; the cancellation is raised then."""
+    """Wait for a call to end even if cancelled. Then the cancellation is raised."""
     cancelled: asyncio.CancelledError | None = None
     while not running.done():
         try:
-            # Unlike awaiting it, this does not pass a cancellation on.
+            # Unlike `await`, this does not cancel the call.
             await asyncio.wait({running})
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
-        # Nobody waits for the result; asyncio complains of an exception that nobody looks at.
+        # Nobody needs the result, but asyncio warns of exceptions that are never retrieved.
         running.exception()
         raise cancelled
     return running.result()

@@ -2,7 +2,7 @@
 
 A record whose picture is stored under its name already is compared field by field, and only its
 fields are written. The pictures of all other records are embedded and fingerprinted while their
-bytes are written, then the records are stored in one call.
+bytes are written; then the records are stored in one call.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class BatchImporter:
         )
 
     async def store(self, batch: Sequence[Entry], *, outage: Outage) -> None:
-        """Store the records of a batch; every entry has an outcome when this returns.
+        """Store the records of a batch and give every entry an outcome.
 
         An error that concerns the whole batch (the store or the embedder does not answer) becomes
         the outcome of each entry that has none.
@@ -86,7 +86,7 @@ class BatchImporter:
             await self._embed_and_commit(changed, outage=outage)
 
     async def _overwrite_fields(self, entries: Sequence[Entry]) -> None:
-        """Write the fields of records whose pictures are stored already, where they differ."""
+        """Write the fields of records whose pictures are stored already, if they differ."""
         differing: list[Entry] = []
         for entry in entries:
             if not entry.is_open or entry.existing is None:
@@ -138,13 +138,13 @@ class BatchImporter:
                 self._originals.drop_unused(unused)
 
         try:
-            # To its end, like the commit that takes the pins back.
+            # Runs to its end even if cancelled, like the commit that releases the pins.
             await self._threads.complete(self._originals.pin, pinned)
             drafts += await self._make_drafts(entries, outage=outage)
             self._without_fingerprint.inc(sum(draft.pdq is None for draft in drafts))
         finally:
             await self._threads.write("upsert", commit)
-        # Another process that looked before this commit may have dropped the bytes after it.
+        # Another process that looked before this commit may have deleted the bytes after it.
         await self._keeper.keep_lost(
             [entry for entry in entries if entry.is_open and entry.point_id not in outdated]
         )
@@ -152,17 +152,17 @@ class BatchImporter:
             if entry.is_open and entry.point_id not in outdated:
                 entry.outcome = State.UPDATED if entry.point_id in updated else State.CREATED
         if outdated:
-            # Another version answers since these were embedded.
+            # The active version changed after these were embedded.
             left = [entry for entry in entries if entry.is_open]
             await self._embed_and_commit(left, outage=outage)
 
     async def _make_drafts(self, entries: Sequence[Entry], *, outage: Outage) -> list[Draft]:
-        """Keep, embed and fingerprint pictures side by side, and return what is to be stored."""
+        """Keep, embed and fingerprint pictures side by side. Returns the records to store."""
         kept = asyncio.ensure_future(self._keeper.keep(entries))
         embedded = asyncio.ensure_future(self._embedder.embed(entries, outage=outage))
         for_target = asyncio.ensure_future(self._embedder.embed_for_target(entries))
         prints = asyncio.ensure_future(self._keeper.fingerprint(entries))
-        # All to their ends: bytes that are still being written could not be dropped.
+        # Wait for all of them: bytes that are still being written could not be deleted.
         await asyncio.gather(kept, embedded, for_target, prints, return_exceptions=True)
         kept.result()
         return to_drafts(
@@ -180,7 +180,7 @@ def to_drafts(
     for_target: Vectors | None,
     prints: Sequence[Print | None],
 ) -> list[Draft]:
-    """Return what is to be stored of those records whose pictures were embedded."""
+    """Return the records to store: those whose pictures were embedded."""
     now = time.time_ns() // 1000
     drafts = []
     for at, entry in enumerate(entries):

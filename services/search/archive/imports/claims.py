@@ -1,4 +1,4 @@
-"""Refuses a record whose name came before in the same import."""
+"""Refuses a record whose name occurred before in the same import."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from halftone.services.search.archive.imports.entry import Entry
 
 _MAX_NAMES: Final = 100_000
-"""Names of one import that are remembered; the oldest are forgotten first."""
+"""The number of names that an import remembers. The oldest are forgotten first."""
 
 
 class NameClaims:
-    """The names that the records of one import hold.
+    """The names that the records of one import have taken.
 
     Batches are stored side by side, so two records with one name could overtake each other.
     """
@@ -24,7 +24,7 @@ class NameClaims:
         self._names: dict[str, None] = {}
 
     def claim(self, entry: Entry) -> None:
-        """Give an entry its name, or the refusal of it as its outcome if the name is taken."""
+        """Give an entry its name. If the name is taken, the refusal becomes the entry's outcome."""
         if not entry.is_open:
             return
         if entry.name in self._names:
@@ -41,6 +41,6 @@ class NameClaims:
             del self._names[next(iter(self._names))]
 
     def release_refused(self, entry: Entry) -> None:
-        """Free the name of an entry that was refused: it may be sent again, corrected."""
+        """Free the name of an entry that was refused, so that it can be sent again, corrected."""
         if entry.has_claim and entry.is_refused:
             self._names.pop(entry.name, None)

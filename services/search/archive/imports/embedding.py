@@ -1,4 +1,4 @@
-"""Embeds the pictures of an import, for the version that answers and the one being promoted."""
+"""Embeds the pictures of an import for the active version and for the one being promoted."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 _TARGET_PATIENCE: Final = 1.0
 _TARGET_SECONDS: Final = 10.0
-"""How long an import waits at most for the version that is being promoted."""
+"""The most seconds that an import waits for the version that is being promoted."""
 
 _log = telemetry.get_logger(__name__)
 
 
 class Vectors(NamedTuple):
-    """What a model version made of each picture, or why it refused it."""
+    """The descriptor of each picture by one model version, or the error that refused it."""
 
     model_version: str
     results: Sequence[ImageDescriptors | errors.HalftoneError]
@@ -38,16 +38,16 @@ class PictureEmbedder:
         self._collections = collections
 
     async def embed(self, entries: Sequence[Entry], *, outage: Outage) -> Vectors:
-        """Embed pictures; an entry whose picture is refused gets that as its outcome.
+        """Embed pictures. If a picture is refused, the error becomes its entry's outcome.
 
         Args:
-            entries: At most as many as one call of the embedder takes.
-            outage: The embedder's, shared by the batches of an import: the first batch that gets
-                no answer waits for one, and the others then need not wait as long again.
+            entries: The entries, at most as many as one call of the embedder takes.
+            outage: The outage of the embedder, shared by the batches of an import: the first batch
+                without an answer waits for one, and the others then do not wait as long again.
 
         Raises:
-            errors.HalftoneError: The embedder does not answer; all entries can be tried again.
-            errors.FailedPrecondition: It does not have the version loaded.
+            errors.HalftoneError: The embedder does not answer. All entries can be tried again.
+            errors.FailedPrecondition: The embedder does not have the version loaded.
         """
         model_version = self._collections.active.model_version
         started = time.monotonic()
@@ -69,9 +69,9 @@ class PictureEmbedder:
         return Vectors(model_version, results)
 
     async def embed_for_target(self, entries: Sequence[Entry]) -> Vectors | None:
-        """Embed pictures for the version that is being promoted; None if that did not work.
+        """Embed pictures for the version that is being promoted; None if that failed.
 
-        It never refuses a record: the promotion brings along what is missing.
+        Never refuses a record: the promotion embeds missing ones itself.
         """
         target = self._collections.target
         if target is None:

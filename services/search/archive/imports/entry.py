@@ -21,18 +21,18 @@ State = search_pb2.ImportImagesResponse.State
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """A record on its way.
+    """A record on its way through an import.
 
     Attributes:
         row: The sender's number of the record.
         name: The record's name, as it was sent.
-        point_id: Its point in the store; None if the name is not valid.
-        payload: Its fields, without those that belong to the picture.
+        point_id: The id of its point in the store; None if the name is not valid.
+        payload: The fields of the record, without those of the picture.
         content: The picture's bytes.
-        sha256: Their hash.
+        sha256: The SHA-256 of the picture's bytes.
         existing: The record that is stored under this name, once it was looked up.
-        has_claim: Whether it holds its name; see `NameClaims`.
-        outcome: What is to be acknowledged; None while something is left to do.
+        has_claim: Whether it has taken its name; see `NameClaims`.
+        outcome: The outcome to acknowledge; None while work is left to do.
     """
 
     row: int
@@ -47,7 +47,7 @@ class Entry:
 
     @property
     def is_open(self) -> bool:
-        """Whether something is left to do."""
+        """Whether work is left to do."""
         return self.outcome is None
 
     @property
@@ -68,7 +68,7 @@ class Entry:
 
 
 def finish(entries: Iterable[Entry], outcome: Outcome) -> None:
-    """Give an outcome to those entries that have none."""
+    """Give an outcome to the entries that have none."""
     for entry in entries:
         if entry.outcome is None:
             entry.outcome = outcome

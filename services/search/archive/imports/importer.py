@@ -1,4 +1,4 @@
-"""Imports of records: how many run at a time, how one runs, and how they end."""
+"""Runs imports of records: bounds how many run at a time, and drains them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Importer:
     """Takes streams of records into the archive."""
 
     def __init__(self, parts: Parts) -> None:
-        """Create an importer; nothing is under way."""
+        """Create an importer. No import runs yet."""
         settings, metrics = parts.settings, parts.metrics
         self._holdings = parts.holdings
         self._batches = BatchImporter(
@@ -53,18 +53,18 @@ class Importer:
         self._tasks: set[asyncio.Task[list[Entry]]] = set()
 
     def drain(self) -> None:
-        """Take no further records; those that were taken are stored and acknowledged."""
+        """Stop taking records. Those that were taken are stored and acknowledged."""
         self._draining.set()
 
     async def run(
         self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
     ) -> AsyncGenerator[search_pb2.ImportImagesResponse, None]:
-        """Import a stream of records and yield one acknowledgement for each, in their order.
+        """Import a stream of records and yield one acknowledgement for each, in order.
 
         Raises:
-            errors.ResourceExhausted: There are too many imports already.
-            errors.Unavailable: The service is starting, or draining: records that were not
-                acknowledged are to be sent again.
+            errors.ResourceExhausted: Too many imports are running.
+            errors.Unavailable: The service is starting or draining. Records without an
+                acknowledgement must be sent again.
         """
         _ = self._holdings.collection  # raises while the service is starting
         if self._imports >= self._settings.max_concurrent_imports:
@@ -90,7 +90,7 @@ class Importer:
             )
 
     async def settled(self) -> None:
-        """Wait for the batches of imports that were cut off."""
+        """Wait for the batches of imports that were cancelled."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -98,7 +98,7 @@ class Importer:
         self, requests: AsyncIterator[search_pb2.ImportImagesRequest]
     ) -> AsyncGenerator[list[Entry], None]:
         claims = NameClaims()
-        # Of the embedder, for all batches of this import together.
+        # The outage of the embedder, shared by all batches of this import.
         outage = Outage(seconds=self._settings.import_patience_seconds)
 
         async def prepare(request: search_pb2.ImportImagesRequest) -> Entry:
@@ -128,7 +128,7 @@ class Importer:
         task.add_done_callback(self._tasks.discard)
 
     def _prepare(self, request: search_pb2.ImportImagesRequest) -> Entry:
-        """Read, hash and check a record; a record that is not valid has that as its outcome."""
+        """Read, hash and check a record. If it is not valid, the error becomes its outcome."""
         entry = Entry(row=request.row, name=request.image.name)
         try:
             name = records.validate(request.image)

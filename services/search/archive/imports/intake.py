@@ -1,4 +1,4 @@
-"""Reads the picture of a record: bytes that were sent along, or a file below an import root."""
+"""Reads the picture of a record: bytes from the request, or a file below an import root."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_content(
         limit: The most bytes that a picture may have.
 
     Raises:
-        errors.InvalidArgument: There are no bytes, too many, or the path may not be read.
+        errors.InvalidArgument: There are no bytes or too many, or the path may not be read.
     """
     source = request.WhichOneof("source")
     if source is None:
@@ -58,7 +58,7 @@ def _read_file(path: str, *, roots: tuple[Path, ...], limit: int) -> bytes:
         )
     located = _find(path, roots=roots)
     try:
-        # Against an exchange between the check and this: neither a link nor a pipe is opened.
+        # The file may be replaced after the check: refuse a link, and do not block on a pipe.
         descriptor = os.open(located, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -71,13 +71,16 @@ def _read_file(path: str, *, roots: tuple[Path, ...], limit: int) -> bytes:
 
 
 def _find(path: str, *, roots: tuple[Path, ...]) -> Path:
-    """Return the path of a file in the first root that has it; an absolute path stays as it is."""
+    """Return the path of a file in the first root that has it.
+
+    An absolute path is returned as it is.
+    """
     refused: list[errors.InvalidArgument] = []
     for root in roots:
         try:
             return manifests.file_below(root, relative=path, field="path")
         except errors.InvalidArgument as error:
             refused.append(error)
-    # A file that cannot be used says more than a root that does not have it.
+    # An error about an unusable file is more helpful than one about a root without the file.
     elsewhere = {"MISSING_FILE", "OUTSIDE_FOLDER"}
     raise min(refused, key=lambda error: error.reason in elsewhere)

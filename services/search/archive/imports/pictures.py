@@ -1,4 +1,4 @@
-"""What an import keeps of pictures beside their embeddings: their bytes and fingerprints."""
+"""Keeps the bytes and fingerprints of imported pictures, which are needed besides embeddings."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class PictureKeeper:
         self._fingerprints = fingerprints
 
     async def keep(self, entries: Sequence[Entry]) -> None:
-        """Write pictures to the blob store; an entry whose picture fails gets that as outcome.
+        """Write pictures to the blob store. If one fails, the error becomes its entry's outcome.
 
-        Their bytes must be pinned, or be those of stored records.
+        The bytes must be pinned, or be those of stored records.
         """
 
         async def keep_one(entry: Entry) -> None:
@@ -45,9 +45,9 @@ class PictureKeeper:
         await _run_all(keep_one, entries)
 
     async def keep_lost(self, entries: Sequence[Entry]) -> None:
-        """Write the pictures of stored records again where they are gone or damaged.
+        """Write the pictures of stored records again if they are missing or damaged.
 
-        Looking costs a call to the file system for each record.
+        The check costs one call to the file system for each record.
         """
 
         async def is_lost(entry: Entry) -> bool:
@@ -80,8 +80,8 @@ class PictureKeeper:
     async def fingerprint(self, entries: Sequence[Entry]) -> list[Print | None]:
         """Return the fingerprints of pictures, and keep their local features.
 
-        A picture that cannot be fingerprinted has None: its record is stored all the same, is found
-        by its descriptor, and its features are made when they are needed.
+        A picture that cannot be fingerprinted has None: its record is stored all the same and can
+        be found by its descriptor, and its features are computed when they are needed.
         """
 
         async def fingerprint_one(entry: Entry) -> Print | None:
@@ -95,7 +95,7 @@ class PictureKeeper:
                         self._fingerprints.keep, made.unkept, sha256=entry.sha256
                     )
             except errors.ImageRejected:
-                # The embedder says why; and what it takes nevertheless is imported.
+                # The embedder reports the reason. If it accepts the picture, it is imported.
                 _log.info("not_fingerprinted", image=entry.name)
             except Exception as error:  # noqa: BLE001 - see above
                 _log.exception("not_fingerprinted", image=entry.name, error=str(error))
@@ -107,7 +107,7 @@ class PictureKeeper:
 async def _run_all(
     call: Callable[[Entry], Coroutine[Any, Any, T]], entries: Sequence[Entry]
 ) -> list[T]:
-    """Call a function for all entries side by side; all calls end, also if this is cancelled."""
+    """Call a function for all entries at a time. All calls end, even if this is cancelled."""
     results: list[T] = []
     for result in await asyncio.gather(*map(call, entries), return_exceptions=True):
         if isinstance(result, BaseException):

@@ -1,7 +1,7 @@
 """Reads a stream of records ahead and groups them into batches.
 
-A few records are prepared ahead, so that the next batch is waiting when the slowest stage is free.
-Beyond that the stream is not read, and its flow control stops the sender.
+A few records are prepared ahead, so that the next batch is ready when the slowest stage is free.
+The stream is not read further than that, so its flow control stops the sender.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _PREPARED_AHEAD: Final = 8
 _LINGER_SECONDS: Final = 0.05
-"""How long a batch waits for its next record, so that a sender that waits for answers gets them."""
+"""Seconds that a batch waits for its next record. Without an end, a sender that waits for answers
+would get none."""
 
 
 async def read_batches(
@@ -35,17 +36,18 @@ async def read_batches(
     most: int,
     draining: asyncio.Event,
 ) -> AsyncGenerator[list[Entry], None]:
-    """Yield the records of a stream in batches, in their order.
+    """Yield the records of a stream in batches, in order.
 
-    A batch ends when it has `most` records, when the next one would exceed what the embedder takes
-    in one call (32 MiB), or when no record came for a moment.
+    A batch ends when it has `most` records, when the next one would exceed the limit of an embedder
+    call (32 MiB), or when no record came for a moment.
 
     Args:
         requests: The stream.
-        prepare: Makes an entry of a request; several run side by side.
+        prepare: Makes an entry from a request; several calls run at a time.
         admit: Called with each entry in the order of the stream, before it joins a batch.
-        most: Records in one batch.
-        draining: When it is set the stream is read no further; what was read is yielded.
+        most: The most records in one batch.
+        draining: When it is set the stream is not read any further; records that were read are
+            yielded.
     """
     prepared: Queue = asyncio.Queue(_PREPARED_AHEAD)
     reader = asyncio.create_task(_read_ahead(requests, prepared, prepare, draining))
@@ -101,9 +103,9 @@ async def _read_ahead(
                 break
             await prepared.put(asyncio.create_task(prepare(request)))
     finally:
-        # asyncio complains of tasks that nobody waits for and that are still waiting themselves.
+        # asyncio warns of pending tasks that nobody awaits.
         drain.cancel()
         if reading is not None:
             reading.cancel()
-        # Also after a failure, which `read_batches` raises when it has seen this end.
+        # Also after a failure: `read_batches` raises it when it reaches this end mark.
         await prepared.put(None)

@@ -1,4 +1,4 @@
-"""Runs several pieces of work side by side and yields their results in order."""
+"""Runs several pieces of work at a time and yields their results in order."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ async def run_in_order(
     window: int,
     started: Callable[[asyncio.Task[B]], None],
 ) -> AsyncGenerator[B, None]:
-    """Process items side by side and yield what became of each, in the order of the items.
+    """Process several items at a time and yield their results in the order of the items.
 
-    Closing the generator early cancels what is under way, and waits for it to end.
+    Closing the generator early cancels the running tasks and waits for them to end.
 
     Args:
-        items: The items; they are taken only as far as there is room in the window. Closed at the
-            end.
-        process: The work on one item.
-        window: Items under way at a time, the one whose result is yielded next included.
+        items: The items. They are taken only while the window has room, and closed at the end.
+        process: Processes one item.
+        window: The most items in progress, including the one whose result is yielded next.
         started: Called with each task as it begins.
 
     Raises:
-        Exception: What `items` or `process` raised, after the results before it.
+        Exception: An exception of `items` or `process`, after the results before it.
     """
     # The item at the front is awaited while others wait in the queue.
     under_way: asyncio.Queue[asyncio.Task[B] | None] = asyncio.Queue(maxsize=max(window - 1, 1))
@@ -52,7 +51,7 @@ async def run_in_order(
                 async for item in items:
                     await start(item)
         finally:
-            # Also after a failure, which is raised when the results before it are yielded.
+            # Also after a failure, which is raised after the results before it were yielded.
             await under_way.put(None)
 
     producer = asyncio.create_task(produce())
@@ -68,7 +67,7 @@ async def run_in_order(
 async def _abandon(
     under_way: asyncio.Queue[asyncio.Task[B] | None], tasks: list[asyncio.Task[Any]]
 ) -> None:
-    """Cancel tasks and those in a queue, and wait for them to end."""
+    """Cancel tasks, including those in a queue, and wait for them to end."""
     while not under_way.empty():
         if (waiting := under_way.get_nowait()) is not None:
             tasks.append(waiting)
