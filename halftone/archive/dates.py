@@ -1,12 +1,13 @@
-"""EDTF dates, as the days between which they lie.
+"""Converts EDTF dates to the days between which they lie.
 
-The Library of Congress's Extended Date/Time Format says what is known of a date: `1914`, `1914-08`,
-`191X`, `1914-08~` (approximate), `1914/1916`, `../1916`. An archive record keeps the text and the
-days between which it lies; a date filter matches a record when the two intervals overlap.
+The Library of Congress's Extended Date/Time Format expresses what is known of a date: `1914`,
+`1914-08`, `191X`, `1914-08~` (approximate), `1914/1916`, `../1916`. An archive record keeps the
+text and the days between which it lies; a date filter matches a record when the two intervals
+overlap.
 
 An approximate or uncertain date (`~`, `?`, `%`) lies between the days that it names. The `edtf`
 package would widen `1914-08~` by a year and a month on both sides, which puts a picture into years
-that nobody wrote down; who wants the tolerance asks for a wider range.
+that nobody wrote down. A caller that wants the tolerance asks for a wider range.
 
 An open or unknown end (`../1916`, `1914/`) has no day. Seasons follow the package: `1914-21` is
 March to May, and winter (`1914-24`) the December of that year.
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     import time
 
 MAX_LENGTH: Final = 128
-"""Characters; the grammar backtracks, so longer texts are refused before it sees them."""
+"""The most characters of a date. The grammar backtracks, so it must not see longer texts."""
 
 _OPEN: Final = ("..", "")
-# What nearly every record has. The package's parser needs 2 to 20 ms for a date, a regular
-# expression 2 µs; the tests hold the two against each other.
+# This covers nearly every record. The package's parser needs 2 to 20 ms for a date, a regular
+# expression 2 µs; the tests check that the two agree.
 _PLAIN: Final = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?[~?%]?")
 _DECADE: Final = re.compile(r"[0-9]{2}(?:XX|[0-9]X)")
 _LONG_YEAR: Final = re.compile(r"Y-?[0-9]")
@@ -50,11 +51,11 @@ def parse(text: str, *, field: str = "date") -> Days:
 
     Args:
         text: An EDTF date of the years 1 to 9999.
-        field: Named in errors, for example `image.date`.
+        field: The field's name in errors, for example `image.date`.
 
     Raises:
-        errors.InvalidArgument: Not an EDTF date, before year 1, after year 9999, or an interval
-            that ends before it begins.
+        errors.InvalidArgument: The text is not an EDTF date, lies before year 1 or after year 9999,
+            or is an interval that ends before it begins.
     """
     try:
         return _parse(text.strip())
@@ -90,7 +91,7 @@ def _interval(start: str, end: str) -> Days | None:
 
 
 def _plain(text: str) -> Days | None:
-    """Years, months, days and decades; None leaves the text to the grammar."""
+    """Return the days of years, months, days and decades; None for texts that need the grammar."""
     if _DECADE.fullmatch(text):
         low, high = int(text.replace("X", "0")), int(text.replace("X", "9"))
         return _years(low, high)
@@ -118,8 +119,8 @@ def _years(low: int, high: int) -> Days | None:
 
 
 def _interval_by_grammar(start: str, end: str) -> Days:
-    # Each end by itself: the package cannot read `1914-XX/1915-XX`, and puts ten years before
-    # `/1916`, although that an end is unknown does not say so.
+    # Each end is parsed by itself: the package cannot read `1914-XX/1915-XX`, and it moves `/1916`
+    # back by ten years although an unknown end does not say so.
     if start in _OPEN and end in _OPEN:
         raise ValueError("it says nothing")
     if any("/" in text or text[:1] in {"[", "{"} for text in (start, end)):
@@ -134,13 +135,13 @@ def _by_grammar(text: str) -> Days:
     # `Y1E999999999` is in the grammar too, and would be computed before it is found too late.
     if _LONG_YEAR.search(text):
         raise ValueError("only the years 1 to 9999 can be kept")
-    # Imported when first needed: building the grammar takes a tenth of a second, which every run
-    # of the command line would pay.
+    # Imported here because building the grammar takes a tenth of a second, which every run of the
+    # command line would pay.
     from edtf import parse_edtf  # noqa: PLC0415
     from edtf.parser import parser_classes  # noqa: PLC0415
 
-    # The package prints what it cannot make sense of, which would stand between the lines of
-    # `--json`. To redirect standard output would redirect that of other threads, too.
+    # The package prints what it cannot parse, which would mix with the lines of `--json`.
+    # Redirecting standard output would redirect that of other threads, too.
     vars(parser_classes)["print"] = _say_nothing
     try:
         parsed = parse_edtf(text)

@@ -41,7 +41,7 @@ __all__ = [
 
 REQUIRED: Final = ("image_id", "file")
 NAMES: Final = ("manifest.csv", "manifest.tsv", "manifest.jsonl")
-"""What is looked for in a folder."""
+"""The file names that are looked for in a folder."""
 
 _TEXTS: Final = ("journal", "date", "page", "caption", "language", "rights", "source_uri")
 COLUMNS: Final = frozenset((*REQUIRED, *_TEXTS, "source", "page_region", "labels"))
@@ -55,10 +55,10 @@ class Row:
 
     Attributes:
         number: The line on which it begins; a header is line 1.
-        image_id: As far as it could be read, otherwise empty.
+        image_id: The image id; empty if it could not be read.
         image: The record with its name and fields, None for a rejected row.
         path: The picture's file, None for a rejected row.
-        error: Why the row is rejected, None for a good one.
+        error: The reason why the row is rejected; None for a good one.
     """
 
     number: int
@@ -72,7 +72,7 @@ def find_manifest(path: Path) -> Path:
     """Return the manifest: `path` itself, or the one in the folder `path`.
 
     Raises:
-        errors.InvalidArgument: There is none, or more than one.
+        errors.InvalidArgument: The folder has no manifest, or more than one.
     """
     if path.is_dir():
         found = [path / name for name in NAMES if (path / name).is_file()]
@@ -94,16 +94,16 @@ def read_manifest(path: Path, *, archive: str, encoding: str = "utf-8") -> Itera
         path: A CSV, TSV or JSON Lines file, or a folder with a `manifest.csv`, `manifest.tsv` or
             `manifest.jsonl`; see `open_table`.
         archive: The archive that the records belong to.
-        encoding: How the file is encoded. A byte order mark at its beginning is skipped.
+        encoding: The file's encoding. A byte order mark at its beginning is skipped.
 
     Returns:
-        All rows, good and rejected ones, in the order of the file. A row is rejected for an image
-        id that occurred before, a date that is none, or a file that is missing, empty, too large,
-        outside the folder or behind a symbolic link.
+        All rows, good and rejected ones, in the order of the file. A row is rejected if its image
+        id occurred before, its date is not one, or its file is missing, empty, too large, outside
+        the folder or behind a symbolic link.
 
     Raises:
-        errors.InvalidArgument: The manifest as a whole cannot be read: no such file, another
-            encoding, a needed column is missing. Raised before the first row.
+        errors.InvalidArgument: The manifest as a whole cannot be read: the file is missing, its
+            encoding is another one, or it lacks a needed column. Raised before the first row.
     """
     table = open_table(find_manifest(path), encoding=encoding, known=COLUMNS)
     table.check_columns(*REQUIRED)
@@ -134,7 +134,7 @@ class _Reader:
                         reason="DUPLICATE_ID",
                     )
                 path = file_below(root, relative=_text(row, "file"))
-                # Last, so that a row that is rejected can be given again, corrected.
+                # This comes last, so that a rejected row can be given again, corrected.
                 first_seen[image_id] = number
             except errors.InvalidArgument as error:
                 yield Row(number=number, image_id=image_id, error=error)
@@ -166,7 +166,7 @@ class _Reader:
 
 
 def _row_error(problem: str) -> errors.InvalidArgument:
-    # Quotes what stands in the manifest, which may be what cannot be written anywhere.
+    # The message quotes the manifest, whose text may be impossible to write anywhere.
     text = problem.encode("utf-8", "backslashreplace").decode()
     return errors.InvalidArgument(text, reason="MALFORMED_ROW")
 
@@ -212,7 +212,7 @@ def file_below(root: Path, *, relative: str, field: str = "file") -> Path:
     Args:
         root: The folder, already resolved.
         relative: The file's path relative to it.
-        field: Named in errors.
+        field: The field's name in errors.
 
     Raises:
         errors.InvalidArgument: The path leads out of the folder or through a symbolic link, or

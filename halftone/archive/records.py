@@ -1,6 +1,6 @@
 """Check archive records, `halftone.v1.Image`: their names and what their fields may hold.
 
-Used by the service, which checks what arrives, and by the readers of manifests.
+The service checks arriving records with it, and the readers of manifests check theirs.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def parse_name(text: str, *, field: str = "name") -> Name:
 
     Args:
         text: `archives/{archive}/images/{image_id}`; an image id may contain slashes.
-        field: Named in errors.
+        field: The field's name in errors.
 
     Raises:
-        errors.InvalidArgument: It is not such a name.
+        errors.InvalidArgument: The text is not such a name.
     """
     parts = text.split("/", 3)
     if len(parts) != 4 or parts[0] != "archives" or parts[2] != "images":  # noqa: PLR2004 - see text
@@ -77,10 +77,10 @@ def make_name(archive: str, *, image_id: str, field: str = "name") -> Name:
         archive: 1 to 63 letters, digits, `.`, `_` or `-`, beginning with a letter or digit.
         image_id: 1 to 512 bytes of UTF-8 in normal form C, without control characters, without
             empty, `.` or `..` parts between its slashes, and without space at its ends.
-        field: Named in errors.
+        field: The field's name in errors.
 
     Raises:
-        errors.InvalidArgument: One of them is not allowed.
+        errors.InvalidArgument: The archive or the image id is not allowed.
     """
     if not _ARCHIVE.fullmatch(archive):
         raise errors.InvalidArgument(
@@ -112,7 +112,7 @@ def _problem_of_image_id(image_id: str) -> str:  # noqa: PLR0911 - one return pe
         return "it begins or ends with space"
     if any(unicodedata.category(character) == "Cc" for character in image_id):
         return "it contains a control character"
-    # Two ids that look the same would be two records.
+    # Without this, two ids that look the same would be two records.
     if not unicodedata.is_normalized("NFC", image_id):
         return "it is not in Unicode normal form C"
     if any(part in {"", ".", ".."} for part in image_id.split("/")):
@@ -125,13 +125,13 @@ def validate(image: search_pb2.Image, *, prefix: str = "image.") -> Name:
 
     Args:
         image: The record; output-only fields are ignored.
-        prefix: Put before the fields' names in errors.
+        prefix: A text that errors put before the names of fields.
 
     Returns:
-        Its name.
+        The parts of the record's name.
 
     Raises:
-        errors.InvalidArgument: Names the first field that is wrong.
+        errors.InvalidArgument: A field is wrong; the error names the first such field.
     """
     name = parse_name(image.name, field=f"{prefix}name")
     for key, limit in _MAX_CHARACTERS.items():

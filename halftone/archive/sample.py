@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RECIPE: Final = 2
-"""Changes when the archive would come out differently; an older one is then made anew."""
+"""The version of the recipe. An archive that another version made is made anew."""
 
 PHOTOGRAPH: Final = "photograph"
 """The label that says which photograph a printing shows."""
@@ -202,7 +202,7 @@ PHOTOGRAPHS: Final = (
     ),
 )
 
-# Printed once each, so that there is something else to find.
+# These are printed once each, so that there is something else to find.
 _OTHERS: Final = ("cell.png", "clock_motion.png", "horse.png", "page.png", "text.png")
 # Each gives several pictures that share nothing but their kind.
 _TEXTURES: Final = ("brick.png", "grass.png", "gravel.png")
@@ -221,8 +221,8 @@ def make(folder: Path, *, reprint: Press) -> None:
     """Make the archive, or leave it as it is if this recipe made it.
 
     Args:
-        folder: Gets `manifest.csv`, `images/` and `queries/`.
-        reprint: The press.
+        folder: The folder, which gets `manifest.csv`, `images/` and `queries/`.
+        reprint: The function that prints a picture.
 
     Raises:
         errors.FailedPrecondition: scikit-image is not installed.
@@ -242,7 +242,7 @@ def make(folder: Path, *, reprint: Press) -> None:
             _save(picture, path=folder / row["file"])
             writer.writerow({**row, "rights": _RIGHTS})
     for number, photograph in enumerate(PHOTOGRAPHS):
-        # A printing that is not in the archive: what somebody found and wants to know about.
+        # A printing that is not in the archive, as somebody might find it and ask about it.
         original = _open_photograph(source / photograph.file)
         found = reprint(original, seed=900_000 + number, caption=None, mirror=False)
         _save(found, path=query_path(folder, photograph.key))
@@ -250,7 +250,7 @@ def make(folder: Path, *, reprint: Press) -> None:
 
 
 def query_path(folder: Path, key: str) -> Path:
-    """Return a printing of that photograph that is not in the archive."""
+    """Return the file of a printing of that photograph that is not in the archive."""
     return folder / "queries" / f"{key}.jpg"
 
 

@@ -1,8 +1,8 @@
-"""Tables on disk: CSV, TSV or JSON Lines, of any encoding and delimiter, read row by row.
+"""Reads tables from disk row by row: CSV, TSV or JSON Lines, of any encoding and delimiter.
 
-The one reader of manifests, of training data sets and of lists of groups. A row that cannot be read
-is reported with its line and does not end the reading; what the cells mean is the caller's part.
-Start with `open_table`.
+Manifests, training data sets and lists of groups are all read here. A row that cannot be read is
+reported with its line and does not end the reading; the caller interprets the cells. Start with
+`open_table`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FALLBACK_ENCODING: Final = "cp1252"
-"""The encoding of a file that is not UTF-8, where `open_table` is left the choice."""
+"""The encoding of a file that is not UTF-8, if the caller of `open_table` names none."""
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _CHUNK: Final = 1024 * 1024
 
@@ -32,10 +32,10 @@ class TableFile:
 
     Attributes:
         path: The file.
-        encoding: How it is encoded.
+        encoding: The file's encoding.
         header: The cells of its first line, without spaces around them; empty for JSON Lines,
             whose lines name their own fields.
-        delimiter: Between cells; empty for JSON Lines.
+        delimiter: The character between cells; empty for JSON Lines.
     """
 
     path: Path
@@ -45,14 +45,14 @@ class TableFile:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The header in lower case, as `rows` names the cells."""
+        """The header in lower case; `rows` names the cells by it."""
         return tuple(cell.lower() for cell in self.header)
 
     def check_columns(self, *required: str) -> None:
-        """Check that a header has some columns, and none of its columns twice.
+        """Check that a header has the given columns, and no column twice.
 
         Raises:
-            errors.InvalidArgument: Names the column.
+            errors.InvalidArgument: A column is missing or occurs twice; the error names it.
         """
         if not self.delimiter:
             return
@@ -76,12 +76,13 @@ class TableFile:
     ) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """Yield the rows below the header: the line on which each begins, and its cells by column.
 
-        A row that cannot be read comes as a text that says why; the rows after it are still read.
+        If a row cannot be read, a text that says why takes its place; the rows after it are still
+        read.
 
         Args:
             required: The fields that each line of a JSON Lines file must have.
-            ragged: Whether a row may have fewer or more cells than the header. What is missing is
-                left out, and what is too much is ignored.
+            ragged: Whether a row may have fewer or more cells than the header. Missing cells are
+                left out, further ones are ignored.
         """
         if not self.delimiter:
             yield from self._json_lines(required)
@@ -154,24 +155,24 @@ def open_table(
 ) -> TableFile:
     """Open a table and find out its columns.
 
-    The delimiter of a CSV file is found in its first line: the one under which most of the known
+    The delimiter of a CSV file is taken from its first line: the one under which most of the known
     columns appear, otherwise the most frequent one of comma, semicolon, tab and bar.
 
     Args:
-        path: A file.
-        encoding: How it is encoded; a byte order mark at its beginning is skipped. None: UTF-8, or
-            Windows-1252 if it is not UTF-8.
+        path: The table's file.
+        encoding: The file's encoding; a byte order mark at its beginning is skipped. None stands
+            for UTF-8, or for Windows-1252 if the file is not UTF-8.
         known: Columns to look for, in lower case.
 
     Raises:
-        errors.InvalidArgument: It is not in that encoding, or there is no such encoding.
+        errors.InvalidArgument: The file is not in that encoding, or no such encoding exists.
         OSError: The file cannot be read.
     """
     if encoding is None:
         try:
             _check_encoding(path, encoding="utf-8")
         except errors.InvalidArgument:
-            # What spreadsheets of the western world save by default.
+            # Spreadsheets of the western world save this by default.
             encoding = FALLBACK_ENCODING
         else:
             encoding = "utf-8"
@@ -194,7 +195,7 @@ def open_table(
 def _check_encoding(manifest: Path, *, encoding: str) -> None:
     """Read all of a file once, so that a wrong encoding is known before the first row."""
     try:
-        # Knows as well that `hex` is a codec but no encoding of text.
+        # This also refuses `hex`, which is a codec but no encoding of text.
         b"a".decode(encoding, "ignore")
         decoder = codecs.getincrementaldecoder(encoding)()
     except (LookupError, ValueError) as error:
@@ -245,7 +246,7 @@ def _skip_header(file: TextIO) -> int:
 
 
 def _lines(file: TextIO, *, again: deque[str], taken: list[str]) -> Iterator[str]:
-    """Yield lines to read again, then those of the file; each is noted in `taken`."""
+    """Yield the lines that are read again, then those of the file; append each to `taken`."""
     while line := again.popleft() if again else file.readline():
         taken.append(line)
         yield line
