@@ -1,6 +1,8 @@
 """The command line, `halftone …`, one module a group of commands.
 
-`app` is the entry point: it loads a command's module only when that command is called, and turns
-errors into one sentence. Commands use the client, the renderings and the stack; they import no
-service. Read `app` first, then `options` and `output` for what several commands share.
+`app` is the entry point. It holds `up`, `search`, `list`, `show`, `facets` and `thumbnail`, loads
+every other command's module only when that command is called, and turns errors into one sentence.
+Commands use the client, the renderings and the stack; those about model versions also use
+`registry`, `evaluation` and `vision`. They import no service. Read `app` first, then `options` and
+`output` for what several commands share.
 """

@@ -43,8 +43,8 @@ _UNLIKELY: Final = (
     "None of these is likely to be the same picture. What is a small part of a larger picture is "
     "found with --crop; --verify-count 200 compares more candidates."
 )
-# Commands in modules of their own, imported when they are used: the others work even if their
-# packages are not installed.
+# These commands have modules of their own, which are imported when they are used: the others work
+# even if their packages are not installed.
 _LAZY: Final = {
     "compare": ("halftone.cli.compare", "compare", "Compare two images of the archive."),
     "cluster": ("halftone.cli.clusters", "cluster", "Show the life of a picture as a timeline."),
@@ -270,7 +270,7 @@ def search(
             mirrored=not no_mirrored,
             rotated=not no_rotated,
         )
-        # Before anything else that may fail, so that the hits are not lost.
+        # The hits are printed before anything else that may fail, so that they are not lost.
         if as_json:
             output.print_json(json_forms.page_to_json(page))
         else:

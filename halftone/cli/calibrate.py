@@ -1,4 +1,4 @@
-"""`halftone models calibrate`: fits a version's probabilities anew."""
+"""Fits a version's probabilities anew: `halftone models calibrate`."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def calibrate(
         seed: The seed of the folds and the printings.
 
     Raises:
-        errors.InvalidArgument: Too few true pairs among what the searches bring up.
+        errors.InvalidArgument: The searches bring up too few true pairs.
     """
-    # Imported by need: the trainer's packages.
+    # Imported here because it needs the trainer's packages.
     from halftone.evaluation import calibration as fitting  # noqa: PLC0415
     from halftone.evaluation import labelled  # noqa: PLC0415
     from halftone.imaging.orientations import orientations  # noqa: PLC0415

@@ -27,7 +27,7 @@ def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
         out.print("No clusters.")
         return
     table = Table(box=None)
-    # First, and never cut: the next command needs it.
+    # This column comes first and is never cut, because the next command needs it.
     table.add_column("cluster", no_wrap=True)
     for column in ("printings", "journals", "years", "weakest"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -260,7 +260,7 @@ def read_cluster_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
     if text.startswith("clusters/"):
         return text
     if text.startswith("archives/") or archives or os.path.isfile(text):  # noqa: PTH113 - raises for no text
-        # It also says what to do with a file.
+        # The called function also tells people what to do with a file.
         return complete_name(text, archives=archives)
     return f"clusters/{text}"
 
@@ -312,7 +312,7 @@ def _open(path: Path) -> Iterator[TextIO]:
     """Open a file that appears whole or not at all, or standard output for `-`."""
     if str(path) == "-":
         yield sys.stdout
-        # Here, because a reader that has gone is no fault.
+        # Flushed here, because a reader that has gone is no fault.
         sys.stdout.flush()
         return
     with files.writing(files.with_folders(path)) as file:

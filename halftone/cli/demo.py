@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HITS: Final = 6
 _SAMPLE_SIDE: Final = 640
 _MAX_PIXELS: Final = 200_000_000
-# So many pictures of an unknown archive are searched by to find some worth showing.
+# The number of pictures of an unknown archive that are searched by, to find some worth showing.
 _CANDIDATES: Final = 192
 _BATCH: Final = 64
 

@@ -151,7 +151,7 @@ def _evaluate_archive(
     seed: int,
     as_json: bool,
 ) -> None:
-    # Imported by need: the trainer's packages.
+    # Imported here because it needs the trainer's packages.
     from halftone.evaluation import labelled  # noqa: PLC0415
     from halftone.evaluation.comparison import JudgedVersion, differences  # noqa: PLC0415
 
@@ -226,7 +226,7 @@ def _resolve(text: str, *, models: Path | None) -> ModelVersion:
     else:
         registry = Registry(models or default_directory())
         if models is None and not registry.list() and _CHECKOUT.is_dir():
-            # Nothing was published yet; a checkout has the starter all the same.
+            # Nothing was published yet, but a checkout has the starter.
             registry = Registry(_CHECKOUT)
         try:
             version = registry.resolve(text)

@@ -99,7 +99,7 @@ def run_import(
             that is no list of rejected rows.
     """
     records.make_name(archive, image_id="any", field="--archive")
-    # Reads the header before anything is sent, so that a bad manifest changes nothing.
+    # This reads the header before anything is sent, so that a bad manifest changes nothing.
     try:
         rows = archives.read_manifest(source, archive=archive, encoding=encoding)
     except errors.InvalidArgument as error:
@@ -130,7 +130,7 @@ def run_import(
 
 
 def describe(summary: ImportSummary, *, archive: str) -> str:
-    """Return the result of an import in a line."""
+    """Return the result of an import as one line of text."""
     if not summary.total:
         return f"{archive}: nothing was imported, the manifest has no rows."
     text = (

@@ -37,8 +37,8 @@ BACKBONES: Final = ("resnet18", "resnet50", "resnet152")
 def install(context: Context, *, source: Path, promoting: bool) -> None:
     """Copy a published version, the directory `…/name/version`, from elsewhere.
 
-    Of a directory `…/name` the newest version is copied, unless there is, or was, one of its name
-    and number. Doing it again changes nothing, but repairs a copy that was damaged.
+    If SOURCE is `…/name`, its newest version is copied. Nothing is copied if another version has,
+    or once had, that name and number. Running it again only repairs a damaged copy.
     """
     registry = context.files
 
@@ -88,7 +88,7 @@ def import_(
     promoting: bool,
 ) -> None:
     """Make a version of ImageNet weights, with a whitening fitted on your pictures."""
-    # Imported by need: only this command needs torch.
+    # Imported here because only this command needs torch.
     from halftone.vision.model import import_torchvision_resnet  # noqa: PLC0415
     from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
 
@@ -135,7 +135,7 @@ def quantize(context: Context, *, version: str, source: Path, limit: int) -> Non
     version's own; when they are too far nothing is kept. Embedders take it when they load the
     version, so restart those that have it loaded.
     """
-    # Imported by need: only this command needs torch and OpenVINO.
+    # Imported here because only this command needs torch and OpenVINO.
     from halftone.vision import quantizing  # noqa: PLC0415
     from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
 
@@ -219,9 +219,10 @@ def calibrate(
 def prepare_pictures(
     source: Path, *, preprocessing: Preprocessing, limit: int
 ) -> NDArray[np.uint8]:
-    """Decodes and preprocesses the pictures of an archive or a folder: uint8 [N, S, S].
+    """Decode and preprocess the pictures of an archive or a folder: uint8 [N, S, S].
 
-    Pictures that cannot be used are left out. Of more than `limit`, evenly spaced ones are taken.
+    Pictures that cannot be used are left out. If there are more than `limit`, evenly spaced ones
+    are taken.
     """
     import numpy as np  # noqa: PLC0415  # the other commands start without it
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Finds the address in gRPC's message about a failed connection.
 _ADDRESS: Final = re.compile(r"ipv[46]:(\S+?): ")
 
-# So many images are looked through for labels that resemble an unknown one.
+# The number of images whose labels are compared with an unknown label.
 _LABELLED: Final = 1000
 # The command line's options by the fields of the services.
 _OPTIONS: Final = {
@@ -64,7 +64,7 @@ _OPTIONS: Final = {
     "spec.time_limit_minutes": "--minutes",
 }
 _WHOLE: Final = 100  # percent
-# Arguments: what is said of one quotes it.
+# These fields are arguments; the message about one quotes its value.
 _NAMES: Final = {"name", "names", "image", "query", "a", "b"}
 
 
@@ -251,8 +251,8 @@ def connect(*, server: str | None, data: Path | None) -> Client:
     """Return a client of the service that the options, the environment or the data directory name.
 
     Raises:
-        errors.FailedPrecondition: A data directory is named, and no stack runs from it. A stack at
-            the default address would be another one.
+        errors.FailedPrecondition: The option or the environment names a data directory from which
+            no stack runs. The default address is not tried: another stack may answer there.
     """
     settings = ClientSettings()
     if server is None and (data is not None or "search" not in settings.model_fields_set):
@@ -341,7 +341,7 @@ def check_filter(client: Client, *, where: Filter | None, nothing: bool) -> list
     Args:
         client: A client of the service that was asked.
         where: The filter.
-        nothing: Whether nothing was found. If something was, only values are looked up that may be
+        nothing: Whether no image was found. If some were, only those values are checked that may be
             unknown all the same: one of several, and those that exclude images.
     """
     if where is None:

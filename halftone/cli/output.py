@@ -88,7 +88,7 @@ def print_hits(
         hits: The most probable first.
         title: A line above the table.
         note: A line between title and table.
-        truth: Returns in a word whether a hit is right, if that is known.
+        truth: Function that says in a word whether a hit is right, if that is known.
         explained: Whether to print below the table what each hit shares with the query.
     """
     if title:
@@ -128,7 +128,7 @@ def print_hits(
 
 
 def print_explanation(hit: Hit) -> None:
-    """Print why a hit is one: its likeness in each channel, and the parts that it shares."""
+    """Print why a hit was found: its likeness in each channel, and the parts that it shares."""
     make_console().print(f"   {describe_likeness(hit)}", soft_wrap=True)
     if hit.verdict:
         make_console().print(

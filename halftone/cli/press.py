@@ -143,7 +143,7 @@ def evaluate_press(
     command: str,
 ) -> None:
     """Run the benchmark, print its figures, write its report."""
-    # Imported by need: the trainer's packages.
+    # Imported here because it needs the trainer's packages.
     from halftone.evaluation.press import benchmark as press_benchmark  # noqa: PLC0415
     from halftone.evaluation.press import gallery  # noqa: PLC0415
     from halftone.evaluation.press.report import summarise, write_report  # noqa: PLC0415
@@ -209,7 +209,7 @@ def evaluate_press(
 
 
 def _print(summary: Mapping[str, Any], *, name: str) -> None:
-    """Print R@1 of every system at each strength, and more of the last one, a whole search."""
+    """Print R@1 of every system by strength, and more figures of the last one, the whole search."""
     systems = summary["systems"]
     judged = list(systems)[-1]
     console = output.make_console()

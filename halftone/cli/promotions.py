@@ -63,9 +63,9 @@ def read_groups(path: Path, *, archive: str) -> list[list[str]]:
 
 
 def run_promotion(client: Client, start: Callable[[], Promotion], *, as_json: bool) -> bool:
-    """Starts a promotion and shows it until its end; False when it did not succeed.
+    """Start a promotion and show it until its end; return False if it did not succeed.
 
-    Ctrl-C ends the showing and not the promotion.
+    Ctrl-C ends the display and not the promotion.
     """
     started = start()
     notes = output.make_notes()
@@ -85,7 +85,7 @@ def run_promotion(client: Client, start: Callable[[], Promotion], *, as_json: bo
 
 
 def report(promotion: Promotion, *, as_json: bool) -> bool:
-    """Print how a promotion stands and return whether it did not fail."""
+    """Print the state of a promotion; return False if it failed."""
     if as_json:
         output.print_json(promotion_to_json(promotion))
     else:
@@ -126,7 +126,7 @@ def _show_progress(client: Client) -> Promotion:
 
 
 def describe_progress(promotion: Promotion) -> str:
-    """Return a line about how far a promotion is."""
+    """Return a line about the progress of a promotion."""
     if promotion.state is not PromotionState.EMBEDDING:
         return promotion.state.value
     parts = [f"embedding  {promotion.images_done:,} of {promotion.images_total:,} images"]

@@ -275,7 +275,7 @@ def job_json(job: TrainingJob) -> dict[str, Any]:
 
 
 def progress_text(job: TrainingJob) -> str:
-    """Return one line about where a job is."""
+    """Return one line about the progress of a job."""
     progress = job.progress
     if job.state is JobState.QUEUED:
         return "waits for a worker" if not job.attempts else "waits to go on"

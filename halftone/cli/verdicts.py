@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _NOTE_WIDTH = 44
 _MOST_LINES: Final = 10
-# A 64-bit number has at least so many digits.
+# Every id with at most this many digits fits into 64 bits.
 _MOST_DIGITS: Final = 18
 
 
@@ -314,7 +314,7 @@ def _find_author() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        # A container's user may have no name.
+        # The user of a container may have no name.
         return ""
 
 
