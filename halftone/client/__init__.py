@@ -5,9 +5,11 @@
             print(hit.probability, hit.relation, hit.image.journal, hit.image.date)
 
 The folder `asynchronous` is the source of both clients; `blocking` is generated from it. The
-modules beside them are shared: `calls`, `clusters`, `models` and `training` describe each call,
-`types` and `conversions` what goes in and comes out. Read `asynchronous/connection.py` first. The
-client may import `core`, `archive` and `imaging`, and never imports torch.
+modules beside them are shared. `calls`, `clusters`, `models` and `training` build each call;
+`types`, `records`, `verdicts` and `conversions` hold arguments and results; `retry` decides when a
+call is tried again; `watching` follows promotions and training jobs; `tasks` and `threads` are the
+parts that differ between the clients. Read `asynchronous/connection.py` first. The client may
+import `core`, `archive` and `imaging`, and never imports torch.
 """
 
 from halftone.client.asynchronous import AsyncClient

@@ -1,6 +1,6 @@
-"""The calls for images and embeddings: how each request is built and its response converted.
+"""Builds the calls for images and embeddings, and converts their responses.
 
-Both clients only make the calls that are described here and in `clusters`, `models` and `training`.
+Both clients only make the calls that are built here and in `clusters`, `models` and `training`.
 Nothing in this module touches the network; building a request may read the image file it is about.
 """
 
@@ -55,8 +55,8 @@ class Call(Generic[T]):
     """A call, ready to be made.
 
     Attributes:
-        parse: Converts a response of `response_class`.
-        repeatable: Whether it may be tried again although it may have been carried out.
+        parse: Function that converts a response of `response_class`.
+        repeatable: Whether the call may be tried again although it may have been carried out.
     """
 
     service: Service
@@ -68,7 +68,7 @@ class Call(Generic[T]):
 
     @property
     def path(self) -> str:
-        """The method's full name as gRPC wants it."""
+        """The method's full name, in gRPC's form."""
         return f"/{_PACKAGE[self.service]}/{self.method}"
 
 
@@ -93,7 +93,7 @@ def make_call(
 
 
 def get(name: str) -> Call[ImageRecord]:
-    """GetImage."""
+    """Build the call that returns the record of an image (rpc GetImage)."""
     request = pb.GetImageRequest(name=name)
     return _search_call("GetImage", request, pb.Image, parse_record)
 
@@ -101,7 +101,7 @@ def get(name: str) -> Call[ImageRecord]:
 def list_images(
     *, where: Filter | None, page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[ImageRecord, ...], str]]:
-    """ListImages: returns a page's records and the next page's token."""
+    """Build the call that returns a page of records and the next page's token (rpc ListImages)."""
     request = pb.ListImagesRequest(
         filter=make_filter(where), page_size=page_size, page_token=page_token
     )
@@ -113,7 +113,7 @@ def list_images(
 
 
 def update(name: str, *, fields: Mapping[str, object]) -> Call[ImageRecord]:
-    """UpdateImage."""
+    """Build the call that changes fields of a record and returns it (rpc UpdateImage)."""
     unknown = sorted(set(fields) - set(WRITABLE_FIELDS))
     if unknown:
         raise errors.InvalidArgument(
@@ -130,7 +130,7 @@ def update(name: str, *, fields: Mapping[str, object]) -> Call[ImageRecord]:
 def delete(
     names: str | Sequence[str], *, where: Filter | None, everything: bool, dry_run: bool
 ) -> Call[int]:
-    """DeleteImages: returns the number of deleted images."""
+    """Build the call that deletes images and returns their number (rpc DeleteImages)."""
     request = pb.DeleteImagesRequest(
         names=[names] if isinstance(names, str) else list(names),
         filter=make_filter(where) or (pb.Filter() if everything else None),
@@ -145,7 +145,7 @@ def delete(
 
 
 def search(wanted: Search) -> Call[SearchPage]:
-    """SearchImages."""
+    """Build the call that searches by one query (rpc SearchImages)."""
     return _search_call(
         "SearchImages", make_search_request(wanted), pb.SearchImagesResponse, parse_page
     )
@@ -154,7 +154,7 @@ def search(wanted: Search) -> Call[SearchPage]:
 def batch_search(
     searches: Sequence[Search],
 ) -> Call[tuple[SearchPage | errors.HalftoneError, ...]]:
-    """BatchSearchImages."""
+    """Build the call that runs several searches (rpc BatchSearchImages)."""
     request = pb.BatchSearchImagesRequest(requests=map(make_search_request, searches))
 
     def parse(
@@ -176,7 +176,7 @@ def compare(
     *,
     crop: Region | tuple[int, int, int, int] | None,
 ) -> Call[Compared]:
-    """CompareImages."""
+    """Build the call that compares two images of the archive (rpc CompareImages)."""
     request = pb.CompareImagesRequest(
         query=query.name if isinstance(query, ImageRecord) else query,
         image=image.name if isinstance(image, ImageRecord) else image,
@@ -186,7 +186,7 @@ def compare(
 
 
 def facets(*, where: Filter | None, limit: int | None) -> Call[Facets]:
-    """CountFacets."""
+    """Build the call that counts images by journal, year and language (rpc CountFacets)."""
     request = pb.CountFacetsRequest(filter=make_filter(where), limit=limit)
 
     def parse(response: pb.CountFacetsResponse) -> Facets:
@@ -201,7 +201,7 @@ def facets(*, where: Filter | None, limit: int | None) -> Call[Facets]:
 
 
 def thumbnail(name: str) -> Call[Thumbnail]:
-    """GetThumbnail."""
+    """Build the call that returns a small JPEG of an image (rpc GetThumbnail)."""
 
     def parse(response: pb.GetThumbnailResponse) -> Thumbnail:
         return Thumbnail(content=response.content, content_type=response.content_type)
@@ -217,7 +217,7 @@ def embed(
     rotated: bool,
     model_version: str,
 ) -> Call[tuple[ImageEmbeddings | errors.HalftoneError, ...]]:
-    """EmbedImages."""
+    """Build the call that embeds pictures (rpc EmbedImages)."""
     request = pb_embedder.EmbedImagesRequest(
         images=[
             pb_embedder.ImageInput(
@@ -248,7 +248,7 @@ def embed(
 
 
 def models() -> Call[tuple[LoadedModel, ...]]:
-    """ListModels."""
+    """Build the call that lists the model versions loaded by the embedder (rpc ListModels)."""
 
     def parse(response: pb_embedder.ListModelsResponse) -> tuple[LoadedModel, ...]:
         return tuple(
@@ -275,7 +275,7 @@ IMPORT_PATH = f"/{_PACKAGE['search']}/ImportImages"
 
 
 def make_import_request(record: NewImage | Row) -> pb.ImportImagesRequest:
-    """Return the message of one record of an import; reads its file.
+    """Return the message of one record of an import; reads the record's file.
 
     Raises:
         errors.InvalidArgument: The manifest's row is a rejected one, neither or both of `content`

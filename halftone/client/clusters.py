@@ -1,4 +1,4 @@
-"""Clusters and the job that builds them: their types, and the calls as in `calls`."""
+"""The types of clusters and of the job that builds them, and the calls about them."""
 
 from __future__ import annotations
 
@@ -61,8 +61,9 @@ class ClusterJob:
         name: `clusterJobs/{id}`.
         searched_count: The number of images whose candidates were looked for, of `image_count`.
         compared_count: The number of pairs compared by local features, of `pair_count` so far.
-        cluster_count: 0 until it has succeeded, as the two below.
-        error: Why it failed.
+        cluster_count: The number of clusters; like the two counts below, 0 until the job has
+            succeeded.
+        error: The reason why the job failed.
     """
 
     name: str
@@ -81,7 +82,7 @@ class ClusterJob:
 
     @property
     def id(self) -> str:
-        """The last part of the name."""
+        """Return the id: the last part of `name`, which is `clusterJobs/{id}`."""
         return self.name.rpartition("/")[2]
 
 
@@ -90,9 +91,9 @@ class ClusterMember:
     """One printing of a cluster.
 
     Attributes:
-        weakest_link: The probability of the least probable link on the surest way to the others.
+        weakest_link: The probability of the least probable link on the surest path to the others.
         link_count: The number of members to which it has a link.
-        gap_days: Days since the printing before; None for the first, or if a date is missing.
+        gap_days: Days since the previous printing; None for the first, or if a date is missing.
     """
 
     image: ImageRecord
@@ -107,7 +108,7 @@ class Link:
 
     Attributes:
         a: Name of an image, the query of the verification.
-        b: Name of the other.
+        b: Name of the other image.
         probability: None if an archivist said so and the two were never compared.
         verdict: SAME if an archivist said so, else None.
     """
@@ -127,15 +128,16 @@ class Cluster:
     Attributes:
         name: `clusters/{id}`; it stays when the cluster grows or the model version changes.
         earliest_date: The first day on which a printing may have appeared; None without dates.
-        latest_date: The last such day.
-        span_years: Whole years between the two.
+        latest_date: The last day on which a printing may have appeared.
+        span_years: Whole years between the two dates.
         weakest_link: The probability of the least probable link that holds the cluster together.
         first_image: The earliest known printing; without dates the first by name.
-        journals: In the order of their first printing.
-        members: Chronological, those without a date last; the first 5,000. Only from
-            `Client.cluster`.
-        links: Those without a probability, then the most probable first; the first 5,000, which
-            may name images that are not among these members. Only from `Client.cluster`.
+        journals: The journals in the order of their first printing.
+        members: The printings in chronological order, those without a date last; at most the first
+            5,000. Only `Client.cluster` returns them.
+        links: The links: those without a probability, then the most probable first; at most the
+            first 5,000. They may name images that are not among these members. Only
+            `Client.cluster` returns them.
     """
 
     name: str
@@ -154,7 +156,7 @@ class Cluster:
 
     @property
     def id(self) -> str:
-        """The last part of the name."""
+        """Return the id: the last part of `name`, which is `clusters/{id}`."""
         return self.name.rpartition("/")[2]
 
 
@@ -163,7 +165,7 @@ class ClusterPage:
     """A page of clusters; iterating over it gives the clusters.
 
     Attributes:
-        next_page_token: Empty on the last page.
+        next_page_token: The token of the next page; empty on the last page.
         total: The number of clusters under the filter, on all pages.
     """
 
@@ -179,20 +181,26 @@ class ClusterPage:
 
 
 def create_job(*, request_id: str, from_scratch: bool) -> Call[ClusterJob]:
-    """CreateClusterJob; the request id makes it repeatable."""
+    """Build the call that starts a cluster job (rpc CreateClusterJob).
+
+    The request id makes it repeatable.
+    """
     request = pb.CreateClusterJobRequest(request_id=request_id, from_scratch=from_scratch)
     return _call("CreateClusterJob", request, pb.ClusterJob, parse_job)
 
 
 def get_job(name: str) -> Call[ClusterJob]:
-    """GetClusterJob."""
+    """Build the call that returns a cluster job (rpc GetClusterJob)."""
     return _call("GetClusterJob", pb.GetClusterJobRequest(name=name), pb.ClusterJob, parse_job)
 
 
 def list_jobs(
     *, page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[ClusterJob, ...], str]]:
-    """ListClusterJobs: returns a page's jobs and the next page's token."""
+    """Build the call that returns a page of cluster jobs and the next page's token.
+
+    The rpc is ListClusterJobs.
+    """
     request = pb.ListClusterJobsRequest(page_size=page_size, page_token=page_token)
 
     def parse(response: pb.ListClusterJobsResponse) -> tuple[tuple[ClusterJob, ...], str]:
@@ -202,7 +210,7 @@ def list_jobs(
 
 
 def cancel_job(name: str) -> Call[ClusterJob]:
-    """CancelClusterJob."""
+    """Build the call that stops a cluster job (rpc CancelClusterJob)."""
     request = pb.CancelClusterJobRequest(name=name)
     return _call("CancelClusterJob", request, pb.ClusterJob, parse_job)
 
@@ -217,7 +225,7 @@ def list_clusters(
     page_size: int | None,
     page_token: str,
 ) -> Call[ClusterPage]:
-    """ListClusters."""
+    """Build the call that returns a page of clusters (rpc ListClusters)."""
     request = pb.ListClustersRequest(
         filter=make_filter(where),
         order=order.name,
@@ -239,12 +247,15 @@ def list_clusters(
 
 
 def get(name: str) -> Call[Cluster]:
-    """GetCluster."""
+    """Build the call that returns a cluster with its printings (rpc GetCluster)."""
     return _call("GetCluster", pb.GetClusterRequest(name=name), pb.Cluster, parse_cluster)
 
 
 def judge(a: str, b: str, *, decision: Decision, note: str, author: str) -> Call[Verdict]:
-    """JudgePair; repeating a verdict only lengthens its history."""
+    """Build the call that records a verdict on two images (rpc JudgePair).
+
+    It is repeatable: repeating a verdict only lengthens its history.
+    """
     request = pb.JudgePairRequest(a=a, b=b, decision=decision.name, note=note, author=author)
     return _call("JudgePair", request, pb.Verdict, parse_verdict)
 
@@ -252,7 +263,7 @@ def judge(a: str, b: str, *, decision: Decision, note: str, author: str) -> Call
 def list_verdicts(
     *, image: str, history: bool, page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[Verdict, ...], str]]:
-    """ListVerdicts: returns a page's verdicts and the next page's token."""
+    """Build the call that returns verdicts and the next page's token (rpc ListVerdicts)."""
     request = pb.ListVerdictsRequest(
         image=image, history=history, page_size=page_size, page_token=page_token
     )
@@ -264,7 +275,7 @@ def list_verdicts(
 
 
 def delete_verdict(name: str) -> Call[Verdict]:
-    """DeleteVerdict."""
+    """Build the call that takes a verdict back (rpc DeleteVerdict)."""
     return _call("DeleteVerdict", pb.DeleteVerdictRequest(name=name), pb.Verdict, parse_verdict)
 
 

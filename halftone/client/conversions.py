@@ -133,7 +133,7 @@ def parse_record(image: pb.Image) -> ImageRecord:
 
 
 def write_fields(image: pb.Image, fields: Mapping[str, object]) -> None:
-    """Write fields of a record, named as in `WRITABLE_FIELDS`, into its message.
+    """Write fields of a record into its message; `WRITABLE_FIELDS` has their names.
 
     Raises:
         errors.InvalidArgument: A field has a wrong value.

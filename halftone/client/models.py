@@ -1,4 +1,4 @@
-"""Model versions and promotions: their types, and the calls as in `calls`."""
+"""The types of model versions and promotions, and the calls about them."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ class Promotion:
         model_version: The version to promote.
         from_model_version: The version that answered when the job began.
         images_failed: The number of images that the version could not embed.
-        seconds_left: 0 if it is not known.
+        seconds_left: Estimated seconds until the end; 0 if it is not known.
         comparison: None until the versions were compared.
-        error: Why it failed or was refused.
-        revision: Grows with each change.
+        error: The reason why the promotion failed or was refused.
+        revision: A number that grows with each change.
     """
 
     id: str
@@ -132,7 +132,10 @@ class Promotion:
 def list_versions(
     *, page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[ModelVersion, ...], str]]:
-    """ListModelVersions: returns a page's versions and the next page's token."""
+    """Build the call that returns a page of model versions and the next page's token.
+
+    The rpc is ListModelVersions.
+    """
     request = pb.ListModelVersionsRequest(page_size=page_size, page_token=page_token)
 
     def parse(
@@ -144,13 +147,13 @@ def list_versions(
 
 
 def get(name: str) -> Call[ModelVersion]:
-    """GetModelVersion."""
+    """Build the call that returns a model version (rpc GetModelVersion)."""
     request = pb.GetModelVersionRequest(name=name)
     return _call("GetModelVersion", request, pb.ModelVersion, parse_version)
 
 
 def promote(name: str, *, force: bool, groups: Sequence[Sequence[str]]) -> Call[Promotion]:
-    """PromoteModelVersion."""
+    """Build the call that starts a promotion (rpc PromoteModelVersion)."""
     request = pb.PromoteModelVersionRequest(
         name=name,
         force=force,
@@ -160,29 +163,32 @@ def promote(name: str, *, force: bool, groups: Sequence[Sequence[str]]) -> Call[
 
 
 def roll_back() -> Call[Promotion]:
-    """RollBackModelVersion; not repeatable, because a second one could undo the first."""
+    """Build the call that starts a roll-back (rpc RollBackModelVersion).
+
+    It is not repeatable, because a second one could undo the first.
+    """
     request = pb.RollBackModelVersionRequest()
     call = _call("RollBackModelVersion", request, pb.Promotion, parse_promotion)
     return replace(call, repeatable=False)
 
 
 def promotion() -> Call[Promotion]:
-    """GetPromotion."""
+    """Build the call that returns the latest promotion (rpc GetPromotion)."""
     return _call("GetPromotion", pb.GetPromotionRequest(), pb.Promotion, parse_promotion)
 
 
 def watch() -> Call[Promotion]:
-    """WatchPromotion, whose responses are a stream."""
+    """Build the call that streams the states of a promotion (rpc WatchPromotion)."""
     return _call("WatchPromotion", pb.WatchPromotionRequest(), pb.Promotion, parse_promotion)
 
 
 def cancel() -> Call[Promotion]:
-    """CancelPromotion."""
+    """Build the call that stops a promotion (rpc CancelPromotion)."""
     return _call("CancelPromotion", pb.CancelPromotionRequest(), pb.Promotion, parse_promotion)
 
 
 def delete(name: str) -> Call[None]:
-    """DeleteModelVersion."""
+    """Build the call that deletes a model version (rpc DeleteModelVersion)."""
     request = pb.DeleteModelVersionRequest(name=name)
     return _call("DeleteModelVersion", request, pb.DeleteModelVersionResponse, lambda _: None)
 

@@ -1,4 +1,4 @@
-"""Records of the archive and their import: frozen dataclasses, none of them tied to protobuf."""
+"""The types of archive records and their import: frozen dataclasses, independent of protobuf."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class ImportSummary:
 
     @property
     def total(self) -> int:
-        """Records that were acknowledged, the rejected ones included."""
+        """The number of acknowledged records, the rejected ones included."""
         return self.created + self.unchanged + self.updated + len(self.rejected)
 
 
@@ -149,10 +149,10 @@ class Facets:
     """Counts of the images under a filter.
 
     Attributes:
-        total: All images under the filter.
-        journals: The most frequent first.
-        years: By the year of the earliest day, in chronological order.
-        languages: The most frequent first.
+        total: The number of images under the filter.
+        journals: Counts by journal, the most frequent first.
+        years: Counts by the year of the earliest day, in chronological order.
+        languages: Counts by language, the most frequent first.
     """
 
     total: int

@@ -24,16 +24,16 @@ def is_retryable(error: errors.HalftoneError) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How often and how long apart a call is tried.
+    """The limits on how often, and after which pauses, a call is tried again.
 
     The pause before try n+1 is drawn uniformly between 0 and `first_pause` * 2**(n-1), at most
     `longest_pause` ("full jitter", which spreads clients out best after an outage), and comes on
     top of the pause that the service asked for with RetryInfo.
 
     Attributes:
-        attempts: Tries of one call, the first included; 1 never retries.
-        first_pause: Seconds.
-        longest_pause: Seconds.
+        attempts: The most tries of one call, the first included; 1 never retries.
+        first_pause: The longest pause before the second try, in seconds.
+        longest_pause: The longest pause before any try, in seconds.
         import_patience: Seconds without a single acknowledgement after which an import that lost
             its stream gives up. An import has no other bound on its retries.
     """

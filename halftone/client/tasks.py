@@ -1,8 +1,8 @@
-"""What the asynchronous client needs to wait and to do things at the same time, on asyncio.
+"""The parts of the client that differ between asyncio and threads, for asyncio.
 
-`threads` offers the same names for the blocking client. All that differs between the two clients
-by more than the words `async` and `await` is in these two modules: `tools/unasync.py` generates
-the blocking client from the asynchronous one and puts `threads` where it says `tasks`.
+`threads` offers the same names for the blocking client. All differences between the two clients
+beyond the words `async` and `await` are in these two modules: `tools/unasync.py` generates the
+blocking client from the asynchronous one and replaces `tasks` by `threads`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ R = TypeVar("R")
 T_co = TypeVar("T_co", covariant=True)
 
 Source: TypeAlias = Iterable[T] | AsyncIterable[T]
-"""Where an import takes its records from."""
+"""The iterables from which an import may take its records."""
 
 Channel: TypeAlias = grpc.aio.Channel
 Condition: TypeAlias = asyncio.Condition
@@ -53,8 +53,8 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as failure:
-        # When a service ends a stream that is being written to, grpc.aio may tell of the failed
-        # write instead of the service's status. A new stream will tell what is the matter.
+        # When a service ends a stream that is being written to, grpc.aio may report the failed
+        # write instead of the service's status. A new stream will report the cause.
         if "SendMessageOperation" in (failure.debug_error_string() or ""):
             raise errors.Unavailable("The service ended the stream.") from failure
         raise errors.from_rpc_error(failure) from failure
@@ -94,7 +94,7 @@ class Inbox(Generic[T]):
 
 
 class Worker:
-    """Runs a coroutine function beside its caller, from now on."""
+    """Runs a coroutine function beside its caller; it starts at once."""
 
     def __init__(
         self, function: Callable[..., Coroutine[Any, Any, None]], *args: object, name: str
@@ -108,10 +108,10 @@ class Worker:
 
 
 async def pull(records: Source[T], convert: Callable[[T], R]) -> AsyncGenerator[R, None]:
-    """Iterate over records, each converted; nothing of it holds up the event loop.
+    """Iterate over records, each converted, without holding up the event loop.
 
-    `convert` runs in a thread, and so does an iterable that is not asynchronous: all of it in one
-    thread, which takes a record only when one is asked for.
+    `convert` runs in a thread. An iterable that is not asynchronous runs in one thread as well,
+    which takes a record only when one is asked for.
     """
     if isinstance(records, AsyncIterable):
         async for record in records:
@@ -119,7 +119,7 @@ async def pull(records: Source[T], convert: Callable[[T], R]) -> AsyncGenerator[
         return
     loop = asyncio.get_running_loop()
     asked: queue.SimpleQueue[asyncio.Future[R] | None] = queue.SimpleQueue()
-    # A daemon: an iterable that never gives its next record must not keep the program alive.
+    # A daemon thread: an iterable that never gives its next record must not keep the program alive.
     threading.Thread(
         target=_serve, args=(records, convert, asked), name="halftone-import-source", daemon=True
     ).start()

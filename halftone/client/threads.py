@@ -1,6 +1,6 @@
-"""What the blocking client needs to wait and to do things at the same time, on threads.
+"""The parts of the client that differ between asyncio and threads, for threads.
 
-The names and what they do are those of `tasks`, which see.
+The names and their meanings are those of `tasks`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ R = TypeVar("R")
 T_co = TypeVar("T_co", covariant=True)
 
 Source: TypeAlias = Iterable[T]
-"""Where an import takes its records from."""
+"""The iterables from which an import may take its records."""
 
 Channel: TypeAlias = grpc.Channel
 Condition: TypeAlias = threading.Condition
@@ -37,7 +37,7 @@ sleep = time.sleep
 
 
 def run_blocking(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call the function here: the caller's thread may block."""
+    """Call the function in this thread, which may block."""
     return function(*args, **kwargs)
 
 
@@ -83,18 +83,21 @@ class Inbox(Generic[T]):
 
 
 class Worker:
-    """Runs a function beside its caller, from now on, in a daemon thread."""
+    """Runs a function beside its caller in a daemon thread; it starts at once."""
 
     def __init__(self, function: Callable[..., None], *args: object, name: str) -> None:
         self._thread = threading.Thread(target=function, args=args, name=name, daemon=True)
         self._thread.start()
 
     def stop(self, *, patience: float) -> None:
-        """Wait at most `patience` seconds for the function's end; nothing can end a thread."""
+        """Wait at most `patience` seconds for the function to end.
+
+        A thread cannot be stopped from outside.
+        """
         self._thread.join(patience)
 
 
 def pull(records: Source[T], convert: Callable[[T], R]) -> Generator[R, None, None]:
-    """Iterate over records, each converted, in the thread that asks for them."""
+    """Iterate over records; each is converted in the thread that asks for it."""
     for record in records:
         yield convert(record)

@@ -1,4 +1,4 @@
-"""Training jobs: their types, and the calls as in `calls`."""
+"""The types of training jobs, and the calls about them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TrainingProgress:
 
     Attributes:
         phase: `reading`, `training`, `evaluating`, `publishing` or `promoting`.
-        fraction: 0 to 1.
+        fraction: The share of the job that is done, 0 to 1.
         metrics: The latest validation figures by name.
     """
 
@@ -67,10 +67,10 @@ class TrainingJob:
         name: `trainingJobs/{id}`.
         spec: Its specification as JSON; see `halftone.client.TrainingSpec` for the fields.
         model_version: `name/version`; empty until it is published.
-        error: Why it failed.
+        error: The reason why the job failed.
         log_tail: The last lines that the training process printed.
-        attempts: How often it was started.
-        revision: Grows with each change.
+        attempts: How many times the job was started.
+        revision: A number that grows with each change.
     """
 
     name: str
@@ -89,12 +89,15 @@ class TrainingJob:
 
     @property
     def id(self) -> str:
-        """The last part of the name."""
+        """Return the id: the last part of `name`, which is `trainingJobs/{id}`."""
         return self.name.rpartition("/")[2]
 
 
 def create(spec: TrainingSpec | Mapping[str, Any], *, request_id: str | None) -> Call[TrainingJob]:
-    """CreateTrainingJob; the request id makes it repeatable."""
+    """Build the call that starts a training job (rpc CreateTrainingJob).
+
+    The request id makes it repeatable.
+    """
     checked = spec if isinstance(spec, training.TrainingSpec) else training.parse_spec(spec)
     request = pb.CreateTrainingJobRequest(
         spec=checked.to_message(), request_id=request_id or str(uuid.uuid4())
@@ -103,14 +106,17 @@ def create(spec: TrainingSpec | Mapping[str, Any], *, request_id: str | None) ->
 
 
 def get(name: str) -> Call[TrainingJob]:
-    """GetTrainingJob."""
+    """Build the call that returns a training job (rpc GetTrainingJob)."""
     return _call("GetTrainingJob", pb.GetTrainingJobRequest(name=name), pb.TrainingJob, parse_job)
 
 
 def list_jobs(
     *, states: Collection[JobState], page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[TrainingJob, ...], str]]:
-    """ListTrainingJobs: returns a page's jobs and the next page's token."""
+    """Build the call that returns a page of training jobs and the next page's token.
+
+    The rpc is ListTrainingJobs.
+    """
     request = pb.ListTrainingJobsRequest(
         page_size=page_size,
         page_token=page_token,
@@ -124,13 +130,13 @@ def list_jobs(
 
 
 def cancel(name: str) -> Call[TrainingJob]:
-    """CancelTrainingJob."""
+    """Build the call that stops a training job (rpc CancelTrainingJob)."""
     request = pb.CancelTrainingJobRequest(name=name)
     return _call("CancelTrainingJob", request, pb.TrainingJob, parse_job)
 
 
 def watch(name: str) -> Call[TrainingJob]:
-    """WatchTrainingJob, whose responses are a stream."""
+    """Build the call that streams the states of a training job (rpc WatchTrainingJob)."""
     request = pb.WatchTrainingJobRequest(name=name)
     return _call("WatchTrainingJob", request, pb.TrainingJob, parse_job)
 

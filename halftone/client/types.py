@@ -1,4 +1,4 @@
-"""Searches, hits and embeddings: frozen dataclasses, none of them tied to protobuf."""
+"""The types of searches, hits and embeddings: frozen dataclasses, independent of protobuf."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Embedding:
 
     Attributes:
         values: `dimension` little-endian float32 values.
-        model_version: As `name/version`.
+        model_version: The model version, as `name/version`.
     """
 
     values: bytes
@@ -82,8 +82,8 @@ class Overlap:
         image_polygon: Corners of the overlap in the image.
         query_share: The overlap's share of the query's area, 0 to 1.
         image_share: The overlap's share of the image's area, 0 to 1.
-        rotation: Degrees by which the query, mirrored first, is to be turned clockwise, -180 to
-            180.
+        rotation: Degrees by which the query, after mirroring, is turned clockwise to lie as the
+            image does, -180 to 180.
         scale: Length in the image over length in the query.
     """
 
@@ -103,7 +103,7 @@ class Verification:
     """The result of comparing two pictures by local features.
 
     Attributes:
-        overlaps: The largest first.
+        overlaps: The shared parts, the largest first.
     """
 
     state: VerificationState = VerificationState.NOT_COMPARED
@@ -145,7 +145,7 @@ class Hit:
 
     @property
     def rotation(self) -> int:
-        """Degrees by which the query, after it was mirrored, is turned clockwise: in quarters."""
+        """Degrees by which the query, after mirroring, is turned clockwise: a multiple of 90."""
         return self.orientation.rotation
 
     @property
@@ -174,10 +174,10 @@ class SearchPage:
     """Hits, the most probable first. Iterating over a page gives its hits.
 
     Attributes:
-        next_page_token: Empty on the last page.
+        next_page_token: The token of the next page; empty on the last page.
         model_version: The version that compared the pictures.
         verified_count: The number of candidates that were compared by local features.
-        out_of_time_count: The number of candidates for whose comparison there was no time.
+        out_of_time_count: The number of candidates that were not compared because the time was up.
         verdicts_unavailable: Whether the verdicts on the hits could not be read, so that a hit
             without a verdict may have one.
     """
@@ -203,8 +203,8 @@ class ImageEmbeddings:
     Attributes:
         embedding: The embedding of the picture as it is.
         oriented: The embeddings of the other orientations that were asked for.
-        width: Of the upright picture, in pixels.
-        height: Likewise.
+        width: Width of the upright picture in pixels.
+        height: Height of the upright picture in pixels.
     """
 
     embedding: Embedding
@@ -218,9 +218,9 @@ class LoadedModel:
     """A model version that the embedder has loaded.
 
     Attributes:
-        model_version: As `name/version`.
-        device: For example `cpu` or `cuda:0`.
-        backend: For example `torch`.
+        model_version: The model version, as `name/version`.
+        device: The device, for example `cpu` or `cuda:0`.
+        backend: The engine that runs it, for example `torch`.
         active: Whether it answers requests that name no version.
     """
 
@@ -254,7 +254,7 @@ class Filter:
 
 
 class SearchOptions(TypedDict, total=False):
-    """Keywords of `search`.
+    """The keyword arguments of `search`.
 
     Attributes:
         filter: The images to search among.
@@ -266,7 +266,7 @@ class SearchOptions(TypedDict, total=False):
         verify_count: Candidates that are compared by local features, 0 to 200; 50 by default.
         mirrored: Search for the mirrored picture as well; True by default.
         rotated: Search for the picture turned by quarters as well; True by default.
-        page_token: Goes on where another page ended.
+        page_token: The token of the page to return, from the page before it.
     """
 
     filter: Filter | None

@@ -1,4 +1,4 @@
-"""Archivists' verdicts on pairs of images."""
+"""The types of archivists' verdicts on pairs of images, and their conversion."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Verdict:
 
     Attributes:
         name: `verdicts/{id}`.
-        a: Name of an image; of the two names the first in order.
+        a: Name of an image, the first of the two in alphabetical order.
         b: Name of the other image.
         end_time: When a later verdict replaced it or it was taken back; None while it holds.
         overruled: Whether it has no effect although it holds, because later verdicts contradict it.
@@ -49,7 +49,7 @@ class Verdict:
 
     @property
     def id(self) -> str:
-        """The last part of the name."""
+        """Return the id: the last part of `name`, which is `verdicts/{id}`."""
         return self.name.rpartition("/")[2]
 
     @property

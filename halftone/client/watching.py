@@ -1,4 +1,4 @@
-"""What the client knows while it watches a promotion or a training job. No I/O happens here."""
+"""The state of a watch on a promotion or a training job. No I/O happens here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from halftone.client.retry import RetryPolicy
 
 STREAM_SECONDS: Final = 600.0
-"""A stream is opened anew after so long: one whose peer vanished without a word would never end."""
+"""Seconds after which a stream is opened anew; one whose peer vanished silently would never end."""
 
 
 class _State(Protocol):
@@ -26,7 +26,7 @@ class _State(Protocol):
 
 
 class Watchable(Protocol):
-    """Something with an end that changes meanwhile: a promotion or a training job."""
+    """Something that changes until it ends: a promotion or a training job."""
 
     @property
     def id(self) -> str: ...  # noqa: D102
@@ -41,10 +41,10 @@ W = TypeVar("W", bound=Watchable)
 
 @dataclass(kw_only=True)
 class Watch(Generic[W]):
-    """The state of one watch: what was told already, and how often the stream may be lost.
+    """The state of one watch: what was passed on already, and how often the stream may be lost.
 
     Attributes:
-        is_over: Whether what is watched has come to its end.
+        is_over: Whether the promotion or job has ended.
     """
 
     call: Call[W]
@@ -58,14 +58,15 @@ class Watch(Generic[W]):
         self._attempts = self._new_attempts()
 
     def take(self, message: message.Message) -> W | None:
-        """Return what a message says, or None if that was told before."""
+        """Return what a message says, or None if that was passed on before."""
         item = self.call.parse(message)
         self.is_over = item.state.is_over
         told_id, told_revision = self._told
         if item.id == told_id and item.revision <= told_revision:
             return None
         self._told = item.id, item.revision
-        # Only news makes up for lost connections, or a service that always dies would never end it.
+        # Only news resets the count of lost connections; otherwise a service that keeps dying would
+        # be asked for ever.
         self._attempts = self._new_attempts()
         return item
 

@@ -1,4 +1,4 @@
-"""The client as a whole."""
+"""Puts the client together from the methods of the other modules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from halftone.client.asynchronous.training_jobs import TrainingMethods
 
 
 class AsyncClient(ImageMethods, ModelMethods, TrainingMethods, ClusterMethods):
-    """Talks to a search service, and to its embedder and trainer where asked to.
+    """Talks to a search service and, for some calls, to its embedder and trainer.
 
     An asynchronous context manager, for one event loop; it reads pictures in threads.
     No connection is made before the first call.
@@ -21,7 +21,7 @@ class AsyncClient(ImageMethods, ModelMethods, TrainingMethods, ClusterMethods):
         embedder: `host:port` of the embedder. Default: `HALFTONE_EMBEDDER`, or this machine.
         trainer: `host:port` of the training service. Default: `HALFTONE_TRAINER`, or this machine.
         timeout: Deadline of a call in seconds, its retries included; each method takes another.
-        retries: When and how often to try again.
+        retries: The policy for trying again.
 
     All methods raise subclasses of `halftone.core.errors.HalftoneError`.
     """

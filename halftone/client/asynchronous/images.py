@@ -1,4 +1,4 @@
-"""The client's methods for images: import, search, compare, records, embeddings."""
+"""The client's methods for images: search, records, embeddings and import."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class ImageMethods(Connection):
-    """Searches, records, embeddings, and the import."""
+    """The methods for searches, records, embeddings and the import."""
 
     async def search(
         self, query: Query, *, timeout: float | None = None, **options: Unpack[SearchOptions]
@@ -52,7 +52,7 @@ class ImageMethods(Connection):
             query: An encoded image, the path of one, a Pillow image, an embedding, or an image of
                 the archive: its record, or its name, which begins with `archives/`.
             timeout: Deadline in seconds.
-            **options: See `halftone.client.SearchOptions`.
+            **options: The fields of `halftone.client.SearchOptions`.
 
         Raises:
             errors.InvalidArgument: An option or the image is refused.
@@ -152,9 +152,9 @@ class ImageMethods(Connection):
 
         Args:
             names: One name or several.
-            filter: Instead of names.
+            filter: A filter, instead of names.
             everything: Must be set for a filter that matches everything.
-            dry_run: Only count.
+            dry_run: Only count the images.
             timeout: Deadline in seconds.
         """
         call = calls.delete(names, where=filter, everything=everything, dry_run=dry_run)
@@ -193,11 +193,11 @@ class ImageMethods(Connection):
             images: Encoded images, paths or Pillow images.
             mirrored: Embed the mirrored pictures as well.
             rotated: Embed the pictures turned by 90, 180 and 270 degrees as well.
-            model_version: As `name/version`; the active one by default.
+            model_version: The model version, as `name/version`; the active one by default.
             timeout: Deadline in seconds.
 
         Returns:
-            Embeddings, or why the image was refused, for each image in the same order.
+            For each image, in the same order, its embeddings or the reason why it was refused.
         """
         call = await tasks.run_blocking(
             calls.embed, images, mirrored=mirrored, rotated=rotated, model_version=model_version

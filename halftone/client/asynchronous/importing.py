@@ -1,10 +1,10 @@
-"""The import stream: records out, acknowledgements in, taken up again when the stream is lost.
+"""Runs the import stream: sends records, takes acknowledgements, resumes when the stream is lost.
 
 Three workers take part besides the caller. The *feeder* pulls records from the caller's iterable
-and keeps at most a window of them unacknowledged; gRPC's own worker sends what the feeder has
-ready, as fast as the stream's flow control lets it; the *receiver* puts the acknowledgements into
-an inbox, which the caller's side empties. A record leaves the window only when it is acknowledged,
-so a lost stream costs nothing but sending the window again, and the service takes what it has
+and keeps at most a window of them unacknowledged. gRPC's own worker sends what the feeder has
+ready, as fast as the stream's flow control allows. The *receiver* puts the acknowledgements into an
+inbox, which the caller's side empties. A record leaves the window only when it is acknowledged.
+After a lost stream the window is sent again, and the service acknowledges the records that it has
 already as UNCHANGED.
 """
 
@@ -54,15 +54,15 @@ class _StreamEnd:
 
 @dataclass
 class _Window:
-    """The records that are not acknowledged yet; everything under one lock.
+    """The records that are not acknowledged yet, all guarded by one lock.
 
     Attributes:
-        pending: In the order in which they are sent; `size` counts their bytes.
-        sent: How many of them, from the left, were given to the present stream.
-        settled: How many have left the window, acknowledged.
-        stream: Number of the present stream; an older one must not take records any more.
-        exhausted: The caller's iterable has ended.
-        closed: The import is over; every worker goes home.
+        pending: The records in the order in which they are sent; `size` counts their bytes.
+        sent: How many of them, from the left, the present stream was given.
+        settled: How many were acknowledged and left the window.
+        stream: The number of the present stream; an older stream must not take records any more.
+        exhausted: Whether the caller's iterable has ended.
+        closed: Whether the import is over, which ends every worker.
     """
 
     changed: tasks.Condition = field(default_factory=tasks.Condition)
@@ -92,7 +92,7 @@ class _Window:
         return len(self.pending) < WINDOW_RECORDS and self.size + size <= WINDOW_BYTES
 
     async def payloads(self, stream: int) -> AsyncIterator[bytes]:
-        """Iterate over what the stream of that number is to send; waits for the feeder."""
+        """Yield the records that the stream of that number is to send, waiting for the feeder."""
         while True:
             async with self.changed:
                 await self.changed.wait_for(
@@ -156,7 +156,7 @@ class _Window:
             return self.sent > 0
 
     async def is_done(self) -> bool:
-        """Return whether every record there was is acknowledged."""
+        """Return whether every record was acknowledged and no more will come."""
         async with self.changed:
             return self.exhausted and not self.pending
 
@@ -165,12 +165,12 @@ class ImportRun:
     """One import from its first record to its last acknowledgement.
 
     Args:
-        records: Pulled by a worker of its own, one record at a time.
+        records: The records; a worker pulls them one at a time.
         open_stream: Starts the call with the serialised requests that it is given, and returns its
             serialised responses.
         on_ack: Called for each acknowledgement, in the caller's thread or on the event loop.
         on_retry: Called when the stream is taken up again.
-        is_closed: Whether the client was closed meanwhile.
+        is_closed: Function that returns whether the client was closed.
         stall_timeout: Seconds without an acknowledgement, while some are owed, after which the
             stream counts as lost.
     """
@@ -262,7 +262,7 @@ class ImportRun:
             await receiver.stop(patience=5)
 
     async def _settle(self, number: int) -> None:
-        """Handle what the stream of that number brings until it has ended.
+        """Handle the events of the stream of that number until it ends.
 
         Raises:
             errors.HalftoneError: The stream ended or stalled before everything was acknowledged.
@@ -296,8 +296,8 @@ class ImportRun:
         if ack.error is not None and (
             retry.is_retryable(ack.error) or isinstance(ack.error, errors.StorageFull)
         ):
-            # Not this record's fault: it stays in the window. A full disk ends the import, anything
-            # else is tried again on a new stream.
+            # This is not the record's fault, so it stays in the window. A full disk ends the
+            # import; after anything else the record is tried again on a new stream.
             raise ack.error
         await self._window.acknowledge(ack)
         self._count(ack)
@@ -310,7 +310,7 @@ class ImportRun:
         self._on_ack(ack)
 
     def _count_refused(self) -> None:
-        """Count the refused records whose turn it is, so that all come in the rows' order."""
+        """Count the refused records that precede the next acknowledgement, in the rows' order."""
         while self._refused and self._refused[0][0] <= self._window.settled:
             _, ack = self._refused.popleft()
             self._count(ack)

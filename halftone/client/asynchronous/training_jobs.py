@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TrainingMethods(Connection):
-    """Training jobs on the trainer's queue."""
+    """The methods for training jobs on the trainer's queue."""
 
     async def train(
         self,

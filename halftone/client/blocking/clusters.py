@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ClusterMethods(Connection):
-    """Clusters, the job that builds them, and what archivists say of pairs."""
+    """The methods for clusters, the job that builds them, and archivists' verdicts."""
 
     def build_clusters(
         self,
@@ -34,7 +34,8 @@ class ClusterMethods(Connection):
         Args:
             from_scratch: Compare every pair again, also those whose comparison is kept, and forget
                 pairs that are no longer candidates.
-            request_id: The same id always gives the job that it started. Made up by default.
+            request_id: An id of the caller's choice; a repeated id returns the job that it started.
+                Made up by default.
             timeout: Deadline in seconds, of this call and not of the job.
 
         Returns:
@@ -66,7 +67,7 @@ class ClusterMethods(Connection):
     ) -> Iterator[ClusterJob]:
         """Iterate over a job's states: as it is now, then whenever it changes, to its end.
 
-        The service is asked each `every` seconds; `timeout` is for each of these calls.
+        The service is asked every `every` seconds; `timeout` is for each of these calls.
         """
         last = None
         while last is None or not last.state.is_over:
@@ -102,12 +103,12 @@ class ClusterMethods(Connection):
         Args:
             filter: Only clusters with at least one printing that matches it.
             order: What to sort by.
-            min_size: Only clusters with at least so many printings.
-            min_journals: Only clusters with at least so many journals.
-            min_span_years: Only clusters with at least so many whole years between the first
+            min_size: Only clusters with at least this many printings.
+            min_journals: Only clusters with at least this many journals.
+            min_span_years: Only clusters with at least this many whole years between the first
                 printing and the last.
             page_size: 1 to 1000.
-            page_token: Goes on where another page ended.
+            page_token: The token of the page to return, from the page before it.
             timeout: Deadline in seconds.
         """
         call = clusters.list_clusters(
@@ -158,12 +159,12 @@ class ClusterMethods(Connection):
     ) -> Verdict:
         """Record what an archivist says of two images, for good and under every model version.
 
-        When verdicts contradict each other, the later ones win: `overruled_verdicts` of the
-        returned verdict are those that lost their effect by this one.
+        When verdicts contradict each other, the later ones win. `overruled_verdicts` of the
+        returned verdict lists those that lost their effect by this one.
 
         Args:
             a: Name of an image.
-            b: Name of another.
+            b: Name of the other image.
             decision: SAME holds the two in one cluster, DIFFERENT keeps them apart.
             note: The reason, at most 4,096 characters.
             author: Who says so, at most 256 characters.

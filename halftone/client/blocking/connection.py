@@ -81,11 +81,11 @@ class Connection:
 
     @property
     def retry_count(self) -> int:
-        """How many times this client has tried a call again."""
+        """The number of times this client has tried a call again."""
         return self._retry_count
 
     def _run(self, call: Call[T], timeout: float | None) -> T:
-        """Make a call, again if need be, and return what it gives."""
+        """Make a call, try it again as the policy allows, and return its result."""
         method = self._channel(call.service).unary_unary(
             call.path,
             request_serializer=type(call.request).SerializeToString,
@@ -131,9 +131,9 @@ class Connection:
                 return
 
     def _watch(self, call: Call[W]) -> Iterator[W]:
-        """Iterate over what a stream of answers tells anew, up to a final state.
+        """Yield every new state that a stream of responses brings, up to a final one.
 
-        Opens the stream again when it is lost, as often as a call is tried again.
+        A lost stream is opened again, as often as the policy allows for a call.
         """
         watch = Watch(call=call, policy=self._policy, on_retry=self._count_retry)
         open_stream = self._channel(call.service).unary_stream(

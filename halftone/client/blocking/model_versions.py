@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ModelMethods(Connection):
-    """Model versions, and which of them answers searches."""
+    """The methods for model versions and the promotions that choose which one answers searches."""
 
     def model_versions(
         self, *, page_size: int | None = None, timeout: float | None = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TrainingMethods(Connection):
-    """Training jobs on the trainer's queue."""
+    """The methods for training jobs on the trainer's queue."""
 
     def train(
         self,
