@@ -1,4 +1,4 @@
-"""What calls raise: the public door of `halftone.core.errors`, which has the tree."""
+"""Names the exceptions that calls raise; `halftone.core.errors` has their tree."""
 
 from halftone.core.errors import (
     AlreadyExists,

@@ -1,4 +1,4 @@
-"""What a caller may be told of an error."""
+"""Decides what a caller may be told of an error."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ _log = telemetry.get_logger(__name__)
 def conceal_bug(error: Exception, **facts: str) -> errors.HalftoneError:
     """Return the error that a caller may see.
 
-    An error that was raised on purpose is returned as it is. Any other one is a bug: its trace is
-    logged, and the caller gets INTERNAL with the id of the request, by which the log has it.
+    An error that was raised on purpose is returned as it is. Any other error is a bug: its trace is
+    logged, and the caller gets INTERNAL with the id of the request, under which the log has the
+    trace.
 
     Args:
-        error: What was raised.
-        facts: Put into the log beside the trace.
+        error: The error that was raised.
+        facts: Further facts to log beside the trace.
     """
     if isinstance(error, errors.HalftoneError) and not isinstance(error, errors.Internal):
         return error

@@ -42,7 +42,7 @@ class HalftoneError(Exception):
         message: A sentence for a person.
         reason: A constant in UPPER_SNAKE_CASE for programs, unique within the domain `halftone`.
         metadata: Facts about this occurrence, for programs.
-        request_id: The request it happened in, where known.
+        request_id: The id of the request in which it happened, if known.
     """
 
     reason = "UNKNOWN"
@@ -245,7 +245,7 @@ def to_status(error: HalftoneError, *, request_id: str = "") -> status_pb2.Statu
     """Return the `google.rpc.Status` of an error, with its details.
 
     Args:
-        error: The error.
+        error: The error to convert.
         request_id: Goes into a `RequestInfo`, so that a report can be matched with the log.
     """
     status = status_pb2.Status(code=code_of(error).value[0], message=error.message)

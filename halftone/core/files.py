@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def subdirectories(directory: Path) -> list[Path]:
-    """The directories in a directory; none if it does not exist."""
+    """Return the directories in a directory; none if it does not exist."""
     try:
         return [path for path in directory.iterdir() if path.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
@@ -28,18 +28,18 @@ def subdirectories(directory: Path) -> list[Path]:
 
 
 def files_below(directory: Path) -> list[Path]:
-    """All files below a directory, sorted."""
+    """Return all files below a directory, sorted."""
     return sorted(path for path in directory.rglob("*") if not path.is_dir())
 
 
 def sha256(path: Path) -> str:
-    """A file's hash in hexadecimal."""
+    """Return a file's SHA-256 hash in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
+    """Return the JSON object that a file holds.
 
     Raises:
         errors.DataLoss: The file holds something else.
@@ -54,20 +54,20 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def to_json(value: object) -> bytes:
-    """The bytes of a JSON file that people may look into."""
+    """Return the bytes of a JSON file that people may look into."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def inert(text: str) -> str:
-    """Text that no spreadsheet takes for a formula, for tables that people open in one."""
+    """Return a text that no spreadsheet takes for a formula, for tables that people open in one."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def with_folders(path: Path) -> Path:
-    """Makes the folders that a file is to lie in, where they are missing; gives its path back.
+    """Create the missing folders above a file, and return the file's path.
 
     Raises:
-        NotADirectoryError: One of them is a file.
+        NotADirectoryError: One of the folders is a file.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,18 +85,18 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace a JSON file durably, see `replace_file`."""
+    """Replace a JSON file durably; see `replace_file`."""
     replace_file(path, to_json(value))
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[TextIO]:
-    """Open a text file that takes its place once all is written; if that fails, nothing is left."""
+    """Open a text file that appears when all of it is written; a failure leaves nothing."""
     with _replacing(path) as file:
-        # Tables want their own line ends.
+        # CSV files have line ends of their own.
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         yield text
-        # The file is closed by whoever opened it.
+        # Whoever opened the file closes it.
         text.detach()
 
 
@@ -109,7 +109,7 @@ def _replacing(path: Path) -> Iterator[BufferedWriter]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # What mkstemp makes is private; other users' processes read models.
+        # mkstemp makes private files, but other users' processes read models.
         Path(temporary).chmod(0o644)
         with _named(path):
             os.replace(temporary, path)  # noqa: PTH105  # `Path.replace`, named as the design names it
@@ -121,7 +121,7 @@ def _replacing(path: Path) -> Iterator[BufferedWriter]:
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Errors name the file that was asked for, not the temporary one beside it."""
+    """Let errors name the file that was asked for, not the temporary one beside it."""
     try:
         yield
     except OSError as error:
@@ -129,7 +129,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def sync_tree(directory: Path) -> None:
-    """Brings all files and directories of a tree onto the disk."""
+    """Bring all files and directories of a tree onto the disk."""
     for path in files_below(directory):
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -138,7 +138,7 @@ def sync_tree(directory: Path) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Brings a directory's entries onto the disk."""
+    """Bring a directory's entries onto the disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Locks between processes: a file that the kernel unlocks however its holder ends.
+"""Locks between processes, by a file that the kernel unlocks however its holder ends.
 
 `flock` locks belong to the open file, not to the process: a child that inherits the descriptor
 holds the lock as well, and the file's content stays when the lock goes.
@@ -20,10 +20,10 @@ _PAUSE_SECONDS: Final = 0.1
 
 
 class LockHeldError(Exception):
-    """Somebody else holds the lock.
+    """Raised when another process holds the lock.
 
     Attributes:
-        note: What its holder wrote into the file, for example its process id; may be empty.
+        note: What the holder wrote into the file, for example its process id; may be empty.
     """
 
     def __init__(self, note: str) -> None:
@@ -35,7 +35,8 @@ class FileLock:
     """A lock that is held until `close`; `locked` takes one.
 
     Attributes:
-        descriptor: Of the open file. A child process that inherits it holds the lock as well.
+        descriptor: The descriptor of the open file. A child process that inherits it holds the lock
+            as well.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -52,12 +53,12 @@ class FileLock:
         return os.pread(self.descriptor, _LONGEST_NOTE, 0).decode("utf-8", "replace").strip()
 
     def write_note(self, note: str) -> None:
-        """Replace what the file holds, for example by who holds it."""
+        """Replace the file's content, for example by the holder's name."""
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, f"{note}\n".encode(), 0)
 
     def close(self) -> None:
-        """Let go of the lock. Closing it again does nothing."""
+        """Release the lock. Closing it again does nothing."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -67,11 +68,12 @@ def locked(path: Path, *, seconds: float | None = 0.0) -> FileLock:
     """Lock a file, created if it is missing; its directory must exist.
 
     Args:
-        path: Of the file.
-        seconds: How long to wait for it: not at all, or until it is free if None. Blocks.
+        path: The file to lock.
+        seconds: How long to wait for the lock, blocking; 0 does not wait, None waits until it is
+            free.
 
     Raises:
-        LockHeldError: Somebody else holds it, still after `seconds`.
+        LockHeldError: Another process holds it, even after `seconds`.
     """
     lock = FileLock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
     try:

@@ -1,9 +1,9 @@
-"""Check what a training job is told, in gRPC requests and in Celery messages alike.
+"""Checks the specification of a training job, from gRPC requests and Celery messages alike.
 
-A job can be asked for in two ways, `TrainerService.CreateTrainingJob` and a message on the queue;
-both become a `TrainingSpec` here, with the same errors. `json_schema()` describes the message for
-programs that have only JSON; docs/training-job.schema.json is a copy of it. The options of a job
-are defined in `training_options`. Needs no torch.
+A job can be requested in two ways, by `TrainerService.CreateTrainingJob` and by a message on the
+queue; both become a `TrainingSpec` here, with the same errors. `json_schema()` describes the
+message for programs that have only JSON; docs/training-job.schema.json is a copy of it. The options
+of a job are defined in `training_options`. Needs no torch.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class TrainingSpec(BaseModel):
         return self
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON-ready values, without what was not given."""
+        """Return JSON-ready values, without those that were not given."""
         found: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
         return found
 
@@ -171,10 +171,11 @@ def parse_spec(values: object) -> TrainingSpec:
     """Check a job's specification.
 
     Args:
-        values: As in JSON.
+        values: The specification, as in JSON.
 
     Raises:
-        errors.InvalidArgument: `field` is the path of the first wrong one, from `spec` on.
+        errors.InvalidArgument: A value is wrong; `field` is the path of the first such value,
+            beginning with `spec`.
     """
     try:
         return TrainingSpec.model_validate(values)
@@ -189,7 +190,7 @@ def spec_from_message(message: trainer_pb2.TrainingSpec) -> TrainingSpec:
     """Check the specification in a request.
 
     Raises:
-        errors.InvalidArgument: Names the field.
+        errors.InvalidArgument: A field is wrong; the error names it.
     """
     values: dict[str, Any] = {
         field.name: getattr(message, field.name)
@@ -254,7 +255,7 @@ def job_id(name: str) -> str:
     """Return the id in a job's resource name.
 
     Raises:
-        errors.InvalidArgument: It is no such name.
+        errors.InvalidArgument: It is not such a name.
     """
     found = name.removeprefix(_JOB_PREFIX)
     if found == name or re.fullmatch(_REQUEST_ID, found) is None:
@@ -270,10 +271,10 @@ def find_data(path: str, *, roots: Sequence[Path], field: str) -> Path:
     Args:
         path: Relative to one of the roots, or absolute and below one.
         roots: Directories; neither `..` nor a symbolic link leads out of them.
-        field: Of the specification, for the error.
+        field: The field of the specification, for errors.
 
     Raises:
-        errors.InvalidArgument: It lies elsewhere, or there is nothing.
+        errors.InvalidArgument: The path lies elsewhere, or nothing is there.
     """
     if not roots:
         raise errors.InvalidArgument(
@@ -309,7 +310,7 @@ def locate(spec: TrainingSpec, *, roots: Sequence[Path]) -> tuple[tuple[Path, ..
     """Return where the data sets of a job lie, and its evaluation archive.
 
     Raises:
-        errors.InvalidArgument: As `find_data`.
+        errors.InvalidArgument: As in `find_data`.
     """
     datasets = tuple(
         find_data(path, roots=roots, field=f"spec.datasets[{index}]")

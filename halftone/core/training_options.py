@@ -39,8 +39,8 @@ def _setting(default: Any, text: str, *, group: Group, shapes: bool = True) -> A
 
     Args:
         default: Its value if nothing is given.
-        text: For the loop's `--help`.
-        group: What it belongs to.
+        text: The help text in the loop's `--help`.
+        group: One of `GROUPS`.
         shapes: Whether a run that resumes must have the same value.
     """
     metadata = {"help": text, "group": group, "shapes": shapes, "text": None, "limits": {}}
@@ -60,11 +60,12 @@ def _option(
 
     Args:
         default: Its value if nothing is given.
-        text: For the JSON schema and the documentation.
-        group: What it belongs to.
-        help: For the loop's `--help`, if that differs from `text`.
+        text: The text in the JSON schema and the documentation.
+        group: One of `GROUPS`.
+        help: The help text in the loop's `--help`, if that differs from `text`.
         shapes: Whether a run that resumes must have the same value.
-        limits: What a job may give, as pydantic names it: `ge`, `gt`, `le`, `lt`, `min_length`.
+        limits: The bounds of a job's value, as pydantic names them: `ge`, `gt`, `le`, `lt`,
+            `min_length`.
     """
     metadata = {
         "help": help or text,
@@ -393,5 +394,5 @@ def _job_type(hint: Any) -> Any:
 
 
 def _split(value: object) -> object:
-    """Split `2,3` into a list; leave what is no text as it is."""
+    """Split `2,3` into a list; return anything but text as it is."""
     return [part for part in value.split(",") if part] if isinstance(value, str) else value
