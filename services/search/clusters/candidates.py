@@ -1,4 +1,4 @@
-"""Finds the pictures worth comparing with one: its nearest neighbours in each channel."""
+"""Finds the pictures worth comparing with a picture: its nearest neighbours in each channel."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depths:
-    """How many neighbours of a picture are candidates.
+    """The numbers of neighbours that become candidates of a picture.
 
     A pair is found when either of its pictures finds the other, so fewer are needed than for a
     search.
 
     Attributes:
-        descriptor: The nearest by descriptor.
-        pdq: The nearest by PDQ hash.
-        words: The nearest by visual words, for the picture and again for its mirror image.
-        limit: The most of all channels together, by the best rank in any of them.
+        descriptor: The number of nearest neighbours by descriptor.
+        pdq: The number of nearest neighbours by PDQ hash.
+        words: The number of nearest neighbours by visual words, for the picture and again for its
+            mirror image.
+        limit: The most neighbours of all channels together, chosen by the best rank in any channel.
     """
 
     descriptor: int = 20
@@ -52,10 +53,10 @@ def find_neighbours(
 
     Args:
         collection: The collection to search.
-        stored: The image with its vectors.
+        stored: The image, with its vectors.
         mirrored: The visual words of its mirror image, since printings may be mirrored; None to
-            look for none.
-        depths: How many neighbours to take.
+            skip them.
+        depths: The numbers of neighbours to take.
     """
     sha256 = str(stored.payload["sha256"])
     vectors: list[tuple[Channel, np.ndarray | Words, int]] = []
@@ -90,9 +91,9 @@ def _search_without_copies(
     found: Sequence[list[ScoredPoint]],
     sha256: str,
 ) -> tuple[list[list[ScoredPoint]], set[uuid.UUID]]:
-    """Search again without the records of the same bytes where these take up too much room.
+    """Search again without records of the same bytes if these fill too much of the list.
 
-    A logo may be in the archive 10,000 times; its records belong together without a comparison.
+    A logo may have 10,000 copies in the archive. They belong together without a comparison.
 
     Returns:
         The hits of each query, and the records with the same bytes among the first ones.

@@ -1,4 +1,4 @@
-"""Puts the printings of a picture in the order of their dates and sums them up."""
+"""Sorts the printings of a picture by date and summarises them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatedPrinting:
-    """One image of a cluster. Days are ordinals; None where there is no bound or no date."""
+    """An image of a cluster. Days are ordinals; None where there is no bound or no date."""
 
     point: bytes
     name: str
@@ -38,13 +38,13 @@ class DatedPrinting:
 
     @property
     def day(self) -> int | None:
-        """The day to sort by: the earliest possible one, or the latest if only that is known."""
+        """The day to sort by: the earliest possible one, or the latest if that alone is known."""
         return self.latest if self.earliest is None else self.earliest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSummary:
-    """What a cluster says of its printings as a whole; see `Cluster` in the contract."""
+    """The facts about all printings of a cluster together; see `Cluster` in the contract."""
 
     first: bytes
     journals: tuple[str, ...]
@@ -61,7 +61,7 @@ def sort_by_date(printings: Iterable[DatedPrinting]) -> list[DatedPrinting]:
 
 
 def count_gap_days(printings: Sequence[DatedPrinting]) -> list[int | None]:
-    """Return for each of the sorted printings the days since the one before; None if unknown."""
+    """Return for each sorted printing the days since the one before; None if unknown."""
     found: list[int | None] = []
     before: int | None = None
     for each in printings:
@@ -71,7 +71,7 @@ def count_gap_days(printings: Sequence[DatedPrinting]) -> list[int | None]:
 
 
 def summarise(printings: Iterable[DatedPrinting]) -> ClusterSummary:
-    """Sum up one or more printings."""
+    """Return the summary of one or more printings."""
     ordered = sort_by_date(printings)
     earliest = min((each.earliest for each in ordered if each.earliest is not None), default=None)
     latest = max((each.latest for each in ordered if each.latest is not None), default=None)
@@ -85,7 +85,7 @@ def summarise(printings: Iterable[DatedPrinting]) -> ClusterSummary:
 
 
 def _years(earliest: int | None, latest: int | None) -> int:
-    """Return the whole years between two days; 0 where one is unknown."""
+    """Return the whole years between two days; 0 if one of them is unknown."""
     if earliest is None or latest is None or latest < earliest:
         return 0
     first, last = dt.date.fromordinal(earliest), dt.date.fromordinal(latest)

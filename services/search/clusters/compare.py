@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from halftone.services.search.store.port import Stored
 
 _VERSION: Final = 1
-"""Raise it when pairs that were compared before are to be compared again."""
+"""The version of the comparison. Raising it makes all pairs be compared again."""
 _NICE: Final = 10
 _GRID: Final = 64
 _EVIDENCE: Final = struct.Struct("<8f")
-"""Similarity, PDQ and words (NaN where unknown), then of the largest overlap: inliers, matches,
-both shares, coverage. The probability depends on nothing else."""
+"""The kept evidence: similarity, PDQ and words (NaN if unknown), then inliers, matches, both shares
+and coverage of the largest overlap. The probability depends on nothing else."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -54,14 +54,14 @@ class Side:
 
 
 class Comparer(Protocol):
-    """Tells how probable it is that two pictures are the same."""
+    """Computes how probable it is that two pictures are the same."""
 
     @property
     def matching(self) -> str:
         """The format of comparisons. Pairs of another format are compared again."""
 
     def mirrored_words(self, sha: bytes) -> Words | None:
-        """Return the visual words of a picture's mirror image, None without any. Blocks."""
+        """Return the visual words of a picture's mirror image; None if it has none. Blocks."""
 
     def compare(
         self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
@@ -70,11 +70,11 @@ class Comparer(Protocol):
 
         Args:
             pairs: The pairs.
-            model_version: The version whose calibration tells the probability.
+            model_version: The version whose calibration gives the probability.
             alone: Whether to use one thread only, because there are searches.
 
         Returns:
-            The comparisons; pairs whose pictures cannot be read are left out.
+            The comparisons. Pairs with an unreadable picture are left out.
         """
 
     def rescore(
@@ -83,8 +83,8 @@ class Comparer(Protocol):
         """Return the probability and the evidence of pairs by another model version.
 
         Args:
-            pairs: The evidence as it was kept, and the similarity by the version's descriptors.
-            model_version: The version.
+            pairs: The kept evidence, and the similarity by the version's descriptors.
+            model_version: The other version.
         """
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class FeatureComparer:
     """Compares pictures by local features, in threads of low priority."""
 
     def __init__(self, source: FeatureSource, *, calibrations: Calibrations) -> None:
-        """Start no thread yet."""
+        """Create the parts. No thread starts yet."""
         self._source = source
         self._calibrations = calibrations
         self._vocabulary = Vocabulary.load()
@@ -110,7 +110,7 @@ class FeatureComparer:
         return self._matching
 
     def mirrored_words(self, sha: bytes) -> Words | None:
-        """Compute the words from the features; mirroring only permutes these."""
+        """Compute the words from the features. Mirroring only permutes the features' values."""
         try:
             features = self._source.features(sha.hex())
         except errors.HalftoneError as error:
@@ -118,14 +118,14 @@ class FeatureComparer:
             return None
         if not len(features):
             return None
-        # It takes 20 ms, so it runs in a thread of low priority.
+        # This takes 20 ms, so it runs in a thread of low priority.
         found = self._threads.submit(self._vocabulary.words, features.mirrored()).result()
         return Words(*found)
 
     def compare(
         self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
     ) -> list[PairComparison]:
-        """Compare pairs. OpenCV releases the interpreter meanwhile."""
+        """Compare pairs. OpenCV releases the interpreter lock while it works."""
         if alone:
             found = [self._threads.submit(self._evidence, *pair).result() for pair in pairs]
         else:
@@ -160,7 +160,7 @@ class FeatureComparer:
     def rescore(
         self, pairs: Sequence[tuple[bytes, float | None]], *, model_version: str
     ) -> list[tuple[float, bytes]]:
-        """Replace the similarity; features, hashes and words do not depend on the model."""
+        """Replace the similarity. Features, hashes and words do not depend on the model."""
         evidence = [
             dataclasses.replace(unpack(each), similarity=similarity) for each, similarity in pairs
         ]
@@ -171,7 +171,7 @@ class FeatureComparer:
         ]
 
     def close(self) -> None:
-        """Wait for the pairs under way and end the threads."""
+        """Wait for the comparisons in progress and end the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _evidence(self, a: Side, b: Side) -> tuple[Evidence, float] | None:
@@ -183,7 +183,7 @@ class FeatureComparer:
                 "features_unreadable", pair=[a.sha.hex(), b.sha.hex()], error=error.message
             )
             return None
-        # Only a verified overlap may hold a group together. Pictures with almost no features have
+        # Only a verified overlap may link a group. Pictures with almost no features have
         # none, however alike they are.
         found = dataclasses.replace(verify(query, candidate), is_conclusive=True)
         words = _words(a.stored.words, b.stored.words)
@@ -217,7 +217,7 @@ def pack(evidence: Evidence) -> bytes:
 
 
 def unpack(kept: bytes) -> Evidence:
-    """The evidence that `packed` kept, of pictures that were compared."""
+    """Return the evidence that `pack` kept, of pictures that were compared."""
     *channels, inliers, matches, query_share, candidate_share, coverage = _EVIDENCE.unpack(kept)
     overlap = Overlap(
         inliers=int(inliers),
@@ -246,7 +246,7 @@ def compute_similarity(a: Stored, b: Stored) -> float | None:
     """Return the cosine of two descriptors of unit length; None where one is missing."""
     if a.vector is None or b.vector is None:
         return None
-    # Summed in double, so that the order of the pair makes no difference.
+    # Sum in double precision, so that the order of the pair makes no difference.
     return float(np.dot(a.vector.astype(np.float64), b.vector.astype(np.float64)))
 
 
@@ -264,9 +264,9 @@ def _words(a: Words | None, b: Words | None) -> float | None:
 
 
 def _shared(found: Verification, *, query: LocalFeatures, candidate: LocalFeatures) -> float:
-    """Return how much of each picture all overlaps cover together, the lesser of the two shares."""
+    """Return the share that all overlaps together cover, of the picture with the smaller share."""
     if not found.overlaps:
-        # Without an overlap nothing is known of shares.
+        # Without an overlap the shares are unknown.
         return 1.0
     shares = []
     for polygons, picture in (
@@ -284,7 +284,7 @@ def _shared(found: Verification, *, query: LocalFeatures, candidate: LocalFeatur
 
 
 def _give_way() -> None:
-    """Lower the thread's priority, on systems where threads have their own."""
+    """Lower the thread's priority, on systems where threads have one."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

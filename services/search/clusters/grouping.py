@@ -1,17 +1,17 @@
 """Decides which printings show one picture: takes compared pairs, returns clusters. Pure.
 
 Each compared pair has a probability. Pairs of at least `Rules.link` are links; all other compared
-pairs count against joining. Groups are built from the firmest join downwards, in three steps:
+pairs count against joining. Groups are joined in three steps, the firmest join first:
 
-1. Units: images that archivists judged to be the same, and records with the very same bytes. What
-   is known of any image of a unit counts for the whole unit.
+1. Units: images that archivists judged to be the same, and records with the very same bytes. A
+   comparison or verdict on any image of a unit counts for the whole unit.
 2. Blocks: units joined by links between whole pictures. Two groups are joined when the mean of all
    pairs compared between them is `Rules.mean` or more (average linkage over the compared pairs),
    and when enough members on both sides have links to the other side. So a single link joins no
    two groups, however sure it is, and a chain of links falls apart. Links whose ends have the same
-   neighbours come first: one that leads out of a group, however sure, comes after all within it.
-3. Blocks joined by partial links (a crop, a plate, a page): only when every block of the one has
-   such a link to every block of the other (complete linkage). A plate that holds two pictures
+   neighbours come first: a link that leads out of a group comes after all links within it.
+3. Blocks joined by partial links (a crop, a plate, a page): only if every block on one side has
+   such a link to every block on the other side (complete linkage). A plate that holds two pictures
    joins one of them, the surer one, and never chains them together.
 
 Two images that archivists judged to be different are never in one cluster. Of verdicts that
@@ -41,11 +41,11 @@ class Rules:
     """The conditions under which groups are joined.
 
     Attributes:
-        link: The least probability of a link.
-        mean: The least mean probability of the compared pairs between two groups.
-        most_support: Members on either side that must have links to the other, at most; it grows
-            with the square root of the smaller group, so that two large groups need more than two
-            chance hits.
+        link: The lowest probability of a link.
+        mean: The lowest mean probability of the compared pairs between two groups that are joined.
+        most_support: The most members on either side that must have links to the other. The number
+            grows with the square root of the smaller group up to this, so that two large groups
+            need more than two chance hits.
     """
 
     link: float = 0.9
@@ -58,7 +58,7 @@ RULES: Final = Rules()
 
 @dataclass(frozen=True, slots=True)
 class ComparedPair:
-    """Two images that were compared. `partial`: less than the whole of one is shared."""
+    """Two images that were compared. `partial` means that they share only a part of one of them."""
 
     a: Node
     b: Node
@@ -78,9 +78,9 @@ class JudgedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """A cluster: two members or more, ascending, and the weakest link of each.
+    """A cluster: two or more members in ascending order, and the weakest link of each.
 
-    `weakest` is the least probable link without which the whole would fall apart.
+    `weakest` is the lowest probability of a link that holds the whole group together.
     """
 
     id: str
@@ -95,8 +95,8 @@ class Grouping:
 
     Attributes:
         clusters: The clusters, in the order of their first members.
-        retired: Ids that lead elsewhere from now on, and the ids that they lead to; None where they
-            lead to none. See `ids`.
+        retired: Ids that lead elsewhere from now on, with the ids they lead to; None if they lead
+            to none. See `ids`.
         contradictions: Verdicts that a later one overrules, the latest first.
     """
 
@@ -115,15 +115,15 @@ def group(
     taken: Callable[[str], bool] = lambda _id: False,
     rules: Rules = RULES,
 ) -> Grouping:
-    """Group images.
+    """Group images into clusters.
 
     Args:
-        compared: The compared pairs; of a pair that comes twice the surer one counts.
-        verdicts: The verdicts that hold.
+        compared: The compared pairs. If a pair occurs twice, the surer one counts.
+        verdicts: The verdicts in force.
         identical: Pairs of records with the same bytes, enough to connect all such records.
-        previous: The clusters before, whose ids are taken over, and the ids of the past.
-        elsewhere: The clusters of other images that were under such an id, by image.
-        taken: Whether an id must not be given out; previous ids never are.
+        previous: The clusters before, whose ids are taken over, and the ids of ended clusters.
+        elsewhere: The clusters of other images that were under one of these ids, by image.
+        taken: Whether an id must not be used for a new cluster; previous ids never are.
         rules: The conditions under which groups are joined.
     """
     pairs = _take_surest(compared)
@@ -149,7 +149,7 @@ def group(
 
 
 def _take_surest(compared: Iterable[ComparedPair]) -> dict[tuple[Node, Node], tuple[int, bool]]:
-    """Return millionths and whether partial, by pair, the lesser image first, in order."""
+    """Return millionths and `partial` of each pair, sorted, with the lesser image first."""
     found: dict[tuple[Node, Node], tuple[int, bool]] = {}
     for each in compared:
         if each.a == each.b:
@@ -157,7 +157,7 @@ def _take_surest(compared: Iterable[ComparedPair]) -> dict[tuple[Node, Node], tu
         pair = (min(each.a, each.b), max(each.a, each.b))
         value = (round(each.probability * MILLION), each.partial)
         known = found.get(pair)
-        # Whole pictures before parts, where they are equally sure.
+        # If they are equally sure, whole pictures come before parts.
         if known is None or (value[0], not value[1]) > (known[0], not known[1]):
             found[pair] = value
     return dict(sorted(found.items()))
@@ -167,7 +167,7 @@ _Pairs = set[tuple[Node, Node]]
 
 
 def _settle(verdicts: Iterable[JudgedPair]) -> tuple[_Pairs, _Pairs, list[JudgedPair]]:
-    """Return the SAME pairs and the DIFFERENT pairs that hold, and the verdicts overruled."""
+    """Return the SAME and the DIFFERENT pairs that are in force, and the overruled verdicts."""
     forest: Forest[Node] = Forest()
     apart: dict[Node, set[Node]] = defaultdict(set)
     same: _Pairs = set()
@@ -194,12 +194,12 @@ def _settle(verdicts: Iterable[JudgedPair]) -> tuple[_Pairs, _Pairs, list[Judged
 
 
 def is_link(probability: float, *, rules: Rules = RULES) -> bool:
-    """Return whether a pair of a probability is a link; grouping sees millionths."""
+    """Return whether a probability makes a link, in the millionths that grouping uses."""
     return round(probability * MILLION) >= rules.link * MILLION
 
 
 def overruled_orders(verdicts: Iterable[JudgedPair]) -> set[int]:
-    """Return the orders of those verdicts that later ones contradict."""
+    """Return the orders of the verdicts that later ones contradict."""
     return {each.order for each in _settle(verdicts)[2]}
 
 

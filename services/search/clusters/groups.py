@@ -1,8 +1,8 @@
-"""Clusters and their members, and how a change regroups what it touches.
+"""Reads and writes clusters and their members, and regroups the images that a change affects.
 
-What a change can touch is what links, verdicts, equal bytes and the present clusters lead to from
-it. That part of the archive is grouped anew in one transaction; the rest cannot change by it.
-`regrouping` does the same for the whole archive.
+A change can affect only the images that links, verdicts, equal bytes and the present clusters
+connect to it. That part of the archive is grouped again in one transaction. `regrouping` does the
+same for the whole archive.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
     """Returns what is known of images by their points; those that are gone are left out."""
 
 WHOLE: Final = 0.6
-"""Two pictures of which at least this share is common are the same picture, cut differently. Where
-less of one is, it holds more than the other, as a plate or a page does, and links no two others."""
+"""Two pictures that have at least this share in common are the same picture, cut differently. With
+a smaller share, one of them shows more than the other, as a plate or a page does. Such a pair is a
+partial link, which never chains other pictures together."""
 
 _log = telemetry.get_logger(__name__)
 
 
 class ClusterRow(NamedTuple):
-    """A cluster; days as ordinals, times in microseconds."""
+    """A cluster. Days are ordinals, times are in microseconds."""
 
     id: str
     size: int
@@ -57,7 +58,7 @@ CLUSTER_FIELDS: Final = (
 
 
 def cluster_row(row: Sequence[Any]) -> ClusterRow:
-    """Convert a row of the columns `CLUSTER_FIELDS`."""
+    """Convert a row with the columns `CLUSTER_FIELDS`."""
     identifier, size, weakest, created, updated, first, journals, *rest = row
     return ClusterRow(
         identifier, size, weakest, created, updated, first, tuple(json.loads(journals)), *rest
@@ -66,13 +67,13 @@ def cluster_row(row: Sequence[Any]) -> ClusterRow:
 
 @dataclass(slots=True, kw_only=True)
 class RegroupResult:
-    """What a regrouping did.
+    """The result of a regrouping.
 
     Attributes:
-        points: The images that were looked at.
-        changed: The ids of the clusters that are new or other than they were.
+        points: The images that were grouped again.
+        changed: The ids of the clusters that are new or have changed.
         overruled: The numbers of the verdicts that lost their effect, and of those that have none
-            because of the verdict that was just said.
+            because of the verdict that was just given.
     """
 
     points: set[bytes] = field(default_factory=set)
@@ -82,14 +83,14 @@ class RegroupResult:
 
 @dataclass(slots=True, kw_only=True)
 class Plan:
-    """How some images are to be grouped.
+    """The planned grouping of some images.
 
     Attributes:
         points: The images.
-        changes: What is to be stored.
+        changes: The changes to store.
         overruled: As in `RegroupResult`.
-        bonds: Images that depend on each other: linked, judged to be the same, with the same bytes
-            or under the same id. What no bonds connect was grouped independently.
+        bonds: Pairs of images that depend on each other: linked, judged to be the same, with the
+            same bytes or under the same id. Images that no bonds connect are grouped independently.
     """
 
     points: set[bytes]
@@ -105,13 +106,13 @@ def find_surroundings(
     since_job: int | None = None,
     ids: bool = False,
 ) -> set[bytes]:
-    """Return all images that links, verdicts, equal bytes and clusters lead to from some.
+    """Return all images that links, verdicts, equal bytes and clusters connect to the given ones.
 
     Args:
         connection: The connection to read with.
         seeds: The images to start from.
-        since_job: Links count that were compared since this job; None for all that count.
-        ids: Whether ids of the past, too, lead from one image to another.
+        since_job: Only links that were compared since this job count; None for all that count.
+        ids: Whether ids of ended clusters, too, connect images.
     """
     least = pairs.floor(connection) if since_job is None else since_job
     reached: set[bytes] = set()
@@ -141,14 +142,14 @@ def regroup(
     said: int | None = None,
     replaced: Collection[bytes] = (),
 ) -> RegroupResult:
-    """Group anew what a change touches, within the transaction of the connection.
+    """Group the images again that a change affects, within the transaction of the connection.
 
     Args:
         connection: The writing connection.
         seeds: The images that changed, or whose links or verdicts did.
-        describe: Returns what sums up clusters.
-        said: The number of the verdict that was just said, if that is the change.
-        replaced: Images that show another picture now; no id follows them there.
+        describe: Returns the dated printing of each image, for the summaries.
+        said: The number of the verdict that was just given, if that is the change.
+        replaced: Images that show another picture now. Their old cluster's id does not follow them.
     """
     points = find_surroundings(connection, seeds)
     planned = plan(connection, points, describe=describe, said=said, replaced=replaced)
@@ -168,7 +169,7 @@ def all_seeds(connection: sqlite3.Connection, *, since_job: int | None = None) -
 
     Args:
         connection: The connection to read with.
-        since_job: As in `surroundings`.
+        since_job: As in `find_surroundings`.
     """
     least = pairs.floor(connection) if since_job is None else since_job
     links = pairs.all_links(connection, least=RULES.link, since_job=least)
@@ -205,21 +206,21 @@ def plan(
     replaced: Collection[bytes] = (),
     taken: Collection[str] = (),
 ) -> Plan:
-    """Group images and return what is to be stored. Reads only.
+    """Group images and return the changes to store. Only reads.
 
     Args:
         connection: The connection to read with.
         points: The images, with all their surroundings.
-        describe: Returns what sums up clusters.
-        since_job: As in `surroundings`.
+        describe: Returns the dated printing of each image, for the summaries.
+        since_job: As in `find_surroundings`.
         said: As in `regroup`.
         replaced: As in `regroup`.
-        taken: Ids that are not to be given out, besides those in the file.
+        taken: Ids that must not be used for new clusters, besides those in the file.
     """
     before = _clusters_of(connection, points)
     images = pictures.images_of(connection, set(pictures.pictures_of(connection, points).values()))
     there = {point for shown in images.values() for point in shown}
-    # One image stands for each picture; those with the same bytes hang on it.
+    # One image represents each picture; those with the same bytes are tied to it.
     identical = [(shown[0], other) for shown in images.values() for other in shown[1:]]
     least = pairs.floor(connection) if since_job is None else since_job
     rows = pairs.read_between(connection, set(images), since_job=least)
@@ -260,10 +261,10 @@ def plan(
 
 
 def compared_pair(pair: pairs.PairRow, *, a: bytes, b: bytes) -> ComparedPair:
-    """Convert a pair of pictures to one of images, as grouping takes it."""
+    """Convert a pair of pictures to the pair of images that grouping takes."""
     probability = pair.probability
     if pair.relation == search_pb2.Hit.SAME_SCENE:
-        # Another exposure is another picture, however alike.
+        # Another exposure is another picture, however similar.
         probability = min(probability, RULES.mean)
     return ComparedPair(a, b, probability, pair.share < WHOLE)
 
@@ -271,7 +272,7 @@ def compared_pair(pair: pairs.PairRow, *, a: bytes, b: bytes) -> ComparedPair:
 def _clusters_of(
     connection: sqlite3.Connection, points: Collection[bytes]
 ) -> dict[str, dict[bytes, float]]:
-    """Return the clusters that some images are in, with those members that are among these."""
+    """Return the clusters of some images, each with those of its members that are among them."""
     clusters: dict[str, dict[bytes, float]] = {}
     rows = execute_in(
         connection, "SELECT cluster, point, weakest FROM members WHERE point IN ({values})", points
@@ -289,7 +290,7 @@ def _add_clusters(
     there: set[bytes],
     describe: Describe,
 ) -> None:
-    """Add the clusters that are other than they were before."""
+    """Add the clusters that have changed to the changes."""
     changed = [
         cluster
         for cluster in clusters
@@ -313,7 +314,7 @@ def _add_clusters(
 def _summary(
     printings: Sequence[DatedPrinting],
 ) -> tuple[bytes, str, int, int | None, int | None, int]:
-    """Return the columns of `clusters` that sum up its printings."""
+    """Return the columns of `clusters` that summarise its printings."""
     found = chronology.summarise(printings)
     return (
         found.first,
@@ -328,7 +329,7 @@ def _summary(
 def refresh(
     connection: sqlite3.Connection, points: Collection[bytes], *, describe: Describe
 ) -> None:
-    """Sum up anew the clusters of images whose records have changed."""
+    """Summarise again the clusters of images whose records have changed."""
     clusters = _clusters_of(connection, set(_in_clusters_with(connection, points)))
     described = describe([point for members in clusters.values() for point in members])
     for identifier, members in clusters.items():

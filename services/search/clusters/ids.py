@@ -1,9 +1,9 @@
 """Decides which ids clusters get: those of the clusters that they come from.
 
-An id that was shown once goes on naming a group as long as any of the id's own images is in one. An
-id's own images are those that its cluster had when it ended, and those that were deleted from it
-before. Images that were parted from it by a verdict or a comparison are not: a person may have said
-that they show another picture. So ids depend on the present clusters and on those before them:
+An id that was shown once continues to name a group as long as any of the id's own images is in one.
+An id's own images are those that its cluster had when it ended, and those that were deleted from it
+before. Images that a verdict or a comparison separated from it do not count: a person may have said
+that they show another picture. So ids depend on the present clusters and on earlier ones:
 
 1. A group keeps the id of the cluster whose largest part it holds; of several such clusters that of
    the oldest. When a cluster falls apart, images that once came to it with another id do not count,
@@ -31,15 +31,15 @@ _NONE: Final[frozenset[bytes]] = frozenset()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Previous:
-    """A cluster as it was, or an id whose cluster has ended.
+    """A cluster before the regrouping, or an id whose cluster has ended.
 
     Attributes:
         id: The id.
-        created: Any number; of two clusters the older one has the lesser.
+        created: A number that orders clusters by age: the older of two has the lower one.
         members: Its members; empty after it ended.
-        former: The members that it had when it ended, and those that were deleted from it.
-        ended: Whether there is no such cluster any more.
-        leads_to: The id that the one of an ended cluster leads to, if to any.
+        former: The members that it had when it ended, and those that were deleted from it before.
+        ended: Whether the cluster has ended.
+        leads_to: The id that an ended cluster's id leads to, if any.
     """
 
     id: str
@@ -60,10 +60,10 @@ def assign_ids(
     """Return an id for each group, and the ids that lead elsewhere from now on.
 
     Args:
-        groups: The images of each group, ascending.
+        groups: The images of each group in ascending order.
         previous: The clusters that the images were in, and the ids that they were under before.
         elsewhere: The present clusters of images that are in no group here, by image.
-        taken: Whether an id must not be given out; previous ids never are.
+        taken: Whether an id must not be used for a new cluster; previous ids never are.
 
     Returns:
         The ids in the order of the groups; and those previous ids that no group has and that lead
@@ -99,14 +99,14 @@ def _keep_ids(
     lent: Mapping[str, set[bytes]],
     count: int,
 ) -> tuple[list[str], dict[str, int]]:
-    """Return the id that each group keeps, empty if none, and the group each cluster became."""
+    """Return the id that each group keeps (empty if none), and the group each cluster became."""
     claims: dict[int, list[tuple[int, str]]] = defaultdict(list)
     heirs: dict[str, int] = {}
     for before in previous:
         for own in (before.members.difference(lent.get(before.id, ())), before.members):
             shares = Counter(group_of[node] for node in own if node in group_of)
             if shares:
-                # The larger part; of equal parts that of the first member.
+                # The larger part wins; of equal parts, the one with the first member.
                 heir = min(shares, key=lambda number: (-shares[number], number))
                 heirs[before.id] = heir
                 claims[heir].append((before.created, before.id))
@@ -123,10 +123,10 @@ def _take_up_ids(
     lent: Mapping[str, set[bytes]],
     elsewhere: Mapping[bytes, str],
 ) -> dict[str, str]:
-    """Give groups without an id those that no cluster has, and add the heirs of these ids.
+    """Give groups without an id the ids of ended clusters, and add the heirs of these ids.
 
     Returns:
-        The ids that lead to clusters elsewhere, with the ids of those.
+        The ids that lead to clusters elsewhere, with the ids of those clusters.
     """
     leads_to: dict[str, str] = {}
     wishes: dict[int, list[tuple[int, int, int, str]]] = defaultdict(list)
@@ -156,7 +156,7 @@ def _take_up_ids(
 
 
 def _new_id(first: bytes, *, used: set[str], taken: Callable[[str], bool]) -> str:
-    """Make an id of ten characters from a group's first member, so that it can be made again."""
+    """Derive an id of ten characters from a group's first member, so that it is repeatable."""
     attempt = 0
     while True:
         digest = hashlib.blake2b(

@@ -1,4 +1,4 @@
-"""Cluster jobs: rows of `jobs`. At most one runs at a time; it outlives the process."""
+"""Cluster jobs: rows of `jobs`. At most one job runs at a time; it survives the process."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _KEPT_JOBS = 1_000
 class JobRow(NamedTuple):
     """A cluster job. Times are in microseconds.
 
-    Of `found` pairs `compared` could be compared; of `images` the candidates of `searched` were
-    looked for. The cluster counts are set when the job succeeds.
+    `found` counts the pairs to compare and `compared` those that could be compared; `images` counts
+    all images and `searched` those whose candidates were looked for. The counts of clusters are set
+    when the job succeeds.
     """
 
     number: int
@@ -46,7 +47,7 @@ class JobRow(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`clusterJobs/{id}`."""
+        """The resource name, `clusterJobs/{id}`."""
         return f"clusterJobs/{self.id}"
 
 
@@ -57,9 +58,9 @@ def create(
 
     Args:
         connection: The writing connection.
-        request_id: The caller's id of the request; a repeated one gets the same job. May be empty.
+        request_id: The caller's id of the request. A repeated id gets the same job. May be empty.
         from_scratch: Whether the job compares every pair again.
-        model_version: The version that answers now.
+        model_version: The active model version.
 
     Returns:
         The job, and whether it is new.
@@ -74,7 +75,7 @@ def create(
             return JobRow(*known), False
     if (job := get_running(connection)) is not None:
         if request_id:
-            # Otherwise the request would start another job when it is repeated later.
+            # Otherwise a later repetition of the request would start another job.
             connection.execute("INSERT INTO requests VALUES (?, ?)", (request_id, job.number))
         return job, False
     cursor = connection.execute(
@@ -89,7 +90,7 @@ def create(
             time.time_ns() // 1000,
         ),
     )
-    # The last job that succeeded stays, because it makes imports join clusters.
+    # Keep the last job that succeeded: because of it, imports join clusters.
     connection.execute(
         "DELETE FROM jobs WHERE number <= ?"
         " AND number IS NOT (SELECT max(number) FROM jobs WHERE state = ?)",
@@ -100,7 +101,7 @@ def create(
 
 
 def get_running(connection: sqlite3.Connection) -> JobRow | None:
-    """Return the job that runs, if any."""
+    """Return the running job; None if there is none."""
     row = connection.execute(
         f"SELECT {_FIELDS} FROM jobs WHERE state = ? ORDER BY number DESC LIMIT 1",  # noqa: S608 - a constant
         (int(State.RUNNING),),
@@ -112,7 +113,7 @@ def get(connection: sqlite3.Connection, name: str) -> JobRow:
     """Return a job by its name, `clusterJobs/{id}`.
 
     Raises:
-        errors.NotFound: There is none.
+        errors.NotFound: There is no such job.
     """
     row = connection.execute(
         f"SELECT {_FIELDS} FROM jobs WHERE id = ?",  # noqa: S608 - a constant
@@ -137,7 +138,7 @@ def list_jobs(connection: sqlite3.Connection, *, before: int | None, limit: int)
 
 
 def progress(connection: sqlite3.Connection, number: int, **values: int | str) -> None:
-    """Set fields of a job, if it still runs."""
+    """Set fields of a job if it is still running."""
     settings = ", ".join(f"{key} = ?" for key in values)
     connection.execute(
         f"UPDATE jobs SET {settings} WHERE number = ? AND state = ?",  # noqa: S608 - keywords
@@ -146,7 +147,7 @@ def progress(connection: sqlite3.Connection, number: int, **values: int | str) -
 
 
 def end(connection: sqlite3.Connection, number: int, *, state: State, error: str = "") -> JobRow:
-    """End a job and return it; one that has ended stays as it is."""
+    """End a job and return it. An ended job stays unchanged."""
     connection.execute(
         "UPDATE jobs SET state = ?, end_time = ?, error = ? WHERE number = ? AND state = ?",
         (int(state), time.time_ns() // 1000, error, number, int(State.RUNNING)),
@@ -155,7 +156,7 @@ def end(connection: sqlite3.Connection, number: int, *, state: State, error: str
 
 
 def any_succeeded(connection: sqlite3.Connection) -> bool:
-    """Return whether the archive was ever grouped; imports join clusters from then on."""
+    """Return whether a job ever succeeded. From then on imports join clusters."""
     found = connection.execute(
         "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = ?)", (int(State.SUCCEEDED),)
     ).fetchone()

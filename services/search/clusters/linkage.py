@@ -1,4 +1,4 @@
-"""Disjoint sets, the joining of groups by their links, and how well clusters hold together."""
+"""Disjoint sets, the joining of groups by their links, and the strength of clusters."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Node = bytes
 """A point's id, 16 bytes."""
 
 MILLION: Final = 1_000_000
-"""Probabilities are summed as whole millionths, so that the order makes no difference."""
+"""The scale of probabilities: they are summed as whole millionths, in any order."""
 
 
 class Forest(Generic[T]):
-    """Disjoint sets. The least member of a set stands for it."""
+    """Disjoint sets. The least member of a set represents it."""
 
     def __init__(self) -> None:
         self._parent: dict[T, T] = {}
@@ -38,7 +38,7 @@ class Forest(Generic[T]):
         return root
 
     def join(self, a: T, b: T) -> tuple[T, T]:
-        """Join the sets of two roots. Returns the root that stays and the one that is gone."""
+        """Join the sets of two roots. Returns the root that remains and the one that is gone."""
         kept, gone = min(a, b), max(a, b)
         self._parent[gone] = kept
         return kept, gone
@@ -47,19 +47,19 @@ class Forest(Generic[T]):
 def weakest_links(
     groups: Sequence[tuple[bytes, ...]], *, links: Mapping[tuple[bytes, bytes], float]
 ) -> list[tuple[float, tuple[float, ...]]]:
-    """Return how well each group holds together, and how well each of its members is held.
+    """Return how strongly each group, and each of its members, is held by links.
 
-    Imagine that links are removed from the least probable upwards. A group's weakest link is the
-    one whose removal makes it fall apart; a member's is the one after whose removal it can no
-    longer reach half of the others. So an outlier shows its own weak link, and the members of a
-    firm core do not.
+    Imagine that links are removed in order of ascending probability. A group's weakest link is the
+    one whose removal splits it; a member's is the one after whose removal it can no longer reach
+    half of the others. So an outlier shows its own weak link, and the members of a firm core do
+    not.
 
     Args:
         groups: The members of each group.
         links: The probability of each link, by pair.
 
     Returns:
-        For each group its weakest link and that of each member, in the members' order.
+        For each group its weakest link, and that of each member in the members' order.
     """
     group_of = {node: number for number, members in enumerate(groups) for node in members}
     inside: dict[int, list[tuple[float, bytes, bytes]]] = defaultdict(list)
@@ -93,12 +93,13 @@ def _measure_hold(
 
 @dataclass(slots=True)
 class _Between:
-    """What was compared between two groups. `ends` has the units with links, by group."""
+    """The comparisons between two groups. `ends` has the units with links, by group."""
 
     total: int = 0
     count: int = 0
     firmness: int = 0
-    """Sum over the links of their probability times the share of neighbours that both ends have."""
+    """The sum over the links of their probability times the share of neighbours common to both
+    ends."""
     changes: int = 0
     ends: dict[int, set[int]] = field(default_factory=dict)
 
@@ -110,7 +111,7 @@ class _Between:
 
 
 class Blocks:
-    """Joins groups of units from the firmest join downwards. A group has the number of one unit."""
+    """Joins groups of units, the firmest join first. A group has the number of one of its units."""
 
     def __init__(
         self,
@@ -136,7 +137,11 @@ class Blocks:
         *,
         unit_of: Mapping[Node, int],
     ) -> tuple[tuple[int, int, int, bool], ...]:
-        """Return the surest pair between every two units: first, second, millionths, partial."""
+        """Return one compared pair for every two units that a chain of links connects.
+
+        A pair is (first unit, second unit, probability in millionths, True if it is not a whole
+        link). Of several compared pairs a whole link is preferred, then the higher probability.
+        """
         best: dict[tuple[int, int], tuple[int, bool]] = {}
         parts: Forest[int] = Forest()
         least = self._rules.link * MILLION
@@ -151,7 +156,7 @@ class Blocks:
             value = (probability, not whole_link)
             if known is None or (whole_link, probability) > (not known[1], known[0]):
                 best[x, y] = value
-        # Units that no links connect are never joined. Most of the compared pairs are such.
+        # Units that no links connect are never joined. Most compared pairs are of this kind.
         return tuple(
             (x, y, probability, partial)
             for (x, y), (probability, partial) in sorted(best.items())
@@ -170,7 +175,7 @@ class Blocks:
             yield [node for unit in members for node in self._units[unit]]
 
     def _adjacency(self, *, partial: bool) -> dict[int, dict[int, _Between]]:
-        """Return what was compared between groups. With `partial`, links of parts count, too."""
+        """Return the comparisons between groups. With `partial`, links of parts count, too."""
         group_of = {unit: number for number, units in self._members.items() for unit in units}
         found: dict[int, dict[int, _Between]] = defaultdict(dict)
         least = self._rules.link * MILLION
@@ -219,7 +224,7 @@ class Blocks:
         while heap:
             _, x, y, changes = heapq.heappop(heap)
             between_them = near.get(x, {}).get(y)
-            # Skip what has changed since: it was offered again, or the groups grew and need more.
+            # Skip an outdated offer: it was made again, or the groups grew and need more links.
             if between_them is None or between_them.changes != changes:
                 continue
             if not self._may_join(x, y, between_them):
@@ -270,7 +275,7 @@ class Blocks:
 
 
 def _absorb(near: dict[int, dict[int, _Between]], *, kept: int, gone: int) -> list[int]:
-    """Carry what was compared with a merged group over to the one that stays.
+    """Move the comparisons of a merged group to the group that remains.
 
     Returns the groups that it was compared with.
     """

@@ -1,4 +1,4 @@
-"""Lists of clusters: filtered, sorted and in pages. Everything here blocks."""
+"""Lists of clusters: filtered, sorted and paged. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _PAGES: Final = Pager(
     TypeAdapter(
         tuple[
-            # The value that the list is sorted by, and the id.
+            # A page position: the value that the list is sorted by, and the id.
             Annotated[int, Field(ge=0, lt=2**62)],
             Annotated[str, StringConstraints(pattern="^[a-z2-7]{1,64}$")],
         ]
@@ -50,12 +50,12 @@ _ORDERS: Final = {
 class ClusterLists:
     """Answers ListClusters.
 
-    What a filter matches is looked up for the first page and kept for a short while, so that the
-    pages that follow do not go through the store again. Any thread may use it.
+    The matches of a filter are looked up for the first page and cached for a short while, so that
+    later pages do not ask the store again. Any thread may use it.
     """
 
     def __init__(self, holdings: Holdings) -> None:
-        """Keep nothing yet."""
+        """Start with an empty cache."""
         self._holdings = holdings
         self._kept: OrderedDict[bytes, tuple[float, list[str]]] = OrderedDict()
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class ClusterLists:
         """Return a page of clusters, each with its first image and without its members.
 
         Raises:
-            errors.InvalidArgument: A field is wrong, or the token is another request's.
+            errors.InvalidArgument: A field is wrong, or the token belongs to another request.
         """
         page = _PAGES.read(request)
         if request.order not in _ORDERS:
@@ -78,7 +78,7 @@ class ClusterLists:
             matching = self._matching(
                 connection, request, condition=condition, is_first=page.position is None
             )
-            # For this connection only.
+            # A temporary table exists for this connection only.
             connection.execute("CREATE TEMP TABLE IF NOT EXISTS matching (id TEXT PRIMARY KEY)")
             connection.execute("DELETE FROM temp.matching")
             connection.executemany(
@@ -130,9 +130,10 @@ class ClusterLists:
         condition: Filter,
         is_first: bool,
     ) -> list[str]:
-        """Return the ids of the clusters with a printing that the filter lets through.
+        """Return the ids of the clusters with a printing that matches the filter.
 
-        A first page always looks them up; later ones take what is kept, if it is.
+        A first page always asks the store; later pages use the cached matches if they are still
+        there.
         """
         key = request.filter.SerializeToString(deterministic=True)
         now = time.monotonic()
@@ -172,7 +173,7 @@ def _look_up(connection: sqlite3.Connection, condition: Filter, *, holdings: Hol
     collection = holdings.collection
     (members,) = connection.execute("SELECT count(*) FROM members").fetchone()
     points: Iterable[bytes]
-    # Go through the fewer: the images that the filter lets through, or the members of clusters.
+    # Start from the smaller set: the images that match the filter, or the members of clusters.
     if collection.count(condition) <= members:
         points = (stored.id.bytes for stored in collection.scan(filter=condition))
     else:

@@ -1,4 +1,4 @@
-"""The ids of clusters that were, and the images that belong to them: rows of `former`."""
+"""The ids of ended clusters, and the images that belong to them: rows of `former`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def read_previous(
     *,
     points: Collection[bytes],
 ) -> tuple[list[Previous], dict[bytes, str]]:
-    """Read what the ids depend on when some images are grouped anew.
+    """Read the earlier clusters and ids that a regrouping of some images depends on.
 
     Args:
         connection: The connection to read with.
-        clusters: The clusters that there are, with their members.
-        points: The images, all members included.
+        clusters: The present clusters, with their members.
+        points: The images, including all members.
 
     Returns:
         The clusters and the ids that the images were under before; and, by image, the clusters of
-        those other images that were under one of these ids.
+        other images that were under one of these ids.
     """
     ended: dict[str, str | None] = dict(
         execute_in(
@@ -67,7 +67,7 @@ def read_previous(
 
 
 def find_sharing_ids(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
-    """Return the images that are or were under one of the ids that these are or were under."""
+    """Return the images that are or were under any id that one of these images is or was under."""
     ids = {
         cluster
         for table in ("members", "former")

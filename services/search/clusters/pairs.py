@@ -1,7 +1,7 @@
 """Pairs of pictures that were compared: rows of `pairs`.
 
-A job that compares everything anew raises the floor when it succeeds: pairs that were compared
-before do not count from then on, and are deleted piece by piece. All functions here leave them out.
+When a job that compares everything again succeeds, it raises the floor: pairs that were compared
+before do not count any more, and are deleted bit by bit. All functions here ignore them.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
 _SWEPT: Final = 500
-"""Pairs that are deleted in one transaction."""
+"""The number of pairs that are deleted in one transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairComparison:
-    """What is kept of a pair of pictures.
+    """The stored comparison of a pair of pictures.
 
     Attributes:
-        a: SHA-256 of the query, the lesser one.
-        b: SHA-256 of the other.
-        probability: That they show the same picture, 0 to 1.
-        share: Of the picture of which less is shared, 0 to 1; 1 where nothing is known of it.
-        relation: Of b to a, as `Hit.Relation`.
+        a: SHA-256 of the first picture, the lesser of the two.
+        b: SHA-256 of the second picture.
+        probability: The probability that they show the same picture, 0 to 1.
+        share: The smaller of the two shared areas, 0 to 1; 1 if it is unknown.
+        relation: The relation of b to a, as `Hit.Relation`.
         evidence: The features of the regression, float32.
-        verification: The bytes of the message; empty without an overlap.
+        verification: The serialised message; empty without an overlap.
     """
 
     a: bytes
@@ -45,7 +45,7 @@ class PairComparison:
 
 
 class PairRow(NamedTuple):
-    """What grouping reads of a pair; `a` and `b` are numbers of pictures."""
+    """A pair as grouping reads it; `a` and `b` are numbers of pictures."""
 
     a: int
     b: int
@@ -58,20 +58,20 @@ class PairRow(NamedTuple):
 
 
 def floor(connection: sqlite3.Connection) -> int:
-    """Return the number of the job from which on comparisons count."""
+    """Return the number of the first job whose comparisons count."""
     (job,) = connection.execute("SELECT job FROM pair_floor").fetchone()
     return int(job)
 
 
 def raise_floor(connection: sqlite3.Connection, *, job: int) -> None:
-    """Have the pairs that were compared before a job count no more."""
+    """Ignore the pairs that were compared before a job from now on."""
     connection.execute("UPDATE pair_floor SET job = max(job, ?)", (job,))
 
 
 def next_below_floor(
     connection: sqlite3.Connection, *, after: tuple[int, int]
 ) -> list[tuple[int, int]] | None:
-    """Return the next pairs that count no more, in order; None if all of them are deleted."""
+    """Return the next ignored pairs, in order; None if all of them are deleted."""
     job, swept = connection.execute("SELECT job, swept FROM pair_floor").fetchone()
     if swept >= job:
         return None
@@ -84,7 +84,7 @@ def next_below_floor(
 def drop_below_floor(
     connection: sqlite3.Connection, pairs: Sequence[tuple[int, int]], *, floor: int
 ) -> None:
-    """Delete those of some pairs that count no more; none at all notes that the sweep is done."""
+    """Delete those of some pairs that are ignored. An empty list notes that the sweep is done."""
     connection.executemany(
         "DELETE FROM pairs WHERE a = ? AND b = ? AND job < ?", [(*pair, floor) for pair in pairs]
     )
@@ -93,7 +93,7 @@ def drop_below_floor(
 
 
 def drop_unseen(connection: sqlite3.Connection, pictures: Collection[int]) -> None:
-    """Forget those of some pictures that no image shows, and their pairs."""
+    """Delete those of some pictures that no image shows, and their pairs."""
     gone = set(pictures) - set(images_of(connection, pictures))
     for column in ("a", "b"):
         execute_in(connection, f"DELETE FROM pairs WHERE {column} IN ({{values}})", gone)  # noqa: S608 - constants
@@ -114,7 +114,7 @@ def find_missing(
 
     Args:
         connection: The connection to read with.
-        pairs: Pairs of hashes, the lesser first.
+        pairs: Pairs of hashes, the lesser one first.
         matching: The format; see `Comparer.matching`.
         since_job: The number of the job.
     """
@@ -145,20 +145,20 @@ def put_pairs(
     matching: str,
     job: int,
 ) -> None:
-    """Keep comparisons in place of what was known of their pairs.
+    """Store comparisons in place of earlier ones of their pairs.
 
     Args:
         connection: The connection to write with.
         compared: The comparisons.
-        model_version: The version that their probabilities are by.
+        model_version: The model version of their probabilities.
         matching: The format of the comparison.
-        job: The number of the job that compared them; 0 without one.
+        job: The number of the job that compared them; 0 if it was an import.
     """
     if not compared:
         return
     model = version_number(connection, model_version)
     form = version_number(connection, matching)
-    # What an import compares counts as well as what the last job did.
+    # Comparisons of an import count like those of the last job.
     job = max(job, floor(connection))
     shas = {sha for each in compared for sha in (each.a, each.b)}
     connection.executemany(
@@ -214,7 +214,7 @@ def rescore(
     *,
     model_version: str,
 ) -> None:
-    """Give pairs the probability and the evidence that another model version finds."""
+    """Store new probabilities and evidence of pairs, by another model version."""
     model = version_number(connection, model_version)
     connection.executemany(
         "UPDATE pairs SET probability = ?, evidence = ?, model = ? WHERE a = ? AND b = ?",
@@ -263,7 +263,7 @@ def read_between(
 
 
 def verification_of(connection: sqlite3.Connection, a: int, b: int) -> bytes:
-    """Return the bytes of the verification of a pair; empty where the pictures do not overlap."""
+    """Return the serialised verification of a pair; empty if the pictures do not overlap."""
     row = connection.execute(
         "SELECT verification FROM pairs WHERE a = ? AND b = ?", (a, b)
     ).fetchone()
@@ -278,14 +278,14 @@ def find_unclosed(
     matching: str,
     since_job: int,
 ) -> list[tuple[bytes, bytes]]:
-    """Return the pairs that are linked through others and were not compared.
+    """Return the pairs that are linked through other pictures and were not compared.
 
-    If two pictures are both linked to a third, they are to be compared as well, because grouping
-    counts what was compared in vain. Parts of more than `most` pictures are left as they are, for
-    example an ornament's thousands of printings.
+    If two pictures are both linked to a third, they should be compared as well, because grouping
+    also counts comparisons that found no link. Parts of more than `most` pictures are skipped, for
+    example the thousands of printings of an ornament.
 
     Returns:
-        Pairs of hashes, the lesser first.
+        Pairs of hashes, the lesser one first.
     """
     forest: Forest[int] = Forest()
     pictures = set()

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 _PAGE: Final = 500
 _SETTLED: Final = 2_000
-"""Pictures whose state changes in one transaction; some 5 ms."""
+"""The number of pictures whose state changes in one transaction; it takes some 5 ms."""
 
 
 # Images.
 
 
 def next_points(connection: sqlite3.Connection, point: bytes) -> list[bytes]:
-    """Return the next 500 images after one, in the order of their points."""
+    """Return the next 500 images after a point, in the order of their points."""
     rows = connection.execute(
         "SELECT point FROM images WHERE point > ? ORDER BY point LIMIT ?", (point, _PAGE)
     )
@@ -31,7 +31,7 @@ def next_points(connection: sqlite3.Connection, point: bytes) -> list[bytes]:
 
 
 def shas_of(connection: sqlite3.Connection, points: Collection[bytes]) -> dict[bytes, bytes]:
-    """Return the hash of the picture that each image shows; unknown images are left out."""
+    """Return the hash of the picture that each image shows. Unknown images are left out."""
     return dict(
         execute_in(
             connection,
@@ -43,7 +43,7 @@ def shas_of(connection: sqlite3.Connection, points: Collection[bytes]) -> dict[b
 
 
 def pictures_of(connection: sqlite3.Connection, points: Collection[bytes]) -> dict[bytes, int]:
-    """Return the number of the picture that each image shows; unknown images are left out."""
+    """Return the number of the picture that each image shows. Unknown images are left out."""
     return dict(
         execute_in(
             connection, "SELECT point, picture FROM images WHERE point IN ({values})", points
@@ -52,7 +52,7 @@ def pictures_of(connection: sqlite3.Connection, points: Collection[bytes]) -> di
 
 
 def images_of(connection: sqlite3.Connection, pictures: Collection[int]) -> dict[int, list[bytes]]:
-    """Return the points of the images that show each picture, ascending.
+    """Return the points of the images that show each picture, in ascending order.
 
     Pictures that no image shows are left out.
     """
@@ -85,13 +85,13 @@ def put_images(connection: sqlite3.Connection, images: Iterable[tuple[bytes, byt
 
     Args:
         connection: The connection to write with.
-        images: Point and SHA-256 of each.
+        images: The point and SHA-256 of each image.
     """
     images = list(images)
     connection.executemany(
         "INSERT OR IGNORE INTO pictures (sha256) VALUES (?)", [(sha,) for _, sha in images]
     )
-    # What an image showed before may be shown by none any more.
+    # The picture that an image showed before may have no image any more.
     _forget_searches(connection, [point for point, _ in images], keep=dict(images))
     connection.executemany(
         "INSERT OR REPLACE INTO images (point, picture)"
@@ -101,7 +101,7 @@ def put_images(connection: sqlite3.Connection, images: Iterable[tuple[bytes, byt
 
 
 def drop_images(connection: sqlite3.Connection, points: Sequence[bytes]) -> None:
-    """Forget images that left the archive. The comparisons of their pictures stay."""
+    """Delete images that left the archive. The comparisons of their pictures stay."""
     _forget_searches(connection, points, keep={})
     execute_in(connection, "DELETE FROM images WHERE point IN ({values})", points)
 
@@ -109,10 +109,10 @@ def drop_images(connection: sqlite3.Connection, points: Sequence[bytes]) -> None
 def _forget_searches(
     connection: sqlite3.Connection, points: Sequence[bytes], *, keep: dict[bytes, bytes]
 ) -> None:
-    """Have pictures that lose their last image searched for again when they come back.
+    """Mark pictures that lose their last image to be searched for again if they return.
 
-    What is imported until then does not find them. `keep` has the pictures that the images go on
-    to show.
+    Images imported until then do not find them. `keep` has the pictures that the images show from
+    now on.
     """
     changed = [
         (sha,) for point, sha in shas_of(connection, points).items() if keep.get(point) != sha
@@ -147,17 +147,17 @@ def shas_of_pictures(connection: sqlite3.Connection, pictures: Collection[int]) 
 def next_to_search(
     connection: sqlite3.Connection, *, job: int | None, limit: int
 ) -> list[tuple[bytes, bytes]]:
-    """Return pictures whose candidates are still to be looked for.
+    """Return pictures whose candidates still have to be looked for.
 
     Args:
         connection: The connection to read with.
-        job: The job that looks for them, which wants all that it has not searched for yet. None
-            where no job runs: then those that were in no grouping yet.
+        job: The job, which needs all pictures that it has not searched for yet. None without a job:
+            then the pictures that were in no grouping yet.
         limit: The most pictures to return.
 
     Returns:
-        For each picture an image that shows it and its hash, those first whose last search is the
-        longest ago.
+        For each picture an image that shows it and its hash. Pictures whose last search is the
+        longest ago come first.
     """
     condition, values = ("grouped = 0", []) if job is None else ("searched < ?", [job])
     rows = connection.execute(
@@ -170,7 +170,7 @@ def next_to_search(
 
 
 def count_searched(connection: sqlite3.Connection, *, job: int) -> tuple[int, int]:
-    """Return how many images there are, and of how many a job has searched for the picture."""
+    """Return the number of images, and of those whose picture a job has searched for."""
     (images,) = connection.execute("SELECT count(*) FROM images").fetchone()
     (left,) = connection.execute(
         "SELECT count(*) FROM images JOIN pictures ON pictures.id = images.picture"
@@ -181,7 +181,7 @@ def count_searched(connection: sqlite3.Connection, *, job: int) -> tuple[int, in
 
 
 def mark_searched(connection: sqlite3.Connection, shas: Iterable[bytes], *, job: int) -> None:
-    """Note that a job has looked for the candidates of pictures.
+    """Mark pictures whose candidates a job has looked for.
 
     Those that were in no grouping before are in one when the job has succeeded; see `settle_some`.
     """
@@ -191,7 +191,7 @@ def mark_searched(connection: sqlite3.Connection, shas: Iterable[bytes], *, job:
 
 
 def mark_joined(connection: sqlite3.Connection, shas: Iterable[bytes], *, job: int) -> None:
-    """Note that pictures were searched for and grouped without a job, after the job of a number."""
+    """Mark pictures that were searched for and grouped without a job, after a job's number."""
     connection.executemany(
         "UPDATE pictures SET searched = ?, grouped = 1 WHERE sha256 = ?",
         [(job, sha) for sha in shas],
@@ -199,14 +199,14 @@ def mark_joined(connection: sqlite3.Connection, shas: Iterable[bytes], *, job: i
 
 
 def settle_some(connection: sqlite3.Connection, *, succeeded: int) -> bool:
-    """Note for some pictures that they are grouped because their job has succeeded.
+    """Mark some pictures as grouped because their job has succeeded.
 
     Args:
         connection: The connection to write with.
-        succeeded: The state of such a job.
+        succeeded: The state of a job that succeeded.
 
     Returns:
-        Whether there may be more of them.
+        Whether more of them may be left.
     """
     cursor = connection.execute(
         "UPDATE pictures SET grouped = 1 WHERE id IN (SELECT id FROM pictures WHERE grouped = 0"

@@ -1,13 +1,14 @@
-"""Groups the whole archive anew beside the clusters that there are, and switches at the end.
+"""Groups the whole archive again next to the present clusters, and switches at the end.
 
-The new clusters are planned part by part from short reads, and their changes are put aside in
-temporary tables. Nobody waits for that: verdicts are written, and a job is cancelled, between two
-pieces of work. What is written meanwhile is logged by triggers, and the parts that it touches are
+The new clusters are planned part by part from short reads, and their changes are collected in
+temporary tables. Nobody has to wait for that: between two pieces of work verdicts are written and
+the job can be cancelled. Triggers log the images that such writes affect, and their parts are
 planned again. One short transaction then stores all changes and ends the job. So readers see either
-the old clusters or the new ones; after a cancel, an error or the end of the process they are the
-old ones, and the next attempt starts from the beginning.
+the old clusters or the new ones. After a cancellation, an error or the end of the process they see
+the old ones, and the next attempt starts from the beginning.
 
-The result is the same as if all had been done in one transaction after the last of those writes.
+The result is the same as if everything had been done in one transaction after the last of those
+writes.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PIECE_SECONDS: Final = 0.03
-"""How long a piece of work may take, about: a verdict that comes meanwhile shares the interpreter
+"""The approximate time of a piece of work. A verdict that comes meanwhile shares the interpreter
 with it."""
 _SEEDS: Final = 20
 _MOST_SEEDS: Final = 500
 _ROUNDS: Final = 20
-"""How often what was touched is planned again before it is done within the last transaction."""
+"""How often affected parts are planned again before it is done within the last transaction."""
 
 _LOG: Final = "touched"
 _TRIGGERS: Final = {
@@ -49,11 +50,12 @@ _TRIGGERS: Final = {
     " UNION SELECT point FROM members WHERE cluster = {row}.id",
     "pairs": "INSERT INTO touched SELECT point FROM images WHERE picture IN ({row}.a, {row}.b)",
 }
-"""What a write touches, by table: all that `groups.plan` reads, but for what cannot change."""
+"""The images that a write affects, by table. Covers everything that `groups.plan` reads, except for
+what cannot change."""
 
 
 class WholeRegrouping:
-    """Groups the whole archive anew; used once, by one thread."""
+    """Groups the whole archive again. Used once, by one thread."""
 
     def __init__(
         self,
@@ -63,13 +65,13 @@ class WholeRegrouping:
         is_wanted: Callable[[sqlite3.Connection], bool],
         since_job: int | None = None,
     ) -> None:
-        """Prepare nothing yet.
+        """Prepare a regrouping. Nothing is read yet.
 
         Args:
             database: The clusters' file.
-            describe: Returns what sums up clusters.
-            is_wanted: Whether to go on; asked before each piece of work.
-            since_job: Links count that were compared since this job; None for all that count.
+            describe: Returns the dated printing of each image, for the summaries.
+            is_wanted: Returns whether to continue; called before each piece of work.
+            since_job: Only links that were compared since this job count; None for all that count.
         """
         self._database = database
         self._describe = describe
@@ -82,14 +84,15 @@ class WholeRegrouping:
         self._taken: set[str] = set()
 
     def run(self, finish: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Group everything. Blocks.
+        """Group the whole archive. Blocks.
 
         Args:
-            finish: Is called within the transaction that stores the new clusters, after that.
+            finish: Called within the transaction that stores the new clusters, after they are
+                stored.
 
         Returns:
-            What `finish` returns; None if the regrouping was no longer wanted. Nothing has changed
-            then.
+            The result of `finish`; None if the regrouping was no longer wanted, in which case
+            nothing has changed.
         """
         try:
             with self._database.write() as connection:
@@ -103,14 +106,14 @@ class WholeRegrouping:
                     return None
             return self._switch(finish)
         finally:
-            # The tables go with the connection where it is closed by now.
+            # If the connection is closed by now, the tables are gone with it.
             with contextlib.suppress(errors.HalftoneError), self._database.write() as connection:
                 _unwatch(connection)
                 if self._staging is not None:
                     self._staging.clear(connection)
 
     def _pieces(self, seeds: Iterable[bytes]) -> Iterator[list[bytes]]:
-        """Yield the seeds that no planned part has yet, as many as take `_PIECE_SECONDS`."""
+        """Yield seeds that are in no planned part yet, as many as take `_PIECE_SECONDS`."""
         count = _SEEDS
         remaining = iter(seeds)
         while True:
@@ -124,15 +127,15 @@ class WholeRegrouping:
                 count = max(1, count // 2)
             elif seconds < _PIECE_SECONDS / 2:
                 count = min(_MOST_SEEDS, count * 2)
-            # Other threads may have the interpreter.
+            # Let other threads run.
             time.sleep(0.001)
 
     def _plan(self, seeds: Collection[bytes]) -> bool:
-        """Plan the parts of some images, and of those touched meanwhile; whether to go on."""
+        """Plan the parts of some images and of those affected meanwhile. False if unwanted."""
         with self._database.write() as connection:
             if not self._is_wanted(connection):
                 return False
-            # All that is logged by now is on disk, so the read that follows sees it.
+            # Everything logged by now is committed, so the following read sees it.
             touched = self._forget_touched(connection)
         with self._database.read() as connection:
             planned = self._plan_parts(connection, {*seeds, *touched})
@@ -151,7 +154,7 @@ class WholeRegrouping:
         )
 
     def _switch(self, finish: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Store what is planned, once nothing of it is out of date."""
+        """Store the plans once none of them is outdated."""
         for attempt in itertools.count():
             with self._database.write() as connection:
                 if not self._is_wanted(connection):
@@ -174,7 +177,7 @@ class WholeRegrouping:
     # The parts that are planned.
 
     def _put(self, connection: sqlite3.Connection, planned: Plan) -> None:
-        """Put a plan's changes aside, by the parts that depend on nothing else."""
+        """Keep the changes of a plan, by the independent parts of the archive."""
         forest: Forest[bytes] = Forest()
         for first, *others in planned.bonds:
             for other in others:
@@ -193,7 +196,7 @@ class WholeRegrouping:
         self._staging.put(connection, planned.changes, parts=part_of)
 
     def _forget(self, connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
-        """Forget the plans of the parts that some images are in; all images of these parts."""
+        """Forget the plans of the parts of some images. Returns all images of these parts."""
         parts = {self._part_of[point] for point in points if point in self._part_of}
         forgotten: set[bytes] = set()
         for part in parts:
@@ -207,7 +210,7 @@ class WholeRegrouping:
         return forgotten
 
     def _forget_touched(self, connection: sqlite3.Connection) -> set[bytes]:
-        """Forget the plans of what was written meanwhile; the images that are to be planned."""
+        """Forget the plans of images affected meanwhile. Returns the images to plan again."""
         touched = {point for (point,) in connection.execute(f"SELECT point FROM temp.{_LOG}")}  # noqa: S608 - a constant
         if touched:
             connection.execute(f"DELETE FROM temp.{_LOG}")  # noqa: S608 - a constant
@@ -215,7 +218,7 @@ class WholeRegrouping:
 
 
 def _watch(connection: sqlite3.Connection) -> None:
-    """Have the connection log the images that its writes touch."""
+    """Install triggers that log the images which writes of this connection affect."""
     _unwatch(connection)
     connection.execute(f"CREATE TEMP TABLE {_LOG} (point BLOB)")
     for table, action in _TRIGGERS.items():

@@ -1,8 +1,8 @@
 """Changes of clusters: prepared as rows, then stored by a few statements.
 
-A grouping first collects its changes, which only reads. They are put into temporary tables of the
-writing connection and stored from there, so that even the changes of a whole archive take one short
-transaction: SQLite moves the rows itself, without a step back into Python for each of them.
+A grouping first collects its changes and only reads. The changes are put into temporary tables of
+the writing connection and stored from there, so that even the changes of a whole archive take one
+short transaction: SQLite moves the rows itself, without a step back into Python for each of them.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _COLUMNS: Final = {
 
 @dataclass(slots=True, kw_only=True)
 class Changes:
-    """What a grouping changes, as rows.
+    """The changes of a grouping, as rows.
 
     Each row begins with an image of the part of the archive that it belongs to.
 
     Attributes:
-        ended: Clusters that end or have ended, and the id that theirs leads to, None if to none.
-        clusters: Those that are new or other than they were: id, size, weakest link, and what sums
-            them up (first, journals as JSON, their number, earliest, latest, span in years). Of one
-            whose records cannot be read all of this is None but the first member.
-        members: All members of these: point, cluster, weakest link.
-        left_archive: Members that are in the archive no more, and the cluster that they were in.
-        came: Members that were in another cluster before or in none, and their cluster.
+        ended: Clusters that end or have ended, with the id that theirs leads to (None if none).
+        clusters: Clusters that are new or have changed: id, size, weakest link, and the summary
+            (first member, journals as JSON, their number, earliest, latest, span in years). If the
+            records of a cluster cannot be read, all of the summary but the first member is None.
+        members: All members of these clusters: point, cluster, weakest link.
+        left_archive: Members that left the archive, with the cluster that they were in.
+        came: Members that were in another cluster before or in none, with their cluster.
         overruled: Numbers of verdicts that gain (0) or lose (1) their effect.
     """
 
@@ -67,11 +67,11 @@ class Staging:
     """Temporary tables of the writing connection that hold changes until they are stored."""
 
     def __init__(self, connection: sqlite3.Connection, *, name: str) -> None:
-        """Make the tables, or empty those that are there.
+        """Create the tables, or empty existing ones.
 
         Args:
             connection: The writing connection.
-            name: Of the tables; stagings of two names do not disturb each other.
+            name: The name of the tables. Stagings with two names do not affect each other.
         """
         self._name = name
         for kind, columns in _COLUMNS.items():
@@ -97,7 +97,7 @@ class Staging:
         Args:
             connection: The writing connection.
             changes: The changes.
-            parts: By the image that a row begins with, the part by which `forget` knows it.
+            parts: The part of each row, by the image that the row begins with; `forget` takes it.
         """
         for each in fields(changes):
             rows = getattr(changes, each.name)
@@ -119,13 +119,13 @@ class Staging:
             )
 
     def index_parts(self, connection: sqlite3.Connection) -> None:
-        """Make `forget` fast where there are many changes."""
+        """Make `forget` fast when there are many changes."""
         for kind in _COLUMNS:
             name = f"{self._name}_{kind}"
             connection.execute(f"CREATE INDEX IF NOT EXISTS temp.{name}_by_part ON {name} (part)")
 
     def store(self, connection: sqlite3.Connection, *, now: int) -> None:
-        """Carry the changes out, within the transaction of the connection.
+        """Store the changes, within the transaction of the connection.
 
         Args:
             connection: The writing connection.
@@ -138,7 +138,7 @@ class Staging:
 _SUMMARY: Final = "first, journals, journal_count, earliest, latest, span_years"
 
 _STATEMENTS: Final = (
-    # The members of clusters that end go on belonging to their ids.
+    # The members of clusters that end still belong to their ids.
     (
         "INSERT OR REPLACE INTO former (point, cluster)"
         " SELECT point, cluster FROM members WHERE cluster IN (SELECT id FROM {staged}_ended)"
@@ -150,7 +150,7 @@ _STATEMENTS: Final = (
         " WHERE staged.id = clusters.id)"
         " WHERE id IN (SELECT id FROM {staged}_ended)"
     ),
-    # So do those that were deleted; those that come belong to the cluster itself.
+    # So do deleted members. Members that join belong to the cluster itself.
     (
         "INSERT OR REPLACE INTO former (point, cluster)"
         " SELECT point, cluster FROM {staged}_left_archive"
@@ -171,7 +171,7 @@ _STATEMENTS: Final = (
         " journals = excluded.journals, journal_count = excluded.journal_count,"
         " earliest = excluded.earliest, latest = excluded.latest, span_years = excluded.span_years"
     ),
-    # What sums up a cluster stays where nothing is known of its images.
+    # Keep the summary of a cluster whose images cannot be read.
     (
         "INSERT INTO clusters"
         " (id, size, weakest, create_time, update_time, first, journals, journal_count, span_years)"

@@ -1,4 +1,4 @@
-"""The steps of the worker: each one reads, compares or writes, and blocks."""
+"""The steps of the worker. Each step reads, compares or writes, and blocks."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     Pairs = Sequence[tuple[bytes, bytes]]
 
 _CHANGES: Final = 500
-"""How many pairs are rescored, and how many images compared with the table, at a time."""
+"""The number of pairs that are rescored, or of images checked against the table, at a time."""
 _PAGE: Final = 100
-"""How many images the store is asked for at a time. An embedded store holds the interpreter
-meanwhile: 60 ms for 1,000 images."""
+"""The number of images that are read from the store at a time. An embedded store holds the
+interpreter lock meanwhile: 60 ms for 1,000 images."""
 _MOVED: Final = 0.01
-"""Groups stay as they are where a probability changes by less and makes or breaks no link."""
+"""Images are not regrouped if a probability changes by less and makes or breaks no link."""
 _CLOSED: Final = 64
-"""In a part of at most so many linked pictures every two of them are compared."""
+"""In a part with at most this many linked pictures, every two of them are compared."""
 
 
 class ClusterSteps:
-    """The work on the file, the store and the pictures, one method for each step."""
+    """The work on the file, the store and the pictures, one method per step."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class ClusterSteps:
         )
 
     def describe(self, points: Sequence[bytes]) -> dict[bytes, DatedPrinting]:
-        """Return what their records say of images; those that are gone are left out. Blocks."""
+        """Return the dated printing of each image. Deleted images are left out. Blocks."""
         found: dict[bytes, DatedPrinting] = {}
         for some in chunks(points):
             there = self._holdings.collection.retrieve([uuid.UUID(bytes=each) for each in some])
@@ -71,28 +71,28 @@ class ClusterSteps:
         return found
 
     def fail(self, error: errors.HalftoneError) -> None:
-        """Fail the job that runs, if there is one."""
+        """Fail the running job, if there is one."""
         with self._database.write() as connection:
             job = jobs.get_running(connection)
             if job is not None:
                 jobs.end(connection, job.number, state=State.FAILED, error=error.message)
 
     def read_mode(self) -> tuple[JobRow | None, bool]:
-        """Return the job that runs, if any, and whether imports join clusters."""
+        """Return the running job, if any, and whether imports join clusters."""
         with self._database.read() as connection:
             job = jobs.get_running(connection)
             return job, job is not None or jobs.any_succeeded(connection)
 
     def find_differing(self, collection: Collection) -> Iterator[set[bytes]]:
-        """Yield the images on which a collection and the table disagree, in sets; some are empty.
+        """Yield sets of images on which a collection and the table differ; some are empty.
 
         Neither the collection nor the table is held in memory. The caller updates the table by each
-        set before it asks for the next one. If the table does not hold exactly the images that were
-        seen by then, every image of the table is looked up in the collection.
+        set before it asks for the next one. If the table then does not hold exactly the images that
+        were seen, every image of the table is looked up in the collection.
         """
         scan = collection.scan(filter=EVERYTHING, page=_PAGE)
         # Points are hashes, so other images have another sum. A count would not do: an image that
-        # is stored anew meanwhile comes twice, and one that is deleted again does not stay.
+        # is stored again meanwhile comes twice, and one that is deleted again is gone.
         seen = 0
         while some := {each.id.bytes: sha_of(each) for each in itertools.islice(scan, _CHANGES)}:
             seen += _sum(some)
@@ -118,12 +118,12 @@ class ClusterSteps:
     def apply_changes(
         self, points: Sequence[bytes], shas: dict[bytes, bytes], *, enabled: bool
     ) -> None:
-        """Note what became of images and regroup what that touches.
+        """Update the table for changed images and regroup the images that this affects.
 
         Args:
-            points: The images.
-            shas: The hash of the picture that each of them shows; those that are gone are missing.
-            enabled: Whether images that are not known yet are to join clusters.
+            points: The changed images.
+            shas: The hash of the picture that each of them shows. Deleted images are missing.
+            enabled: Whether images that are not known yet join clusters.
         """
         with self._database.write() as connection:
             known = pictures.shas_of(connection, points)
@@ -139,7 +139,7 @@ class ClusterSteps:
             if new:
                 pictures.put_images(connection, new.items())
             if gone or new:
-                # The id of a cluster does not follow an image to another picture.
+                # An image that shows another picture now does not take its cluster's id along.
                 replaced = [point for point in new if point in known]
                 names.forget(connection, replaced)
                 # Images with the same bytes belong together without a search.
@@ -149,14 +149,14 @@ class ClusterSteps:
                 groups.refresh(connection, same, describe=self.describe)
 
     def next_to_search(self, job: JobRow | None, limit: int) -> list[tuple[bytes, bytes]]:
-        """Return the next pictures whose candidates are to be looked for, as point and hash."""
+        """Return the next pictures to look for candidates of, as point and hash."""
         with self._database.read() as connection:
             number = None if job is None else job.number
             return pictures.next_to_search(connection, job=number, limit=limit)
 
     def read_shas(self, points: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the hash of the picture that each image shows; unknown images are left out."""
-        # Images that are not known yet find this one when it is their turn.
+        # Images that are not known yet will find this one when it is their turn.
         with self._database.read() as connection:
             return pictures.shas_of(connection, points)
 
@@ -174,7 +174,7 @@ class ClusterSteps:
             return running is None or running.number != job
 
     def compare_some(self, pairs: Pairs, collection: Collection, job: int) -> int:
-        """Compare pairs and keep the results. Returns how many could be compared."""
+        """Compare pairs and store the results. Returns how many could be compared."""
         with self._database.read() as connection:
             shown = pictures.points_of(connection, {sha for pair in pairs for sha in pair})
         stored = collection.retrieve(
@@ -203,13 +203,13 @@ class ClusterSteps:
         return len(compared)
 
     def mark_searched(self, shown: Pairs, *, job: JobRow, found: int, compared: int) -> None:
-        """Note that a job has searched for pictures.
+        """Mark pictures that a job has searched for.
 
         Args:
-            shown: Point and hash of each.
-            job: The job; if it is over, nothing is noted.
-            found: How many pairs were to be compared.
-            compared: How many of them could be compared.
+            shown: The point and hash of each.
+            job: The job. If it has ended, nothing is marked.
+            found: The number of pairs to compare.
+            compared: The number of them that could be compared.
         """
         with self._database.write() as connection:
             now = jobs.get_running(connection)
@@ -221,7 +221,7 @@ class ClusterSteps:
             )
 
     def find_unclosed(self, points: Sequence[bytes]) -> Pairs:
-        """Return the pairs that are to be compared because links lead from images to both sides."""
+        """Return the pairs to compare because links connect them through some images."""
         with self._database.read() as connection:
             near = groups.find_surroundings(connection, points)
             near_pictures = set(pictures.pictures_of(connection, near).values())
@@ -237,7 +237,7 @@ class ClusterSteps:
     def _find_to_close(
         self, connection: sqlite3.Connection, links: Iterable[tuple[int, int]], *, since: int
     ) -> Pairs:
-        """Return the pairs that some links connect through others and that were not compared."""
+        """Return the pairs that links connect through other pictures and that were not compared."""
         return cluster_pairs.find_unclosed(
             connection,
             links,
@@ -247,17 +247,17 @@ class ClusterSteps:
         )
 
     def join(self, shown: Pairs) -> None:
-        """Note that pictures were searched for, and group them in the same transaction."""
+        """Mark pictures as searched for and group them in the same transaction."""
         with self._database.write() as connection:
             last = jobs.list_jobs(connection, before=None, limit=1)
-            # A job that has begun meanwhile searches for them itself.
+            # A job that began meanwhile searches for them itself.
             number = last[0].number - int(last[0].state == State.RUNNING) if last else 1
             pictures.mark_joined(connection, [sha for _, sha in shown], job=number)
             seeds = pictures.points_of(connection, {sha for _, sha in shown})
             groups.regroup(connection, list(seeds.values()), describe=self.describe)
 
     def find_all_unclosed(self, since: int) -> Pairs:
-        """Return the pairs that any links connect through others and that were not compared."""
+        """Return all pairs that links connect through other pictures and that were not compared."""
         with self._database.read() as connection:
             links = cluster_pairs.all_links(
                 connection, least=RULES.link, since_job=cluster_pairs.floor(connection)
@@ -270,13 +270,13 @@ class ClusterSteps:
         """Give the next pairs the probability of the collection's model version.
 
         Args:
-            collection: The collection that answers.
-            after: The pair after which to begin.
-            regroup: Whether to regroup what they touch in the same transaction. A job regroups
+            collection: The active collection.
+            after: The pair after which to start.
+            regroup: Whether to regroup the affected images in the same transaction. A job regroups
                 everything at its end instead.
 
         Returns:
-            The last pair that was handled; None if there was none left.
+            The last pair that was handled; None if none was left.
         """
         version = collection.model_version
         with self._database.read() as connection:
@@ -292,7 +292,7 @@ class ClusterSteps:
         known: list[tuple[bytes, float | None]] = []
         for a, b, one, other, probability, evidence in rows:
             first, second = (stored.get(uuid.UUID(bytes=point)) for point in (one, other))
-            # If a picture is gone meanwhile, the pair keeps its score.
+            # If a picture was deleted meanwhile, the pair keeps its score.
             if _shows(first, shas[a]) and _shows(second, shas[b]):
                 seen.append((a, b, one, probability))
                 known.append((evidence, compare.compute_similarity(first, second)))
@@ -313,15 +313,15 @@ class ClusterSteps:
         return rows[-1][:2]
 
     def regroup_all(self, job: JobRow, found: int, compared: int) -> JobRow | None:
-        """Group everything and end the job.
+        """Group the whole archive and end the job.
 
         Args:
             job: The job.
-            found: How many pairs it has found since its row was written.
-            compared: How many of them could be compared.
+            found: The number of pairs it has found since its row was written.
+            compared: The number of them that could be compared.
 
         Returns:
-            The job as it ended. None if it was cancelled, or has more to search for.
+            The ended job. None if it was cancelled or has more to search for.
         """
 
         def is_wanted(connection: sqlite3.Connection) -> bool:
@@ -330,7 +330,7 @@ class ClusterSteps:
 
         def finish(connection: sqlite3.Connection) -> JobRow:
             if job.from_scratch:
-                # What is no candidate any more was not compared again.
+                # Pairs that are no candidates any more were not compared again.
                 cluster_pairs.raise_floor(connection, job=job.number)
             now = jobs.get(connection, job.name)
             clusters, clustered, largest = groups.count_clusters(connection)
@@ -353,7 +353,7 @@ class ClusterSteps:
             if not is_wanted(connection):
                 return None
             if pictures.next_to_search(connection, job=job.number, limit=1):
-                # Imported meanwhile; the job is not over.
+                # Images were imported meanwhile, so the job continues.
                 return None
         whole = WholeRegrouping(
             self._database,
@@ -368,10 +368,10 @@ class ClusterSteps:
         return ended
 
     def tidy(self) -> None:
-        """Do what a job that has succeeded leaves behind, in short transactions.
+        """Do the remaining work of a job that has succeeded, in short transactions.
 
-        It makes no difference to clusters when that is done, so a process that ends in the midst
-        leaves it to the next one.
+        Clusters do not depend on when that is done, so if the process ends in the middle, the next
+        one continues.
         """
         while True:
             with self._database.write() as connection:
@@ -392,7 +392,7 @@ class ClusterSteps:
             pause()
 
     def _drop_unseen(self) -> None:
-        """Forget the pictures that no image shows any more, and their pairs."""
+        """Delete the pictures that no image shows any more, and their pairs."""
         with self._database.read() as connection:
             unseen = pictures.find_unseen(connection)
         for some in chunks(unseen):
@@ -402,7 +402,7 @@ class ClusterSteps:
 
 
 def _shows(stored: Stored | None, sha: bytes) -> TypeGuard[Stored]:
-    """Return whether an image is there and still shows a picture."""
+    """Return whether an image exists and still shows a picture."""
     return stored is not None and stored.payload["sha256"] == sha.hex()
 
 
@@ -416,5 +416,5 @@ def sha_of(stored: Stored) -> bytes:
 
 
 def pause() -> None:
-    """Let other threads have the interpreter."""
+    """Let other threads run."""
     time.sleep(0.001)

@@ -29,14 +29,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SCHEMA: Final = 2
-"""The version of the tables. An older file is upgraded when it is opened, a newer one refused."""
+"""The version of the tables. An older file is upgraded when it is opened; a newer one is
+refused."""
 
 FILE: Final = "clusters.sqlite3"
 
 _BUSY_SECONDS: Final = 30.0
 _IDLE_READERS: Final = 4
 _CHUNK: Final = 500
-"""Values in one `IN` list."""
+"""The most values in one `IN` list."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -167,17 +168,17 @@ CREATE TABLE pair_floor (job INTEGER NOT NULL, swept INTEGER NOT NULL);
 INSERT INTO pair_floor VALUES (0, 0);
 """,
 }
-"""What turns a file of a schema into one of the next."""
+"""SQL that upgrades a file from each schema version to the next."""
 
 
 class Database:
     """The clusters' file and the connections to it."""
 
     def __init__(self, directory: Path) -> None:
-        """Open the file in a directory; create or upgrade it where needed.
+        """Open the file in a directory. Creates or upgrades it if needed.
 
         Raises:
-            errors.DataDirectoryError: Another process has it, or a newer release wrote it.
+            errors.DataDirectoryError: Another process has it open, or a newer release wrote it.
         """
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / FILE
@@ -199,7 +200,7 @@ class Database:
             raise
 
     def _connect(self) -> sqlite3.Connection:
-        # Any thread may use it, one at a time. Transactions are begun by hand.
+        # Any thread may use it, one at a time. Transactions are begun explicitly.
         connection = sqlite3.connect(
             self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -225,7 +226,7 @@ class Database:
             self._run_script(_UPGRADES[schema], schema=schema + 1)
 
     def _run_script(self, statements: str, *, schema: int) -> None:
-        """Runs statements and notes the schema that the file has then, all in one transaction."""
+        """Run statements and record the new schema version, all in one transaction."""
         try:
             self._writer.executescript(
                 f"BEGIN IMMEDIATE; {statements} PRAGMA user_version={schema}; COMMIT;"
@@ -236,12 +237,12 @@ class Database:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """Run a transaction: on disk at the end of the block, or undone if the block fails.
+        """Run a transaction: committed to disk when the block ends, undone if it fails.
 
         Within another transaction of the same thread, the block is part of that one.
 
         Raises:
-            errors.StorageFull: The disk is full; nothing was stored.
+            errors.StorageFull: The disk is full. Nothing was stored.
             errors.Unavailable: The file cannot be used, or the service is shutting down.
         """
         with self._writing, _translated():
@@ -260,7 +261,7 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection that sees the file as it is when its first query runs."""
+        """Yield a connection that sees the file as it is when its first query runs."""
         with _translated():
             with self._readers_lock:
                 if self._closed:
@@ -281,7 +282,7 @@ class Database:
                     connection.close()
 
     def close(self) -> None:
-        """Wait for the transaction that runs and close the file."""
+        """Wait for the running transaction and close the file."""
         with self._writing, self._readers_lock:
             if self._closed:
                 return
@@ -296,25 +297,25 @@ CLUSTERS_ELSEWHERE: Final = "CLUSTERS_ELSEWHERE"
 
 
 class DatabaseElsewhere:
-    """Stands in for a file that another process writes: every use raises why."""
+    """Replaces a file that another process writes: every use raises the reason."""
 
     def __init__(self, error: errors.DataDirectoryError) -> None:
         self._error = error
 
     def write(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
-        """Raise what opening the file raised."""
+        """Raise the error that opening the file raised."""
         raise self._error
 
     read = write
 
     def close(self) -> None:
-        """Do nothing; no file is open."""
+        """Do nothing: no file is open."""
 
 
 def open_database(directory: Path) -> Database | DatabaseElsewhere:
     """Open the clusters' file in a directory.
 
-    Returns a stand-in that refuses every use where another search process holds the file.
+    If another search process has the file open, returns a stand-in that refuses every use.
 
     Raises:
         errors.DataDirectoryError: A newer release wrote it.
@@ -329,7 +330,7 @@ def open_database(directory: Path) -> Database | DatabaseElsewhere:
 
 
 def version_number(connection: sqlite3.Connection, name: str) -> int:
-    """Return the number that stands for a version's name in `pairs`; a new name gets one."""
+    """Return the number of a model version in `pairs`. A new version gets a new number."""
     connection.execute("INSERT OR IGNORE INTO versions (name) VALUES (?)", (name,))
     (number,) = connection.execute("SELECT id FROM versions WHERE name = ?", (name,)).fetchone()
     return int(number)
@@ -350,7 +351,7 @@ def execute_in(
         statement: SQL with `{values}` in place of the list, before all other parameters:
             `SELECT point FROM images WHERE picture IN ({values})`.
         values: The values; duplicates count once.
-        parameters: What the other placeholders stand for.
+        parameters: The values of the other placeholders.
     """
     rows: list[Any] = []
     keys: list[Any] = sorted(set(values))
@@ -361,7 +362,7 @@ def execute_in(
 
 
 def chunks(values: Sequence[T]) -> Iterator[list[T]]:
-    """Yield values in lists that one `IN` list takes."""
+    """Yield values in lists that fit into one `IN` list."""
     for start in range(0, len(values), _CHUNK):
         yield list(values[start : start + _CHUNK])
 

@@ -1,6 +1,6 @@
 """Verdicts of archivists on pairs of images: rows of `verdicts`.
 
-Verdicts are kept for good, whatever becomes of images and clusters.
+Verdicts are kept for good, whatever happens to images and clusters.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def judge(
     note: str,
     author: str,
 ) -> VerdictRow:
-    """Store a verdict and return it; an earlier one on the same pair ends."""
+    """Store a verdict and return it. An earlier verdict on the same pair ends."""
     first, second = sorted((a, b), key=str)
-    # The index knows a pair by its points, whose order is another than that of the names.
+    # The index uses the points of a pair, which are in another order than the names.
     low, high = sorted((first.point_id.bytes, second.point_id.bytes))
     now = time.time_ns() // 1000
     connection.execute(
@@ -68,7 +68,7 @@ def get(connection: sqlite3.Connection, number: int) -> VerdictRow:
     """Return a verdict by its number.
 
     Raises:
-        errors.NotFound: There is none.
+        errors.NotFound: There is no such verdict.
     """
     row = connection.execute(f"SELECT {_FIELDS} FROM verdicts WHERE id = ?", (number,)).fetchone()  # noqa: S608 - a constant
     if row is None:
@@ -80,7 +80,7 @@ def get(connection: sqlite3.Connection, number: int) -> VerdictRow:
 
 
 def end(connection: sqlite3.Connection, number: int) -> VerdictRow:
-    """End a verdict and return it; one that has ended stays as it is."""
+    """End a verdict and return it. An ended verdict stays unchanged."""
     connection.execute(
         "UPDATE verdicts SET end_time = ? WHERE id = ? AND end_time IS NULL",
         (time.time_ns() // 1000, number),
@@ -101,7 +101,7 @@ def list_verdicts(
     Args:
         connection: The connection to read with.
         point: Only verdicts on this image; None for all.
-        history: Whether to include those that have ended.
+        history: Whether to include verdicts that have ended.
         before: Only verdicts with lower numbers; None for all.
         limit: The most verdicts to return.
     """
@@ -124,7 +124,7 @@ def list_verdicts(
 
 
 def list_holding(connection: sqlite3.Connection, points: Collection[bytes]) -> list[JudgedPair]:
-    """Return the verdicts that hold between some of these images, without those that are unsure."""
+    """Return the verdicts in force between some of these images, without unsure ones."""
     known = set(points)
     rows = execute_in(
         connection,
@@ -142,7 +142,7 @@ def list_holding(connection: sqlite3.Connection, points: Collection[bytes]) -> l
 def find_between(
     connection: sqlite3.Connection, point: bytes, others: Collection[bytes]
 ) -> dict[bytes, VerdictRow]:
-    """Return the verdicts that hold on an image and some others, by the other; unsure ones, too."""
+    """Return the verdicts in force on an image and others, by the other; unsure ones included."""
     found: dict[bytes, VerdictRow] = {}
     for here, there in (("point_a", "point_b"), ("point_b", "point_a")):
         # By pairs: an image may have any number of verdicts, but few of them on these.
@@ -158,7 +158,7 @@ def find_between(
 
 
 def find_bound(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
-    """Return the images that a SAME verdict binds to one of these."""
+    """Return the images that a SAME verdict ties to one of these."""
     return {
         point
         for here, there in (("point_a", "point_b"), ("point_b", "point_a"))
@@ -180,10 +180,11 @@ def find_changed_effects(
     Args:
         connection: The connection to read with.
         points: The images.
-        overruled: The numbers of those verdicts on them that later ones contradict.
+        overruled: The numbers of the verdicts on them that later ones contradict.
 
     Returns:
-        One of its images, its number, and 1 if it is overruled from now on, 0 if no more.
+        For each such verdict one of its images, its number, and 1 if it is overruled from now on or
+        0 if no longer.
     """
     marked = dict(
         execute_in(

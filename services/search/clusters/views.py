@@ -1,4 +1,4 @@
-"""Jobs, verdicts and single clusters as messages. Everything here blocks."""
+"""Converts jobs, verdicts and single clusters to messages. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from halftone.v1 import verdicts_pb2
 
 MAX_MEMBERS: Final = 5_000
-"""Members in one message, the earliest; a record takes about 1 kB of the 36 MiB that fit."""
+"""The most members in one message, earliest first. A record takes about 1 kB of the limit of 36
+MiB."""
 MAX_LINKS: Final = 5_000
-"""Links in one message, the surest; each takes about 600 bytes."""
+"""The most links in one message, surest first. Each takes about 600 bytes."""
 
 _MOST_SUCCESSORS: Final = 100
 
@@ -52,8 +53,8 @@ def to_job(job: JobRow, *, images: int, searched: int) -> clusters_pb2.ClusterJo
 
     Args:
         job: The job.
-        images: How many images there are, for a job that runs.
-        searched: How many of them it has searched for, likewise.
+        images: The number of images, for a running job.
+        searched: The number of images that it has searched for, for a running job.
     """
     runs = job.end_time is None
     return clusters_pb2.ClusterJob(
@@ -76,7 +77,7 @@ def to_job(job: JobRow, *, images: int, searched: int) -> clusters_pb2.ClusterJo
 def to_verdict(
     verdict: VerdictRow, *, overruled: Iterable[VerdictRow] = ()
 ) -> clusters_pb2.Verdict:
-    """Convert a verdict to its message, together with those that it overruled."""
+    """Convert a verdict to its message, with the verdicts that it overruled."""
     return clusters_pb2.Verdict(
         name=f"verdicts/{verdict.id}",
         a=verdict.a,
@@ -94,7 +95,7 @@ def to_verdict(
 def to_summary(row: ClusterRow, *, first: search_pb2.Image | None) -> clusters_pb2.Cluster:
     """Convert a cluster to its message, without members and links.
 
-    `first` is the image of its earliest printing; None where it cannot be read.
+    `first` is the image of its earliest printing; None if it cannot be read.
     """
     return clusters_pb2.Cluster(
         name=f"clusters/{row.id}",
@@ -119,7 +120,7 @@ def _day(ordinal: int | None) -> str:
 
 
 class HitVerdicts:
-    """Reads the verdicts on an image that is searched by and its hits, for a whole page at once.
+    """Reads the verdicts between a query image and its hits, for a whole page at once.
 
     If they cannot be read, the search is answered without them and says so.
     """
@@ -127,7 +128,7 @@ class HitVerdicts:
     def __init__(
         self, database: Database | DatabaseElsewhere, *, metrics: telemetry.Metrics
     ) -> None:
-        """Read nothing yet; failures are counted in `verdicts_unavailable_total`."""
+        """Count failures in `verdicts_unavailable_total`. Nothing is read yet."""
         self._database = database
         self._readable = True
         self._unavailable = metrics.counter(
@@ -137,7 +138,7 @@ class HitVerdicts:
     def of(
         self, image: uuid.UUID, hits: Iterable[uuid.UUID]
     ) -> dict[uuid.UUID, verdicts_pb2.Verdict] | None:
-        """Return the verdicts that hold on an image and its hits, by hit. Blocks.
+        """Return the verdicts in force on an image and its hits, by hit. Blocks.
 
         Hits without a verdict are left out. Returns None if the verdicts cannot be read.
         """
@@ -164,12 +165,12 @@ def find_cluster(connection: sqlite3.Connection, name: str, *, holdings: Holding
 
     Args:
         connection: The connection to read with.
-        name: The name of the cluster, of one that became a part of it, or of one of its images.
-        holdings: Where images are looked up.
+        name: The name of the cluster, of one that became part of it, or of one of its images.
+        holdings: The holdings in which images are looked up.
 
     Raises:
         errors.InvalidArgument: The name is malformed.
-        errors.NotFound: There is none, or the image is in none.
+        errors.NotFound: There is no such cluster, or the image is in none.
     """
     if not name.startswith("clusters/"):
         image = records.parse_name(name)
@@ -210,7 +211,7 @@ def to_cluster(
     """Convert a cluster to its message, with members in chronological order and their links.
 
     Raises:
-        errors.NotFound: None of its images is there any more.
+        errors.NotFound: None of its images exists any more.
     """
     held = dict(
         connection.execute("SELECT point, weakest FROM members WHERE cluster = ?", (row.id,))
@@ -254,7 +255,7 @@ def to_cluster(
 def _links(
     connection: sqlite3.Connection, names: dict[bytes, str]
 ) -> tuple[list[clusters_pb2.Link], dict[bytes, int]]:
-    """Return the links between some images, and how many each of them has.
+    """Return the links between some images, and the number of links of each.
 
     `names` has the names of the images by their points.
     """
@@ -275,7 +276,7 @@ def _links(
         since_job=pairs.floor(connection),
     )
     for pair in compared:
-        # The first image stands for all with its bytes, but for what was judged of others.
+        # The first image represents all with the same bytes, except in verdicts on the others.
         a, b = shown[pair.a][0], shown[pair.b][0]
         surest = groups.compared_pair(pair, a=a, b=b).probability
         if surest >= RULES.link or frozenset((a, b)) in same:
@@ -317,7 +318,7 @@ def _link(
     if same:
         link.verdict = clusters_pb2.Verdict.SAME
     if pair is None:
-        # The very same bytes.
+        # The two have the very same bytes.
         link.relation = search_pb2.Hit.SAME_SCAN
         link.verification.state = states.NOT_COMPARED
     elif pair is _JUDGED:

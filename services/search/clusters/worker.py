@@ -1,10 +1,10 @@
-"""The background worker of clusters: runs the job and follows imports, changes and deletions.
+"""The background worker of clusters: runs jobs and follows imports, changes and deletions.
 
-The worker looks for the candidates of pictures that were not searched for yet, compares the pairs
-that were not compared yet, and groups. A job only marks every picture as to be searched for again.
-So a job that the end of the process interrupts goes on after its last transaction, and an import
-joins its cluster in the same way without a job. What changed while no process ran is found at the
-start by comparing the collection with the table of images.
+The worker looks for candidates of pictures that were not searched for yet, compares pairs that were
+not compared yet, and groups. A job only marks every picture to be searched for again. So a job that
+is interrupted by the end of the process continues after its last transaction, and an import joins
+its cluster in the same way without a job. Changes that happened while no process was running are
+found at the start by comparing the collection with the table of images.
 
 The worker gives way to searches as promotions do and compares in threads of low priority.
 """
@@ -41,7 +41,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _CHANGES: Final = 500
-"""Images whose changes are handled together."""
+"""The number of changed images that are handled together."""
 _MOST_PICTURES: Final = 64
 """The most pictures in one piece of work."""
 _PAIRS: Final = 64
@@ -50,7 +50,7 @@ doubles while they take less than `_PIECE_SECONDS`, up to `_MOST_PAIRS`."""
 _MOST_PAIRS: Final = 2_048
 _PIECE_SECONDS: Final = 0.2
 _FIRST: Final = (-1, -1)
-"""Comes before all pairs."""
+"""A pair that comes before all others."""
 _POLL_SECONDS: Final = 5.0
 _RECONCILE_SECONDS: Final = 600.0
 _BACK_OFF_SECONDS: Final = 2.0
@@ -59,7 +59,7 @@ _log = telemetry.get_logger(__name__)
 
 
 class ClusterWorker:
-    """Keeps the clusters of an archive up to date. There is one for each archive."""
+    """Keeps the clusters of an archive up to date. There is one worker per archive."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class ClusterWorker:
         settings: SearchSettings,
         metrics: telemetry.Metrics,
     ) -> None:
-        """Start nothing yet; `watch` does the work."""
+        """Create the worker. `watch` does the work."""
         self._holdings = holdings
         self._comparer = comparer
         self._steps = ClusterSteps(
@@ -82,7 +82,7 @@ class ClusterWorker:
             metrics=metrics,
         )
         self.describe = self._steps.describe
-        # One of its own, so that the end of the service can wait for what it does.
+        # A thread of its own, so that the end of the service can wait for its work.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clusters")
         self._patience = settings.promotion_patience_seconds
         self._pace = Pace(
@@ -106,20 +106,20 @@ class ClusterWorker:
         )
 
     def note(self, ids: Iterable[uuid.UUID]) -> None:
-        """Remember images that were imported, changed or deleted. Any thread may call it."""
+        """Remember images that were imported, changed or deleted. Thread-safe."""
         with self._dirty_lock:
             self._dirty.update(each.bytes for each in ids)
         self.wake()
 
     def wake(self) -> None:
-        """Have the worker check whether there is work. Any thread may call it."""
+        """Make the worker check whether there is work. Thread-safe."""
         if self._loop is not None:
             # The loop may be closed by now.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._wake.set)
 
     def close(self) -> None:
-        """Wait for the step under way. Blocks."""
+        """Wait for the step in progress. Blocks."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     async def _run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -128,7 +128,7 @@ class ClusterWorker:
         return await loop.run_in_executor(self._thread, lambda: call(*args, **kwargs))
 
     async def watch(self) -> None:
-        """Work until the task is cancelled. The collections must be open."""
+        """Work until the task is cancelled. Requires open collections."""
         self._loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
@@ -140,7 +140,7 @@ class ClusterWorker:
                 await self._handle_trouble(error)
             except Exception:  # noqa: BLE001 - a worker that ended would leave imports alone
                 _log.exception("clusters_failed")
-                # The log has the trace; callers learn no more of a bug.
+                # The log has the trace. Callers learn nothing more about a bug.
                 await self._handle_trouble(
                     errors.Internal("An internal error; see the service's log.")
                 )
@@ -150,7 +150,7 @@ class ClusterWorker:
                         await self._wake.wait()
 
     async def _handle_trouble(self, error: errors.HalftoneError) -> None:
-        """Wait a moment before the next attempt; fail the job if waiting is no use."""
+        """Wait a moment before the next attempt. Fail the job if waiting does not help."""
         now = time.monotonic()
         if self._trouble_since is None:
             self._trouble_since = now
@@ -179,7 +179,7 @@ class ClusterWorker:
         if not enabled:
             return False
         if job is None and not self._is_tidy:
-            # A process that ended too early may have left something to do.
+            # A process that ended too early may have left work.
             await self._run(self._steps.tidy)
             self._is_tidy = True
         async with await self._pace.begin():
@@ -197,7 +197,7 @@ class ClusterWorker:
     # What changed.
 
     async def _reconcile(self, version: str) -> None:
-        """Handle what was imported, changed or deleted without this process noticing it.
+        """Handle imports, changes and deletions that happened unnoticed by this process.
 
         This is done in pieces; if the process ends in between, the next one does the rest.
         """
@@ -211,7 +211,7 @@ class ClusterWorker:
             if some:
                 await self._take(list(some), enabled=True)
                 found += len(some)
-                # If the job was cancelled before any succeeded, changes are of no interest.
+                # If the job was cancelled before any succeeded, changes do not matter.
                 _, enabled = await self._run(self._steps.read_mode)
                 if not enabled:
                     return
@@ -247,7 +247,7 @@ class ClusterWorker:
     # Candidates and their comparison.
 
     async def _search(self, pictures: Pairs, *, job: JobRow | None) -> None:
-        """Find and compare the candidates of pictures; group them where no job runs."""
+        """Find and compare the candidates of pictures. Groups them if no job is running."""
         collection = self._holdings.collection
         since = job.number if job is not None and job.from_scratch else 0
         stored = await self._holdings.threads.read(
@@ -294,7 +294,7 @@ class ClusterWorker:
         return {(min(sha, other), max(sha, other)) for other in shas.values() if other != sha}
 
     async def _compare(self, pairs: Pairs, *, collection: Collection, job: int) -> int:
-        """Compare pairs and keep the results, some at a time. Returns how many were compared."""
+        """Compare pairs and store the results in portions. Returns how many were compared."""
         count = start = 0
         while start < len(pairs):
             some = pairs[start : start + self._at_a_time]
@@ -321,7 +321,7 @@ class ClusterWorker:
         if await self._run(self._steps.is_over, job.number):
             return True
         if collection is not self._holdings.collection:
-            # Another version answers now; its probabilities are taken over first.
+            # Another version is active now. Its probabilities are taken over first.
             return True
         ended = await self._run(self._steps.regroup_all, job, len(wanted), compared)
         if ended is not None:
@@ -345,7 +345,7 @@ class ClusterWorker:
         return count
 
     async def _take_over(self) -> bool:
-        """Give some kept pairs the probability of the version that answers, if any lack it.
+        """Give some stored pairs the probability of the active version, if any lack it.
 
         This happens without a job, so that pairs from before and after a promotion are grouped by
         one measure. Returns whether there may be more of them.
