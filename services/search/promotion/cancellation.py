@@ -1,4 +1,4 @@
-"""The wish to stop a promotion, which any process may have written down."""
+"""Finds out whether a promotion should stop. Any process may have asked for that."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _log = telemetry.get_logger(__name__)
 
 
 class StopPromotion(Exception):  # noqa: N818 - no error
-    """Raised in the middle of a promotion's work because somebody asked to cancel it."""
+    """Raised inside a promotion's work because somebody asked to cancel it."""
 
 
 class Cancellation:
-    """Whether somebody asked to cancel a promotion.
+    """Tells whether somebody asked to cancel a promotion.
 
-    The file that says so may lie on a shared volume, so that reading it takes a while: `watch`
-    reads it in a thread now and then, and `check` costs nothing.
+    The request is a file, which may lie on a shared volume, so that reading it takes a while:
+    `watch` reads it in a thread now and then, and `check` costs nothing.
     """
 
     def __init__(self, promotion_id: str, *, files: PromotionFiles) -> None:
@@ -32,14 +32,14 @@ class Cancellation:
         self._is_asked = False
 
     def check(self) -> None:
-        """Raise `StopPromotion` if `watch` or `read` has seen the wish."""
+        """Raise `StopPromotion` if `watch` or `read` has seen the request."""
         if self._is_asked:
             raise StopPromotion
 
     def read(self) -> bool:
-        """Return whether the promotion is to be cancelled, by the file as it is now. Blocks.
+        """Return whether the file now asks to cancel the promotion. Blocks.
 
-        A file that cannot be read counts as no wish; that is logged.
+        A file that cannot be read counts as no request; that is logged.
         """
         if not self._is_asked:
             try:
@@ -49,6 +49,6 @@ class Cancellation:
         return self._is_asked
 
     async def watch(self) -> None:
-        """Read the file again and again, until the promotion is to be cancelled."""
+        """Read the file repeatedly until it asks to cancel the promotion."""
         while not await asyncio.to_thread(self.read):  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""Compares two model versions on the archive, and says whether the new one finds less.
+"""Compares two model versions on the archive and decides whether the new one finds less.
 
 There are two measures. The first searches by sampled images in both collections and takes the mean
 share of the first ten hits that they have in common. The second needs images that are known to show
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from halftone.services.search.store.port import Collection, Stored
 
 GROUP: Final = "group"
-"""The label whose values say which images show the same picture."""
+"""The label whose values group images that show the same picture."""
 MAX_LABELLED: Final = 1_000
-"""How many labelled images are measured at most; whole groups are drawn from more."""
+"""The most labelled images that are measured. Whole groups are drawn if there are more."""
 MAX_FAILED: Final = 0.01
-"""A version is refused if it could not embed more than this share of the images."""
+"""The largest share of images that a version may fail to embed."""
 
 _SAMPLED: Final = 200
 _TOP: Final = 10
@@ -50,16 +50,16 @@ _FOLDS: Final = 10
 
 
 class ComparisonSample:
-    """Draws images to search by, and labelled ones; the order of the records does not matter."""
+    """A sample of images to search by, and of labelled ones. Independent of the records' order."""
 
     def __init__(self, *, seed: str) -> None:
-        """Draw nothing yet. The same seed draws the same images from the same archive."""
+        """Create an empty sample. The same seed draws the same images from the same archive."""
         self._seed = seed.encode()
         self._lowest: list[tuple[int, uuid.UUID]] = []
         self._groups: dict[str, set[uuid.UUID]] = {}
 
     def look(self, page: Sequence[Stored]) -> None:
-        """Consider a page of records; the same record may come twice."""
+        """Consider a page of records for the sample. A record may come twice."""
         for stored in page:
             entry = (-self._rank(stored.id.bytes), stored.id)
             if len(self._lowest) < _SAMPLED:
@@ -82,7 +82,7 @@ class ComparisonSample:
         return self.draw([sorted(members) for members in self._groups.values()])
 
     def draw(self, groups: Sequence[Sequence[uuid.UUID]]) -> list[list[uuid.UUID]]:
-        """Draw whole groups of two images or more, at most 1,000 images together."""
+        """Draw whole groups of two or more images, at most 1,000 images together."""
         ordered = sorted(
             (list(group) for group in groups if len(group) > 1),
             key=lambda group: self._rank(group[0].bytes),
@@ -108,23 +108,24 @@ async def compare(
     failed: int,
     total: int,
 ) -> models_pb2.Comparison:
-    """Compare two versions by their collections, while searches go on.
+    """Compare two versions by their collections while searches go on.
 
     Args:
-        sample: The images to search by, and labelled ones.
-        given: Returns groups of names of images that show the same picture; where there are any,
-            they are measured instead of labelled ones. Called in a thread.
-        old: The collection of the version that answers.
-        new: The collection of the version to be judged.
-        holdings: The threads.
+        sample: The sampled images.
+        given: Returns groups of names of images that show the same picture. If there are any, they
+            are measured instead of labelled ones. Called in a thread.
+        old: The collection of the active version.
+        new: The collection of the version to judge.
+        holdings: The holdings, for their threads.
         pace: Makes room for searches.
         patience: Waits for a store that does not answer.
-        check: Called between searches; raises when the work is to end.
-        failed: Images without a vector of the version to be judged.
-        total: Images.
+        check: Called between searches; raises an error to end the work.
+        failed: The number of images without a vector of the version to judge.
+        total: The number of images.
 
     Returns:
-        The figures of both, and in `refusal` why the new one is worse; empty if it is not.
+        The figures of both versions. `refusal` says why the new one is worse; it is empty if it is
+        not.
     """
 
     def draw() -> list[list[uuid.UUID]]:
@@ -165,14 +166,13 @@ async def measure_agreement(
     patience: Patience,
     check: Callable[[], None],
 ) -> tuple[int, float]:
-    """Search by images in both collections.
+    """Search by images in both collections and compare the first ten hits.
 
-    Images that are not in both collections are left out, and those that have nothing beside them
-    that could be found.
+    Images that are not in both collections are left out, and images without any other image to
+    find.
 
     Returns:
-        How many images were searched by, and the mean share of the first ten hits in common, 0 to
-        1.
+        The number of images that were searched by, and the mean share of hits in common, 0 to 1.
     """
 
     def overlap(point_id: uuid.UUID) -> float | None:
@@ -205,10 +205,11 @@ async def read_vectors(
     pace: Pace,
     patience: Patience,
 ) -> tuple[list[str], list[NDArray[np.float32]]]:
-    """Read the vectors of grouped images that all collections have.
+    """Read the vectors of those grouped images that all collections have.
 
     Returns:
-        The images' groups, N names, and for each collection float32 [N, D], in the same order.
+        The group of each image, N names, and for each collection its vectors, float32 [N, D], in
+        the same order.
     """
     ids = [(str(number), each) for number, group in enumerate(groups) for each in group]
     found: list[Mapping[uuid.UUID, Stored]] = []
@@ -247,7 +248,7 @@ def judge(
     failed: int,
     total: int,
 ) -> None:
-    """Complete a comparison: the figures on labelled images, and why the version is refused.
+    """Add the figures on labelled images to a comparison, and the reason for a refusal.
 
     The version is refused when
 
@@ -259,12 +260,12 @@ def judge(
       pictures that have no reprint, so that a low agreement is no proof; this low, it is.
 
     Args:
-        comparison: Holds the agreement of the first ten hits.
+        comparison: The comparison, with the agreement of the first ten hits.
         groups: The group of each labelled image, N names.
-        old: float32 [N, D], of the version that answers; L2-normalised.
-        new: float32 [N, D'], of the version to be judged; L2-normalised.
-        failed: How many images the new version could not embed.
-        total: How many images there are.
+        old: The vectors of the active version, float32 [N, D], L2-normalised.
+        new: The vectors of the version to judge, float32 [N, D'], L2-normalised.
+        failed: The number of images that the new version could not embed.
+        total: The number of images.
     """
     reasons = []
     if failed > MAX_FAILED * total:
@@ -313,7 +314,7 @@ def _standard_error(differences: NDArray[np.floating]) -> float:
 def _noise_of_micro_ap(
     groups: Sequence[str], *, old: NDArray[np.float32], new: NDArray[np.float32]
 ) -> float:
-    """Standard error of the difference in µAP: jackknife over folds of groups."""
+    """Return the standard error of the difference in µAP: jackknife over folds of groups."""
     names = sorted(set(groups))
     if len(names) < _FOLDS:
         return math.inf
@@ -335,7 +336,7 @@ def _noise_of_micro_ap(
 def refusal_error(
     comparison: models_pb2.Comparison, *, model_version: str
 ) -> errors.FailedPrecondition:
-    """Return the error that a promotion ends with whose version was refused."""
+    """Return the error of a promotion whose version was refused."""
     return errors.FailedPrecondition(
         f"{model_version} is worse than the version that answers: {comparison.refusal}. Promote it "
         "with `force` all the same.",

@@ -1,4 +1,4 @@
-"""Brings the archive into the collection of the version that is being promoted."""
+"""Embeds the archive into the collection of the version that is being promoted."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _ASK_SECONDS: Final = 0.5
 
 
 class Embedding:
-    """Embeds the archive with another version while the one before it answers.
+    """Embeds the archive with another version while the old one is active.
 
     Attributes:
         target: The version's collection, once `run` has opened it.
-        sync: Makes it hold what the answering collection holds; from then on, too.
+        sync: Brings the collection in step with the active one.
         sample: The images by which the two versions are compared.
     """
 
@@ -47,16 +47,16 @@ class Embedding:
         patience: Patience,
         check: Callable[[], None],
     ) -> None:
-        """Do nothing yet.
+        """Prepare the embedding. `run` does the work.
 
         Args:
-            promotion: Its counts, speed and time left are kept.
-            parts: What the rooms of the service share.
-            files: Say which records the version that answers could not embed.
-            journal: Writes progress down.
+            promotion: The promotion, whose counts, speed and time left are updated.
+            parts: The shared parts of the service.
+            files: The files that list the records which the active version could not embed.
+            journal: Records progress.
             pace: Makes room for searches.
             patience: Waits for an embedder or a store that does not answer.
-            check: Called between pieces; raises when the work is to end.
+            check: Called between pieces; raises an error to end the work.
         """
         self.target: Collection | None = None
         self.sync: Sync | None = None
@@ -76,11 +76,11 @@ class Embedding:
         self._check = check
 
     async def run(self) -> None:
-        """Embed what the version's collection lacks, and delete what the archive lacks.
+        """Embed the missing images, and delete those that left the archive.
 
         Raises:
-            errors.HalftoneError: The version is damaged, the embedder does not load it, or what
-                was waited for did not come back.
+            errors.HalftoneError: The version is damaged, the embedder does not load it, or the
+                store or the embedder did not answer in time.
         """
         promotion, holdings = self._promotion, self._holdings
         self.target = await self._open_target()
@@ -92,7 +92,7 @@ class Embedding:
         self._journal.note(at_once=True)
         await self.wait_until_loaded()
         if self._shared:
-            # Until every process has seen it, and writes to both collections.
+            # Wait until every process has seen the promotion and writes to both collections.
             await asyncio.sleep(2 * self._settings.promotion_poll_seconds)
         self.sample = sample = compare.ComparisonSample(seed=promotion.model_version)
 
@@ -103,7 +103,7 @@ class Embedding:
 
         for _ in range(_MAX_PASSES):
             count = await sync.sync_all(look, begin=lambda: self._progress.begin(total=total))
-            # What other processes failed to write to both is found by looking again.
+            # A second pass finds records that other processes did not write to both collections.
             if not self._shared or not count:
                 break
         lacking = await asyncio.to_thread(self._files.read_failed, promotion.from_model_version)
@@ -114,7 +114,7 @@ class Embedding:
     async def _open_target(self) -> Collection:
         version = self._promotion.model_version
         dimension = await asyncio.to_thread(self._verify, version)
-        # To its end, or it would go on making files while the store is closed.
+        # Wait for its end: otherwise it would still create files while the store is closed.
         target = await self._patience(
             self._holdings.threads.complete,
             self._store.open,
@@ -128,12 +128,12 @@ class Embedding:
         return target
 
     def _verify(self, version: str) -> int:
-        """Compare a version's files with its manifest; returns its dimension. Blocks."""
+        """Compare a version's files with its manifest. Returns its dimension. Blocks."""
         self._registry.verify(version)
         return int(self._registry.resolve(version).spec()["dimension"])
 
     def sync_from(self, source: Collection, *, target: Collection) -> Sync:
-        """Return what brings one collection in step with another; it has done nothing yet."""
+        """Return an object that brings one collection in step with another; it has not run yet."""
         return Sync(
             source=source,
             target=target,
@@ -146,10 +146,10 @@ class Embedding:
         )
 
     async def wait_until_loaded(self) -> None:
-        """Wait for the embedder to have the version: searches will need it at once.
+        """Wait for the embedder to load the version: searches will need it at once.
 
         Raises:
-            errors.FailedPrecondition: It does not load it.
+            errors.FailedPrecondition: The embedder does not load it.
         """
         version = self._promotion.model_version
         give_up = time.monotonic() + self._settings.promotion_patience_seconds
@@ -170,7 +170,10 @@ class Embedding:
             await asyncio.sleep(_ASK_SECONDS)
 
     async def catch_up(self) -> None:
-        """Bring in step what was written to one collection only; nothing before `run`."""
+        """Bring records in step that were written to one collection only.
+
+        Does nothing before `run`.
+        """
         if self.sync is None:
             return
         while self._holdings.collections.changed:

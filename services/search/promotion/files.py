@@ -1,4 +1,4 @@
-"""The files of a promotion: its state, its lock, and the wish to stop it.
+"""The files of a promotion: its state, its lock, and the request to stop it.
 
     promotion.json      the `Promotion` as the contract has it, replaced atomically
     promotion.groups    the images whose matches the caller knows, where any were given
@@ -6,8 +6,8 @@
     promotion.lock      held by the process that runs it
     promotion.cancel    holds the id of the promotion that is to be stopped
 
-The files lie where every process finds them that answers for the same collections: in the data
-directory of Qdrant Edge, in the models' directory for a Qdrant server with several search services.
+The files lie where every process of the same collections finds them: in the data directory of
+Qdrant Edge, or in the models' directory for a Qdrant server with several search services.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 class PromotionFiles:
-    """The files of the one promotion that there is at a time. All calls block.
+    """The files of a promotion. There is one promotion at a time. All calls block.
 
     Each call raises `errors.Unavailable` when a file cannot be read or written, and
     `errors.StorageFull` when the disk is full.
     """
 
     def __init__(self, directory: Path, *, stem: str = "promotion") -> None:
-        """Read nothing yet; the directory is made when something is written."""
+        """Remember the directory, which is created by the first write. Reads nothing yet."""
         self._directory = directory
         self._state = directory / f"{stem}.json"
         self._groups = directory / f"{stem}.groups"
@@ -65,7 +65,7 @@ class PromotionFiles:
             ) from error
 
     def write(self, promotion: models_pb2.Promotion) -> None:
-        """Replace the promotion's state; it is on disk when this returns."""
+        """Replace the promotion's state; durable on return."""
         text = json_format.MessageToJson(promotion, preserving_proto_field_name=True)
         self._replace(self._state, text.encode())
 
@@ -78,7 +78,7 @@ class PromotionFiles:
         return groups
 
     def write_groups(self, groups: Sequence[Sequence[str]]) -> None:
-        """Keep the caller's groups; before the promotion begins that they belong to."""
+        """Store the caller's groups. Call it before their promotion begins."""
         if groups:
             self._replace(self._groups, json.dumps([list(group) for group in groups]).encode())
         else:
@@ -86,7 +86,7 @@ class PromotionFiles:
                 self._groups.unlink(missing_ok=True)
 
     def read_failed(self, model_version: str) -> frozenset[uuid.UUID]:
-        """Return the records that a version's collection lacks because it could not embed them."""
+        """Return the records that a version could not embed, which its collection lacks."""
         try:
             content = json.loads(_read(self._failed) or b"{}")
             known = content["ids"] if content["model_version"] == model_version else ()
@@ -95,7 +95,7 @@ class PromotionFiles:
             return frozenset()
 
     def write_failed(self, model_version: str, ids: Iterable[uuid.UUID]) -> None:
-        """Keep the records that a version could not embed; before it answers."""
+        """Store the records that a version could not embed, before it becomes active."""
         content = {"model_version": model_version, "ids": sorted(map(str, ids))}
         self._replace(self._failed, json.dumps(content).encode())
 
@@ -104,11 +104,11 @@ class PromotionFiles:
         self._replace(self._cancel, promotion_id.encode())
 
     def is_cancelled(self, promotion_id: str) -> bool:
-        """Whether somebody asked to stop a promotion."""
+        """Return whether somebody asked to stop a promotion."""
         return _read(self._cancel) == promotion_id.encode()
 
     def try_lock(self) -> FileLock | None:
-        """Take the lock, which lasts until it is closed; None while another process has it."""
+        """Take the lock, which lasts until it is closed. Returns None if another process has it."""
         with _translating(self._lock, "locked"):
             self._directory.mkdir(parents=True, exist_ok=True)
             try:

@@ -1,4 +1,4 @@
-"""What a process does that answers while another one runs a promotion, or none is run."""
+"""Keeps a process in step while another process runs a promotion, or none does."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _log = telemetry.get_logger(__name__)
 
 
 class Follower:
-    """Writes to both collections while a version is promoted, and follows the alias."""
+    """Writes to both collections while a version is promoted, and follows the store's alias."""
 
     def __init__(self, parts: Parts) -> None:
-        """Do nothing yet."""
+        """Remember the parts. `follow` does the work."""
         self._store = parts.store
         self._holdings = parts.holdings
         self._registry = parts.registry
@@ -34,7 +34,7 @@ class Follower:
         )
 
     def others(self, model_version: str) -> list[Collection]:
-        """Return the collections besides that of a version; deletions go to them too. Blocks."""
+        """Return the collections besides that of a version; they get deletions, too. Blocks."""
         collections = []
         for version in self._store.model_versions():
             if version != model_version:
@@ -45,7 +45,7 @@ class Follower:
         return collections
 
     async def follow(self, promotion: models_pb2.Promotion | None) -> None:
-        """Do what a promotion asks of a process that does not run it.
+        """Do the part of a promotion that every process does that does not run it.
 
         Args:
             promotion: The last one; None if there was none.
@@ -67,7 +67,7 @@ class Follower:
         if target is not holdings.collections.target:
             await holdings.threads.write("follow", holdings.collections.follow, target)
         if not is_running(promotion):
-            # Which versions are needed while one runs, says the process that runs it.
+            # While a promotion runs, its process sets the needed versions.
             await asyncio.to_thread(self._compare_pointer)
 
     def _activate(self, model_version: str) -> None:
@@ -82,7 +82,7 @@ class Follower:
         if differing != self._differing:
             self._differing = differing
             self._differs.set(int(differing is not None))
-            # The embedder follows the pointer; what the archive was embedded with stays needed.
+            # The embedder follows the pointer, so keep the archive's own version loaded as well.
             self._registry.need([answering])
             if differing is not None:
                 _log.warning(

@@ -1,9 +1,10 @@
-"""One promotion: a walk over the steps of `transitions`, from the first image to the switch.
+"""Runs one promotion: walks over the steps of `transitions`, from the first image to the switch.
 
-Each method `_embed`, `_compare`, … is the work of one step and ends with the event that leads to
-the next. Until the switch is on disk nothing has changed for anybody; what was embedded stays, and
-the next try asks only for what is missing. A process that ends in the middle of the switch, or
-before all is there that others wrote to the old collection, is followed by one that completes it.
+Each method `_embed`, `_compare`, … does the work of one step and returns the event that leads to
+the next. Until the switch is on disk nothing has changed for anybody; embedded records stay, and
+the next attempt embeds only the missing ones. If a process ends in the middle of the switch, or
+before all records that others wrote to the old collection are taken over, another process completes
+it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _log = telemetry.get_logger(__name__)
 
 
 class _LeaveToNextTry(Exception):  # noqa: N818 - no error
-    """The switch, once begun, cannot be completed now: the promotion stays SWITCHING."""
+    """Raised if a switch that has begun cannot be completed now: it stays SWITCHING."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -58,8 +59,8 @@ class PromotionJob:
     """A promotion that this process runs.
 
     Attributes:
-        promotion: How it stands; changed in place.
-        step: Where it stands, see `transitions`.
+        promotion: The state of the promotion; changed in place.
+        step: The current step, see `transitions`.
     """
 
     def __init__(
@@ -72,12 +73,13 @@ class PromotionJob:
         others: Callable[[str], list[Collection]],
         progress_failures: Counter,
     ) -> None:
-        """Do nothing yet.
+        """Prepare the job. `run` does the work.
 
         Args:
-            promotion: How it stood. A switch is completed; anything else begins with EMBEDDING.
-            parts: What the rooms of the service share.
-            files: Where the state is kept; the caller holds their lock until `run` has returned.
+            promotion: The recorded state. A switch is completed; anything else begins with
+                EMBEDDING.
+            parts: The shared parts of the service.
+            files: The files of the promotion. The caller holds their lock until `run` has returned.
             tell: Called with the promotion when it changed.
             others: Returns the collections besides that of a version.
             progress_failures: Counts progress that could not be written.
@@ -127,8 +129,8 @@ class PromotionJob:
     async def run(self) -> None:
         """Run the promotion to its end.
 
-        A cancellation of the task leaves it to be resumed. So does a store that does not answer
-        in the middle of the switch or after it: the promotion stays SWITCHING.
+        If the task is cancelled, the promotion can be resumed later. The same holds if the store
+        does not answer during the switch or after it: the promotion stays SWITCHING.
         """
         promotion = self.promotion
         _log.info("promotion_begins", model_version=promotion.model_version, state=_name(promotion))
@@ -157,7 +159,7 @@ class PromotionJob:
             await self._tidy()
 
     async def _walk(self) -> None:
-        """Do the work of one step after the other, until the promotion has come to an end."""
+        """Do the work of one step after another until the promotion has ended."""
         while self.step in self._work:
             try:
                 self._check()
@@ -169,7 +171,7 @@ class PromotionJob:
                 await self._give_up(error)
 
     async def _give_up(self, error: Exception) -> None:
-        """Go on from a step whose work ended with an error."""
+        """Choose the next step after an error in a step's work."""
         step, version = self.step, self.promotion.model_version
         if step is Step.GATHERING and isinstance(error, EMBEDDER):
             raise _LeaveToNextTry(error.message) from error
@@ -187,7 +189,7 @@ class PromotionJob:
         self._advance(Event.FAIL)
 
     def _advance(self, event: Event) -> None:
-        """Go to the next step. The state of an end is set by `_end`, with its revision."""
+        """Go to the next step. `_end` sets the final state, together with its revision."""
         self.step = next_step(self.step, event)
         if self.step in self._work:
             self.promotion.state = STEPS[self.step].state
@@ -246,9 +248,9 @@ class PromotionJob:
         _log.info("promotion_switched", model_version=self.promotion.model_version)
 
     def _move_if_in_step(self) -> bool:
-        """Switch, in the thread for writes: no record changes in the middle of it.
+        """Switch, in the thread for writes, so that no record changes in the middle.
 
-        False, and nothing has changed, if a record is not in step.
+        Returns False, and changes nothing, if a record is not in step.
         """
         if self._holdings.collections.changed:
             return False
@@ -258,7 +260,7 @@ class PromotionJob:
             self._files.write_failed(self.promotion.model_version, sync.failed)
             self.promotion.images_failed = len(sync.failed)
         self._advance(Event.IN_STEP)
-        # It must be on disk before anything moves: it tells the next process what to complete.
+        # This must be on disk before anything moves: the next process completes the switch by it.
         self._move(write_intent=self._journal.write)
         return True
 
@@ -266,7 +268,7 @@ class PromotionJob:
         version = self.promotion.model_version
         try:
             write_intent()
-            # First, so that nothing is left to fail once the alias and the pointer have moved.
+            # Do this first, so that nothing can fail after the alias and the pointer have moved.
             collection, others = self._store.open(version, dimension=None), self._others(version)
             switch.move(self.promotion, store=self._store, registry=self._registry)
         except Exception as error:
@@ -278,11 +280,11 @@ class PromotionJob:
         self._advance(Event.MOVED)
 
     async def _complete_move(self) -> None:
-        """Complete a move that another process, or an earlier try, has begun."""
+        """Complete a switch that another process or an earlier attempt has begun."""
         answering = self._holdings.collection.model_version
         if not self._shared and answering != self.promotion.model_version:
-            # The switch failed, and so did writing that down. What was imported since went to the
-            # old collection alone. (Of several processes, stragglers are gathered in any case.)
+            # The switch failed, and so did recording that. Later imports went to the old collection
+            # only. (With several processes, such records are gathered in any case.)
             await self._holdings.threads.write("switch", self._put_back)
             self._advance(Event.SENT_BACK)
             # On disk, or a process that ends now would be followed by one that completes it.
@@ -300,10 +302,10 @@ class PromotionJob:
             raise _LeaveToNextTry(str(error)) from error
 
     async def _gather(self) -> None:
-        """Take over what was written to the old collection alone.
+        """Take over the records that were written only to the old collection.
 
-        By other processes, before they saw the switch; or by this one, if the switch had failed
-        before and that could not be written down.
+        Other processes wrote them before they saw the switch; or this one did, if the switch had
+        failed and that could not be recorded.
         """
         if self._shared or self._is_resumed_switch:
             await self._gather_stragglers()
@@ -332,7 +334,7 @@ class PromotionJob:
     async def _end(self) -> None:
         promotion = self.promotion
         await self._holdings.threads.write("follow", self._holdings.collections.follow, None)
-        # With the revision that `save` gives it: who looks in between would end with an older one.
+        # Set the state together with the revision of `save`: else a reader may see the old one.
         promotion.state = STEPS[self.step].state
         promotion.seconds_left = 0.0
         promotion.end_time.GetCurrentTime()
@@ -341,12 +343,12 @@ class PromotionJob:
         try:
             await self._journal.save()
         except errors.HalftoneError as problem:
-            # It is over all the same; the next look at the files runs it again, to the same end.
+            # The promotion has ended all the same. The next check of the files ends it again.
             _log.error("promotion_not_saved", error=problem.message)
             self._journal.note(at_once=True)
 
     async def _tidy(self) -> None:
-        """Drop collections that neither answer nor did before, once nobody reads them."""
+        """Drop collections that are neither active nor were before, once no search uses them."""
         try:
             await asyncio.to_thread(self._registry.need, [self.promotion.model_version])
             pointer = await asyncio.to_thread(self._registry.pointer)
@@ -366,9 +368,9 @@ class PromotionJob:
 
 
 def _leave_if_cancelled(error: Exception) -> None:
-    """Raise a cancellation of this task that an error of its subtasks has covered.
+    """Raise the cancellation of this task if an error of a subtask has replaced it.
 
-    A task group whose task fails while the whole is cancelled raises the failure.
+    When a task of a cancelled task group fails, the group raises the failure instead.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

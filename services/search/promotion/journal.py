@@ -1,4 +1,4 @@
-"""Writes down how a promotion stands, in threads, and tells those who watch it."""
+"""Records the state of a promotion on disk, in threads, and notifies those who watch it."""
 
 from __future__ import annotations
 
@@ -45,14 +45,15 @@ class Journal:
         failures: Counter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Write nothing yet.
+        """Prepare the journal. Nothing is written yet.
 
         Args:
-            promotion: The message to be written; its owner changes it between entries.
-            files: Where it is kept; the caller holds their lock until `settle` has returned.
+            promotion: The message to write. Its owner changes it between entries.
+            files: The files of the promotion. The caller holds their lock until `settle` has
+                returned.
             tell: Called on the event loop with the promotion after it changed.
             failures: Counts progress that could not be written.
-            clock: Gives seconds.
+            clock: Returns seconds.
         """
         self._promotion = promotion
         self._files = files
@@ -67,10 +68,10 @@ class Journal:
         self._newest = promotion.revision
 
     def note(self, *, at_once: bool = False) -> None:
-        """Tell of progress and have it written soon; what comes too often is left out.
+        """Notify of progress and have it written soon. Entries in quick succession are skipped.
 
         Args:
-            at_once: Leave nothing out: another step has begun.
+            at_once: Whether to skip nothing, because another step has begun.
         """
         now = self._clock()
         if at_once or now - self._told > _TELL_SECONDS:
@@ -98,7 +99,9 @@ class Journal:
                 )
 
     def write(self) -> None:
-        """Write the promotion as it is; on disk when this returns. Blocks.
+        """Raise the revision, set the update time and write the promotion to disk.
+
+        Blocks until it is there.
 
         Raises:
             errors.StorageFull: The disk is full.
@@ -108,7 +111,7 @@ class Journal:
         self._replace(_copy(self._promotion))
 
     async def save(self) -> None:
-        """Write the promotion as it is, in a thread, and tell of it; on disk when this returns.
+        """Write the promotion to disk in a thread, and notify of it. Durable on return.
 
         Raises:
             errors.StorageFull: The disk is full.
@@ -119,9 +122,9 @@ class Journal:
         self._tell(self._promotion)
 
     async def settle(self) -> None:
-        """Wait for writes that are under way, also those whose caller was cancelled.
+        """Wait for writes in progress, including those whose caller was cancelled.
 
-        Otherwise such a write could come after those of the process that has the lock next.
+        Otherwise such a write could come after those of the next process that takes the lock.
         """
         self._waits = False
         while self._writing:
@@ -134,7 +137,7 @@ class Journal:
         writing = loop.run_in_executor(None, self._replace, snapshot)
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
-        # A cancellation ends the waiting, not the write, and would lose sight of it.
+        # A cancellation would end only the waiting, and the write would go on unnoticed.
         await asyncio.shield(writing)
 
     def _replace(self, snapshot: models_pb2.Promotion) -> None:

@@ -1,4 +1,4 @@
-"""How far a promotion is, and how fast it goes."""
+"""Computes the progress of a promotion, its speed and the time left."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _RATE_SECONDS: Final = 20.0
 
 
 class Progress:
-    """Keeps a promotion's counts of images, its speed and the time that is left."""
+    """Updates a promotion's counts of images, its speed and the time that is left."""
 
     def __init__(
         self, promotion: models_pb2.Promotion, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Change nothing yet.
+        """Remember the promotion. Nothing is changed yet.
 
         Args:
-            promotion: The message whose fields are kept.
-            clock: Gives seconds.
+            promotion: The message whose fields are updated.
+            clock: Returns seconds.
         """
         self._promotion = promotion
         self._clock = clock
         self._embedded = 0
-        # When, and how many images had been looked at and embedded then.
+        # The time, and how many images had been checked and embedded by then.
         self._rates: collections.deque[tuple[float, int, int]] = collections.deque()
 
     def begin(self, *, total: int) -> None:
-        """Count from nothing; the archive is gone through from its first image."""
+        """Start counting at the first image of the archive."""
         promotion = self._promotion
         promotion.images_done, promotion.images_total = 0, total
         promotion.images_per_second = promotion.seconds_left = 0.0
@@ -41,20 +41,20 @@ class Progress:
         self._rates.clear()
 
     def add(self, images: int, *, embedded: int, failed: int) -> None:
-        """Count images that were looked at.
+        """Count images that were checked.
 
         Args:
-            images: How many.
-            embedded: How many of them had to be embedded.
-            failed: How many of all so far could not be embedded.
+            images: The number of images.
+            embedded: The number of them that had to be embedded.
+            failed: The number of all images so far that could not be embedded.
         """
         promotion, now = self._promotion, self._clock()
         promotion.images_done += images
         promotion.images_total = max(promotion.images_total, promotion.images_done)
         promotion.images_failed = failed
         self._embedded += embedded
-        # What an earlier run has embedded is passed over in no time and says nothing of the speed:
-        # it is measured from the first image that this run embeds.
+        # Images that an earlier run has embedded are skipped quickly. So the speed
+        # is measured from the first image that this run embeds.
         if not self._embedded:
             return
         self._rates.append((now, promotion.images_done, self._embedded))
@@ -64,6 +64,6 @@ class Progress:
         looked_at = promotion.images_done - done_before
         if now > began and looked_at:
             promotion.images_per_second = (self._embedded - embedded_before) / (now - began)
-            # Where few are lacking, most of what is left is only looked at.
+            # If few images are missing, most of the others are only checked.
             left = promotion.images_total - promotion.images_done
             promotion.seconds_left = left * (now - began) / looked_at

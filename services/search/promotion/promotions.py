@@ -1,8 +1,8 @@
-"""The door of promotions: starts, shows, cancels and resumes them; `job` does the work.
+"""The door of promotions: starts, shows, cancels and resumes them. `job` does the work.
 
-One process at a time runs a promotion: the one that has its lock. Every other process that answers
-for the same collections (several search services over a Qdrant server) follows it, see `follower`,
-and takes it over when the process that ran it is gone. So does a process that starts.
+One process at a time runs a promotion: the one that has its lock. Every other process of the same
+collections (several search services on a Qdrant server) follows it, see `follower`, and takes it
+over when the process that ran it is gone. A process that starts does so, too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from halftone.services.search.store.port import Collection
 
 MAX_LABELLED_NAMES: Final = 20_000
-"""Image names that a request may give in groups."""
+"""The most image names that a request may give in groups."""
 
 _NAMES_AT_A_TIME: Final = 64
 _CANCEL_SECONDS: Final = 30.0
@@ -44,11 +44,11 @@ _log = telemetry.get_logger(__name__)
 class Promotions:
     """Starts, shows, cancels and resumes the promotions of one archive.
 
-    At most one runs at a time, in one of the processes that answer for the archive.
+    At most one promotion runs at a time, in one of the archive's processes.
     """
 
     def __init__(self, parts: Parts) -> None:
-        """Run nothing yet; `recover` and `watch` take up what was left."""
+        """Prepare the parts. `recover` and `watch` resume interrupted promotions."""
         registry, settings, metrics = parts.registry, parts.settings, parts.metrics
         self._parts = parts
         self._store = parts.store
@@ -83,17 +83,20 @@ class Promotions:
     # Starting.
 
     def recover(self) -> None:
-        """Complete a switch in whose middle a process was ended. Blocks; before `Engine.start`."""
+        """Complete a switch that was interrupted by the end of a process. Blocks.
+
+        Call it before `Engine.start`.
+        """
         switch.recover(self._files, store=self._store, registry=self._registry)
 
     def others(self, model_version: str) -> list[Collection]:
-        """Return the collections besides that of a version; deletions go to them too. Blocks."""
+        """Return the collections besides that of a version; they get deletions, too. Blocks."""
         return self._follower.others(model_version)
 
     async def watch(self) -> None:
-        """Take up promotions that no process runs, and follow those of others, until cancelled.
+        """Resume promotions that no process runs and follow those of others, until cancelled.
 
-        The collections must be open.
+        Requires open collections.
         """
         while True:
             try:
@@ -116,7 +119,7 @@ class Promotions:
                     return
             await self._follower.follow(promotion)
 
-    # What callers ask for.
+    # Calls of the servicer.
 
     async def promote(
         self,
@@ -126,19 +129,20 @@ class Promotions:
         groups: Sequence[Sequence[str]] = (),
         roll_back: bool = False,
     ) -> models_pb2.Promotion:
-        """Start a promotion, or return the one that promotes that version already.
+        """Start a promotion, or return the running one if it is of the same version.
 
         Args:
             reference: The version, as `Registry.resolve` takes it.
-            force: Promote it although it finds less.
-            groups: Names of images, at most 20,000; those of a group show the same picture.
-            roll_back: Say that the version answered before.
+            force: Whether to promote it even if it finds less.
+            groups: Names of images, at most 20,000. The images of a group show the same picture.
+            roll_back: Whether to record that this goes back to an earlier version.
 
         Raises:
             errors.InvalidArgument: A name is malformed, or there are too many.
-            errors.NotFound: There is no such version, or none of the images in the groups.
-            errors.FailedPrecondition: Another promotion runs, or the version answers already.
-            errors.StorageFull: The promotion cannot be written down, so that it does not begin.
+            errors.NotFound: There is no such version, or no image of the groups is in the archive.
+            errors.FailedPrecondition: Another promotion is running, or the version is active
+                already.
+            errors.StorageFull: The promotion cannot be recorded, so it does not begin.
         """
         _ = self._holdings.collection
         # 20,000 names take a tenth of a second.
@@ -168,7 +172,10 @@ class Promotions:
             return _copy(promotion)
 
     async def _check_any_exists(self, groups: Sequence[Sequence[str]]) -> None:
-        """Refuse groups of images none of which is here, before the archive is embedded in vain."""
+        """Raise NotFound if no image of the groups is in the archive.
+
+        This is checked before the slow embedding.
+        """
         names = [name for group in groups for name in group]
         collection = self._holdings.collection
         for start in range(0, len(names), _NAMES_AT_A_TIME):
@@ -185,32 +192,32 @@ class Promotions:
             )
 
     async def roll_back(self) -> models_pb2.Promotion:
-        """Promote the version that answered before. Records that came since are embedded first.
+        """Promote the previously active version. Newer records are embedded first.
 
         Raises:
-            errors.FailedPrecondition: There was none.
+            errors.FailedPrecondition: There is no previous version.
         """
         previous = (await asyncio.to_thread(self._registry.pointer)).previous
         if previous is None:
             raise errors.FailedPrecondition(
                 "No model version was active before this one.", reason="NO_PREVIOUS_VERSION"
             )
-        # It answered before: whoever goes back to it knows what for.
+        # The version was active before, so it needs no comparison.
         return await self.promote(previous, force=True, roll_back=True)
 
     async def current(self) -> models_pb2.Promotion:
-        """Return the promotion that runs, or the last one.
+        """Return the running promotion, or the last one.
 
         Raises:
-            errors.NotFound: There was none.
+            errors.NotFound: There was no promotion.
         """
         return _copy(await self._read())
 
     async def changes(self) -> AsyncIterator[models_pb2.Promotion]:
-        """Yield the promotion as it is, then whenever it changed, until its end.
+        """Yield the promotion now and whenever it changes, until it has ended.
 
         Raises:
-            errors.NotFound: There was none.
+            errors.NotFound: There was no promotion.
             errors.Unavailable: The service is shutting down.
         """
         last = None
@@ -233,12 +240,12 @@ class Promotions:
                     await changed.wait()
 
     async def cancel(self) -> models_pb2.Promotion:
-        """Cancel the promotion that runs, and wait until it has ended, 30 seconds at most.
+        """Cancel the running promotion and wait until it has ended, for 30 seconds at most.
 
-        One that switches in this moment is returned SUCCEEDED.
+        A promotion that switches at this moment is returned as SUCCEEDED.
 
         Raises:
-            errors.NotFound: There was none.
+            errors.NotFound: There was no promotion.
             errors.FailedPrecondition: It has ended, or is switching.
         """
         promotion = await self.current()
@@ -261,7 +268,8 @@ class Promotions:
 
         Raises:
             errors.NotFound: There is no such version.
-            errors.FailedPrecondition: It is active, answers, or is being promoted.
+            errors.FailedPrecondition: The version is active in the registry or the archive, or is
+                being promoted.
         """
         version = (await asyncio.to_thread(self._registry.resolve, reference)).id
         async with self._starting:
@@ -299,7 +307,7 @@ class Promotions:
         return {each.model_version: each.count(EVERYTHING) for each in opened}
 
     def answering(self) -> str:
-        """Return the version that answers."""
+        """Return the model version of the active collection."""
         return self._holdings.collection.model_version
 
     # Running.
@@ -335,13 +343,13 @@ class Promotions:
         )
 
     async def _lock(self) -> FileLock | None:
-        """Take the lock; None while a promotion runs that has it."""
+        """Take the lock. Returns None while another promotion has it."""
         give_up = time.monotonic() + _LOCK_SECONDS
         while True:
             lock = await asyncio.to_thread(self._files.try_lock)
             if lock is not None or time.monotonic() > give_up:
                 return lock
-            # One that has just ended still tidies up.
+            # A promotion that has just ended may still be tidying up.
             if is_running(await self._read()):
                 return None
             await asyncio.sleep(_LOCK_PAUSE)
@@ -391,7 +399,7 @@ class Promotions:
         self._changed.set()
 
     async def close(self) -> None:
-        """Stop a promotion that runs here; the next start, or another process, resumes it."""
+        """Stop a promotion that runs here. The next start or another process resumes it."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Moves the archive from one version to another, and drops collections that nobody needs."""
+"""Moves the archive from one version to another, and drops collections that are not needed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ _log = telemetry.get_logger(__name__)
 
 
 def has_moved(promotion: models_pb2.Promotion, *, store: Store, registry: Registry) -> bool:
-    """Whether both the store's alias and the registry's pointer name the version. Blocks."""
+    """Return whether both the store's alias and the registry's pointer name the version. Blocks."""
     return store.active() == promotion.model_version == registry.pointer().active
 
 
 def is_back(promotion: models_pb2.Promotion, *, store: Store) -> bool:
-    """Whether the alias is known not to name the version that it was to be moved to. Blocks.
+    """Return whether the alias surely does not name the version of a failed move. Blocks.
 
-    False also when the store does not answer: the alias may have moved although the call failed.
+    Returns False also if the store does not answer: the alias may have moved although the call
+    failed.
     """
     if promotion.model_version == promotion.from_model_version:
         return True
@@ -43,9 +44,9 @@ def is_back(promotion: models_pb2.Promotion, *, store: Store) -> bool:
 
 
 def move(promotion: models_pb2.Promotion, *, store: Store, registry: Registry) -> None:
-    """Move the alias, then the pointer; put the alias back if one of them cannot be moved. Blocks.
+    """Move the alias, then the pointer. If one cannot be moved, the alias is put back. Blocks.
 
-    Where both have moved they stay: what was written since went to the new collection alone.
+    If both have moved they stay, because later writes went only to the new collection.
 
     Raises:
         errors.HalftoneError: One could not be moved. `is_back` tells whether the alias is back.
@@ -65,13 +66,15 @@ def move(promotion: models_pb2.Promotion, *, store: Store, registry: Registry) -
 
 
 def put_back(promotion: models_pb2.Promotion, *, store: Store) -> None:
-    """Let the alias name the version again that answered before. Blocks."""
+    """Point the alias to the previously active version again. Blocks."""
     if promotion.from_model_version != promotion.model_version:
         store.set_active(promotion.from_model_version)
 
 
 def recover(files: PromotionFiles, *, store: Store, registry: Registry) -> None:
-    """Complete a switch in whose middle a process was ended. Blocks; before collections are open.
+    """Complete a switch that was interrupted by the end of a process. Blocks.
+
+    Call it before collections are open.
 
     A switch that cannot be completed because something does not answer is left to a later try. One
     that can never be completed is put back, and the promotion has failed (or is cancelled, if
@@ -104,7 +107,7 @@ def recover(files: PromotionFiles, *, store: Store, registry: Registry) -> None:
 def end_undone(
     promotion: models_pb2.Promotion, *, error: errors.HalftoneError, files: PromotionFiles
 ) -> None:
-    """Write down that a switch was undone; a disk that is full leaves that to a later try."""
+    """Record that a switch was undone. If the disk is full, a later attempt does it."""
     try:
         if files.is_cancelled(promotion.id):
             promotion.state = State.CANCELLED
@@ -119,7 +122,7 @@ def end_undone(
 
 
 async def drop(model_version: str, *, store: Store, holdings: Holdings, traffic: Traffic) -> None:
-    """Drop a collection, once the searches that it still answers have ended."""
+    """Drop a collection once the searches that use it have ended."""
     await holdings.threads.write("forget", holdings.collections.forget, model_version)
     while traffic.count_using(model_version):  # noqa: ASYNC110 - rare, and not worth an event for each
         await asyncio.sleep(_ASK_SECONDS)

@@ -1,9 +1,9 @@
 """Brings the collection of one model version in step with that of another.
 
 Records that are missing or older are embedded from the blob store; records whose payload alone
-differs are rewritten. Both collections are asked which records these are, so that a run that was
-cut off is taken up at the cost of reading them again. Each record is read once more in the thread
-for writes right before it is written, because another write may have come between.
+differs are rewritten. Both collections are compared to find these records, so that an interrupted
+run continues at the cost of reading them again. Each record is read once more in the thread for
+writes right before it is written, because another write may have come between.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from halftone.services.search.store.port import Collection, Payload, Stored
 
 PAGE: Final = 32
-"""Records looked at together: Edge holds the interpreter lock for about 2 ms for them."""
+"""Records that are compared at a time. Edge holds the interpreter lock for about 2 ms for them."""
 
 _log = telemetry.get_logger(__name__)
 
 
 class _CutOff(Exception):  # noqa: N818 - the store's error is the one that is told
-    """The store did not answer in the middle of a scan, which cannot be taken up there again."""
+    """The store did not answer in the middle of a scan, which must start over."""
 
     def __init__(self, error: errors.HalftoneError, *, pages: int) -> None:
         super().__init__(error.message)
@@ -49,10 +49,10 @@ class _CutOff(Exception):  # noqa: N818 - the store's error is the one that is t
 
 
 class Sync:
-    """Makes `target` hold what `source` holds.
+    """Makes the collection `target` hold the records of the collection `source`.
 
     Attributes:
-        failed: The bytes (SHA-256) of records that the version could not embed, by id.
+        failed: The SHA-256 of the bytes of records that the version could not embed, by id.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class Sync:
         patience: Patience,
         check: Callable[[], None],
     ) -> None:
-        """Do nothing yet.
+        """Prepare the sync. Nothing is read yet.
 
         Args:
-            source: The collection that is read.
-            target: The collection that is brought in step.
-            holdings: The picture bytes, and the threads.
+            source: The collection to read.
+            target: The collection to bring in step.
+            holdings: The picture bytes and the threads.
             embedder: Embeds with the target's version.
             pace: Makes room for searches.
-            workers: How many pieces are embedded at a time.
+            workers: The number of pieces that are embedded at a time.
             patience: Waits for an embedder or a store that does not answer.
-            check: Called between pieces; raises when the work is to end.
+            check: Called between pieces; raises an error to end the work.
         """
         self._source = source
         self._target = target
@@ -98,15 +98,16 @@ class Sync:
         """Bring all records of the source in step.
 
         Args:
-            look: Called with each page of records, and how many of them have to be embedded.
-            begin: Called before the first page; again when the scan starts over because the store
-                did not answer.
+            look: Called with each page of records and the number of them that have to be embedded.
+            begin: Called before the first page, and again when the scan starts over because the
+                store did not answer.
 
         Returns:
-            How many records were not in step.
+            The number of records that were not in step.
 
         Raises:
-            errors.HalftoneError: The store or the embedder stayed away, or the disk is full.
+            errors.HalftoneError: The store or the embedder did not answer in time, or the disk is
+                full.
         """
 
         async def through() -> int:
@@ -116,7 +117,7 @@ class Sync:
         return await self._from_the_start(through)
 
     async def _from_the_start(self, through: Callable[[], Awaitable[int]]) -> int:
-        """Repeat a scan from its first page as long as it is cut off, within the patience."""
+        """Repeat a scan from its first page when it is cut off, within the patience."""
         outage = self._patience.outage()
         while True:
             try:
@@ -127,7 +128,7 @@ class Sync:
                 await outage.wait(cut.error)
 
     async def sync_some(self, ids: Sequence[uuid.UUID]) -> int:
-        """Bring some records of the source in step; returns how many were not."""
+        """Bring some records of the source in step. Returns how many were not."""
 
         async def pages() -> AsyncGenerator[list[Stored], None]:
             for start in range(0, len(ids), PAGE):
@@ -140,11 +141,13 @@ class Sync:
         return await self._run(pages(), lambda _page, _lacking: None)
 
     async def delete_strays(self, *, spared: AbstractSet[uuid.UUID]) -> int:
-        """Delete records that the source does not have: deletions that did not reach the target.
+        """Delete the records of the target that the source does not have.
+
+        These are deletions that did not reach the target.
 
         Args:
-            spared: Records that the source lacks because its version could not embed them. They
-                stay, for those who go back to a version that could.
+            spared: Records that the source lacks because its version could not embed them. They are
+                kept, for a return to a version that could.
 
         Returns:
             How many records were deleted.
@@ -208,10 +211,10 @@ class Sync:
         return count
 
     async def _compare(self, page: Sequence[Stored]) -> tuple[list[Stored], int]:
-        """Rewrite the payloads of a page that differ.
+        """Compare a page of records and rewrite the payloads that differ.
 
         Returns:
-            The records that have to be embedded, and how many payloads were rewritten.
+            The records that have to be embedded, and the number of rewritten payloads.
         """
         ids = [stored.id for stored in page]
         there = await self._patience(
@@ -251,7 +254,7 @@ class Sync:
             piece: list[Stored] = []
             size = self._pace.size()
             while len(piece) < size and not ended:
-                # The first is waited for; then what is there already.
+                # Wait for the first one, then take those that are there already.
                 if piece and waiting.empty():
                     break
                 stored = await waiting.get()
@@ -311,7 +314,7 @@ class Sync:
         self, embedded: Sequence[Stored], found: Sequence[ImageDescriptors | errors.HalftoneError]
     ) -> None:
         ids = [stored.id for stored in embedded]
-        # Hash and words are of the picture alone: they are copied.
+        # Hash and words depend only on the picture, so they are copied.
         current, there = self._source.retrieve(ids, vectors=True), self._target.retrieve(ids)
         points = []
         for stored, result in zip(embedded, found, strict=True):
@@ -320,7 +323,7 @@ class Sync:
                 continue
             now = current.get(stored.id)
             if now is None or now.payload["sha256"] != stored.payload["sha256"]:
-                # Deleted, or replaced, which the importer took care of.
+                # It was deleted, or replaced by the importer, which wrote to both collections.
                 continue
             other = there.get(stored.id)
             if other is None or not _is_newer(other.payload, now.payload):
@@ -354,10 +357,10 @@ class Sync:
 
 
 def _decisive(problems: Sequence[Exception]) -> Exception:
-    """Return the one of several errors that says how to go on; their order is chance.
+    """Return the one of several errors that decides how to continue. Their order is arbitrary.
 
-    A wish to stop goes before all others, then bugs, then errors that end the promotion; that a
-    scan was cut off, which is tried again, comes last.
+    A request to stop comes first, then bugs, then errors that end the promotion. A scan that was
+    cut off, which is tried again, comes last.
     """
 
     def rank(problem: Exception) -> int:

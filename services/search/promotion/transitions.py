@@ -1,11 +1,11 @@
-"""The steps of a promotion, and what leads from one to the next, as data.
+"""The steps of a promotion and the events that lead from one to the next, as data.
 
     EMBEDDING -> COMPARING -> CATCHING_UP -> MOVING -> GATHERING -> SUCCEEDED
                  (REFUSED)                      any of the first three: FAILED, CANCELLED
 
-`STEPS` says what each step means, `TRANSITIONS` lists every change of step; a pair that is not in
-it is a bug. `job.PromotionJob` walks over them. Nothing has changed for anybody before MOVING, and
-nothing can be undone after it.
+`STEPS` has the properties of each step, `TRANSITIONS` lists every change of step; a pair that is
+not in it is a bug. `job.PromotionJob` walks over them. Nothing has changed for anybody before
+MOVING, and nothing can be undone after it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ State = models_pb2.Promotion.State
 
 
 class Step(enum.Enum):
-    """Where a promotion stands, in more detail than the contract's `Promotion.State`."""
+    """The current step of a promotion, in more detail than the contract's `Promotion.State`."""
 
     EMBEDDING = enum.auto()
-    """The archive goes into the version's collection; what is written meanwhile goes to both."""
+    """The archive is embedded into the version's collection; new writes go to both collections."""
     COMPARING = enum.auto()
-    """Both collections are searched, to refuse a version that finds less."""
+    """Both collections are searched, in order to refuse a version that finds less."""
     CATCHING_UP = enum.auto()
-    """Records that changed meanwhile are embedded, until both collections are in step."""
+    """Records that changed since are embedded, until both collections are in step."""
     MOVING = enum.auto()
-    """The intent is on disk; the alias, the registry's pointer and this process move."""
+    """The intent is on disk. The alias, the registry's pointer and this process switch over."""
     GATHERING = enum.auto()
-    """The version answers. What other processes wrote to the old collection is taken over."""
+    """The version is active. Records that went only to the old collection are taken over."""
     SUCCEEDED = enum.auto()
     FAILED = enum.auto()
     CANCELLED = enum.auto()
@@ -42,45 +42,45 @@ class Step(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What happened in a step."""
+    """An event in a step."""
 
     EMBEDDED = enum.auto()
     """Every image that can be embedded is in the version's collection."""
     ANSWERS_ALREADY = enum.auto()
-    """The version's collection answers; only the registry's pointer is to be put right."""
+    """The version's collection is active already; only the registry's pointer must be corrected."""
     ACCEPTED = enum.auto()
-    """The version finds as much as the old one, or is forced."""
+    """The version finds as much as the old one, or its promotion is forced."""
     WORSE = enum.auto()
     """The version finds less than the old one."""
     IN_STEP = enum.auto()
     """Both collections hold the same records, and no write can come between."""
     MOVED = enum.auto()
-    """Alias, pointer and process have moved."""
+    """The alias, the pointer and this process have switched over."""
     MOVED_BACK = enum.auto()
-    """One of them could not be moved, and the others are back where they were."""
+    """One of them could not switch over, and the others are back at the old version."""
     SENT_BACK = enum.auto()
-    """A process that found the intent still answers with the old version, and wrote to it."""
+    """A process found the intent while it still used the old version, and has written to it."""
     GATHERED = enum.auto()
     """The old collection holds nothing that the new one lacks."""
     CANCEL = enum.auto()
-    """Somebody asked to stop the promotion, and its work has ended (with an error or not)."""
+    """Somebody asked to stop the promotion, and its work has ended, with or without an error."""
     FAIL = enum.auto()
-    """The work ended with an error that waiting does not help."""
+    """The work ended with an error that waiting does not help against."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepFacts:
-    """What a step means.
+    """The properties of a promotion step.
 
     Attributes:
-        state: The state that the contract shows, and that is kept on disk.
-        cancellable: Whether a wish to cancel is looked for, and ends the promotion.
-        reversible: Whether it can still end with the old version answering. An irreversible step
-            ends in success, whatever happens.
-        durable: Whether the step may begin only once its state is on disk. The states of the
-            others are written as progress: a write that fails is logged, and the next may succeed.
-        resumes: Where a process begins that finds the promotion in this step after a kill; None
-            for an end.
+        state: The state that the contract shows and that is stored on disk.
+        cancellable: Whether a request to cancel is checked for, and ends the promotion.
+        reversible: Whether the promotion can still end with the old version active. An irreversible
+            step ends in success, whatever happens.
+        durable: Whether the step may begin only once its state is on disk. The states of other
+            steps are written as progress: a write that fails is logged, and the next may succeed.
+        resumes: The step in which a new process resumes a promotion that was killed in this step;
+            None if it has ended.
     """
 
     state: State
@@ -114,8 +114,8 @@ TRANSITIONS: Final[Mapping[tuple[Step, Event], Step]] = {
     (Step.CATCHING_UP, Event.IN_STEP): Step.MOVING,
     (Step.CATCHING_UP, Event.CANCEL): Step.CANCELLED,
     (Step.CATCHING_UP, Event.FAIL): Step.FAILED,
-    # It neither fails nor is cancelled before everything is known to be back. Where that cannot be
-    # known it stays, and the next try completes it.
+    # It can fail or be cancelled only after everything is surely back. If that is not sure, the
+    # promotion stays in this step, and the next attempt completes it.
     (Step.MOVING, Event.MOVED): Step.GATHERING,
     (Step.MOVING, Event.MOVED_BACK): Step.CATCHING_UP,
     (Step.MOVING, Event.SENT_BACK): Step.EMBEDDING,
@@ -131,7 +131,7 @@ _RESUMPTIONS: Final = {facts.state: facts.resumes for facts in STEPS.values()}
 
 
 def next_step(step: Step, event: Event) -> Step:
-    """Return the step that follows.
+    """Return the step that follows an event in a step.
 
     Raises:
         ValueError: The event cannot happen in that step.
@@ -143,7 +143,7 @@ def next_step(step: Step, event: Event) -> Step:
 
 
 def resume(state: State) -> Step:
-    """Return the step in which a promotion is taken up that was left in a state.
+    """Return the step in which a promotion is resumed that was left in a state.
 
     Raises:
         ValueError: It has ended.
@@ -155,5 +155,5 @@ def resume(state: State) -> Step:
 
 
 def is_running(promotion: models_pb2.Promotion | None) -> bool:
-    """Whether a promotion has not come to its end; False for None."""
+    """Return whether a promotion is still running. False for None."""
     return promotion is not None and promotion.state in RUNNING
