@@ -1,7 +1,7 @@
 """Starts the service of training jobs: `python -m halftone.services.trainer`.
 
-It takes jobs in and tells how they go; workers (`halftone.services.trainer.worker`) run them.
-Settings: `HALFTONE_TRAINER_…`.
+The service accepts jobs and reports their state; workers (`halftone.services.trainer.worker`) run
+them. Settings: `HALFTONE_TRAINER_…`.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ async def run(
     """Run the service until SIGTERM.
 
     Args:
-        settings: The trainer's.
+        settings: The settings of the trainer.
         models: The registry's directory.
-        on_listening: Called with the port and the metrics' port.
+        on_listening: Called with the gRPC port and the metrics' port once both are open.
     """
     metrics = telemetry.Metrics(service="trainer")
     store = JobStore.connect(settings)
@@ -94,7 +94,7 @@ async def run(
             ),
             start=start,
             stop=stop,
-            # A page is up to a thousand jobs, each read from the broker.
+            # A page has up to a thousand jobs, each of which is read from the broker.
             limits=(
                 Limit(
                     name="lists",
@@ -111,7 +111,7 @@ async def run(
 
 
 class _Gauges:
-    """Metrics of what the broker holds. Reading them shows that it answers."""
+    """Metrics of the jobs and messages in the broker. Reading them shows that it answers."""
 
     def __init__(self, metrics: telemetry.Metrics, *, store: JobStore, queue: JobQueue) -> None:
         self._store, self._queue = store, queue
@@ -120,7 +120,7 @@ class _Gauges:
         self._up = metrics.gauge("broker_up", "1 while the broker answers")
 
     def read(self) -> None:
-        """Read them anew.
+        """Read the metrics again.
 
         Raises:
             errors.Unavailable: The broker does not answer.

@@ -1,6 +1,6 @@
-"""Training pictures: how data sets are listed, read, split and sampled.
+"""Training pictures: lists, reads, splits and samples data sets.
 
-`listing` lists what a data set contains, `dataset` loads the pictures into memory, `splits`
-divides them by group, `sampling` chooses the pictures of a step. Nothing here knows of jobs. Start
-with `listing`.
+`listing` lists the contents of a data set, `dataset` loads the pictures into memory, `splits`
+divides them by group, `sampling` chooses the pictures of a step. Nothing here knows about jobs.
+Start with `listing`.
 """

@@ -1,4 +1,4 @@
-"""Read training pictures once, squash them to a square, and keep them in memory as bytes."""
+"""Reads training pictures once, scales them to a square, and keeps them in memory as bytes."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 class SceneDataset:
     """Pictures, and which of them show the same scene.
 
-    A family is what must not be torn apart: a group, groups that share an image, or one picture
-    on its own. In an ordinary family all pictures show the same; in a composite one (two pictures
-    on one plate, an image in two groups) only the linked pairs do, and what is not linked is
-    neither alike nor different.
+    A family is a set of pictures that no split may separate: a group, several groups that share an
+    image, or a single picture. In an ordinary family all pictures show the same; in a composite one
+    (two pictures on one plate, an image in two groups) only the linked pairs do, and all other
+    pairs count as neither alike nor different.
 
     Attributes:
         ids: N image ids, distinct.
-        entries: Where each picture comes from.
+        entries: The source of each picture.
         pixels: uint8 [N, S, S].
         families: int64 [N], the family of each picture, 0 to F - 1.
-        names: F names, empty for a picture on its own.
-        composite: bool [F].
-        links: int64 [P, 2], pairs of rows within composite families that show the same.
-        findings: What a person should know.
+        names: F names; empty for a single picture.
+        composite: bool [F], whether each family is composite.
+        links: int64 [P, 2], pairs of rows within composite families that show the same scene.
+        findings: Oddities of the data that a person should know.
     """
 
     ids: tuple[str, ...]
@@ -62,12 +62,12 @@ class SceneDataset:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Pictures of each family, int64 [F]."""
+        """The number of pictures of each family, int64 [F]."""
         return np.bincount(self.families, minlength=len(self.names))
 
     @property
     def classes(self) -> NDArray[np.int64]:
-        """The families that are one scene with at least two pictures."""
+        """The families that show one scene and have at least two pictures."""
         return np.flatnonzero((self.sizes > 1) & ~self.composite)
 
     @property
@@ -76,7 +76,7 @@ class SceneDataset:
         return tuple(self.names[family] for family in self.families)
 
     def select(self, rows: Sequence[int] | NDArray[np.int64] | Tensor) -> SceneDataset:
-        """Return the data set of the pictures at `rows`; families are numbered anew."""
+        """Return the data set of the pictures at `rows`. Families are renumbered."""
         chosen = np.asarray(rows, dtype=np.int64)
         kept, families = np.unique(self.families[chosen], return_inverse=True)
         place = np.full(len(self), -1, dtype=np.int64)
@@ -94,10 +94,10 @@ class SceneDataset:
 
     @functools.cached_property
     def truth(self) -> Truth:
-        """Which pairs of pictures match.
+        """The pairs of pictures that match.
 
-        Unlinked pairs of composite families are left out, and, as the archives' protocol does,
-        pairs within a journal; unless that would leave no match at all.
+        Leaves out unlinked pairs of composite families and, as the archives' protocol does, pairs
+        within a journal; unless that would leave no match at all.
         """
         links = {(min(pair), max(pair)) for pair in self.links.tolist()}
         journals = [entry.journal for entry in self.entries]
@@ -132,21 +132,22 @@ def read_scenes(
     threads: int = 4,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> SceneDataset:
-    """Read data sets, and join what belongs together into families.
+    """Read data sets and join pictures that belong together into families.
 
-    What cannot be read, and whatever else is odd, is left out or joined and listed in `findings`.
-    Of files with the same bytes the first is kept and belongs to the groups of all.
+    Pictures that cannot be read, and other oddities, are left out or joined and listed in
+    `findings`. Of several files with the same bytes the first one is kept and belongs to the groups
+    of all.
 
     Args:
-        sources: See `read_listing`.
-        preprocessing: Of the pixels that are kept.
-        group_column: Of manifests.
-        roots: Out of which nothing is read; none: anywhere.
-        threads: That decode.
-        progress: Told the share that is read.
+        sources: The data sets; see `read_listing`.
+        preprocessing: The preprocessing of the pixels that are kept.
+        group_column: The column of manifests that names the group.
+        roots: Directories that contain all files; empty allows any place.
+        threads: The number of threads that decode.
+        progress: Called with the share that has been read.
 
     Raises:
-        errors.InvalidArgument: A data set cannot be used, or none of its pictures be read.
+        errors.InvalidArgument: A data set cannot be used, or none of its pictures can be read.
     """
     listing = read_listing(sources, group_column=group_column, roots=roots)
     findings = list(listing.findings)
@@ -194,7 +195,7 @@ def read_scenes(
 def _groups(
     listing: Listing, *, place: dict[int, int], findings: list[Finding]
 ) -> list[SceneGroup]:
-    """Return the groups by rows of the data set, without those that have one picture left."""
+    """Return the groups as rows of the data set, without those that have one picture left."""
     groups = []
     for group in listing.groups:
         members = tuple(dict.fromkeys(place[row] for row in group.members if row in place))
@@ -212,7 +213,7 @@ def _groups(
 def _families(
     groups: Sequence[SceneGroup], *, ids: Sequence[str], findings: list[Finding]
 ) -> NDArray[np.int64]:
-    """Join groups that share a picture; return the family of each picture, int64 [N]."""
+    """Join groups that share a picture. Returns the family of each picture, int64 [N]."""
     parent = list(range(len(ids)))
 
     def root(row: int) -> int:
@@ -237,7 +238,7 @@ def _families(
 def _describe(
     groups: Sequence[SceneGroup], *, families: NDArray[np.int64]
 ) -> tuple[tuple[str, ...], NDArray[np.bool_], NDArray[np.int64]]:
-    """Return the families' names, which of them are composite, and the links of those."""
+    """Return the names of the families, which are composite, and the links of those."""
     names: list[list[str]] = [[] for _ in range(int(families.max()) + 1)]
     composite = np.zeros(len(names), dtype=bool)
     for group in groups:
@@ -254,7 +255,7 @@ def _describe(
 
 
 def _distinct(ids: list[str]) -> tuple[str, ...]:
-    """Give names that occur again a number; empty ones stay empty."""
+    """Append a number to names that occur again. Empty names stay empty."""
     seen: dict[str, int] = defaultdict(int)
     result = []
     for image_id in ids:

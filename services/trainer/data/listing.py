@@ -1,4 +1,4 @@
-"""List the pictures of data sets and the groups they form, from manifests and wide tables."""
+"""Lists the pictures of data sets and their groups, from manifests and wide tables."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneGroup:
-    """Pictures that belong together, by their places in the listing.
+    """Pictures that belong together, by their positions in the listing.
 
-    links: The pairs that show the same picture; None: all of them do. A plate with two pictures
-        on it belongs to both, which do not belong to each other.
+    `links` has the pairs that show the same picture; None means that all pairs do. A plate with two
+    pictures on it is linked to both, which are not linked to each other.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Listing:
 
 
 def is_below(path: Path, *, roots: Sequence[Path]) -> bool:
-    """Return whether a file lies below one of the roots, links followed; always without roots."""
+    """Return whether a file lies below one of the roots after links. Always True without roots."""
     found = path.resolve()
     return not roots or any(found.is_relative_to(root.resolve()) for root in roots)
 
@@ -86,20 +86,20 @@ def is_below(path: Path, *, roots: Sequence[Path]) -> bool:
 def read_listing(
     sources: Sequence[Path], *, group_column: str = "group", roots: Sequence[Path] = ()
 ) -> Listing:
-    """List the pictures and groups of data sets, leaving out what lies outside `roots`.
+    """List the pictures and groups of data sets, leaving out files outside `roots`.
 
     A data set is a folder with a manifest, a manifest (it has a column `file`), or a wide table:
-    the first column holds a reference picture, the others of its row the pictures similar to it,
-    with a header or without. Files are named relative to the table's folder.
+    the first column has a reference picture, the other columns of a row have pictures similar to
+    it. A table may have a header. Files are named relative to the table's folder.
 
     Args:
         sources: Folders, manifests and wide tables.
         group_column: The column of a manifest that names the group; a manifest without it may have
             a `groups.json` beside it.
-        roots: Directories; empty: files may lie anywhere.
+        roots: Directories that files must lie in; empty allows any place.
 
     Raises:
-        errors.InvalidArgument: A data set is not there or cannot be understood.
+        errors.InvalidArgument: A data set does not exist or cannot be understood.
     """
     listing = Listing()
     for source in sources:
@@ -123,7 +123,7 @@ def _open(source: Path, *, listing: Listing) -> TableFile:
     try:
         table = open_table(path, encoding=None, known=manifests.COLUMNS)
     except OSError as error:
-        # Whoever asked for the job knows the names, and has no use for the paths of this machine.
+        # The caller of the job knows the names, but not the paths of this machine.
         name = f"{path.parent.name}/{path.name}"
         gone = isinstance(error, FileNotFoundError)
         raise errors.InvalidArgument(
@@ -139,7 +139,7 @@ def _open(source: Path, *, listing: Listing) -> TableFile:
 
 
 def _read_rows(table: TableFile, *, listing: Listing) -> Iterator[dict[str, str]]:
-    """Yield the rows of a manifest that are not empty; what cannot be read becomes a finding."""
+    """Yield the non-empty rows of a manifest. Unreadable rows become findings."""
     for line, row in table.rows(required=(_FILE_COLUMN,), ragged=True):
         if isinstance(row, str):
             listing.findings.append(_unreadable(table, line=line, problem=row))
@@ -210,7 +210,7 @@ def _add_manifest(
 
 
 def _add_groups_json(path: Path, *, by_id: dict[str, int], listing: Listing) -> None:
-    """Add the groups of a `groups.json`; of a composite group only the links are true."""
+    """Add the groups of a `groups.json`. In a composite group only the links are true."""
     try:
         for group in json.loads(path.read_bytes()):
             known = [by_id[member] for member in group["members"] if member in by_id]
@@ -234,11 +234,11 @@ def _add_groups_json(path: Path, *, by_id: dict[str, int], listing: Listing) -> 
 
 
 def _add_table(table: TableFile, *, roots: Sequence[Path], listing: Listing) -> None:
-    """Add the pictures of a wide table; its rows with the same reference are one group."""
+    """Add the pictures of a wide table. Its rows with the same reference form one group."""
     path = table.path
     names = _Names(path.parent, roots=roots)
     rows = list(_read_cells(table, listing=listing))
-    # A header names no file.
+    # A header does not name an existing file.
     if rows and not any(names.find(cell) for cell in rows[0]):
         rows = rows[1:]
     if not any(names.find(cell) for row in rows for cell in row):
@@ -277,7 +277,7 @@ def _add_table(table: TableFile, *, roots: Sequence[Path], listing: Listing) -> 
 
 
 class _Names:
-    """Finds files by names as people type them: another case, no extension, no folder."""
+    """Finds files by names as people type them: in another case, without extension or folder."""
 
     def __init__(self, folder: Path, *, roots: Sequence[Path]) -> None:
         self.findings: list[Finding] = []
@@ -300,7 +300,7 @@ class _Names:
         if exact.is_relative_to(self._folder) and exact.is_file():
             return exact
         candidates = self._by_key.get(name.replace("\\", "/").casefold(), [])
-        # Of two that differ in case or folder only, the first by name.
+        # Of two files that differ only in case or folder, take the first one by name.
         if len(candidates) > 1:
             self.findings.append(
                 Finding("ambiguous name", f"{name} may be {len(candidates)} files; took the first")

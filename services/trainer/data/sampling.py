@@ -1,6 +1,6 @@
-"""Choose the pictures that a step sees, as a function of the seed and the step alone.
+"""Chooses the pictures of a step, as a function of the seed and the step alone.
 
-So a resumed run sees what an undisturbed one would have seen, and nothing need be kept.
+So a resumed run gets the same pictures as an uninterrupted one, and no state has to be kept.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 
 def hold_out(total: int, *, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Split off `count` of `total` rows, the same for the same seed: (training, validation)."""
+    """Split `total` rows into (training, validation), with `count` rows in validation.
+
+    The same seed gives the same split.
+    """
     order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
     return order[count:].sort().values, order[:count].sort().values
 
 
 def batches(count: int, *, size: int, seed: int, start: int = 0) -> Iterator[Tensor]:
-    """Yield row numbers, int64 [size], for step `start` and on: every row once per epoch."""
+    """Yield row numbers, int64 [size], for step `start` and later: every row once per epoch."""
     per_epoch = count // size
     if per_epoch == 0:
         raise ValueError(f"a batch of {size} needs at least {size} pictures, not {count}")
@@ -44,11 +47,11 @@ def batches(count: int, *, size: int, seed: int, start: int = 0) -> Iterator[Ten
 def group_batches(
     groups: Sequence[NDArray[np.int64]], *, size: int, per_group: int, seed: int, start: int = 0
 ) -> Iterator[Tensor]:
-    """Yield row numbers, int64 [size], for step `start` and on: `per_group` rows of each group.
+    """Yield row numbers, int64 [size], from step `start`: `per_group` rows of each group.
 
-    Groups come in a random order that has each of them once before any comes again, so each counts
-    the same however many pictures it has. A group with fewer pictures than `per_group` repeats
-    them: each time as another printing.
+    Groups come in a random order, each of them once before any comes again, so each counts the same
+    however many pictures it has. A group with fewer pictures than `per_group` repeats them; each
+    repetition is printed differently.
     """
     here = size // per_group
     current, order = -1, torch.empty(0, dtype=torch.int64)
@@ -68,16 +71,18 @@ def group_batches(
 
 
 def group_steps(groups: int, *, size: int, per_group: int) -> int:
-    """Return how many steps of `group_batches` show each group about once."""
+    """Return the number of steps of `group_batches` that show each group about once."""
     return max(1, round(groups / (size // per_group)))
 
 
 def class_weights(counts: NDArray[np.int64], *, balance: Balance) -> Tensor:
-    """Return weights of classes by their numbers of pictures, float32 [C], 1 on average.
+    """Return the weight of each class, float32 [C], from its number of pictures.
+
+    The mean over all pictures is 1.
 
     "effective" is the inverse of the effective number of samples (Cui et al. 2019) with their beta
-    of (N - 1) / N; "inverse" of the number itself. "sampling" draws each class alike, and weights
-    on top would prefer the small ones.
+    of (N - 1) / N; "inverse" is the inverse of the number of pictures. "sampling" draws each class
+    equally often, so it has equal weights: others would prefer small classes.
     """
     counts = counts.astype(np.float64)
     if balance == "effective":

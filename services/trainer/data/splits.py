@@ -1,4 +1,4 @@
-"""Split data into train, validation and test: by group, never by image, and repeatably."""
+"""Splits data into train, validation and test: by group, never by image, and repeatably."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _ROUGHLY: Final = 4
 def split_groups(
     sizes: Sequence[int], *, validation_share: float, test_share: float, seed: int
 ) -> list[Split]:
-    """Give each group a split, stratified by size, so that shares hold for large and small groups.
+    """Assign each group to a split so that large and small groups are shared alike.
 
-    Groups are taken from the largest size to the smallest, in random order within a size (sizes
-    from 4 on: within a factor of two), and each goes to the split that lacks most by then. That
+    Groups are taken from the largest size to the smallest, in random order within a size (from size
+    4 on, within a factor of two), and each goes to the split that is furthest below its share. That
     comes as close to the shares as whole groups can, whatever their number.
     """
     generator = np.random.default_rng(seed)
@@ -50,7 +50,7 @@ def _stratum(size: int) -> int:
 
 
 def write_splits(path: Path, *, splits: Mapping[str, Split], facts: Mapping[str, Any]) -> None:
-    """Write which image is in which split, and `facts` about it."""
+    """Write the split of each image, and `facts` about the splits."""
     content = {"format": _FORMAT, "sha256": splits_hash(splits), **facts, "images": dict(splits)}
     files.replace_file(path, files.to_json(content))
 
@@ -59,7 +59,7 @@ def read_splits(path: Path) -> dict[str, Split]:
     """Return the split of each image from a file.
 
     Raises:
-        errors.InvalidArgument: The file is not there or is no such file.
+        errors.InvalidArgument: The file does not exist or is not a file of splits.
     """
     try:
         images = files.read_object(path)["images"]
@@ -72,14 +72,14 @@ def read_splits(path: Path) -> dict[str, Split]:
 
 
 def splits_hash(splits: Mapping[str, Split]) -> str:
-    """Return a hash that is the same for the same division, whatever the order."""
+    """Return a hash of a division into splits that does not depend on the order."""
     return hashlib.sha256(json.dumps(dict(splits), sort_keys=True).encode()).hexdigest()
 
 
 def splits_of_groups(
     groups: Sequence[Sequence[str]], *, images: Mapping[str, Split]
 ) -> tuple[list[Split], list[int]]:
-    """Return the splits that groups of image ids had, and the numbers of groups without one.
+    """Return the splits that groups of image ids had, and the indices of groups without one.
 
     Raises:
         errors.InvalidArgument: A group's images are in several splits.

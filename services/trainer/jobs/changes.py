@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _log = telemetry.get_logger(__name__)
 
 _POLL_SECONDS: Final = 2.0
-"""A call looks again after so long, since messages get lost when the broker restarts."""
+"""Seconds after which a call checks again, since messages get lost when the broker restarts."""
 
 
 class Changes:
-    """Tells which jobs change. Start and stop it on the same event loop."""
+    """Notifies of changed jobs. Start and stop it on the same event loop."""
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class Changes:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start to listen, in a thread."""
+        """Start listening, in a thread."""
         loop = asyncio.get_running_loop()
         self._thread = threading.Thread(
             target=self._listen, args=(loop,), name="changes", daemon=True
@@ -56,7 +56,7 @@ class Changes:
             await asyncio.to_thread(self._thread.join)
 
     async def follow(self, job_id: str) -> AsyncGenerator[None]:
-        """Yield at once, and then whenever a job may have changed, at least every two seconds."""
+        """Yield at once, then whenever a job may have changed, at least every two seconds."""
         event = asyncio.Event()
         self._waiting[job_id].add(event)
         try:

@@ -1,4 +1,4 @@
-"""Takes jobs off the queue on which clients put them, and records them.
+"""Takes jobs from the queue on which clients put them, and records them.
 
 An inbox runs in the service and in each worker; several may run at once. A message is acknowledged
 when its job is recorded, so a process that is killed in between loses nothing: the message comes
@@ -34,11 +34,10 @@ class Inbox:
     """Reads the clients' queue.
 
     Attributes:
-        broker: `redis://…`.
+        broker: The broker's URL, `redis://…`.
         intake: Records the jobs.
-        poll: Seconds for which one look at the queue waits for a message.
-        visibility: Seconds after which a message comes back that somebody took and did not
-            acknowledge.
+        poll: Seconds that one read of the queue waits for a message.
+        visibility: Seconds after which a message comes back that was taken and never acknowledged.
     """
 
     broker: str
@@ -47,9 +46,9 @@ class Inbox:
     visibility: float = _VISIBILITY_SECONDS
 
     def run(self, stop: threading.Event) -> None:
-        """Record what comes in until `stop` is set, however often the broker goes away.
+        """Record incoming jobs until `stop` is set. Survives outages of the broker.
 
-        While as many jobs wait as may wait, messages stay on the queue.
+        While the limit of waiting jobs is reached, messages stay on the queue.
         """
         while not stop.is_set():
             try:
@@ -102,7 +101,7 @@ class Inbox:
             except errors.Unavailable as error:
                 _log.warning("message_waits", reason=error.reason, error=error.message)
                 if stop.wait(_PAUSE_SECONDS):
-                    # It was not acknowledged, so it comes back.
+                    # The message was not acknowledged, so it comes back.
                     return
             except Exception:  # noqa: BLE001  # a message that breaks the inbox must not come back
                 _log.exception("message_dropped", task=parsed.task_id)
@@ -114,10 +113,10 @@ class Inbox:
 
 
 def read_message(message: Any) -> Message | None:
-    """Return the job's message in a Celery message, or None if it is not one of `training.TASK`.
+    """Return the job in a Celery message; None if the message is not a `training.TASK`.
 
-    Reads both versions of Celery's protocol. Positional arguments get names that no specification
-    has, so that they are refused as unknown fields.
+    Reads both versions of Celery's protocol. Positional arguments get names that are in no
+    specification, so that they are refused as unknown fields.
     """
     try:
         if "task" in message.headers:

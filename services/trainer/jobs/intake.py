@@ -1,4 +1,4 @@
-"""Takes jobs in, over gRPC and from the clients' queue: checks, records and queues them."""
+"""Accepts jobs, over gRPC and from the clients' queue: checks, records and queues them."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
 _log = telemetry.get_logger(__name__)
 
-# Ids that are made from others: of tasks with unusual ids, and of jobs whose id was taken.
+# The namespace of derived ids: for tasks with unusual ids, and for jobs whose id was taken.
 _NAMESPACE: Final = uuid.UUID("6d2f5a0e-6a54-4c0c-9a5b-0c8b1f5f4f0a")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """A job on the clients' queue: the id of its Celery task and the keyword arguments."""
+    """A job from the clients' queue: the id of its Celery task and the keyword arguments."""
 
     task_id: str
     arguments: dict[str, Any]
 
 
 class Intake:
-    """Takes jobs in.
+    """Accepts jobs.
 
     Args:
-        store: Where jobs are recorded.
-        queue: Where they wait for a worker.
-        settings: The data roots, and how many jobs may wait.
+        store: The store in which jobs are recorded.
+        queue: The queue on which they wait for a worker.
+        settings: The settings with the data roots and the limit of waiting jobs.
         models: The registry's directory, which has the parent versions.
     """
 
@@ -50,7 +50,7 @@ class Intake:
         self._settings, self._registry = settings, Registry(models)
 
     def is_full(self) -> bool:
-        """Return whether as many jobs wait as may wait.
+        """Return whether the limit of waiting jobs is reached.
 
         Raises:
             errors.Unavailable: The broker does not answer.
@@ -58,12 +58,12 @@ class Intake:
         return self._store.counts()[State.QUEUED] >= self._settings.max_queued_jobs
 
     def submit(self, spec: TrainingSpec, *, request_id: str) -> TrainingJob:
-        """Record and queue a job that came over gRPC; return it.
+        """Record and queue a job that came over gRPC, and return it.
 
-        The same request id with the same specification gives the same job again.
+        Repeating a request id with the same specification returns the same job.
 
         Raises:
-            errors.InvalidArgument: A field is wrong, or a data set is not there.
+            errors.InvalidArgument: A field is wrong, or a data set does not exist.
             errors.NotFound: The parent version does not exist.
             errors.AlreadyExists: The request id was used with another specification.
             errors.ResourceExhausted: Too many jobs wait.
@@ -87,10 +87,10 @@ class Intake:
         return job
 
     def receive(self, message: Message) -> TrainingJob:
-        """Record and queue a job that came as a message; return it, or the one that it is about.
+        """Record and queue a job that came as a message. Returns it, or the existing job.
 
-        Nobody waits for an answer, so a message with a fault becomes a job that has failed with
-        the fault as its error.
+        Nobody waits for an answer, so an invalid message becomes a failed job with the reason as
+        its error.
 
         Raises:
             errors.Unavailable: The broker does not answer.
@@ -117,7 +117,7 @@ class Intake:
                 )
             parsed = training.parse_spec(spec)
         except errors.InvalidArgument as error:
-            # Under the id that was asked for, unless that is another job's.
+            # Use the requested id unless it belongs to another job.
             known = self._known(job_id)
             if known is not None and known.spec != values:
                 job_id = _derived(job_id, message.task_id)
@@ -132,10 +132,10 @@ class Intake:
             return self._refuse(_derived(job_id, message.task_id), spec=wanted, error=error)
 
     def check(self, spec: TrainingSpec) -> tuple[tuple[Path, ...], Path | None]:
-        """Return the paths of a job's data sets and of its evaluation archive, if it names one.
+        """Return the paths of a job's data sets and of its evaluation archive, if it has one.
 
         Raises:
-            errors.InvalidArgument: A data set is not there, or outside of the data roots.
+            errors.InvalidArgument: A data set does not exist, or lies outside the data roots.
             errors.NotFound: The parent version does not exist.
         """
         if spec.parent:
@@ -146,7 +146,7 @@ class Intake:
         try:
             self._queue.send(job)
         except errors.Unavailable:
-            # The job is recorded; the reaper sends it.
+            # The job is recorded. The reaper will send it.
             _log.warning("not_sent", job=job.id)
 
     def _known(self, job_id: str) -> TrainingJob | None:
@@ -176,9 +176,10 @@ def _same(job: TrainingJob, spec: dict[str, Any]) -> TrainingJob:
 
 
 def _is_text(arguments: dict[str, Any]) -> bool:
-    """Return whether the arguments can be kept as JSON.
+    """Return whether the arguments survive being stored as JSON.
 
-    JSON's escapes may stand for halves of characters, and Celery's for dates and other types.
+    JSON's escapes can encode half a character (a lone surrogate), and Celery's dates and other
+    types.
     """
     try:
         json.dumps(arguments, ensure_ascii=False).encode()

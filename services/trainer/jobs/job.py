@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 LOG_LINES: Final = 40
-"""How many lines of the training process's output a job keeps."""
+"""The number of last lines of the training process's output that a job keeps."""
 
 
 class State(StrEnum):
@@ -31,12 +31,12 @@ class State(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether the job has ended; nothing can happen to it any more."""
+        """Whether the job has ended. An ended job never changes its state."""
         return self in {State.SUCCEEDED, State.FAILED, State.CANCELLED}
 
 
 class Progress(BaseModel):
-    """How far a job is, as in the contract. A number that is not known is 0."""
+    """The progress of a job, as in the contract. A number that is not known is 0."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,7 +51,7 @@ class Progress(BaseModel):
 
 
 class Failure(BaseModel):
-    """Why a job failed: an error in a form that can be kept as JSON."""
+    """The reason why a job failed: an error in a form that can be stored as JSON."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -62,7 +62,7 @@ class Failure(BaseModel):
 
     @classmethod
     def of(cls, error: errors.HalftoneError) -> Self:
-        """Return the failure that keeps an error."""
+        """Return the failure that stores an error."""
         return cls(
             code=errors.code_of(error).name,
             reason=error.reason,
@@ -71,7 +71,7 @@ class Failure(BaseModel):
         )
 
     def to_error(self) -> errors.HalftoneError:
-        """Return the error again; an internal one if its code is not known."""
+        """Return the stored error; an internal one if its code is unknown."""
         error = errors.of_code(self.code, reason=self.reason)(self.message, reason=self.reason)
         if isinstance(error, errors.InvalidArgument):
             error.field = self.field
@@ -82,23 +82,24 @@ class TrainingJob(BaseModel):
     """The record of one job. Times are seconds since the epoch; 0 stands for none.
 
     Attributes:
-        id: The request id, or one that was made for it.
-        spec: The specification as it was given. That of a failed job may be wrong.
-        state: Changed only by `JobStore.record`.
-        progress: The last that was recorded.
-        model_version: `name/number`, set once the version is published, before the job is over.
-        error: Why it failed.
+        id: The request id, or an id that was made for the job.
+        spec: The specification as it was given. A failed job's may be invalid.
+        state: The state; changed only by `JobStore.record`.
+        progress: The last recorded progress.
+        model_version: The published version, `name/number`. Set once it is published, before the
+            job is over.
+        error: The reason why it failed.
         log_tail: The last lines of the training process's output.
-        attempts: How often the training process was started.
-        crashes: How often it was killed since it last got further than before.
+        attempts: How many times the training process was started.
+        crashes: How many times it was killed since it last got further than before.
         furthest_step: The highest step that was ever reported.
-        ran_seconds: Seconds that it ran, in all attempts.
-        create_time: When it came in.
-        queue_time: When a message was last sent for it.
-        start_time: When it was first started.
-        end_time: When it ended.
-        update_time: When the record last changed.
-        revision: Grows by one with each change.
+        ran_seconds: The seconds that it ran, in all attempts.
+        create_time: The time when it was accepted.
+        queue_time: The time when a message was last sent for it.
+        start_time: The time when it was first started.
+        end_time: The time when it ended.
+        update_time: The time when the record last changed.
+        revision: A number that grows by one with each change.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -123,7 +124,7 @@ class TrainingJob(BaseModel):
 
     @classmethod
     def new(cls, job_id: str, *, spec: dict[str, Any]) -> Self:
-        """Return a new job that waits for its turn."""
+        """Return a new job, which waits to be run."""
         now = time.time()
         return cls(id=job_id, spec=spec, create_time=now, queue_time=now, update_time=now)
 
@@ -132,7 +133,7 @@ class TrainingJob(BaseModel):
         return self.model_copy(update=changes)
 
     def at(self, progress: Progress) -> Self:
-        """Return a copy with new progress. Getting further than before clears the crashes."""
+        """Return a copy with new progress. Getting further than before resets `crashes`."""
         further = progress.step > self.furthest_step
         return self.having(
             progress=progress,
@@ -141,12 +142,12 @@ class TrainingJob(BaseModel):
         )
 
     def over(self, state: State, *, error: errors.HalftoneError | None = None) -> Self:
-        """Return a copy that has ended in a state, now."""
+        """Return a copy that ended in a state at the present time."""
         failure = None if error is None else Failure.of(error)
         return self.having(state=state, error=failure, end_time=time.time())
 
     def to_message(self) -> trainer_pb2.TrainingJob:
-        """Return the message of the contract."""
+        """Convert the job to its message of the contract."""
         message = trainer_pb2.TrainingJob(
             name=training.job_name(self.id),
             spec=training.as_message(self.spec),

@@ -1,9 +1,9 @@
 """The queues of training jobs, which Celery carries: the clients' queue and the work queue.
 
-Clients put jobs on `training.QUEUE`, with nothing but Celery; `inbox` makes records of them within
-seconds. Workers take jobs from `WORK_QUEUE`, whose messages are our own and hold no more than the
-id of a job. Which jobs there are, in what state, and who works on them is in the store, so that a
-message that comes twice, late or never does no harm.
+Clients put jobs on `training.QUEUE` with nothing but Celery; `inbox` makes records of them within
+seconds. Workers take jobs from `WORK_QUEUE`, whose messages are our own and contain only the id of
+a job. The store knows which jobs exist, in what state, and who works on them, so that a message
+that comes twice, late or never does no harm.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from halftone.services.trainer.jobs.job import TrainingJob
 
 WORK_QUEUE: Final = f"{training.QUEUE}.work"
-"""Where jobs that are recorded wait for a worker."""
+"""The queue on which recorded jobs wait for a worker."""
 WORK_TASK: Final = "halftone.run"
-"""The task of its messages: `{"job_id": …}`."""
+"""The task in its messages: `{"job_id": …}`."""
 
 _BROKEN: Final = (kombu_exceptions.OperationalError, exceptions.RedisError, OSError)
 _SOCKET_OPTIONS: Final = {
@@ -34,27 +34,27 @@ _SOCKET_OPTIONS: Final = {
 
 
 def make_app(broker: str, *, visibility_seconds: float = 3600.0) -> Any:
-    """Return the Celery application of the work queue.
+    """Create the Celery application of the work queue.
 
     Args:
-        broker: `redis://…`.
-        visibility_seconds: Seconds after which a message that a worker took and never acknowledged
-            comes back. It must exceed the longest job.
+        broker: The broker's URL, `redis://…`.
+        visibility_seconds: Seconds after which a message comes back that a worker took and never
+            acknowledged. Must exceed the longest job.
     """
     app = celery.Celery("halftone", broker=broker, set_as_current=False)
     app.conf.update(
         task_default_queue=WORK_QUEUE,
-        # Only what is JSON is ever read or written.
+        # Only JSON is ever read or written.
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
-        # A message is acknowledged when its job is over or back on the queue, one at a time.
+        # Take one message at a time, and acknowledge it when its job is over or back on the queue.
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
         worker_concurrency=1,
-        # A job goes on when the broker restarts: its lease says whose it is.
+        # A job continues when the broker restarts: its lease says which worker has it.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
@@ -70,13 +70,13 @@ def make_app(broker: str, *, visibility_seconds: float = 3600.0) -> Any:
 
 
 def connect_inbox(broker: str, *, visibility_seconds: float) -> kombu.Connection:
-    """Return a connection, not yet open, for taking messages off the clients' queue.
+    """Create a connection, not yet open, for taking messages from the clients' queue.
 
-    What is taken and not yet acknowledged is kept apart from the workers' messages. So it may come
-    back within seconds when whoever took it is killed, while theirs are held for days.
+    Its unacknowledged messages are kept apart from those of the workers. So they can come back
+    within seconds after a process is killed, while those of workers are held for days.
 
     Args:
-        broker: `redis://…`.
+        broker: The broker's URL, `redis://…`.
         visibility_seconds: Seconds after which an unacknowledged message comes back.
     """
     prefix = f"{training.QUEUE}.inbox"
@@ -96,10 +96,10 @@ class JobQueue:
     """Sends jobs to the workers and counts the messages that wait."""
 
     def __init__(self, app: Any) -> None:
-        """Connect to nothing yet.
+        """Create a queue, which connects when it is first used.
 
         Args:
-            app: From `make_app`.
+            app: The application from `make_app`.
         """
         self._app = app
 
@@ -122,7 +122,7 @@ class JobQueue:
             raise _unavailable(error) from error
 
     def length(self, name: str = WORK_QUEUE) -> int:
-        """Return how many messages wait on a queue.
+        """Return the number of messages that wait on a queue.
 
         Raises:
             errors.Unavailable: The broker does not answer.

@@ -1,4 +1,4 @@
-"""Looks after jobs whose worker or whose message is gone.
+"""Rescues jobs whose worker or whose message is gone, and removes old jobs.
 
 A reaper runs in the service and in each worker. All may run at once: a job is changed by
 compare-and-set, and only the reaper whose change was kept sends its message.
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 _log = telemetry.get_logger(__name__)
 
-# A worker takes the lease milliseconds after the message, but may have to wait for its disk.
+# A worker takes the lease milliseconds after the message, unless its disk is slow.
 _ON_ITS_WAY_SECONDS: Final = 15.0
 _SECONDS_PER_DAY: Final = 24 * 3600
 
 
 class Reaper:
-    """Puts abandoned jobs back on the queue, or ends them, and removes old ones.
+    """Puts abandoned jobs back on the queue or ends them, and removes old ones.
 
     Args:
-        store: Keeps the jobs.
-        queue: Gets the messages that are sent again.
-        settings: Limits of the attempts, and how long jobs are kept.
-        directory: Has a directory of each job, which is removed with the job.
-        clock: Returns seconds; tells how long a message may have been on its way.
+        store: The store of jobs.
+        queue: The queue on which messages are sent again.
+        settings: The limits of attempts, and how long jobs are kept.
+        directory: The directory that has a directory for each job, which is removed with the job.
+        clock: Returns seconds, to tell how long a message may have been under way.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Reaper:
         return min(5.0, self._settings.lease_seconds / 4)
 
     def run(self, stop: threading.Event) -> None:
-        """Go round at intervals until `stop` is set."""
+        """Check the jobs at intervals until `stop` is set."""
         while not stop.wait(self.interval):
             try:
                 self.go_round()
@@ -71,12 +71,12 @@ class Reaper:
                 _log.exception("failed")
 
     def go_round(self) -> None:
-        """Look once at every job that is not over.
+        """Check every job that is not over, once.
 
         Raises:
             errors.Unavailable: The broker does not answer.
         """
-        # Counted first: a job that comes in now seems to miss its message, which has time to show.
+        # Count first: a job that comes in later seems to lack its message, but new jobs are spared.
         messages = self._queue.length()
         queued = []
         for job in self._store.active():
@@ -91,7 +91,7 @@ class Reaper:
 
     def _take_from_the_dead(self, job: TrainingJob) -> None:
         def interpret(found: TrainingJob) -> Happening | None:
-            # Its worker may have come back, or another reaper was quicker.
+            # Its worker has come back, or another reaper was quicker.
             if found.state not in {State.RUNNING, State.CANCELLING}:
                 return None
             if self._store.holder(found.id) is not None:
@@ -113,15 +113,15 @@ class Reaper:
             shutil.rmtree(self._directory / job.id / "run", ignore_errors=True)
 
     def _send_missing(self, queued: list[TrainingJob], *, messages: int) -> None:
-        """Send the messages that got lost.
+        """Send lost messages again.
 
-        The work queue is first in, first out and holds our own messages only. So if fewer messages
-        than jobs wait, those that were sent last are there and the earliest are gone. A message
-        that is there twice hides a lost one until it is taken; then this finds it.
+        The work queue is first in, first out and holds only our own messages. So if fewer messages
+        than jobs wait, the earliest ones are lost. A duplicate message hides a lost one until it is
+        taken; the next round then finds the lost one.
 
         Args:
             queued: Jobs that are QUEUED and that no worker has taken.
-            messages: How many messages wait.
+            messages: The number of messages that wait.
         """
         queued.sort(key=lambda job: (job.queue_time, job.id))
         missing = queued[: max(0, len(queued) - messages)]
@@ -133,7 +133,7 @@ class Reaper:
 
     def _send_again(self, job: TrainingJob) -> None:
         def interpret(found: TrainingJob) -> Happening | None:
-            # Another reaper was quicker, or it went on all the same.
+            # Another reaper was quicker, or a worker has taken the job after all.
             if found.state is not State.QUEUED or found.queue_time != job.queue_time:
                 return None
             return Happening(Event.MESSAGE_LOST)

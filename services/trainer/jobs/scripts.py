@@ -1,10 +1,10 @@
-"""The Lua scripts with which `store` changes jobs and leases, each wholly or not at all."""
+"""The Lua scripts with which `store` changes jobs and leases, each atomically."""
 
 from __future__ import annotations
 
 from typing import Final
 
-# The one compare-and-set of jobs: creates, changes and removes.
+# The only compare-and-set of jobs: creates, changes and removes them.
 # KEYS: job, order, active, counts. ARGV: id, order's member, expected revision (0: none), fence or
 # empty, record (empty: remove), state, whether it is over, channel.
 SET: Final = """
@@ -41,7 +41,7 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return fence
 """
 # KEYS: job, lease. ARGV: fence, holder, milliseconds. A lease that ran out while the broker was
-# away is taken up again unless somebody else had it since.
+# away is renewed unless another holder had it since.
 RENEW: Final = """
 if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return false end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])

@@ -8,9 +8,8 @@ Keys, all below `halftone:training:`
   lease:ID   who works on the job; expires unless it is renewed
   fence      counter: each lease gets a higher number, and a write with a lower one is refused
 
-Every change is one Lua script, so it happens wholly or not at all. All changes of a job go through
-one of them, a compare-and-set on the job's revision. The store blocks; event loops call it in
-threads.
+Every change is one Lua script, so it is atomic. All changes of a job go through one script, a
+compare-and-set on the job's revision. The store blocks; event loops call it in threads.
 """
 
 from __future__ import annotations
@@ -39,31 +38,31 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = "halftone:training:"
 CHANNEL: Final = f"{_PREFIX}changes"
-"""The id of each job that changes is published here."""
+"""The channel on which the id of each changed job is published."""
 
 POSITION_PATTERN: Final = r"^\d+-"
-"""Matches what `position_of` returns."""
+"""Matches the results of `position_of`."""
 
 _CONFLICT: Final = -1
 _FENCED: Final = -2
 _REMOVED: Final = 0
-# Those who change a job at the same time are its worker, a few reapers and a few callers.
+# Its worker, a few reapers and a few callers may change a job at the same time.
 _MOST_TRIES: Final = 50
 _LONGEST_PAUSE_SECONDS: Final = 0.02
 
 
 class FencedError(Exception):
-    """Another worker has taken the job over. Whoever gets this must not touch it any more."""
+    """Another worker has taken the job over. The receiver must not change the job any more."""
 
 
 class Lease:
-    """The right to work on a job, for as long as it is renewed.
+    """The right to work on a job for as long as the lease is renewed.
 
     Attributes:
         job_id: The job's id.
         fence: A number higher than that of every earlier lease.
-        holder: Who has it; different each time.
-        renewed: When it was last renewed, on the monotonic clock, or a little earlier.
+        holder: The name of the holder; different each time.
+        renewed: The time of the last renewal on the monotonic clock, or a little earlier.
     """
 
     def __init__(self, job_id: str, *, fence: int, holder: str, renewed: float) -> None:
@@ -71,11 +70,11 @@ class Lease:
 
 
 class JobStore:
-    """All training jobs. Connects with the first call.
+    """The store of all training jobs. Connects with the first call.
 
     Args:
-        url: `redis://…`.
-        timeout: Seconds for each answer of the broker.
+        url: The broker's URL, `redis://…`.
+        timeout: The seconds that the broker has for each answer.
 
     All methods raise `errors.Unavailable` when the broker does not answer, and
     `errors.StorageFull` when it cannot write.
@@ -87,7 +86,7 @@ class JobStore:
             decode_responses=True,
             socket_timeout=timeout,
             socket_connect_timeout=min(timeout, 2.0),
-            # A connection that a restart of the broker broke is noticed only when it is used.
+            # A connection that a restart of the broker broke is detected only when it is used.
             retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 1),
             health_check_interval=15,
         )
@@ -113,10 +112,10 @@ class JobStore:
     # ---- jobs
 
     def create(self, job: TrainingJob) -> tuple[TrainingJob, bool]:
-        """Keep a new job unless its id is taken.
+        """Store a new job unless its id is taken.
 
         Returns:
-            The job that is kept under the id, and whether it is the new one.
+            The stored job with the id, and whether it is the new one.
         """
         with _translate_errors():
             created = job.having(revision=1)
@@ -147,16 +146,16 @@ class JobStore:
         *,
         lease: Lease | None = None,
     ) -> tuple[TrainingJob, Transition | None]:
-        """Change a job by what happened to it, as the table of transitions has it.
+        """Change a job by an event, as the table of transitions says.
 
         Args:
-            job_id: Of the job.
-            interpret: Returns what happened, given the job as it is kept, or None for nothing.
-                Called again whenever somebody else changed the job meanwhile.
-            lease: Of the worker; what its holder records under an older lease is refused.
+            job_id: The id of the job.
+            interpret: Returns the event, given the stored job, or None for none. Called again
+                whenever somebody else changed the job meanwhile.
+            lease: The lease of the worker. Changes under an outdated lease are refused.
 
         Returns:
-            The job as it is kept now, and the row of the table, or None if nothing happened.
+            The stored job, and the row of the table, or None if there was no event.
 
         Raises:
             errors.NotFound: There is no such job.
@@ -183,17 +182,17 @@ class JobStore:
         *,
         lease: Lease | None = None,
     ) -> TrainingJob:
-        """Change a job within its state; return it as it is kept now.
+        """Change a job without changing its state. Returns the stored job.
 
         Args:
-            job_id: Of the job.
-            change: Returns the changed job, or its argument if nothing is to change. Called again
+            job_id: The id of the job.
+            change: Returns the changed job, or its argument to change nothing. Called again
                 whenever somebody else changed the job meanwhile.
-            lease: See `record`.
+            lease: The lease of the worker. Changes under an outdated lease are refused.
 
         Raises:
             errors.NotFound: There is no such job.
-            errors.Unavailable: Others changed the job each time before this could.
+            errors.Unavailable: Others kept changing the job at the same time.
             FencedError: The lease is not the newest one.
         """
         fence = None if lease is None else lease.fence
@@ -224,7 +223,8 @@ class JobStore:
         Args:
             states: Only jobs in these states; empty for all.
             limit: The most jobs to return.
-            before: The position after which to begin, from `position_of`; empty for the newest.
+            before: The position after which to start, from `position_of`; empty starts with the
+                newest.
         """
         jobs: list[TrainingJob] = []
         highest = f"({before}" if before else "+"
@@ -244,7 +244,7 @@ class JobStore:
         return tuple(jobs[:limit])
 
     def active(self) -> tuple[TrainingJob, ...]:
-        """Return the jobs that are not over, in no order."""
+        """Return the jobs that are not over, in no particular order."""
         with _translate_errors():
             ids = self.client.smembers(f"{_PREFIX}active")
             pipe = self.client.pipeline(transaction=False)
@@ -253,16 +253,16 @@ class JobStore:
             return tuple(TrainingJob.model_validate_json(text) for text in pipe.execute() if text)
 
     def counts(self) -> dict[State, int]:
-        """Return how many jobs there are in each state."""
+        """Return the number of jobs in each state."""
         with _translate_errors():
             counts = self.client.hgetall(f"{_PREFIX}counts")
         return {state: int(counts.get(state.value, 0)) for state in State}
 
     def forget(self, *, ended_before: float) -> tuple[str, ...]:
-        """Remove up to 100 jobs that ended before a time; return their ids."""
+        """Remove up to 100 jobs that ended before a time. Returns their ids."""
         gone = []
         with _translate_errors():
-            # By the age of their creation, so that this looks at the oldest ones only.
+            # In order of creation, so that only the oldest ones are read.
             members = self.client.zrangebylex(
                 f"{_PREFIX}order", "-", f"[{_stamp(ended_before)}", start=0, num=100
             )
@@ -278,11 +278,11 @@ class JobStore:
     # ---- leases
 
     def acquire(self, job_id: str, *, holder: str, seconds: float) -> Lease | None:
-        """Take the lease of a job. Returns None if the job is over or somebody else has it.
+        """Take the lease of a job. Returns None if the job is over or another worker has it.
 
         Args:
             job_id: The job's id.
-            holder: Who asks; different each time.
+            holder: The name of the holder; different each time.
             seconds: Seconds after which the lease runs out unless it is renewed.
         """
         asked = time.monotonic()
@@ -319,7 +319,7 @@ class JobStore:
         return None if name is None else State(name)
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back. Does nothing if somebody else has it by now."""
+        """Give a lease back. Does nothing if another holder has it by now."""
         with _translate_errors():
             self._release(keys=(_lease(lease.job_id),), args=(lease.holder,))
 
@@ -330,10 +330,10 @@ class JobStore:
         return holder
 
     def break_leases(self, *, prefix: str) -> tuple[str, ...]:
-        """End the leases of holders that are known to be gone; return the ids of their jobs.
+        """End the leases of holders that are known to be gone. Returns the ids of their jobs.
 
         Args:
-            prefix: How the names of these holders begin.
+            prefix: The prefix of these holders' names.
         """
         broken = []
         for job in self.active():
@@ -346,7 +346,7 @@ class JobStore:
     def _compare_and_set(
         self, job: TrainingJob, *, expected: int, fence: int | None = None, remove: bool = False
     ) -> int:
-        """Keep or remove a job if its revision is still the expected one.
+        """Store or remove a job if its revision is still the expected one.
 
         Returns:
             The new revision, `_REMOVED`, `_CONFLICT` or `_FENCED`.
@@ -407,7 +407,7 @@ def _stamp(seconds: float) -> str:
 
 
 def position_of(job: TrainingJob) -> str:
-    """Return a job's position in the order of all jobs, which never changes."""
+    """Return a job's position in the order of all jobs. It never changes."""
     return f"{_stamp(job.create_time)}-{job.id}"
 
 

@@ -1,8 +1,8 @@
-"""The life of a training job as one table: what follows when something happens in a state.
+"""The life of a training job as one table: the next state for each state and event.
 
-The servicer, the reaper and the worker change a job's state only by `JobStore.record`, which
-calls `apply`; that refuses every pair of state and event that `TABLE` does not have. Progress
-within a state is not a transition.
+The servicer, the reaper and the worker change a job's state only by `JobStore.record`, which calls
+`apply`; that refuses every pair of state and event that is not in `TABLE`. Progress within a state
+is not a transition.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ class Event(StrEnum):
     STARTED = "STARTED"
     """A worker has the lease and is about to start the training process."""
     RESUMED = "RESUMED"
-    """A worker has the lease of a job whose version an earlier attempt has published."""
+    """A worker has the lease of a job whose earlier attempt has published a version."""
     PUBLISHED = "PUBLISHED"
     """The training process ended and has published a version."""
     FAILED = "FAILED"
     """The process could not start, reported an error, hit the time limit or crashed."""
     KILLED = "KILLED"
-    """A signal ended the process, in most cases for lack of memory; it may be tried again."""
+    """A signal ended the process, mostly for lack of memory. The job may be tried again."""
     KILLED_TOO_OFTEN = "KILLED_TOO_OFTEN"
     """A signal ended the process once too often."""
     WORKER_LOST = "WORKER_LOST"
-    """The lease ran out with nobody to renew it; the job may be tried again."""
+    """The lease ran out without a renewal. The job may be tried again."""
     WORKER_LOST_TOO_OFTEN = "WORKER_LOST_TOO_OFTEN"
     """The lease ran out once too often."""
     MESSAGE_LOST = "MESSAGE_LOST"
-    """The job waits, but no message on the work queue speaks of it."""
+    """The job waits, but the work queue has no message for it."""
     GIVEN_BACK = "GIVEN_BACK"
-    """The worker lets go of the job, because it stops or because the broker was away."""
+    """The worker returns the job, because the worker stops or because the broker was away."""
     PROMOTION_STARTED = "PROMOTION_STARTED"
     """The worker is about to ask for the promotion of the published version."""
     PROMOTION_ENDED = "PROMOTION_ENDED"
@@ -55,16 +55,16 @@ class Event(StrEnum):
 
 
 class Then(StrEnum):
-    """What the holder of the lease does after a transition."""
+    """The action of the lease's holder after a transition."""
 
     GO_ON = "GO_ON"
-    """Go on with the job."""
+    """Continue with the job."""
     START_AGAIN = "START_AGAIN"
-    """Start the training process again, under the message that the worker holds."""
+    """Start the training process again, with the message that the worker holds."""
     SEND = "SEND"
-    """Send a new message, for any worker, and let go of the job."""
+    """Send a new message, for any worker, and release the job."""
     LET_GO = "LET_GO"
-    """Let go of the job: it is over."""
+    """Release the job, because it is over."""
 
 
 Fact = Literal["progress", "log_tail", "ran_seconds", "model_version", "error"]
@@ -75,11 +75,11 @@ class Transition:
     """A row of the table.
 
     Attributes:
-        to: The job's next state.
-        then: What the holder of the lease does next.
-        tells: Which facts of the `Report` are recorded.
-        counts: What the job counts: an `attempt` is a start of the training process, a `crash`
-            is held against the limits until the job gets further than before.
+        to: The next state of the job.
+        then: The next action of the lease's holder.
+        tells: The facts of the `Report` that are recorded.
+        counts: The counters that grow: an `attempt` is a start of the training process, a `crash`
+            counts towards the limits until the job gets further than before.
     """
 
     to: State
@@ -90,14 +90,14 @@ class Transition:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What is known when an event happens. None means that nothing is known of a fact.
+    """The facts that are known at an event. None means that a fact is unknown.
 
     Attributes:
         progress: The last progress.
         log_tail: The last lines of the process's output.
-        ran_seconds: Seconds that the job ran in all attempts.
+        ran_seconds: The seconds that the job ran in all attempts.
         model_version: The published version, `name/number`.
-        error: Why the job fails.
+        error: The reason why the job fails.
     """
 
     progress: Progress | None = None
@@ -111,7 +111,7 @@ NOTHING: Final = Report()
 
 
 class Happening(NamedTuple):
-    """An event and what is known of it."""
+    """An event and the known facts."""
 
     event: Event
     report: Report = NOTHING
@@ -157,7 +157,7 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = {
     (State.QUEUED, Event.PROMOTION_ENDED): _SUCCEEDED,
     (State.QUEUED, Event.FINISHED): _SUCCEEDED,
     (State.RUNNING, Event.CANCEL_REQUESTED): Transition(to=State.CANCELLING, then=Then.GO_ON),
-    # Its worker died, and the next one has the lease before the reaper came by.
+    # Its worker died, and the next one took the lease before the reaper noticed.
     (State.RUNNING, Event.STARTED): _STARTED,
     (State.RUNNING, Event.RESUMED): _RESUMED,
     (State.RUNNING, Event.PUBLISHED): _PUBLISHED,
@@ -184,25 +184,25 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = {
     (State.CANCELLING, Event.WORKER_LOST): _CANCELLED,
     (State.CANCELLING, Event.WORKER_LOST_TOO_OFTEN): _CANCELLED,
     (State.CANCELLING, Event.GIVEN_BACK): _CANCELLED_AFTER_RUN,
-    # The cancellation came when everything was published. It only spares the promotion.
+    # The cancellation came after the publication. It only prevents the promotion.
     (State.CANCELLING, Event.PROMOTION_STARTED): Transition(to=State.SUCCEEDED, then=Then.LET_GO),
     (State.CANCELLING, Event.PROMOTION_ENDED): Transition(
         to=State.CANCELLED, then=Then.LET_GO, tells=_OUTCOME
     ),
     (State.CANCELLING, Event.FINISHED): _SUCCEEDED,
 }
-"""All transitions. A pair that is missing is refused, as is every event after a job is over."""
+"""All transitions. A missing pair is refused, as is every event after a job is over."""
 
 
 def find_transition(state: State, event: Event) -> Transition | None:
-    """Return the row of a state and an event, or None if the table refuses the pair."""
+    """Return the row of a state and an event; None if the table refuses the pair."""
     return TABLE.get((state, event))
 
 
 def apply(
     job: TrainingJob, event: Event, report: Report = NOTHING
 ) -> tuple[TrainingJob, Transition]:
-    """Return the job after an event, and the row that says what its holder does next.
+    """Return the job after an event, and the row with the next action of its holder.
 
     Returns the same object if nothing changes.
 
@@ -243,16 +243,15 @@ def count_kill(
     max_attempts: int,
     worker_lost: bool = False,
 ) -> Happening:
-    """Return the event that the death of a process, or of its worker, amounts to.
+    """Return the event that stands for the death of a process or of its worker.
 
-    A job is tried again for as long as it gets further from one time to the next, from its
-    checkpoint.
+    A job is tried again, from its checkpoint, as long as each attempt gets further than the last.
 
     Args:
-        job: As it is recorded.
-        report: What is known of the attempt; its progress may make up for earlier crashes.
-        max_crashes: Deaths without getting further after which the job fails.
-        max_attempts: Starts after which the job fails.
+        job: The stored job.
+        report: The known facts of the attempt. Its progress may make up for earlier crashes.
+        max_crashes: The number of deaths without further progress at which the job fails.
+        max_attempts: The number of starts at which the job fails.
         worker_lost: Whether the worker died and not only its process.
     """
     after = _record(job, report, tells=_ENDING)
