@@ -1,9 +1,9 @@
 """Fit the probability of a match to evidence, and judge the fit on groups that were left out.
 
-The pairs are what searches bring up: every candidate of every query that was compared by local
-features, so that chance matches are there in the proportion in which a search meets them. Where an
-archive has no labels, printings are simulated of its pictures, and a part of the queries has no
-match in the gallery.
+The pairs are those that searches bring up: every candidate of every query that was compared by
+local features, so that chance matches occur as often as a search meets them. For an archive without
+labels, printings of its pictures are simulated, and a part of the queries has no match in the
+gallery.
 
 Logistic regression (scikit-learn) on standardised evidence; reliability as in Guo et al.,
 *On Calibration of Modern Neural Networks* (2017), on held-out folds by group.
@@ -50,17 +50,20 @@ if TYPE_CHECKING:
 FOLDS: Final = 5
 BINS: Final = 10
 FEWEST_PAIRS: Final = 30
-"""True pairs below which a fit says nothing."""
+"""The fewest true pairs for a fit."""
 _LIKELY: Final = 0.01
-"""Candidates below it are almost all of them, and right: their share would hide the others."""
+"""`ece_likely` leaves out less probable candidates.
+
+They are almost all candidates, and rightly improbable: their share would hide the others.
+"""
 _MAX_PIXELS: Final = 100_000_000
 _WITHOUT_MATCH: Final = 0.3
 _AREAS: Final = (1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.25, 0.15)
-"""Of simulated queries: the share of the picture that is left."""
+"""Shares of a picture that simulated queries keep."""
 _EITHER_WAY: Final = ("compared", "has_pdq", "has_words")
-"""What says which evidence there is, and speaks for nothing itself."""
+"""Flags that say which evidence exists. Only their weights may be negative."""
 _LARGEST_GALLERY: Final = 1_200
-"""Pictures of a training run that are searched: reading 1,200 takes a core a minute and a half."""
+"""The most pictures of a training run that are searched. Reading 1,200 takes a core 90 seconds."""
 _MOST_QUERIES: Final = 400
 _FEWEST_PICTURES: Final = 200
 _SIDE: Final = 640  # of a simulated scan, in pixels
@@ -70,11 +73,11 @@ _THREADS: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationSample:
-    """Pairs of query and candidate with their evidence, and whether they match: what a fit needs.
+    """Pairs of query and candidate with their evidence and whether they match, as `fit` needs them.
 
     Attributes:
-        features: float64 [P, F], see `evidence_features`.
-        unverified: float64 [P, F], what they were without the comparison of local features.
+        features: float64 [P, F], from `evidence_features`.
+        unverified: float64 [P, F], the same without the comparison of local features.
         labels: bool [P], whether they are the same picture.
         groups: int64 [P]; pairs of one group are never split between fitting and judging.
     """
@@ -101,15 +104,17 @@ def fit(
     """Fit a calibration on all pairs, and judge it by cross-validation over groups.
 
     Returns:
-        The calibration, and figures: `pairs`, `matches`, `ece` over all candidates, `ece_likely`
-        over those of 0.01 and more, `likely` how many those are, `brier`, `precision_at_90` and
-        `recall_at_90` (of what is 0.9 and more), and `bins`: of each the mean `probability`,
-        the `observed` share of matches, its 95 % interval `low` and `high`, and `count`; under
-        `unverified` the same had local features not been compared; `mislabelled`, how many false
-        pairs were not fitted, which all figures count as false nevertheless.
+        The calibration, and its figures: `pairs`; `matches`; `ece` (expected calibration error)
+        over all candidates; `ece_likely` over those of 0.01 and more, and `likely`, their number;
+        `brier`; `precision_at_90` and `recall_at_90` (of candidates of 0.9 and more); `bins`, each
+        with the mean `probability`, the `observed` share of matches, its 95 % interval `low` and
+        `high`, and `count`; `unverified`, the same figures without the comparison of local
+        features; `mislabelled`, the number of false pairs that were left out of the fit but count
+        as false in all figures.
 
     Raises:
-        errors.InvalidArgument: Fewer than `FEWEST_PAIRS` matches, or too few groups with one.
+        errors.InvalidArgument: There are fewer than `FEWEST_PAIRS` matches, or too few groups with
+            one.
     """
     matches = int(sample.labels.sum())
     grouped = len(np.unique(sample.groups[sample.labels]))
@@ -139,12 +144,13 @@ def fit_held_out(
     """Fit a calibration on simulated printings of pictures that a model was not trained on.
 
     Args:
-        model: As it is published.
-        paths: Files of the pictures.
-        seed: Of the choice of pictures, the printings and the folds.
+        model: The model as it is published.
+        paths: The pictures' files.
+        seed: Seed of the choice of pictures, the printings and the folds.
 
     Returns:
-        The calibration, and the figures of `fit` with `on`, what they are of; or None, and `why`.
+        The calibration and the figures of `fit`, with what they were measured on under `on`; or
+        None and the reason under `why`.
     """
     order = np.random.default_rng(seed).permutation(len(paths))[:_LARGEST_GALLERY]
     chosen = [paths[int(at)] for at in order]
@@ -161,7 +167,7 @@ def fit_held_out(
             sample_simulated(model, paths=chosen, queries=queries, seed=seed), seed=seed
         )
     except (errors.HalftoneError, OSError) as error:
-        # A version without them is worth more than none.
+        # A version without probabilities is worth more than none.
         return None, {"why": str(error)}
     found["on"] = (
         f"{queries:,} simulated printings, which search among {len(chosen):,} pictures that were "
@@ -198,14 +204,15 @@ def sample_archive(
 ) -> CalibrationSample:
     """Let every picture of a labelled archive search the others; return the candidates.
 
-    Pairs that the truth leaves out are left out.
+    Pairs that count neither way in `truth` are left out.
 
     Args:
-        descriptors: float32 [N, D].
+        descriptors: float32 [N, D], one row for each picture.
         views: float32 [8, N, D], in the order of `orientations`.
-        paths: The N files.
-        truth: Of the N.
-        progress: Told how many pictures were read or searched; twice N in all.
+        paths: The N pictures' files.
+        truth: Which of the N pictures match.
+        progress: Called with a number of pictures that were read or searched; the numbers add up to
+            2 N.
     """
     gallery = Gallery(descriptors, _fingerprints(paths, progress=progress), threads=_THREADS)
     ways = orientations(mirrored=True, rotated=True)
@@ -243,12 +250,12 @@ def sample_simulated(
     """Let simulated printings search for their pictures; three in ten have no match.
 
     Args:
-        model: Describes pictures.
-        paths: Files of different pictures. That some may show the same one is why their number
-            should not be much larger than that of the queries' candidates.
-        queries: How many printings.
-        seed: The same gives the same ones.
-        progress: Told how many pictures were read or searched.
+        model: The model that describes pictures.
+        paths: Files of different pictures. Because some may show the same one, their number should
+            not be much larger than that of the queries' candidates.
+        queries: The number of printings.
+        seed: The same seed gives the same printings.
+        progress: Called with a number of pictures that were read or searched.
     """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(paths))
@@ -339,7 +346,7 @@ def _sample(
 
 def _folds(sample: CalibrationSample, *, folds: int, seed: int) -> Ints:
     """Return the fold of each pair; a group lies in one fold, and every fold has matches."""
-    # By need: it takes a second to import.
+    # Imported here because it takes a second.
     from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415
 
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
@@ -365,9 +372,9 @@ def _find_mislabelled(sample: CalibrationSample) -> Bools:
 def _fit_regression(sample: CalibrationSample, chosen: Bools) -> Calibration:
     """Fit a calibration on the chosen pairs, each once with and once without the comparison.
 
-    Evidence can only speak for a match. Where numbers say much the same, a regression sets one
-    against the other, and a sound match that has little of the one is called doubtful: what would
-    get a weight below 0 is left out, and the others are fitted again.
+    Evidence may only speak for a match. If two features say much the same, a regression sets one
+    against the other, and a sound match with little of the one is called doubtful. So features that
+    would get a weight below 0 are left out, and the others are fitted again.
     """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415

@@ -41,8 +41,8 @@ def differences(first: JudgedVersion, second: JudgedVersion) -> dict[str, dict[s
     does not blur their difference.
 
     Returns:
-        For each figure `difference`, its 95 % `interval`, and `better`, the share of draws in which
-        the second is better (ties count half).
+        For each figure, `difference`, its 95 % `interval`, and `better`, the share of draws in
+        which the second version is better (ties count half).
     """
     found = {}
     for name, draws in second.draws.items():
@@ -58,9 +58,9 @@ def differences(first: JudgedVersion, second: JudgedVersion) -> dict[str, dict[s
 
 
 def changed_queries(first: Judgement, second: Judgement) -> tuple[list[int], list[int]]:
-    """Return the queries that the second wins and that it loses, by place in `truth.queries`.
+    """Return the queries that the second wins and those that it loses, by place in `truth.queries`.
 
-    By average precision; the largest change first.
+    Average precision decides; the largest change comes first.
     """
     change = second.average_precision - first.average_precision
     order = np.argsort(-np.abs(change), kind="stable")
@@ -75,13 +75,14 @@ def write_comparison(
     left_out: Sequence[tuple[str, str]],
     settings: Mapping[str, Any],
 ) -> None:
-    """Write one page on all candidates; the first is what the others are compared with.
+    """Write one page that compares all candidates with the first of them.
 
     Args:
-        folder: Is created. Each version's own report is expected in `folder_of(version)` below it.
+        folder: The page's folder, which is created. Each version's own report is expected in
+            `folder_of(version)` below it.
         candidates: At least two, judged by the same truth, with the same seed.
-        left_out: What could not be used, and why.
-        settings: To repeat it.
+        left_out: Images that could not be used, and why.
+        settings: Everything needed to repeat the comparison.
     """
     folder.mkdir(parents=True, exist_ok=True)
     first, *others = candidates
@@ -141,7 +142,7 @@ def _differences(first: JudgedVersion, second: JudgedVersion) -> Table:
     rows: list[list[Cell | str]] = []
     for name, change in found.items():
         low, high = change["interval"]
-        # Marked only where the interval leaves zero out.
+        # Marked only if the interval leaves zero out.
         mark = "better" if low > 0 else "worse" if high < 0 else ""
         rows.append(
             [

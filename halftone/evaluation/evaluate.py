@@ -1,7 +1,7 @@
 """Compute the figures that a trained model is judged by: retrieval, and classification.
 
-The definitions of retrieval are in `metrics`, which needs numpy alone; here they are put
-together into the dictionaries of figures that `metrics.json`, reports and trackers hold.
+`metrics` has the definitions of retrieval and needs NumPy alone; here the figures are put together
+into the dictionaries that `metrics.json`, reports and trackers hold.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def evaluate_groups(
 ) -> dict[str, Any]:
     """Score descriptors [N, D] by labelled groups: every other member of a group is a match.
 
-    An image whose group is empty, or that is alone in it, is no query but stays a candidate.
-    Returns what `figures_of` does.
+    An image whose group is empty, or that is alone in its group, is no query but stays a candidate.
+    Returns the same as `figures_of`.
     """
     truth = Truth.of_groups(groups)
     return evaluate(descriptors, truth=truth, threshold=threshold, resamples=resamples, seed=seed)
@@ -133,13 +133,13 @@ def evaluate_classification(
     """Score logits [N, C] against labels [N].
 
     Args:
-        logits: One row an image.
-        labels: Its class, 0 to C - 1.
-        names: Of the classes, [C].
-        groups: What is drawn anew for the intervals, [N]; each image by itself if None, since
-            a class that is not drawn would have no accuracy.
-        resamples: Of the bootstrap; 0 leaves the intervals out.
-        seed: Of the bootstrap.
+        logits: One row for each image.
+        labels: The class of each image, 0 to C - 1.
+        names: The names of the classes, [C].
+        groups: The group of each image, [N]; the intervals draw whole groups. None draws the images
+            one by one.
+        resamples: The number of bootstrap draws; 0 leaves the intervals out.
+        seed: Seed of the bootstrap.
 
     Returns:
         images, classes, names, accuracy, balanced_accuracy (mean recall of the classes that occur),
@@ -149,7 +149,7 @@ def evaluate_classification(
         most 100 classes confusion ([C, C], rows the truth, columns the prediction).
 
     Raises:
-        ValueError: The shapes do not fit, a label is no class, or there is no image.
+        ValueError: The shapes do not fit, a label is not a class, or there is no image.
     """
     values, actual = np.asarray(logits), np.asarray(labels, dtype=np.int64)
     count = len(names)

@@ -24,17 +24,17 @@ SPLIT_RULES: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedImages:
-    """Images whose matches are known, judged by the scores of a model: what a report shows.
+    """Images whose matches are known, judged by the scores of a model, as a report shows them.
 
     Attributes:
-        name: Of the archive or split.
-        judgement: By scores.
-        metrics: What `figures_of` returned.
-        names: What a person knows an image by, [N].
-        paths: Their files, [N]; None where there is none, and no picture is shown.
-        rules: What counts as a match, one sentence.
-        threshold_from: Where the threshold was chosen; empty: on these images themselves.
-        variants: Figures of other scores, by what differs.
+        name: Name of the archive or split.
+        judgement: The judgement by the model's scores.
+        metrics: The figures that `figures_of` returned.
+        names: Names of the images for people, [N].
+        paths: Files of the images, [N]; None for an image that has none, which is not shown.
+        rules: One sentence on what counts as a match.
+        threshold_from: Where the threshold was chosen; empty if on these images themselves.
+        variants: The figures of other scores, by the name of what differs.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Read an archive whose reprints are known, embed it by a model, and judge the model.
+"""Reads an archive whose reprints are known, embeds it with a model, and judges the model.
 
 `halftone eval` and the end of a training run both judge archives here, so they give the same
 figures. Needs torch only through the model that it is given.
@@ -44,7 +44,7 @@ class LabelledArchive:
     """Pictures of an archive, and which of them are the same.
 
     Attributes:
-        name: For people.
+        name: The archive's name for people.
         ids: Image ids, [N].
         paths: Files of the images, [N].
         journals: Publications of the images, [N].
@@ -63,12 +63,12 @@ class LabelledArchive:
 
     @property
     def by_publication(self) -> bool:
-        """Whether the groups come from a `groups.json`; copies in one journal do not count then."""
+        """Whether a `groups.json` defines the groups; copies in one journal do not count then."""
         return bool(self.groups) and not isinstance(self.groups[0], str)
 
     @property
     def rules(self) -> str:
-        """One sentence on what counts as a match."""
+        """A sentence on what counts as a match."""
         return ARCHIVE_RULES if self.by_publication else GROUP_RULES
 
     def truth(self) -> Truth:
@@ -100,8 +100,8 @@ class EmbeddedArchive:
         archive: The archive. Pictures that cannot be decoded are in its `left_out`.
         descriptors: float32 [N, D], of the pictures as they are.
         views: float32 [O, N, D], of the pictures in all orientations; None if there is only one.
-        digest: sha-256 of ids, files' hashes and groups.
-        others: Other descriptors of the pictures as they are, float32 [N, *] each, by name.
+        digest: SHA-256 of the ids, the files' hashes and the groups.
+        others: Further descriptors of the pictures as they are, float32 [N, *] each, by name.
     """
 
     archive: LabelledArchive
@@ -112,7 +112,7 @@ class EmbeddedArchive:
 
     @property
     def scorer(self) -> Cosines:
-        """Scores of all pairs as a search computes them: it turns the query, not the archive."""
+        """The scores of all pairs, as a search computes them by turning the query."""
         return Cosines(self.descriptors, views=self.views)
 
 
@@ -122,14 +122,16 @@ def read_labelled(
     """Read an archive's manifest and its truth.
 
     Args:
-        folder: With a manifest, or the manifest itself.
+        folder: The folder with a manifest, or the manifest itself.
         groups: A JSON file in the form of `groups.json`, or a CSV file with the columns image_id
-            and group. None: the folder's `groups.json`, otherwise the manifest's column `group`.
-        limit: At most so many pictures: evenly spaced groups, which stay whole, and pictures
-            outside groups.
+            and group. None stands for the folder's `groups.json`, otherwise for the manifest's
+            column `group`.
+        limit: The most pictures: evenly spaced groups, which stay whole, and pictures outside
+            groups.
 
     Raises:
-        errors.InvalidArgument: No manifest, no groups, or a file of groups that cannot be used.
+        errors.InvalidArgument: There is no manifest, there are no groups, or a file of groups
+            cannot be used.
     """
     name = folder.resolve().name if folder.is_dir() else folder.stem
     rows, left_out = [], []
@@ -177,17 +179,18 @@ def embed(
     others: Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> EmbeddedArchive:
-    """Decode and embed an archive's pictures, as the embedder does it.
+    """Decode and embed an archive's pictures in the same way as the embedder.
 
     Args:
-        model: Loaded.
-        pictures: The archive.
-        orientations: In which each picture is embedded, as it is first.
-        others: Computes further descriptors of uint8 [B, S, S], by name.
-        progress: Told after each batch how many pictures it had.
+        model: The loaded model.
+        pictures: The archive to embed.
+        orientations: The orientations in which each picture is embedded, first the picture as it
+            is.
+        others: Function that computes further descriptors of uint8 [B, S, S], by name.
+        progress: Called after each batch with its number of pictures.
 
     Raises:
-        errors.InvalidArgument: None can be decoded.
+        errors.InvalidArgument: No picture can be decoded.
     """
     preprocessing, size = model.spec.preprocessing, len(orientations)
     kept, hashes, failed, parts = [], [], [], []

@@ -1,14 +1,15 @@
-"""Measure how well scores find the same picture again. Needs NumPy alone.
+"""Measures how well scores find the same picture again. Needs NumPy alone.
 
-Two kinds of truth share them (`Truth`): labelled groups, where every other member of an image's
-group is a match, and an archive's `groups.json` (`read_truth`), where a match is the same picture
-in another publication, copies within a publication count neither way, and of a composite group only
+`Truth` covers two kinds of archives: labelled groups, where every other member of an image's group
+is a match, and an archive's `groups.json` (`read_truth`), where a match is the same picture in
+another publication, copies within a publication count neither way, and of a composite group only
 the listed links are true.
 
-Scores are rounded to 1e-6, so that the noise of a float32 product decides no rank, and ties are
-broken pessimistically: what does not match ranks before what does, as in SSCD (Pizzi et al. 2022).
-A constant descriptor therefore scores nothing. scikit-learn agrees wherever equal scores stand or
-fall together (µAP, precision, recall), but breaks ties within a ranking by the order of the input.
+Scores are rounded to 1e-6, so that the noise of a float32 product decides no rank. Ties are broken
+pessimistically: candidates that do not match rank before those that do, as in SSCD (Pizzi et al.
+2022). A constant descriptor therefore scores nothing. scikit-learn agrees wherever equal scores
+stand or fall together (µAP, precision, recall), but breaks ties within a ranking by the order of
+the input.
 
 Scores are made and counted in blocks of rows: 20,000 images need 40 MB at a time, not a matrix of
 3.2 GB, and all counts are exact.
@@ -69,10 +70,10 @@ class Cosines:
     """Scores from descriptors [N, D] of unit length: their cosines.
 
     Args:
-        descriptors: Of the pictures as they are.
-        views: float32 [O, N, D], of the pictures in all the orientations that a query is turned to,
-            where searches turn it. An image ranks the others by the best of its own orientations;
-            the score of a pair is the better of its two directions.
+        descriptors: float32 [N, D], of the pictures as they are.
+        views: float32 [O, N, D], of the pictures in all orientations to which a query is turned,
+            for searches that turn it. An image ranks the others by the best of its own
+            orientations; the score of a pair is the better of its two directions.
     """
 
     def __init__(self, descriptors: Floats, *, views: Floats | None = None) -> None:
@@ -101,17 +102,17 @@ class Judgement:
     """Ranks and pair scores of images with a known truth. Scores are whole numbers of 1e-6.
 
     Attributes:
-        truth: As given.
-        found_first: float [Q], 1 where the first candidate is a match.
-        average_precision: float [Q].
-        ndcg: float [Q], of the first five candidates.
+        truth: The truth that was judged by.
+        found_first: float [Q], 1 if the first candidate is a match, else 0.
+        average_precision: float [Q], of each query.
+        ndcg: float [Q], the normalised discounted cumulative gain of the first five candidates.
         first_rank: int64 [Q], rank of the first match, from 1.
-        candidates: int64 [Q, K], the first of each ranking; -1 where there are fewer.
-        candidate_scores: int64 [Q, K].
-        true_scores: int64 [P], of `truth.matches`.
+        candidates: int64 [Q, K], the first candidates of each ranking; -1 if there are fewer.
+        candidate_scores: int64 [Q, K], the candidates' scores.
+        true_scores: int64 [P], the scores of `truth.matches`.
         false_pairs: int64 [H, 2], the false pairs that score highest, the highest first.
-        false_scores: int64 [H].
-        false_counts: int64 [2 UNITS + 1], all false pairs by score, from -1 to 1.
+        false_scores: int64 [H], the scores of `false_pairs`.
+        false_counts: int64 [2 UNITS + 1], the number of false pairs of each score, from -1 to 1.
     """
 
     truth: Truth
@@ -197,8 +198,7 @@ def judge(scorer: Scorer, *, truth: Truth) -> Judgement:
     """Rank every query's candidates and count all pairs, block by block.
 
     Raises:
-        ValueError: Scores that are not finite, or beyond 1; another number of images than the
-            truth has.
+        ValueError: A score is not finite or beyond 1, or the truth has another number of images.
     """
     if len(scorer) != truth.count:
         raise ValueError(f"{len(scorer)} images to judge, but the truth has {truth.count}")
@@ -209,7 +209,7 @@ def judge(scorer: Scorer, *, truth: Truth) -> Judgement:
     ranks = []
     candidates = np.full((len(queries), shown), -1, dtype=np.int64)
     candidate_scores = np.zeros((len(queries), shown), dtype=np.int64)
-    # Of both directions of a match the upper triangle's score is kept.
+    # A match has a score in both directions; that of the upper triangle is kept.
     true_scores = np.zeros(len(truth.matches), dtype=np.int64)
     rows_of_matches = np.argsort(truth.matches[:, 0], kind="stable")
     first_of_match = truth.matches[rows_of_matches, 0]
@@ -231,7 +231,8 @@ def judge(scorer: Scorer, *, truth: Truth) -> Judgement:
         chosen = rows_of_matches[here]
         a, b = truth.matches[chosen].T
         true_scores[chosen] = pair_units[a - start, b]
-        # Of each pair once: the triangle to the right of the block's own square's diagonal.
+        # Each pair counts once: only the part right of the diagonal of the block's own square is
+        # used.
         right = kinds[:, start:] == FALSE
         right[:, : stop - start] &= np.triu(np.ones((stop - start, stop - start), dtype=bool), 1)
         rows, columns = np.nonzero(right)
@@ -294,7 +295,7 @@ def figures(judgement: Judgement, *, threshold: float | None = None) -> dict[str
 def threshold_of(judgement: Judgement) -> float:
     """Return the score from which two images count as the same: best F1 over all pairs.
 
-    Half way between the lowest pair that it accepts and the highest that it refuses, so that
+    The threshold is half way between the lowest accepted pair and the highest refused one, so
     separable pairs get the middle of their gap.
     """
     _, lowest = best_f1(judgement.curve)
@@ -328,7 +329,7 @@ class _Hardest:
         self._pairs = np.empty((0, 2), dtype=np.int64)
 
     def add(self, scores: Ints, *, rows: Ints, columns: Ints) -> None:
-        """Take pairs, [K] each."""
+        """Add pairs, [K] each."""
         high = np.flatnonzero(scores >= self._floor)
         scores = np.concatenate([self._scores, scores[high]])
         pairs = np.concatenate([self._pairs, np.stack([rows[high], columns[high]], axis=1)])
@@ -364,7 +365,7 @@ def _rank(units: Ints, *, kinds: NDArray[np.int8], shown: int) -> tuple[Ints, In
     matches = np.sort(units[kinds == MATCH])[::-1]
     false = np.sort(units[kinds == FALSE])
     before = len(false) - np.searchsorted(false, matches, side="left")
-    # Among equal scores what does not match comes first.
+    # Among equal scores, candidates that do not match come first.
     key = np.where(kinds == IGNORED, -4 * UNITS, 2 * units + (kinds == FALSE))
     best = np.argpartition(-key, shown - 1)[:shown] if shown < len(key) else np.arange(len(key))
     best = best[kinds[best] != IGNORED]

@@ -17,36 +17,38 @@ if TYPE_CHECKING:
 
 Draws = NDArray[np.float64]
 
-# More true pairs than that are sampled: a thousand resamples of 200,000 take some ten seconds.
+# If there are more true pairs, this many are sampled: a thousand resamples of 200,000 take some ten
+# seconds.
 _MOST_PAIRS: Final = 200_000
 
 
 def resample(
     judgement: Judgement, *, threshold: float | None = None, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Draws]:
-    """Draw the groups anew, with replacement, and compute every figure again for each draw.
+    """Draw the groups anew, with replacement, and compute every figure for each draw.
 
-    The images of a group share one picture, so that it is groups that vary, not images. The
-    gallery stays: images outside every group, and groups without a query, are in every resample.
-    A true pair counts as often as its group was drawn, a false one as often as the groups of both
-    its images were; of the false pairs that score too low to be among `judgement.false_pairs` each
-    counts once. Equal truths and seeds draw the same groups, which makes two models' draws pairs.
+    The images of a group share one picture, so groups are drawn, not images. The gallery stays:
+    images outside every group, and groups without a query, are in every resample. A true pair
+    counts as often as its group was drawn, a false one as often as the groups of both its images
+    were. False pairs that score too low to be among `judgement.false_pairs` count once each. Equal
+    truths and seeds draw the same groups, so the draws of two models are paired.
 
     Args:
-        judgement: Of one model.
-        threshold: At which precision, recall and f1 are taken; left out if None.
-        resamples: R.
-        seed: Of the draws.
+        judgement: The judgement of one model.
+        threshold: The threshold for precision, recall and f1; None leaves them out.
+        resamples: R, the number of draws.
+        seed: Seed of the draws.
 
     Returns:
-        float64 [R] for each of recall_at_1, map, ndcg_at_5, micro_ap, best_f1, recall_at_p90 and
-        with a threshold precision, recall, f1. Empty without queries.
+        float64 [R] for each of recall_at_1, map, ndcg_at_5, micro_ap, best_f1 and recall_at_p90,
+        and with a threshold for precision, recall and f1. Empty without queries.
     """
     truth = judgement.truth
     drawn_from = np.unique(truth.groups[truth.queries])
     if not len(drawn_from) or not resamples:
         return {}
-    # Group number -> its place among those that are drawn; everything else has the last place.
+    # The place of each group's number among the groups that are drawn; all other numbers get the
+    # last place.
     last = len(drawn_from)
     place = np.full(truth.count, last)
     inside = np.isin(truth.groups, drawn_from)
@@ -102,13 +104,13 @@ class _Pairs:
         self._same = self._first_place == self._second_place
         self._hard_scores = hard
         self._hard_above = self._count(hard, self._thresholds)
-        # What is not in the list stays as it is.
+        # False pairs outside the list count the same in every draw.
         self._fixed = judgement.false_at_least(self._thresholds) - self._hard_above
         self._judgement = judgement
 
     @staticmethod
     def _count(falling: Ints, scores: Ints) -> Ints:
-        """Count how many of the descending scores are at least as high."""
+        """Return for each score how many of the descending scores are at least as high."""
         return np.searchsorted(-falling, -scores, side="right").astype(np.int64)
 
     def figures(self, counts: Draws, *, threshold: float | None) -> dict[str, float]:

@@ -1,10 +1,11 @@
-"""Send a run's figures to MLflow, where `MLFLOW_TRACKING_URI` names a server.
+"""Sends a run's figures to MLflow, if `MLFLOW_TRACKING_URI` names a server.
 
-Training never waits for the server and never fails with it: a thread of its own sends everything,
-what cannot be sent is dropped with one warning, and the end of a run waits a bounded time.
+Training never waits for the server and never fails with it: a separate thread sends everything,
+figures that cannot be sent are dropped with one warning, and the end of a run waits for a bounded
+time.
 
-MLflow's own asynchronous logging cannot promise that: it only covers figures, not the beginning and
-the end of a run, its queue has no bound, and it waits at the process's end until a server that does
+MLflow's own asynchronous logging cannot promise that: it covers only figures, not the beginning and
+the end of a run; its queue has no bound; and at the process's end it waits until a server that does
 not answer has been tried again seven times for two minutes each.
 """
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 # A run of a day with a progress line each half minute has 2,880 steps.
 _WAITING: Final = 10_000
 _FINISH_SECONDS: Final = 30.0
-# MLflow takes at most so many at a time, and so long a value.
+# MLflow takes at most this many figures at a time, and values of at most this length.
 _BATCH: Final = 100
 _VALUE: Final = 500
 _JOB_TAG: Final = "halftone.job"
@@ -43,7 +44,7 @@ class _Run:
     def __init__(
         self, uri: str, *, experiment: str, name: str, params: Mapping[str, Any], job: str
     ) -> None:
-        # Slow to import, and may not be installed: only where a server is named.
+        # Imported here because it is slow to import and may not be installed.
         from mlflow.entities import Param  # noqa: PLC0415
         from mlflow.tracking import MlflowClient  # noqa: PLC0415
 
@@ -84,17 +85,17 @@ class _Run:
 
 
 class Tracker:
-    """Send the figures of one run. Without a tracking URI nothing is sent.
+    """Sends the figures of one run. Without a tracking URI it sends nothing.
 
     Args:
-        uri: Of the MLflow server; empty: nothing is tracked.
-        experiment: Is made if it does not exist.
-        name: Of the run.
-        params: The settings; nested ones get names with a dot.
-        job: The id of a training job. A run with this id is continued, so that a job that was
-            interrupted is one run; empty: always a new run.
-        warn: Takes one sentence, once, if something cannot be tracked.
-        finish_seconds: How long `finish` waits.
+        uri: Address of the MLflow server; empty for no tracking.
+        experiment: The experiment, which is created if it does not exist.
+        name: The run's name.
+        params: The run's settings; nested ones get names with a dot.
+        job: The id of a training job. A run with this id is continued, so that an interrupted job
+            is one run. Empty always starts a new run.
+        warn: Called once, with one sentence, if something cannot be tracked.
+        finish_seconds: The most seconds that `finish` waits.
     """
 
     def __init__(
@@ -123,9 +124,9 @@ class Tracker:
             self._thread.start()
 
     def log(self, metrics: Mapping[str, Any], *, step: int) -> None:
-        """Send the figures of a step, later; return at once.
+        """Put the figures of a step into the queue and return at once.
 
-        Values that are no finite number are left out.
+        Values that are not finite numbers are left out.
         """
         values, now = dict(_numbers(metrics)), time.time_ns() // 1_000_000
         self._put(lambda run: run.log(values, step=step, milliseconds=now))
@@ -143,12 +144,13 @@ class Tracker:
         """End the run: send final figures, and a report as artifacts. May be called twice.
 
         Args:
-            metrics: Nested dictionaries get names with a slash; lists are left out.
-            step: Of the final figures.
-            report: A folder.
-            tags: For example the model version.
+            metrics: The final figures; nested dictionaries get names with a slash, lists are left
+                out.
+            step: The step of the final figures.
+            report: The folder of the report.
+            tags: Tags of the run, for example the model version.
             succeeded: Whether the run is marked FINISHED, or FAILED.
-            seconds: To wait at most; those that were given at first if None.
+            seconds: The most seconds to wait; None takes `finish_seconds`.
         """
         if self._thread is None:
             return
@@ -173,7 +175,7 @@ class Tracker:
             self._fail("it is too slow; what follows is not sent")
 
     def _send(self, begin: Callable[[], _Run]) -> None:
-        """Begin the run, then make the calls one after the other. Runs in the thread."""
+        """Begin the run, then make the queued calls one after the other. Runs in the thread."""
         try:
             run = begin()
             while (call := self._calls.get()) is not None and not self._failed.is_set():

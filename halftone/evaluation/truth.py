@@ -1,4 +1,4 @@
-"""Say which pictures of an archive are the same: by labelled groups, or by `groups.json`."""
+"""Says which pictures of an archive are the same: by labelled groups, or by `groups.json`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-# What a pair is.
+# The kinds of a pair.
 FALSE: Final = 0
 MATCH: Final = 1
 IGNORED: Final = 2
@@ -28,10 +28,10 @@ class Truth:
     """Which pairs of N images match, and which pairs count neither way.
 
     Attributes:
-        count: N.
-        matches: int64 [P, 2], the first of a pair below the second; the same picture.
-        ignored: int64 [I, 2], likewise; neither a match nor a mistake.
-        groups: int64 [N]; images of one group share a number, -1 outside every group.
+        count: N, the number of images.
+        matches: int64 [P, 2], pairs that show the same picture, the smaller row first.
+        ignored: int64 [I, 2], pairs that are neither a match nor a mistake, the smaller row first.
+        groups: int64 [N], a number shared by the images of one group; -1 outside every group.
             Confidence intervals resample groups.
     """
 
@@ -57,12 +57,12 @@ class Truth:
 
     @functools.cached_property
     def queries(self) -> Ints:
-        """Rows of the images that have a match, ascending."""
+        """The rows of the images that have a match, ascending."""
         return np.unique(self.matches).astype(np.int64)
 
     @functools.cached_property
     def _partners(self) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
-        """The matches and the ignored pairs as adjacency lists: bounds [N + 1] and partners."""
+        """Return matches and ignored pairs as adjacency lists: bounds [N + 1] and partners."""
         return (
             _adjacency(self.matches, count=self.count),
             _adjacency(self.ignored, count=self.count),
@@ -99,10 +99,10 @@ def read_truth(
     Members within one publication are never a match and never a mistake.
 
     Args:
-        folder: Of the archive.
-        image_ids: Of the archive's images, in the order of the scores.
+        folder: The archive's folder.
+        image_ids: Ids of the archive's images, in the order of the scores.
         journals: The publication of each image.
-        file: Within the folder.
+        file: The name of the file in the folder.
 
     Raises:
         ValueError: A group names an unknown image.

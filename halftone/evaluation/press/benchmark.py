@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from halftone.vision.model import Model
 
 WITHOUT_MATCH: Final = 0.3
-"""Of the queries, those whose picture is not in the gallery."""
+"""The share of the queries whose picture is not in the gallery."""
 DISTRACTORS: Final = 10
-"""Pictures of the gallery for each that is searched for, at least."""
+"""The fewest pictures in the gallery for each one that is searched for."""
 _COMPANIONS: Final = 3
 _SHOWN: Final = 5
 _THREADS: Final = min(8, os.cpu_count() or 1)
@@ -94,7 +94,7 @@ class PressPlan:
         return len(self.conditions) * (len(self.positives) + len(self.others))
 
     def print_picture(self, row: int, *, transformation: str, strength: int) -> Printed:
-        """Print the picture at `row` anew, the same in every run."""
+        """Print the picture at `row` anew; every run gives the same printing."""
         digest = self.pictures.digests[row]
         seed = seed_of(self.seed, digest, transformation)
         # Only pictures that are not in the gallery may stand beside it.
@@ -113,7 +113,7 @@ class PressPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """The outcomes of a plan.
+    """The outcomes of a plan that was run.
 
     Attributes:
         plan: The plan that was run.
@@ -149,7 +149,7 @@ def conditions_of(
     """Return transformations and strengths by name and number; all if none is named.
 
     Raises:
-        errors.InvalidArgument: There is no such transformation, or nothing is left.
+        errors.InvalidArgument: There is no such transformation, or no condition is left.
     """
     unknown = sorted(set(only) - set(TRANSFORMATIONS))
     if unknown:
@@ -180,11 +180,11 @@ def plan_of(
 ) -> PressPlan:
     """Draw what is printed: `sources` pictures of different groups, three in ten without a match.
 
-    Fewer, where the gallery would not hold ten times as many as are searched for. Other printings
-    of a picture without a match leave the gallery with it.
+    Fewer are drawn if the gallery would not hold ten times as many pictures as are searched for.
+    The other printings of a picture without a match leave the gallery with it.
 
     Raises:
-        errors.InvalidArgument: Too few pictures.
+        errors.InvalidArgument: There are too few pictures.
     """
     generator = np.random.default_rng(seed_of(seed, "sources"))
     order = generator.permutation(np.flatnonzero(pictures.sources))
@@ -223,10 +223,12 @@ def run(
     """Print, search and judge everything that a plan names.
 
     Args:
-        plan: What.
-        versions: At least one.
-        cache: Where fingerprints and descriptors of the pictures are kept, None: nowhere.
-        note: Begins a stage, by its name and its length, and returns what tells of its progress.
+        plan: The pictures, conditions and gallery.
+        versions: At least one model version.
+        cache: The folder in which the pictures' fingerprints and descriptors are kept; None keeps
+            none.
+        note: Called at the beginning of a stage with its name and length; returns a function that
+            takes the progress.
     """
     with threads.one_each():
         return _run(plan, versions=versions, cache=cache, note=note)
@@ -275,9 +277,9 @@ def corner_error(overlap: Overlap, *, printed: Printed, size: tuple[int, int]) -
     """Measure how far a verified overlap is off.
 
     Args:
-        overlap: Of the printed picture with its source.
-        printed: With the truth.
-        size: Of the source, in pixels.
+        overlap: The overlap of the printed picture with its source.
+        printed: The printed picture, which knows the true place.
+        size: Width and height of the source, in pixels.
 
     Returns:
         Mean distance of the region's corners in the source from where the overlap puts them, as a
@@ -367,7 +369,7 @@ def _outcome(
 def _views(model: Model, image: Image.Image) -> dict[Orientation, NDArray[np.float32]]:
     """Compute a picture's descriptors in all orientations."""
     pixels = model.spec.preprocessing(image)
-    # A quarter turn of the square is that of the picture.
+    # Turning the square by quarters turns the picture likewise.
     turned = model.embed(np.stack([way.apply(pixels) for way in WAYS]))
     return dict(zip(WAYS, turned, strict=True))
 

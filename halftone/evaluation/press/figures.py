@@ -30,17 +30,17 @@ class Outcome:
     """The answer of one system to one query.
 
     Attributes:
-        transformation: By name.
-        strength: From 1.
+        transformation: The transformation's name.
+        strength: The strength's number, from 1.
         source: Row of the picture that was printed anew.
-        positive: Whether that is in the gallery.
-        rank: Of it, from 1; 0 where it is not among the candidates.
-        score: Its score; minus infinity where it is not.
-        false_scores: Of the other candidates, falling.
+        positive: Whether that picture is in the gallery.
+        rank: Rank of that picture, from 1; 0 if it is not among the candidates.
+        score: Score of that picture; minus infinity if it is not among the candidates.
+        false_scores: Scores of the other candidates, falling.
         rows: The first candidates, as rows of the collection.
-        scores: Theirs.
-        inliers: Theirs, where the system compares local features.
-        own_inliers: Of the right picture; -1: not compared.
+        scores: Scores of the first candidates.
+        inliers: Inliers of the first candidates, if the system compares local features.
+        own_inliers: Inliers of the right picture; -1 if it was not compared.
         corner_error: Mean distance of the region's corners from where the verified overlap puts
             them, as a share of the picture's longer side; nan without an overlap.
     """
@@ -73,14 +73,14 @@ def figures(
     """Return the figures of one system's outcomes.
 
     Args:
-        outcomes: Of one strength, of one transformation, or of all.
-        threshold: From which two pictures are called the same.
-        seed: Of the resampling.
-        resamples: 0 leaves the intervals out.
+        outcomes: The outcomes of one strength, of one transformation, or all.
+        threshold: The score from which two pictures are called the same.
+        seed: Seed of the resampling.
+        resamples: The number of draws; 0 leaves the intervals out.
 
     Returns:
-        `FIGURES`; `queries`, `positives`, the mean and the median `corner_error` and how many
-        overlaps they are of; `intervals` of 95 %. A figure over nothing is None.
+        `FIGURES`; `queries` and `positives`; the mean and the median `corner_error` and the number
+        of overlaps behind them; `intervals` of 95 %. A figure over nothing is None.
     """
     positives = [one for one in outcomes if one.positive]
     others = [one for one in outcomes if not one.positive]
@@ -108,9 +108,9 @@ def figures(
 
 
 def threshold_at(outcomes: Sequence[Outcome], *, precision: float = PRECISION) -> float:
-    """The lowest score from which on the pairs called the same are right so often; infinite: none.
+    """Return the lowest threshold with at least this precision; infinity if there is none.
 
-    For systems that name no threshold: one for all transformations and strengths together.
+    This is for systems that name no threshold: it is one for all transformations and strengths.
     """
     table = _Table(outcomes, threshold=np.inf)
     right = np.cumsum(table.right)
@@ -122,7 +122,10 @@ def threshold_at(outcomes: Sequence[Outcome], *, precision: float = PRECISION) -
 
 
 class _Table:
-    """Outcomes as arrays, their pairs by falling score, a wrong one before a right one."""
+    """The outcomes as arrays.
+
+    Their pairs are sorted by falling score, among equals a wrong one first.
+    """
 
     def __init__(self, outcomes: Sequence[Outcome], *, threshold: float) -> None:
         sources, place = np.unique([one.source for one in outcomes], return_inverse=True)
@@ -138,7 +141,7 @@ class _Table:
         self._deceived = np.array([one.is_deceived(threshold) for one in outcomes], dtype=float)
         true = np.array([one.score for one in outcomes])
         known = np.flatnonzero(self._positive & np.isfinite(true))
-        # A wrong pair below every right one changes nothing.
+        # A wrong pair that scores below every right one changes nothing.
         lowest = true[known].min() if len(known) else np.inf
         wrong = [one.false_scores[one.false_scores >= lowest] for one in outcomes]
         scores = np.concatenate([true[known], *wrong])

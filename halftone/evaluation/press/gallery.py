@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp"))
 MAX_PIXELS: Final = 100_000_000
-# Pictures are decoded at no less than that on the shorter side, where JPEG can do it for less.
+# Pictures are decoded with at least this many pixels on the shorter side, if JPEG can skip the
+# rest.
 TARGET: Final = 768
 _THREADS: Final = 2
 _BATCH: Final = 64
@@ -59,13 +60,14 @@ class PictureSet:
     """The N pictures of a benchmark.
 
     Attributes:
-        name: For people.
+        name: The name for people.
         paths: Their files, [N].
         digests: sha-256 of each, [N].
-        groups: Of each, [N]; pictures with one number are the same picture, or share one.
-        sources: Of each, [N], whether it may be printed anew: those of the folder itself, and not
-            of the further distractors.
-        left_out: A file, and why it is not among the N.
+        groups: The group's number of each, [N]; pictures with one number are the same picture, or
+            share one.
+        sources: Whether each may be printed anew, [N]: only the pictures of the folder itself may,
+            not the further distractors.
+        left_out: Files that are not among the N, and why.
     """
 
     name: str
@@ -100,13 +102,13 @@ def read_collection(
     otherwise only files of equal bytes are known to be.
 
     Args:
-        folder: Any folder of pictures, searched with its folders.
-        distractors: Likewise, for the gallery alone.
-        groups: As `labelled.read_labelled` takes it.
-        limit: At most so many pictures of `folder`, evenly spaced.
+        folder: A folder of pictures; its subfolders are searched, too.
+        distractors: Further folders of pictures, for the gallery alone.
+        groups: A file of groups, as in `labelled.read_labelled`.
+        limit: The most pictures of `folder`, evenly spaced.
 
     Raises:
-        errors.InvalidArgument: No pictures, or groups that cannot be used.
+        errors.InvalidArgument: There are no pictures, or the groups cannot be used.
     """
     if groups is not None or (folder / labelled.GROUPS).is_file():
         known = labelled.read_labelled(folder, groups=groups)
@@ -179,13 +181,13 @@ def descriptors(
     """Return the descriptor of each picture: float32 [N, D].
 
     Args:
-        model: Loaded.
-        pictures: N.
+        model: The loaded model.
+        pictures: The N pictures.
         weights: The hash of the model's weights.
-        cache: A folder, made if need be.
-        progress: Told how many pictures are done.
+        cache: The folder in which descriptors are kept; created if needed.
+        progress: Called with the number of pictures that are done.
     """
-    # Versions that differ in nothing but how they prepare pictures have the same weights.
+    # Versions that differ only in how they prepare pictures have the same weights.
     way = [model.spec.network.to_dict(), model.spec.preprocessing.to_dict()]
     path = _cache_path(cache, kind="descriptors", of=(pictures.digest, weights, repr(way)))
     if path is not None and path.is_file():

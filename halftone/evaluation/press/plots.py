@@ -39,9 +39,9 @@ def strengths(
     """Draw R@1 and µAP over the strengths of a transformation, a line for each system.
 
     Args:
-        path: A PNG.
-        labels: Of the strengths.
-        systems: For each its figures at each strength, with their intervals, drawn as bars.
+        path: The PNG file to write.
+        labels: The labels of the strengths.
+        systems: For each system, its figures at each strength; the intervals are drawn as bars.
         ordered: Whether strengths follow one another; otherwise no lines join them.
     """
     places = np.arange(len(labels))

@@ -1,4 +1,4 @@
-"""Write what the press benchmark found, as JSON and as a page with pictures."""
+"""Writes the results of the press benchmark, as JSON and as a page with pictures."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def failures(benchmark: Benchmark, *, system: str, transformation: str) -> list[
     ]
 
     def gravity(one: Outcome) -> tuple[int, int, float]:
-        # What is claimed wrongly is worse than what is missed, that than what is left in doubt.
+        # A wrong claim is worse than a miss, and a miss is worse than a doubtful match.
         kind = 0 if one.is_deceived(threshold) else 1 if one.rank != 1 else 2
         return one.strength, kind, -one.score if one.positive else -one.scores[0]
 
@@ -107,10 +107,10 @@ def write_report(
     """Write the page and its pictures.
 
     Args:
-        folder: Is created.
-        benchmark: As it ran.
-        summary: Of it.
-        settings: To repeat it.
+        folder: The folder of the page, which is created.
+        benchmark: The benchmark that ran.
+        summary: The benchmark's figures, from `summarise`.
+        settings: Everything needed to repeat the benchmark.
     """
     folder.mkdir(parents=True, exist_ok=True)
     systems = summary["systems"]

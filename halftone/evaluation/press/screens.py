@@ -1,9 +1,9 @@
 """Simulate what the press benchmark prints with: screens, ink, paper, letters.
 
-Made for judging, so nothing here is shared with what makes training pairs. A dot screen is a cell
-of ranked thresholds (dots grow in the order of an elliptical spot function) laid over the picture
-at any period and angle by fixed-point phases; everything is thresholded hard at three times the
-scan's resolution, as an imagesetter does it, and then scanned.
+This is made for judging, so it shares nothing with what makes training pairs. A dot screen is a
+cell of ranked thresholds (dots grow in the order of an elliptical spot function) laid over the
+picture at any period and angle by fixed-point phases. Everything is thresholded hard at three times
+the scan's resolution, as an imagesetter does it, and then scanned.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def print_through_screen(
 
     Args:
         tone: [H, W], 0 black, at the scan's resolution.
-        period: Distance of two rows of dots, or two lines, in pixels of the scan.
-        angle: Of the screen, degrees.
+        period: Distance between two rows of dots, or two lines, in pixels of the scan.
+        angle: Angle of the screen, in degrees.
         kind: Dots, or parallel lines that swell.
-        generator: Of the screen's phase, the paper and the ink.
+        generator: Source of randomness for the screen's phase, the paper and the ink.
 
     Returns:
-        [H, W].
+        The scan, [H, W].
     """
     height, width = tone.shape
     fine = cv2.resize(tone, (width * FINE, height * FINE), interpolation=cv2.INTER_LINEAR)
@@ -128,9 +128,9 @@ def write_lines(
 
     Args:
         sheet: uint8 [H, W].
-        box: In pixels.
-        height: Of a line with its leading, in pixels.
-        generator: Of the words.
+        box: Left, top, right and bottom, in pixels.
+        height: Height of a line with its leading, in pixels.
+        generator: Source of randomness for the words.
     """
     left, top, right, bottom = box
     scale = height / 42
@@ -168,7 +168,7 @@ def _word(generator: np.random.Generator) -> str:
 
 @functools.cache
 def _cell() -> Grey:
-    """Return the thresholds of a cell, uint8 [64, 64]: the same number of pixels for each tone."""
+    """Return a cell's thresholds, uint8 [64, 64], with as many pixels for each tone."""
     side = 1 << _CELL_BITS
     x = (np.arange(side) + 0.5) / side * 2 - 1
     # Elliptical dots touch in one direction first, so the middle tones do not jump.

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 
 def halftone(*, lpi: float, inches: float = 4.0) -> Step:
-    """Print `inches` long through a screen of `lpi` lines per inch, scanned at 300 dpi.
+    """Print at a length of `inches` through a screen of `lpi` lines per inch; scan at 300 dpi.
 
-    One in four is a line screen.
+    One picture in four gets a line screen.
     """
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
@@ -74,7 +74,7 @@ def diffuse(*, dpi: int, inches: float = 4.0) -> Step:
 
 
 def local_threshold() -> Step:
-    """Reduce to black and white by the mean of a neighbourhood of a twelfth of the longer side."""
+    """Reduce to black and white by the mean of a square, a twelfth of the longer side wide."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         del draw
@@ -91,7 +91,8 @@ def threshold(*, offset: float) -> Step:
     """Reduce to black and white by Otsu's threshold.
 
     Args:
-        offset: The share of the way from there to the 2nd or the 98th percentile that it is off.
+        offset: How far the threshold is off, as a share of the way to the 2nd or the 98th
+            percentile.
     """
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
@@ -228,7 +229,8 @@ def page(*, share: float) -> Step:
 def tone(*, gamma: float, contrast: float) -> Step:
     """Raise tones to `gamma` or its inverse, then squeeze them into `contrast` of the range.
 
-    They end near black where they were darkened, else near white, as under- and overexposed plates.
+    Tones end near black in a darkened picture, else near white, as on under- and overexposed
+    plates.
     """
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
@@ -263,7 +265,7 @@ def blur(*, share: float) -> Step:
 
 
 def jpeg(*, quality: int) -> Step:
-    """Write as JPEG and read again."""
+    """Write the picture as JPEG and read it again."""
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         del draw
@@ -276,7 +278,7 @@ def jpeg(*, quality: int) -> Step:
 
 
 def _add_companions(sheet: Grey, *, boxes: list[tuple[int, int, int, int]], draw: Draw) -> None:
-    """Paste up to three companions where there is room; their boxes are added."""
+    """Paste up to three companions where there is room, and add their boxes to `boxes`."""
     high, wide = sheet.shape
     for companion in draw.companions[:3]:
         for _ in range(30):

@@ -29,7 +29,7 @@ Floats = NDArray[np.float32]
 
 WAYS: Final = orientations(mirrored=True, rotated=True)
 DEPTH: Final = 100
-"""Candidates of a ranking that count, for every system alike."""
+"""The number of candidates that count in a ranking, the same for every system."""
 _HASH_SIDE: Final = 32
 _HASH: Final = 8
 
@@ -39,11 +39,12 @@ class PressQuery:
     """A transformed picture, in every form that a system searches by.
 
     Attributes:
-        image: Mode L.
-        fingerprint: In all orientations.
+        image: The picture in mode L.
+        fingerprint: Its fingerprint in all orientations.
         views: Its descriptors by version and orientation, float32 [D].
-        truth: The row of its picture in the gallery; None: it is not there.
-        without: Rows that are neither right nor wrong: other printings of its picture.
+        truth: The row of its picture in the gallery; None if it is not there.
+        without: Rows that are neither right nor wrong, because they are other printings of its
+            picture.
     """
 
     image: Image.Image
@@ -58,10 +59,11 @@ class Ranking:
     """The answer of a system: at most `DEPTH` candidates, the best first.
 
     Attributes:
-        rows: int64 [K], of the gallery.
-        scores: float64 [K].
-        overlap: Of the query with its own picture, where that was verified.
-        inliers: Of each candidate's largest overlap, [K], where the system knows; -1: not compared.
+        rows: int64 [K], the candidates' rows in the gallery.
+        scores: float64 [K], the candidates' scores.
+        overlap: The overlap of the query with its own picture, if that was verified.
+        inliers: Inliers of each candidate's largest overlap, [K], if the system knows them; -1 if
+            it was not compared.
     """
 
     rows: NDArray[np.int64]
@@ -75,7 +77,7 @@ class System(Protocol):
 
     name: str
     threshold: float | None
-    """The score from which it calls two pictures the same, where it says so itself."""
+    """The score from which it calls two pictures the same; None for a system that names none."""
 
     def search(self, query: PressQuery) -> Ranking:
         """Rank the gallery for a query."""
@@ -84,8 +86,9 @@ class System(Protocol):
 class PerceptualHash:
     """Search by pHash: 64 bits of a discrete cosine transform.
 
-    As Zauner, *Implementation and Benchmarking of Perceptual Image Hash Functions* (2010): 32 x 32
-    pixels, the 8 x 8 lowest frequencies without the constant ones, above their median or not.
+    The method is that of Zauner, *Implementation and Benchmarking of Perceptual Image Hash
+    Functions* (2010): 32 x 32 pixels, the 8 x 8 lowest frequencies without the constant ones, above
+    their median or not.
     """
 
     name = "pHash"
@@ -167,11 +170,11 @@ class Verified:
 
 
 def rank_by(scores: NDArray[Any], *, query: PressQuery) -> Ranking:
-    """Rank the gallery by a score for each picture, [N]."""
+    """Return the ranking by a score for each picture, [N]."""
     values = scores.astype(np.float64)
     values[list(query.without)] = -np.inf
     count = min(DEPTH, int(np.isfinite(values).sum()))
-    # All that tie with the last one, so that ties are broken by `_order` alone.
+    # All pictures that tie with the last one are taken, so that `_order` alone breaks ties.
     lowest = np.partition(values, -count)[-count] if count else np.inf
     rows = np.flatnonzero(values >= lowest)
     order = _order(rows, values[rows], truth=query.truth)[:count]
@@ -193,6 +196,6 @@ def perceptual_hash(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 def _order(
     rows: NDArray[np.int64], scores: NDArray[np.float64], *, truth: int | None
 ) -> NDArray[np.int64]:
-    """Order by falling score; among equal scores the right picture comes last."""
+    """Return the rows by falling score; among equal scores the right picture comes last."""
     right = rows == (-1 if truth is None else truth)
     return np.lexsort((rows, right, -scores))

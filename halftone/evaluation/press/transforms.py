@@ -33,8 +33,8 @@ class Level:
     """A strength of a transformation: its label and its steps.
 
     Attributes:
-        label: For people: what it is, with its unit.
-        steps: Applied in this order.
+        label: A description with its unit, for people.
+        steps: The steps, in the order of their application.
     """
 
     label: str
@@ -46,8 +46,8 @@ class Transformation:
     """A way to print a picture anew, in several strengths; see `TRANSFORMATIONS`.
 
     Attributes:
-        name: As it is typed.
-        title: For people.
+        name: The name as it is typed.
+        title: The name for people.
         levels: The strengths; strength 1 is the first.
         ordered: Whether each strength departs further from the picture than the one before;
             otherwise they are cases side by side.
@@ -64,9 +64,9 @@ class Printed:
     """A transformed picture.
 
     Attributes:
-        image: Mode L.
-        to_source: float64 [3, 3], from its pixels to those of the picture it was made of.
-        region: float64 [K, 2], the part of it in which that picture is seen, a convex polygon.
+        image: The picture in mode L.
+        to_source: float64 [3, 3], maps its pixels to those of the source picture.
+        region: float64 [K, 2], the convex polygon in it that shows the source picture.
     """
 
     image: Image.Image
@@ -85,9 +85,9 @@ def transform(
     """Print a picture anew.
 
     Args:
-        picture: Upright, any mode.
-        transformation: What happens to it.
-        strength: From 1.
+        picture: An upright picture of any mode.
+        transformation: The transformation to apply.
+        strength: The number of the strength, from 1.
         seed: Equal arguments give equal pictures. Strengths share what is drawn (where a crop
             lies, which way it turns), so that only the strength differs between them.
         companions: Pictures that may stand beside it on a page.

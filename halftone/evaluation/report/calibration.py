@@ -1,4 +1,4 @@
-"""Write the section of a report on a version's probabilities."""
+"""Writes the section of a report on a version's probabilities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def calibration_section(folder: Path, *, found: Mapping[str, Any]) -> Section:
     """Show how reliable probabilities are on groups that were left out of their fit.
 
     Args:
-        folder: Of the report; the plot goes there.
+        folder: The report's folder, which gets the plot.
         found: As `metrics.json` holds it under `calibration`: `on`, and the figures of
             `evaluation.calibration.fit`; with `why` instead of figures, why there is no fit.
     """

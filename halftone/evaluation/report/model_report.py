@@ -41,14 +41,15 @@ def write_report(
     """Write the report of a training run: `index.html` and its pictures.
 
     Args:
-        folder: Is created.
-        spec: Of the model; its training names command, configuration and data.
-        history: The progress lines' entries; may be empty.
-        judged: The groups that were left out of training, and an archive, where there were some.
-        classification: What `evaluate_classification` returned.
-        calibration: What `halftone.evaluation.calibration.fit_held_out` said.
-        balance: Per split the size of each group.
-        left_out: What the data's reader left out or noticed: the image or file, and why.
+        folder: The report's folder, which is created.
+        spec: The model's spec; its `training` names command, configuration and data.
+        history: The entries of the progress lines; may be empty.
+        judged: The judged images: the groups left out of training, and an archive, as far as there
+            are any.
+        classification: The result of `evaluate_classification`.
+        calibration: The figures that `halftone.evaluation.calibration.fit_held_out` returned.
+        balance: The size of each group, by split.
+        left_out: The images or files that the data's reader left out or remarked on, and why.
     """
     folder.mkdir(parents=True)
     sections = []
@@ -81,11 +82,11 @@ def write_evaluation(
     """Write the report of `halftone eval` for one version.
 
     Args:
-        folder: Is created.
-        version: `name/number`.
-        judged: The archive.
-        left_out: What could not be used, and why.
-        settings: To repeat it; `command` and whatever else matters.
+        folder: The report's folder, which is created.
+        version: The version, as `name/number`.
+        judged: The judged images of the archive.
+        left_out: Images that could not be used, and why.
+        settings: Everything needed to repeat the run: `command` and further facts.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sections = retrieval_sections(folder, judged=judged, prefix="r0")

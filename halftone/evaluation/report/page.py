@@ -48,12 +48,12 @@ class Section:
 
     Attributes:
         title: Its heading.
-        text: Paragraphs.
-        tables: Below them.
-        pictures: Below those.
-        code: What it is, and what stands in it verbatim.
-        links: Addresses relative to the page, and what they lead to.
-        level: Of the heading, 2 or 3.
+        text: Paragraphs below the title.
+        tables: Tables below the text.
+        pictures: Pictures below the tables.
+        code: Titles, each with a text that is shown verbatim.
+        links: Addresses relative to the page, each with its text.
+        level: Level of the heading, 2 or 3.
     """
 
     title: str

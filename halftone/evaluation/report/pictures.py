@@ -1,4 +1,4 @@
-"""Draw the pictures of a report: a query and what it retrieves, or two pictures side by side."""
+"""Draws the pictures of a report: a query with its candidates, or two pictures side by side."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MAX_PIXELS: Final = 200_000_000
 class Tile:
     """A picture of a strip.
 
-    `same` frames it green (the same picture), red (another) or not (None).
+    `same` frames it in green (the same picture) or red (another one); None draws no frame.
     """
 
     path: Path
@@ -69,7 +69,7 @@ def strip(path: Path, *, tiles: Sequence[Tile]) -> None:
 def retrieval_strips(
     folder: Path, *, judged: JudgedImages, queries: Sequence[int], prefix: str
 ) -> list[ReportPicture]:
-    """Draw a strip for each query (by its place in `truth.queries`): it and its candidates."""
+    """Draw a strip for each query, given by its place in `truth.queries`: it and its candidates."""
     judgement, truth = judged.judgement, judged.judgement.truth
     if judged.paths is None:
         return []
@@ -98,7 +98,7 @@ def retrieval_strips(
 def candidate_tiles(judged: JudgedImages, *, query: int) -> list[Tile]:
     """Return the first candidates of a query, framed by whether they match.
 
-    Where none of them does, its best match comes last, with its rank.
+    If none of them matches, the query's best match comes last, with its rank.
     """
     judgement, paths = judged.judgement, judged.paths
     if paths is None:

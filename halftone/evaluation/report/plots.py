@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from halftone.evaluation.metrics import Judgement
 
-# Dark and light apart as well as by hue: read without colour, and printed in black.
+# The colours differ in lightness as well as in hue, to be told apart without colour and in black
+# print.
 COLOURS: Final = ("#1f5a96", "#d1711a", "#4b8b57", "#8a3f8c", "#666666")
 SAME: Final = "#2e7d4f"
 DIFFERENT: Final = "#b3392f"
@@ -35,7 +36,7 @@ _STYLE: Final[dict[Any, Any]] = {
     "legend.frameon": False,
     "lines.linewidth": 1.6,
 }
-# What a training curve's names are called; others keep theirs.
+# Labels for the names in a training curve; other names are shown as they are.
 _LABELS: Final = {
     "copy_recall_at_1": "R@1 of simulated printings",
     "copy_micro_ap": "µAP of simulated printings",
@@ -45,7 +46,7 @@ _LABELS: Final = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
 }
-# Of the history's entries, what is no figure of quality.
+# Entries of the history that are not figures of quality.
 _CLOCKS: Final = {"step", "epoch", "elapsed", "loss", "images_per_second", "waiting"}
 
 
@@ -87,7 +88,7 @@ def curves(path: Path, *, history: Sequence[Mapping[str, Any]]) -> list[str]:
 def precision_recall(
     path: Path, *, judgements: Mapping[str, Judgement], thresholds: Mapping[str, float]
 ) -> None:
-    """Draw precision over recall of all pairs, one line a model, a dot at its threshold."""
+    """Draw precision over recall of all pairs, a line for each model, a dot at its threshold."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(5.4, 3.6), layout="constrained")
         axes = figure.subplots()
@@ -145,7 +146,7 @@ def histogram(path: Path, *, judgement: Judgement, threshold: float) -> None:
 
 
 def confusion(path: Path, *, matrix: Sequence[Sequence[int]], names: Sequence[str]) -> None:
-    """Draw a confusion matrix, rows the truth, as shares of each row."""
+    """Draw a confusion matrix as shares of each row; a row is a true class."""
     counts = np.asarray(matrix, dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(2.2 + 0.34 * len(names), 9.0)

@@ -1,4 +1,4 @@
-"""Write the part of a report on retrieval: figures, diagrams, what was found and missed."""
+"""Writes the part of a report on retrieval: figures, diagrams, right and wrong hits."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def _one_a_group(truth: Truth, *, pairs: Any) -> Any:
     seen: set[tuple[int, ...]] = set()
     places = []
     for place, row in enumerate(pairs[:2000]):
-        # Outside every group an image stands for itself.
+        # An image outside every group stands for itself.
         key = tuple(
             sorted(
                 int(truth.groups[image]) if truth.groups[image] >= 0 else -1 - int(image)
