@@ -1,4 +1,4 @@
-"""From the bytes of a file to pixels, or a refusal with a reason.
+"""Turns the bytes of a file into pixels, or refuses it with a reason.
 
 `images` decodes what archives contain within a budget of pixels; `headers` reads what a file says
 before it is decoded; `orientations` are the eight ways in which a picture can lie. These need

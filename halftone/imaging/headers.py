@@ -16,7 +16,7 @@ _SIGNATURES: Final[tuple[tuple[bytes, str], ...]] = (
     (b"GIF89a", "GIF"),
     (b"BM", "BMP"),
 )
-# Files that people do hand in; their name in the refusal saves a search.
+# Formats that people do hand in; naming them in the refusal saves a search.
 _FOREIGN: Final[tuple[tuple[bytes, str], ...]] = (
     (b"%PDF-", "PDF"),
     (b"%!PS", "PostScript"),
@@ -70,7 +70,7 @@ def png_exif(content: bytes) -> bytes:
 
 
 def webp_canvas(content: bytes) -> tuple[int, int] | None:
-    """Return width and height from the header (RFC 9649), None when it is damaged."""
+    """Return width and height from the header (RFC 9649), or None if it is damaged."""
     name, body = content[12:16], content[20:30]
     if len(body) < 10:  # noqa: PLR2004  # up to where all three kinds of header keep the size
         return None
@@ -87,8 +87,8 @@ def ends_early(kind: str, content: bytes, *, parts: Iterable[tuple[int, int]]) -
     """Return whether the end of a file that could not be decoded is missing.
 
     Args:
-        kind: As `kind_of` gives it.
-        content: The file.
+        kind: The format, as `kind_of` returns it.
+        content: The file's bytes.
         parts: Offset and length of the strips or tiles that a TIFF's directory names.
     """
     match kind:

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from PIL import ImageFile
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WebP", "GIF", "BMP")
-"""What `decode` reads."""
+"""The formats that `decode` reads."""
 
 MIN_SIDE: Final = 8
-"""Pixels. A smaller picture or region has no content to compare."""
+"""The smallest side in pixels. A smaller picture or region has no content to compare."""
 
 EMPTY: Final = "EMPTY"
 NOT_AN_IMAGE: Final = "NOT_AN_IMAGE"
@@ -87,13 +87,14 @@ class PixelBudget:
     """Limits the pixels that a process decodes at a time; each costs it up to 12 bytes.
 
     Args:
-        pixels: At once. A larger picture is decoded alone.
+        pixels: The most pixels at a time. A larger picture is decoded alone.
     """
 
     def __init__(self, pixels: int = 100_000_000) -> None:
         self._limit = pixels
         self._used = 0
-        # Whoever waits for room keeps the door, lest small pictures keep a large one out for ever.
+        # A caller that waits for room lets nobody pass, so that small pictures do not keep a large
+        # one out for ever.
         self._door = threading.Lock()
         self._freed = threading.Condition()
 
@@ -107,10 +108,10 @@ class PixelBudget:
         region: Region | None = None,
         luminance: bool = False,
     ) -> Iterator[None]:
-        """Wait until there is room for what `decode` would decode with these arguments.
+        """Wait until there is room for the pixels that `decode` would decode with these arguments.
 
         Raises:
-            errors.ImageRejected: As `decode`, as far as the header tells.
+            errors.ImageRejected: As in `decode`, as far as the header tells.
         """
         picture = _open(content, kind=_kind(content), max_pixels=max_pixels)
         _reduce(picture, target=target, region=region, luminance=luminance)
@@ -155,7 +156,8 @@ def decode(
         not clipped; alpha is composited on white.
 
     Raises:
-        errors.ImageRejected: With one of this module's constants as its `reason`.
+        errors.ImageRejected: The picture is refused; the `reason` is one of this module's
+            constants.
     """
     if max_bytes is not None and len(content) > max_bytes:
         raise errors.ImageRejected(
@@ -203,9 +205,9 @@ def thumbnail(image: Image.Image, *, longest_side: int = 512, quality: int = 85)
     """Return a JPEG of the picture, scaled down so that neither side exceeds the limit.
 
     Args:
-        image: Of mode "L", which stays grey, or "RGB".
-        longest_side: Pixels. A smaller picture is not enlarged.
-        quality: As JPEG knows it, 1 to 95.
+        image: A picture of mode "L", which stays grey, or "RGB".
+        longest_side: The limit in pixels. A smaller picture is not enlarged.
+        quality: The JPEG quality, 1 to 95.
     """
     scale = min(1.0, longest_side / max(image.size))
     target = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -236,7 +238,7 @@ def _kind(content: bytes) -> str:
 
 
 def _open(content: bytes, *, kind: str, max_pixels: int | None) -> ImageFile.ImageFile:
-    """Read the header of a picture, and nothing else."""
+    """Read the header of a picture without its pixels."""
     _silence_pillow()
     if kind == "WebP" and max_pixels is not None:
         # Its decoder allocates the canvas when it is created.
@@ -332,7 +334,7 @@ def _plain(
         image = _cut(image, part)
     if luminance and image.mode != "L":
         image = image.convert("L")
-    # A plain image: the file object with its buffer is let go.
+    # A plain image does not keep the file object with its buffer.
     return image.copy() if image is picture else image
 
 
@@ -429,7 +431,7 @@ def _upright(dimensions: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def _orientation(picture: ImageFile.ImageFile, *, kind: str, content: bytes) -> int:
-    """Return EXIF's orientation, 1 to 8, without decoding. Damaged metadata count as upright."""
+    """Return EXIF's orientation, 1 to 8, without decoding; upright if metadata are damaged."""
     try:
         if kind in ("GIF", "BMP", "TIFF"):
             return 1  # Pillow turns a TIFF itself, and its header's size is upright already

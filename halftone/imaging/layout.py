@@ -1,8 +1,8 @@
-"""Find the pictures on a page of text.
+"""Finds the pictures on a page of text.
 
-Letters are connected components of ink; those of similar height in a row are a line of text. What
+Letters are connected components of ink; letters of similar height in a row are a line of text. What
 is neither text nor paper is a picture. O'Gorman, *The document spectrum for page layout analysis*
-(1993), links letters to their neighbours likewise.
+(1993), links letters to their neighbours in the same way.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 SIDE: Final = 1600
-"""Pixels of the longer side of the copy that is looked at: on a broadsheet of 60 cm small type is
-four pixels high there. Smaller pages are not enlarged."""
+"""Longer side in pixels of the copy that is analysed.
+
+Small type on a broadsheet of 60 cm is then four pixels high. Smaller pages are not enlarged.
+"""
 MOST: Final = 4
-"""Pictures of a page that are told, the largest."""
+"""The most pictures that are returned for a page, the largest."""
 
 _CELL: Final = 4  # pixels of the copy: text, paper and pictures are told apart on this raster
 # Letters, in pixels and shares of the copy's longer side.
@@ -92,13 +94,13 @@ class _Box(NamedTuple):
 
 
 def pictures(image: Image.Image) -> list[Region]:
-    """Return where pictures are on a page of text; the largest first, at most `MOST`.
+    """Return the boxes of the pictures on a page of text, the largest first, at most `MOST`.
 
-    None of what is no page: fewer than three lines of text, or a picture that fills it. A picture
-    may come in parts, and two that touch as one.
+    A picture is not a page if it has fewer than three lines of text or if one picture fills it; no
+    boxes are returned then. A picture on a page may come in parts, and two that touch as one.
 
     Args:
-        image: Upright, any mode, lying within 11 degrees as it is read.
+        image: An upright picture of any mode, turned by at most 11 degrees.
     """
     full = luminance(image)
     grey = shrink(full, SIDE)
@@ -211,7 +213,7 @@ def _boxes(grey: Bytes, *, text: Bytes) -> list[_Box]:
     deviation = np.sqrt(np.maximum(square - mean * mean, 0))
     free = text == 0
     contrast = _contrast(grey)
-    # What lies about the text is paper; where text fills the page there is nothing else.
+    # Everything around the text is paper; if text fills the page there is nothing else.
     around = cv2.dilate(text, np.ones((5, 5), np.uint8)) > text
     paper = float(np.median(mean[around])) if around.any() else float(mean.max())
     printed = (deviation > _TEXTURE * contrast) | (np.abs(mean - paper) > _TONE * contrast)
@@ -246,7 +248,7 @@ def _clear_margins(mask: Bytes, *, flat: NDArray[np.bool_]) -> None:
 
 
 def _join(boxes: list[_Box]) -> list[_Box]:
-    """Join boxes of which one lies largely within another."""
+    """Join boxes if one lies largely within another."""
     joined: list[_Box] = []
     for each in boxes:
         box = each

@@ -1,4 +1,4 @@
-"""Pictures of any mode as 8-bit luminance, and smaller copies of it."""
+"""Converts pictures of any mode to 8-bit luminance, and makes smaller copies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def luminance(image: Image.Image) -> NDArray[np.uint8]:
     """Convert a picture of any mode to uint8 [H, W].
 
     Alpha is composited on white; samples of more than 8 bits are scaled to their own range.
-    Pictures from `halftone.imaging.images.decode` are "L" or "RGB" and need neither.
+    Pictures from `halftone.imaging.images.decode` are "L" or "RGB" and need neither step.
     """
     if image.mode.startswith("I") or image.mode == "F":
         return _scale(np.asarray(image, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""Name the eight ways in which a picture can lie: mirrored or not, turned by quarters.
+"""Names the eight ways in which a picture can lie: mirrored or not, turned by quarters.
 
 Plates were mirrored, and broad pictures were printed sideways on tall pages.
 """
@@ -26,7 +26,7 @@ class Orientation(NamedTuple):
         return ", ".join(part for part in ("mirrored" if self.mirrored else "", turned) if part)
 
     def apply(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Lay pixels [H, W, …] in this orientation; [W, H, …] after a quarter turn."""
+        """Turn pixels [H, W, …] to this orientation; they are [W, H, …] after a quarter turn."""
         flipped = pixels[:, ::-1] if self.mirrored else pixels
         return np.ascontiguousarray(np.rot90(flipped, k=-(self.rotation // 90)))
 
@@ -35,7 +35,7 @@ UPRIGHT: Final = Orientation()
 
 
 def orientations(*, mirrored: bool, rotated: bool) -> tuple[Orientation, ...]:
-    """Return the orientations that are asked for; the picture as it is comes first."""
+    """Return the requested orientations; the picture as it is comes first."""
     return tuple(
         Orientation(mirrored=flip, rotation=rotation)
         for rotation in ((0, 90, 180, 270) if rotated else (0,))
