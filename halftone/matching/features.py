@@ -1,4 +1,4 @@
-"""Find local features: RootSIFT at the strongest corners and blobs of a picture.
+"""Finds local features: RootSIFT at the strongest corners and blobs of a picture.
 
 SIFT: Lowe, *Distinctive Image Features from Scale-Invariant Keypoints* (2004), by OpenCV. RootSIFT:
 Arandjelović and Zisserman, *Three things everyone should know to improve object retrieval* (2012).
@@ -25,23 +25,28 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 SIDE: Final = 384
-"""Pixels of the longer side of the copy that features are found in. Reprints differ in all that is
-finer, and a screen of 65 lines to the inch becomes grey."""
+"""Longer side in pixels of the copy in which features are found.
+
+Reprints differ in everything that is finer, and a screen of 65 lines to the inch becomes grey.
+"""
 COUNT: Final = 600
-"""The strongest are kept. Spread over a grid, real reprints lose 10 to 20 % of their inliers, and
-one of 88 pairs all of them."""
+"""The most features of a picture; the strongest are kept.
+
+Spread over a grid instead, real reprints lose 10 to 20 % of their inliers, and one of 88 pairs all
+of them.
+"""
 DIMENSION: Final = 128
 
 FORMAT: Final = 1
-"""Of `to_bytes`."""
+"""Version of the format of `to_bytes`."""
 
 _CONTRAST: Final = 0.02
 _TONES: Final = 128  # between the darkest and the lightest hundredth; fewer are spread out
 _GAIN: Final = 6.0  # more would make corners of the grain of blank paper
 _SMALLEST: Final = 12  # pixels of a side; below, no descriptor's window fits
 _SCALE: Final = 512.0  # the largest bin of a RootSIFT vector of unit length is below 0.5
-# OpenCV counts from the centre of the first pixel, and a quarter of a pixel too far: it halves
-# places in an enlarged copy. Without this a picture and its mirror image lie half a pixel apart.
+# OpenCV counts from the centre of the first pixel, and adds a quarter of a pixel because it halves
+# places in an enlarged copy. Uncorrected, a picture and its mirror image lie half a pixel apart.
 _CENTRE: Final = 0.25
 _HEADER: Final = struct.Struct("<4sHHII")
 _MAGIC: Final = b"HTLF"
@@ -70,8 +75,8 @@ class LocalFeatures:
             corner (a pixel's centre is at its index plus a half), diameter in the same pixels,
             angle in degrees, clockwise.
         descriptors: uint8 [N, 128], RootSIFT; proportional to vectors of unit length.
-        width: Of the upright picture as given, in pixels.
-        height: Likewise.
+        width: Width of the upright picture as given, in pixels.
+        height: Height of the upright picture as given, in pixels.
     """
 
     points: Floats
@@ -84,7 +89,7 @@ class LocalFeatures:
         return len(self.points)
 
     def mirrored(self) -> LocalFeatures:
-        """Return the features of the mirrored picture; nothing is extracted again."""
+        """Return the features of the mirrored picture, without extracting them again."""
         points = self.points.copy()
         points[:, 0] = self.width - points[:, 0]
         points[:, 3] = (180 - points[:, 3]) % 360
@@ -96,15 +101,15 @@ class LocalFeatures:
         )
 
     def select(self, rows: slice | NDArray[np.bool_]) -> LocalFeatures:
-        """Return the features at `rows`; those of a picture begin with the strongest."""
+        """Return the features at `rows`; the features of a picture begin with the strongest."""
         return replace(self, points=self.points[rows], descriptors=self.descriptors[rows])
 
     def shift_by(self, at: tuple[float, float]) -> LocalFeatures:
-        """Return the features of a part as they lie in the whole, whose left and top are given."""
+        """Return the features of a part at their places in the whole, given the part's corner."""
         return replace(self, points=self.points + np.array([*at, 0, 0], dtype=np.float32))
 
     def to_bytes(self) -> bytes:
-        """Pack into 136 bytes a feature and 16 more.
+        """Pack the features into 136 bytes each and 16 more.
 
         Places are kept to 1/65535 of the longer side.
         """
@@ -120,7 +125,7 @@ class LocalFeatures:
         """Unpack what `to_bytes` packed.
 
         Raises:
-            errors.DataLoss: It is something else, cut off, or of another format.
+            errors.DataLoss: The bytes are something else, cut off, or of another format.
         """
         if len(data) < _HEADER.size or data[:4] != _MAGIC:
             raise errors.DataLoss("These bytes are no local features.")
@@ -150,7 +155,7 @@ def extract(image: Image.Image, *, full_size: tuple[int, int] | None = None) -> 
     """Find local features: at most `COUNT`, none in a picture that is tiny or plain.
 
     Args:
-        image: Upright, any mode.
+        image: An upright picture of any mode.
         full_size: Width and height of the picture that `image` is a reduced copy of; places are
             given in its pixels.
     """
@@ -168,7 +173,8 @@ def extract(image: Image.Image, *, full_size: tuple[int, int] | None = None) -> 
 def _spread(grey: Bytes) -> Bytes:
     """Spread the tones of a faded or darkened picture, whose corners are too faint otherwise.
 
-    Of a picture at a fifth of its contrast 1 to 600 features were left, and now as many as before.
+    At a fifth of their contrast, pictures kept only 1 to 600 features; after spreading they keep as
+    many as before.
     """
     dark, light = np.percentile(grey, (1, 99))
     gain = min(_GAIN, _TONES / max(light - dark, 1.0))
@@ -187,7 +193,7 @@ def _detect(grey: Bytes) -> tuple[Floats, Bytes]:
     table = np.array(
         [(*each.pt, each.size, each.angle, each.response) for each in found], dtype=np.float32
     )
-    # OpenCV keeps all that are as strong as the last; ties are broken by place.
+    # OpenCV keeps all features that are as strong as the last; ties are broken by place.
     order = np.lexsort((table[:, 3], table[:, 0], table[:, 1], -table[:, 4]))[:COUNT]
     root = np.sqrt(raw[order] / np.maximum(raw[order].sum(axis=1, keepdims=True), 1e-9))
     descriptors = np.rint(root * _SCALE).clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Make a picture's fingerprint: all that it is found and compared by, but the descriptor."""
+"""Makes a picture's fingerprint: all by which it is found and compared, except the descriptor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from halftone.matching.words import Words
 
 _FEWEST: Final = 225
-"""Features of each picture on a page that are kept, however many pictures there are."""
+"""The fewest features that each picture on a page keeps, however many pictures there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,11 +50,11 @@ def fingerprint(
     """Make the fingerprint of a query, in the orientations in which it may lie in the archive.
 
     Args:
-        image: Upright, any mode.
-        mirrored: Also mirrored left to right.
-        rotated: Also turned by quarters.
-        full_size: See `local_features`.
-        page: Likewise.
+        image: An upright picture of any mode.
+        mirrored: Also prepare the picture mirrored left to right.
+        rotated: Also prepare the picture turned by quarters.
+        full_size: As in `local_features`.
+        page: As in `local_features`.
     """
     features = local_features(image, full_size=full_size, page=page)
     vocabulary = Vocabulary.load()
@@ -73,7 +73,7 @@ def fingerprint(
 def archive_fingerprint(
     image: Image.Image, *, full_size: tuple[int, int] | None = None
 ) -> Fingerprint:
-    """Make the fingerprint of an archive's picture: in the orientation in which it lies."""
+    """Make the fingerprint of an archive's picture, in the orientation in which it lies."""
     return fingerprint(image, mirrored=False, rotated=False, full_size=full_size)
 
 
@@ -85,12 +85,14 @@ def local_features(
 ) -> LocalFeatures:
     """Find the features of a picture; on a page of text, each picture on it gets its own.
 
-    Letters have stronger features than pictures: of 600, a picture that takes a quarter of its page
-    has 70. So each picture on a page has its own, and what lies around them the strongest of all.
+    Letters have stronger features than pictures: of 600 features, a picture that takes a quarter of
+    its page has 70. So each picture on a page gets features of its own, and the area around them
+    gets the strongest of all.
 
     Args:
-        image: Upright, any mode.
-        full_size: Of the picture that `image` is a reduced copy of, see `features.extract`.
+        image: An upright picture of any mode.
+        full_size: Width and height of the picture that `image` is a reduced copy of; see
+            `features.extract`.
         page: A copy with more pixels, if `image` has fewer than `layout.SIDE`.
     """
     page = page or image
@@ -108,7 +110,7 @@ def local_features(
         image_of = page.crop((at.x, at.y, at.x + at.width, at.y + at.height))
         size = (round(at.width * wide), round(at.height * high))
         part = extract(image_of, full_size=size).shift_by(box[:2])
-        # Two of one corner would be each other's rivals.
+        # Two features of one corner would be each other's rivals.
         own = np.ones(len(part), dtype=bool)
         for other in boxes:
             own &= ~_within(part, other)

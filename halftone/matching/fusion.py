@@ -10,22 +10,25 @@ if TYPE_CHECKING:
 Item = TypeVar("Item", bound="Hashable")
 
 DEPTH: Final = 50
-"""Candidates of each channel, at least. The words alone have 0.993 of all quarters of pictures in
-their first 25, the three together 0.96 of all true pairs of the press archive in their first 50."""
+"""The fewest candidates of each channel.
+
+The words alone have 0.993 of all quarters of pictures in their first 25, the three together 0.96 of
+all true pairs of the press archive in their first 50.
+"""
 VERIFY_COUNT: Final = 50
-"""Candidates that are compared by local features unless a search says otherwise."""
+"""The number of candidates that are compared by local features, unless a search says otherwise."""
 
 
 def fuse(lists: Sequence[Sequence[Item]], *, limit: int) -> list[Item]:
     """Order candidates by the best rank that any list gives them.
 
-    A true match is often first in one channel and nowhere in the others, so ranks are not summed:
+    A true match is often first in one channel and absent from the others, so ranks are not summed:
     on the press archive the best rank brings 0.96 of all true pairs into the first 50, reciprocal
-    rank fusion less. Of equal ranks the earlier list's comes first.
+    rank fusion fewer. Among equal ranks the earlier list's candidate comes first.
 
     Args:
         lists: Candidates of each channel, best first. A candidate may come in several lists.
-        limit: The most that are returned.
+        limit: The most candidates to return.
     """
     fused: dict[Item, None] = {}
     for rank in range(max(map(len, lists), default=0)):
@@ -46,8 +49,9 @@ def fuse_channels(
 ) -> list[Item]:
     """Order the candidates of the three channels, each best first, by `fuse`.
 
-    Visual words count twice as deep: crops and plates stand there alone, often not at the top,
-    while what descriptor and hash find at all they find early. Of the true pairs of the press
-    archive 0.989 are then among the first 50 from one side at least, 0.966 with equal depths.
+    The list of visual words counts to twice the depth: crops and plates appear there alone, often
+    not at the top, whereas descriptor and hash find a picture early or not at all. Of the true
+    pairs of the press archive, 0.989 are then among the first 50 from at least one side; with equal
+    depths, 0.966.
     """
     return fuse([descriptor, pdq, words[::2], words[1::2]], limit=limit)

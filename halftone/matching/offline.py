@@ -1,7 +1,7 @@
-"""Search among pictures in memory as the search service does, for evaluation and fitting.
+"""Searches among pictures in memory as the search service does, for evaluation and fitting.
 
-The same candidates (descriptor, perceptual hash and visual words, by best rank), the same
-verification, the same evidence. What the service reads from its store is here an array.
+It has the same candidates (descriptor, perceptual hash and visual words, by best rank), the same
+verification and the same evidence. Arrays stand in for the service's store.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Gallery:
     ) -> None:
         """Take descriptors, float32 [N, D] of unit length, and the N archive fingerprints.
 
-        Without a calibration the default one is used, which does without descriptors.
+        Without a calibration, the default one is used, which ignores descriptors.
         """
         if len(descriptors) != len(fingerprints):
             raise ValueError(f"{len(descriptors)} descriptors, {len(fingerprints)} fingerprints")
@@ -81,14 +81,15 @@ class Gallery:
 
         Args:
             views: The query's descriptor in each orientation, float32 [D].
-            fingerprint: Of the query, in the same orientations.
-            verify_count: Candidates that are compared by local features.
-            depth: Candidates of each channel.
-            without: Rows that are not to be found, such as the query itself.
+            fingerprint: The query's fingerprint, in the same orientations.
+            verify_count: The number of candidates that are compared by local features.
+            depth: The number of candidates of each channel.
+            without: Rows to leave out, such as the query itself.
 
         Returns:
-            In the service's order: most probable first, what was not compared below all that was
-            and is more likely than not; ties by similarity, then by row.
+            The matches in the service's order: most probable first. A candidate that was not
+            compared comes below all that were compared and are more likely than not. Ties are
+            ordered by similarity, then by row.
         """
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
             return self._search(
@@ -107,7 +108,7 @@ class Gallery:
         verify_count: int = VERIFY_COUNT,
         depth: int = DEPTH,
     ) -> Iterator[list[GalleryMatch]]:
-        """Search for one query after the other: views, fingerprint and the rows left out."""
+        """Run a search for each query: its views, its fingerprint and the rows to leave out."""
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
             for views, fingerprint, without in queries:
                 yield self._search(
@@ -133,7 +134,7 @@ class Gallery:
         pdq = np.max([self._pdq @ to_vector(bits) for bits in fingerprint.pdq.values()], axis=0)
         pdq = pdq / self._pdq.shape[1]
         words = np.max([self._words.scores(each) for each in fingerprint.words.values()], axis=0)
-        # Pictures that share no word are no candidates by their words.
+        # Pictures that share no word with the query are no candidates by their words.
         sharing = np.where(words > 0, words, -np.inf)
         rows = fuse_channels(
             descriptor=_first(similarity, limit=depth, without=without),
@@ -197,11 +198,11 @@ class _Inverted:
 
 
 def _first(scores: Floats, *, limit: int, without: Sequence[int]) -> list[int]:
-    """Return the rows that score highest, ties by row; minus infinity is no candidate."""
+    """Return the rows with the highest scores, ties by row; minus infinity marks no candidate."""
     ranked = np.asarray(scores, dtype=np.float64).copy()
     ranked[list(without)] = -np.inf
     limit = min(limit, len(ranked))
-    # Of equal scores at the end of the list the first rows are taken.
+    # Among equal scores at the end of the list, the first rows are taken.
     lowest = np.partition(ranked, len(ranked) - limit)[len(ranked) - limit] if limit else np.inf
     rows = np.flatnonzero(ranked >= max(lowest, np.finfo(np.float64).min))
     return [int(row) for row in rows[np.lexsort((rows, -ranked[rows]))][:limit]]

@@ -1,4 +1,4 @@
-"""Compute PDQ, Meta's perceptual hash of 256 bits, by pdqhash.
+"""Computes PDQ, Meta's perceptual hash of 256 bits, with pdqhash.
 
 https://github.com/facebook/ThreatExchange/tree/main/pdq
 """
@@ -32,8 +32,8 @@ def pdq_orientations(image: Image.Image) -> dict[Orientation, Bits]:
     """Return the hashes of a picture in each of the eight orientations.
 
     `pdqhash.compute_dihedral` derives them from one transform, but PDQ samples its windows off
-    centre: what it gives for a mirrored picture differs in 30 bits of 256 from the hash of the
-    mirrored picture, which is what an archive has. So each is computed from turned pixels.
+    centre: its hash for a mirrored picture differs in 30 bits of 256 from the hash of the mirrored
+    pixels, which is the one in an archive. So each hash is computed from turned pixels.
     """
     grey = shrink(luminance(image), _SIDE)
     return {each: _hash(grey, each) for each in orientations(mirrored=True, rotated=True)}

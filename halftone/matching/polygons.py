@@ -1,4 +1,4 @@
-"""Compute with convex polygons in the plane, float64 [K, 2]."""
+"""Computes with convex polygons in the plane, float64 [K, 2]."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rectangle(width: float, height: float) -> Doubles:
 
 
 def area(polygon: NDArray[np.floating[Any]]) -> float:
-    """Return the area of a polygon, whatever its sense."""
+    """Return the area of a polygon, clockwise or not."""
     x, y = polygon[:, 0], polygon[:, 1]
     return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
 
@@ -42,7 +42,7 @@ def clip(polygon: Doubles, *, normal: Doubles) -> Doubles:
 def shared_part(
     homography: Doubles, query: tuple[float, float], candidate: tuple[float, float]
 ) -> Doubles | None:
-    """Return the part of a query's frame that a homography takes into a candidate's.
+    """Return the part of a query's frame that a homography maps into a candidate's frame.
 
     Each side of the candidate is a line, and a line's pre-image under a homography is a line too,
     so the query's rectangle is clipped by five half planes, the horizon being the fifth.
@@ -65,7 +65,7 @@ def shared_part(
 
 
 def intersection(first: Doubles, second: Doubles) -> Doubles:
-    """Return what two convex polygons share; it has fewer than three corners if nothing."""
+    """Return the intersection of two convex polygons; it has fewer than three corners if empty."""
     centre = second.mean(axis=0)
     for here, there in zip(second, np.roll(second, -1, axis=0), strict=True):
         across = np.array([here[1] - there[1], there[0] - here[0]])
@@ -78,7 +78,10 @@ def intersection(first: Doubles, second: Doubles) -> Doubles:
 
 
 def grow(hull: Doubles, *, by: float) -> Doubles:
-    """A convex polygon around all that lies within `by` of one (an octagon around each corner)."""
+    """Return a convex polygon around everything within `by` of a polygon.
+
+    Each corner becomes an octagon.
+    """
     angles = np.arange(8) * (np.pi / 4) + np.pi / 8
     around = by / np.cos(np.pi / 8) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     points = (hull[:, None] + around[None]).reshape(-1, 2).astype(np.float32)
@@ -86,7 +89,7 @@ def grow(hull: Doubles, *, by: float) -> Doubles:
 
 
 def contains(polygon: Doubles, points: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Return whether each point, [N, 2], lies in a convex polygon of either sense."""
+    """Return whether each point, [N, 2], lies in a convex polygon, clockwise or not."""
     edges = np.roll(polygon, -1, axis=0) - polygon
     offsets = points[:, None, :] - polygon[None]
     sides = edges[None, :, 0] * offsets[:, :, 1] - edges[None, :, 1] * offsets[:, :, 0]

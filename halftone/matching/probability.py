@@ -1,7 +1,8 @@
-"""Turn all the evidence for a candidate into one probability.
+"""Turns all the evidence for a candidate into one probability.
 
-A logistic regression on a few features, each of which can only speak for a match as it grows. The
-fit is halftone/evaluation/calibration.py's; what it fitted travels with the model version.
+The probability is a logistic regression on a few features, each of which can only speak for a match
+as it grows. `halftone/evaluation/calibration.py` fits it, and the fit travels with the model
+version.
 """
 
 from __future__ import annotations
@@ -42,15 +43,18 @@ FEATURES: Final = (
     "has_pdq",
     "has_words",
 )
-"""What `evidence_features` gives, in its order.
+"""Names of the features.
 
-The channels stand in places of their own where local features were not compared, or in vain: a
-high cosine means much then, and little once the comparison found nothing."""
+The channels have separate columns for pairs without a conclusive comparison.
+
+A high cosine means much if there was no conclusive comparison, and little once the comparison found
+nothing.
+"""
 
 LIKELY: Final = 0.5
-"""From here on a match is more likely than not."""
+"""The probability from which a match is more likely than not."""
 MOST_INLIERS: Final = 60
-"""More make nothing more certain."""
+"""The most inliers that count; more make nothing more certain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +62,10 @@ class Evidence:
     """The evidence that a query and a candidate show the same picture.
 
     Attributes:
-        similarity: Cosine of their descriptors in the best orientation; None where unknown.
-        pdq: Cosine of their perceptual hashes, -1 to 1, likewise.
-        words: Cosine of their visual words, 0 to 1; None where unknown or where one has none.
-        verification: None where their local features were not compared.
+        similarity: Cosine of their descriptors in the best orientation; None if unknown.
+        pdq: Cosine of their perceptual hashes, -1 to 1; None if unknown.
+        words: Cosine of their visual words, 0 to 1; None if unknown or if one picture has none.
+        verification: The comparison of their local features; None if they were not compared.
     """
 
     similarity: float | None
@@ -75,7 +79,7 @@ class Evidence:
         return self.verification is not None and self.verification.is_conclusive
 
     def founds(self, probability: float) -> bool:
-        """Whether a high probability rests on more than likeness."""
+        """Return whether the comparison was conclusive and `probability` is at least `LIKELY`."""
         return self.is_compared and probability >= LIKELY
 
 
@@ -113,15 +117,16 @@ def _largest(verification: Verification | None) -> Overlap | None:
 
 
 class Calibration:
-    """Maps evidence to the probability that two pictures are printings of the same.
+    """Maps evidence to the probability that two pictures are printings of the same picture.
 
     Args:
         mean: [F], subtracted from the features.
-        scale: [F], by which the differences are divided.
-        coefficients: [F], of the logistic regression.
-        intercept: Of the regression.
-        table: [K, 2], optional: (probability of the regression, observed share of matches), both
-            ascending; between two rows it is linear (isotonic regression). None: no correction.
+        scale: [F], divides the differences.
+        coefficients: [F], coefficients of the logistic regression.
+        intercept: Intercept of the logistic regression.
+        table: [K, 2], optional isotonic correction: rows of (probability of the regression,
+            observed share of matches), both ascending, interpolated linearly. None corrects
+            nothing.
         features: Names of the features, `FEATURES`.
     """
 
@@ -160,16 +165,16 @@ class Calibration:
     def default(cls) -> Calibration:
         """Return the packaged calibration, for model versions without one of their own.
 
-        It does without the similarity of descriptors.
+        It ignores the similarity of descriptors.
         """
         return _load_packaged()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """Build from what `to_dict` returned.
+        """Build the calibration from the result of `to_dict`.
 
         Raises:
-            errors.DataLoss: It is damaged, or of another format.
+            errors.DataLoss: The values are damaged, or of another format.
         """
         try:
             if values["format"] != FORMAT:
@@ -210,7 +215,7 @@ class Calibration:
         return float(self.probabilities([evidence])[0])
 
     def probabilities(self, evidence: Sequence[Evidence]) -> Doubles:
-        """Return the probability of each piece of evidence, float64 [N]."""
+        """Return the probability for each piece of evidence, float64 [N]."""
         if not evidence:
             return np.empty(0)
         return self.predict(np.stack([evidence_features(each) for each in evidence]))

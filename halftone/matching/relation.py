@@ -1,4 +1,4 @@
-"""Name how a candidate is related to a query, by rules over overlaps; see docs/matching.md."""
+"""Names how a candidate is related to a query, by rules over overlaps; see docs/matching.md."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def relation(evidence: Evidence, *, same_bytes: bool) -> Relation:
     """Return the relation of a candidate to the query.
 
     Args:
-        evidence: What is known of them.
-        same_bytes: Their files are the same.
+        evidence: The evidence about the two.
+        same_bytes: Whether their files are the same.
     """
     if same_bytes:
         return Relation.SAME_SCAN

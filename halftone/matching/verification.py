@@ -1,7 +1,8 @@
-"""Find out whether two pictures share a part, and where, by features that fit a homography.
+"""Finds whether two pictures share a part, and where, by features that fit a homography.
 
-Mutual nearest neighbours (Lowe's ratio test), a vote for scale and rotation (Lowe 2004), MAGSAC++
-(Barath et al. 2020, by OpenCV) on what agrees; again on what is left: a plate may have two.
+Features are paired as mutual nearest neighbours (Lowe's ratio test) and vote for scale and rotation
+(Lowe 2004); MAGSAC++ (Barath et al. 2020, by OpenCV) fits a homography to those that agree. The
+features that are left are tried again, because a plate may hold two pictures.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 MIN_INLIERS: Final = 6
-"""Fewer agree by chance between any two pictures."""
+"""The fewest inliers of an overlap; fewer agree by chance between any two pictures."""
 MAX_OVERLAPS: Final = 4
-"""Found between two pictures."""
+"""The most overlaps that are returned for two pictures."""
 FEWEST_FEATURES: Final = 20
-"""Of fewer, in either picture, too few would agree even if both were the same."""
+"""If a picture has fewer features than this, finding no overlap is inconclusive."""
 
 _RATIO: Final = 0.85
 _TOLERANCE: Final = 4.0  # pixels of the frame whose longer side is SIDE
@@ -53,21 +54,23 @@ class Overlap:
     """A part that two pictures share. All pixels are those of the pictures as given.
 
     Attributes:
-        inliers: Features that agree on it.
+        inliers: Number of features that agree on it.
         homography: float64 [3, 3], takes points of the query to points of the candidate.
         query_polygon: float32 [K, 2], convex, clockwise as it is seen, within the query.
-        candidate_polygon: Likewise within the candidate; corner k is that of the query's.
-        query_share: Of the query's area, 0 to 1.
-        candidate_share: Of the candidate's area, 0 to 1.
-        mirrored: The homography turns the query over.
-        rotation: By which the query, after it was mirrored, is turned clockwise, -180 to 180.
+        candidate_polygon: float32 [K, 2], convex, within the candidate; its corner k is corner k of
+            the query's polygon.
+        query_share: The share of the query's area that it covers, 0 to 1.
+        candidate_share: The share of the candidate's area that it covers, 0 to 1.
+        mirrored: Whether the homography turns the query over.
+        rotation: Degrees by which the query, after mirroring, is turned clockwise, -180 to 180.
         scale: Length in the candidate over length in the query.
         matches: Pairs of features that looked alike and lie within the overlap in both pictures,
             whether they agree or not.
         residual: Median distance of inliers from where they should be, in pixels of the picture
             with fewer features, scaled to a longer side of `features.SIDE`.
-        coverage: Share of the overlap that lies near an inlier, 0 to 1.
-        rivals: Features in it that agree on other homographies: relief, or what moved.
+        coverage: The share of the overlap that lies near an inlier, 0 to 1.
+        rivals: Number of features in it that agree on other homographies, for example in a relief
+            or because something moved.
     """
 
     inliers: int
@@ -96,7 +99,7 @@ class Overlap:
             candidate_polygon=self.query_polygon[order],
             query_share=self.candidate_share,
             candidate_share=self.query_share,
-            # Turned back and then mirrored back is mirrored and then turned as before.
+            # Turning back and then mirroring back equals mirroring and then turning as before.
             rotation=self.rotation if self.mirrored else -self.rotation,
             scale=1 / self.scale,
         )
@@ -128,13 +131,14 @@ def verify(
 
     Args:
         query: Features of one picture.
-        candidate: Of the other.
+        candidate: Features of the other picture.
         mirrored: Compare the query mirrored (True), as it is (False), or both ways (None).
     """
     begun = time.perf_counter()
     found: list[_Agreement] = []
     fewest = min(len(query), len(candidate))
-    # Sampling and tolerance depend on which is laid upon which: always the richer upon the other.
+    # Sampling and tolerance depend on which picture is laid upon which, so the one with more
+    # features is always laid upon the other.
     turned_round = _weight(query) < _weight(candidate)
     first, second = (candidate, query) if turned_round else (query, candidate)
     if fewest >= MIN_INLIERS:
@@ -206,7 +210,7 @@ def _agreements(query: _Side, candidate: _Side) -> list[_Agreement]:
         if agreed is None:
             break
         homography, inliers = agreed
-        # What lies near the plane is no evidence for another.
+        # Features near the plane are no evidence for another homography.
         left &= ~inliers & (_distances(homography, p, q) > _FAR)
         shared = polygons.shared_part(homography, query.size, candidate.size)
         hull = _hull(p[inliers])
@@ -231,7 +235,7 @@ def _agreements(query: _Side, candidate: _Side) -> list[_Agreement]:
 
 
 def _distinct(found: list[_Agreement]) -> list[_Agreement]:
-    """Leave out agreements that explain the same parts a second time, and less well.
+    """Leave out agreements that explain parts which a better agreement explains already.
 
     A face matches its own mirror image; a scene in relief follows several planes.
     """
@@ -284,10 +288,10 @@ def _best(
     octaves: Floats,
     left: NDArray[np.bool_],
 ) -> tuple[Doubles, NDArray[np.bool_]] | None:
-    """Return the homography that most of the matches agree on, and which these are.
+    """Return the homography that most of the matches agree on, and the matches that do.
 
-    Where a dozen matches agree, sampling may end with a homography that is stretched beyond what a
-    press makes. So it is done both ways, and the plausible one is taken.
+    When a dozen matches agree, sampling may end with a homography that is stretched beyond what a
+    press makes. So both directions are sampled, and the plausible homography is taken.
     """
     rows = np.flatnonzero(left)
     if len(rows) < MIN_INLIERS:
@@ -314,7 +318,7 @@ def _best(
 def _sample_homography(
     p: Floats, q: Floats, *, vote: NDArray[np.intp]
 ) -> tuple[Doubles, NDArray[np.bool_]] | None:
-    """A homography that takes p to q where they agree; of the rows of the vote."""
+    """Return a homography that takes p to q where they agree, from the rows of the vote."""
     homography, mask = cv2.findHomography(
         p[vote],
         q[vote],
@@ -349,7 +353,7 @@ def _project(homography: Doubles, points: NDArray[np.floating]) -> tuple[Doubles
 
 
 def _overlap(found: _Agreement) -> Overlap:
-    """Describes an overlap in pixels of the pictures as given."""
+    """Return an overlap in pixels of the pictures as given."""
     query, candidate, p, q = found.query, found.candidate, found.p, found.q
     homography, inliers = found.homography, found.inliers
     part = found.support if _is_local(found) else found.shared
@@ -366,7 +370,7 @@ def _overlap(found: _Agreement) -> Overlap:
         width = query.size[0] / query.shrunk
         full = full @ np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
         corners[:, 0] = width - corners[:, 0]
-        # Clockwise again.
+        # Makes the corners clockwise again.
         corners, moved = corners[::-1], moved[::-1]
     return Overlap(
         inliers=found.count,
@@ -388,9 +392,9 @@ def _overlap(found: _Agreement) -> Overlap:
 def _is_local(found: _Agreement) -> bool:
     """Return whether the pictures agree only in a part of where their frames meet.
 
-    Features of both pictures lie in the rest, too. Were that the same, inliers would be spread as
+    Both pictures have features in the rest, too. If it were the same, inliers would be spread as
     the features are; a hull rests on about as many of them as are taken off. Faint parts of a poor
-    printing look like that as well, so the rest has to have a third of the features of both.
+    printing look like that as well, so the rest must have a third of the features of both.
     """
     ours, theirs = found.query.points[:, :2], found.candidate.points[:, :2]
     shared, _ = _project(found.homography, found.shared)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WORDS: Final = 16_384
 PICTURES: Final = 10_000
-"""The most that are read: features of as many take 0.7 GB."""
+"""The most pictures that are read; the features of as many take 0.7 GB."""
 
 _SAMPLE: Final = 25  # descriptors for each word; more move the centroids hardly at all
 _ROUNDS: Final = 8
@@ -111,7 +111,7 @@ def learn(descriptors: Sequence[Bytes], *, words: int, seed: int) -> tuple[Bytes
     chosen = generator.choice(len(together), min(len(together), words * _SAMPLE), replace=False)
     centroids = _cluster(together[np.sort(chosen)], words=words, generator=generator)
     table = np.rint(centroids * _SCALE).clip(0, 255).astype(np.uint8)
-    # Words are looked up as the vocabulary will look them up.
+    # The words are looked up as the vocabulary will look them up.
     vocabulary = Vocabulary(table, np.ones(words, np.float32), version="")
     pictures = np.zeros(words)
     for each in descriptors:

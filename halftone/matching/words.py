@@ -1,4 +1,4 @@
-"""Turn local features into visual words: a sparse vector that a text index can search.
+"""Turns local features into visual words: a sparse vector that a text index can search.
 
 Sivic and Zisserman, *Video Google* (2003). Words are the centroids of RootSIFT descriptors of press
 pictures; rare words weigh more (inverse document frequency), and a word that a picture has several
@@ -28,8 +28,7 @@ Floats = NDArray[np.float32]
 PACKAGED: Final = "vocabulary.npz"
 FORMAT: Final = 1
 WEIGHTS: Final = 2
-"""Of how words are weighed: part of a vocabulary's version, as words weighed otherwise are other
-vectors."""
+"""Version of the weighting. A new weighting gives incompatible vectors."""
 
 _CELLS: Final = 64
 _HOMES: Final = 3
@@ -60,7 +59,7 @@ class Vocabulary:
     Args:
         centroids: uint8 [W, 128], proportional to vectors of unit length.
         idf: float32 [W], the weight of each word.
-        version: The centroids' name. The attribute adds `WEIGHTS` to it; words of different
+        version: Name of the centroids. The attribute adds `WEIGHTS` to it; words of different
             versions cannot be compared.
     """
 
@@ -81,10 +80,10 @@ class Vocabulary:
 
     @classmethod
     def read(cls, path: Path) -> Vocabulary:
-        """Read what `vocabulary_build` wrote.
+        """Read a vocabulary that `vocabulary_build` wrote.
 
         Raises:
-            errors.DataLoss: It is something else, damaged or of another format.
+            errors.DataLoss: The file is something else, damaged or of another format.
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -113,8 +112,8 @@ class Vocabulary:
     def assign(self, descriptors: NDArray[np.uint8]) -> NDArray[np.intp]:
         """Return the word of each descriptor, uint8 [N, 128]: intp [N].
 
-        Each descriptor is compared with the words of its nearest cells only, of those nearest to it
-        within one of ten tenfold fewer: see docs/matching.md for what that costs and misses.
+        Each descriptor is compared only with the words of the few cells that are nearest to it;
+        docs/matching.md says how much time that saves and what it misses.
         """
         rows = unit(descriptors)
         word = np.zeros(len(rows), dtype=np.intp)
@@ -137,7 +136,7 @@ class Vocabulary:
 
 
 def _arrange(centroids: Floats) -> tuple[Floats, list[NDArray[np.intp]]]:
-    """Cells of neighbouring words, float32 [C, 128], and the words of each, ascending."""
+    """Return cells of neighbouring words, float32 [C, 128], and each cell's words, ascending."""
     count = min(_CELLS, len(centroids))
     cells = centroids[np.linspace(0, len(centroids) - 1, count).astype(int)].copy()
     for _ in range(_ROUNDS):
@@ -157,8 +156,8 @@ def cosines(first: Floats, second: Floats) -> Floats:
     """Return the products of the rows of two tables: [N, D] and [M, D] give [N, M], float32.
 
     Threads that call it need BLAS limited to one thread, as the search service does at its start
-    (threadpoolctl). OpenBLAS otherwise starts threads for each product, which wait for each
-    other's: two threads on two cores then take up to 15 ms for 600 x 600 rows, 1 ms so.
+    (threadpoolctl). Otherwise OpenBLAS starts threads for each product, which wait for those of the
+    others: on two cores, 600 x 600 rows then take two threads up to 15 ms instead of 1 ms.
     """
     product: Floats = first @ second.T
     return product
