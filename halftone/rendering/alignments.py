@@ -1,4 +1,4 @@
-"""How the printings of a cluster lie upon each other, by the homographies of its links."""
+"""Finds how the printings of a cluster lie upon each other, by the homographies of its links."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Alignment:
 
     Attributes:
         homography: float64 [3, 3], takes pixels of the printing to pixels of the earliest.
-        steps: The number of links on the way; 1 if the two were compared with each other.
+        steps: The number of links on the path; 1 if the two were compared with each other.
     """
 
     homography: Matrix
@@ -32,9 +32,9 @@ class Alignment:
 
 
 def align_members(cluster: Cluster, *, to: str) -> dict[str, Alignment]:
-    """Return how images lie over the image `to`, by name, for all from which links lead there.
+    """Return how images lie over the image `to`, by name, for all that links connect with it.
 
-    The way with the fewest links is taken, since each adds its own error; among several such ways
+    The path with the fewest links is taken, since each adds its own error; among several such paths
     the one whose least probable link is the most probable. Images with the same bytes lie alike.
     """
     pictures = group_same_bytes(cluster)
@@ -61,7 +61,7 @@ def align_members(cluster: Cluster, *, to: str) -> dict[str, Alignment]:
         laid[name] = Alignment(homography=product / product[2, 2], steps=steps)
         for other, probability, _ in edges[name]:
             if other not in laid:
-                # A way is as probable as its least probable link.
+                # A path is as probable as its least probable link.
                 heapq.heappush(waiting, (steps + 1, max(doubt, -probability), other, name))
     copies = {name: laid[picture] for name, picture in pictures.items() if picture in laid}
     return {**laid, **copies}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CONTEXT: Final = "http://www.w3.org/ns/anno.jsonld"
 MEDIA_FRAGMENTS: Final = "http://www.w3.org/TR/media-frags/"
 _THREADS: Final = 4
-# So many clusters are asked for beyond the one that is written.
+# The number of clusters that are requested ahead of the one that is written.
 _AHEAD: Final = 16
 # A polygon that fills this share of the upright rectangle around it counts as a rectangle.
 _RECTANGLE: Final = 0.99
@@ -176,7 +176,7 @@ def write_annotations(
 
     Args:
         clusters: Clusters with members and links.
-        file: Receives one JSON-LD document.
+        file: The file that receives one JSON-LD document.
         verdicts: Verdicts that hold, by the pair of names; they name the authors of links.
         now: When the annotations were generated.
 

@@ -37,12 +37,12 @@ KICKER: Final = "The life of a picture"
 """Above the title of a cluster's page."""
 _HTML_SUFFIXES: Final = (".html", ".htm")
 _TITLE: Final = 110
-# Of a picture's area; as where clusters are made.
+# A share of a picture's area; the same as where clusters are made.
 _WHOLE: Final = 0.6
 _MOST_LINKS: Final = 200
 _MOST_TICKS: Final = 12
 _THREADS: Final = 4
-# Of a track, in percent: how much room a number takes.
+# The room that a number takes on a track, in percent.
 _CHIP: Final = 4.4
 _ROW_HEIGHT: Final = 1.9
 _MONTHS_BELOW_YEARS: Final = 3
@@ -231,7 +231,7 @@ def _list_facts(cluster: Cluster, printings: Sequence[Printing]) -> list[tuple[s
 
 
 def _place_axis(printings: Sequence[Printing]) -> dict[str, Any] | None:
-    """Return where things stand on the time line, in percent, or None without dates."""
+    """Return the positions on the time line in percent, or None without dates."""
     spans = [printing.span for printing in printings if printing.span]
     if not spans:
         return None
@@ -261,7 +261,7 @@ def _place_axis(printings: Sequence[Printing]) -> dict[str, Any] | None:
         if right > left:
             words = gap.gap.removesuffix(" later")
             width = round(right - left, 2)
-            # About as many percent of the track as the words are long.
+            # The words take about as many percent of the track.
             fits = width > 1.1 * len(words)
             title = f"{words} without a known printing"
             band = {"left": left, "width": width, "label": words if fits else "", "title": title}

@@ -40,10 +40,10 @@ class Card:
 
     Attributes:
         picture: A small JPEG.
-        title: For example the journal.
-        lines: For example date and page, then the caption.
+        title: The heading, for example the journal.
+        lines: The lines below the title, for example date and page, then the caption.
         name: The name by which an image of the archive is cited; only in HTML.
-        badge: For example the probability and the relation.
+        badge: A short remark, for example the probability and the relation.
         orientation: How the query lies in the picture; empty if it lies as it is.
         verdict: An archivist's verdict on the query and a hit, in words; only in HTML.
         right: Whether a hit is right; None if that is not known.
@@ -90,10 +90,10 @@ def fetch_section(
         client: A client of the service that was searched.
         query: A path, an encoded image, a Pillow image, or an image's name.
         hits: The hits of the search.
-        title: Above the section.
-        note: Below the title, for example the filter.
+        title: The heading of the section.
+        note: The line below the heading, for example the filter.
         crop: The part that was searched by, in pixels of the query.
-        is_right: Returns whether a hit is right, if that is known.
+        is_right: Function that returns whether a hit is right, if that is known.
     """
     if isinstance(query, str) and query.startswith("archives/"):
         record = client.get(query)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # In CSS pixels; the page scales it to the width of the window.
 _STAGE: Final = 720.0
-# A page that contains the picture is shown up to so many times the picture's size.
+# A page that contains the picture is shown at up to this many times the picture's size.
 _MOST_GROWTH: Final = 3.0
 _DIRECT: Final = 1
 
@@ -38,12 +38,12 @@ class Overlay:
 
     Attributes:
         number: The printing's place in time, from 1.
-        width: Of the stage, in CSS pixels.
-        height: Of the stage, in CSS pixels.
+        width: Width of the stage, in CSS pixels.
+        height: Height of the stage, in CSS pixels.
         under: The transform of the earliest printing, as the 16 numbers of CSS's matrix3d.
-        over: The transform of this printing, likewise.
+        over: The transform of this printing, in the same form.
         outline: The corners of the shared part as an SVG polygon's points; may be empty.
-        start: Where the slider stands at first, in percent.
+        start: Position of the slider at first, in percent.
         remark: A sentence below the stage; may be empty.
     """
 
@@ -100,7 +100,7 @@ def _make_overlay(
         @ alignment.homography
         @ np.diag([image.width / above.width, image.height / above.height, 1.0])
     )
-    # Where the slider stands at first: in the middle of what is seen of the other printing.
+    # At first the slider stands in the middle of what is seen of the other printing.
     middle = float(np.clip(corners[:, 0], low[0], high[0]).mean())
     outline = _trace_outline(printing, first=first, stage=stage)
     return Overlay(

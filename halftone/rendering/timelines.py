@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Printing:
-    """A printing with what a timeline says of it.
+    """A printing and what a timeline says about it.
 
     Attributes:
         number: Its place in time, from 1.
@@ -26,8 +26,8 @@ class Printing:
         gap: The time since the printing before, in words; empty for the first and without dates.
         span: The first and the last moment of its date in years, as 1914.64; None without a date.
         is_earliest: Whether it is the earliest known printing.
-        may_be_earliest: Whether its date leaves open that it is older than that one.
-        is_weakest: Whether the weakest link that holds the cluster together ends in it.
+        may_be_earliest: Whether its date leaves open that it is older than the earliest printing.
+        is_weakest: Whether it is one end of the weakest link that holds the cluster together.
         is_judged: Whether an archivist said that it is the same picture as another printing.
         link: The link between it and the earliest printing, if there is one.
         alignment: How it lies over the earliest printing, if links lead there.
@@ -52,7 +52,7 @@ class Printing:
 
     @property
     def weakest(self) -> str:
-        """How sure its place in the cluster is, for people; `judged` if an archivist said so."""
+        """The certainty of its place in the cluster, in words; `judged` if an archivist said so."""
         if self.is_judged and self.member.weakest_link == 1:
             return "judged"
         return wording.format_probability(self.member.weakest_link)
@@ -94,7 +94,7 @@ def list_printings(cluster: Cluster) -> tuple[Printing, ...]:
 def _find_direct_links(cluster: Cluster) -> dict[str, Link]:
     """Return the link between each printing and the earliest, by the printing's name.
 
-    Of several images with the same bytes only one was compared with others; its links hold for all
+    Of several images with the same bytes, only one was compared with others; its links hold for all
     of them.
     """
     first, pictures = cluster.first_image.name, alignments.group_same_bytes(cluster)
@@ -192,7 +192,7 @@ def find_relation(link: Link, *, of: str) -> Relation:
 
 
 def describe_evidence(link: Link, *, of: str) -> str:
-    """Return in words what speaks for a link, as seen from one of its images."""
+    """Return in words the evidence for a link, as seen from one of its images."""
     parts = []
     if link.verdict is not None:
         parts.append(f"an archivist says: {link.verdict.value}")

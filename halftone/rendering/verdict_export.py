@@ -130,7 +130,7 @@ def write_dataset(
 
     Args:
         client: A client of the service that keeps verdicts and pictures.
-        directory: Must not exist, or be empty.
+        directory: A directory that is empty or does not exist yet.
         clusters: Clusters with members and links, whose links count as pairs, too.
         on_progress: Called with the number of pictures that are fetched and their total.
 
@@ -229,7 +229,7 @@ def _fetch(
     """Fetch records and pictures; those that are gone from the archive are left out.
 
     Returns:
-        For each name that is there its record and the name of the picture's file.
+        For each name that is still there, its record and the name of the picture's file.
     """
 
     def fetch(numbered: tuple[int, str]) -> tuple[ImageRecord, str] | None:

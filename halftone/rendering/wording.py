@@ -20,16 +20,16 @@ _CENTURY: Final = re.compile(r"([0-9]{2})XX")
 _DOUBT: Final = {"": "", "~": "about ", "?": "perhaps ", "%": "perhaps about "}
 _MONTH_DAYS: Final = 30.44
 YEAR_DAYS: Final = 365.25
-# Up to which count of one unit the next larger one is not used.
+# The highest count of one unit before the next larger unit is used.
 _MOST_DAYS, _MOST_WEEKS, _MOST_MONTHS, _YEARS_WITH_MONTHS = 13, 9, 23, 5
-# Dates that are known to within so many days are told in weeks and months.
+# The gap between dates that are known to within this many days is told in weeks and months.
 _VAGUE_DAYS: Final = 100
 
 
 def describe_date(image: ImageRecord) -> str:
     """Return a record's date in words, for example `22 August 1914`, `about 1914`, `the 1910s`.
 
-    A date of another form is returned as it is written.
+    A date of another form is returned unchanged.
     """
     text = image.date.strip()
     start, slash, end = text.partition("/")
