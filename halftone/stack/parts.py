@@ -57,7 +57,7 @@ class HeldPorts:
         Args:
             host: The address to listen on.
             port: The port's number; 0 stands for any free one.
-            what: What the port is for, named in an error.
+            what: What the port is for, named in errors.
             variable: The setting that chooses the port, named in an error.
 
         Returns:

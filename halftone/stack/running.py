@@ -23,7 +23,8 @@ class Addresses:
 
     Attributes:
         pid: The process id of the stack's supervisor.
-        trainer: Empty, as the three below, if the stack runs without training.
+        trainer: The training service; like the three fields below, empty if the stack runs without
+            training.
         broker: The URL of the queue.
     """
 

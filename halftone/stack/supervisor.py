@@ -56,9 +56,9 @@ class RestartPolicy:
 
     Attributes:
         first_pause: Seconds before the first restart; doubled for each further one.
-        longest_pause: Seconds.
-        failures: The supervisor gives up after so many deaths within the window.
-        window: Seconds.
+        longest_pause: The longest pause in seconds.
+        failures: The number of deaths within the window after which the supervisor gives up.
+        window: Length of the window in seconds.
     """
 
     first_pause: float = 0.5

@@ -33,7 +33,7 @@ _WORKER_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The wish to run training jobs.
+    """The settings of a stack that runs training jobs.
 
     Attributes:
         datasets: Directories with data sets, in addition to `datasets/` of the data directory.
