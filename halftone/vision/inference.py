@@ -1,11 +1,11 @@
-"""Run a network for inference alone: as it is, fused, or as CUDA graphs.
+"""Runs a network for inference alone: as it is, fused, or as CUDA graphs.
 
 `eager` is the network as it is. `fused` runs a copy whose batch norms were folded into the
-convolutions before them and whose weights lie in bfloat16: autocast would otherwise convert the
-float32 weights for every batch, and a batch norm of its own reads and writes each activation once
-more than needed, which for a ResNet-152 costs more time than its arithmetic on a device of
-790 TFLOP/s and 4.3 TB/s. `graphs` replays the fused network as a CUDA graph, one for each batch
-size, so that its hundreds of kernels are launched by one call.
+convolutions before them and whose weights are bfloat16. Autocast would otherwise convert the
+float32 weights for every batch, and a separate batch norm reads and writes each activation once
+more than needed; for a ResNet-152 on a device of 790 TFLOP/s and 4.3 TB/s that takes more time than
+the arithmetic. `graphs` replays the fused network as a CUDA graph, one for each batch size, so that
+its hundreds of kernels are launched by one call.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def fuse(network: DescriptorNetwork, *, dtype: torch.dtype = torch.bfloat16) -> 
     The folding is computed in float32. What comes after the backbone stays as it is.
 
     Args:
-        network: In evaluation mode.
-        dtype: What the convolutions compute in. Use the copy under autocast to the same type.
+        network: A network in evaluation mode.
+        dtype: The type in which the convolutions compute. Use the copy under autocast to the same
+            type.
 
     Raises:
         ValueError: The network is in training mode, or a batch norm follows no convolution.
@@ -64,7 +65,7 @@ def runner(
     computes in bfloat16, the CPU as `network` is.
 
     Raises:
-        ValueError: CUDA graphs were asked for on another device.
+        ValueError: CUDA graphs were requested on another device.
     """
     if execution == "graphs" and device.type != "cuda":
         raise ValueError(f"CUDA graphs run on CUDA only, not on {device.type}")
@@ -97,7 +98,7 @@ class _Graphs:
         self._run = run
         self._device = device
         self._graphs: dict[tuple[int, ...], _Graph] = {}
-        # One after another they run, so all of them may use the same memory.
+        # The graphs run one after another, so all of them may use the same memory.
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 

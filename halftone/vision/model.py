@@ -1,4 +1,4 @@
-"""Load, run and save the model of a version: weights, and all that must travel with them.
+"""Loads, runs and saves the model of a version: weights, and all that must travel with them.
 
 On disk (the registry adds the manifest, the trainer metrics and report):
 
@@ -39,7 +39,7 @@ WEIGHTS: Final = "model.safetensors"
 _GOLDEN_COUNT: Final = 4
 _BATCH: Final = 32
 _BACKBONE_NAMES: Final = ("stem.", "stages.")
-# By whether a block has three convolutions, and the blocks of each stage.
+# Keyed by whether a block has three convolutions, and by the number of blocks of each stage.
 _KINDS: Final[dict[tuple[bool, tuple[int, ...]], str]] = {
     (False, (2, 2, 2, 2)): "a ResNet-18",
     (False, (3, 4, 6, 3)): "a ResNet-34",
@@ -54,14 +54,14 @@ class ModelSpec:
     """The contents of a version's `spec.json`.
 
     Attributes:
-        name: Of the model.
-        version: Within the name; the registry sets both when it publishes.
-        network: What to build.
-        preprocessing: How a picture becomes its input.
+        name: The model's name.
+        version: The version within the name; the registry sets both when it publishes.
+        network: The architecture to build.
+        preprocessing: How a picture becomes the network's input.
         whitening: How the last layer was fitted and on what.
-        calibration: From a cosine to a probability; None until it was fitted.
+        calibration: The mapping from evidence to a probability; None until it was fitted.
         parents: Model versions or weights that training started from.
-        training: Data, licence, command, configuration.
+        training: Data, licence, command and configuration of the training.
     """
 
     name: str = "model"
@@ -94,7 +94,7 @@ class ModelSpec:
         """Build from what `to_dict` returned; fields that this release does not know are left out.
 
         Raises:
-            errors.FailedPrecondition: Another format.
+            errors.FailedPrecondition: The format is another one.
             errors.DataLoss: A field is missing or wrong.
         """
         if values.get("format") != FORMAT:
@@ -131,7 +131,7 @@ class Model:
 
         Raises:
             errors.DataLoss: A file is missing, damaged, or does not fit the spec.
-            errors.FailedPrecondition: Written in a format of another release.
+            errors.FailedPrecondition: Another release wrote it in a format of its own.
         """
         try:
             spec = ModelSpec.from_dict(files.read_object(directory / "spec.json"))
@@ -240,15 +240,16 @@ def import_torchvision_resnet(
             checks its hash.
         whitening_images: uint8 [N, S, S], prepared with `preprocessing`; more than `dimension`.
         backbone: `resnet18`, `resnet50` or `resnet152`.
-        preprocessing: 224 pixels if None.
+        preprocessing: The preprocessing of pictures; None takes 224 pixels.
         grid: Cells per side. A grid keeps the layout of a picture, which its reprint shares.
-        dimension: Of the descriptors.
-        data: What the whitening pictures are, for the spec.
+        dimension: Dimension of the descriptors.
+        data: A description of the whitening pictures, for the spec.
 
     Raises:
         errors.FailedPrecondition: The weights can neither be read nor downloaded. Nothing is ever
             initialised at random instead: such a network finds nothing, and looks healthy.
-        errors.InvalidArgument: The file's weights are of another network; too few pictures.
+        errors.InvalidArgument: The file's weights are of another network, or there are too few
+            pictures.
     """
     preprocessing = preprocessing or Preprocessing(size=224)
     try:
@@ -282,7 +283,7 @@ def load_backbone(network: DescriptorNetwork, *, path: Path | None = None) -> st
 
     Args:
         network: May run fewer than four stages; the file has all of them.
-        path: See `import_torchvision_resnet`, as are the errors.
+        path: As in `import_torchvision_resnet`, which raises the same errors.
     """
     backbone = network.spec.backbone
     source, weights = _read_weights(path, backbone=backbone)
@@ -390,7 +391,7 @@ def _check_weights(
 
 
 def _seems_to_be(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Guess what a file holds, by the number of its blocks."""
+    """Guess the network of a file's weights by the number of its blocks."""
     blocks = tuple(
         len({name.split(".")[2] for name in shapes if name.startswith(f"stages.{stage}.")})
         for stage in range(4)

@@ -35,9 +35,9 @@ class NetworkSpec:
     """The architecture of a `DescriptorNetwork`.
 
     Attributes:
-        backbone: ResNet of torchvision.
-        stages: How many of its four stages run.
-        pooled_stages: Which of them the descriptor sees, 1 to `stages`.
+        backbone: Name of a ResNet of torchvision.
+        stages: The number of its four stages that run.
+        pooled_stages: The stages that the descriptor sees, each from 1 to `stages`.
         grid: Cells per side of the pooled layout; 1 pools globally.
         gem: Exponent of the generalised mean; 1 is the average.
         thumbnail: Side of the low-pass picture beside the pooled features; 0 for none. Low
@@ -46,13 +46,14 @@ class NetworkSpec:
         width: Dimension of the projection; None whitens the pooled features themselves.
         frequencies: Lowest frequencies per direction whose signs join the embedding before it is
             whitened, see `low_frequencies`; 0 for none.
-        dimension: Of the descriptor.
+        dimension: Dimension of the descriptor.
         contrast: "imagenet" subtracts ImageNet's mean from luminance; "local" normalises the
             picture as a whole and within two neighbourhoods, which cancels most of a plate's
             tone curve.
-        background: Centres that descriptors are freed from, see `suppress_background`; 0: none.
-        background_temperature: Of the softmax over them.
-        background_strength: The share that is taken away.
+        background: Number of centres that descriptors are freed from, see `suppress_background`; 0
+            for none.
+        background_temperature: Temperature of the softmax over the centres.
+        background_strength: The share of the background that is subtracted.
     """
 
     backbone: Backbone = "resnet152"
@@ -97,7 +98,7 @@ class NetworkSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
-        """Build from what `to_dict()` returned. Raises ValueError on an unknown field."""
+        """Build the spec from the result of `to_dict()`. Raises ValueError on an unknown field."""
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"unknown network fields: {', '.join(sorted(unknown))}")
@@ -193,12 +194,12 @@ class DescriptorNetwork(nn.Module):
         return embedding.float()
 
     def low_frequencies(self, pictures: Tensor) -> Tensor:
-        """Softened signs of the lowest frequencies, float32 [N, frequencies squared], unit rows.
+        """Return the lowest cosine coefficients of pictures as soft signs, in rows of unit length.
 
-        The idea of PDQ (Facebook 2019, *The TMK+PDQF video-hashing algorithm and the PDQ
-        image-hashing algorithm*): of a cosine transform's coefficients the signs survive every
-        tone curve. Here they fade out towards zero instead of flipping, so that a small change
-        of a picture stays a small change.
+        The result is float32 [N, frequencies * frequencies]. The idea is that of PDQ (Facebook
+        2019, *The TMK+PDQF video-hashing algorithm and the PDQ image-hashing algorithm*): the signs
+        of a cosine transform's coefficients survive every tone curve. Here they fade out towards
+        zero instead of flipping, so that a small change of a picture stays a small change.
         """
         count, size = self.spec.frequencies, pictures.shape[-1]
         x = pictures.float().mean(dim=1)
@@ -210,7 +211,7 @@ class DescriptorNetwork(nn.Module):
         return F.normalize(coefficients / (strength + softness), dim=1)
 
     def signature(self, pictures: Tensor) -> Tensor:
-        """Return what is whitened: the embedding, and low frequencies if there are any."""
+        """Return the whitening's input: the embedding, and low frequencies if there are any."""
         embedding = self.project(pictures)
         if not self.spec.frequencies:
             return embedding
@@ -219,11 +220,11 @@ class DescriptorNetwork(nn.Module):
             return torch.cat([F.normalize(embedding, dim=1), low], dim=1)
 
     def whiten(self, signature: Tensor) -> Tensor:
-        """float32 [N, F] from `signature` to unit descriptors [N, dimension]."""
+        """Return unit descriptors [N, dimension] of float32 [N, F] from `signature`."""
         return F.normalize((signature - self.whitening_mean) @ self.whitening_matrix.T, dim=1)
 
     def suppress_background(self, descriptors: Tensor) -> Tensor:
-        """Take from unit descriptors [N, D] what pictures of their kind have in common.
+        """Subtract from unit descriptors [N, D] what pictures of their kind have in common.
 
         Portraits in an oval lie close together whoever they show. Each descriptor loses a share
         of the softmax-weighted mean of the background's centres, so that a score tells what two

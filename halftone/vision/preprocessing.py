@@ -1,4 +1,4 @@
-"""Prepare a decoded picture for the network, in training, serving and evaluation alike.
+"""Prepares a decoded picture for the network, in training, serving and evaluation alike.
 
 NumPy and Pillow only. Whoever embeds a picture must use the `Preprocessing` stored with the model
 version: a descriptor is comparable only with descriptors that were prepared the same way.
@@ -37,7 +37,7 @@ class Preprocessing:
     Attributes:
         size: Side of the square input in pixels. The whole picture is squashed into it, without
             a centre crop, because a reprint keeps its composition but loses its edges.
-        trim: The largest fraction of a side that is cut off as blank paper margin; 0: none.
+        trim: The largest fraction of a side that is cut off as blank paper margin; 0 cuts nothing.
         trim_tolerance: How far, in grey levels, a margin's pixels may differ from its paper.
     """
 
@@ -109,12 +109,12 @@ def margin_box(
 ) -> tuple[float, float, float, float]:
     """Return the box that remains of a page without its blank paper margins.
 
-    A line of pixels is blank when next to none of them differ from the paper, which is the
-    brightest decile of the outermost lines.
+    A line of pixels is blank if next to none of them differ from the paper, which is the brightest
+    decile of the outermost lines.
 
     Args:
-        grey: Mode L.
-        limit: At most this share of a side goes from each end.
+        grey: A picture in mode L.
+        limit: The largest share of a side that is cut off at each end.
         tolerance: Grey levels by which a pixel may differ from the paper.
 
     Returns:

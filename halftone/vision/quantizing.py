@@ -1,11 +1,11 @@
-"""Make and load a version's backbone in int8 for CPUs, kept beside the versions.
+"""Makes and loads a version's backbone in int8 for CPUs, kept beside the versions.
 
-A model version is immutable, so its int8 form is no part of it: it lies below the same directory,
+A model version is immutable, so its int8 form is not part of it: it lies below the same directory,
 under the hash of the version's manifest, and can be made anew at any time. Only the backbone's
-convolutions are quantized. Contrast, pooling, projection, whitening and background stay what they
-are, in float32: whitening magnifies weak directions, and with them every rounding.
+convolutions are quantized. Contrast, pooling, projection, whitening and background stay in float32,
+because whitening magnifies weak directions, and every rounding with them.
 
-OpenVINO and NNCF are imported when they are needed. Neither is let report its use to anybody.
+OpenVINO and NNCF are imported when they are needed. Neither may report its use to anybody.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ FORMAT: Final = 1
 _FACTS: Final = "int8.json"
 _NETWORK: Final = "backbone.xml"
 _WEIGHTS: Final = "backbone.bin"
-# Of the pictures, every fifth is kept aside to measure with.
+# Every fifth picture is kept aside to measure with.
 _KEPT_ASIDE: Final = 5
 _FEWEST: Final = 50
-# What the form must reach when it is made: 99 of 100 pictures that it was not calibrated with.
+# The agreement that the form must reach when it is made, for 99 of 100 pictures that it was not
+# calibrated with.
 _COSINE: Final = 0.99
-# What it must reach each time it is loaded, on a few of these pictures: another processor rounds
-# otherwise.
+# The agreement that it must reach each time it is loaded, on a few of these pictures; another
+# processor rounds differently.
 _GOLDEN_COSINE: Final = 0.98
 _GOLDEN_COUNT: Final = 8
 _BATCH: Final = 16
@@ -67,7 +68,7 @@ class Agreement(NamedTuple):
 
 
 def place(version: ModelVersion) -> Path:
-    """Return where a version's int8 form lies, or would lie."""
+    """Return the directory of a version's int8 form, whether it exists or not."""
     key = files.sha256(version.directory / MANIFEST)
     return version.directory.parent.parent / INT8 / key
 
@@ -76,14 +77,14 @@ def quantize(version: ModelVersion, *, pictures: NDArray[np.uint8], data: str) -
     """Make a version's int8 form and publish it, in place of one that is there.
 
     Args:
-        version: Whose hashes were verified.
+        version: A version whose hashes were verified.
         pictures: uint8 [N, S, S], prepared with the version's preprocessing.
-        data: What they are, for the record.
+        data: A description of the pictures, for the record.
 
     Raises:
         errors.FailedPrecondition: OpenVINO or NNCF is not installed, or the int8 form does not
             agree with the version well enough; nothing was published.
-        errors.InvalidArgument: Too few pictures.
+        errors.InvalidArgument: There are too few pictures.
     """
     if len(pictures) < _FEWEST:
         raise errors.InvalidArgument(
@@ -140,12 +141,12 @@ def load(version: ModelVersion, *, streams: int, threads: int) -> Model:
     """Load a version's model whose backbone runs in int8.
 
     Args:
-        version: Which has an int8 form.
-        streams: Batches that run at a time.
-        threads: Of all streams together.
+        version: A version that has an int8 form.
+        streams: The number of batches that run at a time.
+        threads: The number of threads of all streams together.
 
     Raises:
-        errors.NotFound: It has none.
+        errors.NotFound: The version has no int8 form.
         errors.DataLoss: Its files are damaged, or its descriptors are not the version's.
         errors.FailedPrecondition: OpenVINO is not installed, or the form is of another release.
     """
@@ -192,7 +193,7 @@ def _write_golden(
     entries = []
     for row in np.linspace(0, len(pictures) - 1, _GOLDEN_COUNT).astype(int):
         buffer = io.BytesIO()
-        # Of the network's own size: preparing it again changes nothing.
+        # The pictures have the network's own size, so preparing them again changes nothing.
         Image.fromarray(pictures[row]).save(buffer, format="PNG")
         entries.append(
             {
@@ -208,8 +209,8 @@ def _write_golden(
 
 
 def _library() -> Any:
-    # Both libraries tell an analytics service what they are used for, unless that module is not
-    # there. `None` in its place is Python's way to say so.
+    # Both libraries report their use to an analytics service unless that module is missing. `None`
+    # in its place makes importing it fail.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino  # noqa: PLC0415  # an extra
@@ -226,7 +227,7 @@ def _not_installed(error: ImportError) -> errors.FailedPrecondition:
 
 
 class _Backbone(nn.Module):
-    """The part that is exported: from normalised pictures to the pooled stages."""
+    """The part of the network that is exported: from normalised pictures to the pooled stages."""
 
     def __init__(self, network: DescriptorNetwork) -> None:
         super().__init__()
@@ -237,7 +238,7 @@ class _Backbone(nn.Module):
 
 
 def _quantize_backbone(network: DescriptorNetwork, *, pictures: NDArray[np.uint8]) -> Any:
-    """The backbone as an OpenVINO network in int8."""
+    """Return the backbone as an OpenVINO network in int8."""
     openvino = _library()
     try:
         import nncf  # noqa: PLC0415  # an extra
@@ -249,7 +250,7 @@ def _quantize_backbone(network: DescriptorNetwork, *, pictures: NDArray[np.uint8
         inputs = fused.normalise(torch.as_tensor(pictures).unsqueeze(1)).contiguous().numpy()
     shape = inputs.shape[1:]
     with warnings.catch_warnings():
-        # Its converter traces, which torch would rather have done otherwise.
+        # Its converter traces, although torch prefers other ways.
         warnings.simplefilter("ignore")
         exported = openvino.convert_model(
             _Backbone(fused),
@@ -259,8 +260,8 @@ def _quantize_backbone(network: DescriptorNetwork, *, pictures: NDArray[np.uint8
         return nncf.quantize(
             exported,
             nncf.Dataset([row[None] for row in inputs]),
-            # Symmetric activations. Of press pictures the lowest cosine was 0.993, with asymmetric
-            # ones 0.989.
+            # Activations are symmetric: the lowest cosine of press pictures was 0.993, and 0.989
+            # with asymmetric ones.
             preset=nncf.QuantizationPreset.PERFORMANCE,
             target_device=nncf.TargetDevice.CPU,
             subset_size=len(inputs),
@@ -287,7 +288,8 @@ def _replace_backbone(model: Model, *, network: Any, streams: int, threads: int)
 
 def _run(compiled: Any) -> Callable[[Tensor], list[Tensor]]:
     def run(x: Tensor) -> list[Tensor]:
-        # A request of its own: calls come from several threads. Making one costs microseconds.
+        # Each call makes a request, because calls come from several threads. Making one costs
+        # microseconds.
         results = compiled.create_infer_request().infer(x.contiguous().numpy())
         return [torch.from_numpy(np.array(results[port])) for port in compiled.outputs]
 

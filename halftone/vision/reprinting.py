@@ -1,4 +1,4 @@
-"""Print one photograph anew at full size: what a press, an archive and a scanner make of it.
+"""Prints one photograph anew at full size: the effects of a press, an archive and a scanner.
 
 NumPy and Pillow only. The amplitude-modulated screen follows Ulichney, *Digital Halftoning* (1987):
 ink falls where the tone is darker than a periodic threshold, rotated to the screen's angle.
@@ -33,17 +33,17 @@ def reprint(
     """Simulate another printing of `image` and its scan.
 
     Args:
-        image: Upright, any mode.
+        image: An upright picture of any mode.
         seed: The same seed gives the same printing.
-        screen_lpi: Lines per inch; drawn from 50 to 133, newspapers to journals, if None.
+        screen_lpi: Lines per inch; None draws from 50 to 133, newspapers to journals.
         max_crop: The largest share of a side that is cut off.
         caption: Text below the picture; "" draws lines that look like one or leaves it out, None
-            never prints one.
-        mirror: Turn the plate over.
+            never prints any.
+        mirror: Whether the plate is turned over.
         side: The longer side of the scan, in pixels.
 
     Returns:
-        Mode L, light paper around a screened picture.
+        A picture of mode L: light paper around a screened picture.
     """
     generator = np.random.default_rng(seed)
     picture = _crop(image.convert("L"), generator=generator, limit=max_crop)
@@ -67,7 +67,7 @@ def _crop(picture: Image.Image, *, generator: np.random.Generator, limit: float)
 
 
 def _tone(x: NDArray[np.floating[Any]], *, generator: np.random.Generator) -> Floats:
-    """The engraver's plate: stretched contrast, closed shadows, lights that drop out."""
+    """Return the engraver's plate: stretched contrast, closed shadows, lights that drop out."""
     low, high = np.percentile(x, [1, 99])
     x = np.clip((x - low) / max(float(high - low), 0.05), 0, 1)
     x = x ** math.exp(generator.uniform(-0.4, 0.4))
@@ -79,7 +79,7 @@ def _tone(x: NDArray[np.floating[Any]], *, generator: np.random.Generator) -> Fl
 
 
 def _screen(x: Floats, *, period: float, generator: np.random.Generator) -> Floats:
-    """Dots of ink, 1 for paper; computed at twice the size, so that the dots are round."""
+    """Return dots of ink, 1 for paper, computed at twice the size so that the dots are round."""
     fine = 2
     height, width = x.shape
     large = np.asarray(
@@ -130,7 +130,7 @@ def _gibberish(generator: np.random.Generator) -> str:
 
 
 def _scan(sheet: Floats, *, generator: np.random.Generator) -> Image.Image:
-    """Paper tone and grain, uneven light, a slight turn, the scanner's blur."""
+    """Add paper tone and grain, uneven light, a slight turn and the scanner's blur."""
     height, width = sheet.shape
     paper, black = generator.uniform(0.82, 0.98), generator.uniform(0.03, 0.16)
     grain = generator.normal(0, 0.012, size=sheet.shape).astype(np.float32)

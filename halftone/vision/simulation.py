@@ -1,4 +1,4 @@
-"""A batched press simulation in torch: what happens to a picture between two printings of it.
+"""Simulates a press in torch, in batches: what happens to a picture between two printings of it.
 
 The self-supervised objective learns from it that two printings of one picture belong together, so
 each step copies something seen on real plates: another crop and a slight turn, paper margins and
@@ -31,7 +31,7 @@ class PrintParameters:
         crop: The largest share of a side that a printing loses.
         margin: The widest paper margin that it gains, a share of the side.
         aspect: The largest change of the aspect ratio.
-        rotation: Standard deviation in degrees.
+        rotation: Standard deviation of the rotation in degrees.
         perspective: The strongest keystone.
         turn: Probability of lying sideways.
         composite: Probability of sharing the plate with another picture.
@@ -68,7 +68,7 @@ class PrintParameters:
     blur: float = 0.6
     screen: float = 0.2
     grain: float = 0.5
-    # Off: the published starter learned without them, and what they bring is not measured.
+    # These are off: the published starter learned without them, and their effect is not measured.
     mirror: float = 0.0
     dot_gain: float = 0.0
     bilevel: float = 0.0
@@ -139,7 +139,7 @@ class _Press:
         return self.uniform(0, 1) < probability
 
     def field(self, cells: int) -> Tensor:
-        """Smooth noise of unit variance at the nodes of a cells x cells grid: [N, 1, S, S]."""
+        """Return smooth noise, [N, 1, S, S], of unit variance at the nodes of a grid of cells."""
         nodes = torch.randn(
             self.count, 1, cells, cells, generator=self.generator, device=self.device
         )
@@ -156,7 +156,7 @@ class _Press:
         return torch.where(self.choose(self.p.mirror), x.flip(3), x)
 
     def lay_out(self, x: Tensor) -> Tensor:
-        """Crop, turn and stretch; put on paper, sometimes beside another of the batch."""
+        """Crop, turn and stretch; put on paper, sometimes beside another picture of the batch."""
         p = self.p
         # Per side: mostly a little is lost, sometimes a lot, sometimes paper is gained. Squaring
         # keeps the mild cases common.
@@ -280,11 +280,11 @@ class _Press:
         return torch.where(strip, text, x)
 
     def tone(self, x: Tensor) -> Tensor:
-        """Uneven light, gamma, contrast and its loss, up to plates of black and white."""
+        """Apply uneven light, gamma, contrast and its loss, up to plates of black and white."""
         p = self.p
         light = self.normal() * self.u + self.normal() * self.v + self.field(4) * 0.7
         x = x + light * self.uniform(0, 0.15) * self.choose(p.shade)
-        # Dodging and etching: part of the large-scale contrast goes, or comes.
+        # Dodging and etching: part of the large-scale contrast is lost or added.
         coarse = F.interpolate(
             F.avg_pool2d(x, self.size // 8),
             size=(self.size, self.size),
@@ -325,7 +325,7 @@ class _Press:
         return torch.where(self.choose(0.25), sharpened, blurred).clamp(0, 1)
 
     def screen(self, x: Tensor) -> Tensor:
-        """A screen of dots or engraved lines at an angle, some of it averaged away by the scan."""
+        """Print a screen of dots or lines at an angle; the scan averages some of it away."""
         period = torch.exp(self.uniform(math.log(1.6), math.log(3.6))) * (self.size / 112)
         angle = self.uniform(0, math.pi)
         frequency = math.pi * self.size / period
@@ -338,7 +338,7 @@ class _Press:
         return x + (inked - x) * amount
 
     def paper(self, x: Tensor) -> Tensor:
-        """Grain and mottled ink."""
+        """Add grain and mottled ink."""
         noise = torch.randn(
             self.count, 1, self.size, self.size, generator=self.generator, device=self.device
         )

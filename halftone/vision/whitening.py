@@ -1,4 +1,4 @@
-"""Fit the last layers of a descriptor: whitening, and centres of the background."""
+"""Fits the last layers of a descriptor: whitening, and centres of the background."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Whitening:
-    """y = matrix @ (x - mean), then L2 normalisation; mean [F], matrix [D, F], float32."""
+    """The whitening y = matrix @ (x - mean), L2-normalised; mean [F], matrix [D, F], float32."""
 
     mean: Floats
     matrix: Floats
@@ -30,12 +30,12 @@ def fit_whitening(
 ) -> Whitening:
     """Fit a PCA-whitening that keeps the `dimension` strongest components.
 
-    Where there are fewer pictures than features the work is done in the span of the pictures, so
-    that a wide feature costs N^2 F instead of F^3.
+    With fewer pictures than features the work is done in the span of the pictures, so that a wide
+    feature costs N^2 F instead of F^3.
 
     Args:
         features: float32 [N, F], one row per picture.
-        dimension: D.
+        dimension: D, the number of components that are kept.
         shrinkage: The share of the mean variance that is added to every variance before it is
             inverted; otherwise directions in which few pictures vary would be blown up.
         exponent: 0.5 whitens, 0 only rotates.
@@ -69,7 +69,7 @@ def fit_background(
     reprinted from it, keeps what is its own.
 
     Raises:
-        ValueError: Fewer rows than centres.
+        ValueError: There are fewer rows than centres.
     """
     if len(descriptors) < centres:
         raise ValueError(
