@@ -29,7 +29,7 @@ SEED ?= 1914
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --randomly-seed=$(SEED)
 
-# What `make test` leaves out, so that it stays below ten minutes on two cores.
+# What `make test` leaves out, so that it stays below eight minutes on two cores.
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak --randomly-seed=$(SEED)
 

@@ -24,5 +24,5 @@ class Client(ImageMethods, ModelMethods, TrainingMethods, ClusterMethods):
         timeout: Deadline of a call in seconds, its retries included; each method takes another.
         retries: The policy for trying again.
 
-    All methods raise subclasses of `halftone.core.errors.HalftoneError`.
+    All methods raise subclasses of `halftone.errors.HalftoneError`.
     """
