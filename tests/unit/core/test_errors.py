@@ -64,7 +64,11 @@ def test_round_trip(error):
 
 
 def test_every_public_class_has_an_example():
-    public = {cls for cls in all_classes(errors.HalftoneError) if not cls.__name__.startswith("_")}
+    public = {
+        cls
+        for cls in all_classes(errors.HalftoneError)
+        if cls.__module__ == errors.__name__ and not cls.__name__.startswith("_")
+    }
     assert public == {type(error) for error in EXAMPLES}
 
 

@@ -279,7 +279,7 @@ def peak_kib() -> int:
 def test_a_bomb_costs_no_memory():
     """A hundred gigapixels' worth of headers, with an address space of little more than Python."""
     script = (
-        "import sys; from halftone import errors, images\n"
+        "import sys; from halftone.core import errors; from halftone.imaging import images\n"
         "from tests.unit.imaging.test_images import giant_gif, giant_png, giant_tiff, giant_webp\n"
         "from tests.unit.imaging.test_images import peak_kib\n"
         "files = [make() for make in (giant_png, giant_webp, giant_tiff, giant_gif)]\n"
@@ -297,7 +297,7 @@ def test_a_bomb_costs_no_memory():
 def test_converting_a_large_picture_takes_little_beside_it(mode: str):
     """20 megapixels, of which Pillow holds four bytes each, two of 16 bits, and one of grey."""
     script = (
-        "import io, numpy, PIL.Image; from halftone import images\n"
+        "import io, numpy, PIL.Image; from halftone.imaging import images\n"
         "from tests.unit.imaging.test_images import peak_kib\n"
         "stream = io.BytesIO()\n"
         f"PIL.Image.new({mode!r}, (5000, 4000)).save(stream, 'TIFF', compression='packbits')\n"

@@ -112,7 +112,7 @@ def test_a_match_is_clear_from_either_side(picture, seed):
 def test_sampling_that_goes_astray_one_way_is_made_good_by_the_other(picture, monkeypatch, failing):
     query, candidate = extract(picture(1).crop((100, 80, 400, 300))), extract(picture(1))
     (expected,) = verify(query, candidate, mirrored=False).overlaps
-    sample, calls = verification._sampled, []
+    sample, calls = verification._sample_homography, []
 
     def sampled(p, q, *, vote):
         calls.append(vote)
@@ -121,7 +121,7 @@ def test_sampling_that_goes_astray_one_way_is_made_good_by_the_other(picture, mo
             homography = np.diag([3.0, 1.0, 1.0]) @ homography
         return homography, inliers
 
-    monkeypatch.setattr(verification, "_sampled", sampled)
+    monkeypatch.setattr(verification, "_sample_homography", sampled)
     (found,) = verify(query, candidate, mirrored=False).overlaps
     assert len(calls) >= 2
     assert found.inliers == pytest.approx(expected.inliers, abs=3)
