@@ -22,10 +22,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
+from halftone.core.backbones import Backbone
+
 Objective = Literal["self_supervised", "classification", "metric"]
 MetricLoss = Literal["multi_similarity", "supervised_contrastive"]
 Balance = Literal["none", "inverse", "effective", "sampling"]
-Backbone = Literal["resnet18", "resnet50", "resnet152"]
 Group = Literal[
     "run", "data", "steps", "loss", "validation", "parent", "network", "printing", "process"
 ]

@@ -8,7 +8,6 @@ shares with its original whatever its screen and tone.
 from __future__ import annotations
 
 import math
-import typing
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -17,12 +16,11 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from halftone.core.training_options import Backbone
+from halftone.core.backbones import BACKBONES, Backbone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-BACKBONES: Final[tuple[Backbone, ...]] = typing.get_args(Backbone)
 _STAGES: Final = (1, 2, 3, 4)
 # A third of a coefficient's mean strength; between 0.03 and 1 results hardly differ.
 _SOFTNESS: Final = 0.3
