@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 import rich.progress
@@ -14,6 +14,7 @@ from halftone.cli import output
 from halftone.cli.model_context import with_context
 from halftone.cli.promotions import run_promotion
 from halftone.core import errors, files
+from halftone.core.backbones import BACKBONES
 from halftone.imaging import images
 from halftone.registry.version import newest_version
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from halftone.cli.model_context import Context
     from halftone.registry.version import ModelVersion
     from halftone.vision.preprocessing import Preprocessing
-
-BACKBONES: Final = ("resnet18", "resnet50", "resnet152")
 
 
 @click.command(short_help="Copy a published version from elsewhere.")

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from halftone.core.backbones import Backbone
+from halftone.core.backbones import Backbone  # noqa: TC001  # pydantic reads the annotations
 
 Objective = Literal["self_supervised", "classification", "metric"]
 MetricLoss = Literal["multi_similarity", "supervised_contrastive"]
