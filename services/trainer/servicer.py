@@ -38,7 +38,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     async def CreateTrainingJob(
         self, request: trainer_pb2.CreateTrainingJobRequest, context: Context
     ) -> trainer_pb2.TrainingJob:
-        """Record and queue a job; return it. The same request id gives the same job again."""
+        """Record and queue a job. Repeating a request id returns the same job."""
         spec = training.spec_from_message(request.spec)
         job = await asyncio.to_thread(self._intake.submit, spec, request_id=request.request_id)
         return job.to_message()
@@ -69,7 +69,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     async def WatchTrainingJob(
         self, request: trainer_pb2.WatchTrainingJobRequest, context: Context
     ) -> AsyncIterator[trainer_pb2.TrainingJob]:
-        """Stream a job, first as it is and then whenever it changes, until it is over."""
+        """Stream a job now and whenever it changes, until it is over."""
         job_id = training.job_id(request.name)
         seen = 0
         async with contextlib.aclosing(self._changes.follow(job_id)) as changes:
@@ -85,7 +85,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     async def CancelTrainingJob(
         self, request: trainer_pb2.CancelTrainingJobRequest, context: Context
     ) -> trainer_pb2.TrainingJob:
-        """Cancel a job: at once if it waits, and after its current step if it runs."""
+        """Cancel a job: at once if it waits, after its current step if it is running."""
         job_id = training.job_id(request.name)
         job, _ = await asyncio.to_thread(
             self._store.record, job_id, lambda _job: Happening(Event.CANCEL_REQUESTED)

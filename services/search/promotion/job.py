@@ -1,6 +1,6 @@
 """Runs one promotion: walks over the steps of `transitions`, from the first image to the switch.
 
-Each method `_embed`, `_compare`, … does the work of one step and returns the event that leads to
+Each method `_embed`, `_compare`, … does the work of one step and ends with the event that leads to
 the next. Until the switch is on disk nothing has changed for anybody; embedded records stay, and
 the next attempt embeds only the missing ones. If a process ends in the middle of the switch, or
 before all records that others wrote to the old collection are taken over, another process completes

@@ -141,8 +141,8 @@ _GIVEN_BACK: Final = Transition(to=State.QUEUED, then=Then.SEND, tells=_ENDING)
 _PROMOTING: Final = Transition(to=State.RUNNING, then=Then.GO_ON, tells=_PROGRESS)
 _SUCCEEDED: Final = Transition(to=State.SUCCEEDED, then=Then.LET_GO, tells=_OUTCOME)
 
-# A worker may meet a job that is QUEUED although it runs it: its lease ran out unnoticed and the
-# job was put back, but nobody else has taken it since. The lease is good, so the work counts.
+# A worker may find the job that it runs QUEUED: its lease ran out unnoticed and the job was put
+# back, but nobody else has taken it since. The lease is good, so the work counts.
 TABLE: Final[Mapping[tuple[State, Event], Transition]] = {
     (State.QUEUED, Event.CANCEL_REQUESTED): _CANCELLED,
     (State.QUEUED, Event.STARTED): _STARTED,

@@ -30,7 +30,7 @@ class TrainingConfig(LoopOptions):
 
     @property
     def network(self) -> NetworkSpec:
-        """The network to train; low frequencies and a background are fitted at the end."""
+        """The network to train. Low frequencies and a background are fitted at the end."""
         return NetworkSpec(
             backbone=self.backbone,
             stages=self.stages,
@@ -45,12 +45,12 @@ class TrainingConfig(LoopOptions):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How the published version prepares pictures."""
+        """The preprocessing of the published version."""
         return Preprocessing(size=self.size, trim=self.trim)
 
     @property
     def printing(self) -> PrintParameters:
-        """How far the press simulation may go."""
+        """The limits of the press simulation."""
         return PrintParameters(
             mirror=self.mirror,
             dot_gain=self.dot_gain,
@@ -68,10 +68,10 @@ class TrainingConfig(LoopOptions):
         return max(1, round(epochs * per_epoch))
 
     def validation_steps(self, *, per_epoch: int) -> int:
-        """Return the steps between validations; 0 if they go by the clock.
+        """Return the number of steps between validations; 0 if they go by the clock.
 
-        With labels, and where a run may stop early, they must not: a resumed run would validate at
-        other steps, and end with other weights.
+        With labels, and when a run may stop early, they must not go by the clock: a resumed run
+        would validate at other steps and end with other weights.
         """
         if self.validate_epochs or self.labelled or self.patience:
             return self.steps_in(self.validate_epochs or 1.0, per_epoch=per_epoch)
@@ -83,15 +83,15 @@ class TrainingConfig(LoopOptions):
         return typing.cast("dict[str, Any]", json.loads(json.dumps(values, default=str)))
 
     def identity(self) -> str:
-        """Return the settings that a resumed run must share, as text."""
+        """Return, as text, the settings that a resumed run must share."""
         values = self.to_dict()
         names = [entry.name for entry in dataclasses.fields(self) if entry.metadata["shapes"]]
         return json.dumps({name: values[name] for name in [*names, "printing"]}, sort_keys=True)
 
     def continues(self, identity: str) -> bool:
-        """Return whether a run with that `identity()` is this one.
+        """Return whether a run with that `identity()` can be continued by this one.
 
-        Missing settings are defaults.
+        Missing settings have their default values.
         """
         defaults: dict[str, Any] = json.loads(TrainingConfig().identity())
         theirs: dict[str, Any] = json.loads(identity)
@@ -103,7 +103,7 @@ class TrainingConfig(LoopOptions):
         """Refuse settings that cannot work together.
 
         Raises:
-            errors.InvalidArgument: Names the field.
+            errors.InvalidArgument: Two settings contradict each other. The error names the field.
         """
         problems = {
             "data": not self.data and "Name at least one data set.",
@@ -144,10 +144,10 @@ class TrainingConfig(LoopOptions):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
-        """Build from a JSON object of fields.
+        """Create the settings from a JSON object of fields.
 
         Raises:
-            errors.InvalidArgument: A field is unknown, or its value is of another type.
+            errors.InvalidArgument: A field is unknown, or its value has another type.
         """
         hints = typing.get_type_hints(cls)
         names = {entry.name for entry in dataclasses.fields(cls)}
@@ -165,7 +165,7 @@ def parse(arguments: Sequence[str], *, command: str = "") -> TrainingConfig:
     Options override the file that `--config` names.
 
     Raises:
-        errors.InvalidArgument: A value is wrong; names the setting.
+        errors.InvalidArgument: A value is wrong. The error names the setting.
     """
     parser = argparse.ArgumentParser(
         prog="python -m halftone.services.trainer.loop.train",
@@ -212,7 +212,7 @@ def _show_default(default: Any) -> str:
 
 
 def _convert(name: str, value: Any, hint: Any) -> Any:
-    """Convert a JSON value to a field of that type."""
+    """Convert a JSON value to the type of a field."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     fits, result = False, value
     if origin is Literal:
@@ -240,7 +240,7 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
 
 
 def _kind(hint: Any) -> dict[str, Any]:
-    """Return how argparse reads a field of this type."""
+    """Return how argparse reads a field of a type."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return {"choices": inner}

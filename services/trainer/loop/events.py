@@ -1,4 +1,7 @@
-"""Tell the process that started a run what happens: one JSON object a line. Also the lock."""
+"""Reports a run's events to the process that started it: one JSON object per line.
+
+Also has the lock of the work directory.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ _SECONDS_BETWEEN: Final = 0.5
 
 
 class Events:
-    """Writes events to a file descriptor, or nowhere if there is none.
+    """Writes events to a file descriptor; does nothing without one.
 
-    Progress is written at most twice a second, a change of phase always. When nobody reads any
-    more the run goes on without: whoever started it decides what becomes of it.
+    Progress is written at most twice a second, a change of phase always. If the reader is gone the
+    run continues without: the process that started it decides what happens to it.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
@@ -36,9 +39,9 @@ class Events:
     def progress(
         self, phase: Phase, *, metrics: Mapping[str, float] | None = None, **numbers: float
     ) -> None:
-        """Tell how far a phase is: `fraction`, `epoch`, `step`, `loss` and so on.
+        """Report the progress of a phase: `fraction`, `epoch`, `step`, `loss` and so on.
 
-        Numbers that are not finite are left out; new metrics are never held back.
+        Numbers that are not finite are left out. New metrics are written at once.
         """
         now = time.monotonic()
         if phase == self._phase and not metrics and now - self._written < _SECONDS_BETWEEN:
@@ -54,15 +57,15 @@ class Events:
         return self._descriptor is not None and time.monotonic() - self._written >= _SECONDS_BETWEEN
 
     def warning(self, message: str) -> None:
-        """Tell something that a person should know and that does not stop the run."""
+        """Report an oddity that a person should know and that does not stop the run."""
         self._write({"event": "warning", "message": message})
 
     def published(self, model_version: str) -> None:
-        """Tell which version was published, `name/3`."""
+        """Report which version was published, for example `name/3`."""
         self._write({"event": "published", "model_version": model_version})
 
     def error(self, error: errors.HalftoneError) -> None:
-        """Tell why the run ends."""
+        """Report why the run ends."""
         self._write(
             {
                 "event": "error",
@@ -90,7 +93,7 @@ def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
 
 @contextlib.contextmanager
 def exclusive(work: Path) -> Iterator[None]:
-    """Hold a work directory, made if it is missing, for this process alone.
+    """Hold a work directory for this process alone, creating it if it is missing.
 
     Raises:
         errors.FailedPrecondition: Another process holds it.

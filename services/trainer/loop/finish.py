@@ -1,4 +1,4 @@
-"""After the loop: describe, report and publish what a run trained.
+"""The end of a run: describes, evaluates and publishes the trained version.
 
 `last_layers` fits the last layers, `judging` evaluates.
 """
@@ -47,14 +47,15 @@ def finish(
     tracker: Tracker,
     stop: Callable[[], bool] = lambda: False,
 ) -> ModelVersion | None:
-    """Publish what a run trained as a version.
+    """Publish the trained network of a run as a version.
 
     Args:
-        run: At its end.
-        log: Takes lines for people.
-        events: Takes phases for programs.
-        tracker: Takes the final figures.
-        stop: Asked before it publishes; when true nothing is, and the result is None.
+        run: The run, at its end.
+        log: Called with lines for people.
+        events: Called with phases for programs.
+        tracker: Receives the final figures.
+        stop: Called before the publication. If it returns True, nothing is published and the result
+            is None.
     """
     plan, config = run.plan, run.config
     log("fitting the last layers, evaluating and publishing")
@@ -85,7 +86,7 @@ def finish(
     with tempfile.TemporaryDirectory(prefix="halftone-") as folder:
         staging = Path(folder)
         model.save(staging)
-        # What is measured is what was written: float16 weights, read back.
+        # Evaluate what was written: float16 weights, read back.
         stored = Model.load(staging, device=run.device)
         test = evaluate_splits(stored, run=run, metrics=metrics, log=log)
         judged += [test] if test is not None else []
@@ -104,7 +105,7 @@ def finish(
             for variant, values in archive.variants.items():
                 log(f"  {variant}: {summary(values)}")
         events.progress("publishing", fraction=_PUBLISHING)
-        # Not with the others: matplotlib takes half a second of each start.
+        # Imported here because matplotlib takes half a second of each start.
         from halftone.evaluation.report.model_report import write_report  # noqa: PLC0415
 
         write_report(
@@ -134,7 +135,7 @@ def finish(
 
 
 def find_published(config: TrainingConfig) -> ModelVersion | None:
-    """Return the version that this job has published already, or None."""
+    """Return the version that this job has already published; None if there is none."""
     if not config.job:
         return None
     for version in reversed(Registry(config.models).list()):
@@ -151,7 +152,7 @@ def _job(version: ModelVersion) -> str:
 
 
 def describe_data(sources: Sequence[Path], *, plan: TrainingPlan) -> list[dict[str, Any]]:
-    """Describe what a model learned from: per data set its name, number of pictures, and rights."""
+    """Return the source of a model's knowledge: each data set's name, pictures and rights."""
     described = []
     for source in sources:
         folder = source if source.is_dir() else source.parent

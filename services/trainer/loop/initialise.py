@@ -1,4 +1,4 @@
-"""Make what a run starts from: random weights, ImageNet's, or a published version's."""
+"""Makes the network that a run starts from: random, ImageNet's, or a published version's."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 128
 _INITIAL_PICTURES: Final = 3000
-# The embedding is normalised, so its scale is free; this one, about three times that of a fresh
-# layer, keeps the optimizer's first steps small beside the fit.
+# The embedding is normalised, so its scale is free. This one, about three times that of a fresh
+# layer, keeps the optimizer's first steps small in comparison to the fitted weights.
 _PROJECTION_SCALE: Final = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """A network to train, and what is known of it.
+    """A network to train, and the origin of its weights.
 
     Attributes:
-        network: With the weights to start from.
-        preprocessing: Of the version to publish.
-        parents: What the weights are from.
-        parent: The version, where there is one.
-        pretrained: The backbone knows something; otherwise batch norm is calibrated first.
-        projected: So does the projection; otherwise it is initialised by the data.
-        fitted: So do whitening, low frequencies and background: the run trains the descriptor that
-            is served, through these layers. Otherwise it trains the embedding below them, and they
-            are fitted afterwards.
+        network: The network, with the weights to start from.
+        preprocessing: The preprocessing of the version to publish.
+        parents: The ids of the weights' origins.
+        parent: The version that the weights are from, if any.
+        pretrained: Whether the backbone is trained. Otherwise batch norm is calibrated first.
+        projected: Whether the projection is trained. Otherwise it is initialised from the data.
+        fitted: Whether whitening, low frequencies and background are fitted, too. If so, the run
+            trains the descriptor that is served, through these layers. Otherwise it trains the
+            embedding below them, and they are fitted afterwards.
     """
 
     network: DescriptorNetwork
@@ -51,19 +51,20 @@ class Start:
     fitted: bool = False
 
     def embed(self, network: DescriptorNetwork, pictures: Tensor) -> Tensor:
-        """Compute the embedding that training shapes: pictures [N, 1, S, S] to float32 [N, D]."""
+        """Compute the embedding that is trained: pictures [N, 1, S, S] to float32 [N, D]."""
         embedded: Tensor = network(pictures) if self.fitted else network.project(pictures)
         return embedded.float()
 
 
 def begin(config: TrainingConfig) -> Start:
-    """Build the network that `config` names; a parent brings its own kind and preprocessing.
+    """Build the network that `config` names. A parent version keeps its kind and preprocessing.
 
     Raises:
-        errors.NotFound: There is no such version.
-        errors.DataLoss: It is damaged.
-        errors.FailedPrecondition: ImageNet weights cannot be had; the parent cannot be trained.
-        errors.InvalidArgument: The file holds other weights.
+        errors.NotFound: The parent version does not exist.
+        errors.DataLoss: The parent version is damaged.
+        errors.FailedPrecondition: ImageNet weights are not available, or the parent cannot be
+            trained.
+        errors.InvalidArgument: The file has weights of another network.
     """
     torch.manual_seed(config.seed)
     if config.init == "":
@@ -94,10 +95,10 @@ def begin(config: TrainingConfig) -> Start:
 
 
 def _trainable(parent: Model) -> tuple[DescriptorNetwork, bool]:
-    """Copy a parent to train it; return also whether its last layers stay in it.
+    """Return a copy of a parent to train, and whether its last layers stay in it.
 
-    A parent without projection has its whitening as the only layer between features and
-    descriptor; it becomes a projection that can be trained.
+    In a parent without projection, whitening is the only layer between features and descriptor; it
+    becomes the projection and is trained.
     """
     spec = parent.spec.network
     if spec.width is not None:
@@ -120,9 +121,9 @@ def _trainable(parent: Model) -> tuple[DescriptorNetwork, bool]:
 
 
 def initialise_projection(network: DescriptorNetwork, *, clean: Tensor, seed: int) -> None:
-    """Make the projection the PCA-whitening of the features that pictures give now.
+    """Set the projection to the PCA-whitening of the present features of pictures.
 
-    clean: uint8 [N, S, S], more than the projection has dimensions.
+    `clean` are pictures, uint8 [N, S, S], more than the projection has dimensions.
     """
     projection = network.projection
     if not isinstance(projection, nn.Linear):
@@ -148,9 +149,9 @@ def _set_projection(network: DescriptorNetwork, *, matrix: Tensor, mean: Tensor)
 
 
 def likely_copies(embeddings: Tensor, *, above: float) -> Tensor:
-    """Return pairs of unit rows with a cosine above a limit, both ways round: int64 [P, 2].
+    """Return pairs of unit rows with a cosine above a limit, in both orders: int64 [P, 2].
 
-    Pools of press pictures hold copies of their own, which must not be taught to differ.
+    Pools of press pictures contain copies. The network must not learn to tell them apart.
     """
     pairs = []
     for start in range(0, len(embeddings), 1024):  # a million pictures squared fit no memory
@@ -162,7 +163,7 @@ def likely_copies(embeddings: Tensor, *, above: float) -> Tensor:
 
 
 def shrink(pixels: Tensor, *, size: int) -> Tensor:
-    """Reduce uint8 [N, H, H] without aliasing: uint8 [N, size, size]."""
+    """Reduce pictures, uint8 [N, H, H], without aliasing to uint8 [N, size, size]."""
     parts = [torch.empty(0, size, size, dtype=torch.uint8, device=pixels.device)]
     for part in torch.split(pixels, CHUNK):
         if not len(part):

@@ -1,4 +1,4 @@
-"""Judge a trained version: on the test split, on an archive, its classes, its probabilities."""
+"""Evaluates a trained version: on the test split, on an archive, its classes, its probabilities."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _VALIDATION: Final = "the validation split"
 def evaluate_splits(
     model: Model, *, run: Run, metrics: dict[str, Any], log: Callable[[str], None]
 ) -> JudgedImages | None:
-    """Judge a model on the test split, and its parent too; thresholds are from validation.
+    """Evaluate a model, and its parent, on the test split. Thresholds are from validation.
 
     Adds `validation`, `test` and, with a parent, `parent` to `metrics`; does nothing where no group
     was held out.
@@ -50,7 +50,7 @@ def evaluate_splits(
         if len(plan.validation.truth.matches):
             held_out = _embed(judged, plan.validation, size=run.size)
             chosen = evaluate(held_out, truth=plan.validation.truth)
-            # In the middle of the gap: the lowest true pair of a small split is no good bound.
+            # In the middle of the gap: the lowest true pair of a small split is not a good bound.
             threshold = threshold_of(judge(Cosines(held_out), truth=plan.validation.truth))
         rows = _embed(judged, plan.test, size=run.size)
         return rows, evaluate(rows, truth=plan.test.truth, threshold=threshold), chosen or {}
@@ -85,7 +85,7 @@ def evaluate_splits(
 
 
 def read_archive(folder: Path, *, roots: Sequence[Path] = ()) -> LabelledArchive:
-    """Read an archive to evaluate a version on; check that all of it can be used.
+    """Read an archive to evaluate a version on, and check that all of it can be used.
 
     Raises:
         errors.InvalidArgument: It has no manifest or no groups, a picture cannot be used or lies
@@ -116,17 +116,17 @@ def read_archive(folder: Path, *, roots: Sequence[Path] = ()) -> LabelledArchive
 
 
 def evaluate_archive(model: Model, *, folder: Path, threshold: float | None = None) -> JudgedImages:
-    """Embed an archive's pictures and judge them, as `halftone eval --upright` does.
+    """Embed an archive's pictures and evaluate them, as `halftone eval --upright` does.
 
     Args:
-        model: To judge.
-        folder: Of the archive.
-        threshold: At which precision, recall and F1 are taken.
+        model: The model to evaluate.
+        folder: The folder of the archive.
+        threshold: The threshold of precision, recall and F1.
 
     Returns:
-        The figures of upright pictures. Variants are those of a query that is turned four ways, as
-        searches do it, of the descriptors without background suppression, and of the trained
-        embedding alone.
+        The figures of upright pictures. There are variants: of a query that is turned four ways, as
+        searches do it; of descriptors without background suppression; and of the trained embedding
+        alone.
 
     Raises:
         errors.InvalidArgument: A picture cannot be read: the protocol needs all of them.
@@ -153,7 +153,7 @@ def evaluate_archive(model: Model, *, folder: Path, threshold: float | None = No
 
 
 def _inner_descriptors(model: Model, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-    """Compute what a network knows before its last layers, for uint8 [B, S, S]: unit rows."""
+    """Compute the embedding below a network's last layers for uint8 [B, S, S]: unit rows."""
     network = model.network
     with torch.inference_mode():
         pictures = torch.as_tensor(batch).to(model.device).unsqueeze(1)
@@ -169,8 +169,8 @@ def _inner_descriptors(model: Model, batch: NDArray[np.uint8]) -> dict[str, NDAr
 def classify(run: Run) -> dict[str, Any] | None:
     """Measure the classifier on pictures of its classes that it was not trained on.
 
-    Splits are by group, so a held-out group has no class; where no class could spare a picture,
-    new printings of the training pictures have to do, and `on` says so.
+    Splits are by group, so a held-out group has no class. If no class could spare a picture, new
+    printings of the training pictures are used instead, and `on` says so.
     """
     if not isinstance(run.objective, SceneClassifier):
         return None
@@ -199,16 +199,18 @@ def classify(run: Run) -> dict[str, Any] | None:
 def calibrate_version(
     model: Model, *, run: Run, staging: Path, log: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Fit the probabilities of a version before it is published, and put them into its `spec.json`.
+    """Fit the probabilities of a version before it is published.
 
-    On simulated printings of the pictures that were held out, as a search meets them; the labelled
-    groups among these are too few in most archives, and `evaluate_on` is there to judge. Where too
-    few pictures were held out the parent's are taken over.
+    The result goes into its `spec.json`.
+
+    The fit uses simulated printings of the held-out pictures, as a search meets them. Most archives
+    have too few labelled groups among these, and `evaluate_on` is there for evaluation. If too few
+    pictures were held out, the parent's calibration is taken over.
     """
     plan = run.plan
     paths = [entry.path for part in (plan.validation, plan.test) for entry in part.entries]
     try:
-        # Not with the others: OpenCV and scikit-learn take a second of each start, and a machine
+        # Imported here: OpenCV and scikit-learn take a second of each start, and a machine
         # that only trains may lack them.
         from halftone.evaluation.calibration import fit_held_out  # noqa: PLC0415
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Fit the last layers of a trained network: low frequencies, whitening, background suppression."""
+"""Fits the last layers of a trained network: low frequencies, whitening, background suppression."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from halftone.services.trainer.loop.state import Run
 
 _BATCH: Final = 64
-# From 0.5 to 1 nothing changes, below it gets worse: weak directions of embeddings are noise.
+# From 0.5 to 1 the results are equal, below they are worse: weak directions are noise.
 _SHRINKAGE: Final = 1.0
 
 
 def choose_last_layers(run: Run) -> tuple[DescriptorNetwork, dict[str, Any]]:
     """Return the network with the best last layers, and the facts about them for the spec.
 
-    A run that trained through its parent's layers may keep them or have them fitted anew on the
-    training pictures: whichever finds more on the validation split, since few pictures fit a poor
-    whitening and many a better one. Fewer pictures than dimensions fit none at all.
+    A run that trained through its parent's layers may keep them or have them fitted again on the
+    training pictures, whichever finds more on the validation split: a whitening fitted on few
+    pictures is poor, one fitted on many is better. With fewer pictures than dimensions nothing is
+    fitted.
     """
     plan, config, network = run.plan, run.config, run.result()
     spec, start = network.spec, run.start
@@ -73,10 +74,10 @@ def fit_last_layers(
     background: int,
     seed: int,
 ) -> DescriptorNetwork:
-    """Add low frequencies, fit whitening and background on uint8 [N, S, S]: a complete network.
+    """Add low frequencies, whitening and background, fitted on pictures uint8 [N, S, S].
 
-    There are at most `background` centres, and at least three pictures to each on average:
-    fewer would be pictures rather than what pictures have in common.
+    There are at most `background` centres, and on average at least three pictures to each: with
+    fewer, a centre would stand for one picture rather than for what pictures have in common.
     """
     device = next(network.parameters()).device
     centres = min(background, len(pictures) // 3)

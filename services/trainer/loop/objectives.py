@@ -10,14 +10,14 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 
 class PictureProxies(nn.Module):
-    """Discriminates pictures, each with one learned proxy.
+    """Tells pictures apart, each by one learned proxy.
 
-    A printing is drawn to its picture's proxy and pushed from all others, so every picture of the
-    pool is a negative in every step and one printing per picture suffices. Two terms: a softmax
-    over pictures (Zhai and Wu 2019) with a margin (Wang et al. 2018), which ranks, and a logistic
-    loss against one threshold shared by all pictures (Zhou et al. 2023, UniFace), which makes
-    scores of different queries comparable. A third, of weight `koleo`, spreads the batch out:
-    Kozachenko and Leonenko's estimate of entropy (Sablayrolles et al. 2019).
+    A printing is attracted by its picture's proxy and repelled by all others, so every picture of
+    the pool is a negative in every step and one printing per picture suffices. There are two terms:
+    a softmax over pictures (Zhai and Wu 2019) with a margin (Wang et al. 2018), which ranks, and a
+    logistic loss against one threshold shared by all pictures (Zhou et al. 2023, UniFace), which
+    makes scores of different queries comparable. A third term, with the weight `koleo`, spreads the
+    batch out: Kozachenko and Leonenko's estimate of entropy (Sablayrolles et al. 2019).
     """
 
     def __init__(
@@ -32,12 +32,12 @@ class PictureProxies(nn.Module):
     ) -> None:
         """Start each proxy at its picture's embedding (unit rows of `embeddings`, [N, D]).
 
-        same: int64 [P, 2], pairs of pictures that may be the same one and must not repel each
-            other.
+        `same` has pairs of pictures that may be the same one and must not repel each other: int64
+        [P, 2].
         """
         super().__init__()
         self.proxies = nn.Parameter(embeddings.clone())
-        # Where a batch's negatives balance its positives: N exp(-scale * threshold) = 1 for
+        # Start where a batch's negatives balance its positives: N exp(-scale * threshold) = 1 for
         # uncorrelated negatives.
         self.threshold = nn.Parameter(
             torch.tensor(float(torch.log(torch.tensor(len(embeddings) + 1.0))) / scale)
@@ -49,7 +49,7 @@ class PictureProxies(nn.Module):
     same: Tensor
 
     def forward(self, embeddings: Tensor, *, rows: Tensor) -> Tensor:
-        """Return the loss of embeddings (float32 [B, D], any length) of printings of `rows` [B]."""
+        """Return the loss of printings of `rows` [B], given as embeddings float32 [B, D]."""
         cosine = F.normalize(embeddings, dim=1) @ F.normalize(self.proxies, dim=1).T
         if len(self.same):
             batch, pair = (rows[:, None] == self.same[None, :, 0]).nonzero(as_tuple=True)
@@ -72,7 +72,10 @@ class PictureProxies(nn.Module):
 
 
 class SceneClassifier(nn.Module):
-    """Cross-entropy over groups: a cosine to one vector per class, scaled, with class weights."""
+    """Cross-entropy over groups, from scaled cosines to one vector per class.
+
+    Classes are weighted.
+    """
 
     def __init__(
         self, embeddings: Tensor, *, labels: Tensor, weights: Tensor, scale: float, margin: float
@@ -84,7 +87,7 @@ class SceneClassifier(nn.Module):
             labels: int64 [N], the class of each row, 0 to C - 1.
             weights: float32 [C].
             scale: Inverse temperature.
-            margin: By which a picture must prefer its class.
+            margin: The margin by which a picture must prefer its class.
         """
         super().__init__()
         means = embeddings.new_zeros(len(weights), embeddings.shape[1])
@@ -103,7 +106,7 @@ class SceneClassifier(nn.Module):
         return self.scale * cosine
 
     def forward(self, embeddings: Tensor, *, rows: Tensor) -> Tensor:
-        """Return the loss of embeddings, printings of pictures `rows` [B].
+        """Return the loss of printings of pictures `rows` [B], given as embeddings.
 
         The weighted mean divides by the batch, not by its weights, so that parts of a batch add up.
         """
@@ -137,18 +140,18 @@ class SceneMetric(nn.Module):
         """Start the memory with unit rows `embeddings`, [N, D].
 
         Args:
-            embeddings: Of the training pictures.
-            families: int64 [N]; pictures of different families repel.
+            embeddings: The embeddings of the training pictures.
+            families: int64 [N], the family of each picture. Different families repel.
             composite: bool [N], whether only links attract within a picture's family.
             links: int64 [P, 2], pairs of rows within composite families that attract.
-            hard: Strangers per picture.
+            hard: The number of strangers per picture.
             loss: Multi-similarity (Wang et al. 2019) or supervised contrastive (Khosla et al.
                 2020).
-            scale: Inverse temperature of the latter.
-            base: The cosine between alike and different, of the former.
+            scale: Inverse temperature of the supervised contrastive loss.
+            base: The cosine between alike and different of the multi-similarity loss.
         """
-        # Imported here: it brings scipy's statistics, over a second of a start that others need not
-        # wait for.
+        # Imported here because it loads scipy's statistics, over a second that other objectives
+        # need not wait for.
         from pytorch_metric_learning import losses  # type: ignore[import-untyped]  # noqa: PLC0415
 
         super().__init__()
@@ -171,7 +174,7 @@ class SceneMetric(nn.Module):
     linked: Tensor
 
     def forward(self, embeddings: Tensor, *, rows: Tensor) -> Tensor:
-        """Return the loss of embeddings (float32 [B, D], any length) of printings of `rows` [B]."""
+        """Return the loss of printings of `rows` [B], given as embeddings float32 [B, D]."""
         positive, negative = self.compare(rows, torch.arange(len(self.memory), device=rows.device))
         with torch.no_grad():
             closeness = F.normalize(embeddings, dim=1) @ self.memory.T
@@ -190,13 +193,13 @@ class SceneMetric(nn.Module):
         return loss
 
     def remember(self, embeddings: Tensor, *, rows: Tensor) -> None:
-        """Put the embeddings [B, D] of `rows` into memory; of equal rows the last counts."""
+        """Store the embeddings [B, D] of `rows` in memory. Of equal rows the last one counts."""
         places = {int(row): place for place, row in enumerate(rows)}
         where, which = torch.tensor([list(places), list(places.values())]).to(embeddings.device)
         self.memory[where] = F.normalize(embeddings.detach()[which], dim=1)
 
     def compare(self, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-        """Return whether `rows` [B] and `others` [M] attract and repel: bool [B, M] each."""
+        """Return which of `rows` [B] and `others` [M] attract and which repel: bool [B, M] each."""
         same = self.families[rows][:, None] == self.families[others][None]
         codes = rows[:, None] * len(self.families) + others[None]
         doubtful = same & self.composite[rows][:, None]
@@ -206,7 +209,7 @@ class SceneMetric(nn.Module):
 
 
 def entropy_loss(embeddings: Tensor, *, rows: Tensor) -> Tensor:
-    """Return the mean of -log of the distance to the nearest other picture of the batch, [B, D]."""
+    """Return the mean of -log of the distance to the nearest other embedding of a batch [B, D]."""
     unit = F.normalize(embeddings, dim=1)
     cosine = unit @ unit.T
     cosine = cosine.masked_fill(rows[:, None] == rows[None], -1.0)

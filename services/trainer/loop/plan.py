@@ -1,4 +1,4 @@
-"""Decide what a run trains on, what it is judged by, and how long it goes."""
+"""Decides what a run trains on, what evaluates it, and how long it takes."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ _LARGEST_HELD_OUT = 5  # one picture in so many, without labels
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """The data of a run, split into what it trains on and what it is judged by.
+    """The data of a run, split into training and evaluation.
 
     Attributes:
-        config: Of the run.
-        training: What steps draw from.
-        validation: To stop by, and to choose the threshold and the last layers by.
-        test: For the final figures; groups that nothing has seen.
-        known: Pictures of training classes that are not trained on, for the accuracy of the
-            objective classification; none of it where each class has two pictures.
-        findings: What is odd about the data.
-        facts: About the splits, for the spec.
+        config: The settings of the run.
+        training: The pictures that steps draw from.
+        validation: The pictures that decide when to stop, the threshold and the last layers.
+        test: The pictures for the final figures. Nothing has seen their groups.
+        known: Pictures of training classes that are held out, for the accuracy of the objective
+            classification; empty if each class has only two pictures.
+        findings: Oddities of the data.
+        facts: Facts about the splits, for the spec.
     """
 
     config: TrainingConfig
@@ -73,7 +73,7 @@ class TrainingPlan:
 
     @property
     def per_epoch(self) -> int:
-        """Steps of an epoch, in which each picture, or each group, comes once."""
+        """The number of steps of an epoch, in which each picture or each group occurs once."""
         config = self.config
         if self.sampled:
             count = len(self.training.names)
@@ -82,7 +82,7 @@ class TrainingPlan:
 
     @property
     def steps(self) -> int:
-        """Length of the run in steps; 0 where the clock alone decides."""
+        """The length of the run in steps; 0 if only the clock ends it."""
         config = self.config
         if config.steps:
             return config.steps
@@ -125,16 +125,16 @@ def read_plan(
     """Read the data, split it, and write `splits.json` into the work directory.
 
     Args:
-        config: Of the run.
-        start: Whose preprocessing the pictures get.
-        resumes: The work directory has a checkpoint; its splits hold.
-        writes: False in all processes of a run but the first.
-        progress: Told the share that is read.
+        config: The settings of the run.
+        start: The start of the run, whose preprocessing the pictures get.
+        resumes: Whether the work directory has a checkpoint, so that its splits are used.
+        writes: Whether to write the file; False in all processes of a run but the first.
+        progress: Called with the share that has been read.
 
     Raises:
-        errors.InvalidArgument: The data cannot be used, or too little of it.
+        errors.InvalidArgument: The data cannot be used, or there is too little of it.
     """
-    # More detail than the network sees, so that a crop stays sharp.
+    # Keep more detail than the network sees, so that a crop stays sharp.
     cached = Preprocessing(
         size=round(start.preprocessing.size * 1.5), trim=start.preprocessing.trim
     )
@@ -216,9 +216,10 @@ def _split_groups(
 def _split_images(
     config: TrainingConfig, *, data: SceneDataset, source: Path | None, findings: list[Finding]
 ) -> list[Split]:
-    """Without labels: at most `validation` pictures are held out, or what the file says.
+    """Assign each unlabelled picture to training or validation.
 
-    Never more than a fifth: the default is for large sets and would leave nothing of a small one.
+    At most `validation` pictures are held out, unless a file of splits is given. Never more than a
+    fifth are: the default is for large sets and would leave nothing of a small one.
     """
     if source is None:
         count = min(config.validation, len(data) // _LARGEST_HELD_OUT)
@@ -235,7 +236,7 @@ def _split_images(
 def _set_aside(
     data: SceneDataset, *, rows: NDArray[np.int64], seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide `rows` into those to train on, and one of each class that has at least three."""
+    """Divide `rows` into those to train on, and one of each class with at least three."""
     generator = np.random.default_rng(seed)
     in_classes = rows[np.isin(data.families[rows], data.classes)]
     known = []
@@ -251,7 +252,8 @@ def _check(plan: TrainingPlan, *, start: Start, read: int) -> None:
     """Refuse data that are too few to train on.
 
     Raises:
-        errors.InvalidArgument: Says what there is and what it takes.
+        errors.InvalidArgument: There are too few. The error says how many there are and how many it
+            takes.
     """
     config, training = plan.config, plan.training
     if config.labelled:
@@ -281,7 +283,7 @@ def _check(plan: TrainingPlan, *, start: Start, read: int) -> None:
 
 
 def _account(plan: TrainingPlan, *, read: int) -> str:
-    """Say where the pictures went."""
+    """Return a sentence that says what happened to the pictures."""
     counts = _count(plan.findings)
     broken = counts.get("broken file", 0) + counts.get("missing file", 0)
     held_out = len(plan.validation) + len(plan.test) + len(plan.known)
@@ -294,7 +296,7 @@ def _account(plan: TrainingPlan, *, read: int) -> str:
 
 
 def _way_out(plan: TrainingPlan, *, start: Start, fewest: int) -> str:
-    """Say which options help against too few pictures, naming only those that do."""
+    """Return which options help against too few pictures, naming only those that do."""
     config, count = plan.config, len(plan.training)
     lower = []
     if not plan.sampled and config.batch > count >= _FEWEST_OPTION:

@@ -1,4 +1,4 @@
-"""Measure a run's time and loss, and report them to people, to programs, and to a tracker."""
+"""Measures a run's time and loss, and reports them to people, to programs, and to a tracker."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _BEFORE, _AFTER = 0.05, 0.95  # of the whole: what reading ends with, what the e
 
 
 class Meter:
-    """Measures time and loss between progress lines; time spent elsewhere does not count.
+    """Measures the time and the loss of steps. Time spent elsewhere does not count.
 
-    Losses stay on the device until somebody asks, so that a step never waits for the one before.
+    Losses stay on the device until they are read, so that a step never waits for the one before.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Meter:
         log(f"starting at step {run.step}, {_time(run.elapsed)} of training done")
 
     def waiting(self, batches: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Yield the batches, and count the time that they take."""
+        """Yield the batches, and count the time spent waiting for them."""
         while True:
             begun = time.monotonic()
             rows = next(batches)
@@ -54,18 +54,18 @@ class Meter:
             self._tell({}, loss=self.check())
 
     def due(self, seconds: float) -> bool:
-        """Return whether so many seconds passed since the last line."""
+        """Return whether this many seconds have passed since the last line."""
         return self._clock - self._reported >= seconds
 
     def restart_clock(self) -> None:
-        """Leave the time since the last step uncounted."""
+        """Do not count the time since the last step."""
         self._clock = time.monotonic()
 
     def check(self) -> float:
         """Return the mean loss since the last line.
 
         Raises:
-            errors.FailedPrecondition: It is no number; the last checkpoint was before that.
+            errors.FailedPrecondition: It is not a number. The last checkpoint is from before that.
         """
         if not self._losses:
             return float("nan")
@@ -79,7 +79,7 @@ class Meter:
         return loss
 
     def report(self, checked: Mapping[str, float]) -> None:
-        """Add an entry to the history, with validation figures if there are some, and tell it."""
+        """Add an entry to the history, with any validation figures, and report it."""
         run, loss = self._run, self.check()
         entry = {
             "step": float(run.step),
@@ -112,7 +112,7 @@ class Meter:
     @property
     def _left(self) -> float:
         run = self._run
-        # A run by the clock goes a little beyond its end.
+        # A run that is limited by the clock takes a little longer than its limit.
         return max(0.0, run.elapsed / max(run.progress, 1e-9) - run.elapsed)
 
     def _tell(self, metrics: Mapping[str, float], *, loss: float) -> None:

@@ -1,4 +1,4 @@
-"""Keep everything that a training run changes while it goes; save and resume it."""
+"""Holds the state of a training run: everything that changes in it. Saves and resumes it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _FIGURE: Final = "micro_ap"  # what early stopping goes by: ranking and comparab
 
 @dataclass
 class Best:
-    """The best validation so far; its weights are the averaged ones, on the CPU."""
+    """The best validation so far. Its weights are the averaged ones, on the CPU."""
 
     figure: float = -1.0
     step: int = 0
@@ -58,11 +58,12 @@ class Run:
     """The state of one run: weights, their average, objective, optimizer and counters.
 
     Attributes:
-        step: Steps taken.
-        elapsed: Seconds spent in them, also before an interruption.
-        history: The progress lines' entries.
-        averaged: Mean of the weights of late steps; its batch norm holds only once calibrated.
-        best: What validations found.
+        step: The number of steps taken.
+        elapsed: The seconds spent in them, including those before an interruption.
+        history: The entries of the progress lines.
+        averaged: The network with the mean of the weights of late steps. Its batch norm is valid
+            only after calibration.
+        best: The best validation.
     """
 
     def __init__(
@@ -93,8 +94,8 @@ class Run:
         network: DescriptorNetwork = start.network.to(device)
         self.network = network.to(memory_format=torch.channels_last)
         width = self.network.spec.dimension if start.fitted else self.network.spec.width
-        # Where the training pictures' own groups part from the rest. The usual 0.5 lies far above
-        # that of whitened descriptors, and a loss that only attracts blurs them.
+        # The cosine that separates the training pictures' groups from others. The usual 0.5 is far
+        # too high for whitened descriptors: a loss that only attracts would blur them.
         self.base = 0.5 if state is None else float(state["base"])
         if state is None:
             embeddings = self._initialise()
@@ -119,7 +120,7 @@ class Run:
 
     @property
     def progress(self) -> float:
-        """The share of the steps or of the time limit that is spent, from 0 to 1."""
+        """The share of the steps or of the time limit that has passed, from 0 to 1."""
         config, steps = self.config, self.plan.steps
         by_time = self.elapsed / (config.time_limit * 60) if config.time_limit else 0.0
         exhausted = config.patience and self.best.worse >= config.patience
@@ -127,7 +128,7 @@ class Run:
 
     @property
     def frozen(self) -> bool:
-        """Whether the backbone keeps still, as it does at first if it is pretrained."""
+        """Whether the backbone is not trained, as at the start if it is pretrained."""
         epochs = self.step / self.plan.per_epoch
         return self.start.pretrained and epochs < self.config.freeze_epochs
 
@@ -135,11 +136,11 @@ class Run:
         """Take one step on the pictures `rows`, int64 [batch] on the CPU.
 
         The batch is taken in parts, each printed, normalised and compared by itself, and each
-        process has its share of them: two processes do what one does in two parts.
+        process has its share of them: two processes compute the same as one with two parts.
 
         Args:
-            rows: Of the training pictures.
-            rate: Share of the peak rates.
+            rows: The rows of the training pictures.
+            rate: The share of the peak rates.
 
         Returns:
             The loss, still on the device.
@@ -160,10 +161,10 @@ class Run:
             total += loss.detach()
             embedded[part] = embeddings.detach().float()
         parameters = [*self.network.parameters(), *self.objective.parameters()]
-        world.average([total, *(parameter.grad for parameter in parameters)])
+        world.sum_over_processes([total, *(parameter.grad for parameter in parameters)])
         nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
         self.optimizer.step()
-        # The average follows quickly at first, or it would remember the initial weights.
+        # The average follows quickly at first; otherwise it would remember the initial weights.
         decay = min(config.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(  # one call for all; it has no public name
@@ -175,10 +176,10 @@ class Run:
         return total
 
     def validate(self) -> dict[str, float]:
-        """Score what is held out, and keep the weights if they are the best so far.
+        """Evaluate the held-out pictures, and keep the weights if they are the best so far.
 
-        With labels: do its pictures find the others of their group? Without: do two printings of
-        each picture find each other?
+        With labels, this measures whether its pictures find the others of their group; without,
+        whether two printings of each picture find each other.
         """
         plan, network = self.plan, self.averaged_network()
         figures: dict[str, float] = {}
@@ -196,7 +197,7 @@ class Run:
     def score_copies(self, embed: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Print held-out pictures twice, and measure whether the printings find each other.
 
-        embed: Pictures [N, 1, S, S] to [N, D] of any length.
+        `embed` maps pictures [N, 1, S, S] to [N, D] of any length.
         """
         generator = torch.Generator(self.device).manual_seed(self.config.seed + 2)
         sides = []
@@ -209,7 +210,7 @@ class Run:
         return evaluate_copies(sides[0] @ sides[1].T)
 
     def collect(self, embed: Callable[[Tensor], Tensor], pictures: Tensor) -> NDArray[np.float32]:
-        """Apply `embed` to uint8 [N, S, S] in batches: unit rows, float32 [N, D]."""
+        """Apply `embed` to uint8 [N, S, S] in batches. Returns unit rows, float32 [N, D]."""
         with self._precision():
             embeddings = collect(embed, pictures=pictures, batch=CHUNK)
         rows: NDArray[np.float32] = F.normalize(torch.from_numpy(embeddings), dim=1).numpy()
@@ -222,7 +223,7 @@ class Run:
         return self.averaged.eval()
 
     def result(self) -> DescriptorNetwork:
-        """Return the network to publish: the best validated weights, or the last ones."""
+        """Return the network to publish, with the best validated weights or the last ones."""
         if self.best.weights is not None:
             self.averaged.load_state_dict(self.best.weights)
             if isinstance(self.objective, SceneClassifier) and self.best.classes is not None:
@@ -234,7 +235,7 @@ class Run:
         """Replace the checkpoint atomically.
 
         Raises:
-            errors.StorageFull: The disk is full; the checkpoint before is still there.
+            errors.StorageFull: The disk is full. The previous checkpoint is still there.
         """
         content = io.BytesIO()
         torch.save(
@@ -267,7 +268,7 @@ class Run:
 
     @property
     def _thawed(self) -> bool:
-        """Whether a step was taken that moved the backbone."""
+        """Whether a step was taken that changed the backbone."""
         return self.step > self.config.freeze_epochs * self.plan.per_epoch
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -282,12 +283,12 @@ class Run:
         self.best = Best(**state["best"])
 
     def _press(self, part: int) -> torch.Generator:
-        """Return the randomness of a part of this step: a function of seed, step and part alone."""
+        """Return the random generator of a part of this step, from seed, step and part alone."""
         number = (self.config.seed * 1_000_003 + self.step) * 1_009 + part
         return torch.Generator(self.device).manual_seed(number)
 
     def _set_rates(self, rate: float) -> None:
-        """Set this step's rates, and whether the backbone and its statistics keep still."""
+        """Set this step's rates, and whether the backbone and its statistics are frozen."""
         frozen = self.frozen
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
@@ -297,7 +298,10 @@ class Run:
             part.train(not frozen)
 
     def _initialise(self) -> Tensor:
-        """Give a new network what it lacks; return the pictures' unit embeddings [N, D]."""
+        """Initialise the untrained layers of a new network.
+
+        Returns the unit embeddings of the pictures, [N, D].
+        """
         if not self.start.pretrained:
             self._calibrate(self.network)
         self.network.eval()
@@ -339,7 +343,7 @@ class Run:
         )
 
     def _make_optimizer(self) -> torch.optim.AdamW:
-        """AdamW in groups: the head starts from a fit, which a full rate would undo.
+        """Create AdamW with groups: a full rate would undo the fit that the head starts from.
 
         With a pretrained backbone all rates are lower, and each stage's is lower than the next's.
         """
@@ -368,7 +372,7 @@ class Run:
         return torch.optim.AdamW(learned)
 
     def _judge(self, figure: float) -> None:
-        """Keep the weights if they are the best; runs without labels and patience keep none."""
+        """Keep the weights if they are the best. Runs without labels and patience keep none."""
         if not (self.config.labelled or self.config.patience):
             return
         if figure > self.best.figure:
@@ -385,7 +389,7 @@ class Run:
     def _calibrate(self, network: DescriptorNetwork) -> None:
         """Set batch norm's statistics from printings of the pictures.
 
-        Averaged and freshly initialised weights have none of their own and are useless without.
+        Averaged and freshly initialised weights have no statistics and are useless without.
         """
         seed = self.config.seed + 1
         generator = torch.Generator(self.device).manual_seed(seed)
@@ -405,13 +409,13 @@ class Run:
         network.eval()
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the autocast to bfloat16: on CUDA always, on the CPU if asked for."""
+        """Return the autocast to bfloat16: always on CUDA, on request on the CPU."""
         enabled = self.device.type == "cuda" or self.config.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
 
 def read_checkpoint(config: TrainingConfig) -> dict[str, Any] | None:
-    """Return the checkpoint in the work directory, or None.
+    """Return the checkpoint in the work directory; None if there is none.
 
     Raises:
         errors.FailedPrecondition: It belongs to a run with other settings.

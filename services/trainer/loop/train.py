@@ -1,17 +1,17 @@
-"""The training loop: pictures in, a model version out.
+"""The training loop: reads pictures and publishes a model version.
 
-Run it with `python -m halftone.services.trainer.loop.train`. Three objectives (`objectives`).
-Without labels, each step prints a batch of pictures with the press simulation and draws each
-printing to its picture's proxy, away from all others. With labels, printings of a group's pictures
-attract, or are classified. What made small networks work from random weights in trials on two CPU
-cores, in the order of effect: a head that keeps the layout, batch norm calibrated on the data, the
-projection initialised as the PCA-whitening of the features it gets, and each proxy initialised as
-its picture's own embedding.
+Run it with `python -m halftone.services.trainer.loop.train`. There are three objectives
+(`objectives`). Without labels, each step prints a batch of pictures with the press simulation,
+attracts each printing to its picture's proxy and repels it from all others. With labels, printings
+of a group's pictures attract each other, or are classified. In trials on two CPU cores, these made
+small networks work from random weights, in the order of effect: a head that keeps the layout, batch
+norm calibrated on the data, the projection initialised as the PCA-whitening of its input features,
+and each proxy initialised as its picture's embedding.
 
-A run continues from `<work>/checkpoint.pt` when there is one; on the CPU a run of `--steps` or
-`--epochs` that was interrupted ends with the same bits as one that was not. Repeating the command
-of a finished run only fits, evaluates and publishes again. `torchrun` starts several processes
-that share each batch.
+A run continues from `<work>/checkpoint.pt` if there is one; on the CPU a run of `--steps` or
+`--epochs` that was interrupted ends with the same bits as an uninterrupted one. Repeating the
+command of a finished run only fits, evaluates and publishes again. `torchrun` starts several
+processes that share each batch.
 """
 
 from __future__ import annotations
@@ -61,18 +61,19 @@ def train(
     """Train a version as `config` says, and publish it.
 
     Args:
-        config: See its fields.
-        log: Takes progress lines.
-        stop: Asked before each step; when true the run writes a checkpoint and returns None.
-        events: Takes the same for programs.
+        config: The settings; see its fields.
+        log: Called with progress lines.
+        stop: Called before each step. If it returns True the run writes a checkpoint and returns
+            None.
+        events: Receives the progress for programs.
 
     Returns:
-        The version; None when the run was stopped, and in all processes but the first.
+        The version; None if the run was stopped, and in all processes but the first.
 
     Raises:
         errors.InvalidArgument: The data cannot be used.
-        errors.FailedPrecondition: The work directory belongs to a run with other settings or other
-            data, or to another process; the loss is no number any more.
+        errors.FailedPrecondition: The work directory belongs to a run with other settings or data,
+            or to another process; or the loss is not a number any more.
         errors.StorageFull: The disk is full.
     """
     events = events or Events()
@@ -111,7 +112,7 @@ def train(
 
         run = Run(plan, start=start, device=device, world=world, state=state)
         tracker = _tracker(config, log=log, wanted=world.leads)
-        # Does nothing after the end of a run that came to its end.
+        # Does nothing if the run had already come to its end.
         held.callback(tracker.finish, succeeded=False, seconds=_UNFINISHED_SECONDS)
         meter = Meter(run, log=log, events=events, tracker=tracker)
         if not take_steps(run, meter=meter, stop=stop):
@@ -123,15 +124,15 @@ def train(
 
 
 def take_steps(run: Run, *, meter: Meter, stop: Callable[[], bool]) -> bool:
-    """Take the steps of a run; return False if it was stopped.
+    """Take the steps of a run. Returns False if it was stopped.
 
-    A checkpoint is written either way.
+    Writes a checkpoint in either case.
     """
     config, world = run.config, run.world
     between = config.validation_steps(per_epoch=run.plan.per_epoch)
     saved = validated = time.monotonic()
     if between and run.step == 0 and world.leads:
-        # The start is the first candidate: what does not improve on it is not published.
+        # The start is the first candidate: worse weights are never published.
         meter.report(run.validate())
     for rows in meter.waiting(run.plan.batches(start=run.step)):
         # The first process decides for all.
@@ -173,11 +174,11 @@ def _seconds_since(since: float) -> float:
 
 
 def _ignore(_line: str) -> None:
-    """Discard a line: the first process says what all have to say."""
+    """Discard a line: the first process logs for all."""
 
 
 def _warn_of_seen(plan: TrainingPlan) -> list[str]:
-    """Return a warning if the run is judged by pictures that it learns from."""
+    """Return a warning if the run is evaluated on pictures that it trains on."""
     if plan.config.evaluate_on is None:
         return []
     folder = plan.config.evaluate_on.resolve()
@@ -200,9 +201,9 @@ def _tracker(config: TrainingConfig, *, log: Callable[[str], None], wanted: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for an expected failure, or 128 + signal when asked to stop."""
+    """Run the command. Returns 0, 2 for an expected failure, or 128 + signal when stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # Before everything else, so that wrong settings are told as an event, too.
+    # Before everything else, so that wrong settings are reported as an event, too.
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--events-fd", type=int)
     events = Events(first.parse_known_args(given)[0].events_fd)

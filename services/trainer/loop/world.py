@@ -1,7 +1,7 @@
-"""The processes of one run: one alone, or those that `torchrun` starts.
+"""Connects the processes of one training run: a single process, or those that `torchrun` started.
 
-Each holds the whole state and takes its share of every batch; gradients are averaged, so that the
-states stay the same. The first of them logs, validates, saves and publishes.
+Each process holds the whole state and takes its share of every batch. Gradients are summed over the
+processes, so that the states stay equal. The first process logs, validates, saves and publishes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, distributed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# The others wait while the first validates and publishes.
+# The other processes wait while the first one validates and publishes.
 _PATIENCE: Final = timedelta(hours=2)
 
 
@@ -34,8 +34,11 @@ class World:
         """Whether this is the first process."""
         return self.rank == 0
 
-    def average(self, tensors: Iterable[Tensor | None]) -> None:
-        """Replace tensors by their sum over all processes, in one message; None is left alone."""
+    def sum_over_processes(self, tensors: Iterable[Tensor | None]) -> None:
+        """Replace each tensor by its sum over all processes. None is skipped.
+
+        All tensors are sent in one message.
+        """
         if self.size == 1:
             return
         present = [tensor for tensor in tensors if tensor is not None]
@@ -47,7 +50,7 @@ class World:
             offset += tensor.numel()
 
     def gather(self, parts: dict[int, Tensor], *, count: int) -> Tensor:
-        """Join `count` parts of equal shape, of which this process has some: [count * B, D]."""
+        """Join `count` parts of equal shape from all processes: [count * B, D]."""
         if self.size == 1:
             return torch.cat([parts[number] for number in range(count)])
         example = next(iter(parts.values()))
@@ -58,7 +61,7 @@ class World:
         return joined.flatten(0, 1)
 
     def share(self, values: list[float], *, device: torch.device) -> list[float]:
-        """Return the first process's values, in all processes."""
+        """Return the first process's values in all processes."""
         if self.size == 1:
             return values
         message = torch.tensor(values, dtype=torch.float64, device=device)
@@ -67,7 +70,7 @@ class World:
         return told
 
     def align(self, tensors: Iterable[Tensor]) -> None:
-        """Replace tensors by the first process's values."""
+        """Replace tensors by those of the first process."""
         if self.size > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
@@ -75,7 +78,7 @@ class World:
 
 @contextlib.contextmanager
 def join_world() -> Iterator[tuple[World, torch.device]]:
-    """Join the processes of `torchrun`, if it started this one: the world and this one's device."""
+    """Join the processes of `torchrun`, if it started this one. Yields the world and the device."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     cuda = torch.cuda.is_available()
     if size == 1:

@@ -1,7 +1,7 @@
 """Starts a worker: `python -m halftone.services.trainer.worker`.
 
-The worker is a Celery worker with one thread for jobs; it runs one at a time on its device. It
-imports no torch: the loop runs in a process of its own (`halftone.services.trainer.loop.train`).
+The worker is a Celery worker with one thread for jobs and runs one job at a time on its device. It
+does not import torch: the loop runs in a separate process (`halftone.services.trainer.loop.train`).
 Settings: `HALFTONE_TRAINER_…`.
 """
 
@@ -43,10 +43,10 @@ _SECONDS_PER_HOUR: Final = 3600
 
 
 def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None:
-    """Run a worker until SIGTERM, upon which its job goes back to the queue.
+    """Run a worker until SIGTERM. Its job then goes back to the queue.
 
     Args:
-        settings: The trainer's.
+        settings: The settings of the trainer.
         models: The registry's directory.
         module: The module that the training process runs.
 
@@ -55,7 +55,7 @@ def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None
         errors.Unavailable: The broker does not answer.
     """
     store = JobStore.connect(settings)
-    # Above the longest job, so that its message does not come back while it runs.
+    # Longer than the longest job, so that its message does not come back while it runs.
     visibility = (settings.max_job_hours + settings.promotion_hours + 1) * _SECONDS_PER_HOUR
     app = make_app(settings.broker, visibility_seconds=visibility)
     queue = JobQueue(app)
@@ -68,7 +68,7 @@ def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None
             hold_device(settings.work_directory, device=settings.device)
         )
         _wait_for(store)
-        # Whoever had the device before is gone, so its job need not wait for its lease to run out.
+        # The previous worker of the device is gone, so end its lease instead of waiting for that.
         for job_id in store.break_leases(prefix=f"{device.holder}/"):
             _log.warning("lease_of_the_dead", job=job_id)
         runner = Runner(
@@ -98,7 +98,7 @@ def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None
         open_things.callback(stop.set)
 
         def on_ready(**_: Any) -> None:
-            # Answers only from here on, which is how others see that the worker is ready.
+            # The metrics answer only from here on, which shows others that the worker is ready.
             _port, stop_metrics = metrics.serve(
                 host=settings.host, port=settings.worker_metrics_port
             )
@@ -106,7 +106,7 @@ def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None
             _log.info("ready", device=settings.device, holder=device.holder)
 
         def on_stopping(**_: Any) -> None:
-            # A signal's handler: a plain value, no lock.
+            # This is a signal handler: set a plain value, take no lock.
             runner.stopping = True
 
         def keep_our_logging(**_: Any) -> None:
@@ -132,8 +132,8 @@ class Device:
     """A device that this process holds.
 
     Attributes:
-        descriptor: File descriptor of the lock. A process that inherits it holds the device, too.
-        holder: Name of this device of this machine, the same each time and unlike all others.
+        descriptor: File descriptor of the lock. A process that inherits it also holds the device.
+        holder: Name of this device of this machine: always the same, and different from all others.
     """
 
     def __init__(self, *, descriptor: int, holder: str) -> None:
@@ -144,15 +144,15 @@ class Device:
 def hold_device(
     directory: Path, *, device: str, patience: float = _DEVICE_PATIENCE_SECONDS
 ) -> Iterator[Device]:
-    """Hold a device of this machine, so that one worker, and so one job, uses it at a time.
+    """Hold a device of this machine, so that only one worker, and so one job, uses it.
 
-    The training process inherits the lock. So the device is free only when that process is gone,
-    too, with the memory that it had there.
+    The training process inherits the lock. So the device is free only after that process has ended
+    and released its memory.
 
     Args:
         directory: The work directory, which has the locks.
-        device: Such as `cpu` or `cuda:1`.
-        patience: Seconds to wait for another worker to let go of it.
+        device: The device, such as `cpu` or `cuda:1`.
+        patience: Seconds to wait for another worker to release it.
 
     Raises:
         errors.FailedPrecondition: Another worker has it.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerMetrics:
-    """Counts what one worker does. The service has the numbers of all jobs."""
+    """The counters of one worker. The service has the numbers of all jobs."""
 
     jobs: Counter
     seconds: Counter
@@ -22,7 +22,7 @@ class WorkerMetrics:
 
     @classmethod
     def of(cls, metrics: Metrics) -> Self:
-        """Register them and return them."""
+        """Register the counters and return them."""
         return cls(
             jobs=metrics.counter("worker_jobs", "Jobs ended by this worker", labels=("state",)),
             seconds=metrics.counter(

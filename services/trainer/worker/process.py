@@ -1,4 +1,4 @@
-"""The training process as its supervisor sees it: its events, its output, and its end."""
+"""Runs the training process and reads its events, its output, and its end."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _JOIN_SECONDS: Final = 10.0
 class TrainingProcess:
     """A running training loop, in a process that does not outlive this one.
 
-    Its output goes through here into the log, so that a full disk costs lines of the log and not
-    the process.
+    Its output goes through this process into the log, so that a full disk loses lines of the log
+    instead of ending the process.
 
     Attributes:
         events: The events that it has sent, as dictionaries.
 
     Args:
-        config: File with the settings of the run.
-        log: The output is appended to this file.
+        config: The file with the settings of the run.
+        log: The file to which the output is appended.
         module: The module to run.
         environment: Variables to add to this process's own.
-        inherited: File descriptors that it keeps open for as long as it lives.
-        nice: How far it gives way to other processes, 0 to 19.
+        inherited: File descriptors that the process keeps open for as long as it lives.
+        nice: Its niceness towards other processes, 0 to 19.
 
     Raises:
         OSError: The process cannot be started.
@@ -90,7 +90,7 @@ class TrainingProcess:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """The id of the process."""
         return self._process.pid
 
     @property
@@ -99,23 +99,23 @@ class TrainingProcess:
         return tuple(self._tail)
 
     def poll(self) -> int | None:
-        """Return the exit status, or minus the signal's number, or None while it runs."""
+        """Return the exit status, or minus the signal's number; None while it is running."""
         return self._process.poll()
 
     def terminate(self) -> None:
-        """Ask it to write a checkpoint and end."""
+        """Ask the process to write a checkpoint and end."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once, with every process that it has started."""
+        """Kill the process at once, with every process that it has started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def close(self) -> None:
-        """Kill it if it still runs, and wait for the rest of its output."""
-        # Also where it ended: what it has started may hold its output open.
+        """Kill the process if it is still running, and wait for the rest of its output."""
+        # Also if it has ended: processes that it started may hold its output open.
         self.kill()
         for reader in self._readers:
             reader.join(_JOIN_SECONDS)
@@ -154,7 +154,7 @@ def _give_way(pid: int, *, nice: int) -> None:
     """Lower the priority of a process that has just started. Its later threads inherit it."""
     with contextlib.suppress(OSError):  # it may have ended already
         os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + nice)
-    # Where Linux schedules sessions as groups, which share the cores evenly whatever their
+    # If Linux schedules sessions as groups, these share the cores evenly whatever their
     # processes' numbers say, the group has a number of its own.
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text(f"{nice}\n", encoding="ascii")

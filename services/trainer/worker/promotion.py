@@ -32,7 +32,7 @@ class Promoter:
     Attributes:
         search: `host:port` of the search service.
         patience: Seconds that a promotion may take, including the wait for others to end.
-        pause: Seconds between two looks at it.
+        pause: Seconds between two checks of the promotion.
     """
 
     search: str
@@ -40,14 +40,14 @@ class Promoter:
     pause: float = _PAUSE_SECONDS
 
     def __call__(self, version: str, is_stopped: Callable[[], bool]) -> str:
-        """Promote a version and wait for the end; return a sentence about the outcome.
+        """Promote a version and wait for the end. Returns a sentence about the outcome.
 
         Never raises: a version that is not promoted stays published.
 
         Args:
-            version: `name/number`.
-            is_stopped: Asked about every second. When it returns true this stops waiting; the
-                promotion goes on unless `cancel` is called.
+            version: The version, `name/number`.
+            is_stopped: Called about every second. If it returns True this stops waiting; the
+                promotion continues unless `cancel` is called.
         """
         until = time.monotonic() + self.patience
         with grpc.insecure_channel(self.search, options=CHANNEL_OPTIONS) as channel:
@@ -80,7 +80,7 @@ class Promoter:
         return f"{version} is published, and not promoted: nobody waited for the end of it."
 
     def cancel(self) -> None:
-        """Cancel the promotion that runs, if any."""
+        """Cancel the running promotion, if any."""
         with grpc.insecure_channel(self.search, options=CHANNEL_OPTIONS) as channel:
             stub = _stub(channel)
             try:
@@ -97,7 +97,7 @@ def _stub(channel: grpc.Channel) -> Any:
 
 
 def _may_pass(error: errors.HalftoneError) -> bool:
-    """Return whether to ask again: the service is away, or busy with another promotion."""
+    """Return whether to try again: the service is away, or busy with another promotion."""
     if isinstance(error, errors.Unavailable | errors.DeadlineExceeded | errors.Cancelled):
         return True
     return error.reason == "PROMOTION_RUNNING"

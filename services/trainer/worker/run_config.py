@@ -1,4 +1,4 @@
-"""What a training process is told: its settings file and its environment."""
+"""Writes the settings file and the environment of a training process."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 def write(
     job: TrainingJob, *, folder: Path, intake: Intake, settings: TrainerSettings, models: Path
 ) -> Path:
-    """Write the settings of a job's training process; return the file's path.
+    """Write the settings of a job's training process. Returns the file's path.
 
-    Checks again what may have vanished since the job came in.
+    Checks again for everything that may have vanished since the job was accepted.
 
     Args:
-        job: To run.
-        folder: The job's own, made here if needed. Checkpoints go to `run/` below it.
+        job: The job to run.
+        folder: The directory of the job, created if needed. Checkpoints go to `run/` below it.
         intake: Finds data sets and checks the parent version.
-        settings: The trainer's.
+        settings: The settings of the trainer.
         models: The registry's directory.
 
     Raises:
@@ -77,10 +77,10 @@ def write(
 
 
 def make_environment(device: str) -> dict[str, str]:
-    """Return the environment variables that keep a process to a device.
+    """Return the environment variables that restrict a process to a device.
 
     Args:
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device: The device: `auto`, `cpu`, `cuda` or `cuda:N`.
     """
     kind, _, number = device.partition(":")
     if kind == "auto":

@@ -1,8 +1,8 @@
-"""Runs one job at a time: takes its lease, starts the training process, records what happens.
+"""Runs one job at a time: takes its lease, starts the training process, records the events.
 
-Only the holder of a job's lease runs it. A lease that could not be renewed for most of its time
-stops the process well before another worker may take over. What follows from what happens is in
-`jobs/transitions`; `Runner` finds out what happened.
+Only the holder of a job's lease runs it. If a lease could not be renewed for most of its time, the
+process is stopped well before another worker may take over. `jobs/transitions` says what follows
+from an event; `Runner` finds out which events happened.
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ class Runner:
     """Runs jobs on one device.
 
     Attributes:
-        store: Keeps the jobs and their leases.
-        queue: Gets the message of a job that this worker lets go of.
-        intake: Checks again that a job's data is there.
-        settings: The trainer's.
+        store: The store of jobs and their leases.
+        queue: The queue for messages of jobs that this worker releases.
+        intake: Checks again that a job's data exists.
+        settings: The settings of the trainer.
         models: The registry's directory.
-        holder: Prefix of this worker's leases. It is the same for every worker that ever had
-            this device of this machine, and for no other.
-        metrics: Counts what this worker does.
+        holder: Prefix of this worker's leases. It is the same for every worker that ever had this
+            device of this machine, and for no other.
+        metrics: The counters of this worker.
         promote: Promotes a version and returns a sentence about the outcome.
         module: The module that the training process runs.
         inherited: File descriptors that the training process keeps open, such as the device's
             lock.
-        stopping: Set to true to make the worker stop; its job goes back to the queue.
+        stopping: Set this to True to stop the worker; its job goes back to the queue.
     """
 
     store: JobStore
@@ -87,7 +87,7 @@ class Runner:
         Does nothing if the job is over or another worker has its lease.
 
         Raises:
-            errors.Unavailable: The broker went away. The reaper takes care of the job.
+            errors.Unavailable: The broker is away. The reaper takes care of the job.
         """
         lease = self.store.acquire(
             job_id,
@@ -107,13 +107,13 @@ class Runner:
             _log.warning("lease_lost", job=job_id, fence=lease.fence)
             return
         except RefusedError as error:
-            # Somebody cancelled it between two looks at it.
+            # Somebody cancelled it between the last read and this write.
             _log.info("not_run", job=job_id, why=error.message)
             self._clear(self.store.get(job_id))
         self.store.release(lease)
 
     def _attempt(self, lease: Lease) -> Then:
-        """Take a job as far as one start of its process gets it; return what is to follow."""
+        """Run a job's training process once, as far as it gets. Returns the next action."""
         watch = Watch(store=self.store, lease=lease, settings=self.settings)
         job, then = self._record(lease, _begin)
         if then is Then.GO_ON and not job.model_version:
@@ -125,7 +125,7 @@ class Runner:
         return then
 
     def _train(self, job: TrainingJob, *, watch: Watch) -> Callable[[TrainingJob], Happening]:
-        """Run the training process until it ends; return what that means for the job.
+        """Run the training process until it ends. Returns what that means for the job.
 
         Raises:
             FencedError: Another worker has the job.
@@ -197,14 +197,14 @@ class Runner:
     def _record(
         self, lease: Lease, interpret: Callable[[TrainingJob], Happening]
     ) -> tuple[TrainingJob, Then]:
-        """Record what happened and do what follows; return the job and what is left to do.
+        """Record an event and do what follows. Returns the job and the next action.
 
-        Tries for as long as the lease may hold.
+        Tries for as long as the lease may last.
 
         Args:
-            lease: On the job.
-            interpret: Returns what happened, given the job as it is recorded. Called again if
-                somebody else changes the job meanwhile.
+            lease: The lease of the job.
+            interpret: Returns the event, given the stored job. Called again if somebody else
+                changes the job meanwhile.
 
         Raises:
             FencedError: Another worker has the job.
@@ -234,7 +234,7 @@ class Runner:
     def _clear(self, job: TrainingJob) -> None:
         """Remove the checkpoints of a job that succeeded or was cancelled.
 
-        Those of a failed job stay as evidence.
+        Those of a failed job are kept as evidence.
         """
         if job.state in {State.SUCCEEDED, State.CANCELLED}:
             run = self.settings.work_directory / job.id / "run"
@@ -244,7 +244,7 @@ class Runner:
 def _begin(job: TrainingJob) -> Happening:
     if job.model_version:
         return Happening(Event.RESUMED)
-    # How much is left and how fast it goes is unknown until the process says so.
+    # The remaining time and the speed are unknown until the process reports them.
     progress = Progress(
         phase="reading", fraction=job.progress.fraction, metrics=job.progress.metrics
     )

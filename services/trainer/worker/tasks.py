@@ -1,6 +1,6 @@
 """The Celery task that hands a job to the runner.
 
-The message is acknowledged after the task, whatever happens; the job's record has the outcome.
+The message is acknowledged after the task, whatever happens: the outcome is in the job's record.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def register(app: Any, *, runner: Runner) -> None:
         try:
             runner.run(job_id)
         except errors.HalftoneError as error:
-            # The broker is away. The reaper takes the job up again when it is back.
+            # The broker is away. The reaper resumes the job when the broker is back.
             _log.warning("job_left", reason=error.reason, error=error.message)
         finally:
             runner.metrics.busy.set(0)

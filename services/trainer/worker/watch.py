@@ -23,15 +23,15 @@ _log = telemetry.get_logger(__name__)
 
 _LOOK_SECONDS: Final = 0.2
 _WRITE_SECONDS: Final = 0.5
-# Shares of the lease's time without a renewal: after the first the process is asked to write a
-# checkpoint and to end, after the second it is killed. The rest is for clocks that differ.
+# Shares of the lease's time without a renewal. After the first one the process is asked to write a
+# checkpoint and end, after the second it is killed. The remaining time allows for clock drift.
 _ASK_AT: Final = 0.5
 _KILL_AT: Final = 0.8
 _SECONDS_PER_HOUR: Final = 3600.0
 
 EndReason = Literal["ended", "cancelled", "stopping", "away", "lost", "limit"]
 
-# What the loop's settings are called in the contract.
+# The names of the loop's settings in the contract.
 _FIELDS: Final = {
     "data": "spec.datasets",
     "name": "spec.model_name",
@@ -43,18 +43,18 @@ _FIELDS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a training process ended.
+    """The end of a training process.
 
     Attributes:
         status: Its exit status, or minus the number of the signal that ended it.
-        why: `ended` if it ended by itself. Otherwise the reason for which it was stopped: the job
-            was `cancelled`, the worker is `stopping`, the broker was `away` for too long, the
-            lease was `lost`, or the job reached its time `limit`.
+        why: `ended` if it ended by itself. Otherwise the reason why it was stopped: the job was
+            `cancelled`, the worker is `stopping`, the broker was `away` for too long, the lease was
+            `lost`, or the job reached its time `limit`.
         log_tail: The last lines of its output.
-        model_version: The version that it published, or empty.
-        error: The error that it or its supervisor reported.
-        ran_seconds: Seconds that the job ran in all attempts.
-        progress: The last progress, unless it is recorded already.
+        model_version: The version that it published; empty if none.
+        error: The error that the process or its supervisor reported.
+        ran_seconds: The seconds that the job ran in all attempts.
+        progress: The last progress; None if it is recorded already.
     """
 
     status: int
@@ -76,9 +76,9 @@ class Watch:
     """Supervises one attempt.
 
     Args:
-        store: Has the job and its lease.
-        lease: Renewed for as long as `follow` or `is_unwanted` are called.
-        settings: The trainer's limits.
+        store: The store of the job and its lease.
+        lease: The lease, which is renewed as long as `follow` or `is_unwanted` are called.
+        settings: The trainer's settings, with its limits.
     """
 
     def __init__(self, *, store: JobStore, lease: Lease, settings: TrainerSettings) -> None:
@@ -98,17 +98,17 @@ class Watch:
         ran: float,
         stopping: Callable[[], bool],
     ) -> Ending:
-        """Follow a process until it has ended, and stop it if there is a reason to.
+        """Follow a process until it has ended, and stop it if there is a reason.
 
-        A process that is to stop is asked to; it has `cancel_seconds` to write a checkpoint and
-        end, then it is killed. It is killed at once if another worker has the job, or if the lease
-        is about to run out.
+        A process to be stopped is asked to end; it has `cancel_seconds` to write a checkpoint, then
+        it is killed. It is killed at once if another worker has the job, or if the lease is about
+        to run out.
 
         Args:
-            process: Which runs. The caller closes it.
+            process: The running process. The caller closes it.
             started: When it was started, on the monotonic clock.
-            ran: Seconds that the job ran before.
-            stopping: Returns whether the worker is to stop.
+            ran: The seconds that the job ran before.
+            stopping: Returns whether the worker should stop.
         """
         why: EndReason = "ended"
         asked: float | None = None
@@ -116,7 +116,7 @@ class Watch:
         while process.poll() is None:
             self._take_events(process, seconds=_LOOK_SECONDS / 2)
             reason = self._find_reason_to_end(stopping=stopping)
-            # The clock is read only now: a broker that hangs holds the question up for seconds.
+            # Read the clock only now: a broker that hangs delays the check by seconds.
             now = time.monotonic()
             if reason is None and self._exceeds_limit(ran + now - started):
                 reason = "limit"
@@ -148,7 +148,7 @@ class Watch:
         )
 
     def is_unwanted(self) -> bool:
-        """Return whether the job was cancelled or taken over; renew the lease if it is time.
+        """Return whether the job was cancelled or taken over. Renews the lease when due.
 
         A broker that does not answer for a while is no reason to stop waiting for a promotion.
         """
@@ -188,7 +188,7 @@ class Watch:
         return None
 
     def _take_events(self, process: TrainingProcess, *, seconds: float) -> None:
-        """Take the events that the process has sent, waiting up to `seconds` for the first."""
+        """Handle the events that the process has sent. Waits up to `seconds` for the first."""
         try:
             self._take(process.events.get(timeout=seconds) if seconds else None, process)
             while True:
@@ -210,7 +210,7 @@ class Watch:
             self._error = _error(event)
 
     def _write(self, process: TrainingProcess, *, now: float) -> bool:
-        """Record the progress in the job; return whether that was done. It may fail safely."""
+        """Record the progress in the job. Returns whether that worked; a failure does no harm."""
         progress = self._progress
         if progress is None or now - self.lease.renewed > _ASK_AT * self._settings.lease_seconds:
             return False
