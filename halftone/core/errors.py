@@ -244,46 +244,58 @@ def of_code(name: str, *, reason: str = "") -> type[HalftoneError]:
 def to_status(error: HalftoneError, *, request_id: str = "") -> status_pb2.Status:
     """Return the `google.rpc.Status` of an error, with its details.
 
+    Characters that UTF-8 cannot encode, for example those of a file name in another encoding,
+    become question marks.
+
     Args:
         error: The error to convert.
         request_id: Goes into a `RequestInfo`, so that a report can be matched with the log.
     """
-    status = status_pb2.Status(code=code_of(error).value[0], message=error.message)
+    status = status_pb2.Status(code=code_of(error).value[0], message=_encodable(error.message))
     info = error_details_pb2.ErrorInfo(
-        reason=error.reason,
+        reason=_encodable(error.reason),
         domain=DOMAIN,
         # The class travels too: reasons are open-ended, classes are not.
-        metadata={**error.metadata, "class": type(error).__name__},
+        metadata={
+            **{_encodable(key): _encodable(value) for key, value in error.metadata.items()},
+            "class": type(error).__name__,
+        },
     )
     status.details.add().Pack(info)
     for detail in _details(error):
         status.details.add().CopyFrom(detail)
     request_id = request_id or error.request_id
     if request_id:
-        status.details.add().Pack(error_details_pb2.RequestInfo(request_id=request_id))
+        status.details.add().Pack(error_details_pb2.RequestInfo(request_id=_encodable(request_id)))
     return status
+
+
+def _encodable(text: str) -> str:
+    """Replace what UTF-8 cannot encode, so that protobuf accepts the text."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _details(error: HalftoneError) -> Iterator[any_pb2.Any]:
     detail = any_pb2.Any()
+    message, reason = _encodable(error.message), _encodable(error.reason)
     if isinstance(error, InvalidArgument):
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.message, reason=error.reason
+            field=_encodable(error.field), description=message, reason=reason
         )
         detail.Pack(error_details_pb2.BadRequest(field_violations=[violation]))
         yield detail
     elif isinstance(error, _ResourceError):
         detail.Pack(
             error_details_pb2.ResourceInfo(
-                resource_type=error.resource_type,
-                resource_name=error.resource_name,
-                description=error.message,
+                resource_type=_encodable(error.resource_type),
+                resource_name=_encodable(error.resource_name),
+                description=message,
             )
         )
         yield detail
     elif isinstance(error, FailedPrecondition):
         violation = error_details_pb2.PreconditionFailure.Violation(
-            type=error.reason, subject=error.subject, description=error.message
+            type=reason, subject=_encodable(error.subject), description=message
         )
         detail.Pack(error_details_pb2.PreconditionFailure(violations=[violation]))
         yield detail

@@ -7,10 +7,6 @@ A servicer makes one `Pager` for each of its lists and reads every request with 
 Tokens are opaque to clients. A token continues only the request that it was made for; just the page
 size may change from page to page. Tokens are not signed, so anyone can make one; the adapter that
 the pager is given checks every position that comes in.
-
-Tokens are opaque to clients. A token continues the request that it was made for, and no other: only
-the page size may change from page to page. It is not signed, so anyone can make one; the adapter
-that the pager is given checks every position that comes in.
 """
 
 from __future__ import annotations
@@ -19,9 +15,9 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from halftone.core import errors
 
@@ -29,12 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from google.protobuf.message import Message
-    from pydantic import TypeAdapter
 
 MAX_PAGE_SIZE: Final = 1_000
 """The most items in one answer."""
 
 _CHECKSUM_BYTES: Final = 8
+_BODY: Final = TypeAdapter(tuple[str, str, Any])
+"""A token's content: the request's fingerprint, the model version, and the position."""
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -105,16 +102,17 @@ class Pager(Generic[P]):
             # Detects a token that was cut or mistyped; it is no signature.
             if checksum != _checksum(body):
                 raise ValueError(token)  # noqa: TRY301 - all garbled tokens get one answer
-            made_for, version, position = json.loads(body)
+            # Strict JSON has no unpaired surrogates, so what the token says can be encoded again.
+            made_for, version, position = _BODY.validate_json(body, strict=True)
         except (ValueError, TypeError, RecursionError) as error:
             raise invalid_token() from error
-        if version != model_version:
+        if model_version and version and version != model_version:
             raise errors.ModelVersionMismatch(
-                f"The page token belongs to {str(version)[:200]}; {model_version} answers now. "
+                f"The page token belongs to {version[:200]}; {model_version} answers now. "
                 "Search again.",
                 subject="page_token",
             )
-        if made_for != fingerprint:
+        if (made_for, version) != (fingerprint, model_version):
             raise errors.InvalidArgument(
                 "page_token: it belongs to another request; only the page size may change.",
                 field="page_token",

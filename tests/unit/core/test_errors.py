@@ -122,3 +122,25 @@ def test_details_that_a_proxy_made_untrue_are_left_out():
     error = errors.from_rpc_error(Rewritten())
     assert type(error) is errors.Unavailable
     assert error.message == "upstream reset"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.InvalidArgument(
+            "Bad \udcff.", field="\udcff", reason="\udcff", metadata={"\udcff": "\udcff"}
+        ),
+        errors.NotFound("Bad \udcff.", resource_type="\udcff", resource_name="\udcff"),
+        errors.FailedPrecondition("Bad \udcff.", subject="\udcff"),
+        errors.Unavailable("Bad \udcff.", reason="\udcff", request_id="\udcff"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_text_that_cannot_be_encoded_crosses_the_wire_as_question_marks(error):
+    status = errors.to_status(error)
+    back = errors.from_status(status_pb2.Status.FromString(status.SerializeToString()))
+    assert type(back) is type(error)
+    assert back.message == "Bad ?."
+    seen = {key: value for key, value in vars(back).items() if isinstance(value, str)}
+    assert "?" in {*seen.values(), *back.metadata.values()}
+    assert not any("\udcff" in value for value in seen.values())

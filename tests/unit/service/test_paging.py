@@ -28,7 +28,12 @@ def answer(request):
 
 def forge(token, position):
     """The token with another position and the checksum that belongs to it."""
-    body = json.dumps([*json.loads(decode(token)[8:])[:2], position]).encode()
+    return encode([*json.loads(decode(token)[8:])[:2], position])
+
+
+def encode(content):
+    """The token with some content and the checksum that belongs to it."""
+    body = json.dumps(content).encode()
     made = hashlib.sha256(body).digest()[:8] + body
     return base64.urlsafe_b64encode(made).decode().rstrip("=")
 
@@ -88,11 +93,20 @@ def test_a_token_belongs_to_its_model_version():
         SEARCHES.read(request, model_version="press/2")
 
 
-def test_what_a_forged_token_says_is_not_repeated_at_length():
-    body = json.dumps(["", "v" * 100_000, None]).encode()
-    token = base64.urlsafe_b64encode(hashlib.sha256(body).digest()[:8] + body).decode()
-    with pytest.raises(errors.ModelVersionMismatch) as raised:
+def test_a_list_without_a_model_version_does_not_speak_of_one():
+    search = search_pb2.SearchImagesRequest(image="archives/a/images/b")
+    token = SEARCHES.read(search, model_version="press/1").token_at((20, "0"))
+    with pytest.raises(errors.InvalidArgument, match="belongs to another request"):
         PAGER.read(search_pb2.ListImagesRequest(page_token=token))
+    search.page_token = GOOD
+    with pytest.raises(errors.InvalidArgument, match="belongs to another request"):
+        SEARCHES.read(search, model_version="press/1")
+
+
+def test_what_a_forged_token_says_is_not_repeated_at_length():
+    request = search_pb2.SearchImagesRequest(page_token=encode(["", "v" * 100_000, None]))
+    with pytest.raises(errors.ModelVersionMismatch) as raised:
+        SEARCHES.read(request, model_version="press/1")
     assert len(raised.value.message) < 300
 
 
@@ -112,6 +126,15 @@ GOOD = token_of(search_pb2.ListImagesRequest())
             for position in (None, 3, ["at"], ["at", "3"], ["at", 3.0], ["at", True], [3, 3])
         ),
         forge(GOOD, ["\ud800", 3]),
+        encode("abc"),
+        encode(None),
+        encode({"a": 1, "b": 2, "c": 3}),
+        encode(["", ""]),
+        encode(["", "", ("at", 3), ""]),
+        encode([1, "", ("at", 3)]),
+        encode(["", 1, ("at", 3)]),
+        encode(["f", "\ud800", 1]),
+        encode(["\ud800", "", 1]),
     ],
 )
 def test_a_token_that_nobody_gave_out_is_refused(token):
