@@ -364,14 +364,13 @@ class ClusterSteps:
         ended = whole.run(finish)
         if ended is not None:
             self.tidy()
-            self._drop_unseen()
         return ended
 
     def tidy(self) -> None:
         """Do the remaining work of a job that has succeeded, in short transactions.
 
-        Clusters do not depend on when that is done, so if the process ends in the middle, the next
-        one continues.
+        Clusters do not depend on when that is done. If it fails or the process ends in the middle,
+        the next call continues.
         """
         while True:
             with self._database.write() as connection:
@@ -379,6 +378,11 @@ class ClusterSteps:
             if not more:
                 break
             pause()
+        self._drop_outdated()
+        self._drop_unseen()
+
+    def _drop_outdated(self) -> None:
+        """Delete the pairs that the last job from scratch did not compare."""
         after = (-1, -1)
         while True:
             with self._database.read() as connection:

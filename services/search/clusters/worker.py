@@ -179,7 +179,7 @@ class ClusterWorker:
         if not enabled:
             return False
         if job is None and not self._is_tidy:
-            # A process that ended too early may have left work.
+            # A process that ended too early, or a full disk, may have left work.
             await self._run(self._steps.tidy)
             self._is_tidy = True
         async with await self._pace.begin():
@@ -323,8 +323,11 @@ class ClusterWorker:
         if collection is not self._holdings.collection:
             # Another version is active now. Its probabilities are taken over first.
             return True
+        # The job may succeed and the tidying fail; it is repeated then.
+        self._is_tidy = False
         ended = await self._run(self._steps.regroup_all, job, len(wanted), compared)
         if ended is not None:
+            self._is_tidy = True
             _log.info(
                 "clusters_made",
                 job=ended.id,

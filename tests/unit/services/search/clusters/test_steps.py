@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import types
 
@@ -174,6 +175,75 @@ async def test_what_differs_is_taken_in_piece_by_piece(database, archive, compar
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
     worker.close()
+
+
+class FullDisk(Database):
+    """Refuses some transactions after a job has ended."""
+
+    refuses = 0
+
+    @contextlib.contextmanager
+    def write(self):
+        with super().write() as connection:
+            if self.refuses and jobs.get_running(connection) is None:
+                self.refuses -= 1
+                raise errors.StorageFull("The disk is full.")
+            yield connection
+
+
+class NothingToSearch(Comparer):
+    """Must not be asked for the candidates of a picture."""
+
+    def mirrored_words(self, _sha):
+        raise AssertionError
+
+
+async def test_a_disk_that_is_full_after_a_job_delays_only_the_tidying(tmp_path, archive):
+    database = FullDisk(tmp_path)
+    worker = ClusterWorker(
+        database=database,
+        holdings=archive,
+        comparer=NothingToSearch(),
+        traffic=Traffic(),
+        settings=SearchSettings(),
+        metrics=telemetry.Metrics(service="test"),
+    )
+
+    async def run_job(number, *, refuses=0):
+        """Import a picture, which a new job has searched for; wait until nothing is left."""
+        point = archive.put(number, shows=number)
+        with database.write() as connection:
+            pictures.put_images(connection, [(point, sha(number))])
+            # A picture that no image shows any more.
+            pictures.put_images(connection, [(b"gone", sha(100 + number))])
+            pictures.drop_images(connection, [b"gone"])
+            job, _ = jobs.create(
+                connection, request_id="", from_scratch=False, model_version=VERSION
+            )
+            seen = connection.execute("SELECT sha256 FROM pictures").fetchall()
+            pictures.mark_searched(connection, [key for (key,) in seen], job=job.number)
+            database.refuses = refuses
+        worker.wake()
+        async with asyncio.timeout(60):
+            while True:
+                with database.read() as connection:
+                    waiting = pictures.next_to_search(connection, job=None, limit=10)
+                    unseen = pictures.find_unseen(connection)
+                    if not jobs.get_running(connection) and not waiting and not unseen:
+                        break
+                await asyncio.sleep(0.02)
+        with database.read() as connection:
+            assert jobs.get(connection, job.name).state == jobs.State.SUCCEEDED
+
+    working = asyncio.create_task(worker.watch())
+    await run_job(1)
+    # The end of the regrouping and the first step of the tidying.
+    await run_job(2, refuses=2)
+    assert database.refuses == 0
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    worker.close()
+    database.close()
 
 
 async def test_what_was_judged_is_looked_at_again(database, archive):
