@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import kombu
 from kombu import exceptions as kombu_exceptions
+from redis import exceptions
 
 from halftone.core import errors, telemetry, training
 from halftone.services.trainer.jobs.intake import Message
@@ -98,8 +99,10 @@ class Inbox:
         while True:
             try:
                 self.intake.receive(parsed)
-            except errors.Unavailable as error:
-                _log.warning("message_waits", reason=error.reason, error=error.message)
+            except (errors.HalftoneError, exceptions.RedisError) as error:
+                # The intake records what is wrong with a message, so this is the broker's fault:
+                # it is away, or it cannot write.
+                _log.warning("message_waits", error=str(error), kind=type(error).__name__)
                 if stop.wait(_PAUSE_SECONDS):
                     # The message was not acknowledged, so it comes back.
                     return

@@ -94,6 +94,7 @@ class Intake:
 
         Raises:
             errors.Unavailable: The broker does not answer.
+            errors.StorageFull: The broker cannot write.
         """
         if not _is_text(message.arguments):
             error = errors.InvalidArgument(

@@ -380,14 +380,16 @@ def _translate_errors() -> Iterator[None]:
             retry_after=1.0,
         ) from error
     except exceptions.ResponseError as error:
+        # The client takes some codes off the text (OOM, READONLY) and makes classes of them.
         text = str(error)
-        if "MISCONF" in text or "OOM" in text or "NOREPLICAS" in text:
+        cannot_write = isinstance(error, exceptions.OutOfMemoryError)
+        if cannot_write or "MISCONF" in text or "NOREPLICAS" in text:
             raise errors.StorageFull(
                 f"The broker of training jobs cannot write: {text}", reason="BROKER_FULL"
             ) from error
-        if "LOADING" in text or "READONLY" in text:
+        if isinstance(error, exceptions.ReadOnlyError):
             raise errors.Unavailable(
-                f"The broker of training jobs is starting: {text}",
+                f"The broker of training jobs takes no changes: {text}",
                 reason="BROKER_UNAVAILABLE",
                 retry_after=1.0,
             ) from error

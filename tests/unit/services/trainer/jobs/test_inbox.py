@@ -8,6 +8,7 @@ import time
 
 import kombu
 import pytest
+import redis
 
 from halftone.core import errors, training
 from halftone.services.trainer.jobs.inbox import Inbox
@@ -146,6 +147,38 @@ def test_a_message_that_comes_while_the_broker_goes_is_not_lost(desk, valkey):
         valkey.start()
         until(lambda: "a" in known(desk))
     assert set(known(desk)) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("full", "room"),
+    [
+        ({"maxmemory": "1"}, {"maxmemory": "0"}),
+        ({"min-replicas-to-write": "1"}, {"min-replicas-to-write": "0"}),
+    ],
+)
+def test_a_message_taken_while_the_broker_cannot_write_waits_until_it_can(desk, valkey, full, room):
+    """Neither its memory (OOM) nor its missing replicas (NOREPLICAS) are the message's fault."""
+    cannot_write = threading.Event()
+    with redis.Redis(port=valkey.port) as broker:
+
+        def interrupt():
+            for name, value in full.items():
+                broker.config_set(name, value)
+            cannot_write.set()
+
+        desk.put({"spec": spec(), "request_id": "a"})
+        try:
+            with desk.reading(make_interrupted(desk, interrupt)):
+                assert cannot_write.wait(60)
+                time.sleep(0.7)
+                assert known(desk) == {}
+                for name, value in room.items():
+                    broker.config_set(name, value)
+                until(lambda: "a" in known(desk))
+        finally:
+            for name, value in room.items():
+                broker.config_set(name, value)
+    assert desk.queue.length(training.QUEUE) == 0
 
 
 def test_a_reader_that_stops_while_the_broker_is_away_leaves_the_message(desk):
