@@ -133,8 +133,9 @@ class JobQueue:
                 with connection.channel() as channel:
                     try:
                         return int(channel.queue_declare(queue=name, passive=True).message_count)
-                    except connection.channel_errors:
-                        # An empty queue does not exist.
+                    except kombu_exceptions.ChannelError:
+                        # An empty queue does not exist. (`connection.channel_errors` has all
+                        # refusals of the broker.)
                         return 0
         except _BROKEN as error:
             raise _unavailable(error) from error

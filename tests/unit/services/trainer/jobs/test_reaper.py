@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import time
 
+import pytest
+import redis
+
+from halftone.core import errors
 from halftone.services.trainer.jobs.job import State, TrainingJob
 from halftone.services.trainer.jobs.queue import WORK_QUEUE
 from halftone.services.trainer.jobs.reaper import Reaper
@@ -92,6 +96,23 @@ def test_a_message_that_is_there_twice_hides_a_lost_one_only_until_it_is_taken(d
     go_twice(desk)
     assert (desk.take(), desk.queue.length()) == ("a", 0)
     desk.store.release(lease)
+
+
+def test_a_broker_that_refuses_to_count_the_messages_makes_none_missing(desk, valkey):
+    """Otherwise every job that waits would be sent again."""
+    desk.submit(job_id="a")
+    with redis.Redis(port=valkey.port) as broker:
+        broker.acl_setuser("default", enabled=True, commands=["-llen"])
+        try:
+            for _ in range(2):
+                with pytest.raises(errors.Unavailable):
+                    desk.reaper.go_round()
+                desk.now += 20
+        finally:
+            broker.acl_setuser("default", enabled=True, commands=["+@all"])
+    assert desk.queue.length() == 1
+    assert desk.take() == "a"
+    assert desk.queue.length() == 0  # once it is empty it does not exist
 
 
 def test_a_job_that_a_worker_has_needs_no_message(desk):
