@@ -28,6 +28,9 @@ _log = telemetry.get_logger(__name__)
 _PAUSE_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 1.0
 _VISIBILITY_SECONDS: Final = 30.0
+# Nobody can refuse a message as a call is refused, so its job is recorded in a full queue, too.
+# The bound is there because every reaper reads all records of jobs that wait.
+_EXTRA_JOBS: Final = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,21 +42,23 @@ class Inbox:
         intake: Records the jobs.
         poll: Seconds that one read of the queue waits for a message.
         visibility: Seconds after which a message comes back that was taken and never acknowledged.
+        extra: How many more jobs than the limit of waiting jobs are recorded from the queue.
     """
 
     broker: str
     intake: Intake
     poll: float = _POLL_SECONDS
     visibility: float = _VISIBILITY_SECONDS
+    extra: int = _EXTRA_JOBS
 
     def run(self, stop: threading.Event) -> None:
         """Record incoming jobs until `stop` is set. Survives outages of the broker.
 
-        While the limit of waiting jobs is reached, messages stay on the queue.
+        Messages stay on the queue while `extra` more jobs wait than the limit allows.
         """
         while not stop.is_set():
             try:
-                if self.intake.is_full():
+                if self.intake.is_full(extra=self.extra):
                     stop.wait(_PAUSE_SECONDS)
                     continue
                 with connect_inbox(self.broker, visibility_seconds=self.visibility) as connection:
@@ -84,7 +89,7 @@ class Inbox:
                 prefetch_count=1,
             ),
         ):
-            while not stop.is_set() and not self.intake.is_full():
+            while not stop.is_set() and not self.intake.is_full(extra=self.extra):
                 try:
                     connection.drain_events(timeout=self.poll)
                 except TimeoutError:

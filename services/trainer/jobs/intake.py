@@ -49,13 +49,16 @@ class Intake:
         self._store, self._queue = store, queue
         self._settings, self._registry = settings, Registry(models)
 
-    def is_full(self) -> bool:
+    def is_full(self, *, extra: int = 0) -> bool:
         """Return whether the limit of waiting jobs is reached.
+
+        Args:
+            extra: Raises the limit, which is `max_queued_jobs`, by so many jobs.
 
         Raises:
             errors.Unavailable: The broker does not answer.
         """
-        return self._store.counts()[State.QUEUED] >= self._settings.max_queued_jobs
+        return self._store.counts()[State.QUEUED] >= self._settings.max_queued_jobs + extra
 
     def submit(self, spec: TrainingSpec, *, request_id: str) -> TrainingJob:
         """Record and queue a job that came over gRPC, and return it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import threading
 import time
@@ -69,6 +70,22 @@ def test_messages_of_others_are_dropped(desk):
     with desk.reading():
         until(lambda: "b" in known(desk))
     assert set(known(desk)) == {"b"}
+
+
+def test_bytes_that_are_no_text_are_dropped(desk):
+    """One is on the list as it is, the other in a message that says it is UTF-8."""
+    desk.put({"spec": spec(), "request_id": "a"})
+    with desk.reading():
+        until(lambda: "a" in known(desk))
+        desk.store.client.lpush(training.QUEUE, b"\xff\xfe")
+        with desk.app.connection_for_write() as connection:
+            kombu.Producer(connection, routing_key=training.QUEUE).publish(
+                b"\xff", content_type="application/json", content_encoding="utf-8"
+            )
+        desk.put({"spec": spec(), "request_id": "b"})
+        until(lambda: "b" in known(desk))
+    assert set(known(desk)) == {"a", "b"}
+    assert desk.queue.length(training.QUEUE) == 0
 
 
 def test_the_first_version_of_celerys_protocol(desk):
@@ -213,11 +230,22 @@ def test_a_fault_of_the_intake_costs_one_message_and_not_the_reader(desk):
     assert set(known(desk)) == {"b"}
 
 
-def test_no_more_is_read_than_may_wait(desk):
+def test_jobs_from_the_queue_are_recorded_although_calls_are_refused(desk):
+    """Nobody can refuse a message, so whoever sent it looks for its job."""
     desk.intake._settings = desk.settings.model_copy(update={"max_queued_jobs": 2})
     for name in "abc":
         desk.put({"spec": spec(), "request_id": name})
     with desk.reading():
+        until(lambda: set(known(desk)) == {"a", "b", "c"})
+    with pytest.raises(errors.ResourceExhausted):
+        desk.submit(job_id="d")
+
+
+def test_a_flood_of_messages_stays_on_the_queue(desk):
+    desk.intake._settings = desk.settings.model_copy(update={"max_queued_jobs": 1})
+    for name in "abc":
+        desk.put({"spec": spec(), "request_id": name})
+    with desk.reading(dataclasses.replace(desk.inbox, extra=1)):
         until(lambda: set(known(desk)) == {"a", "b"})
         time.sleep(0.3)
         assert desk.queue.length(training.QUEUE) == 1
