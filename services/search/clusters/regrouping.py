@@ -82,6 +82,7 @@ class WholeRegrouping:
         self._parts: dict[bytes, list[bytes]] = {}
         self._ids: dict[bytes, list[str]] = {}
         self._taken: set[str] = set()
+        self._to_repeat: set[bytes] = set()
 
     def run(self, finish: Callable[[sqlite3.Connection], T]) -> T | None:
         """Group the whole archive. Blocks.
@@ -136,7 +137,7 @@ class WholeRegrouping:
             if not self._is_wanted(connection):
                 return False
             # Everything logged by now is committed, so the following read sees it.
-            touched = self._forget_touched(connection)
+            touched = self._take_outdated(connection)
         with self._database.read() as connection:
             planned = self._plan_parts(connection, {*seeds, *touched})
         with self._database.write() as connection:
@@ -159,10 +160,10 @@ class WholeRegrouping:
             with self._database.write() as connection:
                 if not self._is_wanted(connection):
                     return None
-                touched = self._forget_touched(connection)
-                if touched and attempt >= _ROUNDS:
+                touched = self._take_outdated(connection)
+                while touched and attempt >= _ROUNDS:
                     self._put(connection, self._plan_parts(connection, touched))
-                    touched = set()
+                    touched = self._take_outdated(connection)
                 if not touched:
                     assert self._staging is not None  # noqa: S101 - for the type checker
                     _unwatch(connection)
@@ -177,7 +178,11 @@ class WholeRegrouping:
     # The parts that are planned.
 
     def _put(self, connection: sqlite3.Connection, planned: Plan) -> None:
-        """Keep the changes of a plan, by the independent parts of the archive."""
+        """Keep the changes of a plan, by the independent parts of the archive.
+
+        It may overlap with a part that was planned before the latest writes. That plan is forgotten
+        as a whole, so its other images have to be planned again.
+        """
         forest: Forest[bytes] = Forest()
         for first, *others in planned.bonds:
             for other in others:
@@ -185,7 +190,7 @@ class WholeRegrouping:
                 if one != two:
                     forest.join(one, two)
         part_of = {point: forest.find(point) for point in planned.points}
-        self._forget(connection, planned.points & self._part_of.keys())
+        self._to_repeat |= self._forget(connection, planned.points) - planned.points
         for point, part in part_of.items():
             self._part_of[point] = part
             self._parts.setdefault(part, []).append(point)
@@ -209,12 +214,14 @@ class WholeRegrouping:
             self._staging.forget(connection, parts)
         return forgotten
 
-    def _forget_touched(self, connection: sqlite3.Connection) -> set[bytes]:
-        """Forget the plans of images affected meanwhile. Returns the images to plan again."""
+    def _take_outdated(self, connection: sqlite3.Connection) -> set[bytes]:
+        """Forget the plans of images affected meanwhile. Returns all images to plan again."""
         touched = {point for (point,) in connection.execute(f"SELECT point FROM temp.{_LOG}")}  # noqa: S608 - a constant
         if touched:
             connection.execute(f"DELETE FROM temp.{_LOG}")  # noqa: S608 - a constant
-        return touched | self._forget(connection, touched)
+        outdated = self._to_repeat | touched | self._forget(connection, touched)
+        self._to_repeat = set()
+        return outdated
 
 
 def _watch(connection: sqlite3.Connection) -> None:

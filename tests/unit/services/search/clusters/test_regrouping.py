@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import threading
@@ -15,7 +16,14 @@ from halftone.services.search.clusters.jobs import State
 from halftone.services.search.clusters.regrouping import WholeRegrouping
 from halftone.services.search.clusters.store import Database
 from halftone.v1 import clusters_pb2
-from tests.support.search.fake_cluster_archive import VERSION, Archive, Comparer, steps_of
+from tests.support.search.fake_cluster_archive import (
+    VERSION,
+    Archive,
+    Comparer,
+    pair,
+    put,
+    steps_of,
+)
 
 Decision = clusters_pb2.Verdict.Decision
 IMAGES = 300
@@ -177,6 +185,71 @@ def test_verdicts_that_come_meanwhile_count(world, seed, since_job):
             before.judge(connection)
     before.group_at_once(since_job=since_job)
     assert tables(meanwhile.database) == tables(before.database)
+
+
+class Interrupted(Database):
+    """Lets others write just before certain reads."""
+
+    def __init__(self, directory):
+        super().__init__(directory)
+        self.reads = 0
+        self.before = {}
+
+    @contextlib.contextmanager
+    def read(self):
+        self.reads += 1
+        if write := self.before.pop(self.reads, None):
+            write()
+        with super().read() as connection:
+            yield connection
+
+
+@pytest.mark.parametrize("during", ["pieces", "switch"])
+def test_what_a_picture_leaves_behind_is_planned_again(tmp_path, during):
+    """X has the bytes of Y, which is like Q, until a verdict on X and S brings its new bytes."""
+    archive = Archive()
+    # X comes first by its point, so it alone stands for both among the seeds.
+    x, y = sorted(range(2), key=lambda number: names()[number].point_id.bytes)
+    q, s, t = range(2, 5)
+    # So many others that S is in the second piece.
+    others = range(5, 5 + 20 * (during == "pieces"))
+
+    def fill(directory):
+        directory.mkdir()
+        database = Interrupted(directory)
+        with database.write() as connection:
+            for number in (x, y, q, *others, s, t):
+                shown = y if number == x else number
+                point = archive.put(number, shows=shown)
+                pictures.put_images(connection, [(point, sha(shown))])
+            links = [(y, q), *zip(others[::2], others[1::2], strict=True), (s, t)]
+            put(connection, *[pair(sha(a), sha(b)) for a, b in links])
+        return database
+
+    def judge(database, a, b):
+        with database.write() as connection:
+            points = [archive.put(number, shows=number) for number in (a, b)]
+            pictures.put_images(connection, zip(points, map(sha, (a, b)), strict=True))
+            names = [Name("press", str(number)) for number in (a, b)]
+            verdicts.judge(connection, *names, decision=Decision.SAME, note="", author="")
+            groups.regroup(connection, points, describe=archive.describe)
+
+    meanwhile, before = fill(tmp_path / "meanwhile"), fill(tmp_path / "before")
+    # The first read is that of the seeds, the second one that of the first piece.
+    meanwhile.reads = 0
+    if during == "switch":
+        meanwhile.before[2] = lambda: judge(meanwhile, s, t)
+        judge(before, s, t)
+    meanwhile.before[3] = lambda: judge(meanwhile, x, s)
+    judge(before, x, s)
+    whole = WholeRegrouping(meanwhile, describe=archive.describe, is_wanted=lambda _: True)
+    assert whole.run(lambda _: True)
+    assert not meanwhile.before
+    with before.write() as connection:
+        groups.regroup(connection, list(groups.all_seeds(connection)), describe=archive.describe)
+    assert tables(meanwhile) == tables(before)
+    meanwhile.close()
+    before.close()
 
 
 def test_one_that_is_no_longer_wanted_leaves_everything_as_it_was(world):
