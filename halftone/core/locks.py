@@ -74,8 +74,10 @@ def locked(path: Path, *, seconds: float | None = 0.0) -> FileLock:
 
     Raises:
         LockHeldError: Another process holds it, even after `seconds`.
+        OSError: The file cannot be opened, or its file system has no locks.
     """
-    lock = FileLock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    # The umask decides who else may take the lock, for example the group that shares a registry.
+    lock = FileLock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
     try:
         if seconds is None:
             fcntl.flock(lock.descriptor, fcntl.LOCK_EX)

@@ -376,6 +376,13 @@ def _take_lock(path: Path) -> FileLock:
             subject=str(path.parent),
             reason=CLUSTERS_ELSEWHERE,
         ) from error
+    except OSError as error:
+        # Without clusters a search service can still search.
+        raise errors.DataDirectoryError(
+            f"The clusters in {path.parent} cannot be locked: {error.strerror}.",
+            subject=str(path.parent),
+            reason=CLUSTERS_ELSEWHERE,
+        ) from error
 
 
 def _closed() -> errors.Unavailable:

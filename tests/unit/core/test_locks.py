@@ -51,3 +51,12 @@ def test_a_child_that_inherits_the_descriptor_holds_it_after_the_parent(tmp_path
     finally:
         child.kill()
         child.communicate()
+
+
+def test_the_umask_decides_who_else_may_lock(tmp_path):
+    before = os.umask(0o002)
+    try:
+        locked(tmp_path / "lock").close()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o664

@@ -168,6 +168,10 @@ def _take_lock(directory: Path) -> FileLock:
             subject=str(directory),
             reason="DATA_DIRECTORY_IN_USE",
         ) from error
+    except OSError as error:
+        raise errors.DataDirectoryError(
+            f"{directory} cannot be locked: {error.strerror}.", subject=str(directory)
+        ) from error
     lock.write_note(f"process {os.getpid()}")
     return lock
 

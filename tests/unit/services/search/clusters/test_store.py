@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import sqlite3
 import threading
 
@@ -18,7 +21,7 @@ from halftone.services.search.clusters.chronology import (
     summarise,
 )
 from halftone.services.search.clusters.pairs import PairComparison
-from halftone.services.search.clusters.store import FILE, SCHEMA, Database
+from halftone.services.search.clusters.store import FILE, SCHEMA, Database, open_database
 from halftone.v1 import clusters_pb2
 from tests.support.search.fake_cluster_archive import count_images
 
@@ -336,3 +339,12 @@ def test_printings_are_in_the_order_of_their_first_possible_day():
     )
     assert found.span_years == 1
     assert summarise([printing("only")]).span_years == 0
+
+
+def test_a_file_system_without_locks_leaves_the_service_without_clusters(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(errors.DataDirectoryError, match="cannot be locked: No locks available"):
+        open_database(tmp_path).read()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fcntl
 import itertools
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -368,3 +371,12 @@ def test_a_point_that_is_stored_anew_while_it_is_read_is_not_missed(make, sealin
     queries = [Query(vector=each.vector, limit=1) for each in chosen]
     again = _Meanwhile(queries, lambda: collection.upsert(chosen))
     assert [hits[0].id for hits in collection.query(again)] == [each.id for each in chosen]
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(errors.DataDirectoryError, match="cannot be locked: No locks available"):
+        EdgeStore(tmp_path / "data", min_free_bytes=0)
