@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import json
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -24,6 +26,7 @@ FALLBACK_ENCODING: Final = "cp1252"
 """The encoding of a file that is not UTF-8, if the caller of `open_table` names none."""
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _CHUNK: Final = 1024 * 1024
+_LINE_BREAK: Final = re.compile(r"\s*[\r\n]\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +36,17 @@ class TableFile:
     Attributes:
         path: The file.
         encoding: The file's encoding.
-        header: The cells of its first line, without spaces around them; empty for JSON Lines,
-            whose lines name their own fields.
+        header: The cells of its first row, without spaces around them and with a space for each
+            line break; empty for JSON Lines, whose lines name their own fields.
         delimiter: The character between cells; empty for JSON Lines.
+        header_lines: The number of lines that the header takes, with empty lines before it.
     """
 
     path: Path
     encoding: str
     header: tuple[str, ...]
     delimiter: str
+    header_lines: int = 0
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -72,7 +77,7 @@ class TableFile:
             )
 
     def rows(
-        self, *, required: Sequence[str] = (), ragged: bool = False
+        self, *, required: Sequence[str] = (), ragged: bool = False, strict: bool = True
     ) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """Yield the rows below the header: the line on which each begins, and its cells by column.
 
@@ -83,12 +88,13 @@ class TableFile:
             required: The fields that each line of a JSON Lines file must have.
             ragged: Whether a row may have fewer or more cells than the header. Missing cells are
                 left out, further ones are ignored.
+            strict: See `cells`.
         """
         if not self.delimiter:
             yield from self._json_lines(required)
             return
         columns = self.columns
-        for number, row in self.cells(header=False):
+        for number, row in self.cells(header=False, strict=strict):
             if isinstance(row, str):
                 yield number, row
             elif len(row) != len(columns) and not ragged:
@@ -96,18 +102,21 @@ class TableFile:
             else:
                 yield number, dict(zip(columns, row, strict=False))
 
-    def cells(self, *, header: bool = True) -> Iterator[tuple[int, list[str] | str]]:
+    def cells(
+        self, *, header: bool = True, strict: bool = True
+    ) -> Iterator[tuple[int, list[str] | str]]:
         """Yield the rows of a CSV or TSV file as lists of cells, or a text that says what is wrong.
 
         Empty lines are skipped.
 
         Args:
-            header: Whether the first line is one of the rows.
+            header: Whether the header is one of the rows.
+            strict: Whether a row with a quote in the wrong place is a problem. If false, its line
+                is read as well as possible, and only a quote that is never closed is a problem.
         """
         with _open(self.path, encoding=self.encoding, newline="") as file:
-            number = 1
-            if not header:
-                number += _skip_header(file)
+            skipped = list(itertools.islice(file, 0 if header else self.header_lines))
+            number = 1 + len(skipped)
             again: deque[str] = deque()
             taken: list[str] = []
             while True:
@@ -118,15 +127,18 @@ class TableFile:
                     row = next(csv.reader(lines, delimiter=self.delimiter, strict=True), None)
                 except csv.Error as error:
                     problem = f"the row is not well-formed CSV: {error}"
+                    if not strict:
+                        row = _read_line(taken[0], delimiter=self.delimiter)
                 else:
                     if row is None:
                         return
-                    if row:
-                        yield number, row
+                if row:
+                    yield number, row
+                elif problem:
+                    yield number, problem
                 used = len(taken)
                 if problem:
                     # It may have swallowed rows up to the next quote; they are read on their own.
-                    yield number, problem
                     again.extendleft(reversed(taken[1:]))
                     used = 1
                 number += used
@@ -155,7 +167,7 @@ def open_table(
 ) -> TableFile:
     """Open a table and find out its columns.
 
-    The delimiter of a CSV file is taken from its first line: the one under which most of the known
+    The delimiter of a CSV file is taken from its header: the one under which most of the known
     columns appear, otherwise the most frequent one of comma, semicolon, tab and bar.
 
     Args:
@@ -181,15 +193,27 @@ def open_table(
     if path.suffix in {".jsonl", ".ndjson"}:
         return TableFile(path=path, encoding=encoding, header=(), delimiter="")
     with _open(path, encoding=encoding, newline="") as file:
-        first = next((line for line in file if line.strip()), "")
-    best: list[str] = []
-    delimiter = max(_DELIMITERS, key=first.count)
-    for candidate in (delimiter, *_DELIMITERS):
-        row = next(csv.reader([first], delimiter=candidate), [])
-        header = [cell.strip() for cell in row]
-        if not best or _count(header, known=known) > _count(best, known=known):
-            best, delimiter = header, candidate
-    return TableFile(path=path, encoding=encoding, header=tuple(best), delimiter=delimiter)
+        empty, first = 0, file.readline()
+        while first and not first.strip():
+            empty, first = empty + 1, file.readline()
+        best: list[str] = []
+        header_lines = 0
+        read = [first]
+        delimiter = max(_DELIMITERS, key=first.count)
+        for candidate in (delimiter, *_DELIMITERS):
+            taken: list[str] = []
+            lines = _lines(file, again=deque(read), taken=taken)
+            header, used = _read_header(lines, first=first, delimiter=candidate)
+            read = max(read, taken, key=len)
+            if not best or _count(header, known=known) > _count(best, known=known):
+                best, delimiter, header_lines = header, candidate, empty + used
+    return TableFile(
+        path=path,
+        encoding=encoding,
+        header=tuple(best),
+        delimiter=delimiter,
+        header_lines=header_lines,
+    )
 
 
 def _check_encoding(manifest: Path, *, encoding: str) -> None:
@@ -237,12 +261,32 @@ def _count(header: Sequence[str], *, known: Collection[str]) -> int:
     return len({cell.lower() for cell in header}.intersection(known))
 
 
-def _skip_header(file: TextIO) -> int:
-    """Skip empty lines and the header; return how many lines these were."""
-    for number, line in enumerate(iter(file.readline, ""), start=1):
-        if line.strip():
-            return number
-    return 0
+def _read_header(lines: Iterator[str], *, first: str, delimiter: str) -> tuple[list[str], int]:
+    """Return the cells of a header, and how many lines it takes.
+
+    Args:
+        lines: The lines from the header on.
+        first: The first of them.
+        delimiter: The character between cells.
+    """
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        row, used = next(reader, []), reader.line_num
+    except csv.Error:
+        # A quote is in the wrong place, so the header is taken to end with its line.
+        row, used = next(csv.reader([first], delimiter=delimiter), []), 1
+    return [_LINE_BREAK.sub(" ", cell.strip()) for cell in row], used
+
+
+def _read_line(line: str, *, delimiter: str) -> list[str] | None:
+    """Return the cells of a line that is not well-formed, or None if a quote is never closed."""
+    lines = iter([line, ""])
+    try:
+        row = next(csv.reader(lines, delimiter=delimiter), None)
+    except csv.Error:  # a cell is too long
+        return None
+    # The reader asks for another line only while a quote is open.
+    return row if next(lines, None) is not None else None
 
 
 def _lines(file: TextIO, *, again: deque[str], taken: list[str]) -> Iterator[str]:

@@ -103,8 +103,8 @@ def read_listing(
     """
     listing = Listing()
     for source in sources:
-        table = _open(source, listing=listing)
-        if not table.delimiter or _FILE_COLUMN in table.header:
+        table = open_data_set(source, listing=listing)
+        if not table.delimiter or _FILE_COLUMN in table.columns:
             _add_manifest(table, group_column=group_column, roots=roots, listing=listing)
         elif source.is_dir():
             raise errors.InvalidArgument(
@@ -115,7 +115,16 @@ def read_listing(
     return listing
 
 
-def _open(source: Path, *, listing: Listing) -> TableFile:
+def open_data_set(source: Path, *, listing: Listing) -> TableFile:
+    """Open the table of a data set: a folder's first manifest, or `source` itself.
+
+    Args:
+        source: A folder, or a table.
+        listing: Gets a finding if the table is not UTF-8.
+
+    Raises:
+        errors.InvalidArgument: There is no such table, or it cannot be read.
+    """
     path = source
     if source.is_dir():
         present = [source / name for name in manifests.NAMES if (source / name).is_file()]
@@ -138,20 +147,23 @@ def _open(source: Path, *, listing: Listing) -> TableFile:
     return table
 
 
-def _read_rows(table: TableFile, *, listing: Listing) -> Iterator[dict[str, str]]:
+def read_rows(table: TableFile, *, listing: Listing) -> Iterator[dict[str, str]]:
     """Yield the non-empty rows of a manifest. Unreadable rows become findings."""
-    for line, row in table.rows(required=(_FILE_COLUMN,), ragged=True):
+    for line, row in table.rows(required=(_FILE_COLUMN,), ragged=True, strict=False):
         if isinstance(row, str):
             listing.findings.append(_unreadable(table, line=line, problem=row))
             continue
-        texts = {key: "" if cell is None else str(cell).strip() for key, cell in row.items()}
+        # The fields of JSON Lines come as they are written, columns in lower case.
+        texts = {
+            key.lower(): "" if cell is None else str(cell).strip() for key, cell in row.items()
+        }
         if any(texts.values()):
             yield texts
 
 
 def _read_cells(table: TableFile, *, listing: Listing) -> Iterator[list[str]]:
     """Yield the cells of each row of a wide table that are not empty."""
-    for line, row in table.cells():
+    for line, row in table.cells(strict=False):
         if isinstance(row, str):
             listing.findings.append(_unreadable(table, line=line, problem=row))
             continue
@@ -172,7 +184,7 @@ def _add_manifest(
     by_id: dict[str, int] = {}
     named: dict[str, list[int]] = {}
     grouped = column in table.columns
-    for row in _read_rows(table, listing=listing):
+    for row in read_rows(table, listing=listing):
         grouped |= column in row
         image_id = row.get("image_id") or row.get(_FILE_COLUMN, "")
         file = path.parent / row.get(_FILE_COLUMN, "")

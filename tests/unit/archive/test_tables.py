@@ -61,3 +61,44 @@ def test_a_missing_and_a_doubled_column_are_named(tmp_path):
     assert caught.value.reason == "MISSING_COLUMN"
     with pytest.raises(errors.InvalidArgument, match="'b' more than once"):
         table.check_columns("a")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_header_may_have_a_line_break_in_quotes(tmp_path, end):
+    path = tmp_path / "table.csv"
+    lines = ["", 'image_id,"journal', 'name",group', "1,Bode,g", "2,Bode,g", ""]
+    path.write_text(end.join(lines), newline="")
+
+    table = open_table(path, known=("image_id", "group"))
+
+    assert table.header == ("image_id", "journal name", "group")
+    assert [(line, tuple(row.values())) for line, row in table.rows()] == [
+        (4, ("1", "Bode", "g")),
+        (5, ("2", "Bode", "g")),
+    ]
+    assert next(table.cells())[0] == 2
+
+
+def test_a_header_whose_quote_is_never_closed_ends_with_its_line(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text('a,"b\n1,2\n3,4\n')
+
+    table = open_table(path)
+
+    assert table.header == ("a", "b")
+    assert [row for _, row in table.rows()] == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
+
+
+def test_rows_with_a_quote_in_the_wrong_place_are_read_where_the_caller_is_not_strict(tmp_path):
+    path = tmp_path / "table.csv"
+    rows = ['a,The "Titanic",1', 'b,"The "Titanic" sinks",2', 'c,"x" y,3', 'd,"open,4', "e,f,5"]
+    path.write_text("\n".join(["id,caption,n", *rows, ""]))
+    table = open_table(path)
+
+    strict, lenient = dict(table.rows()), dict(table.rows(strict=False))
+
+    assert [line for line, row in strict.items() if isinstance(row, str)] == [3, 4, 5]
+    assert lenient[3] == {"id": "b", "caption": 'The Titanic" sinks"', "n": "2"}
+    assert lenient[4] == {"id": "c", "caption": "x y", "n": "3"}
+    assert isinstance(lenient[5], str)
+    assert lenient[6] == {"id": "e", "caption": "f", "n": "5"}

@@ -68,6 +68,12 @@ def test_a_manifest_without_the_column_takes_the_groups_beside_it(folder):
             "manifest.jsonl",
             '{"image_id": 1, "file": "a.jpg", "scene": "x"}\n{"file": "b.JPG", "scene": "x"}\n',
         ),
+        ("manifest.csv", "Image_ID,File,Scene\n1,a.jpg,x\n2,b.JPG,x\n"),
+        (
+            "manifest.jsonl",
+            '{"Image_ID": 1, "file": "a.jpg", "Scene": "x"}\n{"file": "b.JPG", "SCENE": "x"}\n',
+        ),
+        ("manifest.csv", 'image_id,file,"name\nof it",scene\n1,a.jpg,y,x\n2,b.JPG,,x\n'),
     ],
 )
 def test_a_manifest_that_can_be_imported_can_be_trained_on(folder, name, text):
@@ -78,6 +84,21 @@ def test_a_manifest_that_can_be_imported_can_be_trained_on(folder, name, text):
     assert [entry.path.name for entry in listing.entries] == ["a.jpg", "b.JPG"]
     assert [len(group.members) for group in listing.groups] == [2]
     assert listing.findings == []
+
+
+def test_quotes_in_the_wrong_place_cost_nothing(folder):
+    (folder / "manifest.csv").write_text(
+        "image_id,file,caption,group\n"
+        '1,a.jpg,"The "Titanic" sinks",g\n2,b.JPG,"x" y,g\n3,c.png,The "Titanic",g\n'
+    )
+    (folder / "table.csv").write_text('a.jpg,"b.JPG"\n"c.png" ,d.jpg\n')
+
+    for source in (folder, folder / "table.csv"):
+        listing = read_listing([source])
+
+        assert listing.findings == []
+    assert groups_of(listing) == [["a.jpg", "b.JPG"], ["c.png", "d.jpg"]]
+    assert groups_of(read_listing([folder])) == [["1", "2", "3"]]
 
 
 def test_a_quote_that_is_never_closed_costs_one_row(folder):
