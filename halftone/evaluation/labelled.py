@@ -40,6 +40,25 @@ _THREADS: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelledPicture:
+    """One picture of a labelled archive, as its manifest lists it.
+
+    Attributes:
+        image_id: The image id.
+        path: The file.
+        journal: The publication.
+        date: The date, as the manifest has it.
+        group: The manifest's column `group`; empty if the picture is in no group.
+    """
+
+    image_id: str
+    path: Path
+    journal: str
+    date: str
+    group: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class LabelledArchive:
     """Pictures of an archive, and which of them are the same.
 
@@ -133,42 +152,70 @@ def read_labelled(
         errors.InvalidArgument: There is no manifest, there are no groups, or a file of groups
             cannot be used.
     """
-    name = folder.resolve().name if folder.is_dir() else folder.stem
-    rows, left_out = [], []
+    pictures, left_out = [], []
     for row in manifests.read_manifest(folder, archive="evaluation"):
         if row.image is None or row.path is None:
             left_out.append((row.image_id or f"line {row.number}", str(row.error)))
         else:
-            rows.append((row.image_id, row.path, row.image))
-    if not rows:
+            labels = row.image.labels
+            group = labels["group"].values[:1] if "group" in labels else ()
+            pictures.append(
+                LabelledPicture(
+                    image_id=row.image_id,
+                    path=row.path,
+                    journal=row.image.journal,
+                    date=row.image.date,
+                    group="".join(group),
+                )
+            )
+    if not pictures:
         first = f": {left_out[0][0]}, {left_out[0][1]}" if left_out else "."
         raise errors.InvalidArgument(f"{folder} has no usable pictures{first}", field="archive")
-    ids = tuple(image_id for image_id, _, _ in rows)
-    column = [
-        image.labels["group"].values[:1] if "group" in image.labels else [] for _, _, image in rows
-    ]
+    result = label_pictures(pictures, folder=folder, groups=groups, left_out=left_out)
+    size = len(result.ids)
+    return result if limit is None or limit >= size else result.select(_choose(result, limit))
+
+
+def label_pictures(
+    pictures: Sequence[LabelledPicture],
+    *,
+    folder: Path,
+    groups: Path | None = None,
+    left_out: Sequence[tuple[str, str]] = (),
+) -> LabelledArchive:
+    """Return the archive of some pictures, with the truth that `read_labelled` describes.
+
+    Args:
+        pictures: The pictures of the archive's manifest.
+        folder: The folder with a manifest, or the manifest itself.
+        groups: See `read_labelled`.
+        left_out: Image ids or lines of the manifest that are not among the pictures, and why.
+
+    Raises:
+        errors.InvalidArgument: There are no groups, or a file of groups cannot be used.
+    """
+    ids = tuple(picture.image_id for picture in pictures)
+    column = [picture.group for picture in pictures]
     found = _read_groups(folder, given=groups, ids=ids, column=column)
     known = set(ids)
+    unknown: list[tuple[str, str]] = []
     if found and not isinstance(found[0], str):
-        left_out += [
+        unknown = [
             (member, f"named by group {group['group']}, but not usable")
             for group in found
             if not isinstance(group, str)
             for member in group["members"]
             if member not in known
         ]
-    result = LabelledArchive(
-        name=name,
+    return LabelledArchive(
+        name=folder.resolve().name if folder.is_dir() else folder.stem,
         ids=ids,
-        paths=tuple(path for _, path, _ in rows),
-        journals=tuple(image.journal for _, _, image in rows),
-        names=tuple(
-            _name(image_id, journal=image.journal, date=image.date) for image_id, _, image in rows
-        ),
+        paths=tuple(picture.path for picture in pictures),
+        journals=tuple(picture.journal for picture in pictures),
+        names=tuple(_name(picture) for picture in pictures),
         groups=found,
-        left_out=tuple(left_out),
+        left_out=(*left_out, *unknown),
     )
-    return result if limit is None or limit >= len(ids) else result.select(_choose(result, limit))
 
 
 def embed(
@@ -292,7 +339,7 @@ def threshold_on(embedded: EmbeddedArchive) -> float:
 
 
 def _read_groups(
-    folder: Path, *, given: Path | None, ids: Sequence[str], column: Sequence[Sequence[str]]
+    folder: Path, *, given: Path | None, ids: Sequence[str], column: Sequence[str]
 ) -> Sequence[Mapping[str, Any]] | Sequence[str]:
     beside = (folder if folder.is_dir() else folder.parent) / GROUPS
     path = given or (beside if beside.is_file() else None)
@@ -302,7 +349,7 @@ def _read_groups(
                 f"{folder} has neither {GROUPS} nor a column `group`; name a file with --groups.",
                 field="groups",
             )
-        return tuple(values[0] if values else "" for values in column)
+        return tuple(column)
     try:
         if path.suffix == ".json":
             found: list[Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
@@ -354,7 +401,8 @@ def _choose(pictures: LabelledArchive, limit: int) -> list[int]:
     return sorted(rows)
 
 
-def _name(image_id: str, *, journal: str, date: str) -> str:
+def _name(picture: LabelledPicture) -> str:
+    journal = picture.journal
     short = journal if len(journal) <= 40 else f"{journal[:39]}…"  # noqa: PLR2004 - a caption's line
-    where = ", ".join(part for part in (short, date) if part)
-    return f"{image_id} ({where})" if where else image_id
+    where = ", ".join(part for part in (short, picture.date) if part)
+    return f"{picture.image_id} ({where})" if where else picture.image_id

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
+from halftone.archive import manifests
 from halftone.core import errors, files
 from halftone.evaluation import labelled
 from halftone.evaluation.evaluate import evaluate, evaluate_classification, figures_of
 from halftone.evaluation.judged import SPLIT_RULES, JudgedImages
+from halftone.evaluation.labelled import LabelledPicture
 from halftone.evaluation.metrics import Cosines, judge, threshold_of
 from halftone.imaging.orientations import orientations
-from halftone.services.trainer.data.listing import is_below
+from halftone.services.trainer.data.listing import Listing, is_below, open_data_set, read_rows
 from halftone.services.trainer.loop.initialise import shrink
 from halftone.services.trainer.loop.objectives import SceneClassifier
 from halftone.vision.model import Model
@@ -87,21 +90,30 @@ def evaluate_splits(
 def read_archive(folder: Path, *, roots: Sequence[Path] = ()) -> LabelledArchive:
     """Read an archive to evaluate a version on, and check that all of it can be used.
 
+    Dates and captions may be wrong: only the columns image_id, file, journal and group count.
+
     Raises:
-        errors.InvalidArgument: It has no manifest or no groups, a picture cannot be used or lies
-            outside `roots`, or no picture has a match. The protocol needs all of its pictures.
+        errors.InvalidArgument: It has no manifest or no groups, a row cannot be read, a picture is
+            missing, listed twice or outside `roots`, or no picture has a match. The protocol needs
+            all of its pictures.
     """
     try:
-        archive = labelled.read_labelled(folder)
-    except (OSError, errors.InvalidArgument) as error:
+        archive = labelled.label_pictures(_read_pictures(folder), folder=folder)
+    except (OSError, ValueError, errors.InvalidArgument) as error:
         raise errors.InvalidArgument(
             f"{folder} cannot be evaluated on; it takes a manifest with image_id, file and "
-            f"journal, and a {labelled.GROUPS}: {error}",
+            f"journal, and a {labelled.GROUPS} or a column `group`: {error}",
             field="evaluate_on",
         ) from error
+    missing = [path for path in archive.paths if not path.is_file()]
     outside = [path for path in archive.paths if not is_below(path, roots=roots)]
+    doubled = [name for name, count in Counter(archive.ids).items() if count > 1]
     problem = ""
-    if archive.left_out:
+    if missing:
+        problem = f"{missing[0]} is not there"
+    elif doubled:
+        problem = f"{doubled[0]} is listed twice"
+    elif archive.left_out:
         what, why = archive.left_out[0]
         problem = f"{what}: {why.rstrip('.')}"
     elif outside:
@@ -113,6 +125,37 @@ def read_archive(folder: Path, *, roots: Sequence[Path] = ()) -> LabelledArchive
             f"{folder} cannot be evaluated on: {problem}.", field="evaluate_on"
         )
     return archive
+
+
+def _read_pictures(folder: Path) -> list[LabelledPicture]:
+    """Read the pictures of a manifest, whatever its other columns say.
+
+    Raises:
+        errors.InvalidArgument: The manifest or a row cannot be read.
+        ValueError: A row has half a character (a lone surrogate).
+    """
+    listing = Listing()
+    table = open_data_set(folder, listing=listing)
+    table.check_columns(*manifests.REQUIRED)
+    pictures = []
+    for row in read_rows(table, listing=listing):
+        image_id, file = row.get("image_id", ""), row.get("file", "")
+        if not image_id or not file:
+            raise errors.InvalidArgument(f"{image_id or file} has no image_id or no file")
+        "".join(row.values()).encode()
+        pictures.append(
+            LabelledPicture(
+                image_id=image_id,
+                path=table.path.parent / file,
+                journal=row.get("journal", ""),
+                date=row.get("date", ""),
+                group=row.get("group", ""),
+            )
+        )
+    unreadable = [finding for finding in listing.findings if finding.kind == "unreadable row"]
+    if unreadable:
+        raise errors.InvalidArgument(unreadable[0].message)
+    return pictures
 
 
 def evaluate_archive(model: Model, *, folder: Path, threshold: float | None = None) -> JudgedImages:

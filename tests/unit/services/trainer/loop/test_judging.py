@@ -65,6 +65,68 @@ def test_a_picture_that_cannot_be_decoded_ends_the_evaluation(version, collectio
     assert caught.value.field == "evaluate_on"
 
 
+def _rewrite(folder, rows):
+    """Give an archive a manifest of two more columns, with given first rows."""
+    _, *others = (folder / "manifest.csv").read_text().splitlines()
+    lines = ["image_id,File,journal,date,rights,caption,language", *rows, *others[len(rows) :]]
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_what_the_protocol_does_not_use_may_be_wrong(version, collection, tmp_path):
+    """A date that is none, a quote in the wrong place, a cell too few, a link within the roots."""
+    folder = shutil.copytree(collection, tmp_path / "archive")
+    (tmp_path / "elsewhere").mkdir()
+    shutil.move(folder / "1.png", tmp_path / "elsewhere" / "1.png")
+    (folder / "1.png").symlink_to(tmp_path / "elsewhere" / "1.png")
+    _rewrite(
+        folder,
+        [
+            'p0,0.png,Journal 0,spring 1912,,"The "Titanic" sinks",de',
+            "p1,1.png,Journal 1,1912-13-45,,,not a language",
+            "p2,2.png,Journal 0",
+        ],
+    )
+    (folder / "manifest.jsonl").write_text("")
+
+    archive = read_archive(folder, roots=(tmp_path,))
+
+    assert archive.names[:2] == ("p0 (Journal 0, spring 1912)", "p1 (Journal 1, 1912-13-45)")
+    model = Model.load(version.directory)
+    assert (
+        evaluate_archive(model, folder=folder).metrics
+        == evaluate_archive(model, folder=collection).metrics
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("p0,none.png,Journal 0", "none.png is not there"),
+        ("p1,0.png,Journal 0", "p1 is listed twice"),
+        ('p0,"0.png,Journal 0', "manifest.csv, line 2: the row is not well-formed"),
+        ("p99,0.png,Journal 0", "p0: named by group g, but not usable"),
+        (",0.png,Journal 0", "0.png has no image_id or no file"),
+        ("p0,../outside.png,Journal 0", "is not below the data roots"),
+    ],
+)
+def test_what_the_protocol_uses_must_be_right(collection, tmp_path, row, problem):
+    folder = shutil.copytree(collection, tmp_path / "archive")
+    shutil.copy(folder / "0.png", tmp_path / "outside.png")
+    _rewrite(folder, [row])
+
+    with pytest.raises(errors.InvalidArgument) as caught:
+        read_archive(folder, roots=(folder,))
+    assert problem in caught.value.message
+    assert caught.value.field == "evaluate_on"
+
+
+def test_an_archive_without_groups_is_told_what_it_takes(collection, tmp_path):
+    folder = shutil.copytree(collection, tmp_path / "archive")
+    (folder / "groups.json").unlink()
+    with pytest.raises(errors.InvalidArgument, match=r"groups\.json or a column `group`"):
+        read_archive(folder)
+
+
 def test_an_archive_lies_below_the_roots(collection, tmp_path):
     with pytest.raises(errors.InvalidArgument, match="is not below the data roots"):
         read_archive(collection, roots=(tmp_path,))
