@@ -7,7 +7,6 @@ with the homographies of the links, so that no warped copies have to be made.
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 import importlib.resources
 import io
@@ -16,12 +15,11 @@ import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-import jinja2
 from PIL import Image
 
 import halftone
 from halftone.client import Relation
-from halftone.core import errors, files
+from halftone.core import errors, files, templates
 from halftone.rendering import alignments, light_table, timelines, wording
 from halftone.rendering.light_table import SizedPicture
 
@@ -136,7 +134,8 @@ def render(
         )
         for printing in printings
     ]
-    return _load_template().render(
+    template = templates.load("cluster.html.jinja", package="halftone.rendering")
+    return template.render(
         kicker=kicker,
         title=_choose_title(cluster),
         summary=timelines.summarize(cluster),
@@ -166,14 +165,6 @@ def render(
         # Only this very script may run, whatever an archive's captions hold.
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-
-
-@functools.cache
-def _load_template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(_read_template("cluster.html.jinja"))
 
 
 def _read_template(name: str) -> str:

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import jinja2
 from PIL import Image, ImageDraw
 
 import halftone
 from halftone.client.types import probability_label
-from halftone.core import errors, files
+from halftone.core import errors, files, templates
 from halftone.imaging import images
 from halftone.rendering import fonts
 
@@ -188,10 +187,8 @@ def write_html(
     sections: Sequence[SearchSection], *, path: Path, title: str, note: str = "", colophon: str = ""
 ) -> None:
     """Write the sections as one self-contained HTML page, with the colophon below them."""
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(_PAGE).render(
-        title=title, note=note, sections=sections, colophon=colophon
-    )
+    template = templates.load("contact-sheet.html.jinja", package="halftone.rendering")
+    page = template.render(title=title, note=note, sections=sections, colophon=colophon)
     files.with_folders(path).write_text(page, encoding="utf-8")
 
 
@@ -201,82 +198,6 @@ _PAPER: Final = "#faf7f1"
 _RULE: Final = "#ddd5c6"
 _ACCENT: Final = "#9c2f1f"
 _RIGHT: Final = "#2c6e49"
-
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>
-  :root { color-scheme: light; }
-  body { margin: 0; padding: 2.5rem clamp(1rem, 4vw, 4rem); background: #faf7f1; color: #1d1b18;
-         font: 15px/1.4 Georgia, "Times New Roman", serif; }
-  h1 { font-size: 1.9rem; margin: 0 0 .25rem; }
-  h2 { font-size: 1.25rem; margin: 0; }
-  p.note { color: #6f685d; margin: .15rem 0 1rem; }
-  section { border-top: 1px solid #ddd5c6; padding-top: 1.25rem; margin-top: 1.75rem; }
-  .row { display: grid; grid-template-columns: minmax(190px, 260px) 1fr; gap: 2rem; }
-  .hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr));
-          gap: 1.25rem 1rem; align-content: start; }
-  figure { margin: 0; }
-  .frame { background: #fff; border: 1px solid #ddd5c6; padding: 6px; position: relative; }
-  .frame img { display: block; width: 100%; height: 170px; object-fit: contain; }
-  .query .frame { border-color: #1d1b18; }
-  .query .frame img { height: 230px; }
-  figcaption { font-size: .84rem; color: #6f685d; margin-top: .4rem; overflow-wrap: anywhere; }
-  figcaption b { display: block; color: #1d1b18; font-size: .95rem; }
-  .name { font: .74rem/1.4 ui-monospace, monospace; user-select: all; }
-  footer { border-top: 1px solid #ddd5c6; margin-top: 1.75rem; padding-top: .75rem;
-           font-size: .84rem; color: #6f685d; }
-  .badge { position: absolute; top: 6px; left: 6px; background: #1d1b18; color: #fff;
-           font: 600 12px/1 system-ui, sans-serif; padding: 4px 6px; }
-  .tag { display: inline-block; font: 600 11px/1 system-ui, sans-serif; color: #fff;
-         padding: 3px 5px; margin: .25rem .25rem 0 0; }
-  .oriented { background: #5a4fa2; }
-  .judged { background: #9c2f1f; }
-  .other img { opacity: .45; }
-  .right { background: #2c6e49; }
-  .wrong { background: #b9b0a0; }
-  .empty { color: #6f685d; }
-  @media (max-width: 640px) { .row { grid-template-columns: 1fr; } }
-</style>
-</head>
-<body>
-<h1>{{ title }}</h1>
-{% if note %}<p class="note">{{ note }}</p>{% endif %}
-{% macro card(item) %}
-<figure{% if item.right is false %} class="other"{% endif %}>
-  <div class="frame"><img src="{{ item.data_uri }}" alt="{{ item.title }}">
-  {% if item.badge %}<span class="badge">{{ item.badge }}</span>{% endif %}</div>
-  <figcaption><b>{{ item.title }}</b>
-  {% for line in item.lines %}{{ line }}<br>{% endfor %}
-  {% if item.name %}<span class="name">{{ item.name }}</span><br>{% endif %}
-  {% if item.right is true %}<span class="tag right">same picture</span>{% endif %}
-  {% if item.right is false %}<span class="tag wrong">another picture</span>{% endif %}
-  {% if item.orientation %}<span class="tag oriented">{{ item.orientation }}</span>{% endif %}
-  {% if item.verdict %}<span class="tag judged">{{ item.verdict }}</span>{% endif %}
-  </figcaption>
-</figure>
-{% endmacro %}
-{% for section in sections %}
-<section>
-  <h2>{{ section.title }}</h2>
-  {% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}
-
-  <div class="row">
-    <div class="query">{{ card(section.query) }}</div>
-    <div class="hits">
-    {% for hit in section.hits %}{{ card(hit) }}{% else %}<p class="empty">Nothing found.</p>
-    {% endfor %}
-    </div>
-  </div>
-</section>
-{% endfor %}
-{% if colophon %}<footer>{{ colophon }}</footer>{% endif %}
-</body>
-</html>
-"""
 
 # Geometry of the PNG, in pixels.
 _CELL: Final = 168

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
 
-from halftone.evaluation.report.plots import COLOURS
+from halftone.evaluation.report.plots import COLOURS, draw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_STYLE: Final[dict[Any, Any]] = {
-    "font.size": 9,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
 _MARKERS: Final = "so^Dvx"
 _PANELS: Final = {"recall_at_1": "R@1", "micro_ap": "µAP"}
 _LONGEST_LABEL: Final = 14
@@ -47,8 +35,7 @@ def strengths(
     places = np.arange(len(labels))
     # The whole search comes last and is drawn in the first colour.
     order = [*range(1, len(systems)), 0]
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(9, 3.4), layout="constrained")
+    with draw(path, size=(9, 3.4), colours=64) as figure:
         for axes, (name, title) in zip(figure.subplots(1, 2), _PANELS.items(), strict=True):
             for number, (system, figures) in enumerate(systems.items()):
                 values = np.array([_number(entry.get(name)) for entry in figures])
@@ -84,10 +71,6 @@ def strengths(
             axes.set(ylabel=title, ylim=(-0.03, 1.03))
         handles, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(names))
-        figure.savefig(path, dpi=110)
-    with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
-    small.save(path, optimize=True)
 
 
 def _number(value: float | None) -> float:

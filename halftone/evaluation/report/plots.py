@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
@@ -13,7 +14,7 @@ from PIL import Image
 from halftone.evaluation.metrics import UNITS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -50,6 +51,28 @@ _LABELS: Final = {
 _CLOCKS: Final = {"step", "epoch", "elapsed", "loss", "images_per_second", "waiting"}
 
 
+@contextlib.contextmanager
+def draw(
+    path: Path, *, size: tuple[float, float], grid: bool = True, colours: int = 128
+) -> Iterator[Figure]:
+    """Yield a figure in the style of all reports, and write it as a PNG at the end.
+
+    Args:
+        path: The file.
+        size: Width and height in inches.
+        grid: Whether a grid is drawn.
+        colours: The size of the palette. A version travels with its report, and with a palette a
+            diagram takes a third of the bytes.
+    """
+    with mpl.rc_context(_STYLE | {"axes.grid": grid}):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure
+        figure.savefig(path, dpi=_DPI, pil_kwargs={"optimize": True})
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+
+
 def curves(path: Path, *, history: Sequence[Mapping[str, Any]]) -> list[str]:
     """Draw loss and validation figures over epochs; return the names of the figures drawn."""
     names = sorted(
@@ -62,8 +85,7 @@ def curves(path: Path, *, history: Sequence[Mapping[str, Any]]) -> list[str]:
         }
         - _CLOCKS
     )
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(9, 3.2), layout="constrained")
+    with draw(path, size=(9, 3.2)) as figure:
         left, right = figure.subplots(1, 2)
         points = [(entry["epoch"], entry["loss"]) for entry in history if "loss" in entry]
         if points:
@@ -81,7 +103,6 @@ def curves(path: Path, *, history: Sequence[Mapping[str, Any]]) -> list[str]:
         right.set(xlabel="epoch", ylabel="on the validation split", ylim=(0, 1.02))
         if names:
             right.legend(loc="lower right")
-        _save(figure, path)
     return names
 
 
@@ -89,8 +110,7 @@ def precision_recall(
     path: Path, *, judgements: Mapping[str, Judgement], thresholds: Mapping[str, float]
 ) -> None:
     """Draw precision over recall of all pairs, a line for each model, a dot at its threshold."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.4, 3.6), layout="constrained")
+    with draw(path, size=(5.4, 3.6)) as figure:
         axes = figure.subplots()
         for number, (name, judgement) in enumerate(judgements.items()):
             curve, colour = judgement.curve, COLOURS[number % len(COLOURS)]
@@ -103,7 +123,6 @@ def precision_recall(
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
         if len(judgements) > 1:
             axes.legend(loc="lower left")
-        _save(figure, path)
 
 
 def histogram(path: Path, *, judgement: Judgement, threshold: float) -> None:
@@ -114,8 +133,7 @@ def histogram(path: Path, *, judgement: Judgement, threshold: float) -> None:
     at_least = judgement.false_at_least(limits)
     false = at_least[:-1] - at_least[1:]
     false[-1] += judgement.false_at_least(limits[-1:])[0]
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.4, 3.6), layout="constrained")
+    with draw(path, size=(5.4, 3.6)) as figure:
         axes = figure.subplots()
         for counts, label, colour, hatch in (
             (false, "different pictures", DIFFERENT, "//"),
@@ -142,7 +160,6 @@ def histogram(path: Path, *, judgement: Judgement, threshold: float) -> None:
         )
         axes.set(xlabel="cosine", ylabel="share of pairs", xlim=(-0.5, 1.0))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
-        _save(figure, path)
 
 
 def confusion(path: Path, *, matrix: Sequence[Sequence[int]], names: Sequence[str]) -> None:
@@ -150,8 +167,7 @@ def confusion(path: Path, *, matrix: Sequence[Sequence[int]], names: Sequence[st
     counts = np.asarray(matrix, dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(2.2 + 0.34 * len(names), 9.0)
-    with mpl.rc_context(_STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(side + 1.2, side), layout="constrained")
+    with draw(path, size=(side + 1.2, side), grid=False) as figure:
         axes = figure.subplots()
         shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         if len(names) <= 20:  # noqa: PLR2004 - more would not be read
@@ -164,13 +180,11 @@ def confusion(path: Path, *, matrix: Sequence[Sequence[int]], names: Sequence[st
         axes.set_yticks(range(len(names)), short)
         axes.set(xlabel="predicted", ylabel="truth")
         figure.colorbar(shown, label="share of the class", shrink=0.8)
-        _save(figure, path)
 
 
 def balance(path: Path, *, splits: Mapping[str, Mapping[str, int]]) -> None:
     """Draw the sizes of the groups of each split, the largest first."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(9, 2.8), layout="constrained")
+    with draw(path, size=(9, 2.8)) as figure:
         axes_row = figure.subplots(1, len(splits), squeeze=False, sharey=True)[0]
         for number, (name, sizes) in enumerate(splits.items()):
             axes: Axes = axes_row[number]
@@ -181,15 +195,6 @@ def balance(path: Path, *, splits: Mapping[str, Mapping[str, int]]) -> None:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes_row[0].set(ylabel="pictures in the group")
         axes_row[0].yaxis.set_major_locator(MaxNLocator(integer=True))
-        _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    # A version travels with its report: an indexed palette is a third of the size.
-    figure.savefig(path, dpi=_DPI, pil_kwargs={"optimize": True})
-    with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
-    small.save(path, optimize=True)
 
 
 def reliability(path: Path, *, bins: Sequence[Mapping[str, float]]) -> None:
@@ -201,8 +206,7 @@ def reliability(path: Path, *, bins: Sequence[Mapping[str, float]]) -> None:
     seen = np.array([each["observed"] for each in bins])
     low = seen - [each["low"] for each in bins]
     high = np.array([each["high"] for each in bins]) - seen
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.4, 4.4), layout="constrained")
+    with draw(path, size=(5.4, 4.4)) as figure:
         axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
         axes.errorbar(
@@ -217,4 +221,3 @@ def reliability(path: Path, *, bins: Sequence[Mapping[str, float]]) -> None:
         axes.set(ylabel="share that is the same picture", xlim=(0, 1), ylim=(0, 1.02))
         counts.bar(said, [each["count"] for each in bins], width=0.04, color=COLOURS[0])
         counts.set(xlabel="probability", ylabel="candidates", yscale="log")
-        _save(figure, path)
