@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from halftone.archive.records import Name, make_name, parse_name, validate
 from halftone.archive.tables import open_table
-from halftone.core import errors, wire
+from halftone.core import errors, files, wire
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ __all__ = [
     "Row",
     "file_below",
     "find_manifest",
+    "list_pictures",
     "make_name",
     "parse_name",
     "read_manifest",
@@ -85,6 +86,14 @@ def find_manifest(path: Path) -> Path:
     if not path.is_file():
         raise errors.InvalidArgument(f"{path} is neither a manifest nor a folder.", field="path")
     return path
+
+
+def list_pictures(path: Path) -> list[Path]:
+    """Return the files of the pictures of an archive, or of a folder without a manifest."""
+    if path.is_file() or any((path / name).is_file() for name in NAMES):
+        rows = read_manifest(path, archive="any")
+        return [row.path for row in rows if row.path is not None]
+    return files.files_below(path)
 
 
 def read_manifest(path: Path, *, archive: str, encoding: str = "utf-8") -> Iterator[Row]:

@@ -20,7 +20,6 @@ from halftone.cli.options import (
     archive_option,
     check_filter,
     complete_name,
-    connect,
     describe_search,
     explain,
     filter_options,
@@ -36,6 +35,7 @@ from halftone.imaging import images
 from halftone.rendering import json_forms
 
 if TYPE_CHECKING:
+    from halftone.cli.options import Connect
     from halftone.client import Client, Query
 
 _LIKELY: Final = 0.5
@@ -60,7 +60,11 @@ _LAZY: Final = {
     "jobs": ("halftone.cli.train", "jobs", "List, show, watch and cancel training jobs."),
     "judge": ("halftone.cli.verdicts", "judge", "Say whether two images are the same picture."),
     "train": ("halftone.cli.train", "train", "Train a model version."),
-    "models": ("halftone.cli.models", "models", "List, import, install and promote models."),
+    "models": (
+        "halftone.cli.models.commands",
+        "models",
+        "List, import, install and promote models.",
+    ),
     "verdicts": ("halftone.cli.verdicts", "verdicts", "List, take back and export verdicts."),
 }
 
@@ -243,8 +247,7 @@ def search(
     no_rotated: bool,
     html: Path | None,
     as_json: bool,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
     **options: Any,  # the filter's options
 ) -> None:
     """Find the other printings of a picture.
@@ -254,7 +257,7 @@ def search(
     """
     archives = options["archive"]
     where = read_filter(options)
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         wanted = _read_query(query, archives=archives)
         region = None
         if crop is not None:
@@ -328,13 +331,12 @@ def facets(
     *,
     limit: int | None,
     as_json: bool,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
     **options: Any,  # the filter's options
 ) -> None:
     """Count images by journal, year and language."""
     where = read_filter(options)
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         found = client.facets(filter=where, limit=limit)
         remarks = check_filter(client, where=where, nothing=not found.total)
     if as_json:
@@ -356,14 +358,12 @@ def facets(
 @archive_option
 @json_option
 @server_options
-def show(
-    *, name: str, archive: tuple[str, ...], as_json: bool, server: str | None, data: Path | None
-) -> None:
+def show(*, name: str, archive: tuple[str, ...], as_json: bool, connect: Connect) -> None:
     """Show the record of an image.
 
     IMAGE is archives/ARCHIVE/images/ID, or an ID with --archive.
     """
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         record = client.get(complete_name(name, archives=archive))
     if as_json:
         output.print_json(json_forms.record_to_json(record))
@@ -380,13 +380,12 @@ def list_(
     *,
     limit: int,
     as_json: bool,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
     **options: Any,  # the filter's options
 ) -> None:
     """List images in the order of their names."""
     where = read_filter(options)
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         records, more = output.take(
             client.list(filter=where, page_size=min(limit + 1, 1000)), limit
         )
@@ -412,14 +411,12 @@ def list_(
 )
 @archive_option
 @server_options
-def thumbnail(
-    *, name: str, path: Path, archive: tuple[str, ...], server: str | None, data: Path | None
-) -> None:
+def thumbnail(*, name: str, path: Path, archive: tuple[str, ...], connect: Connect) -> None:
     """Save a picture, at most 512 pixels a side.
 
     IMAGE is archives/ARCHIVE/images/ID, or an ID with --archive.
     """
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         found = client.thumbnail(complete_name(name, archives=archive))
     files.with_folders(path).write_bytes(found.content)
 

@@ -15,8 +15,8 @@ import click
 from halftone.cli import cluster_tables, output
 from halftone.cli.options import (
     check_filter,
+    combine,
     complete_name,
-    connect,
     filter_options,
     json_option,
     limit_option,
@@ -25,12 +25,13 @@ from halftone.cli.options import (
 )
 from halftone.client import ClusterJobState, ClusterOrder
 from halftone.core import errors, files
-from halftone.rendering import cluster_export, cluster_page, wording
+from halftone.rendering import cluster_export, cluster_page, json_forms, wording
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import TextIO
 
+    from halftone.cli.options import Connect
     from halftone.client import Client, Cluster, ClusterJob
 
 BUILD_HINT: Final = "The archive has not been grouped yet: `halftone clusters build` does it."
@@ -49,31 +50,23 @@ class DefaultGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
-def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add options for the choice and the order of clusters; `_read_options` reads them."""
-    for option in reversed(
-        (
-            click.option(
-                "--sort",
-                type=click.Choice([order.value for order in ClusterOrder]),
-                default=ClusterOrder.SIZE.value,
-                show_default=True,
-                help="The largest first: printings, years between the first and the last, or "
-                "journals.",
-            ),
-            click.option("--min-size", type=click.IntRange(1), help="At least so many printings."),
-            click.option(
-                "--min-journals", type=click.IntRange(1), help="In at least so many journals."
-            ),
-            click.option(
-                "--min-span",
-                type=click.IntRange(0),
-                help="At least so many years between the first printing and the last.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+cluster_options = combine(
+    click.option(
+        "--sort",
+        type=click.Choice([order.value for order in ClusterOrder]),
+        default=ClusterOrder.SIZE.value,
+        show_default=True,
+        help="The largest first: printings, years between the first and the last, or journals.",
+    ),
+    click.option("--min-size", type=click.IntRange(1), help="At least so many printings."),
+    click.option("--min-journals", type=click.IntRange(1), help="In at least so many journals."),
+    click.option(
+        "--min-span",
+        type=click.IntRange(0),
+        help="At least so many years between the first printing and the last.",
+    ),
+)
+"""Options for the choice and the order of clusters; `_read_options` reads them."""
 
 
 @click.group(cls=DefaultGroup)
@@ -94,8 +87,7 @@ def list_(
     *,
     limit: int,
     as_json: bool,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
     **options: Any,  # the filter's and the clusters' options
 ) -> None:
     """List pictures that were printed more than once, the most printed first.
@@ -103,7 +95,7 @@ def list_(
     A cluster is listed when at least one of its printings matches the filter.
     """
     wanted = _read_options(options)
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         page = client.cluster_page(**wanted, page_size=min(limit, 1000))
         rest = (
             client.clusters(**wanted, page_size=1000, page_token=page.next_page_token)
@@ -129,11 +121,9 @@ def list_(
 )
 @json_option
 @server_options
-def build(
-    *, watch: bool, from_scratch: bool, as_json: bool, server: str | None, data: Path | None
-) -> None:
+def build(*, watch: bool, from_scratch: bool, as_json: bool, connect: Connect) -> None:
     """Group the whole archive. Images that are imported later join without it."""
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         job = client.build_clusters(from_scratch=from_scratch)
         if watch:
             output.make_notes().print(f"{job.name}  (halftone clusters cancel stops it)")
@@ -147,9 +137,9 @@ def build(
 @click.option("--watch", is_flag=True, help="Show how it goes until the end.")
 @json_option
 @server_options
-def status(*, watch: bool, as_json: bool, server: str | None, data: Path | None) -> None:
+def status(*, watch: bool, as_json: bool, connect: Connect) -> None:
     """Say how the grouping stands, or how the last one ended."""
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         job = _find_newest_job(client)
         if watch and not job.state.is_over:
             job = _show_progress(client, job)
@@ -159,9 +149,9 @@ def status(*, watch: bool, as_json: bool, server: str | None, data: Path | None)
 @clusters.command()
 @json_option
 @server_options
-def cancel(*, as_json: bool, server: str | None, data: Path | None) -> None:
+def cancel(*, as_json: bool, connect: Connect) -> None:
     """Stop the grouping; the groups stay as they were."""
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         job = client.cancel_cluster_job(_find_newest_job(client).name)
     _print_job(job, as_json=as_json)
 
@@ -189,13 +179,12 @@ def export(
     *,
     kind: str,
     path: Path,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
     **options: Any,  # the filter's and the clusters' options
 ) -> None:
     """Write clusters with their printings for other programs."""
     wanted = _read_options(options)
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         listed = client.clusters(**wanted, page_size=_EXPORT_PAGE)
         first = list(itertools.islice(listed, 1))
         if not first:
@@ -234,15 +223,14 @@ def cluster(
     archive: tuple[str, ...],
     html: Path | None,
     as_json: bool,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
 ) -> None:
     """Show the life of a picture: its printings in the order of time.
 
     ID is a cluster's, as `halftone clusters` lists it; IMAGE is a printing,
     archives/ARCHIVE/images/ID, or its id with --archive.
     """
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         found = find_cluster(client, read_cluster_name(name, archives=archive))
         if as_json:
             output.print_json(cluster_export.cluster_to_json(found))
@@ -327,29 +315,23 @@ def _find_newest_job(client: Client) -> ClusterJob:
 
 
 def _show_progress(client: Client, job: ClusterJob) -> ClusterJob:
-    """Show a job until its end and return it: a bar on a terminal, else a line for each tenth."""
-    notes, last, share = output.make_notes(), job, 0.0
-    try:
-        if sys.stderr.isatty():
-            with output.make_bar(notes) as bar:
-                task = bar.add_task("", total=1.0)
-                for last in client.watch_cluster_job(job.name):
-                    share = max(share, estimate_share(last))
-                    bar.update(task, completed=share, description=describe_progress(last))
-        else:
-            told = None
-            for last in client.watch_cluster_job(job.name):
-                share = max(share, estimate_share(last))
-                if told != (last.state, int(10 * share)):
-                    told = last.state, int(10 * share)
-                    notes.print(f"{share:4.0%}  {describe_progress(last)}")
-    except KeyboardInterrupt:
-        notes.print(
-            "The grouping goes on: `halftone clusters status` tells how it stands, `halftone "
-            "clusters cancel` stops it."
-        )
-        raise SystemExit(130) from None
-    return last
+    """Show a job until its end and return it."""
+    share = 0.0
+
+    def grow(job: ClusterJob) -> float:
+        nonlocal share
+        share = max(share, estimate_share(job))
+        return share
+
+    return output.watch(
+        lambda: client.watch_cluster_job(job.name),
+        share=grow,
+        describe=describe_progress,
+        describe_line=lambda job: f"{share:4.0%}  {describe_progress(job)}",
+        service="search",
+        interrupted="The grouping goes on: `halftone clusters status` tells how it stands, "
+        "`halftone clusters cancel` stops it.",
+    )
 
 
 def estimate_share(job: ClusterJob) -> float:
@@ -378,11 +360,7 @@ def describe_progress(job: ClusterJob) -> str:
 
 def _print_job(job: ClusterJob, *, as_json: bool) -> None:
     if as_json:
-        found = {
-            key: value.isoformat() if isinstance(value, dt.datetime) else value
-            for key, value in vars(job).items()
-        }
-        found["state"] = job.state.value
+        found = json_forms.job_to_json(job)
         output.print_json({key: value for key, value in found.items() if value not in (None, "")})
         return
     out = output.make_console()

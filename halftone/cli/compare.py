@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 from PIL import Image
-from rich.table import Table
 
 from halftone.cli import output
 from halftone.cli.options import (
     archive_option,
     complete_name,
-    connect,
     json_option,
     read_crop,
     server_options,
@@ -29,6 +27,7 @@ from halftone.rendering import cluster_page, json_forms, overlay
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from halftone.cli.options import Connect
     from halftone.client import Client, Compared, Hit, ImageRecord, Overlap
     from halftone.imaging.images import Region
 
@@ -74,8 +73,7 @@ def compare(
     out: Path | None,
     html: Path | None,
     as_json: bool,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
 ) -> None:
     """Compare two images of the archive: how probably they are the same picture, and why.
 
@@ -85,7 +83,7 @@ def compare(
         raise click.BadParameter("It is to end in .jpg or .png.", param_hint="--out")
     if html is not None and crop is not None:
         raise click.UsageError("--html shows whole pictures: leave out --crop.")
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         name, other = (complete_name(each, archives=archive) for each in (query, image))
         record = client.get(name)
         region = None
@@ -112,9 +110,7 @@ def compare(
 
 
 def _print(record: ImageRecord, hit: Hit, *, region: Region | None) -> None:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = output.make_facts()
     table.add_row("first", output.describe_record(record))
     table.add_row("second", output.describe_record(hit.image))
     table.add_row("probability", probability_label(hit.probability))

@@ -12,7 +12,6 @@ from halftone.cli.options import (
     check_filter,
     complete_name,
     confirm,
-    connect,
     filter_options,
     read_filter,
     server_options,
@@ -22,8 +21,8 @@ from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
+    from halftone.cli.options import Connect
     from halftone.client import Client, Filter
 
 _GROUP: Final = 500
@@ -43,8 +42,7 @@ def delete(
     everything: bool,
     dry_run: bool,
     yes: bool,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
     **options: Any,  # the filter's options
 ) -> None:
     """Delete images, by name or by filter.
@@ -60,7 +58,7 @@ def delete(
         where = None
     elif where is None and not everything:
         raise click.UsageError("Name the images, give a filter, or say --everything.")
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         if names:
             unknown = list(_find_unknown(client, names))
             count = len(names) - len(unknown)

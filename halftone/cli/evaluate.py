@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import rich.progress
 from rich.table import Table
 
 import halftone
 from halftone.cli import output
-from halftone.cli.model_context import default_directory
+from halftone.cli.models.context import default_directory
 from halftone.cli.press import evaluate_press, press_options
 from halftone.core import errors, files
 from halftone.imaging.orientations import orientations
@@ -279,12 +278,7 @@ def _embed(
 ) -> EmbeddedArchive:
     from halftone.evaluation import labelled  # noqa: PLC0415
 
-    with rich.progress.Progress(
-        *rich.progress.Progress.get_default_columns(),
-        rich.progress.MofNCompleteColumn(),
-        console=output.make_notes(),
-        transient=True,
-    ) as bar:
+    with output.make_counter() as bar:
         task = bar.add_task(f"{name} embeds {pictures.name}", total=len(pictures.ids))
         return labelled.embed(
             model,
@@ -356,7 +350,7 @@ def _print(
         table.add_column(label, justify="right", no_wrap=True)
     for one in candidates:
         found = one.judged.metrics
-        table.add_row(one.version, *(_format_number(found.get(name)) for name in labels))
+        table.add_row(one.version, *(output.format_number(found.get(name)) for name in labels))
         low_high = (found["intervals"].get(name) for name in labels)
         table.add_row(
             "  95 %",
@@ -364,7 +358,9 @@ def _print(
             style="dim",
         )
         for label, variant in one.judged.variants.items():
-            table.add_row(f"  {label}", *(_format_number(variant.get(name)) for name in labels))
+            table.add_row(
+                f"  {label}", *(output.format_number(variant.get(name)) for name in labels)
+            )
     for version, change in changes.items():
         table.add_row(
             f"{version} - {candidates[0].version}",
@@ -390,10 +386,6 @@ def _print_left_out(left_out: Sequence[tuple[str, str]]) -> None:
         output.make_notes().print(f"left out {what}: {why}")
     if len(left_out) > _LISTED:
         output.make_notes().print(f"… and {len(left_out) - _LISTED} more")
-
-
-def _format_number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
 
 
 def _format_command(params: dict[str, Any]) -> str:

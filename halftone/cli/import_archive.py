@@ -23,7 +23,7 @@ from rich.text import Text
 from halftone.archive import manifests as archives
 from halftone.archive import records
 from halftone.cli import output
-from halftone.cli.options import connect, server_options
+from halftone.cli.options import server_options
 from halftone.client import ImportState
 from halftone.core import errors, files
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from halftone.cli.options import Connect
     from halftone.client import Client, ImportAck, ImportSummary
 
 REJECTED_HEADER: Final = ("row", "image_id", "reason")
@@ -57,8 +58,7 @@ def import_(
     archive: str | None,
     encoding: str,
     rejected: Path,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
 ) -> None:
     """Import a folder of pictures with a manifest (CSV, TSV or JSON Lines).
 
@@ -68,7 +68,7 @@ def import_(
     Exit code: 0, or 1 when rows were rejected, or 2 when the manifest cannot be used.
     """
     name = archive or derive_archive(source)
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         try:
             summary = run_import(client, source, archive=name, encoding=encoding, rejected=rejected)
         except KeyboardInterrupt:

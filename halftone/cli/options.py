@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import itertools
 import math
 import os
@@ -24,8 +25,13 @@ from halftone.stack import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+    from typing import TypeAlias
 
     from halftone.imaging.images import Region
+
+    Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+    Connect: TypeAlias = Callable[[], AbstractContextManager[Client]]
 
 # Finds the address in gRPC's message about a failed connection.
 _ADDRESS: Final = re.compile(r"ipv[46]:(\S+?): ")
@@ -75,76 +81,130 @@ data_option = click.option(
 )
 
 
-def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--server` and `--data`, which together name the service to talk to."""
-    for option in (
-        data_option,
+def combine(*options: Decorator) -> Decorator:
+    """Return a decorator that adds several options, in the order of the help."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+    return decorate
+
+
+def find_stack(data: Path | None, *, service: str) -> running.Addresses | None:
+    """Return the stack that runs from a data directory, or None.
+
+    Args:
+        data: The directory, if a command named one; else it is that of the environment.
+        service: `search` or `trainer`. If the environment names that service, it is not looked for
+            in a stack unless a command names a directory.
+
+    Raises:
+        errors.FailedPrecondition: The option or the environment names a data directory from which
+            no stack runs. The default address is not tried: another stack may answer there.
+    """
+    settings = ClientSettings()
+    if data is None and service in settings.model_fields_set:
+        return None
+    directory = data or settings.data
+    stack = running.find(directory)
+    if stack is None and (data is not None or "data" in settings.model_fields_set):
+        kind = "training service" if service == "trainer" else "service"
+        raise errors.FailedPrecondition(
+            f"No stack runs from {directory}. Start it with `halftone up --data {directory}`, or "
+            f"name a {kind} with --server HOST:PORT.",
+            subject=str(directory),
+        )
+    return stack
+
+
+def connect(*, server: str | None, data: Path | None) -> Client:
+    """Return a client of the service that the options, the environment or the data directory name.
+
+    Raises:
+        errors.FailedPrecondition: A data directory is named, and no stack runs from it.
+    """
+    stack = find_stack(data, service="search") if server is None else None
+    if stack is not None:
+        return Client(stack.search, embedder=stack.embedder, trainer=stack.trainer or None)
+    return Client(server or ClientSettings().search)
+
+
+def add_target(kind: str, *, variable: str) -> Decorator:
+    """Return a decorator that adds `--server` and `--data`, which name a service to talk to.
+
+    Args:
+        kind: The service, for example `Search service`.
+        variable: The name of the environment's variable for its address.
+    """
+    return combine(
         click.option(
             "--server",
             metavar="HOST:PORT",
-            help="Search service to talk to.  [default: HALFTONE_SEARCH, or what `halftone up` "
-            "runs from the data directory]",
+            help=f"{kind} to talk to.  [default: {variable}, or what `halftone up` runs from the "
+            "data directory]",
         ),
-    ):
-        command = option(command)
-    return command
+        data_option,
+    )
 
 
-def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a filter; `read_filter` reads them."""
-    for option in reversed(
-        (
-            click.option(
-                "--archive",
-                multiple=True,
-                metavar="NAME",
-                help="Only this archive; repeat for more.",
-            ),
-            click.option(
-                "--journal",
-                multiple=True,
-                metavar="NAME",
-                help="Only this journal; repeat for more.",
-            ),
-            click.option(
-                "--language",
-                multiple=True,
-                metavar="TAG",
-                help="Only this language; repeat for more.",
-            ),
-            click.option(
-                "--from",
-                "start",
-                default="",
-                metavar="DATE",
-                help="Printed then or later: 1914, 1914-08, 1914-08-22 (EDTF).",
-            ),
-            click.option(
-                "--to", "end", default="", metavar="DATE", help="Printed then or earlier."
-            ),
-            click.option(
-                "--caption",
-                default="",
-                metavar="WORDS",
-                help="Only with all these words in the caption.",
-            ),
-            click.option(
-                "--label",
-                multiple=True,
-                metavar="KEY=VALUE",
-                help="Only with this label; repeat a key for other values.",
-            ),
-            click.option(
-                "--exclude-journal",
-                multiple=True,
-                metavar="NAME",
-                help="Without this journal; repeat for more.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+def pass_connect(connect: Callable[..., AbstractContextManager[Client]]) -> Decorator:
+    """Return a decorator that replaces a command's `server` and `data` by one value, `connect`.
 
+    The command calls it for a client, once it has checked its other arguments.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(*, server: str | None, data: Path | None, **options: Any) -> None:
+            command(connect=functools.partial(connect, server=server, data=data), **options)
+
+        return run
+
+    return decorate
+
+
+search_target = add_target("Search service", variable="HALFTONE_SEARCH")
+server_options = combine(search_target, pass_connect(connect))
+"""`--server` and `--data`; the command gets `connect`, which returns a client of their service."""
+
+filter_options = combine(
+    click.option(
+        "--archive", multiple=True, metavar="NAME", help="Only this archive; repeat for more."
+    ),
+    click.option(
+        "--journal", multiple=True, metavar="NAME", help="Only this journal; repeat for more."
+    ),
+    click.option(
+        "--language", multiple=True, metavar="TAG", help="Only this language; repeat for more."
+    ),
+    click.option(
+        "--from",
+        "start",
+        default="",
+        metavar="DATE",
+        help="Printed then or later: 1914, 1914-08, 1914-08-22 (EDTF).",
+    ),
+    click.option("--to", "end", default="", metavar="DATE", help="Printed then or earlier."),
+    click.option(
+        "--caption",
+        default="",
+        metavar="WORDS",
+        help="Only with all these words in the caption.",
+    ),
+    click.option(
+        "--label",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Only with this label; repeat a key for other values.",
+    ),
+    click.option(
+        "--exclude-journal",
+        multiple=True,
+        metavar="NAME",
+        help="Without this journal; repeat for more.",
+    ),
+)
+"""The options of a filter; `read_filter` reads them."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 archive_option = click.option(
@@ -245,28 +305,6 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-
-
-def connect(*, server: str | None, data: Path | None) -> Client:
-    """Return a client of the service that the options, the environment or the data directory name.
-
-    Raises:
-        errors.FailedPrecondition: The option or the environment names a data directory from which
-            no stack runs. The default address is not tried: another stack may answer there.
-    """
-    settings = ClientSettings()
-    if server is None and (data is not None or "search" not in settings.model_fields_set):
-        directory = data or settings.data
-        found = running.find(directory)
-        if found is not None:
-            return Client(found.search, embedder=found.embedder, trainer=found.trainer or None)
-        if data is not None or "data" in settings.model_fields_set:
-            raise errors.FailedPrecondition(
-                f"No stack runs from {directory}. Start it with `halftone up --data {directory}`, "
-                "or name a service with --server HOST:PORT.",
-                subject=str(directory),
-            )
-    return Client(server or settings.search)
 
 
 def complete_name(text: str, *, archives: tuple[str, ...] = ()) -> str:

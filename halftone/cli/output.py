@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from halftone.client.types import VerificationState, probability_label
+from halftone.core import errors
 from halftone.rendering import json_forms, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from halftone.client import Facets, Hit, ImageRecord, Overlap, Verdict
+    from halftone.client import ClusterJob, Facets, Hit, ImageRecord, Overlap, Promotion, Verdict
+    from halftone.client.training import TrainingJob
 
 T = TypeVar("T")
+Job = TypeVar("Job", "ClusterJob", "Promotion", "TrainingJob")
 
 # Wide enough for every column: a pipe has no width, and names must not be cut there.
 PIPE_WIDTH = 500
@@ -64,14 +67,75 @@ def count_images(count: int) -> str:
     return wording.format_count(count, "image")
 
 
-def make_bar(console: Console) -> Progress:
-    """Return a bar for a single job that is watched, with a description beside it."""
+def watch(
+    follow: Callable[[], Iterable[Job]],
+    *,
+    share: Callable[[Job], float],
+    describe: Callable[[Job], str],
+    describe_line: Callable[[Job], str],
+    mark: Callable[[Job], object] = lambda job: job.state,
+    service: str,
+    interrupted: str,
+) -> Job:
+    """Show a job until its end and return its last state.
+
+    On a terminal it is a bar; elsewhere a line for each tenth, and whenever its mark changes.
+
+    Args:
+        follow: Returns the states of the job as they come.
+        share: Returns what is done of a job, 0 to 1.
+        describe: Returns what stands beside the bar.
+        describe_line: Returns the line that stands for the bar.
+        mark: Returns a value whose changes are worth a line.
+        service: The name of the service that sends the states.
+        interrupted: A sentence for Ctrl-C, which ends the showing and not the job.
+
+    Raises:
+        errors.Unavailable: No state came.
+        SystemExit: Ctrl-C was pressed.
+    """
+    notes = make_notes()
+    last: Job | None = None
+    told: object = None
+    try:
+        if sys.stderr.isatty():
+            columns = TaskProgressColumn(), TextColumn("{task.description}", markup=False)
+            with Progress(BarColumn(bar_width=30), *columns, console=notes) as bar:
+                task = bar.add_task("", total=None)
+                for last in follow():
+                    bar.update(task, total=1.0, completed=share(last), description=describe(last))
+        else:
+            for last in follow():
+                now = int(10 * share(last)), mark(last)
+                if now != told:
+                    told = now
+                    notes.print(describe_line(last))
+    except KeyboardInterrupt:
+        notes.print(interrupted)
+        raise SystemExit(130) from None
+    if last is None:
+        raise errors.Unavailable(f"The {service} service ended the stream without a word.")
+    return last
+
+
+def make_counter() -> Progress:
+    """Return a progress display that counts the steps of tasks, and goes when they are done."""
     return Progress(
-        BarColumn(bar_width=30),
-        TaskProgressColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=console,
+        *Progress.get_default_columns(), MofNCompleteColumn(), console=make_notes(), transient=True
     )
+
+
+def make_facts() -> Table:
+    """Return a table for the facts of one thing: their names on the left."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def format_number(value: float | None) -> str:
+    """Return a figure with three digits, or "" if it is not known."""
+    return "" if value is None else f"{value:.3f}"
 
 
 def print_hits(
@@ -208,9 +272,7 @@ def describe_record(image: ImageRecord, *, lies: str | None = None) -> str:
 
 def print_record(record: ImageRecord) -> None:
     """Print all fields of a record."""
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
+    table = make_facts()
     for key, value in json_forms.record_to_json(record).items():
         if isinstance(value, dict):
             for label, values in value.items():

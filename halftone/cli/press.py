@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import rich.progress
 from rich.table import Table
 
 import halftone
 from halftone.cli import output
+from halftone.cli.options import combine
 from halftone.core import files
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _split_numbers(
 
 
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
-_OPTIONS: Final = (
+_OPTIONS: Final = combine(
     click.option(
         "--press",
         "folder_",
@@ -109,7 +109,7 @@ _OPTIONS: Final = (
 _NAMES: Final = ("distractors", "sources", "only", "strengths", "cache")
 
 
-def press_options(command: Callable[..., None]) -> Callable[..., None]:
+def press_options(command: Callable[..., None]) -> Callable[..., Any]:
     """Add the options of `--press`; the command gets them as `press`, None without it."""
 
     @functools.wraps(command)
@@ -124,10 +124,7 @@ def press_options(command: Callable[..., None]) -> Callable[..., None]:
         press = None if folder_ is None else PressOptions(folder=folder_, **found)
         command(press=press, **arguments)
 
-    result: Callable[..., None] = run_with_press
-    for option in reversed(_OPTIONS):
-        result = option(result)
-    return result
+    return _OPTIONS(run_with_press)
 
 
 def evaluate_press(
@@ -169,12 +166,7 @@ def evaluate_press(
         for one in versions
     ]
     begun = time.monotonic()
-    with rich.progress.Progress(
-        *rich.progress.Progress.get_default_columns(),
-        rich.progress.MofNCompleteColumn(),
-        console=output.make_notes(),
-        transient=True,
-    ) as bar:
+    with output.make_counter() as bar:
 
         def note(text: str, total: int) -> Callable[[int], None]:
             task = bar.add_task(text, total=total)
@@ -234,24 +226,20 @@ def _print(summary: Mapping[str, Any], *, name: str) -> None:
         for label, found in entries[judged].items():
             table.add_row(
                 f"  {label}",
-                *(_format_number(entry[label]["recall_at_1"]) for entry in entries.values()),
-                *(_format_number(found[figure]) for figure in more),
+                *(output.format_number(entry[label]["recall_at_1"]) for entry in entries.values()),
+                *(output.format_number(found[figure]) for figure in more),
                 _format_share(found["corner_error_mean"]),
             )
     found = systems[judged]["all"]
     table.add_row(
         "everything",
-        *(_format_number(entry["all"]["recall_at_1"]) for entry in systems.values()),
-        *(_format_number(found[figure]) for figure in more),
+        *(output.format_number(entry["all"]["recall_at_1"]) for entry in systems.values()),
+        *(output.format_number(found[figure]) for figure in more),
         _format_share(found["corner_error_mean"]),
         style="bold",
     )
     console.print(table)
     console.print(f"The columns on the right are those of {judged}.")
-
-
-def _format_number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
 
 
 def _format_share(value: float | None) -> str:

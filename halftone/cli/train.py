@@ -3,45 +3,70 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from halftone.cli import output
-from halftone.cli.options import data_option, json_option, limit_option
+from halftone.cli.options import (
+    add_target,
+    combine,
+    find_stack,
+    json_option,
+    limit_option,
+    pass_connect,
+)
 from halftone.client import Client
 from halftone.client.training import JobState
 from halftone.core import errors, training
 from halftone.core.settings import ClientSettings
-from halftone.stack import running
+from halftone.rendering import json_forms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import datetime as dt
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from halftone.cli.options import Connect
     from halftone.client.training import TrainingJob
 
 _LINES: Final = 8
 _SECONDS_PER_MINUTE: Final = 60
 
 
-def _trainer_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        data_option,
-        click.option(
-            "--server",
-            metavar="HOST:PORT",
-            help="Training service to talk to.  [default: HALFTONE_TRAINER, or what `halftone up` "
-            "runs from the data directory]",
-        ),
-    ):
-        command = option(command)
-    return command
+@contextlib.contextmanager
+def _connect(*, server: str | None, data: Path | None) -> Iterator[Client]:
+    """Connect to the training service that the options name, or to the stack's."""
+    address = server or ClientSettings().trainer
+    stack = find_stack(data, service="trainer") if server is None else None
+    if stack is not None:
+        address = stack.trainer
+        if not address:
+            directory = data or ClientSettings().data
+            raise errors.FailedPrecondition(
+                f"The stack of {directory} runs without training: it was started with "
+                "--no-trainer.",
+                subject=str(directory),
+            )
+    with Client(trainer=address) as client:
+        try:
+            yield client
+        except errors.Unavailable as error:
+            if not error.message.startswith("failed to connect"):
+                raise
+            # What grpc says here is a page of socket errors.
+            raise errors.Unavailable(
+                f"No training service answers at {address}. `halftone up` runs one, or name "
+                "another with --server HOST:PORT or HALFTONE_TRAINER.",
+                reason=error.reason,
+            ) from error
+
+
+trainer_options = combine(
+    add_target("Training service", variable="HALFTONE_TRAINER"), pass_connect(_connect)
+)
+"""`--server` and `--data`; the command gets `connect`, which returns a client of their service."""
 
 
 @click.command()
@@ -96,7 +121,7 @@ def _trainer_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--request-id", help="The same one always gives the same job, trainingJobs/ID.")
 @click.option("--watch", is_flag=True, help="Show how it goes until the end.")
 @json_option
-@_trainer_options
+@trainer_options
 def train(
     *,
     datasets: tuple[str, ...],
@@ -114,8 +139,7 @@ def train(
     request_id: str | None,
     watch: bool,
     as_json: bool,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
 ) -> None:
     """Train a model version on data sets, named by their paths below the trainer's data roots.
 
@@ -142,13 +166,13 @@ def train(
             "promote": promote,
         }
     )
-    with _connect(server=server, data=data) as client:
+    with connect() as client:
         job = client.train(spec, request_id=request_id)
         if not watch:
             _print(job, as_json=as_json)
             return
         output.make_notes().print(f"{job.name}  (halftone jobs cancel {job.id} stops it)")
-        _end(_watch_or_say_how(client, job.name), as_json=as_json)
+        _end(_watch(client, job.name), as_json=as_json)
 
 
 @click.group()
@@ -166,17 +190,16 @@ def jobs() -> None:
 )
 @limit_option("jobs", default=20)
 @json_option
-@_trainer_options
+@trainer_options
 def list_(
     *,
     states: tuple[str, ...],
     limit: int,
     as_json: bool,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
 ) -> None:
     """List jobs, the newest first."""
-    with _connect(server=server, data=data) as client:
+    with connect() as client:
         wanted = [JobState(state) for state in states]
         found = client.training_jobs(states=wanted, page_size=min(limit + 1, 1000))
         shown, more = output.take(found, limit)
@@ -209,30 +232,30 @@ def _table(shown: Sequence[TrainingJob]) -> Table:
 @jobs.command()
 @click.argument("job")
 @json_option
-@_trainer_options
-def show(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
+@trainer_options
+def show(*, job: str, as_json: bool, connect: Connect) -> None:
     """Show a job: its state, its figures, its error, its last lines."""
-    with _connect(server=server, data=data) as client:
+    with connect() as client:
         _print(client.training_job(_name(job)), as_json=as_json)
 
 
 @jobs.command()
 @click.argument("job")
 @json_option
-@_trainer_options
-def watch(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
+@trainer_options
+def watch(*, job: str, as_json: bool, connect: Connect) -> None:
     """Show how a job goes until its end."""
-    with _connect(server=server, data=data) as client:
-        _end(_watch_or_say_how(client, _name(job)), as_json=as_json)
+    with connect() as client:
+        _end(_watch(client, _name(job)), as_json=as_json)
 
 
 @jobs.command(short_help="Stop a job.")
 @click.argument("job")
 @json_option
-@_trainer_options
-def cancel(*, job: str, as_json: bool, server: str | None, data: Path | None) -> None:
+@trainer_options
+def cancel(*, job: str, as_json: bool, connect: Connect) -> None:
     """Stop a job: one that waits at once, one that runs after the step it is in."""
-    with _connect(server=server, data=data) as client:
+    with connect() as client:
         found = client.cancel_training_job(_name(job))
     if as_json:
         output.print_json(job_json(found))
@@ -240,37 +263,25 @@ def cancel(*, job: str, as_json: bool, server: str | None, data: Path | None) ->
         click.echo(f"{found.name} is {found.state.value}.")
 
 
-def _watch_or_say_how(client: Client, name: str) -> TrainingJob:
-    try:
-        return _watch(client, name)
-    except KeyboardInterrupt:
-        job = name.rpartition("/")[2]
-        output.make_notes().print(
-            f"The job goes on: halftone jobs watch {job} shows it again, halftone jobs cancel "
-            f"{job} stops it."
-        )
-        raise SystemExit(130) from None
+def _watch(client: Client, name: str) -> TrainingJob:
+    """Show a job until its end and return it."""
+    job_id = name.rpartition("/")[2]
+    return output.watch(
+        lambda: client.watch_training_job(name),
+        share=lambda job: 1.0 if job.state is JobState.SUCCEEDED else job.progress.fraction,
+        describe=progress_text,
+        describe_line=lambda job: f"{job.progress.fraction:4.0%}  {progress_text(job)}",
+        mark=lambda job: (job.state, job.progress.phase, job.attempts),
+        service="training",
+        interrupted=f"The job goes on: halftone jobs watch {job_id} shows it again, halftone jobs "
+        f"cancel {job_id} stops it.",
+    )
 
 
 def job_json(job: TrainingJob) -> dict[str, Any]:
     """Return a job for JSON, without its empty fields."""
-    progress = {key: value for key, value in vars(job.progress).items() if value}
-    error = None
-    if job.error is not None:
-        error = {"reason": job.error.reason, "message": job.error.message}
-    found = {
-        **{key: value for key, value in vars(job).items() if not key.endswith("_time")},
-        "spec": dict(job.spec),
-        "state": job.state.value,
-        "progress": progress,
-        "error": error,
-        "log_tail": list(job.log_tail),
-        **{
-            key: value.isoformat()
-            for key, value in vars(job).items()
-            if isinstance(value, dt.datetime)
-        },
-    }
+    found = json_forms.job_to_json(job)
+    found["progress"] = {key: value for key, value in found["progress"].items() if value}
     return {key: value for key, value in found.items() if value not in ("", None, [], {}, 0)}
 
 
@@ -292,72 +303,6 @@ def progress_text(job: TrainingJob) -> str:
         parts.append(f"{_duration(progress.seconds_left)} left")
     parts += [f"{name} {value:.3f}" for name, value in progress.metrics.items()]
     return "  ".join(parts)
-
-
-@contextlib.contextmanager
-def _connect(*, server: str | None, data: Path | None) -> Iterator[Client]:
-    """Connect to the training service that the options name, or to the stack's."""
-    settings = ClientSettings()
-    address = server or settings.trainer
-    if server is None and (data is not None or "trainer" not in settings.model_fields_set):
-        directory = data or settings.data
-        found = running.find(directory)
-        if found is not None and not found.trainer:
-            raise errors.FailedPrecondition(
-                f"The stack of {directory} runs without training: it was started with "
-                "--no-trainer.",
-                subject=str(directory),
-            )
-        if found is not None:
-            address = found.trainer
-        elif data is not None or "data" in settings.model_fields_set:
-            raise errors.FailedPrecondition(
-                f"No stack runs from {directory}. Start it with `halftone up --data {directory}`, "
-                "or name a training service with --server HOST:PORT.",
-                subject=str(directory),
-            )
-    with Client(trainer=address) as client:
-        try:
-            yield client
-        except errors.Unavailable as error:
-            if not error.message.startswith("failed to connect"):
-                raise
-            # What grpc says here is a page of socket errors.
-            raise errors.Unavailable(
-                f"No training service answers at {address}. `halftone up` runs one, or name "
-                "another with --server HOST:PORT or HALFTONE_TRAINER.",
-                reason=error.reason,
-            ) from error
-
-
-def _watch(client: Client, name: str) -> TrainingJob:
-    """Show a job until its end: a bar on a terminal, else a line for each phase and tenth."""
-    last = None
-    notes = output.make_notes()
-    if sys.stderr.isatty():
-        bar = Progress(
-            BarColumn(bar_width=30),
-            TaskProgressColumn(),
-            TextColumn("{task.description}", markup=False),
-            console=notes,
-        )
-        task = bar.add_task("", total=1.0)
-        with Live(bar, console=notes, refresh_per_second=4):
-            for job in client.watch_training_job(name):
-                last = job
-                done = 1.0 if job.state is JobState.SUCCEEDED else job.progress.fraction
-                bar.update(task, completed=done, description=progress_text(job))
-    else:
-        told = None
-        for job in client.watch_training_job(name):
-            last = job
-            mark = (job.state, job.progress.phase, int(job.progress.fraction * 10), job.attempts)
-            if mark != told:
-                told = mark
-                notes.print(f"{job.progress.fraction:4.0%}  {progress_text(job)}")
-    if last is None:
-        raise errors.Unavailable("The training service ended the stream without a word.")
-    return last
 
 
 def _end(job: TrainingJob, *, as_json: bool) -> None:
@@ -386,9 +331,7 @@ def _print(job: TrainingJob, *, as_json: bool) -> None:
     if as_json:
         output.print_json(job_json(job))
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
+    table = output.make_facts()
     table.add_row("name", job.name)
     table.add_row("state", progress_text(job))
     for key, value in job.spec.items():

@@ -15,7 +15,6 @@ from halftone.cli.options import (
     archive_option,
     complete_name,
     confirm,
-    connect,
     json_option,
     limit_option,
     server_options,
@@ -29,6 +28,7 @@ from halftone.rendering import cluster_export, json_forms, verdict_export
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from halftone.cli.options import Connect
     from halftone.client import Client, Cluster, Verdict
 
 _NOTE_WIDTH = 44
@@ -55,8 +55,7 @@ def judge(
     author: str | None,
     archive: tuple[str, ...],
     as_json: bool,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
 ) -> None:
     """Say whether two images are the same picture. It is kept for good.
 
@@ -66,7 +65,7 @@ def judge(
     IMAGE is archives/ARCHIVE/images/ID, or an ID with --archive.
     """
     names = (complete_name(a, archives=archive), complete_name(b, archives=archive))
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         before = [_find_cluster(client, name) for name in names]
         verdict = client.judge(
             names[0], names[1], decision, note=note, author=author or _find_author()
@@ -108,12 +107,11 @@ def list_(
     limit: int,
     archive: tuple[str, ...],
     as_json: bool,
-    server: str | None,
-    data: Path | None,
+    connect: Connect,
 ) -> None:
     """List verdicts, the newest first."""
     name = complete_name(image, archives=archive) if image else ""
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         found = client.verdicts(image=name, history=history, page_size=min(limit + 1, 1000))
         shown, more = output.take(found, limit)
     if as_json:
@@ -153,9 +151,7 @@ def _make_table(shown: Sequence[Verdict], *, history: bool) -> Table:
 @yes_option
 @json_option
 @server_options
-def delete(
-    *, verdict: str, yes: bool, as_json: bool, server: str | None, data: Path | None
-) -> None:
+def delete(*, verdict: str, yes: bool, as_json: bool, connect: Connect) -> None:
     """Take a verdict back, by the id that `halftone verdicts` lists; it stays in the history."""
     number = verdict.removeprefix("verdicts/")
     if not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS):
@@ -164,7 +160,7 @@ def delete(
             param_hint="VERDICT",
         )
     name = f"verdicts/{int(number)}"
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         overruled = set()
         for each in client.verdicts(page_size=1000):
             # A verdict that has ended stays as it is and needs no question.
@@ -197,9 +193,9 @@ def delete(
     "--with-clusters", is_flag=True, help="Learn from what was found to be the same as well."
 )
 @server_options
-def export(*, directory: Path, with_clusters: bool, server: str | None, data: Path | None) -> None:
+def export(*, directory: Path, with_clusters: bool, connect: Connect) -> None:
     """Write a data set to train on: `halftone train` takes it with --objective metric."""
-    with connect(server=server, data=data) as client:
+    with connect() as client:
         clusters = (
             cluster_export.fetch_members(client, client.clusters(page_size=200))
             if with_clusters

@@ -6,11 +6,23 @@ Dates are ISO 8601, shares and probabilities have six digits.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from halftone.core import errors
+
 if TYPE_CHECKING:
-    from halftone.client import Hit, ImageRecord, Overlap, SearchPage, Verdict
+    from halftone.client import (
+        ClusterJob,
+        Hit,
+        ImageRecord,
+        Overlap,
+        Promotion,
+        SearchPage,
+        Verdict,
+    )
+    from halftone.client.training import TrainingJob
 
 
 def page_to_json(page: SearchPage) -> dict[str, Any]:
@@ -85,11 +97,20 @@ def record_to_json(record: ImageRecord) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value not in ("", None, [], {})}
 
 
+def job_to_json(job: ClusterJob | Promotion | TrainingJob) -> dict[str, Any]:
+    """Convert a job with all its fields."""
+    return {field.name: _value_to_json(getattr(job, field.name)) for field in fields(job)}
+
+
 def _value_to_json(value: Any) -> Any:  # a field of any type
     if isinstance(value, dt.date | dt.datetime):
         return value.isoformat()
-    if isinstance(value, dict):
-        return {key: list(values) for key, values in value.items()}
+    if isinstance(value, errors.HalftoneError):
+        return {"reason": value.reason, "message": value.message}
+    if isinstance(value, Mapping):
+        return {key: _value_to_json(item) for key, item in value.items()}
+    if is_dataclass(value):
+        return {field.name: _value_to_json(getattr(value, field.name)) for field in fields(value)}
     if hasattr(value, "_asdict"):
         return value._asdict()
     return list(value) if isinstance(value, tuple) else value

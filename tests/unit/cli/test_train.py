@@ -74,7 +74,7 @@ def test_interrupting_the_showing_says_that_the_job_goes_on(capsys):
             raise KeyboardInterrupt
 
     with pytest.raises(SystemExit) as ended:
-        cli_train._watch_or_say_how(Interrupted(), "trainingJobs/a")
+        cli_train._watch(Interrupted(), "trainingJobs/a")
     assert ended.value.code == 130
     assert "The job goes on: halftone jobs watch a shows it again" in capsys.readouterr().err
 

@@ -15,7 +15,7 @@ from halftone.cli import app
 from halftone.matching.probability import Calibration, Evidence
 from halftone.registry.versions import Registry
 
-STARTER = Path(__file__).parents[3] / "models" / "starter" / "1"
+STARTER = Path(__file__).parents[4] / "models" / "starter" / "1"
 
 
 def archive(folder: Path, *, pairs: int) -> Path:

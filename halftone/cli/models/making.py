@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-import rich.progress
+from rich.progress import Progress, track
 
 from halftone.archive import manifests
 from halftone.cli import output
-from halftone.cli.model_context import with_context
-from halftone.cli.promotions import run_promotion
+from halftone.cli.models.context import with_context
+from halftone.cli.models.promotions import run_promotion
 from halftone.core import errors, files
 from halftone.core.backbones import BACKBONES
 from halftone.imaging import images
 from halftone.registry.version import newest_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     from numpy.typing import NDArray
+    from rich.progress import TaskID
 
-    from halftone.cli.model_context import Context
+    from halftone.cli.models.context import Context
+    from halftone.evaluation.calibration import CalibrationSample
     from halftone.registry.version import ModelVersion
+    from halftone.registry.versions import Registry
     from halftone.vision.preprocessing import Preprocessing
 
 
@@ -190,21 +192,71 @@ def calibrate(
     They become a new version with the same weights and a page in its report that shows how far the
     probabilities hold on groups that were left out.
     """
-    from halftone.cli import calibrate as cli_calibrate  # noqa: PLC0415 - the trainer's packages
-
     if groups is not None and len(archives) > 1:
         raise click.UsageError("--groups goes with a single --archive.")
+    # Imported by need: the trainer's packages.
+    import numpy as np  # noqa: PLC0415
+
+    from halftone.evaluation import calibration as fitting  # noqa: PLC0415
+    from halftone.evaluation import labelled  # noqa: PLC0415
+    from halftone.imaging.orientations import orientations  # noqa: PLC0415
+    from halftone.vision.model import Model  # noqa: PLC0415
+
     registry = context.files
     found = registry.resolve(version)
     registry.verify(found)
-    published, figures = cli_calibrate.calibrate(
-        registry,
-        found,
-        archives=archives,
-        groups=groups,
-        pictures=pictures,
-        queries=queries,
-        seed=seed,
+    model = Model.load(found.directory)
+    samples: list[CalibrationSample] = []
+    names = []
+    with Progress(console=output.make_notes(), transient=True) as bar:
+        for folder in archives:
+            archive = labelled.read_labelled(folder, groups=groups)
+            task = bar.add_task(archive.name, total=3 * len(archive.ids))
+
+            def step(count: int, task: TaskID = task) -> None:
+                bar.advance(task, count)
+
+            embedded = labelled.embed(
+                model,
+                pictures=archive,
+                orientations=orientations(mirrored=True, rotated=True),
+                progress=step,
+            )
+            assert embedded.views is not None  # noqa: S101 - several orientations were asked for
+            samples.append(
+                fitting.sample_archive(
+                    descriptors=embedded.descriptors,
+                    views=embedded.views,
+                    paths=embedded.archive.paths,
+                    truth=embedded.archive.truth(),
+                    progress=step,
+                )
+            )
+            names.append(f"{archive.name} ({len(embedded.archive.ids):,} pictures)")
+        if pictures is not None:
+            paths = manifests.list_pictures(pictures)
+            order = np.random.default_rng(seed).permutation(len(paths))[: 3 * queries]
+            paths = [paths[int(at)] for at in order]
+            task = bar.add_task(pictures.name, total=len(paths) + queries)
+            samples.append(
+                fitting.sample_simulated(
+                    model,
+                    paths=paths,
+                    queries=queries,
+                    seed=seed,
+                    progress=lambda count: bar.advance(task, count),
+                )
+            )
+            names.append(
+                f"{queries:,} simulated printings of pictures of {pictures.resolve().name}"
+            )
+    sample = samples[0]
+    for other in samples[1:]:
+        sample += other
+    calibration, figures = fitting.fit(sample, seed=seed)
+    figures["on"] = " and ".join(names)
+    published = _publish_calibrated(
+        registry, found, calibration=calibration.to_dict(), figures=figures
     )
     click.echo(
         f"{published.id} has the weights of {found.id} and probabilities fitted on "
@@ -213,6 +265,37 @@ def calibrate(
         f"{figures['likely']:,} of 0.01 and more; at 0.9 precision "
         f"{figures['precision_at_90']:.3f}, recall {figures['recall_at_90']:.3f}."
     )
+
+
+def _publish_calibrated(
+    registry: Registry,
+    version: ModelVersion,
+    *,
+    calibration: dict[str, Any],
+    figures: dict[str, Any],
+) -> ModelVersion:
+    from halftone.evaluation.report.calibration import calibration_section  # noqa: PLC0415
+    from halftone.evaluation.report.page import write_page  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="halftone-calibrate-") as folder:
+        staging = Path(folder) / "version"
+        shutil.copytree(version.directory, staging)
+        spec = {**version.spec(), "calibration": calibration, "parents": [version.id]}
+        files.replace_file(staging / "spec.json", files.to_json(spec))
+        metrics = {**version.metrics(), "calibration": figures}
+        files.replace_file(staging / "metrics.json", files.to_json(metrics))
+        report = staging / "report"
+        # The report of the training stays; what is new has a page of its own beside it.
+        page = report / "calibration"
+        shutil.rmtree(page, ignore_errors=True)
+        page.mkdir(parents=True)
+        write_page(
+            page,
+            title=f"{version.name}: probabilities",
+            subtitle=f"weights of {version.id}",
+            sections=[calibration_section(page, found=figures)],
+        )
+        return registry.publish(staging, name=version.name)
 
 
 def prepare_pictures(
@@ -225,11 +308,11 @@ def prepare_pictures(
     """
     import numpy as np  # noqa: PLC0415  # the other commands start without it
 
-    paths = list(_paths(source))
+    paths = manifests.list_pictures(source)
     if len(paths) > limit:
         paths = [paths[int(index)] for index in np.linspace(0, len(paths) - 1, limit)]
     prepared = []
-    for path in rich.progress.track(
+    for path in track(
         paths, description="Reading pictures", console=output.make_notes(), transient=True
     ):
         try:
@@ -245,14 +328,6 @@ def prepare_pictures(
     if not prepared:
         raise errors.InvalidArgument(f"{source} has no usable pictures.", field="whiten_on")
     return np.stack(prepared)
-
-
-def _paths(source: Path) -> Iterator[Path]:
-    if source.is_file() or any((source / name).is_file() for name in manifests.NAMES):
-        rows = manifests.read_manifest(source, archive="whitening")
-        yield from (row.path for row in rows if row.path is not None)
-    else:
-        yield from files.files_below(source)
 
 
 def _announce(context: Context, version: ModelVersion, *, promoting: bool) -> None:

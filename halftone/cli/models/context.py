@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from halftone.cli.options import server_options
+from halftone.cli.options import search_target
 from halftone.client import Client
 from halftone.core import errors
 from halftone.core.settings import ClientSettings, ModelSettings
@@ -137,7 +137,7 @@ class Where:
 def with_context(command: Callable[..., None]) -> Callable[..., None]:
     """Pass a command its `Context`; the command takes the group's options, too."""
 
-    @server_options
+    @search_target
     @functools.wraps(command)
     def run_with_context(*, server: str | None, data: Path | None, **options: Any) -> None:
         context = click.get_current_context()

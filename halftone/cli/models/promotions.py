@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.table import Table
@@ -15,12 +13,16 @@ from halftone.archive import records
 from halftone.cli import output
 from halftone.client import PromotionState
 from halftone.core import errors
+from halftone.rendering import json_forms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from halftone.client import Client, Comparison, Promotion
+
+
+_EMPTY: Final[tuple[Any, ...]] = ("", None, {}, 0)
 
 
 def read_groups(path: Path, *, archive: str) -> list[list[str]]:
@@ -73,21 +75,23 @@ def run_promotion(client: Client, start: Callable[[], Promotion], *, as_json: bo
         f"{started.from_model_version} → {started.model_version}  (Ctrl-C ends the showing and not "
         "the promotion; `halftone models cancel` stops it)"
     )
-    try:
-        ended = _show_progress(client)
-    except KeyboardInterrupt:
-        notes.print(
-            "The promotion goes on: `halftone models promotion` tells how it stands, `halftone "
-            "models cancel` stops it."
-        )
-        raise SystemExit(130) from None
+    ended = output.watch(
+        client.watch_promotion,
+        share=_find_share,
+        describe=describe_progress,
+        describe_line=describe_progress,
+        service="search",
+        interrupted="The promotion goes on: `halftone models promotion` tells how it stands, "
+        "`halftone models cancel` stops it.",
+    )
     return report(ended, as_json=as_json)
 
 
 def report(promotion: Promotion, *, as_json: bool) -> bool:
     """Print the state of a promotion; return False if it failed."""
     if as_json:
-        output.print_json(promotion_to_json(promotion))
+        found = json_forms.job_to_json(promotion)
+        output.print_json({key: value for key, value in found.items() if value not in _EMPTY})
     else:
         out = output.make_console()
         if promotion.comparison is not None:
@@ -100,29 +104,10 @@ def report(promotion: Promotion, *, as_json: bool) -> bool:
     }
 
 
-def _show_progress(client: Client) -> Promotion:
-    notes = output.make_notes()
-    last: Promotion | None = None
-    if sys.stderr.isatty():
-        with output.make_bar(notes) as bar:
-            task = bar.add_task("", total=None)
-            for last in client.watch_promotion():
-                bar.update(
-                    task,
-                    total=max(last.images_total, 1),
-                    completed=last.images_total if last.state.is_over else last.images_done,
-                    description=describe_progress(last),
-                )
-    else:
-        told: object = None
-        for last in client.watch_promotion():
-            tenth = 10 * last.images_done // max(last.images_total, 1)
-            if told != (last.state, tenth):
-                told = last.state, tenth
-                notes.print(describe_progress(last))
-    if last is None:
-        raise errors.Unavailable("The search service ended the stream without a word.")
-    return last
+def _find_share(promotion: Promotion) -> float:
+    if promotion.state.is_over:
+        return 1.0
+    return promotion.images_done / max(promotion.images_total, 1)
 
 
 def describe_progress(promotion: Promotion) -> str:
@@ -137,24 +122,6 @@ def describe_progress(promotion: Promotion) -> str:
     if promotion.images_failed:
         parts.append(f"{promotion.images_failed} failed")
     return "  ".join(parts)
-
-
-def promotion_to_json(promotion: Promotion) -> dict[str, Any]:
-    """Convert a promotion; empty fields are left out."""
-    found = {
-        **{key: value for key, value in vars(promotion).items() if key != "error"},
-        "state": promotion.state.value,
-        "comparison": asdict(promotion.comparison) if promotion.comparison else None,
-        "error": {"reason": promotion.error.reason, "message": promotion.error.message}
-        if promotion.error
-        else None,
-        **{
-            key: value.isoformat()
-            for key, value in vars(promotion).items()
-            if isinstance(value, dt.datetime)
-        },
-    }
-    return {key: value for key, value in found.items() if value not in ("", None, {}, 0.0)}
 
 
 def _print_comparison(promotion: Promotion, comparison: Comparison) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from halftone.cli.promotions import read_groups, report, run_promotion
+from halftone.cli.models.promotions import read_groups, report, run_promotion
 from halftone.client import Comparison, Promotion, PromotionState
 
 if TYPE_CHECKING:

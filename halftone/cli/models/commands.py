@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.table import Table
 
-from halftone.cli import model_making as making
 from halftone.cli import output
-from halftone.cli.model_context import Where, with_context
-from halftone.cli.options import confirm, json_option, server_options, yes_option
-from halftone.cli.promotions import read_groups, report, run_promotion
+from halftone.cli.models import making
+from halftone.cli.models.context import Where, with_context
+from halftone.cli.models.promotions import read_groups, report, run_promotion
+from halftone.cli.options import confirm, json_option, search_target, yes_option
 from halftone.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from halftone.cli.model_context import Context
+    from halftone.cli.models.context import Context
     from halftone.client import Client, Promotion
     from halftone.client import ModelVersion as PublishedVersion
     from halftone.registry.pointer import Pointer
@@ -36,7 +36,7 @@ _MARKS: Final = ("active", "previous", "damaged")
     help="Act on this directory of versions alone, without a search service.  [default: "
     "HALFTONE_MODELS_DIRECTORY, or that of `halftone up`]",
 )
-@server_options
+@search_target
 @click.pass_context
 def models(
     context: click.Context, directory: Path | None, server: str | None, data: Path | None

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from halftone.cli import app
-from halftone.cli.model_context import find_service
+from halftone.cli.models.context import find_service
 from halftone.core import errors
 from halftone.core.settings import ClientSettings
 from halftone.registry.manifest import MANIFEST
