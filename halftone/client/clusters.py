@@ -14,8 +14,9 @@ from halftone.client.conversions import (
     parse_relation,
     parse_verification,
 )
+from halftone.client.messages import parse_fields
 from halftone.client.types import Relation, Verification
-from halftone.client.verdicts import Decision, Verdict, parse_decision, parse_time, parse_verdict
+from halftone.client.verdicts import Decision, Verdict, parse_decision, parse_verdict
 from halftone.v1 import clusters_pb2 as pb
 
 if TYPE_CHECKING:
@@ -281,50 +282,35 @@ def delete_verdict(name: str) -> Call[Verdict]:
 
 def parse_job(message: pb.ClusterJob) -> ClusterJob:
     """Convert a message to a cluster job."""
-    return ClusterJob(
-        name=message.name,
+    return parse_fields(
+        message,
+        ClusterJob,
         state=ClusterJobState[pb.ClusterJob.State.Name(message.state)],
-        searched_count=message.searched_count,
-        image_count=message.image_count,
-        compared_count=message.compared_count,
-        pair_count=message.pair_count,
-        cluster_count=message.cluster_count,
-        clustered_image_count=message.clustered_image_count,
-        largest_cluster_size=message.largest_cluster_size,
-        model_version=message.model_version,
-        create_time=parse_time(message, "create_time"),
-        end_time=parse_time(message, "end_time"),
-        error=message.error,
     )
 
 
 def parse_cluster(message: pb.Cluster) -> Cluster:
     """Convert a message to a cluster."""
-    return Cluster(
-        name=message.name,
-        size=message.size,
-        journal_count=message.journal_count,
+    return parse_fields(
+        message,
+        Cluster,
         earliest_date=parse_day(message.earliest_date),
         latest_date=parse_day(message.latest_date),
-        span_years=message.span_years,
-        weakest_link=message.weakest_link,
         first_image=parse_record(message.first_image),
         journals=tuple(message.journals),
-        create_time=parse_time(message, "create_time"),
-        update_time=parse_time(message, "update_time"),
         members=tuple(
-            ClusterMember(
+            parse_fields(
+                member,
+                ClusterMember,
                 image=parse_record(member.image),
-                weakest_link=member.weakest_link,
-                link_count=member.link_count,
                 gap_days=member.gap_days if member.HasField("gap_days") else None,
             )
             for member in message.members
         ),
         links=tuple(
-            Link(
-                a=link.a,
-                b=link.b,
+            parse_fields(
+                link,
+                Link,
                 probability=link.probability if link.HasField("probability") else None,
                 relation=parse_relation(link.relation),
                 verification=parse_verification(link.verification),

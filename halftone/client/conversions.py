@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from halftone.client.messages import parse_fields
 from halftone.client.records import ImageRecord
 from halftone.client.types import (
     Compared,
@@ -22,7 +23,7 @@ from halftone.client.types import (
     Verification,
     VerificationState,
 )
-from halftone.client.verdicts import parse_time, parse_verdict
+from halftone.client.verdicts import parse_verdict
 from halftone.core import errors
 from halftone.core.wire import MAX_IMAGE_BYTES
 from halftone.imaging.images import Region
@@ -110,25 +111,14 @@ def make_filter(where: Filter | None) -> pb.Filter | None:
 
 def parse_record(image: pb.Image) -> ImageRecord:
     """Convert a message to a record."""
-    return ImageRecord(
-        name=image.name,
-        journal=image.journal,
-        date=image.date,
-        page=image.page,
-        caption=image.caption,
-        language=image.language,
+    return parse_fields(
+        image,
+        ImageRecord,
         page_region=_parse_region(image.page_region) if image.HasField("page_region") else None,
-        source_uri=image.source_uri,
-        rights=image.rights,
         labels={key: tuple(labels.values) for key, labels in image.labels.items()},
         earliest_date=parse_day(image.earliest_date),
         latest_date=parse_day(image.latest_date),
-        content_sha256=image.content_sha256,
-        width=image.width,
-        height=image.height,
         same_content=tuple(image.same_content),
-        create_time=parse_time(image, "create_time"),
-        update_time=parse_time(image, "update_time"),
     )
 
 
@@ -167,23 +157,20 @@ def _parse_region(region: pb_embedder.Region) -> Region:
 
 def parse_page(response: pb.SearchImagesResponse) -> SearchPage:
     """Convert a message to a page of hits."""
-    return SearchPage(
+    return parse_fields(
+        response,
+        SearchPage,
         hits=tuple(map(parse_hit, response.hits)),
-        next_page_token=response.next_page_token,
-        model_version=response.model_version,
-        verified_count=response.verified_count,
-        out_of_time_count=response.out_of_time_count,
-        verdicts_unavailable=response.verdicts_unavailable,
     )
 
 
 def parse_hit(hit: pb.Hit) -> Hit:
     """Convert a message to a hit."""
-    return Hit(
+    return parse_fields(
+        hit,
+        Hit,
         image=parse_record(hit.image),
-        similarity=hit.similarity,
         orientation=Orientation(hit.mirrored, hit.rotation),
-        probability=hit.probability,
         relation=parse_relation(hit.relation),
         verification=parse_verification(hit.verification),
         pdq_distance=hit.pdq_distance if hit.HasField("pdq_distance") else None,
@@ -194,10 +181,10 @@ def parse_hit(hit: pb.Hit) -> Hit:
 
 def parse_compared(response: pb.CompareImagesResponse) -> Compared:
     """Convert a message to a comparison of two images."""
-    return Compared(
+    return parse_fields(
+        response,
+        Compared,
         hit=parse_hit(response.hit),
-        model_version=response.model_version,
-        verdicts_unavailable=response.verdicts_unavailable,
     )
 
 
@@ -218,16 +205,12 @@ def parse_verification(message: pb.Verification) -> Verification:
     return Verification(
         state=state,
         overlaps=tuple(
-            Overlap(
-                inlier_count=overlap.inlier_count,
+            parse_fields(
+                overlap,
+                Overlap,
                 homography=tuple(overlap.homography),
                 query_polygon=tuple((point.x, point.y) for point in overlap.query_polygon),
                 image_polygon=tuple((point.x, point.y) for point in overlap.image_polygon),
-                query_share=overlap.query_share,
-                image_share=overlap.image_share,
-                mirrored=overlap.mirrored,
-                rotation=overlap.rotation,
-                scale=overlap.scale,
             )
             for overlap in message.overlaps
         ),
@@ -236,23 +219,19 @@ def parse_verification(message: pb.Verification) -> Verification:
 
 def parse_embeddings(message: pb_embedder.ImageEmbeddings) -> ImageEmbeddings:
     """Convert a message to the embeddings of an image."""
-    return ImageEmbeddings(
+    return parse_fields(
+        message,
+        ImageEmbeddings,
         embedding=_parse_embedding(message.embedding),
         oriented={
             Orientation(other.mirrored, other.rotation): _parse_embedding(other.embedding)
             for other in message.oriented_embeddings
         },
-        width=message.width,
-        height=message.height,
     )
 
 
 def _parse_embedding(embedding: pb_embedder.Embedding) -> Embedding:
-    return Embedding(
-        values=embedding.values,
-        dimension=embedding.dimension,
-        model_version=embedding.model_version,
-    )
+    return parse_fields(embedding, Embedding)
 
 
 def parse_day(text: str) -> dt.date | None:

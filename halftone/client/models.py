@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.protobuf import json_format
 
 from halftone.client.calls import Call, make_call
-from halftone.client.verdicts import parse_time
+from halftone.client.messages import parse_fields
 from halftone.core import errors
 from halftone.v1 import models_pb2 as pb
 
@@ -195,14 +195,9 @@ def delete(name: str) -> Call[None]:
 
 def parse_version(message: pb.ModelVersion) -> ModelVersion:
     """Convert a message to a model version."""
-    return ModelVersion(
-        name=message.name,
-        active=message.active,
-        previous=message.previous,
-        dimension=message.dimension,
-        backbone=message.backbone,
-        image_count=message.image_count,
-        publish_time=parse_time(message, "publish_time"),
+    return parse_fields(
+        message,
+        ModelVersion,
         spec=_parse_struct(message.spec),
         metrics=_parse_struct(message.metrics),
     )
@@ -210,46 +205,28 @@ def parse_version(message: pb.ModelVersion) -> ModelVersion:
 
 def parse_promotion(message: pb.Promotion) -> Promotion:
     """Convert a message to a promotion."""
-    return Promotion(
-        id=message.id,
-        model_version=message.model_version,
-        from_model_version=message.from_model_version,
+    return parse_fields(
+        message,
+        Promotion,
         state=PromotionState[pb.Promotion.State.Name(message.state)],
-        force=message.force,
-        roll_back=message.roll_back,
-        images_done=message.images_done,
-        images_total=message.images_total,
-        images_failed=message.images_failed,
-        images_per_second=message.images_per_second,
-        seconds_left=message.seconds_left,
         comparison=_parse_comparison(message.comparison)
         if message.HasField("comparison")
         else None,
         error=errors.from_status(message.error) if message.HasField("error") else None,
-        create_time=parse_time(message, "create_time"),
-        update_time=parse_time(message, "update_time"),
-        end_time=parse_time(message, "end_time"),
-        revision=message.revision,
     )
 
 
 def _parse_comparison(message: pb.Comparison) -> Comparison:
-    return Comparison(
-        sampled_queries=message.sampled_queries,
-        top10_agreement=message.top10_agreement,
+    return parse_fields(
+        message,
+        Comparison,
         before=_parse_figures(message.from_figures) if message.HasField("from_figures") else None,
         after=_parse_figures(message.to_figures) if message.HasField("to_figures") else None,
-        refusal=message.refusal,
     )
 
 
 def _parse_figures(message: pb.RetrievalFigures) -> RetrievalFigures:
-    return RetrievalFigures(
-        queries=message.queries,
-        recall_at_1=message.recall_at_1,
-        mean_average_precision=message.mean_average_precision,
-        micro_average_precision=message.micro_average_precision,
-    )
+    return parse_fields(message, RetrievalFigures)
 
 
 def _parse_struct(struct: struct_pb2.Struct) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from halftone.client.calls import Call, make_call
-from halftone.client.verdicts import parse_time
+from halftone.client.messages import parse_fields
 from halftone.core import errors, training
 from halftone.v1 import trainer_pb2 as pb
 
@@ -148,30 +148,16 @@ def parse_job(message: pb.TrainingJob) -> TrainingJob:
     except errors.InvalidArgument:
         # A job that failed because of it.
         spec = {"model_name": message.spec.model_name, "datasets": list(message.spec.datasets)}
-    progress = message.progress
-    return TrainingJob(
-        name=message.name,
+    return parse_fields(
+        message,
+        TrainingJob,
         spec=spec,
         state=JobState[pb.TrainingJob.State.Name(message.state)],
-        progress=TrainingProgress(
-            phase=progress.phase,
-            fraction=progress.fraction,
-            epoch=progress.epoch,
-            step=progress.step,
-            loss=progress.loss,
-            images_per_second=progress.images_per_second,
-            seconds_left=progress.seconds_left,
-            metrics=dict(progress.metrics),
+        progress=parse_fields(
+            message.progress, TrainingProgress, metrics=dict(message.progress.metrics)
         ),
-        model_version=message.model_version,
         error=errors.from_status(message.error) if message.HasField("error") else None,
         log_tail=tuple(message.log_tail),
-        attempts=message.attempts,
-        create_time=parse_time(message, "create_time"),
-        start_time=parse_time(message, "start_time"),
-        end_time=parse_time(message, "end_time"),
-        update_time=parse_time(message, "update_time"),
-        revision=message.revision,
     )
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from halftone.client.messages import parse_fields
 from halftone.v1 import verdicts_pb2 as pb
 
 if TYPE_CHECKING:
-    from google.protobuf import timestamp_pb2
-    from google.protobuf.message import Message
+    import datetime as dt
 
 
 class Decision(StrEnum):
@@ -60,17 +59,11 @@ class Verdict:
 
 def parse_verdict(message: pb.Verdict) -> Verdict:
     """Convert a message to a verdict."""
-    return Verdict(
-        name=message.name,
-        a=message.a,
-        b=message.b,
+    return parse_fields(
+        message,
+        Verdict,
         # A decision that this client does not know yet must not bind anything.
         decision=parse_decision(message.decision) or Decision.UNSURE,
-        note=message.note,
-        author=message.author,
-        create_time=parse_time(message, "create_time"),
-        end_time=parse_time(message, "end_time"),
-        overruled=message.overruled,
         overruled_verdicts=tuple(map(parse_verdict, message.overruled_verdicts)),
     )
 
@@ -81,11 +74,3 @@ def parse_decision(value: int) -> Decision | None:
         return Decision[pb.Verdict.Decision.Name(value)]
     except (KeyError, ValueError):
         return None
-
-
-def parse_time(message: Message, name: str) -> dt.datetime | None:
-    """Return a field of a message that holds a time, or None if it is not set."""
-    if not message.HasField(name):
-        return None
-    value: timestamp_pb2.Timestamp = getattr(message, name)
-    return value.ToDatetime(tzinfo=dt.UTC)
