@@ -44,7 +44,7 @@ def _setting(default: Any, text: str, *, group: Group, shapes: bool = True) -> A
         group: One of `GROUPS`.
         shapes: Whether a run that resumes must have the same value.
     """
-    metadata = {"help": text, "group": group, "shapes": shapes, "text": None, "limits": {}}
+    metadata = {"help": text, "group": group, "shapes": shapes, "job": False, "limits": {}}
     return field(default=default, metadata=metadata)
 
 
@@ -53,7 +53,6 @@ def _option(
     text: str,
     *,
     group: Group,
-    help: str = "",  # noqa: A002 - as argparse and click name it
     shapes: bool = True,
     **limits: float,
 ) -> Any:
@@ -61,20 +60,13 @@ def _option(
 
     Args:
         default: Its value if nothing is given.
-        text: The text in the JSON schema and the documentation.
+        text: The text in the loop's `--help`, the JSON schema and the documentation.
         group: One of `GROUPS`.
-        help: The help text in the loop's `--help`, if that differs from `text`.
         shapes: Whether a run that resumes must have the same value.
         limits: The bounds of a job's value, as pydantic names them: `ge`, `gt`, `le`, `lt`,
             `min_length`.
     """
-    metadata = {
-        "help": help or text,
-        "group": group,
-        "shapes": shapes,
-        "text": text,
-        "limits": limits,
-    }
+    metadata = {"help": text, "group": group, "shapes": shapes, "job": True, "limits": limits}
     return field(default=default, metadata=metadata)
 
 
@@ -96,8 +88,7 @@ class LoopOptions:
     )
     group_column: str = _option(
         "group",
-        "column of a manifest that names the group",
-        help="of a manifest; a folder may have groups.json instead",
+        "column of a manifest that names the group; a folder may have groups.json instead",
         group="data",
         min_length=1,
     )
@@ -131,30 +122,15 @@ class LoopOptions:
     )
     batch: int = _option(64, "pictures per step", group="steps", ge=2, le=65536)
     accumulate: int = _option(
-        1,
-        "parts that a batch is computed in",
-        help="parts of a batch, taken one after the other; saves memory",
-        group="steps",
-        ge=1,
-        le=4096,
+        1, "parts of a batch, taken one after the other; saves memory", group="steps", ge=1, le=4096
     )
     per_group: int = _option(
-        2,
-        "pictures of each group in a batch",
-        help="pictures of each group in a batch, labelled objectives",
-        group="steps",
-        ge=2,
-        le=1024,
+        2, "pictures of each group in a batch, labelled objectives", group="steps", ge=2, le=1024
     )
     learning_rate: float = _option(1e-3, "of the backbone, at its peak", group="steps", gt=0, le=10)
     head_learning_rate: float = _option(3e-4, "of the projection", group="steps", gt=0, le=10)
     proxy_learning_rate: float = _option(
-        1e-3,
-        "of the pictures' proxies, self-supervised",
-        help="of the pictures' proxies",
-        group="steps",
-        gt=0,
-        le=10,
+        1e-3, "of the pictures' proxies, self-supervised", group="steps", gt=0, le=10
     )
     weight_decay: float = _option(0.02, "of the network's weights", group="steps", ge=0, le=1)
     warmup: int = _option(100, "steps until the peak", group="steps", ge=1)
@@ -162,17 +138,11 @@ class LoopOptions:
     average: float = _option(0.998, "decay of the averaged weights", group="steps", ge=0, lt=1)
 
     scale: float = _option(
-        20.0,
-        "inverse temperature of the softmax",
-        help="inverse temperature of the softmax over pictures",
-        group="loss",
-        gt=0,
-        le=1000,
+        20.0, "inverse temperature of the softmax over pictures", group="loss", gt=0, le=1000
     )
     margin: float = _option(
         0.1,
         "by which a printing must prefer its own picture, self-supervised",
-        help="by which a printing must prefer its own picture",
         group="loss",
         ge=0,
         le=1,
@@ -180,38 +150,25 @@ class LoopOptions:
     unified: float = _option(
         0.5,
         "weight of the loss against one threshold for all pictures, self-supervised",
-        help="weight of the loss against one threshold for all pictures",
         group="loss",
         ge=0,
     )
     same_above: float = _option(
         0.9,
         "initial cosine from which pictures may be copies, self-supervised",
-        help="initial cosine from which pictures may be copies",
         group="loss",
         ge=0,
         le=1,
     )
     koleo: float = _option(0.0, "weight of the entropy term, self-supervised", group="loss", ge=0)
     metric_loss: MetricLoss = _option(
-        "multi_similarity",
-        "loss of the objective metric",
-        help="of the objective metric",
-        group="loss",
+        "multi_similarity", "loss of the objective metric", group="loss"
     )
     hard_negatives: int = _option(
-        64,
-        "closest others per picture, metric",
-        help="closest others from memory per picture, metric",
-        group="loss",
-        ge=0,
-        le=65536,
+        64, "closest others from memory per picture, metric", group="loss", ge=0, le=65536
     )
     balance: Balance = _option(
-        "effective",
-        "of unequal classes by weights or by sampling, classification",
-        help="of classes: weights, or sampling; classification",
-        group="loss",
+        "effective", "of unequal classes by weights or by sampling, classification", group="loss"
     )
 
     validation: int = _option(
@@ -221,41 +178,25 @@ class LoopOptions:
         ge=0,
     )
     validation_share: float = _option(
-        0.15,
-        "of the groups, to stop and to choose by",
-        help="of the groups, held out to stop and to choose by",
-        group="validation",
-        ge=0,
-        lt=1,
+        0.15, "of the groups, held out to stop and to choose by", group="validation", ge=0, lt=1
     )
     test_share: float = _option(
-        0.15,
-        "of the groups, for the final figures",
-        help="of the groups, held out for the final figures",
-        group="validation",
-        ge=0,
-        lt=1,
+        0.15, "of the groups, held out for the final figures", group="validation", ge=0, lt=1
     )
     splits: Path | None = _option(
         None,
         "`splits.json` of an earlier run, below the data roots, to split alike",
-        help="splits.json of an earlier run, to split alike",
         group="validation",
         min_length=1,
     )
     validate_epochs: float = _option(
         0.0,
-        "epochs between validations",
-        help="epochs between validations; 0: one with labels, else by the clock",
+        "epochs between validations; 0: one with labels, else by the clock",
         group="validation",
         ge=0,
     )
     patience: int = _option(
-        0,
-        "validations without a better one until it stops",
-        help="validations without a better one until it stops; 0: never",
-        group="validation",
-        ge=0,
+        0, "validations without a better one until it stops; 0: never", group="validation", ge=0
     )
 
     mirror: float = _option(0.0, "probability of a mirrored printing", group="printing", ge=0, le=1)
@@ -268,27 +209,13 @@ class LoopOptions:
     )
 
     init_rate: float = _option(
-        0.1,
-        "share of the rates for a run with a parent",
-        help="share of the rates for a run with init",
-        group="parent",
-        gt=0,
-        le=1,
+        0.1, "share of the rates for a run with a parent", group="parent", gt=0, le=1
     )
     layer_decay: float = _option(
-        0.5,
-        "of the rate per stage towards the input, with a parent",
-        help="of the rate per stage towards the input, with init",
-        group="parent",
-        gt=0,
-        le=1,
+        0.5, "of the rate per stage towards the input, with a parent", group="parent", gt=0, le=1
     )
     freeze_epochs: float = _option(
-        1.0,
-        "in which the backbone keeps still, with a parent",
-        help="in which the backbone keeps still, with init",
-        group="parent",
-        ge=0,
+        1.0, "in which the backbone keeps still, with a parent", group="parent", ge=0
     )
 
     backbone: Backbone = _setting(
@@ -296,10 +223,7 @@ class LoopOptions:
     )
     stages: int = _option(3, "ResNet stages to run", group="network", ge=1, le=4)
     pooled_stages: tuple[int, ...] = _option(
-        (),
-        "stages to pool; in gRPC as `2,3`",
-        help="stages to pool; the last one if none",
-        group="network",
+        (), "stages to pool, in gRPC as `2,3`; the last one if none", group="network"
     )
     size: int = _option(112, "side of the input in pixels", group="network", ge=16, le=1024)
     trim: float = _option(
@@ -307,25 +231,15 @@ class LoopOptions:
     )
     grid: int = _option(4, "cells per side of the pooled layout", group="network", ge=1, le=16)
     gem: float = _option(
-        1.0,
-        "exponent of the pooling; 1 is the average",
-        help="exponent of the pooling; 1: average",
-        group="network",
-        ge=1,
-        le=16,
+        1.0, "exponent of the pooling; 1 is the average", group="network", ge=1, le=16
     )
     thumbnail: int = _option(
-        16,
-        "side of the low-pass picture beside the features",
-        help="side of the low-pass picture beside the features; 0: none",
-        group="network",
-        ge=0,
+        16, "side of the low-pass picture beside the features; 0: none", group="network", ge=0
     )
     dimension: int = _option(512, "of the descriptor", group="network", ge=2, le=4096)
     frequencies: int = _option(
         16,
-        "lowest frequencies that join the descriptor",
-        help="lowest frequencies per direction that join the embedding; 0: none",
+        "lowest frequencies per direction that join the descriptor; 0: none",
         group="network",
         ge=0,
         le=128,
@@ -333,8 +247,7 @@ class LoopOptions:
     )
     background: int = _option(
         2048,
-        "most centres of the background suppression",
-        help="most centres of the background suppression; 0: none",
+        "most centres of the background suppression; 0: none",
         group="network",
         ge=0,
         shapes=False,
@@ -344,22 +257,11 @@ class LoopOptions:
         "fp32", "on the CPU; CUDA always has bf16", group="process"
     )
     threads: int = _option(
-        0,
-        "of torch on the CPU; 0 is its own choice",
-        help="of torch; 0: its own choice",
-        group="process",
-        ge=0,
-        le=1024,
-        shapes=False,
+        0, "of torch on the CPU; 0 is its own choice", group="process", ge=0, le=1024, shapes=False
     )
     report_seconds: float = _setting(30.0, "between progress lines", group="process", shapes=False)
     validate_seconds: float = _option(
-        600.0,
-        "between validations by the clock",
-        help="between validations",
-        group="process",
-        gt=0,
-        shapes=False,
+        600.0, "between validations by the clock", group="process", gt=0, shapes=False
     )
     checkpoint_seconds: float = _option(
         300.0, "between checkpoints", group="process", ge=0.1, shapes=False
@@ -374,12 +276,12 @@ def job_fields() -> dict[str, tuple[Any, Any]]:
     may be given as text with commas, since gRPC's options are a map of texts.
     """
     hints = typing.get_type_hints(LoopOptions)
-    options = [entry for entry in dataclasses.fields(LoopOptions) if entry.metadata["text"]]
+    options = [entry for entry in dataclasses.fields(LoopOptions) if entry.metadata["job"]]
     options.sort(key=lambda entry: GROUPS.index(entry.metadata["group"]))
     return {
         entry.name: (
             _job_type(hints[entry.name]),
-            Field(default=None, description=entry.metadata["text"], **entry.metadata["limits"]),
+            Field(default=None, description=entry.metadata["help"], **entry.metadata["limits"]),
         )
         for entry in options
     }
