@@ -33,7 +33,7 @@ from halftone.matching.probability import (
 from halftone.vision.reprinting import reprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -226,17 +226,15 @@ def sample_archive(
             ignored = np.flatnonzero(truth.kinds(row, row + 1)[0] == 2)  # noqa: PLR2004 - IGNORED
             yield views_of, fingerprint(_read(path)), ignored.tolist()
 
-    rows: list[Evidence] = []
-    labels: list[bool] = []
-    owners: list[int] = []
+    pairs: list[tuple[Evidence, bool, int]] = []
     for row, found in enumerate(gallery.search_all(queries())):
         compared = [each for each in found if each.evidence.verification is not None]
         indices = np.array([each.index for each in compared], dtype=np.int64)
-        rows += [each.evidence for each in compared]
-        labels += truth.are_matches(np.full(len(indices), row), indices).tolist()
-        owners += [int(groups[row])] * len(compared)
+        matches = truth.are_matches(np.full(len(indices), row), indices)
+        for each, match in zip(compared, matches, strict=True):
+            pairs.append((each.evidence, bool(match), int(groups[row])))
         progress(1)
-    return _sample(rows, labels=labels, owners=owners)
+    return _make_sample(pairs)
 
 
 def sample_simulated(
@@ -281,17 +279,15 @@ def sample_simulated(
             turned = [Image.fromarray(way.apply(pixels)) for way in ways]
             yield dict(zip(ways, model.embed_images(turned), strict=True)), fingerprint(picture), []
 
-    rows: list[Evidence] = []
-    labels: list[bool] = []
-    owners: list[int] = []
+    pairs: list[tuple[Evidence, bool, int]] = []
     for source, found in zip(sources.tolist(), gallery.search_all(printings()), strict=True):
-        for each in found:
-            if each.evidence.verification is not None:
-                rows.append(each.evidence)
-                labels.append(place.get(source) == each.index)
-                owners.append(source)
+        pairs += [
+            (each.evidence, place.get(source) == each.index, source)
+            for each in found
+            if each.evidence.verification is not None
+        ]
         progress(1)
-    return _sample(rows, labels=labels, owners=owners)
+    return _make_sample(pairs)
 
 
 def _printing(picture: Image.Image, *, generator: np.random.Generator) -> Image.Image:
@@ -327,20 +323,17 @@ def _read(path: Path) -> Image.Image:
     return images.decode(path.read_bytes(), max_pixels=_MAX_PIXELS, target=1024, luminance=True)
 
 
-def _sample(
-    rows: Sequence[Evidence], *, labels: Sequence[bool], owners: Sequence[int]
-) -> CalibrationSample:
-    nothing = [np.empty((0, len(FEATURES)))]
+def _make_sample(pairs: Sequence[tuple[Evidence, bool, int]]) -> CalibrationSample:
+    """Make a sample of pairs: the evidence, whether they match, and their group."""
+
+    def stack(rows: Iterable[Evidence]) -> Floats:
+        return np.array([evidence_features(row) for row in rows]).reshape(-1, len(FEATURES))
+
     return CalibrationSample(
-        features=np.concatenate([*nothing, *(evidence_features(each)[None] for each in rows)]),
-        unverified=np.concatenate(
-            [
-                *nothing,
-                *(evidence_features(replace(each, verification=None))[None] for each in rows),
-            ]
-        ),
-        labels=np.array(labels, dtype=np.bool_),
-        groups=np.array(owners, dtype=np.int64),
+        features=stack(evidence for evidence, _, _ in pairs),
+        unverified=stack(replace(evidence, verification=None) for evidence, _, _ in pairs),
+        labels=np.array([match for _, match, _ in pairs], dtype=np.bool_),
+        groups=np.array([group for _, _, group in pairs], dtype=np.int64),
     )
 
 

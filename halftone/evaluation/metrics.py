@@ -143,6 +143,16 @@ class Judgement:
         """Count the false pairs that score at least `scores`, [K] each."""
         return self._false_sums[np.clip(scores, -UNITS, UNITS + 1) + UNITS]
 
+    def confusion(self, threshold: float) -> list[list[int]]:
+        """Count pairs: [[true negative, false positive], [false negative, true positive]]."""
+        limit = round(threshold * UNITS)
+        hits = int((self.true_scores >= limit).sum())
+        wrong = int(self.false_at_least(np.array([limit]))[0])
+        return [
+            [int(self.false_counts.sum()) - wrong, wrong],
+            [len(self.true_scores) - hits, hits],
+        ]
+
     @functools.cached_property
     def _false_sums(self) -> Ints:
         sums = np.zeros(len(self.false_counts) + 1, dtype=np.int64)
@@ -278,16 +288,14 @@ def figures(judgement: Judgement, *, threshold: float | None = None) -> dict[str
         "recall_at_p90": recall_at_precision(curve, precision=0.9),
     }
     if threshold is not None:
-        limit = round(threshold * UNITS)
-        hits = int((judgement.true_scores >= limit).sum())
-        wrong = int(judgement.false_at_least(np.array([limit]))[0])
-        missed, rest = len(judgement.true_scores) - hits, int(judgement.false_counts.sum()) - wrong
+        confusion = judgement.confusion(threshold)
+        (_, wrong), (missed, hits) = confusion
         result |= {
             "threshold": float(threshold),
             "precision": hits / max(hits + wrong, 1),
             "recall": hits / max(hits + missed, 1),
             "f1": 2 * hits / max(2 * hits + wrong + missed, 1),
-            "confusion": [[rest, wrong], [missed, hits]],
+            "confusion": confusion,
         }
     return result
 

@@ -114,17 +114,8 @@ def link_to_json(link: Link) -> dict[str, Any]:
         "relation": link.relation.value,
         "verdict": link.verdict.value if link.verdict else None,
         "overlaps": [
-            {
-                "inlier_count": overlap.inlier_count,
-                "homography": list(overlap.homography),
-                "a_polygon": [list(point) for point in overlap.query_polygon],
-                "b_polygon": [list(point) for point in overlap.image_polygon],
-                "a_share": round(overlap.query_share, 6),
-                "b_share": round(overlap.image_share, 6),
-                "mirrored": overlap.mirrored,
-                "rotation": round(overlap.rotation, 3),
-                "scale": round(overlap.scale, 6),
-            }
+            json_forms.overlap_to_json(overlap, sides=("a", "b"))
+            | {"rotation": round(overlap.rotation, 3)}
             for overlap in link.verification.overlaps
         ],
     }

@@ -49,21 +49,25 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
         "rotation": hit.rotation,
         "verification": {
             "state": hit.verification.state.value,
-            "overlaps": [_overlap_to_json(overlap) for overlap in hit.overlaps],
+            "overlaps": [overlap_to_json(overlap) for overlap in hit.overlaps],
         },
         "verdict": verdict_to_json(hit.verdict) if hit.verdict else None,
         "image": record_to_json(hit.image),
     }
 
 
-def _overlap_to_json(overlap: Overlap) -> dict[str, Any]:
+def overlap_to_json(
+    overlap: Overlap, *, sides: tuple[str, str] = ("query", "image")
+) -> dict[str, Any]:
+    """Convert an overlap; `sides` begin the names of what belongs to one of the two images."""
+    query, image = sides
     return {
         "inlier_count": overlap.inlier_count,
         "homography": list(overlap.homography),
-        "query_polygon": [list(point) for point in overlap.query_polygon],
-        "image_polygon": [list(point) for point in overlap.image_polygon],
-        "query_share": round(overlap.query_share, 6),
-        "image_share": round(overlap.image_share, 6),
+        f"{query}_polygon": [list(point) for point in overlap.query_polygon],
+        f"{image}_polygon": [list(point) for point in overlap.image_polygon],
+        f"{query}_share": round(overlap.query_share, 6),
+        f"{image}_share": round(overlap.image_share, 6),
         "mirrored": overlap.mirrored,
         "rotation": round(overlap.rotation, 6),
         "scale": round(overlap.scale, 6),

@@ -231,46 +231,36 @@ def run(
             takes the progress.
     """
     with threads.one_each():
-        return _run(plan, versions=versions, cache=cache, note=note)
-
-
-def _run(
-    plan: PressPlan,
-    *,
-    versions: Sequence[Version],
-    cache: Path | None,
-    note: Callable[[str, int], Callable[[int], None]],
-) -> Benchmark:
-    pictures, rows = plan.pictures, list(plan.gallery)
-    total = len(pictures.paths)
-    found = press_gallery.fingerprints(
-        pictures, cache=cache, progress=note("features and hashes of the pictures", total)
-    )
-    prints = [found[row] for row in rows]
-    systems: list[System] = [PerceptualHash(_hash_inputs(plan)), Pdq(prints)]
-    for version in versions:
-        every = press_gallery.descriptors(
-            version.model,
-            pictures=pictures,
-            weights=version.weights,
-            cache=cache,
-            progress=note(f"{version.name} embeds the pictures", total),
+        pictures, rows = plan.pictures, list(plan.gallery)
+        total = len(pictures.paths)
+        found = press_gallery.fingerprints(
+            pictures, cache=cache, progress=note("features and hashes of the pictures", total)
         )
-        own = version.model.spec.calibration
-        calibration = Calibration.default() if own is None else Calibration.from_dict(dict(own))
-        gallery = Gallery(every[rows], prints, calibration=calibration, threads=1)
-        systems.append(Descriptor(version.name, gallery=every[rows]))
-        systems.append(Verified(version.name, gallery=gallery))
-    outcomes = _outcomes(
-        plan, systems=systems, versions=versions, progress=note("queries", plan.queries)
-    )
-    thresholds = {
-        system.name: threshold_at(outcomes[system.name])
-        if system.threshold is None
-        else system.threshold
-        for system in systems
-    }
-    return Benchmark(plan=plan, outcomes=outcomes, thresholds=thresholds)
+        prints = [found[row] for row in rows]
+        systems: list[System] = [PerceptualHash(_hash_inputs(plan)), Pdq(prints)]
+        for version in versions:
+            every = press_gallery.descriptors(
+                version.model,
+                pictures=pictures,
+                weights=version.weights,
+                cache=cache,
+                progress=note(f"{version.name} embeds the pictures", total),
+            )
+            own = version.model.spec.calibration
+            calibration = Calibration.default() if own is None else Calibration.from_dict(dict(own))
+            gallery = Gallery(every[rows], prints, calibration=calibration, threads=1)
+            systems.append(Descriptor(version.name, gallery=every[rows]))
+            systems.append(Verified(version.name, gallery=gallery))
+        outcomes = _outcomes(
+            plan, systems=systems, versions=versions, progress=note("queries", plan.queries)
+        )
+        thresholds = {
+            system.name: threshold_at(outcomes[system.name])
+            if system.threshold is None
+            else system.threshold
+            for system in systems
+        }
+        return Benchmark(plan=plan, outcomes=outcomes, thresholds=thresholds)
 
 
 def corner_error(overlap: Overlap, *, printed: Printed, size: tuple[int, int]) -> float:

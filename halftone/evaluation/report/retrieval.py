@@ -112,11 +112,7 @@ def figure_cell(metrics: Mapping[str, Any], *, name: str, bare: bool = False) ->
 
 
 def _pair_table(judged: JudgedImages) -> Table:
-    limit = np.array([round(judged.threshold * UNITS)])
-    hits = int((judged.judgement.true_scores >= limit).sum())
-    wrong = int(judged.judgement.false_at_least(limit)[0])
-    missed = len(judged.judgement.true_scores) - hits
-    rest = int(judged.judgement.false_counts.sum()) - wrong
+    (rest, wrong), (missed, hits) = judged.judgement.confusion(judged.threshold)
     source = judged.threshold_from or "these very pairs, so they look better than others would"
     return Table(
         head=["pairs", "called the same", "called different"],
