@@ -469,6 +469,23 @@ def test_collections_and_the_active_one(store):
         store.open("model/1", dimension=None)
 
 
+def test_a_dropped_collection_is_not_found(store):
+    """Another process may have dropped it."""
+    collection = store.open(VERSION, dimension=DIMENSION)
+    collection.upsert([point(1)])
+    store.drop(VERSION)
+    calls = (
+        lambda: collection.count(EVERYTHING),
+        lambda: collection.delete([point(1).id]),
+        lambda: collection.retrieve([point(1).id]),
+        lambda: collection.upsert([point(1)]),
+        lambda: found(collection),
+    )
+    for call in calls:
+        with pytest.raises(errors.NotFound):
+            call()
+
+
 def test_a_collection_keeps_its_dimension(store):
     store.open(VERSION, dimension=DIMENSION)
     assert store.open(VERSION, dimension=None).dimension == DIMENSION

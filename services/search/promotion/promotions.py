@@ -301,10 +301,16 @@ class Promotions:
                 await asyncio.to_thread(self._registry.delete, version)
 
     def counts(self) -> dict[str, int]:
-        """Count the images of each open collection, by model version. Blocks."""
+        """Count the images of each open collection, by model version. Blocks.
+
+        Collections that another process has dropped are left out.
+        """
         holdings = self._holdings
-        opened = (holdings.collection, *holdings.collections.others)
-        return {each.model_version: each.count(EVERYTHING) for each in opened}
+        counts: dict[str, int] = {}
+        for collection in (holdings.collection, *holdings.collections.others):
+            with contextlib.suppress(errors.NotFound):
+                counts[collection.model_version] = collection.count(EVERYTHING)
+        return counts
 
     def answering(self) -> str:
         """Return the model version of the active collection."""

@@ -243,6 +243,15 @@ def earlier_layout(model_version: str) -> errors.FailedPrecondition:
     )
 
 
+def no_collection(model_version: str) -> errors.NotFound:
+    """Return the error for a model version that has no collection."""
+    return errors.NotFound(
+        f"There is no collection of {model_version}.",
+        resource_type="collection",
+        resource_name=model_version,
+    )
+
+
 def check_words(found: str, *, model_version: str) -> None:
     """Check that a collection's visual words are of this release's vocabulary.
 
@@ -338,7 +347,10 @@ class Store(Protocol):
         """Make another collection the active one, atomically and durably."""
 
     def drop(self, model_version: str) -> None:
-        """Delete a collection that is not active."""
+        """Delete a collection that is not active.
+
+        Calls of its `Collection` then raise `errors.NotFound`, in every process.
+        """
 
     def close(self) -> None:
         """Write out pending changes, and release files and connections."""

@@ -85,7 +85,7 @@ class ServerStore:
         with translate_errors():
             if not self._client.collection_exists(name):
                 if dimension is None:
-                    raise _no_collection(model_version)
+                    raise port.no_collection(model_version)
                 self._create(name, dimension=dimension)
             config = self._client.get_collection(name).config
         vectors = config.params.vectors
@@ -158,7 +158,7 @@ class ServerStore:
     def set_active(self, model_version: str) -> None:
         """Point the alias to the collection of a model version."""
         if model_version not in self.model_versions():
-            raise _no_collection(model_version)
+            raise port.no_collection(model_version)
         create = models.CreateAliasOperation(
             create_alias=models.CreateAlias(
                 collection_name=self._name(model_version), alias_name=self._prefix
@@ -389,12 +389,4 @@ def _stored(record: models.Record) -> Stored:
         words=port.to_words(words.indices, values=words.values)
         if isinstance(words, models.SparseVector)
         else None,
-    )
-
-
-def _no_collection(model_version: str) -> errors.NotFound:
-    return errors.NotFound(
-        f"There is no collection of {model_version}.",
-        resource_type="collection",
-        resource_name=model_version,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 _BUGS: Final = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.NOT_FOUND,
         grpc.StatusCode.ALREADY_EXISTS,
         grpc.StatusCode.OUT_OF_RANGE,
         grpc.StatusCode.UNIMPLEMENTED,
@@ -26,6 +26,8 @@ _BUGS: Final = frozenset(
     }
 )
 """Status codes that blame the request; see `to_error`."""
+
+_LOCAL_NOT_FOUND: Final = re.compile(r"Collection \S+ not found")
 
 
 @contextlib.contextmanager
@@ -41,15 +43,21 @@ def translate_errors() -> Iterator[None]:
         ) from error
     except (grpc.RpcError, UnexpectedResponse, ResponseHandlingException, OSError) as error:
         raise to_error(error) from error
+    except ValueError as error:
+        # The client's local mode has no status codes.
+        if not _LOCAL_NOT_FOUND.fullmatch(str(error)):
+            raise
+        raise errors.NotFound(f"{error}.", resource_type="collection") from error
 
 
 def to_error(error: Exception) -> errors.HalftoneError:
     """Return Halftone's error for a failed call.
 
-    Only codes that blame the request become INTERNAL: the requests are ours, so such a code is a
-    bug. Everything else means that the server cannot answer now, and becomes UNAVAILABLE. A cluster
-    that has lost a node answers INTERNAL, UNKNOWN or ABORTED, and FAILED_PRECONDITION when too few
-    replicas are left; none of these is a fault of the record that was to be stored.
+    NOT_FOUND stays: another process has dropped the collection. Other codes that blame the request
+    become INTERNAL: the requests are ours, so such a code is a bug. Everything else means that the
+    server cannot answer now, and becomes UNAVAILABLE. A cluster that has lost a node answers
+    INTERNAL, UNKNOWN or ABORTED, and FAILED_PRECONDITION when too few replicas are left; none of
+    these is a fault of the record that was to be stored.
     """
     code = error.code() if isinstance(error, grpc.Call) else None
     text = (error.details() if isinstance(error, grpc.Call) else str(error)) or "no details"
@@ -60,6 +68,10 @@ def to_error(error: Exception) -> errors.HalftoneError:
         )
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return errors.ResourceExhausted("The Qdrant server is full.", retry_after=1.0)
+    if code is grpc.StatusCode.NOT_FOUND:
+        return errors.NotFound(
+            f"The Qdrant server has no such collection: {text[:200]}", resource_type="collection"
+        )
     if code in _BUGS:
         return errors.Internal(f"The Qdrant server refused a request: {text[:500]}")
     return errors.Unavailable(

@@ -30,7 +30,13 @@ from halftone.services.search.store.edge import build
 from halftone.services.search.store.edge import query as edge_query
 from halftone.services.search.store.edge.part import Part, copy_closed
 from halftone.services.search.store.edge.part_set import PartSet, chunks
-from halftone.services.search.store.port import FIRST_WORDS, LAYOUT, check_words, earlier_layout
+from halftone.services.search.store.port import (
+    FIRST_WORDS,
+    LAYOUT,
+    check_words,
+    earlier_layout,
+    no_collection,
+)
 
 if TYPE_CHECKING:
     import uuid
@@ -151,6 +157,7 @@ class EdgeCollection:
         self._flush_changes = flush_changes
         self._wake = threading.Event()
         self._closing = threading.Event()
+        self._is_dropped = False
         self._settled = threading.Condition()
         self._busy = True
         self._maintenance = threading.Thread(target=self._maintain, name="edge-parts", daemon=True)
@@ -162,6 +169,7 @@ class EdgeCollection:
         """Store points in place of those with the same ids."""
         ids = [point.id for point in points]
         with self._writing:
+            self._check_exists()
             self._check_space()
             self._parts.opened.upsert(points)
             self._parts.opened.sync()
@@ -177,6 +185,7 @@ class EdgeCollection:
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
         """Replace the payloads of points that exist."""
         with self._writing:
+            self._check_exists()
             self._check_space()
             for part in self._parts.all():
                 if present := part.present(list(payloads)):
@@ -188,6 +197,7 @@ class EdgeCollection:
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Delete points. Ids that do not exist are ignored."""
         with self._writing:
+            self._check_exists()
             for part in self._parts.all():
                 if present := part.present(ids):
                     self._note(part, present)
@@ -214,6 +224,7 @@ class EdgeCollection:
     # last. If the open part is sealed meanwhile, the part that took its place is read as well.
 
     def _reading(self) -> AbstractContextManager[tuple[Part, ...]]:
+        self._check_exists()
         self._last_read.note()
         return self._parts.reading()
 
@@ -300,6 +311,18 @@ class EdgeCollection:
         self._maintenance.join()
         with self._writing:
             self._parts.close()
+
+    def drop(self) -> None:
+        """Close the collection because its files are going to be deleted.
+
+        Calls that come later raise `errors.NotFound`.
+        """
+        self._is_dropped = True
+        self.close()
+
+    def _check_exists(self) -> None:
+        if self._is_dropped:
+            raise no_collection(self.model_version)
 
     def _wake_up(self) -> None:
         with self._settled:

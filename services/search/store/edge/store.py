@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, files
 from halftone.core.locks import FileLock, LockHeldError, locked
+from halftone.services.search.store import port
 from halftone.services.search.store.edge import build
 from halftone.services.search.store.edge.collection import EdgeCollection, LastRead
 
@@ -68,7 +69,7 @@ class EdgeStore:
     def open(self, model_version: str, *, dimension: int | None) -> EdgeCollection:
         """Return the collection of a model version, creating it if needed."""
         if dimension is None and model_version not in self.model_versions():
-            raise _no_collection(model_version)
+            raise port.no_collection(model_version)
         if model_version in self._collections:
             collection = self._collections[model_version]
         else:
@@ -121,7 +122,7 @@ class EdgeStore:
     def set_active(self, model_version: str) -> None:
         """Make another collection the active one."""
         if model_version not in self.model_versions():
-            raise _no_collection(model_version)
+            raise port.no_collection(model_version)
         files.write_json(self._directory / "active.json", {"model_version": model_version})
 
     def drop(self, model_version: str) -> None:
@@ -131,7 +132,7 @@ class EdgeStore:
                 f"{model_version} is active.", subject=model_version, reason="COLLECTION_ACTIVE"
             )
         if collection := self._collections.pop(model_version, None):
-            collection.close()
+            collection.drop()
         path = self._path(model_version)
         if path.exists():
             # Rename it first: a half-deleted directory must not look like a collection.
@@ -148,14 +149,6 @@ class EdgeStore:
 
     def _path(self, model_version: str) -> Path:
         return self._directory / model_version.replace("/", "@")
-
-
-def _no_collection(model_version: str) -> errors.NotFound:
-    return errors.NotFound(
-        f"There is no collection of {model_version}.",
-        resource_type="collection",
-        resource_name=model_version,
-    )
 
 
 def _take_lock(directory: Path) -> FileLock:

@@ -200,3 +200,16 @@ async def test_a_bug_after_the_switch_leaves_it_succeeded(replicas, memory_path,
             await asyncio.sleep(0.05)
     assert done.state == State.SUCCEEDED
     assert not done.HasField("error")
+
+
+async def test_a_collection_that_one_process_drops_breaks_no_other(replicas):
+    one, two = replicas
+    await add(one, *(record(number) for number in range(3)))
+    await one.promotions.promote(NEW, force=True)
+    await until(lambda: two.promotions.answering() == NEW)
+    assert await asyncio.to_thread(two.promotions.counts) == {NEW: 3, OLD: 3}
+    await asyncio.to_thread(one.promotions._store.drop, OLD)
+    assert await asyncio.to_thread(two.promotions.counts) == {NEW: 3}
+    await two.catalogue.delete(search_pb2.DeleteImagesRequest(names=[name(1)]))
+    assert await asyncio.to_thread(two.promotions.counts) == {NEW: 2}
+    assert not two._holdings.collections.others

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+
 import grpc
 import pytest
 from qdrant_client.http.exceptions import ResponseHandlingException
 
 from halftone.client import retry
 from halftone.core import errors
-from halftone.services.search.store.server import ServerStore
+from halftone.services.search.store.server import ServerCollection, ServerStore
 from halftone.services.search.store.server_errors import to_error
 
 Code = grpc.StatusCode
@@ -70,10 +72,20 @@ def test_what_the_server_cannot_do_now_is_tried_again(code, details):
 
 
 @pytest.mark.parametrize(
-    "code", [Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.UNIMPLEMENTED, Code.PERMISSION_DENIED]
+    "code", [Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED, Code.PERMISSION_DENIED]
 )
 def test_a_request_that_is_wrong_is_a_bug(code):
     assert isinstance(to_error(CallError(code, "wrong vector dimension")), errors.Internal)
+
+
+def test_a_collection_that_another_process_dropped_is_not_found():
+    class Client:
+        def delete(self, *_, **__):
+            raise CallError(Code.NOT_FOUND, "Not found: Collection `a@b@1` doesn't exist!")
+
+    dropped = ServerCollection(Client(), name="a@b@1", model_version="b/1", dimension=2)
+    with pytest.raises(errors.NotFound, match="a@b@1"):
+        dropped.delete([uuid.uuid4()])
 
 
 def test_a_server_that_is_full_says_so():
