@@ -42,17 +42,17 @@ def verify(directory: Path, *, label: str) -> None:
     Raises:
         errors.DataLoss: A file differs, is missing or is not in the manifest. The error names it.
     """
-    expected = _expected(directory, label=label)
+    expected = _read_hashes(directory, label=label)
     present = {path.relative_to(directory).as_posix() for path in files.files_below(directory)} - {
         MANIFEST
     }
     for file in sorted(expected.keys() | present):
         if file not in present:
-            raise damaged(label, file, "is missing")
+            raise damage_error(label, file, "is missing")
         if file not in expected:
-            raise damaged(label, file, "is not in its manifest")
+            raise damage_error(label, file, "is not in its manifest")
         if files.sha256(directory / file) != expected[file]:
-            raise damaged(label, file, "differs from its manifest")
+            raise damage_error(label, file, "differs from its manifest")
 
 
 def find_damage(target: Path, *, source: Path, label: str) -> errors.DataLoss | None:
@@ -67,7 +67,7 @@ def find_damage(target: Path, *, source: Path, label: str) -> errors.DataLoss | 
         errors.AlreadyExists: The manifest is readable and is that of another version.
     """
     try:
-        _expected(target, label=label)
+        _read_hashes(target, label=label)
         if files.sha256(target / MANIFEST) == files.sha256(source / MANIFEST):
             verify(target, label=label)
             return None
@@ -81,7 +81,7 @@ def find_damage(target: Path, *, source: Path, label: str) -> errors.DataLoss | 
     )
 
 
-def damaged(label: str, file: str, problem: str) -> errors.DataLoss:
+def damage_error(label: str, file: str, problem: str) -> errors.DataLoss:
     """Return the error that says what is wrong with a file of a version."""
     return errors.DataLoss(
         f"Model version {label}: {file} {problem}.",
@@ -90,10 +90,10 @@ def damaged(label: str, file: str, problem: str) -> errors.DataLoss:
     )
 
 
-def _expected(directory: Path, *, label: str) -> dict[str, str]:
+def _read_hashes(directory: Path, *, label: str) -> dict[str, str]:
     """Return the hashes that a version's manifest lists, by file."""
     try:
         entries = files.read_object(directory / MANIFEST)["files"]
         return {file: str(facts["sha256"]) for file, facts in entries.items()}
     except (OSError, KeyError, TypeError, AttributeError, errors.DataLoss) as error:
-        raise damaged(label, MANIFEST, "is missing or cannot be read") from error
+        raise damage_error(label, MANIFEST, "is missing or cannot be read") from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from halftone.core import errors, files
-from halftone.registry.manifest import MANIFEST, SPEC, damaged
+from halftone.registry.manifest import MANIFEST, SPEC, damage_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ class ModelVersion:
         try:
             return files.read_object(self.directory / SPEC)
         except OSError as error:
-            raise damaged(self.id, SPEC, "is missing or cannot be read") from error
+            raise damage_error(self.id, SPEC, "is missing or cannot be read") from error
 
     def summary(self) -> VersionSummary:
         """Return the fields that lists show.

@@ -71,7 +71,7 @@ class Registry:
         versions = self.list()
         return Pointer(versions[0].id if len(versions) == 1 else None, None)
 
-    def needed(self) -> tuple[str, ...]:
+    def list_needed(self) -> tuple[str, ...]:
         """Return the versions needed besides those of the pointer, most important first."""
         return self._pointer.read_needed()
 
@@ -96,7 +96,7 @@ class Registry:
         if not reference:
             active = self.pointer().active
             if active is None:
-                raise _not_found("", "No model version is active.")
+                raise _not_found_error("", "No model version is active.")
             reference = active
         if parsed := parse_id(reference):
             name, number = parsed
@@ -107,7 +107,7 @@ class Registry:
             versions = [version for version in self.list() if version.name == reference]
             if versions:
                 return versions[-1]
-        raise _not_found(reference, f"There is no model version {reference!r}.")
+        raise _not_found_error(reference, f"There is no model version {reference!r}.")
 
     def verify(self, version: ModelVersion | str) -> None:
         """Compare each file of a version with its manifest.
@@ -169,7 +169,7 @@ class Registry:
                 if copies.put(copy, directory=self.directory, name=name, version=number):
                     break
                 if version is not None:
-                    raise _exists(f"{name}/{version}")
+                    raise _exists_error(f"{name}/{version}")
                 number = max(number + 1, copies.next_number(self.directory / name))
         published = self.resolve(f"{name}/{number}")
         if promote:
@@ -199,7 +199,7 @@ class Registry:
         label = f"{source.parent.name}/{source.name}"
         parsed = parse_id(label)
         if parsed is None or not (source / MANIFEST).is_file():
-            raise _not_found(str(source), f"{source} is no published model version.")
+            raise _not_found_error(str(source), f"{source} is no published model version.")
         name, version = parsed
         target = self.directory / name / str(version)
         if not target.is_dir():
@@ -208,7 +208,7 @@ class Registry:
                 files.sync_tree(copy)
                 copies.put(copy, directory=self.directory, name=name, version=version)
         if not target.is_dir():
-            raise _exists(label)
+            raise _exists_error(label)
         if manifest.find_damage(target, source=source, label=label) is not None:
             with copies.copy_beside(source, directory=self.directory) as copy:
                 manifest.verify(copy, label=label)
@@ -283,7 +283,7 @@ class Registry:
         with self._lock():
             # Another process may have repaired or deleted it while this one copied.
             if not target.is_dir():
-                raise _exists(label)
+                raise _exists_error(label)
             damage = manifest.find_damage(target, source=copy, label=label)
             if damage is not None:
                 copies.replace(target, copy)
@@ -303,11 +303,11 @@ class Registry:
             yield
 
 
-def _not_found(name: str, message: str) -> errors.NotFound:
+def _not_found_error(name: str, message: str) -> errors.NotFound:
     return errors.NotFound(message, resource_type="model version", resource_name=name)
 
 
-def _exists(name: str) -> errors.AlreadyExists:
+def _exists_error(name: str) -> errors.AlreadyExists:
     return errors.AlreadyExists(
         f"Model version {name} exists already, or did before it was deleted; versions are "
         "immutable.",

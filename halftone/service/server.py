@@ -194,7 +194,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
             # Calls that were sent before the health changed are still on their way.
             async with asyncio.timeout(seconds):
                 await asyncio.sleep(_SETTLE_SECONDS)
-                await self._calls.none_left()
+                await self._calls.wait_until_none()
         return max(0.0, ends - time.monotonic())
 
     async def intercept_service(
@@ -248,7 +248,7 @@ class _Calls:
         if not self._count:
             self._none.set()
 
-    async def none_left(self) -> None:
+    async def wait_until_none(self) -> None:
         await self._none.wait()
 
 
@@ -263,7 +263,7 @@ class _Call:
 
     def unary(self, behavior: Callable[..., Awaitable[protobuf.Message]]) -> Callable[..., Any]:
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with self._measured(context):
+            async with self._measure(context):
                 return await behavior(request, context)
 
         return answer
@@ -274,14 +274,14 @@ class _Call:
         async def answer(
             request: Any, context: grpc.aio.ServicerContext[Any, Any]
         ) -> AsyncIterator[Any]:
-            async with self._measured(context):
+            async with self._measure(context):
                 async for message in behavior(request, context):
                     yield message
 
         return answer
 
     @contextlib.asynccontextmanager
-    async def _measured(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+    async def _measure(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
         request_id = telemetry.bind_request_id(self.request_id)
         context.set_trailing_metadata(((telemetry.REQUEST_ID_KEY, request_id),))
         started = time.perf_counter()

@@ -107,7 +107,7 @@ class Models:
     def refresh(self) -> None:
         """Load newly published versions and follow the registry's pointer. Never raises."""
         try:
-            wanted, (active, previous) = self._wanted()
+            wanted, (active, previous) = self._list_wanted()
         except (OSError, errors.HalftoneError) as error:
             if self._refused.get("") != str(error):
                 _log.error("registry_unreadable", error=str(error))
@@ -132,12 +132,12 @@ class Models:
             _log.info("model_active", model_version=active, before=self._active or None)
             self._active = active
 
-    def _wanted(self) -> tuple[list[ModelVersion], Pointer]:
+    def _list_wanted(self) -> tuple[list[ModelVersion], Pointer]:
         """Return the versions that should be loaded, most important first, and the pointer."""
         versions = {version.id: version for version in self._registry.list()}
         pointer = self._registry.pointer()
         # An archive may use, or be promoted to, another version than that of the pointer.
-        named = (pointer.active, pointer.previous, *self._registry.needed())
+        named = (pointer.active, pointer.previous, *self._registry.list_needed())
         first = [name for name in dict.fromkeys(named) if name in versions]
         others = sorted(versions.keys() - set(first), key=lambda name: -versions[name].published)
         return [versions[name] for name in (*first, *others)][: self._most], pointer

@@ -207,7 +207,7 @@ class Engine:
     async def close(self) -> None:
         """Close the engine and the shared parts."""
         await self.promotions.close()
-        await self.importer.settled()
+        await self.importer.settle()
         await asyncio.to_thread(self._verifier.close)
         await self._embedder.close()
         await asyncio.to_thread(self._holdings.threads.close)

@@ -71,7 +71,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         return await asyncio.to_thread(self._get, request.name)
 
     def _get(self, name: str) -> models_pb2.ModelVersion:
-        version = self._registry.resolve(_named(name))
+        version = self._registry.resolve(_require_name(name))
         message = self._message(
             version, pointer=self._registry.pointer(), counts=self._promotions.counts()
         )
@@ -106,7 +106,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     ) -> models_pb2.Promotion:
         """Start a promotion."""
         return await self._promotions.promote(
-            _named(request.name),
+            _require_name(request.name),
             force=request.force,
             groups=[list(group.images) for group in request.labelled_groups],
         )
@@ -140,11 +140,11 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         self, request: models_pb2.DeleteModelVersionRequest, context: Context
     ) -> models_pb2.DeleteModelVersionResponse:
         """Delete a version and its collection."""
-        await self._promotions.delete(_named(request.name))
+        await self._promotions.delete(_require_name(request.name))
         return models_pb2.DeleteModelVersionResponse()
 
 
-def _named(name: str) -> str:
+def _require_name(name: str) -> str:
     if not name:
         raise errors.InvalidArgument("name: a model version must be named.", field="name")
     return name

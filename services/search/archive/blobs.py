@@ -90,12 +90,12 @@ class Blobs:
     def has(self, sha256: str) -> bool:
         """Return whether the image is in the store."""
         path = _original(sha256)
-        with _translated(path):
+        with _translate_errors(path):
             if self._local is not None:
                 return (self._local / path).is_file()
             return bool(self._filesystem().exists(self._remote_path(path)))
 
-    def whole(self, sha256: str, *, size: int) -> bool:
+    def is_intact(self, sha256: str, *, size: int) -> bool:
         """Return whether the image is stored with this size and not known to be damaged.
 
         The image is not read: that would cost an import as much as reading its source.
@@ -104,7 +104,7 @@ class Blobs:
             return False
         path = _original(sha256)
         try:
-            with _translated(path):
+            with _translate_errors(path):
                 if self._local is not None:
                     return (self._local / path).stat().st_size == size
                 return bool(self._filesystem().info(self._remote_path(path))["size"] == size)
@@ -126,7 +126,7 @@ class Blobs:
         self._delete(_features(sha256))
 
     def _delete(self, path: str) -> None:
-        with contextlib.suppress(errors.NotFound), _translated(path):
+        with contextlib.suppress(errors.NotFound), _translate_errors(path):
             if self._local is not None:
                 (self._local / path).unlink()
             else:
@@ -135,11 +135,11 @@ class Blobs:
     def _put(self, path: str, content: bytes) -> None:
         if self._local is None:
             # Object stores write whole objects or nothing.
-            with _translated(path):
+            with _translate_errors(path):
                 self._filesystem().pipe_file(self._remote_path(path), content)
             return
         target = self._local / path
-        with _translated(path):
+        with _translate_errors(path):
             if _holds(target, content):
                 return
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ class Blobs:
                 self._on_disk.add(inner)
 
     def _get(self, path: str) -> bytes:
-        with _translated(path):
+        with _translate_errors(path):
             if self._local is not None:
                 return (self._local / path).read_bytes()
             return bytes(self._filesystem().cat_file(self._remote_path(path)))
@@ -229,7 +229,7 @@ def _write(target: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _translated(path: str) -> Iterator[None]:
+def _translate_errors(path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:

@@ -154,7 +154,7 @@ class Catalogue:
             else:
                 setattr(image, path, getattr(request.image, path))
         records.validate(image)
-        payload = payloads.redescribed(stored.payload, payloads.to_payload(image, name=name))
+        payload = payloads.replace_fields(stored.payload, payloads.to_payload(image, name=name))
         self._holdings.writer.overwrite_payloads({stored.id: payload})
         same = lookups.find_same_content(self._holdings.collection, [stored])
         return payloads.to_image(payload, same_content=same.get(stored.id))

@@ -261,7 +261,7 @@ def describes(stored: Payload, fields: Payload) -> bool:
     return {key: value for key, value in stored.items() if key not in _OF_THE_PICTURE} == fields
 
 
-def redescribed(stored: Payload, fields: Payload) -> Payload:
+def replace_fields(stored: Payload, fields: Payload) -> Payload:
     """Return a stored payload with new fields of the record and a new update time.
 
     The fields of the picture and the creation time stay.

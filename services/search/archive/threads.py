@@ -58,14 +58,14 @@ class Threads:
     def _run(
         self, executor: ThreadPoolExecutor, operation: str, call: Callable[[], T]
     ) -> asyncio.Future[T]:
-        def measured() -> T:
+        def measure() -> T:
             started = time.perf_counter()
             try:
                 return call()
             finally:
                 self._seconds.labels(operation).observe(time.perf_counter() - started)
 
-        return _submit(executor, measured)
+        return _submit(executor, measure)
 
     async def in_thread(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call that reads files or decodes a picture."""

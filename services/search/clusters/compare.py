@@ -196,7 +196,7 @@ class FeatureComparer:
             words=words,
             verification=found,
         )
-        return evidence, _shared(found, query=query, candidate=candidate)
+        return evidence, _compute_share(found, query=query, candidate=candidate)
 
 
 def pack(evidence: Evidence) -> bytes:
@@ -263,7 +263,7 @@ def _words(a: Words | None, b: Words | None) -> float | None:
     return min(1.0, float(a.values[first].astype(np.float64) @ b.values[second]))
 
 
-def _shared(found: Verification, *, query: LocalFeatures, candidate: LocalFeatures) -> float:
+def _compute_share(found: Verification, *, query: LocalFeatures, candidate: LocalFeatures) -> float:
     """Return the share that all overlaps together cover, of the picture with the smaller share."""
     if not found.overlaps:
         # Without an overlap the shares are unknown.

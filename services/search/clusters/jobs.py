@@ -97,7 +97,7 @@ def create(
         ((cursor.lastrowid or 0) - _KEPT_JOBS, int(State.SUCCEEDED)),
     )
     connection.execute("DELETE FROM requests WHERE job NOT IN (SELECT number FROM jobs)")
-    return _numbered(connection, int(cursor.lastrowid or 0)), True
+    return _get_by_number(connection, int(cursor.lastrowid or 0)), True
 
 
 def get_running(connection: sqlite3.Connection) -> JobRow | None:
@@ -152,7 +152,7 @@ def end(connection: sqlite3.Connection, number: int, *, state: State, error: str
         "UPDATE jobs SET state = ?, end_time = ?, error = ? WHERE number = ? AND state = ?",
         (int(state), time.time_ns() // 1000, error, number, int(State.RUNNING)),
     )
-    return _numbered(connection, number)
+    return _get_by_number(connection, number)
 
 
 def any_succeeded(connection: sqlite3.Connection) -> bool:
@@ -163,7 +163,7 @@ def any_succeeded(connection: sqlite3.Connection) -> bool:
     return bool(found[0])
 
 
-def _numbered(connection: sqlite3.Connection, number: int) -> JobRow:
+def _get_by_number(connection: sqlite3.Connection, number: int) -> JobRow:
     row = connection.execute(
         f"SELECT {_FIELDS} FROM jobs WHERE number = ?",  # noqa: S608 - a constant
         (number,),

@@ -188,7 +188,7 @@ class Database:
         self._readers_lock = threading.Lock()
         self._closed = False
         try:
-            with _translated():
+            with _translate_errors():
                 self._writer = self._connect()
                 try:
                     self._prepare()
@@ -245,9 +245,9 @@ class Database:
             errors.StorageFull: The disk is full. Nothing was stored.
             errors.Unavailable: The file cannot be used, or the service is shutting down.
         """
-        with self._writing, _translated():
+        with self._writing, _translate_errors():
             if self._closed:
-                raise _closed()
+                raise _closed_error()
             if self._writer.in_transaction:
                 yield self._writer
                 return
@@ -262,10 +262,10 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection that sees the file as it is when its first query runs."""
-        with _translated():
+        with _translate_errors():
             with self._readers_lock:
                 if self._closed:
-                    raise _closed()
+                    raise _closed_error()
                 connection = self._readers.pop() if self._readers else None
             if connection is None:
                 connection = self._connect()
@@ -385,12 +385,12 @@ def _take_lock(path: Path) -> FileLock:
         ) from error
 
 
-def _closed() -> errors.Unavailable:
+def _closed_error() -> errors.Unavailable:
     return errors.Unavailable("The search service is shutting down.", retry_after=1.0)
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:

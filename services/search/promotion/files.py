@@ -82,7 +82,7 @@ class PromotionFiles:
         if groups:
             self._replace(self._groups, json.dumps([list(group) for group in groups]).encode())
         else:
-            with _translating(self._groups, "removed"):
+            with _translate_errors(self._groups, "removed"):
                 self._groups.unlink(missing_ok=True)
 
     def read_failed(self, model_version: str) -> frozenset[uuid.UUID]:
@@ -109,7 +109,7 @@ class PromotionFiles:
 
     def try_lock(self) -> FileLock | None:
         """Take the lock, which lasts until it is closed. Returns None if another process has it."""
-        with _translating(self._lock, "locked"):
+        with _translate_errors(self._lock, "locked"):
             self._directory.mkdir(parents=True, exist_ok=True)
             try:
                 return locked(self._lock)
@@ -117,13 +117,13 @@ class PromotionFiles:
                 return None
 
     def _replace(self, path: Path, content: bytes) -> None:
-        with _translating(path, "written"):
+        with _translate_errors(path, "written"):
             self._directory.mkdir(parents=True, exist_ok=True)
             files.replace_file(path, content)
 
 
 def _read(path: Path) -> bytes | None:
-    with _translating(path, "read"):
+    with _translate_errors(path, "read"):
         try:
             return path.read_bytes()
         except FileNotFoundError:
@@ -131,7 +131,7 @@ def _read(path: Path) -> bytes | None:
 
 
 @contextlib.contextmanager
-def _translating(path: Path, participle: str) -> Iterator[None]:
+def _translate_errors(path: Path, participle: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

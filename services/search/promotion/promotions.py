@@ -152,13 +152,13 @@ class Promotions:
         async with self._starting:
             lock = await self._lock()
             if lock is None:
-                return self._same(await self._read(), version=version)
+                return self._require_same(await self._read(), version=version)
             try:
                 last = await asyncio.to_thread(self._files.read)
                 if is_running(last):
                     assert last is not None  # noqa: S101 - it runs
                     self._begin(last, lock=lock)
-                    return self._same(last, version=version)
+                    return self._require_same(last, version=version)
                 promotion = await asyncio.to_thread(
                     self._new, version, force=force, roll_back=roll_back
                 )
@@ -339,7 +339,9 @@ class Promotions:
         promotion.update_time.CopyFrom(promotion.create_time)
         return promotion
 
-    def _same(self, promotion: models_pb2.Promotion, *, version: str) -> models_pb2.Promotion:
+    def _require_same(
+        self, promotion: models_pb2.Promotion, *, version: str
+    ) -> models_pb2.Promotion:
         if promotion.model_version == version:
             return _copy(promotion)
         raise errors.FailedPrecondition(

@@ -208,7 +208,7 @@ class ServerCollection:
             for chunk in _chunks(points):
                 structs = [
                     models.PointStruct(
-                        id=str(point.id), vector=_named(point), payload=point.payload
+                        id=str(point.id), vector=_to_vectors(point), payload=point.payload
                     )
                     for point in chunk
                 ]
@@ -242,7 +242,7 @@ class ServerCollection:
                 with_payload=True,
                 with_vectors=vectors,
             )
-        return {stored.id: stored for stored in map(_stored, records)}
+        return {stored.id: stored for stored in map(_to_stored, records)}
 
     def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
         """Run searches together and return the hits of each, most similar first."""
@@ -280,7 +280,7 @@ class ServerCollection:
                 order_by=models.OrderBy(key=key),
                 with_payload=True,
             )
-        return [_stored(record) for record in records]
+        return [_to_stored(record) for record in records]
 
     def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
         """Yield the points that match a filter."""
@@ -295,7 +295,7 @@ class ServerCollection:
                     with_payload=True,
                 )
             for record in records:
-                yield _stored(record)
+                yield _to_stored(record)
             if offset is None:
                 return
 
@@ -328,7 +328,7 @@ def _schema(index: Index) -> models.KeywordIndexParams | models.IntegerIndexPara
     )
 
 
-def _named(point: Point) -> dict[str, Any]:
+def _to_vectors(point: Point) -> dict[str, Any]:
     vectors: dict[str, Any] = {Channel.DESCRIPTOR.value: point.vector.tolist()}
     if point.pdq is not None:
         vectors[Channel.PDQ.value] = point.pdq.tolist()
@@ -378,7 +378,7 @@ def _uuid(point_id: Any) -> uuid.UUID:
     return uuid.UUID(str(point_id))
 
 
-def _stored(record: models.Record) -> Stored:
+def _to_stored(record: models.Record) -> Stored:
     vectors = record.vector if isinstance(record.vector, dict) else {}
     vector, hashed, words = (vectors.get(channel.value) for channel in Channel)
     return Stored(

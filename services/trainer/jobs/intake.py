@@ -73,8 +73,8 @@ class Intake:
         """
         job_id = training.check_request_id(request_id) if request_id else uuid.uuid4().hex
         values = spec.to_json()
-        if request_id and (known := self._known(job_id)) is not None:
-            return _same(known, values)
+        if request_id and (known := self._find(job_id)) is not None:
+            return _require_same(known, values)
         self.check(spec)
         if self.is_full():
             raise errors.ResourceExhausted(
@@ -84,7 +84,7 @@ class Intake:
             )
         job, created = self._store.create(TrainingJob.new(job_id, spec=values))
         if not created:
-            return _same(job, values)
+            return _require_same(job, values)
         self._send(job)
         _log.info("job_created", job=job.id, objective=spec.objective, model=spec.model_name)
         return job
@@ -104,7 +104,7 @@ class Intake:
                 "The arguments are no JSON, or hold half a character (a lone surrogate).",
                 field="spec",
             )
-            return self._refuse(_derived("task", message.task_id), spec={}, error=error)
+            return self._refuse(_derive_id("task", message.task_id), spec={}, error=error)
         spec = message.arguments.get("spec")
         values: dict[str, Any] = spec if isinstance(spec, dict) else {}
         request_id = message.arguments.get("request_id", message.task_id)
@@ -112,8 +112,8 @@ class Intake:
             job_id = training.check_request_id(str(request_id))
         except errors.InvalidArgument as wrong:
             if "request_id" in message.arguments:
-                return self._refuse(_derived("task", message.task_id), spec=values, error=wrong)
-            job_id = _derived("task", message.task_id)
+                return self._refuse(_derive_id("task", message.task_id), spec=values, error=wrong)
+            job_id = _derive_id("task", message.task_id)
         try:
             if unknown := sorted(set(message.arguments) - {"spec", "request_id"}):
                 raise errors.InvalidArgument(  # noqa: TRY301  # ends like any other wrong field
@@ -122,18 +122,18 @@ class Intake:
             parsed = training.parse_spec(spec)
         except errors.InvalidArgument as error:
             # Use the requested id unless it belongs to another job.
-            known = self._known(job_id)
+            known = self._find(job_id)
             if known is not None and known.spec != values:
-                job_id = _derived(job_id, message.task_id)
+                job_id = _derive_id(job_id, message.task_id)
             return self._refuse(job_id, spec=values, error=error)
         wanted = parsed.to_json()
         job, created = self._store.create(TrainingJob.new(job_id, spec=wanted))
         if created:
             self._send(job)
         try:
-            return _same(job, wanted)
+            return _require_same(job, wanted)
         except errors.AlreadyExists as error:
-            return self._refuse(_derived(job_id, message.task_id), spec=wanted, error=error)
+            return self._refuse(_derive_id(job_id, message.task_id), spec=wanted, error=error)
 
     def check(self, spec: TrainingSpec) -> tuple[tuple[Path, ...], Path | None]:
         """Return the paths of a job's data sets and of its evaluation archive, if it has one.
@@ -153,7 +153,7 @@ class Intake:
             # The job is recorded. The reaper will send it.
             _log.warning("not_sent", job=job.id)
 
-    def _known(self, job_id: str) -> TrainingJob | None:
+    def _find(self, job_id: str) -> TrainingJob | None:
         try:
             return self._store.get(job_id)
         except errors.NotFound:
@@ -169,7 +169,7 @@ class Intake:
         return job
 
 
-def _same(job: TrainingJob, spec: dict[str, Any]) -> TrainingJob:
+def _require_same(job: TrainingJob, spec: dict[str, Any]) -> TrainingJob:
     if job.spec != spec:
         raise errors.AlreadyExists(
             f"The request id {job.id} was used before, for another specification.",
@@ -192,6 +192,6 @@ def _is_text(arguments: dict[str, Any]) -> bool:
     return True
 
 
-def _derived(*parts: str) -> str:
+def _derive_id(*parts: str) -> str:
     name = "/".join(parts).encode("utf-8", "replace").decode()
     return uuid.uuid5(_NAMESPACE, name).hex

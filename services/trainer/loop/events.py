@@ -60,7 +60,7 @@ class Events:
         """Report an oddity that a person should know and that does not stop the run."""
         self._write({"event": "warning", "message": message})
 
-    def published(self, model_version: str) -> None:
+    def publication(self, model_version: str) -> None:
         """Report which version was published, for example `name/3`."""
         self._write({"event": "published", "model_version": model_version})
 

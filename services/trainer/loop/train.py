@@ -237,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report_failure(full, events=events)
     if version is None:
         return 128 + asked[0] if asked else 0
-    events.published(version.id)
+    events.publication(version.id)
     return 0
 
 

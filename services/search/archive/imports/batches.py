@@ -110,7 +110,7 @@ class BatchImporter:
                         reason="CHANGED_MEANWHILE",
                     )
                 else:
-                    new[stored.id] = payloads.redescribed(stored.payload, entry.payload)
+                    new[stored.id] = payloads.replace_fields(stored.payload, entry.payload)
             if new:
                 self._writer.overwrite_payloads(new)
 

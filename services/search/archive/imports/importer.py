@@ -89,7 +89,7 @@ class Importer:
                 retry_after=1.0,
             )
 
-    async def settled(self) -> None:
+    async def settle(self) -> None:
         """Wait for the batches of imports that were cancelled."""
         if self._tasks:
             await asyncio.wait(self._tasks)

@@ -53,7 +53,7 @@ class PictureKeeper:
         async def is_lost(entry: Entry) -> bool:
             try:
                 return not await self._threads.in_thread(
-                    self._blobs.whole, entry.sha256, size=len(entry.content)
+                    self._blobs.is_intact, entry.sha256, size=len(entry.content)
                 )
             except errors.HalftoneError as error:
                 entry.outcome = error

@@ -175,7 +175,7 @@ class EdgeCollection:
             self._parts.opened.sync()
             self.unflushed += len(points)
             for part in self._parts.sealed:
-                if replaced := part.present(ids):
+                if replaced := part.list_existing(ids):
                     self._note(part, replaced)
                     part.delete(replaced)
                     part.sync()
@@ -188,7 +188,7 @@ class EdgeCollection:
             self._check_exists()
             self._check_space()
             for part in self._parts.all():
-                if present := part.present(list(payloads)):
+                if present := part.list_existing(list(payloads)):
                     self._note(part, present)
                     part.overwrite_payloads({each: payloads[each] for each in present})
                     part.sync()
@@ -199,7 +199,7 @@ class EdgeCollection:
         with self._writing:
             self._check_exists()
             for part in self._parts.all():
-                if present := part.present(ids):
+                if present := part.list_existing(ids):
                     self._note(part, present)
                     part.delete(present)
                     part.sync()
@@ -440,8 +440,10 @@ class EdgeCollection:
                     current[point_id] = stored.payload
             gone = [point_id for point_id in ids if point_id not in current]
             if gone:
-                built.delete(built.present(gone))
-            built.overwrite_payloads({each: current[each] for each in built.present(list(current))})
+                built.delete(built.list_existing(gone))
+            built.overwrite_payloads(
+                {each: current[each] for each in built.list_existing(list(current))}
+            )
         built.flush()
 
 

@@ -105,7 +105,7 @@ class Part:
         with _translate_errors():
             for start in range(0, len(points), _UPSERT_CHUNK):
                 chunk = [
-                    edge.Point(id=point.id, vector=_named(point), payload=point.payload)
+                    edge.Point(id=point.id, vector=_to_vectors(point), payload=point.payload)
                     for point in points[start : start + _UPSERT_CHUNK]
                 ]
                 self._shard.update(edge.UpdateOperation.upsert_points(chunk))
@@ -143,7 +143,7 @@ class Part:
         with _translate_errors():
             self._shard.optimize()
 
-    def present(self, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+    def list_existing(self, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
         """Return those of the ids that exist."""
         with _translate_errors():
             records = self._shard.retrieve(list(ids), with_payload=False, with_vector=False)
@@ -153,7 +153,7 @@ class Part:
         """Return the points with these ids, by id. Ids that do not exist are left out."""
         with _translate_errors():
             records = self._shard.retrieve(list(ids), with_payload=True, with_vector=vectors)
-        return {record.id: _stored(record) for record in records}
+        return {record.id: _to_stored(record) for record in records}
 
     def query(self, requests: Sequence[Any]) -> list[list[tuple[uuid.UUID, float]]]:
         """Run searches made by `to_requests` together; return ids and scores of their hits."""
@@ -176,7 +176,7 @@ class Part:
                     order_by=edge.OrderBy(key),
                 )
             )
-        return [_stored(record) for record in records]
+        return [_to_stored(record) for record in records]
 
     def scan(self, *, condition: Filter, page: int, vectors: bool = False) -> Iterator[Stored]:
         """Yield the points that match a filter."""
@@ -193,7 +193,7 @@ class Part:
                     )
                 )
             for record in records:
-                yield _stored(record)
+                yield _to_stored(record)
             if offset is None:
                 return
 
@@ -266,7 +266,7 @@ def _vectors(dimension: int) -> dict[str, Any]:
     }
 
 
-def _named(point: Point) -> dict[str, Any]:
+def _to_vectors(point: Point) -> dict[str, Any]:
     vectors: dict[str, Any] = {Channel.DESCRIPTOR.value: point.vector}
     if point.pdq is not None:
         vectors[Channel.PDQ.value] = point.pdq
@@ -377,7 +377,7 @@ def _condition(condition: AnyOf | Between | Ids | Filter) -> Any:
             return to_edge(condition) or edge.Filter(must=[])
 
 
-def _stored(record: Any) -> Stored:
+def _to_stored(record: Any) -> Stored:
     vectors = record.vector or {}
     vector, hashed, words = (vectors.get(channel.value) for channel in Channel)
     return Stored(

@@ -74,7 +74,7 @@ class PartSet:
         """
         for chunk in chunks(self.opened.scan_ids()):
             for part in self.sealed:
-                if doubled := part.present(chunk):
+                if doubled := part.list_existing(chunk):
                     part.delete(doubled)
 
     def all(self) -> tuple[Part, ...]:

@@ -53,7 +53,7 @@ def answer(
     wanted = [hits for query, hits in zip(queries, best, strict=True) if query.payloads]
     payloads = _payloads(wanted, moved=moved) if wanted else {}
     return [
-        _scored(hits, payloads=payloads if query.payloads else None)
+        _to_scored_points(hits, payloads=payloads if query.payloads else None)
         for query, hits in zip(queries, best, strict=True)
     ]
 
@@ -87,7 +87,7 @@ def _payloads(
     return found
 
 
-def _scored(
+def _to_scored_points(
     hits: Mapping[uuid.UUID, _Hit], *, payloads: Mapping[uuid.UUID, Payload] | None
 ) -> list[ScoredPoint]:
     if payloads is None:

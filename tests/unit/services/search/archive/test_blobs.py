@@ -94,7 +94,7 @@ def test_damaged_bytes_of_the_same_length_are_replaced(tmp_path):
 
 def test_a_picture_is_whole_until_it_is_gone_cut_off_or_read_as_damaged(blobs):
     def whole():
-        return blobs.whole(sha(b"picture"), size=7)
+        return blobs.is_intact(sha(b"picture"), size=7)
 
     assert not whole()
     blobs.put(b"picture", sha256=sha(b"picture"))
@@ -153,7 +153,7 @@ def test_errors_of_other_libraries_stop_here():
         lambda: blobs.put(b"picture", sha256=image),
         lambda: blobs.get(image),
         lambda: blobs.has(image),
-        lambda: blobs.whole(image, size=7),
+        lambda: blobs.is_intact(image, size=7),
         lambda: blobs.delete(image),
     ):
         with pytest.raises(errors.Unavailable, match="no credentials"):

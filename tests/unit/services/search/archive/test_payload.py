@@ -79,7 +79,7 @@ def test_an_update_of_nothing_is_none():
     assert payloads.describes(stored, fields)
     assert not payloads.describes(stored, {**fields, "page": "1"})
     assert not payloads.describes({**stored, "page": "1"}, fields)
-    new = payloads.redescribed(stored, {**fields, "page": "1"})
+    new = payloads.replace_fields(stored, {**fields, "page": "1"})
     assert (new["page"], new["shared"], new["create_time"]) == ("1", True, 1_000_000)
     assert new["update_time"] > 2_000_000
     back = payloads.to_image(stored)

@@ -135,7 +135,7 @@ async def test_a_pointer_that_moves_meanwhile_leaves_the_promotion_its_version(
     await until(lambda: two._holdings.collections.target is not None)
     registry.promote("fake/3")
     await asyncio.sleep(0.5)
-    assert registry.needed() == (OLD, NEW)
+    assert registry.list_needed() == (OLD, NEW)
     gate.set()
     await until(lambda: two.promotions.answering() == NEW)
     assert registry.pointer().active == NEW

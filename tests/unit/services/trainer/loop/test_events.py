@@ -199,7 +199,7 @@ def test_a_reader_that_went_away_stops_nothing():
     events = Events(writing)
 
     events.error(errors.InvalidArgument("x"))
-    events.published("a/1")
+    events.publication("a/1")
 
     os.close(writing)
 
