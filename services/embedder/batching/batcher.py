@@ -68,7 +68,7 @@ class Batcher:
         workers: int = 1,
         stages_ahead: bool = True,
     ) -> None:
-        """Start nothing yet.
+        """Create a batcher. `start` starts its threads.
 
         Args:
             limits: The limits of admission and of a batch's size.

@@ -230,8 +230,8 @@ class Schedule:
     def _select(self, enough: int) -> Selection | None:
         """Choose a batch of a model version that has at least `enough` items ready."""
         for encoder, turns in list(self._ready.items()):
-            # Free workers share the items that are ready: the eight orientations of one picture
-            # take two of them half as long.
+            # Free workers share the items that are ready: two of them need half the time for the
+            # eight orientations of one picture.
             share = -(-turns.count // max(1, self._workers - self._in_flight))
             most = min(self._max_batch, share)
             if turns.count >= enough and (items := self._take_items(encoder, most=most)):

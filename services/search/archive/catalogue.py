@@ -71,8 +71,8 @@ class Catalogue:
         page = _IMAGES.read(request)
         condition = payloads.to_filter(request.filter)
         after = None if page.position is None else _to_name(page.position)
-        found = list_by_name(collection, condition=condition, after=after, limit=page.size + 1)
-        shown = page.cut(found)
+        records = list_by_name(collection, condition=condition, after=after, limit=page.size + 1)
+        shown = page.cut(records)
         same = lookups.find_same_content(self._holdings.collection, shown)
         return search_pb2.ListImagesResponse(
             images=[
@@ -80,7 +80,7 @@ class Catalogue:
                 for stored in shown
             ],
             next_page_token=page.next_token(
-                found, position=lambda stored: payloads.name_of(stored.payload)
+                records, position=lambda stored: payloads.name_of(stored.payload)
             ),
         )
 

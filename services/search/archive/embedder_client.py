@@ -198,13 +198,13 @@ def _result(
             # `images[3].content` becomes `content`: the caller did not make this batch.
             error.field = error.field.rpartition("].")[2]
         return error
-    found = result.embeddings
-    if found.embedding.model_version != model_version:
+    embeddings = result.embeddings
+    if embeddings.embedding.model_version != model_version:
         return errors.Internal("The embedder answered with another model version.")
-    vectors = {UPRIGHT: to_vector(found.embedding)}
-    for other in found.oriented_embeddings:
+    vectors = {UPRIGHT: to_vector(embeddings.embedding)}
+    for other in embeddings.oriented_embeddings:
         vectors[Orientation(other.mirrored, other.rotation)] = to_vector(other.embedding)
-    return ImageDescriptors(vectors=vectors, width=found.width, height=found.height)
+    return ImageDescriptors(vectors=vectors, width=embeddings.width, height=embeddings.height)
 
 
 def to_vector(embedding: embedder_pb2.Embedding, *, field: str = "embedding") -> np.ndarray:

@@ -52,22 +52,22 @@ def list_by_name(
     collection: Collection, *, condition: Filter, after: Name | None, limit: int
 ) -> list[Stored]:
     """Return the first `limit` records whose names come after a name and that match a filter."""
-    found: list[Stored] = []
+    records: list[Stored] = []
     # By name, `archives/a-b/images/…` comes before `archives/a/images/…`.
     for archive in sorted(_archives(collection, condition), key=lambda value: f"{value}/"):
         resumed = after is not None and archive == after.archive
         if after is not None and not resumed and f"{archive}/" < f"{after.archive}/":
             continue
-        found += _walk(
+        records += _walk(
             collection,
             condition=condition.also(AnyOf("archive", (archive,))),
             depth=0,
             after=after.image_id if after is not None and resumed else "",
-            limit=limit - len(found),
+            limit=limit - len(records),
         )
-        if len(found) >= limit:
+        if len(records) >= limit:
             break
-    return found
+    return records
 
 
 def _archives(collection: Collection, condition: Filter) -> list[str]:
@@ -89,10 +89,10 @@ def _walk(
     key = f"order_{depth}"
     low = order_keys(after).get(key, 0) if after else 0
     resumed_at = low if after else None
-    found: list[Stored] = []
-    while len(found) < limit:
+    records: list[Stored] = []
+    while len(records) < limit:
         # Ask for at least two, to see when a piece has only one record.
-        asked = max(limit - len(found) + 1, 2)
+        asked = max(limit - len(records) + 1, 2)
         page = collection.smallest(
             key, filter=condition.also(Between(key=key, low=low)), limit=asked
         )
@@ -103,19 +103,19 @@ def _walk(
         whole = sorted(
             (stored for stored in page if not cut or stored.payload[key] != last), key=_image_id
         )
-        found += [stored for stored in whole if _image_id(stored) > after]
-        if complete or len(found) >= limit:
+        records += [stored for stored in whole if _image_id(stored) > after]
+        if complete or len(records) >= limit:
             break
         if cut:
-            found += _walk(
+            records += _walk(
                 collection,
                 condition=condition.also(Between(key=key, low=last, high=last)),
                 depth=depth + 1,
                 after=after if last == resumed_at else "",
-                limit=limit - len(found),
+                limit=limit - len(records),
             )
         low = last + 1
-    return found[:limit]
+    return records[:limit]
 
 
 def _image_id(stored: Stored) -> str:

@@ -49,8 +49,8 @@ class Originals:
         must not be told that the change failed.
         """
         for sha256 in shas:
-            # The lock is held while the file goes, so that an import that pins the bytes after
-            # this looked stores them again after they are gone.
+            # The lock is held during the deletion. So an import that pins the bytes after this
+            # check stores them again after they are gone.
             with self._lock:
                 if self._pins[sha256]:
                     continue

@@ -32,7 +32,7 @@ _log = telemetry.get_logger(__name__)
 
 
 class Patience:
-    """Repeats a call that fails until a limit after its first failure."""
+    """Repeats a failing call, for a limited time after its first failure."""
 
     def __init__(self, *, seconds: float, check: Callable[[], None], work: str) -> None:
         """Create a patience. Its time starts with the first failure.

@@ -208,15 +208,15 @@ def _wanted_words(text: str, *, field: str) -> list[str]:
             f"{field}: {len(text):,} characters; at most {_MAX_TEXT:,} are looked for.",
             field=field,
         )
-    found = words(text)
-    if not found:
+    distinct = words(text)
+    if not distinct:
         raise errors.InvalidArgument(f"{field}: {text[:80]!r} holds no word.", field=field)
-    if len(found) > _MAX_WORDS:
+    if len(distinct) > _MAX_WORDS:
         raise errors.InvalidArgument(
-            f"{field}: {len(found)} different words; at most {_MAX_WORDS} are looked for.",
+            f"{field}: {len(distinct)} different words; at most {_MAX_WORDS} are looked for.",
             field=field,
         )
-    return found
+    return distinct
 
 
 def _values(values: Iterable[str], *, field: str) -> tuple[str, ...]:

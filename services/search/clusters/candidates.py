@@ -72,14 +72,16 @@ def find_neighbours(
         Query(vector=vector, using=channel, limit=depth + 1, payloads=False)
         for channel, vector, depth in vectors
     ]
-    found = collection.query(queries) if queries else []
+    answers = collection.query(queries) if queries else []
     own: set[uuid.UUID] = set()
     if stored.payload.get("shared"):
-        found, own = _search_without_copies(collection, queries=queries, found=found, sha256=sha256)
+        answers, own = _search_without_copies(
+            collection, queries=queries, answers=answers, sha256=sha256
+        )
     own.add(stored.id)
     lists = [
         [hit.id for hit in hits if hit.id not in own][: query.limit - 1]
-        for query, hits in zip(queries, found, strict=True)
+        for query, hits in zip(queries, answers, strict=True)
     ]
     return fuse(lists, limit=depths.limit)
 
@@ -88,7 +90,7 @@ def _search_without_copies(
     collection: Collection,
     *,
     queries: Sequence[Query],
-    found: Sequence[list[ScoredPoint]],
+    answers: Sequence[list[ScoredPoint]],
     sha256: str,
 ) -> tuple[list[list[ScoredPoint]], set[uuid.UUID]]:
     """Search again without records of the same bytes if these fill too much of the list.
@@ -98,7 +100,7 @@ def _search_without_copies(
     Returns:
         The hits of each query, and the records with the same bytes among the first ones.
     """
-    ids = {hit.id for hits in found for hit in hits}
+    ids = {hit.id for hits in answers for hit in hits}
     there = collection.retrieve(list(ids))
     own = {each for each, other in there.items() if other.payload["sha256"] == sha256}
     others = Filter().without(AnyOf("sha256", (sha256,)))
@@ -106,10 +108,10 @@ def _search_without_copies(
         dataclasses.replace(query, filter=others)
         if sum(hit.id in own for hit in hits) > query.limit // 4
         else None
-        for query, hits in zip(queries, found, strict=True)
+        for query, hits in zip(queries, answers, strict=True)
     ]
     wanted = [query for query in again if query is not None]
     anew = iter(collection.query(wanted) if wanted else ())
     return [
-        hits if query is None else next(anew) for query, hits in zip(again, found, strict=True)
+        hits if query is None else next(anew) for query, hits in zip(again, answers, strict=True)
     ], own

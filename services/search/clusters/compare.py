@@ -119,27 +119,27 @@ class FeatureComparer:
         if not len(features):
             return None
         # This takes 20 ms, so it runs in a thread of low priority.
-        found = self._threads.submit(self._vocabulary.words, features.mirrored()).result()
-        return Words(*found)
+        words = self._threads.submit(self._vocabulary.words, features.mirrored()).result()
+        return Words(*words)
 
     def compare(
         self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
     ) -> list[PairComparison]:
         """Compare pairs. OpenCV releases the interpreter lock while it works."""
         if alone:
-            found = [self._threads.submit(self._evidence, *pair).result() for pair in pairs]
+            outcomes = [self._threads.submit(self._evidence, *pair).result() for pair in pairs]
         else:
-            found = list(self._threads.map(lambda pair: self._evidence(*pair), pairs))
-        there = [
+            outcomes = list(self._threads.map(lambda pair: self._evidence(*pair), pairs))
+        compared = [
             (a, b, evidence, share)
-            for (a, b), each in zip(pairs, found, strict=True)
+            for (a, b), each in zip(pairs, outcomes, strict=True)
             if each is not None
             for evidence, share in (each,)
         ]
-        if not there:
+        if not compared:
             return []
         calibration = self._calibrations.of(model_version)
-        probabilities = calibration.probabilities([evidence for _, _, evidence, _ in there])
+        probabilities = calibration.probabilities([evidence for _, _, evidence, _ in compared])
         return [
             PairComparison(
                 a=a.sha,
@@ -154,7 +154,7 @@ class FeatureComparer:
                 if evidence.verification is not None and evidence.verification.overlaps
                 else b"",
             )
-            for (a, b, evidence, share), probability in zip(there, probabilities, strict=True)
+            for (a, b, evidence, share), probability in zip(compared, probabilities, strict=True)
         ]
 
     def rescore(
@@ -185,18 +185,22 @@ class FeatureComparer:
             return None
         # Only a verified overlap may link a group. Pictures with almost no features have
         # none, however alike they are.
-        found = dataclasses.replace(verify(query, candidate), is_conclusive=True)
+        verification = dataclasses.replace(verify(query, candidate), is_conclusive=True)
         words = _words(a.stored.words, b.stored.words)
-        if found.overlaps and found.overlaps[0].mirrored and b.stored.words is not None:
+        if (
+            verification.overlaps
+            and verification.overlaps[0].mirrored
+            and b.stored.words is not None
+        ):
             turned = Words(*self._vocabulary.words(query.mirrored()))
             words = max(words or 0.0, _words(turned, b.stored.words) or 0.0)
         evidence = Evidence(
             similarity=compute_similarity(a.stored, b.stored),
             pdq=_pdq(a.stored, b.stored),
             words=words,
-            verification=found,
+            verification=verification,
         )
-        return evidence, _compute_share(found, query=query, candidate=candidate)
+        return evidence, _compute_share(verification, query=query, candidate=candidate)
 
 
 def pack(evidence: Evidence) -> bytes:
@@ -263,15 +267,17 @@ def _words(a: Words | None, b: Words | None) -> float | None:
     return min(1.0, float(a.values[first].astype(np.float64) @ b.values[second]))
 
 
-def _compute_share(found: Verification, *, query: LocalFeatures, candidate: LocalFeatures) -> float:
+def _compute_share(
+    verification: Verification, *, query: LocalFeatures, candidate: LocalFeatures
+) -> float:
     """Return the share that all overlaps together cover, of the picture with the smaller share."""
-    if not found.overlaps:
+    if not verification.overlaps:
         # Without an overlap the shares are unknown.
         return 1.0
     shares = []
     for polygons, picture in (
-        ([each.query_polygon for each in found.overlaps], query),
-        ([each.candidate_polygon for each in found.overlaps], candidate),
+        ([each.query_polygon for each in verification.overlaps], query),
+        ([each.candidate_polygon for each in verification.overlaps], candidate),
     ):
         # Overlaps may cover the same area twice: two homographies can explain one part.
         canvas = np.zeros((_GRID, _GRID), dtype=np.uint8)

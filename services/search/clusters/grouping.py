@@ -150,17 +150,17 @@ def group(
 
 def _take_surest(compared: Iterable[ComparedPair]) -> dict[tuple[Node, Node], tuple[int, bool]]:
     """Return millionths and `partial` of each pair, sorted, with the lesser image first."""
-    found: dict[tuple[Node, Node], tuple[int, bool]] = {}
+    surest: dict[tuple[Node, Node], tuple[int, bool]] = {}
     for each in compared:
         if each.a == each.b:
             continue
         pair = (min(each.a, each.b), max(each.a, each.b))
         value = (round(each.probability * MILLION), each.partial)
-        known = found.get(pair)
+        known = surest.get(pair)
         # If they are equally sure, whole pictures come before parts.
         if known is None or (value[0], not value[1]) > (known[0], not known[1]):
-            found[pair] = value
-    return dict(sorted(found.items()))
+            surest[pair] = value
+    return dict(sorted(surest.items()))
 
 
 _Pairs = set[tuple[Node, Node]]

@@ -290,7 +290,7 @@ def _add_clusters(
     there: set[bytes],
     describe: Describe,
 ) -> None:
-    """Add the clusters that have changed to the changes."""
+    """Add to `changes` the clusters that differ from those before."""
     changed = [
         cluster
         for cluster in clusters
@@ -315,14 +315,14 @@ def _summary(
     printings: Sequence[DatedPrinting],
 ) -> tuple[bytes, str, int, int | None, int | None, int]:
     """Return the columns of `clusters` that summarise its printings."""
-    found = chronology.summarise(printings)
+    summary = chronology.summarise(printings)
     return (
-        found.first,
-        json.dumps(found.journals),
-        len(found.journals),
-        found.earliest,
-        found.latest,
-        found.span_years,
+        summary.first,
+        json.dumps(summary.journals),
+        len(summary.journals),
+        summary.earliest,
+        summary.latest,
+        summary.span_years,
     )
 
 

@@ -5,13 +5,13 @@ An id's own images are those that its cluster had when it ended, and those that 
 before. Images that a verdict or a comparison separated from it do not count: a person may have said
 that they show another picture. So ids depend on the present clusters and on earlier ones:
 
-1. A group keeps the id of the cluster whose largest part it holds; of several such clusters that of
-   the oldest. When a cluster falls apart, images that once came to it with another id do not count,
-   unless nothing else is left.
-2. A group without an id takes up an id of the past most of whose own images are in this group. Of
-   several such ids it takes the one with the most images here, then the oldest.
-3. Any other group gets a new id, made from its first member.
-4. An id that no group has leads to the group that its own images are in.
+1. A group keeps the id of the cluster whose largest part it holds; if it holds several such parts,
+   the id of the oldest cluster. When a cluster splits, images that had joined it from another id do
+   not count, unless there are no others.
+2. A group without an id takes the id of an ended cluster if most of that id's own images are in the
+   group. Among several such ids it takes the one with the most images in it, then the oldest.
+3. Any other group gets a new id, derived from its first member.
+4. An id that no group has leads to the group with its own images.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class Blocks:
     def _adjacency(self, *, partial: bool) -> dict[int, dict[int, _Between]]:
         """Return the comparisons between groups. With `partial`, links of parts count, too."""
         group_of = {unit: number for number, units in self._members.items() for unit in units}
-        found: dict[int, dict[int, _Between]] = defaultdict(dict)
+        near: dict[int, dict[int, _Between]] = defaultdict(dict)
         least = self._rules.link * MILLION
         links: dict[int, set[int]] = defaultdict(set)
         for x, y, probability, is_partial in self._between:
@@ -188,9 +188,9 @@ class Blocks:
             one, other = group_of[x], group_of[y]
             if one == other:
                 continue
-            between = found[one].get(other)
+            between = near[one].get(other)
             if between is None:
-                between = found[one][other] = found[other][one] = _Between(
+                between = near[one][other] = near[other][one] = _Between(
                     ends={one: set(), other: set()}
                 )
             between.total += probability
@@ -200,7 +200,7 @@ class Blocks:
                 between.ends[other].add(y)
                 shared = len(links[x] & links[y]) / len(links[x] | links[y])
                 between.firmness += round(probability * shared)
-        return found
+        return near
 
     def _may_join(self, x: int, y: int, between: _Between) -> bool:
         if y in self._apart[x] or between.mean() < self._rules.mean * MILLION:

@@ -48,7 +48,7 @@ def read_previous(
         connection, "SELECT cluster, point FROM former WHERE cluster IN ({values})", wanted
     ):
         own.setdefault(cluster, set()).add(point)
-    found = [
+    previous = [
         Previous(
             id=each,
             created=created[each],
@@ -63,7 +63,7 @@ def read_previous(
     elsewhere = execute_in(
         connection, "SELECT point, cluster FROM members WHERE point IN ({values})", others
     )
-    return found, dict(elsewhere)
+    return previous, dict(elsewhere)
 
 
 def find_sharing_ids(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:

@@ -210,18 +210,18 @@ class Database:
         return connection
 
     def _prepare(self) -> None:
-        (found,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if found > SCHEMA:
+        (held,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if held > SCHEMA:
             raise errors.DataDirectoryError(
-                f"{self._path} was written by a newer release (schema {found}; this one reads "
+                f"{self._path} was written by a newer release (schema {held}; this one reads "
                 f"{SCHEMA}). Start that release, or restore a copy of the file from before it.",
                 subject=str(self._path),
-                metadata={"schema": str(found)},
+                metadata={"schema": str(held)},
             )
-        if found == 0:
+        if held == 0:
             self._run_script(_TABLES, schema=SCHEMA)
             return
-        for schema in range(found, SCHEMA):
+        for schema in range(held, SCHEMA):
             _log.info("clusters_upgraded", schema=schema + 1)
             self._run_script(_UPGRADES[schema], schema=schema + 1)
 

@@ -143,7 +143,7 @@ def find_between(
     connection: sqlite3.Connection, point: bytes, others: Collection[bytes]
 ) -> dict[bytes, VerdictRow]:
     """Return the verdicts in force on an image and others, by the other; unsure ones included."""
-    found: dict[bytes, VerdictRow] = {}
+    holding: dict[bytes, VerdictRow] = {}
     for here, there in (("point_a", "point_b"), ("point_b", "point_a")):
         # By pairs: an image may have any number of verdicts, but few of them on these.
         rows = execute_in(
@@ -153,8 +153,8 @@ def find_between(
             others,
             point,
         )
-        found.update((other, VerdictRow(*row)) for other, *row in rows)
-    return found
+        holding.update((other, VerdictRow(*row)) for other, *row in rows)
+    return holding
 
 
 def find_bound(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:

@@ -144,9 +144,7 @@ class HitVerdicts:
         """
         try:
             with self._database.read() as connection:
-                found = verdicts.find_between(
-                    connection, image.bytes, [each.bytes for each in hits]
-                )
+                rows = verdicts.find_between(connection, image.bytes, [each.bytes for each in hits])
         except errors.HalftoneError as error:
             self._unavailable.inc()
             if self._readable:
@@ -154,7 +152,7 @@ class HitVerdicts:
             self._readable = False
             return None
         self._readable = True
-        return {uuid.UUID(bytes=other): to_verdict(verdict) for other, verdict in found.items()}
+        return {uuid.UUID(bytes=other): to_verdict(verdict) for other, verdict in rows.items()}
 
 
 # One cluster.
@@ -188,13 +186,13 @@ def find_cluster(connection: sqlite3.Connection, name: str, *, holdings: Holding
 
 def _row(connection: sqlite3.Connection, identifier: str, *, name: str) -> ClusterRow:
     for _ in range(_MOST_SUCCESSORS):
-        found = connection.execute(
+        record = connection.execute(
             f"SELECT end_time, successor, {CLUSTER_FIELDS} FROM clusters WHERE id = ?",  # noqa: S608 - a constant
             (identifier,),
         ).fetchone()
-        if found is None:
+        if record is None:
             break
-        end_time, successor, *row = found
+        end_time, successor, *row = record
         if end_time is None:
             return groups.cluster_row(row)
         if successor is None:
@@ -217,9 +215,9 @@ def to_cluster(
         connection.execute("SELECT point, weakest FROM members WHERE cluster = ?", (row.id,))
     )
     stored = {
-        each.bytes: found
+        each.bytes: record
         for some in chunks(list(held))
-        for each, found in holdings.collection.retrieve(
+        for each, record in holdings.collection.retrieve(
             [uuid.UUID(bytes=point) for point in some]
         ).items()
     }
@@ -230,7 +228,7 @@ def to_cluster(
             resource_name=f"clusters/{row.id}",
         )
     ordered = chronology.sort_by_date(
-        DatedPrinting.of(point, found.payload) for point, found in stored.items()
+        DatedPrinting.of(point, record.payload) for point, record in stored.items()
     )
     names = {each.point: each.name for each in ordered}
     links, counts = _links(connection, names)
@@ -239,9 +237,9 @@ def to_cluster(
     shown = ordered[:MAX_MEMBERS]
     same = lookups.find_same_content(holdings.collection, [stored[each.point] for each in shown])
     for printing, gap in zip(shown, chronology.count_gap_days(shown), strict=True):
-        found = stored[printing.point]
+        record = stored[printing.point]
         member = message.members.add(
-            image=payloads.to_image(found.payload, same_content=same.get(found.id)),
+            image=payloads.to_image(record.payload, same_content=same.get(record.id)),
             weakest_link=held[printing.point],
             link_count=counts.get(printing.point, 0),
         )
@@ -269,7 +267,7 @@ def _links(
         for each in verdicts.list_holding(connection, names)
         if each.same
     }
-    found: list[tuple[float | None, bytes, bytes, pairs.PairRow | None]] = []
+    rows: list[tuple[float | None, bytes, bytes, pairs.PairRow | None]] = []
     compared = pairs.read_between(
         connection,
         {each for each, on in shown.items() if on},
@@ -280,23 +278,23 @@ def _links(
         a, b = shown[pair.a][0], shown[pair.b][0]
         surest = groups.compared_pair(pair, a=a, b=b).probability
         if surest >= RULES.link or frozenset((a, b)) in same:
-            found.append((pair.probability, a, b, pair))
+            rows.append((pair.probability, a, b, pair))
     for points in shown.values():
-        found += [(1.0, points[0], other, None) for other in points[1:]]
-    known = {frozenset((a, b)) for _, a, b, _ in found}
+        rows += [(1.0, points[0], other, None) for other in points[1:]]
+    known = {frozenset((a, b)) for _, a, b, _ in rows}
     for each in same - known:
         a, b = sorted(each, key=names.__getitem__)
-        found.append((None, a, b, _JUDGED))
-    found.sort(
+        rows.append((None, a, b, _JUDGED))
+    rows.sort(
         key=lambda each: (each[0] is not None, -(each[0] or 0), names[each[1]], names[each[2]])
     )
     counts: dict[bytes, int] = {}
-    for _, a, b, _ in found:
+    for _, a, b, _ in rows:
         counts[a] = counts.get(a, 0) + 1
         counts[b] = counts.get(b, 0) + 1
     links = [
         _link(connection, probability, a=names[a], b=names[b], pair=pair, same={a, b} in same)
-        for probability, a, b, pair in found[:MAX_LINKS]
+        for probability, a, b, pair in rows[:MAX_LINKS]
     ]
     return links, counts
 

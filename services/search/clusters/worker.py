@@ -203,21 +203,21 @@ class ClusterWorker:
         """
         collection = self._holdings.collection
         differing = self._steps.find_differing(collection)
-        found = 0
+        count = 0
         while True:
-            some = await self._holdings.threads.read("clusters_scan", next, differing, None)
-            if some is None:
+            points = await self._holdings.threads.read("clusters_scan", next, differing, None)
+            if points is None:
                 break
-            if some:
-                await self._take(list(some), enabled=True)
-                found += len(some)
+            if points:
+                await self._take(list(points), enabled=True)
+                count += len(points)
                 # If the job was cancelled before any succeeded, changes do not matter.
                 _, enabled = await self._run(self._steps.read_mode)
                 if not enabled:
                     return
         self._reconciled, self._reconciled_at = version, time.monotonic()
-        if found:
-            _log.info("clusters_behind", images=found)
+        if count:
+            _log.info("clusters_behind", images=count)
 
     async def _take_changes(self, *, enabled: bool) -> bool:
         with self._dirty_lock:
@@ -259,13 +259,13 @@ class ClusterWorker:
         pairs: set[tuple[bytes, bytes]] = set()
         searched = []
         for point, sha in pictures:
-            found = stored.get(uuid.UUID(bytes=point))
-            if found is None or sha_of(found) != sha:
+            record = stored.get(uuid.UUID(bytes=point))
+            if record is None or sha_of(record) != sha:
                 # It was deleted, or shows another picture now.
                 self.note([uuid.UUID(bytes=point)])
                 continue
             searched.append((point, sha))
-            pairs |= await self._find_pairs(found, sha=sha, collection=collection)
+            pairs |= await self._find_pairs(record, sha=sha, collection=collection)
         wanted = await self._run(self._steps.find_missing, pairs, since)
         number = 0 if job is None else job.number
         compared = await self._compare(wanted, collection=collection, job=number)
@@ -297,14 +297,14 @@ class ClusterWorker:
         """Compare pairs and store the results in portions. Returns how many were compared."""
         count = start = 0
         while start < len(pairs):
-            some = pairs[start : start + self._at_a_time]
+            portion = pairs[start : start + self._at_a_time]
             began = time.monotonic()
-            count += await self._run(self._steps.compare_some, some, collection, job)
-            start += len(some)
+            count += await self._run(self._steps.compare_some, portion, collection, job)
+            start += len(portion)
             seconds = time.monotonic() - began
             if seconds > _PIECE_SECONDS:
                 self._at_a_time = max(_PAIRS, self._at_a_time // 2)
-            elif len(some) == self._at_a_time:
+            elif len(portion) == self._at_a_time:
                 self._at_a_time = min(_MOST_PAIRS, self._at_a_time * 2)
             if job and await self._run(self._steps.is_over, job):
                 break

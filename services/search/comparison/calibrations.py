@@ -37,7 +37,7 @@ class Calibrations:
             return Calibration.default()
         try:
             values = self._registry.resolve(model_version).spec().get("calibration")
-            found = Calibration.default() if values is None else Calibration.from_dict(values)
+            calibration = Calibration.default() if values is None else Calibration.from_dict(values)
         except (errors.HalftoneError, KeyError, TypeError, ValueError) as error:
             # Searches go on and ignore this model's similarities.
             if model_version not in self._unknown:
@@ -45,5 +45,5 @@ class Calibrations:
             self._unknown[model_version] = now + _UNKNOWN_SECONDS
             return Calibration.default()
         # A published version never changes.
-        self._known[model_version] = found
-        return found
+        self._known[model_version] = calibration
+        return calibration

@@ -115,23 +115,23 @@ class Verifier:
         """
         started = time.perf_counter()
         key = _key(query, mirrored=mirrored)
-        found: dict[str, Outcome] = {}
+        outcomes: dict[str, Outcome] = {}
         with self._known_lock:
             for sha256 in candidates:
                 if (known := self._known.get((key, sha256))) is not None:
-                    found[sha256] = known
-        wanted = [sha256 for sha256 in dict.fromkeys(candidates) if sha256 not in found]
-        self._pairs.labels("remembered").inc(len(found))
+                    outcomes[sha256] = known
+        wanted = [sha256 for sha256 in dict.fromkeys(candidates) if sha256 not in outcomes]
+        self._pairs.labels("remembered").inc(len(outcomes))
         if wanted:
             run = _Run(self, query, wanted, deadline=deadline, mirrored=mirrored, key=key)
-            found |= await run.result()
+            outcomes |= await run.result()
             for outcome in Missed:
-                missed = sum(found[sha256] is outcome for sha256 in wanted)
+                missed = sum(outcomes[sha256] is outcome for sha256 in wanted)
                 self._pairs.labels(outcome.name.lower()).inc(missed)
-            compared = sum(isinstance(found[sha256], Verification) for sha256 in wanted)
+            compared = sum(isinstance(outcomes[sha256], Verification) for sha256 in wanted)
             self._pairs.labels("compared").inc(compared)
         self._seconds.observe(time.perf_counter() - started)
-        return [found[sha256] for sha256 in candidates]
+        return [outcomes[sha256] for sha256 in candidates]
 
     def close(self) -> None:
         """End the threads. Pairs that wait become `Missed.OUT_OF_TIME`."""

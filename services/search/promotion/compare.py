@@ -212,7 +212,7 @@ async def read_vectors(
         the same order.
     """
     ids = [(str(number), each) for number, group in enumerate(groups) for each in group]
-    found: list[Mapping[uuid.UUID, Stored]] = []
+    stored: list[Mapping[uuid.UUID, Stored]] = []
     for collection in collections:
         there: dict[uuid.UUID, Stored] = {}
         for start in range(0, len(ids), 64):
@@ -221,12 +221,12 @@ async def read_vectors(
                 there |= await patience(
                     holdings.threads.read, "retrieve", collection.retrieve, wanted, vectors=True
                 )
-        found.append(there)
+        stored.append(there)
 
     def gather() -> tuple[list[str], list[NDArray[np.float32]]]:
-        both = [(group, each) for group, each in ids if all(each in there for there in found)]
+        both = [(group, each) for group, each in ids if all(each in there for there in stored)]
         return [group for group, _ in both], [
-            np.array([_unit(there[each]) for _, each in both], dtype=np.float32) for there in found
+            np.array([_unit(there[each]) for _, each in both], dtype=np.float32) for there in stored
         ]
 
     return await asyncio.to_thread(gather)

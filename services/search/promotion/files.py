@@ -95,7 +95,7 @@ class PromotionFiles:
             return frozenset()
 
     def write_failed(self, model_version: str, ids: Iterable[uuid.UUID]) -> None:
-        """Store the records that a version could not embed, before it becomes active."""
+        """Store the records that a version could not embed. Call it before it is active."""
         content = {"model_version": model_version, "ids": sorted(map(str, ids))}
         self._replace(self._failed, json.dumps(content).encode())
 

@@ -311,13 +311,13 @@ class Sync:
                 return
 
     def _commit(
-        self, embedded: Sequence[Stored], found: Sequence[ImageDescriptors | errors.HalftoneError]
+        self, embedded: Sequence[Stored], results: Sequence[ImageDescriptors | errors.HalftoneError]
     ) -> None:
         ids = [stored.id for stored in embedded]
         # Hash and words depend only on the picture, so they are copied.
         current, there = self._source.retrieve(ids, vectors=True), self._target.retrieve(ids)
         points = []
-        for stored, result in zip(embedded, found, strict=True):
+        for stored, result in zip(embedded, results, strict=True):
             if isinstance(result, errors.HalftoneError):
                 self._fail(stored, result)
                 continue

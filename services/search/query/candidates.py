@@ -111,16 +111,16 @@ def find_later_blocks(collection: Collection, *, plan: SearchPlan, seen: Block) 
     depth = _depth(plan)
     while depth < MAX_DEPTH:
         depth = min(depth * _GROWTH, MAX_DEPTH)
-        found = _rank_channels(collection, plan, depth=depth, ask=_Ask.DESCRIPTOR)[
+        ranked = _rank_channels(collection, plan, depth=depth, ask=_Ask.DESCRIPTOR)[
             Channel.DESCRIPTOR
         ]
-        block = [each for each in found.ids if each not in known]
+        block = [each for each in ranked.ids if each not in known]
         known.update(block)
         yield Block(
             _score_all(collection, plan=plan, ids=block, by={}),
-            dataclasses.replace(seen.rest, similarity=found.rest),
+            dataclasses.replace(seen.rest, similarity=ranked.rest),
         )
-        if len(found.ids) < depth:
+        if len(ranked.ids) < depth:
             return
 
 

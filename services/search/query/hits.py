@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def to_hits(
-    found: Sequence[RankedCandidate],
+    hits: Sequence[RankedCandidate],
     *,
     holdings: Holdings,
     verdicts: Mapping[uuid.UUID, verdicts_pb2.Verdict],
@@ -31,19 +31,19 @@ def to_hits(
 
     Reads from the store.
     """
-    shared = [each.candidate for each in found if each.candidate.payload.get("shared")]
+    shared = [each.candidate for each in hits if each.candidate.payload.get("shared")]
     same = _find_same_content(shared, holdings=holdings)
-    return [_hit(each, same=same, verdict=verdicts.get(each.candidate.id)) for each in found]
+    return [_hit(each, same=same, verdict=verdicts.get(each.candidate.id)) for each in hits]
 
 
 def to_plain_hits(
-    found: Sequence[ScoredPoint],
+    hits: Sequence[ScoredPoint],
     *,
     probabilities: Mapping[uuid.UUID, float],
     holdings: Holdings,
 ) -> list[search_pb2.Hit]:
     """Convert hits of a search by an embedding, which were not compared. Reads the store."""
-    shared = [each for each in found if each.payload.get("shared")]
+    shared = [each for each in hits if each.payload.get("shared")]
     same = _find_same_content(shared, holdings=holdings)
     return [
         search_pb2.Hit(
@@ -53,7 +53,7 @@ def to_plain_hits(
             relation=search_pb2.Hit.NOT_COMPARED,
             verification=messages.to_verification(None),
         )
-        for each in found
+        for each in hits
     ]
 
 

@@ -68,9 +68,9 @@ def rank(
         plan: The plan of the search.
         calibration: Turns evidence into probability for this model version.
     """
-    found = score(block.candidates, outcomes, plan=plan, calibration=calibration)
+    hits = score(block.candidates, outcomes, plan=plan, calibration=calibration)
     further = candidates.find_later_blocks(plan.collection, plan=plan, seen=block)
-    while len(found) < plan.depth:
+    while len(hits) < plan.depth:
         # An image without a hash may be more probable than one whose hash differs.
         possible = [block.rest, dataclasses.replace(block.rest, pdq=None)]
         most = float(calibration.probabilities(possible).max())
@@ -78,11 +78,11 @@ def rank(
             break
         block = following
         more = score(block.candidates, [], plan=plan, calibration=calibration)
-        found += more
+        hits += more
         if not more and plan.min_probability is not None and most < LIKELY:
             # Upper bound: assume the image ranks just below the end of every channel's list.
             break
-    return found
+    return hits
 
 
 def score(
@@ -116,7 +116,7 @@ def score(
         for candidate, outcome in zip(block, known, strict=True)
     ]
     probabilities = calibration.probabilities(evidence).tolist() if evidence else []
-    found = []
+    hits = []
     for candidate, outcome, each, probability in zip(
         block, known, evidence, probabilities, strict=True
     ):
@@ -124,7 +124,7 @@ def score(
         # Equal bytes are the same picture, whatever the evidence says.
         certain = 1.0 if same_bytes else probability
         if plan.passes(certain):
-            found.append(
+            hits.append(
                 RankedCandidate(
                     candidate=candidate,
                     outcome=outcome,
@@ -134,7 +134,7 @@ def score(
                     relation=relation(each, same_bytes=same_bytes),
                 )
             )
-    return sort_candidates(found)
+    return sort_candidates(hits)
 
 
 def sort_candidates(found: Iterable[RankedCandidate]) -> list[RankedCandidate]:

@@ -205,7 +205,7 @@ class Searching:
         chosen = block[: plan.verify_count]
         if plan.picture is None or not chosen:
             return []
-        found = iter(
+        outcomes = iter(
             await self._verifier.outcomes(
                 plan.picture.features,
                 [each.payload["sha256"] for at, each in enumerate(chosen) if at not in plan.late],
@@ -213,7 +213,9 @@ class Searching:
                 mirrored=None if plan.mirrored else False,
             )
         )
-        return [Missed.OUT_OF_TIME if at in plan.late else next(found) for at in range(len(chosen))]
+        return [
+            Missed.OUT_OF_TIME if at in plan.late else next(outcomes) for at in range(len(chosen))
+        ]
 
     def _answer(
         self, plan: SearchPlan, *, block: Block, outcomes: list[Outcome]
@@ -249,7 +251,7 @@ class Searching:
     def _answer_by_embedding(self, plans: Sequence[SearchPlan]) -> list[Answer]:
         """Answer a search by an embedding from the store. Blocks."""
         collection = plans[0].collection
-        found = ranking.query(
+        lists = ranking.query(
             collection,
             queries=[
                 Query(
@@ -265,21 +267,23 @@ class Searching:
             ],
         )
         return [
-            self._answer_plain(plan, found=each) for plan, each in zip(plans, found, strict=True)
+            self._answer_plain(plan, nearest=each) for plan, each in zip(plans, lists, strict=True)
         ]
 
     def _answer_plain(
-        self, plan: SearchPlan, *, found: Sequence[ScoredPoint]
+        self, plan: SearchPlan, *, nearest: Sequence[ScoredPoint]
     ) -> search_pb2.SearchImagesResponse:
         collection = plan.collection
         calibration = self._calibrations.of(collection.model_version)
-        likely = scoring.score_similarities([each.score for each in found], calibration=calibration)
+        likely = scoring.score_similarities(
+            [each.score for each in nearest], calibration=calibration
+        )
         probabilities = {
             each.id: probability
-            for each, probability in zip(found, likely, strict=True)
+            for each, probability in zip(nearest, likely, strict=True)
             if plan.passes(probability)
         }
-        ranked = [each for each in found if each.id in probabilities]
+        ranked = [each for each in nearest if each.id in probabilities]
         page = ranking.page(collection, ranked=ranked, offset=plan.offset, limit=plan.limit)
         return search_pb2.SearchImagesResponse(
             hits=hits.to_plain_hits(page, probabilities=probabilities, holdings=self._holdings),

@@ -252,25 +252,25 @@ def no_collection(model_version: str) -> errors.NotFound:
     )
 
 
-def check_words(found: str, *, model_version: str) -> None:
+def check_words(vocabulary: str, *, model_version: str) -> None:
     """Check that a collection's visual words are of this release's vocabulary.
 
     Args:
-        found: The version of the collection's vocabulary.
+        vocabulary: The version of the collection's vocabulary.
         model_version: The model version of the collection, for the message.
 
     Raises:
         errors.FailedPrecondition: The vocabulary is another one (`COLLECTION_WORDS`).
     """
     version = Vocabulary.load().version
-    if found != version:
+    if vocabulary != version:
         raise errors.FailedPrecondition(
-            f"The collection of {model_version} holds the visual words of {found}, and this "
+            f"The collection of {model_version} holds the visual words of {vocabulary}, and this "
             f"release makes those of {version}; take an empty data directory or collection prefix "
             "and import the archive again.",
             subject=model_version,
             reason="COLLECTION_WORDS",
-            metadata={"words": found},
+            metadata={"words": vocabulary},
         )
 
 

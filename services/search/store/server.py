@@ -215,7 +215,7 @@ class ServerCollection:
                 self._client.upsert(self._name, structs, wait=True)
 
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
-        """Replace the payloads of points that exist."""
+        """Replace the payloads of existing points."""
         operations = [
             models.OverwritePayloadOperation(
                 overwrite_payload=models.SetPayload(payload=payload, points=[str(point_id)])

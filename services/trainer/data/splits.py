@@ -87,13 +87,13 @@ def splits_of_groups(
     result: list[Split] = []
     new = []
     for number, group in enumerate(groups):
-        found = {images[image_id] for image_id in group if image_id in images}
-        if len(found) > 1:
+        splits = {images[image_id] for image_id in group if image_id in images}
+        if len(splits) > 1:
             raise errors.InvalidArgument(
-                f"The splits tear a group apart: {', '.join(group)} are in {', '.join(found)}.",
+                f"The splits tear a group apart: {', '.join(group)} are in {', '.join(splits)}.",
                 field="splits",
             )
-        if not found:
+        if not splits:
             new.append(number)
-        result.append(found.pop() if found else "train")
+        result.append(splits.pop() if splits else "train")
     return result, new

@@ -90,14 +90,14 @@ class Reaper:
         self._forget()
 
     def _take_from_the_dead(self, job: TrainingJob) -> None:
-        def interpret(found: TrainingJob) -> Happening | None:
+        def interpret(stored: TrainingJob) -> Happening | None:
             # Its worker has come back, or another reaper was quicker.
-            if found.state not in {State.RUNNING, State.CANCELLING}:
+            if stored.state not in {State.RUNNING, State.CANCELLING}:
                 return None
-            if self._store.holder(found.id) is not None:
+            if self._store.holder(stored.id) is not None:
                 return None
             return count_kill(
-                found,
+                stored,
                 max_crashes=self._settings.max_crashes,
                 max_attempts=self._settings.max_attempts,
                 worker_lost=True,

@@ -257,19 +257,19 @@ def calibrate_version(
         # that only trains may lack them.
         from halftone.evaluation.calibration import fit_held_out  # noqa: PLC0415
     except ImportError as error:
-        calibration, found = None, {"why": f"Probabilities were not fitted: {error}."}
+        calibration, figures = None, {"why": f"Probabilities were not fitted: {error}."}
     else:
-        calibration, found = fit_held_out(model, paths=paths, seed=run.config.seed)
+        calibration, figures = fit_held_out(model, paths=paths, seed=run.config.seed)
     parent = run.start.parent
     fitted = parent.spec.calibration if parent is not None else None
     if calibration is not None:
         fitted = calibration.to_dict()
-        log(f"probabilities: calibration error {found['ece_likely']:.3f} on {found['on']}")
+        log(f"probabilities: calibration error {figures['ece_likely']:.3f} on {figures['on']}")
     else:
-        log(f"probabilities were not fitted: {found['why']}")
+        log(f"probabilities were not fitted: {figures['why']}")
     spec = replace(model.spec, calibration=fitted)
     files.replace_file(staging / "spec.json", files.to_json(spec.to_dict()))
-    return found
+    return figures
 
 
 def summary(metrics: dict[str, Any]) -> str:

@@ -244,7 +244,7 @@ def _progress(event: dict[str, Any]) -> Progress:
         return float(value) if known and value is not None else 0.0
 
     metrics = event.get("metrics")
-    found = metrics.items() if isinstance(metrics, dict) else ()
+    figures = metrics.items() if isinstance(metrics, dict) else ()
     return Progress(
         phase=str(event.get("phase", "")),
         fraction=min(1.0, max(0.0, number("fraction"))),
@@ -255,7 +255,7 @@ def _progress(event: dict[str, Any]) -> Progress:
         seconds_left=number("seconds_left"),
         metrics={
             str(name): float(value)
-            for name, value in found
+            for name, value in figures
             if isinstance(value, int | float) and math.isfinite(value)
         },
     )

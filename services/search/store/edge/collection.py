@@ -183,7 +183,7 @@ class EdgeCollection:
                 self._wake_up()
 
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
-        """Replace the payloads of points that exist."""
+        """Replace the payloads of existing points."""
         with self._writing:
             self._check_exists()
             self._check_space()
@@ -232,14 +232,14 @@ class EdgeCollection:
         self, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Stored]:
         """Return the points with these ids, by id. Ids that do not exist are left out."""
-        found: dict[uuid.UUID, Stored] = {}
+        records: dict[uuid.UUID, Stored] = {}
         opened: Part | None = None
         while opened is not self._parts.opened:
             with self._reading() as parts:
                 opened = parts[0]
                 for part in reversed(parts):
-                    found |= part.retrieve(ids, vectors=vectors)
-        return found
+                    records |= part.retrieve(ids, vectors=vectors)
+        return records
 
     def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
         """Run searches together and return the hits of each, most similar first."""
@@ -252,15 +252,15 @@ class EdgeCollection:
 
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
         """Return up to `limit` points with the smallest numbers in a field, smallest first."""
-        found: dict[uuid.UUID, Stored] = {}
+        records: dict[uuid.UUID, Stored] = {}
         opened: Part | None = None
         while opened is not self._parts.opened:
             with self._reading() as parts:
                 opened = parts[0]
                 for part in reversed(parts):
                     for stored in part.smallest(key, condition=filter, limit=limit):
-                        found[stored.id] = stored
-        return sorted(found.values(), key=lambda stored: int(stored.payload[key]))[:limit]
+                        records[stored.id] = stored
+        return sorted(records.values(), key=lambda stored: int(stored.payload[key]))[:limit]
 
     def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
         """Yield the points that match a filter. A point stored again meanwhile may come twice."""

@@ -111,13 +111,13 @@ class Part:
                 self._shard.update(edge.UpdateOperation.upsert_points(chunk))
 
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
-        """Replace the payloads of points that exist."""
+        """Replace the payloads of points, all of which exist."""
         with _translate_errors():
             for point_id, payload in payloads.items():
                 self._shard.update(edge.UpdateOperation.overwrite_payload([point_id], payload))
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """Delete points that exist."""
+        """Delete points, all of which exist."""
         with _translate_errors():
             self._shard.update(edge.UpdateOperation.delete_points(list(ids)))
 

@@ -77,14 +77,14 @@ def _payloads(
     for hits in lists:
         for each, hit in hits.items():
             by_part.setdefault(hit.part, set()).add(each)
-    found = {
+    payloads = {
         each: stored.payload
         for part, ids in by_part.items()
         for each, stored in part.retrieve(list(ids), vectors=False).items()
     }
-    if missing := set().union(*by_part.values()).difference(found):
-        found |= {each: stored.payload for each, stored in moved(list(missing)).items()}
-    return found
+    if missing := set().union(*by_part.values()).difference(payloads):
+        payloads |= {each: stored.payload for each, stored in moved(list(missing)).items()}
+    return payloads
 
 
 def _to_scored_points(

@@ -172,7 +172,7 @@ def _take_lock(directory: Path) -> FileLock:
 def _check_format(directory: Path) -> None:
     path = directory / "format.json"
     try:
-        found = int(json.loads(path.read_text())["format"])
+        version = int(json.loads(path.read_text())["format"])
     except FileNotFoundError:
         files.write_json(path, {"format": FORMAT})
         return
@@ -180,9 +180,9 @@ def _check_format(directory: Path) -> None:
         raise errors.DataDirectoryError(
             f"{path} is damaged.", subject=str(directory), reason="DATA_DIRECTORY_DAMAGED"
         ) from error
-    if found > FORMAT:
+    if version > FORMAT:
         raise errors.DataDirectoryError(
-            f"{directory} was written by a newer release (format {found}; this one reads up to "
+            f"{directory} was written by a newer release (format {version}; this one reads up to "
             f"{FORMAT}). Use that release, or another directory.",
             subject=str(directory),
             reason="DATA_DIRECTORY_NEWER",
