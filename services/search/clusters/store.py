@@ -210,18 +210,18 @@ class Database:
         return connection
 
     def _prepare(self) -> None:
-        (held,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if held > SCHEMA:
+        (number,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if number > SCHEMA:
             raise errors.DataDirectoryError(
-                f"{self._path} was written by a newer release (schema {held}; this one reads "
+                f"{self._path} was written by a newer release (schema {number}; this one reads "
                 f"{SCHEMA}). Start that release, or restore a copy of the file from before it.",
                 subject=str(self._path),
-                metadata={"schema": str(held)},
+                metadata={"schema": str(number)},
             )
-        if held == 0:
+        if number == 0:
             self._run_script(_TABLES, schema=SCHEMA)
             return
-        for schema in range(held, SCHEMA):
+        for schema in range(number, SCHEMA):
             _log.info("clusters_upgraded", schema=schema + 1)
             self._run_script(_UPGRADES[schema], schema=schema + 1)
 
