@@ -73,32 +73,32 @@ def _parse(text: str) -> Days:
         raise ValueError(f"it is longer than {MAX_LENGTH} characters")
     start, slash, end = text.partition("/")
     if slash:
-        days = _interval(start, end) or _interval_by_grammar(start, end)
+        days = _parse_interval(start, end) or _parse_interval_by_grammar(start, end)
     else:
-        days = _plain(text) or _by_grammar(text)
+        days = _parse_common(text) or _parse_by_grammar(text)
     if days.earliest and days.latest and days.earliest > days.latest:
         raise ValueError("it ends before it begins")
     return days
 
 
-def _interval(start: str, end: str) -> Days | None:
+def _parse_interval(start: str, end: str) -> Days | None:
     nothing = Days(earliest=None, latest=None)
-    first = nothing if start in _OPEN else _plain(start)
-    last = nothing if end in _OPEN else _plain(end)
+    first = nothing if start in _OPEN else _parse_common(start)
+    last = nothing if end in _OPEN else _parse_common(end)
     if first is None or last is None or first == last == nothing:
         return None
     return Days(earliest=first.earliest, latest=last.latest)
 
 
-def _plain(text: str) -> Days | None:
+def _parse_common(text: str) -> Days | None:
     """Return the days of years, months, days and decades; None for texts that need the grammar."""
     if _DECADE.fullmatch(text):
         low, high = int(text.replace("X", "0")), int(text.replace("X", "9"))
         return _years(low, high)
-    found = _PLAIN.fullmatch(text)
-    if found is None:
+    match = _PLAIN.fullmatch(text)
+    if match is None:
         return None
-    year, month, day = (int(part) if part else None for part in found.groups())
+    year, month, day = (int(part) if part else None for part in match.groups())
     assert year is not None  # noqa: S101 - the expression has it
     if month is None:
         return _years(year, year)
@@ -118,7 +118,7 @@ def _years(low: int, high: int) -> Days | None:
     return Days(earliest=dt.date(low, 1, 1), latest=dt.date(high, 12, 31))
 
 
-def _interval_by_grammar(start: str, end: str) -> Days:
+def _parse_interval_by_grammar(start: str, end: str) -> Days:
     # Each end is parsed by itself: the package cannot read `1914-XX/1915-XX`, and it moves `/1916`
     # back by ten years although an unknown end does not say so.
     if start in _OPEN and end in _OPEN:
@@ -126,13 +126,15 @@ def _interval_by_grammar(start: str, end: str) -> Days:
     if any("/" in text or text[:1] in {"[", "{"} for text in (start, end)):
         raise ValueError("an interval lies between two dates")
     return Days(
-        earliest=None if start in _OPEN else (_plain(start) or _by_grammar(start)).earliest,
-        latest=None if end in _OPEN else (_plain(end) or _by_grammar(end)).latest,
+        earliest=None
+        if start in _OPEN
+        else (_parse_common(start) or _parse_by_grammar(start)).earliest,
+        latest=None if end in _OPEN else (_parse_common(end) or _parse_by_grammar(end)).latest,
     )
 
 
-def _by_grammar(text: str) -> Days:
-    # `Y1E999999999` is in the grammar too, and would be computed before it is found too late.
+def _parse_by_grammar(text: str) -> Days:
+    # The grammar accepts `Y1E999999999` too, and would compute it before it is refused as too late.
     if _LONG_YEAR.search(text):
         raise ValueError("only the years 1 to 9999 can be kept")
     # Imported here because building the grammar takes a tenth of a second, which every run of the

@@ -76,13 +76,13 @@ def find_manifest(path: Path) -> Path:
         errors.InvalidArgument: The folder has no manifest, or more than one.
     """
     if path.is_dir():
-        found = [path / name for name in NAMES if (path / name).is_file()]
-        if len(found) != 1:
-            what = "more than one" if found else "none"
+        candidates = [path / name for name in NAMES if (path / name).is_file()]
+        if len(candidates) != 1:
+            what = "more than one" if candidates else "none"
             raise errors.InvalidArgument(
                 f"{path} must hold one of {', '.join(NAMES)}, and holds {what}.", field="path"
             )
-        return found[0]
+        return candidates[0]
     if not path.is_file():
         raise errors.InvalidArgument(f"{path} is neither a manifest nor a folder.", field="path")
     return path

@@ -46,7 +46,7 @@ class Name(NamedTuple):
 
     @property
     def point_id(self) -> uuid.UUID:
-        """The id of the record's point in the store: UUIDv5 of archive and image id."""
+        """Return the id of the record's point in the store: UUIDv5 of archive and image id."""
         return uuid.uuid5(uuid.uuid5(_NAMESPACE, self.archive), self.image_id)
 
 

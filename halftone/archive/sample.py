@@ -204,7 +204,7 @@ PHOTOGRAPHS: Final = (
 
 # These are printed once each, so that there is something else to find.
 _OTHERS: Final = ("cell.png", "clock_motion.png", "horse.png", "page.png", "text.png")
-# Each gives several pictures that share nothing but their kind.
+# Each of these gives several pictures that share nothing but their kind.
 _TEXTURES: Final = ("brick.png", "grass.png", "gravel.png")
 
 
@@ -266,7 +266,7 @@ def _printings(source: Path, *, reprint: Press) -> Iterator[tuple[dict[str, str]
             # Plates were turned over now and then, so that somebody looks into the page.
             turned = copy == len(journals) - 1 and number % 3 == 1
             seed = number * 100 + copy
-            # The press has no accents.
+            # The font of the press has no accents.
             printed = (
                 unicodedata.normalize("NFKD", row["caption"]).encode("ascii", "ignore").decode()
             )
@@ -312,14 +312,14 @@ def _others(source: Path) -> Iterator[tuple[str, Image.Image]]:
 def _source() -> Path:
     # The files are read where the package keeps them: its own loader would try to download those
     # that are no part of the wheel, and importing it costs a second.
-    found = importlib.util.find_spec("skimage")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("skimage")
+    if package is None or not package.submodule_search_locations:
         raise errors.FailedPrecondition(
             "The sample archive is made from photographs of scikit-image, which is not installed: "
             "pip install 'halftone[demo]', or show your own with --archive DIR.",
             subject="scikit-image",
         )
-    return Path(next(iter(found.submodule_search_locations))) / "data"
+    return Path(next(iter(package.submodule_search_locations))) / "data"
 
 
 def _open_photograph(path: Path) -> Image.Image:

@@ -50,7 +50,7 @@ class TableFile:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The header in lower case; `rows` names the cells by it."""
+        """Return the header in lower case; `rows` names the cells by it."""
         return tuple(cell.lower() for cell in self.header)
 
     def check_columns(self, *required: str) -> None:
@@ -122,7 +122,8 @@ class TableFile:
             while True:
                 problem, row = "", None
                 try:
-                    # Strict: otherwise a quote that is never closed swallows the rows that follow.
+                    # `strict` is set because a quote that is never closed would otherwise swallow
+                    # the rows that follow.
                     lines = _lines(file, again=again, taken=taken)
                     row = next(csv.reader(lines, delimiter=self.delimiter, strict=True), None)
                 except csv.Error as error:
@@ -233,15 +234,15 @@ def _check_encoding(manifest: Path, *, encoding: str) -> None:
                 decoder.decode(chunk)
             except UnicodeDecodeError as error:
                 line += chunk.count(b"\n", 0, error.start)
-                raise _wrong_encoding(manifest, encoding=encoding, line=line) from error
+                raise _make_encoding_error(manifest, encoding=encoding, line=line) from error
             line += chunk.count(b"\n")
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        raise _wrong_encoding(manifest, encoding=encoding, line=line) from error
+        raise _make_encoding_error(manifest, encoding=encoding, line=line) from error
 
 
-def _wrong_encoding(manifest: Path, *, encoding: str, line: int) -> errors.InvalidArgument:
+def _make_encoding_error(manifest: Path, *, encoding: str, line: int) -> errors.InvalidArgument:
     return errors.InvalidArgument(
         f"{manifest} is not {encoding}: line {line} holds a byte that cannot be. Name its "
         "encoding, for example cp1252 (Windows) or latin-1.",

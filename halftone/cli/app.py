@@ -84,7 +84,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # The reader of the output, for example `head`, has seen enough; click ends silently.
+            # The reader of the output, for example `head`, has closed it; click ends silently.
             raise
         except (OSError, pydantic.ValidationError) as error:
             if ctx.params.get("debug"):
@@ -342,14 +342,14 @@ def facets(
     if as_json:
         output.print_json(
             {
-                "total": found.total,
-                "journals": dict(found.journals),
-                "years": dict(found.years),
-                "languages": dict(found.languages),
+                "total": counts.total,
+                "journals": dict(counts.journals),
+                "years": dict(counts.years),
+                "languages": dict(counts.languages),
             }
         )
     else:
-        output.print_facets(found)
+        output.print_facets(counts)
     output.remark(*remarks)
 
 

@@ -32,7 +32,7 @@ def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
     for column in ("printings", "journals", "years", "weakest"):
         table.add_column(column, justify="right", no_wrap=True)
     broad = out.width >= output.BROAD
-    # On a narrow terminal these texts wrap, so that the figures keep their room.
+    # These texts wrap on a narrow terminal, so that the figures keep their room.
     table.add_column("earliest known printing", no_wrap=broad, overflow="ellipsis", max_width=52)
     if broad:
         table.add_column("caption", no_wrap=True, overflow="ellipsis", max_width=44)
@@ -161,7 +161,7 @@ def draw_axis(printings: tuple[Printing, ...], *, width: int) -> list[str]:
         if printing.span is None:
             continue
         at, text = place(sum(printing.span) / 2), str(printing.number)
-        # A printing that stands too near an earlier one goes a row down.
+        # A printing too near an earlier one goes a row down.
         for row in rows:
             if all(cell == " " for cell in row[max(at - 1, 0) : at + len(text) + 1]):
                 break

@@ -105,8 +105,8 @@ def list_(
         shown = list(itertools.islice(itertools.chain(page, rest), limit))
         remarks = _make_remarks(client, wanted=wanted, nothing=not shown)
     if as_json:
-        found = [cluster_export.cluster_to_json(cluster) for cluster in shown]
-        output.print_json({"total": page.total, "clusters": found})
+        rows = [cluster_export.cluster_to_json(cluster) for cluster in shown]
+        output.print_json({"total": page.total, "clusters": rows})
     else:
         cluster_tables.print_clusters(shown, total=page.total)
     output.remark(*remarks)
@@ -188,19 +188,20 @@ def export(
         listed = client.clusters(**wanted, page_size=_EXPORT_PAGE)
         first = list(itertools.islice(listed, 1))
         if not first:
-            # Raises if nothing was grouped yet: an empty file would mean that nothing was found.
+            # This raises if nothing was grouped yet: an empty file would mean that nothing was
+            # found.
             _find_newest_job(client)
-        found = cluster_export.fetch_members(client, itertools.chain(first, listed))
+        complete = cluster_export.fetch_members(client, itertools.chain(first, listed))
         with _open(path) as file:
             if kind == "csv":
-                count = cluster_export.write_csv(found, file=file)
+                count = cluster_export.write_csv(complete, file=file)
             elif kind == "jsonl":
-                count = cluster_export.write_jsonl(found, file=file)
+                count = cluster_export.write_jsonl(complete, file=file)
             else:
                 verdicts = {frozenset((each.a, each.b)): each for each in client.verdicts()}
                 now = dt.datetime.now(dt.UTC)
                 count = cluster_export.write_annotations(
-                    found, file=file, verdicts=verdicts, now=now
+                    complete, file=file, verdicts=verdicts, now=now
                 )
         remarks = _make_remarks(client, wanted=wanted, nothing=not count)
     where = "" if str(path) == "-" else f" to {path}"
@@ -233,13 +234,13 @@ def cluster(
     with connect() as client:
         found = find_cluster(client, read_cluster_name(name, archives=archive))
         if as_json:
-            output.print_json(cluster_export.cluster_to_json(found))
+            output.print_json(cluster_export.cluster_to_json(whole_cluster))
         else:
-            cluster_tables.print_cluster(found)
+            cluster_tables.print_cluster(whole_cluster)
         if html is not None:
-            pictures = cluster_page.fetch_thumbnails(client, found)
+            pictures = cluster_page.fetch_thumbnails(client, whole_cluster)
             now = dt.datetime.now(dt.UTC)
-            page = cluster_page.write_page(found, pictures=pictures, path=html, now=now)
+            page = cluster_page.write_page(whole_cluster, pictures=pictures, path=html, now=now)
             output.remark(f"Wrote {page}.")
 
 

@@ -89,24 +89,26 @@ def compare(
         region = None
         if crop is not None:
             region = read_crop(crop, size=lambda: (record.width, record.height))
-        found = client.compare(name, other, crop=region)
+        compared = client.compare(name, other, crop=region)
         if as_json:
             pair = {
-                "model_version": found.model_version,
-                "verdicts_unavailable": found.verdicts_unavailable,
+                "model_version": compared.model_version,
+                "verdicts_unavailable": compared.verdicts_unavailable,
                 "query": json_forms.record_to_json(record),
             }
-            output.print_json({**pair, **json_forms.hit_to_json(found.hit)})
+            output.print_json({**pair, **json_forms.hit_to_json(compared.hit)})
         else:
-            _print(record, found.hit, region=region)
-            if found.verdicts_unavailable:
+            _print(record, compared.hit, region=region)
+            if compared.verdicts_unavailable:
                 output.remark(output.VERDICTS_UNAVAILABLE)
         if out is not None:
-            drawn = _draw(client, record=record, found=found, region=region)
+            drawn = _draw(client, record=record, compared=compared, region=region)
             drawn.save(files.with_folders(out), quality=90)
             output.remark(f"Wrote {out}.")
         if html is not None:
-            output.remark(f"Wrote {_write_page(client, record=record, hit=found.hit, path=html)}.")
+            output.remark(
+                f"Wrote {_write_page(client, record=record, hit=compared.hit, path=html)}."
+            )
 
 
 def _print(record: ImageRecord, hit: Hit, *, region: Region | None) -> None:
@@ -171,9 +173,9 @@ def _write_page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) ->
             subject=hit.image.name,
         )
     first, second = sorted(
-        (record, hit.image), key=lambda each: (each.earliest_date or dt.date.max, each.name)
+        (record, hit.image), key=lambda image: (image.earliest_date or dt.date.max, image.name)
     )
-    days = [each.earliest_date for each in (first, second) if each.earliest_date]
+    days = [image.earliest_date for image in (first, second) if image.earliest_date]
     link = Link(
         a=record.name,
         b=hit.image.name,
@@ -185,12 +187,12 @@ def _write_page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) ->
     pair = Cluster(
         name=f"{record.name} and {hit.image.name}",
         size=2,
-        journal_count=len({each.journal for each in (first, second) if each.journal}),
+        journal_count=len({image.journal for image in (first, second) if image.journal}),
         earliest_date=min(days, default=None),
         latest_date=max(days, default=None),
         weakest_link=hit.probability,
         first_image=first,
-        journals=tuple(dict.fromkeys(each.journal for each in (first, second) if each.journal)),
+        journals=tuple(dict.fromkeys(image.journal for image in (first, second) if image.journal)),
         members=(member(image=first), member(image=second)),
         links=(link,),
     )
@@ -210,9 +212,9 @@ def _write_page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) ->
 
 
 def _draw(
-    client: Client, *, record: ImageRecord, found: Compared, region: Region | None
+    client: Client, *, record: ImageRecord, compared: Compared, region: Region | None
 ) -> Image.Image:
-    hit = found.hit
+    hit = compared.hit
     query = _fetch_thumbnail(client, record)
     size = (record.width, record.height)
     if region is not None:

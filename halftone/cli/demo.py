@@ -203,7 +203,7 @@ def _make_own_questions(client: Client, folder: Path, *, archive: str) -> list[Q
 def _find_best_pairs(client: Client, *, archive: str) -> list[tuple[ImageRecord, Hit]]:
     records = list(client.list(filter=Filter(archives=[archive]), page_size=1000))
     sample = records[:: max(1, len(records) // _CANDIDATES)]
-    found: list[tuple[ImageRecord, Hit]] = []
+    pairs: list[tuple[ImageRecord, Hit]] = []
     for start in range(0, len(sample), _BATCH):
         batch = sample[start : start + _BATCH]
         searches = [
@@ -219,12 +219,12 @@ def _find_best_pairs(client: Client, *, archive: str) -> list[tuple[ImageRecord,
         ]
         for record, page in zip(batch, client.batch_search(searches), strict=True):
             if not isinstance(page, errors.HalftoneError) and page.hits:
-                found.append((record, page.hits[0]))
-    found.sort(key=lambda pair: -pair[1].similarity)
+                pairs.append((record, page.hits[0]))
+    pairs.sort(key=lambda pair: -pair[1].similarity)
     # Both ends of a pair find each other; one of them is enough.
     shown: set[str] = set()
     distinct = []
-    for record, hit in found:
+    for record, hit in pairs:
         if record.name not in shown and hit.image.name not in shown:
             shown |= {record.name, hit.image.name}
             distinct.append((record, hit))

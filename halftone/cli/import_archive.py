@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 REJECTED_HEADER: Final = ("row", "image_id", "reason")
 _HEADER_BYTES: Final = ",".join(REJECTED_HEADER).encode()
-# The usual suffixes of manifests; any other file is tried all the same.
+# These are the usual suffixes of manifests; any other file is tried all the same.
 _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
 
 
@@ -157,7 +157,8 @@ class _Rejections:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
-        # The list of an earlier run would be mistaken for this run's; any other file is not ours.
+        # The list of an earlier run is removed, because it would be mistaken for this run's; any
+        # other file is not ours.
         if self._path.is_file():
             with self._path.open("rb") as file:
                 begins = file.read(len(_HEADER_BYTES))
@@ -178,7 +179,9 @@ class _Rejections:
             csv.writer(self._file).writerow(REJECTED_HEADER)
         image_id = ack.name.partition("/images/")[2] or ack.name
         reason = ack.error.message if ack.error else ""
-        csv.writer(self._file).writerow((ack.row, files.inert(image_id), files.inert(reason)))
+        csv.writer(self._file).writerow(
+            (ack.row, files.escape_formula(image_id), files.escape_formula(reason))
+        )
         self._file.flush()
 
     def __exit__(
@@ -193,8 +196,8 @@ class _Rejections:
 
 class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
-        # The mean from the beginning: records are acknowledged in batches, so the latest pace says
-        # little.
+        # This is the mean from the beginning: records are acknowledged in batches, so the latest
+        # pace says little.
         return Text(f"{task.completed / task.elapsed:.1f} images/s" if task.elapsed else "")
 
 

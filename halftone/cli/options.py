@@ -1,4 +1,4 @@
-"""What several commands share: options, names of images, and the service that they talk to."""
+"""Shared parts of commands: options, names of images, and the connection to a service."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ADDRESS: Final = re.compile(r"ipv[46]:(\S+?): ")
 
 # The number of images whose labels are compared with an unknown label.
 _LABELLED: Final = 1000
-# The command line's options by the fields of the services.
+# Maps fields of the services to the options of the command line.
 _OPTIONS: Final = {
     "filter.archives": "--archive",
     "filter.journals": "--journal",
@@ -235,7 +235,7 @@ def read_filter(options: dict[str, Any]) -> Filter | None:
             raise click.BadParameter(f"{label!r} is not KEY=VALUE.", param_hint="--label")
         labels.setdefault(key, []).append(value)
     excluded = options.pop("exclude_journal")
-    found = Filter(
+    chosen = Filter(
         archives=options.pop("archive"),
         journals=options.pop("journal"),
         languages=options.pop("language"),
@@ -245,7 +245,7 @@ def read_filter(options: dict[str, Any]) -> Filter | None:
         labels=labels,
         exclude=Filter(journals=excluded) if excluded else None,
     )
-    return None if found == Filter(archives=(), journals=(), languages=()) else found
+    return None if chosen == Filter(archives=(), journals=(), languages=()) else chosen
 
 
 def describe_search(
@@ -348,7 +348,7 @@ def read_crop(text: str, *, size: Callable[[], tuple[int, int]]) -> Region:
     if not numbers or not all(map(math.isfinite, numbers)):
         raise _refuse_crop(f"{text!r} is neither x,y,w,h in pixels nor pct:x,y,w,h in percent.")
     if not percent and any(number != int(number) for number in numbers):
-        # Other programs take shares of the picture, from 0 to 1.
+        # Some programs give shares of the picture, from 0 to 1.
         shares = ",".join(f"{100 * number:g}" for number in numbers)
         meant = f"; is pct:{shares} meant?" if all(0 <= number <= 1 for number in numbers) else "."
         raise _refuse_crop(f"Pixels are whole numbers{meant}")
@@ -469,7 +469,7 @@ def _name_option(error: errors.InvalidArgument) -> str:
         # The message is a sentence of its own and does not begin with the field.
         option = _OPTIONS.get(error.field.partition("[")[0])
         return f"{option}: {error.message}" if option else error.message
-    # The position in a list follows the field's name.
+    # In a list, the position follows the field's name.
     whole = field.partition("[")[0]
     if whole in _NAMES:
         return problem[:1].upper() + problem[1:]

@@ -1,4 +1,4 @@
-"""How the commands print: tables and sentences for people, JSON for programs."""
+"""Prints for the commands: tables and sentences for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Job = TypeVar("Job", "ClusterJob", "Promotion", "TrainingJob")
 
-# Wide enough for every column: a pipe has no width, and names must not be cut there.
+# This is wide enough for every column: a pipe has no width, and names must not be cut there.
 PIPE_WIDTH = 500
 BROAD: Final = 180
 """The width in characters from which a table has a column for each field; on narrower terminals a
 row has several lines instead."""
 VERDICTS_UNAVAILABLE: Final = "What archivists said of these pairs could not be read."
-# The texts come from archives, paths and logs, where `[1914]` and `:ship:` are no markup.
+# Markup is off, because the texts come from archives, paths and logs, where `[1914]` and `:ship:`
+# mean themselves.
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False}
 
 

@@ -114,14 +114,14 @@ def press_options(command: Callable[..., None]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run_with_press(*, folder_: Path | None, **arguments: Any) -> None:
-        found = {name: arguments.pop(name) for name in _NAMES}
+        values = {name: arguments.pop(name) for name in _NAMES}
         context = click.get_current_context()
         if folder_ is None:
             for name in _NAMES:
                 source = context.get_parameter_source(name)
                 if source is not click.core.ParameterSource.DEFAULT:
                     raise click.UsageError(f"--{name} belongs to --press.")
-        press = None if folder_ is None else PressOptions(folder=folder_, **found)
+        press = None if folder_ is None else PressOptions(folder=folder_, **values)
         command(press=press, **arguments)
 
     return _OPTIONS(run_with_press)
@@ -223,14 +223,14 @@ def _print(summary: Mapping[str, Any], *, name: str) -> None:
             system: entry["transformations"][transformation]["strengths"]
             for system, entry in systems.items()
         }
-        for label, found in entries[judged].items():
+        for label, figures in entries[judged].items():
             table.add_row(
                 f"  {label}",
                 *(output.format_number(entry[label]["recall_at_1"]) for entry in entries.values()),
                 *(output.format_number(found[figure]) for figure in more),
                 _format_share(found["corner_error_mean"]),
             )
-    found = systems[judged]["all"]
+    figures = systems[judged]["all"]
     table.add_row(
         "everything",
         *(output.format_number(entry["all"]["recall_at_1"]) for entry in systems.values()),

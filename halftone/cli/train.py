@@ -201,8 +201,8 @@ def list_(
     """List jobs, the newest first."""
     with connect() as client:
         wanted = [JobState(state) for state in states]
-        found = client.training_jobs(states=wanted, page_size=min(limit + 1, 1000))
-        shown, more = output.take(found, limit)
+        listing = client.training_jobs(states=wanted, page_size=min(limit + 1, 1000))
+        shown, more = output.take(listing, limit)
     if as_json:
         output.print_json([job_json(job) for job in shown])
     else:
@@ -258,9 +258,9 @@ def cancel(*, job: str, as_json: bool, connect: Connect) -> None:
     with connect() as client:
         found = client.cancel_training_job(_name(job))
     if as_json:
-        output.print_json(job_json(found))
+        output.print_json(job_json(cancelled_job))
     else:
-        click.echo(f"{found.name} is {found.state.value}.")
+        click.echo(f"{cancelled_job.name} is {cancelled_job.state.value}.")
 
 
 def _watch(client: Client, name: str) -> TrainingJob:
@@ -311,7 +311,7 @@ def _end(job: TrainingJob, *, as_json: bool) -> None:
         output.print_json(job_json(job))
     elif job.state is JobState.SUCCEEDED:
         click.echo(f"{job.model_version} is published.")
-        for line in _said_afterwards(job):
+        for line in _list_later_lines(job):
             click.echo(line)
     else:
         _print(job, as_json=False)
@@ -319,7 +319,7 @@ def _end(job: TrainingJob, *, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _said_afterwards(job: TrainingJob) -> tuple[str, ...]:
+def _list_later_lines(job: TrainingJob) -> tuple[str, ...]:
     """Return the lines that the job printed after publication, for example about its promotion."""
     for at, line in reversed(list(enumerate(job.log_tail))):
         if f"published {job.model_version}" in line:
@@ -335,7 +335,7 @@ def _print(job: TrainingJob, *, as_json: bool) -> None:
     table.add_row("name", job.name)
     table.add_row("state", progress_text(job))
     for key, value in job.spec.items():
-        table.add_row(key, _plain(value))
+        table.add_row(key, _format_value(value))
     if job.model_version:
         table.add_row("published", job.model_version)
     if job.error is not None:
@@ -350,9 +350,9 @@ def _print(job: TrainingJob, *, as_json: bool) -> None:
     output.make_console().print(table)
 
 
-def _plain(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key}={_plain(item)}" for key, item in value.items())
+        return ", ".join(f"{key}={_format_value(item)}" for key, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

@@ -72,12 +72,12 @@ def judge(
         )
         after = [_find_cluster(client, name) for name in names]
     if as_json:
-        found = {
+        values = {
             **json_forms.verdict_to_json(verdict),
             "cluster_a": after[0].name if after[0] else None,
             "cluster_b": after[1].name if after[1] else None,
         }
-        output.print_json(found)
+        output.print_json(values)
         return
     click.echo(f"{verdict.name}: {names[0]} and {names[1]} are {_phrase(verdict.decision)}.")
     click.echo(describe_consequence(verdict.decision, names=names, before=before, after=after))
@@ -128,7 +128,7 @@ def _make_table(shown: Sequence[Verdict], *, history: bool) -> Table:
     table = Table(box=None)
     for column in ("verdict", "time", "decision", "author"):
         table.add_column(column, no_wrap=True)
-    # One below the other: two names side by side are too broad for most terminals.
+    # The two names stand one below the other: side by side they are too broad for most terminals.
     table.add_column("images", overflow="fold")
     table.add_column("note", overflow="fold", max_width=_NOTE_WIDTH)
     if history:
@@ -169,21 +169,21 @@ def delete(*, verdict: str, yes: bool, as_json: bool, connect: Connect) -> None:
                 confirm(f"Take back {each.name}, that {said}?", yes=yes)
             if each.overruled:
                 overruled.add(each.name)
-        found = client.delete_verdict(name)
+        old = client.delete_verdict(name)
         if as_json:
-            output.print_json(json_forms.verdict_to_json(found))
+            output.print_json(json_forms.verdict_to_json(old))
             return
         after = client.verdicts(page_size=1000) if overruled else ()
         restored = [each for each in after if each.name in overruled and not each.overruled]
-        pair = {found.a, found.b}
-        on_one = client.verdicts(image=found.a, page_size=1000)
+        pair = {old.a, old.b}
+        on_one = client.verdicts(image=old.a, page_size=1000)
         later = next((each for each in on_one if {each.a, each.b} == pair), None)
     if later is not None:
-        said = f"{later.name} says that {found.a} and {found.b} are {_phrase(later.decision)}"
-        click.echo(f"{found.name} does not hold any more: {said}.")
+        said = f"{later.name} says that {old.a} and {old.b} are {_phrase(later.decision)}"
+        click.echo(f"{old.name} does not hold any more: {said}.")
     else:
-        click.echo(f"{found.name} is taken back: nothing is said of {found.a} and {found.b}.")
-    for line in (*_describe_restored(restored), *describe_overruled(found)):
+        click.echo(f"{old.name} is taken back: nothing is said of {old.a} and {old.b}.")
+    for line in (*_describe_restored(restored), *describe_overruled(old)):
         click.echo(line)
 
 
@@ -201,24 +201,24 @@ def export(*, directory: Path, with_clusters: bool, connect: Connect) -> None:
             if with_clusters
             else ()
         )
-        found = verdict_export.write_dataset(
+        summary = verdict_export.write_dataset(
             client, directory=directory, clusters=clusters, on_progress=_make_progress()
         )
     click.echo(
-        f"Wrote {output.count_images(found.images)} in {found.groups:,} group"
-        f"{'' if found.groups == 1 else 's'} to {directory}; {found.verdicts:,} verdict"
-        f"{'' if found.verdicts == 1 else 's'} to {directory / 'verdicts.csv'}."
+        f"Wrote {output.count_images(summary.images)} in {summary.groups:,} group"
+        f"{'' if summary.groups == 1 else 's'} to {directory}; {summary.verdicts:,} verdict"
+        f"{'' if summary.verdicts == 1 else 's'} to {directory / 'verdicts.csv'}."
     )
     notes = output.make_notes()
-    if found.composite:
+    if summary.composite:
         notes.print(
-            f"{found.composite} of the groups hold pictures that are said to be different: of "
+            f"{summary.composite} of the groups hold pictures that are said to be different: of "
             "them only the pairs that were said to be the same attract (groups.json)."
         )
-    if found.missing:
+    if summary.missing:
         notes.print(
-            f"{output.count_images(len(found.missing))} no longer in the archive, such as "
-            f"{found.missing[0]}."
+            f"{output.count_images(len(summary.missing))} no longer in the archive, such as "
+            f"{summary.missing[0]}."
         )
 
 
@@ -236,7 +236,7 @@ def describe_consequence(
     if decision is Decision.UNSURE:
         if together == were:
             return "The clusters stay as they are."
-        # It replaced a verdict that bound the two.
+        # The new verdict replaced one that bound the two.
         return f"They are {'together' if together else 'no longer together'} now."
     if together is not (decision is Decision.SAME):
         how = "together" if together else "apart"

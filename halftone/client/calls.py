@@ -68,7 +68,7 @@ class Call(Generic[T]):
 
     @property
     def path(self) -> str:
-        """The method's full name, in gRPC's form."""
+        """Return the method's full name, in gRPC's form."""
         return f"/{_PACKAGE[self.service]}/{self.method}"
 
 
@@ -81,8 +81,8 @@ def make_call(
     parse: Callable[..., T],
 ) -> Call[T]:
     """Return a call of one of the services."""
-    # `response_class` and the parameter of `parse` agree here by hand: were `Call` generic in its
-    # response as well, every signature in both clients would carry a message type.
+    # `response_class` and the parameter of `parse` are kept in agreement by hand: if `Call` were
+    # generic in its response as well, every signature in both clients would carry a message type.
     return Call(
         service=service,
         method=method,

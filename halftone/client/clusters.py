@@ -42,7 +42,7 @@ class ClusterJobState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether the job has ended."""
+        """Return whether the job has ended."""
         return self is not ClusterJobState.RUNNING
 
 

@@ -35,7 +35,7 @@ class PromotionState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether the promotion has ended."""
+        """Return whether the promotion has ended."""
         return self not in {
             PromotionState.EMBEDDING,
             PromotionState.COMPARING,
@@ -69,7 +69,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalFigures:
-    """How well a version finds labelled images."""
+    """Figures that say how well a version finds labelled images."""
 
     queries: int
     recall_at_1: float

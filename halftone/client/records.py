@@ -55,12 +55,12 @@ class ImageRecord:
 
     @property
     def archive(self) -> str:
-        """The archive's part of the name."""
+        """Return the archive's part of the name."""
         return self.name.removeprefix("archives/").partition("/images/")[0]
 
     @property
     def image_id(self) -> str:
-        """The image's part of the name; it may contain slashes."""
+        """Return the image's part of the name; it may contain slashes."""
         return self.name.partition("/images/")[2]
 
 
@@ -94,7 +94,7 @@ class NewImage:
 
     @property
     def name(self) -> str:
-        """The name that the record will have."""
+        """Return the name that the record will have."""
         return f"archives/{self.archive}/images/{self.image_id}"
 
 
@@ -129,7 +129,7 @@ class ImportSummary:
     Attributes:
         rejected: The acknowledgements of rejected records, including those that could not be sent,
             for example because a file cannot be read.
-        reconnects: How often the stream was lost and opened again.
+        reconnects: The number of times the stream was lost and opened again.
     """
 
     created: int = 0
@@ -140,7 +140,7 @@ class ImportSummary:
 
     @property
     def total(self) -> int:
-        """The number of acknowledged records, the rejected ones included."""
+        """Return the number of acknowledged records, the rejected ones included."""
         return self.created + self.unchanged + self.updated + len(self.rejected)
 
 

@@ -35,7 +35,7 @@ class JobState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether the job has ended."""
+        """Return whether the job has ended."""
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 
@@ -69,7 +69,7 @@ class TrainingJob:
         model_version: `name/version`; empty until it is published.
         error: The reason why the job failed.
         log_tail: The last lines that the training process printed.
-        attempts: How many times the job was started.
+        attempts: The number of times the job was started.
         revision: A number that grows with each change.
     """
 
@@ -146,7 +146,7 @@ def parse_job(message: pb.TrainingJob) -> TrainingJob:
     try:
         spec: Mapping[str, Any] = training.spec_from_message(message.spec).to_json()
     except errors.InvalidArgument:
-        # A job that failed because of it.
+        # The specification is wrong, and the job failed because of it.
         spec = {"model_name": message.spec.model_name, "datasets": list(message.spec.datasets)}
     return parse_fields(
         message,

@@ -35,12 +35,12 @@ class Embedding:
 
     @property
     def vector(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        """The values as a read-only array of shape (dimension,)."""
+        """Return the values as a read-only array of shape (dimension,)."""
         return np.frombuffer(self.values, dtype="<f4")
 
 
 class Relation(StrEnum):
-    """How a picture is related to the one it is compared with; see docs/matching.md."""
+    """The kind of match between two pictures; see docs/matching.md."""
 
     SAME_SCAN = "same_scan"
     REPRINT = "reprint"
@@ -55,7 +55,7 @@ class Relation(StrEnum):
 
     @property
     def label(self) -> str:
-        """The relation in words for people."""
+        """Return the relation in words for people."""
         return self.value.replace("_", " ")
 
 
@@ -116,11 +116,11 @@ class Hit:
 
     Attributes:
         similarity: Cosine similarity of the descriptors, -1 to 1.
-        orientation: How the query lies in the hit: mirrored or not, and turned by quarters. Taken
-            from the overlap if there is one, else the orientation that was most similar.
+        orientation: The orientation of the query in the hit: mirrored or not, and turned by
+            quarters. It is that of the overlap if there is one, else the one that was most similar.
         probability: The probability that both show the same picture, 0 to 1; it means the same
             with every model version.
-        relation: What kind of match it is.
+        relation: The kind of match.
         verification: The result of the comparison by local features.
         pdq_distance: Bits in which the perceptual hashes differ, of 256; None for an embedding.
         words_similarity: Likeness of the visual words, 0 to 1; None for an embedding.
@@ -140,17 +140,17 @@ class Hit:
 
     @property
     def mirrored(self) -> bool:
-        """Whether the query lies mirrored left to right in the hit."""
+        """Return whether the query lies mirrored left to right in the hit."""
         return self.orientation.mirrored
 
     @property
     def rotation(self) -> int:
-        """Degrees by which the query, after mirroring, is turned clockwise: a multiple of 90."""
+        """Return the degrees by which the query, after mirroring, is turned clockwise."""
         return self.orientation.rotation
 
     @property
     def lies(self) -> str:
-        """The orientation in words for people; empty if upright, or without an overlap.
+        """Return the orientation in words for people; empty if upright, or without an overlap.
 
         Without an overlap the orientation of the greatest similarity means little.
         """
@@ -158,7 +158,7 @@ class Hit:
 
     @property
     def overlaps(self) -> tuple[Overlap, ...]:
-        """The parts that both share, the largest first; empty if they were not compared."""
+        """Return the parts that both share, the largest first; empty if they were not compared."""
         return self.verification.overlaps
 
 
@@ -239,7 +239,7 @@ class Filter:
         start: An EDTF date; with `end`, matches records whose date overlaps the range.
         end: An EDTF date. Either date may be empty. Records without a date match no range.
         caption: Words that must all occur in the caption, in any case.
-        labels: For each key, one of its values.
+        labels: Values by key; an image must have one of the values of each key.
         exclude: A filter of images to leave out; it must not have an `exclude` itself.
     """
 
@@ -281,8 +281,10 @@ class SearchOptions(TypedDict, total=False):
 
 
 Query = bytes | str | Path | Image.Image | Embedding | ImageRecord
-"""What can be searched by: an encoded image, the path of one, a picture, an embedding, or an image
-of the archive (its record, or its name, which begins with `archives/`)."""
+"""A query: an encoded image, a path, a picture, an embedding, or an image of the archive.
+
+An image of the archive is given as its record or its name, which begins with `archives/`.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

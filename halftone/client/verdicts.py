@@ -29,7 +29,8 @@ class Verdict:
         name: `verdicts/{id}`.
         a: Name of an image, the first of the two in alphabetical order.
         b: Name of the other image.
-        end_time: When a later verdict replaced it or it was taken back; None while it holds.
+        end_time: The time when a later verdict replaced it or it was taken back; None while it
+            holds.
         overruled: Whether it has no effect although it holds, because later verdicts contradict it.
         overruled_verdicts: The verdicts that lost their effect by the call that returned this one,
             the newest first, at most 100. Only from `Client.judge` and `Client.delete_verdict`.
@@ -53,7 +54,7 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """The decision for people: `same`, or `same (overruled)` if it has no effect."""
+        """Return the decision for people: `same`, or `same (overruled)` if it has no effect."""
         return f"{self.decision.value} (overruled)" if self.overruled else self.decision.value
 
 

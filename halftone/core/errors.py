@@ -314,17 +314,17 @@ def from_status(status: status_pb2.Status) -> HalftoneError:
     code = _BY_NUMBER.get(status.code, grpc.StatusCode.INTERNAL)
     cls = _BY_CODE[code]
     info = error_details_pb2.ErrorInfo()
-    found: dict[str, object] = {}
+    fields: dict[str, object] = {}
     for detail in status.details:
         if not detail.Unpack(info):
-            found.update(_fields(detail))
+            fields.update(_fields(detail))
     metadata = dict(info.metadata)
     name = metadata.pop("class", "")
     for subclass in _SUBCLASSES:
         if subclass.__name__ == name and issubclass(subclass, cls):
             cls = subclass
     error = cls(status.message, reason=info.reason or None, metadata=metadata)
-    for key, value in found.items():
+    for key, value in fields.items():
         if hasattr(error, key):
             setattr(error, key, value)
     return error

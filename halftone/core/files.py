@@ -58,7 +58,7 @@ def to_json(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def inert(text: str) -> str:
+def escape_formula(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula, for tables that people open in one."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
@@ -102,7 +102,7 @@ def writing(path: Path) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[BufferedWriter]:
-    with _named(path):
+    with _rewrite_errors(path):
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -111,7 +111,7 @@ def _replacing(path: Path) -> Iterator[BufferedWriter]:
             os.fsync(file.fileno())
         # mkstemp makes private files, but other users' processes read models.
         Path(temporary).chmod(0o644)
-        with _named(path):
+        with _rewrite_errors(path):
             os.replace(temporary, path)  # noqa: PTH105  # `Path.replace`, named as the design names it
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -120,7 +120,7 @@ def _replacing(path: Path) -> Iterator[BufferedWriter]:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _rewrite_errors(path: Path) -> Iterator[None]:
     """Let errors name the file that was asked for, not the temporary one beside it."""
     try:
         yield

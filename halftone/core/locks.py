@@ -23,7 +23,8 @@ class LockHeldError(Exception):
     """Raised when another process holds the lock.
 
     Attributes:
-        note: What the holder wrote into the file, for example its process id; may be empty.
+        note: The text that the holder wrote into the file, for example its process id; may be
+            empty.
     """
 
     def __init__(self, note: str) -> None:
@@ -69,8 +70,8 @@ def locked(path: Path, *, seconds: float | None = 0.0) -> FileLock:
 
     Args:
         path: The file to lock.
-        seconds: How long to wait for the lock, blocking; 0 does not wait, None waits until it is
-            free.
+        seconds: The longest wait for the lock, which blocks; 0 does not wait, None waits until it
+            is free.
 
     Raises:
         LockHeldError: Another process holds it, even after `seconds`.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _VALID_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 
-# Seconds; from a cached lookup on a laptop to a batch on a busy CPU.
+# In seconds, from a cached lookup on a laptop to a batch on a busy CPU.
 BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
@@ -70,7 +70,7 @@ def configure_logging(*, service: str, level: str, style: str) -> None:
         style: `json`, or `console` for a person at a terminal.
     """
 
-    # Not a context variable, because threads start with a context of their own.
+    # This is not a context variable, because threads start with a context of their own.
     def add_service(
         _logger: Any, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
@@ -159,7 +159,7 @@ class Metrics:
         Raises:
             OSError: The port is in use.
         """
-        # Not `start_http_server`, which takes half a second to stop.
+        # `start_http_server` is not used, because it takes half a second to stop.
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]

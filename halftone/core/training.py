@@ -47,7 +47,7 @@ _PATTERNS: Final = {
     _PARENT: "a version's name/number",
 }
 _LIMITS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-# By the beginning of pydantic's name for what is wrong.
+# Keyed by the beginning of pydantic's name for the error.
 _KINDS: Final = {
     "int_": "a whole number",
     "float_": "a number",
@@ -138,14 +138,14 @@ class TrainingSpec(BaseModel):
             name for name in ("epochs", "steps", "time_limit_minutes") if getattr(self, name)
         ]
         if len(lengths) != 1:
-            raise _wrong(
+            raise _make_problem(
                 lengths[1] if lengths else "steps",
                 "give the length of the run as exactly one of epochs, steps and "
                 "time_limit_minutes.",
             )
         for name in ("initial_weights", "backbone"):
             if self.parent and getattr(self, name):
-                raise _wrong(name, "the parent has its own; leave this out.")
+                raise _make_problem(name, "the parent has its own; leave this out.")
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -180,10 +180,12 @@ def parse_spec(values: object) -> TrainingSpec:
     try:
         return TrainingSpec.model_validate(values)
     except ValidationError as error:
-        found = error.errors(include_url=False)[0]
-        place = found.get("ctx", {}).get("field") or found["loc"]
+        details = error.errors(include_url=False)[0]
+        place = details.get("ctx", {}).get("field") or details["loc"]
         field = _path(place)
-        raise errors.InvalidArgument(f"{field}: {_problem(found)}", field=field) from error
+        raise errors.InvalidArgument(
+            f"{field}: {_describe_problem(details)}", field=field
+        ) from error
 
 
 def spec_from_message(message: trainer_pb2.TrainingSpec) -> TrainingSpec:
@@ -257,12 +259,12 @@ def job_id(name: str) -> str:
     Raises:
         errors.InvalidArgument: It is not such a name.
     """
-    found = name.removeprefix(_JOB_PREFIX)
-    if found == name or re.fullmatch(_REQUEST_ID, found) is None:
+    identifier = name.removeprefix(_JOB_PREFIX)
+    if identifier == name or re.fullmatch(_REQUEST_ID, identifier) is None:
         raise errors.InvalidArgument(
             f"A job's name is {_JOB_PREFIX}ID, not {name!r}.", field="name"
         )
-    return found
+    return identifier
 
 
 def find_data(path: str, *, roots: Sequence[Path], field: str) -> Path:
@@ -287,14 +289,14 @@ def find_data(path: str, *, roots: Sequence[Path], field: str) -> Path:
         top = root.resolve()
         try:
             # An absolute path replaces the root, and is checked like any other.
-            found = (top / path).resolve()
-            exists = found.exists()
+            candidate = (top / path).resolve()
+            exists = candidate.exists()
         except (OSError, ValueError):
             continue
-        if not found.is_relative_to(top):
+        if not candidate.is_relative_to(top):
             outside = True
         elif exists:
-            return found
+            return candidate
     if outside:
         raise errors.InvalidArgument(
             f"{path} is not below the trainer's data roots.", field=field, reason="OUTSIDE_ROOTS"
@@ -337,13 +339,13 @@ def as_message(spec: Mapping[str, Any]) -> trainer_pb2.TrainingSpec:
         return message
 
 
-def _wrong(field: str, text: str) -> PydanticCustomError:
+def _make_problem(field: str, text: str) -> PydanticCustomError:
     return PydanticCustomError("disagrees", "{text}", {"text": text, "field": (field,)})
 
 
-def _problem(found: ErrorDetails) -> str:
+def _describe_problem(detail: ErrorDetails) -> str:
     """Say what is wrong with a field, in words that need no knowledge of the check."""
-    kind, place, value = found["type"], found["loc"], found["input"]
+    kind, place, value = detail["type"], detail["loc"], detail["input"]
     if kind == "missing":
         return "it must be given."
     if kind == "extra_forbidden":
@@ -351,9 +353,9 @@ def _problem(found: ErrorDetails) -> str:
             return "there is no such field."
         near = difflib.get_close_matches(str(place[-1]), TrainingOptions.model_fields)
         return "there is no such setting." + f" Did you mean {' or '.join(near)}?" * bool(near)
-    wanted = _describe_wanted(kind, limits=found.get("ctx", {}))
+    wanted = _describe_wanted(kind, limits=detail.get("ctx", {}))
     if not wanted:
-        return found["msg"]
+        return detail["msg"]
     shown = value if isinstance(value, str) and value.strip() == value != "" else repr(value)
     return f"it must be {wanted}, not {shown if len(shown) < _SHOWN else shown[:_SHOWN] + '…'}."
 

@@ -1,4 +1,4 @@
-"""Every option of the training loop, defined once: name, type, default, limits, help and group.
+"""Defines every option of the training loop once: name, type, default, limits, help and group.
 
 Three forms are derived from `LoopOptions`:
 

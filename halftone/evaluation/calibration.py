@@ -132,10 +132,10 @@ def fit(
         part = _fit_regression(sample, sound & ~aside)
         held_out[aside] = part.predict(sample.features[aside])
         unverified[aside] = part.predict(sample.unverified[aside])
-    found = figures(held_out, labels=sample.labels)
-    found["unverified"] = figures(unverified, labels=sample.labels)
-    found["mislabelled"] = int((~sound).sum())
-    return _fit_regression(sample, sound), found
+    judged = figures(held_out, labels=sample.labels)
+    judged["unverified"] = figures(unverified, labels=sample.labels)
+    judged["mislabelled"] = int((~sound).sum())
+    return _fit_regression(sample, sound), judged
 
 
 def fit_held_out(
@@ -163,17 +163,17 @@ def fit_held_out(
         return None, {"why": why}
     queries = min(_MOST_QUERIES, len(chosen) // 2)
     try:
-        calibration, found = fit(
+        calibration, judged = fit(
             sample_simulated(model, paths=chosen, queries=queries, seed=seed), seed=seed
         )
     except (errors.HalftoneError, OSError) as error:
         # A version without probabilities is worth more than none.
         return None, {"why": str(error)}
-    found["on"] = (
+    judged["on"] = (
         f"{queries:,} simulated printings, which search among {len(chosen):,} pictures that were "
         "held out of training"
     )
-    return calibration, found
+    return calibration, judged
 
 
 def figures(probabilities: Floats, *, labels: Bools) -> dict[str, Any]:
@@ -311,12 +311,12 @@ def _fingerprints(paths: Sequence[Path], *, progress: Callable[[int], None]) -> 
     def make(path: Path) -> Fingerprint:
         return archive_fingerprint(_read(path))
 
-    found = []
+    readable = []
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
         for each in pool.map(make, paths):
-            found.append(each)
+            readable.append(each)
             progress(1)
-    return found
+    return readable
 
 
 def _read(path: Path) -> Image.Image:
@@ -343,23 +343,23 @@ def _folds(sample: CalibrationSample, *, folds: int, seed: int) -> Ints:
     from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415
 
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    found = np.empty(len(sample.labels), dtype=np.int64)
+    folds_of_pairs = np.empty(len(sample.labels), dtype=np.int64)
     for number, (_, aside) in enumerate(
         splitter.split(sample.features, sample.labels, sample.groups)
     ):
-        found[aside] = number
-    return found
+        folds_of_pairs[aside] = number
+    return folds_of_pairs
 
 
 def _find_mislabelled(sample: CalibrationSample) -> Bools:
-    """Find false pairs in which so many local features agree that only the label can be wrong.
+    """Find false pairs in which many local features agree, so that only the label can be wrong.
 
     No truth is complete, and pictures that printings are simulated of were reprinted themselves. A
     dozen such pairs would make every sound match doubtful.
     """
     inliers = sample.features[:, FEATURES.index("inliers")]
-    found: Bools = ~sample.labels & (inliers >= np.log1p(MOST_INLIERS))
-    return found
+    marked: Bools = ~sample.labels & (inliers >= np.log1p(MOST_INLIERS))
+    return marked
 
 
 def _fit_regression(sample: CalibrationSample, chosen: Bools) -> Calibration:
@@ -408,11 +408,11 @@ def _calibration_error(probabilities: Floats, *, labels: Bools) -> float:
 
 def _bins(probabilities: Floats, *, labels: Bools) -> list[dict[str, float]]:
     places = np.minimum((probabilities * BINS).astype(int), BINS - 1)
-    found = []
+    bins = []
     for place in np.unique(places):
         here = places == place
         low, high = _wilson(int(labels[here].sum()), int(here.sum()))
-        found.append(
+        bins.append(
             {
                 "probability": float(probabilities[here].mean()),
                 "observed": float(labels[here].mean()),
@@ -421,7 +421,7 @@ def _bins(probabilities: Floats, *, labels: Bools) -> list[dict[str, float]]:
                 "count": int(here.sum()),
             }
         )
-    return found
+    return bins
 
 
 def _wilson(hits: int, count: int) -> tuple[float, float]:

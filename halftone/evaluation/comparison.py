@@ -44,17 +44,17 @@ def differences(first: JudgedVersion, second: JudgedVersion) -> dict[str, dict[s
         For each figure, `difference`, its 95 % `interval`, and `better`, the share of draws in
         which the second version is better (ties count half).
     """
-    found = {}
+    result = {}
     for name, draws in second.draws.items():
         if name not in first.draws:
             continue
         change = draws - first.draws[name]
-        found[name] = {
+        result[name] = {
             "difference": second.judged.metrics[name] - first.judged.metrics[name],
             "interval": [float(np.percentile(change, end)) for end in (2.5, 97.5)],
             "better": float((change > 0).mean() + (change == 0).mean() / 2),
         }
-    return found
+    return result
 
 
 def changed_queries(first: Judgement, second: Judgement) -> tuple[list[int], list[int]]:

@@ -33,7 +33,8 @@ class JudgedImages:
         names: Names of the images for people, [N].
         paths: Files of the images, [N]; None for an image that has none, which is not shown.
         rules: One sentence on what counts as a match.
-        threshold_from: Where the threshold was chosen; empty if on these images themselves.
+        threshold_from: The place where the threshold was chosen; empty if on these images
+            themselves.
         variants: The figures of other scores, by the name of what differs.
     """
 
@@ -48,5 +49,5 @@ class JudgedImages:
 
     @property
     def threshold(self) -> float:
-        """The threshold that was given, otherwise the one with the best F1 on these images."""
+        """Return the given threshold, otherwise the one with the best F1 on these images."""
         return float(self.metrics.get("threshold", self.metrics["best_f1_threshold"]))

@@ -82,12 +82,15 @@ class LabelledArchive:
 
     @property
     def by_publication(self) -> bool:
-        """Whether a `groups.json` defines the groups; copies in one journal do not count then."""
+        """Return whether the groups come from a `groups.json`.
+
+        Copies in one journal do not count then.
+        """
         return bool(self.groups) and not isinstance(self.groups[0], str)
 
     @property
     def rules(self) -> str:
-        """A sentence on what counts as a match."""
+        """Return a sentence on what counts as a match."""
         return ARCHIVE_RULES if self.by_publication else GROUP_RULES
 
     def truth(self) -> Truth:
@@ -131,7 +134,7 @@ class EmbeddedArchive:
 
     @property
     def scorer(self) -> Cosines:
-        """The scores of all pairs, as a search computes them by turning the query."""
+        """Return the scores of all pairs, as a search computes them by turning the query."""
         return Cosines(self.descriptors, views=self.views)
 
 
@@ -202,7 +205,7 @@ def label_pictures(
     if found and not isinstance(found[0], str):
         unknown = [
             (member, f"named by group {group['group']}, but not usable")
-            for group in found
+            for group in groups_read
             if not isinstance(group, str)
             for member in group["members"]
             if member not in known
@@ -248,7 +251,7 @@ def embed(
 
     starts = range(0, len(pictures.ids), _BATCH)
     with ThreadPoolExecutor(_THREADS) as pool:
-        # The next batch is decoded while the network has this one.
+        # The next batch is decoded while the network computes this one.
         ahead = [pool.submit(read, row) for row in range(min(_BATCH, len(pictures.ids)))]
         for start in starts:
             results = [future.result() for future in ahead]
@@ -273,11 +276,11 @@ def embed(
             f"No picture of {pictures.name} can be decoded: {failed[0][1]}", field="archive"
         )
     views = np.concatenate(parts, axis=1)
-    found = pictures.select(kept)
-    found = replace(found, left_out=(*pictures.left_out, *failed))
-    content = "\n".join([*hashes, json.dumps(list(found.groups), sort_keys=True)])
+    archive = pictures.select(kept)
+    archive = replace(archive, left_out=(*pictures.left_out, *failed))
+    content = "\n".join([*hashes, json.dumps(list(archive.groups), sort_keys=True)])
     return EmbeddedArchive(
-        archive=found,
+        archive=archive,
         descriptors=views[0],
         views=views if size > 1 else None,
         digest=hashlib.sha256(content.encode()).hexdigest(),
@@ -392,7 +395,8 @@ def _choose(pictures: LabelledArchive, limit: int) -> list[int]:
     for row, label in enumerate(labels):
         clusters.setdefault(int(label) if label >= 0 else -1 - row, []).append(row)
     ordered = list(clusters.values())
-    # Spread over the archive: a step of the golden ratio visits everything once, evenly.
+    # The choice is spread over the archive: a step of the golden ratio visits everything once,
+    # evenly.
     order = np.argsort(np.arange(len(ordered)) * 0.618033988749895 % 1.0)
     rows: list[int] = []
     for place in order:

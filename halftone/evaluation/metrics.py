@@ -232,8 +232,8 @@ def judge(scorer: Scorer, *, truth: Truth) -> Judgement:
         pair_units = units if pairs is ranking else _units(pairs)
         kinds = truth.kinds(start, stop)
         for row in np.flatnonzero(is_query[start:stop]):
-            found, best = _rank(units[row], kinds=kinds[row], shown=shown)
-            ranks.append(found)
+            places, best = _rank(units[row], kinds=kinds[row], shown=shown)
+            ranks.append(places)
             candidates[number, : len(best)] = best
             candidate_scores[number, : len(best)] = units[row][best]
             number += 1
@@ -250,13 +250,13 @@ def judge(scorer: Scorer, *, truth: Truth) -> Judgement:
         values = pair_units[rows, columns]
         counts += np.bincount(values + UNITS, minlength=len(counts))
         hard.add(values, rows=rows + start, columns=columns)
-    false_scores, false_pairs = hard.sorted()
+    false_scores, false_pairs = hard.rank_pairs()
     return Judgement(
         truth=truth,
-        found_first=np.array([float(found[0] == 1) for found in ranks]),
-        average_precision=np.array([_average_precision(found) for found in ranks]),
-        ndcg=np.array([_ndcg(found) for found in ranks]),
-        first_rank=np.array([found[0] for found in ranks], dtype=np.int64),
+        found_first=np.array([float(places[0] == 1) for places in ranks]),
+        average_precision=np.array([_average_precision(places) for places in ranks]),
+        ndcg=np.array([_ndcg(places) for places in ranks]),
+        first_rank=np.array([places[0] for places in ranks], dtype=np.int64),
         candidates=candidates,
         candidate_scores=candidate_scores,
         true_scores=true_scores,
@@ -269,10 +269,10 @@ def judge(scorer: Scorer, *, truth: Truth) -> Judgement:
 def figures(judgement: Judgement, *, threshold: float | None = None) -> dict[str, Any]:
     """Return the figures of a judgement, without intervals.
 
-    Returns queries, pairs, recall_at_1, map, ndcg_at_5, micro_ap, best_f1, best_f1_threshold,
-    recall_at_p90; with a `threshold` also threshold, precision, recall, f1 and the four counts of
-    pairs (`confusion`: [[true negative, false positive], [false negative, true positive]]). The
-    means over queries are None where there is no query.
+    The figures are queries, pairs, recall_at_1, map, ndcg_at_5, micro_ap, best_f1,
+    best_f1_threshold, recall_at_p90; with a `threshold` also threshold, precision, recall, f1 and
+    the four counts of pairs (`confusion`: [[true negative, false positive], [false negative, true
+    positive]]). The means over queries are None if there is no query.
     """
     curve = judgement.curve
     f1, best_threshold = best_f1(curve)
@@ -347,7 +347,7 @@ class _Hardest:
             self._floor = int(scores.min())
         self._scores, self._pairs = scores, pairs
 
-    def sorted(self) -> tuple[Ints, Ints]:
+    def rank_pairs(self) -> tuple[Ints, Ints]:
         """Return scores [H] and pairs [H, 2], the highest first; ties in the images' order."""
         order = np.lexsort((self._pairs[:, 1], self._pairs[:, 0], -self._scores))
         return self._scores[order], self._pairs[order]

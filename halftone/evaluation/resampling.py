@@ -83,7 +83,7 @@ def intervals(draws: Mapping[str, Draws]) -> dict[str, list[float]]:
 
 
 class _Pairs:
-    """All pairs by falling score: true ones, the hardest false ones, and the rest as counts."""
+    """The pairs by falling score: true ones, the hardest false ones, and the others as counts."""
 
     def __init__(self, judgement: Judgement, *, place: Ints, seed: int) -> None:
         matches, scores = judgement.truth.matches, judgement.true_scores
@@ -125,7 +125,7 @@ class _Pairs:
         recall = hits / total
         f1 = 2 * hits / np.maximum(hits + wrong + total, 1e-12)
         reached = recall[precision >= 0.9]  # noqa: PLR2004 - the figure's definition
-        found = {
+        values = {
             "micro_ap": float((np.diff(recall, prepend=0.0) * precision).sum()),
             "best_f1": float(f1.max()),
             "recall_at_p90": float(reached.max()) if len(reached) else 0.0,
@@ -137,7 +137,7 @@ class _Pairs:
             listed = self._count(self._hard_scores, limit)
             rest = self._judgement.false_at_least(limit) - listed
             miss = float((false[listed] + rest)[0]) * self._share
-            found["precision"] = hit / max(hit + miss, 1e-12)
-            found["recall"] = hit / total
-            found["f1"] = 2 * hit / max(hit + miss + total, 1e-12)
-        return found
+            values["precision"] = hit / max(hit + miss, 1e-12)
+            values["recall"] = hit / total
+            values["f1"] = 2 * hit / max(hit + miss + total, 1e-12)
+        return values

@@ -117,7 +117,8 @@ class Tracker:
             begin = functools.partial(
                 _Run, uri, experiment=experiment, name=name, params=params, job=job
             )
-            # A daemon, so that the process may end while the server still does not answer.
+            # The thread is a daemon, so that the process may end while the server still does not
+            # answer.
             self._thread = threading.Thread(
                 target=self._send, args=(begin,), name="mlflow", daemon=True
             )

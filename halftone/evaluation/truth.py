@@ -25,7 +25,7 @@ IGNORED: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """Which pairs of N images match, and which pairs count neither way.
+    """The truth about N images: which pairs match, and which count neither way.
 
     Attributes:
         count: N, the number of images.
@@ -57,7 +57,7 @@ class Truth:
 
     @functools.cached_property
     def queries(self) -> Ints:
-        """The rows of the images that have a match, ascending."""
+        """Return the rows of the images that have a match, ascending."""
         return np.unique(self.matches).astype(np.int64)
 
     @functools.cached_property
@@ -107,26 +107,29 @@ def read_truth(
     Raises:
         ValueError: A group names an unknown image.
     """
-    found = json.loads((folder / file).read_text(encoding="utf-8"))
+    groups = json.loads((folder / file).read_text(encoding="utf-8"))
     known = set(image_ids)
-    for group in found:
+    for group in groups:
         missing = [member for member in group["members"] if member not in known]
         if missing:
             raise ValueError(
                 f"{folder / file}: group {group['group']} names unknown images: "
                 f"{', '.join(missing)}"
             )
-    return truth_of(found, image_ids=image_ids, journals=journals)
+    return truth_of(groups, image_ids=image_ids, journals=journals)
 
 
 def truth_of(
-    found: Sequence[Mapping[str, Any]], *, image_ids: Sequence[str], journals: Mapping[str, str]
+    listed_groups: Sequence[Mapping[str, Any]],
+    *,
+    image_ids: Sequence[str],
+    journals: Mapping[str, str],
 ) -> Truth:
     """Make the truth of groups in the form of `groups.json`; unknown members are left out."""
     index = {image_id: number for number, image_id in enumerate(image_ids)}
     groups = np.full(len(index), -1, dtype=np.int64)
     matches, ignored = set(), set()
-    for number, group in enumerate(found):
+    for number, group in enumerate(listed_groups):
         members = [member for member in group["members"] if member in index]
         groups[[index[member] for member in members]] = number
         linked = {frozenset((link["a"], link["b"])) for link in group["links"]}

@@ -180,10 +180,10 @@ def decode(
         scale = _reduce(picture, target=target, region=region, luminance=luminance)
         inverted = _is_white_zero(picture)
         picture.load()
-        # Of a reduced picture the region is what those pixels cover; it stays at or above
-        # `target`, so the rounding is below what scaling to `target` can show.
+        # The region of a reduced picture is what its pixels cover. It stays at or above `target`,
+        # so the rounding is smaller than what scaling to `target` can show.
         part = None if region is None else _scale_region(region, full=full, scale=scale)
-        return _plain(picture, orientation, inverted=inverted, part=part, luminance=luminance)
+        return _convert(picture, orientation, inverted=inverted, part=part, luminance=luminance)
     except errors.ImageRejected:
         raise
     except Exception as error:  # Pillow's decoders raise anything on damaged files
@@ -255,8 +255,8 @@ def _open(content: bytes, *, kind: str, max_pixels: int | None) -> ImageFile.Ima
 
 
 def _silence_pillow() -> None:
-    # What Pillow warns of is either harmless here (odd metadata) or raised as a refusal. Adding
-    # the filter again is idempotent, and it must be added again wherever warnings were reset;
+    # Pillow's warnings are either harmless here (odd metadata) or raised as a refusal. Adding the
+    # filter again is idempotent, and it must be added again wherever warnings were reset;
     # `catch_warnings` is not thread-safe.
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -318,7 +318,7 @@ def _scale_region(region: Region, *, full: tuple[int, int], scale: int) -> Regio
     return Region(left, top, right - left, bottom - top)
 
 
-def _plain(
+def _convert(
     picture: Image.Image,
     orientation: int,
     *,

@@ -123,13 +123,13 @@ def _letters(grey: Bytes) -> NDArray[np.int32]:
     ink = cv2.adaptiveThreshold(
         soft, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, _BLOCK, least
     )
-    _, _, found, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
-    found = found[1:]  # the first is the paper
-    width, height, area = found[:, 2], found[:, 3], found[:, 4]
+    _, _, components, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    components = components[1:]  # the first is the paper
+    width, height, area = components[:, 2], components[:, 3], components[:, 4]
     like = (height >= _LOWEST) & (height <= _HIGHEST * max(grey.shape))
     like &= (width >= 2) & (width <= _WIDEST * height)  # noqa: PLR2004 - a stroke
     like &= (area >= 2 * _LOWEST) & (area <= 0.9 * width * height + _LOWEST)  # no rule, no block
-    return np.asarray(found[like], dtype=np.int32)
+    return np.asarray(components[like], dtype=np.int32)
 
 
 def _in_lines(letters: NDArray[np.int32]) -> tuple[NDArray[np.bool_], int]:
@@ -173,7 +173,7 @@ def _neighbours(letters: NDArray[np.int32]) -> tuple[Ints, Ints]:
     ends = np.column_stack([left + width, middle])
     firsts, seconds = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
     for low, high in zip(_CLASSES, (*_CLASSES[1:], np.inf), strict=True):
-        # The tree is asked for one distance at a time, and letters reach as far as they are high.
+        # The tree answers for one distance at a time, and letters reach as far as they are high.
         rows = np.flatnonzero((height >= low) & (height < high))
         reach = _REACH * height[rows].max(initial=0)
         _, near = tree.query(ends[rows], k=_NEIGHBOURS, distance_upper_bound=reach)
@@ -219,16 +219,17 @@ def _boxes(grey: Bytes, *, text: Bytes) -> list[_Box]:
     printed = (deviation > _TEXTURE * contrast) | (np.abs(mean - paper) > _TONE * contrast)
     mask = (printed & free).astype(np.uint8)
     _clear_margins(mask, flat=(mask > 0) & (deviation <= _TEXTURE * contrast))
-    # Leftover letters and rules go; strokes of one drawing meet; what is narrow then goes.
+    # Remove leftover letters and rules, join the strokes of one drawing, then remove what is
+    # narrow.
     operations = (cv2.MORPH_OPEN, cv2.MORPH_CLOSE, cv2.MORPH_OPEN)
     for operation, reach in zip(operations, _REACHES, strict=True):
         width = round(reach * max(size)) | 1
         kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (width, width))
         mask = cv2.morphologyEx(mask, operation, kernel).astype(np.uint8)
-    _, _, found, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    _, _, components, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
     boxes = [
         _Box(x, y, x + width, y + height)
-        for x, y, width, height, area in found[1:].tolist()
+        for x, y, width, height, area in components[1:].tolist()
         if area >= _AREA * text.size and min(width, height) >= _BREADTH * max(size)
     ]
     return sorted(_join(boxes), key=lambda box: (-box.area, box))

@@ -21,7 +21,7 @@ class Orientation(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The orientation in words; empty for a picture that lies as it is."""
+        """Return the orientation in words; empty for a picture that lies as it is."""
         turned = f"turned {self.rotation}°" if self.rotation else ""
         return ", ".join(part for part in ("mirrored" if self.mirrored else "", turned) if part)
 

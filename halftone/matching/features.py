@@ -187,11 +187,15 @@ def _spread(grey: Bytes) -> Bytes:
 def _detect(grey: Bytes) -> tuple[Floats, Bytes]:
     # A detector holds state while it works, so each call has its own; making one costs 10 µs.
     detector = cv2.SIFT.create(nfeatures=COUNT, contrastThreshold=_CONTRAST)
-    found, raw = detector.detectAndCompute(grey, None)
-    if raw is None or not len(found):
+    keypoints, raw = detector.detectAndCompute(grey, None)
+    if raw is None or not len(keypoints):
         return np.empty((0, 4), np.float32), np.empty((0, DIMENSION), np.uint8)
     table = np.array(
-        [(*each.pt, each.size, each.angle, each.response) for each in found], dtype=np.float32
+        [
+            (*keypoint.pt, keypoint.size, keypoint.angle, keypoint.response)
+            for keypoint in keypoints
+        ],
+        dtype=np.float32,
     )
     # OpenCV keeps all features that are as strong as the last; ties are broken by place.
     order = np.lexsort((table[:, 3], table[:, 0], table[:, 1], -table[:, 4]))[:COUNT]

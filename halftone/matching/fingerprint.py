@@ -53,8 +53,8 @@ def fingerprint(
         image: An upright picture of any mode.
         mirrored: Also prepare the picture mirrored left to right.
         rotated: Also prepare the picture turned by quarters.
-        full_size: As in `local_features`.
-        page: As in `local_features`.
+        full_size: The same as in `local_features`.
+        page: The same as in `local_features`.
     """
     features = local_features(image, full_size=full_size, page=page)
     vocabulary = Vocabulary.load()

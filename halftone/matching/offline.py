@@ -146,8 +146,8 @@ class Gallery:
         def compare(row: int) -> Verification:
             return verify(fingerprint.features, self.fingerprints[row].features)
 
-        compared: list[Verification | None] = list(pool.map(compare, rows[:verify_count]))
-        compared += [None] * (len(rows) - len(compared))
+        verifications: list[Verification | None] = list(pool.map(compare, rows[:verify_count]))
+        verifications += [None] * (len(rows) - len(verifications))
         evidence = [
             Evidence(
                 similarity=float(similarity[row]),
@@ -155,20 +155,20 @@ class Gallery:
                 words=float(words[row]),
                 verification=verification,
             )
-            for row, verification in zip(rows, compared, strict=True)
+            for row, verification in zip(rows, verifications, strict=True)
         ]
         probabilities = self.calibration.probabilities(evidence)
-        found = [
-            GalleryMatch(index=row, evidence=each, probability=float(probability))
-            for row, each, probability in zip(rows, evidence, probabilities, strict=True)
+        matches = [
+            GalleryMatch(index=row, evidence=known, probability=float(probability))
+            for row, known, probability in zip(rows, evidence, probabilities, strict=True)
         ]
         return sorted(
-            found,
-            key=lambda each: (
-                not each.evidence.founds(each.probability),
-                -each.probability,
-                -(each.evidence.similarity or 0.0),
-                each.index,
+            matches,
+            key=lambda match: (
+                not match.evidence.is_verified_match(match.probability),
+                -match.probability,
+                -(match.evidence.similarity or 0.0),
+                match.index,
             ),
         )
 

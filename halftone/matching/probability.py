@@ -1,6 +1,6 @@
 """Turns all the evidence for a candidate into one probability.
 
-The probability is a logistic regression on a few features, each of which can only speak for a match
+The probability is a logistic regression on a few features. Each feature can only speak for a match
 as it grows. `halftone/evaluation/calibration.py` fits it, and the fit travels with the model
 version.
 """
@@ -54,7 +54,7 @@ nothing.
 LIKELY: Final = 0.5
 """The probability from which a match is more likely than not."""
 MOST_INLIERS: Final = 60
-"""The most inliers that count; more make nothing more certain."""
+"""The most inliers that count; further ones make nothing more certain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +75,10 @@ class Evidence:
 
     @property
     def is_compared(self) -> bool:
-        """Whether local features were compared with a result."""
+        """Return whether local features were compared conclusively."""
         return self.verification is not None and self.verification.is_conclusive
 
-    def founds(self, probability: float) -> bool:
+    def is_verified_match(self, probability: float) -> bool:
         """Return whether the comparison was conclusive and `probability` is at least `LIKELY`."""
         return self.is_compared and probability >= LIKELY
 

@@ -20,7 +20,7 @@ _FEWEST_RIVALS: Final = 12
 
 
 class Relation(enum.Enum):
-    """How two pictures are related. `halftone.v1.Hit.Relation` explains the values."""
+    """The kind of match between two pictures. `halftone.v1.Hit.Relation` explains the values."""
 
     SAME_SCAN = "SAME_SCAN"
     REPRINT = "REPRINT"

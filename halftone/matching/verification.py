@@ -111,7 +111,7 @@ class Verification:
 
     Attributes:
         overlaps: The shared parts, the one with the most inliers first; empty if there is none.
-        seconds: How long the comparison took.
+        seconds: Duration of the comparison.
         is_conclusive: False if there is no overlap and one of the pictures, because it is faint,
             blurred or tiny, has fewer than `FEWEST_FEATURES` features.
     """
@@ -135,7 +135,7 @@ def verify(
         mirrored: Compare the query mirrored (True), as it is (False), or both ways (None).
     """
     begun = time.perf_counter()
-    found: list[_Agreement] = []
+    agreements: list[_Agreement] = []
     fewest = min(len(query), len(candidate))
     # Sampling and tolerance depend on which picture is laid upon which, so the one with more
     # features is always laid upon the other.
@@ -144,10 +144,10 @@ def verify(
     if fewest >= MIN_INLIERS:
         target = _Side.of(second)
         for turned in (False, True) if mirrored is None else (mirrored,):
-            found += _agreements(_Side.of(first, mirrored=turned), target)
-    overlaps = [_overlap(each) for each in _distinct(found)]
+            agreements += _agreements(_Side.of(first, mirrored=turned), target)
+    overlaps = [_overlap(overlap) for overlap in _distinct(agreements)]
     if turned_round:
-        overlaps = [each.from_the_other_side() for each in overlaps]
+        overlaps = [overlap.from_the_other_side() for overlap in overlaps]
     return Verification(
         overlaps=tuple(overlaps),
         seconds=time.perf_counter() - begun,
@@ -180,7 +180,7 @@ class _Side:
 
 @dataclass(slots=True, kw_only=True)
 class _Agreement:
-    """Matches (p to q) of which some agree on a plausible homography, in the frames."""
+    """Matches (p to q), some of which agree on a plausible homography, in the frames."""
 
     query: _Side
     candidate: _Side
@@ -204,7 +204,7 @@ def _agreements(query: _Side, candidate: _Side) -> list[_Agreement]:
     turn = np.deg2rad(target[:, 3] - source[:, 3])
     octaves = np.log2(np.maximum(target[:, 2], 1e-6)) - np.log2(np.maximum(source[:, 2], 1e-6))
     left = np.ones(len(p), dtype=bool)
-    found: list[_Agreement] = []
+    agreements: list[_Agreement] = []
     for _ in range(MAX_OVERLAPS):
         agreed = _best(p, q, turn=turn, octaves=octaves, left=left)
         if agreed is None:
@@ -219,7 +219,7 @@ def _agreements(query: _Side, candidate: _Side) -> list[_Agreement]:
         support = polygons.intersection(shared, polygons.grow(hull, by=_REACH * SIDE))
         if len(support) < 3:  # noqa: PLR2004 - a triangle
             continue
-        found.append(
+        agreements.append(
             _Agreement(
                 query=query,
                 candidate=candidate,
@@ -231,21 +231,21 @@ def _agreements(query: _Side, candidate: _Side) -> list[_Agreement]:
                 support=support,
             )
         )
-    return found
+    return agreements
 
 
-def _distinct(found: list[_Agreement]) -> list[_Agreement]:
+def _distinct(agreements: list[_Agreement]) -> list[_Agreement]:
     """Leave out agreements that explain parts which a better agreement explains already.
 
     A face matches its own mirror image; a scene in relief follows several planes.
     """
     kept: list[_Agreement] = []
-    for each in sorted(found, key=lambda each: -each.count):
-        rival = next((other for other in kept if _explains(other, each)), None)
+    for weaker in sorted(agreements, key=lambda weaker: -weaker.count):
+        rival = next((stronger for stronger in kept if _explains(stronger, weaker)), None)
         if rival is None:
-            kept.append(each)
-        elif rival.query.mirrored == each.query.mirrored:
-            rival.rivals += each.count
+            kept.append(weaker)
+        elif rival.query.mirrored == weaker.query.mirrored:
+            rival.rivals += weaker.count
     return kept[:MAX_OVERLAPS]
 
 
@@ -303,13 +303,14 @@ def _best(
     if len(vote) < MIN_INLIERS:
         return None
     there, back = _sample_homography(p, q, vote=vote), _sample_homography(q, p, vote=vote)
-    found = [] if there is None else [there]
+    candidates = [] if there is None else [there]
     if back is not None:
-        # Its own direction has 1 in the corner: what cannot be inverted is far from plausible.
+        # The corner of a homography is scaled to 1 in its own direction; one that cannot be
+        # inverted is not plausible anyway.
         inverse = np.linalg.pinv(back[0])
-        found.append((inverse / inverse[2, 2], back[1]))
+        candidates.append((inverse / inverse[2, 2], back[1]))
     return max(
-        found,
+        candidates,
         key=lambda each: (_is_plausible(each[0], _hull(p[each[1]])), int(each[1].sum())),
         default=None,
     )
@@ -352,11 +353,11 @@ def _project(homography: Doubles, points: NDArray[np.floating]) -> tuple[Doubles
     return x[:, :2] / np.where(np.abs(w) < 1e-9, 1e-9, w)[:, None], w  # noqa: PLR2004 - no division by 0
 
 
-def _overlap(found: _Agreement) -> Overlap:
+def _overlap(agreement: _Agreement) -> Overlap:
     """Return an overlap in pixels of the pictures as given."""
-    query, candidate, p, q = found.query, found.candidate, found.p, found.q
-    homography, inliers = found.homography, found.inliers
-    part = found.support if _is_local(found) else found.shared
+    query, candidate, p, q = agreement.query, agreement.candidate, agreement.p, agreement.q
+    homography, inliers = agreement.homography, agreement.inliers
+    part = agreement.support if _is_local(agreement) else agreement.shared
     moved, _ = _project(homography, part)
     moved = moved.clip(0, candidate.size)
     jacobian = _jacobian(homography, p[inliers].mean(axis=0, dtype=np.float64))
@@ -373,7 +374,7 @@ def _overlap(found: _Agreement) -> Overlap:
         # Makes the corners clockwise again.
         corners, moved = corners[::-1], moved[::-1]
     return Overlap(
-        inliers=found.count,
+        inliers=agreement.count,
         homography=full / full[2, 2],
         query_polygon=corners.astype(np.float32),
         candidate_polygon=(moved / candidate.shrunk).astype(np.float32),
@@ -382,24 +383,27 @@ def _overlap(found: _Agreement) -> Overlap:
         mirrored=query.mirrored,
         rotation=float(np.rad2deg(angle)),
         scale=scale * query.shrunk / candidate.shrunk,
-        matches=max(int(inside.sum()), found.count),
+        matches=max(int(inside.sum()), agreement.count),
         residual=float(np.median(_distances(homography, p[inliers], q[inliers]))),
         coverage=polygons.coverage(part, p[inliers], reach=_REACH * SIDE),
-        rivals=found.rivals,
+        rivals=agreement.rivals,
     )
 
 
-def _is_local(found: _Agreement) -> bool:
+def _is_local(agreement: _Agreement) -> bool:
     """Return whether the pictures agree only in a part of where their frames meet.
 
     Both pictures have features in the rest, too. If it were the same, inliers would be spread as
     the features are; a hull rests on about as many of them as are taken off. Faint parts of a poor
     printing look like that as well, so the rest must have a third of the features of both.
     """
-    ours, theirs = found.query.points[:, :2], found.candidate.points[:, :2]
-    shared, _ = _project(found.homography, found.shared)
-    support, _ = _project(found.homography, found.support)
-    meets, inside = polygons.contains(found.shared, ours), polygons.contains(found.support, ours)
+    ours, theirs = agreement.query.points[:, :2], agreement.candidate.points[:, :2]
+    shared, _ = _project(agreement.homography, agreement.shared)
+    support, _ = _project(agreement.homography, agreement.support)
+    meets, inside = (
+        polygons.contains(agreement.shared, ours),
+        polygons.contains(agreement.support, ours),
+    )
     there, inner = polygons.contains(shared, theirs), polygons.contains(support, theirs)
     rest = min(
         float((meets & ~inside).sum() / max(meets.sum(), 1)),
@@ -407,7 +411,7 @@ def _is_local(found: _Agreement) -> bool:
     )
     if rest < _LOCAL:
         return False
-    return bool((found.count - _HULL) * np.log1p(-min(rest, 0.99)) < _UNLIKELY)
+    return bool((agreement.count - _HULL) * np.log1p(-min(rest, 0.99)) < _UNLIKELY)
 
 
 def _jacobian(homography: Doubles, point: Doubles) -> Doubles:

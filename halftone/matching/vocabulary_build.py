@@ -75,12 +75,12 @@ def read(directory: Path, *, pictures: int, seed: int, threads: int) -> list[Byt
         errors.InvalidArgument: There are no pictures.
     """
     paths = sorted(
-        (each for each in directory.rglob("*") if each.suffix.lower() in _SUFFIXES),
-        key=lambda each: each.relative_to(directory).as_posix(),
+        (path for path in directory.rglob("*") if path.suffix.lower() in _SUFFIXES),
+        key=lambda path: path.relative_to(directory).as_posix(),
     )
     if len(paths) > pictures:
         chosen = np.random.default_rng(seed).choice(len(paths), pictures, replace=False)
-        paths = [paths[each] for each in sorted(chosen)]
+        paths = [paths[row] for row in sorted(chosen)]
 
     def describe(path: Path) -> Bytes:
         try:
@@ -92,10 +92,10 @@ def read(directory: Path, *, pictures: int, seed: int, threads: int) -> list[Byt
         return extract(image).descriptors
 
     with ThreadPoolExecutor(threads) as pool:
-        found = [each for each in pool.map(describe, paths) if len(each)]
-    if not found:
+        descriptors = [table for table in pool.map(describe, paths) if len(table)]
+    if not descriptors:
         raise errors.InvalidArgument(f"There are no pictures with features in {directory}.")
-    return found
+    return descriptors
 
 
 def learn(descriptors: Sequence[Bytes], *, words: int, seed: int) -> tuple[Bytes, Floats]:

@@ -49,7 +49,7 @@ class Words(NamedTuple):
 
 
 def no_words() -> Words:
-    """Return the words of a picture that is too plain for features: none."""
+    """Return an empty `Words`, for a picture that is too plain for features."""
     return Words(np.empty(0, np.uint32), np.empty(0, np.float32))
 
 
@@ -101,13 +101,13 @@ class Vocabulary:
         """Return the words of a picture."""
         if not len(features):
             return no_words()
-        found = np.unique(self.assign(features.descriptors))
-        values = self._idf[found]
+        words = np.unique(self.assign(features.descriptors))
+        values = self._idf[words]
         length = float(np.linalg.norm(values))
         if not length:  # only words that all pictures have
             return no_words()
         kept = values > 0
-        return Words(found[kept].astype(np.uint32), values[kept] / np.float32(length))
+        return Words(words[kept].astype(np.uint32), values[kept] / np.float32(length))
 
     def assign(self, descriptors: NDArray[np.uint8]) -> NDArray[np.intp]:
         """Return the word of each descriptor, uint8 [N, 128]: intp [N].

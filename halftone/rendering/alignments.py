@@ -20,7 +20,7 @@ _HORIZON: Final = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Alignment:
-    """How a printing is laid over the earliest one.
+    """The place of a printing upon the earliest one.
 
     Attributes:
         homography: float64 [3, 3], takes pixels of the printing to pixels of the earliest.

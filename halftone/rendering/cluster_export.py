@@ -137,9 +137,9 @@ def write_csv(clusters: Iterable[Cluster], *, file: TextIO) -> int:
                     *(cluster.id, cluster.size, cluster.journal_count, printing.number),
                     int(printing.is_earliest),
                     "" if gap is None else gap,
-                    *(printing.gap, image.name, files.inert(image.journal), image.date),
+                    *(printing.gap, image.name, files.escape_formula(image.journal), image.date),
                     *(_format_iso(image.earliest_date) or "", _format_iso(image.latest_date) or ""),
-                    *map(files.inert, record),
+                    *map(files.escape_formula, record),
                     *(round(printing.member.weakest_link, 6), printing.member.link_count),
                     "" if overlap is None else int(overlap.mirrored),
                 ]
@@ -169,7 +169,7 @@ def write_annotations(
         clusters: Clusters with members and links.
         file: The file that receives one JSON-LD document.
         verdicts: Verdicts that hold, by the pair of names; they name the authors of links.
-        now: When the annotations were generated.
+        now: The time of the annotations.
 
     Returns:
         The number of clusters.
@@ -218,7 +218,7 @@ def make_annotation(
         },
         _make_text(_describe(link, of=later), purpose="describing"),
     ]
-    found: dict[str, Any] = {
+    annotation: dict[str, Any] = {
         "@context": CONTEXT,
         "id": f"urn:uuid:{uuid.uuid5(records.parse_name(link.a).point_id, link.b)}",
         "type": "Annotation",
@@ -232,12 +232,12 @@ def make_annotation(
     }
     if verdict is not None and said:
         if verdict.author:
-            found["creator"] = {"type": "Person", "name": verdict.author}
+            annotation["creator"] = {"type": "Person", "name": verdict.author}
         if verdict.create_time is not None:
-            found["created"] = _format_time(verdict.create_time)
+            annotation["created"] = _format_time(verdict.create_time)
         if verdict.note:
             bodies.append(_make_text(verdict.note, purpose="commenting", language=""))
-    return found
+    return annotation
 
 
 def _make_resource(image: ImageRecord, *, polygon: Sequence[tuple[float, float]]) -> dict[str, Any]:
@@ -251,13 +251,13 @@ def _make_resource(image: ImageRecord, *, polygon: Sequence[tuple[float, float]]
         "dcterms:date": image.date,
         "dcterms:rights": image.rights,
     }
-    found: dict[str, Any] = {
+    resource: dict[str, Any] = {
         "type": "SpecificResource",
         "source": {key: value for key, value in source.items() if value},
     }
     if polygon:
-        found["selector"] = make_selector(polygon)
-    return found
+        resource["selector"] = make_selector(polygon)
+    return resource
 
 
 def find_iri(image: ImageRecord) -> str:

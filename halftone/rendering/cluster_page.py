@@ -162,7 +162,7 @@ def render(
         colophon=f"{cluster.name} · made by Halftone {halftone.__version__} on {now:%Y-%m-%d}",
         style=_read_template("cluster.css"),
         script=script,
-        # Only this very script may run, whatever an archive's captions hold.
+        # Only this script may run, whatever an archive's captions hold.
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 

@@ -43,7 +43,8 @@ class Card:
         lines: The lines below the title, for example date and page, then the caption.
         name: The name by which an image of the archive is cited; only in HTML.
         badge: A short remark, for example the probability and the relation.
-        orientation: How the query lies in the picture; empty if it lies as it is.
+        orientation: The orientation of the query in the picture, in words; empty if it lies as it
+            is.
         verdict: An archivist's verdict on the query and a hit, in words; only in HTML.
         right: Whether a hit is right; None if that is not known.
     """
@@ -59,7 +60,7 @@ class Card:
 
     @property
     def data_uri(self) -> str:
-        """The picture as a `data:` URI."""
+        """Return the picture as a `data:` URI."""
         return "data:image/jpeg;base64," + base64.b64encode(self.picture).decode()
 
 
@@ -229,7 +230,8 @@ def write_png(
             left = _MARGIN + 2 * _GAP + (column + 1) * (_CELL + _GAP)
             _draw_card(sheet, hit, left=left, top=top + 62, frame=_RULE)
         top += height_of_section
-    # Photographs in a palette of 256 colours: a third of the bytes, and no visible loss here.
+    # Photographs get a palette of 256 colours: it takes a third of the bytes, with no visible loss
+    # here.
     sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
 
 

@@ -1,4 +1,4 @@
-"""What the client returns, as JSON for programs: the forms that commands print and exports write.
+"""Converts what the client returns to JSON for programs, as commands print and exports write it.
 
 Dates are ISO 8601, shares and probabilities have six digits.
 """

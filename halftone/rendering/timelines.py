@@ -30,7 +30,7 @@ class Printing:
         is_weakest: Whether it is one end of the weakest link that holds the cluster together.
         is_judged: Whether an archivist said that it is the same picture as another printing.
         link: The link between it and the earliest printing, if there is one.
-        alignment: How it lies over the earliest printing, if links lead there.
+        alignment: Its place upon the earliest printing, if links lead there.
     """
 
     number: int
@@ -47,12 +47,12 @@ class Printing:
 
     @property
     def image(self) -> ImageRecord:
-        """The printing's record."""
+        """Return the printing's record."""
         return self.member.image
 
     @property
     def weakest(self) -> str:
-        """The certainty of its place in the cluster, in words; `judged` if an archivist said so."""
+        """Return how sure its place in the cluster is, in words; `judged` if by an archivist."""
         if self.is_judged and self.member.weakest_link == 1:
             return "judged"
         return wording.format_probability(self.member.weakest_link)

@@ -263,7 +263,7 @@ def write_verdicts(verdicts: Iterable[Verdict], *, file: TextIO) -> int:
         table.writerow(
             [
                 *(verdict.id, verdict.a, verdict.b, verdict.decision.value),
-                *(files.inert(verdict.note), files.inert(verdict.author)),
+                *(files.escape_formula(verdict.note), files.escape_formula(verdict.author)),
                 *(moment.isoformat() if moment else "" for moment in times),
                 int(verdict.overruled),
             ]

@@ -86,7 +86,7 @@ def remove_unused(data: Path) -> None:
     paths = sorted(data.rglob("*"), reverse=True)  # the contents of a directory before itself
     ours = {data / "format.json", data / "lock"}
     if all(path in ours or path.is_dir() for path in paths):
-        # A directory into which somebody puts a file meanwhile stays.
+        # The directory stays if somebody puts a file into it meanwhile.
         with contextlib.suppress(OSError):
             for path in (*paths, data):
                 path.unlink() if path in ours else path.rmdir()

@@ -58,7 +58,7 @@ class LocalStack:
         ports: The ports to listen on.
         report: Called with a sentence about each thing that happens after the start.
         prepare: Called with the models' directory before the services start.
-        policy: When to restart a child and when to give up.
+        policy: The rules for restarting a child and for giving up.
         training: The data sets that training jobs may use; None runs the stack without training.
 
     Raises (on entering):
@@ -83,7 +83,7 @@ class LocalStack:
         self._policy = policy
         self._training = training
         self._resources = contextlib.ExitStack()
-        # Written by signal handlers, so plain values and no locks; see `Supervisor`.
+        # Signal handlers write these, so they are plain values without locks; see `Supervisor`.
         self._stop_requests = 0
         self._leaving = False
         self._failure: Exception | None = None
@@ -92,7 +92,7 @@ class LocalStack:
 
     @property
     def addresses(self) -> Addresses:
-        """The addresses at which the stack listens.
+        """Return the addresses at which the stack listens.
 
         Raises:
             errors.FailedPrecondition: The context is not entered.
@@ -103,7 +103,7 @@ class LocalStack:
 
     @property
     def processes(self) -> dict[str, int]:
-        """The process ids of the children that run."""
+        """Return the process ids of the children that run."""
         return {} if self._supervisor is None else self._supervisor.processes
 
     def __enter__(self) -> Self:
@@ -127,9 +127,9 @@ class LocalStack:
                 except errors.FailedPrecondition as error:
                     if error.reason != local_training.NOT_INSTALLED:
                         raise
-                    # The stack can search without training.
+                    # A stack without training can still search.
                     self._report(f"Starting without training jobs. {error.message}")
-            # After the ports, so that a refused start has copied nothing.
+            # This comes after the ports, so that a refused start has copied nothing.
             self._prepare(settings.models.directory)
             refused.pop_all()
             held.let_children_in()
@@ -314,7 +314,8 @@ def _make_children(settings: _Settings, *, logs: Path) -> list[Child]:
             },
             stop_seconds=embedder.drain_seconds + 10,
         ),
-        # Started last and stopped first: while it drains, it still needs the embedder.
+        # The search service is started last and stopped first: while it drains, it still needs the
+        # embedder.
         Child(
             name="search",
             command=make_command("halftone.services.search"),

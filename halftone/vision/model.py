@@ -57,8 +57,8 @@ class ModelSpec:
         name: The model's name.
         version: The version within the name; the registry sets both when it publishes.
         network: The architecture to build.
-        preprocessing: How a picture becomes the network's input.
-        whitening: How the last layer was fitted and on what.
+        preprocessing: The preprocessing that turns a picture into the network's input.
+        whitening: Facts about the last layer: how it was fitted and on what.
         calibration: The mapping from evidence to a probability; None until it was fitted.
         parents: Model versions or weights that training started from.
         training: Data, licence, command and configuration of the training.
@@ -75,7 +75,7 @@ class ModelSpec:
 
     @property
     def dimension(self) -> int:
-        """The dimension of the descriptors."""
+        """Return the dimension of the descriptors."""
         return self.network.dimension
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class Model:
     def save(self, directory: Path) -> None:
         """Write `spec.json`, `model.safetensors` and `golden.json` into an existing directory.
 
-        The golden descriptors are those of the weights as stored, so whoever reads the directory
+        The golden descriptors are those of the stored weights, so every reader of the directory
         must reproduce them.
         """
         stored = {name: _compact(tensor) for name, tensor in self.network.state_dict().items()}
@@ -194,7 +194,8 @@ class Model:
         """Compare this model with `golden.json` and return the lowest cosine.
 
         Raises:
-            errors.DataLoss: See `golden.check_golden`.
+            errors.DataLoss: The lowest cosine is too low, or the file is damaged; see
+                `golden.check_golden`.
         """
 
         def embed(contents: Sequence[bytes]) -> NDArray[np.float32]:
@@ -258,9 +259,9 @@ def import_torchvision_resnet(
         raise errors.InvalidArgument(str(error), field="backbone") from error
     source, weights = _read_weights(path, backbone=backbone)
     network = DescriptorNetwork(spec)
-    found = _our_names(weights)
-    _check_weights(found, network=network, source=source, backbone=backbone)
-    network.load_state_dict(found, strict=False)
+    renamed = _our_names(weights)
+    _check_weights(renamed, network=network, source=source, backbone=backbone)
+    network.load_state_dict(renamed, strict=False)
     network.eval()
     features = collect(network.features, pictures=whitening_images)
     try:
@@ -283,16 +284,16 @@ def load_backbone(network: DescriptorNetwork, *, path: Path | None = None) -> st
 
     Args:
         network: May run fewer than four stages; the file has all of them.
-        path: As in `import_torchvision_resnet`, which raises the same errors.
+        path: The file of weights, as in `import_torchvision_resnet`, which raises the same errors.
     """
     backbone = network.spec.backbone
     source, weights = _read_weights(path, backbone=backbone)
-    found = _our_names(weights)
+    renamed = _our_names(weights)
     whole = DescriptorNetwork(NetworkSpec(backbone=backbone))
-    _check_weights(found, network=whole, source=source, backbone=backbone)
+    _check_weights(renamed, network=whole, source=source, backbone=backbone)
     mine = network.state_dict().keys()
     network.load_state_dict(
-        {name: tensor for name, tensor in found.items() if name in mine}, strict=False
+        {name: tensor for name, tensor in renamed.items() if name in mine}, strict=False
     )
     return source
 
@@ -360,7 +361,7 @@ def _our_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _check_weights(
-    found: Mapping[str, torch.Tensor], *, network: DescriptorNetwork, source: str, backbone: str
+    weights: Mapping[str, torch.Tensor], *, network: DescriptorNetwork, source: str, backbone: str
 ) -> None:
     """Refuse weights that do not fit exactly."""
     # Old files do not count batches, and nothing reads that count.
@@ -370,7 +371,7 @@ def _check_weights(
             for name, tensor in tensors.items()
             if name.startswith(_BACKBONE_NAMES) and not name.endswith("num_batches_tracked")
         }
-        for tensors in (network.state_dict(), found)
+        for tensors in (network.state_dict(), weights)
     )
     wrong = {
         "missing": sorted(expected.keys() - shapes),
@@ -384,13 +385,13 @@ def _check_weights(
     ]
     if facts:
         raise errors.InvalidArgument(
-            f"{source} holds no {backbone} but {_seems_to_be(shapes)}: {', '.join(facts)}.",
+            f"{source} holds no {backbone} but {_guess_network(shapes)}: {', '.join(facts)}.",
             field="path",
             reason="OTHER_WEIGHTS",
         )
 
 
-def _seems_to_be(shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _guess_network(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Guess the network of a file's weights by the number of its blocks."""
     blocks = tuple(
         len({name.split(".")[2] for name in shapes if name.startswith(f"stages.{stage}.")})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _STAGES: Final = (1, 2, 3, 4)
-# A third of a coefficient's mean strength; between 0.03 and 1 results hardly differ.
+# This is a third of a coefficient's mean strength; between 0.03 and 1 results hardly differ.
 _SOFTNESS: Final = 0.3
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
@@ -174,12 +174,12 @@ class DescriptorNetwork(nn.Module):
         # Channels last is twice as fast on CPUs too. The backbone may have another precision.
         precision = next(self.stem.parameters()).dtype
         x = self.stem(x.to(precision).contiguous(memory_format=torch.channels_last))
-        found = []
+        outputs = []
         for number, stage in enumerate(self.stages, start=1):
             x = stage(x)
             if number in self.spec.pooled_stages:
-                found.append(x)
-        return found
+                outputs.append(x)
+        return outputs
 
     def replace_backbone(self, run: Callable[[Tensor], list[Tensor]]) -> None:
         """Let another function compute what `backbone` does, and free the backbone's weights."""
@@ -238,7 +238,8 @@ class DescriptorNetwork(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Return descriptors, float32 [N, dimension] of unit length."""
         signature = self.signature(pictures)
-        # Whitening magnifies weak directions, and with them bfloat16's rounding; it costs nothing.
+        # float32 is used here, because whitening magnifies weak directions and bfloat16's rounding
+        # with them; it costs nothing.
         with torch.autocast(signature.device.type, enabled=False):
             return self.suppress_background(self.whiten(signature))
 

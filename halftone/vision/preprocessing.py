@@ -1,7 +1,7 @@
 """Prepares a decoded picture for the network, in training, serving and evaluation alike.
 
-NumPy and Pillow only. Whoever embeds a picture must use the `Preprocessing` stored with the model
-version: a descriptor is comparable only with descriptors that were prepared the same way.
+NumPy and Pillow only. A picture must be embedded with the `Preprocessing` that is stored with the
+model version: a descriptor is comparable only with descriptors that were prepared the same way.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Preprocessing:
         size: Side of the square input in pixels. The whole picture is squashed into it, without
             a centre crop, because a reprint keeps its composition but loses its edges.
         trim: The largest fraction of a side that is cut off as blank paper margin; 0 cuts nothing.
-        trim_tolerance: How far, in grey levels, a margin's pixels may differ from its paper.
+        trim_tolerance: The largest difference, in grey levels, between a margin's pixels and its
+            paper.
     """
 
     size: int = 128

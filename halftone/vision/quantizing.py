@@ -60,7 +60,7 @@ _BATCH: Final = 16
 
 
 class Agreement(NamedTuple):
-    """How alike int8 and float32 descriptors of held-out pictures are, as cosines."""
+    """The likeness of int8 and float32 descriptors of held-out pictures, as cosines."""
 
     mean: float
     hundredth: float
@@ -105,15 +105,15 @@ def quantize(version: ModelVersion, *, pictures: NDArray[np.uint8], data: str) -
         _write_golden(folder, pictures=kept, descriptors=expected)
         _replace_backbone(model, network=network, streams=1, threads=os.cpu_count() or 1)
         cosines = (_embed(model, kept) * expected).sum(axis=1)
-        found = Agreement(
+        agreement = Agreement(
             mean=float(cosines.mean()),
             hundredth=float(np.percentile(cosines, 1)),
             lowest=float(cosines.min()),
         )
-        if not found.hundredth >= _COSINE:
+        if not agreement.hundredth >= _COSINE:
             raise errors.FailedPrecondition(
                 f"In int8, {version.id} gives descriptors whose cosine to its own is "
-                f"{found.hundredth:.4f} or lower for one picture in a hundred; {_COSINE} is "
+                f"{agreement.hundredth:.4f} or lower for one picture in a hundred; {_COSINE} is "
                 "required. Other or more pictures may help.",
                 reason="INT8_DISAGREES",
                 subject=version.id,
@@ -122,19 +122,20 @@ def quantize(version: ModelVersion, *, pictures: NDArray[np.uint8], data: str) -
             "format": FORMAT,
             "model_version": version.id,
             "calibration": {"data": data, "images": int((~aside).sum())},
-            "agreement": {"images": int(aside.sum()), **found._asdict()},
+            "agreement": {"images": int(aside.sum()), **agreement._asdict()},
             "openvino": _library().__version__,
             "files": {name: files.sha256(folder / name) for name in (_NETWORK, _WEIGHTS)},
         }
         files.replace_file(folder / _FACTS, files.to_json(facts))
         files.sync_tree(folder)
-        # A directory with files cannot be replaced by renaming: the old one goes out of the way.
+        # A directory with files cannot be replaced by renaming, so the old one is moved out of the
+        # way.
         if target.exists():
             target.rename(Path(staging) / "old")
         folder.rename(target)
         files.sync_directory(target.parent)
         shutil.rmtree(Path(staging) / "old", ignore_errors=True)
-    return found
+    return agreement
 
 
 def load(version: ModelVersion, *, streams: int, threads: int) -> Model:
@@ -205,7 +206,7 @@ def _write_golden(
     files.replace_file(folder / golden.GOLDEN, files.to_json(values))
 
 
-# ---- OpenVINO
+# OpenVINO
 
 
 def _library() -> Any:
@@ -215,11 +216,11 @@ def _library() -> Any:
     try:
         import openvino  # noqa: PLC0415  # an extra
     except ImportError as error:
-        raise _not_installed(error) from error
+        raise _make_missing_error(error) from error
     return openvino
 
 
-def _not_installed(error: ImportError) -> errors.FailedPrecondition:
+def _make_missing_error(error: ImportError) -> errors.FailedPrecondition:
     return errors.FailedPrecondition(
         f"Running a model in int8 needs more packages ({error}): pip install halftone[openvino]",
         reason="NOT_INSTALLED",
@@ -243,7 +244,7 @@ def _quantize_backbone(network: DescriptorNetwork, *, pictures: NDArray[np.uint8
     try:
         import nncf  # noqa: PLC0415  # an extra
     except ImportError as error:
-        raise _not_installed(error) from error
+        raise _make_missing_error(error) from error
     nncf.set_log_level(logging.ERROR)
     fused = fuse(network, dtype=torch.float32)
     with torch.inference_mode():
@@ -269,7 +270,7 @@ def _quantize_backbone(network: DescriptorNetwork, *, pictures: NDArray[np.uint8
 
 
 def _replace_backbone(model: Model, *, network: Any, streams: int, threads: int) -> None:
-    # What is left in floating point stays in float32: bfloat16 would gain next to nothing.
+    # Layers that stay in floating point stay in float32: bfloat16 would gain next to nothing.
     compiled = (
         _library()
         .Core()

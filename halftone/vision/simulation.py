@@ -25,7 +25,7 @@ __all__ = ["PressSimulation", "PrintParameters", "reprint"]
 
 @dataclass(frozen=True, kw_only=True)
 class PrintParameters:
-    """How far a simulated printing may depart from its picture.
+    """The limits on how far a simulated printing may depart from its picture.
 
     Attributes:
         crop: The largest share of a side that a printing loses.
@@ -123,7 +123,7 @@ class _Press:
             line, line, indexing="ij"
         )  # both [S, S], pixel centres in [-1, 1]
 
-    # Draws; each returns [N, 1, 1, 1] so that it broadcasts over pictures.
+    # These draw random values; each returns [N, 1, 1, 1] so that it broadcasts over pictures.
 
     def uniform(self, low: float, high: float) -> Tensor:
         return (
@@ -147,7 +147,7 @@ class _Press:
             nodes, size=(self.size, self.size), mode="bilinear", align_corners=False
         )
 
-    # Steps, in the order of the process.
+    # These are the steps of the process, in their order.
 
     def turn_over(self, x: Tensor) -> Tensor:
         """Mirror some pictures."""

@@ -47,7 +47,7 @@ def models(
     named with --server or HALFTONE_SEARCH, or that of the stack that runs from the data directory
     or listens at the default address. Without one, or with --directory, only files are changed.
     """
-    context.obj = Where(directory=directory, server=server, data=data)
+    context.obj = TargetOptions(directory=directory, server=server, data=data)
 
 
 for _command in (making.install, making.import_, making.quantize, making.calibrate):
@@ -93,9 +93,9 @@ def show(context: Context, *, version: str) -> None:
         got = context.service.model_version(version)
         facts = {**_make_row(got), "spec": dict(got.spec), "metrics": dict(got.metrics)}
     else:
-        found = context.registry.resolve(version)
-        summary = _summarize(found, pointer=context.registry.pointer())
-        facts = {**summary, "spec": found.spec(), "metrics": found.metrics()}
+        resolved = context.registry.resolve(version)
+        summary = _summarize(resolved, pointer=context.registry.pointer())
+        facts = {**summary, "spec": resolved.spec(), "metrics": resolved.metrics()}
     output.print_json(facts)
 
 
@@ -106,9 +106,9 @@ def verify(context: Context, *, version: str) -> None:
     """Compare the files of a version, or of all, with their hashes."""
     registry = context.files
     if version:
-        found = registry.resolve(version)
-        registry.verify(found)
-        click.echo(f"{found.id} is whole.")
+        resolved = registry.resolve(version)
+        registry.verify(resolved)
+        click.echo(f"{resolved.id} is whole.")
         return
     damaged = False
     versions = registry.list()
@@ -118,7 +118,7 @@ def verify(context: Context, *, version: str) -> None:
         try:
             registry.verify(each)
         except errors.DataLoss as error:
-            # The others are verified all the same: there may be more to repair.
+            # The other versions are verified all the same: there may be more to repair.
             click.echo(error.message)
             damaged = True
         else:

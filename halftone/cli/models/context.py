@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-# A service that is there accepts a connection at once, however busy it is.
+# A running service accepts a connection at once, however busy it is.
 _PROBE_SECONDS: Final = 1.0
 
 
@@ -54,9 +54,9 @@ def find_service(
         return Client(server)
     if data is None and "search" in settings.model_fields_set:
         return Client(settings.search)
-    found = running.find(data or settings.data)
-    if found is not None:
-        return Client(found.search)
+    addresses = running.find(data or settings.data)
+    if addresses is not None:
+        return Client(addresses.search)
     if data is not None:
         raise errors.FailedPrecondition(
             f"No stack runs from {data}. To change the models' directory alone, name it with "
@@ -91,7 +91,7 @@ class Context:
 
     @property
     def files(self) -> Registry:
-        """The directory, for commands that read or write its files.
+        """Return the directory, for commands that read or write its files.
 
         Raises:
             errors.FailedPrecondition: The running service keeps its models elsewhere.
@@ -107,7 +107,7 @@ class Context:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Where:
+class TargetOptions:
     """The options that name the target."""
 
     directory: Path | None
@@ -141,7 +141,7 @@ def with_context(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run_with_context(*, server: str | None, data: Path | None, **options: Any) -> None:
         context = click.get_current_context()
-        named: Where = context.obj
+        named: TargetOptions = context.obj
         where = dataclasses.replace(named, server=server or named.server, data=data or named.data)
         command(where.open(context), **options)
 

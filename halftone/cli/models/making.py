@@ -141,14 +141,14 @@ def quantize(context: Context, *, version: str, source: Path, limit: int) -> Non
     from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
 
     registry = context.files
-    found = registry.resolve(version)
-    registry.verify(found)
-    preprocessing = Preprocessing.from_dict(found.spec()["preprocessing"])
+    model = registry.resolve(version)
+    registry.verify(model)
+    preprocessing = Preprocessing.from_dict(model.spec()["preprocessing"])
     pictures = prepare_pictures(source, preprocessing=preprocessing, limit=limit)
-    click.echo(f"Quantizing {found.id} on {len(pictures)} pictures …", err=True)
-    agreement = quantizing.quantize(found, pictures=pictures, data=source.name)
+    click.echo(f"Quantizing {model.id} on {len(pictures)} pictures …", err=True)
+    agreement = quantizing.quantize(model, pictures=pictures, data=source.name)
     click.echo(
-        f"{found.id} has an int8 form. Cosine to its own descriptors: mean {agreement.mean:.4f}, "
+        f"{model.id} has an int8 form. Cosine to its own descriptors: mean {agreement.mean:.4f}, "
         f"lowest {agreement.lowest:.4f}."
     )
 
@@ -259,7 +259,7 @@ def calibrate(
         registry, found, calibration=calibration.to_dict(), figures=figures
     )
     click.echo(
-        f"{published.id} has the weights of {found.id} and probabilities fitted on "
+        f"{published.id} has the weights of {source.id} and probabilities fitted on "
         f"{figures['matches']:,} true of {figures['pairs']:,} candidates. On groups left out: "
         f"calibration error {figures['ece']:.4f}, {figures['ece_likely']:.4f} of the "
         f"{figures['likely']:,} of 0.01 and more; at 0.9 precision "

@@ -159,7 +159,7 @@ def _describe(promotion: Promotion) -> str:
                 promotion.images_failed
             )
         case PromotionState.REFUSED if promotion.comparison is not None:
-            # The service's own message names the API's fields.
+            # The service's own message names fields of the API, so it is reworded.
             return (
                 f"{before} stays active. {version} is worse: {promotion.comparison.refusal}. "
                 "Promote it with --force all the same."

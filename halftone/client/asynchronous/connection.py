@@ -32,7 +32,7 @@ _CHANNEL_OPTIONS = (
 
 
 class Connection:
-    """What every part of the client shares: addresses, channels, deadlines and retries."""
+    """The part of the client that all methods share: addresses, channels, deadlines and retries."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Connection:
 
     @property
     def retry_count(self) -> int:
-        """The number of times this client has tried a call again."""
+        """Return the number of times this client has tried a call again."""
         return self._retry_count
 
     async def _run(self, call: Call[T], timeout: float | None) -> T:
@@ -90,7 +90,7 @@ class Connection:
             request_serializer=type(call.request).SerializeToString,
             response_deserializer=call.response_class.FromString,
         )
-        # One id for all tries, so that the logs show them as one request.
+        # All tries have one id, so that the logs show them as one request.
         request_id = uuid.uuid4().hex
         attempts = Attempts(
             policy=self._policy.when(repeatable=call.repeatable),

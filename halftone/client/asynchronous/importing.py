@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from halftone.archive.manifests import Row
     from halftone.client.records import NewImage
 
-# Twice what the service works on at a time by default (4 batches of 32), so that it never waits.
+# This is twice what the service works on at a time by default (4 batches of 32), so that it never
+# waits.
 WINDOW_RECORDS: Final = 256
-# A window of large scans must not fill the client's memory.
+# This bounds the memory that a window of large scans takes.
 WINDOW_BYTES: Final = 64 * 1024 * 1024
-# How soon Ctrl-C, and records that the feeder refuses, are noticed, in seconds.
+# Seconds until Ctrl-C, or a record that the feeder refused, is noticed.
 _TICK: Final = 0.1
 
 
@@ -58,8 +59,8 @@ class _Window:
 
     Attributes:
         pending: The records in the order in which they are sent; `size` counts their bytes.
-        sent: How many of them, from the left, the present stream was given.
-        settled: How many were acknowledged and left the window.
+        sent: The number of them, from the left, that the present stream was given.
+        settled: The number of records that were acknowledged and left the window.
         stream: The number of the present stream; an older stream must not take records any more.
         exhausted: Whether the caller's iterable has ended.
         closed: Whether the import is over, which ends every worker.
@@ -195,8 +196,8 @@ class ImportRun:
         self._stall_timeout = stall_timeout
         self._window = _Window()
         self._inbox: tasks.Inbox[tuple[int, bytes | _StreamEnd]] = tasks.Inbox()
-        # Records that the feeder refuses, for example because a file cannot be read, each with the
-        # number of records before it that the service is to acknowledge first.
+        # Records that the feeder refused, for example because a file cannot be read. Each comes
+        # with the number of records before it that the service must acknowledge first.
         self._refused: collections.deque[tuple[int, ImportAck]] = collections.deque()
         self._source_error: BaseException | None = None
         self._counts = dict.fromkeys(ImportState, 0)
@@ -237,7 +238,7 @@ class ImportRun:
                 )
         finally:
             await self._window.finish(closed=True)
-            # The feeder may be inside the caller's iterable; that is not waited for.
+            # The feeder may be inside the caller's iterable, so nobody waits for it.
             await feeder.stop(patience=0.2)
 
     async def _pause_or_raise(self, error: errors.HalftoneError, *, failures: int) -> None:

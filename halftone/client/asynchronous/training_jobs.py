@@ -28,8 +28,8 @@ class TrainingMethods(Connection):
         """Put a training job on the queue and return it.
 
         Args:
-            spec: What to train; a `halftone.client.TrainingSpec`, or its fields.
-            request_id: For example a UUID; made up by default. The same id always gives the same
+            spec: The specification: a `halftone.client.TrainingSpec`, or its fields.
+            request_id: An id such as a UUID; made up by default. The same id always gives the same
                 job, `trainingJobs/{request_id}`.
             timeout: Deadline in seconds.
 

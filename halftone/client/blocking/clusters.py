@@ -102,7 +102,7 @@ class ClusterMethods(Connection):
 
         Args:
             filter: Only clusters with at least one printing that matches it.
-            order: What to sort by.
+            order: The sort key.
             min_size: Only clusters with at least this many printings.
             min_journals: Only clusters with at least this many journals.
             min_span_years: Only clusters with at least this many whole years between the first

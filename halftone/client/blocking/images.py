@@ -233,7 +233,7 @@ class ImageMethods(Connection):
         metadata = ((REQUEST_ID_KEY, uuid.uuid4().hex),)
 
         def open_stream(requests: Iterator[bytes]) -> threads.Stream[bytes]:
-            # Bytes, because the import converts its messages off the event loop.
+            # The messages travel as bytes, because the import converts them off the event loop.
             method = self._channel("search").stream_stream(
                 calls.IMPORT_PATH, request_serializer=bytes, response_deserializer=bytes
             )

@@ -90,14 +90,14 @@ class PressPlan:
 
     @property
     def queries(self) -> int:
-        """The number of queries."""
+        """Return the number of queries."""
         return len(self.conditions) * (len(self.positives) + len(self.others))
 
     def print_picture(self, row: int, *, transformation: str, strength: int) -> Printed:
         """Print the picture at `row` anew; every run gives the same printing."""
         digest = self.pictures.digests[row]
         seed = seed_of(self.seed, digest, transformation)
-        # Only pictures that are not in the gallery may stand beside it.
+        # Only pictures that are not in the gallery may stand beside the printed one.
         away = [other for other in self.others if other != row]
         generator = np.random.default_rng(seed)
         count = min(_COMPANIONS, len(away))
@@ -118,7 +118,7 @@ class Benchmark:
     Attributes:
         plan: The plan that was run.
         outcomes: Outcomes by system, in the order of the conditions and then of the sources.
-        thresholds: By system, the score from which it calls two pictures the same.
+        thresholds: For each system, the score from which it calls two pictures the same.
     """
 
     plan: PressPlan
@@ -157,18 +157,18 @@ def conditions_of(
             f"There is no transformation {unknown[0]!r}; there are {', '.join(TRANSFORMATIONS)}.",
             field="only",
         )
-    found = tuple(
+    conditions = tuple(
         (name, strength)
         for name, entry in TRANSFORMATIONS.items()
         if not only or name in only
         for strength in range(1, len(entry.levels) + 1)
         if not strengths or strength in strengths
     )
-    if not found:
+    if not conditions:
         raise errors.InvalidArgument(
             "None of these transformations has such a strength.", field="strengths"
         )
-    return found
+    return conditions
 
 
 def plan_of(
@@ -359,7 +359,7 @@ def _outcome(
 def _views(model: Model, image: Image.Image) -> dict[Orientation, NDArray[np.float32]]:
     """Compute a picture's descriptors in all orientations."""
     pixels = model.spec.preprocessing(image)
-    # Turning the square by quarters turns the picture likewise.
+    # Turning the square by quarters turns the picture by quarters.
     turned = model.embed(np.stack([way.apply(pixels) for way in WAYS]))
     return dict(zip(WAYS, turned, strict=True))
 

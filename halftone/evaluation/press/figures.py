@@ -94,15 +94,15 @@ def figures(
     return {
         "queries": len(outcomes),
         "positives": len(positives),
-        **{name: _value(found[0]) for name, found in values.items()},
+        **{name: _value(samples[0]) for name, samples in values.items()},
         "corner_error_mean": float(errors.mean()) if len(errors) else None,
         "corner_error_median": float(np.median(errors)) if len(errors) else None,
         "overlaps": len(errors),
         "without_match": len(others),
         "intervals": {
-            name: [float(np.percentile(found, end)) for end in (2.5, 97.5)]
-            for name, found in draws.items()
-            if np.isfinite(found).all()
+            name: [float(np.percentile(samples, end)) for end in (2.5, 97.5)]
+            for name, samples in draws.items()
+            if np.isfinite(samples).all()
         },
     }
 
@@ -169,7 +169,7 @@ class _Table:
         of_query = weights[:, self._place]
         positive, other = of_query[:, self._positive], of_query[:, ~self._positive]
         total = positive.sum(axis=1)
-        found = {
+        samples = {
             "recall_at_1": _share(positive, self._first[self._positive]),
             "recall_at_10": _share(positive, self._ten[self._positive]),
             "called": _share(positive, self._called[self._positive]),
@@ -184,9 +184,9 @@ class _Table:
                 precision = hits / np.maximum(np.cumsum(of_pair), 1e-12)
                 gained = (of_pair * precision)[self.right].sum() / total[row]
                 reached = hits[precision >= PRECISION]
-                found["micro_ap"][row] = gained
-                found["recall_at_p90"][row] = reached.max() / total[row] if len(reached) else 0.0
-        return found
+                samples["micro_ap"][row] = gained
+                samples["recall_at_p90"][row] = reached.max() / total[row] if len(reached) else 0.0
+        return samples
 
 
 def _share(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:

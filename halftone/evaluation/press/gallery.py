@@ -79,7 +79,7 @@ class PictureSet:
 
     @property
     def digest(self) -> str:
-        """A hash of all pictures, in their order."""
+        """Return a hash of all pictures, in their order."""
         return hashlib.sha256("\n".join(self.digests).encode()).hexdigest()
 
     def picture(self, row: int) -> Image.Image:
@@ -127,16 +127,16 @@ def read_collection(
     if not count:
         raise errors.InvalidArgument(f"{folder} holds no pictures.", field="press")
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = list(pool.map(_digest, paths))
-    usable = [row for row, (digest, _) in enumerate(found) if digest]
+        hashed = list(pool.map(_digest, paths))
+    usable = [row for row, (digest, _) in enumerate(hashed) if digest]
     return PictureSet(
         name=folder.resolve().name,
         paths=tuple(paths[row] for row in usable),
-        digests=tuple(found[row][0] for row in usable),
-        groups=_merge_groups([numbers[row] for row in usable], [found[row][0] for row in usable]),
+        digests=tuple(hashed[row][0] for row in usable),
+        groups=_merge_groups([numbers[row] for row in usable], [hashed[row][0] for row in usable]),
         sources=np.array([row < count for row in usable], dtype=bool),
         left_out=tuple(
-            (paths[row].name, why) for row, (digest, why) in enumerate(found) if not digest
+            (paths[row].name, why) for row, (digest, why) in enumerate(hashed) if not digest
         ),
     )
 
@@ -157,7 +157,8 @@ def fingerprints(
         content = pictures.paths[row].read_bytes()
         picture = images.decode(content, max_pixels=MAX_PIXELS, target=TARGET, luminance=True)
         made = archive_fingerprint(picture, full_size=images.size(content))
-        # Rounded as they are kept, here and by the search service: a second run finds the same.
+        # Fingerprints are rounded as they are kept, here and by the search service, so a second run
+        # finds the same.
         return replace(made, features=LocalFeatures.from_bytes(made.features.to_bytes()))
 
     found = []
@@ -262,14 +263,14 @@ def _cache_path(cache: Path | None, *, kind: str, of: Sequence[str]) -> Path | N
     return cache / f"{kind}-{hashlib.sha256(' '.join(of).encode()).hexdigest()[:24]}.npz"
 
 
-def _pack(path: Path, found: Sequence[Fingerprint]) -> None:
-    features = [one.features.to_bytes() for one in found]
-    words = [one.words[False] for one in found]
+def _pack(path: Path, fingerprints: Sequence[Fingerprint]) -> None:
+    features = [one.features.to_bytes() for one in fingerprints]
+    words = [one.words[False] for one in fingerprints]
     _save(
         path,
         features=np.frombuffer(b"".join(features), dtype=np.uint8),
         feature_ends=np.cumsum([len(one) for one in features]),
-        pdq=np.stack([one.pdq[UPRIGHT] for one in found]),
+        pdq=np.stack([one.pdq[UPRIGHT] for one in fingerprints]),
         indices=np.concatenate([one.indices for one in words]),
         values=np.concatenate([one.values for one in words]),
         word_ends=np.cumsum([len(one.indices) for one in words]),

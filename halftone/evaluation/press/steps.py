@@ -91,8 +91,7 @@ def threshold(*, offset: float) -> Step:
     """Reduce to black and white by Otsu's threshold.
 
     Args:
-        offset: How far the threshold is off, as a share of the way to the 2nd or the 98th
-            percentile.
+        offset: The error of the threshold, as a share of the way to the 2nd or the 98th percentile.
     """
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
@@ -111,7 +110,7 @@ def crop(*, share: float) -> Step:
 
     def step(image: Image.Image, draw: Draw) -> tuple[Image.Image, Matrix]:
         side = float(np.sqrt(share))
-        # At most what keeps the longer one inside.
+        # The stretch is at most what keeps the longer side inside.
         stretch = min(float(np.exp(abs(draw.generator.uniform(-0.18, 0.18)))), 1 / side)
         wide, high = side * stretch, side / stretch
         if draw.generator.random() < _HALF:
@@ -145,7 +144,7 @@ def quarter(*, turns: int) -> Step:
         del draw
         back = np.eye(3)
         for _ in range(turns):
-            # New (x, y) was at (y, height - x).
+            # The new point (x, y) was at (y, height - x).
             back = back @ np.array([[0.0, 1, 0], [-1, 0, image.height], [0, 0, 1]])
             image = image.transpose(Image.Transpose.ROTATE_270)
         return image, back
@@ -187,7 +186,7 @@ def caption(*, share: float) -> Step:
         size = (image.height + strip + 2 * margin, image.width + 2 * margin)
         sheet = screens.paper(size, generator=draw.generator).astype(np.uint8)
         sheet[margin : margin + image.height, margin : margin + image.width] = _pixels(image)
-        # A heading line for a low strip, a paragraph for a high one.
+        # A low strip gets a heading line, a high one a paragraph.
         height = max(9, min(strip, round(0.045 * max(image.size))))
         top = margin + image.height + margin // 2
         screens.write_lines(

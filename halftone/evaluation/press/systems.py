@@ -147,19 +147,19 @@ class Verified:
 
     def search(self, query: PressQuery) -> Ranking:
         """Rank the gallery by probability; see `System.search`."""
-        found = self._gallery.search(
+        matches = self._gallery.search(
             query.views[self._version], query.fingerprint, without=query.without
         )
-        rows = np.array([one.index for one in found], dtype=np.int64)
-        scores = np.array([one.probability for one in found])
+        rows = np.array([one.index for one in matches], dtype=np.int64)
+        scores = np.array([one.probability for one in matches])
         order = _order(rows, scores, truth=query.truth)[:DEPTH]
         overlap = None
         inliers = []
         for place in order:
-            verification = found[place].evidence.verification
+            verification = matches[place].evidence.verification
             largest = verification.overlaps[0] if verification and verification.overlaps else None
             inliers.append(-1 if verification is None else largest.inliers if largest else 0)
-            if found[place].index == query.truth:
+            if matches[place].index == query.truth:
                 overlap = largest
         return Ranking(
             rows=rows[order],

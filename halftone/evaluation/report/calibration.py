@@ -12,30 +12,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def calibration_section(folder: Path, *, found: Mapping[str, Any]) -> Section:
+def calibration_section(folder: Path, *, fit: Mapping[str, Any]) -> Section:
     """Show how reliable probabilities are on groups that were left out of their fit.
 
     Args:
         folder: The report's folder, which gets the plot.
-        found: As `metrics.json` holds it under `calibration`: `on`, and the figures of
-            `evaluation.calibration.fit`; with `why` instead of figures, why there is no fit.
+        fit: The entry `calibration` of `metrics.json`: `on` and the figures of
+            `evaluation.calibration.fit`, or instead `why`, the reason why there is no fit.
     """
-    if "why" in found:
-        return Section(title="Probabilities", text=[str(found["why"])])
-    plots.reliability(folder / "reliability.png", bins=found["bins"])
+    if "why" in fit:
+        return Section(title="Probabilities", text=[str(fit["why"])])
+    plots.reliability(folder / "reliability.png", bins=fit["bins"])
     rows = [
-        ["candidates that were compared", f"{found['pairs']:,}"],
-        ["of them the same picture", f"{found['matches']:,}"],
-        ["expected calibration error", f"{found['ece']:.4f}"],
-        [f"the same of the {found['likely']:,} of 0.01 and more", f"{found['ece_likely']:.4f}"],
-        ["Brier score", f"{found['brier']:.4f}"],
-        ["precision at 0.9", f"{found['precision_at_90']:.3f}"],
-        ["recall at 0.9, of the candidates", f"{found['recall_at_90']:.3f}"],
+        ["candidates that were compared", f"{fit['pairs']:,}"],
+        ["of them the same picture", f"{fit['matches']:,}"],
+        ["expected calibration error", f"{fit['ece']:.4f}"],
+        [f"the same of the {fit['likely']:,} of 0.01 and more", f"{fit['ece_likely']:.4f}"],
+        ["Brier score", f"{fit['brier']:.4f}"],
+        ["precision at 0.9", f"{fit['precision_at_90']:.3f}"],
+        ["recall at 0.9, of the candidates", f"{fit['recall_at_90']:.3f}"],
     ]
     return Section(
         title="Probabilities",
         text=[
-            f"Fitted on {found['on']}; every figure is of folds that were left out, by group.",
+            f"Fitted on {fit['on']}; every figure is of folds that were left out, by group.",
         ],
         tables=[Table(head=["", "value"], rows=rows)],
         pictures=[
@@ -43,7 +43,7 @@ def calibration_section(folder: Path, *, found: Mapping[str, Any]) -> Section:
                 file="reliability.png",
                 alt=(
                     "Share of candidates that are the same picture over the probability they were "
-                    f"given; expected calibration error {found['ece_likely']:.3f}."
+                    f"given; expected calibration error {fit['ece_likely']:.3f}."
                 ),
                 caption="Bars are 95 % intervals, the dotted line is perfect. Below, how many "
                 "candidates of 0.01 and more stand in each bin.",

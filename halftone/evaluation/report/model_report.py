@@ -56,9 +56,9 @@ def write_report(
     for number, images in enumerate(judged):
         sections += retrieval_sections(folder, judged=images, prefix=f"r{number}")
     if calibration is not None:
-        sections.append(calibration_section(folder, found=calibration))
+        sections.append(calibration_section(folder, fit=calibration))
     if classification is not None:
-        sections += classification_sections(folder, found=classification)
+        sections += classification_sections(folder, figures=classification)
     if history:
         sections.append(_curves_section(folder, history=history))
     if balance or left_out:
@@ -96,14 +96,14 @@ def write_evaluation(
     write_page(folder, title=f"{version} on {judged.name}", subtitle=subtitle, sections=sections)
 
 
-def classification_sections(folder: Path, *, found: Mapping[str, Any]) -> list[Section]:
+def classification_sections(folder: Path, *, figures: Mapping[str, Any]) -> list[Section]:
     """Return the sections on accuracy, classes and the most frequent mistakes."""
     columns = {
         "accuracy": "accuracy",
         "balanced_accuracy": "balanced accuracy",
         "macro_f1": "macro F1",
     }
-    shown = sorted(found["per_class"], key=lambda row: (row["recall"] is None, row["recall"]))
+    shown = sorted(figures["per_class"], key=lambda row: (row["recall"] is None, row["recall"]))
     shown = [row for row in shown if row["images"] or row["predicted"]]
     classes = [
         [row["name"], f"{row['images']:,}", f"{row['predicted']:,}"]
@@ -117,7 +117,7 @@ def classification_sections(folder: Path, *, found: Mapping[str, Any]) -> list[S
     tables = [
         Table(
             head=["", *columns.values()],
-            rows=[["this version", *(figure_cell(found, name=name) for name in columns)]],
+            rows=[["this version", *(figure_cell(figures, name=name) for name in columns)]],
             caption="Below the figures 95 % intervals.",
         ),
         Table(
@@ -126,20 +126,20 @@ def classification_sections(folder: Path, *, found: Mapping[str, Any]) -> list[S
             caption=f"The classes that are found least come first.{more}",
         ),
     ]
-    confused = found["confused"]
+    confused = figures["confused"]
     pictures = []
-    names, matrix = _shown_classes(found)
+    names, matrix = _shown_classes(figures)
     if names:
         plots.confusion(folder / "confusion.png", matrix=matrix, names=names)
-        which = "all classes" if len(names) == found["classes"] else "the most confused classes"
+        which = "all classes" if len(names) == figures["classes"] else "the most confused classes"
         pictures.append(
             ReportPicture(
                 file="confusion.png",
-                alt=f"Confusion matrix of {which}; accuracy {found['accuracy']:.3f}.",
+                alt=f"Confusion matrix of {which}; accuracy {figures['accuracy']:.3f}.",
                 caption=f"Rows the truth, columns the prediction, {which}.",
             )
         )
-    on = f", {found['on']}" if found.get("on") else ""
+    on = f", {figures['on']}" if figures.get("on") else ""
     mistakes = Table(
         head=["truth", "predicted", "pictures"],
         rows=[[row["truth"], row["predicted"], f"{row['images']:,}"] for row in confused[:15]],
@@ -148,7 +148,7 @@ def classification_sections(folder: Path, *, found: Mapping[str, Any]) -> list[S
     return [
         Section(
             title="Classification",
-            text=[f"{found['images']:,} pictures of {found['classes']:,} classes{on}."],
+            text=[f"{figures['images']:,} pictures of {figures['classes']:,} classes{on}."],
             tables=[*tables, *([mistakes] if confused else [])],
             pictures=pictures,
         )
@@ -156,15 +156,17 @@ def classification_sections(folder: Path, *, found: Mapping[str, Any]) -> list[S
 
 
 def _shown_classes(
-    found: Mapping[str, Any], *, most: int = _MOST_CLASSES
+    figures: Mapping[str, Any], *, most: int = _MOST_CLASSES
 ) -> tuple[list[str], list[list[int]]]:
     """Return names and matrix of all classes if they are few, else of the most confused ones."""
-    matrix = found.get("confusion")
+    matrix = figures.get("confusion")
     if matrix is None:
         return [], []
-    names = list(found["names"])
+    names = list(figures["names"])
     if len(names) > most:
-        involved = [name for row in found["confused"] for name in (row["truth"], row["predicted"])]
+        involved = [
+            name for row in figures["confused"] for name in (row["truth"], row["predicted"])
+        ]
         chosen = list(dict.fromkeys(involved))[:most]
     else:
         chosen = names

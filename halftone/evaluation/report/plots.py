@@ -210,8 +210,8 @@ def reliability(path: Path, *, bins: Sequence[Mapping[str, float]]) -> None:
         axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
         axes.errorbar(
-            said,
-            seen,
+            predicted,
+            observed,
             yerr=np.clip([low, high], 0, None),
             color=COLOURS[0],
             marker="o",
@@ -219,5 +219,5 @@ def reliability(path: Path, *, bins: Sequence[Mapping[str, float]]) -> None:
             capsize=2,
         )
         axes.set(ylabel="share that is the same picture", xlim=(0, 1), ylim=(0, 1.02))
-        counts.bar(said, [each["count"] for each in bins], width=0.04, color=COLOURS[0])
+        counts.bar(predicted, [bin_["count"] for bin_ in bins], width=0.04, color=COLOURS[0])
         counts.set(xlabel="probability", ylabel="candidates", yscale="log")

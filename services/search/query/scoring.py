@@ -43,7 +43,7 @@ class RankedCandidate:
     @property
     def is_founded(self) -> bool:
         """Whether there is more evidence than similarity: the same bytes, or shared features."""
-        return self.same_bytes or self.evidence.founds(self.probability)
+        return self.same_bytes or self.evidence.is_verified_match(self.probability)
 
     @property
     def orientation(self) -> Orientation:

@@ -158,4 +158,4 @@ def test_nothing_is_printed(capsys):
 def test_plain_dates_do_not_load_the_grammar():
     for year in range(1800, 1900):
         last = calendar.monthrange(year, 2)[1]
-        assert dates._plain(f"{year}-02").latest == dt.date(year, 2, last)
+        assert dates._parse_common(f"{year}-02").latest == dt.date(year, 2, last)

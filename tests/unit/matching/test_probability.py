@@ -80,9 +80,9 @@ def test_a_comparison_in_vain_is_no_evidence():
     np.testing.assert_array_equal(evidence_features(vain), evidence_features(without))
     default = Calibration.default()
     assert default.probability(vain) > 10 * default.probability(evidence(**channels))
-    assert not vain.founds(0.9)
-    assert evidence(overlap(20, 30)).founds(0.9)
-    assert not evidence(overlap(20, 30)).founds(0.4)
+    assert not vain.is_verified_match(0.9)
+    assert evidence(overlap(20, 30)).is_verified_match(0.9)
+    assert not evidence(overlap(20, 30)).is_verified_match(0.4)
 
 
 def test_probabilities_are_those_of_each():
