@@ -337,8 +337,8 @@ def facets(
     """Count images by journal, year and language."""
     where = read_filter(options)
     with connect() as client:
-        found = client.facets(filter=where, limit=limit)
-        remarks = check_filter(client, where=where, nothing=not found.total)
+        counts = client.facets(filter=where, limit=limit)
+        remarks = check_filter(client, where=where, nothing=not counts.total)
     if as_json:
         output.print_json(
             {

@@ -232,7 +232,7 @@ def cluster(
     archives/ARCHIVE/images/ID, or its id with --archive.
     """
     with connect() as client:
-        found = find_cluster(client, read_cluster_name(name, archives=archive))
+        whole_cluster = find_cluster(client, read_cluster_name(name, archives=archive))
         if as_json:
             output.print_json(cluster_export.cluster_to_json(whole_cluster))
         else:

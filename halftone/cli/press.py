@@ -227,15 +227,15 @@ def _print(summary: Mapping[str, Any], *, name: str) -> None:
             table.add_row(
                 f"  {label}",
                 *(output.format_number(entry[label]["recall_at_1"]) for entry in entries.values()),
-                *(output.format_number(found[figure]) for figure in more),
-                _format_share(found["corner_error_mean"]),
+                *(output.format_number(figures[figure]) for figure in more),
+                _format_share(figures["corner_error_mean"]),
             )
     figures = systems[judged]["all"]
     table.add_row(
         "everything",
         *(output.format_number(entry["all"]["recall_at_1"]) for entry in systems.values()),
-        *(output.format_number(found[figure]) for figure in more),
-        _format_share(found["corner_error_mean"]),
+        *(output.format_number(figures[figure]) for figure in more),
+        _format_share(figures["corner_error_mean"]),
         style="bold",
     )
     console.print(table)

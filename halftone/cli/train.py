@@ -256,7 +256,7 @@ def watch(*, job: str, as_json: bool, connect: Connect) -> None:
 def cancel(*, job: str, as_json: bool, connect: Connect) -> None:
     """Stop a job: one that waits at once, one that runs after the step it is in."""
     with connect() as client:
-        found = client.cancel_training_job(_name(job))
+        cancelled_job = client.cancel_training_job(_name(job))
     if as_json:
         output.print_json(job_json(cancelled_job))
     else:

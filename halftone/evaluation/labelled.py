@@ -205,7 +205,7 @@ def label_pictures(
     if found and not isinstance(found[0], str):
         unknown = [
             (member, f"named by group {group['group']}, but not usable")
-            for group in groups_read
+            for group in found
             if not isinstance(group, str)
             for member in group["members"]
             if member not in known

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from halftone.cli import output
 from halftone.cli.models import making
-from halftone.cli.models.context import Where, with_context
+from halftone.cli.models.context import TargetOptions, with_context
 from halftone.cli.models.promotions import read_groups, report, run_promotion
 from halftone.cli.options import confirm, json_option, search_target, yes_option
 from halftone.core import errors

@@ -203,9 +203,9 @@ def calibrate(
     from halftone.vision.model import Model  # noqa: PLC0415
 
     registry = context.files
-    found = registry.resolve(version)
-    registry.verify(found)
-    model = Model.load(found.directory)
+    source = registry.resolve(version)
+    registry.verify(source)
+    model = Model.load(source.directory)
     samples: list[CalibrationSample] = []
     names = []
     with Progress(console=output.make_notes(), transient=True) as bar:
@@ -256,7 +256,7 @@ def calibrate(
     calibration, figures = fitting.fit(sample, seed=seed)
     figures["on"] = " and ".join(names)
     published = _publish_calibrated(
-        registry, found, calibration=calibration.to_dict(), figures=figures
+        registry, source, calibration=calibration.to_dict(), figures=figures
     )
     click.echo(
         f"{published.id} has the weights of {source.id} and probabilities fitted on "
@@ -293,7 +293,7 @@ def _publish_calibrated(
             page,
             title=f"{version.name}: probabilities",
             subtitle=f"weights of {version.id}",
-            sections=[calibration_section(page, found=figures)],
+            sections=[calibration_section(page, fit=figures)],
         )
         return registry.publish(staging, name=version.name)
 

@@ -202,10 +202,10 @@ def reliability(path: Path, *, bins: Sequence[Mapping[str, float]]) -> None:
 
     Bins are those of `halftone.evaluation.calibration.fit`.
     """
-    said = [each["probability"] for each in bins]
-    seen = np.array([each["observed"] for each in bins])
-    low = seen - [each["low"] for each in bins]
-    high = np.array([each["high"] for each in bins]) - seen
+    predicted = [each["probability"] for each in bins]
+    observed = np.array([each["observed"] for each in bins])
+    low = observed - [each["low"] for each in bins]
+    high = np.array([each["high"] for each in bins]) - observed
     with draw(path, size=(5.4, 4.4)) as figure:
         axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
