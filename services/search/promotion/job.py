@@ -20,7 +20,6 @@ from halftone.services.search.promotion import compare, switch
 from halftone.services.search.promotion.cancellation import Cancellation, StopPromotion
 from halftone.services.search.promotion.embedding import Embedding
 from halftone.services.search.promotion.journal import Journal
-from halftone.services.search.promotion.progress import Progress
 from halftone.services.search.promotion.transitions import (
     STEPS,
     Event,
@@ -98,7 +97,6 @@ class PromotionJob:
         self._is_resumed_switch = self.step is Step.MOVING
         self._cancellation = Cancellation(promotion.id, files=files)
         self._journal = Journal(promotion, files=files, tell=tell, failures=progress_failures)
-        self._progress = Progress(promotion)
         self._pace = Pace(
             traffic=parts.traffic,
             share=settings.promotion_share,
@@ -238,14 +236,20 @@ class PromotionJob:
         give_up = time.monotonic() + self._settings.promotion_patience_seconds
         await self._embedding.wait_until_loaded()
         self._check()
-        while not await self._patience(
-            self._holdings.threads.write, "switch", self._move_if_in_step
-        ):
+        while not await self._patience(self._try_to_move):
             await self._embedding.catch_up()
             self._check()
             if time.monotonic() > give_up:
                 raise errors.Unavailable("Records change faster than they can be embedded.")
         _log.info("promotion_switched", model_version=self.promotion.model_version)
+
+    async def _try_to_move(self) -> bool:
+        try:
+            return await self._holdings.threads.write("switch", self._move_if_in_step)
+        except Exception:
+            # The intent is on disk, and the next try may come minutes later.
+            self._journal.note(at_once=True)
+            raise
 
     def _move_if_in_step(self) -> bool:
         """Switch, in the thread for writes, so that no record changes in the middle.
@@ -282,9 +286,10 @@ class PromotionJob:
     async def _complete_move(self) -> None:
         """Complete a switch that another process or an earlier attempt has begun."""
         answering = self._holdings.collection.model_version
-        if not self._shared and answering != self.promotion.model_version:
-            # The switch failed, and so did recording that. Later imports went to the old collection
-            # only. (With several processes, such records are gathered in any case.)
+        # If the switch failed and so did recording that, later imports went to the old collection
+        # only. (With several processes, such records are gathered in any case.)
+        is_behind = not self._shared and answering != self.promotion.model_version
+        if is_behind or await asyncio.to_thread(self._is_cancelled_before_move):
             await self._holdings.threads.write("switch", self._put_back)
             self._advance(Event.SENT_BACK)
             # On disk, or a process that ends now would be followed by one that completes it.
@@ -294,6 +299,15 @@ class PromotionJob:
             await self._holdings.threads.write("switch", self._move)
         except STORE as error:
             raise _LeaveToNextTry(error.message) from error
+
+    def _is_cancelled_before_move(self) -> bool:
+        """Return whether somebody asked to cancel and nothing has surely moved. Blocks."""
+        promotion = self.promotion
+        return (
+            self._cancellation.read()
+            and switch.is_back(promotion, store=self._store)
+            and self._registry.pointer().active != promotion.model_version
+        )
 
     def _put_back(self) -> None:
         try:
@@ -345,7 +359,7 @@ class PromotionJob:
         except errors.HalftoneError as problem:
             # The promotion has ended all the same. The next check of the files ends it again.
             _log.error("promotion_not_saved", error=problem.message)
-            self._journal.note(at_once=True)
+            self._journal.tell()
 
     async def _tidy(self) -> None:
         """Drop collections that are neither active nor were before, once no search uses them."""

@@ -76,13 +76,17 @@ class Journal:
         now = self._clock()
         if at_once or now - self._told > _TELL_SECONDS:
             self._told = now
-            self._stamp()
-            self._tell(self._promotion)
+            self.tell()
         if at_once or now - self._noted > _NOTE_SECONDS:
             self._noted = now
             self._waits = True
             if self._note_task is None or self._note_task.done():
                 self._note_task = asyncio.create_task(self._write_notes())
+
+    def tell(self) -> None:
+        """Notify of the promotion without writing it."""
+        self._stamp()
+        self._tell(self._promotion)
 
     async def _write_notes(self) -> None:
         while self._waits:

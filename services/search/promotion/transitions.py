@@ -77,8 +77,6 @@ class StepFacts:
         cancellable: Whether a request to cancel is checked for, and ends the promotion.
         reversible: Whether the promotion can still end with the old version active. An irreversible
             step ends in success, whatever happens.
-        durable: Whether the step may begin only once its state is on disk. The states of other
-            steps are written as progress: a write that fails is logged, and the next may succeed.
         resumes: The step in which a new process resumes a promotion that was killed in this step;
             None if it has ended.
     """
@@ -86,7 +84,6 @@ class StepFacts:
     state: State
     cancellable: bool = False
     reversible: bool = True
-    durable: bool = False
     resumes: Step | None = None
 
 
@@ -94,7 +91,7 @@ STEPS: Final[Mapping[Step, StepFacts]] = {
     Step.EMBEDDING: StepFacts(state=State.EMBEDDING, cancellable=True, resumes=Step.EMBEDDING),
     Step.COMPARING: StepFacts(state=State.COMPARING, cancellable=True, resumes=Step.EMBEDDING),
     Step.CATCHING_UP: StepFacts(state=State.COMPARING, cancellable=True, resumes=Step.EMBEDDING),
-    Step.MOVING: StepFacts(state=State.SWITCHING, durable=True, resumes=Step.MOVING),
+    Step.MOVING: StepFacts(state=State.SWITCHING, resumes=Step.MOVING),
     Step.GATHERING: StepFacts(state=State.SWITCHING, reversible=False, resumes=Step.MOVING),
     Step.SUCCEEDED: StepFacts(state=State.SUCCEEDED, reversible=False),
     Step.FAILED: StepFacts(state=State.FAILED),

@@ -267,6 +267,24 @@ async def test_a_move_that_cannot_be_undone_is_not_reported_failed(
     assert registry.pointer().active == await answering(service) == NEW
 
 
+async def test_a_move_that_waits_for_another_try_is_no_longer_switching(
+    service, registry, monkeypatch
+):
+    await service.add(*(record(number) for number in range(3)))
+    files, set_active, tried, is_away = files_of(service), EdgeStore.set_active, [], True
+
+    def set_active_later(self, version):
+        tried.append(version)
+        return away() if is_away else set_active(self, version)
+
+    monkeypatch.setattr(EdgeStore, "set_active", set_active_later)
+    await promote(service)
+    await until(lambda: tried and files.read().state == State.COMPARING)
+    is_away = False
+    assert (await ended(service)).state == State.SUCCEEDED
+    assert registry.pointer().active == NEW
+
+
 async def test_a_service_that_stops_leaves_its_promotion_whatever_fails(
     service, embedder, monkeypatch
 ):

@@ -213,3 +213,25 @@ async def test_a_collection_that_one_process_drops_breaks_no_other(replicas):
     await two.catalogue.delete(search_pb2.DeleteImagesRequest(names=[name(1)]))
     assert await asyncio.to_thread(two.promotions.counts) == {NEW: 2}
     assert not two._holdings.collections.others
+
+
+async def test_a_switch_that_another_takes_over_is_cancelled_before_it_moves(replicas):
+    one, two = replicas
+    await add(one, record(0))
+    for version in (NEW, OLD):
+        await one.promotions.promote(version, force=True)
+        await until(lambda: two.promotions.answering() == version)  # noqa: B023 - awaited here
+        async with asyncio.timeout(60):
+            while is_running(promotion := await two.promotions.current()):
+                await asyncio.sleep(0.05)
+    # Left by a process that was killed, after somebody had asked to cancel it.
+    files = one.promotions._files
+    promotion.id = "left"
+    promotion.model_version, promotion.from_model_version = NEW, OLD
+    promotion.state = State.SWITCHING
+    promotion.ClearField("end_time")
+    files.ask_to_cancel(promotion.id)
+    files.write(promotion)
+    await until(lambda: not is_running(files.read()))
+    assert files.read().state == State.CANCELLED
+    assert [engine.promotions.answering() for engine in replicas] == [OLD, OLD]
