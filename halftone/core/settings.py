@@ -143,8 +143,8 @@ class SearchSettings(ServerSettings):
     max_concurrent_lists: int = Field(default=32, ge=1)
     """The most calls at a time that read long lists (`ListImages`, `CountFacets`, `ListClusters`,
     `GetCluster` …)."""
-    max_concurrent_thumbnails: int = Field(default=64, ge=1)
-    """The most calls of `GetThumbnail` at a time."""
+    max_concurrent_thumbnails: int = Field(default=256, ge=1)
+    """The most calls of `GetThumbnail` at a time. A page of hits asks for a hundred at once."""
     max_concurrent_imports: int = Field(default=8, ge=1)
     """The most streams of `ImportImages` at a time. Each holds up to `import_window` batches in
     memory."""

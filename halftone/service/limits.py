@@ -5,7 +5,8 @@ so that watches which stay open for hours leave the others room. A `Limit` narro
 further, for example those that read long lists.
 
 A call beyond a limit is refused at once with RESOURCE_EXHAUSTED and the time after which to try
-again; there is no queue. Health and reflection are not counted: they answer under any load.
+again; there is no queue. Health and reflection are not counted, so full limits do not keep
+them from answering; the server accepts `RESERVED_RPCS` calls of them on top.
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ class Limit:
         name: The name in the metric `rpcs_refused_total` and in errors, for example `lists`.
         most: The most calls that are answered at a time.
         methods: Method names without their service, for example `ListImages`.
+        retry_seconds: What a refused caller is told to wait.
     """
 
     name: str
     most: int
     methods: frozenset[str]
+    retry_seconds: float = _RETRY_SECONDS
 
 
 class _Budget:
@@ -74,7 +77,7 @@ class Admission:
         self._streams = _Budget("streams", most=streams, retry_seconds=_STREAM_RETRY_SECONDS)
         self._by_method: dict[str, list[_Budget]] = {}
         for limit in limits:
-            budget = _Budget(limit.name, most=limit.most, retry_seconds=_RETRY_SECONDS)
+            budget = _Budget(limit.name, most=limit.most, retry_seconds=limit.retry_seconds)
             for method in limit.methods:
                 self._by_method.setdefault(method, []).append(budget)
         self._refused = metrics.counter(

@@ -14,7 +14,7 @@ from halftone.service.limits import RESERVED_RPCS, Limit
 from halftone.v1 import embedder_pb2, trainer_pb2
 from tests.support.served import NAME, Running, ask, wait_for
 
-EMBEDS = Limit(name="embeds", most=1, methods=frozenset({"EmbedImages"}))
+EMBEDS = Limit(name="embeds", most=1, methods=frozenset({"EmbedImages"}), retry_seconds=1.5)
 
 
 @contextlib.asynccontextmanager
@@ -79,7 +79,7 @@ async def test_a_call_that_is_given_up_makes_room():
 async def test_methods_with_a_limit_leave_others_room():
     async with Running(limits=(EMBEDS,)) as running, busy(running, calls=1):
         error = await refusal_of(running.stub.EmbedImages(ask(""), timeout=60))
-        assert error.metadata["limit"] == "embeds"
+        assert (error.retry_after, error.metadata["limit"]) == (1.5, "embeds")
         await running.stub.ListModels(embedder_pb2.ListModelsRequest(), timeout=60)
 
 

@@ -95,8 +95,10 @@ async def test_nothing_blocks_the_event_loop(service, embedder, blocking):
         record("root", path="one.png"),
     )
     stub = service.stub
-    searched = await service.search(content=plate(1), limit=3)
-    await service.search(image=name(0), limit=3, page_token=searched.next_page_token[:0])
+    await service.search(content=plate(1), limit=3)
+    searched = await service.search(image=name(0), limit=1)
+    assert searched.next_page_token
+    await service.search(image=name(0), limit=1, page_token=searched.next_page_token)
     requests = [search_pb2.SearchImagesRequest(image=name(at)) for at in range(3)]
     await stub.BatchSearchImages(search_pb2.BatchSearchImagesRequest(requests=requests))
     await stub.CompareImages(search_pb2.CompareImagesRequest(query=name(0), image=name(1)))
