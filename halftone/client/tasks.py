@@ -107,6 +107,10 @@ class Worker:
         await asyncio.wait([self._task], timeout=patience)
 
 
+class _End:
+    """Takes the place of a record after the last one. No exception of a source looks like it."""
+
+
 async def pull(records: Source[T], convert: Callable[[T], R]) -> AsyncGenerator[R, None]:
     """Iterate over records, each converted, without holding up the event loop.
 
@@ -118,18 +122,17 @@ async def pull(records: Source[T], convert: Callable[[T], R]) -> AsyncGenerator[
             yield await asyncio.to_thread(convert, record)
         return
     loop = asyncio.get_running_loop()
-    asked: queue.SimpleQueue[asyncio.Future[R] | None] = queue.SimpleQueue()
+    asked: queue.SimpleQueue[asyncio.Future[R | _End] | None] = queue.SimpleQueue()
     # A daemon thread: an iterable that never gives its next record must not keep the program alive.
     threading.Thread(
         target=_serve, args=(records, convert, asked), name="halftone-import-source", daemon=True
     ).start()
     try:
         while True:
-            future: asyncio.Future[R] = loop.create_future()
+            future: asyncio.Future[R | _End] = loop.create_future()
             asked.put(future)
-            try:
-                item = await future
-            except StopAsyncIteration:
+            item = await future
+            if isinstance(item, _End):
                 return
             yield item
     finally:
@@ -139,7 +142,7 @@ async def pull(records: Source[T], convert: Callable[[T], R]) -> AsyncGenerator[
 def _serve(
     records: Iterable[T],
     convert: Callable[[T], R],
-    asked: queue.SimpleQueue[asyncio.Future[R] | None],
+    asked: queue.SimpleQueue[asyncio.Future[R | _End] | None],
 ) -> None:
     """Answer each future that is asked for with the next record, until None is asked for."""
     # The loop may be closed by the time a slow iterable answers.
@@ -151,11 +154,12 @@ def _serve(
                     _answer(future, result=convert(record))
                 if (future := asked.get()) is None:
                     return
-            error: BaseException = StopAsyncIteration()
         except BaseException as failure:  # noqa: BLE001  # raised again where it is awaited
-            error = failure
-        if future is not None:
-            _answer(future, error=error)
+            if future is not None:
+                _answer(future, error=failure)
+        else:
+            if future is not None:
+                _answer(future, result=_End())
 
 
 def _answer(

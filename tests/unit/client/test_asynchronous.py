@@ -49,6 +49,17 @@ async def test_import_from_an_asynchronous_source(fake):
     assert summary.created == 100
 
 
+async def test_a_source_that_raises_the_end_of_another_loop_has_failed(fake):
+    def source():
+        yield from images(2)
+        raise StopAsyncIteration
+
+    async with AsyncClient(fake.address, retries=QUICK) as client:
+        with pytest.raises(RuntimeError, match="StopAsyncIteration"):
+            await client.import_images(source())
+    assert len(fake.records) == 2
+
+
 async def test_a_cancelled_import_stops(fake):
     fake.delay_acks = 0.01
     async with AsyncClient(fake.address) as client:
