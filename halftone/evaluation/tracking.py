@@ -111,7 +111,7 @@ class Tracker:
     ) -> None:
         self._uri, self._warn, self._finish_seconds = uri, warn, finish_seconds
         self._failed = threading.Event()
-        self._calls: queue.Queue[Callable[[_Run], None] | None] = queue.Queue(_WAITING)
+        self._calls: queue.Queue[tuple[Callable[[_Run], None], bool]] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         if uri:
             begin = functools.partial(
@@ -156,30 +156,37 @@ class Tracker:
         if self._thread is None:
             return
         patience = self._finish_seconds if seconds is None else seconds
-        if metrics:
-            self.log(metrics, step=step)
+        values, now = dict(_numbers(metrics or {})), time.time_ns() // 1_000_000
         status = "FINISHED" if succeeded else "FAILED"
-        self._put(lambda run: run.finish(status=status, tags=tags or {}, report=report))
-        self._put(None)
+
+        def end(run: _Run) -> None:
+            run.log(values, step=step, milliseconds=now)
+            run.finish(status=status, tags=tags or {}, report=report)
+
+        # One call, since the queue may have room for one more only.
+        self._put(end, is_last=True)
         if not self._failed.is_set():
             self._thread.join(patience)
             if self._thread.is_alive():
                 self._fail(f"it did not take everything within {patience:.0f} seconds")
         self._thread = None
 
-    def _put(self, call: Callable[[_Run], None] | None) -> None:
+    def _put(self, call: Callable[[_Run], None], *, is_last: bool = False) -> None:
         if self._thread is None or self._failed.is_set():
             return
         try:
-            self._calls.put_nowait(call)
+            self._calls.put_nowait((call, is_last))
         except queue.Full:
             self._fail("it is too slow; what follows is not sent")
 
     def _send(self, begin: Callable[[], _Run]) -> None:
         """Begin the run, then make the queued calls one after the other. Runs in the thread."""
         try:
-            run = begin()
-            while (call := self._calls.get()) is not None and not self._failed.is_set():
+            run, is_last = begin(), False
+            while not is_last:
+                call, is_last = self._calls.get()
+                if self._failed.is_set():
+                    return
                 call(run)
         except ModuleNotFoundError as error:
             self._fail(f"the package {error.name} is not installed: pip install 'halftone[mlflow]'")

@@ -167,3 +167,34 @@ def test_a_missing_package_is_named(monkeypatch):
     tracker.finish()
     (warning,) = warnings
     assert "halftone[mlflow]" in warning
+
+
+class _SlowRun:
+    """A run whose first call waits until it may go on; notes what it was told."""
+
+    def __init__(self):
+        self.busy, self.go_on, self.told = threading.Event(), threading.Event(), []
+
+    def log(self, values, *, step, milliseconds):
+        self.busy.set()
+        assert self.go_on.wait(60)
+        self.told.append((step, values))
+
+    def finish(self, *, status, tags, report):
+        self.told.append(status)
+
+
+def test_the_last_free_place_in_the_queue_is_enough_for_the_end(monkeypatch):
+    run, warnings = _SlowRun(), []
+    monkeypatch.setattr(tracking, "_WAITING", 2)
+    monkeypatch.setattr(tracking, "_Run", lambda *_args, **_options: run)
+    tracker = begin("http://127.0.0.1:1", warn=warnings.append)
+    tracker.log({"loss": 3.0}, step=0)
+    assert run.busy.wait(60)
+    tracker.log({"loss": 2.0}, step=1)
+
+    threading.Timer(0.2, run.go_on.set).start()
+    tracker.finish({"map": 1.0}, step=2)
+
+    assert warnings == []
+    assert run.told == [(0, {"loss": 3.0}), (1, {"loss": 2.0}), (2, {"map": 1.0}), "FINISHED"]
