@@ -222,6 +222,8 @@ class Runner:
                 time.sleep(_LAST_WRITE_SECONDS)
         then = Then.LET_GO if row is None else row.then
         if then is Then.SEND:
+            # First, so that the worker that gets the message gets the lease, too.
+            self.store.release(lease)
             self.queue.send(job)
         if job.state.is_over:
             self.metrics.jobs.labels(job.state.value).inc()

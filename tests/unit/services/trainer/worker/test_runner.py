@@ -158,6 +158,24 @@ def test_a_worker_that_ends_during_a_promotion_goes_on_with_it_later(desk):
     assert (job.state, job.attempts, promote.asked) == (State.SUCCEEDED, 1, ["plain/1"])
 
 
+def test_a_job_is_free_before_another_worker_hears_of_it(desk):
+    """Otherwise that worker finds it taken and drops the message."""
+    runner, holders = desk.runner(), []
+
+    class Queue:
+        def send(self, job):
+            holders.append(desk.store.holder(job.id))
+
+    def end():
+        runner.stopping = True
+
+    desk.submit(job_id="a", promote=True)
+    runner.promote, runner.queue = Promoter(then=end), Queue()
+    runner.run("a")
+    assert desk.store.get("a").state is State.QUEUED
+    assert holders == [None]
+
+
 def test_a_job_cancelled_during_its_promotion(desk):
     def cancel():
         desk.store.update("a", lambda job: job.having(state=State.CANCELLING))
