@@ -173,7 +173,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
             with self._database.read() as connection:
                 return self._lists.read(connection, request)
 
-        return await self._holdings.threads.read("clusters_list", read)
+        return await self._holdings.threads.read_list("clusters_list", read)
 
     async def GetCluster(
         self, request: clusters_pb2.GetClusterRequest, context: Context
@@ -187,7 +187,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
                 )
                 return views.to_cluster(connection, row, holdings=self._holdings)
 
-        return await self._holdings.threads.read("clusters_get", get)
+        return await self._holdings.threads.read_list("clusters_get", get)
 
     # Verdicts.
 

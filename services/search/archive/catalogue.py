@@ -64,7 +64,7 @@ class Catalogue:
         self, request: search_pb2.ListImagesRequest
     ) -> search_pb2.ListImagesResponse:
         """Return a page of records, ordered by name."""
-        return await self._holdings.threads.read("list", self._list, request)
+        return await self._holdings.threads.read_list("list", self._list, request)
 
     def _list(self, request: search_pb2.ListImagesRequest) -> search_pb2.ListImagesResponse:
         collection = self._holdings.collection
@@ -88,7 +88,7 @@ class Catalogue:
         self, request: search_pb2.CountFacetsRequest
     ) -> search_pb2.CountFacetsResponse:
         """Count records by journal, year and language."""
-        return await self._holdings.threads.read("facets", self._facets, request)
+        return await self._holdings.threads.read_list("facets", self._facets, request)
 
     def _facets(self, request: search_pb2.CountFacetsRequest) -> search_pb2.CountFacetsResponse:
         collection = self._holdings.collection

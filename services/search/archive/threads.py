@@ -2,8 +2,8 @@
 
 Reads of the store run in a few threads. All its writes run in one thread: a write that reads first
 (do other records have these bytes?) then needs no further lock, and the active collection changes
-only between two writes. Files, computing and thumbnails have threads of their own, so that reads do
-not wait for them.
+only between two writes. Long lists, files, computing and thumbnails have threads of their own, so
+that other reads do not wait for them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Threads:
         """Create the pools. Threads start with the first call."""
         cores = os.cpu_count() or 1
         self._reads = ThreadPoolExecutor(max_workers=cores + 2, thread_name_prefix="store-read")
+        self._lists = ThreadPoolExecutor(max_workers=cores, thread_name_prefix="store-list")
         self._writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-write")
         self._cores = ThreadPoolExecutor(max_workers=cores, thread_name_prefix="fingerprint")
         self._thumbnails = ThreadPoolExecutor(cores, thread_name_prefix="thumbnail")
@@ -45,6 +46,16 @@ class Threads:
     ) -> T:
         """Run a call that reads the store, and measure it as `operation`."""
         return await self._run(self._reads, operation, lambda: call(*args, **kwargs))
+
+    async def read_list(
+        self, operation: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a call that may read long lists or whole collections, and measure it as `operation`.
+
+        It goes on in its thread after its caller is gone. There is one such thread per core, so
+        that searches keep theirs.
+        """
+        return await self._run(self._lists, operation, lambda: call(*args, **kwargs))
 
     async def write(
         self, operation: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -91,6 +102,7 @@ class Threads:
         """Wait for the calls that are running."""
         for executor in (
             self._reads,
+            self._lists,
             self._writes,
             self._cores,
             self._files,

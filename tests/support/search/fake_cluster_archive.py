@@ -58,6 +58,8 @@ class Archive:
     async def read(self, operation, call, /, *args, **kwargs):
         return await asyncio.to_thread(call, *args, **kwargs)
 
+    read_list = read
+
     def describe(self, points):
         return {
             each: DatedPrinting.of(each, self.points[uuid.UUID(bytes=each)].payload)

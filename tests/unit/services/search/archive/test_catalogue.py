@@ -1,4 +1,4 @@
-"""Thumbnails: of pictures that go while they are made, and beside other pictures."""
+"""Thumbnails: of pictures that go while they are made, and beside others. Lists beside reads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import threading
 import types
 
+import grpc
 import pytest
 
 from halftone.core import telemetry
@@ -16,8 +17,10 @@ from halftone.imaging import images
 from halftone.services.search.archive.blobs import Blobs
 from halftone.services.search.archive.catalogue import Catalogue
 from halftone.services.search.archive.holdings import Holdings
+from halftone.services.search.store.edge.collection import EdgeCollection
 from halftone.services.search.store.port import Stored
-from tests.support.search.search_service import name, picture
+from halftone.v1 import search_pb2
+from tests.support.search.search_service import name, picture, record
 
 CONTENT = picture(1)
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -120,3 +123,21 @@ async def test_thumbnails_take_no_threads_that_searches_need(make, tmp_path):
         assert await threads.compute(lambda: "computed") == "computed"
     blobs.release.set()
     assert len(set(await asyncio.gather(*asked))) == 1
+
+
+async def test_lists_whose_callers_are_gone_leave_others_their_threads(service, monkeypatch):
+    await service.add(record(0))
+    release = threading.Event()
+
+    def scan_on(*_arguments, **_fields):
+        release.wait(60)
+        return []
+
+    monkeypatch.setattr(EdgeCollection, "facet", scan_on)
+    request = search_pb2.CountFacetsRequest()
+    calls = [service.stub.CountFacets(request, timeout=0.5) for _ in range(32)]
+    gone = await asyncio.gather(*calls, return_exceptions=True)
+    assert {call.code() for call in gone} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+    found = await service.stub.GetImage(search_pb2.GetImageRequest(name=name(0)), timeout=20)
+    assert found.name == name(0)
+    release.set()
