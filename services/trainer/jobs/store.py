@@ -30,7 +30,7 @@ from halftone.services.trainer.jobs.job import State, TrainingJob
 from halftone.services.trainer.jobs.transitions import apply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import Self
 
     from halftone.core.settings import TrainerSettings
@@ -235,10 +235,7 @@ class JobStore:
                 )
                 if not members:
                     break
-                pipe = self.client.pipeline(transaction=False)
-                for member in members:
-                    pipe.hget(_job(_id_of(member)), "record")
-                read = (TrainingJob.model_validate_json(text) for text in pipe.execute() if text)
+                read = self._read_many(map(_id_of, members))
                 jobs += [job for job in read if not states or job.state in states]
                 highest = f"({members[-1]}"
         return tuple(jobs[:limit])
@@ -246,11 +243,14 @@ class JobStore:
     def active(self) -> tuple[TrainingJob, ...]:
         """Return the jobs that are not over, in no particular order."""
         with _translate_errors():
-            ids = self.client.smembers(f"{_PREFIX}active")
-            pipe = self.client.pipeline(transaction=False)
-            for job_id in ids:
-                pipe.hget(_job(job_id), "record")
-            return tuple(TrainingJob.model_validate_json(text) for text in pipe.execute() if text)
+            return tuple(self._read_many(self.client.smembers(f"{_PREFIX}active")))
+
+    def _read_many(self, ids: Iterable[str]) -> Iterator[TrainingJob]:
+        """Yield jobs by their ids, in one round trip; those that are gone are left out."""
+        pipe = self.client.pipeline(transaction=False)
+        for job_id in ids:
+            pipe.hget(_job(job_id), "record")
+        yield from (TrainingJob.model_validate_json(text) for text in pipe.execute() if text)
 
     def counts(self) -> dict[State, int]:
         """Return the number of jobs in each state."""
@@ -266,10 +266,8 @@ class JobStore:
             members = self.client.zrangebylex(
                 f"{_PREFIX}order", "-", f"[{_stamp(ended_before)}", start=0, num=100
             )
-            for member in members:
-                record = self.client.hget(_job(_id_of(member)), "record")
-                job = None if record is None else TrainingJob.model_validate_json(record)
-                if job is None or not job.state.is_over or job.end_time > ended_before:
+            for job in self._read_many(map(_id_of, members)):
+                if not job.state.is_over or job.end_time > ended_before:
                     continue
                 if self._compare_and_set(job, expected=job.revision, remove=True) == _REMOVED:
                     gone.append(job.id)

@@ -7,6 +7,7 @@ is not a transition.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -107,71 +108,56 @@ class Report:
     error: errors.HalftoneError | None = None
 
 
-NOTHING: Final = Report()
-
-
 class Happening(NamedTuple):
     """An event and the known facts."""
 
     event: Event
-    report: Report = NOTHING
+    report: Report = Report()
 
 
 class RefusedError(errors.FailedPrecondition):
     """The event cannot happen to a job in this state. The reason is JOB_OVER if it is over."""
 
 
-_ENDING: Final[frozenset[Fact]] = frozenset({"progress", "log_tail", "ran_seconds"})
-_ERROR: Final[frozenset[Fact]] = frozenset({"error"})
-_VERSION: Final[frozenset[Fact]] = frozenset({"model_version"})
 _PROGRESS: Final[frozenset[Fact]] = frozenset({"progress"})
-_OUTCOME: Final[frozenset[Fact]] = frozenset({"progress", "log_tail"})
+_OUTCOME: Final[frozenset[Fact]] = _PROGRESS | {"log_tail"}
+_ENDING: Final[frozenset[Fact]] = _OUTCOME | {"ran_seconds"}
+_VERSION: Final[frozenset[Fact]] = frozenset({"model_version"})
+_ERROR: Final[frozenset[Fact]] = frozenset({"error"})
 
 _CANCELLED: Final = Transition(to=State.CANCELLED, then=Then.LET_GO)
 _CANCELLED_AFTER_RUN: Final = Transition(to=State.CANCELLED, then=Then.LET_GO, tells=_ENDING)
-_STARTED: Final = Transition(to=State.RUNNING, then=Then.GO_ON, tells=_PROGRESS, counts="attempt")
-_RESUMED: Final = Transition(to=State.RUNNING, then=Then.GO_ON)
-_PUBLISHED: Final = Transition(to=State.RUNNING, then=Then.GO_ON, tells=_ENDING | _VERSION)
-_FAILED: Final = Transition(to=State.FAILED, then=Then.LET_GO, tells=_ENDING | _ERROR)
-_KILLED: Final = Transition(to=State.QUEUED, then=Then.START_AGAIN, tells=_ENDING, counts="crash")
-_KILLED_TOO_OFTEN: Final = Transition(
-    to=State.FAILED, then=Then.LET_GO, tells=_ENDING | _ERROR, counts="crash"
-)
-_GIVEN_BACK: Final = Transition(to=State.QUEUED, then=Then.SEND, tells=_ENDING)
-_PROMOTING: Final = Transition(to=State.RUNNING, then=Then.GO_ON, tells=_PROGRESS)
 _SUCCEEDED: Final = Transition(to=State.SUCCEEDED, then=Then.LET_GO, tells=_OUTCOME)
 
-# A worker may find the job that it runs QUEUED: its lease ran out unnoticed and the job was put
-# back, but nobody else has taken it since. The lease is good, so the work counts.
+# A worker may meet a job that is QUEUED although it runs it: its lease ran out unnoticed and the
+# job was put back, but nobody else has taken it since. The lease is good, so the work counts. Or it
+# meets one that is RUNNING although it begins: the worker before it died, and the reaper did not
+# come by yet. So what a worker does means the same in both states.
+_BY_WORKER: Final = {
+    Event.STARTED: Transition(to=State.RUNNING, then=Then.GO_ON, tells=_PROGRESS, counts="attempt"),
+    Event.RESUMED: Transition(to=State.RUNNING, then=Then.GO_ON),
+    Event.PUBLISHED: Transition(to=State.RUNNING, then=Then.GO_ON, tells=_ENDING | _VERSION),
+    Event.FAILED: Transition(to=State.FAILED, then=Then.LET_GO, tells=_ENDING | _ERROR),
+    Event.KILLED: Transition(to=State.QUEUED, then=Then.START_AGAIN, tells=_ENDING, counts="crash"),
+    Event.KILLED_TOO_OFTEN: Transition(
+        to=State.FAILED, then=Then.LET_GO, tells=_ENDING | _ERROR, counts="crash"
+    ),
+    Event.GIVEN_BACK: Transition(to=State.QUEUED, then=Then.SEND, tells=_ENDING),
+    Event.PROMOTION_STARTED: Transition(to=State.RUNNING, then=Then.GO_ON, tells=_PROGRESS),
+    Event.PROMOTION_ENDED: _SUCCEEDED,
+    Event.FINISHED: _SUCCEEDED,
+}
+
 TABLE: Final[Mapping[tuple[State, Event], Transition]] = {
+    **{(State.QUEUED, event): row for event, row in _BY_WORKER.items()},
     (State.QUEUED, Event.CANCEL_REQUESTED): _CANCELLED,
-    (State.QUEUED, Event.STARTED): _STARTED,
-    (State.QUEUED, Event.RESUMED): _RESUMED,
-    (State.QUEUED, Event.PUBLISHED): _PUBLISHED,
-    (State.QUEUED, Event.FAILED): _FAILED,
-    (State.QUEUED, Event.KILLED): _KILLED,
-    (State.QUEUED, Event.KILLED_TOO_OFTEN): _KILLED_TOO_OFTEN,
     (State.QUEUED, Event.MESSAGE_LOST): Transition(to=State.QUEUED, then=Then.SEND),
-    (State.QUEUED, Event.GIVEN_BACK): _GIVEN_BACK,
-    (State.QUEUED, Event.PROMOTION_STARTED): _PROMOTING,
-    (State.QUEUED, Event.PROMOTION_ENDED): _SUCCEEDED,
-    (State.QUEUED, Event.FINISHED): _SUCCEEDED,
+    **{(State.RUNNING, event): row for event, row in _BY_WORKER.items()},
     (State.RUNNING, Event.CANCEL_REQUESTED): Transition(to=State.CANCELLING, then=Then.GO_ON),
-    # Its worker died, and the next one took the lease before the reaper noticed.
-    (State.RUNNING, Event.STARTED): _STARTED,
-    (State.RUNNING, Event.RESUMED): _RESUMED,
-    (State.RUNNING, Event.PUBLISHED): _PUBLISHED,
-    (State.RUNNING, Event.FAILED): _FAILED,
-    (State.RUNNING, Event.KILLED): _KILLED,
-    (State.RUNNING, Event.KILLED_TOO_OFTEN): _KILLED_TOO_OFTEN,
     (State.RUNNING, Event.WORKER_LOST): Transition(to=State.QUEUED, then=Then.SEND, counts="crash"),
     (State.RUNNING, Event.WORKER_LOST_TOO_OFTEN): Transition(
         to=State.FAILED, then=Then.LET_GO, tells=_ERROR, counts="crash"
     ),
-    (State.RUNNING, Event.GIVEN_BACK): _GIVEN_BACK,
-    (State.RUNNING, Event.PROMOTION_STARTED): _PROMOTING,
-    (State.RUNNING, Event.PROMOTION_ENDED): _SUCCEEDED,
-    (State.RUNNING, Event.FINISHED): _SUCCEEDED,
     (State.CANCELLING, Event.CANCEL_REQUESTED): Transition(to=State.CANCELLING, then=Then.GO_ON),
     (State.CANCELLING, Event.STARTED): _CANCELLED,
     (State.CANCELLING, Event.RESUMED): _CANCELLED,
@@ -194,13 +180,8 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = {
 """All transitions. A missing pair is refused, as is every event after a job is over."""
 
 
-def find_transition(state: State, event: Event) -> Transition | None:
-    """Return the row of a state and an event; None if the table refuses the pair."""
-    return TABLE.get((state, event))
-
-
 def apply(
-    job: TrainingJob, event: Event, report: Report = NOTHING
+    job: TrainingJob, event: Event, report: Report = Report()
 ) -> tuple[TrainingJob, Transition]:
     """Return the job after an event, and the row with the next action of its holder.
 
@@ -209,7 +190,7 @@ def apply(
     Raises:
         RefusedError: The table has no such row.
     """
-    row = find_transition(job.state, event)
+    row = TABLE.get((job.state, event))
     if row is None:
         raise RefusedError(
             f"The job is {job.state.value.lower()} already.",
@@ -237,7 +218,7 @@ def apply(
 
 def count_kill(
     job: TrainingJob,
-    report: Report = NOTHING,
+    report: Report = Report(),
     *,
     max_crashes: int,
     max_attempts: int,
@@ -266,12 +247,7 @@ def count_kill(
     )
     return Happening(
         Event.WORKER_LOST_TOO_OFTEN if worker_lost else Event.KILLED_TOO_OFTEN,
-        Report(
-            progress=report.progress,
-            log_tail=report.log_tail,
-            ran_seconds=report.ran_seconds,
-            error=error,
-        ),
+        dataclasses.replace(report, error=error),
     )
 
 

@@ -79,12 +79,16 @@ class Promoter:
                 time.sleep(self.pause)
         return f"{version} is published, and not promoted: nobody waited for the end of it."
 
-    def cancel(self) -> None:
-        """Cancel the running promotion, if any."""
+    def cancel(self, version: str) -> None:
+        """Cancel the promotion of a version, if it runs; another version's goes on."""
         with grpc.insecure_channel(self.search, options=CHANNEL_OPTIONS) as channel:
             stub = _stub(channel)
             try:
-                stub.CancelPromotion(models_pb2.CancelPromotionRequest(), timeout=_CALL_SECONDS)
+                promotion = stub.GetPromotion(
+                    models_pb2.GetPromotionRequest(), timeout=_CALL_SECONDS
+                )
+                if promotion.model_version == version and promotion.state not in _FINAL:
+                    stub.CancelPromotion(models_pb2.CancelPromotionRequest(), timeout=_CALL_SECONDS)
             except grpc.RpcError as failure:
                 _log.warning(
                     "promotion_not_cancelled", error=errors.from_rpc_error(failure).message

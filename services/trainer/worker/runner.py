@@ -7,6 +7,7 @@ from an event; `Runner` finds out which events happened.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import functools
 import shutil
@@ -167,26 +168,27 @@ class Runner:
 
     def _interpret(self, job: TrainingJob, *, ending: Ending) -> Happening:
         """Return what the end of a training process means for its job."""
-        if ending.status == 0 and ending.model_version:
-            return Happening(Event.PUBLISHED, _report(ending))
-        if ending.error is not None:
-            return Happening(Event.FAILED, _report(ending, error=ending.error))
+        report = ending.report
+        if ending.status == 0 and report.model_version:
+            return Happening(Event.PUBLISHED, report)
+        if report.error is not None:
+            return Happening(Event.FAILED, report)
         if ending.why in {"stopping", "away"}:
-            return Happening(Event.GIVEN_BACK, _report(ending))
+            return Happening(Event.GIVEN_BACK, report)
         if ending.was_killed:
             return count_kill(
                 job,
-                _report(ending),
+                report,
                 max_crashes=self.settings.max_crashes,
                 max_attempts=self.settings.max_attempts,
             )
-        return Happening(Event.FAILED, _report(ending, error=_explain_crash(ending)))
+        return Happening(Event.FAILED, dataclasses.replace(report, error=_explain_crash(ending)))
 
     def _promote(self, job: TrainingJob, *, watch: Watch) -> Callable[[TrainingJob], Happening]:
         """Ask for the promotion of the published version and wait for its end."""
         outcome = self.promote(job.model_version, lambda: self.stopping or watch.is_unwanted())
         if self.store.state(job.id) is State.CANCELLING:
-            self.promote.cancel()
+            self.promote.cancel(job.model_version)
         if self.stopping:
             return lambda _job: Happening(Event.GIVEN_BACK)
         _log.info("promotion", job=job.id, outcome=outcome)
@@ -260,18 +262,8 @@ def _turn_to_promotion(job: TrainingJob) -> Happening:
     return Happening(Event.PROMOTION_STARTED, Report(progress=progress))
 
 
-def _report(ending: Ending, *, error: errors.HalftoneError | None = None) -> Report:
-    return Report(
-        progress=ending.progress,
-        log_tail=ending.log_tail,
-        ran_seconds=ending.ran_seconds,
-        model_version=ending.model_version or None,
-        error=error,
-    )
-
-
 def _explain_crash(ending: Ending) -> errors.HalftoneError:
-    lines = [line for line in ending.log_tail if line.strip()]
+    lines = [line for line in ending.report.log_tail or () if line.strip()]
     text = "\n".join(lines)
     if "No space left on device" in text or "Errno 28" in text:
         return errors.StorageFull("The disk became full while the training process ran.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from halftone.core import errors, telemetry, training
 from halftone.services.trainer.jobs.job import Progress, State, TrainingJob
+from halftone.services.trainer.jobs.transitions import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,23 +48,17 @@ class Ending:
 
     Attributes:
         status: Its exit status, or minus the number of the signal that ended it.
-        why: `ended` if it ended by itself. Otherwise the reason why it was stopped: the job was
-            `cancelled`, the worker is `stopping`, the broker was `away` for too long, the lease was
-            `lost`, or the job reached its time `limit`.
-        log_tail: The last lines of its output.
-        model_version: The version that it published; empty if none.
-        error: The error that the process or its supervisor reported.
-        ran_seconds: The seconds that the job ran in all attempts.
-        progress: The last progress; None if it is recorded already.
+        why: `ended` if it ended by itself. Otherwise the reason for which it was stopped: the job
+            was `cancelled`, the worker is `stopping`, the broker was `away` for too long, the
+            lease was `lost`, or the job reached its time `limit`.
+        report: What is known of the attempt: the last lines of its output, the version that it
+            published, the error that it or its supervisor reported, the seconds that the job ran in
+            all attempts, and the last progress, unless it is recorded already.
     """
 
     status: int
     why: EndReason
-    log_tail: tuple[str, ...]
-    model_version: str
-    error: errors.HalftoneError | None
-    ran_seconds: float
-    progress: Progress | None = None
+    report: Report
 
     @property
     def was_killed(self) -> bool:
@@ -87,7 +82,7 @@ class Watch:
         self._looked = self._renew_at = 0.0
         self._state: State | None = State.RUNNING
         self._progress: Progress | None = None
-        self._model_version = ""
+        self._model_version: str | None = None
         self._error: errors.HalftoneError | None = None
 
     def follow(
@@ -140,11 +135,13 @@ class Watch:
         return Ending(
             status=0 if status is None else status,
             why=why,
-            log_tail=process.tail,
-            model_version=self._model_version,
-            error=self._error,
-            ran_seconds=ran + time.monotonic() - started,
-            progress=self._progress,
+            report=Report(
+                progress=self._progress,
+                log_tail=process.tail,
+                ran_seconds=ran + time.monotonic() - started,
+                model_version=self._model_version,
+                error=self._error,
+            ),
         )
 
     def is_unwanted(self) -> bool:
@@ -205,7 +202,7 @@ class Watch:
         elif kind == "warning":
             process.say(f"warning: {event.get('message', '')}")
         elif kind == "published":
-            self._model_version = str(event.get("model_version", ""))
+            self._model_version = str(event.get("model_version", "")) or None
         elif kind == "error":
             self._error = _error(event)
 

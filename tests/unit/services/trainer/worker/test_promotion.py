@@ -114,5 +114,19 @@ def test_it_stops_when_it_is_told_to_and_when_its_time_is_up():
         assert len(asked) == 4
         promote = Promoter(search=fake.address, patience=0.05, pause=0.01)
         assert "nobody waited" in promote("press/2", lambda: False)
-        promote.cancel()
-        assert fake.asked[-1] == "cancel"
+
+
+@pytest.mark.parametrize(
+    ("running", "asked"),
+    [
+        (promotion(State.EMBEDDING), ["get", "cancel"]),
+        (promotion(State.SUCCEEDED), ["get"]),
+        # The job was cancelled while it waited for another version's promotion.
+        (pb.Promotion(model_version="press/3", state=State.EMBEDDING), ["get"]),
+        (errors.NotFound("There was none."), ["get"]),
+    ],
+)
+def test_only_the_promotion_of_its_own_version_is_cancelled(running, asked):
+    with FakeModels(running) as fake:
+        Promoter(search=fake.address, patience=30).cancel("press/2")
+        assert fake.asked == asked

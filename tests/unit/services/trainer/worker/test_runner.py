@@ -120,15 +120,15 @@ def test_a_job_that_was_cancelled_while_nobody_had_its_lease_stays_so(desk):
 
 class Promoter:
     def __init__(self, outcome="is promoted", *, then=lambda: None):
-        self.outcome, self.asked, self.then, self.cancelled = outcome, [], then, 0
+        self.outcome, self.asked, self.then, self.cancelled = outcome, [], then, []
 
     def __call__(self, version, is_stopped):
         self.asked.append(version)
         self.then()
         return self.outcome
 
-    def cancel(self):
-        self.cancelled += 1
+    def cancel(self, version):
+        self.cancelled.append(version)
 
 
 def test_a_version_is_promoted_and_the_outcome_told(desk):
@@ -184,7 +184,11 @@ def test_a_job_cancelled_during_its_promotion(desk):
     desk.submit(job_id="a", promote=True)
     desk.runner(promote).run("a")
     job = desk.store.get("a")
-    assert (job.state, job.model_version, promote.cancelled) == (State.CANCELLED, "plain/1", 1)
+    assert (job.state, job.model_version, promote.cancelled) == (
+        State.CANCELLED,
+        "plain/1",
+        ["plain/1"],
+    )
 
 
 def test_a_job_cancelled_while_its_worker_ends_is_not_promoted_later(desk):
@@ -199,7 +203,7 @@ def test_a_job_cancelled_while_its_worker_ends_is_not_promoted_later(desk):
     waiting = desk.queue.length()
     runner.run("a")
     assert desk.store.get("a").state is State.CANCELLED
-    assert (runner.promote.cancelled, desk.queue.length()) == (1, waiting)
+    assert (runner.promote.cancelled, desk.queue.length()) == (["plain/1"], waiting)
 
 
 def test_a_job_that_was_put_back_while_it_ran_is_promoted_all_the_same(desk):
