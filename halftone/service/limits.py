@@ -12,6 +12,7 @@ them from answering; the server accepts `RESERVED_RPCS` calls of them on top.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -44,22 +45,12 @@ class Limit:
 
     name: str
     most: int
-    methods: frozenset[str]
+    methods: frozenset[str] = frozenset()
     retry_seconds: float = _RETRY_SECONDS
 
 
-class _Budget:
-    """A limit and the number of calls that count against it now. For the event loop only."""
-
-    def __init__(self, name: str, *, most: int, retry_seconds: float) -> None:
-        self.name = name
-        self.most = most
-        self.used = 0
-        self.retry_seconds = retry_seconds
-
-
 class Admission:
-    """Admits calls up to the limits and refuses those beyond."""
+    """Admits calls, or refuses them as too many. Used on the event loop only."""
 
     def __init__(
         self, *, calls: int, streams: int, limits: Sequence[Limit], metrics: telemetry.Metrics
@@ -73,13 +64,10 @@ class Admission:
             metrics: The metrics in which `rpcs_refused_total` is registered.
         """
         self.most = calls + streams
-        self._calls = _Budget("calls", most=calls, retry_seconds=_RETRY_SECONDS)
-        self._streams = _Budget("streams", most=streams, retry_seconds=_STREAM_RETRY_SECONDS)
-        self._by_method: dict[str, list[_Budget]] = {}
-        for limit in limits:
-            budget = _Budget(limit.name, most=limit.most, retry_seconds=limit.retry_seconds)
-            for method in limit.methods:
-                self._by_method.setdefault(method, []).append(budget)
+        self._calls = Limit(name="calls", most=calls)
+        self._streams = Limit(name="streams", most=streams, retry_seconds=_STREAM_RETRY_SECONDS)
+        self._limits = limits
+        self._used: Counter[Limit] = Counter()
         self._refused = metrics.counter(
             "rpcs_refused_total", "Calls refused as too many at a time", labels=("method", "limit")
         )
@@ -95,23 +83,20 @@ class Admission:
         Raises:
             errors.ResourceExhausted: The limit is reached.
         """
-        budgets = [
-            *self._by_method.get(method.rpartition("/")[2], ()),
-            self._streams if streaming else self._calls,
-        ]
-        for budget in budgets:
-            if budget.used >= budget.most:
-                self._refused.labels(method, budget.name).inc()
+        name = method.rpartition("/")[2]
+        limits = [limit for limit in self._limits if name in limit.methods]
+        limits.append(self._streams if streaming else self._calls)
+        for limit in limits:
+            if self._used[limit] >= limit.most:
+                self._refused.labels(method, limit.name).inc()
                 raise errors.ResourceExhausted(
-                    f"Too many calls at a time ({budget.name}: {budget.most}).",
+                    f"Too many calls at a time ({limit.name}: {limit.most}).",
                     reason=TOO_MANY_CALLS,
-                    retry_after=budget.retry_seconds,
-                    metadata={"limit": budget.name},
+                    retry_after=limit.retry_seconds,
+                    metadata={"limit": limit.name},
                 )
-        for budget in budgets:
-            budget.used += 1
+        self._used.update(limits)
         try:
             yield
         finally:
-            for budget in budgets:
-                budget.used -= 1
+            self._used.subtract(limits)

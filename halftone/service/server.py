@@ -21,16 +21,15 @@ from grpc_status import rpc_status
 
 from halftone.core import errors, telemetry
 from halftone.core.bugs import conceal_bug
-from halftone.core.wire import CHANNEL_OPTIONS as CHANNEL_OPTIONS
-from halftone.core.wire import MAX_MESSAGE_BYTES as MAX_MESSAGE_BYTES
+from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.service.limits import RESERVED_RPCS, Admission, Limit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from google.protobuf import message as protobuf
-
     from halftone.core.settings import ServerSettings
+
+    Context = grpc.aio.ServicerContext[Any, Any]
 
 _SETTLE_SECONDS: Final = 0.1
 _FAREWELL_SECONDS: Final = 2.0
@@ -179,22 +178,25 @@ def _port_in_use(host: str, port: int) -> errors.Unavailable:
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):
-    """Binds request ids, limits calls, translates errors and measures times."""
+    """Binds request ids, bounds calls, translates errors, measures, and counts calls in flight."""
 
     def __init__(self, *, metrics: telemetry.Metrics, admission: Admission) -> None:
         self._metrics = metrics
         self._admission = admission
-        self._calls = _Calls()
+        self._draining = False
+        self._in_flight = 0
+        self._none_in_flight = asyncio.Event()
+        self._none_in_flight.set()
 
     async def drain(self, *, seconds: float) -> float:
         """Refuse new calls and wait for those in flight. Returns the seconds that are left."""
         ends = time.monotonic() + seconds
-        self._calls.draining = True
+        self._draining = True
         with contextlib.suppress(TimeoutError):
             # Calls that were sent before the health changed are still on their way.
             async with asyncio.timeout(seconds):
                 await asyncio.sleep(_SETTLE_SECONDS)
-                await self._calls.wait_until_none()
+                await self._none_in_flight.wait()
         return max(0.0, ends - time.monotonic())
 
     async def intercept_service(
@@ -205,101 +207,52 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None or details.method.startswith("/grpc."):
             return handler
-        metadata = dict(details.invocation_metadata or ())
-        call = _Call(
-            method=details.method,
-            request_id=str(metadata.get(telemetry.REQUEST_ID_KEY, "")),
-            metrics=self._metrics,
-            calls=self._calls,
-            admission=self._admission,
-            is_stream=handler.request_streaming or handler.response_streaming,
-        )
-        if handler.request_streaming and handler.response_streaming:
-            behavior, wrap = handler.stream_stream, grpc.stream_stream_rpc_method_handler
-        elif handler.response_streaming:
-            behavior, wrap = handler.unary_stream, grpc.unary_stream_rpc_method_handler
-        elif handler.request_streaming:
-            behavior, wrap = handler.stream_unary, grpc.stream_unary_rpc_method_handler
-        else:
-            behavior, wrap = handler.unary_unary, grpc.unary_unary_rpc_method_handler
-        wrapped = call.streaming(behavior) if handler.response_streaming else call.unary(behavior)
-        return wrap(
-            wrapped,
+        received, sent = handler.request_streaming, handler.response_streaming
+        kind = f"{'stream' if received else 'unary'}_{'stream' if sent else 'unary'}"
+        behavior = getattr(handler, kind)
+
+        def measured(context: Context) -> contextlib.AbstractAsyncContextManager[None]:
+            return self._measured(details, context, is_stream=received or sent)
+
+        async def answer(request: Any, context: Context) -> Any:
+            async with measured(context):
+                return await behavior(request, context)
+
+        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
+            async with measured(context):
+                async for message in behavior(request, context):
+                    yield message
+
+        return getattr(grpc, f"{kind}_rpc_method_handler")(
+            stream if sent else answer,
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 
-
-class _Calls:
-    """Counts the calls in flight."""
-
-    def __init__(self) -> None:
-        self.draining = False
-        self._count = 0
-        self._none = asyncio.Event()
-        self._none.set()
-
-    def begin(self) -> None:
-        self._count += 1
-        self._none.clear()
-
-    def end(self) -> None:
-        self._count -= 1
-        if not self._count:
-            self._none.set()
-
-    async def wait_until_none(self) -> None:
-        await self._none.wait()
-
-
-@dataclass(kw_only=True)
-class _Call:
-    method: str
-    request_id: str
-    metrics: telemetry.Metrics
-    calls: _Calls
-    admission: Admission
-    is_stream: bool
-
-    def unary(self, behavior: Callable[..., Awaitable[protobuf.Message]]) -> Callable[..., Any]:
-        async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with self._measure(context):
-                return await behavior(request, context)
-
-        return answer
-
-    def streaming(
-        self, behavior: Callable[..., AsyncIterator[protobuf.Message]]
-    ) -> Callable[..., Any]:
-        async def answer(
-            request: Any, context: grpc.aio.ServicerContext[Any, Any]
-        ) -> AsyncIterator[Any]:
-            async with self._measure(context):
-                async for message in behavior(request, context):
-                    yield message
-
-        return answer
-
     @contextlib.asynccontextmanager
-    async def _measure(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
-        request_id = telemetry.bind_request_id(self.request_id)
+    async def _measured(
+        self, details: Any, context: Context, *, is_stream: bool
+    ) -> AsyncIterator[None]:
+        method, metadata = details.method, dict(details.invocation_metadata or ())
+        request_id = telemetry.bind_request_id(str(metadata.get(telemetry.REQUEST_ID_KEY, "")))
         context.set_trailing_metadata(((telemetry.REQUEST_ID_KEY, request_id),))
         started = time.perf_counter()
         code, reason = "OK", None
-        self.metrics.rpcs_in_flight.inc()
-        self.calls.begin()
+        self._metrics.rpcs_in_flight.inc()
+        self._in_flight += 1
+        self._none_in_flight.clear()
         try:
-            if self.calls.draining:
+            if self._draining:
                 raise errors.Unavailable(  # noqa: TRY301 - ends like any other error
                     "The service is shutting down.", reason="DRAINING", retry_after=1.0
                 )
-            with self.admission.admit(self.method, streaming=self.is_stream):
+            with self._admission.admit(method, streaming=is_stream):
                 yield
         except (asyncio.CancelledError, GeneratorExit):
             code = "CANCELLED"
             raise
         except errors.HalftoneError as raised:
-            error = conceal_bug(raised, method=self.method)
+            error = conceal_bug(raised, method=method)
             code, reason = errors.code_of(error).name, error.reason
             await abort_with(context, error, request_id=request_id)
         except grpc.aio.AbortError:
@@ -307,23 +260,22 @@ class _Call:
             raise
         except Exception as bug:  # noqa: BLE001 - the outermost frame of a call
             code = "INTERNAL"
-            await abort_with(context, conceal_bug(bug, method=self.method), request_id=request_id)
+            await abort_with(context, conceal_bug(bug, method=method), request_id=request_id)
         finally:
-            self.metrics.rpcs_in_flight.dec()
-            self.calls.end()
+            self._metrics.rpcs_in_flight.dec()
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._none_in_flight.set()
             seconds = time.perf_counter() - started
-            self.metrics.rpc_seconds.labels(self.method, code).observe(seconds)
-            # Under overload, a log line for each refusal would cost more than the refusal.
+            self._metrics.rpc_seconds.labels(method, code).observe(seconds)
+            # Under overload, writing a line for each refusal would cost more than refusing.
             log = _log.debug if code == "RESOURCE_EXHAUSTED" else _log.info
             facts = {"reason": reason} if reason else {}
-            log("call", method=self.method, code=code, seconds=round(seconds, 4), **facts)
+            log("call", method=method, code=code, seconds=round(seconds, 4), **facts)
 
 
 async def abort_with(
-    context: grpc.aio.ServicerContext[Any, Any],
-    error: errors.HalftoneError,
-    *,
-    request_id: str = "",
+    context: Context, error: errors.HalftoneError, *, request_id: str = ""
 ) -> None:
     """End a call with the `google.rpc.Status` of an error."""
     status = rpc_status.to_status(errors.to_status(error, request_id=request_id))

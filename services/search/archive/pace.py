@@ -8,12 +8,13 @@ seconds and does not rest: a search that begins then waits no longer than that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
 _RECENT_SECONDS: Final = 10.0
 _BUSY_PIECE: Final = 0.02
@@ -59,12 +60,10 @@ class Traffic:
         return bool(self.in_flight) or self._clock() - self._last < _RECENT_SECONDS
 
     async def wait_until_quiet(self, *, seconds: float) -> None:
-        """Wait until no search is in flight, for `seconds` at most."""
-        try:
+        """Wait until no search is in flight, at most for `seconds`."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._quiet.wait()
-        except TimeoutError:
-            return
 
 
 class Pace:
@@ -97,42 +96,26 @@ class Pace:
         if images:
             self._seconds += _SMOOTHING * (seconds / images - self._seconds)
 
-    async def begin(self) -> Turn:
-        """Wait for the turn of the next piece: `async with await pace.begin():`."""
-        await self._workers.acquire()
-        try:
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the turn of the next piece, which is the block.
+
+        While there are searches, one piece is worked on at a time, and a rest in proportion to the
+        time it took follows.
+        """
+        async with self._workers:
             if not self._traffic.is_recent():
-                return Turn(self, alone=False)
-            await self._alone.acquire()
-        except BaseException:
-            self._workers.release()
-            raise
-        return Turn(self, alone=True)
+                yield
+                return
+            async with self._alone:
+                started = time.monotonic()
+                try:
+                    yield
+                finally:
+                    await self._rest_since(started)
 
-    async def end(self, turn: Turn) -> None:
-        """End a piece. During searches, rest in proportion to the time it took."""
-        try:
-            if turn.alone and self._traffic.is_recent():
-                rest = min(self._rest * (time.monotonic() - turn.started), _LONGEST_REST)
-                await asyncio.sleep(rest)
-                await self._traffic.wait_until_quiet(seconds=rest)
-        finally:
-            if turn.alone:
-                self._alone.release()
-            self._workers.release()
-
-
-class Turn:
-    """One piece of work. Leaving its block ends it."""
-
-    def __init__(self, pace: Pace, *, alone: bool) -> None:
-        self._pace = pace
-        self.alone = alone
-        self.started = time.monotonic()
-
-    async def __aenter__(self) -> None:
-        """Do nothing: `Pace.begin` began the piece."""
-
-    async def __aexit__(self, *_: object) -> None:
-        """End the piece."""
-        await self._pace.end(self)
+    async def _rest_since(self, started: float) -> None:
+        if self._traffic.is_recent():
+            rest = min(self._rest * (time.monotonic() - started), _LONGEST_REST)
+            await asyncio.sleep(rest)
+            await self._traffic.wait_until_quiet(seconds=rest)

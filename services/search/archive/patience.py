@@ -1,23 +1,16 @@
-"""Waits for a store or an embedder that does not answer, for a limited time.
-
-An `Outage` begins with the first failure and ends with the next answer. A `Patience` creates
-outages of one length and repeats a call during one.
-"""
+"""How long something waits for a store or an embedder that does not answer."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-P = ParamSpec("P")
-T = TypeVar("T")
+    from collections.abc import Callable
 
 STORE: Final = (errors.Unavailable, errors.DeadlineExceeded)
 """Errors of a store that does not answer."""
@@ -31,49 +24,19 @@ _PAUSE: Final = 1.0
 _log = telemetry.get_logger(__name__)
 
 
-class Patience:
-    """Repeats a failing call, for a limited time after its first failure."""
-
-    def __init__(self, *, seconds: float, check: Callable[[], None], work: str) -> None:
-        """Create a patience. Its time starts with the first failure.
-
-        Args:
-            seconds: Seconds after its first failure for which a call is repeated.
-            check: Called before each pause; raises an error to end the work.
-            work: The name of the work for the log: `promotion` logs `promotion_waits`.
-        """
-        self._seconds = seconds
-        self._check = check
-        self._work = work
-
-    async def __call__(
-        self, call: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Call a function of the store until it answers. It must be safe to call twice.
-
-        Raises:
-            errors.HalftoneError: An error that waiting does not help against, or the last error
-                when the time is over.
-        """
-        outage = self.outage()
-        while True:
-            try:
-                return await call(*args, **kwargs)
-            except STORE as error:
-                await outage.wait(error)
-
-    def outage(self) -> Outage:
-        """Return an outage that has not begun."""
-        return Outage(seconds=self._seconds, check=self._check, work=self._work)
-
-
 class Outage:
-    """The time since the last answer, and how much more of it is acceptable."""
+    """One silence: it begins with the first failure and ends with the next answer."""
 
     def __init__(
         self, *, seconds: float, check: Callable[[], None] = lambda: None, work: str = "import"
     ) -> None:
-        """Create an outage that has not begun. See `Patience` for the arguments."""
+        """Create an outage that has not begun.
+
+        Args:
+            seconds: How long after the first failure calls are repeated.
+            check: Called before each pause; raises an error to end the work.
+            work: What waits, for the log: `promotion` logs `promotion_waits`.
+        """
         self._seconds = seconds
         self._check = check
         self._work = work

@@ -182,7 +182,7 @@ class ClusterWorker:
             # A process that ended too early, or a full disk, may have left work.
             await self._run(self._steps.tidy)
             self._is_tidy = True
-        async with await self._pace.begin():
+        async with self._pace.turn():
             limit = self._pace.size()
             pictures = await self._run(self._steps.next_to_search, job, limit)
             if pictures:
@@ -341,7 +341,7 @@ class ClusterWorker:
         count = 0
         for start in range(0, len(pairs), _PAIRS):
             some = pairs[start : start + _PAIRS]
-            async with await self._pace.begin():
+            async with self._pace.turn():
                 count += await self._compare(some, collection=collection, job=job.number)
             if await self._run(self._steps.is_over, job.number):
                 break
@@ -358,7 +358,7 @@ class ClusterWorker:
             self._scoring, self._scored_to = collection.model_version, _FIRST
         if self._scored_to is None:
             return False
-        async with await self._pace.begin():
+        async with self._pace.turn():
             self._scored_to = await self._run(
                 self._steps.rescore_some, collection, self._scored_to, regroup=True
             )
@@ -368,7 +368,7 @@ class ClusterWorker:
         """Give all pairs that another model version scored the probability of this one."""
         after = _FIRST
         while True:
-            async with await self._pace.begin():
+            async with self._pace.turn():
                 last = await self._run(self._steps.rescore_some, collection, after, regroup=False)
             if last is None or await self._run(self._steps.is_over, job.number):
                 return

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.archive.pace import Pace
-    from halftone.services.search.archive.patience import Patience
+    from halftone.services.search.promotion.background import Background
     from halftone.services.search.store.port import Collection, Stored
 
 GROUP: Final = "group"
@@ -101,27 +99,21 @@ async def compare(
     given: Callable[[], Sequence[Sequence[str]]],
     old: Collection,
     new: Collection,
-    holdings: Holdings,
-    pace: Pace,
-    patience: Patience,
-    check: Callable[[], None],
+    work: Background,
     failed: int,
     total: int,
 ) -> models_pb2.Comparison:
     """Compare two versions by their collections while searches go on.
 
     Args:
-        sample: The sampled images.
-        given: Returns groups of names of images that show the same picture. If there are any, they
-            are measured instead of labelled ones. Called in a thread.
-        old: The collection of the active version.
-        new: The collection of the version to judge.
-        holdings: The holdings, for their threads.
-        pace: Makes room for searches.
-        patience: Waits for a store that does not answer.
-        check: Called between searches; raises an error to end the work.
-        failed: The number of images without a vector of the version to judge.
-        total: The number of images.
+        sample: The images to search by, and labelled ones.
+        given: Returns groups of names of images that show the same picture; where there are any,
+            they are measured instead of labelled ones. Called in a thread.
+        old: The collection of the version that answers.
+        new: The collection of the version to be judged.
+        work: Runs its calls beside searches, and ends it.
+        failed: Images without a vector of the version to be judged.
+        total: Images.
 
     Returns:
         The figures of both versions. `refusal` says why the new one is worse; it is empty if it is
@@ -132,23 +124,11 @@ async def compare(
         named = [[records.parse_name(name).point_id for name in group] for group in given()]
         return sample.draw(named) or sample.groups()
 
-    sampled, share = await measure_agreement(
-        sample.queries(),
-        old=old,
-        new=new,
-        holdings=holdings,
-        pace=pace,
-        patience=patience,
-        check=check,
-    )
-    check()
+    sampled, share = await measure_agreement(sample.queries(), old=old, new=new, work=work)
+    work.check()
     comparison = models_pb2.Comparison(sampled_queries=sampled, top10_agreement=share)
     groups, (before, after) = await read_vectors(
-        await asyncio.to_thread(draw),
-        collections=(old, new),
-        holdings=holdings,
-        pace=pace,
-        patience=patience,
+        await asyncio.to_thread(draw), collections=(old, new), work=work
     )
     await asyncio.to_thread(
         judge, comparison, groups=groups, old=before, new=after, failed=failed, total=total
@@ -161,10 +141,7 @@ async def measure_agreement(
     *,
     old: Collection,
     new: Collection,
-    holdings: Holdings,
-    pace: Pace,
-    patience: Patience,
-    check: Callable[[], None],
+    work: Background,
 ) -> tuple[int, float]:
     """Search by images in both collections and compare the first ten hits.
 
@@ -189,9 +166,9 @@ async def measure_agreement(
 
     shares = []
     for point_id in sample:
-        check()
-        async with await pace.begin():
-            share = await patience(holdings.threads.read, "compare", overlap, point_id)
+        work.check()
+        async with work.pace.turn():
+            share = await work.read("compare", overlap, point_id)
         if share is not None:
             shares.append(share)
     return len(shares), sum(shares) / len(shares) if shares else 0.0
@@ -201,9 +178,7 @@ async def read_vectors(
     groups: Sequence[Sequence[uuid.UUID]],
     *,
     collections: Sequence[Collection],
-    holdings: Holdings,
-    pace: Pace,
-    patience: Patience,
+    work: Background,
 ) -> tuple[list[str], list[NDArray[np.float32]]]:
     """Read the vectors of those grouped images that all collections have.
 
@@ -217,11 +192,9 @@ async def read_vectors(
         there: dict[uuid.UUID, Stored] = {}
         for start in range(0, len(ids), 64):
             wanted = [each for _, each in ids[start : start + 64]]
-            async with await pace.begin():
-                there |= await patience(
-                    holdings.threads.read, "retrieve", collection.retrieve, wanted, vectors=True
-                )
-        stored.append(there)
+            async with work.pace.turn():
+                there |= await work.read("retrieve", collection.retrieve, wanted, vectors=True)
+        found.append(there)
 
     def gather() -> tuple[list[str], list[NDArray[np.float32]]]:
         both = [(group, each) for group, each in ids if all(each in there for there in stored)]

@@ -13,11 +13,10 @@ from halftone.services.search.promotion.sync import Sync
 from halftone.services.search.store.port import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from halftone.services.search.archive.pace import Pace
     from halftone.services.search.archive.parts import Parts
-    from halftone.services.search.archive.patience import Patience
+    from halftone.services.search.promotion.background import Background
     from halftone.services.search.promotion.files import PromotionFiles
     from halftone.services.search.promotion.journal import Journal
     from halftone.services.search.store.port import Collection, Stored
@@ -31,8 +30,8 @@ class Embedding:
     """Embeds the archive with another version while the old one is active.
 
     Attributes:
-        target: The version's collection, once `run` has opened it.
-        sync: Brings the collection in step with the active one.
+        sync: Makes the version's collection hold what the answering one holds, once `run` has
+            opened it; from then on, too.
         sample: The images by which the two versions are compared.
     """
 
@@ -43,26 +42,21 @@ class Embedding:
         parts: Parts,
         files: PromotionFiles,
         journal: Journal,
-        pace: Pace,
-        patience: Patience,
-        check: Callable[[], None],
+        work: Background,
     ) -> None:
         """Prepare the embedding. `run` does the work.
 
         Args:
-            promotion: The promotion, whose counts, speed and time left are updated.
-            parts: The shared parts of the service.
-            files: The files that list the records which the active version could not embed.
-            journal: Records progress.
-            pace: Makes room for searches.
-            patience: Waits for an embedder or a store that does not answer.
-            check: Called between pieces; raises an error to end the work.
+            promotion: Its counts, speed and time left are kept.
+            parts: What the rooms of the service share.
+            files: Say which records the version that answers could not embed.
+            journal: Writes progress down.
+            work: Runs its calls beside searches, and ends it.
         """
-        self.target: Collection | None = None
         self.sync: Sync | None = None
         self.sample = compare.ComparisonSample(seed=promotion.model_version)
         self._promotion = promotion
-        self._store = parts.store
+        self._parts = parts
         self._holdings = parts.holdings
         self._embedder = parts.embedder
         self._registry = parts.registry
@@ -71,9 +65,7 @@ class Embedding:
         self._shared = parts.settings.store == "server"
         self._journal = journal
         self._progress = Progress(promotion)
-        self._pace = pace
-        self._patience = patience
-        self._check = check
+        self._work = work
 
     async def run(self) -> None:
         """Embed the missing images, and delete those that left the archive.
@@ -83,21 +75,22 @@ class Embedding:
                 store or the embedder did not answer in time.
         """
         promotion, holdings = self._promotion, self._holdings
-        self.target = await self._open_target()
-        self.sync = sync = self.sync_from(holdings.collection, target=self.target)
-        total = await self._patience(
-            holdings.threads.read, "count", holdings.collection.count, EVERYTHING
+        self.sync = sync = Sync(
+            source=holdings.collection,
+            target=await self._open_target(),
+            parts=self._parts,
+            work=self._work,
         )
+        total = await self._work.read("count", holdings.collection.count, EVERYTHING)
         promotion.images_total = total
         self._journal.note(at_once=True)
         await self.wait_until_loaded()
         if self._shared:
             # Wait until every process has seen the promotion and writes to both collections.
             await asyncio.sleep(2 * self._settings.promotion_poll_seconds)
-        self.sample = sample = compare.ComparisonSample(seed=promotion.model_version)
 
         def look(page: Sequence[Stored], lacking: int) -> None:
-            sample.look(page)
+            self.sample.look(page)
             self._progress.add(len(page), embedded=lacking, failed=len(sync.failed))
             self._journal.note()
 
@@ -114,10 +107,10 @@ class Embedding:
     async def _open_target(self) -> Collection:
         version = self._promotion.model_version
         dimension = await asyncio.to_thread(self._verify, version)
-        # Wait for its end: otherwise it would still create files while the store is closed.
-        target = await self._patience(
+        # To its end, or it would go on making files while the store is closed.
+        target = await self._work.repeat(
             self._holdings.threads.complete,
-            self._store.open,
+            self._parts.store.open,
             version,
             dimension=dimension,
         )
@@ -131,19 +124,6 @@ class Embedding:
         """Compare a version's files with its manifest. Returns its dimension. Blocks."""
         self._registry.verify(version)
         return int(self._registry.resolve(version).spec()["dimension"])
-
-    def sync_from(self, source: Collection, *, target: Collection) -> Sync:
-        """Return an object that brings one collection in step with another; it has not run yet."""
-        return Sync(
-            source=source,
-            target=target,
-            holdings=self._holdings,
-            embedder=self._embedder,
-            pace=self._pace,
-            workers=self._settings.promotion_workers,
-            patience=self._patience,
-            check=self._check,
-        )
 
     async def wait_until_loaded(self) -> None:
         """Wait for the embedder to load the version: searches will need it at once.
@@ -160,7 +140,7 @@ class Embedding:
                     return
             except errors.HalftoneError as error:
                 problem = error.message
-            self._check()
+            self._work.check()
             if time.monotonic() > give_up:
                 raise errors.FailedPrecondition(
                     f"The embedder cannot embed with {version}: {problem}.",

@@ -51,7 +51,7 @@ class Follower:
             promotion: The last one; None if there was none.
         """
         holdings, target = self._holdings, None
-        if promotion is not None and is_running(promotion):
+        if is_running(promotion):
             with contextlib.suppress(errors.NotFound):
                 target = holdings.collections.target
                 if target is None or target.model_version != promotion.model_version:

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from halftone.core import errors, telemetry
-from halftone.services.search.archive.pace import Pace
-from halftone.services.search.archive.patience import EMBEDDER, STORE, Patience
+from halftone.services.search.archive.patience import EMBEDDER, STORE
 from halftone.services.search.promotion import compare, switch
+from halftone.services.search.promotion.background import Background
 from halftone.services.search.promotion.cancellation import Cancellation, StopPromotion
 from halftone.services.search.promotion.embedding import Embedding
 from halftone.services.search.promotion.journal import Journal
+from halftone.services.search.promotion.sync import Sync
 from halftone.services.search.promotion.transitions import (
     STEPS,
     Event,
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
     from halftone.services.search.promotion.files import PromotionFiles
     from halftone.services.search.store.port import Collection
     from halftone.v1 import models_pb2
-
-_MAX_PASSES: Final = 5
-_ASK_SECONDS: Final = 0.5
 
 _log = telemetry.get_logger(__name__)
 
@@ -85,36 +83,26 @@ class PromotionJob:
         """
         self.promotion = promotion
         self.step = resume(promotion.state)
-        settings = parts.settings
+        self._parts = parts
         self._store = parts.store
         self._holdings = parts.holdings
         self._registry = parts.registry
         self._traffic = parts.traffic
         self._files = files
-        self._settings = settings
+        self._settings = parts.settings
         self._others = others
-        self._shared = settings.store == "server"
+        self._shared = parts.settings.store == "server"
         self._is_resumed_switch = self.step is Step.MOVING
         self._cancellation = Cancellation(promotion.id, files=files)
         self._journal = Journal(promotion, files=files, tell=tell, failures=progress_failures)
-        self._pace = Pace(
-            traffic=parts.traffic,
-            share=settings.promotion_share,
-            most=settings.promotion_batch,
-            workers=settings.promotion_workers,
-        )
-        self._patience = Patience(
-            seconds=settings.promotion_patience_seconds, check=self._check, work="promotion"
-        )
+        self._background = Background(parts, check=self._check)
         self._error: errors.HalftoneError | None = None
         self._embedding = Embedding(
             promotion,
             parts=parts,
             files=files,
             journal=self._journal,
-            pace=self._pace,
-            patience=self._patience,
-            check=self._check,
+            work=self._background,
         )
         self._work: Mapping[Step, Callable[[], Awaitable[None]]] = {
             Step.EMBEDDING: self._embed,
@@ -209,17 +197,14 @@ class PromotionJob:
         self._journal.note(at_once=True)
 
     async def _compare(self) -> None:
-        promotion, target = self.promotion, self._embedding.target
-        assert target is not None  # noqa: S101 - the step before has opened it
+        promotion, sync = self.promotion, self._embedding.sync
+        assert sync is not None  # noqa: S101 - the step before has made it
         comparison = await compare.compare(
             self._embedding.sample,
             given=self._files.read_groups,
             old=self._holdings.collection,
-            new=target,
-            holdings=self._holdings,
-            pace=self._pace,
-            patience=self._patience,
-            check=self._check,
+            new=sync.target,
+            work=self._background,
             failed=promotion.images_failed,
             total=promotion.images_total,
         )
@@ -236,7 +221,7 @@ class PromotionJob:
         give_up = time.monotonic() + self._settings.promotion_patience_seconds
         await self._embedding.wait_until_loaded()
         self._check()
-        while not await self._patience(self._try_to_move):
+        while not await self._background.repeat(self._try_to_move):
             await self._embedding.catch_up()
             self._check()
             if time.monotonic() > give_up:
@@ -332,7 +317,7 @@ class PromotionJob:
         if self._shared:
             await asyncio.sleep(3 * self._settings.promotion_poll_seconds)
         try:
-            source = await self._patience(
+            source = await self._background.repeat(
                 self._holdings.threads.complete,
                 self._store.open,
                 promotion.from_model_version,
@@ -340,7 +325,12 @@ class PromotionJob:
             )
         except errors.NotFound:
             return
-        sync = self._embedding.sync_from(source, target=self._holdings.collection)
+        sync = Sync(
+            source=source,
+            target=self._holdings.collection,
+            parts=self._parts,
+            work=self._background,
+        )
         await sync.sync_all(lambda _page, _lacking: None)
 
     # The end.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry
-from halftone.v1 import models_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
     from halftone.services.search.promotion.files import PromotionFiles
+    from halftone.v1 import models_pb2
 
 _TELL_SECONDS: Final = 0.5
 _NOTE_SECONDS: Final = 2.0
@@ -92,7 +93,7 @@ class Journal:
         while self._waits:
             self._waits = False
             try:
-                await self._write_in_thread(_copy(self._promotion))
+                await self._write_in_thread(copy.deepcopy(self._promotion))
             except Exception as error:  # noqa: BLE001 - a promotion goes on without it
                 self._failures.inc()
                 _log.warning(
@@ -112,7 +113,7 @@ class Journal:
             errors.Unavailable: It cannot be written for another reason.
         """
         self._stamp()
-        self._replace(_copy(self._promotion))
+        self._replace(copy.deepcopy(self._promotion))
 
     async def save(self) -> None:
         """Write the promotion to disk in a thread, and notify of it. Durable on return.
@@ -122,7 +123,7 @@ class Journal:
             errors.Unavailable: It cannot be written for another reason.
         """
         self._stamp()
-        await self._write_in_thread(_copy(self._promotion))
+        await self._write_in_thread(copy.deepcopy(self._promotion))
         self._tell(self._promotion)
 
     async def settle(self) -> None:
@@ -154,9 +155,3 @@ class Journal:
     def _stamp(self) -> None:
         self._promotion.revision += 1
         self._promotion.update_time.GetCurrentTime()
-
-
-def _copy(promotion: models_pb2.Promotion) -> models_pb2.Promotion:
-    copy = models_pb2.Promotion()
-    copy.CopyFrom(promotion)
-    return copy

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import time
 import uuid
 from typing import TYPE_CHECKING, Final
@@ -112,11 +113,9 @@ class Promotions:
             if self._is_running_here():
                 return
             promotion = await asyncio.to_thread(self._files.read)
-            if is_running(promotion):
-                assert promotion is not None  # noqa: S101 - it runs
-                if lock := await asyncio.to_thread(self._files.try_lock):
-                    self._begin(promotion, lock=lock)
-                    return
+            if is_running(promotion) and (lock := await asyncio.to_thread(self._files.try_lock)):
+                self._begin(promotion, lock=lock)
+                return
             await self._follower.follow(promotion)
 
     # Calls of the servicer.
@@ -156,7 +155,6 @@ class Promotions:
             try:
                 last = await asyncio.to_thread(self._files.read)
                 if is_running(last):
-                    assert last is not None  # noqa: S101 - it runs
                     self._begin(last, lock=lock)
                     return self._require_same(last, version=version)
                 promotion = await asyncio.to_thread(
@@ -169,7 +167,7 @@ class Promotions:
                 if not self._is_running_here():
                     lock.close()
                 raise
-            return _copy(promotion)
+            return copy.deepcopy(promotion)
 
     async def _check_any_exists(self, groups: Sequence[Sequence[str]]) -> None:
         """Raise NotFound if no image of the groups is in the archive.
@@ -211,7 +209,7 @@ class Promotions:
         Raises:
             errors.NotFound: There was no promotion.
         """
-        return _copy(await self._read())
+        return copy.deepcopy(await self._read())
 
     async def changes(self) -> AsyncIterator[models_pb2.Promotion]:
         """Yield the promotion now and whenever it changes, until it has ended.
@@ -273,14 +271,12 @@ class Promotions:
         """
         version = (await asyncio.to_thread(self._registry.resolve, reference)).id
         async with self._starting:
-            lock = await self._lock()
-            with contextlib.ExitStack() as held:
-                if lock is not None:
-                    held.enter_context(lock)
+            # None while a promotion runs; it may still be that of another version.
+            with await self._lock() or contextlib.nullcontext():
                 promotion = await asyncio.to_thread(self._files.read)
                 taking_part = is_running(promotion) and version in {
-                    promotion.model_version if promotion else None,
-                    promotion.from_model_version if promotion else None,
+                    promotion.model_version,
+                    promotion.from_model_version,
                 }
                 active = await asyncio.to_thread(self._store.active)
                 pointer = await asyncio.to_thread(self._registry.pointer)
@@ -343,7 +339,7 @@ class Promotions:
         self, promotion: models_pb2.Promotion, *, version: str
     ) -> models_pb2.Promotion:
         if promotion.model_version == version:
-            return _copy(promotion)
+            return copy.deepcopy(promotion)
         raise errors.FailedPrecondition(
             f"{promotion.model_version} is being promoted; wait for its end, or cancel it.",
             subject=promotion.model_version,
@@ -412,12 +408,6 @@ class Promotions:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-
-
-def _copy(promotion: models_pb2.Promotion) -> models_pb2.Promotion:
-    copy = models_pb2.Promotion()
-    copy.CopyFrom(promotion)
-    return copy
 
 
 def _check_groups(groups: Sequence[Sequence[str]]) -> None:

@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from halftone.services.search.archive.embedder_client import Embedder, ImageDescriptors
-    from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.archive.pace import Pace
-    from halftone.services.search.archive.patience import Patience
+    from halftone.services.search.archive.embedder_client import ImageDescriptors
+    from halftone.services.search.archive.parts import Parts
+    from halftone.services.search.promotion.background import Background
     from halftone.services.search.store.port import Collection, Payload, Stored
 
 PAGE: Final = 32
@@ -52,7 +51,8 @@ class Sync:
     """Makes the collection `target` hold the records of the collection `source`.
 
     Attributes:
-        failed: The SHA-256 of the bytes of records that the version could not embed, by id.
+        target: The collection that is brought in step.
+        failed: The bytes (SHA-256) of records that the version could not embed, by id.
     """
 
     def __init__(
@@ -60,33 +60,22 @@ class Sync:
         *,
         source: Collection,
         target: Collection,
-        holdings: Holdings,
-        embedder: Embedder,
-        pace: Pace,
-        workers: int,
-        patience: Patience,
-        check: Callable[[], None],
+        parts: Parts,
+        work: Background,
     ) -> None:
         """Prepare the sync. Nothing is read yet.
 
         Args:
-            source: The collection to read.
-            target: The collection to bring in step.
-            holdings: The picture bytes and the threads.
-            embedder: Embeds with the target's version.
-            pace: Makes room for searches.
-            workers: The number of pieces that are embedded at a time.
-            patience: Waits for an embedder or a store that does not answer.
-            check: Called between pieces; raises an error to end the work.
+            source: The collection that is read.
+            target: The collection that is brought in step.
+            parts: What the rooms of the service share.
+            work: Runs its calls beside searches, and ends it.
         """
+        self.target = target
         self._source = source
-        self._target = target
-        self._holdings = holdings
-        self._embedder = embedder
-        self._pace = pace
-        self._workers = workers
-        self._patience = patience
-        self._check = check
+        self._holdings = parts.holdings
+        self._embedder = parts.embedder
+        self._work = work
         self.failed: dict[uuid.UUID, str] = {}
 
     async def sync_all(
@@ -117,8 +106,8 @@ class Sync:
         return await self._from_the_start(through)
 
     async def _from_the_start(self, through: Callable[[], Awaitable[int]]) -> int:
-        """Repeat a scan from its first page when it is cut off, within the patience."""
-        outage = self._patience.outage()
+        """Repeat a scan from its first page as long as it is cut off, within the patience."""
+        outage = self._work.outage()
         while True:
             try:
                 return await through()
@@ -133,9 +122,7 @@ class Sync:
         async def pages() -> AsyncGenerator[list[Stored], None]:
             for start in range(0, len(ids), PAGE):
                 part = ids[start : start + PAGE]
-                found = await self._patience(
-                    self._holdings.threads.read, "retrieve", self._source.retrieve, part
-                )
+                found = await self._work.read("retrieve", self._source.retrieve, part)
                 yield list(found.values())
 
         return await self._run(pages(), lambda _page, _lacking: None)
@@ -156,12 +143,10 @@ class Sync:
 
         async def through() -> int:
             nonlocal swept
-            async for page in self._pages(self._target):
+            async for page in self._pages(self.target):
                 ids = {stored.id for stored in page} - spared
-                async with await self._pace.begin():
-                    swept += await self._patience(
-                        self._holdings.threads.write, "sweep", self._delete_some_strays, ids
-                    )
+                async with self._work.pace.turn():
+                    swept += await self._work.write("sweep", self._delete_some_strays, ids)
             return swept
 
         return await self._from_the_start(through)
@@ -169,13 +154,13 @@ class Sync:
     def _delete_some_strays(self, ids: AbstractSet[uuid.UUID]) -> int:
         strays = list(ids - set(self._source.retrieve(list(ids))))
         if strays:
-            self._target.delete(strays)
+            self.target.delete(strays)
         return len(strays)
 
     async def _pages(self, collection: Collection) -> AsyncGenerator[list[Stored], None]:
         scan = collection.scan(filter=EVERYTHING, page=PAGE)
         for pages in itertools.count():
-            self._check()
+            self._work.check()
             try:
                 page = await self._holdings.threads.read(
                     "scan", lambda: list(itertools.islice(scan, PAGE))
@@ -195,16 +180,16 @@ class Sync:
         count = 0
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self._workers):
-                    group.create_task(self._work(waiting))
+                for _ in range(self._work.workers):
+                    group.create_task(self._embed_waiting(waiting))
                 async for page in pages:
-                    async with await self._pace.begin():
+                    async with self._work.pace.turn():
                         lacking, described = await self._compare(page)
                     for stored in lacking:
                         await waiting.put(stored)
                     count += len(lacking) + described
                     look(page, len(lacking))
-                for _ in range(self._workers):
+                for _ in range(self._work.workers):
                     await waiting.put(None)
         except ExceptionGroup as group_of_errors:
             raise _decisive(group_of_errors.exceptions) from group_of_errors
@@ -217,9 +202,7 @@ class Sync:
             The records that have to be embedded, and the number of rewritten payloads.
         """
         ids = [stored.id for stored in page]
-        there = await self._patience(
-            self._holdings.threads.read, "retrieve", self._target.retrieve, ids
-        )
+        there = await self._work.read("retrieve", self.target.retrieve, ids)
         lacking, differing = [], []
         for stored in page:
             other = there.get(stored.id)
@@ -231,14 +214,12 @@ class Sync:
             elif other.payload != stored.payload:
                 differing.append(stored.id)
         if differing:
-            await self._patience(
-                self._holdings.threads.write, "overwrite_payloads", self._describe, differing
-            )
+            await self._work.write("overwrite_payloads", self._describe, differing)
         return lacking, len(differing)
 
     def _describe(self, ids: Sequence[uuid.UUID]) -> None:
-        current, there = self._source.retrieve(ids), self._target.retrieve(ids)
-        self._target.overwrite_payloads(
+        current, there = self._source.retrieve(ids), self.target.retrieve(ids)
+        self.target.overwrite_payloads(
             {
                 stored.id: stored.payload
                 for stored in current.values()
@@ -248,11 +229,11 @@ class Sync:
             }
         )
 
-    async def _work(self, waiting: asyncio.Queue[Stored | None]) -> None:
+    async def _embed_waiting(self, waiting: asyncio.Queue[Stored | None]) -> None:
         ended = False
         while not ended:
             piece: list[Stored] = []
-            size = self._pace.size()
+            size = self._work.pace.size()
             while len(piece) < size and not ended:
                 # Wait for the first one, then take those that are there already.
                 if piece and waiting.empty():
@@ -283,25 +264,23 @@ class Sync:
     async def _content(self, stored: Stored) -> bytes | None:
         blobs, sha256 = self._holdings.blobs, stored.payload["sha256"]
         try:
-            return await self._patience(self._holdings.threads.in_thread, blobs.get, sha256)
+            return await self._work.repeat(self._holdings.threads.in_thread, blobs.get, sha256)
         except (errors.NotFound, errors.DataLoss) as error:
-            await self._patience(
-                self._holdings.threads.write, "retrieve", self._fail, stored, error
-            )
+            await self._work.write("retrieve", self._fail, stored, error)
             return None
 
     async def _embed_and_commit(self, images: Sequence[tuple[Stored, bytes]]) -> None:
         inputs = [embedder_pb2.ImageInput(content=content) for _, content in images]
-        outage = self._patience.outage()
+        outage = self._work.outage()
         while True:
-            self._check()
+            self._work.check()
             try:
-                async with await self._pace.begin():
+                async with self._work.pace.turn():
                     started = time.monotonic()
                     found = await self._embedder.embed(
-                        inputs, model_version=self._target.model_version, patience=0.0
+                        inputs, model_version=self.target.model_version, patience=0.0
                     )
-                    self._pace.record_time(len(inputs), seconds=time.monotonic() - started)
+                    self._work.pace.record_time(len(inputs), seconds=time.monotonic() - started)
                     await self._holdings.threads.write(
                         "upsert", self._commit, [stored for stored, _ in images], found
                     )
@@ -314,8 +293,8 @@ class Sync:
         self, embedded: Sequence[Stored], results: Sequence[ImageDescriptors | errors.HalftoneError]
     ) -> None:
         ids = [stored.id for stored in embedded]
-        # Hash and words depend only on the picture, so they are copied.
-        current, there = self._source.retrieve(ids, vectors=True), self._target.retrieve(ids)
+        # Hash and words are of the picture alone: they are copied.
+        current, there = self._source.retrieve(ids, vectors=True), self.target.retrieve(ids)
         points = []
         for stored, result in zip(embedded, results, strict=True):
             if isinstance(result, errors.HalftoneError):
@@ -339,7 +318,7 @@ class Sync:
                 )
                 self.failed.pop(stored.id, None)
         if points:
-            self._target.upsert(points)
+            self.target.upsert(points)
 
     def _fail(self, stored: Stored, error: errors.HalftoneError) -> None:
         sha256 = stored.payload["sha256"]
@@ -349,7 +328,7 @@ class Sync:
         self.failed[stored.id] = sha256
         _log.warning(
             "image_not_embedded",
-            model_version=self._target.model_version,
+            model_version=self.target.model_version,
             image=str(stored.payload.get("image_id")),
             reason=error.reason,
             error=error.message,

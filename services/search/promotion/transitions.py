@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from halftone.v1 import models_pb2
 
@@ -151,6 +151,6 @@ def resume(state: State) -> Step:
     return step
 
 
-def is_running(promotion: models_pb2.Promotion | None) -> bool:
-    """Return whether a promotion is still running. False for None."""
+def is_running(promotion: models_pb2.Promotion | None) -> TypeGuard[models_pb2.Promotion]:
+    """Whether a promotion has not come to its end; False for None."""
     return promotion is not None and promotion.state in RUNNING

@@ -8,7 +8,7 @@ import pytest
 
 from halftone.core import errors
 from halftone.services.search.archive import patience
-from halftone.services.search.archive.patience import Outage, Patience
+from halftone.services.search.archive.patience import Outage
 
 
 @pytest.fixture
@@ -47,28 +47,9 @@ async def test_a_full_disk_is_not_waited_for():
         await Outage(seconds=30).wait(errors.StorageFull("full"))
 
 
-async def test_a_call_is_repeated_until_it_answers(hasty):
-    answers = [errors.Unavailable("gone"), errors.DeadlineExceeded("late"), 7]
-
-    async def call():
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    patient = Patience(seconds=30, check=lambda: None, work="test")
-    assert await patient(call) == 7
-    answers[:] = [errors.Unavailable("gone")]
-    with pytest.raises(errors.Unavailable, match="gone"):
-        await Patience(seconds=-1, check=lambda: None, work="test")(call)
-
-
 async def test_the_check_ends_the_work(hasty):
     def check():
         raise errors.Cancelled("ended")
 
-    async def call():
-        raise errors.Unavailable("gone")
-
     with pytest.raises(errors.Cancelled):
-        await Patience(seconds=30, check=check, work="test")(call)
+        await Outage(seconds=30, check=check).wait(errors.Unavailable("gone"))
