@@ -22,6 +22,7 @@ import itertools
 import json
 import tempfile
 import time
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,14 +259,10 @@ async def run_vectors(*, count: int, groups: int) -> dict[str, Any]:
         holdings = Holdings.of(Blobs(str(Path(folder) / "blobs")), metrics=metrics)
         holdings.collections.open(collection)
         database = Database(settings.data_directory)
-        worker = ClusterWorker(
-            database=database,
-            holdings=holdings,
-            comparer=BySimilarity(),
-            traffic=Traffic(),
-            settings=settings,
-            metrics=metrics,
+        parts = types.SimpleNamespace(
+            holdings=holdings, traffic=Traffic(), settings=settings, metrics=metrics
         )
+        worker = ClusterWorker(parts, database=database, comparer=BySimilarity())
         result: dict[str, Any] = {
             "vectors": count,
             "groups": groups,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from halftone.core import errors
 from halftone.services.search.api.clusters_servicer import ClusterServicer
-from halftone.services.search.clusters.compare import FeatureComparer
+from halftone.services.search.clusters.compare import Comparer
 from halftone.services.search.clusters.store import Database
 from halftone.services.search.clusters.worker import ClusterWorker
 
@@ -31,15 +31,8 @@ class Clusters:
         """Build the parts over a database, which `close` closes."""
         holdings = parts.holdings
         self._database = database
-        self._comparer = FeatureComparer(parts.fingerprints, calibrations=calibrations)
-        self._worker = ClusterWorker(
-            database=database,
-            holdings=holdings,
-            comparer=self._comparer,
-            traffic=parts.traffic,
-            settings=parts.settings,
-            metrics=parts.metrics,
-        )
+        self._comparer = Comparer(parts.fingerprints, calibrations=calibrations)
+        self._worker = ClusterWorker(parts, database=database, comparer=self._comparer)
         if isinstance(database, Database):
             holdings.writer.listen(self._worker.note)
         self.servicer = ClusterServicer(database=database, worker=self._worker, holdings=holdings)

@@ -102,14 +102,14 @@ def to_image(payload: Payload, *, same_content: list[str] | None = None) -> sear
     # Setting the fields one by one would take twice as long.
     image = search_pb2.Image(
         name=f"archives/{payload['archive']}/images/{payload['image_id']}",
-        earliest_date=_day(payload.get("earliest")),
-        latest_date=_day(payload.get("latest")),
+        earliest_date=to_date(payload.get("earliest")),
+        latest_date=to_date(payload.get("latest")),
         content_sha256=payload["sha256"],
         width=payload["width"],
         height=payload["height"],
         same_content=same_content or (),
-        create_time=_timestamp(payload["create_time"]),
-        update_time=_timestamp(payload["update_time"]),
+        create_time=to_timestamp(payload["create_time"]),
+        update_time=to_timestamp(payload["update_time"]),
         **{key: payload[key] for key in TEXTS if key in payload},
     )
     if region := payload.get("page_region"):
@@ -121,7 +121,10 @@ def to_image(payload: Payload, *, same_content: list[str] | None = None) -> sear
     return image
 
 
-def _timestamp(microseconds: int) -> timestamp_pb2.Timestamp:
+def to_timestamp(microseconds: int | None) -> timestamp_pb2.Timestamp | None:
+    """Convert microseconds since the epoch to a message; None stays None."""
+    if microseconds is None:
+        return None
     seconds, rest = divmod(microseconds, 1_000_000)
     return timestamp_pb2.Timestamp(seconds=seconds, nanos=1_000 * rest)
 
@@ -141,7 +144,8 @@ def days_of(payload: Payload) -> tuple[int | None, int | None]:
 
 
 @functools.lru_cache(maxsize=65_536)
-def _day(ordinal: int | None) -> str:
+def to_date(ordinal: int | None) -> str:
+    """Return the ISO date of a day, empty where it is unknown or an open end."""
     if ordinal is None or ordinal in {_FIRST_DAY, _LAST_DAY}:
         return ""
     return dt.date.fromordinal(ordinal).isoformat()

@@ -11,7 +11,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.matching.features import LocalFeatures
+    from halftone.services.search.archive.fingerprints import Fingerprints
     from halftone.services.search.comparison.calibrations import Calibrations
-    from halftone.services.search.comparison.verifier import FeatureSource
     from halftone.services.search.store.port import Stored
 
 _VERSION: Final = 1
@@ -53,64 +53,26 @@ class Side:
     stored: Stored
 
 
-class Comparer(Protocol):
-    """Computes how probable it is that two pictures are the same."""
+class Comparer:
+    """Tells how probable it is that two pictures are the same, in threads of low priority.
 
-    @property
-    def matching(self) -> str:
-        """The format of comparisons. Pairs of another format are compared again."""
+    Attributes:
+        matching: The formats of features, words and evidence together. Pairs that were compared in
+            another format are compared again.
+    """
 
-    def mirrored_words(self, sha: bytes) -> Words | None:
-        """Return the visual words of a picture's mirror image; None if it has none. Blocks."""
-
-    def compare(
-        self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
-    ) -> list[PairComparison]:
-        """Compare pairs, each with the lesser hash first. Blocks.
-
-        Args:
-            pairs: The pairs.
-            model_version: The version whose calibration gives the probability.
-            alone: Whether to use one thread only, because there are searches.
-
-        Returns:
-            The comparisons. Pairs with an unreadable picture are left out.
-        """
-
-    def rescore(
-        self, pairs: Sequence[tuple[bytes, float | None]], *, model_version: str
-    ) -> list[tuple[float, bytes]]:
-        """Return the probability and the evidence of pairs by another model version.
-
-        Args:
-            pairs: The kept evidence, and the similarity by the version's descriptors.
-            model_version: The other version.
-        """
-
-    def close(self) -> None:
-        """End the threads."""
-
-
-class FeatureComparer:
-    """Compares pictures by local features, in threads of low priority."""
-
-    def __init__(self, source: FeatureSource, *, calibrations: Calibrations) -> None:
-        """Create the parts. No thread starts yet."""
+    def __init__(self, source: Fingerprints, *, calibrations: Calibrations) -> None:
+        """Start no thread yet."""
         self._source = source
         self._calibrations = calibrations
         self._vocabulary = Vocabulary.load()
         self._threads = ThreadPoolExecutor(
             os.cpu_count() or 1, thread_name_prefix="cluster", initializer=_give_way
         )
-        self._matching = f"{_VERSION}.{local_features.FORMAT}.{self._vocabulary.version}"
-
-    @property
-    def matching(self) -> str:
-        """The formats of features, words and evidence together."""
-        return self._matching
+        self.matching = f"{_VERSION}.{local_features.FORMAT}.{self._vocabulary.version}"
 
     def mirrored_words(self, sha: bytes) -> Words | None:
-        """Compute the words from the features. Mirroring only permutes the features' values."""
+        """Return the visual words of a picture's mirror image, None without any. Blocks."""
         try:
             features = self._source.features(sha.hex())
         except errors.HalftoneError as error:
@@ -125,7 +87,16 @@ class FeatureComparer:
     def compare(
         self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
     ) -> list[PairComparison]:
-        """Compare pairs. OpenCV releases the interpreter lock while it works."""
+        """Compare pairs, each with the lesser hash first. Blocks; OpenCV releases the interpreter.
+
+        Args:
+            pairs: The pairs.
+            model_version: The version whose calibration tells the probability.
+            alone: Whether to use one thread only, because there are searches.
+
+        Returns:
+            The comparisons; pairs whose pictures cannot be read are left out.
+        """
         if alone:
             outcomes = [self._threads.submit(self._evidence, *pair).result() for pair in pairs]
         else:
@@ -160,7 +131,14 @@ class FeatureComparer:
     def rescore(
         self, pairs: Sequence[tuple[bytes, float | None]], *, model_version: str
     ) -> list[tuple[float, bytes]]:
-        """Replace the similarity. Features, hashes and words do not depend on the model."""
+        """Return the probability and the evidence of pairs by another model version.
+
+        Only the similarity is replaced; features, hashes and words do not depend on the model.
+
+        Args:
+            pairs: The evidence as it was kept, and the similarity by the version's descriptors.
+            model_version: The version.
+        """
         evidence = [
             dataclasses.replace(unpack(each), similarity=similarity) for each, similarity in pairs
         ]
@@ -221,7 +199,7 @@ def pack(evidence: Evidence) -> bytes:
 
 
 def unpack(kept: bytes) -> Evidence:
-    """Return the evidence that `pack` kept, of pictures that were compared."""
+    """The evidence that `pack` kept, of pictures that were compared."""
     *channels, inliers, matches, query_share, candidate_share, coverage = _EVIDENCE.unpack(kept)
     overlap = Overlap(
         inliers=int(inliers),

@@ -52,9 +52,7 @@ class ClusterRow(NamedTuple):
     span_years: int
 
 
-CLUSTER_FIELDS: Final = (
-    "id, size, weakest, create_time, update_time, first, journals, earliest, latest, span_years"
-)
+CLUSTER_FIELDS: Final = ", ".join(ClusterRow._fields)
 
 
 def cluster_row(row: Sequence[Any]) -> ClusterRow:
@@ -153,10 +151,10 @@ def regroup(
     """
     points = find_surroundings(connection, seeds)
     planned = plan(connection, points, describe=describe, said=said, replaced=replaced)
-    staging = Staging(connection, name="part")
+    staging = Staging(name="part")
+    staging.begin(connection)
     staging.put(connection, planned.changes)
     staging.store(connection, now=time.time_ns() // 1000)
-    staging.clear(connection)
     return RegroupResult(
         points=points,
         changed={row[1] for row in planned.changes.clusters},

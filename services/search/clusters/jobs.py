@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 
 State = clusters_pb2.ClusterJob.State
 
-_FIELDS = (
-    "number, id, from_scratch, state, model_version, create_time, end_time, compared, found,"
-    " searched, images, clusters, clustered, largest, error"
-)
 _KEPT_JOBS = 1_000
 
 
@@ -51,6 +47,18 @@ class JobRow(NamedTuple):
         return f"clusterJobs/{self.id}"
 
 
+_FIELDS = ", ".join(JobRow._fields)
+
+
+def _find(connection: sqlite3.Connection, condition: str, *values: int | str) -> JobRow | None:
+    """Return the last job under a condition in SQL, if any."""
+    row = connection.execute(
+        f"SELECT {_FIELDS} FROM jobs WHERE {condition} ORDER BY number DESC LIMIT 1",  # noqa: S608 - constants
+        values,
+    ).fetchone()
+    return None if row is None else JobRow(*row)
+
+
 def create(
     connection: sqlite3.Connection, *, request_id: str, from_scratch: bool, model_version: str
 ) -> tuple[JobRow, bool]:
@@ -66,13 +74,9 @@ def create(
         The job, and whether it is new.
     """
     if request_id:
-        known = connection.execute(
-            f"SELECT {_FIELDS} FROM jobs WHERE request_id = ?1"  # noqa: S608 - a constant
-            " OR number = (SELECT job FROM requests WHERE id = ?1)",
-            (request_id,),
-        ).fetchone()
-        if known is not None:
-            return JobRow(*known), False
+        answered = "request_id = ?1 OR number = (SELECT job FROM requests WHERE id = ?1)"
+        if (known := _find(connection, answered, request_id)) is not None:
+            return known, False
     if (job := get_running(connection)) is not None:
         if request_id:
             # Otherwise a later repetition of the request would start another job.
@@ -101,12 +105,14 @@ def create(
 
 
 def get_running(connection: sqlite3.Connection) -> JobRow | None:
-    """Return the running job; None if there is none."""
-    row = connection.execute(
-        f"SELECT {_FIELDS} FROM jobs WHERE state = ? ORDER BY number DESC LIMIT 1",  # noqa: S608 - a constant
-        (int(State.RUNNING),),
-    ).fetchone()
-    return None if row is None else JobRow(*row)
+    """Return the job that runs, if any."""
+    return _find(connection, "state = ?", int(State.RUNNING))
+
+
+def is_running(connection: sqlite3.Connection, number: int) -> bool:
+    """Return whether the job of a number runs."""
+    job = get_running(connection)
+    return job is not None and job.number == number
 
 
 def get(connection: sqlite3.Connection, name: str) -> JobRow:
@@ -115,17 +121,14 @@ def get(connection: sqlite3.Connection, name: str) -> JobRow:
     Raises:
         errors.NotFound: There is no such job.
     """
-    row = connection.execute(
-        f"SELECT {_FIELDS} FROM jobs WHERE id = ?",  # noqa: S608 - a constant
-        (name.removeprefix("clusterJobs/"),),
-    ).fetchone()
-    if row is None:
+    job = _find(connection, "id = ?", name.removeprefix("clusterJobs/"))
+    if job is None:
         raise errors.NotFound(
             f"There is no cluster job {name[:200]}.",
             resource_type="clusterJob",
             resource_name=name[:200],
         )
-    return JobRow(*row)
+    return job
 
 
 def list_jobs(connection: sqlite3.Connection, *, before: int | None, limit: int) -> list[JobRow]:
@@ -156,16 +159,11 @@ def end(connection: sqlite3.Connection, number: int, *, state: State, error: str
 
 
 def any_succeeded(connection: sqlite3.Connection) -> bool:
-    """Return whether a job ever succeeded. From then on imports join clusters."""
-    found = connection.execute(
-        "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = ?)", (int(State.SUCCEEDED),)
-    ).fetchone()
-    return bool(found[0])
+    """Return whether the archive was ever grouped; imports join clusters from then on."""
+    return _find(connection, "state = ?", int(State.SUCCEEDED)) is not None
 
 
-def _get_by_number(connection: sqlite3.Connection, number: int) -> JobRow:
-    row = connection.execute(
-        f"SELECT {_FIELDS} FROM jobs WHERE number = ?",  # noqa: S608 - a constant
-        (number,),
-    ).fetchone()
-    return JobRow(*row)
+def _numbered(connection: sqlite3.Connection, number: int) -> JobRow:
+    job = _find(connection, "number = ?", number)
+    assert job is not None  # noqa: S101 - jobs that run or have just ended are kept
+    return job

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
+from cachetools import TTLCache
 from pydantic import Field, StringConstraints, TypeAdapter
 
 from halftone.core import errors
@@ -57,7 +56,7 @@ class ClusterLists:
     def __init__(self, holdings: Holdings) -> None:
         """Start with an empty cache."""
         self._holdings = holdings
-        self._kept: OrderedDict[bytes, tuple[float, list[str]]] = OrderedDict()
+        self._kept: TTLCache[bytes, list[str]] = TTLCache(_KEPT_FILTERS, ttl=_KEPT_SECONDS)
         self._lock = threading.Lock()
 
     def read(
@@ -136,17 +135,13 @@ class ClusterLists:
         there.
         """
         key = request.filter.SerializeToString(deterministic=True)
-        now = time.monotonic()
         with self._lock:
-            kept_at, kept = self._kept.get(key, (0.0, []))
-        if kept_at and not is_first and now - kept_at < _KEPT_SECONDS:
+            kept = None if is_first else self._kept.get(key)
+        if kept is not None:
             return kept
         matching = _look_up(connection, condition, holdings=self._holdings)
         with self._lock:
-            self._kept[key] = (now, matching)
-            self._kept.move_to_end(key)
-            while len(self._kept) > _KEPT_FILTERS:
-                self._kept.popitem(last=False)
+            self._kept[key] = matching
         return matching
 
 

@@ -77,7 +77,7 @@ class WholeRegrouping:
         self._describe = describe
         self._is_wanted = is_wanted
         self._since_job = since_job
-        self._staging: Staging | None = None
+        self._staging = Staging(name="whole")
         self._part_of: dict[bytes, bytes] = {}
         self._parts: dict[bytes, list[bytes]] = {}
         self._ids: dict[bytes, list[str]] = {}
@@ -97,7 +97,7 @@ class WholeRegrouping:
         """
         try:
             with self._database.write() as connection:
-                self._staging = Staging(connection, name="whole")
+                self._staging.begin(connection)
                 self._staging.index_parts(connection)
                 _watch(connection)
             with self._database.read() as connection:
@@ -110,8 +110,7 @@ class WholeRegrouping:
             # If the connection is closed by now, the tables are gone with it.
             with contextlib.suppress(errors.HalftoneError), self._database.write() as connection:
                 _unwatch(connection)
-                if self._staging is not None:
-                    self._staging.clear(connection)
+                self._staging.begin(connection)
 
     def _pieces(self, seeds: Iterable[bytes]) -> Iterator[list[bytes]]:
         """Yield seeds that are in no planned part yet, as many as take `_PIECE_SECONDS`."""
@@ -165,7 +164,6 @@ class WholeRegrouping:
                     self._put(connection, self._plan_parts(connection, touched))
                     touched = self._take_outdated(connection)
                 if not touched:
-                    assert self._staging is not None  # noqa: S101 - for the type checker
                     _unwatch(connection)
                     self._staging.store(connection, now=time.time_ns() // 1000)
                     return finish(connection)
@@ -197,7 +195,6 @@ class WholeRegrouping:
         for row in planned.changes.clusters:
             self._ids.setdefault(part_of[row[0]], []).append(row[1])
             self._taken.add(row[1])
-        assert self._staging is not None  # noqa: S101 - for the type checker
         self._staging.put(connection, planned.changes, parts=part_of)
 
     def _forget(self, connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
@@ -210,7 +207,6 @@ class WholeRegrouping:
         for point in forgotten:
             del self._part_of[point]
         if parts:
-            assert self._staging is not None  # noqa: S101 - for the type checker
             self._staging.forget(connection, parts)
         return forgotten
 

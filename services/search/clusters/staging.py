@@ -66,24 +66,16 @@ class Changes:
 class Staging:
     """Temporary tables of the writing connection that hold changes until they are stored."""
 
-    def __init__(self, connection: sqlite3.Connection, *, name: str) -> None:
-        """Create the tables, or empty existing ones.
-
-        Args:
-            connection: The writing connection.
-            name: The name of the tables. Stagings with two names do not affect each other.
-        """
+    def __init__(self, *, name: str) -> None:
+        """Hold nothing yet; stagings of two names do not disturb each other."""
         self._name = name
-        for kind, columns in _COLUMNS.items():
-            connection.execute(
-                f"CREATE TEMP TABLE IF NOT EXISTS {name}_{kind} (part BLOB NOT NULL, {columns})"
-            )
-        self.clear(connection)
 
-    def clear(self, connection: sqlite3.Connection) -> None:
-        """Forget all changes."""
-        for kind in _COLUMNS:
-            connection.execute(f"DELETE FROM temp.{self._name}_{kind}")  # noqa: S608 - constants
+    def begin(self, connection: sqlite3.Connection) -> None:
+        """Make the tables, or empty those that are there."""
+        for kind, columns in _COLUMNS.items():
+            name = f"temp.{self._name}_{kind}"
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (part BLOB NOT NULL, {columns})")
+            connection.execute(f"DELETE FROM {name}")  # noqa: S608 - constants
 
     def put(
         self,

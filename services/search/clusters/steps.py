@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
-    from halftone.core import errors, telemetry
-    from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.archive.pace import Traffic
+    from halftone.core import errors
+    from halftone.services.search.archive.parts import Parts
     from halftone.services.search.clusters.compare import Comparer
     from halftone.services.search.clusters.jobs import JobRow
     from halftone.services.search.clusters.store import Database, DatabaseElsewhere
@@ -45,19 +44,13 @@ class ClusterSteps:
     """The work on the file, the store and the pictures, one method per step."""
 
     def __init__(
-        self,
-        *,
-        database: Database | DatabaseElsewhere,
-        holdings: Holdings,
-        comparer: Comparer,
-        traffic: Traffic,
-        metrics: telemetry.Metrics,
+        self, parts: Parts, *, database: Database | DatabaseElsewhere, comparer: Comparer
     ) -> None:
         self._database = database
-        self._holdings = holdings
+        self._holdings = parts.holdings
         self._comparer = comparer
-        self._traffic = traffic
-        self._pairs = metrics.counter(
+        self._traffic = parts.traffic
+        self._pairs = parts.metrics.counter(
             "cluster_pairs_total", "Pairs of pictures that were compared for clusters"
         )
 
@@ -170,8 +163,7 @@ class ClusterSteps:
     def is_over(self, job: int) -> bool:
         """Return whether a job has ended."""
         with self._database.read() as connection:
-            running = jobs.get_running(connection)
-            return running is None or running.number != job
+            return not jobs.is_running(connection, job)
 
     def compare_some(self, pairs: Pairs, collection: Collection, job: int) -> int:
         """Compare pairs and store the results. Returns how many could be compared."""
@@ -212,10 +204,10 @@ class ClusterSteps:
             compared: The number of them that could be compared.
         """
         with self._database.write() as connection:
-            now = jobs.get_running(connection)
-            if now is None or now.number != job.number:
+            if not jobs.is_running(connection, job.number):
                 return
             pictures.mark_searched(connection, [sha for _, sha in shown], job=job.number)
+            now = jobs.get(connection, job.name)
             jobs.progress(
                 connection, job.number, found=now.found + found, compared=now.compared + compared
             )
@@ -225,13 +217,10 @@ class ClusterSteps:
         with self._database.read() as connection:
             near = groups.find_surroundings(connection, points)
             near_pictures = set(pictures.pictures_of(connection, near).values())
-            links = [
-                (pair.a, pair.b)
-                for pair in cluster_pairs.read_between(
-                    connection, near_pictures, since_job=cluster_pairs.floor(connection)
-                )
-                if pair.probability >= RULES.link
-            ]
+            compared = cluster_pairs.read_between(
+                connection, near_pictures, since_job=cluster_pairs.floor(connection)
+            )
+            links = [(pair.a, pair.b) for pair in compared if pair.probability >= RULES.link]
             return self._find_to_close(connection, links, since=0)
 
     def _find_to_close(
@@ -239,11 +228,7 @@ class ClusterSteps:
     ) -> Pairs:
         """Return the pairs that links connect through other pictures and that were not compared."""
         return cluster_pairs.find_unclosed(
-            connection,
-            links,
-            most=_CLOSED,
-            matching=self._comparer.matching,
-            since_job=since,
+            connection, links, most=_CLOSED, matching=self._comparer.matching, since_job=since
         )
 
     def join(self, shown: Pairs) -> None:
@@ -324,10 +309,6 @@ class ClusterSteps:
             The ended job. None if it was cancelled or has more to search for.
         """
 
-        def is_wanted(connection: sqlite3.Connection) -> bool:
-            running = jobs.get_running(connection)
-            return running is not None and running.number == job.number
-
         def finish(connection: sqlite3.Connection) -> JobRow:
             if job.from_scratch:
                 # Pairs that are no candidates any more were not compared again.
@@ -350,7 +331,7 @@ class ClusterSteps:
             return jobs.end(connection, job.number, state=State.SUCCEEDED)
 
         with self._database.read() as connection:
-            if not is_wanted(connection):
+            if not jobs.is_running(connection, job.number):
                 return None
             if pictures.next_to_search(connection, job=job.number, limit=1):
                 # Images were imported meanwhile, so the job continues.
@@ -358,7 +339,7 @@ class ClusterSteps:
         whole = WholeRegrouping(
             self._database,
             describe=self.describe,
-            is_wanted=is_wanted,
+            is_wanted=lambda connection: jobs.is_running(connection, job.number),
             since_job=job.number if job.from_scratch else None,
         )
         ended = whole.run(finish)

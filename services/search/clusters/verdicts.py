@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 Decision = clusters_pb2.Verdict.Decision
 
-_FIELDS = "id, a, b, decision, note, author, create_time, end_time, overruled"
-
 
 class VerdictRow(NamedTuple):
     """A verdict. `a` and `b` are names of images, the lesser first; times are in microseconds."""
@@ -36,6 +34,9 @@ class VerdictRow(NamedTuple):
     create_time: int
     end_time: int | None
     overruled: int
+
+
+_FIELDS = ", ".join(VerdictRow._fields)
 
 
 def judge(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from typing import TYPE_CHECKING, Final
-
-from google.protobuf import timestamp_pb2
 
 from halftone.archive import records
 from halftone.core import errors, telemetry
@@ -40,14 +37,6 @@ _MOST_SUCCESSORS: Final = 100
 _log = telemetry.get_logger(__name__)
 
 
-def to_time(microseconds: int | None) -> timestamp_pb2.Timestamp | None:
-    """Convert microseconds since the epoch to a message."""
-    if microseconds is None:
-        return None
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return timestamp_pb2.Timestamp(seconds=seconds, nanos=1_000 * rest)
-
-
 def to_job(job: JobRow, *, images: int, searched: int) -> clusters_pb2.ClusterJob:
     """Convert a job to its message.
 
@@ -68,8 +57,8 @@ def to_job(job: JobRow, *, images: int, searched: int) -> clusters_pb2.ClusterJo
         clustered_image_count=job.clustered,
         largest_cluster_size=job.largest,
         model_version=job.model_version,
-        create_time=to_time(job.create_time),
-        end_time=to_time(job.end_time),
+        create_time=payloads.to_timestamp(job.create_time),
+        end_time=payloads.to_timestamp(job.end_time),
         error=job.error,
     )
 
@@ -85,8 +74,8 @@ def to_verdict(
         decision=clusters_pb2.Verdict.Decision.Name(verdict.decision),
         note=verdict.note,
         author=verdict.author,
-        create_time=to_time(verdict.create_time),
-        end_time=to_time(verdict.end_time),
+        create_time=payloads.to_timestamp(verdict.create_time),
+        end_time=payloads.to_timestamp(verdict.end_time),
         overruled=bool(verdict.overruled),
         overruled_verdicts=map(to_verdict, overruled),
     )
@@ -101,19 +90,15 @@ def to_summary(row: ClusterRow, *, first: search_pb2.Image | None) -> clusters_p
         name=f"clusters/{row.id}",
         size=row.size,
         journal_count=len(row.journals),
-        earliest_date=_day(row.earliest),
-        latest_date=_day(row.latest),
+        earliest_date=payloads.to_date(row.earliest),
+        latest_date=payloads.to_date(row.latest),
         span_years=row.span_years,
         weakest_link=row.weakest,
         first_image=first,
-        create_time=to_time(row.create_time),
-        update_time=to_time(row.update_time),
+        create_time=payloads.to_timestamp(row.create_time),
+        update_time=payloads.to_timestamp(row.update_time),
         journals=row.journals,
     )
-
-
-def _day(ordinal: int | None) -> str:
-    return "" if ordinal is None else dt.date.fromordinal(ordinal).isoformat()
 
 
 # Verdicts on hits.

@@ -27,9 +27,7 @@ from halftone.services.search.clusters.steps import ClusterSteps, sha_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from halftone.core.settings import SearchSettings
-    from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.archive.pace import Traffic
+    from halftone.services.search.archive.parts import Parts
     from halftone.services.search.clusters.compare import Comparer
     from halftone.services.search.clusters.jobs import JobRow
     from halftone.services.search.clusters.store import Database, DatabaseElsewhere
@@ -62,31 +60,19 @@ class ClusterWorker:
     """Keeps the clusters of an archive up to date. There is one worker per archive."""
 
     def __init__(
-        self,
-        *,
-        database: Database | DatabaseElsewhere,
-        holdings: Holdings,
-        comparer: Comparer,
-        traffic: Traffic,
-        settings: SearchSettings,
-        metrics: telemetry.Metrics,
+        self, parts: Parts, *, database: Database | DatabaseElsewhere, comparer: Comparer
     ) -> None:
-        """Create the worker. `watch` does the work."""
-        self._holdings = holdings
+        """Start nothing yet; `watch` does the work."""
+        settings, metrics = parts.settings, parts.metrics
+        self._holdings = parts.holdings
         self._comparer = comparer
-        self._steps = ClusterSteps(
-            database=database,
-            holdings=holdings,
-            comparer=comparer,
-            traffic=traffic,
-            metrics=metrics,
-        )
+        self._steps = ClusterSteps(parts, database=database, comparer=comparer)
         self.describe = self._steps.describe
         # A thread of its own, so that the end of the service can wait for its work.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clusters")
         self._patience = settings.promotion_patience_seconds
         self._pace = Pace(
-            traffic=traffic, share=settings.promotion_share, most=_MOST_PICTURES, workers=1
+            traffic=parts.traffic, share=settings.promotion_share, most=_MOST_PICTURES, workers=1
         )
         self._dirty: set[bytes] = set()
         self._dirty_lock = threading.Lock()

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import functools
 import hashlib
 import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from cachetools import LRUCache
 
@@ -24,9 +25,10 @@ from halftone.core import errors, telemetry
 from halftone.matching.verification import Verification, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from halftone.matching.features import LocalFeatures
+    from halftone.services.search.archive.fingerprints import Fingerprints
 
 REMEMBERED: Final = 50_000
 """The number of remembered pairs. Most share nothing and take 200 bytes, the others about 1,500."""
@@ -45,23 +47,16 @@ class Missed(enum.Enum):
 Outcome = Verification | Missed
 
 
-class FeatureSource(Protocol):
-    """Reads the local features of images; `archive.fingerprints` in the service."""
-
-    def features(self, sha256: str) -> LocalFeatures:
-        """Return the features of the image whose bytes have this hash. Blocks.
-
-        Raises:
-            errors.HalftoneError: The image is gone, or the blob store does not answer.
-        """
-
-
 class Verifier:
-    """Compares queries with candidates, and remembers the outcomes."""
+    """Compares queries with candidates, and remembers the outcomes.
+
+    Attributes:
+        threads: The number of pairs that are compared at a time.
+    """
 
     def __init__(
         self,
-        source: FeatureSource,
+        source: Fingerprints,
         *,
         metrics: telemetry.Metrics,
         threads: int = 0,
@@ -76,8 +71,8 @@ class Verifier:
             remembered: The most pairs whose outcome is kept.
         """
         self._source = source
-        self._threads = threads or os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="verify")
+        self.threads = threads or os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="verify")
         self._known: LRUCache[tuple[bytes, str], Verification] = LRUCache(remembered)
         self._known_lock = threading.Lock()
         self._seconds = metrics.histogram(
@@ -123,8 +118,8 @@ class Verifier:
         wanted = [sha256 for sha256 in dict.fromkeys(candidates) if sha256 not in outcomes]
         self._pairs.labels("remembered").inc(len(outcomes))
         if wanted:
-            run = _Run(self, query, wanted, deadline=deadline, mirrored=mirrored, key=key)
-            outcomes |= await run.result()
+            compare = functools.partial(self._compare, query, mirrored=mirrored, key=key)
+            found |= await _Run(self, compare, wanted, deadline=deadline).result()
             for outcome in Missed:
                 missed = sum(outcomes[sha256] is outcome for sha256 in wanted)
                 self._pairs.labels(outcome.name.lower()).inc(missed)
@@ -137,13 +132,6 @@ class Verifier:
         """End the threads. Pairs that wait become `Missed.OUT_OF_TIME`."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    # For `_Run`.
-
-    @property
-    def threads(self) -> int:
-        """The number of pairs that can be compared at a time."""
-        return self._threads
-
     def submit(self, run: _Run) -> bool:
         """Queue one turn of a run. Returns False once the verifier is closed."""
         try:
@@ -152,7 +140,7 @@ class Verifier:
             return False
         return True
 
-    def compare(
+    def _compare(
         self, query: LocalFeatures, sha256: str, *, mirrored: bool | None, key: bytes
     ) -> Outcome:
         """Compare one pair and remember the outcome. Runs in a thread."""
@@ -174,19 +162,15 @@ class _Run:
     def __init__(
         self,
         verifier: Verifier,
-        query: LocalFeatures,
+        compare: Callable[[str], Outcome],
         wanted: Sequence[str],
         *,
         deadline: float,
-        mirrored: bool | None,
-        key: bytes,
     ) -> None:
         self._verifier = verifier
-        self._query = query
+        self._compare = compare
         self._wanted = wanted
         self._deadline = deadline
-        self._mirrored = mirrored
-        self._key = key
         self._lock = threading.Lock()
         self._next = 0
         self._found: dict[str, Outcome] = {}
@@ -223,9 +207,7 @@ class _Run:
             self._finish()
             return
         try:
-            outcome = self._verifier.compare(
-                self._query, sha256, mirrored=self._mirrored, key=self._key
-            )
+            outcome = self._compare(sha256)
         except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
             self._error = error
             self._finish()

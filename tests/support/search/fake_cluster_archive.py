@@ -103,13 +103,12 @@ def put(connection, *compared, version=VERSION):
 def steps_of(database, archive, comparer) -> ClusterSteps:
     """The steps over a file and such an archive."""
     counter = types.SimpleNamespace(inc=lambda _count: None)
-    return ClusterSteps(
-        database=database,
+    parts = types.SimpleNamespace(
         holdings=archive,
-        comparer=comparer,
         traffic=Traffic(),
         metrics=types.SimpleNamespace(counter=lambda *_words: counter),
     )
+    return ClusterSteps(parts, database=database, comparer=comparer)
 
 
 def count_images(connection) -> int:

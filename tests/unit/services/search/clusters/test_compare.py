@@ -17,7 +17,7 @@ from halftone.matching.fingerprint import archive_fingerprint
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Calibration
 from halftone.services.search.clusters.candidates import Depths, find_neighbours
-from halftone.services.search.clusters.compare import FeatureComparer, Side, pack, unpack
+from halftone.services.search.clusters.compare import Comparer, Side, pack, unpack
 from halftone.services.search.store.edge.store import EdgeStore
 from halftone.services.search.store.port import Point, Stored, Words
 from halftone.v1 import search_pb2
@@ -80,7 +80,7 @@ def sides(pictures):
 
 @pytest.fixture(scope="module")
 def comparer(pictures, sides):
-    made = FeatureComparer(
+    made = Comparer(
         Source({sides[key].sha.hex(): picture for key, picture in pictures.items()}),
         calibrations=Calibrations(),
     )

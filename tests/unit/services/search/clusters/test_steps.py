@@ -157,14 +157,13 @@ async def test_what_differs_is_taken_in_piece_by_piece(database, archive, compar
     archive.scan = scan
     with database.write() as connection:
         jobs.create(connection, request_id="", from_scratch=False, model_version=VERSION)
-    worker = ClusterWorker(
-        database=database,
+    parts = types.SimpleNamespace(
         holdings=archive,
-        comparer=comparer,
         traffic=Traffic(),
         settings=SearchSettings(),
         metrics=telemetry.Metrics(service="test"),
     )
+    worker = ClusterWorker(parts, database=database, comparer=comparer)
     working = asyncio.create_task(worker.watch())
     async with asyncio.timeout(60):
         while True:
