@@ -96,10 +96,11 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
                 from_scratch=request.from_scratch,
                 model_version=version,
             )
+            answer = _job(job, connection)
         if is_new:
             _log.info("cluster_job_created", job=job.id, from_scratch=request.from_scratch)
             self._worker.wake()
-        return self._job(job)
+        return answer
 
     async def GetClusterJob(
         self, request: clusters_pb2.GetClusterJobRequest, context: Context
@@ -108,7 +109,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
 
         def get() -> clusters_pb2.ClusterJob:
             with self._database.read() as connection:
-                return self._job(jobs.get(connection, _require_name(request.name)), connection)
+                return _job(jobs.get(connection, _require_name(request.name)), connection)
 
         return await asyncio.to_thread(get)
 
@@ -125,7 +126,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         with self._database.read() as connection:
             rows = jobs.list_jobs(connection, before=page.position, limit=page.size + 1)
             return clusters_pb2.ListClusterJobsResponse(
-                jobs=[self._job(job, connection) for job in page.cut(rows)],
+                jobs=[_job(job, connection) for job in page.cut(rows)],
                 next_page_token=page.next_token(rows, position=lambda job: job.number),
             )
 
@@ -142,25 +143,12 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
                 raise errors.FailedPrecondition(
                     f"{job.name} is over.", subject=job.name, reason="CLUSTER_JOB_ENDED"
                 )
-            running = self._job(job, connection)
-            jobs.progress(
-                connection, job.number, images=running.image_count, searched=running.searched_count
-            )
+            images, searched = pictures.count_searched(connection, job=job.number)
+            jobs.progress(connection, job.number, images=images, searched=searched)
             job = jobs.end(connection, job.number, state=State.CANCELLED)
+            answer = _job(job, connection)
         _log.info("cluster_job_cancelled", job=job.id)
-        return self._job(job)
-
-    def _job(
-        self, job: JobRow, connection: sqlite3.Connection | None = None
-    ) -> clusters_pb2.ClusterJob:
-        images = searched = 0
-        if job.state == State.RUNNING:
-            if connection is None:
-                with self._database.read() as reading:
-                    images, searched = pictures.count_searched(reading, job=job.number)
-            else:
-                images, searched = pictures.count_searched(connection, job=job.number)
-        return views.to_job(job, images=images, searched=searched)
+        return answer
 
     # Clusters.
 
@@ -291,6 +279,14 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         with self._database.write() as connection:
             verdict = verdicts.end(connection, int(number))
             return self._regroup(connection, verdict)
+
+
+def _job(job: JobRow, connection: sqlite3.Connection) -> clusters_pb2.ClusterJob:
+    """Convert a job to its message; one that runs is as far as it is now."""
+    if job.state == State.RUNNING:
+        images, searched = pictures.count_searched(connection, job=job.number)
+        job = job._replace(images=images, searched=searched)
+    return views.to_job(job)
 
 
 def _require_name(name: str) -> str:

@@ -93,7 +93,9 @@ class Engine:
                     _log.warning("waiting_for_embedder", error=error.message)
                 waited = True
                 await asyncio.sleep(_ASK_EVERY)
-        collection = await asyncio.to_thread(self._open, model.version, dimension=model.dimension)
+        collection = await asyncio.to_thread(
+            self._open, model.model_version, dimension=model.dimension
+        )
         _log.info("collection_opened", model_version=collection)
 
     def _open(self, model_version: str, *, dimension: int) -> str:

@@ -13,14 +13,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
 import re
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors
-from halftone.core.files import sync_directory
+from halftone.core.files import replace_file, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +142,7 @@ class Blobs:
                 return
             target.parent.mkdir(parents=True, exist_ok=True)
             self._sync_parents(self._local, path)
-            _write(target, content)
+            replace_file(target, content)
 
     def _sync_parents(self, root: Path, path: str) -> None:
         """Sync the directories that lead to a file, once for each process.
@@ -209,23 +207,6 @@ def _holds(target: Path, content: bytes) -> bool:
     except OSError:
         # It is missing, or on a part of the disk that cannot be read any more.
         return False
-
-
-def _write(target: Path, content: bytes) -> None:
-    """Write, sync and rename a temporary file, so that a reader sees the whole file or none."""
-    beside = target.with_name(f".{uuid.uuid4().hex}")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
-    # The name is on disk once its directory is synced.
-    sync_directory(target.parent)
 
 
 @contextlib.contextmanager

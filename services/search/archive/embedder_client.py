@@ -21,7 +21,7 @@ from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.v1 import embedder_pb2, embedder_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
 MAX_IMAGES: Final = 64
 """The most images in one call."""
@@ -46,14 +46,6 @@ class ImageDescriptors:
     vectors: dict[Orientation, np.ndarray]
     width: int
     height: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActiveModel:
-    """The model version that the embedder uses when a call names none."""
-
-    version: str
-    dimension: int
 
 
 class Embedder:
@@ -85,8 +77,8 @@ class Embedder:
             "embed_retries_total", "Calls to the embedder that were tried again", labels=("code",)
         )
 
-    async def active_model(self, *, seconds: float) -> ActiveModel:
-        """Return the embedder's active version.
+    async def active_model(self, *, seconds: float) -> embedder_pb2.LoadedModel:
+        """Return the version that the embedder uses when a call names none.
 
         Args:
             seconds: The seconds that the embedder has to answer.
@@ -96,7 +88,7 @@ class Embedder:
         """
         for model in (await self._list(seconds=seconds)).models:
             if model.active:
-                return ActiveModel(version=model.model_version, dimension=model.dimension)
+                return model
         raise errors.Unavailable("The embedder has no active model yet.", retry_after=1.0)
 
     async def list_versions(self, *, seconds: float) -> list[str]:
@@ -138,25 +130,13 @@ class Embedder:
             errors.DeadlineExceeded: The embedder did not answer in time.
         """
         request = embedder_pb2.EmbedImagesRequest(images=images, model_version=model_version)
-
-        async def attempt(seconds: float) -> embedder_pb2.EmbedImagesResponse:
-            with self._seconds.time():
-                answer: embedder_pb2.EmbedImagesResponse = await self._stub.EmbedImages(
-                    request, timeout=seconds, metadata=_metadata()
-                )
-                return answer
-
-        answer = await self._retry(attempt, patience=patience, deadline=deadline)
+        answer = await self._embed(request, patience=patience, deadline=deadline)
         if len(answer.results) != len(images):
             raise errors.Internal("The embedder answered for another number of images.")
         return [_result(result, model_version=model_version) for result in answer.results]
 
-    async def _retry(
-        self,
-        attempt: Callable[[float], Awaitable[embedder_pb2.EmbedImagesResponse]],
-        *,
-        patience: float,
-        deadline: float,
+    async def _embed(
+        self, request: embedder_pb2.EmbedImagesRequest, *, patience: float, deadline: float
     ) -> embedder_pb2.EmbedImagesResponse:
         pause = _FIRST_PAUSE
         give_up = min(time.monotonic() + patience, deadline)
@@ -165,7 +145,11 @@ class Embedder:
             if left <= 0:
                 raise errors.DeadlineExceeded("The embedder did not answer in time.")
             try:
-                return await attempt(min(left, self._timeout))
+                with self._seconds.time():
+                    answer: embedder_pb2.EmbedImagesResponse = await self._stub.EmbedImages(
+                        request, timeout=min(left, self._timeout), metadata=_metadata()
+                    )
+                    return answer
             except grpc.RpcError as rpc_error:
                 error = errors.from_rpc_error(rpc_error)
             if isinstance(error, errors.StorageFull) or not isinstance(error, _RETRIED):

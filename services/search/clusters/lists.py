@@ -10,6 +10,7 @@ from cachetools import TTLCache
 from pydantic import Field, StringConstraints, TypeAdapter
 
 from halftone.core import errors
+from halftone.core.batches import batched
 from halftone.service.paging import Pager
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.clusters import groups, views
@@ -175,14 +176,10 @@ def _look_up(connection: sqlite3.Connection, condition: Filter, *, holdings: Hol
         all_points = [row[0] for row in connection.execute("SELECT point FROM members")]
         points = (
             stored.id.bytes
-            for start in range(0, len(all_points), _ID_CHUNK)
+            for some in batched(all_points, _ID_CHUNK)
             for stored in collection.scan(
-                filter=condition.also(_ids(all_points[start : start + _ID_CHUNK]))
+                filter=condition.also(Ids(tuple(uuid.UUID(bytes=point) for point in some)))
             )
         )
     rows = execute_in(connection, "SELECT cluster FROM members WHERE point IN ({values})", points)
     return sorted({cluster for (cluster,) in rows})
-
-
-def _ids(points: Sequence[bytes]) -> Ids:
-    return Ids(tuple(uuid.UUID(bytes=point) for point in points))

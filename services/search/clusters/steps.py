@@ -7,13 +7,14 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Final, TypeGuard
 
+from halftone.core.batches import batched
 from halftone.services.search.clusters import compare, groups, jobs, names, pictures
 from halftone.services.search.clusters import pairs as cluster_pairs
 from halftone.services.search.clusters.chronology import DatedPrinting
 from halftone.services.search.clusters.grouping import RULES
 from halftone.services.search.clusters.jobs import State
 from halftone.services.search.clusters.regrouping import WholeRegrouping
-from halftone.services.search.clusters.store import chunks
+from halftone.services.search.clusters.store import CHUNK
 from halftone.services.search.store.port import EVERYTHING
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class ClusterSteps:
     def describe(self, points: Sequence[bytes]) -> dict[bytes, DatedPrinting]:
         """Return the dated printing of each image. Deleted images are left out. Blocks."""
         found: dict[bytes, DatedPrinting] = {}
-        for some in chunks(points):
+        for some in batched(points, CHUNK):
             there = self._holdings.collection.retrieve([uuid.UUID(bytes=each) for each in some])
             for stored in there.values():
                 found[stored.id.bytes] = DatedPrinting.of(stored.id.bytes, stored.payload)
@@ -380,7 +381,7 @@ class ClusterSteps:
         """Delete the pictures that no image shows any more, and their pairs."""
         with self._database.read() as connection:
             unseen = pictures.find_unseen(connection)
-        for some in chunks(unseen):
+        for some in batched(unseen, CHUNK):
             with self._database.write() as connection:
                 cluster_pairs.drop_unseen(connection, some)
             pause()

@@ -17,16 +17,15 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, telemetry
+from halftone.core.batches import batched
 from halftone.core.locks import FileLock, LockHeldError, locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-T = TypeVar("T")
 
 SCHEMA: Final = 2
 """The version of the tables. An older file is upgraded when it is opened; a newer one is
@@ -36,8 +35,8 @@ FILE: Final = "clusters.sqlite3"
 
 _BUSY_SECONDS: Final = 30.0
 _IDLE_READERS: Final = 4
-_CHUNK: Final = 500
-"""The most values in one `IN` list."""
+CHUNK: Final = 500
+"""Values in one `IN` list."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -355,16 +354,10 @@ def execute_in(
     """
     rows: list[Any] = []
     keys: list[Any] = sorted(set(values))
-    for some in chunks(keys):
+    for some in batched(keys, CHUNK):
         marks = ",".join("?" * len(some))
         rows += connection.execute(statement.format(values=marks), (*some, *parameters))
     return rows
-
-
-def chunks(values: Sequence[T]) -> Iterator[list[T]]:
-    """Yield values in lists that fit into one `IN` list."""
-    for start in range(0, len(values), _CHUNK):
-        yield list(values[start : start + _CHUNK])
 
 
 def _take_lock(path: Path) -> FileLock:

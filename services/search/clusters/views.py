@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.archive import records
 from halftone.core import errors, telemetry
+from halftone.core.batches import batched
 from halftone.services.search.archive import lookups
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.clusters import chronology, groups, pairs, pictures, verdicts
 from halftone.services.search.clusters.chronology import DatedPrinting
 from halftone.services.search.clusters.grouping import RULES
 from halftone.services.search.clusters.groups import CLUSTER_FIELDS, ClusterRow
-from halftone.services.search.clusters.store import chunks
+from halftone.services.search.clusters.store import CHUNK
 from halftone.v1 import clusters_pb2, search_pb2
 
 if TYPE_CHECKING:
@@ -37,20 +38,13 @@ _MOST_SUCCESSORS: Final = 100
 _log = telemetry.get_logger(__name__)
 
 
-def to_job(job: JobRow, *, images: int, searched: int) -> clusters_pb2.ClusterJob:
-    """Convert a job to its message.
-
-    Args:
-        job: The job.
-        images: The number of images, for a running job.
-        searched: The number of images that it has searched for, for a running job.
-    """
-    runs = job.end_time is None
+def to_job(job: JobRow) -> clusters_pb2.ClusterJob:
+    """Convert a job to its message."""
     return clusters_pb2.ClusterJob(
         name=job.name,
         state=clusters_pb2.ClusterJob.State.Name(job.state),
-        searched_count=searched if runs else job.searched,
-        image_count=images if runs else job.images,
+        searched_count=job.searched,
+        image_count=job.images,
         compared_count=job.compared,
         pair_count=job.found,
         cluster_count=job.clusters,
@@ -200,9 +194,9 @@ def to_cluster(
         connection.execute("SELECT point, weakest FROM members WHERE cluster = ?", (row.id,))
     )
     stored = {
-        each.bytes: record
-        for some in chunks(list(held))
-        for each, record in holdings.collection.retrieve(
+        each.bytes: found
+        for some in batched(list(held), CHUNK)
+        for each, found in holdings.collection.retrieve(
             [uuid.UUID(bytes=point) for point in some]
         ).items()
     }

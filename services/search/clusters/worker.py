@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from halftone.core import errors, telemetry
+from halftone.core.batches import batched
 from halftone.services.search.archive.pace import Pace
 from halftone.services.search.clusters import candidates
 from halftone.services.search.clusters.steps import ClusterSteps, sha_of
@@ -325,8 +326,7 @@ class ClusterWorker:
 
     async def _compare_in_pieces(self, pairs: Pairs, *, collection: Collection, job: JobRow) -> int:
         count = 0
-        for start in range(0, len(pairs), _PAIRS):
-            some = pairs[start : start + _PAIRS]
+        for some in batched(pairs, _PAIRS):
             async with self._pace.turn():
                 count += await self._compare(some, collection=collection, job=job.number)
             if await self._run(self._steps.is_over, job.number):

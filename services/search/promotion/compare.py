@@ -18,6 +18,7 @@ import numpy as np
 
 from halftone.archive import records
 from halftone.core import errors
+from halftone.core.batches import batched
 from halftone.evaluation import metrics
 from halftone.services.search.store.port import Filter, Ids, Query
 from halftone.v1 import models_pb2
@@ -190,8 +191,8 @@ async def read_vectors(
     stored: list[Mapping[uuid.UUID, Stored]] = []
     for collection in collections:
         there: dict[uuid.UUID, Stored] = {}
-        for start in range(0, len(ids), 64):
-            wanted = [each for _, each in ids[start : start + 64]]
+        for part in batched(ids, 64):
+            wanted = [each for _, each in part]
             async with work.pace.turn():
                 there |= await work.read("retrieve", collection.retrieve, wanted, vectors=True)
         found.append(there)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.archive import records
 from halftone.core import errors, telemetry
+from halftone.core.batches import batched
 from halftone.services.search.promotion import switch
 from halftone.services.search.promotion.files import PromotionFiles
 from halftone.services.search.promotion.follower import Follower
@@ -176,8 +177,7 @@ class Promotions:
         """
         names = [name for group in groups for name in group]
         collection = self._holdings.collection
-        for start in range(0, len(names), _NAMES_AT_A_TIME):
-            part = names[start : start + _NAMES_AT_A_TIME]
+        for part in batched(names, _NAMES_AT_A_TIME):
             ids = [records.parse_name(name).point_id for name in part]
             if await self._holdings.threads.read("retrieve", collection.retrieve, ids):
                 return

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry, wire
+from halftone.core.batches import batched
 from halftone.imaging.orientations import UPRIGHT
 from halftone.services.search.archive.patience import EMBEDDER, STORE
 from halftone.services.search.promotion.cancellation import StopPromotion
@@ -120,8 +121,7 @@ class Sync:
         """Bring some records of the source in step. Returns how many were not."""
 
         async def pages() -> AsyncGenerator[list[Stored], None]:
-            for start in range(0, len(ids), PAGE):
-                part = ids[start : start + PAGE]
+            for part in batched(ids, PAGE):
                 found = await self._work.read("retrieve", self._source.retrieve, part)
                 yield list(found.values())
 

@@ -10,7 +10,6 @@ ranking.
 from __future__ import annotations
 
 import dataclasses
-import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -78,13 +77,6 @@ class SearchCandidate:
         return (view or self.similarity).orientation
 
 
-class _Ask(enum.Enum):
-    """The channels to ask."""
-
-    ALL = (Channel.DESCRIPTOR, Channel.PDQ, Channel.WORDS)
-    DESCRIPTOR = (Channel.DESCRIPTOR,)
-
-
 class Block(NamedTuple):
     """Candidates, and an upper bound on the evidence of the images that no block so far has."""
 
@@ -93,8 +85,8 @@ class Block(NamedTuple):
 
 
 def find_first_block(collection: Collection, *, plan: SearchPlan) -> Block:
-    """Return the first block, the candidates most worth comparing first."""
-    found = _rank_channels(collection, plan, depth=_depth(plan), ask=_Ask.ALL)
+    """Return the first block, with the candidates that are most worth comparing first."""
+    found = _rank_channels(collection, plan, depth=_depth(plan), channels=tuple(Channel))
     lists = {channel: each.ids for channel, each in found.items()}
     rest = Evidence(
         similarity=found[Channel.DESCRIPTOR].rest,
@@ -102,7 +94,13 @@ def find_first_block(collection: Collection, *, plan: SearchPlan) -> Block:
         words=found[Channel.WORDS].rest,
         verification=None,
     )
-    return Block(_score_all(collection, plan=plan, ids=_fuse(lists), by=lists), rest)
+    ids = fuse_channels(
+        descriptor=lists[Channel.DESCRIPTOR],
+        pdq=lists[Channel.PDQ],
+        words=lists[Channel.WORDS],
+        limit=sum(map(len, lists.values())),
+    )
+    return Block(_score_all(collection, plan=plan, ids=ids, by=lists), rest)
 
 
 def find_later_blocks(collection: Collection, *, plan: SearchPlan, seen: Block) -> Iterator[Block]:
@@ -111,10 +109,10 @@ def find_later_blocks(collection: Collection, *, plan: SearchPlan, seen: Block) 
     depth = _depth(plan)
     while depth < MAX_DEPTH:
         depth = min(depth * _GROWTH, MAX_DEPTH)
-        ranked = _rank_channels(collection, plan, depth=depth, ask=_Ask.DESCRIPTOR)[
-            Channel.DESCRIPTOR
-        ]
-        block = [each for each in ranked.ids if each not in known]
+        (found,) = _rank_channels(
+            collection, plan, depth=depth, channels=(Channel.DESCRIPTOR,)
+        ).values()
+        block = [each for each in found.ids if each not in known]
         known.update(block)
         yield Block(
             _score_all(collection, plan=plan, ids=block, by={}),
@@ -131,15 +129,6 @@ def get_candidate(
     return _score_all(collection, plan=plan, ids=[point_id], by={})
 
 
-def _fuse(found: dict[Channel, list[uuid.UUID]]) -> list[uuid.UUID]:
-    return fuse_channels(
-        descriptor=found[Channel.DESCRIPTOR],
-        pdq=found[Channel.PDQ],
-        words=found[Channel.WORDS],
-        limit=sum(map(len, found.values())),
-    )
-
-
 def _depth(plan: SearchPlan) -> int:
     return max(DEPTH, plan.verify_count)
 
@@ -152,7 +141,7 @@ class _Ranked(NamedTuple):
 
 
 def _rank_channels(
-    collection: Collection, plan: SearchPlan, *, depth: int, ask: _Ask
+    collection: Collection, plan: SearchPlan, *, depth: int, channels: Sequence[Channel]
 ) -> dict[Channel, _Ranked]:
     """Return the best candidates of each channel, over all orientations of the query."""
     queries = [
@@ -164,12 +153,12 @@ def _rank_channels(
             min_score=plan.min_score if channel is Channel.DESCRIPTOR else None,
             payloads=False,
         )
-        for channel in ask.value
+        for channel in channels
         for vector in _vectors(plan, channel)
     ]
     found = ranking.query(collection, queries=queries) if queries else []
-    best: dict[Channel, dict[uuid.UUID, float]] = {channel: {} for channel in ask.value}
-    rest = dict.fromkeys(ask.value, 0.0)
+    best: dict[Channel, dict[uuid.UUID, float]] = {channel: {} for channel in channels}
+    rest = dict.fromkeys(channels, 0.0)
     for query, hits in zip(queries, found, strict=True):
         _merge(best[query.using], hits)
         if len(hits) >= query.limit or query.using is Channel.PDQ:

@@ -31,9 +31,8 @@ def to_hits(
 
     Reads from the store.
     """
-    shared = [each.candidate for each in hits if each.candidate.payload.get("shared")]
-    same = _find_same_content(shared, holdings=holdings)
-    return [_hit(each, same=same, verdict=verdicts.get(each.candidate.id)) for each in hits]
+    same = _find_same_content([each.candidate for each in found], holdings=holdings)
+    return [_hit(each, same=same, verdict=verdicts.get(each.candidate.id)) for each in found]
 
 
 def to_plain_hits(
@@ -42,9 +41,8 @@ def to_plain_hits(
     probabilities: Mapping[uuid.UUID, float],
     holdings: Holdings,
 ) -> list[search_pb2.Hit]:
-    """Convert hits of a search by an embedding, which were not compared. Reads the store."""
-    shared = [each for each in hits if each.payload.get("shared")]
-    same = _find_same_content(shared, holdings=holdings)
+    """Convert hits of a search by an embedding, which were not compared. Reads from the store."""
+    same = _find_same_content(found, holdings=holdings)
     return [
         search_pb2.Hit(
             image=payloads.to_image(each.payload, same_content=same.get(each.id)),
@@ -58,12 +56,10 @@ def to_plain_hits(
 
 
 def _find_same_content(
-    shared: Sequence[SearchCandidate | ScoredPoint], *, holdings: Holdings
+    found: Sequence[SearchCandidate] | Sequence[ScoredPoint], *, holdings: Holdings
 ) -> dict[uuid.UUID, list[str]]:
-    if not shared:
-        return {}
     return lookups.find_same_content(
-        holdings.collection, [Stored(id=each.id, payload=each.payload) for each in shared]
+        holdings.collection, [Stored(id=each.id, payload=each.payload) for each in found]
     )
 
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from halftone.core.settings import SearchSettings
     from halftone.imaging.orientations import Orientation
     from halftone.matching.fingerprint import Fingerprint
-    from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.store.port import Collection, Filter, Stored
     from halftone.v1 import search_pb2
 
@@ -113,8 +112,7 @@ class SearchPlan:
 class Planner:
     """Makes the plans of requests."""
 
-    def __init__(self, *, holdings: Holdings, settings: SearchSettings) -> None:
-        self._holdings = holdings
+    def __init__(self, settings: SearchSettings) -> None:
         self._settings = settings
 
     def plan(

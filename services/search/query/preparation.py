@@ -16,9 +16,7 @@ from halftone.services.search.query.plans import SearchPlan
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from halftone.services.search.archive.embedder_client import Embedder
-    from halftone.services.search.archive.fingerprints import Fingerprints
-    from halftone.services.search.archive.holdings import Holdings
+    from halftone.services.search.archive.parts import Parts
     from halftone.v1 import embedder_pb2
 
 _MAX_ITEMS: Final = 128
@@ -30,16 +28,10 @@ _PATIENCE: Final = 2.0
 class Preparation:
     """Embeds queries and fingerprints them at the same time."""
 
-    def __init__(
-        self,
-        *,
-        holdings: Holdings,
-        embedder: Embedder,
-        fingerprints: Fingerprints,
-    ) -> None:
-        self._holdings = holdings
-        self._embedder = embedder
-        self._fingerprints = fingerprints
+    def __init__(self, parts: Parts) -> None:
+        self._holdings = parts.holdings
+        self._embedder = parts.embedder
+        self._fingerprints = parts.fingerprints
 
     async def prepare(
         self,

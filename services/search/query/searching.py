@@ -70,16 +70,13 @@ class Searching:
             calibrations: Turn evidence into probabilities.
             verdicts: Reads the verdicts that hold between an image and its hits.
         """
-        holdings, settings = parts.holdings, parts.settings
-        self._holdings = holdings
+        self._holdings = parts.holdings
         self._verifier = verifier
         self._calibrations = calibrations
         self._verdicts = verdicts
-        self._verify_seconds = settings.verify_seconds
-        self._planner = Planner(holdings=holdings, settings=settings)
-        self._preparation = Preparation(
-            holdings=holdings, embedder=parts.embedder, fingerprints=parts.fingerprints
-        )
+        self._verify_seconds = parts.settings.verify_seconds
+        self._planner = Planner(parts.settings)
+        self._preparation = Preparation(parts)
 
     async def search(
         self,

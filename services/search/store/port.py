@@ -252,7 +252,32 @@ def no_collection(model_version: str) -> errors.NotFound:
     )
 
 
-def check_words(vocabulary: str, *, model_version: str) -> None:
+def check_dimension(found: int, *, model_version: str, dimension: int | None) -> None:
+    """Check that a collection has the dimension of the model, where that is given.
+
+    Raises:
+        errors.FailedPrecondition: It has another one.
+    """
+    if dimension is not None and found != dimension:
+        raise errors.FailedPrecondition(
+            f"The collection of {model_version} has {found} dimensions, the model {dimension}.",
+            subject=model_version,
+        )
+
+
+def check_inactive(active: str | None, *, model_version: str) -> None:
+    """Check that a collection which is to be dropped does not answer.
+
+    Raises:
+        errors.FailedPrecondition: It does (`COLLECTION_ACTIVE`).
+    """
+    if active == model_version:
+        raise errors.FailedPrecondition(
+            f"{model_version} is active.", subject=model_version, reason="COLLECTION_ACTIVE"
+        )
+
+
+def check_words(found: str, *, model_version: str) -> None:
     """Check that a collection's visual words are of this release's vocabulary.
 
     Args:

@@ -15,6 +15,7 @@ import numpy as np
 from qdrant_client import QdrantClient, models
 
 from halftone.core import errors
+from halftone.core.batches import batched
 from halftone.matching.words import Vocabulary
 from halftone.services.search.store import port
 from halftone.services.search.store.port import (
@@ -98,13 +99,8 @@ class ServerStore:
             )
         words = (config.metadata or {}).get(_WORDS, port.FIRST_WORDS)
         port.check_words(str(words), model_version=model_version)
-        if dimension is not None and descriptor.size != dimension:
-            raise errors.FailedPrecondition(
-                f"The collection of {model_version} has {descriptor.size} dimensions, the model "
-                f"{dimension}.",
-                subject=model_version,
-            )
-        # Also if it exists: its creation may have been interrupted before the indexes.
+        port.check_dimension(descriptor.size, model_version=model_version, dimension=dimension)
+        # Also if it existed: its creation may have been cut off before the indexes.
         with translate_errors():
             self._index(name)
         return ServerCollection(
@@ -175,10 +171,7 @@ class ServerStore:
 
     def drop(self, model_version: str) -> None:
         """Delete a collection that the alias does not point to."""
-        if self.active() == model_version:
-            raise errors.FailedPrecondition(
-                f"{model_version} is active.", subject=model_version, reason="COLLECTION_ACTIVE"
-            )
+        port.check_inactive(self.active(), model_version=model_version)
         with translate_errors():
             self._client.delete_collection(self._name(model_version))
 
@@ -205,7 +198,7 @@ class ServerCollection:
     def upsert(self, points: Sequence[Point]) -> None:
         """Store points in place of those with the same ids."""
         with translate_errors():
-            for chunk in _chunks(points):
+            for chunk in batched(points, _UPSERT_CHUNK):
                 structs = [
                     models.PointStruct(
                         id=str(point.id), vector=_to_vectors(point), payload=point.payload
@@ -311,11 +304,6 @@ class ServerCollection:
                 self._name, key, facet_filter=_filter(filter), limit=limit, exact=True
             )
         return [(str(hit.value), hit.count) for hit in answer.hits]
-
-
-def _chunks(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
-    for start in range(0, len(points), _UPSERT_CHUNK):
-        yield points[start : start + _UPSERT_CHUNK]
 
 
 def _schema(index: Index) -> models.KeywordIndexParams | models.IntegerIndexParams:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from celery import signals
 
@@ -78,7 +78,7 @@ def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None
             settings=settings,
             models=models,
             holder=device.holder,
-            metrics=WorkerMetrics.of(metrics),
+            metrics=WorkerMetrics(metrics),
             promote=Promoter(
                 search=settings.search, patience=settings.promotion_hours * _SECONDS_PER_HOUR
             ),
@@ -128,7 +128,7 @@ def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None
         _log.info("stopped", status=worker.exitcode or 0)
 
 
-class Device:
+class Device(NamedTuple):
     """A device that this process holds.
 
     Attributes:
@@ -136,8 +136,8 @@ class Device:
         holder: Name of this device of this machine: always the same, and different from all others.
     """
 
-    def __init__(self, *, descriptor: int, holder: str) -> None:
-        self.descriptor, self.holder = descriptor, holder
+    descriptor: int
+    holder: str
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import functools
 import shutil
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry, training
@@ -80,7 +80,7 @@ class Runner:
     promote: Promoter
     module: str = CHILD
     inherited: Sequence[int] = ()
-    stopping: bool = field(default=False)
+    stopping: bool = False
 
     def run(self, job_id: str) -> None:
         """Work on a job until it is over, another worker has it, or this worker stops.

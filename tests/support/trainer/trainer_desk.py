@@ -55,7 +55,7 @@ class Desk:
             settings=self.settings.model_copy(update=changes),
             models=self.settings.work_directory.parent / "models",
             holder="here",
-            metrics=WorkerMetrics.of(telemetry.Metrics(service="trainer")),
+            metrics=WorkerMetrics(telemetry.Metrics(service="trainer")),
             promote=promote,
             module="tests.support.trainer.fake_training",
         )

@@ -15,19 +15,19 @@ from halftone.core import errors
 from halftone.core.bugs import conceal_bug
 from halftone.imaging.orientations import UPRIGHT
 from halftone.services.search.archive import payload as payloads
+from halftone.services.search.archive.imports.embedding import PictureEmbedder
 from halftone.services.search.archive.imports.entry import State, finish
+from halftone.services.search.archive.imports.pictures import PictureKeeper
 from halftone.services.search.archive.record_writer import Draft
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Sequence
 
-    from halftone.core import telemetry
     from halftone.services.search.archive.fingerprints import Print
-    from halftone.services.search.archive.holdings import Holdings
-    from halftone.services.search.archive.imports.embedding import PictureEmbedder, Vectors
+    from halftone.services.search.archive.imports.embedding import Vectors
     from halftone.services.search.archive.imports.entry import Entry
-    from halftone.services.search.archive.imports.pictures import PictureKeeper
+    from halftone.services.search.archive.parts import Parts
     from halftone.services.search.archive.patience import Outage
     from halftone.services.search.store.port import Payload
 
@@ -35,21 +35,15 @@ if TYPE_CHECKING:
 class BatchImporter:
     """Stores batches of records."""
 
-    def __init__(
-        self,
-        *,
-        holdings: Holdings,
-        embedder: PictureEmbedder,
-        keeper: PictureKeeper,
-        metrics: telemetry.Metrics,
-    ) -> None:
+    def __init__(self, parts: Parts) -> None:
+        holdings = parts.holdings
         self._collections = holdings.collections
         self._originals = holdings.originals
         self._threads = holdings.threads
         self._writer = holdings.writer
-        self._embedder = embedder
-        self._keeper = keeper
-        self._without_fingerprint = metrics.counter(
+        self._embedder = PictureEmbedder(parts.embedder, collections=holdings.collections)
+        self._keeper = PictureKeeper(holdings=holdings, fingerprints=parts.fingerprints)
+        self._without_fingerprint = parts.metrics.counter(
             "import_fingerprint_failures_total",
             "Imported records whose picture could not be fingerprinted: found by descriptor alone",
         )

@@ -13,10 +13,8 @@ from halftone.core.bugs import conceal_bug
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.archive.imports.batches import BatchImporter
 from halftone.services.search.archive.imports.claims import NameClaims
-from halftone.services.search.archive.imports.embedding import PictureEmbedder
 from halftone.services.search.archive.imports.entry import Entry, State
 from halftone.services.search.archive.imports.intake import read_content
-from halftone.services.search.archive.imports.pictures import PictureKeeper
 from halftone.services.search.archive.imports.reading import read_batches
 from halftone.services.search.archive.imports.window import run_in_order
 from halftone.services.search.archive.patience import Outage
@@ -35,12 +33,7 @@ class Importer:
         """Create an importer. No import runs yet."""
         settings, metrics = parts.settings, parts.metrics
         self._holdings = parts.holdings
-        self._batches = BatchImporter(
-            holdings=parts.holdings,
-            embedder=PictureEmbedder(parts.embedder, collections=parts.holdings.collections),
-            keeper=PictureKeeper(holdings=parts.holdings, fingerprints=parts.fingerprints),
-            metrics=metrics,
-        )
+        self._batches = BatchImporter(parts)
         self._settings = settings
         self._roots = tuple(root.resolve() for root in settings.import_roots)
         self._limit = min(settings.max_image_bytes, wire.MAX_IMAGE_BYTES)

@@ -9,7 +9,7 @@ it left unfinished is removed at the next start.
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import os
 import pickle
 import subprocess
@@ -18,6 +18,7 @@ import uuid
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from halftone.core.batches import batched
 from halftone.service import child
 from halftone.services.search.store.edge.part import Part
 from halftone.services.search.store.port import Point
@@ -25,12 +26,7 @@ from halftone.services.search.store.port import Point
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    import numpy as np
-
-    from halftone.services.search.store.port import Payload, Stored, Words
-
-    _Page = list[tuple[bytes, Payload, np.ndarray | None, np.ndarray | None, Words | None]]
-    """The fields of each point. Pickling points themselves takes three times as long."""
+    from halftone.services.search.store.port import Stored
 
 _NICENESS: Final = 10
 _PAGE_POINTS: Final = 64
@@ -70,16 +66,22 @@ def build(
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:  # noqa: S603 - our own module
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
         try:
-            for page in _pages(points):
+            for batch in batched(points, _PAGE_POINTS):
                 if cancelled():
                     raise InterruptedError  # noqa: TRY301 - one way to give up
+                # Pickling the points themselves takes three times as long.
+                page = [
+                    (point.id.bytes, point.payload, point.vector, point.pdq, point.words)
+                    for point in batch
+                ]
                 pickle.dump(page, process.stdin, protocol=_PROTOCOL)
             pickle.dump([], process.stdin, protocol=_PROTOCOL)
             process.stdin.flush()
             while process.poll() is None:
                 if cancelled():
                     raise InterruptedError  # noqa: TRY301 - one way to give up
-                _wait(process)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.2)
         except (InterruptedError, BrokenPipeError):
             process.kill()
             process.wait()
@@ -88,22 +90,6 @@ def build(
             process.kill()
             raise
     return process.returncode == 0
-
-
-def _wait(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(timeout=0.2)
-    except subprocess.TimeoutExpired:
-        return
-
-
-def _pages(points: Iterable[Stored]) -> Iterator[_Page]:
-    remaining = iter(points)
-    while page := [
-        (point.id.bytes, point.payload, point.vector, point.pdq, point.words)
-        for point in itertools.islice(remaining, _PAGE_POINTS)
-    ]:
-        yield page
 
 
 def _receive(stream: IO[bytes]) -> Iterator[list[Point]]:

@@ -25,18 +25,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, files, telemetry
+from halftone.core.batches import batched
 from halftone.matching.words import Vocabulary
 from halftone.services.search.store.edge import build
 from halftone.services.search.store.edge import query as edge_query
 from halftone.services.search.store.edge.part import Part, copy_closed
-from halftone.services.search.store.edge.part_set import PartSet, chunks
-from halftone.services.search.store.port import (
-    FIRST_WORDS,
-    LAYOUT,
-    check_words,
-    earlier_layout,
-    no_collection,
-)
+from halftone.services.search.store.edge.part_set import CHUNK, PartSet
+from halftone.services.search.store.port import FIRST_WORDS, LAYOUT, check_words, earlier_layout
 
 if TYPE_CHECKING:
     import uuid
@@ -219,59 +214,57 @@ class EdgeCollection:
                 "what was acknowledged is safe, the rest was not stored."
             )
 
-    # Reading. A point that is stored anew is written to the open part before it is deleted from its
-    # sealed part. So the sealed parts are read first, and the open part, which has the newer copy,
-    # last. If the open part is sealed meanwhile, the part that took its place is read as well.
+    # Reading.
 
     def _reading(self) -> AbstractContextManager[tuple[Part, ...]]:
         self._check_exists()
         self._last_read.note()
         return self._parts.reading()
 
+    def _read_parts(self) -> Iterator[tuple[Part, ...]]:
+        """Yield the parts in the order to read them in; again if that took too long.
+
+        A point that is stored anew is written to the open part before it is deleted from its sealed
+        part. So the sealed parts come first, and the open part, which has the newer copy, last. If
+        the open part is sealed meanwhile, the part that took its place is to be read as well.
+        """
+        opened: Part | None = None
+        while opened is not self._parts.opened:
+            with self._reading() as parts:
+                opened = parts[0]
+                yield parts[::-1]
+
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Stored]:
         """Return the points with these ids, by id. Ids that do not exist are left out."""
-        records: dict[uuid.UUID, Stored] = {}
-        opened: Part | None = None
-        while opened is not self._parts.opened:
-            with self._reading() as parts:
-                opened = parts[0]
-                for part in reversed(parts):
-                    records |= part.retrieve(ids, vectors=vectors)
-        return records
+        found: dict[uuid.UUID, Stored] = {}
+        for parts in self._read_parts():
+            for part in parts:
+                found |= part.retrieve(ids, vectors=vectors)
+        return found
 
     def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
         """Run searches together and return the hits of each, most similar first."""
-        opened: Part | None = None
-        while opened is not self._parts.opened:
-            with self._reading() as parts:
-                opened = parts[0]
-                found = edge_query.answer(parts[::-1], queries=queries, moved=self.retrieve)
+        for parts in self._read_parts():
+            found = edge_query.answer(parts, queries=queries, moved=self.retrieve)
         return found
 
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
         """Return up to `limit` points with the smallest numbers in a field, smallest first."""
-        records: dict[uuid.UUID, Stored] = {}
-        opened: Part | None = None
-        while opened is not self._parts.opened:
-            with self._reading() as parts:
-                opened = parts[0]
-                for part in reversed(parts):
-                    for stored in part.smallest(key, condition=filter, limit=limit):
-                        records[stored.id] = stored
-        return sorted(records.values(), key=lambda stored: int(stored.payload[key]))[:limit]
+        found: dict[uuid.UUID, Stored] = {}
+        for parts in self._read_parts():
+            for part in parts:
+                for stored in part.smallest(key, condition=filter, limit=limit):
+                    found[stored.id] = stored
+        return sorted(found.values(), key=lambda stored: int(stored.payload[key]))[:limit]
 
     def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
-        """Yield the points that match a filter. A point stored again meanwhile may come twice."""
-        opened: Part | None = None
-        while opened is not self._parts.opened:
-            with self._reading() as parts:
-                # The second time, all but the new open part were read.
-                unread = parts if opened is None else parts[:1]
-                opened = parts[0]
-                for part in reversed(unread):
-                    yield from part.scan(condition=filter, page=page)
+        """Yield the points that match a filter; one stored anew meanwhile may come twice."""
+        for again, parts in enumerate(self._read_parts()):
+            # The second time, all but the new open part were read.
+            for part in parts[-1:] if again else parts:
+                yield from part.scan(condition=filter, page=page)
 
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
         """Return how many points match a filter. A point that is being stored may count twice."""
@@ -413,7 +406,9 @@ class EdgeCollection:
                 points=points,
                 cancelled=self._closing.is_set,
             ):
-                self._given_up(name)
+                shutil.rmtree(self._directory / name, ignore_errors=True)
+                if not self._closing.is_set():
+                    raise errors.Internal("The process that builds a part failed.")
                 return False
             built = Part.load(self._directory / name)
             with self._writing:
@@ -427,13 +422,8 @@ class EdgeCollection:
         _log.info("graph_built", collection=self.model_version, points=self._parts.built[name])
         return True
 
-    def _given_up(self, name: str) -> None:
-        shutil.rmtree(self._directory / name, ignore_errors=True)
-        if not self._closing.is_set():
-            raise errors.Internal("The process that builds a part failed.")
-
     def _repeat_changes(self, built: Part, *, chosen: tuple[Part, ...]) -> None:
-        for ids in chunks(iter(self._changed)):
+        for ids in batched(self._changed, CHUNK):
             current: dict[uuid.UUID, Payload] = {}
             for part in chosen:
                 for point_id, stored in part.retrieve(ids, vectors=False).items():

@@ -18,6 +18,7 @@ import numpy as np
 import qdrant_edge
 
 from halftone.core import errors
+from halftone.core.batches import batched
 from halftone.core.files import sync_directory
 from halftone.services.search.store import port
 from halftone.services.search.store.port import (
@@ -61,7 +62,7 @@ class Part:
         """Whether nothing was ever stored in it, so that searches can leave it out."""
 
     @classmethod
-    def create(cls, path: Path, *, dimension: int, indexing_threads: int = 0) -> Part:
+    def create(cls, path: Path, *, dimension: int) -> Part:
         """Create an empty shard with all payload indexes."""
         config = edge.EdgeConfig(
             vectors=_vectors(dimension),
@@ -77,7 +78,7 @@ class Part:
                 m=port.HNSW_M,
                 ef_construct=port.HNSW_EF_CONSTRUCT,
                 full_scan_threshold=port.FULL_SCAN_KIB,
-                max_indexing_threads=indexing_threads,
+                max_indexing_threads=0,
             ),
             # One graph per part: a collection has few parts, and a search goes through all of them.
             optimizers=edge.EdgeOptimizersConfig(default_segment_number=1),
@@ -103,12 +104,12 @@ class Part:
         """Store points. Call `sync` to make them durable."""
         self.empty = False
         with _translate_errors():
-            for start in range(0, len(points), _UPSERT_CHUNK):
-                chunk = [
-                    edge.Point(id=point.id, vector=_to_vectors(point), payload=point.payload)
-                    for point in points[start : start + _UPSERT_CHUNK]
+            for chunk in batched(points, _UPSERT_CHUNK):
+                converted = [
+                    edge.Point(id=point.id, vector=_named(point), payload=point.payload)
+                    for point in chunk
                 ]
-                self._shard.update(edge.UpdateOperation.upsert_points(chunk))
+                self._shard.update(edge.UpdateOperation.upsert_points(converted))
 
     def overwrite_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
         """Replace the payloads of points, all of which exist."""
@@ -180,22 +181,12 @@ class Part:
 
     def scan(self, *, condition: Filter, page: int, vectors: bool = False) -> Iterator[Stored]:
         """Yield the points that match a filter."""
-        offset: uuid.UUID | None = None
-        while True:
-            with _translate_errors():
-                records, offset = self._shard.scroll(
-                    edge.ScrollRequest(
-                        offset=offset,
-                        limit=page,
-                        filter=to_edge(condition),
-                        with_payload=True,
-                        with_vector=vectors,
-                    )
-                )
-            for record in records:
-                yield _to_stored(record)
-            if offset is None:
-                return
+        return map(
+            _stored,
+            self._scroll(
+                limit=page, filter=to_edge(condition), with_payload=True, with_vector=vectors
+            ),
+        )
 
     def scan_all(self) -> Iterator[Stored]:
         """Yield all points with their vectors. A page of them delays other threads by 2 ms."""
@@ -203,13 +194,15 @@ class Part:
 
     def scan_ids(self) -> Iterator[uuid.UUID]:
         """Yield the ids of all points."""
+        return (record.id for record in self._scroll(limit=_UPSERT_CHUNK, with_payload=False))
+
+    def _scroll(self, **request: Any) -> Iterator[Any]:
+        """Yield Edge's records, reading `limit` at a time."""
         offset: uuid.UUID | None = None
         while True:
             with _translate_errors():
-                records, offset = self._shard.scroll(
-                    edge.ScrollRequest(offset=offset, limit=_UPSERT_CHUNK, with_payload=False)
-                )
-            yield from (record.id for record in records)
+                records, offset = self._shard.scroll(edge.ScrollRequest(offset=offset, **request))
+            yield from records
             if offset is None:
                 return
 

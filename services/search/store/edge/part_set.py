@@ -6,7 +6,6 @@ A part that has been replaced is closed and removed when its last reader has fin
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import shutil
 import threading
@@ -15,6 +14,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import files
+from halftone.core.batches import batched
 from halftone.services.search.store.edge.part import Part
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FILE: Final = "parts.json"
-_CHUNK: Final = 512
+CHUNK: Final = 512
+"""Ids that a part is asked for at a time."""
 
 
 class PartSet:
@@ -72,7 +73,7 @@ class PartSet:
 
         The process may have ended after it stored a point again and before it deleted the old copy.
         """
-        for chunk in chunks(self.opened.scan_ids()):
+        for chunk in batched(self.opened.scan_ids(), CHUNK):
             for part in self.sealed:
                 if doubled := part.list_existing(chunk):
                     part.delete(doubled)
@@ -121,9 +122,3 @@ class PartSet:
         """Write out pending changes and close the parts."""
         for part in self.all():
             part.close()
-
-
-def chunks(ids: Iterator[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
-    """Yield ids in lists of up to 512."""
-    while chunk := list(itertools.islice(ids, _CHUNK)):
-        yield chunk

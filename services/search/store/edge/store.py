@@ -75,12 +75,7 @@ class EdgeStore:
         else:
             collection = self._open_collection(model_version, dimension=dimension or 0)
             self._collections[model_version] = collection
-        if dimension is not None and collection.dimension != dimension:
-            raise errors.FailedPrecondition(
-                f"The collection of {model_version} has {collection.dimension} dimensions, the "
-                f"model {dimension}.",
-                subject=model_version,
-            )
+        port.check_dimension(collection.dimension, model_version=model_version, dimension=dimension)
         return collection
 
     def _open_collection(self, model_version: str, *, dimension: int) -> EdgeCollection:
@@ -126,11 +121,8 @@ class EdgeStore:
         files.write_json(self._directory / "active.json", {"model_version": model_version})
 
     def drop(self, model_version: str) -> None:
-        """Delete a collection that is not active."""
-        if self.active() == model_version:
-            raise errors.FailedPrecondition(
-                f"{model_version} is active.", subject=model_version, reason="COLLECTION_ACTIVE"
-            )
+        """Delete a collection that does not answer."""
+        port.check_inactive(self.active(), model_version=model_version)
         if collection := self._collections.pop(model_version, None):
             collection.drop()
         path = self._path(model_version)

@@ -44,7 +44,7 @@ async def test_each_image_has_its_result(client):
 
 async def test_the_active_model(client, embedder):
     model = await client.active_model(seconds=60)
-    assert (model.version, model.dimension) == (VERSION, DIMENSION)
+    assert (model.model_version, model.dimension) == (VERSION, DIMENSION)
     embedder.refusing = errors.Unavailable("loading")
     with pytest.raises(errors.Unavailable, match="loading"):
         await client.active_model(seconds=60)
