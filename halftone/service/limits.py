@@ -50,7 +50,7 @@ class Limit:
 
 
 class Admission:
-    """Admits calls, or refuses them as too many. Used on the event loop only."""
+    """Admits calls up to the limits and refuses those beyond. For the event loop only."""
 
     def __init__(
         self, *, calls: int, streams: int, limits: Sequence[Limit], metrics: telemetry.Metrics

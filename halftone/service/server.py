@@ -178,7 +178,7 @@ def _port_in_use(host: str, port: int) -> errors.Unavailable:
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):
-    """Binds request ids, bounds calls, translates errors, measures, and counts calls in flight."""
+    """Binds request ids, limits calls, translates errors, measures times and counts calls."""
 
     def __init__(self, *, metrics: telemetry.Metrics, admission: Admission) -> None:
         self._metrics = metrics
@@ -268,7 +268,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
                 self._none_in_flight.set()
             seconds = time.perf_counter() - started
             self._metrics.rpc_seconds.labels(method, code).observe(seconds)
-            # Under overload, writing a line for each refusal would cost more than refusing.
+            # Under overload, a log line for each refusal would cost more than the refusal.
             log = _log.debug if code == "RESOURCE_EXHAUSTED" else _log.info
             facts = {"reason": reason} if reason else {}
             log("call", method=method, code=code, seconds=round(seconds, 4), **facts)

@@ -60,7 +60,7 @@ class Traffic:
         return bool(self.in_flight) or self._clock() - self._last < _RECENT_SECONDS
 
     async def wait_until_quiet(self, *, seconds: float) -> None:
-        """Wait until no search is in flight, at most for `seconds`."""
+        """Wait until no search is in flight, for `seconds` at most."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._quiet.wait()

@@ -1,4 +1,4 @@
-"""How long something waits for a store or an embedder that does not answer."""
+"""Waits for a store or an embedder that does not answer, for a limited time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = telemetry.get_logger(__name__)
 
 
 class Outage:
-    """One silence: it begins with the first failure and ends with the next answer."""
+    """The time without an answer: from the first failure until the next answer."""
 
     def __init__(
         self, *, seconds: float, check: Callable[[], None] = lambda: None, work: str = "import"
@@ -35,7 +35,7 @@ class Outage:
         Args:
             seconds: How long after the first failure calls are repeated.
             check: Called before each pause; raises an error to end the work.
-            work: What waits, for the log: `promotion` logs `promotion_waits`.
+            work: The name of the work for the log: `promotion` logs `promotion_waits`.
         """
         self._seconds = seconds
         self._check = check

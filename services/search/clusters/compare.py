@@ -54,7 +54,7 @@ class Side:
 
 
 class Comparer:
-    """Tells how probable it is that two pictures are the same, in threads of low priority.
+    """Computes how probable it is that two pictures are the same, in threads of low priority.
 
     Attributes:
         matching: The formats of features, words and evidence together. Pairs that were compared in
@@ -62,7 +62,7 @@ class Comparer:
     """
 
     def __init__(self, source: Fingerprints, *, calibrations: Calibrations) -> None:
-        """Start no thread yet."""
+        """Create the parts. No thread starts yet."""
         self._source = source
         self._calibrations = calibrations
         self._vocabulary = Vocabulary.load()
@@ -72,7 +72,7 @@ class Comparer:
         self.matching = f"{_VERSION}.{local_features.FORMAT}.{self._vocabulary.version}"
 
     def mirrored_words(self, sha: bytes) -> Words | None:
-        """Return the visual words of a picture's mirror image, None without any. Blocks."""
+        """Return the visual words of a picture's mirror image; None if it has none. Blocks."""
         try:
             features = self._source.features(sha.hex())
         except errors.HalftoneError as error:
@@ -87,15 +87,17 @@ class Comparer:
     def compare(
         self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
     ) -> list[PairComparison]:
-        """Compare pairs, each with the lesser hash first. Blocks; OpenCV releases the interpreter.
+        """Compare pairs, each with the lesser hash first. Blocks.
+
+        OpenCV releases the interpreter lock while it works.
 
         Args:
             pairs: The pairs.
-            model_version: The version whose calibration tells the probability.
+            model_version: The version whose calibration gives the probability.
             alone: Whether to use one thread only, because there are searches.
 
         Returns:
-            The comparisons; pairs whose pictures cannot be read are left out.
+            The comparisons. Pairs with an unreadable picture are left out.
         """
         if alone:
             outcomes = [self._threads.submit(self._evidence, *pair).result() for pair in pairs]
@@ -133,11 +135,11 @@ class Comparer:
     ) -> list[tuple[float, bytes]]:
         """Return the probability and the evidence of pairs by another model version.
 
-        Only the similarity is replaced; features, hashes and words do not depend on the model.
+        Only the similarity is replaced. Features, hashes and words do not depend on the model.
 
         Args:
-            pairs: The evidence as it was kept, and the similarity by the version's descriptors.
-            model_version: The version.
+            pairs: The kept evidence, and the similarity by the version's descriptors.
+            model_version: The other version.
         """
         evidence = [
             dataclasses.replace(unpack(each), similarity=similarity) for each, similarity in pairs
@@ -199,7 +201,7 @@ def pack(evidence: Evidence) -> bytes:
 
 
 def unpack(kept: bytes) -> Evidence:
-    """The evidence that `pack` kept, of pictures that were compared."""
+    """Return the evidence that `pack` kept, of pictures that were compared."""
     *channels, inliers, matches, query_share, candidate_share, coverage = _EVIDENCE.unpack(kept)
     overlap = Overlap(
         inliers=int(inliers),

@@ -105,7 +105,7 @@ def create(
 
 
 def get_running(connection: sqlite3.Connection) -> JobRow | None:
-    """Return the job that runs, if any."""
+    """Return the running job; None if there is none."""
     return _find(connection, "state = ?", int(State.RUNNING))
 
 
@@ -159,7 +159,7 @@ def end(connection: sqlite3.Connection, number: int, *, state: State, error: str
 
 
 def any_succeeded(connection: sqlite3.Connection) -> bool:
-    """Return whether the archive was ever grouped; imports join clusters from then on."""
+    """Return whether a job ever succeeded. From then on imports join clusters."""
     return _find(connection, "state = ?", int(State.SUCCEEDED)) is not None
 
 

@@ -67,11 +67,11 @@ class Staging:
     """Temporary tables of the writing connection that hold changes until they are stored."""
 
     def __init__(self, *, name: str) -> None:
-        """Hold nothing yet; stagings of two names do not disturb each other."""
+        """Hold nothing yet. Stagings with two names do not affect each other."""
         self._name = name
 
     def begin(self, connection: sqlite3.Connection) -> None:
-        """Make the tables, or empty those that are there."""
+        """Create the tables, or empty existing ones."""
         for kind, columns in _COLUMNS.items():
             name = f"temp.{self._name}_{kind}"
             connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (part BLOB NOT NULL, {columns})")

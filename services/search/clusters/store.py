@@ -36,7 +36,7 @@ FILE: Final = "clusters.sqlite3"
 _BUSY_SECONDS: Final = 30.0
 _IDLE_READERS: Final = 4
 CHUNK: Final = 500
-"""Values in one `IN` list."""
+"""The most values in one `IN` list."""
 
 _log = telemetry.get_logger(__name__)
 

@@ -63,7 +63,7 @@ class ClusterWorker:
     def __init__(
         self, parts: Parts, *, database: Database | DatabaseElsewhere, comparer: Comparer
     ) -> None:
-        """Start nothing yet; `watch` does the work."""
+        """Create the worker. `watch` does the work."""
         settings, metrics = parts.settings, parts.metrics
         self._holdings = parts.holdings
         self._comparer = comparer

@@ -51,7 +51,7 @@ class Verifier:
     """Compares queries with candidates, and remembers the outcomes.
 
     Attributes:
-        threads: The number of pairs that are compared at a time.
+        threads: The number of pairs that can be compared at a time.
     """
 
     def __init__(

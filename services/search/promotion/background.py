@@ -1,4 +1,4 @@
-"""How a promotion uses the store: beside searches, and patiently."""
+"""Runs the work of a promotion beside searches, and repeats what fails for a while."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 
 class Background:
-    """Runs a promotion's calls; those that fail because something is away are repeated.
+    """Runs the calls of a promotion, and repeats those that get no answer.
 
     Attributes:
-        check: Called between pieces of work; raises when the work is to end.
-        pace: Makes room for searches.
-        workers: How many pieces are embedded at a time.
+        check: Called between pieces of work. Raises an error to end the work.
+        pace: Gives way to searches.
+        workers: The number of pieces that are embedded at a time.
     """
 
     def __init__(self, parts: Parts, *, check: Callable[[], None]) -> None:
-        """Run nothing yet; the settings of promotions say how fast, and how patiently."""
+        """Run nothing yet. The settings of promotions say how fast, and how patiently."""
         settings = parts.settings
         self.check = check
         self.workers = settings.promotion_workers
@@ -46,11 +46,11 @@ class Background:
     async def repeat(
         self, call: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Call a function of the store until it answers; it must be safe to call twice.
+        """Call a function of the store until it answers. It must be safe to call twice.
 
         Raises:
-            errors.HalftoneError: An error that waiting does not help, or the last one after the
-                patience has ended.
+            errors.HalftoneError: An error that waiting does not help against, or the last error
+                when the time is over.
         """
         outage = self.outage()
         while True:

@@ -85,7 +85,7 @@ class Block(NamedTuple):
 
 
 def find_first_block(collection: Collection, *, plan: SearchPlan) -> Block:
-    """Return the first block, with the candidates that are most worth comparing first."""
+    """Return the first block, the candidates most worth comparing first."""
     found = _rank_channels(collection, plan, depth=_depth(plan), channels=tuple(Channel))
     lists = {channel: each.ids for channel, each in found.items()}
     rest = Evidence(

@@ -41,7 +41,7 @@ def to_plain_hits(
     probabilities: Mapping[uuid.UUID, float],
     holdings: Holdings,
 ) -> list[search_pb2.Hit]:
-    """Convert hits of a search by an embedding, which were not compared. Reads from the store."""
+    """Convert hits of a search by an embedding, which were not compared. Reads the store."""
     same = _find_same_content(found, holdings=holdings)
     return [
         search_pb2.Hit(

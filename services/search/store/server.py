@@ -100,7 +100,7 @@ class ServerStore:
         words = (config.metadata or {}).get(_WORDS, port.FIRST_WORDS)
         port.check_words(str(words), model_version=model_version)
         port.check_dimension(descriptor.size, model_version=model_version, dimension=dimension)
-        # Also if it existed: its creation may have been cut off before the indexes.
+        # Also if it exists: its creation may have been interrupted before the indexes.
         with translate_errors():
             self._index(name)
         return ServerCollection(

@@ -54,10 +54,10 @@ def to_error(error: Exception) -> errors.HalftoneError:
     """Return Halftone's error for a failed call.
 
     NOT_FOUND stays: another process has dropped the collection. Other codes that blame the request
-    are INTERNAL: the requests are ours, so such a code is a bug. Everything else is a server that
-    cannot answer now, and UNAVAILABLE. A cluster that has lost a node says INTERNAL, UNKNOWN or
-    ABORTED, and FAILED_PRECONDITION when too few replicas are left; none of these is a fault of the
-    record that was to be stored.
+    become INTERNAL: the requests are ours, so such a code is a bug. Everything else means that the
+    server cannot answer now, and becomes UNAVAILABLE. A cluster that has lost a node answers
+    INTERNAL, UNKNOWN or ABORTED, and FAILED_PRECONDITION when too few replicas are left; none of
+    these is a fault of the record that was to be stored.
     """
     code = error.code() if isinstance(error, grpc.Call) else None
     text = (error.details() if isinstance(error, grpc.Call) else str(error)) or "no details"

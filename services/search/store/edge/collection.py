@@ -260,7 +260,7 @@ class EdgeCollection:
         return sorted(found.values(), key=lambda stored: int(stored.payload[key]))[:limit]
 
     def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
-        """Yield the points that match a filter; one stored anew meanwhile may come twice."""
+        """Yield the points that match a filter. A point stored again meanwhile may come twice."""
         for again, parts in enumerate(self._read_parts()):
             # The second time, all but the new open part were read.
             for part in parts[-1:] if again else parts:

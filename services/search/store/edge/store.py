@@ -121,7 +121,7 @@ class EdgeStore:
         files.write_json(self._directory / "active.json", {"model_version": model_version})
 
     def drop(self, model_version: str) -> None:
-        """Delete a collection that does not answer."""
+        """Delete a collection that is not active."""
         port.check_inactive(self.active(), model_version=model_version)
         if collection := self._collections.pop(model_version, None):
             collection.drop()
