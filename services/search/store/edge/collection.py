@@ -31,7 +31,13 @@ from halftone.services.search.store.edge import build
 from halftone.services.search.store.edge import query as edge_query
 from halftone.services.search.store.edge.part import Part, copy_closed
 from halftone.services.search.store.edge.part_set import CHUNK, PartSet
-from halftone.services.search.store.port import FIRST_WORDS, LAYOUT, check_words, earlier_layout
+from halftone.services.search.store.port import (
+    FIRST_WORDS,
+    LAYOUT,
+    check_words,
+    earlier_layout,
+    no_collection,
+)
 
 if TYPE_CHECKING:
     import uuid
