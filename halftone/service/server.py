@@ -212,7 +212,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         behavior = getattr(handler, kind)
 
         def measured(context: Context) -> contextlib.AbstractAsyncContextManager[None]:
-            return self._measured(details, context, is_stream=received or sent)
+            return self._measure(details, context, is_stream=received or sent)
 
         async def answer(request: Any, context: Context) -> Any:
             async with measured(context):
@@ -230,7 +230,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         )
 
     @contextlib.asynccontextmanager
-    async def _measured(
+    async def _measure(
         self, details: Any, context: Context, *, is_stream: bool
     ) -> AsyncIterator[None]:
         method, metadata = details.method, dict(details.invocation_metadata or ())

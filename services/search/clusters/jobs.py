@@ -163,7 +163,7 @@ def any_succeeded(connection: sqlite3.Connection) -> bool:
     return _find(connection, "state = ?", int(State.SUCCEEDED)) is not None
 
 
-def _numbered(connection: sqlite3.Connection, number: int) -> JobRow:
+def _get_by_number(connection: sqlite3.Connection, number: int) -> JobRow:
     job = _find(connection, "number = ?", number)
     assert job is not None  # noqa: S101 - jobs that run or have just ended are kept
     return job

@@ -119,7 +119,7 @@ class Verifier:
         self._pairs.labels("remembered").inc(len(outcomes))
         if wanted:
             compare = functools.partial(self._compare, query, mirrored=mirrored, key=key)
-            found |= await _Run(self, compare, wanted, deadline=deadline).result()
+            outcomes |= await _Run(self, compare, wanted, deadline=deadline).result()
             for outcome in Missed:
                 missed = sum(outcomes[sha256] is outcome for sha256 in wanted)
                 self._pairs.labels(outcome.name.lower()).inc(missed)

@@ -195,7 +195,7 @@ async def read_vectors(
             wanted = [each for _, each in part]
             async with work.pace.turn():
                 there |= await work.read("retrieve", collection.retrieve, wanted, vectors=True)
-        found.append(there)
+        stored.append(there)
 
     def gather() -> tuple[list[str], list[NDArray[np.float32]]]:
         both = [(group, each) for group, each in ids if all(each in there for there in stored)]

@@ -109,10 +109,10 @@ def find_later_blocks(collection: Collection, *, plan: SearchPlan, seen: Block) 
     depth = _depth(plan)
     while depth < MAX_DEPTH:
         depth = min(depth * _GROWTH, MAX_DEPTH)
-        (found,) = _rank_channels(
+        (ranked,) = _rank_channels(
             collection, plan, depth=depth, channels=(Channel.DESCRIPTOR,)
         ).values()
-        block = [each for each in found.ids if each not in known]
+        block = [each for each in ranked.ids if each not in known]
         known.update(block)
         yield Block(
             _score_all(collection, plan=plan, ids=block, by={}),

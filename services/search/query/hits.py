@@ -31,8 +31,8 @@ def to_hits(
 
     Reads from the store.
     """
-    same = _find_same_content([each.candidate for each in found], holdings=holdings)
-    return [_hit(each, same=same, verdict=verdicts.get(each.candidate.id)) for each in found]
+    same = _find_same_content([each.candidate for each in hits], holdings=holdings)
+    return [_hit(each, same=same, verdict=verdicts.get(each.candidate.id)) for each in hits]
 
 
 def to_plain_hits(
@@ -42,7 +42,7 @@ def to_plain_hits(
     holdings: Holdings,
 ) -> list[search_pb2.Hit]:
     """Convert hits of a search by an embedding, which were not compared. Reads the store."""
-    same = _find_same_content(found, holdings=holdings)
+    same = _find_same_content(hits, holdings=holdings)
     return [
         search_pb2.Hit(
             image=payloads.to_image(each.payload, same_content=same.get(each.id)),

@@ -277,7 +277,7 @@ def check_inactive(active: str | None, *, model_version: str) -> None:
         )
 
 
-def check_words(found: str, *, model_version: str) -> None:
+def check_words(vocabulary: str, *, model_version: str) -> None:
     """Check that a collection's visual words are of this release's vocabulary.
 
     Args:

@@ -106,7 +106,7 @@ class Part:
         with _translate_errors():
             for chunk in batched(points, _UPSERT_CHUNK):
                 converted = [
-                    edge.Point(id=point.id, vector=_named(point), payload=point.payload)
+                    edge.Point(id=point.id, vector=_to_vectors(point), payload=point.payload)
                     for point in chunk
                 ]
                 self._shard.update(edge.UpdateOperation.upsert_points(converted))
@@ -182,7 +182,7 @@ class Part:
     def scan(self, *, condition: Filter, page: int, vectors: bool = False) -> Iterator[Stored]:
         """Yield the points that match a filter."""
         return map(
-            _stored,
+            _to_stored,
             self._scroll(
                 limit=page, filter=to_edge(condition), with_payload=True, with_vector=vectors
             ),
