@@ -199,14 +199,13 @@ class NothingToSearch(Comparer):
 
 async def test_a_disk_that_is_full_after_a_job_delays_only_the_tidying(tmp_path, archive):
     database = FullDisk(tmp_path)
-    worker = ClusterWorker(
-        database=database,
+    parts = types.SimpleNamespace(
         holdings=archive,
-        comparer=NothingToSearch(),
         traffic=Traffic(),
         settings=SearchSettings(),
         metrics=telemetry.Metrics(service="test"),
     )
+    worker = ClusterWorker(parts, database=database, comparer=NothingToSearch())
 
     async def run_job(number, *, refuses=0):
         """Import a picture, which a new job has searched for; wait until nothing is left."""

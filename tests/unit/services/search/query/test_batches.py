@@ -18,6 +18,7 @@ class Holdings:
 
     def __init__(self):
         self.threads = self
+        self.collection = None  # asked only for records that share their bytes
 
     async def read(self, _operation, call, /, *args, **fields):
         return call(*args, **fields)

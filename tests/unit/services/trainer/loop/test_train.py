@@ -153,7 +153,7 @@ def test_manifests_do_not_lead_out_of_the_roots(settings, collection, tmp_path):
     assert version.spec()["training"]["data"][0]["images"] == 39
     assert sum("not below the data roots" in line for line in lines) == 3
 
-    with pytest.raises(errors.InvalidArgument, match=r"p2: .* leads through a symbolic link"):
+    with pytest.raises(errors.InvalidArgument, match=r"2\.png is not below the data roots"):
         train(settings(evaluate_on=folder, roots=config.roots), log=quiet)
 
 
@@ -164,7 +164,7 @@ def test_manifests_do_not_lead_out_of_the_roots(settings, collection, tmp_path):
         ({"manifest.csv": "image_id,file,journal\n"}, "takes a manifest"),
         (
             {"manifest.csv": "image_id,file,journal\n", "groups.json": "[]"},
-            "has no usable pictures",
+            "no picture has a match in another publication",
         ),
         (
             {"manifest.csv": "image_id,file,journal\na,groups.json,J\n", "groups.json": "[]"},
@@ -172,14 +172,14 @@ def test_manifests_do_not_lead_out_of_the_roots(settings, collection, tmp_path):
         ),
         (
             {"manifest.csv": "image_id,file,journal\na,a.png,J\n", "groups.json": "[]"},
-            "a.png' cannot be read: No such file",
+            "a.png is not there",
         ),
         (
             {
                 "manifest.csv": "image_id,file,journal\na,groups.json,J\na,groups.json,J\n",
                 "groups.json": "[]",
             },
-            "'a' stands already on line 2",
+            "a is listed twice",
         ),
     ],
 )
