@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 
 from halftone.archive import sample
@@ -52,22 +53,14 @@ class Up:
         return Client(self.addresses.search, embedder=self.addresses.embedder)
 
     def children(self) -> dict[str, int]:
-        listing = subprocess.run(
-            ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-        lines = [line.split() for line in listing.splitlines()]
-        found = {
-            line[-1].removeprefix("halftone.services."): int(line[0])
-            for line in lines
-            if line[-1].startswith("halftone.services.")
-        }
-        # A program of its own, which was given its settings as arguments.
-        for line in lines:
-            if "valkey-server" in " ".join(line):
-                found["queue"] = int(line[0])
+        found = {}
+        for child in psutil.Process(self.process.pid).children():
+            *_, last = child.cmdline() or [""]
+            if last.startswith("halftone.services."):
+                found[last.removeprefix("halftone.services.")] = child.pid
+            # A program of its own, which was given its settings as arguments.
+            elif child.name() == "valkey-server":
+                found["queue"] = child.pid
         return found
 
     def stop(self, *, number: int = signal.SIGTERM) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import signal
 import subprocess
 import sys
-import time
 import uuid
 
 import numpy as np
+import psutil
 import pytest
 
 from halftone.services.search.store.edge import build
@@ -36,15 +35,13 @@ def points(count):
         )
 
 
-def children():
+def children() -> list[psutil.Process]:
     """The processes that this one has started and that have not ended."""
-    found = subprocess.run(
-        ["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
-    return [int(line.split()[0]) for line in found.splitlines() if "edge.build" in line]
+    return [
+        child
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and build.__name__ in child.cmdline()
+    ]
 
 
 def test_a_part_holds_what_was_sent(tmp_path):
@@ -98,9 +95,8 @@ def test_a_process_that_is_killed_builds_nothing(tmp_path):
     def killing():
         for number, each in enumerate(points(200_000)):
             if number == 200:
-                while not children():
-                    time.sleep(0.01)
-                os.kill(children()[0], signal.SIGKILL)
+                (building,) = children()
+                building.kill()
             yield each
 
     assert not build.build(tmp_path / "part", dimension=DIMENSION, points=killing())
