@@ -220,6 +220,12 @@ class Calibration:
             return np.empty(0)
         return self.predict(np.stack([evidence_features(each) for each in evidence]))
 
+    def of_similarities(self, similarities: Sequence[float]) -> Doubles:
+        """Return the probability for each pair if nothing but its similarity is known, [N]."""
+        features = np.zeros((len(similarities), len(FEATURES)))
+        features[:, FEATURES.index("unverified_similarity")] = similarities
+        return self.predict(features)
+
     def predict(self, features: Doubles) -> Doubles:
         """Map features, [N, F], to probabilities, float64 [N]."""
         logits = ((features - self._mean) / self._scale) @ self._coefficients + self._intercept

@@ -148,11 +148,3 @@ def sort_candidates(found: Iterable[RankedCandidate]) -> list[RankedCandidate]:
             each.candidate.name,
         ),
     )
-
-
-def score_similarities(similarities: Sequence[float], *, calibration: Calibration) -> list[float]:
-    """Return the probabilities of hits with only a known similarity."""
-    evidence = [
-        Evidence(similarity=each, pdq=None, words=None, verification=None) for each in similarities
-    ]
-    return [float(each) for each in calibration.probabilities(evidence)] if evidence else []

@@ -2,9 +2,9 @@
 
 A search by a picture computes the picture's descriptor, hash, words and local features; takes
 candidates from three channels; compares the best of them by local features; and ranks all by
-probability. A search by an embedding asks for the nearest descriptors and ranks them by similarity,
-all in one thread. Searches of a batch are embedded together and share the threads that compare; the
-first ones are answered while the last ones are being prepared.
+probability. Searches of a batch are embedded together and share the threads that compare; the first
+ones are answered while the last ones are being prepared. `embeddings` answers searches by an
+embedding.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 from halftone.archive import records
 from halftone.core import errors
 from halftone.services.search.comparison.verifier import Missed
-from halftone.services.search.query import candidates, hits, ranking, scoring
+from halftone.services.search.query import candidates, hits, scoring
+from halftone.services.search.query.embeddings import EmbeddingSearches
 from halftone.services.search.query.plans import Planner, SearchPlan
 from halftone.services.search.query.preparation import Preparation
-from halftone.services.search.store.port import Query
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from halftone.services.search.comparison.verifier import Outcome, Verifier
     from halftone.services.search.query.candidates import Block, SearchCandidate
     from halftone.services.search.query.scoring import RankedCandidate
-    from halftone.services.search.store.port import Collection, ScoredPoint
+    from halftone.services.search.store.port import Collection
     from halftone.v1 import verdicts_pb2
 
     Answer = search_pb2.SearchImagesResponse | errors.HalftoneError
@@ -76,6 +76,9 @@ class Searching:
         self._verdicts = verdicts
         self._verify_seconds = parts.settings.verify_seconds
         self._planner = Planner(parts.settings)
+        self._embeddings = EmbeddingSearches(
+            parts.holdings, planner=self._planner, calibrations=calibrations
+        )
         self._preparation = Preparation(parts)
 
     async def search(
@@ -96,57 +99,36 @@ class Searching:
         Returns:
             For each search its response, or the error that refuses it.
         """
-        # One thread call plans and, if there is no picture to prepare, answers completely.
-        plain = all(request.WhichOneof("query") == "embedding" for request in requests)
-        plans, answers = await self._holdings.threads.read(
-            "query" if plain else "plan", self._begin, requests, collection=collection
+        plain = [request for request in requests if _is_by_embedding(request)]
+        pictures = [request for request in requests if not _is_by_embedding(request)]
+        found = iter(await self._embeddings.search(plain, collection=collection) if plain else ())
+        compared = iter(
+            await self._search_by_pictures(pictures, collection=collection, deadline=deadline)
+            if pictures
+            else ()
         )
-        if any(isinstance(plan, SearchPlan) and plan.has_pixels for plan in plans):
-            await self._answer_by_pictures(
-                plans, answers, model_version=collection.model_version, deadline=deadline
-            )
-        return [_late() if each is None else each for each in answers]
-
-    def _begin(
-        self, requests: Sequence[search_pb2.SearchImagesRequest], *, collection: Collection
-    ) -> tuple[list[SearchPlan | errors.HalftoneError], list[Answer | None]]:
-        """Plan searches and answer those by embedding. Blocks.
-
-        Returns:
-            For each request its plan or an error, and its answer; None if a picture has to be
-            prepared first.
-        """
-        plans = [self._planner.plan(request, collection=collection) for request in requests]
-        answers: list[Answer | None] = [
-            None if isinstance(plan, SearchPlan) else plan for plan in plans
+        return [
+            next(found) if _is_by_embedding(request) else next(compared) for request in requests
         ]
-        plain = {
-            at: plan
-            for at, plan in enumerate(plans)
-            if isinstance(plan, SearchPlan) and not plan.has_pixels
-        }
-        if plain:
-            for at, answer in zip(
-                plain, self._answer_by_embedding(list(plain.values())), strict=True
-            ):
-                answers[at] = answer
-        return plans, answers
 
     # By a picture.
 
-    async def _answer_by_pictures(
+    async def _search_by_pictures(
         self,
-        plans: list[SearchPlan | errors.HalftoneError],
-        answers: list[Answer | None],
+        requests: Sequence[search_pb2.SearchImagesRequest],
         *,
-        model_version: str,
+        collection: Collection,
         deadline: float,
-    ) -> None:
-        """Fill in the answers of searches by pictures until the time is over.
+    ) -> list[Answer]:
+        """Answer searches by pictures until the time is over.
 
         Each search is answered while the next ones are prepared, so that a batch that runs out of
         time still has most of its answers.
         """
+        plans = await self._holdings.threads.read("plan", self._plan, requests, collection)
+        answers: list[Answer | None] = [
+            None if isinstance(plan, SearchPlan) else plan for plan in plans
+        ]
         count = len(plans)
         now = time.monotonic()
         # A search that is ready after that can still be answered, but has no time to compare.
@@ -174,8 +156,17 @@ class Searching:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if math.isinf(until) else until - now):
                     await self._preparation.prepare(
-                        plans, model_version=model_version, deadline=until, ready=ready
+                        plans,
+                        model_version=collection.model_version,
+                        deadline=until,
+                        ready=ready,
                     )
+        return [_late() if each is None else each for each in answers]
+
+    def _plan(
+        self, requests: Sequence[search_pb2.SearchImagesRequest], collection: Collection
+    ) -> list[SearchPlan | errors.HalftoneError]:
+        return [self._planner.plan(request, collection=collection) for request in requests]
 
     async def _answer_by_picture(
         self, plan: SearchPlan, *, searches: int, deadline: float, turns: asyncio.Semaphore
@@ -243,51 +234,6 @@ class Searching:
         found = hits.to_hits(page, holdings=self._holdings, verdicts=verdicts or {})
         return found, verdicts is None
 
-    # By an embedding.
-
-    def _answer_by_embedding(self, plans: Sequence[SearchPlan]) -> list[Answer]:
-        """Answer a search by an embedding from the store. Blocks."""
-        collection = plans[0].collection
-        lists = ranking.query(
-            collection,
-            queries=[
-                Query(
-                    vector=vector,
-                    limit=plan.depth,
-                    filter=plan.condition,
-                    min_score=plan.min_score,
-                    # Later pages read the payloads of their own hits only.
-                    payloads=not plan.offset,
-                )
-                for plan in plans
-                for vector in (plan.vectors or {}).values()
-            ],
-        )
-        return [
-            self._answer_plain(plan, nearest=each) for plan, each in zip(plans, lists, strict=True)
-        ]
-
-    def _answer_plain(
-        self, plan: SearchPlan, *, nearest: Sequence[ScoredPoint]
-    ) -> search_pb2.SearchImagesResponse:
-        collection = plan.collection
-        calibration = self._calibrations.of(collection.model_version)
-        likely = scoring.score_similarities(
-            [each.score for each in nearest], calibration=calibration
-        )
-        probabilities = {
-            each.id: probability
-            for each, probability in zip(nearest, likely, strict=True)
-            if plan.passes(probability)
-        }
-        ranked = [each for each in nearest if each.id in probabilities]
-        page = ranking.page(collection, ranked=ranked, offset=plan.offset, limit=plan.limit)
-        return search_pb2.SearchImagesResponse(
-            hits=hits.to_plain_hits(page, probabilities=probabilities, holdings=self._holdings),
-            next_page_token=plan.next_page_token(more=len(ranked) > plan.offset + plan.limit),
-            model_version=collection.model_version,
-        )
-
     # One image beside another.
 
     async def compare(
@@ -351,6 +297,10 @@ def comparing_seconds(searches: int, *, each: float, left: float) -> float:
 
 def _answering(searches: int) -> float:
     return _ANSWERING + _ANSWERING_EACH * searches
+
+
+def _is_by_embedding(request: search_pb2.SearchImagesRequest) -> bool:
+    return bool(request.WhichOneof("query") == "embedding")
 
 
 def _late() -> errors.DeadlineExceeded:

@@ -93,6 +93,16 @@ def test_probabilities_are_those_of_each():
     assert default.probabilities([]).shape == (0,)
 
 
+def test_similarities_alone_are_evidence_of_nothing_else():
+    weighed = calibration(coefficients=np.arange(1.0, len(FEATURES) + 1))
+    similarities = [-0.2, 0.3, 0.99]
+    each = [Evidence(similarity=s, pdq=None, words=None, verification=None) for s in similarities]
+    expected = weighed.probabilities(each)
+    np.testing.assert_array_equal(weighed.of_similarities(similarities), expected)
+    assert len(set(expected)) == len(similarities)
+    assert weighed.of_similarities([]).shape == (0,)
+
+
 def test_a_table_bends_the_curve():
     plain = calibration()
     bent = calibration(table=[[0.0, 0.0], [0.5, 0.1], [1.0, 1.0]])

@@ -69,8 +69,8 @@ async def test_the_first_searches_of_a_batch_are_compared_first():
         calibrations=types.SimpleNamespace(of=lambda _version: Calibration.default()),
         verdicts=None,
     )
-    answers = [None] * len(plans)
-    await searching._answer_by_pictures(plans, answers, model_version="test/1", deadline=math.inf)
+    searching._plan = lambda _requests, _collection: plans
+    answers = await searching._search_by_pictures([], collection=archive, deadline=math.inf)
     assert all(answer.out_of_time_count == 50 for answer in answers)
     assert verifier.begun == list(range(1, 9))
     assert verifier.most == 2

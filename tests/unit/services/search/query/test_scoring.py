@@ -139,4 +139,3 @@ def test_the_orientation_is_that_of_the_overlap(turned, mirrored, expected):
 
 def test_nothing_is_nothing():
     assert scored([], []) == []
-    assert scoring.score_similarities([], calibration=Calibration.default()) == []
