@@ -7,6 +7,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+# Two workers and their services share two cores, and a thread that waits for another one spins.
+# Torch reads this when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hypothesis
 import pytest
 

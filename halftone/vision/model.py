@@ -136,8 +136,8 @@ class Model:
         try:
             spec = ModelSpec.from_dict(files.read_object(directory / "spec.json"))
             weights = safetensors.torch.load_file(directory / WEIGHTS)
-            network = DescriptorNetwork(spec.network)
-            network.load_state_dict({name: _full(tensor) for name, tensor in weights.items()})
+            full = {name: _full(tensor) for name, tensor in weights.items()}
+            network = DescriptorNetwork(spec.network, weights=full)
         except (FileNotFoundError, safetensors.SafetensorError, RuntimeError) as error:
             raise errors.DataLoss(
                 f"The model in {directory} cannot be loaded: {error}", reason="MODEL_DAMAGED"

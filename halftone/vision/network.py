@@ -8,7 +8,7 @@ shares with its original whatever its screen and tone.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
@@ -110,31 +110,70 @@ class DescriptorNetwork(nn.Module):
     low frequencies; `forward` whitens and suppresses the background.
     """
 
-    def __init__(self, spec: NetworkSpec) -> None:
+    def __init__(self, spec: NetworkSpec, *, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Build a network with random weights, or around those given, which it keeps.
+
+        Args:
+            spec: The architecture.
+            weights: The `state_dict` of such a network.
+
+        Raises:
+            RuntimeError: Weights are missing, superfluous or of another shape.
+        """
         super().__init__()
         self.spec = spec
-        resnet = getattr(torchvision.models, spec.backbone)(weights=None)
-        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
-        self.stages = nn.ModuleList(
-            [getattr(resnet, f"layer{stage}") for stage in range(1, spec.stages + 1)]
-        )
+        expansion = 1 if spec.backbone == "resnet18" else 4
+        channels = sum(64 * 2 ** (stage - 1) * expansion for stage in spec.pooled_stages)
+        self.feature_width = channels * spec.grid**2 + 3 * spec.thumbnail**2
+        # Without memory at first. To draw random weights for all stages takes longer than to read
+        # those of a file.
+        with torch.device("meta"):
+            resnet = getattr(torchvision.models, spec.backbone)(weights=None)
+            self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
+            self.stages = nn.ModuleList(
+                [getattr(resnet, f"layer{stage}") for stage in range(1, spec.stages + 1)]
+            )
+            self.projection: nn.Module = (
+                nn.Linear(self.feature_width, spec.width) if spec.width else nn.Identity()
+            )
         self.register_buffer(
             "input_mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False
         )
         self.register_buffer(
             "input_std", torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1) * 255, persistent=False
         )
-        expansion = 1 if spec.backbone == "resnet18" else 4
-        channels = sum(64 * 2 ** (stage - 1) * expansion for stage in spec.pooled_stages)
-        self.feature_width = channels * spec.grid**2 + 3 * spec.thumbnail**2
-        width = (spec.width or self.feature_width) + spec.frequencies**2
-        self.projection: nn.Module = (
-            nn.Linear(self.feature_width, spec.width) if spec.width else nn.Identity()
-        )
-        self.register_buffer("whitening_mean", torch.zeros(width))
-        self.register_buffer("whitening_matrix", torch.eye(spec.dimension, width))
-        self.register_buffer("background", torch.zeros(spec.background, spec.dimension))
+        self.reset_last_layers(frequencies=spec.frequencies, background=spec.background)
         self._replacement: Callable[[Tensor], list[Tensor]] | None = None
+        if weights is None:
+            self._draw_weights()
+        else:
+            self.load_state_dict(weights, assign=True)
+
+    def _draw_weights(self) -> None:
+        """Draw weights at random, as torchvision does."""
+        for part in (self.stem, self.stages, self.projection):
+            part.to_empty(device="cpu")
+            for layer in part.modules():
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                elif isinstance(layer, nn.BatchNorm2d | nn.Linear):
+                    layer.reset_parameters()
+
+    def reset_last_layers(self, *, frequencies: int, background: int) -> None:
+        """Forget whitening and background, and make room for others.
+
+        Args:
+            frequencies: As in the spec.
+            background: As in the spec.
+        """
+        spec = replace(self.spec, frequencies=frequencies, background=background)
+        self.spec, device = spec, self.input_mean.device
+        width = (spec.width or self.feature_width) + frequencies**2
+        matrix = torch.eye(spec.dimension, width, device=device)
+        self.register_buffer("whitening_mean", torch.zeros(width, device=device))
+        self.register_buffer("whitening_matrix", matrix)
+        centres = torch.zeros(background, spec.dimension, device=device)
+        self.register_buffer("background", centres)
 
     input_mean: Tensor
     input_std: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -102,9 +103,7 @@ def _trainable(parent: Model) -> tuple[DescriptorNetwork, bool]:
     """
     spec = parent.spec.network
     if spec.width is not None:
-        network = DescriptorNetwork(spec)
-        network.load_state_dict(parent.network.state_dict())
-        return network, True
+        return copy.deepcopy(parent.network).train(), True
     if spec.frequencies or spec.background:
         raise errors.FailedPrecondition(
             "A version with low frequencies or a background but without a projection cannot be "

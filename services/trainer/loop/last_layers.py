@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -10,11 +10,11 @@ import torch
 from halftone.evaluation.evaluate import evaluate
 from halftone.services.trainer.loop.initialise import shrink
 from halftone.vision.model import collect, set_whitening
-from halftone.vision.network import DescriptorNetwork
 from halftone.vision.whitening import fit_background, fit_whitening
 
 if TYPE_CHECKING:
     from halftone.services.trainer.loop.state import Run
+    from halftone.vision.network import DescriptorNetwork
 
 _BATCH: Final = 64
 # From 0.5 to 1 the results are equal, below they are worse: weak directions are noise.
@@ -81,10 +81,8 @@ def fit_last_layers(
     """
     device = next(network.parameters()).device
     centres = min(background, len(pictures) // 3)
-    spec = replace(network.spec, frequencies=frequencies, background=centres)
-    complete = DescriptorNetwork(spec).to(device).eval()
-    for part in ("stem", "stages", "projection"):
-        getattr(complete, part).load_state_dict(getattr(network, part).state_dict())
+    complete = copy.deepcopy(network).eval()
+    complete.reset_last_layers(frequencies=frequencies, background=centres)
     signatures = collect(complete.signature, pictures=pictures.to(device), batch=_BATCH)
     whitening = fit_whitening(signatures, dimension=complete.spec.dimension, shrinkage=_SHRINKAGE)
     set_whitening(complete, whitening)
