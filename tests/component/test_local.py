@@ -145,7 +145,7 @@ def test_up_import_search_and_what_is_in_the_way(tmp_path, press):
     assert "`halftone up`" in gone.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_children_that_are_killed_during_an_import(tmp_path, press):
     """Both are killed with SIGKILL; the import goes on, and nothing acknowledged is lost."""
     with Up(tmp_path / "data") as up, up.client() as client:

@@ -79,7 +79,7 @@ def is_over(promotion):
 
 # So that a state lasts longer than this process may have to wait for its turn.
 @pytest.mark.parametrize("embedder_seconds", [0.03])
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_promotion_that_is_killed_in_any_state_is_completed(stack, registry):
     records = [record(number, row=number) for number in range(IMAGES)]
     assert len(list(stack.stub.ImportImages(iter(records), timeout=60))) == IMAGES

@@ -324,6 +324,7 @@ def test_kill_of_the_worker(site):
     assert len(steps) <= 204
 
 
+@pytest.mark.soak
 def test_kill_of_a_worker_whose_machine_does_not_come_back(site):
     """Another device takes the job over when its lease has run out."""
     lease = {"HALFTONE_TRAINER_LEASE_SECONDS": str(LEASE_SECONDS)}
@@ -339,7 +340,13 @@ def test_kill_of_a_worker_whose_machine_does_not_come_back(site):
     assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2), job
 
 
-@pytest.mark.parametrize(("seconds", "lease"), [(0.5, 60.0), (LEASE_SECONDS + 2.0, LEASE_SECONDS)])
+@pytest.mark.parametrize(
+    ("seconds", "lease"),
+    [
+        (0.5, 60.0),
+        pytest.param(LEASE_SECONDS + 2.0, LEASE_SECONDS, marks=pytest.mark.soak),
+    ],
+)
 def test_the_broker_is_restarted_in_mid_job(site, seconds, lease):
     """Shorter than the lease, and the job does not notice; longer, and it goes on afterwards.
 

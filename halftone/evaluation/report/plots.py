@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
@@ -65,12 +66,17 @@ def draw(
             diagram takes a third of the bytes.
     """
     with mpl.rc_context(_STYLE | {"axes.grid": grid}):
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
         yield figure
-        figure.savefig(path, dpi=_DPI, pil_kwargs={"optimize": True})
-    with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-    small.save(path, optimize=True)
+        _write(figure, path=path, colours=colours)
+
+
+def _write(figure: Figure, *, path: Path, colours: int) -> None:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    picture = Image.fromarray(pixels).convert("RGB")
+    picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def curves(path: Path, *, history: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from halftone.evaluation.report import plots
 from halftone.services.trainer.loop.config import TrainingConfig
 from halftone.services.trainer.loop.train import train
 from halftone.vision.reprinting import reprint
@@ -70,6 +71,16 @@ def valkey():
     with ValkeyProcess(directory) as running:
         yield running
     shutil.rmtree(directory)
+
+
+@pytest.fixture(autouse=True)
+def plain_plots(monkeypatch):
+    """Plots without a drawing: a report has three to six, and drawing one takes 0.2 s."""
+
+    def blank(_figure, *, path, colours) -> None:
+        Image.new("L", (8, 8), colours).save(path)
+
+    monkeypatch.setattr(plots, "_write", blank)
 
 
 @pytest.fixture

@@ -434,7 +434,7 @@ async def test_the_stream_is_not_read_ahead_without_bounds(service):
     stuck = asyncio.Event()
     service.embedder.before_answer = stuck.wait
     sent = 0
-    content = picture(1, size=(1500, 1200)) + bytes(2_000_000)
+    content = picture(1) + bytes(4_000_000)
 
     async def requests():
         nonlocal sent
