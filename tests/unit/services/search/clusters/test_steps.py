@@ -208,7 +208,11 @@ async def test_a_disk_that_is_full_after_a_job_delays_only_the_tidying(tmp_path,
     worker = ClusterWorker(parts, database=database, comparer=NothingToSearch())
 
     async def run_job(number, *, refuses=0):
-        """Import a picture, which a new job has searched for; wait until nothing is left."""
+        """Import a picture, which a new job has searched for; work until nothing is left.
+
+        The worker rests meanwhile: between two of its looks at the database, the picture would be
+        one that no job searches for.
+        """
         point = archive.put(number, shows=number)
         with database.write() as connection:
             pictures.put_images(connection, [(point, sha(number))])
@@ -221,7 +225,7 @@ async def test_a_disk_that_is_full_after_a_job_delays_only_the_tidying(tmp_path,
             seen = connection.execute("SELECT sha256 FROM pictures").fetchall()
             pictures.mark_searched(connection, [key for (key,) in seen], job=job.number)
             database.refuses = refuses
-        worker.wake()
+        working = asyncio.create_task(worker.watch())
         async with asyncio.timeout(60):
             while True:
                 with database.read() as connection:
@@ -232,14 +236,13 @@ async def test_a_disk_that_is_full_after_a_job_delays_only_the_tidying(tmp_path,
                 await asyncio.sleep(0.02)
         with database.read() as connection:
             assert jobs.get(connection, job.name).state == jobs.State.SUCCEEDED
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
-    working = asyncio.create_task(worker.watch())
     await run_job(1)
     # The end of the regrouping and the first step of the tidying.
     await run_job(2, refuses=2)
     assert database.refuses == 0
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
     worker.close()
     database.close()
 
