@@ -18,7 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 from halftone.archive import sample
 from halftone.archive.manifests import read_manifest
 from halftone.cli.app import main
-from halftone.v1 import clusters_pb2, embedder_pb2, models_pb2, search_pb2
+from halftone.v1 import clusters_pb2, embedder_pb2, models_pb2, search_pb2, trainer_pb2
 
 _READ_OF_MODELS = {"ListModelVersions", "GetModelVersion"}
 _OF_NAMES_IN_ANSWERS = {
@@ -110,23 +110,19 @@ def test_the_json_examples(desk):
     commands = list(COMMAND.finditer(text))
     services = {
         service.full_name: service
-        for file in (search_pb2, embedder_pb2, models_pb2, clusters_pb2)
+        for file in (search_pb2, embedder_pb2, models_pb2, clusters_pb2, trainer_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
     }
     for command in commands:
         method = services[command["service"]].methods_by_name[command["method"]]
         request = json_format.Parse(command["json"] or "{}", GetMessageClass(method.input_type)())
         with grpc.insecure_channel(command["address"]) as channel:
-            call = {
-                "serializer": type(request).SerializeToString,
-                "deserializer": GetMessageClass(method.output_type).FromString,
-            }
             if command["method"] not in _READ_OF_MODELS and "Model" in command["service"]:
                 # Would change which version answers; that the request is one is what is checked.
                 continue
             if command["method"] in _OF_NAMES_IN_ANSWERS:
                 continue
-            answer = _call(channel, command, request, streaming=method.client_streaming, **call)
+            answer = _call(channel, method, request)
         for result in [*getattr(answer, "results", []), answer]:
             error = result.DESCRIPTOR.fields_by_name.get("error")
             assert error is None or not error.has_presence or not result.HasField("error")
@@ -134,9 +130,14 @@ def test_the_json_examples(desk):
     assert told == {name for service in services.values() for name in service.methods_by_name}
 
 
-def _call(channel, command, request, *, streaming, serializer, deserializer):
-    path = f"/{command['service']}/{command['method']}"
-    if streaming:
-        (answer,) = channel.stream_stream(path, serializer, deserializer)(iter([request]))
-        return answer
-    return channel.unary_unary(path, serializer, deserializer)(request, timeout=30)
+def _call(channel, method, request):
+    """Calls a method and gives the last of its answers."""
+    kinds = {True: "stream", False: "unary"}
+    kind = f"{kinds[method.client_streaming]}_{kinds[method.server_streaming]}"
+    call = getattr(channel, kind)(
+        f"/{method.containing_service.full_name}/{method.name}",
+        type(request).SerializeToString,
+        GetMessageClass(method.output_type).FromString,
+    )
+    answer = call(iter([request]) if method.client_streaming else request, timeout=60)
+    return list(answer)[-1] if method.server_streaming else answer
