@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import safetensors.torch
 import torch
-import torchvision
 from PIL import Image
 
 from halftone.core import errors, files
@@ -331,6 +330,8 @@ def _read_weights(path: Path | None, *, backbone: str) -> tuple[str, dict[str, t
                 f"torchvision's {backbone} or a .safetensors file with the same names.",
                 reason="WEIGHTS_UNREADABLE",
             ) from error
+    import torchvision  # noqa: PLC0415  # slow to import
+
     enum = getattr(torchvision.models, f"{backbone.replace('resnet', 'ResNet')}_Weights")
     weights = getattr(enum, "IMAGENET1K_V2", None) or enum.IMAGENET1K_V1
     try:

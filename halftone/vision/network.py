@@ -1,6 +1,6 @@
 """The descriptor network: ResNet, pooling that keeps the layout, projection, whitening, L2.
 
-ResNet: He et al. 2016, from torchvision, cut after the last stage in use. GeM pooling: Radenovic
+ResNet: He et al. 2016, cut after the last stage in use. GeM pooling: Radenovic
 et al. 2018. A grid of cells instead of one global average keeps the composition, which a reprint
 shares with its original whatever its screen and tone.
 """
@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from halftone.core.backbones import BACKBONES, Backbone
+from halftone.vision import resnet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ class NetworkSpec:
     """The architecture of a `DescriptorNetwork`.
 
     Attributes:
-        backbone: Name of a ResNet of torchvision.
+        backbone: Name of a ResNet as in torchvision.
         stages: The number of its four stages that run.
         pooled_stages: The stages that the descriptor sees, each from 1 to `stages`.
         grid: Cells per side of the pooled layout; 1 pools globally.
@@ -122,17 +122,14 @@ class DescriptorNetwork(nn.Module):
         """
         super().__init__()
         self.spec = spec
-        expansion = 1 if spec.backbone == "resnet18" else 4
-        channels = sum(64 * 2 ** (stage - 1) * expansion for stage in spec.pooled_stages)
+        channels = sum(
+            resnet.stage_channels(spec.backbone, stage=stage) for stage in spec.pooled_stages
+        )
         self.feature_width = channels * spec.grid**2 + 3 * spec.thumbnail**2
-        # Without memory at first. To draw random weights for all stages takes longer than to read
-        # those of a file.
+        # Without memory at first: drawing random weights takes longer than reading those of a file.
         with torch.device("meta"):
-            resnet = getattr(torchvision.models, spec.backbone)(weights=None)
-            self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
-            self.stages = nn.ModuleList(
-                [getattr(resnet, f"layer{stage}") for stage in range(1, spec.stages + 1)]
-            )
+            self.stem = resnet.make_stem()
+            self.stages = resnet.make_stages(spec.backbone, count=spec.stages)
             self.projection: nn.Module = (
                 nn.Linear(self.feature_width, spec.width) if spec.width else nn.Identity()
             )
