@@ -208,11 +208,15 @@ def start(
     job: str = "",
     warn: Callable[[str], None] = print,
     settings: TrackingSettings | None = None,
+    wanted: bool = True,
 ) -> Tracker:
-    """Return a tracker for the server that `MLFLOW_TRACKING_URI` names; see `Tracker`."""
+    """Return a tracker for the server that `MLFLOW_TRACKING_URI` names; see `Tracker`.
+
+    If it is not wanted, the tracker does nothing.
+    """
     settings = settings or TrackingSettings()
     return Tracker(
-        uri=settings.tracking_uri,
+        uri=settings.tracking_uri if wanted else "",
         experiment=settings.experiment_name,
         name=name,
         params=params,

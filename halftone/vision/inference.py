@@ -131,7 +131,7 @@ class _Graphs:
 def _fold(module: nn.Module) -> None:
     """Fold each batch norm below a module into the convolution that is listed before it.
 
-    torchvision's blocks list `conv1, bn1, conv2, bn2 …` and its shortcuts are sequences, so the
+    The blocks of `resnet` list `conv1, bn1, conv2, bn2 …` and their shortcuts are sequences, so the
     order of the children is the order of the computation.
     """
     before: tuple[str, nn.Conv2d] | None = None

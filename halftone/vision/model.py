@@ -18,9 +18,11 @@ import numpy as np
 import safetensors.torch
 import torch
 from PIL import Image
+from torch import nn
 
 from halftone.core import errors, files
 from halftone.registry import golden
+from halftone.vision import resnet
 from halftone.vision.network import DescriptorNetwork, NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.whitening import Whitening, fit_whitening
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from halftone.core.backbones import Backbone
 
 __all__ = ["Model", "ModelSpec", "Whitening", "fit_whitening", "import_torchvision_resnet"]
 
@@ -259,7 +263,7 @@ def import_torchvision_resnet(
     source, weights = _read_weights(path, backbone=backbone)
     network = DescriptorNetwork(spec)
     renamed = _our_names(weights)
-    _check_weights(renamed, network=network, source=source, backbone=backbone)
+    _check_weights(renamed, source=source, backbone=spec.backbone)
     network.load_state_dict(renamed, strict=False)
     network.eval()
     features = collect(network.features, pictures=whitening_images)
@@ -288,8 +292,7 @@ def load_backbone(network: DescriptorNetwork, *, path: Path | None = None) -> st
     backbone = network.spec.backbone
     source, weights = _read_weights(path, backbone=backbone)
     renamed = _our_names(weights)
-    whole = DescriptorNetwork(NetworkSpec(backbone=backbone))
-    _check_weights(renamed, network=whole, source=source, backbone=backbone)
+    _check_weights(renamed, source=source, backbone=backbone)
     mine = network.state_dict().keys()
     network.load_state_dict(
         {name: tensor for name, tensor in renamed.items() if name in mine}, strict=False
@@ -361,10 +364,12 @@ def _our_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return renamed
 
 
-def _check_weights(
-    weights: Mapping[str, torch.Tensor], *, network: DescriptorNetwork, source: str, backbone: str
-) -> None:
+def _check_weights(weights: Mapping[str, torch.Tensor], *, source: str, backbone: Backbone) -> None:
     """Refuse weights that do not fit exactly."""
+    with torch.device("meta"):
+        whole = nn.ModuleDict(
+            {"stem": resnet.make_stem(), "stages": resnet.make_stages(backbone, count=4)}
+        )
     # Old files do not count batches, and nothing reads that count.
     expected, shapes = (
         {
@@ -372,7 +377,7 @@ def _check_weights(
             for name, tensor in tensors.items()
             if name.startswith(_BACKBONE_NAMES) and not name.endswith("num_batches_tracked")
         }
-        for tensors in (network.state_dict(), weights)
+        for tensors in (whole.state_dict(), weights)
     )
     wrong = {
         "missing": sorted(expected.keys() - shapes),
@@ -411,7 +416,8 @@ def _compact(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _full(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.float() if tensor.is_floating_point() else tensor
+    """Copy a tensor of a file as float32, so that the file need not stay mapped."""
+    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
 
 
 def _decode_png(text: str) -> Image.Image:

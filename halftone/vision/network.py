@@ -155,6 +155,8 @@ class DescriptorNetwork(nn.Module):
                     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
                 elif isinstance(layer, nn.BatchNorm2d | nn.Linear):
                     layer.reset_parameters()
+                elif any(True for _ in layer.parameters(recurse=False)):
+                    raise TypeError(f"no rule for the weights of {type(layer).__name__}")
 
     def reset_last_layers(self, *, frequencies: int, background: int) -> None:
         """Forget whitening and background, and make room for others.

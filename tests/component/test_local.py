@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -55,12 +56,14 @@ class Up:
     def children(self) -> dict[str, int]:
         found = {}
         for child in psutil.Process(self.process.pid).children():
-            *_, last = child.cmdline() or [""]
-            if last.startswith("halftone.services."):
-                found[last.removeprefix("halftone.services.")] = child.pid
-            # A program of its own, which was given its settings as arguments.
-            elif child.name() == "valkey-server":
-                found["queue"] = child.pid
+            # One that was killed a moment ago has no command line.
+            with contextlib.suppress(psutil.Error):
+                *_, last = child.cmdline() or [""]
+                if last.startswith("halftone.services."):
+                    found[last.removeprefix("halftone.services.")] = child.pid
+                # A program of its own, which was given its settings as arguments.
+                elif child.name() == "valkey-server":
+                    found["queue"] = child.pid
         return found
 
     def stop(self, *, number: int = signal.SIGTERM) -> str:

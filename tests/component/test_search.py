@@ -279,13 +279,13 @@ def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk)
     ).start()
 
     def large(number):
-        return record(number, row=number, content=picture(number) + bytes(2_000_000))
+        return record(number, row=number, content=picture(number) + bytes(4_000_000))
 
-    answers = list(stack.stub.ImportImages((large(n) for n in range(80)), timeout=150))
+    answers = list(stack.stub.ImportImages((large(n) for n in range(40)), timeout=150))
     taken = [answer.row for answer in answers if answer.state == State.CREATED]
     refused = [answer for answer in answers if answer.state == State.REJECTED]
-    assert 8 <= len(taken) < 80
-    assert len(taken) + len(refused) == 80
+    assert 8 <= len(taken) < 40
+    assert len(taken) + len(refused) == 40
     for answer in refused:
         assert isinstance(errors.from_status(answer.error), errors.StorageFull)
     assert stack.total() == len(taken)
@@ -299,7 +299,7 @@ def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk)
     features = [path for path in (small_disk / "blobs" / "features").rglob("*") if path.is_file()]
     assert {path.stem for path in features} <= {path.name for path in kept}
     subprocess.check_call(["mount", "-o", "remount,size=500m", str(small_disk)])
-    again = list(stack.stub.ImportImages((large(n) for n in range(80)), timeout=150))
+    again = list(stack.stub.ImportImages((large(n) for n in range(40)), timeout=150))
     assert [answer.row for answer in again if answer.state == State.UNCHANGED] == taken
     assert {answer.state for answer in again} == {State.UNCHANGED, State.CREATED}
 

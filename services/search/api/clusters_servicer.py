@@ -96,11 +96,11 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
                 from_scratch=request.from_scratch,
                 model_version=version,
             )
-            answer = _job(job, connection)
         if is_new:
             _log.info("cluster_job_created", job=job.id, from_scratch=request.from_scratch)
             self._worker.wake()
-        return answer
+        with self._database.read() as connection:
+            return _job(job, connection)
 
     async def GetClusterJob(
         self, request: clusters_pb2.GetClusterJobRequest, context: Context

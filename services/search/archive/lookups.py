@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MAX_SHARED: Final = 100
 _MAX_LOOKED_AT: Final = 500
 """The most records with equal bytes that are read at once. A logo may have 10,000 copies, and a
-thousand records take 10 to 60 ms, for a short search on the event loop."""
+thousand records take 10 to 60 ms."""
 _LOOKED_AT_EACH: Final = 3
 """Records read for each of many pictures. Most bytes that several records share, two share."""
 _PAGE: Final = 100

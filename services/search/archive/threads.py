@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Threads:
-    """Runs blocking calls in threads. Each call logs with the id of its request."""
+    """Runs blocking calls in threads. Each call logs with the id of its caller's request."""
 
     def __init__(self, *, metrics: Metrics) -> None:
         """Create the pools. Threads start with the first call."""

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from halftone.core import errors
+from halftone.services.search.archive import patience
 from halftone.services.search.query import hits, ranking
 from halftone.services.search.query.plans import SearchPlan
 from halftone.services.search.store.port import Query
@@ -20,7 +23,6 @@ from halftone.v1 import search_pb2
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from halftone.core import errors
     from halftone.services.search.archive.holdings import Holdings
     from halftone.services.search.comparison.calibrations import Calibrations
     from halftone.services.search.query.plans import Planner
@@ -30,8 +32,11 @@ if TYPE_CHECKING:
 
 _TOGETHER: Final = 16
 """Searches from which a call to a thread takes no further ones."""
-_CALLS: Final = 2
-"""Calls to threads at a time, so that a slow search does not keep all others waiting."""
+_CALLS: Final = max(2, os.cpu_count() or 1)
+"""Calls to threads at a time. At least two, so that a slow search does not keep all others waiting;
+not more than cores, since the calls to Qdrant Edge exclude each other."""
+_OF_THE_STORE: Final = (*patience.STORE, errors.ResourceExhausted)
+"""Errors that are no fault of one search."""
 
 
 class _Waiting(NamedTuple):
@@ -55,23 +60,27 @@ class EmbeddingSearches:
     async def search(
         self, requests: Sequence[search_pb2.SearchImagesRequest], *, collection: Collection
     ) -> list[Answer]:
-        """Return for each search its response, or the error that refuses it.
-
-        Raises:
-            errors.HalftoneError: The store failed.
-        """
+        """Return for each search its response, or the error that refuses it."""
+        if not requests:
+            return []
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(requests, collection, answers))
         if len(self._calls) < _CALLS:
             # In no request's context: it goes on with the searches of others.
             call = asyncio.create_task(self._answer_waiting(), context=contextvars.Context())
             self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
-        return await answers
+        try:
+            return await answers
+        except errors.HalftoneError as error:
+            return [error for _ in requests]
 
     async def _answer_waiting(self) -> None:
-        while self._waiting:
-            await self._answer(self._take())
+        try:
+            while self._waiting:
+                await self._answer(self._take())
+        finally:
+            # In the step that found nothing waiting: whoever comes next has to start a call.
+            self._calls.discard(asyncio.current_task())
 
     def _take(self) -> list[_Waiting]:
         """Take what has waited longest, and what can be answered with it."""
@@ -94,16 +103,18 @@ class EmbeddingSearches:
         try:
             answers = iter(
                 await self._holdings.threads.read(
-                    "query", self._search, requests, collection=taken[0].collection
+                    "query_together", self._search, requests, collection=taken[0].collection
                 )
             )
         except Exception as error:  # noqa: BLE001 - the callers' to handle
-            if len(taken) > 1:
-                # What is wrong with one search must not fail the others.
-                for each in taken:
-                    await self._answer([each])
-            elif not taken[0].answers.done():
-                taken[0].answers.set_exception(error)
+            waiting = [each for each in taken if not each.answers.done()]
+            if len(taken) == 1 or isinstance(error, _OF_THE_STORE):
+                for each in waiting:
+                    each.answers.set_exception(error)
+                return
+            # What is wrong with one search must not fail the others.
+            for each in waiting:
+                await self._answer([each])
             return
         for each in taken:
             own = [next(answers) for _ in each.requests]

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from halftone.services.search.comparison.calibrations import Calibrations
     from halftone.services.search.comparison.verifier import Outcome, Verifier
     from halftone.services.search.query.candidates import Block, SearchCandidate
+    from halftone.services.search.query.embeddings import Answer
     from halftone.services.search.query.scoring import RankedCandidate
     from halftone.services.search.store.port import Collection
     from halftone.v1 import verdicts_pb2
 
-    Answer = search_pb2.SearchImagesResponse | errors.HalftoneError
     VerdictLookup = Callable[
         [uuid.UUID, Iterable[uuid.UUID]], dict[uuid.UUID, verdicts_pb2.Verdict] | None
     ]
@@ -101,12 +101,14 @@ class Searching:
         """
         plain = [request for request in requests if _is_by_embedding(request)]
         pictures = [request for request in requests if not _is_by_embedding(request)]
-        found = iter(await self._embeddings.search(plain, collection=collection) if plain else ())
-        compared = iter(
-            await self._search_by_pictures(pictures, collection=collection, deadline=deadline)
-            if pictures
-            else ()
-        )
+        if not pictures:
+            return await self._embeddings.search(plain, collection=collection)
+        async with asyncio.TaskGroup() as group:
+            by_picture = group.create_task(
+                self._search_by_pictures(pictures, collection=collection, deadline=deadline)
+            )
+            by_embedding = group.create_task(self._embeddings.search(plain, collection=collection))
+        compared, found = iter(by_picture.result()), iter(by_embedding.result())
         return [
             next(found) if _is_by_embedding(request) else next(compared) for request in requests
         ]

@@ -29,8 +29,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from halftone.core import errors
-from halftone.core.settings import TrackingSettings
-from halftone.evaluation.tracking import Tracker
+from halftone.evaluation import tracking
 from halftone.services.trainer.loop.config import TrainingConfig, parse
 from halftone.services.trainer.loop.events import Events, exclusive
 from halftone.services.trainer.loop.finish import find_published, finish
@@ -111,7 +110,13 @@ def train(
         )
 
         run = Run(plan, start=start, device=device, world=world, state=state)
-        tracker = _tracker(config, log=log, wanted=world.leads)
+        tracker = tracking.start(
+            name=config.name,
+            params=config.to_dict(),
+            job=config.job,
+            warn=log,
+            wanted=world.leads,
+        )
         # Does nothing if the run had already come to its end.
         held.callback(tracker.finish, succeeded=False, seconds=_UNFINISHED_SECONDS)
         meter = Meter(run, log=log, events=events, tracker=tracker)
@@ -186,18 +191,6 @@ def _warn_of_seen(plan: TrainingPlan) -> list[str]:
     if not seen:
         return []
     return [f"{seen} pictures of {folder.name} are trained on: figures on it will be too good"]
-
-
-def _tracker(config: TrainingConfig, *, log: Callable[[str], None], wanted: bool) -> Tracker:
-    settings = TrackingSettings()
-    return Tracker(
-        uri=settings.tracking_uri if wanted else "",
-        experiment=settings.experiment_name,
-        name=config.name,
-        params=config.to_dict(),
-        job=config.job,
-        warn=log,
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torchvision
 from scipy.fft import dctn
 
 from halftone.vision.network import DescriptorNetwork, NetworkSpec
@@ -45,6 +46,22 @@ def test_descriptors_have_unit_length_and_the_promised_dimension(background, fre
     assert descriptors.shape == (3, 16)
     assert descriptors.dtype == torch.float32
     torch.testing.assert_close(descriptors.norm(dim=1), torch.ones(3))
+
+
+def test_fresh_weights_are_drawn_as_torchvision_draws_them():
+    theirs = torchvision.models.resnet18(weights=None)
+    network = DescriptorNetwork(small(stages=4, pooled_stages=(4,)))
+
+    ours = network.stages.state_dict()
+    for number in range(4):
+        for name, expected in getattr(theirs, f"layer{number + 1}").state_dict().items():
+            drawn = ours[f"{number}.{name}"].float()
+            assert drawn.shape == expected.shape
+            assert drawn.mean() == pytest.approx(expected.float().mean(), abs=0.01), name
+            if drawn.numel() > 1:
+                spread = expected.float().std()
+                assert drawn.std() == pytest.approx(spread, rel=0.1, abs=1e-6), name
+    assert network.projection.weight.abs().max() <= network.feature_width**-0.5
 
 
 def test_grey_in_one_or_three_channels_and_as_bytes_or_floats_is_the_same():

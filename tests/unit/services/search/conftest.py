@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from halftone.core.settings import SearchSettings
-from tests.support.embedder.fake_embedder import FakeEmbedder
+from halftone.services.search.store.edge.store import EdgeStore
+from tests.support.embedder.fake_embedder import DIMENSION, VERSION, FakeEmbedder
 from tests.support.search.search_service import Service
 
 
@@ -17,8 +20,20 @@ async def embedder():
     await server.stop(None)
 
 
+@pytest.fixture(scope="session")
+def empty_store(memory_path_factory):
+    """A store with an empty collection for the fake embedder's descriptors; to be copied."""
+    directory = memory_path_factory() / "data"
+    store = EdgeStore(directory, min_free_bytes=0)
+    store.open(VERSION, dimension=DIMENSION)
+    store.close()
+    return directory
+
+
 @pytest.fixture
-def settings(memory_path, embedder):
+def settings(memory_path, embedder, empty_store):
+    # Making a collection takes three times as long.
+    subprocess.run(["cp", "-a", "--sparse=always", empty_store, memory_path / "data"], check=True)
     return SearchSettings(
         port=0,
         metrics_port=0,

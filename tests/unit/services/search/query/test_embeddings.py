@@ -25,13 +25,13 @@ class Slow(Exact):
         super().__init__()
         self.release = threading.Event()
         self.sizes = []
-        self.poison = None
+        self.poison = self.failure = None
 
     def query(self, queries):
         self.sizes.append(len(queries))
         self.release.wait(10)
         if any(each.limit == self.poison for each in queries):
-            raise errors.Unavailable("The store does not answer.")
+            raise self.failure
         return super().query(queries)
 
 
@@ -57,7 +57,8 @@ def collection():
 
 
 @pytest.fixture
-async def searches(collection):
+async def searches(collection, monkeypatch):
+    monkeypatch.setattr(embeddings, "_CALLS", 2)
     holdings = Holdings.of(None, metrics=telemetry.Metrics(service="test"))
     holdings.collections.open(collection)
     yield EmbeddingSearches(
@@ -101,14 +102,53 @@ async def test_a_search_that_is_refused_leaves_the_others_be(searches, collectio
     assert found(answers[:3] + answers[4:]) == ["00000", "00001", "00002", "00004", "00005"]
 
 
-async def test_a_search_that_fails_fails_alone(searches, collection):
-    collection.poison = 3  # asked for two hits, and one more to know whether there are more
+@pytest.mark.parametrize("failure", [errors.Internal("A bug."), ValueError("a bug")])
+async def test_a_search_that_fails_fails_alone(searches, collection, failure):
+    # Asked for two hits, and one more to know whether there are more.
+    collection.poison, collection.failure = 3, failure
     requests = [by_embedding(number, limit=2 if number == 3 else 1) for number in range(6)]
     tasks = await started(searches, collection, requests=requests)
     collection.release.set()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
-    assert isinstance(answers.pop(3), errors.Unavailable)
+    assert answers.pop(3) in ([failure], failure)
     assert [found(each) for each in answers] == [[f"{number:05}"] for number in (0, 1, 2, 4, 5)]
+
+
+async def test_a_store_that_does_not_answer_is_asked_once(searches, collection):
+    collection.poison, collection.failure = 2, errors.Unavailable("The store does not answer.")
+    tasks = await started(searches, collection, requests=map(by_embedding, range(6)))
+    collection.release.set()
+    assert await asyncio.gather(*tasks) == [[collection.failure]] * 6
+    assert collection.sizes == [1, 1, 4]
+
+
+async def test_a_search_that_comes_as_the_calls_end_is_not_forgotten(searches, collection):
+    """Both calls end, and it comes, in one iteration of the event loop."""
+    loop = asyncio.get_running_loop()
+    gates = []
+
+    async def read(_operation, call, *arguments, **named):
+        gates.append(loop.create_future())
+        await gates[-1]
+        return call(*arguments, **named)
+
+    collection.release.set()
+    searches._holdings.threads.read = read
+    tasks = []
+    for number in range(2):
+        search = searches.search([by_embedding(number)], collection=collection)
+        tasks.append(asyncio.create_task(search))
+        while len(gates) == number:
+            await asyncio.sleep(0)
+    late = searches.search([by_embedding(2)], collection=collection)
+    for gate in gates:
+        gate.set_result(None)
+    loop.call_soon(late.send, None)  # right after the last steps of both
+    await asyncio.gather(*tasks)
+    await asyncio.sleep(0.01)
+    assert len(gates) == 3
+    gates[2].set_result(None)
+    late.close()
 
 
 async def test_nobody_waits_for_a_search_that_was_given_up(searches, collection):
