@@ -53,13 +53,11 @@ def describe() -> dict[str, Any]:
     }
     try:
         import torch  # noqa: PLC0415  # it may be missing
-        import torchvision  # noqa: PLC0415
     except Exception as error:  # noqa: BLE001  # a broken installation raises anything
         print(error, file=sys.stderr)
         return facts
     facts |= {
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
     }
