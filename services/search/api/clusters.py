@@ -28,7 +28,14 @@ class Clusters:
         parts: Parts,
         calibrations: Calibrations,
     ) -> None:
-        """Build the parts over a database, which `close` closes."""
+        """Build the worker and the servicer.
+
+        Args:
+            database: The clusters' file; `close` closes it. If another process has it open, no
+                worker runs here.
+            parts: The shared parts of the service.
+            calibrations: The calibrations of the model versions.
+        """
         holdings = parts.holdings
         self._database = database
         self._comparer = Comparer(parts.fingerprints, calibrations=calibrations)

@@ -282,7 +282,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
 
 
 def _job(job: JobRow, connection: sqlite3.Connection) -> clusters_pb2.ClusterJob:
-    """Convert a job to its message; one that runs is as far as it is now."""
+    """Convert a job to its message. The figures of a running job are counted now."""
     if job.state == State.RUNNING:
         images, searched = pictures.count_searched(connection, job=job.number)
         job = job._replace(images=images, searched=searched)

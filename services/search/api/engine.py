@@ -154,7 +154,16 @@ class Engine:
     async def search(
         self, request: search_pb2.SearchImagesRequest, *, deadline: float
     ) -> search_pb2.SearchImagesResponse:
-        """Answer one search. `deadline` is in the time of `time.monotonic`."""
+        """Answer one search.
+
+        Args:
+            request: The request.
+            deadline: When the caller gives up, in the time of `time.monotonic`.
+
+        Raises:
+            errors.ResourceExhausted: Too many searches are running.
+            errors.HalftoneError: The search was refused.
+        """
         (outcome,) = await self._search([request], deadline=deadline)
         if isinstance(outcome, errors.HalftoneError):
             raise outcome
@@ -163,7 +172,19 @@ class Engine:
     async def batch_search(
         self, requests: Sequence[search_pb2.SearchImagesRequest], *, deadline: float
     ) -> list[search_pb2.SearchImagesResponse | errors.HalftoneError]:
-        """Answer up to 64 searches. A refused search does not fail the others."""
+        """Answer up to 64 searches. A refused search does not fail the others.
+
+        Args:
+            requests: The requests.
+            deadline: When the caller gives up, in the time of `time.monotonic`.
+
+        Returns:
+            For each request its response, or the error that refused it.
+
+        Raises:
+            errors.InvalidArgument: There are no requests, or more than 64.
+            errors.ResourceExhausted: Too many searches are running.
+        """
         if not 1 <= len(requests) <= MAX_BATCH:
             raise errors.InvalidArgument(
                 f"requests: {len(requests)} searches; 1 to {MAX_BATCH} can be asked for.",
@@ -180,7 +201,17 @@ class Engine:
     async def compare(
         self, request: search_pb2.CompareImagesRequest, *, deadline: float
     ) -> search_pb2.CompareImagesResponse:
-        """Compare two images. Counts as a search."""
+        """Compare two images.
+
+        The call counts as one search: it can be refused if too many run, and promotions slow down.
+
+        Args:
+            request: The names of the two images.
+            deadline: When the caller gives up, in the time of `time.monotonic`.
+
+        Raises:
+            errors.ResourceExhausted: Too many searches are running.
+        """
         with self._admit(1) as collection:
             return await self._searching.compare(request, collection=collection, deadline=deadline)
 

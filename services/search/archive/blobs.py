@@ -30,7 +30,7 @@ class Blobs:
     """A store of images and of files made from them. Its calls block; run them in threads."""
 
     def __init__(self, url: str) -> None:
-        """Create a store in a directory or at an fsspec URL. Nothing is opened yet."""
+        """Create a store in the directory or at the fsspec URL `url`. Nothing is opened yet."""
         self._local = Path(url.removeprefix("file://")) if _is_local(url) else None
         self._url = url
         self._on_disk: set[str] = set()
@@ -94,7 +94,7 @@ class Blobs:
             return bool(self._filesystem().exists(self._remote_path(path)))
 
     def is_intact(self, sha256: str, *, size: int) -> bool:
-        """Return whether the image is stored with this size and not known to be damaged.
+        """Return whether the image is stored with `size` bytes and not known to be damaged.
 
         The image is not read: that would cost an import as much as reading its source.
         """

@@ -109,7 +109,11 @@ class Catalogue:
         )
 
     async def thumbnail(self, name: str) -> bytes:
-        """Return a JPEG thumbnail of at most 512 pixels a side, creating it if needed."""
+        """Return a JPEG thumbnail of at most 512 pixels a side, creating it if needed.
+
+        Raises:
+            errors.NotFound: No record has that name, or its picture is missing.
+        """
         parsed = records.parse_name(name)
         return await self._holdings.threads.thumbnail(self._thumbnail, parsed)
 
@@ -139,7 +143,12 @@ class Catalogue:
     # Changing.
 
     async def update(self, request: search_pb2.UpdateImageRequest) -> search_pb2.Image:
-        """Change the fields of a record that the mask names, and return the record."""
+        """Change the fields of a record that the request's mask names, and return the record.
+
+        Raises:
+            errors.NotFound: No record has that name.
+            errors.InvalidArgument: The mask or a value is not valid.
+        """
         return await self._holdings.threads.write("overwrite_payloads", self._update, request)
 
     def _update(self, request: search_pb2.UpdateImageRequest) -> search_pb2.Image:
@@ -163,8 +172,12 @@ class Catalogue:
         """Delete records by name or filter, and the bytes that no other record has.
 
         Returns:
-            The number of records that were deleted, or would be with `validate_only`. Names that do
-            not exist are ignored.
+            The number of deleted records. If the request has `validate_only`, nothing is deleted,
+            and this is the number of records that would be. Names that do not exist are ignored.
+
+        Raises:
+            errors.InvalidArgument: The request has both names and a filter, or neither; or its
+                filter matches everything and `everything` is not set.
         """
         condition = await self._holdings.threads.read("plan", self._to_delete, request)
         if request.validate_only:

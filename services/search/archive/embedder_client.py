@@ -84,7 +84,8 @@ class Embedder:
             seconds: The seconds that the embedder has to answer.
 
         Raises:
-            errors.Unavailable: The embedder does not answer, or has no model yet.
+            errors.Unavailable: The embedder cannot be reached, or has no active model yet.
+            errors.DeadlineExceeded: The embedder did not answer within `seconds`.
         """
         for model in (await self._list(seconds=seconds)).models:
             if model.active:
@@ -92,7 +93,15 @@ class Embedder:
         raise errors.Unavailable("The embedder has no active model yet.", retry_after=1.0)
 
     async def list_versions(self, *, seconds: float) -> list[str]:
-        """Return the versions that the embedder has loaded, if it answers within `seconds`."""
+        """Return the versions that the embedder has loaded.
+
+        Args:
+            seconds: The seconds that the embedder has to answer.
+
+        Raises:
+            errors.Unavailable: The embedder cannot be reached.
+            errors.DeadlineExceeded: The embedder did not answer within `seconds`.
+        """
         return [model.model_version for model in (await self._list(seconds=seconds)).models]
 
     async def _list(self, *, seconds: float) -> embedder_pb2.ListModelsResponse:
@@ -112,12 +121,12 @@ class Embedder:
         patience: float,
         deadline: float = math.inf,
     ) -> list[ImageDescriptors | errors.HalftoneError]:
-        """Embed up to 64 images of together at most 32 MiB.
+        """Embed up to 64 images, together at most 32 MiB.
 
         Args:
             images: The images to embed.
             model_version: The model version that embeds them.
-            patience: Seconds during which a failed call is tried again.
+            patience: The seconds for which a failed call is tried again.
             deadline: When the caller gives up, in the time of `time.monotonic`.
 
         Returns:

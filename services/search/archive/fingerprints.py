@@ -95,6 +95,12 @@ class Fingerprints:
     ) -> Fingerprint:
         """Return the fingerprint of a picture to search by, or of a region of it.
 
+        Args:
+            content: The picture's bytes.
+            region: The part of the picture to search by, in pixels; None means all of it.
+            mirrored: Whether to find mirrored copies, too.
+            rotated: Whether to find copies turned by a multiple of 90 degrees, too.
+
         Raises:
             errors.ImageRejected: The picture cannot be used; see `images.decode`.
         """
@@ -106,8 +112,8 @@ class Fingerprints:
     def hashes(self, content: bytes) -> dict[Orientation, np.ndarray]:
         """Return the PDQ hashes of a picture in all orientations.
 
-        They are computed from a copy of the size that imports hash. Hashes of a smaller copy differ
-        in ten of 256 bits and find other pictures.
+        They are computed from a copy of the same size as at import. The hash of a smaller copy
+        would differ in about ten of 256 bits and find other pictures.
 
         Raises:
             errors.ImageRejected: The picture cannot be used; see `images.decode`.
@@ -115,7 +121,9 @@ class Fingerprints:
         return pdq_orientations(self._decode(content))
 
     def of_archive(self, content: bytes, *, sha256: str) -> Print:
-        """Return the fingerprint of a picture that is being imported. Kept features are reused.
+        """Return the fingerprint of a picture that is being imported.
+
+        Local features that are in the blob store already are not computed again.
 
         Raises:
             errors.ImageRejected: The picture cannot be used; see `images.decode`.

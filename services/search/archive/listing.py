@@ -51,7 +51,14 @@ def order_keys(image_id: str) -> dict[str, int]:
 def list_by_name(
     collection: Collection, *, condition: Filter, after: Name | None, limit: int
 ) -> list[Stored]:
-    """Return the first `limit` records whose names come after a name and that match a filter."""
+    """Return up to `limit` records that match a filter, in the order of their names.
+
+    Args:
+        collection: The collection to read.
+        condition: The filter.
+        after: The list begins with the name that follows this one; None begins with the first.
+        limit: The most records to return.
+    """
     records: list[Stored] = []
     # By name, `archives/a-b/images/…` comes before `archives/a/images/…`.
     for archive in sorted(_archives(collection, condition), key=lambda value: f"{value}/"):

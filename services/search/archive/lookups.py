@@ -28,6 +28,11 @@ _PAGE: Final = 100
 def get_record(collection: Collection, name: Name, *, vectors: bool = False) -> Stored:
     """Return the record with a name.
 
+    Args:
+        collection: The collection to read.
+        name: The record's name.
+        vectors: Whether to read its vectors, too.
+
     Raises:
         errors.NotFound: The collection has no such record.
     """
@@ -44,8 +49,8 @@ def find_same_content(
 ) -> dict[uuid.UUID, list[str]]:
     """Return for each record the names of up to 100 others with the same bytes.
 
-    These are the first hundred by name. If so many records have the bytes that not all are read,
-    they are any hundred.
+    These are the first 100 in the order of their names. Only a bounded number of records is read
+    (`_MAX_LOOKED_AT`). If more have the same bytes, the names are any 100.
     """
     shas = {record.payload["sha256"] for record in records if record.payload.get("shared")}
     if not shas:

@@ -1,8 +1,8 @@
 """The collections that are open, and which of them is active.
 
-The active collection answers. Others are kept from earlier model versions and get only deletions.
-While a version is being promoted, its collection is the target: it gets every record that is
-written, and the records that it missed are noted for the promotion.
+The active collection answers requests. The collections of earlier model versions are kept, and get
+only deletions. While a version is being promoted, its collection is the target: it gets every
+record that is written. The ids of records that it missed are remembered for the promotion.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class OpenCollections:
     """The open collections. Change it only in the thread for writes; read it in any thread."""
 
     def __init__(self) -> None:
-        """Hold no collection. `open` sets the active one."""
+        """Start without a collection. `open` sets the active one."""
         self._active: Collection | None = None
         # Replaced and never changed, so that readers need no lock. Includes `_target`.
         self._others: tuple[Collection, ...] = ()
@@ -53,7 +53,13 @@ class OpenCollections:
         return self._target
 
     def open(self, collection: Collection, *, others: Iterable[Collection] = ()) -> None:
-        """Set the active collection, and the others, which get deletions."""
+        """Set the open collections.
+
+        Args:
+            collection: The collection that becomes active. If it is the target, its promotion has
+                ended.
+            others: Other open collections, which get only deletions.
+        """
         version = collection.model_version
         self._others = tuple(other for other in others if other.model_version != version)
         if self._target is not None and self._target.model_version == version:
@@ -61,7 +67,10 @@ class OpenCollections:
         self._active = collection
 
     def follow(self, target: Collection | None) -> None:
-        """Set the collection that is being promoted. It gets every record from now on."""
+        """Set the target, the collection that is being promoted; None ends the promotion.
+
+        The target gets every record that is written from now on.
+        """
         before, self._target = self._target, target
         if target is None or before is None or target.model_version != before.model_version:
             self._changed = set()
@@ -81,11 +90,11 @@ class OpenCollections:
         return len(self._changed)
 
     def note_changed(self, ids: Iterable[uuid.UUID]) -> None:
-        """Note records that are missing or outdated in the target."""
+        """Add the ids of records that are missing or outdated in the target to the list of them."""
         self._changed.update(ids)
 
     def take_changed(self) -> list[uuid.UUID]:
-        """Return the ids of the records that the target lacks, and clear that list.
+        """Return the ids of records that are missing or outdated in the target; clear the list.
 
         The caller must write them to the target, or give them back with `note_changed`.
         """

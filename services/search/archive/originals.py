@@ -1,4 +1,4 @@
-"""Decides which picture bytes are kept: those that a record refers to, or an import is about to."""
+"""Decides which picture bytes are kept: a record has them, or an import is storing them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Originals:
             self._pins += Counter()
 
     def drop_unused(self, shas: Iterable[str]) -> None:
-        """Delete those of the bytes that no record refers to and that are not pinned.
+        """Delete the bytes with these hashes, unless a record refers to them or they are pinned.
 
         A failure to delete is only logged: the records have been changed by then, and the caller
         must not be told that the change failed.

@@ -37,14 +37,14 @@ class Traffic:
         self.in_flight = 0
 
     def enter(self, count: int, *, model_version: str) -> None:
-        """Note that `count` searches begin in the collection of a version."""
+        """Count `count` more searches in flight, in the collection of a version."""
         self.in_flight += count
         self._using[model_version] += count
         self._last = self._clock()
         self._quiet.clear()
 
     def leave(self, count: int, *, model_version: str) -> None:
-        """Note that `count` searches ended."""
+        """Count `count` fewer searches in flight, in the collection of a version."""
         self.in_flight -= count
         self._using[model_version] -= count
         self._last = self._clock()
@@ -92,16 +92,16 @@ class Pace:
         return max(1, min(self._most, int(piece / self._seconds)))
 
     def record_time(self, images: int, *, seconds: float) -> None:
-        """Record how long a piece took. Later pieces are sized by it."""
+        """Record that a piece of `images` images took `seconds`. Later pieces are sized by it."""
         if images:
             self._seconds += _SMOOTHING * (seconds / images - self._seconds)
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for the turn of the next piece, which is the block.
+        """Wait until the next piece of work may begin. The `with` block does the work.
 
-        While there are searches, one piece is worked on at a time, and a rest in proportion to the
-        time it took follows.
+        While there are searches, only one piece is worked on at a time. A rest follows each piece,
+        in proportion to the time that the piece took.
         """
         async with self._workers:
             if not self._traffic.is_recent():

@@ -55,7 +55,14 @@ class Parts:
         registry: Registry,
         metrics: telemetry.Metrics,
     ) -> Parts:
-        """Create the parts over a store. Connects to nothing and starts no thread."""
+        """Create the parts. This connects to nothing and starts no thread.
+
+        Args:
+            settings: The settings of the service.
+            store: The collections, and the pointer to the active one.
+            registry: The model versions and their pointer.
+            metrics: The metrics of the process.
+        """
         holdings = Holdings.of(Blobs(settings.blobs), metrics=metrics)
         budget = PixelBudget()
         return cls(

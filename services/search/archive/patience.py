@@ -43,7 +43,7 @@ class Outage:
         self._since: float | None = None
 
     def begin(self, *, since: float) -> None:
-        """Note a failure. An outage that has begun already continues.
+        """Record that a call failed. The first failure begins the outage; others change nothing.
 
         Args:
             since: When the failed call was made, in the time of `time.monotonic`.
@@ -52,20 +52,27 @@ class Outage:
             self._since = since
 
     def end(self) -> None:
-        """Note an answer. The next failure begins another outage."""
+        """Record that a call was answered, so this outage is over.
+
+        The next failure begins a new one.
+        """
         self._since = None
 
     def left(self) -> float:
-        """Return the seconds until the patience ends. Before a failure, that is all of them."""
+        """Return the seconds for which calls are still repeated; all of them before a failure."""
         if self._since is None:
             return self._seconds
         return max(0.0, self._since + self._seconds - time.monotonic())
 
     async def wait(self, error: errors.HalftoneError) -> None:
-        """Note a failure and pause before the next try.
+        """Record that a call failed, and pause before the next try.
+
+        Args:
+            error: The error of the call.
 
         Raises:
-            errors.HalftoneError: The given `error`, if the patience has ended or the disk is full.
+            errors.HalftoneError: `error` itself, if the outage has lasted too long or the disk is
+                full; or what `check` raises.
         """
         if isinstance(error, errors.StorageFull):
             raise error

@@ -1,4 +1,4 @@
-"""Converts records to payloads of points and back, and filters of requests to the store's."""
+"""Converts records to payloads of points and back, and filters of requests to the store's form."""
 
 from __future__ import annotations
 
@@ -47,7 +47,11 @@ def words(text: str) -> list[str]:
 
 
 def to_payload(image: search_pb2.Image, *, name: Name) -> Payload:
-    """Return the payload with a record's own fields, without those of its picture and the times."""
+    """Return the payload of a record, without the fields of its picture and without its times.
+
+    Raises:
+        errors.InvalidArgument: The date is malformed.
+    """
     payload: Payload = {
         "archive": name.archive,
         "image_id": name.image_id,
@@ -98,7 +102,12 @@ def _journal_year(journal: str, *, year: str) -> str:
 
 
 def to_image(payload: Payload, *, same_content: list[str] | None = None) -> search_pb2.Image:
-    """Return the record that a payload describes."""
+    """Return the record that a payload describes.
+
+    Args:
+        payload: The payload.
+        same_content: The names of the other records with the same bytes; None if there are none.
+    """
     # Setting the fields one by one would take twice as long.
     image = search_pb2.Image(
         name=f"archives/{payload['archive']}/images/{payload['image_id']}",
@@ -157,7 +166,11 @@ def label_value(key: str, *, value: str) -> str:
 
 
 def to_filter(message: search_pb2.Filter, *, field: str = "filter") -> Filter:
-    """Convert a request's filter to the store's.
+    """Convert a request's filter to a filter of the store.
+
+    Args:
+        message: The filter of the request.
+        field: Its place in the request, for error messages.
 
     Raises:
         errors.InvalidArgument: A date is malformed, a range ends before it begins, there are too
@@ -261,14 +274,23 @@ _OF_THE_PICTURE: Final = ("sha256", "width", "height", "shared", "create_time", 
 
 
 def describes(stored: Payload, fields: Payload) -> bool:
-    """Return whether a stored payload has exactly these fields, which `to_payload` made."""
+    """Return whether a stored payload has exactly `fields`, apart from its picture's and its times.
+
+    Args:
+        stored: The payload in the store.
+        fields: The fields of a record, from `to_payload`.
+    """
     return {key: value for key, value in stored.items() if key not in _OF_THE_PICTURE} == fields
 
 
 def replace_fields(stored: Payload, fields: Payload) -> Payload:
-    """Return a stored payload with new fields of the record and a new update time.
+    """Return a stored payload with new fields and a new update time.
 
     The fields of the picture and the creation time stay.
+
+    Args:
+        stored: The payload in the store.
+        fields: The new fields of the record, from `to_payload`.
     """
     kept: Payload = {key: stored[key] for key in _OF_THE_PICTURE if key in stored}
     return {**fields, **kept, "update_time": time.time_ns() // 1000}

@@ -1,8 +1,8 @@
 """Stores, changes and deletes records in the open collections.
 
 Records are written to the active collection. While another version is being promoted they are also
-written to its collection, if there are vectors of that version; records that it misses are noted
-for the promotion. Deletions go to every collection.
+written to its collection, the target, if there are vectors of that version. The ids of records that
+the target misses are remembered for the promotion. Deletions go to every collection.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ class RecordWriter:
         self._listeners.append(tell)
 
     def upsert(self, drafts: Sequence[Draft]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
-        """Store records, mark those with equal bytes, and delete the bytes they replaced.
+        """Store records, and delete the picture bytes that they replaced.
 
-        An existing record keeps its creation time.
+        An existing record keeps its creation time. Records with the same bytes are marked `shared`.
 
         Returns:
-            The ids of records that existed before, and the ids of those that were not stored
+            Two sets of ids: the records that existed before, and the records that were not stored,
             because the active version has changed since they were embedded.
         """
         collection = self._collections.active
@@ -134,7 +134,7 @@ class RecordWriter:
         self._collections.note_changed(ids)
 
     def delete(self, stored: Sequence[Stored]) -> None:
-        """Delete records from every collection, then the bytes that no record refers to."""
+        """Delete records from every collection, and the bytes that no record refers to any more."""
         ids = [record.id for record in stored]
         # The active collection comes last, so that a deletion that fails before can be repeated:
         # the records can still be found.

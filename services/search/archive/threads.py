@@ -44,25 +44,30 @@ class Threads:
     async def read(
         self, operation: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a call that reads the store, and measure it as `operation`."""
+        """Run a call that reads the store in a thread for reads, and return its result.
+
+        Its time goes into the metric `store_seconds`, under the name `operation`.
+        """
         return await self._run(self._reads, operation, lambda: call(*args, **kwargs))
 
     async def read_list(
         self, operation: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a call that may read long lists or whole collections, and measure it as `operation`.
+        """Run a call that may read long lists or whole collections, and return its result.
 
-        It goes on in its thread after its caller is gone. There is one such thread per core, so
-        that searches keep theirs.
+        Such calls have threads of their own, one per core, so that searches need not wait for them.
+        A call that has begun runs to its end even if the caller is cancelled. Its time goes into
+        the metric `store_seconds`, under the name `operation`.
         """
         return await self._run(self._lists, operation, lambda: call(*args, **kwargs))
 
     async def write(
         self, operation: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a call that changes the store, in the only thread for writes.
+        """Run a call that changes the store in the only thread for writes, and return its result.
 
         The call runs to its end even if the caller is cancelled; then the cancellation is raised.
+        Its time goes into the metric `store_seconds`, under the name `operation`.
         """
         return await _finish(self._run(self._writes, operation, lambda: call(*args, **kwargs)))
 
@@ -79,22 +84,25 @@ class Threads:
         return _submit(executor, measure)
 
     async def in_thread(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a call that reads files or decodes a picture."""
+        """Run a call that reads files or decodes a picture in a thread, and return its result."""
         return await _submit(self._files, lambda: call(*args, **kwargs))
 
     async def complete(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a call that writes files. It runs to its end even if the caller is cancelled."""
+        """Run a call that writes files in a thread, and return its result.
+
+        The call runs to its end even if the caller is cancelled; then the cancellation is raised.
+        """
         return await _finish(_submit(self._files, lambda: call(*args, **kwargs)))
 
     async def compute(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a call that keeps a core busy. There is one such thread per core."""
+        """Run a call that keeps a core busy, and return its result. Uses one thread per core."""
         return await _submit(self._cores, lambda: call(*args, **kwargs))
 
     async def thumbnail(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a call that reads or makes a thumbnail. There is one such thread per core.
+        """Run a call that reads or makes a thumbnail, and return its result.
 
-        A page of hits asks for a hundred thumbnails at once; searches and imports need the other
-        threads.
+        Such calls have threads of their own, one per core: a page of hits asks for a hundred
+        thumbnails at once, and searches and imports need the other threads.
         """
         return await _submit(self._thumbnails, lambda: call(*args, **kwargs))
 

@@ -49,13 +49,13 @@ def find_neighbours(
     mirrored: Words | None,
     depths: Depths = DEPTHS,
 ) -> list[uuid.UUID]:
-    """Return the images whose pictures are worth comparing with an image's, most promising first.
+    """Return the images that are worth comparing with an image, the most promising ones first.
 
     Args:
         collection: The collection to search.
         stored: The image, with its vectors.
-        mirrored: The visual words of its mirror image, since printings may be mirrored; None to
-            skip them.
+        mirrored: The visual words of its mirror image, to find mirrored printings; None to skip
+            that.
         depths: The numbers of neighbours to take.
     """
     sha256 = str(stored.payload["sha256"])
@@ -93,12 +93,12 @@ def _search_without_copies(
     answers: Sequence[list[ScoredPoint]],
     sha256: str,
 ) -> tuple[list[list[ScoredPoint]], set[uuid.UUID]]:
-    """Search again without records of the same bytes if these fill too much of the list.
+    """Search again without the records that have the same bytes, if they take up too many hits.
 
     A logo may have 10,000 copies in the archive. They belong together without a comparison.
 
     Returns:
-        The hits of each query, and the records with the same bytes among the first ones.
+        The hits of each query, and the records with the same bytes among the hits before.
     """
     ids = {hit.id for hits in answers for hit in hits}
     there = collection.retrieve(list(ids))

@@ -38,7 +38,7 @@ class DatedPrinting:
 
     @property
     def day(self) -> int | None:
-        """The day to sort by: the earliest possible one, or the latest if that alone is known."""
+        """The day to sort by: the earliest possible day, or the latest if only that is known."""
         return self.latest if self.earliest is None else self.earliest
 
 
@@ -61,7 +61,11 @@ def sort_by_date(printings: Iterable[DatedPrinting]) -> list[DatedPrinting]:
 
 
 def count_gap_days(printings: Sequence[DatedPrinting]) -> list[int | None]:
-    """Return for each sorted printing the days since the one before; None if unknown."""
+    """Return for each printing the days since the printing before it; None if unknown.
+
+    The days are counted between the earliest possible days of the two. `printings` must be sorted
+    by date.
+    """
     found: list[int | None] = []
     before: int | None = None
     for each in printings:

@@ -72,7 +72,10 @@ class Comparer:
         self.matching = f"{_VERSION}.{local_features.FORMAT}.{self._vocabulary.version}"
 
     def mirrored_words(self, sha: bytes) -> Words | None:
-        """Return the visual words of a picture's mirror image; None if it has none. Blocks."""
+        """Return the visual words of a picture's mirror image. Blocks.
+
+        Returns None if the picture has no features or they cannot be read.
+        """
         try:
             features = self._source.features(sha.hex())
         except errors.HalftoneError as error:
@@ -87,14 +90,14 @@ class Comparer:
     def compare(
         self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
     ) -> list[PairComparison]:
-        """Compare pairs, each with the lesser hash first. Blocks.
+        """Compare pairs of pictures. Blocks.
 
         OpenCV releases the interpreter lock while it works.
 
         Args:
-            pairs: The pairs.
-            model_version: The version whose calibration gives the probability.
-            alone: Whether to use one thread only, because there are searches.
+            pairs: The pairs, each with the lesser hash first.
+            model_version: The model version whose calibration gives the probability.
+            alone: Whether to use only one thread, because there are searches.
 
         Returns:
             The comparisons. Pairs with an unreadable picture are left out.
@@ -138,8 +141,8 @@ class Comparer:
         Only the similarity is replaced. Features, hashes and words do not depend on the model.
 
         Args:
-            pairs: The kept evidence, and the similarity by the version's descriptors.
-            model_version: The other version.
+            pairs: For each pair its kept evidence, and its similarity by `model_version`.
+            model_version: The model version whose calibration gives the probability.
         """
         evidence = [
             dataclasses.replace(unpack(each), similarity=similarity) for each, similarity in pairs
@@ -201,7 +204,7 @@ def pack(evidence: Evidence) -> bytes:
 
 
 def unpack(kept: bytes) -> Evidence:
-    """Return the evidence that `pack` kept, of pictures that were compared."""
+    """Return the evidence that `pack` packed, with only the figures of the largest overlap."""
     *channels, inliers, matches, query_share, candidate_share, coverage = _EVIDENCE.unpack(kept)
     overlap = Overlap(
         inliers=int(inliers),
@@ -250,7 +253,7 @@ def _words(a: Words | None, b: Words | None) -> float | None:
 def _compute_share(
     verification: Verification, *, query: LocalFeatures, candidate: LocalFeatures
 ) -> float:
-    """Return the share that all overlaps together cover, of the picture with the smaller share."""
+    """Return the share of a picture that all overlaps together cover: the smaller of the two."""
     if not verification.overlaps:
         # Without an overlap the shares are unknown.
         return 1.0

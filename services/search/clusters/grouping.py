@@ -14,8 +14,8 @@ pairs count against joining. Groups are joined in three steps, the firmest join 
    such a link to every block on the other side (complete linkage). A plate that holds two pictures
    joins one of them, the surer one, and never chains them together.
 
-Two images that archivists judged to be different are never in one cluster. Of verdicts that
-contradict each other the later one wins, and the others are reported.
+Two images that archivists judged to be different are never in one cluster. If verdicts contradict
+each other, the latest one wins, and the others are reported.
 
 The result does not depend on the order of the input or on rounding: probabilities are summed as
 whole millionths, and ties are broken by the ids of the images. Grouping one connected part of the
@@ -95,9 +95,9 @@ class Grouping:
 
     Attributes:
         clusters: The clusters, in the order of their first members.
-        retired: Ids that lead elsewhere from now on, with the ids they lead to; None if they lead
-            to none. See `ids`.
-        contradictions: Verdicts that a later one overrules, the latest first.
+        retired: Ids that no cluster has any more and that lead to another id than before, with the
+            id that each leads to; None if it leads to none. See `ids`.
+        contradictions: Verdicts that a later verdict overrules, the latest first.
     """
 
     clusters: tuple[Group, ...]
@@ -118,12 +118,15 @@ def group(
     """Group images into clusters.
 
     Args:
-        compared: The compared pairs. If a pair occurs twice, the surer one counts.
-        verdicts: The verdicts in force.
+        compared: The compared pairs. If a pair occurs twice, the higher probability counts.
+        verdicts: The verdicts that hold, without UNSURE ones.
         identical: Pairs of records with the same bytes, enough to connect all such records.
-        previous: The clusters before, whose ids are taken over, and the ids of ended clusters.
-        elsewhere: The clusters of other images that were under one of these ids, by image.
-        taken: Whether an id must not be used for a new cluster; previous ids never are.
+        previous: The clusters before the grouping, and the ids of ended clusters. New clusters take
+            over their ids.
+        elsewhere: Images outside this grouping that an id in `previous` had, with the cluster that
+            each is in now.
+        taken: Whether an id must not be used for a new cluster. Ids in `previous` are never used
+            for one.
         rules: The conditions under which groups are joined.
     """
     pairs = _take_surest(compared)
@@ -167,7 +170,10 @@ _Pairs = set[tuple[Node, Node]]
 
 
 def _settle(verdicts: Iterable[JudgedPair]) -> tuple[_Pairs, _Pairs, list[JudgedPair]]:
-    """Return the SAME and the DIFFERENT pairs that are in force, and the overruled verdicts."""
+    """Return the pairs judged SAME, the pairs judged DIFFERENT, and the overruled verdicts.
+
+    The pairs of overruled verdicts are left out.
+    """
     forest: Forest[Node] = Forest()
     apart: dict[Node, set[Node]] = defaultdict(set)
     same: _Pairs = set()
@@ -194,12 +200,12 @@ def _settle(verdicts: Iterable[JudgedPair]) -> tuple[_Pairs, _Pairs, list[Judged
 
 
 def is_link(probability: float, *, rules: Rules = RULES) -> bool:
-    """Return whether a probability makes a link, in the millionths that grouping uses."""
+    """Return whether a probability makes a link. It is rounded to millionths, as in grouping."""
     return round(probability * MILLION) >= rules.link * MILLION
 
 
 def overruled_orders(verdicts: Iterable[JudgedPair]) -> set[int]:
-    """Return the orders of the verdicts that later ones contradict."""
+    """Return the `order` of each verdict that a later verdict overrules."""
     return {each.order for each in _settle(verdicts)[2]}
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from halftone.services.search.clusters.chronology import DatedPrinting
 
     Describe = Callable[[Sequence[bytes]], dict[bytes, DatedPrinting]]
-    """Returns what is known of images by their points; those that are gone are left out."""
+    """Returns the dated printing of each image, by its point. Deleted images are left out."""
 
 WHOLE: Final = 0.6
 """Two pictures that have at least this share in common are the same picture, cut differently. With
@@ -70,8 +70,8 @@ class RegroupResult:
     Attributes:
         points: The images that were grouped again.
         changed: The ids of the clusters that are new or have changed.
-        overruled: The numbers of the verdicts that lost their effect, and of those that have none
-            because of the verdict that was just given.
+        overruled: The numbers of the verdicts that were overruled. If a verdict was just given
+            (`said`), it includes all verdicts that this one overrules.
     """
 
     points: set[bytes] = field(default_factory=set)
@@ -87,8 +87,9 @@ class Plan:
         points: The images.
         changes: The changes to store.
         overruled: As in `RegroupResult`.
-        bonds: Pairs of images that depend on each other: linked, judged to be the same, with the
-            same bytes or under the same id. Images that no bonds connect are grouped independently.
+        bonds: Lists of images that depend on each other: they are linked, were judged to be the
+            same, have the same bytes, or are or were under the same id. Images that no bonds
+            connect are grouped independently.
     """
 
     points: set[bytes]
@@ -104,13 +105,14 @@ def find_surroundings(
     since_job: int | None = None,
     ids: bool = False,
 ) -> set[bytes]:
-    """Return all images that links, verdicts, equal bytes and clusters connect to the given ones.
+    """Return all images that links, SAME verdicts, equal bytes and clusters connect to `seeds`.
 
     Args:
         connection: The connection to read with.
-        seeds: The images to start from.
-        since_job: Only links that were compared since this job count; None for all that count.
-        ids: Whether ids of ended clusters, too, connect images.
+        seeds: The images to start from. They are part of the result.
+        since_job: Count only links whose pair was compared by this job or later; None means all
+            links above the floor (see `pairs`).
+        ids: Whether images are also connected if they are or were under one id.
     """
     least = pairs.floor(connection) if since_job is None else since_job
     reached: set[bytes] = set()
@@ -147,7 +149,8 @@ def regroup(
         seeds: The images that changed, or whose links or verdicts did.
         describe: Returns the dated printing of each image, for the summaries.
         said: The number of the verdict that was just given, if that is the change.
-        replaced: Images that show another picture now. Their old cluster's id does not follow them.
+        replaced: Images that show another picture now. The id of their old cluster stays with its
+            other images.
     """
     points = find_surroundings(connection, seeds)
     planned = plan(connection, points, describe=describe, said=said, replaced=replaced)
@@ -204,7 +207,7 @@ def plan(
     replaced: Collection[bytes] = (),
     taken: Collection[str] = (),
 ) -> Plan:
-    """Group images and return the changes to store. Only reads.
+    """Group images and return the changes to store. This only reads.
 
     Args:
         connection: The connection to read with.
@@ -213,7 +216,7 @@ def plan(
         since_job: As in `find_surroundings`.
         said: As in `regroup`.
         replaced: As in `regroup`.
-        taken: Ids that must not be used for new clusters, besides those in the file.
+        taken: Ids that must not be used for new clusters, besides the ids in the file.
     """
     before = _clusters_of(connection, points)
     images = pictures.images_of(connection, set(pictures.pictures_of(connection, points).values()))
@@ -259,7 +262,13 @@ def plan(
 
 
 def compared_pair(pair: pairs.PairRow, *, a: bytes, b: bytes) -> ComparedPair:
-    """Convert a pair of pictures to the pair of images that grouping takes."""
+    """Convert a compared pair of pictures to the pair of images that grouping takes.
+
+    Args:
+        pair: The pair of pictures.
+        a: The point of an image that shows the first picture.
+        b: The point of an image that shows the second picture.
+    """
     probability = pair.probability
     if pair.relation == search_pb2.Hit.SAME_SCENE:
         # Another exposure is another picture, however similar.
@@ -270,7 +279,7 @@ def compared_pair(pair: pairs.PairRow, *, a: bytes, b: bytes) -> ComparedPair:
 def _clusters_of(
     connection: sqlite3.Connection, points: Collection[bytes]
 ) -> dict[str, dict[bytes, float]]:
-    """Return the clusters of some images, each with those of its members that are among them."""
+    """Return the clusters of `points`, each with the weakest links of its members among them."""
     clusters: dict[str, dict[bytes, float]] = {}
     rows = execute_in(
         connection, "SELECT cluster, point, weakest FROM members WHERE point IN ({values})", points
@@ -327,7 +336,14 @@ def _summary(
 def refresh(
     connection: sqlite3.Connection, points: Collection[bytes], *, describe: Describe
 ) -> None:
-    """Summarise again the clusters of images whose records have changed."""
+    """Write new summaries of clusters, because the records of images have changed.
+
+    Args:
+        connection: The writing connection.
+        points: The changed images.
+        describe: Returns the dated printing of each image. A cluster stays as it is if none of its
+            images is returned.
+    """
     clusters = _clusters_of(connection, set(_in_clusters_with(connection, points)))
     described = describe([point for members in clusters.values() for point in members])
     for identifier, members in clusters.items():

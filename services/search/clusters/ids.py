@@ -1,9 +1,9 @@
-"""Decides which ids clusters get: those of the clusters that they come from.
+"""Decides which ids clusters get: the ids of the clusters that they come from.
 
-An id that was shown once continues to name a group as long as any of the id's own images is in one.
-An id's own images are those that its cluster had when it ended, and those that were deleted from it
-before. Images that a verdict or a comparison separated from it do not count: a person may have said
-that they show another picture. So ids depend on the present clusters and on earlier ones:
+An id that was shown once continues to name a group as long as any of the id's own images is in a
+group. An id's own images are the images that its cluster had when it ended, and the images that
+were deleted from it before. Images that a verdict or a comparison separated from it do not count: a
+person may have said that they show another picture. So ids depend on present and earlier clusters:
 
 1. A group keeps the id of the cluster whose largest part it holds; if it holds several such parts,
    the id of the oldest cluster. When a cluster splits, images that had joined it from another id do
@@ -37,7 +37,7 @@ class Previous:
         id: The id.
         created: A number that orders clusters by age: the older of two has the lower one.
         members: Its members; empty after it ended.
-        former: The members that it had when it ended, and those that were deleted from it before.
+        former: The members that it had when it ended, and members that were deleted from it before.
         ended: Whether the cluster has ended.
         leads_to: The id that an ended cluster's id leads to, if any.
     """
@@ -57,17 +57,18 @@ def assign_ids(
     elsewhere: Mapping[bytes, str],
     taken: Callable[[str], bool],
 ) -> tuple[list[str], dict[str, str | None]]:
-    """Return an id for each group, and the ids that lead elsewhere from now on.
+    """Return an id for each group, and the ids that lead to another id from now on.
 
     Args:
         groups: The images of each group in ascending order.
         previous: The clusters that the images were in, and the ids that they were under before.
         elsewhere: The present clusters of images that are in no group here, by image.
-        taken: Whether an id must not be used for a new cluster; previous ids never are.
+        taken: Whether an id must not be used for a new cluster. Ids in `previous` are never used
+            for one.
 
     Returns:
-        The ids in the order of the groups; and those previous ids that no group has and that lead
-        elsewhere than before, with the ids they lead to (None if to none).
+        The ids in the order of the groups. And the ids in `previous` that no group has and that
+        lead to another id than before, with the id that each leads to; None if it leads to none.
     """
     group_of = {node: number for number, members in enumerate(groups) for node in members}
     lent: dict[str, set[bytes]] = defaultdict(set)
@@ -99,7 +100,7 @@ def _keep_ids(
     lent: Mapping[str, set[bytes]],
     count: int,
 ) -> tuple[list[str], dict[str, int]]:
-    """Return the id that each group keeps (empty if none), and the group each cluster became."""
+    """Return the id that each group keeps, empty if none, and the group that each id leads to."""
     claims: dict[int, list[tuple[int, str]]] = defaultdict(list)
     heirs: dict[str, int] = {}
     for before in previous:

@@ -20,9 +20,9 @@ _KEPT_JOBS = 1_000
 class JobRow(NamedTuple):
     """A cluster job. Times are in microseconds.
 
-    `found` counts the pairs to compare and `compared` those that could be compared; `images` counts
-    all images and `searched` those whose candidates were looked for. The counts of clusters are set
-    when the job succeeds.
+    `found` counts the pairs to compare, and `compared` the pairs that could be compared. `images`
+    counts all images, and `searched` the images whose candidates were looked for. The counts of
+    clusters are set when the job succeeds.
     """
 
     number: int
@@ -110,7 +110,7 @@ def get_running(connection: sqlite3.Connection) -> JobRow | None:
 
 
 def is_running(connection: sqlite3.Connection, number: int) -> bool:
-    """Return whether the job of a number runs."""
+    """Return whether the job with a number is running."""
     job = get_running(connection)
     return job is not None and job.number == number
 
@@ -132,7 +132,13 @@ def get(connection: sqlite3.Connection, name: str) -> JobRow:
 
 
 def list_jobs(connection: sqlite3.Connection, *, before: int | None, limit: int) -> list[JobRow]:
-    """Return jobs with numbers below `before`, the newest first."""
+    """Return jobs, the newest first.
+
+    Args:
+        connection: The connection to read with.
+        before: Only jobs with lower numbers; None for all.
+        limit: The most jobs to return.
+    """
     rows = connection.execute(
         f"SELECT {_FIELDS} FROM jobs WHERE number < ? ORDER BY number DESC LIMIT ?",  # noqa: S608 - a constant
         (2**62 if before is None else before, limit),
@@ -150,7 +156,14 @@ def progress(connection: sqlite3.Connection, number: int, **values: int | str) -
 
 
 def end(connection: sqlite3.Connection, number: int, *, state: State, error: str = "") -> JobRow:
-    """End a job and return it. An ended job stays unchanged."""
+    """End a job and return it. An ended job stays unchanged.
+
+    Args:
+        connection: The writing connection.
+        number: The number of the job.
+        state: The final state.
+        error: The message, if the job failed.
+    """
     connection.execute(
         "UPDATE jobs SET state = ?, end_time = ?, error = ? WHERE number = ? AND state = ?",
         (int(state), time.time_ns() // 1000, error, number, int(State.RUNNING)),

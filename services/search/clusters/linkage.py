@@ -47,19 +47,20 @@ class Forest(Generic[T]):
 def weakest_links(
     groups: Sequence[tuple[bytes, ...]], *, links: Mapping[tuple[bytes, bytes], float]
 ) -> list[tuple[float, tuple[float, ...]]]:
-    """Return how strongly each group, and each of its members, is held by links.
+    """Return the weakest link of each group and of each of its members.
 
     Imagine that links are removed in order of ascending probability. A group's weakest link is the
-    one whose removal splits it; a member's is the one after whose removal it can no longer reach
-    half of the others. So an outlier shows its own weak link, and the members of a firm core do
-    not.
+    link whose removal splits the group. A member's weakest link is the link after whose removal the
+    member can no longer reach half of the others. So an outlier shows its own weak link, and the
+    members of a firm core do not.
 
     Args:
         groups: The members of each group.
         links: The probability of each link, by pair.
 
     Returns:
-        For each group its weakest link, and that of each member in the members' order.
+        For each group the probability of its weakest link, and the probabilities of the weakest
+        links of its members, in the order of the members.
     """
     group_of = {node: number for number, members in enumerate(groups) for node in members}
     inside: dict[int, list[tuple[float, bytes, bytes]]] = defaultdict(list)
@@ -121,6 +122,16 @@ class Blocks:
         different: Collection[tuple[Node, Node]],
         rules: Rules,
     ) -> None:
+        """Make a group of each unit. `join` joins them.
+
+        Args:
+            units: The images of each unit. No image is in two units.
+            pairs: The compared pairs of images: the probability in millionths, and whether the two
+                share only a part.
+            different: Pairs of images that archivists judged to be different. Their groups are
+                never joined.
+            rules: The conditions under which groups are joined.
+        """
         self._units = units
         self._rules = rules
         unit_of = {node: number for number, unit in enumerate(units) for node in unit}
@@ -164,7 +175,7 @@ class Blocks:
         )
 
     def join(self) -> None:
-        """Join all groups that the rules allow to join."""
+        """Join groups, as far as the rules allow."""
         whole = self._adjacency(partial=False)
         self._join_whole(whole)
         self._join_parts()
@@ -175,7 +186,7 @@ class Blocks:
             yield [node for unit in members for node in self._units[unit]]
 
     def _adjacency(self, *, partial: bool) -> dict[int, dict[int, _Between]]:
-        """Return the comparisons between groups. With `partial`, links of parts count, too."""
+        """Return the comparisons between groups. With `partial`, partial links count, too."""
         group_of = {unit: number for number, units in self._members.items() for unit in units}
         near: dict[int, dict[int, _Between]] = defaultdict(dict)
         least = self._rules.link * MILLION
@@ -237,7 +248,7 @@ class Blocks:
                 offer(kept, z, near[kept][z])
 
     def _join_parts(self) -> None:
-        """Join blocks by links of parts (complete linkage)."""
+        """Join blocks by partial links (complete linkage)."""
         score: dict[int, dict[int, float]] = defaultdict(dict)
         for x, near in self._adjacency(partial=True).items():
             for y, between in near.items():

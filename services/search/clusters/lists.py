@@ -66,7 +66,7 @@ class ClusterLists:
         """Return a page of clusters, each with its first image and without its members.
 
         Raises:
-            errors.InvalidArgument: A field is wrong, or the token belongs to another request.
+            errors.InvalidArgument: A field is not valid, or the page token is from another request.
         """
         page = _PAGES.read(request)
         if request.order not in _ORDERS:

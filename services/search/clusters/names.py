@@ -26,8 +26,8 @@ def read_previous(
         points: The images, including all members.
 
     Returns:
-        The clusters and the ids that the images were under before; and, by image, the clusters of
-        other images that were under one of these ids.
+        The clusters and the ids that the images were under before. And other images that were under
+        one of these ids, with the cluster that each is in now.
     """
     ended: dict[str, str | None] = dict(
         execute_in(
@@ -67,7 +67,10 @@ def read_previous(
 
 
 def find_sharing_ids(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
-    """Return the images that are or were under any id that one of these images is or was under."""
+    """Return all images that share an id with one of the images `points`.
+
+    An image has the id of its cluster, and the ids that it was under before (`former`).
+    """
     ids = {
         cluster
         for table in ("members", "former")

@@ -1,7 +1,8 @@
 """Pairs of pictures that were compared: rows of `pairs`.
 
-When a job that compares everything again succeeds, it raises the floor: pairs that were compared
-before do not count any more, and are deleted bit by bit. All functions here ignore them.
+When a job that compares everything again succeeds, it raises the floor, a number of a job: pairs
+that were compared by earlier jobs do not count any more, and are deleted bit by bit. Pairs that
+were compared without a job have the number that the floor had then.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class PairComparison:
         probability: The probability that they show the same picture, 0 to 1.
         share: The smaller of the two shared areas, 0 to 1; 1 if it is unknown.
         relation: The relation of b to a, as `Hit.Relation`.
-        evidence: The features of the regression, float32.
-        verification: The serialised message; empty without an overlap.
+        evidence: The evidence, as `compare.pack` packs it.
+        verification: The serialised message `Verification`; empty without an overlap.
     """
 
     a: bytes
@@ -64,14 +65,14 @@ def floor(connection: sqlite3.Connection) -> int:
 
 
 def raise_floor(connection: sqlite3.Connection, *, job: int) -> None:
-    """Ignore the pairs that were compared before a job from now on."""
+    """From now on ignore the pairs that were compared by jobs before `job`."""
     connection.execute("UPDATE pair_floor SET job = max(job, ?)", (job,))
 
 
 def next_below_floor(
     connection: sqlite3.Connection, *, after: tuple[int, int]
 ) -> list[tuple[int, int]] | None:
-    """Return the next ignored pairs, in order; None if all of them are deleted."""
+    """Return the next ignored pairs after the pair `after`, in order; None if all are deleted."""
     job, swept = connection.execute("SELECT job, swept FROM pair_floor").fetchone()
     if swept >= job:
         return None
@@ -84,7 +85,15 @@ def next_below_floor(
 def drop_below_floor(
     connection: sqlite3.Connection, pairs: Sequence[tuple[int, int]], *, floor: int
 ) -> None:
-    """Delete those of some pairs that are ignored. An empty list notes that the sweep is done."""
+    """Delete pairs, unless they were compared again meanwhile.
+
+    Args:
+        connection: The connection to write with.
+        pairs: The pairs, from `next_below_floor`. If there are none, all ignored pairs are deleted,
+            and this is recorded.
+        floor: The floor that was read before them. Only pairs that were compared before it are
+            deleted.
+    """
     connection.executemany(
         "DELETE FROM pairs WHERE a = ? AND b = ? AND job < ?", [(*pair, floor) for pair in pairs]
     )
@@ -93,7 +102,7 @@ def drop_below_floor(
 
 
 def drop_unseen(connection: sqlite3.Connection, pictures: Collection[int]) -> None:
-    """Delete those of some pictures that no image shows, and their pairs."""
+    """Delete the pictures that no image shows, and their pairs. Other pictures stay."""
     gone = set(pictures) - set(images_of(connection, pictures))
     for column in ("a", "b"):
         execute_in(connection, f"DELETE FROM pairs WHERE {column} IN ({{values}})", gone)  # noqa: S608 - constants
@@ -110,13 +119,13 @@ def find_missing(
     matching: str,
     since_job: int,
 ) -> list[tuple[bytes, bytes]]:
-    """Return the pairs that were not compared in a format since a job.
+    """Return the pairs that still have to be compared.
 
     Args:
         connection: The connection to read with.
         pairs: Pairs of hashes, the lesser one first.
-        matching: The format; see `Comparer.matching`.
-        since_job: The number of the job.
+        matching: A comparison counts only in this format; see `Comparer.matching`.
+        since_job: A comparison counts only if this job or a later one made it.
     """
     wanted = sorted(set(pairs))
     ids = picture_ids(connection, {sha for pair in wanted for sha in pair})
@@ -145,13 +154,13 @@ def put_pairs(
     matching: str,
     job: int,
 ) -> None:
-    """Store comparisons in place of earlier ones of their pairs.
+    """Store comparisons of pairs. Each replaces the earlier one of the same pair, if there is one.
 
     Args:
         connection: The connection to write with.
         compared: The comparisons.
         model_version: The model version of their probabilities.
-        matching: The format of the comparison.
+        matching: The format in which they were compared; see `Comparer.matching`.
         job: The number of the job that compared them; 0 if it was an import.
     """
     if not compared:
@@ -193,6 +202,12 @@ def next_of_another_model(
 
     Pairs of pictures that no image shows any more are left out.
 
+    Args:
+        connection: The connection to read with.
+        model_version: The version whose pairs are left out.
+        after: The pair after which to start.
+        limit: The most pairs to return.
+
     Returns:
         The numbers of the pictures, an image that shows each, the probability and the evidence.
     """
@@ -214,7 +229,13 @@ def rescore(
     *,
     model_version: str,
 ) -> None:
-    """Store new probabilities and evidence of pairs, by another model version."""
+    """Store new probabilities and evidence of pairs.
+
+    Args:
+        connection: The connection to write with.
+        scores: For each pair the numbers of its two pictures, its probability and its evidence.
+        model_version: The model version of the probabilities.
+    """
     model = version_number(connection, model_version)
     connection.executemany(
         "UPDATE pairs SET probability = ?, evidence = ?, model = ? WHERE a = ? AND b = ?",
@@ -225,7 +246,14 @@ def rescore(
 def links_of(
     connection: sqlite3.Connection, pictures: Collection[int], *, least: float, since_job: int
 ) -> set[int]:
-    """Return the pictures that are linked to one of these by pairs compared since a job."""
+    """Return the pictures that a link connects to one of `pictures`.
+
+    Args:
+        connection: The connection to read with.
+        pictures: The numbers of the pictures.
+        least: The lowest probability of a link.
+        since_job: A comparison counts only if this job or a later one made it.
+    """
     linked: set[int] = set()
     for here, there in (("a", "b"), ("b", "a")):
         rows = execute_in(
@@ -243,7 +271,13 @@ def links_of(
 def all_links(
     connection: sqlite3.Connection, *, least: float, since_job: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield all pairs of pictures that are linked by a comparison since a job."""
+    """Yield all pairs of pictures that are linked.
+
+    Args:
+        connection: The connection to read with.
+        least: The lowest probability of a link.
+        since_job: A comparison counts only if this job or a later one made it.
+    """
     return connection.execute(
         "SELECT a, b FROM pairs WHERE probability >= ? AND job >= ?", (least, since_job)
     )
@@ -252,7 +286,13 @@ def all_links(
 def read_between(
     connection: sqlite3.Connection, pictures: Collection[int], *, since_job: int
 ) -> list[PairRow]:
-    """Return all pairs among these pictures that were compared since a job."""
+    """Return the compared pairs of which both pictures are among `pictures`.
+
+    Args:
+        connection: The connection to read with.
+        pictures: The numbers of the pictures.
+        since_job: A comparison counts only if this job or a later one made it.
+    """
     rows = execute_in(
         connection,
         "SELECT a, b, probability, share, relation FROM pairs WHERE a IN ({values}) AND job >= ?",
@@ -263,7 +303,13 @@ def read_between(
 
 
 def verification_of(connection: sqlite3.Connection, a: int, b: int) -> bytes:
-    """Return the serialised verification of a pair; empty if the pictures do not overlap."""
+    """Return the serialised verification of a pair; empty if it has none.
+
+    Args:
+        connection: The connection to read with.
+        a: The number of the first picture, the one with the lesser hash.
+        b: The number of the second picture.
+    """
     row = connection.execute(
         "SELECT verification FROM pairs WHERE a = ? AND b = ?", (a, b)
     ).fetchone()
@@ -278,11 +324,18 @@ def find_unclosed(
     matching: str,
     since_job: int,
 ) -> list[tuple[bytes, bytes]]:
-    """Return the pairs that are linked through other pictures and were not compared.
+    """Return the pairs that links connect through other pictures and that were not compared.
 
     If two pictures are both linked to a third, they should be compared as well, because grouping
-    also counts comparisons that found no link. Parts of more than `most` pictures are skipped, for
-    example the thousands of printings of an ornament.
+    also counts comparisons that found no link.
+
+    Args:
+        connection: The connection to read with.
+        links: The linked pairs, by the numbers of their pictures.
+        most: If links connect more than this many pictures, these are skipped. An ornament may have
+            thousands of printings.
+        matching: As in `find_missing`.
+        since_job: As in `find_missing`.
 
     Returns:
         Pairs of hashes, the lesser one first.

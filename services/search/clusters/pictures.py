@@ -151,8 +151,8 @@ def next_to_search(
 
     Args:
         connection: The connection to read with.
-        job: The job, which needs all pictures that it has not searched for yet. None without a job:
-            then the pictures that were in no grouping yet.
+        job: Return pictures that this job has not searched for yet. None, without a job, returns
+            pictures that were in no grouping yet.
         limit: The most pictures to return.
 
     Returns:
@@ -170,7 +170,10 @@ def next_to_search(
 
 
 def count_searched(connection: sqlite3.Connection, *, job: int) -> tuple[int, int]:
-    """Return the number of images, and of those whose picture a job has searched for."""
+    """Return the number of images, and the number of those whose picture `job` has searched for.
+
+    Searches of later jobs count, too.
+    """
     (images,) = connection.execute("SELECT count(*) FROM images").fetchone()
     (left,) = connection.execute(
         "SELECT count(*) FROM images JOIN pictures ON pictures.id = images.picture"
@@ -183,7 +186,7 @@ def count_searched(connection: sqlite3.Connection, *, job: int) -> tuple[int, in
 def mark_searched(connection: sqlite3.Connection, shas: Iterable[bytes], *, job: int) -> None:
     """Mark pictures whose candidates a job has looked for.
 
-    Those that were in no grouping before are in one when the job has succeeded; see `settle_some`.
+    Once the job has succeeded, `settle_some` marks them as grouped.
     """
     connection.executemany(
         "UPDATE pictures SET searched = ? WHERE sha256 = ?", [(job, sha) for sha in shas]
@@ -191,7 +194,13 @@ def mark_searched(connection: sqlite3.Connection, shas: Iterable[bytes], *, job:
 
 
 def mark_joined(connection: sqlite3.Connection, shas: Iterable[bytes], *, job: int) -> None:
-    """Mark pictures that were searched for and grouped without a job, after a job's number."""
+    """Mark pictures that were searched for and grouped without a job.
+
+    Args:
+        connection: The connection to write with.
+        shas: The hashes of the pictures.
+        job: The number of the last job before. Later jobs search for the pictures again.
+    """
     connection.executemany(
         "UPDATE pictures SET searched = ?, grouped = 1 WHERE sha256 = ?",
         [(job, sha) for sha in shas],
@@ -199,14 +208,14 @@ def mark_joined(connection: sqlite3.Connection, shas: Iterable[bytes], *, job: i
 
 
 def settle_some(connection: sqlite3.Connection, *, succeeded: int) -> bool:
-    """Mark some pictures as grouped because their job has succeeded.
+    """Mark up to 2,000 pictures as grouped, because their job has succeeded.
 
     Args:
         connection: The connection to write with.
         succeeded: The state of a job that succeeded.
 
     Returns:
-        Whether more of them may be left.
+        Whether more pictures may be left.
     """
     cursor = connection.execute(
         "UPDATE pictures SET grouped = 1 WHERE id IN (SELECT id FROM pictures WHERE grouped = 0"

@@ -71,7 +71,7 @@ class WholeRegrouping:
             database: The clusters' file.
             describe: Returns the dated printing of each image, for the summaries.
             is_wanted: Returns whether to continue; called before each piece of work.
-            since_job: Only links that were compared since this job count; None for all that count.
+            since_job: As in `groups.find_surroundings`.
         """
         self._database = database
         self._describe = describe
@@ -131,7 +131,10 @@ class WholeRegrouping:
             time.sleep(0.001)
 
     def _plan(self, seeds: Collection[bytes]) -> bool:
-        """Plan the parts of some images and of those affected meanwhile. False if unwanted."""
+        """Plan the parts of the images `seeds`, and again the parts that writes have affected.
+
+        Returns False if the regrouping is no longer wanted.
+        """
         with self._database.write() as connection:
             if not self._is_wanted(connection):
                 return False
@@ -198,7 +201,7 @@ class WholeRegrouping:
         self._staging.put(connection, planned.changes, parts=part_of)
 
     def _forget(self, connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
-        """Forget the plans of the parts of some images. Returns all images of these parts."""
+        """Forget the plans of the parts that have these images. Returns all images of the parts."""
         parts = {self._part_of[point] for point in points if point in self._part_of}
         forgotten: set[bytes] = set()
         for part in parts:
@@ -211,7 +214,7 @@ class WholeRegrouping:
         return forgotten
 
     def _take_outdated(self, connection: sqlite3.Connection) -> set[bytes]:
-        """Forget the plans of images affected meanwhile. Returns all images to plan again."""
+        """Forget the plans of images that writes affected. Returns all images to plan again."""
         touched = {point for (point,) in connection.execute(f"SELECT point FROM temp.{_LOG}")}  # noqa: S608 - a constant
         if touched:
             connection.execute(f"DELETE FROM temp.{_LOG}")  # noqa: S608 - a constant

@@ -32,7 +32,7 @@ class Changes:
     Each row begins with an image of the part of the archive that it belongs to.
 
     Attributes:
-        ended: Clusters that end or have ended, with the id that theirs leads to (None if none).
+        ended: Ids of clusters that end or have ended, with the id that each leads to; None if none.
         clusters: Clusters that are new or have changed: id, size, weakest link, and the summary
             (first member, journals as JSON, their number, earliest, latest, span in years). If the
             records of a cluster cannot be read, all of the summary but the first member is None.
@@ -67,7 +67,7 @@ class Staging:
     """Temporary tables of the writing connection that hold changes until they are stored."""
 
     def __init__(self, *, name: str) -> None:
-        """Hold nothing yet. Stagings with two names do not affect each other."""
+        """Start without changes. Stagings with different names do not affect each other."""
         self._name = name
 
     def begin(self, connection: sqlite3.Connection) -> None:
@@ -89,7 +89,8 @@ class Staging:
         Args:
             connection: The writing connection.
             changes: The changes.
-            parts: The part of each row, by the image that the row begins with; `forget` takes it.
+            parts: The part that each row belongs to, by the image that the row begins with.
+                `forget` can be called with such a part.
         """
         for each in fields(changes):
             rows = getattr(changes, each.name)
@@ -103,7 +104,7 @@ class Staging:
                 )
 
     def forget(self, connection: sqlite3.Connection, parts: Collection[bytes]) -> None:
-        """Forget the changes of some parts."""
+        """Forget the changes of parts, which `put` was told."""
         for kind in _COLUMNS:
             connection.executemany(
                 f"DELETE FROM temp.{self._name}_{kind} WHERE part = ?",  # noqa: S608 - constants

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Pairs = Sequence[tuple[bytes, bytes]]
 
 _CHANGES: Final = 500
-"""The number of pairs that are rescored, or of images checked against the table, at a time."""
+"""The number of pairs that are rescored, or of images that are checked, at a time."""
 _PAGE: Final = 100
 """The number of images that are read from the store at a time. An embedded store holds the
 interpreter lock meanwhile: 60 ms for 1,000 images."""
@@ -78,11 +78,15 @@ class ClusterSteps:
             return job, job is not None or jobs.any_succeeded(connection)
 
     def find_differing(self, collection: Collection) -> Iterator[set[bytes]]:
-        """Yield sets of images on which a collection and the table differ; some are empty.
+        """Yield the images on which a collection and the table `images` differ, in sets of points.
 
-        Neither the collection nor the table is held in memory. The caller updates the table by each
-        set before it asks for the next one. If the table then does not hold exactly the images that
-        were seen, every image of the table is looked up in the collection.
+        The caller must update the table for each set before it asks for the next one. A set may be
+        empty.
+
+        First the collection is read. The sets then have the images that are missing in the table,
+        or that have another picture there. If the table holds other images than the collection
+        afterwards, the table is read, too. The sets then have the images that are no longer in the
+        collection. Both are read in pieces, to save memory.
         """
         scan = collection.scan(filter=EVERYTHING, page=_PAGE)
         # Points are hashes, so other images have another sum. A count would not do: an image that
@@ -99,7 +103,7 @@ class ClusterSteps:
                 yield {point for point in points if uuid.UUID(bytes=point) not in there}
 
     def _table(self) -> Iterator[list[bytes]]:
-        """Yield the images of the table in lists."""
+        """Yield the images of the table `images`, in lists of points."""
         points = [b""]
         while True:
             with self._database.read() as connection:
@@ -112,12 +116,12 @@ class ClusterSteps:
     def apply_changes(
         self, points: Sequence[bytes], shas: dict[bytes, bytes], *, enabled: bool
     ) -> None:
-        """Update the table for changed images and regroup the images that this affects.
+        """Update the table `images` for changed images and regroup the images that this affects.
 
         Args:
             points: The changed images.
-            shas: The hash of the picture that each of them shows. Deleted images are missing.
-            enabled: Whether images that are not known yet join clusters.
+            shas: The hash of the picture that each image shows now, without deleted images.
+            enabled: Whether to add images that are not in the table yet.
         """
         with self._database.write() as connection:
             known = pictures.shas_of(connection, points)
@@ -143,7 +147,16 @@ class ClusterSteps:
                 groups.refresh(connection, same, describe=self.describe)
 
     def next_to_search(self, job: JobRow | None, limit: int) -> list[tuple[bytes, bytes]]:
-        """Return the next pictures to look for candidates of, as point and hash."""
+        """Return up to `limit` pictures whose candidates still have to be looked for.
+
+        Args:
+            job: Return pictures that this job has not searched for yet. None, without a job,
+                returns pictures that were in no grouping yet.
+            limit: The most pictures to return.
+
+        Returns:
+            For each picture an image that shows it and its hash.
+        """
         with self._database.read() as connection:
             number = None if job is None else job.number
             return pictures.next_to_search(connection, job=number, limit=limit)
@@ -155,7 +168,7 @@ class ClusterSteps:
             return pictures.shas_of(connection, points)
 
     def find_missing(self, pairs: Iterable[tuple[bytes, bytes]], since: int) -> Pairs:
-        """Return those of some pairs that were not compared since a job."""
+        """Return the pairs of hashes that were not compared by the job `since` or a later one."""
         with self._database.read() as connection:
             return cluster_pairs.find_missing(
                 connection, pairs, matching=self._comparer.matching, since_job=since
@@ -167,7 +180,16 @@ class ClusterSteps:
             return not jobs.is_running(connection, job)
 
     def compare_some(self, pairs: Pairs, collection: Collection, job: int) -> int:
-        """Compare pairs and store the results. Returns how many could be compared."""
+        """Compare pairs of pictures and store the results.
+
+        Args:
+            pairs: Pairs of hashes, the lesser one first.
+            collection: The collection from which the vectors are read.
+            job: The number of the job that needs them; 0 if it was an import.
+
+        Returns:
+            The number of pairs that could be compared.
+        """
         with self._database.read() as connection:
             shown = pictures.points_of(connection, {sha for pair in pairs for sha in pair})
         stored = collection.retrieve(
@@ -199,10 +221,10 @@ class ClusterSteps:
         """Mark pictures that a job has searched for.
 
         Args:
-            shown: The point and hash of each.
+            shown: The point and hash of each picture.
             job: The job. If it has ended, nothing is marked.
-            found: The number of pairs to compare.
-            compared: The number of them that could be compared.
+            found: The number of pairs that had to be compared for these pictures.
+            compared: The number of these pairs that could be compared.
         """
         with self._database.write() as connection:
             if not jobs.is_running(connection, job.number):
@@ -214,7 +236,10 @@ class ClusterSteps:
             )
 
     def find_unclosed(self, points: Sequence[bytes]) -> Pairs:
-        """Return the pairs to compare because links connect them through some images."""
+        """Return the pairs to compare because links connect them through other pictures.
+
+        Only the surroundings of the images `points` are looked at.
+        """
         with self._database.read() as connection:
             near = groups.find_surroundings(connection, points)
             near_pictures = set(pictures.pictures_of(connection, near).values())
@@ -233,7 +258,11 @@ class ClusterSteps:
         )
 
     def join(self, shown: Pairs) -> None:
-        """Mark pictures as searched for and group them in the same transaction."""
+        """Mark pictures as searched for, and regroup their images in the same transaction.
+
+        Args:
+            shown: The point and hash of each picture.
+        """
         with self._database.write() as connection:
             last = jobs.list_jobs(connection, before=None, limit=1)
             # A job that began meanwhile searches for them itself.
@@ -243,7 +272,10 @@ class ClusterSteps:
             groups.regroup(connection, list(seeds.values()), describe=self.describe)
 
     def find_all_unclosed(self, since: int) -> Pairs:
-        """Return all pairs that links connect through other pictures and that were not compared."""
+        """Return all pairs that links connect through other pictures and that were not compared.
+
+        Comparisons by jobs before `since` do not count.
+        """
         with self._database.read() as connection:
             links = cluster_pairs.all_links(
                 connection, least=RULES.link, since_job=cluster_pairs.floor(connection)
@@ -303,8 +335,8 @@ class ClusterSteps:
 
         Args:
             job: The job.
-            found: The number of pairs it has found since its row was written.
-            compared: The number of them that could be compared.
+            found: The number of pairs that had to be compared since the job's row was written.
+            compared: The number of these pairs that could be compared.
 
         Returns:
             The ended job. None if it was cancelled or has more to search for.
@@ -351,8 +383,8 @@ class ClusterSteps:
     def tidy(self) -> None:
         """Do the remaining work of a job that has succeeded, in short transactions.
 
-        Clusters do not depend on when that is done. If it fails or the process ends in the middle,
-        the next call continues.
+        Clusters do not depend on when this work is done. If it fails or the process ends in the
+        middle, the next call continues.
         """
         while True:
             with self._database.write() as connection:
@@ -388,7 +420,7 @@ class ClusterSteps:
 
 
 def _shows(stored: Stored | None, sha: bytes) -> TypeGuard[Stored]:
-    """Return whether an image exists and still shows a picture."""
+    """Return whether an image exists and shows the picture with the hash `sha`."""
     return stored is not None and stored.payload["sha256"] == sha.hex()
 
 

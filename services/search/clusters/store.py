@@ -236,9 +236,9 @@ class Database:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """Run a transaction: committed to disk when the block ends, undone if it fails.
+        """Run a transaction: committed to disk when the block ends, undone if the block fails.
 
-        Within another transaction of the same thread, the block is part of that one.
+        Within another transaction of the same thread, the block is part of that transaction.
 
         Raises:
             errors.StorageFull: The disk is full. Nothing was stored.
@@ -260,7 +260,11 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection that sees the file as it is when its first query runs."""
+        """Yield a connection that sees the file as it is when its first query runs.
+
+        Raises:
+            errors.Unavailable: The file cannot be used, or the service is shutting down.
+        """
         with _translate_errors():
             with self._readers_lock:
                 if self._closed:
@@ -296,7 +300,7 @@ CLUSTERS_ELSEWHERE: Final = "CLUSTERS_ELSEWHERE"
 
 
 class DatabaseElsewhere:
-    """Replaces a file that another process writes: every use raises the reason."""
+    """Stands for a file that another process writes: every use raises the error."""
 
     def __init__(self, error: errors.DataDirectoryError) -> None:
         self._error = error
@@ -329,7 +333,7 @@ def open_database(directory: Path) -> Database | DatabaseElsewhere:
 
 
 def version_number(connection: sqlite3.Connection, name: str) -> int:
-    """Return the number of a model version in `pairs`. A new version gets a new number."""
+    """Return the number of a model version or a format in `pairs`. A new name gets a new number."""
     connection.execute("INSERT OR IGNORE INTO versions (name) VALUES (?)", (name,))
     (number,) = connection.execute("SELECT id FROM versions WHERE name = ?", (name,)).fetchone()
     return int(number)

@@ -1,5 +1,6 @@
 """Verdicts of archivists on pairs of images: rows of `verdicts`.
 
+A verdict holds until it has ended: by a new verdict on the same pair, or because it was deleted.
 Verdicts are kept for good, whatever happens to images and clusters.
 """
 
@@ -48,7 +49,16 @@ def judge(
     note: str,
     author: str,
 ) -> VerdictRow:
-    """Store a verdict and return it. An earlier verdict on the same pair ends."""
+    """Store a verdict and return it. An earlier verdict on the same pair ends.
+
+    Args:
+        connection: The connection to write with.
+        a: The name of one image.
+        b: The name of the other image. The order makes no difference.
+        decision: Whether they show the same picture.
+        note: The archivist's reason; may be empty.
+        author: The archivist's name; may be empty.
+    """
     first, second = sorted((a, b), key=str)
     # The index uses the points of a pair, which are in another order than the names.
     low, high = sorted((first.point_id.bytes, second.point_id.bytes))
@@ -81,7 +91,11 @@ def get(connection: sqlite3.Connection, number: int) -> VerdictRow:
 
 
 def end(connection: sqlite3.Connection, number: int) -> VerdictRow:
-    """End a verdict and return it. An ended verdict stays unchanged."""
+    """End a verdict and return it. A verdict that has ended stays unchanged.
+
+    Raises:
+        errors.NotFound: There is no such verdict.
+    """
     connection.execute(
         "UPDATE verdicts SET end_time = ? WHERE id = ? AND end_time IS NULL",
         (time.time_ns() // 1000, number),
@@ -125,7 +139,10 @@ def list_verdicts(
 
 
 def list_holding(connection: sqlite3.Connection, points: Collection[bytes]) -> list[JudgedPair]:
-    """Return the verdicts in force between some of these images, without unsure ones."""
+    """Return the verdicts that hold and of which both images are among `points`.
+
+    Verdicts that say UNSURE are left out.
+    """
     known = set(points)
     rows = execute_in(
         connection,
@@ -143,7 +160,16 @@ def list_holding(connection: sqlite3.Connection, points: Collection[bytes]) -> l
 def find_between(
     connection: sqlite3.Connection, point: bytes, others: Collection[bytes]
 ) -> dict[bytes, VerdictRow]:
-    """Return the verdicts in force on an image and others, by the other; unsure ones included."""
+    """Return the verdicts that hold between an image and others, UNSURE ones included.
+
+    Args:
+        connection: The connection to read with.
+        point: The image.
+        others: The other images.
+
+    Returns:
+        The verdicts, by the other image. Images without a verdict are left out.
+    """
     holding: dict[bytes, VerdictRow] = {}
     for here, there in (("point_a", "point_b"), ("point_b", "point_a")):
         # By pairs: an image may have any number of verdicts, but few of them on these.
@@ -159,7 +185,7 @@ def find_between(
 
 
 def find_bound(connection: sqlite3.Connection, points: Collection[bytes]) -> set[bytes]:
-    """Return the images that a SAME verdict ties to one of these."""
+    """Return the images that a SAME verdict that holds connects to one of the images `points`."""
     return {
         point
         for here, there in (("point_a", "point_b"), ("point_b", "point_a"))
@@ -176,16 +202,16 @@ def find_bound(connection: sqlite3.Connection, points: Collection[bytes]) -> set
 def find_changed_effects(
     connection: sqlite3.Connection, points: Collection[bytes], *, overruled: Collection[int]
 ) -> list[tuple[bytes, int, int]]:
-    """Return which verdicts on images gain or lose their effect.
+    """Return the verdicts that become overruled, or are no longer overruled.
 
     Args:
         connection: The connection to read with.
-        points: The images.
-        overruled: The numbers of the verdicts on them that later ones contradict.
+        points: The images that were grouped.
+        overruled: The numbers of all verdicts between them that a later verdict overrules.
 
     Returns:
-        For each such verdict one of its images, its number, and 1 if it is overruled from now on or
-        0 if no longer.
+        For each such verdict one of its images, its number, and 1 if it becomes overruled or 0 if
+        it no longer is.
     """
     marked = dict(
         execute_in(

@@ -60,7 +60,12 @@ def to_job(job: JobRow) -> clusters_pb2.ClusterJob:
 def to_verdict(
     verdict: VerdictRow, *, overruled: Iterable[VerdictRow] = ()
 ) -> clusters_pb2.Verdict:
-    """Convert a verdict to its message, with the verdicts that it overruled."""
+    """Convert a verdict to its message.
+
+    Args:
+        verdict: The verdict.
+        overruled: The verdicts that it overruled.
+    """
     return clusters_pb2.Verdict(
         name=f"verdicts/{verdict.id}",
         a=verdict.a,
@@ -101,7 +106,7 @@ def to_summary(row: ClusterRow, *, first: search_pb2.Image | None) -> clusters_p
 class HitVerdicts:
     """Reads the verdicts between a query image and its hits, for a whole page at once.
 
-    If they cannot be read, the search is answered without them and says so.
+    If they cannot be read, the search is answered without them, and the answer says so.
     """
 
     def __init__(
@@ -117,7 +122,7 @@ class HitVerdicts:
     def of(
         self, image: uuid.UUID, hits: Iterable[uuid.UUID]
     ) -> dict[uuid.UUID, verdicts_pb2.Verdict] | None:
-        """Return the verdicts in force on an image and its hits, by hit. Blocks.
+        """Return the verdicts that hold between an image and its hits, by hit. Blocks.
 
         Hits without a verdict are left out. Returns None if the verdicts cannot be read.
         """
@@ -138,16 +143,17 @@ class HitVerdicts:
 
 
 def find_cluster(connection: sqlite3.Connection, name: str, *, holdings: Holdings) -> ClusterRow:
-    """Return a cluster by a name.
+    """Return the cluster that a name leads to.
 
     Args:
         connection: The connection to read with.
-        name: The name of the cluster, of one that became part of it, or of one of its images.
+        name: The name of the cluster, of an ended cluster whose name leads to it, or of one of its
+            images.
         holdings: The holdings in which images are looked up.
 
     Raises:
         errors.InvalidArgument: The name is malformed.
-        errors.NotFound: There is no such cluster, or the image is in none.
+        errors.NotFound: There is no such cluster or image, or the image is in no cluster.
     """
     if not name.startswith("clusters/"):
         image = records.parse_name(name)
@@ -232,7 +238,7 @@ def to_cluster(
 def _links(
     connection: sqlite3.Connection, names: dict[bytes, str]
 ) -> tuple[list[clusters_pb2.Link], dict[bytes, int]]:
-    """Return the links between some images, and the number of links of each.
+    """Return the links among the images in `names`, and the number of links of each image.
 
     `names` has the names of the images by their points.
     """

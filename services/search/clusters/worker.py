@@ -63,7 +63,13 @@ class ClusterWorker:
     def __init__(
         self, parts: Parts, *, database: Database | DatabaseElsewhere, comparer: Comparer
     ) -> None:
-        """Create the worker. `watch` does the work."""
+        """Create the worker. `watch` does the work.
+
+        Args:
+            parts: The shared parts of the service.
+            database: The clusters' file.
+            comparer: Compares pairs of pictures. The caller closes it after the worker.
+        """
         settings, metrics = parts.settings, parts.metrics
         self._holdings = parts.holdings
         self._comparer = comparer
@@ -184,9 +190,9 @@ class ClusterWorker:
     # What changed.
 
     async def _reconcile(self, version: str) -> None:
-        """Handle imports, changes and deletions that happened unnoticed by this process.
+        """Handle imports, changes and deletions that this process was not told of.
 
-        This is done in pieces; if the process ends in between, the next one does the rest.
+        This is done in pieces. If the process ends in between, the next process does the rest.
         """
         collection = self._holdings.collection
         differing = self._steps.find_differing(collection)
@@ -234,7 +240,7 @@ class ClusterWorker:
     # Candidates and their comparison.
 
     async def _search(self, pictures: Pairs, *, job: JobRow | None) -> None:
-        """Find and compare the candidates of pictures. Groups them if no job is running."""
+        """Find and compare the candidates of pictures. Without a job, also regroup their images."""
         collection = self._holdings.collection
         since = job.number if job is not None and job.from_scratch else 0
         stored = await self._holdings.threads.read(
@@ -281,7 +287,10 @@ class ClusterWorker:
         return {(min(sha, other), max(sha, other)) for other in shas.values() if other != sha}
 
     async def _compare(self, pairs: Pairs, *, collection: Collection, job: int) -> int:
-        """Compare pairs and store the results in portions. Returns how many were compared."""
+        """Compare pairs and store the results in portions.
+
+        Stops early if the job has ended. Returns the number of pairs that could be compared.
+        """
         count = start = 0
         while start < len(pairs):
             portion = pairs[start : start + self._at_a_time]
@@ -334,10 +343,10 @@ class ClusterWorker:
         return count
 
     async def _take_over(self) -> bool:
-        """Give some stored pairs the probability of the active version, if any lack it.
+        """Give the next stored pairs of another model version the probability of the active one.
 
-        This happens without a job, so that pairs from before and after a promotion are grouped by
-        one measure. Returns whether there may be more of them.
+        This needs no job. It is done so that all pairs have comparable probabilities, also those
+        that were compared before a promotion. Returns whether there may be more such pairs.
         """
         collection = self._holdings.collection
         if self._scoring != collection.model_version:

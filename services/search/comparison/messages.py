@@ -26,8 +26,9 @@ def relation_of(relation: Relation) -> search_pb2.Hit.Relation:
 def to_verification(outcome: Outcome | None) -> search_pb2.Verification:
     """Convert the outcome of a comparison to its message.
 
-    The state is NOT_COMPARED if the outcome is None (the pair was not selected for comparison), if
-    features could not be read, or if there are too few of them.
+    The state is OUT_OF_TIME if the deadline came before the comparison. It is NOT_COMPARED if
+    `outcome` is None (the pair was not selected for comparison), if features could not be read, or
+    if there are too few of them.
     """
     states = search_pb2.Verification
     if isinstance(outcome, Verification) and outcome.is_conclusive:

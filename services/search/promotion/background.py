@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Background:
-    """Runs the calls of a promotion, and repeats those that get no answer.
+    """Runs the calls of a promotion, and repeats a call that gets no answer.
 
     Attributes:
         check: Called between pieces of work. Raises an error to end the work.
@@ -26,7 +26,13 @@ class Background:
     """
 
     def __init__(self, parts: Parts, *, check: Callable[[], None]) -> None:
-        """Run nothing yet. The settings of promotions say how fast, and how patiently."""
+        """Prepare, without running anything yet.
+
+        Args:
+            parts: The shared parts of the service. Their settings say how fast a promotion works
+                and for how long it repeats failed calls.
+            check: Called between pieces of work. Raises an error to end the work.
+        """
         settings = parts.settings
         self.check = check
         self.workers = settings.promotion_workers
@@ -46,11 +52,13 @@ class Background:
     async def repeat(
         self, call: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Call a function of the store until it answers. It must be safe to call twice.
+        """Call a function that uses the store until the store answers, and return the result.
+
+        The function must be safe to call twice.
 
         Raises:
-            errors.HalftoneError: An error that waiting does not help against, or the last error
-                when the time is over.
+            errors.HalftoneError: An error that waiting does not help against. Or the last error,
+                when the time for repeating is over.
         """
         outage = self.outage()
         while True:
@@ -62,11 +70,11 @@ class Background:
     async def read(
         self, operation: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Read from the store, see `Threads.read`, until it answers."""
+        """Call `Threads.read` until the store answers, and return the result."""
         return await self.repeat(lambda: self._threads.read(operation, call, *args, **kwargs))
 
     async def write(
         self, operation: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Change the store, see `Threads.write`, until it answers."""
+        """Call `Threads.write` until the store answers, and return the result."""
         return await self.repeat(lambda: self._threads.write(operation, call, *args, **kwargs))

@@ -1,4 +1,4 @@
-"""Finds out whether a promotion should stop. Any process may have asked for that."""
+"""Finds out whether somebody asked to cancel a promotion, in this process or another one."""
 
 from __future__ import annotations
 

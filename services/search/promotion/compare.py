@@ -2,8 +2,8 @@
 
 There are two measures. The first searches by sampled images in both collections and takes the mean
 share of the first ten hits that they have in common. The second needs images that are known to show
-the same picture, by their labels or from the caller: both versions are judged on these images
-alone, by their stored vectors, with the definitions of `halftone.evaluation.metrics`.
+the same picture, by their labels or because the caller says so. Both versions are judged on these
+images alone, by their stored vectors, with the definitions of `halftone.evaluation.metrics`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ _FOLDS: Final = 10
 
 
 class ComparisonSample:
-    """A sample of images to search by, and of labelled ones. Independent of the records' order."""
+    """A sample of images to search by, and one of labelled images.
+
+    Neither depends on the order of the records.
+    """
 
     def __init__(self, *, seed: str) -> None:
         """Create an empty sample. The same seed draws the same images from the same archive."""
@@ -107,18 +110,19 @@ async def compare(
     """Compare two versions by their collections while searches go on.
 
     Args:
-        sample: The images to search by, and labelled ones.
-        given: Returns groups of names of images that show the same picture; where there are any,
-            they are measured instead of labelled ones. Called in a thread.
-        old: The collection of the version that answers.
-        new: The collection of the version to be judged.
-        work: Runs its calls beside searches, and ends it.
-        failed: Images without a vector of the version to be judged.
-        total: Images.
+        sample: The images to search by, and labelled images.
+        given: Returns the groups of image names that the caller gave; the images of a group show
+            the same picture. If there are any, they are judged instead of the labelled images.
+            Called in a thread.
+        old: The collection of the active version.
+        new: The collection of the version to judge.
+        work: Runs the calls beside searches, and ends the comparison if asked to.
+        failed: The number of images that the new version could not embed.
+        total: The number of images.
 
     Returns:
-        The figures of both versions. `refusal` says why the new one is worse; it is empty if it is
-        not.
+        The figures of both versions. `refusal` says why the new version is worse. It is empty if
+        the version is accepted.
     """
 
     def draw() -> list[list[uuid.UUID]]:
@@ -148,6 +152,12 @@ async def measure_agreement(
 
     Images that are not in both collections are left out, and images without any other image to
     find.
+
+    Args:
+        sample: The images to search by.
+        old: The collection of the active version.
+        new: The collection of the version to judge.
+        work: Runs the calls beside searches, and ends the comparison if asked to.
 
     Returns:
         The number of images that were searched by, and the mean share of hits in common, 0 to 1.
@@ -181,7 +191,12 @@ async def read_vectors(
     collections: Sequence[Collection],
     work: Background,
 ) -> tuple[list[str], list[NDArray[np.float32]]]:
-    """Read the vectors of those grouped images that all collections have.
+    """Read the vectors of grouped images. Images that a collection lacks are left out.
+
+    Args:
+        groups: The images of each group.
+        collections: The collections to read.
+        work: Runs the calls beside searches.
 
     Returns:
         The group of each image, N names, and for each collection its vectors, float32 [N, D], in
@@ -230,8 +245,9 @@ def judge(
     - there are labelled images (20 queries or more) and recall@1, mAP or µAP falls by more than
       0.01 and by more than chance explains: 1.645 standard errors, which is 95 % one-sided, of the
       paired differences of the queries (for µAP, of the leave-one-fold-of-groups-out differences);
-    - there are none, and less than a tenth of the first ten hits stay. Good versions disagree about
-      pictures that have no reprint, so that a low agreement is no proof; this low, it is.
+    - there are fewer than 20 such queries, and less than a tenth of the first ten hits stay. Good
+      versions disagree about pictures that have no reprint, so that a low agreement is usually no
+      proof. An agreement as low as this is taken as proof.
 
     Args:
         comparison: The comparison, with the agreement of the first ten hits.

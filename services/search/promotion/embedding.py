@@ -30,8 +30,8 @@ class Embedding:
     """Embeds the archive with another version while the old one is active.
 
     Attributes:
-        sync: Makes the version's collection hold what the answering one holds, once `run` has
-            opened it; from then on, too.
+        sync: Brings the new version's collection in step with the active one. None until `run` has
+            opened the collection.
         sample: The images by which the two versions are compared.
     """
 
@@ -47,11 +47,12 @@ class Embedding:
         """Prepare the embedding. `run` does the work.
 
         Args:
-            promotion: Its counts, speed and time left are kept.
-            parts: What the rooms of the service share.
-            files: Say which records the version that answers could not embed.
-            journal: Writes progress down.
-            work: Runs its calls beside searches, and ends it.
+            promotion: The promotion. Its counts, its speed and its time left are updated.
+            parts: The shared parts of the service.
+            files: The files of the promotion. One lists the records that the active version could
+                not embed.
+            journal: Records progress.
+            work: Runs the calls beside searches, and ends the embedding if asked to.
         """
         self.sync: Sync | None = None
         self.sample = compare.ComparisonSample(seed=promotion.model_version)
@@ -68,7 +69,7 @@ class Embedding:
         self._work = work
 
     async def run(self) -> None:
-        """Embed the missing images, and delete those that left the archive.
+        """Embed the images that the new collection lacks; delete images that left the archive.
 
         Raises:
             errors.HalftoneError: The version is damaged, the embedder does not load it, or the
@@ -126,10 +127,10 @@ class Embedding:
         return int(self._registry.resolve(version).spec()["dimension"])
 
     async def wait_until_loaded(self) -> None:
-        """Wait for the embedder to load the version: searches will need it at once.
+        """Wait until the embedder has loaded the version. Searches will need it at once.
 
         Raises:
-            errors.FailedPrecondition: The embedder does not load it.
+            errors.FailedPrecondition: The embedder has not loaded it in time.
         """
         version = self._promotion.model_version
         give_up = time.monotonic() + self._settings.promotion_patience_seconds
@@ -150,9 +151,9 @@ class Embedding:
             await asyncio.sleep(_ASK_SECONDS)
 
     async def catch_up(self) -> None:
-        """Bring records in step that were written to one collection only.
+        """Bring records in step that were written to only one of the two collections.
 
-        Does nothing before `run`.
+        Does nothing before `run` has opened the new collection.
         """
         if self.sync is None:
             return

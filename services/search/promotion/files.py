@@ -1,10 +1,10 @@
 """The files of a promotion: its state, its lock, and the request to stop it.
 
-    promotion.json      the `Promotion` as the contract has it, replaced atomically
-    promotion.groups    the images whose matches the caller knows, where any were given
-    promotion.failed    the records that the version which answers could not embed
-    promotion.lock      held by the process that runs it
-    promotion.cancel    holds the id of the promotion that is to be stopped
+    promotion.json      the message `Promotion` of the contract, replaced atomically
+    promotion.groups    the groups of images that the caller gave, if any
+    promotion.failed    the records that the active version could not embed
+    promotion.lock      held by the process that runs the promotion
+    promotion.cancel    has the id of the promotion that should be stopped
 
 The files lie where every process of the same collections finds them: in the data directory of
 Qdrant Edge, or in the models' directory for a Qdrant server with several search services.
@@ -37,7 +37,12 @@ class PromotionFiles:
     """
 
     def __init__(self, directory: Path, *, stem: str = "promotion") -> None:
-        """Remember the directory, which is created by the first write. Reads nothing yet."""
+        """Prepare the paths of the files. Nothing is read yet; the first write creates `directory`.
+
+        Args:
+            directory: The directory of the files.
+            stem: What the names of the files begin with.
+        """
         self._directory = directory
         self._state = directory / f"{stem}.json"
         self._groups = directory / f"{stem}.groups"
@@ -78,7 +83,7 @@ class PromotionFiles:
         return groups
 
     def write_groups(self, groups: Sequence[Sequence[str]]) -> None:
-        """Store the caller's groups. Call it before their promotion begins."""
+        """Store the groups of image names that the caller gave, before their promotion begins."""
         if groups:
             self._replace(self._groups, json.dumps([list(group) for group in groups]).encode())
         else:
@@ -86,7 +91,7 @@ class PromotionFiles:
                 self._groups.unlink(missing_ok=True)
 
     def read_failed(self, model_version: str) -> frozenset[uuid.UUID]:
-        """Return the records that a version could not embed, which its collection lacks."""
+        """Return the ids of the records that a version could not embed; empty if none are known."""
         try:
             content = json.loads(_read(self._failed) or b"{}")
             known = content["ids"] if content["model_version"] == model_version else ()
@@ -95,7 +100,10 @@ class PromotionFiles:
             return frozenset()
 
     def write_failed(self, model_version: str, ids: Iterable[uuid.UUID]) -> None:
-        """Store the records that a version could not embed. Call it before it is active."""
+        """Store the ids of records that a version could not embed.
+
+        Call it before the version becomes active.
+        """
         content = {"model_version": model_version, "ids": sorted(map(str, ids))}
         self._replace(self._failed, json.dumps(content).encode())
 

@@ -18,10 +18,10 @@ _log = telemetry.get_logger(__name__)
 
 
 class Follower:
-    """Writes to both collections while a version is promoted, and follows the store's alias."""
+    """Makes this process write to both collections during a promotion, and follow the alias."""
 
     def __init__(self, parts: Parts) -> None:
-        """Remember the parts. `follow` does the work."""
+        """Prepare, without doing anything yet. `follow` does the work."""
         self._store = parts.store
         self._holdings = parts.holdings
         self._registry = parts.registry
@@ -34,7 +34,7 @@ class Follower:
         )
 
     def others(self, model_version: str) -> list[Collection]:
-        """Return the collections besides that of a version; they get deletions, too. Blocks."""
+        """Return the collections of all versions but one. They get deletions, too. Blocks."""
         collections = []
         for version in self._store.model_versions():
             if version != model_version:
@@ -45,10 +45,10 @@ class Follower:
         return collections
 
     async def follow(self, promotion: models_pb2.Promotion | None) -> None:
-        """Do the part of a promotion that every process does that does not run it.
+        """Keep this process in step with a promotion that another process runs, or that has ended.
 
         Args:
-            promotion: The last one; None if there was none.
+            promotion: The last promotion; None if there was none.
         """
         holdings, target = self._holdings, None
         if is_running(promotion):

@@ -1,10 +1,10 @@
 """Runs one promotion: walks over the steps of `transitions`, from the first image to the switch.
 
 Each method `_embed`, `_compare`, … does the work of one step and ends with the event that leads to
-the next. Until the switch is on disk nothing has changed for anybody; embedded records stay, and
-the next attempt embeds only the missing ones. If a process ends in the middle of the switch, or
-before all records that others wrote to the old collection are taken over, another process completes
-it.
+the next step. Until the switch is on disk, nothing has changed for anybody. Records that were
+embedded stay, so that the next attempt embeds only the missing ones. A process may end in the
+middle of the switch, or before it has taken over all records that others wrote to the old
+collection. Then another process completes the promotion.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _log = telemetry.get_logger(__name__)
 
 
 class _LeaveToNextTry(Exception):  # noqa: N818 - no error
-    """Raised if a switch that has begun cannot be completed now: it stays SWITCHING."""
+    """Raised if a switch has begun and cannot be completed now: the promotion stays SWITCHING."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -73,13 +73,13 @@ class PromotionJob:
         """Prepare the job. `run` does the work.
 
         Args:
-            promotion: The recorded state. A switch is completed; anything else begins with
-                EMBEDDING.
+            promotion: The recorded state. If it is SWITCHING, the switch is completed. Otherwise
+                the job begins with EMBEDDING.
             parts: The shared parts of the service.
             files: The files of the promotion. The caller holds their lock until `run` has returned.
             tell: Called with the promotion when it changed.
-            others: Returns the collections besides that of a version.
-            progress_failures: Counts progress that could not be written.
+            others: Returns the collections of all versions but the given one.
+            progress_failures: Counts writes of progress that failed.
         """
         self.promotion = promotion
         self.step = resume(promotion.state)
@@ -145,7 +145,10 @@ class PromotionJob:
             await self._tidy()
 
     async def _walk(self) -> None:
-        """Do the work of one step after another until the promotion has ended."""
+        """Do the work of one step after another until the promotion has ended.
+
+        The work of a step chooses the next step, or an error does; see `_give_up`.
+        """
         while self.step in self._work:
             try:
                 self._check()
@@ -237,7 +240,7 @@ class PromotionJob:
             raise
 
     def _move_if_in_step(self) -> bool:
-        """Switch, in the thread for writes, so that no record changes in the middle.
+        """Switch to the new version, in the thread for writes, so that no record changes meanwhile.
 
         Returns False, and changes nothing, if a record is not in step.
         """
@@ -286,7 +289,7 @@ class PromotionJob:
             raise _LeaveToNextTry(error.message) from error
 
     def _is_cancelled_before_move(self) -> bool:
-        """Return whether somebody asked to cancel and nothing has surely moved. Blocks."""
+        """Return whether somebody asked to cancel and it is sure that nothing has moved. Blocks."""
         promotion = self.promotion
         return (
             self._cancellation.read()
@@ -303,8 +306,8 @@ class PromotionJob:
     async def _gather(self) -> None:
         """Take over the records that were written only to the old collection.
 
-        Other processes wrote them before they saw the switch; or this one did, if the switch had
-        failed and that could not be recorded.
+        Other processes wrote them before they saw the switch. Or this process did, if the switch
+        had failed and that could not be recorded.
         """
         if self._shared or self._is_resumed_switch:
             await self._gather_stragglers()
@@ -352,7 +355,7 @@ class PromotionJob:
             self._journal.tell()
 
     async def _tidy(self) -> None:
-        """Drop collections that are neither active nor were before, once no search uses them."""
+        """Drop all collections except those of the active version and of the one before it."""
         try:
             await asyncio.to_thread(self._registry.need, [self.promotion.model_version])
             pointer = await asyncio.to_thread(self._registry.pointer)

@@ -1,4 +1,4 @@
-"""Records the state of a promotion on disk, in threads, and notifies those who watch it."""
+"""Records the state of a promotion on disk, in threads, and tells waiting calls of changes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Journal:
             files: The files of the promotion. The caller holds their lock until `settle` has
                 returned.
             tell: Called on the event loop with the promotion after it changed.
-            failures: Counts progress that could not be written.
+            failures: Counts writes of progress that failed.
             clock: Returns seconds.
         """
         self._promotion = promotion
@@ -69,10 +69,12 @@ class Journal:
         self._newest = promotion.revision
 
     def note(self, *, at_once: bool = False) -> None:
-        """Notify of progress and have it written soon. Entries in quick succession are skipped.
+        """Tell waiting calls of progress, and have it written to disk soon.
+
+        Notes that come soon after another one are skipped.
 
         Args:
-            at_once: Whether to skip nothing, because another step has begun.
+            at_once: Whether this note must not be skipped, because another step has begun.
         """
         now = self._clock()
         if at_once or now - self._told > _TELL_SECONDS:
@@ -85,7 +87,7 @@ class Journal:
                 self._note_task = asyncio.create_task(self._write_notes())
 
     def tell(self) -> None:
-        """Notify of the promotion without writing it."""
+        """Raise the revision and tell waiting calls of the promotion, without writing to disk."""
         self._stamp()
         self._tell(self._promotion)
 
@@ -116,7 +118,7 @@ class Journal:
         self._replace(copy.deepcopy(self._promotion))
 
     async def save(self) -> None:
-        """Write the promotion to disk in a thread, and notify of it. Durable on return.
+        """Write the promotion to disk in a thread, then tell waiting calls. Durable on return.
 
         Raises:
             errors.StorageFull: The disk is full.
@@ -129,7 +131,7 @@ class Journal:
     async def settle(self) -> None:
         """Wait for writes in progress, including those whose caller was cancelled.
 
-        Otherwise such a write could come after those of the next process that takes the lock.
+        Otherwise such a write could come after a write of the next process that takes the lock.
         """
         self._waits = False
         while self._writing:

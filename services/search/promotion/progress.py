@@ -33,7 +33,7 @@ class Progress:
         self._rates: collections.deque[tuple[float, int, int]] = collections.deque()
 
     def begin(self, *, total: int) -> None:
-        """Start counting at the first image of the archive."""
+        """Start counting at the first of the `total` images of the archive."""
         promotion = self._promotion
         promotion.images_done, promotion.images_total = 0, total
         promotion.images_per_second = promotion.seconds_left = 0.0
@@ -45,8 +45,8 @@ class Progress:
 
         Args:
             images: The number of images.
-            embedded: The number of them that had to be embedded.
-            failed: The number of all images so far that could not be embedded.
+            embedded: How many of these images had to be embedded.
+            failed: How many images could not be embedded since the promotion began.
         """
         promotion, now = self._promotion, self._clock()
         promotion.images_done += images

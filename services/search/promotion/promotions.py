@@ -92,11 +92,11 @@ class Promotions:
         switch.recover(self._files, store=self._store, registry=self._registry)
 
     def others(self, model_version: str) -> list[Collection]:
-        """Return the collections besides that of a version; they get deletions, too. Blocks."""
+        """Return the collections of all versions but one. They get deletions, too. Blocks."""
         return self._follower.others(model_version)
 
     async def watch(self) -> None:
-        """Resume promotions that no process runs and follow those of others, until cancelled.
+        """Resume promotions that no process runs; follow those that others run. Until cancelled.
 
         Requires open collections.
         """
@@ -244,7 +244,7 @@ class Promotions:
 
         Raises:
             errors.NotFound: There was no promotion.
-            errors.FailedPrecondition: It has ended, or is switching.
+            errors.FailedPrecondition: The promotion has ended, or is switching.
         """
         promotion = await self.current()
         if not is_running(promotion) or promotion.state == State.SWITCHING:

@@ -24,15 +24,15 @@ _log = telemetry.get_logger(__name__)
 
 
 def has_moved(promotion: models_pb2.Promotion, *, store: Store, registry: Registry) -> bool:
-    """Return whether both the store's alias and the registry's pointer name the version. Blocks."""
+    """Return whether the store's alias and the registry's pointer name the new version. Blocks."""
     return store.active() == promotion.model_version == registry.pointer().active
 
 
 def is_back(promotion: models_pb2.Promotion, *, store: Store) -> bool:
-    """Return whether the alias surely does not name the version of a failed move. Blocks.
+    """Return whether it is sure that the store's alias does not name the new version. Blocks.
 
-    Returns False also if the store does not answer: the alias may have moved although the call
-    failed.
+    Call it after a failed move. If the store does not answer, it returns False: the alias may have
+    moved although the call failed.
     """
     if promotion.model_version == promotion.from_model_version:
         return True
@@ -44,12 +44,14 @@ def is_back(promotion: models_pb2.Promotion, *, store: Store) -> bool:
 
 
 def move(promotion: models_pb2.Promotion, *, store: Store, registry: Registry) -> None:
-    """Move the alias, then the pointer. If one cannot be moved, the alias is put back. Blocks.
+    """Point the store's alias to the new version, then the registry's pointer. Blocks.
 
-    If both have moved they stay, because later writes went only to the new collection.
+    If one of them cannot be moved, the alias is put back. If both have moved they stay, because
+    later writes went only to the new collection.
 
     Raises:
-        errors.HalftoneError: One could not be moved. `is_back` tells whether the alias is back.
+        errors.HalftoneError: One of them could not be moved. `is_back` tells whether the alias is
+            back.
     """
     if has_moved(promotion, store=store, registry=registry):
         return
@@ -66,7 +68,7 @@ def move(promotion: models_pb2.Promotion, *, store: Store, registry: Registry) -
 
 
 def put_back(promotion: models_pb2.Promotion, *, store: Store) -> None:
-    """Point the alias to the previously active version again. Blocks."""
+    """Point the store's alias to the previously active version again. Blocks."""
     if promotion.from_model_version != promotion.model_version:
         store.set_active(promotion.from_model_version)
 
@@ -76,9 +78,14 @@ def recover(files: PromotionFiles, *, store: Store, registry: Registry) -> None:
 
     Call it before collections are open.
 
-    A switch that cannot be completed because something does not answer is left to a later try. One
-    that can never be completed is put back, and the promotion has failed (or is cancelled, if
+    If a switch cannot be completed because something does not answer, it is left to a later try. If
+    it can never be completed, it is put back, and the promotion has failed (or is cancelled, if
     somebody asked for that).
+
+    Args:
+        files: The files of the promotion, which say whether a switch was interrupted.
+        store: The store, whose alias is moved.
+        registry: The registry, whose pointer is moved.
     """
     try:
         promotion = files.read()
@@ -107,7 +114,15 @@ def recover(files: PromotionFiles, *, store: Store, registry: Registry) -> None:
 def end_undone(
     promotion: models_pb2.Promotion, *, error: errors.HalftoneError, files: PromotionFiles
 ) -> None:
-    """Record that a switch was undone. If the disk is full, a later attempt does it."""
+    """Record on disk that a switch was undone and the promotion has ended.
+
+    A failure to write is only logged; a later attempt records it.
+
+    Args:
+        promotion: The promotion. It becomes CANCELLED if somebody asked for that, otherwise FAILED.
+        error: The error that ended the switch.
+        files: The files of the promotion.
+    """
     try:
         if files.is_cancelled(promotion.id):
             promotion.state = State.CANCELLED
@@ -122,7 +137,14 @@ def end_undone(
 
 
 async def drop(model_version: str, *, store: Store, holdings: Holdings, traffic: Traffic) -> None:
-    """Drop a collection once the searches that use it have ended."""
+    """Drop the collection of a version once the searches that use it have ended.
+
+    Args:
+        model_version: The version.
+        store: The store that drops it.
+        holdings: The open collections, which forget it first.
+        traffic: The searches in flight.
+    """
     await holdings.threads.write("forget", holdings.collections.forget, model_version)
     while traffic.count_using(model_version):  # noqa: ASYNC110 - rare, and not worth an event for each
         await asyncio.sleep(_ASK_SECONDS)

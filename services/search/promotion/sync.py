@@ -1,9 +1,10 @@
-"""Brings the collection of one model version in step with that of another.
+"""Brings the collection of one model version in step with the collection of another.
 
-Records that are missing or older are embedded from the blob store; records whose payload alone
-differs are rewritten. Both collections are compared to find these records, so that an interrupted
-run continues at the cost of reading them again. Each record is read once more in the thread for
-writes right before it is written, because another write may have come between.
+Records that are missing or show another picture are embedded from the blob store. If only the
+payload of a record differs, the payload is rewritten. Both collections are compared to find these
+records, so that an interrupted run continues at the cost of reading them again. Each record is read
+once more in the thread for writes right before it is written, because another write may have come
+between.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ class Sync:
         Args:
             source: The collection that is read.
             target: The collection that is brought in step.
-            parts: What the rooms of the service share.
-            work: Runs its calls beside searches, and ends it.
+            parts: The shared parts of the service.
+            work: Runs the calls beside searches, and ends the sync if asked to.
         """
         self.target = target
         self._source = source
@@ -107,7 +108,7 @@ class Sync:
         return await self._from_the_start(through)
 
     async def _from_the_start(self, through: Callable[[], Awaitable[int]]) -> int:
-        """Repeat a scan from its first page as long as it is cut off, within the patience."""
+        """Repeat a scan from its first page when it is cut off, for a limited time."""
         outage = self._work.outage()
         while True:
             try:
@@ -118,7 +119,7 @@ class Sync:
                 await outage.wait(cut.error)
 
     async def sync_some(self, ids: Sequence[uuid.UUID]) -> int:
-        """Bring some records of the source in step. Returns how many were not."""
+        """Bring the records with these ids in step. Returns how many of them were not in step."""
 
         async def pages() -> AsyncGenerator[list[Stored], None]:
             for part in batched(ids, PAGE):
@@ -130,14 +131,14 @@ class Sync:
     async def delete_strays(self, *, spared: AbstractSet[uuid.UUID]) -> int:
         """Delete the records of the target that the source does not have.
 
-        These are deletions that did not reach the target.
+        Such records were deleted, and the deletion did not reach the target.
 
         Args:
             spared: Records that the source lacks because its version could not embed them. They are
                 kept, for a return to a version that could.
 
         Returns:
-            How many records were deleted.
+            The number of deleted records.
         """
         swept = 0
 
@@ -336,7 +337,7 @@ class Sync:
 
 
 def _decisive(problems: Sequence[Exception]) -> Exception:
-    """Return the one of several errors that decides how to continue. Their order is arbitrary.
+    """Return the error that decides how to continue. The order of `problems` is arbitrary.
 
     A request to stop comes first, then bugs, then errors that end the promotion. A scan that was
     cut off, which is tried again, comes last.

@@ -57,7 +57,7 @@ class Event(enum.Enum):
     MOVED = enum.auto()
     """The alias, the pointer and this process have switched over."""
     MOVED_BACK = enum.auto()
-    """One of them could not switch over, and the others are back at the old version."""
+    """The alias or the pointer could not be moved, and all are back at the old version."""
     SENT_BACK = enum.auto()
     """A process found the intent while it still used the old version, and has written to it."""
     GATHERED = enum.auto()
@@ -140,10 +140,10 @@ def next_step(step: Step, event: Event) -> Step:
 
 
 def resume(state: State) -> Step:
-    """Return the step in which a promotion is resumed that was left in a state.
+    """Return the step in which to resume a promotion that was interrupted in a state.
 
     Raises:
-        ValueError: It has ended.
+        ValueError: A promotion in this state has ended.
     """
     step = _RESUMPTIONS.get(state)
     if step is None:
@@ -152,5 +152,5 @@ def resume(state: State) -> Step:
 
 
 def is_running(promotion: models_pb2.Promotion | None) -> TypeGuard[models_pb2.Promotion]:
-    """Whether a promotion has not come to its end; False for None."""
+    """Return whether a promotion has not ended yet; False for None."""
     return promotion is not None and promotion.state in RUNNING

@@ -78,14 +78,14 @@ class SearchCandidate:
 
 
 class Block(NamedTuple):
-    """Candidates, and an upper bound on the evidence of the images that no block so far has."""
+    """Candidates, and an upper bound on the evidence of all images that are in no block so far."""
 
     candidates: list[SearchCandidate]
     rest: Evidence
 
 
 def find_first_block(collection: Collection, *, plan: SearchPlan) -> Block:
-    """Return the first block, the candidates most worth comparing first."""
+    """Return the first block. Its candidates are ordered: the most worth comparing come first."""
     found = _rank_channels(collection, plan, depth=_depth(plan), channels=tuple(Channel))
     lists = {channel: each.ids for channel, each in found.items()}
     rest = Evidence(
@@ -104,7 +104,15 @@ def find_first_block(collection: Collection, *, plan: SearchPlan) -> Block:
 
 
 def find_later_blocks(collection: Collection, *, plan: SearchPlan, seen: Block) -> Iterator[Block]:
-    """Yield the blocks that follow the first, until the collection is exhausted."""
+    """Yield the blocks that follow the first.
+
+    They end when the collection has no more images, or with the 10,000th candidate.
+
+    Args:
+        collection: The collection to search.
+        plan: The plan of the search.
+        seen: The first block. Its candidates are left out.
+    """
     known = {candidate.id for candidate in seen.candidates}
     depth = _depth(plan)
     while depth < MAX_DEPTH:
@@ -125,7 +133,13 @@ def find_later_blocks(collection: Collection, *, plan: SearchPlan, seen: Block) 
 def get_candidate(
     collection: Collection, *, plan: SearchPlan, point_id: uuid.UUID
 ) -> list[SearchCandidate]:
-    """Return an image as the only candidate, whatever its scores; an empty list if it is gone."""
+    """Return a list with an image as the only candidate; empty if the collection lacks the image.
+
+    Args:
+        collection: The collection that has the image.
+        plan: The plan of the search. Its `min_score` counts here, too.
+        point_id: The image.
+    """
     return _score_all(collection, plan=plan, ids=[point_id], by={})
 
 
@@ -201,10 +215,10 @@ def _score_all(
     ids: Sequence[uuid.UUID],
     by: dict[Channel, list[uuid.UUID]],
 ) -> list[SearchCandidate]:
-    """Return candidates with the scores of all channels; leave out those below `min_score`.
+    """Return candidates with the scores of all channels. Candidates below `min_score` are left out.
 
-    The scores are computed from stored vectors. Those that the channels returned would not do: a
-    channel's list for one query orientation may contain an image while the list for its best
+    The scores are computed from stored vectors. The scores that the channels returned would not do:
+    a channel's list for one query orientation may contain an image while the list for its best
     orientation just misses it.
     """
     # Images that were deleted since are missing.

@@ -60,7 +60,12 @@ class EmbeddingSearches:
     async def search(
         self, requests: Sequence[search_pb2.SearchImagesRequest], *, collection: Collection
     ) -> list[Answer]:
-        """Return for each search its response, or the error that refuses it."""
+        """Return for each search its response, or the error that refuses it.
+
+        Args:
+            requests: The searches.
+            collection: The collection that answers them.
+        """
         if not requests:
             return []
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
@@ -83,7 +88,7 @@ class EmbeddingSearches:
             self._calls.discard(asyncio.current_task())
 
     def _take(self) -> list[_Waiting]:
-        """Take what has waited longest, and what can be answered with it."""
+        """Take the searches that have waited longest, as many as one call to a thread answers."""
         taken: list[_Waiting] = []
         count = 0
         while self._waiting and count < _TOGETHER:

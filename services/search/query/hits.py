@@ -27,9 +27,14 @@ def to_hits(
     holdings: Holdings,
     verdicts: Mapping[uuid.UUID, verdicts_pb2.Verdict],
 ) -> list[search_pb2.Hit]:
-    """Convert hits of a search by a picture, with the names of records with the same bytes.
+    """Convert hits of a search by a picture to messages.
 
-    Reads from the store.
+    The names of other records with the same bytes are read from the store.
+
+    Args:
+        hits: The hits.
+        holdings: The holdings that are read.
+        verdicts: The verdicts that hold between the query image and its hits, by hit.
     """
     same = _find_same_content([each.candidate for each in hits], holdings=holdings)
     return [_hit(each, same=same, verdict=verdicts.get(each.candidate.id)) for each in hits]
@@ -41,7 +46,15 @@ def to_plain_hits(
     probabilities: Mapping[uuid.UUID, float],
     holdings: Holdings,
 ) -> list[search_pb2.Hit]:
-    """Convert hits of a search by an embedding, which were not compared. Reads the store."""
+    """Convert hits of a search by an embedding, which were not compared, to messages.
+
+    The names of other records with the same bytes are read from the store.
+
+    Args:
+        hits: The hits.
+        probabilities: The probability of each hit.
+        holdings: The holdings that are read.
+    """
     same = _find_same_content(hits, holdings=holdings)
     return [
         search_pb2.Hit(

@@ -84,7 +84,7 @@ class SearchPlan:
 
     @property
     def depth(self) -> int:
-        """The number of hits to rank: those up to the end of the page, and one more."""
+        """The number of hits to rank: up to the end of the page, and one more."""
         return self.offset + self.limit + 1
 
     @property
@@ -118,7 +118,10 @@ class Planner:
     def plan(
         self, request: search_pb2.SearchImagesRequest, *, collection: Collection
     ) -> SearchPlan | errors.HalftoneError:
-        """Return the plan of a search, or the error that refuses it. Blocks."""
+        """Return the plan of a search that `collection` answers, or the error that refuses it.
+
+        Blocks: an image of the archive is read from the store.
+        """
         try:
             return self._check(request, collection=collection)
         except errors.HalftoneError as error:

@@ -41,14 +41,16 @@ class Preparation:
         deadline: float,
         ready: Callable[[int], None],
     ) -> None:
-        """Fill in the vectors and fingerprints of plans, with as few embedder calls as possible.
+        """Embed and fingerprint the queries of plans, with as few embedder calls as possible.
+
+        The results become `vectors` and `picture` of each plan.
 
         Args:
             plans: The plans of one request. A plan that fails is replaced by its error.
             model_version: The model version that embeds.
             deadline: When the caller gives up, in the time of `time.monotonic`.
-            ready: Called with the index of each plan once it is complete or has failed, roughly in
-                order.
+            ready: Called with the index of each plan once the plan is complete or has failed,
+                roughly in order. Not called for searches by an embedding and for errors in `plans`.
         """
         chunk: list[int] = []
         items = size = 0

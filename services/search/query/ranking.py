@@ -16,10 +16,11 @@ _MAX_TIES: Final = 4_000
 
 
 def query(collection: Collection, *, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
-    """Ask the store and complete the ties at the end of each list.
+    """Run searches in the store. Where the last hits of a list have equal scores, read on.
 
-    Otherwise it would be chance which of several equal pictures is on a page. Hashes that tie with
-    the last one are left out instead unless all hits tie: a large archive has hundreds of them.
+    Otherwise it would be chance which of these hits are in the list. In the channel of PDQ hashes,
+    where a large archive has hundreds of them, they are left out instead, unless all hits have the
+    same score.
     """
     found = collection.query(queries)
     return [
@@ -43,9 +44,15 @@ def _fetch_ties(
 def page(
     collection: Collection, *, ranked: Sequence[ScoredPoint], offset: int, limit: int
 ) -> list[ScoredPoint]:
-    """Return the hits of a page with their payloads; ties are ordered by name.
+    """Return the hits of a page with their payloads. Hits with equal scores are ordered by name.
 
-    Reads the payloads of these hits only, and of those that tie with the first or the last.
+    Only the payloads of these hits are read, and of hits with the score of the first or last one.
+
+    Args:
+        collection: The collection to read.
+        ranked: All hits, the best ones first. They may lack payloads.
+        offset: The number of hits on the pages before.
+        limit: The most hits on the page.
     """
     start, end = offset, min(offset + limit, len(ranked))
     if start >= end:

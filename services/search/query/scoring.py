@@ -64,7 +64,7 @@ def rank(
 
     Args:
         block: The first block.
-        outcomes: The outcomes of its first candidates.
+        outcomes: The outcomes of its first candidates; the others were not selected for comparison.
         plan: The plan of the search.
         calibration: Turns evidence into probability for this model version.
     """

@@ -122,7 +122,7 @@ class Searching:
         collection: Collection,
         deadline: float,
     ) -> list[Answer]:
-        """Answer searches by pictures until the time is over.
+        """Answer searches by pictures until the deadline.
 
         Each search is answered while the next ones are prepared, so that a batch that runs out of
         time still has most of its answers.
@@ -241,7 +241,18 @@ class Searching:
     async def compare(
         self, request: search_pb2.CompareImagesRequest, *, collection: Collection, deadline: float
     ) -> search_pb2.CompareImagesResponse:
-        """Return the second image as a hit of a search by the first one or a region of it."""
+        """Return `image` of a request as a hit of a search by its `query` image, or a region of it.
+
+        Args:
+            request: The names of the two images, and the region, if any.
+            collection: The collection that has both images.
+            deadline: When the caller gives up, in the time of `time.monotonic`. The pictures are
+                compared only if there is time.
+
+        Raises:
+            errors.NotFound: One of the images is not in the archive.
+            errors.HalftoneError: The query could not be prepared.
+        """
         records.parse_name(request.query, field="query")
         name = records.parse_name(request.image, field="image")
         asked = search_pb2.SearchImagesRequest(image=request.query)

@@ -215,15 +215,15 @@ def has_links(condition: Filter) -> bool:
 
 
 def to_pdq(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return a hash as a `Point` has it, from one that was read. Stores keep it at length one."""
+    """Convert a hash that was read to the form in a `Point`. Stores scale it to length one."""
     bits: np.ndarray = np.where(np.asarray(values, dtype=np.float32) > 0, 1, -1).astype(np.float32)
     return bits
 
 
 def to_words(indices: Sequence[int], *, values: Sequence[float]) -> Words | None:
-    """Return words as a `Point` has them, ordered by index, from those that were read.
+    """Convert words that were read to the form in a `Point`, ordered by index.
 
-    Returns None if there are none.
+    Returns None if there are no words.
     """
     if not indices:
         return None
@@ -253,10 +253,15 @@ def no_collection(model_version: str) -> errors.NotFound:
 
 
 def check_dimension(found: int, *, model_version: str, dimension: int | None) -> None:
-    """Check that a collection has the dimension of the model, where that is given.
+    """Check that a collection has the dimension of its model.
+
+    Args:
+        found: The dimension of the collection.
+        model_version: The model version of the collection, for the message.
+        dimension: The dimension of the model; None skips the check.
 
     Raises:
-        errors.FailedPrecondition: It has another one.
+        errors.FailedPrecondition: The two differ.
     """
     if dimension is not None and found != dimension:
         raise errors.FailedPrecondition(
@@ -266,10 +271,14 @@ def check_dimension(found: int, *, model_version: str, dimension: int | None) ->
 
 
 def check_inactive(active: str | None, *, model_version: str) -> None:
-    """Check that a collection which is to be dropped does not answer.
+    """Check that the collection of a version is not active before it is dropped.
+
+    Args:
+        active: The version of the active collection; None before the first one.
+        model_version: The version whose collection should be dropped.
 
     Raises:
-        errors.FailedPrecondition: It does (`COLLECTION_ACTIVE`).
+        errors.FailedPrecondition: It is active (`COLLECTION_ACTIVE`).
     """
     if active == model_version:
         raise errors.FailedPrecondition(
@@ -278,7 +287,7 @@ def check_inactive(active: str | None, *, model_version: str) -> None:
 
 
 def check_words(vocabulary: str, *, model_version: str) -> None:
-    """Check that a collection's visual words are of this release's vocabulary.
+    """Check that the visual words of a collection were made with this release's vocabulary.
 
     Args:
         vocabulary: The version of the collection's vocabulary.
@@ -311,7 +320,7 @@ class Collection(Protocol):
         """The dimension of the descriptors."""
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Store points durably in place of those with the same ids.
+        """Store points durably. Each replaces the point with the same id, if there is one.
 
         Raises:
             errors.StorageFull: The disk is full. Nothing was stored.
@@ -326,22 +335,46 @@ class Collection(Protocol):
     def retrieve(
         self, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Stored]:
-        """Return the points with these ids, by id. Ids that do not exist are left out."""
+        """Return the points with these ids, by id. Ids that do not exist are left out.
+
+        Args:
+            ids: The ids.
+            vectors: Whether to read the vectors, too.
+        """
 
     def query(self, queries: Sequence[Query]) -> list[list[ScoredPoint]]:
         """Run searches together and return the hits of each, most similar first."""
 
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
-        """Return up to `limit` points with the smallest numbers in a field, smallest first."""
+        """Return the points with the smallest numbers in a field, smallest first.
+
+        Args:
+            key: The field. It must be indexed as `Index.NUMBER`.
+            filter: The filter that the points must match.
+            limit: The most points to return.
+        """
 
     def scan(self, *, filter: Filter, page: int = 1_000) -> Iterator[Stored]:  # noqa: A002 - the field's name
-        """Yield the points that match a filter, in no order, reading `page` of them at a time."""
+        """Yield the points that match a filter, in any order.
+
+        A point that is stored again meanwhile may come twice.
+
+        Args:
+            filter: The filter.
+            page: The number of points to read at a time.
+        """
 
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
         """Return the exact number of points that match a filter."""
 
     def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
-        """Return values of a field and how many points have each, most frequent first."""
+        """Return the values of a field and how many points have each, the most frequent first.
+
+        Args:
+            key: The field. It must be indexed as text.
+            filter: The filter; other points are not counted.
+            limit: The most values to return.
+        """
 
 
 class Store(Protocol):
@@ -369,12 +402,19 @@ class Store(Protocol):
         """Return the model version of the active collection; None before the first one."""
 
     def set_active(self, model_version: str) -> None:
-        """Make another collection the active one, atomically and durably."""
+        """Make the collection of a model version the active one, atomically and durably.
+
+        Raises:
+            errors.NotFound: The version has no collection.
+        """
 
     def drop(self, model_version: str) -> None:
         """Delete a collection that is not active.
 
         Calls of its `Collection` then raise `errors.NotFound`, in every process.
+
+        Raises:
+            errors.FailedPrecondition: It is active (`COLLECTION_ACTIVE`).
         """
 
     def close(self) -> None:

@@ -54,9 +54,12 @@ class ServerStore:
 
     @classmethod
     def connect(cls, url: str, *, api_key: str, prefix: str) -> ServerStore:
-        """Create a store for the server at a gRPC address such as `http://127.0.0.1:6334`.
+        """Create a store on a Qdrant server. Nothing is sent before the first call.
 
-        Nothing is sent before the first call.
+        Args:
+            url: The server's gRPC address, such as `http://127.0.0.1:6334`.
+            api_key: The key that the server asks for; empty if it asks for none.
+            prefix: What the names of the archive's collections begin with.
         """
         parts = urllib.parse.urlsplit(url)
         client = QdrantClient(
@@ -81,7 +84,13 @@ class ServerStore:
         )
 
     def open(self, model_version: str, *, dimension: int | None) -> ServerCollection:
-        """Return the collection of a model version, creating it if needed."""
+        """Return the collection of a version, creating it if needed; see `port.Store.open`.
+
+        Raises:
+            errors.NotFound: The collection does not exist and no dimension is given.
+            errors.FailedPrecondition: The collection cannot be used with this release or dimension,
+                or was not made by Halftone.
+        """
         name = self._name(model_version)
         with translate_errors():
             if not self._client.collection_exists(name):
@@ -196,7 +205,7 @@ class ServerCollection:
         self.dimension = dimension
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Store points in place of those with the same ids."""
+        """Store points. Each replaces the point with the same id, if there is one."""
         with translate_errors():
             for chunk in batched(points, _UPSERT_CHUNK):
                 structs = [
@@ -264,7 +273,7 @@ class ServerCollection:
         ]
 
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
-        """Return up to `limit` points with the smallest numbers in a field, smallest first."""
+        """Return the points with the smallest numbers in a field; see `port.Collection`."""
         with translate_errors():
             records, _ = self._client.scroll(
                 self._name,
@@ -293,12 +302,12 @@ class ServerCollection:
                 return
 
     def count(self, filter: Filter) -> int:  # noqa: A002 - the field's name
-        """Return how many points match a filter."""
+        """Return the exact number of points that match a filter."""
         with translate_errors():
             return self._client.count(self._name, count_filter=_filter(filter), exact=True).count
 
     def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
-        """Return values of a field with the number of points that have each."""
+        """Return the values of a field and how many points have each; see `port.Collection`."""
         with translate_errors():
             answer = self._client.facet(
                 self._name, key, facet_filter=_filter(filter), limit=limit, exact=True

@@ -32,7 +32,11 @@ _LOCAL_NOT_FOUND: Final = re.compile(r"Collection \S+ not found")
 
 @contextlib.contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise the errors of `qdrant-client`, gRPC and HTTP as those of `halftone.core.errors`."""
+    """Run a `with` block and raise its errors of `qdrant-client`, gRPC and HTTP as Halftone's.
+
+    Raises:
+        errors.HalftoneError: The call failed; see `to_error`.
+    """
     try:
         yield
     except errors.HalftoneError:

@@ -1,8 +1,8 @@
 """Stores one batch of records.
 
-A record whose picture is stored under its name already is compared field by field, and only its
-fields are written. The pictures of all other records are embedded and fingerprinted while their
-bytes are written; then the records are stored in one call.
+A record may be stored already, under the same name and with the same picture. Then only its fields
+are written, and only if they differ. The pictures of all other records are embedded and
+fingerprinted while their bytes are written. Then these records are stored in one call.
 """
 
 from __future__ import annotations
@@ -174,7 +174,14 @@ def to_drafts(
     for_target: Vectors | None,
     prints: Sequence[Print | None],
 ) -> list[Draft]:
-    """Return the records to store: those whose pictures were embedded."""
+    """Return the records to store. Entries that were refused are left out.
+
+    Args:
+        entries: The entries of a batch.
+        embedded: The descriptors by the active version, one for each entry.
+        for_target: The descriptors by the version that is being promoted; None without one.
+        prints: The fingerprint of each entry's picture; None if there is none.
+    """
     now = time.time_ns() // 1000
     drafts = []
     for at, entry in enumerate(entries):

@@ -42,8 +42,8 @@ class PictureEmbedder:
 
         Args:
             entries: The entries, at most as many as one call of the embedder takes.
-            outage: The outage of the embedder, shared by the batches of an import: the first batch
-                without an answer waits for one, and the others then do not wait as long again.
+            outage: The outage of the embedder. All batches of an import share it, so that together
+                they wait only as long as it allows.
 
         Raises:
             errors.HalftoneError: The embedder does not answer. All entries can be tried again.
@@ -69,9 +69,12 @@ class PictureEmbedder:
         return Vectors(model_version, results)
 
     async def embed_for_target(self, entries: Sequence[Entry]) -> Vectors | None:
-        """Embed pictures for the version that is being promoted; None if that failed.
+        """Embed pictures for the version that is being promoted.
 
-        Never refuses a record: the promotion embeds missing ones itself.
+        No record is refused here: the promotion embeds the missing pictures itself.
+
+        Returns:
+            The descriptors; None if no version is being promoted, or if the embedder failed.
         """
         target = self._collections.target
         if target is None:

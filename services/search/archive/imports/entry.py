@@ -24,7 +24,7 @@ class Entry:
     """A record on its way through an import.
 
     Attributes:
-        row: The sender's number of the record.
+        row: The number that the sender gave the record.
         name: The record's name, as it was sent.
         point_id: The id of its point in the store; None if the name is not valid.
         payload: The fields of the record, without those of the picture.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Importer:
-    """Takes streams of records into the archive."""
+    """Imports streams of records into the archive."""
 
     def __init__(self, parts: Parts) -> None:
         """Create an importer. No import runs yet."""
@@ -46,7 +46,7 @@ class Importer:
         self._tasks: set[asyncio.Task[list[Entry]]] = set()
 
     def drain(self) -> None:
-        """Stop taking records. Those that were taken are stored and acknowledged."""
+        """Stop reading records. Records that were read are still stored and acknowledged."""
         self._draining.set()
 
     async def run(
@@ -83,7 +83,7 @@ class Importer:
             )
 
     async def settle(self) -> None:
-        """Wait for the batches of imports that were cancelled."""
+        """Wait until the batches of cancelled imports have ended."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def read_content(
     request: search_pb2.ImportImagesRequest, *, roots: tuple[Path, ...], limit: int
 ) -> bytes:
-    """Return the picture's bytes that a request holds or names.
+    """Return the bytes of the picture that a request contains or whose path it names.
 
     Args:
         request: The request.
@@ -27,7 +27,8 @@ def read_content(
         limit: The most bytes that a picture may have.
 
     Raises:
-        errors.InvalidArgument: There are no bytes or too many, or the path may not be read.
+        errors.InvalidArgument: The request has no bytes and no path, or the path cannot be read.
+        errors.ImageRejected: The picture is empty, or has more than `limit` bytes.
     """
     source = request.WhichOneof("source")
     if source is None:

@@ -33,7 +33,7 @@ class PictureKeeper:
     async def keep(self, entries: Sequence[Entry]) -> None:
         """Write pictures to the blob store. If one fails, the error becomes its entry's outcome.
 
-        The bytes must be pinned, or be those of stored records.
+        The caller must have pinned the bytes (`Originals.pin`), or a stored record must have them.
         """
 
         async def keep_one(entry: Entry) -> None:

@@ -79,7 +79,7 @@ class LastRead:
         self.at = time.monotonic()
 
     def note(self) -> None:
-        """Note that a collection is being read."""
+        """Set the time of the last read to the present."""
         self.at = time.monotonic()
 
 
@@ -110,7 +110,7 @@ class EdgeCollection:
             template: An empty part to copy for a new collection. Creating one from scratch holds
                 the interpreter lock for seconds on a slow disk.
             last_read: The time of the last read, shared by the collections of a process. A flush
-                holds the interpreter lock, so it waits until none of them has been read for
+                holds the interpreter lock, so it waits until no collection has been read for
                 `idle_seconds`.
             idle_seconds: Seconds without a read after which a flush may run.
             flush_changes: Changes after which the collection is flushed in any case.
@@ -167,7 +167,7 @@ class EdgeCollection:
     # Writing.
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Store points in place of those with the same ids."""
+        """Store points. Each replaces the point with the same id, if there is one."""
         ids = [point.id for point in points]
         with self._writing:
             self._check_exists()
@@ -228,11 +228,11 @@ class EdgeCollection:
         return self._parts.reading()
 
     def _read_parts(self) -> Iterator[tuple[Part, ...]]:
-        """Yield the parts in the order to read them in; again if that took too long.
+        """Yield the parts in reading order, and again if the open part was sealed meanwhile.
 
         A point that is stored anew is written to the open part before it is deleted from its sealed
         part. So the sealed parts come first, and the open part, which has the newer copy, last. If
-        the open part is sealed meanwhile, the part that took its place is to be read as well.
+        the open part is sealed meanwhile, the part that took its place must be read as well.
         """
         opened: Part | None = None
         while opened is not self._parts.opened:
@@ -257,7 +257,7 @@ class EdgeCollection:
         return found
 
     def smallest(self, key: str, *, filter: Filter, limit: int) -> list[Stored]:  # noqa: A002 - the field's name
-        """Return up to `limit` points with the smallest numbers in a field, smallest first."""
+        """Return the points with the smallest numbers in a field; see `port.Collection`."""
         found: dict[uuid.UUID, Stored] = {}
         for parts in self._read_parts():
             for part in parts:
@@ -278,7 +278,7 @@ class EdgeCollection:
             return sum(part.count(filter) for part in parts)
 
     def facet(self, key: str, *, filter: Filter, limit: int) -> list[tuple[str, int]]:  # noqa: A002 - the field's name
-        """Return values of a field with the number of points that have each."""
+        """Return the values of a field and how many points have each; see `port.Collection`."""
         counts: Counter[str] = Counter()
         with self._reading() as parts:
             # Read all values of each part: the most frequent ones overall may be rare in one part.
@@ -290,9 +290,9 @@ class EdgeCollection:
     # The parts.
 
     def settle(self, *, seconds: float) -> bool:
-        """Wait until no graph is left to build. Returns False if the time ran out before.
+        """Wait until no graph is left to build, for at most `seconds`. For benchmarks and tests.
 
-        For benchmarks and tests.
+        Returns False if the time ran out before.
         """
         self._wake_up()
         with self._settled:
@@ -377,8 +377,9 @@ class EdgeCollection:
     def _choose_parts(self) -> tuple[Part, ...]:
         """Return the parts to rebuild together.
 
-        These are the sealed parts without a graph, and those that are not much larger. If all have
-        graphs, it is one part with more than half of its points deleted, if there is one.
+        These are all sealed parts without a graph, and sealed parts with a graph that are not much
+        larger. If all have graphs, it is one part with more than half of its points deleted, if
+        there is one.
         """
         flat = [part for part in self._parts.sealed if part.path.name not in self._parts.built]
         if not flat:

@@ -123,9 +123,9 @@ class Part:
             self._shard.update(edge.UpdateOperation.delete_points(list(ids)))
 
     def sync(self) -> None:
-        """Make the updates survive a crash of the machine.
+        """Write the updates to disk, so that they survive a crash of the machine.
 
-        A crash of the process they survive anyway.
+        They survive a crash of the process without this.
         """
         for path in self.path.glob("wal/open-*"):
             descriptor = os.open(path, os.O_RDONLY)
@@ -145,7 +145,7 @@ class Part:
             self._shard.optimize()
 
     def list_existing(self, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
-        """Return those of the ids that exist."""
+        """Return the ids of which there is a point in this part."""
         with _translate_errors():
             records = self._shard.retrieve(list(ids), with_payload=False, with_vector=False)
         return [record.id for record in records]
@@ -167,7 +167,7 @@ class Part:
         return [[(hit.id, hit.score) for hit in hits] for hits in answers]
 
     def smallest(self, key: str, *, condition: Filter, limit: int) -> list[Stored]:
-        """Return up to `limit` points with the smallest numbers in a field, smallest first."""
+        """Return the points with the smallest numbers in a field; see `port.Collection`."""
         with _translate_errors():
             records, _ = self._shard.scroll(
                 edge.ScrollRequest(
@@ -180,7 +180,13 @@ class Part:
         return [_to_stored(record) for record in records]
 
     def scan(self, *, condition: Filter, page: int, vectors: bool = False) -> Iterator[Stored]:
-        """Yield the points that match a filter."""
+        """Yield the points that match a filter.
+
+        Args:
+            condition: The filter.
+            page: The number of points to read at a time.
+            vectors: Whether to read the vectors, too.
+        """
         return map(
             _to_stored,
             self._scroll(
@@ -207,12 +213,12 @@ class Part:
                 return
 
     def count(self, condition: Filter) -> int:
-        """Return how many points match a filter."""
+        """Return the exact number of points that match a filter."""
         with _translate_errors():
             return int(self._shard.count(edge.CountRequest(exact=True, filter=to_edge(condition))))
 
     def facet(self, key: str, *, condition: Filter, limit: int) -> list[tuple[str, int]]:
-        """Return values of a field with the number of points that have each."""
+        """Return the values of a field and how many points have each; see `port.Collection`."""
         with _translate_errors():
             response = self._shard.facet(
                 edge.FacetRequest(key, limit=limit, exact=True, filter=to_edge(condition))
@@ -347,7 +353,7 @@ def _params(query: Query) -> Any:
 
 
 def to_edge(condition: Filter) -> Any:
-    """Convert a filter to Edge's; None for one that matches everything."""
+    """Convert a filter to a filter of Edge. Returns None if it matches everything."""
     if not condition.must and not condition.must_not:
         return None
     return edge.Filter(
@@ -384,7 +390,10 @@ def _to_stored(record: Any) -> Stored:
 
 @contextlib.contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise Edge's exceptions as ours. Edge raises plain ones, and panics as BaseException."""
+    """Raise Edge's exceptions as Halftone's. Edge raises plain `Exception`s, or panics.
+
+    A panic of Edge is a BaseException.
+    """
     try:
         yield
     except (errors.HalftoneError, KeyboardInterrupt, SystemExit, GeneratorExit):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FILE: Final = "parts.json"
 CHUNK: Final = 512
-"""Ids that a part is asked for at a time."""
+"""The most ids that are looked up in a part at a time."""
 
 
 class PartSet:

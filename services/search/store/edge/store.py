@@ -67,7 +67,7 @@ class EdgeStore:
         return [str(json.loads(marker.read_text())["model_version"]) for marker in markers]
 
     def open(self, model_version: str, *, dimension: int | None) -> EdgeCollection:
-        """Return the collection of a model version, creating it if needed."""
+        """Return the collection of a version, creating it if needed; see `port.Store.open`."""
         if dimension is None and model_version not in self.model_versions():
             raise port.no_collection(model_version)
         if model_version in self._collections:
@@ -115,7 +115,7 @@ class EdgeStore:
             return None
 
     def set_active(self, model_version: str) -> None:
-        """Make another collection the active one."""
+        """Make the collection of a model version the active one."""
         if model_version not in self.model_versions():
             raise port.no_collection(model_version)
         files.write_json(self._directory / "active.json", {"model_version": model_version})
