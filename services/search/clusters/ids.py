@@ -100,7 +100,10 @@ def _keep_ids(
     lent: Mapping[str, set[bytes]],
     count: int,
 ) -> tuple[list[str], dict[str, int]]:
-    """Return the id that each group keeps, empty if none, and the group that each id leads to."""
+    """Return the id that each group keeps, and the group that each cluster became.
+
+    The id is empty if a group keeps none.
+    """
     claims: dict[int, list[tuple[int, str]]] = defaultdict(list)
     heirs: dict[str, int] = {}
     for before in previous:
