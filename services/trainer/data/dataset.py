@@ -33,16 +33,16 @@ class SceneDataset:
     """Pictures, and which of them show the same scene.
 
     A family is a set of pictures that no split may separate: a group, several groups that share an
-    image, or a single picture. In an ordinary family all pictures show the same; in a composite one
-    (two pictures on one plate, an image in two groups) only the linked pairs do, and all other
-    pairs count as neither alike nor different.
+    image, or a single picture. In an ordinary family all pictures show the same scene. In a
+    composite family (two pictures on one plate, an image in two groups) only the linked pairs do.
+    All other pairs within it count as neither alike nor different.
 
     Attributes:
         ids: N image ids, distinct.
         entries: The source of each picture.
         pixels: uint8 [N, S, S].
         families: int64 [N], the family of each picture, 0 to F - 1.
-        names: F names; empty for a single picture.
+        names: The name of each family, F; empty for a single picture.
         composite: bool [F], whether each family is composite.
         links: int64 [P, 2], pairs of rows within composite families that show the same scene.
         findings: Oddities of the data that a person should know.
@@ -96,8 +96,8 @@ class SceneDataset:
     def truth(self) -> Truth:
         """The pairs of pictures that match.
 
-        Leaves out unlinked pairs of composite families and, as the archives' protocol does, pairs
-        within a journal; unless that would leave no match at all.
+        Unlinked pairs of composite families are left out. So are pairs within a journal, as in the
+        protocol for archives, unless that would leave no match at all.
         """
         links = {(min(pair), max(pair)) for pair in self.links.tolist()}
         journals = [entry.journal for entry in self.entries]
@@ -134,9 +134,8 @@ def read_scenes(
 ) -> SceneDataset:
     """Read data sets and join pictures that belong together into families.
 
-    Pictures that cannot be read, and other oddities, are left out or joined and listed in
-    `findings`. Of several files with the same bytes the first one is kept and belongs to the groups
-    of all.
+    Pictures that cannot be read are left out. If several files have the same bytes, the first one
+    is kept, and belongs to the groups of all. These and other oddities are listed in `findings`.
 
     Args:
         sources: The data sets; see `read_listing`.
@@ -195,7 +194,7 @@ def read_scenes(
 def _groups(
     listing: Listing, *, place: dict[int, int], findings: list[Finding]
 ) -> list[SceneGroup]:
-    """Return the groups as rows of the data set, without those that have one picture left."""
+    """Return the groups, with rows of the data set. Groups with one picture left are left out."""
     groups = []
     for group in listing.groups:
         members = tuple(dict.fromkeys(place[row] for row in group.members if row in place))
@@ -238,7 +237,7 @@ def _families(
 def _describe(
     groups: Sequence[SceneGroup], *, families: NDArray[np.int64]
 ) -> tuple[tuple[str, ...], NDArray[np.bool_], NDArray[np.int64]]:
-    """Return the names of the families, which are composite, and the links of those."""
+    """Return the names of the families, whether each is composite, and the links within these."""
     names: list[list[str]] = [[] for _ in range(int(families.max()) + 1)]
     composite = np.zeros(len(names), dtype=bool)
     for group in groups:

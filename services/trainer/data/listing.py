@@ -60,7 +60,7 @@ class SceneGroup:
     """Pictures that belong together, by their positions in the listing.
 
     `links` has the pairs that show the same picture; None means that all pairs do. A plate with two
-    pictures on it is linked to both, which are not linked to each other.
+    pictures on it is linked to each of them, and the two are not linked to each other.
     """
 
     name: str
@@ -78,7 +78,10 @@ class Listing:
 
 
 def is_below(path: Path, *, roots: Sequence[Path]) -> bool:
-    """Return whether a file lies below one of the roots after links. Always True without roots."""
+    """Return whether a file lies below one of the roots, with symbolic links resolved.
+
+    Without roots the result is always True.
+    """
     found = path.resolve()
     return not roots or any(found.is_relative_to(root.resolve()) for root in roots)
 
@@ -148,7 +151,12 @@ def open_data_set(source: Path, *, listing: Listing) -> TableFile:
 
 
 def read_rows(table: TableFile, *, listing: Listing) -> Iterator[dict[str, str]]:
-    """Yield the non-empty rows of a manifest. Unreadable rows become findings."""
+    """Yield the non-empty rows of a manifest, by column. Unreadable rows become findings.
+
+    Args:
+        table: The manifest.
+        listing: Gets the findings.
+    """
     for line, row in table.rows(required=(_FILE_COLUMN,), ragged=True, strict=False):
         if isinstance(row, str):
             listing.findings.append(_unreadable(table, line=line, problem=row))

@@ -29,7 +29,19 @@ def hold_out(total: int, *, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def batches(count: int, *, size: int, seed: int, start: int = 0) -> Iterator[Tensor]:
-    """Yield row numbers, int64 [size], for step `start` and later: every row once per epoch."""
+    """Yield the row numbers of each step, int64 [size], without end.
+
+    In an epoch no row comes twice. Rows that do not fill a batch are left out until the next epoch.
+
+    Args:
+        count: The number of rows.
+        size: The number of rows in a batch.
+        seed: The same seed gives the same batches.
+        start: The step to start with.
+
+    Raises:
+        ValueError: There are fewer rows than a batch has.
+    """
     per_epoch = count // size
     if per_epoch == 0:
         raise ValueError(f"a batch of {size} needs at least {size} pictures, not {count}")
@@ -47,11 +59,18 @@ def batches(count: int, *, size: int, seed: int, start: int = 0) -> Iterator[Ten
 def group_batches(
     groups: Sequence[NDArray[np.int64]], *, size: int, per_group: int, seed: int, start: int = 0
 ) -> Iterator[Tensor]:
-    """Yield row numbers, int64 [size], from step `start`: `per_group` rows of each group.
+    """Yield the row numbers of each step, int64 [size], without end: `per_group` of each group.
 
     Groups come in a random order, each of them once before any comes again, so each counts the same
-    however many pictures it has. A group with fewer pictures than `per_group` repeats them; each
-    repetition is printed differently.
+    however many pictures it has.
+
+    Args:
+        groups: The row numbers of each group.
+        size: The number of rows in a batch.
+        per_group: The rows to take from a group at a time. A group with fewer pictures repeats
+            them; each repetition is printed differently.
+        seed: The same seed gives the same batches.
+        start: The step to start with.
     """
     here = size // per_group
     current, order = -1, torch.empty(0, dtype=torch.int64)
@@ -71,18 +90,24 @@ def group_batches(
 
 
 def group_steps(groups: int, *, size: int, per_group: int) -> int:
-    """Return the number of steps of `group_batches` that show each group about once."""
+    """Return the number of steps of `group_batches` that show each group about once.
+
+    Args:
+        groups: The number of groups.
+        size: As in `group_batches`.
+        per_group: As in `group_batches`.
+    """
     return max(1, round(groups / (size // per_group)))
 
 
 def class_weights(counts: NDArray[np.int64], *, balance: Balance) -> Tensor:
-    """Return the weight of each class, float32 [C], from its number of pictures.
+    """Return the weight of each class, float32 [C]. The mean over all pictures is 1.
 
-    The mean over all pictures is 1.
-
-    "effective" is the inverse of the effective number of samples (Cui et al. 2019) with their beta
-    of (N - 1) / N; "inverse" is the inverse of the number of pictures. "sampling" draws each class
-    equally often, so it has equal weights: others would prefer small classes.
+    Args:
+        counts: The number of pictures of each class, [C].
+        balance: "effective": weights are the inverse of the effective number of samples (Cui et al.
+            2019), with their beta of (N - 1) / N. "inverse": the inverse of the number of pictures.
+            "sampling": equal weights, because each class is drawn equally often.
     """
     counts = counts.astype(np.float64)
     if balance == "effective":

@@ -26,11 +26,20 @@ _ROUGHLY: Final = 4
 def split_groups(
     sizes: Sequence[int], *, validation_share: float, test_share: float, seed: int
 ) -> list[Split]:
-    """Assign each group to a split so that large and small groups are shared alike.
+    """Assign each group to a split so that every split gets large and small groups alike.
 
     Groups are taken from the largest size to the smallest, in random order within a size (from size
     4 on, within a factor of two), and each goes to the split that is furthest below its share. That
     comes as close to the shares as whole groups can, whatever their number.
+
+    Args:
+        sizes: The number of images of each group.
+        validation_share: The share of the groups that is held out for validation, 0 to 1.
+        test_share: The share that is held out for the test, 0 to 1. The rest is trained on.
+        seed: The same seed gives the same splits.
+
+    Returns:
+        The split of each group.
     """
     generator = np.random.default_rng(seed)
     strata = np.array([_stratum(size) for size in sizes], dtype=np.int64)
@@ -50,7 +59,13 @@ def _stratum(size: int) -> int:
 
 
 def write_splits(path: Path, *, splits: Mapping[str, Split], facts: Mapping[str, Any]) -> None:
-    """Write the split of each image, and `facts` about the splits."""
+    """Write a file of splits.
+
+    Args:
+        path: The file. If it exists, it is replaced.
+        splits: The split of each image, by its id.
+        facts: Facts about the splits, which are written beside them.
+    """
     content = {"format": _FORMAT, "sha256": splits_hash(splits), **facts, "images": dict(splits)}
     files.replace_file(path, files.to_json(content))
 
@@ -79,10 +94,18 @@ def splits_hash(splits: Mapping[str, Split]) -> str:
 def splits_of_groups(
     groups: Sequence[Sequence[str]], *, images: Mapping[str, Split]
 ) -> tuple[list[Split], list[int]]:
-    """Return the splits that groups of image ids had, and the indices of groups without one.
+    """Return the splits of groups from the splits of their images.
+
+    Args:
+        groups: The image ids of each group.
+        images: The split of each image, by its id.
+
+    Returns:
+        The split of each group. And the indices of the groups of which no image has a split: they
+        are trained on.
 
     Raises:
-        errors.InvalidArgument: A group's images are in several splits.
+        errors.InvalidArgument: The images of a group are in several splits.
     """
     result: list[Split] = []
     new = []

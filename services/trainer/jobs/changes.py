@@ -24,7 +24,10 @@ _POLL_SECONDS: Final = 2.0
 
 
 class Changes:
-    """Notifies of changed jobs. Start and stop it on the same event loop."""
+    """Tells waiting calls when a job may have changed (`follow`).
+
+    Start and stop it on one event loop.
+    """
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
@@ -56,7 +59,10 @@ class Changes:
             await asyncio.to_thread(self._thread.join)
 
     async def follow(self, job_id: str) -> AsyncGenerator[None]:
-        """Yield at once, then whenever a job may have changed, at least every two seconds."""
+        """Yield at once, then whenever a job may have changed, and at least every two seconds.
+
+        The iteration ends after `end_streams` or `stop`.
+        """
         event = asyncio.Event()
         self._waiting[job_id].add(event)
         try:

@@ -42,7 +42,7 @@ class Inbox:
         intake: Records the jobs.
         poll: Seconds that one read of the queue waits for a message.
         visibility: Seconds after which a message comes back that was taken and never acknowledged.
-        extra: How many more jobs than the limit of waiting jobs are recorded from the queue.
+        extra: How many more jobs than `max_queued_jobs` may wait before no more are recorded.
     """
 
     broker: str
@@ -52,9 +52,10 @@ class Inbox:
     extra: int = _EXTRA_JOBS
 
     def run(self, stop: threading.Event) -> None:
-        """Record incoming jobs until `stop` is set. Survives outages of the broker.
+        """Record incoming jobs until `stop` is set. Errors are logged, and it tries again.
 
-        Messages stay on the queue while `extra` more jobs wait than the limit allows.
+        It takes no more messages while `max_queued_jobs` + `extra` jobs or more are waiting. The
+        messages then stay on the queue.
         """
         while not stop.is_set():
             try:

@@ -50,10 +50,10 @@ class Intake:
         self._settings, self._registry = settings, Registry(models)
 
     def is_full(self, *, extra: int = 0) -> bool:
-        """Return whether the limit of waiting jobs is reached.
+        """Return whether `max_queued_jobs` + `extra` jobs or more are waiting.
 
         Args:
-            extra: Raises the limit, which is `max_queued_jobs`, by so many jobs.
+            extra: The number of jobs that may wait beyond the setting `max_queued_jobs`.
 
         Raises:
             errors.Unavailable: The broker does not answer.
@@ -69,7 +69,9 @@ class Intake:
             errors.InvalidArgument: A field is wrong, or a data set does not exist.
             errors.NotFound: The parent version does not exist.
             errors.AlreadyExists: The request id was used with another specification.
-            errors.ResourceExhausted: Too many jobs wait.
+            errors.ResourceExhausted: `max_queued_jobs` jobs are waiting.
+            errors.Unavailable: The broker does not answer.
+            errors.StorageFull: The broker cannot write.
         """
         job_id = training.check_request_id(request_id) if request_id else uuid.uuid4().hex
         values = spec.to_json()

@@ -83,7 +83,7 @@ class TrainingJob(BaseModel):
 
     Attributes:
         id: The request id, or an id that was made for the job.
-        spec: The specification as it was given. A failed job's may be invalid.
+        spec: The specification as it was given. It may be invalid if the job has failed.
         state: The state; changed only by `JobStore.record`.
         progress: The last recorded progress.
         model_version: The published version, `name/number`. Set once it is published, before the
@@ -91,9 +91,9 @@ class TrainingJob(BaseModel):
         error: The reason why it failed.
         log_tail: The last lines of the training process's output.
         attempts: How many times the training process was started.
-        crashes: How many times it was killed since it last got further than before.
+        crashes: How many times the process was killed since it last got further than ever before.
         furthest_step: The highest step that was ever reported.
-        ran_seconds: The seconds that it ran, in all attempts.
+        ran_seconds: The seconds that the training process ran, in all attempts.
         create_time: The time when it was accepted.
         queue_time: The time when a message was last sent for it.
         start_time: The time when it was first started.
@@ -133,7 +133,7 @@ class TrainingJob(BaseModel):
         return self.model_copy(update=changes)
 
     def at(self, progress: Progress) -> Self:
-        """Return a copy with new progress. Getting further than before resets `crashes`."""
+        """Return a copy with new progress. If it got further than ever before, `crashes` is 0."""
         further = progress.step > self.furthest_step
         return self.having(
             progress=progress,
@@ -142,7 +142,12 @@ class TrainingJob(BaseModel):
         )
 
     def over(self, state: State, *, error: errors.HalftoneError | None = None) -> Self:
-        """Return a copy that ended in a state at the present time."""
+        """Return a copy that ends now, in a final state.
+
+        Args:
+            state: The final state.
+            error: The reason why the job failed.
+        """
         failure = None if error is None else Failure.of(error)
         return self.having(state=state, error=failure, end_time=time.time())
 

@@ -72,8 +72,8 @@ def make_app(broker: str, *, visibility_seconds: float = 3600.0) -> Any:
 def connect_inbox(broker: str, *, visibility_seconds: float) -> kombu.Connection:
     """Create a connection, not yet open, for taking messages from the clients' queue.
 
-    Its unacknowledged messages are kept apart from those of the workers. So they can come back
-    within seconds after a process is killed, while those of workers are held for days.
+    Its unacknowledged messages are kept apart from the workers' messages. So they can come back
+    within seconds after a process is killed, while the workers' messages are held for days.
 
     Args:
         broker: The broker's URL, `redis://…`.

@@ -60,7 +60,7 @@ class Lease:
 
     Attributes:
         job_id: The job's id.
-        fence: A number higher than that of every earlier lease.
+        fence: A number that is higher than the fence of every earlier lease.
         holder: The name of the holder; different each time.
         renewed: The time of the last renewal on the monotonic clock, or a little earlier.
     """
@@ -150,12 +150,12 @@ class JobStore:
 
         Args:
             job_id: The id of the job.
-            interpret: Returns the event, given the stored job, or None for none. Called again
+            interpret: Returns the event, given the stored job; None changes nothing. Called again
                 whenever somebody else changed the job meanwhile.
             lease: The lease of the worker. Changes under an outdated lease are refused.
 
         Returns:
-            The stored job, and the row of the table, or None if there was no event.
+            The stored job, and the row of the table; None if there was no event.
 
         Raises:
             errors.NotFound: There is no such job.
@@ -259,7 +259,10 @@ class JobStore:
         return {state: int(counts.get(state.value, 0)) for state in State}
 
     def forget(self, *, ended_before: float) -> tuple[str, ...]:
-        """Remove up to 100 jobs that ended before a time. Returns their ids."""
+        """Remove jobs that ended before a time, in seconds since the epoch. Returns their ids.
+
+        Only the 100 oldest jobs are looked at in one call.
+        """
         gone = []
         with _translate_errors():
             # In order of creation, so that only the oldest ones are read.
@@ -331,7 +334,7 @@ class JobStore:
         """End the leases of holders that are known to be gone. Returns the ids of their jobs.
 
         Args:
-            prefix: The prefix of these holders' names.
+            prefix: What the names of these holders begin with.
         """
         broken = []
         for job in self.active():
@@ -344,7 +347,7 @@ class JobStore:
     def _compare_and_set(
         self, job: TrainingJob, *, expected: int, fence: int | None = None, remove: bool = False
     ) -> int:
-        """Store or remove a job if its revision is still the expected one.
+        """Store or remove a job if the stored one still has the revision `expected`.
 
         Returns:
             The new revision, `_REMOVED`, `_CONFLICT` or `_FENCED`.

@@ -79,8 +79,8 @@ class Transition:
         to: The next state of the job.
         then: The next action of the lease's holder.
         tells: The facts of the `Report` that are recorded.
-        counts: The counters that grow: an `attempt` is a start of the training process, a `crash`
-            counts towards the limits until the job gets further than before.
+        counts: The counter that grows by one: `attempt` raises `TrainingJob.attempts`, `crash`
+            raises `TrainingJob.crashes`.
     """
 
     to: State
@@ -116,7 +116,7 @@ class Happening(NamedTuple):
 
 
 class RefusedError(errors.FailedPrecondition):
-    """The event cannot happen to a job in this state. The reason is JOB_OVER if it is over."""
+    """The event cannot happen to a job in this state. The reason is JOB_OVER if the job is over."""
 
 
 _PROGRESS: Final[frozenset[Fact]] = frozenset({"progress"})
@@ -183,9 +183,14 @@ TABLE: Final[Mapping[tuple[State, Event], Transition]] = {
 def apply(
     job: TrainingJob, event: Event, report: Report = Report()
 ) -> tuple[TrainingJob, Transition]:
-    """Return the job after an event, and the row with the next action of its holder.
+    """Return the job after an event, and the row of `TABLE` for it.
 
-    Returns the same object if nothing changes.
+    If nothing changes, the job is returned itself, not a copy.
+
+    Args:
+        job: The job before the event.
+        event: The event.
+        report: The facts that are known. The row says which of them are recorded.
 
     Raises:
         RefusedError: The table has no such row.
@@ -224,16 +229,16 @@ def count_kill(
     max_attempts: int,
     worker_lost: bool = False,
 ) -> Happening:
-    """Return the event that stands for the death of a process or of its worker.
+    """Return the event for a training process that was killed, or whose worker is gone.
 
-    A job is tried again, from its checkpoint, as long as each attempt gets further than the last.
+    A job is tried again from its checkpoint, until one of the two limits is reached.
 
     Args:
         job: The stored job.
         report: The known facts of the attempt. Its progress may make up for earlier crashes.
-        max_crashes: The number of deaths without further progress at which the job fails.
-        max_attempts: The number of starts at which the job fails.
-        worker_lost: Whether the worker died and not only its process.
+        max_crashes: The job fails when it was killed this many times without getting further.
+        max_attempts: The job fails when it was killed after this many starts.
+        worker_lost: Whether the worker is gone, and not only its process.
     """
     after = _record(job, report, tells=_ENDING)
     crashes = after.crashes + 1

@@ -64,14 +64,18 @@ class TrainingConfig(LoopOptions):
         return self.objective != "self_supervised"
 
     def steps_in(self, epochs: float, *, per_epoch: int) -> int:
-        """Return how many steps a number of epochs has, at least one."""
+        """Return the number of steps in `epochs` epochs of `per_epoch` steps, at least one."""
         return max(1, round(epochs * per_epoch))
 
     def validation_steps(self, *, per_epoch: int) -> int:
-        """Return the number of steps between validations; 0 if they go by the clock.
+        """Return the number of steps between validations.
 
-        With labels, and when a run may stop early, they must not go by the clock: a resumed run
-        would validate at other steps and end with other weights.
+        It is 0 if they depend on the clock (`validate_seconds`). With labels, and when a run may
+        stop early, they must not: a resumed run would validate at other steps and end with other
+        weights.
+
+        Args:
+            per_epoch: The number of steps in an epoch.
         """
         if self.validate_epochs or self.labelled or self.patience:
             return self.steps_in(self.validate_epochs or 1.0, per_epoch=per_epoch)
@@ -89,9 +93,9 @@ class TrainingConfig(LoopOptions):
         return json.dumps({name: values[name] for name in [*names, "printing"]}, sort_keys=True)
 
     def continues(self, identity: str) -> bool:
-        """Return whether a run with that `identity()` can be continued by this one.
+        """Return whether a run with these settings can continue a run with another `identity()`.
 
-        Missing settings have their default values.
+        Settings that `identity` lacks count as having their default values.
         """
         defaults: dict[str, Any] = json.loads(TrainingConfig().identity())
         theirs: dict[str, Any] = json.loads(identity)
@@ -163,6 +167,10 @@ def parse(arguments: Sequence[str], *, command: str = "") -> TrainingConfig:
     """Read the command line. Exits with a message when an option is unknown, as argparse does.
 
     Options override the file that `--config` names.
+
+    Args:
+        arguments: The arguments of the command.
+        command: The command as text, which is recorded in the spec unless the file names another.
 
     Raises:
         errors.InvalidArgument: A value is wrong. The error names the setting.

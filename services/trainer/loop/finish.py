@@ -54,8 +54,10 @@ def finish(
         log: Called with lines for people.
         events: Called with phases for programs.
         tracker: Receives the final figures.
-        stop: Called before the publication. If it returns True, nothing is published and the result
-            is None.
+        stop: Called before the publication. If it returns True, nothing is published.
+
+    Returns:
+        The published version; None if the run was stopped.
     """
     plan, config = run.plan, run.config
     log("fitting the last layers, evaluating and publishing")
@@ -152,7 +154,12 @@ def _job(version: ModelVersion) -> str:
 
 
 def describe_data(sources: Sequence[Path], *, plan: TrainingPlan) -> list[dict[str, Any]]:
-    """Return the source of a model's knowledge: each data set's name, pictures and rights."""
+    """Return what each data set gave to a run, for the spec: its name, pictures used, and rights.
+
+    Args:
+        sources: The data sets of the run.
+        plan: The plan, which says which of their pictures are used.
+    """
     described = []
     for source in sources:
         folder = source if source.is_dir() else source.parent

@@ -34,13 +34,15 @@ class Start:
     Attributes:
         network: The network, with the weights to start from.
         preprocessing: The preprocessing of the version to publish.
-        parents: The ids of the weights' origins.
+        parents: The ids of what the weights are from: a version, or ImageNet weights.
         parent: The version that the weights are from, if any.
-        pretrained: Whether the backbone is trained. Otherwise batch norm is calibrated first.
-        projected: Whether the projection is trained. Otherwise it is initialised from the data.
-        fitted: Whether whitening, low frequencies and background are fitted, too. If so, the run
-            trains the descriptor that is served, through these layers. Otherwise it trains the
-            embedding below them, and they are fitted afterwards.
+        pretrained: Whether the backbone is trained already. Otherwise batch norm is calibrated
+            first.
+        projected: Whether the projection is trained already. Otherwise it is initialised from the
+            data.
+        fitted: Whether whitening, low frequencies and background are fitted already, too. If so,
+            the run trains the descriptor that is served, through these layers. Otherwise it trains
+            the embedding below them, and they are fitted afterwards.
     """
 
     network: DescriptorNetwork
@@ -120,9 +122,14 @@ def _trainable(parent: Model) -> tuple[DescriptorNetwork, bool]:
 
 
 def initialise_projection(network: DescriptorNetwork, *, clean: Tensor, seed: int) -> None:
-    """Set the projection to the PCA-whitening of the present features of pictures.
+    """Set the projection of a network to the PCA-whitening of its present features.
 
-    `clean` are pictures, uint8 [N, S, S], more than the projection has dimensions.
+    Does nothing if the network has no projection.
+
+    Args:
+        network: The network, changed in place.
+        clean: Pictures, uint8 [N, S, S], more than the projection has dimensions.
+        seed: Chooses the pictures, if there are more than are needed.
     """
     projection = network.projection
     if not isinstance(projection, nn.Linear):
@@ -148,7 +155,7 @@ def _set_projection(network: DescriptorNetwork, *, matrix: Tensor, mean: Tensor)
 
 
 def likely_copies(embeddings: Tensor, *, above: float) -> Tensor:
-    """Return pairs of unit rows with a cosine above a limit, in both orders: int64 [P, 2].
+    """Return pairs of unit rows with a cosine higher than `above`, in both orders: int64 [P, 2].
 
     Pools of press pictures contain copies. The network must not learn to tell them apart.
     """

@@ -41,8 +41,14 @@ def evaluate_splits(
 ) -> JudgedImages | None:
     """Evaluate a model, and its parent, on the test split. Thresholds are from validation.
 
-    Adds `validation`, `test` and, with a parent, `parent` to `metrics`; does nothing where no group
-    was held out.
+    Args:
+        model: The trained model.
+        run: The run, with the splits and the parent.
+        metrics: Gets the figures: `validation`, `test` and, with a parent, `parent`.
+        log: Called with lines for people.
+
+    Returns:
+        The judged test split; None, with `metrics` unchanged, if no group was held out for it.
     """
     plan = run.plan
     if not run.config.labelled or not len(plan.test.truth.matches):
@@ -92,10 +98,14 @@ def read_archive(folder: Path, *, roots: Sequence[Path] = ()) -> LabelledArchive
 
     Dates and captions may be wrong: only the columns image_id, file, journal and group count.
 
+    Args:
+        folder: The folder of the archive.
+        roots: Directories that the pictures must lie in; empty allows any place.
+
     Raises:
-        errors.InvalidArgument: It has no manifest or no groups, a row cannot be read, a picture is
-            missing, listed twice or outside `roots`, or no picture has a match. The protocol needs
-            all of its pictures.
+        errors.InvalidArgument: The archive has no manifest or no groups, a row cannot be read, a
+            picture is missing, listed twice or outside `roots`, or no picture has a match. The
+            protocol needs all pictures.
     """
     try:
         archive = labelled.label_pictures(_read_pictures(folder), folder=folder)
@@ -164,12 +174,12 @@ def evaluate_archive(model: Model, *, folder: Path, threshold: float | None = No
     Args:
         model: The model to evaluate.
         folder: The folder of the archive.
-        threshold: The threshold of precision, recall and F1.
+        threshold: The threshold of precision, recall and F1; None leaves these figures out.
 
     Returns:
-        The figures of upright pictures. There are variants: of a query that is turned four ways, as
-        searches do it; of descriptors without background suppression; and of the trained embedding
-        alone.
+        The figures of upright pictures. `variants` has the figures of queries that are turned four
+        ways, as in searches; of descriptors without background suppression; and of the trained
+        embedding alone.
 
     Raises:
         errors.InvalidArgument: A picture cannot be read: the protocol needs all of them.
@@ -213,7 +223,8 @@ def classify(run: Run) -> dict[str, Any] | None:
     """Measure the classifier on pictures of its classes that it was not trained on.
 
     Splits are by group, so a held-out group has no class. If no class could spare a picture, new
-    printings of the training pictures are used instead, and `on` says so.
+    printings of the training pictures are used instead, and `on` says so. Returns None if the run
+    has no classifier.
     """
     if not isinstance(run.objective, SceneClassifier):
         return None
@@ -242,13 +253,20 @@ def classify(run: Run) -> dict[str, Any] | None:
 def calibrate_version(
     model: Model, *, run: Run, staging: Path, log: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Fit the probabilities of a version before it is published.
-
-    The result goes into its `spec.json`.
+    """Fit the probabilities of a version before it is published, and write them to `spec.json`.
 
     The fit uses simulated printings of the held-out pictures, as a search meets them. Most archives
-    have too few labelled groups among these, and `evaluate_on` is there for evaluation. If too few
+    have too few labelled groups among these, and `evaluate_on` is kept for evaluation. If too few
     pictures were held out, the parent's calibration is taken over.
+
+    Args:
+        model: The trained model.
+        run: The run, with the held-out pictures and the parent.
+        staging: The directory of the version, whose `spec.json` is replaced.
+        log: Called with lines for people.
+
+    Returns:
+        The figures of the fit; `why` if nothing was fitted.
     """
     plan = run.plan
     paths = [entry.path for part in (plan.validation, plan.test) for entry in part.entries]

@@ -24,10 +24,9 @@ _SHRINKAGE: Final = 1.0
 def choose_last_layers(run: Run) -> tuple[DescriptorNetwork, dict[str, Any]]:
     """Return the network with the best last layers, and the facts about them for the spec.
 
-    A run that trained through its parent's layers may keep them or have them fitted again on the
-    training pictures, whichever finds more on the validation split: a whitening fitted on few
-    pictures is poor, one fitted on many is better. With fewer pictures than dimensions nothing is
-    fitted.
+    If the run trained through its parent's layers, these are kept, or fitted again on the training
+    pictures, whichever finds more on the validation split: a whitening that is fitted on few
+    pictures is poor. Nothing is fitted unless there are more pictures than dimensions.
     """
     plan, config, network = run.plan, run.config, run.result()
     spec, start = network.spec, run.start
@@ -74,10 +73,16 @@ def fit_last_layers(
     background: int,
     seed: int,
 ) -> DescriptorNetwork:
-    """Add low frequencies, whitening and background, fitted on pictures uint8 [N, S, S].
+    """Return a copy of a network with low frequencies, whitening and background, newly fitted.
 
-    There are at most `background` centres, and on average at least three pictures to each: with
-    fewer, a centre would stand for one picture rather than for what pictures have in common.
+    Args:
+        network: The trained network.
+        pictures: The pictures to fit them on, uint8 [N, S, S].
+        frequencies: The number of low frequencies; see `NetworkSpec`.
+        background: The most background centres. There are fewer if there would be less than three
+            pictures to a centre: it would stand for one picture rather than for what pictures have
+            in common.
+        seed: The seed of the background centres.
     """
     device = next(network.parameters()).device
     centres = min(background, len(pictures) // 3)

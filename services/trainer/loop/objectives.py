@@ -30,10 +30,16 @@ class PictureProxies(nn.Module):
         same: Tensor | None = None,
         koleo: float = 0.0,
     ) -> None:
-        """Start each proxy at its picture's embedding (unit rows of `embeddings`, [N, D]).
+        """Start each proxy at the embedding of its picture.
 
-        `same` has pairs of pictures that may be the same one and must not repel each other: int64
-        [P, 2].
+        Args:
+            embeddings: Unit rows, float32 [N, D].
+            scale: Inverse temperature.
+            margin: The margin by which a printing must prefer its picture.
+            unified: The weight of the logistic loss; 0 leaves it out.
+            same: Pairs of pictures that may be the same one and must not repel each other, int64
+                [P, 2].
+            koleo: The weight of `entropy_loss`; 0 leaves it out.
         """
         super().__init__()
         self.proxies = nn.Parameter(embeddings.clone())
@@ -141,10 +147,12 @@ class SceneMetric(nn.Module):
 
         Args:
             embeddings: The embeddings of the training pictures.
-            families: int64 [N], the family of each picture. Different families repel.
-            composite: bool [N], whether only links attract within a picture's family.
+            families: int64 [N], the family of each picture. Pictures of different families repel.
+            composite: bool [N], whether the picture's family is composite, so that only its links
+                attract.
             links: int64 [P, 2], pairs of rows within composite families that attract.
-            hard: The number of strangers per picture.
+            hard: The number of strangers from the memory for each picture: the closest pictures of
+                other families.
             loss: Multi-similarity (Wang et al. 2019) or supervised contrastive (Khosla et al.
                 2020).
             scale: Inverse temperature of the supervised contrastive loss.
@@ -193,7 +201,7 @@ class SceneMetric(nn.Module):
         return loss
 
     def remember(self, embeddings: Tensor, *, rows: Tensor) -> None:
-        """Store the embeddings [B, D] of `rows` in memory. Of equal rows the last one counts."""
+        """Store the embeddings [B, D] of `rows` in memory. The last one counts if a row repeats."""
         places = {int(row): place for place, row in enumerate(rows)}
         where, which = torch.tensor([list(places), list(places.values())]).to(embeddings.device)
         self.memory[where] = F.normalize(embeddings.detach()[which], dim=1)
@@ -209,7 +217,15 @@ class SceneMetric(nn.Module):
 
 
 def entropy_loss(embeddings: Tensor, *, rows: Tensor) -> Tensor:
-    """Return the mean of -log of the distance to the nearest other embedding of a batch [B, D]."""
+    """Return a loss that is lower the farther the embeddings of a batch lie from each other.
+
+    For each embedding, it takes -log of the distance to the nearest embedding of another picture;
+    the loss is the mean. The embeddings are scaled to length one first.
+
+    Args:
+        embeddings: float32 [B, D].
+        rows: int64 [B], the row of the picture that each embedding shows.
+    """
     unit = F.normalize(embeddings, dim=1)
     cosine = unit @ unit.T
     cosine = cosine.masked_fill(rows[:, None] == rows[None], -1.0)

@@ -49,8 +49,8 @@ class TrainingPlan:
         training: The pictures that steps draw from.
         validation: The pictures that decide when to stop, the threshold and the last layers.
         test: The pictures for the final figures. Nothing has seen their groups.
-        known: Pictures of training classes that are held out, for the accuracy of the objective
-            classification; empty if each class has only two pictures.
+        known: Pictures of training classes that are held out, to measure the accuracy of a
+            classification; empty if no class has three pictures, and with other objectives.
         findings: Oddities of the data.
         facts: Facts about the splits, for the spec.
     """
@@ -193,7 +193,7 @@ def read_plan(
 def _split_groups(
     config: TrainingConfig, *, data: SceneDataset, source: Path | None, findings: list[Finding]
 ) -> list[Split]:
-    """Return the split of each image, which is that of its family."""
+    """Return the split of each image. All images of a family are in one split."""
     if source is None:
         chosen = split_groups(
             data.sizes.tolist(),
@@ -218,8 +218,8 @@ def _split_images(
 ) -> list[Split]:
     """Assign each unlabelled picture to training or validation.
 
-    At most `validation` pictures are held out, unless a file of splits is given. Never more than a
-    fifth are: the default is for large sets and would leave nothing of a small one.
+    Unless a file of splits is given, at most `validation` pictures are held out, and at most a
+    fifth of all: the default of `validation` is for large sets.
     """
     if source is None:
         count = min(config.validation, len(data) // _LARGEST_HELD_OUT)
@@ -236,7 +236,7 @@ def _split_images(
 def _set_aside(
     data: SceneDataset, *, rows: NDArray[np.int64], seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide `rows` into those to train on, and one of each class with at least three."""
+    """Divide the rows of classes: rows to train on, and one row of each class that has three."""
     generator = np.random.default_rng(seed)
     in_classes = rows[np.isin(data.families[rows], data.classes)]
     known = []
@@ -296,7 +296,7 @@ def _account(plan: TrainingPlan, *, read: int) -> str:
 
 
 def _way_out(plan: TrainingPlan, *, start: Start, fewest: int) -> str:
-    """Return which options help against too few pictures, naming only those that do."""
+    """Return a sentence that names the options that help against too few pictures."""
     config, count = plan.config, len(plan.training)
     lower = []
     if not plan.sampled and config.batch > count >= _FEWEST_OPTION:

@@ -20,7 +20,7 @@ _BEFORE, _AFTER = 0.05, 0.95  # of the whole: what reading ends with, what the e
 
 
 class Meter:
-    """Measures the time and the loss of steps. Time spent elsewhere does not count.
+    """Measures the time and the loss of steps. Time spent on validation or saving does not count.
 
     Losses stay on the device until they are read, so that a step never waits for the one before.
     """
@@ -62,10 +62,11 @@ class Meter:
         self._clock = time.monotonic()
 
     def check(self) -> float:
-        """Return the mean loss since the last line.
+        """Return the mean loss since the last line; NaN if no step was taken since.
 
         Raises:
-            errors.FailedPrecondition: It is not a number. The last checkpoint is from before that.
+            errors.FailedPrecondition: The loss is infinite or not a number. The last checkpoint was
+                written before that.
         """
         if not self._losses:
             return float("nan")
@@ -79,7 +80,14 @@ class Meter:
         return loss
 
     def report(self, checked: Mapping[str, float]) -> None:
-        """Add an entry to the history, with any validation figures, and report it."""
+        """Add an entry to the history and report it.
+
+        Args:
+            checked: The figures of a validation; empty without one.
+
+        Raises:
+            errors.FailedPrecondition: The loss is infinite or not a number.
+        """
         run, loss = self._run, self.check()
         entry = {
             "step": float(run.step),

@@ -59,11 +59,11 @@ class Run:
 
     Attributes:
         step: The number of steps taken.
-        elapsed: The seconds spent in them, including those before an interruption.
+        elapsed: The seconds spent in these steps, including steps before an interruption.
         history: The entries of the progress lines.
         averaged: The network with the mean of the weights of late steps. Its batch norm is valid
             only after calibration.
-        best: The best validation.
+        best: The best validation so far.
     """
 
     def __init__(
@@ -75,7 +75,20 @@ class Run:
         world: World | None = None,
         state: dict[str, Any] | None = None,
     ) -> None:
-        """Continue from a checkpoint (`read_checkpoint`), or initialise from the pictures."""
+        """Create the state of a run: a new one, or one that continues from a checkpoint.
+
+        Args:
+            plan: The settings and the data of the run.
+            start: The network to train.
+            device: The device to train on.
+            world: This process among the processes of the run; None if it is the only one.
+            state: The checkpoint from `read_checkpoint`. None begins a new run: layers that are not
+                trained yet are then initialised from the training pictures.
+
+        Raises:
+            errors.InvalidArgument: A batch cannot be divided equally among parts and processes.
+            errors.FailedPrecondition: The data changed since the checkpoint was written.
+        """
         self.plan, self.config, self.start = plan, plan.config, start
         self.device, self.world = device, world or World()
         self.size = start.preprocessing.size
@@ -140,7 +153,7 @@ class Run:
 
         Args:
             rows: The rows of the training pictures.
-            rate: The share of the peak rates.
+            rate: The learning rates of this step, as a share of the peak rates.
 
         Returns:
             The loss, still on the device.
@@ -178,8 +191,11 @@ class Run:
     def validate(self) -> dict[str, float]:
         """Evaluate the held-out pictures, and keep the weights if they are the best so far.
 
-        With labels, this measures whether its pictures find the others of their group; without,
-        whether two printings of each picture find each other.
+        With labels, this measures whether pictures find the other pictures of their group. Without
+        labels, it measures whether two printings of each picture find each other.
+
+        Returns:
+            The figures by name; empty if no pictures were held out.
         """
         plan, network = self.plan, self.averaged_network()
         figures: dict[str, float] = {}
@@ -197,7 +213,8 @@ class Run:
     def score_copies(self, embed: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Print held-out pictures twice, and measure whether the printings find each other.
 
-        `embed` maps pictures [N, 1, S, S] to [N, D] of any length.
+        Args:
+            embed: Maps pictures [N, 1, S, S] to embeddings [N, D]. Their length does not matter.
         """
         generator = torch.Generator(self.device).manual_seed(self.config.seed + 2)
         sides = []
@@ -210,7 +227,7 @@ class Run:
         return evaluate_copies(sides[0] @ sides[1].T)
 
     def collect(self, embed: Callable[[Tensor], Tensor], pictures: Tensor) -> NDArray[np.float32]:
-        """Apply `embed` to uint8 [N, S, S] in batches. Returns unit rows, float32 [N, D]."""
+        """Apply `embed` to `pictures`, uint8 [N, S, S], in batches. Returns unit rows [N, D]."""
         with self._precision():
             embeddings = collect(embed, pictures=pictures, batch=CHUNK)
         rows: NDArray[np.float32] = F.normalize(torch.from_numpy(embeddings), dim=1).numpy()
@@ -223,7 +240,7 @@ class Run:
         return self.averaged.eval()
 
     def result(self) -> DescriptorNetwork:
-        """Return the network to publish, with the best validated weights or the last ones."""
+        """Return the network to publish. It has the best validated weights, or else the last."""
         if self.best.weights is not None:
             self.averaged.load_state_dict(self.best.weights)
             if isinstance(self.objective, SceneClassifier) and self.best.classes is not None:
@@ -372,7 +389,7 @@ class Run:
         return torch.optim.AdamW(learned)
 
     def _judge(self, figure: float) -> None:
-        """Keep the weights if they are the best. Runs without labels and patience keep none."""
+        """Keep the weights if `figure` is the best. Without labels and patience none are kept."""
         if not (self.config.labelled or self.config.patience):
             return
         if figure > self.best.figure:
@@ -418,7 +435,8 @@ def read_checkpoint(config: TrainingConfig) -> dict[str, Any] | None:
     """Return the checkpoint in the work directory; None if there is none.
 
     Raises:
-        errors.FailedPrecondition: It belongs to a run with other settings.
+        errors.FailedPrecondition: It belongs to a run with other settings, or an older release
+            wrote it.
     """
     path = config.work / CHECKPOINT
     if not path.exists():

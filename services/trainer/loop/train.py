@@ -129,9 +129,18 @@ def train(
 
 
 def take_steps(run: Run, *, meter: Meter, stop: Callable[[], bool]) -> bool:
-    """Take the steps of a run. Returns False if it was stopped.
+    """Take the steps of a run. Checkpoints are written on the way and at the end.
 
-    Writes a checkpoint in either case.
+    Args:
+        run: The run.
+        meter: Measures and reports the steps.
+        stop: Called before each step. If it returns True no more steps are taken.
+
+    Returns:
+        Whether the run has come to its end. False if it was stopped before.
+
+    Raises:
+        errors.FailedPrecondition: The loss is infinite or not a number.
     """
     config, world = run.config, run.world
     between = config.validation_steps(per_epoch=run.plan.per_epoch)

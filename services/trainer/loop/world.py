@@ -1,4 +1,4 @@
-"""Connects the processes of one training run: a single process, or those that `torchrun` started.
+"""Connects the processes of one training run: one process, or several that `torchrun` started.
 
 Each process holds the whole state and takes its share of every batch. Gradients are summed over the
 processes, so that the states stay equal. The first process logs, validates, saves and publishes.
@@ -35,7 +35,7 @@ class World:
         return self.rank == 0
 
     def sum_over_processes(self, tensors: Iterable[Tensor | None]) -> None:
-        """Replace each tensor by its sum over all processes. None is skipped.
+        """Replace each tensor in place by its sum over all processes. None is skipped.
 
         All tensors are sent in one message.
         """
@@ -50,7 +50,12 @@ class World:
             offset += tensor.numel()
 
     def gather(self, parts: dict[int, Tensor], *, count: int) -> Tensor:
-        """Join `count` parts of equal shape from all processes: [count * B, D]."""
+        """Join the parts of a batch from all processes, in order: [count * B, D].
+
+        Args:
+            parts: The parts that this process has, [B, D] each, by their numbers.
+            count: The number of parts of all processes together.
+        """
         if self.size == 1:
             return torch.cat([parts[number] for number in range(count)])
         example = next(iter(parts.values()))
@@ -61,7 +66,7 @@ class World:
         return joined.flatten(0, 1)
 
     def share(self, values: list[float], *, device: torch.device) -> list[float]:
-        """Return the first process's values in all processes."""
+        """Return, in every process, the `values` of the first process."""
         if self.size == 1:
             return values
         message = torch.tensor(values, dtype=torch.float64, device=device)
@@ -70,7 +75,7 @@ class World:
         return told
 
     def align(self, tensors: Iterable[Tensor]) -> None:
-        """Replace tensors by those of the first process."""
+        """Replace tensors in place by the tensors of the first process."""
         if self.size > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)

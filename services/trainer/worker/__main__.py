@@ -133,7 +133,8 @@ class Device(NamedTuple):
 
     Attributes:
         descriptor: File descriptor of the lock. A process that inherits it also holds the device.
-        holder: Name of this device of this machine: always the same, and different from all others.
+        holder: The name of this device. It stays the same, and no other device of any machine has
+            it.
     """
 
     descriptor: int
@@ -152,7 +153,7 @@ def hold_device(
     Args:
         directory: The work directory, which has the locks.
         device: The device, such as `cpu` or `cuda:1`.
-        patience: Seconds to wait for another worker to release it.
+        patience: Seconds to wait for another worker to release the device.
 
     Raises:
         errors.FailedPrecondition: Another worker has it.

@@ -12,7 +12,7 @@ class WorkerMetrics:
     """The counters of one worker. The service has the numbers of all jobs."""
 
     def __init__(self, metrics: Metrics) -> None:
-        """Register them."""
+        """Register the counters in `metrics`."""
         self.jobs = metrics.counter("worker_jobs", "Jobs ended by this worker", labels=("state",))
         self.seconds = metrics.counter(
             "worker_training_seconds", "Time that training processes ran, in seconds"

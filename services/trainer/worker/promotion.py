@@ -31,7 +31,7 @@ class Promoter:
 
     Attributes:
         search: `host:port` of the search service.
-        patience: Seconds that a promotion may take, including the wait for others to end.
+        patience: Seconds that a promotion may take, including the wait for other promotions to end.
         pause: Seconds between two checks of the promotion.
     """
 
@@ -80,7 +80,10 @@ class Promoter:
         return f"{version} is published, and not promoted: nobody waited for the end of it."
 
     def cancel(self, version: str) -> None:
-        """Cancel the promotion of a version, if it runs; another version's goes on."""
+        """Cancel the promotion of a version, if it is running. Other promotions go on.
+
+        Errors are only logged.
+        """
         with grpc.insecure_channel(self.search, options=CHANNEL_OPTIONS) as channel:
             stub = _stub(channel)
             try:

@@ -83,7 +83,7 @@ class Runner:
     stopping: bool = False
 
     def run(self, job_id: str) -> None:
-        """Work on a job until it is over, another worker has it, or this worker stops.
+        """Work on a job until it is over, another worker takes it over, or this worker stops.
 
         Does nothing if the job is over or another worker has its lease.
 
@@ -199,9 +199,9 @@ class Runner:
     def _record(
         self, lease: Lease, interpret: Callable[[TrainingJob], Happening]
     ) -> tuple[TrainingJob, Then]:
-        """Record an event and do what follows. Returns the job and the next action.
+        """Record an event and do what follows from it. Returns the job and the next action.
 
-        Tries for as long as the lease may last.
+        If the broker does not answer, it is tried again for as long as the lease may last.
 
         Args:
             lease: The lease of the job.
@@ -238,7 +238,7 @@ class Runner:
     def _clear(self, job: TrainingJob) -> None:
         """Remove the checkpoints of a job that succeeded or was cancelled.
 
-        Those of a failed job are kept as evidence.
+        The checkpoints of a failed job are kept as evidence.
         """
         if job.state in {State.SUCCEEDED, State.CANCELLED}:
             run = self.settings.work_directory / job.id / "run"

@@ -17,7 +17,7 @@ _log = telemetry.get_logger(__name__)
 
 
 def register(app: Any, *, runner: Runner) -> None:
-    """Add the task of the work queue to a Celery application."""
+    """Add the task of the work queue, which `runner` does, to a Celery application."""
 
     @app.task(name=WORK_TASK)  # type: ignore[untyped-decorator]  # celery's
     def run(job_id: str) -> None:

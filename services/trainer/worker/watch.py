@@ -207,7 +207,7 @@ class Watch:
             self._error = _error(event)
 
     def _write(self, process: TrainingProcess, *, now: float) -> bool:
-        """Record the progress in the job. Returns whether that worked; a failure does no harm."""
+        """Record the progress in the job. Returns whether that worked. A failure does no harm."""
         progress = self._progress
         if progress is None or now - self.lease.renewed > _ASK_AT * self._settings.lease_seconds:
             return False
