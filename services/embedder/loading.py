@@ -37,9 +37,9 @@ class Loader:
         self._prepared = False
 
     def __call__(self, version: ModelVersion) -> Encoder:
-        """Load and warm up a version, and return its encoder.
+        """Load a version, warm it up, check its golden vectors, and return its encoder. Blocks.
 
-        Blocks until then. Requests to other versions wait for one step at most.
+        Requests to other versions wait meanwhile for one step at most.
 
         Raises:
             errors.DataLoss: The version's files are damaged, or it does not compute the descriptors

@@ -1,10 +1,10 @@
 """Keeps this process's loaded model versions in step with the registry.
 
-It loads the active version, the one before it, those that the search service needs, and the newest
-others, so that an archive can be embedded again before its version is promoted. A version that does
-not match its hashes, fails to load or fails its golden vectors is refused once and never replaces
-one that works. If the active version fails at the start of the process, the one before it answers
-instead.
+It loads the active version, the previous one, the versions that the search service needs, and the
+newest others, so that an archive can be embedded again before its version is promoted. A version
+that does not match its hashes, fails to load or fails its golden vectors is refused, and not tried
+again unless its files change. It never replaces a version that works. If the active version fails
+at the start of the process, the previous one answers instead.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Models:
         metrics: EmbedderMetrics,
         most: int,
     ) -> None:
-        """Load nothing yet.
+        """Start without a loaded version. `refresh` loads them.
 
         Args:
             registry: The registry of published versions.

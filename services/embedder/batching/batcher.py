@@ -260,7 +260,7 @@ class Batcher:
     # ---- the end of an image, a request, everything
 
     def _collect(self, item: Item, vector: NDArray[np.float32]) -> None:
-        """Keep an item's descriptor [D]; answer its image once all its items have theirs."""
+        """Keep an item's descriptor [D]; answer its image once all its items have descriptors."""
         work = item.work
         work.vectors[item.slot] = vector
         prepared = work.prepared

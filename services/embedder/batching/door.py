@@ -79,7 +79,12 @@ class Door:
         self._account(items=items, size=size)
 
     def leave(self, *, items: int, size: int) -> None:
-        """Remove an admitted request from the count, however it ended."""
+        """Remove an admitted request from the count, however it ended.
+
+        Args:
+            items: The number of its items, as in `enter`.
+            size: The number of bytes of its images, as in `enter`.
+        """
         self._account(items=-items, size=-size)
 
     def measure(self, *, items: int, accepted: float) -> None:

@@ -148,7 +148,7 @@ class Schedule:
     # ---- images to decode
 
     def next_undecoded(self) -> Work | None:
-        """Return the next image to decode. Blocks while enough decoded ones wait for the device."""
+        """Return the next image to decode. Blocks while enough items are ready for the device."""
         with self._lock:
             while not self._stopped:
                 most = _DECODED_AHEAD * self._max_batch
@@ -173,7 +173,7 @@ class Schedule:
     # ---- batches
 
     def next_to_stage(self) -> Selection | None:
-        """Return the next batch to stage ahead: a full one, while all workers are busy."""
+        """Return the next batch to stage ahead: a full batch, while all workers are busy."""
         with self._lock:
             while not self._stopped:
                 if self._in_flight == self._workers and (chosen := self._select(self._max_batch)):
@@ -214,7 +214,7 @@ class Schedule:
             return self._in_flight == 1 and not self._ready
 
     def leave_device(self) -> None:
-        """Remove a batch from the count of those on the device, even if it never reached it."""
+        """Count one batch less on the device. Also called for a batch that never reached it."""
         with self._lock:
             self._in_flight -= 1
             self._stageable.notify()

@@ -54,9 +54,10 @@ class Request:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, index: int, outcome: ImageOutcome) -> list[ImageOutcome] | None:
-        """Record the outcome of an image unless it has one, as when another orientation failed.
+        """Record the outcome of the image at `index`, unless it has one already.
 
-        Returns all outcomes after the last image, and None before.
+        It has one if another of its orientations failed. Returns the outcomes of all images once
+        the last one has its outcome, and None before that.
         """
         with self._lock:
             if self.outcomes[index] is not None:
@@ -87,7 +88,10 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One input of the network, uint8 [S, S]: an orientation of an image; slot 0 is upright."""
+    """One input of the network, uint8 [S, S]: an orientation of an image.
+
+    `slot` is its place among the orientations of the image; 0 is the upright one.
+    """
 
     work: Work
     slot: int

@@ -42,6 +42,10 @@ class Decoder:
     def prepare(self, picture: InputImage, *, preprocessing: ImagePreprocessor) -> PreparedImage:
         """Decode a picture or a region of it, and preprocess it.
 
+        Args:
+            picture: The picture, with its region and the orientations to prepare.
+            preprocessing: The preprocessing of the model version.
+
         Raises:
             errors.ImageRejected: The image cannot be used.
         """

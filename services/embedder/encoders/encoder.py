@@ -45,7 +45,10 @@ class InputImage:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedImage:
-    """A decoded image: one input uint8 [S, S] per orientation, and its upright size in pixels."""
+    """A decoded image: an input uint8 [S, S] for each orientation, and its upright size in pixels.
+
+    The size is of the whole image, even if only a region is embedded.
+    """
 
     pixels: tuple[NDArray[np.uint8], ...]
     width: int

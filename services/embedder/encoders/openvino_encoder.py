@@ -32,7 +32,7 @@ class OpenVinoBackend:
     """Loads the int8 forms of model versions; see `halftone.vision.quantizing`."""
 
     def __init__(self, *, threads: int, max_batch: int, decoder: Decoder) -> None:
-        """Read no model yet.
+        """Prepare the backend. No model is read yet.
 
         Args:
             threads: The threads of all workers together; 0 means one per core.
@@ -96,7 +96,7 @@ class OpenVinoEncoder:
 
 
 class PreferringInt8:
-    """Loads the int8 form of a version if there is a good one, otherwise the version itself.
+    """Loads the int8 form of a version if there is a usable one, otherwise the version itself.
 
     Both run on the CPU with the same number of workers.
     """
@@ -113,7 +113,7 @@ class PreferringInt8:
         self._plain.prepare_device()
 
     def load(self, version: ModelVersion) -> Encoder:
-        """Return the encoder of the int8 form, or of the version itself if there is no good one."""
+        """Return the encoder of the int8 form; of the version itself if that cannot be loaded."""
         if quantizing.place(version).is_dir():
             try:
                 return self._int8.load(version)

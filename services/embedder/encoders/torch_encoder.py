@@ -51,7 +51,7 @@ class TorchBackend:
         decoder: Decoder,
         execution: Execution = "eager",
     ) -> None:
-        """Read no model yet.
+        """Prepare the backend. No model is read yet.
 
         Args:
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -73,7 +73,11 @@ class TorchBackend:
         self.stages_ahead = self.on_cuda
 
     def prepare_device(self) -> None:
-        """Check that the device exists."""
+        """Check that the device exists. Nothing else has to be prepared.
+
+        Raises:
+            errors.FailedPrecondition: It does not exist.
+        """
         if self.on_cuda and (self._device.index or 0) >= torch.cuda.device_count():
             raise errors.FailedPrecondition(
                 f"The device is set to {self._device}, but torch finds no such device.",
@@ -250,7 +254,7 @@ class _Staged(NamedTuple):
 
 
 def batch_sizes(max_batch: int) -> tuple[int, ...]:
-    """Return the batch sizes that are used: 1, 2, 4, 8 … and `max_batch` itself."""
+    """Return the sizes to which batches are padded: 1, 2, 4, 8 … and `max_batch` itself."""
     powers = [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch]
     return (*powers, max_batch)
 
