@@ -159,7 +159,7 @@ def _parse_by_grammar(text: str) -> Days:
 
 
 def _say_nothing(*_args: object, **_options: object) -> None:
-    """Replace `print` and print nothing."""
+    """Do nothing. The package `edtf` calls this in place of `print`."""
 
 
 def _day(moment: time.struct_time | float) -> dt.date | None:

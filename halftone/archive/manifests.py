@@ -89,7 +89,10 @@ def find_manifest(path: Path) -> Path:
 
 
 def list_pictures(path: Path) -> list[Path]:
-    """Return the files of the pictures of an archive, or of a folder without a manifest."""
+    """Return the files of the pictures of an archive; all files of a folder without a manifest.
+
+    Rows of a manifest that cannot be used are left out.
+    """
     if path.is_file() or any((path / name).is_file() for name in NAMES):
         rows = read_manifest(path, archive="any")
         return [row.path for row in rows if row.path is not None]

@@ -250,7 +250,12 @@ def make(folder: Path, *, reprint: Press) -> None:
 
 
 def query_path(folder: Path, key: str) -> Path:
-    """Return the file of a printing of that photograph that is not in the archive."""
+    """Return the file of a printing to search by, which is not in the archive.
+
+    Args:
+        folder: The folder of the archive.
+        key: The key of the photograph that it shows.
+    """
     return folder / "queries" / f"{key}.jpg"
 
 

@@ -291,7 +291,7 @@ def _read_line(line: str, *, delimiter: str) -> list[str] | None:
 
 
 def _lines(file: TextIO, *, again: deque[str], taken: list[str]) -> Iterator[str]:
-    """Yield the lines that are read again, then those of the file; append each to `taken`."""
+    """Yield the lines of `again`, then the lines of the file. Append each line to `taken`."""
     while line := again.popleft() if again else file.readline():
         taken.append(line)
         yield line

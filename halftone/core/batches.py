@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield values in lists of `size`, the last one shorter; like `itertools` of Python 3.12."""
+    """Yield values in lists of `size`; the last one may be shorter. As in `itertools` of 3.12."""
     remaining = iter(values)
     while batch := list(itertools.islice(remaining, size)):
         yield batch

@@ -309,7 +309,8 @@ def _details(error: HalftoneError) -> Iterator[any_pb2.Any]:
 def from_status(status: status_pb2.Status) -> HalftoneError:
     """Return the error that a status describes; the inverse of `to_status`.
 
-    A status that does not come from Halftone, for example a proxy's, becomes the class of its code.
+    A status that does not come from Halftone, for example from a proxy, becomes an error of the
+    class that belongs to its code.
     """
     code = _BY_NUMBER.get(status.code, grpc.StatusCode.INTERNAL)
     cls = _BY_CODE[code]
@@ -354,7 +355,7 @@ def _fields(detail: any_pb2.Any) -> dict[str, object]:
 
 
 def from_rpc_error(error: grpc.RpcError) -> HalftoneError:
-    """Return Halftone's error for one that grpc raised on the client's side."""
+    """Return Halftone's error for an error that gRPC raised on the client's side."""
     # Every RpcError that a call raises is a Call as well; the stubs do not say so.
     try:
         status = rpc_status.from_call(cast("grpc.Call", error))

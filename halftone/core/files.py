@@ -43,6 +43,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
     Raises:
         errors.DataLoss: The file holds something else.
+        OSError: The file cannot be read.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -91,7 +92,10 @@ def write_json(path: Path, value: object) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[TextIO]:
-    """Open a text file that appears when all of it is written; a failure leaves nothing."""
+    """Yield a text file to write to. It takes the place of `path` when the block has ended.
+
+    If the block fails, the file is discarded, and a file at `path` stays as it was.
+    """
     with _replacing(path) as file:
         # CSV files have line ends of their own.
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")

@@ -129,11 +129,23 @@ class Metrics:
         self.rpcs_in_flight = self.gauge("rpcs_in_flight", "Calls being answered")
 
     def counter(self, name: str, text: str, *, labels: tuple[str, ...] = ()) -> Counter:
-        """Add a counter."""
+        """Add a counter.
+
+        Args:
+            name: The name, without `halftone_<service>_` and `_total`.
+            text: What it counts, for people.
+            labels: The names of its labels.
+        """
         return Counter(self._full(name), text, labels, registry=self.registry)
 
     def gauge(self, name: str, text: str, *, labels: tuple[str, ...] = ()) -> Gauge:
-        """Add a gauge."""
+        """Add a gauge.
+
+        Args:
+            name: The name, without `halftone_<service>_`.
+            text: What it shows, for people.
+            labels: The names of its labels.
+        """
         return Gauge(self._full(name), text, labels, registry=self.registry)
 
     def histogram(
@@ -144,7 +156,14 @@ class Metrics:
         labels: tuple[str, ...] = (),
         buckets: tuple[float, ...] = BUCKETS,
     ) -> Histogram:
-        """Add a histogram, of seconds unless `buckets` say otherwise."""
+        """Add a histogram.
+
+        Args:
+            name: The name, without `halftone_<service>_`.
+            text: What it measures, for people.
+            labels: The names of its labels.
+            buckets: The upper bounds of the buckets. The default suits seconds.
+        """
         return Histogram(self._full(name), text, labels, registry=self.registry, buckets=buckets)
 
     def _full(self, name: str) -> str:

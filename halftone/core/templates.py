@@ -9,7 +9,7 @@ import jinja2
 
 @functools.cache
 def load(name: str, *, package: str) -> jinja2.Template:
-    """Return a template from the folder `templates` of a package; it escapes what it is given."""
+    """Return a template from the folder `templates` of a package. It escapes values for HTML."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(package),
         autoescape=True,

@@ -309,7 +309,14 @@ def find_data(path: str, *, roots: Sequence[Path], field: str) -> Path:
 
 
 def locate(spec: TrainingSpec, *, roots: Sequence[Path]) -> tuple[tuple[Path, ...], Path | None]:
-    """Return where the data sets of a job lie, and its evaluation archive.
+    """Return where the data sets of a job lie, and where its evaluation archive lies.
+
+    Args:
+        spec: The specification of the job.
+        roots: As in `find_data`.
+
+    Returns:
+        The paths of the data sets, and the path of the archive; None without one.
 
     Raises:
         errors.InvalidArgument: As in `find_data`.
@@ -325,7 +332,10 @@ def locate(spec: TrainingSpec, *, roots: Sequence[Path]) -> tuple[tuple[Path, ..
 
 
 def as_message(spec: Mapping[str, Any]) -> trainer_pb2.TrainingSpec:
-    """Convert a specification that may be wrong to a message, with the fields that can be shown."""
+    """Convert a specification that may be wrong to a message.
+
+    If it is wrong, only the fields that can be shown are filled in.
+    """
     try:
         return parse_spec(spec).to_message()
     except errors.InvalidArgument:

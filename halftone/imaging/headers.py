@@ -84,7 +84,7 @@ def webp_canvas(content: bytes) -> tuple[int, int] | None:
 
 
 def ends_early(kind: str, content: bytes, *, parts: Iterable[tuple[int, int]]) -> bool:
-    """Return whether the end of a file that could not be decoded is missing.
+    """Return whether a file that could not be decoded was cut off: whether its end is missing.
 
     Args:
         kind: The format, as `kind_of` returns it.

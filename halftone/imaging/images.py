@@ -110,6 +110,8 @@ class PixelBudget:
     ) -> Iterator[None]:
         """Wait until there is room for the pixels that `decode` would decode with these arguments.
 
+        The room is kept until the `with` block ends.
+
         Raises:
             errors.ImageRejected: As in `decode`, as far as the header tells.
         """

@@ -96,8 +96,9 @@ class _Box(NamedTuple):
 def pictures(image: Image.Image) -> list[Region]:
     """Return the boxes of the pictures on a page of text, the largest first, at most `MOST`.
 
-    A picture is not a page if it has fewer than three lines of text or if one picture fills it; no
-    boxes are returned then. A picture on a page may come in parts, and two that touch as one.
+    If there are fewer than three lines of text, or if one picture fills the page, it is not a page
+    of text, and no boxes are returned. A picture on a page may be found in parts, and two pictures
+    that touch may be found as one.
 
     Args:
         image: An upright picture of any mode, turned by at most 11 degrees.

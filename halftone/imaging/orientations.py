@@ -35,7 +35,12 @@ UPRIGHT: Final = Orientation()
 
 
 def orientations(*, mirrored: bool, rotated: bool) -> tuple[Orientation, ...]:
-    """Return the requested orientations; the picture as it is comes first."""
+    """Return the orientations in which to look for a picture; the picture as it is comes first.
+
+    Args:
+        mirrored: Whether to add the mirrored picture, in each rotation.
+        rotated: Whether to add the picture turned by 90, 180 and 270 degrees.
+    """
     return tuple(
         Orientation(mirrored=flip, rotation=rotation)
         for rotation in ((0, 90, 180, 270) if rotated else (0,))
