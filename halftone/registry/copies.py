@@ -108,7 +108,7 @@ def put(copy: Path, *, directory: Path, name: str, version: int) -> bool:
 def replace(target: Path, copy: Path) -> None:
     """Put a complete copy in the place of a damaged version.
 
-    The damaged one is moved into the copy's staging directory and is removed with it.
+    The damaged version is moved into the staging directory of the copy and is removed with it.
     """
     aside = copy.parent / "damaged"
     target.rename(aside)

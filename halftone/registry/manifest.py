@@ -27,7 +27,11 @@ def write_manifest(directory: Path) -> None:
 
 
 def write_label(directory: Path, *, name: str, version: int) -> None:
-    """Write a version's name and number into its `spec.json`."""
+    """Write a version's name and number into its `spec.json`.
+
+    Raises:
+        errors.DataLoss: `spec.json` does not hold a JSON object.
+    """
     spec = files.read_object(directory / SPEC)
     files.replace_file(directory / SPEC, files.to_json({**spec, "name": name, "version": version}))
 
@@ -64,7 +68,7 @@ def find_damage(target: Path, *, source: Path, label: str) -> errors.DataLoss | 
         label: The version's name in errors: `name/version`.
 
     Raises:
-        errors.AlreadyExists: The manifest is readable and is that of another version.
+        errors.AlreadyExists: The manifest is readable, and is the manifest of another version.
     """
     try:
         _read_hashes(target, label=label)
@@ -82,7 +86,13 @@ def find_damage(target: Path, *, source: Path, label: str) -> errors.DataLoss | 
 
 
 def damage_error(label: str, file: str, problem: str) -> errors.DataLoss:
-    """Return the error that says what is wrong with a file of a version."""
+    """Return the error that says what is wrong with a file of a version.
+
+    Args:
+        label: The version's name in errors: `name/version`.
+        file: The file, relative to the version's directory.
+        problem: What is wrong with it, to follow the file's name, for example `is missing`.
+    """
     return errors.DataLoss(
         f"Model version {label}: {file} {problem}.",
         reason="MODEL_DAMAGED",

@@ -36,10 +36,10 @@ Versions = list[ModelVersion]
 
 
 class Registry:
-    """The model versions in one directory. It is created by the first publication."""
+    """The model versions in one directory. The first publication creates the directory."""
 
     def __init__(self, directory: Path) -> None:
-        """Read nothing yet."""
+        """Remember the directory. Nothing is read yet."""
         self.directory = directory
         self._pointer = PointerFiles(directory)
 
@@ -72,14 +72,16 @@ class Registry:
         return Pointer(versions[0].id if len(versions) == 1 else None, None)
 
     def list_needed(self) -> tuple[str, ...]:
-        """Return the versions needed besides those of the pointer, most important first."""
+        """Return the ids of the versions that `need` has set, the most important first."""
         return self._pointer.read_needed()
 
     @property
     def active(self) -> ModelVersion | None:
-        """Return the active version, which answers requests that name no version.
+        """The active version, which answers requests that name no version; None if none is active.
 
-        Returns None if none is active.
+        Raises:
+            errors.NotFound: The active version does not exist any more.
+            errors.DataLoss: The pointer's file is damaged.
         """
         active = self.pointer().active
         return None if active is None else self.resolve(active)
@@ -124,7 +126,11 @@ class Registry:
     # ---- writing
 
     def need(self, references: Sequence[str]) -> None:
-        """Set the versions that must stay loaded even if they are old."""
+        """Set the versions that embedders must keep loaded even if they are old.
+
+        Args:
+            references: The ids of the versions, the most important first.
+        """
         self._pointer.write_needed(references)
 
     def publish(

@@ -74,14 +74,14 @@ class Admission:
 
     @contextlib.contextmanager
     def admit(self, method: str, *, streaming: bool) -> Iterator[None]:
-        """Count a call while the block runs.
+        """Count a call while the `with` block runs.
 
         Args:
             method: The method as gRPC names it, `/package.Service/Method`.
             streaming: Whether the request or the answer is a stream.
 
         Raises:
-            errors.ResourceExhausted: The limit is reached.
+            errors.ResourceExhausted: A limit for the method is reached.
         """
         name = method.rpartition("/")[2]
         limits = [limit for limit in self._limits if name in limit.methods]

@@ -189,7 +189,10 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         self._none_in_flight.set()
 
     async def drain(self, *, seconds: float) -> float:
-        """Refuse new calls and wait for those in flight. Returns the seconds that are left."""
+        """Refuse new calls and wait until the calls in flight have ended, for at most `seconds`.
+
+        Returns the seconds that are left.
+        """
         ends = time.monotonic() + seconds
         self._draining = True
         with contextlib.suppress(TimeoutError):
@@ -277,7 +280,13 @@ class _Interceptor(grpc.aio.ServerInterceptor):
 async def abort_with(
     context: Context, error: errors.HalftoneError, *, request_id: str = ""
 ) -> None:
-    """End a call with the `google.rpc.Status` of an error."""
+    """End a call with the `google.rpc.Status` of an error.
+
+    Args:
+        context: The call.
+        error: The error.
+        request_id: The id of the request, which the caller is told.
+    """
     status = rpc_status.to_status(errors.to_status(error, request_id=request_id))
     await context.abort(
         status.code,

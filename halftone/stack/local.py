@@ -46,7 +46,7 @@ class Ports:
 
     @classmethod
     def any_free(cls) -> Ports:
-        """Return ports that are all to be free ones."""
+        """Return ports that are all 0, for any free port."""
         return cls(**{field.name: 0 for field in fields(cls)})
 
 
@@ -57,8 +57,9 @@ class LocalStack:
         data: The data directory; created if it is missing.
         ports: The ports to listen on.
         report: Called with a sentence about each thing that happens after the start.
-        prepare: Called with the models' directory before the services start.
-        policy: The rules for restarting a child and for giving up.
+        prepare: Called with the models' directory before the services start; None calls
+            `data_directory.prepare_models`.
+        policy: The rules for restarting a child and for giving up; None takes the defaults.
         training: The data sets that training jobs may use; None runs the stack without training.
 
     Raises (on entering):

@@ -40,7 +40,7 @@ class Addresses:
 
 
 def find(data: Path) -> Addresses | None:
-    """Return the addresses of the stack of a data directory, or None if no stack runs."""
+    """Return the addresses of the stack that runs on a data directory; None if none runs."""
     try:
         addresses = Addresses(**json.loads((data / FILE).read_text()))
         os.kill(addresses.pid, 0)

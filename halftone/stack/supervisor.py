@@ -1,4 +1,4 @@
-"""Keeps child processes running: starts them, restarts those that die, stops them in order."""
+"""Keeps child processes running: starts them, restarts the ones that die, stops them in order."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ class Child:
         is_ready: Called about every tenth of a second until it returns True.
         start_seconds: The time within which it must be ready.
         stop_seconds: The time between SIGTERM and SIGKILL.
-        essential: Whether the others are useless without it. The start does not wait for a child
-            that is not essential, and the others go on if it dies too often.
+        essential: Whether the other children are useless without it. The start does not wait for a
+            child that is not essential. If such a child dies too often, it is not started again,
+            and the others go on.
     """
 
     name: str
@@ -125,7 +126,8 @@ class Supervisor:
         """Start every child and wait for the essential ones, or until `is_stopping` returns True.
 
         Raises:
-            errors.Unavailable: One died or was not ready in time. Call `stop` all the same.
+            errors.Unavailable: An essential child died or was not ready in time. Call `stop` all
+                the same.
         """
         for running in self._children:
             self._spawn(running)
@@ -152,10 +154,12 @@ class Supervisor:
                 self._report(f"Still waiting for {running.child.name}, which says: {lines[0]}")
 
     def watch(self, is_stopping: Callable[[], bool]) -> None:
-        """Restart children that die, until `is_stopping` returns True.
+        """Restart children that die or are not ready in time, until `is_stopping` returns True.
+
+        A child that is not essential and dies too often is not started again.
 
         Raises:
-            errors.Unavailable: An essential one died too often.
+            errors.Unavailable: An essential child died, or was not ready in time, too often.
         """
         while not is_stopping():
             for running in self._children:
@@ -270,7 +274,10 @@ def _make_error(child: Child, *, what: str) -> errors.Unavailable:
 
 
 def read_last_lines(log: Path, *, count: int = 8) -> list[str]:
-    """Return the last lines of a log, with JSON events made readable."""
+    """Return the last `count` lines of a log, with JSON events made readable.
+
+    Empty lines are left out. The result is empty if the log cannot be read.
+    """
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))

@@ -82,6 +82,14 @@ def prepare(
 ) -> TrainingParts:
     """Create the directories of the training part and describe its children.
 
+    Args:
+        training: The settings.
+        data: The data directory of the stack.
+        ports: The ports to listen on.
+        models: The registry's directory.
+        search: `host:port` of the search service.
+        hold_port: Keeps a port until the stack ends.
+
     Raises:
         errors.FailedPrecondition: A package is not installed.
         errors.Unavailable: A port is in use.
