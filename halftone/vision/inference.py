@@ -58,11 +58,16 @@ def fuse(network: DescriptorNetwork, *, dtype: torch.dtype = torch.bfloat16) -> 
 def runner(
     network: DescriptorNetwork, *, execution: Execution, device: torch.device
 ) -> Callable[[Tensor], Tensor]:
-    """Return a function from pictures on the device to descriptors there.
+    """Return a function that runs a network on pictures on a device.
 
-    It takes uint8 [N, S, S] and returns float32 [N, D] of unit length. With `graphs` the result is
-    overwritten by the next call with any batch size, and calls must come from one thread. CUDA
-    computes in bfloat16, the CPU as `network` is.
+    The function takes uint8 [N, S, S] and returns float32 [N, D] of unit length, both on the
+    device. On CUDA it computes in bfloat16, on the CPU in the precision of `network`.
+
+    Args:
+        network: The network, in evaluation mode.
+        execution: How it runs; see above. With `graphs`, the next call with any batch size
+            overwrites the result, and all calls must come from one thread.
+        device: The device.
 
     Raises:
         ValueError: CUDA graphs were requested on another device.

@@ -134,7 +134,7 @@ class Model:
 
         Raises:
             errors.DataLoss: A file is missing, damaged, or does not fit the spec.
-            errors.FailedPrecondition: Another release wrote it in a format of its own.
+            errors.FailedPrecondition: The version is in the format of another release.
         """
         try:
             spec = ModelSpec.from_dict(files.read_object(directory / "spec.json"))
@@ -176,8 +176,8 @@ class Model:
     def save(self, directory: Path) -> None:
         """Write `spec.json`, `model.safetensors` and `golden.json` into an existing directory.
 
-        The golden descriptors are those of the stored weights, so every reader of the directory
-        must reproduce them.
+        The golden descriptors are computed from the stored weights, so every reader of the
+        directory must reproduce them.
         """
         stored = {name: _compact(tensor) for name, tensor in self.network.state_dict().items()}
         files.replace_file(directory / WEIGHTS, safetensors.torch.save(stored))
@@ -283,10 +283,10 @@ def import_torchvision_resnet(
 
 
 def load_backbone(network: DescriptorNetwork, *, path: Path | None = None) -> str:
-    """Give a network's stem and stages ImageNet weights; return where they are from.
+    """Give the stem and the stages of a network ImageNet weights; return where they are from.
 
     Args:
-        network: May run fewer than four stages; the file has all of them.
+        network: The network, changed in place. It may run fewer than the four stages of the file.
         path: The file of weights, as in `import_torchvision_resnet`, which raises the same errors.
     """
     backbone = network.spec.backbone
@@ -306,7 +306,16 @@ def collect(
     pictures: NDArray[np.uint8] | torch.Tensor,
     batch: int = _BATCH,
 ) -> NDArray[np.float32]:
-    """Apply a network's method to uint8 [N, S, S] in batches, without gradients: float32 [N, F]."""
+    """Apply a function of a network to pictures in batches, without gradients.
+
+    Args:
+        function: Takes pictures [B, 1, S, S], and returns a row for each, [B, F].
+        pictures: uint8 [N, S, S].
+        batch: The most pictures in a batch.
+
+    Returns:
+        float32 [N, F], on the CPU.
+    """
     rows = torch.as_tensor(pictures)
     with torch.inference_mode():
         parts = [function(part.unsqueeze(1)).float().cpu() for part in torch.split(rows, batch)]
@@ -352,7 +361,10 @@ def _read_weights(path: Path | None, *, backbone: str) -> tuple[str, dict[str, t
 
 
 def _our_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Rename torchvision's `conv1`, `bn1`, `layer1.` to `stem.0`, `stem.1`, `stages.0.`."""
+    """Rename torchvision's `conv1`, `bn1`, `layer1.` to `stem.0`, `stem.1`, `stages.0.`.
+
+    Weights outside stem and stages are left out. Floats become float32.
+    """
     prefixes = {"conv1.": "stem.0.", "bn1.": "stem.1."}
     prefixes |= {f"layer{stage}.": f"stages.{stage - 1}." for stage in range(1, 5)}
     renamed = {}
@@ -365,7 +377,11 @@ def _our_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _check_weights(weights: Mapping[str, torch.Tensor], *, source: str, backbone: Backbone) -> None:
-    """Refuse weights that do not fit exactly."""
+    """Check that weights fit a backbone exactly.
+
+    Raises:
+        errors.InvalidArgument: Weights are missing, too many or of another shape.
+    """
     with torch.device("meta"):
         whole = nn.ModuleDict(
             {"stem": resnet.make_stem(), "stages": resnet.make_stages(backbone, count=4)}

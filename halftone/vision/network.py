@@ -111,11 +111,12 @@ class DescriptorNetwork(nn.Module):
     """
 
     def __init__(self, spec: NetworkSpec, *, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Build a network with random weights, or around those given, which it keeps.
+        """Build a network.
 
         Args:
             spec: The architecture.
-            weights: The `state_dict` of such a network.
+            weights: The `state_dict` of such a network, whose tensors become the network's own,
+                without a copy. None draws random weights.
 
         Raises:
             RuntimeError: Weights are missing, superfluous or of another shape.
@@ -220,7 +221,11 @@ class DescriptorNetwork(nn.Module):
         return outputs
 
     def replace_backbone(self, run: Callable[[Tensor], list[Tensor]]) -> None:
-        """Let another function compute what `backbone` does, and free the backbone's weights."""
+        """Let another function compute the backbone, and free the backbone's weights.
+
+        Args:
+            run: Computes what `backbone` returns.
+        """
         self._replacement = run
         self.stem, self.stages = nn.Sequential(), nn.ModuleList()
 
@@ -247,7 +252,11 @@ class DescriptorNetwork(nn.Module):
         return F.normalize(coefficients / (strength + softness), dim=1)
 
     def signature(self, pictures: Tensor) -> Tensor:
-        """Return the whitening's input: the embedding, and low frequencies if there are any."""
+        """Return what `whiten` takes, float32 [N, F].
+
+        This is the embedding from `project`. If the spec has `frequencies`, the embedding is scaled
+        to unit length and the result of `low_frequencies` is appended.
+        """
         embedding = self.project(pictures)
         if not self.spec.frequencies:
             return embedding

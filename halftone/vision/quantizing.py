@@ -74,7 +74,7 @@ def place(version: ModelVersion) -> Path:
 
 
 def quantize(version: ModelVersion, *, pictures: NDArray[np.uint8], data: str) -> Agreement:
-    """Make a version's int8 form and publish it, in place of one that is there.
+    """Make a version's int8 form and publish it. It replaces an existing one.
 
     Args:
         version: A version whose hashes were verified.
@@ -148,8 +148,8 @@ def load(version: ModelVersion, *, streams: int, threads: int) -> Model:
 
     Raises:
         errors.NotFound: The version has no int8 form.
-        errors.DataLoss: Its files are damaged, or its descriptors are not the version's.
-        errors.FailedPrecondition: OpenVINO is not installed, or the form is of another release.
+        errors.DataLoss: The files of the int8 form are damaged or do not belong to the version.
+        errors.FailedPrecondition: OpenVINO is not installed, or another release made the int8 form.
     """
     folder = place(version)
     try:

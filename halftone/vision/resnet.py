@@ -89,7 +89,7 @@ def make_stem() -> nn.Sequential:
 
 
 def make_stages(backbone: Backbone, *, count: int) -> nn.ModuleList:
-    """Make the first `count` of the four stages. Each but the first halves height and width."""
+    """Make the first `count` of the four stages. All but the first halve height and width."""
     block, depths = _ARCHITECTURES[backbone]
     stages, channels = nn.ModuleList(), STEM_CHANNELS
     for number, depth in enumerate(depths[:count]):

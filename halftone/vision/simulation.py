@@ -91,7 +91,15 @@ class PressSimulation:
         self.parameters = parameters or PrintParameters()
 
     def __call__(self, pictures: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Print `pictures` (uint8 [N, H, W], any device that `generator` lives on) once each."""
+        """Print each picture once.
+
+        Args:
+            pictures: uint8 [N, H, W], on the device of `generator`.
+            generator: The source of all randomness.
+
+        Returns:
+            The printings, uint8 [N, size, size].
+        """
         if pictures.dtype != torch.uint8 or pictures.ndim != len("NHW"):
             raise ValueError(
                 f"pictures must be uint8 [N, H, W], not {pictures.dtype} {tuple(pictures.shape)}"

@@ -63,10 +63,16 @@ def fit_whitening(
 def fit_background(
     descriptors: Floats, *, centres: int, seed: int = 0, iterations: int = 20
 ) -> Floats:
-    """Return unit centres [centres, D] of unit rows [N, D] by spherical k-means.
+    """Return the centres of descriptors, [centres, D] of unit length, by spherical k-means.
 
-    Centres rather than pictures, so that a picture which is itself in the background, or
+    Centres are used rather than pictures, so that a picture that is itself in the background, or is
     reprinted from it, keeps what is its own.
+
+    Args:
+        descriptors: Unit rows, float32 [N, D].
+        centres: The number of centres.
+        seed: Chooses the rows to start from.
+        iterations: The number of rounds.
 
     Raises:
         ValueError: There are fewer rows than centres.
