@@ -105,7 +105,11 @@ class LocalFeatures:
         return replace(self, points=self.points[rows], descriptors=self.descriptors[rows])
 
     def shift_by(self, at: tuple[float, float]) -> LocalFeatures:
-        """Return the features of a part at their places in the whole, given the part's corner."""
+        """Return the features of a part of a picture at their places in the whole picture.
+
+        Args:
+            at: x and y of the part's top left corner in the whole picture, in pixels.
+        """
         return replace(self, points=self.points + np.array([*at, 0, 0], dtype=np.float32))
 
     def to_bytes(self) -> bytes:

@@ -73,7 +73,12 @@ def fingerprint(
 def archive_fingerprint(
     image: Image.Image, *, full_size: tuple[int, int] | None = None
 ) -> Fingerprint:
-    """Make the fingerprint of an archive's picture, in the orientation in which it lies."""
+    """Make the fingerprint of an archive's picture, only in the orientation in which it lies.
+
+    Args:
+        image: An upright picture of any mode.
+        full_size: The same as in `local_features`.
+    """
     return fingerprint(image, mirrored=False, rotated=False, full_size=full_size)
 
 

@@ -47,11 +47,17 @@ def fuse_channels(
     words: Sequence[Item],
     limit: int,
 ) -> list[Item]:
-    """Order the candidates of the three channels, each best first, by `fuse`.
+    """Order the candidates of the three channels by `fuse`. The channels are given best first.
 
-    The list of visual words counts to twice the depth: crops and plates appear there alone, often
-    not at the top, whereas descriptor and hash find a picture early or not at all. Of the true
-    pairs of the press archive, 0.989 are then among the first 50 from at least one side; with equal
-    depths, 0.966.
+    `fuse` gets the list of visual words as two lists, so that it counts to twice the depth. Crops
+    and plates appear in that list alone, often not at the top, whereas descriptor and hash find a
+    picture early or not at all. Of the true pairs of the press archive, 0.989 are then among the
+    first 50 from at least one side; with equal depths, 0.966.
+
+    Args:
+        descriptor: The candidates by descriptor.
+        pdq: The candidates by perceptual hash.
+        words: The candidates by visual words.
+        limit: The most candidates to return.
     """
     return fuse([descriptor, pdq, words[::2], words[1::2]], limit=limit)

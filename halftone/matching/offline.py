@@ -51,9 +51,17 @@ class Gallery:
         calibration: Calibration | None = None,
         threads: int = 2,
     ) -> None:
-        """Take descriptors, float32 [N, D] of unit length, and the N archive fingerprints.
+        """Prepare the gallery.
 
-        Without a calibration, the default one is used, which ignores descriptors.
+        Args:
+            descriptors: The descriptors of the pictures, float32 [N, D] of unit length.
+            fingerprints: The archive fingerprints of the N pictures.
+            calibration: Turns evidence into probabilities; None takes the default one, which
+                ignores descriptors.
+            threads: The number of threads that compare local features.
+
+        Raises:
+            ValueError: There are not as many descriptors as fingerprints.
         """
         if len(descriptors) != len(fingerprints):
             raise ValueError(f"{len(descriptors)} descriptors, {len(fingerprints)} fingerprints")
@@ -87,9 +95,9 @@ class Gallery:
             without: Rows to leave out, such as the query itself.
 
         Returns:
-            The matches in the service's order: most probable first. A candidate that was not
-            compared comes below all that were compared and are more likely than not. Ties are
-            ordered by similarity, then by row.
+            The matches in the order of the search service: most probable first. Candidates that
+            were not compared come after all candidates that were compared and are more likely than
+            not. Ties are ordered by similarity, then by row.
         """
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
             return self._search(
@@ -108,7 +116,13 @@ class Gallery:
         verify_count: int = VERIFY_COUNT,
         depth: int = DEPTH,
     ) -> Iterator[list[GalleryMatch]]:
-        """Run a search for each query: its views, its fingerprint and the rows to leave out."""
+        """Run a search for each query and yield its matches, as `search` returns them.
+
+        Args:
+            queries: The arguments `views`, `fingerprint` and `without` of each `search`.
+            verify_count: As in `search`.
+            depth: As in `search`.
+        """
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
             for views, fingerprint, without in queries:
                 yield self._search(

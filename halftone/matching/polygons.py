@@ -26,7 +26,11 @@ def area(polygon: NDArray[np.floating[Any]]) -> float:
 
 
 def clip(polygon: Doubles, *, normal: Doubles) -> Doubles:
-    """Keep the part of a polygon where normal . (x, y, 1) >= 0 (Sutherland and Hodgman, 1974)."""
+    """Return the part of a polygon where normal . (x, y, 1) >= 0.
+
+    The method is from Sutherland and Hodgman (1974). The result has no corners if there is no such
+    part.
+    """
     heights = polygon @ normal[:2] + normal[2]
     kept = []
     for here, there, a, b in zip(
@@ -44,8 +48,8 @@ def shared_part(
 ) -> Doubles | None:
     """Return the part of a query's frame that a homography maps into a candidate's frame.
 
-    Each side of the candidate is a line, and a line's pre-image under a homography is a line too,
-    so the query's rectangle is clipped by five half planes, the horizon being the fifth.
+    The query's rectangle is cut by five lines. Four are the sides of the candidate, mapped back
+    into the query (a homography maps lines to lines). The fifth is the horizon of the homography.
 
     Args:
         homography: [3, 3], takes points of the query to points of the candidate.
@@ -53,7 +57,8 @@ def shared_part(
         candidate: Width and height.
 
     Returns:
-        Corners in the query; None if there is no such part.
+        Corners in the query, float64 [K, 2]; None if the part is empty or has at most one square
+        pixel.
     """
     x, y, w = homography
     polygon = rectangle(*query)
@@ -99,7 +104,13 @@ def contains(polygon: Doubles, points: NDArray[np.floating[Any]]) -> NDArray[np.
 
 
 def coverage(polygon: Doubles, points: NDArray[np.floating[Any]], *, reach: float) -> float:
-    """Return the share of a polygon that lies within `reach` of one of the points, 0 to 1."""
+    """Return the share of a polygon that lies near points, 0 to 1, measured on a grid.
+
+    Args:
+        polygon: A convex polygon.
+        points: The points, [N, 2], at least one.
+        reach: The distance up to which a place is near a point.
+    """
     low, high = polygon.min(axis=0), polygon.max(axis=0)
     steps = (np.arange(_GRID) + 0.5) / _GRID
     grid = np.stack(np.meshgrid(*(low + np.outer(steps, high - low)).T), axis=-1).reshape(-1, 2)

@@ -56,7 +56,7 @@ class Overlap:
     Attributes:
         inliers: Number of features that agree on it.
         homography: float64 [3, 3], takes points of the query to points of the candidate.
-        query_polygon: float32 [K, 2], convex, clockwise as it is seen, within the query.
+        query_polygon: float32 [K, 2], convex, clockwise on screen, within the query.
         candidate_polygon: float32 [K, 2], convex, within the candidate; its corner k is corner k of
             the query's polygon.
         query_share: The share of the query's area that it covers, 0 to 1.
@@ -391,11 +391,12 @@ def _overlap(agreement: _Agreement) -> Overlap:
 
 
 def _is_local(agreement: _Agreement) -> bool:
-    """Return whether the pictures agree only in a part of where their frames meet.
+    """Return whether the pictures agree only in a part of the area where their frames meet.
 
-    Both pictures have features in the rest, too. If it were the same, inliers would be spread as
-    the features are; a hull rests on about as many of them as are taken off. Faint parts of a poor
-    printing look like that as well, so the rest must have a third of the features of both.
+    Both pictures have features in the rest of this area, too. If they showed the same there,
+    inliers would be spread as the features are. This is tested with the number of inliers, less
+    about as many as the hull around them rests on. Faint parts of a poor printing look the same, so
+    the rest must have a third of the features of both pictures.
     """
     ours, theirs = agreement.query.points[:, :2], agreement.candidate.points[:, :2]
     shared, _ = _project(agreement.homography, agreement.shared)

@@ -69,7 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read(directory: Path, *, pictures: int, seed: int, threads: int) -> list[Bytes]:
-    """Yield the descriptors of each picture that has any, uint8 [N, 128]; skip other files.
+    """Return the descriptors of each picture that has any, uint8 [N, 128]. Other files are skipped.
+
+    Args:
+        directory: The directory with the pictures, in any depth of folders.
+        pictures: The most pictures to read. If there are more, they are chosen at random.
+        seed: The same seed chooses the same pictures.
+        threads: The number of threads that decode.
 
     Raises:
         errors.InvalidArgument: There are no pictures.
@@ -99,7 +105,15 @@ def read(directory: Path, *, pictures: int, seed: int, threads: int) -> list[Byt
 
 
 def learn(descriptors: Sequence[Bytes], *, words: int, seed: int) -> tuple[Bytes, Floats]:
-    """Learn `words` centroids, uint8 [W, 128], and their idf, float32 [W].
+    """Learn visual words.
+
+    Args:
+        descriptors: The descriptors of each picture, uint8 [N, 128].
+        words: The number of words, W.
+        seed: The same seed gives the same words.
+
+    Returns:
+        The centroids, uint8 [W, 128], and their inverse document frequencies, float32 [W].
 
     Raises:
         errors.InvalidArgument: There are fewer descriptors than words.

@@ -155,16 +155,16 @@ def _arrange(centroids: Floats) -> tuple[Floats, list[NDArray[np.intp]]]:
 def cosines(first: Floats, second: Floats) -> Floats:
     """Return the products of the rows of two tables: [N, D] and [M, D] give [N, M], float32.
 
-    Threads that call it need BLAS limited to one thread, as the search service does at its start
-    (threadpoolctl). Otherwise OpenBLAS starts threads for each product, which wait for those of the
-    others: on two cores, 600 x 600 rows then take two threads up to 15 ms instead of 1 ms.
+    If several threads call it, BLAS must be limited to one thread, as in the search service
+    (threadpoolctl). Otherwise OpenBLAS starts threads for each product, and these wait for each
+    other: on two cores, 600 x 600 rows then take two threads up to 15 ms instead of 1 ms.
     """
     product: Floats = first @ second.T
     return product
 
 
 def unit(table: NDArray[np.uint8]) -> Floats:
-    """Return rows as vectors of unit length, float32; a row of zeros stays."""
+    """Return the rows of a table scaled to unit length, float32. A row of zeros stays as it is."""
     rows = table.astype(np.float32)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-6))
     return rows
