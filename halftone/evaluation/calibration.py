@@ -1,6 +1,6 @@
 """Fit the probability of a match to evidence, and judge the fit on groups that were left out.
 
-The pairs are those that searches bring up: every candidate of every query that was compared by
+The pairs are the ones that searches compare: every candidate of every query that was compared by
 local features, so that chance matches occur as often as a search meets them. For an archive without
 labels, printings of its pictures are simulated, and a part of the queries has no match in the
 gallery.
@@ -103,6 +103,11 @@ def fit(
 ) -> tuple[Calibration, dict[str, Any]]:
     """Fit a calibration on all pairs, and judge it by cross-validation over groups.
 
+    Args:
+        sample: The pairs.
+        folds: The number of parts of the cross-validation.
+        seed: Seed of the division into parts.
+
     Returns:
         The calibration, and its figures: `pairs`; `matches`; `ece` (expected calibration error)
         over all candidates; `ece_likely` over those of 0.01 and more, and `likely`, their number;
@@ -177,7 +182,12 @@ def fit_held_out(
 
 
 def figures(probabilities: Floats, *, labels: Bools) -> dict[str, Any]:
-    """Return the figures of held-out probabilities, as `fit` reports them."""
+    """Return the figures of held-out probabilities, as `fit` describes them.
+
+    Args:
+        probabilities: The probability of each pair, [P].
+        labels: Whether each pair matches, [P].
+    """
     likely = probabilities >= _LIKELY
     sure = probabilities >= 0.9  # noqa: PLR2004 - what the figures are named after
     right = int((labels & sure).sum())
@@ -249,8 +259,8 @@ def sample_simulated(
 
     Args:
         model: The model that describes pictures.
-        paths: Files of different pictures. Because some may show the same one, their number should
-            not be much larger than that of the queries' candidates.
+        paths: Files of different pictures. Some may show the same picture all the same, so their
+            number should not be much larger than the number of candidates of all queries.
         queries: The number of printings.
         seed: The same seed gives the same printings.
         progress: Called with a number of pictures that were read or searched.

@@ -37,8 +37,8 @@ class JudgedVersion:
 def differences(first: JudgedVersion, second: JudgedVersion) -> dict[str, dict[str, Any]]:
     """Return how much better the second version is than the first, figure by figure.
 
-    The groups of both are drawn together, so that what makes an archive easy or hard for both
-    does not blur their difference.
+    Both versions are judged on the same draws of groups, so that what makes an archive easy or hard
+    for both does not blur their difference.
 
     Returns:
         For each figure, `difference`, its 95 % `interval`, and `better`, the share of draws in
@@ -58,9 +58,10 @@ def differences(first: JudgedVersion, second: JudgedVersion) -> dict[str, dict[s
 
 
 def changed_queries(first: Judgement, second: Judgement) -> tuple[list[int], list[int]]:
-    """Return the queries that the second wins and those that it loses, by place in `truth.queries`.
+    """Return the queries on which the second model is better, and the queries on which it is worse.
 
-    Average precision decides; the largest change comes first.
+    Average precision decides; the largest change comes first. Queries are given by their places in
+    `truth.queries`.
     """
     change = second.average_precision - first.average_precision
     order = np.argsort(-np.abs(change), kind="stable")

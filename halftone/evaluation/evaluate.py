@@ -63,7 +63,18 @@ def evaluate(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Score descriptors [N, D] (unit length) by their cosine; see `figures_of`."""
+    """Judge descriptors by their cosines.
+
+    Args:
+        descriptors: [N, D], rows of unit length.
+        truth: Which of the N images match.
+        threshold: As in `figures_of`.
+        resamples: As in `figures_of`.
+        seed: As in `figures_of`.
+
+    Returns:
+        The figures, as `figures_of` returns them.
+    """
     judgement = judge(Cosines(descriptors), truth=truth)
     return figures_of(judgement, threshold=threshold, resamples=resamples, seed=seed)
 
@@ -76,7 +87,18 @@ def evaluate_scores(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Score a symmetric matrix [N, N] of values between -1 and 1; see `figures_of`."""
+    """Judge scores between all images.
+
+    Args:
+        scores: A symmetric matrix, [N, N], of values between -1 and 1.
+        truth: Which of the N images match.
+        threshold: As in `figures_of`.
+        resamples: As in `figures_of`.
+        seed: As in `figures_of`.
+
+    Returns:
+        The figures, as `figures_of` returns them.
+    """
     judgement = judge(Matrix(scores), truth=truth)
     return figures_of(judgement, threshold=threshold, resamples=resamples, seed=seed)
 
@@ -89,7 +111,7 @@ def evaluate_groups(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Score descriptors [N, D] by labelled groups: every other member of a group is a match.
+    """Judge descriptors [N, D] by labelled groups: every other member of a group is a match.
 
     An image whose group is empty, or that is alone in its group, is no query but stays a candidate.
     Returns the same as `figures_of`.
@@ -103,7 +125,11 @@ def figures_of(
 ) -> dict[str, Any]:
     """Return `metrics.figures` with 95 % `intervals`, bootstrapped over groups.
 
-    `resamples` = 0 leaves the intervals out.
+    Args:
+        judgement: The judgement of one model.
+        threshold: The threshold for precision, recall and f1; None leaves them out.
+        resamples: The number of bootstrap draws; 0 leaves the intervals out.
+        seed: Seed of the bootstrap.
     """
     result = figures(judgement, threshold=threshold)
     if resamples:
@@ -115,8 +141,8 @@ def figures_of(
 def choose_threshold(descriptors: Floats, *, groups: Sequence[str]) -> float:
     """Return the cosine from which two images count as the same: best F1 over the pairs of [N, D].
 
-    It belongs to an archive of about this size: with ten times the images a query meets ten times
-    the false candidates, and the best threshold is higher.
+    The threshold suits archives of about this size. With ten times the images, a query meets ten
+    times the false candidates, and the best threshold is higher.
     """
     return threshold_of(judge(Cosines(descriptors), truth=Truth.of_groups(groups)))
 

@@ -33,8 +33,8 @@ class JudgedImages:
         names: Names of the images for people, [N].
         paths: Files of the images, [N]; None for an image that has none, which is not shown.
         rules: One sentence on what counts as a match.
-        threshold_from: The place where the threshold was chosen; empty if on these images
-            themselves.
+        threshold_from: The name of the images on which the threshold was chosen; empty if it was
+            chosen on these images themselves.
         variants: The figures of other scores, by the name of what differs.
     """
 
@@ -49,5 +49,5 @@ class JudgedImages:
 
     @property
     def threshold(self) -> float:
-        """Return the given threshold, otherwise the one with the best F1 on these images."""
+        """Return the threshold in `metrics`, or the one with the best F1 if none is there."""
         return float(self.metrics.get("threshold", self.metrics["best_f1_threshold"]))

@@ -186,7 +186,7 @@ def label_pictures(
     groups: Path | None = None,
     left_out: Sequence[tuple[str, str]] = (),
 ) -> LabelledArchive:
-    """Return the archive of some pictures, with the truth that `read_labelled` describes.
+    """Return an archive of the given pictures, with the truth that `read_labelled` describes.
 
     Args:
         pictures: The pictures of the archive's manifest.
@@ -297,6 +297,13 @@ def judge_archive(
     seed: int = 0,
 ) -> tuple[JudgedImages, dict[str, Draws]]:
     """Judge an embedded archive; return what a report shows, and the draws of its intervals.
+
+    Args:
+        embedded: The archive and its descriptors.
+        threshold: The threshold for precision, recall and f1; None leaves them out.
+        threshold_from: The name of the images on which `threshold` was chosen.
+        resamples: The number of bootstrap draws.
+        seed: Seed of the bootstrap.
 
     Raises:
         errors.InvalidArgument: No picture has a match.

@@ -1,9 +1,9 @@
 """Measures how well scores find the same picture again. Needs NumPy alone.
 
-`Truth` covers two kinds of archives: labelled groups, where every other member of an image's group
-is a match, and an archive's `groups.json` (`read_truth`), where a match is the same picture in
-another publication, copies within a publication count neither way, and of a composite group only
-the listed links are true.
+`Truth` covers two kinds of archives. With labelled groups, every other member of an image's group
+is a match. With an archive's `groups.json` (`read_truth`), a match is the same picture in another
+publication, copies within a publication count neither way, and within a composite group only the
+listed links match.
 
 Scores are rounded to 1e-6, so that the noise of a float32 product decides no rank. Ties are broken
 pessimistically: candidates that do not match rank before those that do, as in SSCD (Pizzi et al.
@@ -47,7 +47,8 @@ class Scorer(Protocol):
     def block(self, start: int, stop: int) -> tuple[Floats, Floats]:
         """Return two tables [B, N] for images `start` to `stop`.
 
-        The first has the scores to rank by, the second those of pairs.
+        The first has the scores by which an image ranks the others, the second has the scores of
+        pairs.
         """
 
 
@@ -140,11 +141,15 @@ class Judgement:
         )
 
     def false_at_least(self, scores: Ints) -> Ints:
-        """Count the false pairs that score at least `scores`, [K] each."""
+        """Return for each of `scores`, [K], how many false pairs score at least as high."""
         return self._false_sums[np.clip(scores, -UNITS, UNITS + 1) + UNITS]
 
     def confusion(self, threshold: float) -> list[list[int]]:
-        """Count pairs: [[true negative, false positive], [false negative, true positive]]."""
+        """Count pairs, which are called the same from the score `threshold` on.
+
+        Returns:
+            [[true negative, false positive], [false negative, true positive]].
+        """
         limit = round(threshold * UNITS)
         hits = int((self.true_scores >= limit).sum())
         wrong = int(self.false_at_least(np.array([limit]))[0])
@@ -170,9 +175,14 @@ class Curve:
 
 
 def precision_recall(scores: Floats, *, positive: Bools) -> Curve:
-    """Return the curve of pairs from their scores [P] and whether they match [P].
+    """Return the precision and recall of pairs.
 
-    One point per distinct score: pairs of equal score stand or fall together.
+    There is one point for each distinct score, because pairs with equal scores are accepted or
+    refused together.
+
+    Args:
+        scores: The score of each pair, [P].
+        positive: Whether each pair matches, [P].
     """
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], np.cumsum(positive[order])
@@ -318,7 +328,10 @@ def threshold_of(judgement: Judgement) -> float:
 
 
 def evaluate_copies(scores: Floats) -> dict[str, float]:
-    """Score [N, N]: row i's only match is column i. Returns copy_recall_at_1 and copy_micro_ap."""
+    """Judge scores [N, N] in which the only match of row i is column i.
+
+    Returns copy_recall_at_1 and copy_micro_ap.
+    """
     own = np.diag(scores)
     others = scores.copy()
     np.fill_diagonal(others, -np.inf)

@@ -29,9 +29,10 @@ def resample(
 
     The images of a group share one picture, so groups are drawn, not images. The gallery stays:
     images outside every group, and groups without a query, are in every resample. A true pair
-    counts as often as its group was drawn, a false one as often as the groups of both its images
-    were. False pairs that score too low to be among `judgement.false_pairs` count once each. Equal
-    truths and seeds draw the same groups, so the draws of two models are paired.
+    counts as often as its group was drawn. A false pair between two groups counts as often as the
+    one was drawn, times as often as the other was. False pairs that score too low to be among
+    `judgement.false_pairs` count once each. Equal truths and seeds draw the same groups, so two
+    models can be compared draw by draw.
 
     Args:
         judgement: The judgement of one model.

@@ -210,9 +210,15 @@ def start(
     settings: TrackingSettings | None = None,
     wanted: bool = True,
 ) -> Tracker:
-    """Return a tracker for the server that `MLFLOW_TRACKING_URI` names; see `Tracker`.
+    """Return a tracker for the server that `MLFLOW_TRACKING_URI` names.
 
-    If it is not wanted, the tracker does nothing.
+    Args:
+        name: As in `Tracker`.
+        params: As in `Tracker`.
+        job: As in `Tracker`.
+        warn: As in `Tracker`.
+        settings: The settings of the server; None reads them from the environment.
+        wanted: Whether to track at all; if not, the tracker does nothing.
     """
     settings = settings or TrackingSettings()
     return Tracker(

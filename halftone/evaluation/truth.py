@@ -69,7 +69,10 @@ class Truth:
         )
 
     def kinds(self, start: int, stop: int) -> NDArray[np.int8]:
-        """Return what images `start` to `stop` are to all: FALSE, MATCH or IGNORED, int8 [B, N]."""
+        """Return the kind of each pair of images `start` to `stop` with all images, int8 [B, N].
+
+        The kinds are FALSE, MATCH and IGNORED.
+        """
         found = np.zeros((stop - start, self.count), dtype=np.int8)
         for kind, (bounds, partners) in zip((MATCH, IGNORED), self._partners, strict=True):
             sizes = np.diff(bounds[start : stop + 1])
@@ -95,8 +98,8 @@ def read_truth(
 ) -> Truth:
     """Read an archive's reprints from `groups.json`.
 
-    In an ordinary group all members match each other; in a composite one only the listed links do.
-    Members within one publication are never a match and never a mistake.
+    In an ordinary group all members match each other. In a composite group only the listed links
+    match. Two members in one publication are never a match and never a mistake.
 
     Args:
         folder: The archive's folder.
@@ -125,7 +128,13 @@ def truth_of(
     image_ids: Sequence[str],
     journals: Mapping[str, str],
 ) -> Truth:
-    """Make the truth of groups in the form of `groups.json`; unknown members are left out."""
+    """Make the truth of groups in the form of `groups.json`; unknown members are left out.
+
+    Args:
+        listed_groups: The groups.
+        image_ids: Ids of the images, in the order of the scores.
+        journals: The publication of each image. Two images in one publication count neither way.
+    """
     index = {image_id: number for number, image_id in enumerate(image_ids)}
     groups = np.full(len(index), -1, dtype=np.int64)
     matches, ignored = set(), set()

@@ -94,7 +94,13 @@ class PressPlan:
         return len(self.conditions) * (len(self.positives) + len(self.others))
 
     def print_picture(self, row: int, *, transformation: str, strength: int) -> Printed:
-        """Print the picture at `row` anew; every run gives the same printing."""
+        """Print the picture at `row` anew; every run gives the same printing.
+
+        Args:
+            row: The picture.
+            transformation: The name of the transformation.
+            strength: The number of the strength, from 1.
+        """
         digest = self.pictures.digests[row]
         seed = seed_of(self.seed, digest, transformation)
         # Only pictures that are not in the gallery may stand beside the printed one.
@@ -128,7 +134,13 @@ class Benchmark:
     def of(
         self, system: str, *, transformation: str | None = None, strength: int | None = None
     ) -> list[Outcome]:
-        """Return one system's outcomes of a transformation and a strength, or of all."""
+        """Return the outcomes of one system.
+
+        Args:
+            system: The name of the system.
+            transformation: Only outcomes of this transformation; None for all.
+            strength: Only outcomes of this strength; None for all.
+        """
         return [
             one
             for one in self.outcomes[system]
@@ -138,7 +150,13 @@ class Benchmark:
     def figures(
         self, system: str, *, transformation: str | None = None, strength: int | None = None
     ) -> dict[str, Any]:
-        """Return the figures of one system; see `press.figures.figures`."""
+        """Return the figures of one system; see `press.figures.figures`.
+
+        Args:
+            system: As in `of`.
+            transformation: As in `of`.
+            strength: As in `of`.
+        """
         chosen = self.of(system, transformation=transformation, strength=strength)
         return figures(chosen, threshold=self.thresholds[system], seed=self.plan.seed)
 
@@ -146,7 +164,11 @@ class Benchmark:
 def conditions_of(
     only: Sequence[str] = (), *, strengths: Sequence[int] = ()
 ) -> tuple[tuple[str, int], ...]:
-    """Return transformations and strengths by name and number; all if none is named.
+    """Return pairs of a transformation's name and the number of a strength.
+
+    Args:
+        only: Only transformations with these names; empty for all.
+        strengths: Only strengths with these numbers; empty for all.
 
     Raises:
         errors.InvalidArgument: There is no such transformation, or no condition is left.
@@ -178,10 +200,16 @@ def plan_of(
     conditions: Sequence[tuple[str, int]],
     seed: int = 0,
 ) -> PressPlan:
-    """Draw what is printed: `sources` pictures of different groups, three in ten without a match.
+    """Draw the pictures to print, each of another group. Three in ten have no match in the gallery.
 
-    Fewer are drawn if the gallery would not hold ten times as many pictures as are searched for.
-    The other printings of a picture without a match leave the gallery with it.
+    If a picture has no match, the other printings of it are not in the gallery either.
+
+    Args:
+        pictures: All pictures.
+        sources: The number of pictures to print. Fewer are drawn if the gallery would not have ten
+            other pictures for each one that is searched for.
+        conditions: The transformations and strengths, from `conditions_of`.
+        seed: Determines all random choices.
 
     Raises:
         errors.InvalidArgument: There are too few pictures.
@@ -264,7 +292,7 @@ def run(
 
 
 def corner_error(overlap: Overlap, *, printed: Printed, size: tuple[int, int]) -> float:
-    """Measure how far a verified overlap is off.
+    """Return how far a verified overlap is from the truth.
 
     Args:
         overlap: The overlap of the printed picture with its source.

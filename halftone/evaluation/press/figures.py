@@ -110,7 +110,8 @@ def figures(
 def threshold_at(outcomes: Sequence[Outcome], *, precision: float = PRECISION) -> float:
     """Return the lowest threshold with at least this precision; infinity if there is none.
 
-    This is for systems that name no threshold: it is one for all transformations and strengths.
+    This is for systems without a threshold of their own. One threshold is used for all
+    transformations and strengths.
     """
     table = _Table(outcomes, threshold=np.inf)
     right = np.cumsum(table.right)

@@ -147,7 +147,13 @@ def fingerprints(
     cache: Path | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Fingerprint]:
-    """Return the archive fingerprint of each picture, [N]."""
+    """Return the archive fingerprint of each picture, [N].
+
+    Args:
+        pictures: The N pictures.
+        cache: The folder in which fingerprints are kept; created if needed. None keeps none.
+        progress: Called with the number of pictures that are done.
+    """
     path = _cache_path(cache, kind="fingerprints", of=(pictures.digest, _makers_digest()))
     if path is not None and path.is_file():
         progress(len(pictures.paths))
@@ -185,7 +191,7 @@ def descriptors(
         model: The loaded model.
         pictures: The N pictures.
         weights: The hash of the model's weights.
-        cache: The folder in which descriptors are kept; created if needed.
+        cache: The folder in which descriptors are kept; created if needed. None keeps none.
         progress: Called with the number of pictures that are done.
     """
     # Versions that differ only in how they prepare pictures have the same weights.

@@ -79,7 +79,16 @@ def summarise(benchmark: Benchmark) -> dict[str, Any]:
 
 
 def failures(benchmark: Benchmark, *, system: str, transformation: str) -> list[Outcome]:
-    """Return the outcomes in which a system failed, the lowest strengths first."""
+    """Return the outcomes in which a system failed, the lowest strengths first.
+
+    A system fails if the right picture is in the gallery and is not the first or not called the
+    same, or if a wrong picture is called the same.
+
+    Args:
+        benchmark: The benchmark that ran.
+        system: The name of the system.
+        transformation: Only outcomes of this transformation.
+    """
     threshold = benchmark.thresholds[system]
     found = benchmark.of(system, transformation=transformation)
     wrong = [

@@ -69,9 +69,14 @@ def print_through_screen(
 def thresholds(
     shape: Sequence[int], *, period: float, angle: float, kind: Kind, phase: tuple[float, float]
 ) -> Grey:
-    """Return the screen, uint8 [H, W]: ink falls where the tone is below it.
+    """Return the thresholds of a screen, uint8 [H, W]: ink falls where the tone is lower.
 
-    Phases are 32-bit fractions of a period, which wrap around by themselves.
+    Args:
+        shape: Height and width in pixels.
+        period: Distance between two rows of dots, or two lines, in pixels.
+        angle: Angle of the screen, in degrees.
+        kind: Dots, or parallel lines that swell.
+        phase: The offsets of the screen in its two directions, as shares of a period.
     """
     height, width = shape[0], shape[1]
     turn = np.deg2rad(angle)

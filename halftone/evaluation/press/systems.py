@@ -95,7 +95,7 @@ class PerceptualHash:
     threshold: float | None = None
 
     def __init__(self, pictures: Sequence[NDArray[np.float32]]) -> None:
-        """Take the gallery's pictures as `hash_input` prepares them."""
+        """Hash the pictures of the gallery, which `hash_input` has prepared."""
         self._bits = np.stack([perceptual_hash(pixels) for pixels in pictures])
 
     def search(self, query: PressQuery) -> Ranking:
@@ -170,7 +170,13 @@ class Verified:
 
 
 def rank_by(scores: NDArray[Any], *, query: PressQuery) -> Ranking:
-    """Return the ranking by a score for each picture, [N]."""
+    """Return the ranking of the gallery by scores.
+
+    Args:
+        scores: The score of each picture, [N]; the highest comes first.
+        query: The query. Its rows `without` are left out; among equal scores its own picture comes
+            last.
+    """
     values = scores.astype(np.float64)
     values[list(query.without)] = -np.inf
     count = min(DEPTH, int(np.isfinite(values).sum()))

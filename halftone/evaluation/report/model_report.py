@@ -158,7 +158,7 @@ def classification_sections(folder: Path, *, figures: Mapping[str, Any]) -> list
 def _shown_classes(
     figures: Mapping[str, Any], *, most: int = _MOST_CLASSES
 ) -> tuple[list[str], list[list[int]]]:
-    """Return names and matrix of all classes if they are few, else of the most confused ones."""
+    """Return the names and the matrix of the classes; if there are many, of the most confused."""
     matrix = figures.get("confusion")
     if matrix is None:
         return [], []
@@ -180,7 +180,13 @@ def data_section(
     balance: Mapping[str, Mapping[str, int]],
     left_out: Sequence[tuple[str, str]],
 ) -> Section:
-    """Return the section on the sizes of groups and on the pictures that were left out."""
+    """Return the section on the sizes of groups and on the pictures that were left out.
+
+    Args:
+        folder: The report's folder, which gets a diagram.
+        balance: The size of each group, by split or archive.
+        left_out: The images that were left out, and why.
+    """
     rows, pictures = [], []
     for name, sizes in balance.items():
         values = np.array(list(sizes.values()) or [0])

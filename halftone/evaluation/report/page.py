@@ -64,7 +64,14 @@ class Section:
 
 
 def write_page(folder: Path, *, title: str, subtitle: str, sections: Sequence[Section]) -> None:
-    """Write `index.html` beside the image files, which must exist already."""
+    """Write the page of a report, `index.html`.
+
+    Args:
+        folder: The report's folder. The image files must be there already.
+        title: The heading of the page.
+        subtitle: The line below it.
+        sections: The sections, in order.
+    """
     template = templates.load("page.html.jinja", package="halftone.evaluation.report")
     page = template.render(title=title, subtitle=subtitle, sections=sections)
     files.replace_file(folder / "index.html", page.encode())

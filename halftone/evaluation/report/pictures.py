@@ -69,7 +69,14 @@ def strip(path: Path, *, tiles: Sequence[Tile]) -> None:
 def retrieval_strips(
     folder: Path, *, judged: JudgedImages, queries: Sequence[int], prefix: str
 ) -> list[ReportPicture]:
-    """Draw a strip for each query, given by its place in `truth.queries`: it and its candidates."""
+    """Draw a strip for each query: its picture, then its first candidates.
+
+    Args:
+        folder: The report's folder, which gets the files.
+        judged: The judged images. Nothing is drawn if they have no files.
+        queries: The queries, by their places in `truth.queries`.
+        prefix: What the names of the files begin with.
+    """
     judgement, truth = judged.judgement, judged.judgement.truth
     if judged.paths is None:
         return []
@@ -129,7 +136,16 @@ def pair_pictures(
     same: bool,
     prefix: str,
 ) -> list[ReportPicture]:
-    """Draw the two pictures of each pair side by side."""
+    """Draw the two pictures of each pair side by side.
+
+    Args:
+        folder: The report's folder, which gets the files.
+        judged: The judged images. Nothing is drawn if they have no files.
+        pairs: The rows of the two images of each pair.
+        scores: The score of each pair.
+        same: Whether the pairs show the same picture by the truth; it colours their frames.
+        prefix: What the names of the files begin with.
+    """
     if judged.paths is None:
         return []
     pictures = []

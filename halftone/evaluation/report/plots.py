@@ -115,7 +115,13 @@ def curves(path: Path, *, history: Sequence[Mapping[str, Any]]) -> list[str]:
 def precision_recall(
     path: Path, *, judgements: Mapping[str, Judgement], thresholds: Mapping[str, float]
 ) -> None:
-    """Draw precision over recall of all pairs, a line for each model, a dot at its threshold."""
+    """Draw precision over recall of all pairs, a line for each model, a dot at its threshold.
+
+    Args:
+        path: The PNG file to write.
+        judgements: The judgement of each model, by its name.
+        thresholds: The threshold of each model; a model without one gets no dot.
+    """
     with draw(path, size=(5.4, 3.6)) as figure:
         axes = figure.subplots()
         for number, (name, judgement) in enumerate(judgements.items()):

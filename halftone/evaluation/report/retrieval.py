@@ -33,7 +33,13 @@ _FRAMES: Final = "Green frames: the same picture by the truth; red: different on
 
 
 def retrieval_sections(folder: Path, *, judged: JudgedImages, prefix: str) -> list[Section]:
-    """Return the figures, diagrams and pictures of one archive or split."""
+    """Return the sections with the figures, diagrams and pictures of one archive or split.
+
+    Args:
+        folder: The report's folder, which gets the diagrams and pictures.
+        judged: The judged images of the archive or split.
+        prefix: A part of the files' names, different for each archive or split of a report.
+    """
     metrics, judgement = judged.metrics, judged.judgement
     first = Section(
         title=f"Retrieval on {judged.name}",
@@ -71,7 +77,7 @@ def retrieval_sections(folder: Path, *, judged: JudgedImages, prefix: str) -> li
 
 
 def figure_tables(judged: JudgedImages) -> list[Table]:
-    """Return the tables of figures with their intervals, and of those at the threshold."""
+    """Return two tables: figures with their intervals, and the figures at the threshold."""
     columns = [name for name in COLUMNS if name in judged.metrics]
     rows: list[list[Cell | str]] = [
         ["this version", *(figure_cell(judged.metrics, name=name) for name in columns)]
@@ -104,7 +110,13 @@ def figure_tables(judged: JudgedImages) -> list[Table]:
 
 
 def figure_cell(metrics: Mapping[str, Any], *, name: str, bare: bool = False) -> Cell:
-    """Return the cell of a figure, with its interval below it unless `bare`."""
+    """Return the cell of a figure, with its interval below it.
+
+    Args:
+        metrics: The figures, from `evaluate.figures_of`.
+        name: The name of the figure.
+        bare: Whether to leave the interval out.
+    """
     value = metrics.get(name)
     interval = metrics.get("intervals", {}).get(name)
     small = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval and not bare else ""
