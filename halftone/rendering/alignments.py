@@ -32,10 +32,15 @@ class Alignment:
 
 
 def align_members(cluster: Cluster, *, to: str) -> dict[str, Alignment]:
-    """Return how images lie over the image `to`, by name, for all that links connect with it.
+    """Return how the members lie over the image `to`, by name.
 
-    The path with the fewest links is taken, since each adds its own error; among several such paths
-    the one whose least probable link is the most probable. Images with the same bytes lie alike.
+    A member that no path of links connects with `to` is left out. If several paths do, the one with
+    the fewest links is taken, since each link adds its own error. Among paths of equal length, it
+    is the one whose least probable link is the most probable. Images with the same bytes lie alike.
+
+    Args:
+        cluster: A cluster with members and links.
+        to: The name of an image of the cluster.
     """
     pictures = group_same_bytes(cluster)
     edges: dict[str, list[tuple[str, float, Matrix]]] = defaultdict(list)
@@ -91,7 +96,7 @@ def project(matrix: Matrix, points: Matrix) -> Matrix | None:
 
 
 def group_same_bytes(cluster: Cluster) -> dict[str, str]:
-    """Return for each member's name the first member with the same bytes, often itself."""
+    """Return for each member the first member with the same bytes, which may be itself, by name."""
     firsts: dict[str, str] = {}
     return {
         member.image.name: firsts.setdefault(

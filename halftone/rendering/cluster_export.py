@@ -46,9 +46,9 @@ COLUMNS: Final = (
 
 
 def fetch_members(client: Client, clusters: Iterable[Cluster]) -> Iterator[Cluster]:
-    """Iterate over clusters with their members and links, in the same order.
+    """Fetch clusters with their members and links, and yield them in the same order.
 
-    A cluster that became a part of another or dissolved meanwhile is left out.
+    A cluster that dissolved meanwhile, or became a part of another one, is left out.
     """
 
     def fetch(cluster: Cluster) -> Cluster | None:
@@ -163,16 +163,17 @@ def write_annotations(
     verdicts: Mapping[frozenset[str], Verdict],
     now: dt.datetime,
 ) -> int:
-    """Write an AnnotationCollection with an annotation for each link.
+    """Write an AnnotationCollection with an annotation for each link between members.
 
     Args:
         clusters: Clusters with members and links.
         file: The file that receives one JSON-LD document.
-        verdicts: Verdicts that hold, by the pair of names; they name the authors of links.
-        now: The time of the annotations.
+        verdicts: The verdicts that hold, by the set of their two image names. If one says SAME, the
+            annotation of its link gets the author, time and note of the verdict.
+        now: The time of the export.
 
     Returns:
-        The number of clusters.
+        The number of clusters that were read.
     """
     name = uuid.uuid4().urn
     page = f"{name}#page"
@@ -202,6 +203,13 @@ def make_annotation(
 
     See https://www.w3.org/TR/annotation-model/, which requires `@context`, `id`, `type` and
     `target`, a `source` for each specific resource, and a `value` for each selector.
+
+    Args:
+        link: The link.
+        cluster: The cluster, with both images among its members.
+        verdict: The verdict that holds on the two images, if any. If it says SAME, its author, time
+            and note become those of the annotation.
+        now: The time of the export.
     """
     images = {member.image.name: member.image for member in cluster.members}
     order = {name: number for number, name in enumerate(images)}
@@ -241,7 +249,7 @@ def make_annotation(
 
 
 def _make_resource(image: ImageRecord, *, polygon: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """Describe a printing, or the part of it that another one has."""
+    """Describe a printing, or the part of it that another printing shows, too."""
     source: dict[str, Any] = {
         "id": find_iri(image),
         "type": "Image",
@@ -261,9 +269,10 @@ def _make_resource(image: ImageRecord, *, polygon: Sequence[tuple[float, float]]
 
 
 def find_iri(image: ImageRecord) -> str:
-    """Return a record's IRI: its source if that is one, else a UUID made from its name.
+    """Return an IRI for a record: its `source_uri` if that is one, otherwise a UUID.
 
-    The UUID is that of the record's point in the store, so it is the same in every export.
+    The UUID is made from the record's name. It is the id of the record's point in the store, so it
+    is the same in every export.
     """
     source = image.source_uri.strip()
     if source.lower().startswith(_IRIS) and not any(mark in source for mark in ' <>"{}|\\^`'):

@@ -48,7 +48,7 @@ _URL: Final = re.compile(r"https?://[^\s]+", re.IGNORECASE)
 
 
 def fetch_thumbnails(client: Client, cluster: Cluster) -> dict[str, SizedPicture]:
-    """Return the thumbnails of a cluster's members by name, without those gone or damaged."""
+    """Return the thumbnails of a cluster's members, by name. Lost and damaged ones are left out."""
 
     def fetch(name: str) -> SizedPicture | None:
         try:
@@ -115,7 +115,15 @@ def render(
     now: dt.datetime,
     kicker: str = KICKER,
 ) -> str:
-    """Return the page's HTML; `sources` are the URLs of the pictures by their images' names."""
+    """Return the HTML of the page.
+
+    Args:
+        cluster: As in `write_page`.
+        pictures: As in `write_page`.
+        sources: The URLs of these pictures, by the names of the images.
+        now: As in `write_page`.
+        kicker: As in `write_page`.
+    """
     printings = timelines.list_printings(cluster)
     overlays = tuple(light_table.list_overlays(cluster, printings, pictures=pictures))
     laid = {overlay.number for overlay in overlays}
@@ -178,7 +186,7 @@ def _read_template(name: str) -> str:
 def _choose_title(cluster: Cluster) -> str:
     """Return the earliest caption, by which historians know the picture.
 
-    The caption of a plate or a page, which is of other pictures as well, is taken last.
+    The caption of a plate or a page describes other pictures as well, so it is taken last.
     """
     wholes = _find_wholes(cluster)
     images = sorted(

@@ -187,7 +187,15 @@ def make_colophon(model_version: str, *, now: dt.datetime) -> str:
 def write_html(
     sections: Sequence[SearchSection], *, path: Path, title: str, note: str = "", colophon: str = ""
 ) -> None:
-    """Write the sections as one self-contained HTML page, with the colophon below them."""
+    """Write the sections as one self-contained HTML page.
+
+    Args:
+        sections: The searches.
+        path: The file to write. Missing folders are created.
+        title: The heading of the page.
+        note: The line below the heading.
+        colophon: The line below the sections; see `make_colophon`.
+    """
     template = templates.load("contact-sheet.html.jinja", package="halftone.rendering")
     page = template.render(title=title, note=note, sections=sections, colophon=colophon)
     files.with_folders(path).write_text(page, encoding="utf-8")
@@ -211,7 +219,15 @@ _LINE: Final = 17
 def write_png(
     sections: Sequence[SearchSection], *, path: Path, title: str, note: str = "", columns: int = 5
 ) -> None:
-    """Write the sections, each with at most `columns` hits, as one PNG of a few hundred kB."""
+    """Write the sections as one PNG of a few hundred kB.
+
+    Args:
+        sections: The searches.
+        path: The file to write.
+        title: The heading.
+        note: The line below the heading.
+        columns: The most hits of a search that are drawn.
+    """
     head = 78
     height_of_card = _CELL + _TEXT_LINES * _LINE + 8
     height_of_section = 62 + height_of_card + 14

@@ -27,7 +27,7 @@ def load(size: int) -> Font:
 
 
 def shorten(text: str, *, font: Font, width: int) -> str:
-    """Return a text that is at most `width` pixels long, with "…" in place of what is cut off."""
+    """Return a text that is at most `width` pixels long in a font, cut off with "…" if needed."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

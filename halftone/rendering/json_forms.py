@@ -59,7 +59,13 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
 def overlap_to_json(
     overlap: Overlap, *, sides: tuple[str, str] = ("query", "image")
 ) -> dict[str, Any]:
-    """Convert an overlap; `sides` begin the names of what belongs to one of the two images."""
+    """Convert an overlap.
+
+    Args:
+        overlap: The overlap.
+        sides: What the names of fields begin with that belong to the query or to the image, for
+            example `query` in `query_share`.
+    """
     query, image = sides
     return {
         "inlier_count": overlap.inlier_count,

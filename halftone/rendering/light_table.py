@@ -61,7 +61,13 @@ class Overlay:
 def list_overlays(
     cluster: Cluster, printings: Sequence[Printing], *, pictures: Mapping[str, SizedPicture]
 ) -> list[Overlay]:
-    """Return an overlay for each printing of a cluster that can be laid over the earliest."""
+    """Return an overlay for each printing of a cluster that can be laid over the earliest one.
+
+    Args:
+        cluster: The cluster.
+        printings: Its printings, from `timelines.list_printings`.
+        pictures: Thumbnails of its members by name. Without a picture there is no overlay.
+    """
     first = cluster.first_image
     if first.name not in pictures:
         return []

@@ -59,7 +59,7 @@ class Printing:
 
 
 def list_printings(cluster: Cluster) -> tuple[Printing, ...]:
-    """Return the printings of a cluster, which `Client.cluster` gave, in its order."""
+    """Return the printings of a cluster that `Client.cluster` returned, in chronological order."""
     first = cluster.first_image
     direct = _find_direct_links(cluster)
     ways = alignments.align_members(cluster, to=first.name)
@@ -94,8 +94,8 @@ def list_printings(cluster: Cluster) -> tuple[Printing, ...]:
 def _find_direct_links(cluster: Cluster) -> dict[str, Link]:
     """Return the link between each printing and the earliest, by the printing's name.
 
-    Of several images with the same bytes, only one was compared with others; its links hold for all
-    of them.
+    If several images have the same bytes, only one was compared with other images. Its links hold
+    for all of them.
     """
     first, pictures = cluster.first_image.name, alignments.group_same_bytes(cluster)
     exact: dict[frozenset[str], Link] = {}
@@ -150,7 +150,10 @@ def _strength(link: Link) -> float:
 
 
 def list_inner_links(cluster: Cluster) -> list[Link]:
-    """Return the links between the members at hand; a huge cluster comes without some of them."""
+    """Return the links of which both images are among the members that were returned.
+
+    A huge cluster is returned without some of its members.
+    """
     names = {member.image.name for member in cluster.members}
     return [link for link in cluster.links if link.a in names and link.b in names]
 
@@ -183,16 +186,16 @@ def summarize(cluster: Cluster) -> str:
 
 
 def find_relation(link: Link, *, of: str) -> Relation:
-    """Return how one of a link's images is related to the other.
+    """Return how the image `of` of a link is related to the other image.
 
-    A crop seen from the other side is a picture that contains the crop.
+    Seen from the other side, a crop becomes a picture that contains the crop.
     """
     turned = {Relation.CROP_OF: Relation.CONTAINS, Relation.CONTAINS: Relation.CROP_OF}
     return link.relation if link.a == of else turned.get(link.relation, link.relation)
 
 
 def describe_evidence(link: Link, *, of: str) -> str:
-    """Return in words the evidence for a link, as seen from one of its images."""
+    """Return in words the evidence for a link, as seen from its image `of`."""
     parts = []
     if link.verdict is not None:
         parts.append(f"an archivist says: {link.verdict.value}")

@@ -65,7 +65,7 @@ class Pairs:
             self.unsure.add(pair)
 
     def add_cluster(self, cluster: Cluster) -> None:
-        """Add the links of a cluster, except pairs on which an archivist disagrees or doubts."""
+        """Add the links of a cluster as SAME pairs, except pairs judged DIFFERENT or UNSURE."""
         links = {_sort_pair(link.a, link.b) for link in cluster.links}
         self.same |= links - self.different - self.unsure
 
@@ -226,7 +226,7 @@ def _write(
 def _fetch(
     client: Client, *, names: Sequence[str], folder: Path, progress: Callable[[int, int], None]
 ) -> dict[str, tuple[ImageRecord, str]]:
-    """Fetch records and pictures; those that are gone from the archive are left out.
+    """Fetch records and pictures. Images that are gone from the archive are left out.
 
     Returns:
         For each name that is still there, its record and the name of the picture's file.
@@ -253,7 +253,7 @@ def _fetch(
 
 
 def write_verdicts(verdicts: Iterable[Verdict], *, file: TextIO) -> int:
-    """Write a row for each verdict, also those that no longer hold, and return their number."""
+    """Write a row for each verdict and return the number of rows."""
     table = csv.writer(file)
     table.writerow(VERDICT_COLUMNS)
     count = 0

@@ -56,7 +56,7 @@ def _describe_one_date(text: str) -> str:
 def describe_gap(before: ImageRecord, after: ImageRecord) -> str:
     """Return the time between two printings in words, or "" if one has no date.
 
-    The words are no finer than the dates are known.
+    The words are no more exact than the dates.
     """
     days = count_days(before, after)
     if days is None:
@@ -134,7 +134,13 @@ def _year(day: dt.date) -> float:
 
 
 def choose_ticks(start: float, end: float, *, most: int) -> tuple[int, ...]:
-    """Return round years within a stretch of time: at least one, at most `most`."""
+    """Return round years for the ticks of a time line: at least one, at most `most`.
+
+    Args:
+        start: The begin of the time line, in years.
+        end: Its end, in years.
+        most: The most ticks.
+    """
     for step in (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000):
         first = int(-(-start // step) * step)
         years = tuple(range(first, int(end) + 1, step))
