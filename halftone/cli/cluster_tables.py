@@ -85,7 +85,10 @@ def print_cluster(cluster: Cluster) -> None:
 
 
 def make_timeline_table(printings: Sequence[Printing], *, width: int) -> Table:
-    """Return a table with a row for each printing; narrow ones put its facts into one column."""
+    """Return a table with a row for each printing.
+
+    If `width`, in characters, is small, journal, page and caption share one column.
+    """
     broad = width >= output.BROAD
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("", justify="right")

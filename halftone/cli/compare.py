@@ -162,7 +162,7 @@ def _describe_lie(overlap: Overlap) -> str:
 
 
 def _write_page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) -> Path:
-    """Write the page of the two images, like that of a cluster, and return its path.
+    """Write a page of the two images, like the page of a cluster, and return its path.
 
     Raises:
         errors.FailedPrecondition: The two share no part by which to lay one over the other.

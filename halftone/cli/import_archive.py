@@ -143,14 +143,17 @@ def describe(summary: ImportSummary, *, archive: str) -> str:
 
 
 def derive_archive(source: Path) -> str:
-    """Return the folder's name, without characters that an archive's name must not have."""
+    """Return an archive's name: the folder's name without characters that are not allowed there.
+
+    The folder is `source`, or the folder that contains it if it is a file.
+    """
     path = source.resolve()
     name = path.name if path.is_dir() else path.parent.name
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:63] or "default"
 
 
 class _Rejections:
-    """The list of rejected rows; the file appears with the first of them."""
+    """The list of rejected rows. Its file is created with the first rejected row."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -94,7 +94,7 @@ def find_stack(data: Path | None, *, service: str) -> running.Addresses | None:
     """Return the stack that runs from a data directory, or None.
 
     Args:
-        data: The directory, if a command named one; else it is that of the environment.
+        data: The directory, if a command named one; None: the environment's directory.
         service: `search` or `trainer`. If the environment names that service, it is not looked for
             in a stack unless a command names a directory.
 
@@ -227,6 +227,9 @@ def read_filter(options: dict[str, Any]) -> Filter | None:
     """Return the filter that a command's options give, or None if they give none.
 
     The filter's options are removed from `options`.
+
+    Raises:
+        click.BadParameter: A label is not KEY=VALUE.
     """
     labels: dict[str, list[str]] = {}
     for label in options.pop("label"):
@@ -257,7 +260,10 @@ def describe_search(
     mirrored: bool,
     rotated: bool,
 ) -> list[str]:
-    """Return in words what narrows a search, for example `journal A or B` and `from 1914`."""
+    """Return in words what narrows a search, for example `journal A or B` and `from 1914`.
+
+    The arguments are the options of a search. None: the option was not given.
+    """
     where = where or Filter()
     left_out = where.exclude.journals if where.exclude else ()
     words = [
@@ -312,10 +318,10 @@ def complete_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
 
     Args:
         text: A resource name, or an image's id.
-        archives: The archive of an id; exactly one is needed.
+        archives: The archive of an id. An id needs exactly one.
 
     Raises:
-        click.BadParameter: The text is neither.
+        click.BadParameter: The text is not a name, and there is not exactly one archive.
     """
     if text.startswith("archives/"):
         return str(records.parse_name(text))
@@ -338,6 +344,9 @@ def read_crop(text: str, *, size: Callable[[], tuple[int, int]]) -> Region:
     Args:
         text: The option's value.
         size: Returns width and height of the upright picture; called only for percentages.
+
+    Raises:
+        click.BadParameter: The text is not such a rectangle, or does not lie inside the picture.
     """
     percent = text.startswith("pct:")
     try:
@@ -379,8 +388,9 @@ def check_filter(client: Client, *, where: Filter | None, nothing: bool) -> list
     Args:
         client: A client of the service that was asked.
         where: The filter.
-        nothing: Whether no image was found. If some were, only those values are checked that may be
-            unknown all the same: one of several, and those that exclude images.
+        nothing: Whether no image was found. If images were found, some values may be unknown all
+            the same, and only these are checked: values of a field that has several, and journals
+            to leave out.
     """
     if where is None:
         return []
@@ -429,7 +439,10 @@ def _list_labels(client: Client, *, where: Filter) -> set[str]:
 
 
 def _suggest(value: str, known: Iterable[str]) -> str:
-    """Return a question that suggests up to three known values similar to one, or "" ."""
+    """Return a question that suggests up to three of `known` that are similar to `value`.
+
+    Return "" if none is similar.
+    """
     folded = {name.casefold(): name for name in known}
     typed = value.casefold()
     near = difflib.get_close_matches(typed, folded, n=3, cutoff=0.5)

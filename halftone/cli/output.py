@@ -80,16 +80,17 @@ def watch(
 ) -> Job:
     """Show a job until its end and return its last state.
 
-    On a terminal it is a bar; elsewhere a line for each tenth, and whenever its mark changes.
+    On a terminal a bar is shown. Elsewhere a line is printed for each tenth of the job, and each
+    time that `mark` returns another value.
 
     Args:
         follow: Returns the states of the job as they come.
-        share: Returns what is done of a job, 0 to 1.
-        describe: Returns what stands beside the bar.
-        describe_line: Returns the line that stands for the bar.
-        mark: Returns a value whose changes are worth a line.
-        service: The name of the service that sends the states.
-        interrupted: A sentence for Ctrl-C, which ends the showing and not the job.
+        share: Returns the share of a job that is done, 0 to 1.
+        describe: Returns the text beside the bar.
+        describe_line: Returns the line that is printed where there is no bar.
+        mark: Returns a value of a state. By default it is the job's `state`.
+        service: The name of the service that sends the states, for the error's message.
+        interrupted: The sentence to print after Ctrl-C, which does not end the job.
 
     Raises:
         errors.Unavailable: No state came.
@@ -120,14 +121,14 @@ def watch(
 
 
 def make_counter() -> Progress:
-    """Return a progress display that counts the steps of tasks, and goes when they are done."""
+    """Return a progress display that counts the steps of tasks, and vanishes at the end."""
     return Progress(
         *Progress.get_default_columns(), MofNCompleteColumn(), console=make_notes(), transient=True
     )
 
 
 def make_facts() -> Table:
-    """Return a table for the facts of one thing: their names on the left."""
+    """Return a table for the facts of one thing, with the names of the facts on the left."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -257,7 +258,7 @@ def _add_record_columns(table: Table, *, width: int, lies: bool = False) -> None
 
 
 def _make_record_cells(image: ImageRecord, *, width: int, lies: str | None = None) -> list[str]:
-    """Return the cells of a record; on a narrow terminal a single one of several lines."""
+    """Return the cells of a record; on a narrow terminal a single cell of several lines."""
     if width >= BROAD:
         cells = [image.journal, image.date, image.page, image.caption]
         return [*cells, *([] if lies is None else [lies]), image.name]
@@ -265,7 +266,12 @@ def _make_record_cells(image: ImageRecord, *, width: int, lies: str | None = Non
 
 
 def describe_record(image: ImageRecord, *, lies: str | None = None) -> str:
-    """Return a record in up to three lines; the last one is its name."""
+    """Return a record in up to three lines; the last line is its name.
+
+    Args:
+        image: The record.
+        lies: How the query lies in the image, in words; None or "": it is not said.
+    """
     page = f"page {image.page}" if image.page else ""
     first = ", ".join(part for part in (image.journal, image.date, page, lies) if part)
     return "\n".join(part for part in (first, image.caption, image.name) if part)

@@ -139,7 +139,20 @@ def evaluate_press(
     as_json: bool,
     command: str,
 ) -> None:
-    """Run the benchmark, print its figures, write its report."""
+    """Run the benchmark, print its figures, write its report.
+
+    Args:
+        press: The options of `--press`.
+        versions: The model versions to judge.
+        load: Loads the model of a version.
+        groups: A file of groups, as in `labelled.read_labelled`. None: the folder's own file, if
+            it has one.
+        report: The folder of the report; None: no report is written.
+        limit: The most pictures of the folder, evenly spaced; None: all.
+        seed: The seed of the draws.
+        as_json: Whether to print the figures as JSON.
+        command: The command line, which is written into the settings of the report.
+    """
     # Imported here because it needs the trainer's packages.
     from halftone.evaluation.press import benchmark as press_benchmark  # noqa: PLC0415
     from halftone.evaluation.press import gallery  # noqa: PLC0415

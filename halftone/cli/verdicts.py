@@ -229,7 +229,14 @@ def describe_consequence(
     before: list[Cluster | None],
     after: list[Cluster | None],
 ) -> str:
-    """Return in a sentence what a verdict did to the clusters of its two images."""
+    """Return in a sentence what a verdict did to the clusters of its two images.
+
+    Args:
+        decision: The verdict's decision.
+        names: The names of the two images.
+        before: The cluster of each image before the verdict; None if it was in none.
+        after: The cluster of each image after the verdict; None if it is in none.
+    """
     first, second = after
     together = first is not None and second is not None and first.name == second.name
     were = before[0] is not None and before[1] is not None and before[0].name == before[1].name
@@ -271,7 +278,7 @@ def _list_lines(found: Sequence[Verdict]) -> list[str]:
 
 
 def describe_overruled(verdict: Verdict) -> list[str]:
-    """Return lines about the verdicts that lost their effect by this one, and what to do then."""
+    """Return lines about the verdicts that lost their effect by `verdict`, and what to do then."""
     lost = verdict.overruled_verdicts
     if not lost:
         return []

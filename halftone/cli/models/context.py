@@ -38,12 +38,12 @@ def find_service(
 ) -> Client | None:
     """Return a client of the search service that is named or that runs here, or None.
 
-    If nothing is named, the service is that of the default data directory, or else one at the
-    default address, as with the other commands.
+    If nothing is named, it is the service that runs from the default data directory. If none runs
+    from there, it is the service at the default address, as with the other commands.
 
     Args:
-        server: The service's `host:port`.
-        data: The data directory of a stack.
+        server: The service's `host:port`; None if a command names none.
+        data: The data directory of a stack; None if a command names none.
         settings: Default: the settings of the environment.
 
     Raises:
@@ -108,7 +108,7 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetOptions:
-    """The options that name the target."""
+    """The options that name the target; None: the option was not given."""
 
     directory: Path | None
     server: str | None

@@ -303,8 +303,11 @@ def prepare_pictures(
 ) -> NDArray[np.uint8]:
     """Decode and preprocess the pictures of an archive or a folder: uint8 [N, S, S].
 
-    Pictures that cannot be used are left out. If there are more than `limit`, evenly spaced ones
-    are taken.
+    If there are more than `limit` pictures, `limit` of them are taken, spread evenly. Of these,
+    pictures that cannot be used are left out.
+
+    Raises:
+        errors.InvalidArgument: `source` has no usable pictures.
     """
     import numpy as np  # noqa: PLC0415  # the other commands start without it
 
