@@ -80,7 +80,7 @@ def make_call(
     response_class: type[message.Message],
     parse: Callable[..., T],
 ) -> Call[T]:
-    """Return a call of one of the services."""
+    """Return a repeatable call of a service's method; see `Call` for the arguments."""
     # `response_class` and the parameter of `parse` are kept in agreement by hand: if `Call` were
     # generic in its response as well, every signature in both clients would carry a message type.
     return Call(
@@ -101,7 +101,13 @@ def get(name: str) -> Call[ImageRecord]:
 def list_images(
     *, where: Filter | None, page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[ImageRecord, ...], str]]:
-    """Build the call that returns a page of records and the next page's token (rpc ListImages)."""
+    """Build the call that returns a page of records and the next page's token (rpc ListImages).
+
+    Args:
+        where: Only records that match this filter; None: all.
+        page_size: The most records on the page, 1 to 1000; None: 100.
+        page_token: The page's token; empty for the first page.
+    """
     request = pb.ListImagesRequest(
         filter=make_filter(where), page_size=page_size, page_token=page_token
     )
@@ -113,7 +119,11 @@ def list_images(
 
 
 def update(name: str, *, fields: Mapping[str, object]) -> Call[ImageRecord]:
-    """Build the call that changes fields of a record and returns it (rpc UpdateImage)."""
+    """Build the call that changes fields of a record and returns it (rpc UpdateImage).
+
+    Raises:
+        errors.InvalidArgument: A field cannot be updated, or has a wrong value.
+    """
     unknown = sorted(set(fields) - set(WRITABLE_FIELDS))
     if unknown:
         raise errors.InvalidArgument(
@@ -130,7 +140,17 @@ def update(name: str, *, fields: Mapping[str, object]) -> Call[ImageRecord]:
 def delete(
     names: str | Sequence[str], *, where: Filter | None, everything: bool, dry_run: bool
 ) -> Call[int]:
-    """Build the call that deletes images and returns their number (rpc DeleteImages)."""
+    """Build the call that deletes images and returns their number (rpc DeleteImages).
+
+    The service takes either names or a filter, not both.
+
+    Args:
+        names: The name of an image, or the names of several.
+        where: Delete the images that match this filter.
+        everything: Must be set if the filter matches everything. With it, and without a filter, all
+            images are deleted.
+        dry_run: Whether to count the images only.
+    """
     request = pb.DeleteImagesRequest(
         names=[names] if isinstance(names, str) else list(names),
         filter=make_filter(where) or (pb.Filter() if everything else None),
@@ -145,7 +165,11 @@ def delete(
 
 
 def search(wanted: Search) -> Call[SearchPage]:
-    """Build the call that searches by one query (rpc SearchImages)."""
+    """Build the call that searches by one query (rpc SearchImages); reads the query's file.
+
+    Raises:
+        errors.InvalidArgument: The file cannot be read, or is too large to be sent.
+    """
     return _search_call(
         "SearchImages", make_search_request(wanted), pb.SearchImagesResponse, parse_page
     )
@@ -154,7 +178,11 @@ def search(wanted: Search) -> Call[SearchPage]:
 def batch_search(
     searches: Sequence[Search],
 ) -> Call[tuple[SearchPage | errors.HalftoneError, ...]]:
-    """Build the call that runs several searches (rpc BatchSearchImages)."""
+    """Build the call that runs several searches (rpc BatchSearchImages); reads the queries' files.
+
+    Raises:
+        errors.InvalidArgument: A file cannot be read, or is too large to be sent.
+    """
     request = pb.BatchSearchImagesRequest(requests=map(make_search_request, searches))
 
     def parse(
@@ -176,7 +204,13 @@ def compare(
     *,
     crop: Region | tuple[int, int, int, int] | None,
 ) -> Call[Compared]:
-    """Build the call that compares two images of the archive (rpc CompareImages)."""
+    """Build the call that compares two images of the archive (rpc CompareImages).
+
+    Args:
+        query: A record or its name.
+        image: A record or its name.
+        crop: The part of the query to compare; None: all of it.
+    """
     request = pb.CompareImagesRequest(
         query=query.name if isinstance(query, ImageRecord) else query,
         image=image.name if isinstance(image, ImageRecord) else image,
@@ -186,7 +220,12 @@ def compare(
 
 
 def facets(*, where: Filter | None, limit: int | None) -> Call[Facets]:
-    """Build the call that counts images by journal, year and language (rpc CountFacets)."""
+    """Build the call that counts images by journal, year and language (rpc CountFacets).
+
+    Args:
+        where: Count only images that match this filter; None: all.
+        limit: The most journals, years and languages, 1 to 1000 of each; None: 100.
+    """
     request = pb.CountFacetsRequest(filter=make_filter(where), limit=limit)
 
     def parse(response: pb.CountFacetsResponse) -> Facets:
@@ -217,7 +256,17 @@ def embed(
     rotated: bool,
     model_version: str,
 ) -> Call[tuple[ImageEmbeddings | errors.HalftoneError, ...]]:
-    """Build the call that embeds pictures (rpc EmbedImages)."""
+    """Build the call that embeds pictures (rpc EmbedImages); reads their files.
+
+    Args:
+        images: Encoded images, paths or Pillow images.
+        mirrored: Whether to embed the mirrored pictures as well.
+        rotated: Whether to embed the pictures turned by 90, 180 and 270 degrees as well.
+        model_version: The model version, as `name/version`; empty: the active one.
+
+    Raises:
+        errors.InvalidArgument: A file cannot be read, or is too large to be sent.
+    """
     request = pb_embedder.EmbedImagesRequest(
         images=[
             pb_embedder.ImageInput(
@@ -278,8 +327,8 @@ def make_import_request(record: NewImage | Row) -> pb.ImportImagesRequest:
     """Return the message of one record of an import; reads the record's file.
 
     Raises:
-        errors.InvalidArgument: The manifest's row is a rejected one, neither or both of `content`
-            and `server_path` are given, the file cannot be read, or it is too large to be sent.
+        errors.InvalidArgument: The row of the manifest was rejected; the record has both `content`
+            and `server_path`, or neither; or its file cannot be read or is too large to be sent.
     """
     if isinstance(record, Row):
         if record.error is not None:
@@ -303,7 +352,7 @@ def make_import_request(record: NewImage | Row) -> pb.ImportImagesRequest:
 
 
 def make_refusal(record: NewImage | Row, error: errors.HalftoneError) -> ImportAck:
-    """Return the acknowledgement of a record that could not be sent."""
+    """Return the acknowledgement, as REJECTED, of a record that could not be sent."""
     if isinstance(record, Row):
         name = record.image_id if record.image is None else record.image.name
         return ImportAck(row=record.number, name=name, state=ImportState.REJECTED, error=error)
@@ -318,7 +367,11 @@ def parse_ack(response: pb.ImportImagesResponse) -> ImportAck:
 
 
 def make_search_request(wanted: Search) -> pb.SearchImagesRequest:
-    """Convert a search to its message; reads the file of the query."""
+    """Convert a search to its message; reads the file of the query.
+
+    Raises:
+        errors.InvalidArgument: The file cannot be read, or is too large to be sent.
+    """
     request = pb.SearchImagesRequest(
         filter=make_filter(wanted.filter),
         region=make_region(wanted.crop),

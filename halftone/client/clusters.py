@@ -89,7 +89,7 @@ class ClusterJob:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterMember:
-    """One printing of a cluster.
+    """One printing in a cluster.
 
     Attributes:
         weakest_link: The probability of the least probable link on the surest path to the others.
@@ -110,7 +110,8 @@ class Link:
     Attributes:
         a: Name of an image, the query of the verification.
         b: Name of the other image.
-        probability: None if an archivist said so and the two were never compared.
+        probability: The probability that the two are the same picture. None if an archivist said
+            so and the two were never compared.
         verdict: SAME if an archivist said so, else None.
     """
 
@@ -134,11 +135,11 @@ class Cluster:
         weakest_link: The probability of the least probable link that holds the cluster together.
         first_image: The earliest known printing; without dates the first by name.
         journals: The journals in the order of their first printing.
-        members: The printings in chronological order, those without a date last; at most the first
-            5,000. Only `Client.cluster` returns them.
-        links: The links: those without a probability, then the most probable first; at most the
-            first 5,000. They may name images that are not among these members. Only
-            `Client.cluster` returns them.
+        members: The printings in chronological order, printings without a date last; at most the
+            first 5,000. Only `Client.cluster` returns them.
+        links: Links without a probability come first, then the most probable; at most the first
+            5,000. They may name images that are not in `members`. Only `Client.cluster` returns
+            them.
     """
 
     name: str
@@ -184,7 +185,11 @@ class ClusterPage:
 def create_job(*, request_id: str, from_scratch: bool) -> Call[ClusterJob]:
     """Build the call that starts a cluster job (rpc CreateClusterJob).
 
-    The request id makes it repeatable.
+    Args:
+        request_id: An id of the caller's choice. The same id gives the same job, so the call may be
+            repeated.
+        from_scratch: Whether to compare every pair again, also pairs whose comparison is kept, and
+            to forget pairs that are no longer candidates.
     """
     request = pb.CreateClusterJobRequest(request_id=request_id, from_scratch=from_scratch)
     return _call("CreateClusterJob", request, pb.ClusterJob, parse_job)
@@ -226,7 +231,18 @@ def list_clusters(
     page_size: int | None,
     page_token: str,
 ) -> Call[ClusterPage]:
-    """Build the call that returns a page of clusters (rpc ListClusters)."""
+    """Build the call that returns a page of clusters (rpc ListClusters).
+
+    Args:
+        where: Only clusters with at least one printing that matches this filter; None: all.
+        order: The sort key; the largest come first.
+        min_size: Only clusters with at least this many printings.
+        min_journals: Only clusters with at least this many journals.
+        min_span_years: Only clusters with at least this many whole years between the first
+            printing and the last.
+        page_size: The most clusters on the page, 1 to 1000; None: 50.
+        page_token: The page's token; empty for the first page.
+    """
     request = pb.ListClustersRequest(
         filter=make_filter(where),
         order=order.name,
@@ -264,7 +280,14 @@ def judge(a: str, b: str, *, decision: Decision, note: str, author: str) -> Call
 def list_verdicts(
     *, image: str, history: bool, page_size: int | None, page_token: str
 ) -> Call[tuple[tuple[Verdict, ...], str]]:
-    """Build the call that returns verdicts and the next page's token (rpc ListVerdicts)."""
+    """Build the call that returns a page of verdicts and the next page's token (rpc ListVerdicts).
+
+    Args:
+        image: Only verdicts on the image of this name; empty: on any image.
+        history: Whether to include verdicts that have ended.
+        page_size: The most verdicts on the page, 1 to 1000; None: 100.
+        page_token: The page's token; empty for the first page.
+    """
     request = pb.ListVerdictsRequest(
         image=image, history=history, page_size=page_size, page_token=page_token
     )

@@ -54,7 +54,7 @@ def read_image(image: bytes | str | Path | Image.Image) -> bytes:
 
     Raises:
         errors.InvalidArgument: The file cannot be read.
-        errors.ImageRejected: It is larger than a message may carry.
+        errors.ImageRejected: The image is larger than a message may carry.
     """
     if isinstance(image, bytes):
         content = image
@@ -92,7 +92,7 @@ def _encode_png(image: Image.Image) -> bytes:
 
 
 def make_filter(where: Filter | None) -> pb.Filter | None:
-    """Convert a filter to its message."""
+    """Convert a filter to its message; None stays None."""
     if where is None:
         return None
     date = None
@@ -144,7 +144,7 @@ def write_fields(image: pb.Image, fields: Mapping[str, object]) -> None:
 
 
 def make_region(region: Region | tuple[int, int, int, int] | None) -> pb_embedder.Region | None:
-    """Convert a rectangle to its message."""
+    """Convert a rectangle, (x, y, width, height), to its message; None stays None."""
     if region is None:
         return None
     x, y, width, height = region

@@ -16,14 +16,14 @@ T = TypeVar("T", bound="DataclassInstance")
 
 
 def parse_fields(message: Message, kind: type[T], **others: Any) -> T:
-    """Return a value of a type whose fields have the names of the message's.
+    """Return a value of the dataclass `kind`, with the message's fields of the same names.
 
     A field whose name ends in `_time` becomes a datetime, or None if it is not set.
 
     Args:
         message: The message.
-        kind: The type, a dataclass.
-        others: The fields that take more than a copy.
+        kind: The dataclass.
+        others: Values of fields that are not plain copies.
     """
     values = {
         name: parse_time(message, name) if name.endswith("_time") else getattr(message, name)
@@ -39,7 +39,7 @@ def _list_names(kind: type[DataclassInstance]) -> tuple[str, ...]:
 
 
 def parse_time(message: Message, name: str) -> dt.datetime | None:
-    """Return a field of a message that holds a time, or None if it is not set."""
+    """Return the field `name` of a message, which holds a time, or None if it is not set."""
     if not message.HasField(name):
         return None
     value: timestamp_pb2.Timestamp = getattr(message, name)

@@ -84,9 +84,10 @@ class Comparison:
     Attributes:
         sampled_queries: Images that were searched by in both collections.
         top10_agreement: Mean share of the first ten hits that both versions have in common.
-        before: The active version's figures on labelled images, where any are known.
-        after: The figures of the version to promote, where any are known.
-        refusal: Why it was refused, or would have been refused without force.
+        before: The active version's figures on labelled images; None if they are not known.
+        after: The figures of the version to promote; None if they are not known.
+        refusal: The reason why the promotion was refused, or would have been refused without
+            `force`; empty if there is none.
     """
 
     sampled_queries: int = 0
@@ -153,7 +154,14 @@ def get(name: str) -> Call[ModelVersion]:
 
 
 def promote(name: str, *, force: bool, groups: Sequence[Sequence[str]]) -> Call[Promotion]:
-    """Build the call that starts a promotion (rpc PromoteModelVersion)."""
+    """Build the call that starts a promotion (rpc PromoteModelVersion).
+
+    Args:
+        name: The version to promote: `name/version`, or `name` for its newest version.
+        force: Whether to switch even if the version is worse than the active one.
+        groups: Names of images that show the same picture, to compare the two versions on. Empty:
+            the images with the label `group`.
+    """
     request = pb.PromoteModelVersionRequest(
         name=name,
         force=force,
@@ -165,7 +173,7 @@ def promote(name: str, *, force: bool, groups: Sequence[Sequence[str]]) -> Call[
 def roll_back() -> Call[Promotion]:
     """Build the call that starts a roll-back (rpc RollBackModelVersion).
 
-    It is not repeatable, because a second one could undo the first.
+    The call is not repeatable, because a second roll-back could undo the first.
     """
     request = pb.RollBackModelVersionRequest()
     call = _call("RollBackModelVersion", request, pb.Promotion, parse_promotion)
@@ -173,12 +181,15 @@ def roll_back() -> Call[Promotion]:
 
 
 def promotion() -> Call[Promotion]:
-    """Build the call that returns the latest promotion (rpc GetPromotion)."""
+    """Build the call that returns the promotion that runs, or the last one (rpc GetPromotion)."""
     return _call("GetPromotion", pb.GetPromotionRequest(), pb.Promotion, parse_promotion)
 
 
 def watch() -> Call[Promotion]:
-    """Build the call that streams the states of a promotion (rpc WatchPromotion)."""
+    """Build the call that streams a promotion: as it is, then after each change.
+
+    The stream ends after the promotion's final state. The rpc is WatchPromotion.
+    """
     return _call("WatchPromotion", pb.WatchPromotionRequest(), pb.Promotion, parse_promotion)
 
 

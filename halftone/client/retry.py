@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def is_retryable(error: errors.HalftoneError) -> bool:
-    """Return whether a call may succeed later: UNAVAILABLE, or RESOURCE_EXHAUSTED with a time."""
+    """Return whether a call may succeed later.
+
+    It may after UNAVAILABLE, and after RESOURCE_EXHAUSTED if the service said when to come back.
+    A full disk is not worth another try.
+    """
     if isinstance(error, errors.StorageFull):
         return False
     if isinstance(error, errors.ResourceExhausted):
@@ -48,7 +52,13 @@ class RetryPolicy:
         return self if repeatable else replace(self, attempts=1)
 
     def pause(self, *, failures: int, error: errors.HalftoneError, draw: float) -> float:
-        """Return the seconds to wait after `failures` failures; `draw` is uniform in [0, 1)."""
+        """Return the seconds to wait before the next try.
+
+        Args:
+            failures: The number of tries that failed.
+            error: The last failure. If it says when to come back, that time is added.
+            draw: A random number, uniform in [0, 1): the share to take of the longest pause.
+        """
         ceiling = min(self.longest_pause, self.first_pause * 2.0 ** min(failures - 1, 30))
         asked: float | None = getattr(error, "retry_after", None)
         return draw * ceiling + (asked or 0.0)
@@ -60,6 +70,9 @@ class Attempts:
 
     Attributes:
         timeout: Seconds for all tries and pauses together.
+        on_retry: Called each time that there is a next try, before the pause.
+        draw: Returns a random number, uniform in [0, 1).
+        failures: The number of tries that failed.
     """
 
     policy: RetryPolicy

@@ -96,7 +96,13 @@ class TrainingJob:
 def create(spec: TrainingSpec | Mapping[str, Any], *, request_id: str | None) -> Call[TrainingJob]:
     """Build the call that starts a training job (rpc CreateTrainingJob).
 
-    The request id makes it repeatable.
+    Args:
+        spec: The specification, or its fields.
+        request_id: The same id always gives the same job, so the call may be repeated. None: an id
+            is made up.
+
+    Raises:
+        errors.InvalidArgument: A field of `spec` is wrong.
     """
     checked = spec if isinstance(spec, training.TrainingSpec) else training.parse_spec(spec)
     request = pb.CreateTrainingJobRequest(
@@ -116,6 +122,11 @@ def list_jobs(
     """Build the call that returns a page of training jobs and the next page's token.
 
     The rpc is ListTrainingJobs.
+
+    Args:
+        states: Only jobs in these states; empty: in any state.
+        page_size: The most jobs on the page, at most 1000; None: 50.
+        page_token: The page's token; empty for the first page.
     """
     request = pb.ListTrainingJobsRequest(
         page_size=page_size,
@@ -136,7 +147,10 @@ def cancel(name: str) -> Call[TrainingJob]:
 
 
 def watch(name: str) -> Call[TrainingJob]:
-    """Build the call that streams the states of a training job (rpc WatchTrainingJob)."""
+    """Build the call that streams a training job: as it is, then after each change.
+
+    The stream ends after the job's final state. The rpc is WatchTrainingJob.
+    """
     request = pb.WatchTrainingJobRequest(name=name)
     return _call("WatchTrainingJob", request, pb.TrainingJob, parse_job)
 

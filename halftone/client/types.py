@@ -72,11 +72,11 @@ class VerificationState(StrEnum):
 class Overlap:
     """A part of one picture, the query, that is a part of another.
 
-    Coordinates are pixels of the upright pictures, or of the region where the query is one, x to
-    the right and y down.
+    Coordinates are pixels of the upright pictures, x to the right and y down. If the query is a
+    region of a picture, its coordinates are pixels of the region.
 
     Attributes:
-        inlier_count: Local features that agree on it.
+        inlier_count: The number of local features that agree on the overlap.
         homography: 3 by 3, row by row: takes points of the query to points of the image.
         query_polygon: Corners of the overlap in the query.
         image_polygon: Corners of the overlap in the image.
@@ -117,7 +117,8 @@ class Hit:
     Attributes:
         similarity: Cosine similarity of the descriptors, -1 to 1.
         orientation: The orientation of the query in the hit: mirrored or not, and turned by
-            quarters. It is that of the overlap if there is one, else the one that was most similar.
+            quarters. The largest overlap decides it. Without an overlap, it is the orientation in
+            which the query was most similar.
         probability: The probability that both show the same picture, 0 to 1; it means the same
             with every model version.
         relation: The kind of match.
@@ -163,7 +164,7 @@ class Hit:
 
 
 def probability_label(probability: float) -> str:
-    """Return a probability with three digits; only certainty reads 1.000 or 0.000."""
+    """Return a probability with three digits; only certainty is shown as 1.000 or 0.000."""
     if 0 < probability < 0.001:  # noqa: PLR2004 - three digits
         return "<0.001"
     return ">0.999" if 0.999 < probability < 1 else f"{probability:.3f}"  # noqa: PLR2004 - likewise
@@ -233,7 +234,9 @@ class LoadedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """A choice of images: all fields must match, each by one of its values; empty ones match all.
+    """A choice of images. An image must match each field by one of its values.
+
+    An empty field matches every image.
 
     Attributes:
         start: An EDTF date; with `end`, matches records whose date overlaps the range.
@@ -310,7 +313,8 @@ class Compared:
     Attributes:
         hit: The second image as a hit of a search by the first.
         model_version: The version that compared them.
-        verdicts_unavailable: Whether the verdict on the two could not be read.
+        verdicts_unavailable: Whether the verdict on the two could not be read, so that they may
+            have one although `hit` has none.
     """
 
     hit: Hit

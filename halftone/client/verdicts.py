@@ -70,7 +70,7 @@ def parse_verdict(message: pb.Verdict) -> Verdict:
 
 
 def parse_decision(value: int) -> Decision | None:
-    """Convert a decision; returns None for none, or one that this client does not know."""
+    """Convert a decision. Return None if none is set, or if this client does not know it."""
     try:
         return Decision[pb.Verdict.Decision.Name(value)]
     except (KeyError, ValueError):

@@ -76,7 +76,12 @@ class ImageMethods(Connection):
     async def batch_search(
         self, searches: Sequence[Search], *, timeout: float | None = None
     ) -> tuple[SearchPage | errors.HalftoneError, ...]:
-        """Run up to 64 searches and return a page or an error for each, in the same order."""
+        """Run up to 64 searches and return a page or an error for each, in the same order.
+
+        Raises:
+            errors.InvalidArgument: There are no searches or more than 64, or a file cannot be read
+                or is too large to be sent.
+        """
         call = await tasks.run_blocking(calls.batch_search, searches)
         return await self._run(call, timeout)
 
@@ -116,7 +121,7 @@ class ImageMethods(Connection):
         page_size: int | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[ImageRecord]:
-        """Iterate over the records under a filter in the order of their names.
+        """Iterate over the records that match `filter`, in the order of their names.
 
         Pages of `page_size` (1 to 1000) are fetched as needed; `timeout` is for each of them.
         """
@@ -153,9 +158,15 @@ class ImageMethods(Connection):
         Args:
             names: One name or several.
             filter: A filter, instead of names.
-            everything: Must be set for a filter that matches everything.
+            everything: Must be set if the filter matches everything. With it, and without a filter,
+                all images are deleted.
             dry_run: Only count the images.
             timeout: Deadline in seconds.
+
+        Raises:
+            errors.InvalidArgument: Names are given together with a filter or `everything`. Or no
+                names are given, `everything` is not set, and the filter is missing or matches
+                everything.
         """
         call = calls.delete(names, where=filter, everything=everything, dry_run=dry_run)
         return await self._run(call, timeout)
@@ -167,7 +178,14 @@ class ImageMethods(Connection):
         limit: int | None = None,
         timeout: float | None = None,
     ) -> Facets:
-        """Count images by journal, year and language; `limit` values of each, 1 to 1000."""
+        """Count images by journal, year and language.
+
+        Args:
+            filter: Count only images that match it.
+            limit: The most journals, years and languages, 1 to 1000 of each; the most frequent are
+                kept. Default: 100.
+            timeout: Deadline in seconds.
+        """
         return await self._run(calls.facets(where=filter, limit=limit), timeout)
 
     async def thumbnail(self, name: str, *, timeout: float | None = None) -> Thumbnail:
@@ -198,6 +216,10 @@ class ImageMethods(Connection):
 
         Returns:
             For each image, in the same order, its embeddings or the reason why it was refused.
+
+        Raises:
+            errors.InvalidArgument: There are too many images, or a file cannot be read or is too
+                large to be sent.
         """
         call = await tasks.run_blocking(
             calls.embed, images, mirrored=mirrored, rotated=rotated, model_version=model_version
@@ -215,7 +237,7 @@ class ImageMethods(Connection):
         on_progress: Callable[[ImportAck], None] | None = None,
         stall_timeout: float = 120.0,
     ) -> ImportSummary:
-        """Import records; a rejected one does not end the import.
+        """Import records. A rejected record does not end the import.
 
         Records are pulled as the service takes them. When the connection is lost, what is not
         acknowledged is sent again on a new one; see `RetryPolicy.import_patience`.
@@ -224,8 +246,8 @@ class ImageMethods(Connection):
             records: Records, or the rows of a manifest. They are pulled from a thread of their own,
                 or on the event loop if the iterable is asynchronous.
             on_progress: Called for each acknowledgement, in the rows' order.
-            stall_timeout: Seconds without an owed acknowledgement after which the connection
-                counts as lost.
+            stall_timeout: If acknowledgements are owed and none comes for so many seconds, the
+                connection is taken to be lost.
 
         Raises:
             errors.StorageFull: The service's disk is full.

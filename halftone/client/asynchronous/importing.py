@@ -172,8 +172,9 @@ class ImportRun:
         on_ack: Called for each acknowledgement, in the caller's thread or on the event loop.
         on_retry: Called when the stream is taken up again.
         is_closed: Function that returns whether the client was closed.
-        stall_timeout: Seconds without an acknowledgement, while some are owed, after which the
-            stream counts as lost.
+        policy: `import_patience` bounds the tries; see `RetryPolicy`.
+        stall_timeout: If acknowledgements are owed and none comes for so many seconds, the stream
+            is taken to be lost.
     """
 
     def __init__(

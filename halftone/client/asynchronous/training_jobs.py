@@ -55,7 +55,13 @@ class TrainingMethods(Connection):
         page_size: int | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[TrainingJob]:
-        """Iterate over the jobs, the newest first; `timeout` is for each page."""
+        """Iterate over the jobs, the newest first.
+
+        Args:
+            states: Only jobs in these states. Default: in any state.
+            page_size: The most jobs on a page, at most 1000. Pages are fetched as needed.
+            timeout: Deadline in seconds, for each page.
+        """
         return self._iterate(
             lambda token: training.list_jobs(states=states, page_size=page_size, page_token=token),
             timeout,

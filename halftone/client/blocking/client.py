@@ -14,14 +14,15 @@ class Client(ImageMethods, ModelMethods, TrainingMethods, ClusterMethods):
 
     A context manager; safe to share between threads.
     No connection is made before the first call.
-    Every call has a deadline and is tried again, with jitter and never past the deadline, when the
-    service says UNAVAILABLE, or RESOURCE_EXHAUSTED with the time to come back.
+    Every call has a deadline. If the service says UNAVAILABLE, or RESOURCE_EXHAUSTED with the time
+    to come back, the call is tried again, with jitter and never past the deadline.
 
     Args:
         search: `host:port` of the search service. Default: `HALFTONE_SEARCH`, or this machine.
         embedder: `host:port` of the embedder. Default: `HALFTONE_EMBEDDER`, or this machine.
         trainer: `host:port` of the training service. Default: `HALFTONE_TRAINER`, or this machine.
-        timeout: Deadline of a call in seconds, its retries included; each method takes another.
+        timeout: Deadline of a call in seconds, its retries included. The `timeout` of a method
+            takes its place for one call.
         retries: The policy for trying again.
 
     All methods raise subclasses of `halftone.errors.HalftoneError`.

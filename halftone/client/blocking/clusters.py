@@ -32,7 +32,7 @@ class ClusterMethods(Connection):
         """Start to group the archive; `watch_cluster_job` tells how it goes.
 
         Args:
-            from_scratch: Compare every pair again, also those whose comparison is kept, and forget
+            from_scratch: Compare every pair again, also pairs whose comparison is kept, and forget
                 pairs that are no longer candidates.
             request_id: An id of the caller's choice; a repeated id returns the job that it started.
                 Made up by default.
@@ -123,9 +123,9 @@ class ClusterMethods(Connection):
         return self._run(call, timeout)
 
     def clusters(self, **options: Any) -> Iterator[Cluster]:
-        """Iterate over clusters; the keywords are those of `cluster_page`.
+        """Iterate over clusters; takes the keywords of `cluster_page`.
 
-        They have no members and no links; `cluster` gives those.
+        The clusters have no members and no links; `cluster` returns a cluster with them.
         """
         while True:
             page = self.cluster_page(**options)
@@ -139,11 +139,12 @@ class ClusterMethods(Connection):
         """Return a cluster with its printings in chronological order.
 
         Args:
-            name: `clusters/{id}`, or the name of an image, which stands for its cluster.
+            name: `clusters/{id}`, or the name of an image, which stands for its cluster. The name
+                of a cluster that became a part of another cluster stands for that one.
             timeout: Deadline in seconds.
 
         Raises:
-            errors.NotFound: There is no such cluster, or the image is in none.
+            errors.NotFound: There is no such cluster, or the image is in no cluster.
         """
         return self._run(clusters.get(name), timeout)
 
@@ -159,13 +160,14 @@ class ClusterMethods(Connection):
     ) -> Verdict:
         """Record what an archivist says of two images, for good and under every model version.
 
-        When verdicts contradict each other, the later ones win. `overruled_verdicts` of the
-        returned verdict lists those that lost their effect by this one.
+        If verdicts contradict each other, the later verdicts count. `overruled_verdicts` of the
+        returned verdict lists the verdicts that lost their effect by this call.
 
         Args:
             a: Name of an image.
             b: Name of the other image.
-            decision: SAME holds the two in one cluster, DIFFERENT keeps them apart.
+            decision: SAME holds the two in one cluster, DIFFERENT keeps them apart, UNSURE does
+                neither.
             note: The reason, at most 4,096 characters.
             author: Who says so, at most 256 characters.
             timeout: Deadline in seconds.
@@ -189,7 +191,7 @@ class ClusterMethods(Connection):
 
         Args:
             image: Only verdicts on this image.
-            history: Include verdicts that no longer hold.
+            history: Include verdicts that have ended.
             page_size: 1 to 1000.
             timeout: Deadline in seconds.
         """
@@ -202,6 +204,9 @@ class ClusterMethods(Connection):
 
     def delete_verdict(self, name: str, *, timeout: float | None = None) -> Verdict:
         """Take a verdict back, `verdicts/{id}`; it stays in the history.
+
+        A verdict that it had overruled may have its effect again. `overruled_verdicts` of the
+        returned verdict lists the verdicts that lost their effect by this call.
 
         Raises:
             errors.NotFound: There is no such verdict.

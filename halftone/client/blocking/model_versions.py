@@ -60,10 +60,12 @@ class ModelMethods(Connection):
         return self._run(models.promote(name, force=force, groups=groups), timeout)
 
     def roll_back(self, *, timeout: float | None = None) -> Promotion:
-        """Start to promote the version that answered before.
+        """Start to promote the version that answered before the active one.
+
+        If the call fails, it is not tried again: a second roll-back could undo the first.
 
         Raises:
-            errors.FailedPrecondition: There was none, or another promotion runs.
+            errors.FailedPrecondition: No version answered before, or another promotion runs.
         """
         return self._run(models.roll_back(), timeout)
 
