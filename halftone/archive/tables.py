@@ -54,7 +54,7 @@ class TableFile:
         return tuple(cell.lower() for cell in self.header)
 
     def check_columns(self, *required: str) -> None:
-        """Check that a header has the given columns, and no column twice.
+        """Check that the header has the columns `required`, and no column twice.
 
         Raises:
             errors.InvalidArgument: A column is missing or occurs twice; the error names it.

@@ -149,7 +149,7 @@ class TrainingSpec(BaseModel):
         return self
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON-ready values, without those that were not given."""
+        """Return the fields as values for JSON, without fields that have their defaults."""
         found: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
         return found
 

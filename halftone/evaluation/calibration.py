@@ -110,12 +110,12 @@ def fit(
 
     Returns:
         The calibration, and its figures: `pairs`; `matches`; `ece` (expected calibration error)
-        over all candidates; `ece_likely` over those of 0.01 and more, and `likely`, their number;
-        `brier`; `precision_at_90` and `recall_at_90` (of candidates of 0.9 and more); `bins`, each
-        with the mean `probability`, the `observed` share of matches, its 95 % interval `low` and
-        `high`, and `count`; `unverified`, the same figures without the comparison of local
-        features; `mislabelled`, the number of false pairs that were left out of the fit but count
-        as false in all figures.
+        over all candidates; `likely`, the number of candidates with a probability of 0.01 or more,
+        and `ece_likely`, their error; `brier`; `precision_at_90` and `recall_at_90` (of candidates
+        with 0.9 or more); `bins`, each with the mean `probability`, the `observed` share of
+        matches, its 95 % interval `low` and `high`, and `count`; `unverified`, the same figures
+        without the comparison of local features; `mislabelled`, the number of false pairs that were
+        left out of the fit but count as false in all figures.
 
     Raises:
         errors.InvalidArgument: There are fewer than `FEWEST_PAIRS` matches, or too few groups with

@@ -186,7 +186,7 @@ def label_pictures(
     groups: Path | None = None,
     left_out: Sequence[tuple[str, str]] = (),
 ) -> LabelledArchive:
-    """Return an archive of the given pictures, with the truth that `read_labelled` describes.
+    """Return an archive of `pictures`, with the truth that `read_labelled` describes.
 
     Args:
         pictures: The pictures of the archive's manifest.

@@ -91,7 +91,7 @@ class Tracker:
         uri: Address of the MLflow server; empty for no tracking.
         experiment: The experiment, which is created if it does not exist.
         name: The run's name.
-        params: The run's settings; nested ones get names with a dot.
+        params: The run's settings; nested settings get names with a dot.
         job: The id of a training job. A run with this id is continued, so that an interrupted job
             is one run. Empty always starts a new run.
         warn: Called once, with one sentence, if something cannot be tracked.

@@ -167,7 +167,7 @@ def _in_lines(letters: NDArray[np.int32]) -> tuple[NDArray[np.bool_], int]:
 
 
 def _neighbours(letters: NDArray[np.int32]) -> tuple[Ints, Ints]:
-    """Return pairs of letters side by side: the rows of the left ones and of the right ones."""
+    """Return pairs of letters side by side: the rows of the left letters, and of the right."""
     left, top, width, height = letters[:, :4].T.astype(np.float64)
     middle = top + height / 2
     tree = KDTree(np.column_stack([left, middle]))

@@ -84,7 +84,7 @@ class Evidence:
 
 
 def evidence_features(evidence: Evidence) -> Doubles:
-    """Return the regression's features, float64 [F], named by `FEATURES`; unknown ones are 0."""
+    """Return the regression's features, float64 [F], named by `FEATURES`; 0 if not known."""
     compared = evidence.is_compared
     overlap = _largest(evidence.verification)
     geometry = [0.0, 0.0, 0.0, 0.0]

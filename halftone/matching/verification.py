@@ -1,7 +1,7 @@
 """Finds whether two pictures share a part, and where, by features that fit a homography.
 
 Features are paired as mutual nearest neighbours (Lowe's ratio test) and vote for scale and rotation
-(Lowe 2004); MAGSAC++ (Barath et al. 2020, by OpenCV) fits a homography to those that agree. The
+(Lowe 2004); MAGSAC++ (Barath et al. 2020, by OpenCV) fits a homography to the pairs that agree. The
 features that are left are tried again, because a plate may hold two pictures.
 """
 
@@ -51,10 +51,10 @@ _UNLIKELY: Final = float(np.log(1e-6))
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Overlap:
-    """A part that two pictures share. All pixels are those of the pictures as given.
+    """A part that two pictures share. All coordinates are pixels of the pictures as given.
 
     Attributes:
-        inliers: Number of features that agree on it.
+        inliers: Number of features that agree on the overlap.
         homography: float64 [3, 3], takes points of the query to points of the candidate.
         query_polygon: float32 [K, 2], convex, clockwise on screen, within the query.
         candidate_polygon: float32 [K, 2], convex, within the candidate; its corner k is corner k of

@@ -207,8 +207,8 @@ def make_annotation(
     Args:
         link: The link.
         cluster: The cluster, with both images among its members.
-        verdict: The verdict that holds on the two images, if any. If it says SAME, its author, time
-            and note become those of the annotation.
+        verdict: The verdict that holds on the two images, or None. If it says SAME, the annotation
+            gets its author, time and note.
         now: The time of the export.
     """
     images = {member.image.name: member.image for member in cluster.members}

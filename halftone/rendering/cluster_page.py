@@ -48,7 +48,10 @@ _URL: Final = re.compile(r"https?://[^\s]+", re.IGNORECASE)
 
 
 def fetch_thumbnails(client: Client, cluster: Cluster) -> dict[str, SizedPicture]:
-    """Return the thumbnails of a cluster's members, by name. Lost and damaged ones are left out."""
+    """Return the thumbnails of a cluster's members, by name.
+
+    Members whose picture is lost or damaged are left out.
+    """
 
     def fetch(name: str) -> SizedPicture | None:
         try:

@@ -1,4 +1,4 @@
-"""Bounds how many calls a service answers at a time, and refuses those beyond the bound.
+"""Bounds how many calls a service answers at a time, and refuses more.
 
 Calls with one request and one answer share one budget; streams (imports, watches) share another,
 so that watches which stay open for hours leave the others room. A `Limit` narrows some methods
@@ -50,7 +50,7 @@ class Limit:
 
 
 class Admission:
-    """Admits calls up to the limits and refuses those beyond. For the event loop only."""
+    """Admits calls up to the limits and refuses more. For the event loop only."""
 
     def __init__(
         self, *, calls: int, streams: int, limits: Sequence[Limit], metrics: telemetry.Metrics

@@ -248,7 +248,10 @@ class Supervisor:
 
 
 def _limit_log(log: Path) -> None:
-    """Empty a log that has become long; its lines replace those that were kept before."""
+    """Empty a log that has become long. Its lines are kept in `….old.log`, instead of older lines.
+
+    If they cannot be copied, they are lost.
+    """
     if not log.exists() or log.stat().st_size <= _LOG_LIMIT_BYTES:
         return
     # A full disk has no room for a copy, and a log must not be what fills it.

@@ -140,7 +140,12 @@ class _Window:
             return self.stream
 
     async def finish(self, *, exhausted: bool = False, closed: bool = False) -> None:
-        """Note that no more records will be added, or that the whole import is over."""
+        """End the window.
+
+        Args:
+            exhausted: No more records will be added.
+            closed: The whole import is over.
+        """
         async with self.changed:
             self.exhausted |= exhausted
             self.closed |= closed

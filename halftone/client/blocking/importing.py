@@ -141,7 +141,12 @@ class _Window:
             return self.stream
 
     def finish(self, *, exhausted: bool = False, closed: bool = False) -> None:
-        """Note that no more records will be added, or that the whole import is over."""
+        """End the window.
+
+        Args:
+            exhausted: No more records will be added.
+            closed: The whole import is over.
+        """
         with self.changed:
             self.exhausted |= exhausted
             self.closed |= closed

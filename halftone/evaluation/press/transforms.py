@@ -65,8 +65,8 @@ class Printed:
 
     Attributes:
         image: The picture in mode L.
-        to_source: float64 [3, 3], maps its pixels to those of the source picture.
-        region: float64 [K, 2], the convex polygon in it that shows the source picture.
+        to_source: float64 [3, 3], maps pixels of `image` to pixels of the source picture.
+        region: float64 [K, 2], the convex polygon in `image` that shows the source picture.
     """
 
     image: Image.Image

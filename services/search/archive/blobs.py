@@ -74,7 +74,7 @@ class Blobs:
         return self._get(_thumbnail(sha256))
 
     def put_features(self, content: bytes, *, sha256: str) -> None:
-        """Write the local features of an image, replacing those that are there."""
+        """Write the local features of an image. They replace older features of it."""
         self._put(_features(sha256), content)
 
     def get_features(self, sha256: str) -> bytes:

@@ -54,7 +54,7 @@ class ClusterSummary:
 
 
 def sort_by_date(printings: Iterable[DatedPrinting]) -> list[DatedPrinting]:
-    """Sort printings by the earliest day on which each may have appeared; undated ones last."""
+    """Sort printings by the earliest day on which each may have appeared; without a date, last."""
     return sorted(
         printings, key=lambda each: (each.day is None, each.day or 0, each.latest or 0, each.name)
     )

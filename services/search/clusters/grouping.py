@@ -119,7 +119,7 @@ def group(
 
     Args:
         compared: The compared pairs. If a pair occurs twice, the higher probability counts.
-        verdicts: The verdicts that hold, without UNSURE ones.
+        verdicts: The verdicts that hold, except UNSURE.
         identical: Pairs of records with the same bytes, enough to connect all such records.
         previous: The clusters before the grouping, and the ids of ended clusters. New clusters take
             over their ids.

@@ -297,7 +297,7 @@ def _add_clusters(
     there: set[bytes],
     describe: Describe,
 ) -> None:
-    """Add to `changes` the clusters that differ from those before."""
+    """Add to `changes` the clusters that differ from the stored clusters, `before`."""
     changed = [
         cluster
         for cluster in clusters

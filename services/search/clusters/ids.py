@@ -130,7 +130,7 @@ def _take_up_ids(
     """Give groups without an id the ids of ended clusters, and add the heirs of these ids.
 
     Returns:
-        The ids that lead to clusters elsewhere, with the ids of those clusters.
+        For each id that leads to a cluster elsewhere, the id of that cluster.
     """
     leads_to: dict[str, str] = {}
     wishes: dict[int, list[tuple[int, int, int, str]]] = defaultdict(list)

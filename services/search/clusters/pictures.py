@@ -170,7 +170,7 @@ def next_to_search(
 
 
 def count_searched(connection: sqlite3.Connection, *, job: int) -> tuple[int, int]:
-    """Return the number of images, and the number of those whose picture `job` has searched for.
+    """Return the number of images, and how many of them have a picture `job` has searched for.
 
     Searches of later jobs count, too.
     """

@@ -71,7 +71,7 @@ class Staging:
         self._name = name
 
     def begin(self, connection: sqlite3.Connection) -> None:
-        """Create the tables, or empty existing ones."""
+        """Create the tables; if they exist, empty them."""
         for kind, columns in _COLUMNS.items():
             name = f"temp.{self._name}_{kind}"
             connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (part BLOB NOT NULL, {columns})")
@@ -104,7 +104,7 @@ class Staging:
                 )
 
     def forget(self, connection: sqlite3.Connection, parts: Collection[bytes]) -> None:
-        """Forget the changes of parts, which `put` was told."""
+        """Delete the changes that `put` stored for `parts`."""
         for kind in _COLUMNS:
             connection.executemany(
                 f"DELETE FROM temp.{self._name}_{kind} WHERE part = ?",  # noqa: S608 - constants

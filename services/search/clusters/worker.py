@@ -99,7 +99,7 @@ class ClusterWorker:
         )
 
     def note(self, ids: Iterable[uuid.UUID]) -> None:
-        """Remember images that were imported, changed or deleted. Thread-safe."""
+        """Have the worker look at images that were imported, changed or deleted. Thread-safe."""
         with self._dirty_lock:
             self._dirty.update(each.bytes for each in ids)
         self.wake()

@@ -1,4 +1,4 @@
-"""Compares the local features of a query with those of its candidates, in a few threads.
+"""Compares the local features of a query and its candidates, in a few threads.
 
 Searches and clusters both use this room. `verifier` compares within a deadline and remembers the
 outcomes; `calibrations` reads the calibration of each model version; `messages` converts outcomes

@@ -1,4 +1,4 @@
-"""Compares a query's local features with those of candidates, in a few threads.
+"""Compares the local features of queries and candidates, in a few threads.
 
 A pair takes about 3 ms of one core, and a query has fifty pairs. Each query has as many turns in
 the threads' queue as there are threads; after each pair its turn goes back to the end of the queue,

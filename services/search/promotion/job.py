@@ -355,7 +355,7 @@ class PromotionJob:
             self._journal.tell()
 
     async def _tidy(self) -> None:
-        """Drop all collections except those of the active version and of the one before it."""
+        """Drop all collections except two: of the active version, and of the version before it."""
         try:
             await asyncio.to_thread(self._registry.need, [self.promotion.model_version])
             pointer = await asyncio.to_thread(self._registry.pointer)

@@ -129,7 +129,7 @@ class Journal:
         self._tell(self._promotion)
 
     async def settle(self) -> None:
-        """Wait for writes in progress, including those whose caller was cancelled.
+        """Wait for writes in progress, also for a write whose caller was cancelled.
 
         Otherwise such a write could come after a write of the next process that takes the lock.
         """

@@ -92,13 +92,16 @@ class Promotions:
         switch.recover(self._files, store=self._store, registry=self._registry)
 
     def others(self, model_version: str) -> list[Collection]:
-        """Return the collections of all versions but one. They get deletions, too. Blocks."""
+        """Return the collections of all versions but `model_version`. They get deletions, too.
+
+        Blocks.
+        """
         return self._follower.others(model_version)
 
     async def watch(self) -> None:
-        """Resume promotions that no process runs; follow those that others run. Until cancelled.
+        """Resume promotions that no process runs, and follow promotions that other processes run.
 
-        Requires open collections.
+        It ends when it is cancelled. Requires open collections.
         """
         while True:
             try:

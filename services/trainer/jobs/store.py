@@ -246,7 +246,7 @@ class JobStore:
             return tuple(self._read_many(self.client.smembers(f"{_PREFIX}active")))
 
     def _read_many(self, ids: Iterable[str]) -> Iterator[TrainingJob]:
-        """Yield jobs by their ids, in one round trip; those that are gone are left out."""
+        """Yield jobs by their ids, in one round trip. Jobs that no longer exist are left out."""
         pipe = self.client.pipeline(transaction=False)
         for job_id in ids:
             pipe.hget(_job(job_id), "record")

@@ -45,7 +45,7 @@ _FIGURE: Final = "micro_ap"  # what early stopping goes by: ranking and comparab
 
 @dataclass
 class Best:
-    """The best validation so far. Its weights are the averaged ones, on the CPU."""
+    """The best validation so far. `weights` are the averaged weights, on the CPU."""
 
     figure: float = -1.0
     step: int = 0

@@ -27,7 +27,7 @@ class Entry:
         row: The number that the sender gave the record.
         name: The record's name, as it was sent.
         point_id: The id of its point in the store; None if the name is not valid.
-        payload: The fields of the record, without those of the picture.
+        payload: The fields of the record, without the fields about its picture.
         content: The picture's bytes.
         sha256: The SHA-256 of the picture's bytes.
         existing: The record that is stored under this name, once it was looked up.

@@ -319,7 +319,7 @@ def _copy_sparse(source: Path, target: Path) -> None:
 def to_requests(queries: Sequence[Query]) -> list[Any]:
     """Convert searches to Edge requests, which suit every part.
 
-    They ask for no payloads; `query.answer` reads those of the best hits.
+    They ask for no payloads; `query.answer` reads the payloads of the best hits.
     """
     return [
         edge.QueryRequest(
