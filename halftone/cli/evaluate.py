@@ -247,7 +247,10 @@ def _load(version: ModelVersion) -> Model:
 
 
 def _read_threshold(text: str | None) -> tuple[float | None, Path | None]:
-    """Read a threshold: a cosine, or the folder of an archive on which to choose it."""
+    """Read a threshold: a cosine, or the folder of an archive on which to choose it.
+
+    Return both, where at least one is None.
+    """
     if text is None:
         return None, None
     try:

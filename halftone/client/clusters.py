@@ -206,6 +206,10 @@ def list_jobs(
     """Build the call that returns a page of cluster jobs and the next page's token.
 
     The rpc is ListClusterJobs.
+
+    Args:
+        page_size: The most jobs on the page, 1 to 1000; None: 20.
+        page_token: The page's token; empty for the first page.
     """
     request = pb.ListClusterJobsRequest(page_size=page_size, page_token=page_token)
 

@@ -136,6 +136,10 @@ def list_versions(
     """Build the call that returns a page of model versions and the next page's token.
 
     The rpc is ListModelVersions.
+
+    Args:
+        page_size: The most versions on the page, at most 1000; None: 100.
+        page_token: The page's token; empty for the first page.
     """
     request = pb.ListModelVersionsRequest(page_size=page_size, page_token=page_token)
 

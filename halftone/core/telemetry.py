@@ -36,7 +36,7 @@ def request_id() -> str:
 
 
 def bind_request_id(candidate: str | None) -> str:
-    """Set and return the id of this request: the caller's if well-formed, otherwise a new one."""
+    """Set and return the id of this request: `candidate` if it is well-formed, else a new id."""
     value = candidate if candidate and _VALID_ID.fullmatch(candidate) else uuid.uuid4().hex
     _request_id.set(value)
     return value

@@ -114,7 +114,7 @@ def evaluate_groups(
     """Judge descriptors [N, D] by labelled groups: every other member of a group is a match.
 
     An image whose group is empty, or that is alone in its group, is no query but stays a candidate.
-    Returns the same as `figures_of`.
+    The other parameters and the result are as in `figures_of`.
     """
     truth = Truth.of_groups(groups)
     return evaluate(descriptors, truth=truth, threshold=threshold, resamples=resamples, seed=seed)

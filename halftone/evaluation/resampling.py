@@ -115,7 +115,12 @@ class _Pairs:
         return np.searchsorted(-falling, -scores, side="right").astype(np.int64)
 
     def figures(self, counts: Draws, *, threshold: float | None) -> dict[str, float]:
-        """Return the figures of pairs when each group counts as often as it was drawn."""
+        """Return the figures of pairs when each group counts as often as it was drawn.
+
+        Args:
+            counts: How often each group was drawn.
+            threshold: The threshold for precision, recall and f1; None leaves them out.
+        """
         true = np.cumsum(counts[self._true_place])
         total = max(float(true[-1]), 1e-12)
         both = counts[self._first_place] * np.where(self._same, 1.0, counts[self._second_place])

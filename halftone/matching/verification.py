@@ -288,7 +288,7 @@ def _best(
     octaves: Floats,
     left: NDArray[np.bool_],
 ) -> tuple[Doubles, NDArray[np.bool_]] | None:
-    """Return the homography that most of the matches agree on, and the matches that do.
+    """Return the homography that most of the matches agree on, and the matches that do, or None.
 
     When a dozen matches agree, sampling may end with a homography that is stretched beyond what a
     press makes. So both directions are sampled, and the plausible homography is taken.
@@ -319,7 +319,10 @@ def _best(
 def _sample_homography(
     p: Floats, q: Floats, *, vote: NDArray[np.intp]
 ) -> tuple[Doubles, NDArray[np.bool_]] | None:
-    """Return a homography that takes p to q where they agree, from the rows of the vote."""
+    """Return a homography from p to q, found in the rows `vote`, and the matches that agree.
+
+    None if there is none, or too few matches agree.
+    """
     homography, mask = cv2.findHomography(
         p[vote],
         q[vote],

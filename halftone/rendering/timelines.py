@@ -159,7 +159,10 @@ def list_inner_links(cluster: Cluster) -> list[Link]:
 
 
 def find_longest_gap(printings: tuple[Printing, ...]) -> Printing | None:
-    """Return the printing before which the picture was unseen longest, if for a year at least."""
+    """Return the printing before which the picture was unseen for the longest time.
+
+    None if that is less than a year, or not known.
+    """
     dated = [printing for printing in printings if printing.image.earliest_date]
     gaps = [
         ((wording.count_days(before.image, after.image) or 0), after)

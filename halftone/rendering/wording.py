@@ -121,7 +121,10 @@ def may_precede(image: ImageRecord, first: ImageRecord) -> bool:
 
 
 def find_span(image: ImageRecord) -> tuple[float, float] | None:
-    """Return the first and the last moment of a date in years, for example 1914.64."""
+    """Return the first and the last moment of an image's date in years, for example 1914.64.
+
+    None if it has no date.
+    """
     if image.earliest_date is None and image.latest_date is None:
         return None
     start, end = _interval(image)

@@ -84,6 +84,10 @@ class PressSimulation:
 
     All randomness comes from `generator`, so a saved generator state continues the same sequence of
     printings.
+
+    Args:
+        size: The side of the printings in pixels.
+        parameters: The parameters of the press; None: the defaults.
     """
 
     def __init__(self, *, size: int, parameters: PrintParameters | None = None) -> None:

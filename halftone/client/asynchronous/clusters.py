@@ -56,7 +56,10 @@ class ClusterMethods(Connection):
     def cluster_jobs(
         self, *, page_size: int | None = None, timeout: float | None = None
     ) -> AsyncIterator[ClusterJob]:
-        """Iterate over the jobs, the newest first; `timeout` is for each page."""
+        """Iterate over the jobs, the newest first.
+
+        Pages of `page_size` (1 to 1000) are fetched as needed; `timeout` is for each of them.
+        """
         return self._iterate(
             lambda token: clusters.list_jobs(page_size=page_size, page_token=token), timeout
         )

@@ -19,7 +19,10 @@ class ModelMethods(Connection):
     def model_versions(
         self, *, page_size: int | None = None, timeout: float | None = None
     ) -> AsyncIterator[ModelVersion]:
-        """Iterate over the published model versions; `timeout` is for each page."""
+        """Iterate over the published model versions, by name, then by number.
+
+        Pages of `page_size` (at most 1000) are fetched as needed; `timeout` is for each of them.
+        """
         return self._iterate(
             lambda token: models.list_versions(page_size=page_size, page_token=token), timeout
         )

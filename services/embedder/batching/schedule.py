@@ -148,7 +148,10 @@ class Schedule:
     # ---- images to decode
 
     def next_undecoded(self) -> Work | None:
-        """Return the next image to decode. Blocks while enough items are ready for the device."""
+        """Return the next image to decode, or None if the schedule was stopped.
+
+        Blocks while there is none, or enough items are ready for the device.
+        """
         with self._lock:
             while not self._stopped:
                 most = _DECODED_AHEAD * self._max_batch
@@ -173,7 +176,10 @@ class Schedule:
     # ---- batches
 
     def next_to_stage(self) -> Selection | None:
-        """Return the next batch to stage ahead: a full batch, while all workers are busy."""
+        """Return the next batch to stage ahead, or None if the schedule was stopped.
+
+        Blocks until a full batch is ready and all workers are busy.
+        """
         with self._lock:
             while not self._stopped:
                 if self._in_flight == self._workers and (chosen := self._select(self._max_batch)):
@@ -188,11 +194,11 @@ class Schedule:
             self._runnable.notify()
 
     def next_task(self) -> Task | None:
-        """Return the next task for a thread of the device.
+        """Return the next task for a thread of the device, or None if the schedule was stopped.
 
         Function calls come first, then staged batches. If neither waits and a worker is free, the
         thread gets the items that are ready and stages them itself, which saves a single image one
-        change of threads.
+        change of threads. Blocks while there is no task.
         """
         with self._lock:
             while not self._stopped:
@@ -228,7 +234,7 @@ class Schedule:
             )
 
     def _select(self, enough: int) -> Selection | None:
-        """Choose a batch of a model version that has at least `enough` items ready."""
+        """Choose a batch of a model version that has at least `enough` items ready, or None."""
         for encoder, turns in list(self._ready.items()):
             # Free workers share the items that are ready: two of them need half the time for the
             # eight orientations of one picture.

@@ -154,7 +154,7 @@ def days_of(payload: Payload) -> tuple[int | None, int | None]:
 
 @functools.lru_cache(maxsize=65_536)
 def to_date(ordinal: int | None) -> str:
-    """Return the ISO date of a day, empty where it is unknown or an open end."""
+    """Return the ISO date of a day, or "" if it is None or an open end."""
     if ordinal is None or ordinal in {_FIRST_DAY, _LAST_DAY}:
         return ""
     return dt.date.fromordinal(ordinal).isoformat()

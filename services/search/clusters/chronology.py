@@ -38,7 +38,10 @@ class DatedPrinting:
 
     @property
     def day(self) -> int | None:
-        """The day to sort by: the earliest possible day, or the latest if only that is known."""
+        """The day to sort by: the earliest possible day, or the latest if only that is known.
+
+        None if neither is known.
+        """
         return self.latest if self.earliest is None else self.earliest
 
 

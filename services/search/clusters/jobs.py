@@ -51,7 +51,7 @@ _FIELDS = ", ".join(JobRow._fields)
 
 
 def _find(connection: sqlite3.Connection, condition: str, *values: int | str) -> JobRow | None:
-    """Return the last job under a condition in SQL, if any."""
+    """Return the last job that matches a condition in SQL, or None."""
     row = connection.execute(
         f"SELECT {_FIELDS} FROM jobs WHERE {condition} ORDER BY number DESC LIMIT 1",  # noqa: S608 - constants
         values,

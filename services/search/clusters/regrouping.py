@@ -157,7 +157,10 @@ class WholeRegrouping:
         )
 
     def _switch(self, finish: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Store the plans once none of them is outdated."""
+        """Store the plans once none of them is outdated, and return the result of `finish`.
+
+        Return None, with nothing stored, if the regrouping is no longer wanted.
+        """
         for attempt in itertools.count():
             with self._database.write() as connection:
                 if not self._is_wanted(connection):

@@ -72,7 +72,7 @@ class ClusterSteps:
                 jobs.end(connection, job.number, state=State.FAILED, error=error.message)
 
     def read_mode(self) -> tuple[JobRow | None, bool]:
-        """Return the running job, if any, and whether imports join clusters."""
+        """Return the running job or None, and whether imported images join clusters."""
         with self._database.read() as connection:
             job = jobs.get_running(connection)
             return job, job is not None or jobs.any_succeeded(connection)
