@@ -104,13 +104,13 @@ class _ResourceError(HalftoneError):
 
 
 class NotFound(_ResourceError):
-    """The named resource does not exist."""
+    """The resource `resource_name`, of the kind `resource_type`, does not exist."""
 
     reason = "NOT_FOUND"
 
 
 class AlreadyExists(_ResourceError):
-    """The named resource exists already."""
+    """The resource `resource_name`, of the kind `resource_type`, exists already."""
 
     reason = "ALREADY_EXISTS"
 

@@ -350,7 +350,7 @@ class _Hardest:
         self._pairs = np.empty((0, 2), dtype=np.int64)
 
     def add(self, scores: Ints, *, rows: Ints, columns: Ints) -> None:
-        """Add pairs, [K] each."""
+        """Add K pairs of images: their scores [K], and the rows and columns of the images, [K]."""
         high = np.flatnonzero(scores >= self._floor)
         scores = np.concatenate([self._scores, scores[high]])
         pairs = np.concatenate([self._pairs, np.stack([rows[high], columns[high]], axis=1)])

@@ -16,7 +16,8 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 def load(size: int) -> Font:
     """Return a font of about `size` pixels.
 
-    Pillow's own has no accents; the one that matplotlib carries does, where it is installed.
+    If matplotlib is installed, it is the font that matplotlib carries. Otherwise it is Pillow's
+    font, which has no accents.
     """
     spec = importlib.util.find_spec("matplotlib")
     for folder in (spec and spec.submodule_search_locations) or ():
@@ -27,7 +28,7 @@ def load(size: int) -> Font:
 
 
 def shorten(text: str, *, font: Font, width: int) -> str:
-    """Return a text that is at most `width` pixels long in a font, cut off with "…" if needed."""
+    """Return a text; if it is longer than `width` pixels in a font, it is cut off with "…"."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

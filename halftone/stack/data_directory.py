@@ -53,7 +53,7 @@ def lock_directory(directory: Path) -> FileLock:
 
 
 def check_format(data: Path) -> None:
-    """Write the layout's version into a new data directory, or check that of an existing one.
+    """Write the layout's version into a new data directory, or check it in an existing one.
 
     Raises:
         errors.DataDirectoryError: A newer release wrote the directory, or the file is damaged.

@@ -56,7 +56,7 @@ class HeldPorts:
 
         Args:
             host: The address to listen on.
-            port: The port's number; 0 stands for any free one.
+            port: The port's number; 0: any free port.
             what: The port's purpose, named in errors.
             variable: The setting that chooses the port, named in an error.
 
@@ -64,7 +64,8 @@ class HeldPorts:
             The port's number.
 
         Raises:
-            errors.Unavailable: Another process listens on it, or it is held for another child.
+            errors.Unavailable: Another process listens on the port, or it is held for another
+                child.
         """
         try:
             if port:

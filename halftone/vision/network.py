@@ -237,10 +237,10 @@ class DescriptorNetwork(nn.Module):
     def low_frequencies(self, pictures: Tensor) -> Tensor:
         """Return the lowest cosine coefficients of pictures as soft signs, in rows of unit length.
 
-        The result is float32 [N, frequencies * frequencies]. The idea is that of PDQ (Facebook
+        The result is float32 [N, frequencies * frequencies]. The idea is taken from PDQ (Facebook
         2019, *The TMK+PDQF video-hashing algorithm and the PDQ image-hashing algorithm*): the signs
-        of a cosine transform's coefficients survive every tone curve. Here they fade out towards
-        zero instead of flipping, so that a small change of a picture stays a small change.
+        of a cosine transform's coefficients survive every tone curve. Here the signs fade out
+        towards zero instead of flipping, so that a small change of a picture stays a small change.
         """
         count, size = self.spec.frequencies, pictures.shape[-1]
         x = pictures.float().mean(dim=1)

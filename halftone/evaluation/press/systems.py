@@ -86,9 +86,9 @@ class System(Protocol):
 class PerceptualHash:
     """Search by pHash: 64 bits of a discrete cosine transform.
 
-    The method is that of Zauner, *Implementation and Benchmarking of Perceptual Image Hash
-    Functions* (2010): 32 x 32 pixels, the 8 x 8 lowest frequencies without the constant ones, above
-    their median or not.
+    The method is by Zauner, *Implementation and Benchmarking of Perceptual Image Hash Functions*
+    (2010). Of 32 x 32 pixels, the 8 x 8 lowest frequencies are taken that are not constant in any
+    direction. Each gives a bit: whether it is above their median.
     """
 
     name = "pHash"

@@ -138,7 +138,7 @@ def precision_recall(
 
 
 def histogram(path: Path, *, judgement: Judgement, threshold: float) -> None:
-    """Draw the scores of true and of false pairs as two histograms."""
+    """Draw the scores of true and of false pairs as two histograms, with a line at `threshold`."""
     edges = np.arange(-0.5, 1.0001, 0.02)
     true = np.histogram(judgement.true_scores / UNITS, bins=edges)[0]
     limits = np.rint(edges * UNITS).astype(np.int64)
@@ -175,7 +175,13 @@ def histogram(path: Path, *, judgement: Judgement, threshold: float) -> None:
 
 
 def confusion(path: Path, *, matrix: Sequence[Sequence[int]], names: Sequence[str]) -> None:
-    """Draw a confusion matrix as shares of each row; a row is a true class."""
+    """Draw a confusion matrix as shares of each row.
+
+    Args:
+        path: The file to write.
+        matrix: The number of pictures by true class (rows) and predicted class (columns).
+        names: The names of the classes.
+    """
     counts = np.asarray(matrix, dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(2.2 + 0.34 * len(names), 9.0)

@@ -95,7 +95,7 @@ class TrainingConfig(LoopOptions):
     def continues(self, identity: str) -> bool:
         """Return whether a run with these settings can continue a run with another `identity()`.
 
-        Settings that `identity` lacks count as having their default values.
+        Settings that `identity` lacks are taken to have their default values.
         """
         defaults: dict[str, Any] = json.loads(TrainingConfig().identity())
         theirs: dict[str, Any] = json.loads(identity)
