@@ -176,8 +176,9 @@ class Catalogue:
             and this is the number of records that would be. Names that do not exist are ignored.
 
         Raises:
-            errors.InvalidArgument: The request has both names and a filter, or neither; or its
-                filter matches everything and `everything` is not set.
+            errors.InvalidArgument: The request has more than `MAX_NAMES` names, or names together
+                with a filter or `everything`. Or it has no names, `everything` is not set, and the
+                filter is missing or matches everything.
         """
         condition = await self._holdings.threads.read("plan", self._to_delete, request)
         if request.validate_only:

@@ -160,7 +160,7 @@ def list_holding(connection: sqlite3.Connection, points: Collection[bytes]) -> l
 def find_between(
     connection: sqlite3.Connection, point: bytes, others: Collection[bytes]
 ) -> dict[bytes, VerdictRow]:
-    """Return the verdicts that hold between an image and others, UNSURE ones included.
+    """Return the verdicts that hold between an image and others, also if they say UNSURE.
 
     Args:
         connection: The connection to read with.

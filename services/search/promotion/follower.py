@@ -34,7 +34,10 @@ class Follower:
         )
 
     def others(self, model_version: str) -> list[Collection]:
-        """Return the collections of all versions but one. They get deletions, too. Blocks."""
+        """Return the collections of all versions but `model_version`. They get deletions, too.
+
+        Blocks.
+        """
         collections = []
         for version in self._store.model_versions():
             if version != model_version:

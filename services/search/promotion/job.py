@@ -78,7 +78,7 @@ class PromotionJob:
             parts: The shared parts of the service.
             files: The files of the promotion. The caller holds their lock until `run` has returned.
             tell: Called with the promotion when it changed.
-            others: Returns the collections of all versions but the given one.
+            others: Returns the collections of all versions but one, which it takes.
             progress_failures: Counts writes of progress that failed.
         """
         self.promotion = promotion
