@@ -194,7 +194,11 @@ def delete(*, verdict: str, yes: bool, as_json: bool, connect: Connect) -> None:
 )
 @server_options
 def export(*, directory: Path, with_clusters: bool, connect: Connect) -> None:
-    """Write a data set to train on: `halftone train` takes it with --objective metric."""
+    """Write the pictures that were judged to DIRECTORY, as a data set to train on.
+
+    Pictures that were judged to be the same form a group; verdicts.csv has all verdicts. Train with
+    `halftone train` and --objective metric.
+    """
     with connect() as client:
         clusters = (
             cluster_export.fetch_members(client, client.clusters(page_size=200))

@@ -121,7 +121,8 @@ class EmbeddedArchive:
     Attributes:
         archive: The archive. Pictures that cannot be decoded are in its `left_out`.
         descriptors: float32 [N, D], of the pictures as they are.
-        views: float32 [O, N, D], of the pictures in all orientations; None if there is only one.
+        views: float32 [O, N, D], of the pictures in each orientation that was asked for; None if
+            it is only one.
         digest: SHA-256 of the ids, the files' hashes and the groups.
         others: Further descriptors of the pictures as they are, float32 [N, *] each, by name.
     """

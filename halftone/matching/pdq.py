@@ -31,9 +31,10 @@ def pdq(image: Image.Image) -> Bits:
 def pdq_orientations(image: Image.Image) -> dict[Orientation, Bits]:
     """Return the hashes of a picture in each of the eight orientations.
 
-    `pdqhash.compute_dihedral` derives them from one transform, but PDQ samples its windows off
-    centre: its hash for a mirrored picture differs in 30 bits of 256 from the hash of the mirrored
-    pixels, which is the one in an archive. So each hash is computed from turned pixels.
+    Each hash is computed from pixels that were turned or mirrored before, since an archive that
+    holds a mirrored copy has the hash of that copy's pixels. `pdqhash.compute_dihedral` derives all
+    eight from one transform instead. But PDQ samples its windows off centre, so the derived hash
+    of a mirrored picture differs from the true one in 30 of 256 bits.
     """
     grey = shrink(luminance(image), _SIDE)
     return {each: _hash(grey, each) for each in orientations(mirrored=True, rotated=True)}

@@ -126,7 +126,7 @@ class Registry:
     # ---- writing
 
     def need(self, references: Sequence[str]) -> None:
-        """Set the versions that embedders must keep loaded even if they are old.
+        """Replace the list of versions that embedders keep loaded, even if they are old.
 
         Args:
             references: The ids of the versions, the most important first.

@@ -203,8 +203,13 @@ def _result(
 def to_vector(embedding: embedder_pb2.Embedding, *, field: str = "embedding") -> np.ndarray:
     """Return the vector of an embedding: float32 [D], L2-normalised.
 
+    Args:
+        embedding: The message.
+        field: The name by which errors call it.
+
     Raises:
-        errors.InvalidArgument: The values are not `dimension` finite numbers, or all zero.
+        errors.InvalidArgument: There are more or fewer values than `dimension`, a value is not
+            finite, or all values are zero.
     """
     if embedding.dimension < 1 or len(embedding.values) != 4 * embedding.dimension:
         raise errors.InvalidArgument(

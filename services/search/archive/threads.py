@@ -107,7 +107,7 @@ class Threads:
         return await _submit(self._thumbnails, lambda: call(*args, **kwargs))
 
     def close(self) -> None:
-        """Wait for the calls that are running."""
+        """Refuse further calls, and wait for those that run or are queued."""
         for executor in (
             self._reads,
             self._lists,

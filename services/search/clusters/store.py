@@ -260,7 +260,9 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection that sees the file as it is when its first query runs.
+        """Yield a connection for reading. All queries of the block see the same state of the file.
+
+        It is the state at the first query; later writes are not seen.
 
         Raises:
             errors.Unavailable: The file cannot be used, or the service is shutting down.

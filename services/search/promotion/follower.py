@@ -34,9 +34,9 @@ class Follower:
         )
 
     def others(self, model_version: str) -> list[Collection]:
-        """Return the collections of all versions but `model_version`. They get deletions, too.
+        """Return the collections of all other versions, which get deletions, too. Blocks.
 
-        Blocks.
+        A collection that cannot be opened is left out and logged.
         """
         collections = []
         for version in self._store.model_versions():

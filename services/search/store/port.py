@@ -178,14 +178,15 @@ class Query:
     """A search for the nearest vectors of one channel. Points without such a vector are ignored.
 
     Attributes:
-        vector: The vector: float32 of the collection's dimension, float32 [256] for `PDQ`, words
-            for `WORDS`.
+        vector: The vector to compare with. Its form depends on `using`: float32 of the
+            collection's dimension for `DESCRIPTOR`, float32 [256] for `PDQ`, `Words` for `WORDS`.
         using: The channel to search.
         limit: The most hits to return.
         filter: The filter that hits must match.
         min_score: The lowest score of a hit; None for no limit.
         exact: Whether to compare with every matching vector instead of using the graph.
-        payloads: Whether hits have their payloads. Reading a payload costs more than ranking it.
+        payloads: Whether hits have their payloads. Reading the payload of a hit costs more
+            than ranking the hit.
     """
 
     vector: np.ndarray | Words

@@ -54,7 +54,11 @@ class Start:
     fitted: bool = False
 
     def embed(self, network: DescriptorNetwork, pictures: Tensor) -> Tensor:
-        """Compute the embedding that is trained: pictures [N, 1, S, S] to float32 [N, D]."""
+        """Compute what the run trains: pictures [N, 1, S, S] to float32 [N, D].
+
+        If `fitted`, this is the descriptor, else the embedding below the layers that are fitted
+        when the run ends.
+        """
         embedded: Tensor = network(pictures) if self.fitted else network.project(pictures)
         return embedded.float()
 
