@@ -55,12 +55,13 @@ def test_fresh_weights_are_drawn_as_torchvision_draws_them():
     ours = network.stages.state_dict()
     for number in range(4):
         for name, expected in getattr(theirs, f"layer{number + 1}").state_dict().items():
-            drawn = ours[f"{number}.{name}"].float()
+            drawn = ours[f"{number}.{name}"]
             assert drawn.shape == expected.shape
-            assert drawn.mean() == pytest.approx(expected.float().mean(), abs=0.01), name
-            if drawn.numel() > 1:
-                spread = expected.float().std()
-                assert drawn.std() == pytest.approx(spread, rel=0.1, abs=1e-6), name
+            both = [each.double() for each in (drawn, expected)]
+            mean, their_mean = (float(each.mean()) for each in both)
+            spread, their_spread = (float(each.std(correction=0)) for each in both)
+            assert mean == pytest.approx(their_mean, abs=0.01), name
+            assert spread == pytest.approx(their_spread, rel=0.1, abs=1e-6), name
     assert network.projection.weight.abs().max() <= network.feature_width**-0.5
 
 
