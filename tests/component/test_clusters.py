@@ -106,6 +106,7 @@ def waits_for(condition):
         time.sleep(0.05)
 
 
+@pytest.mark.soak
 def test_a_job_that_is_killed_goes_on_where_it_was(stack):
     load(
         stack,

@@ -189,7 +189,7 @@ def test_children_that_are_killed_during_an_import(tmp_path, press):
         assert '"event": "stopped"' in log.splitlines()[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_sigterm_and_sigkill_of_the_parent_lose_nothing(tmp_path, press):
     """The stack is asked to stop in the middle of an import, then a second one is killed."""
     data = tmp_path / "data"

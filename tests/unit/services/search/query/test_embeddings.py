@@ -88,7 +88,8 @@ async def test_searches_that_wait_are_answered_together(searches, collection):
     collection.release.set()
     answers = await asyncio.gather(*tasks)
     assert [found(each) for each in answers] == [[f"{number:05}"] for number in range(30)]
-    assert collection.sizes == [1, 1, 16, 12]
+    # Either call may be the first to note its size.
+    assert sorted(collection.sizes) == [1, 1, 12, 16]
 
 
 async def test_a_search_that_is_refused_leaves_the_others_be(searches, collection):
