@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from PIL import Image
 
 from halftone.core import errors
+from halftone.core.extras import make_install_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -321,7 +322,7 @@ def _source() -> Path:
     if package is None or not package.submodule_search_locations:
         raise errors.FailedPrecondition(
             "The sample archive is made from photographs of scikit-image, which is not installed: "
-            "pip install 'halftone[demo]', or show your own with --archive DIR.",
+            f"{make_install_command('demo')}, or show your own with --archive DIR.",
             subject="scikit-image",
         )
     return Path(next(iter(package.submodule_search_locations))) / "data"

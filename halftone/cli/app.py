@@ -30,6 +30,7 @@ from halftone.cli.options import (
     server_options,
 )
 from halftone.core import errors, files
+from halftone.core.extras import make_install_command
 from halftone.core.settings import ClientSettings
 from halftone.imaging import images
 from halftone.rendering import json_forms
@@ -101,7 +102,7 @@ class _Group(click.Group):
                 raise
             raise _Failure(
                 f"`halftone {ctx.invoked_subcommand}` needs the package {error.name}, which is not "
-                "installed: pip install 'halftone[all]'."
+                f"installed: {make_install_command('all')}."
             ) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -19,6 +19,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from halftone.core.extras import make_install_command
 from halftone.core.settings import TrackingSettings
 
 if TYPE_CHECKING:
@@ -189,7 +190,8 @@ class Tracker:
                     return
                 call(run)
         except ModuleNotFoundError as error:
-            self._fail(f"the package {error.name} is not installed: pip install 'halftone[mlflow]'")
+            command = make_install_command("mlflow")
+            self._fail(f"the package {error.name} is not installed: {command}")
         except Exception as error:  # noqa: BLE001 - whatever a client raises, training goes on
             self._fail(str(error).strip().partition("\n")[0] or type(error).__name__)
 

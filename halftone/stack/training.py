@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from halftone.core import errors
+from halftone.core.extras import make_install_command
 from halftone.core.settings import TrainerSettings
 from halftone.service import probe
 from halftone.stack.parts import LOOPBACK, make_address, make_command
@@ -173,8 +174,8 @@ def _check_packages(names: Sequence[str]) -> None:
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise errors.FailedPrecondition(
-            f"Training needs {' and '.join(missing)}, not installed here: pip install "
-            "'halftone[trainer,local]'.",
+            f"Training needs {' and '.join(missing)}, not installed here: "
+            f"{make_install_command('trainer', 'local')}.",
             subject=missing[0],
             reason=NOT_INSTALLED,
         )

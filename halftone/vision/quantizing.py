@@ -27,6 +27,7 @@ from PIL import Image
 from torch import nn
 
 from halftone.core import errors, files
+from halftone.core.extras import make_install_command
 from halftone.registry import golden
 from halftone.registry.manifest import MANIFEST
 from halftone.registry.version import INT8
@@ -222,7 +223,8 @@ def _library() -> Any:
 
 def _make_missing_error(error: ImportError) -> errors.FailedPrecondition:
     return errors.FailedPrecondition(
-        f"Running a model in int8 needs more packages ({error}): pip install halftone[openvino]",
+        f"Running a model in int8 needs more packages ({error}): "
+        f"{make_install_command('openvino')}",
         reason="NOT_INSTALLED",
     )
 

@@ -508,7 +508,7 @@ def test_a_missing_package_is_one_sentence(tmp_path, command):
     )
     assert done.returncode == 1
     assert f"`halftone {command}` needs the package grpc_health" in done.stderr
-    assert "pip install 'halftone[all]'" in done.stderr
+    assert "pip install 'halftone-search[all]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -166,7 +166,7 @@ def test_a_missing_package_is_named(monkeypatch):
     tracker.log({"loss": 1.0}, step=0)
     tracker.finish()
     (warning,) = warnings
-    assert "halftone[mlflow]" in warning
+    assert "halftone-search[mlflow]" in warning
 
 
 class _SlowRun:
