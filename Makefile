@@ -9,7 +9,7 @@ PROTOS := $(wildcard protos/halftone/v1/*.proto)
 # Not every shell expands the tilde in `make demo ARCHIVE=~/x`.
 WITH_ARCHIVE := $(if $(ARCHIVE),--archive '$(patsubst ~/%,$(HOME)/%,$(ARCHIVE))')
 
-.PHONY: demo test soak check format protos client bench gpu clean
+.PHONY: demo test reference soak check format protos client bench gpu clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@# Without Debian's python3-venv a folder is left that has a python and no pip.
@@ -30,6 +30,10 @@ SEED ?= 1914
 WORKERS ?= 3
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --randomly-seed=$(SEED)
+
+# Meta's own PDQ, which one test compares ours with. It has no wheels and needs a C++ compiler.
+reference: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[reference]'
 
 # What `make test` leaves out, so that it stays below eight minutes on two cores.
 soak: $(STAMP)
