@@ -17,6 +17,7 @@ from halftone.cli.models.context import default_directory
 from halftone.cli.press import evaluate_press, press_options
 from halftone.core import errors, files
 from halftone.imaging.orientations import orientations
+from halftone.registry.starter import find_starter
 from halftone.registry.versions import Registry
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from halftone.vision.model import Model
 
 _LISTED: Final = 10
-# A checkout carries the starter in this folder; a wheel has no such folder.
-_CHECKOUT: Final = Path(__file__).resolve().parents[2] / "models"
 
 
 @click.command("eval")
@@ -224,9 +223,11 @@ def _resolve(text: str, *, models: Path | None) -> ModelVersion:
         version = registry.resolve(f"{whole.parent.name}/{whole.name}")
     else:
         registry = Registry(models or default_directory())
-        if models is None and not registry.list() and _CHECKOUT.is_dir():
-            # Nothing was published yet, but a checkout has the starter.
-            registry = Registry(_CHECKOUT)
+        # Before anything is published, a name may be that of the version in the package.
+        starter = None if models or registry.list() else find_starter()
+        if starter is not None and text in {starter.name, starter.id}:
+            registry.verify(starter)
+            return starter
         try:
             version = registry.resolve(text)
         except errors.NotFound as error:

@@ -205,7 +205,11 @@ class Registry:
         label = f"{source.parent.name}/{source.name}"
         parsed = parse_id(label)
         if parsed is None or not (source / MANIFEST).is_file():
-            raise _not_found_error(str(source), f"{source} is no published model version.")
+            raise _not_found_error(
+                str(source),
+                f"{source} is no published model version, a directory …/NAME/NUMBER with a "
+                f"{MANIFEST}.",
+            )
         name, version = parsed
         target = self.directory / name / str(version)
         if not target.is_dir():

@@ -17,20 +17,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from pathlib import Path
-from typing import Final
+import shlex
+from typing import TYPE_CHECKING, Final
 
 import halftone
 from halftone.core import errors, files
 from halftone.core.locks import FileLock, LockHeldError, locked
-from halftone.registry.version import newest_version
+from halftone.registry.starter import find_starter
 from halftone.registry.versions import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMAT: Final = 1
 """Version of the data directory's layout; a directory with a newer version is refused."""
-
-# A checkout has this folder, a wheel does not.
-_STARTER: Final = Path(__file__).resolve().parents[2] / "models" / "starter"
 
 
 def lock_directory(directory: Path) -> FileLock:
@@ -98,30 +98,19 @@ def prepare_models(models: Path) -> None:
     The embedder verifies it as well; here a fault ends the start at once and with its reason.
 
     Raises:
-        errors.FailedPrecondition: No version is active, or there is none at all.
+        errors.FailedPrecondition: No version is active, or this installation lacks the starter.
         errors.DataLoss: A file of the active version does not match its hash.
     """
     registry = Registry(models)
     if not registry.list():
-        registry.install(_find_starter(models))
+        registry.install(find_starter().directory)
     active = registry.active
     if active is None:
+        newest = registry.list()[-1].id
+        command = shlex.join(["halftone", "models", "promote", newest, "--directory", str(models)])
         raise errors.FailedPrecondition(
-            f"No model version in {models} is active; choose one with `halftone models promote`.",
+            f"No model version in {models} is active; choose one, for example with `{command}`.",
             subject=str(models),
             reason="NO_MODEL",
         )
     registry.verify(active)
-
-
-def _find_starter(models: Path) -> Path:
-    newest = newest_version(_STARTER)
-    if newest is not None:
-        return newest
-    raise errors.FailedPrecondition(
-        f"There is no model version in {models}, and this installation carries no starter "
-        "version. Make one with `halftone models import`, or copy one with `halftone models "
-        "install`.",
-        subject=str(models),
-        reason="NO_MODEL",
-    )

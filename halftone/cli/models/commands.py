@@ -11,7 +11,7 @@ from rich.table import Table
 
 from halftone.cli import output
 from halftone.cli.models import making
-from halftone.cli.models.context import TargetOptions, with_context
+from halftone.cli.models.context import TargetOptions, directory_option, with_context
 from halftone.cli.models.promotions import read_groups, report, run_promotion
 from halftone.cli.options import confirm, json_option, search_target, yes_option
 from halftone.core import errors
@@ -30,12 +30,7 @@ _MARKS: Final = ("active", "previous", "damaged")
 
 
 @click.group()
-@click.option(
-    "--directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Act on this directory of versions alone, without a search service.  [default: "
-    "HALFTONE_MODELS_DIRECTORY, or that of `halftone up`]",
-)
+@directory_option
 @search_target
 @click.pass_context
 def models(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -19,7 +21,6 @@ from halftone.stack import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 # A running service accepts a connection at once, however busy it is.
 _PROBE_SECONDS: Final = 1.0
@@ -39,15 +40,13 @@ def find_service(
     """Return a client of the search service that is named or that runs here, or None.
 
     If nothing is named, it is the service that runs from the default data directory. If none runs
-    from there, it is the service at the default address, as with the other commands.
+    from there, it is the service at the default address, as with the other commands. If a data
+    directory is named and no stack runs from it, there is no service: its models are files.
 
     Args:
         server: The service's `host:port`; None if a command names none.
         data: The data directory of a stack; None if a command names none.
         settings: Default: the settings of the environment.
-
-    Raises:
-        errors.FailedPrecondition: A data directory is named, and no stack runs from it.
     """
     settings = ClientSettings() if settings is None else settings
     if server is not None:
@@ -57,14 +56,12 @@ def find_service(
     addresses = running.find(data or settings.data)
     if addresses is not None:
         return Client(addresses.search)
-    if data is not None:
-        raise errors.FailedPrecondition(
-            f"No stack runs from {data}. To change the models' directory alone, name it with "
-            "--directory.",
-            subject=str(data),
-        )
-    # A directory that is named in the environment excludes the stack at the default address.
-    named = "data" in settings.model_fields_set or "directory" in ModelSettings().model_fields_set
+    # A directory that is named excludes the stack at the default address.
+    named = (
+        data is not None
+        or "data" in settings.model_fields_set
+        or "directory" in ModelSettings().model_fields_set
+    )
     return Client(settings.search) if not named and _is_listening(settings.search) else None
 
 
@@ -83,11 +80,23 @@ class Context:
 
     Attributes:
         is_named: Whether the directory was named, rather than taken from a stack.
+        options: The options that name the target, for commands that are suggested.
     """
 
     registry: Registry
     service: Client | None
     is_named: bool
+    options: TargetOptions
+
+    def write_command(self, *words: str) -> str:
+        """Return a command of `halftone models` that acts on the same target, to be pasted."""
+        named = {
+            "--directory": self.options.directory,
+            "--server": self.options.server,
+            "--data": self.options.data,
+        }
+        target = [str(part) for pair in named.items() if pair[1] is not None for part in pair]
+        return shlex.join(["halftone", "models", *words, *target])
 
     @property
     def files(self) -> Registry:
@@ -115,11 +124,7 @@ class TargetOptions:
     data: Path | None
 
     def open(self, context: click.Context) -> Context:
-        """Return the target; the connection is closed at the end of the command.
-
-        Raises:
-            errors.FailedPrecondition: A data directory is named, and no stack runs from it.
-        """
+        """Return the target; the connection is closed at the end of the command."""
         directory, server, data = self.directory, self.server, self.data
         if directory is not None and (server is not None or data is not None):
             raise click.UsageError(
@@ -128,21 +133,43 @@ class TargetOptions:
         service = None if directory is not None else find_service(server=server, data=data)
         if service is not None:
             context.call_on_close(service.close)
-        is_named = directory is not None or "directory" in ModelSettings().model_fields_set
+        is_named = (
+            directory is not None
+            or data is not None
+            or "directory" in ModelSettings().model_fields_set
+        )
         if directory is None:
             directory = default_directory() if data is None else data / "models"
-        return Context(registry=Registry(directory), service=service, is_named=is_named)
+        return Context(
+            registry=Registry(directory), service=service, is_named=is_named, options=self
+        )
+
+
+directory_option = click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Act on this directory of versions alone, without a search service.  [default: "
+    "HALFTONE_MODELS_DIRECTORY, or that of `halftone up`]",
+)
 
 
 def with_context(command: Callable[..., None]) -> Callable[..., None]:
     """Pass a command its `Context`; the command takes the group's options, too."""
 
+    @directory_option
     @search_target
     @functools.wraps(command)
-    def run_with_context(*, server: str | None, data: Path | None, **options: Any) -> None:
+    def run_with_context(
+        *, directory: Path | None, server: str | None, data: Path | None, **options: Any
+    ) -> None:
         context = click.get_current_context()
         named: TargetOptions = context.obj
-        where = dataclasses.replace(named, server=server or named.server, data=data or named.data)
+        where = dataclasses.replace(
+            named,
+            directory=directory or named.directory,
+            server=server or named.server,
+            data=data or named.data,
+        )
         command(where.open(context), **options)
 
     return run_with_context

@@ -17,6 +17,7 @@ from halftone.cli.models.promotions import run_promotion
 from halftone.core import errors, files
 from halftone.core.backbones import BACKBONES
 from halftone.imaging import images
+from halftone.registry.starter import find_starter
 from halftone.registry.version import newest_version
 
 if TYPE_CHECKING:
@@ -31,24 +32,29 @@ if TYPE_CHECKING:
     from halftone.vision.preprocessing import Preprocessing
 
 
-@click.command(short_help="Copy a published version from elsewhere.")
-@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.command(short_help="Copy the starter, or a version from elsewhere.")
+@click.argument(
+    "source", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
 @click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
 @with_context
-def install(context: Context, *, source: Path, promoting: bool) -> None:
-    """Copy a published version, the directory `…/name/version`, from elsewhere.
+def install(context: Context, *, source: Path | None, promoting: bool) -> None:
+    """Copy a published version, the directory SOURCE = `…/name/version`, from elsewhere.
 
-    If SOURCE is `…/name`, its newest version is copied. Nothing is copied if another version has,
-    or once had, that name and number. Running it again only repairs a damaged copy.
+    Without SOURCE it is the starter, which comes with Halftone; `halftone up` does that by itself
+    where there is no version yet. If SOURCE is `…/name`, its newest version is copied. Nothing is
+    copied if another version has, or once had, that name and number. Running it again only repairs
+    a damaged copy.
     """
     registry = context.files
 
     def tell(damage: errors.DataLoss) -> None:
         click.echo(f"{damage.message} It was replaced: the version is repaired.")
 
-    newest = newest_version(source)
+    folder = find_starter().directory.parent if source is None else source
+    newest = newest_version(folder)
     try:
-        installed = registry.install(newest or source, repaired=tell)
+        installed = registry.install(newest or folder, repaired=tell)
     except errors.AlreadyExists as error:
         if newest is None or promoting:
             raise
@@ -355,5 +361,6 @@ def _announce(context: Context, version: ModelVersion, *, promoting: bool) -> No
     if promoting:
         registry.promote(version.id)
     active = registry.pointer().active == version.id
-    note = "active" if active else f"not active; `promote {version.id}` makes it so"
+    command = context.write_command("promote", version.id)
+    note = "active" if active else f"not active; `{command}` makes it so"
     click.echo(f"{published} ({note}).")

@@ -66,6 +66,13 @@ def models(tmp_path_factory) -> Path:
     return directory
 
 
+def test_the_starter_is_judged_before_anything_is_published(archive, tmp_path, monkeypatch):
+    monkeypatch.setenv("HALFTONE_DATA", str(tmp_path))
+    monkeypatch.delenv("HALFTONE_MODELS_DIRECTORY", raising=False)
+    assert "starter/1" in run("starter", "--archive", archive)
+    assert "There is no model version 'other'" in run("other", "--archive", archive, code=1)
+
+
 def test_figures_and_report_of_a_version(archive, models, tmp_path):
     report = tmp_path / "report"
     output = run("starter", "--models", models, "--archive", archive, "--report", report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 
+from halftone.cli import app
 from halftone.core import errors
 from halftone.core import settings as settings_module
 from halftone.stack import data_directory, local, running
@@ -282,5 +285,8 @@ def test_versions_without_an_active_one_are_not_guessed_about(tmp_path):
     version = next((tmp_path / "starter").glob("[0-9]*"))
     shutil.copytree(version, tmp_path / "other" / "1")
     (tmp_path / "active").unlink()
-    with pytest.raises(errors.FailedPrecondition, match="halftone models promote"):
+    with pytest.raises(errors.FailedPrecondition, match="is active") as caught:
         data_directory.prepare_models(tmp_path)
+    command = caught.value.message.split("`")[1]
+    assert CliRunner().invoke(app.main, shlex.split(command)[1:]).exit_code == 0
+    data_directory.prepare_models(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,11 @@ from PIL import Image
 
 from halftone.cli import app
 from halftone.cli.models.context import find_service
-from halftone.core import errors
 from halftone.core.settings import ClientSettings
 from halftone.registry.manifest import MANIFEST
+from halftone.registry.starter import find_starter
 from halftone.registry.versions import Registry
+from halftone.stack.data_directory import prepare_models
 from tests.support.client.fake_search import FakeSearch
 
 if TYPE_CHECKING:
@@ -188,13 +190,41 @@ def test_weights_of_something_else_are_refused(directory: Path, pictures: Path, 
     assert len(Registry(directory).list()) == 2
 
 
-def test_the_group_s_options_are_taken_after_a_command_as_well(tmp_path):
-    for arguments in (["--data", "gone", "list"], ["list", "--data", "gone"]):
-        result = CliRunner().invoke(app.main, ["models", *arguments])
-        assert result.exit_code == 1
-        assert "No stack runs from gone" in result.stderr
-    arguments = ["models", "--directory", str(tmp_path), "list", "--server", "127.0.0.1:1"]
-    assert CliRunner().invoke(app.main, arguments).exit_code == 2
+def test_the_group_s_options_are_taken_after_a_command_as_well(directory: Path, tmp_path: Path):
+    for named in (["--data", str(tmp_path)], ["--directory", str(directory)]):
+        for arguments in ([*named, "list"], ["list", *named]):
+            result = CliRunner().invoke(app.main, ["models", *arguments])
+            assert result.exit_code == 0
+            assert "a/1" in result.stdout
+    for arguments in (
+        ["--directory", str(tmp_path), "list", "--server", "127.0.0.1:1"],
+        ["--data", str(tmp_path), "list", "--directory", str(directory)],
+    ):
+        assert CliRunner().invoke(app.main, ["models", *arguments]).exit_code == 2
+
+
+def test_the_starter_is_installed_where_a_stack_will_look_for_it(tmp_path: Path):
+    """Before its first start, by the option that `halftone up` has."""
+    data = tmp_path / "data"
+    install = ["models", "install", "--data", str(data)]
+    result = CliRunner().invoke(app.main, install)
+    assert result.exit_code == 0, result.output
+    starter = find_starter()
+    assert f"{starter.id} is published in {data / 'models'} (active)" in result.stdout
+    prepare_models(data / "models")
+    registry = Registry(data / "models")
+    assert [version.id for version in registry.list()] == [starter.id]
+    registry.verify(starter.id)
+    assert CliRunner().invoke(app.main, install).exit_code == 0
+
+
+def test_a_command_that_is_suggested_does_what_it_says(directory: Path, tmp_path: Path):
+    named = ("--data", str(tmp_path))
+    source = Registry(tmp_path / "elsewhere").publish(tmp_path / "staging", name="b").directory
+    said = CliRunner().invoke(app.main, ["models", "install", str(source), *named]).stdout
+    command = said[said.index("`halftone ") + 1 :].partition("`")[0]
+    assert CliRunner().invoke(app.main, shlex.split(command)[1:]).exit_code == 0
+    assert Registry(directory).active.id == "b/1"
 
 
 def test_what_listens_at_the_default_address_is_found_as_by_a_search(
@@ -215,8 +245,7 @@ def test_what_listens_at_the_default_address_is_found_as_by_a_search(
             return found is not None
 
         assert find()
-        with pytest.raises(errors.FailedPrecondition, match="No stack runs from"):
-            find(tmp_path)
+        assert not find(tmp_path), "another stack's is named, which does not run"
         monkeypatch.setenv("HALFTONE_MODELS_DIRECTORY", str(tmp_path))
         assert not find(), "a directory is named"
         monkeypatch.delenv("HALFTONE_MODELS_DIRECTORY")
