@@ -46,12 +46,12 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/python tools/unasync.py --check
 	rm -rf build/protos && mkdir -p build/protos
-	$(BIN)/python -m grpc_tools.protoc -Iprotos -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+	$(BIN)/python -m grpc_tools.protoc -Iprotos \
 		--python_out=build/protos --pyi_out=build/protos --grpc_python_out=build/protos $(PROTOS)
 	diff -r -x __init__.py -x __pycache__ build/protos/halftone/v1 halftone/v1
 
 protos: $(STAMP)
-	$(BIN)/python -m grpc_tools.protoc -Iprotos -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+	$(BIN)/python -m grpc_tools.protoc -Iprotos \
 		--python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
 
 # The blocking client from the asynchronous one.
