@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shlex
 import shutil
@@ -25,11 +26,14 @@ _OF_NAMES_IN_ANSWERS = {
     *("GetClusterJob", "CancelClusterJob", "GetCluster", "JudgePair", "DeleteVerdict"),
 }
 ROOT = Path(__file__).parents[2]
+# A command's messages are its argument, or follow as its input.
 COMMAND = re.compile(
-    r"grpcurl -plaintext (?:-d '(?P<json>.*?)' )?(?:\\\n +)?(?P<address>\S+) "
-    r"(?P<service>halftone\.v1\.\w+)/(?P<method>\w+)$",
+    r"grpcurl -plaintext (?:-(?!d)\S+ (?:\d+ )?)*(?:-d (?:'(?P<json>.*?)'|@) )?(?:\\\n +)?"
+    r"(?P<address>[\d.]+:\d+) (?P<service>halftone\.v1\.\w+)/(?P<method>\w+)"
+    r"(?: <<EOF\n(?P<input>.*?)\nEOF)?(?: \|\| test \$\? -eq (?P<exit>\d+).*)?$",
     re.DOTALL | re.MULTILINE,
 )
+PICTURE = r"$(base64 < found.jpg | tr -d '\n')"
 
 
 COMMANDS = re.compile(r"^halftone (.*?)(?: {2,}#.*)?$", re.MULTILINE)
@@ -58,7 +62,7 @@ def read(name, replacements):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["docs/api.md", "README.md"])
+@pytest.mark.parametrize("name", ["docs/api.md", "docs/clients.md", "README.md"])
 def test_the_python_examples(desk, client, name, capsys):
     client.import_images(read_manifest(Path("press"), archive="press"))
     text = read(name, desk)
@@ -78,6 +82,11 @@ def test_the_python_examples(desk, client, name, capsys):
         assert "The Larkhaven Courier" in printed
         assert "\npress/1 None\n" in printed
         assert "succeeded starter/1" in printed
+    elif name == "docs/clients.md":
+        printed = capsys.readouterr().out.splitlines()
+        assert "INVALID_DATE" in printed[0]
+        assert "The Larkhaven Courier 1974-08" in printed[1]
+        assert printed[-1].endswith("NOT_FOUND")
 
 
 def test_the_commands_in_the_readme(desk, stack):
@@ -103,11 +112,13 @@ def test_the_commands_in_the_readme(desk, stack):
         command.make_context("halftone", words)
 
 
-def test_the_json_examples(desk):
-    text = read("docs/grpc.md", desk).replace(
-        "'$(base64 -w0 found.jpg)'", base64.b64encode(Path("found.jpg").read_bytes()).decode()
+@pytest.mark.parametrize("name", ["docs/grpc.md", "docs/clients.md"])
+def test_the_json_examples(desk, name):
+    text = read(name, desk).replace(
+        PICTURE, base64.b64encode(Path("found.jpg").read_bytes()).decode()
     )
     commands = list(COMMAND.finditer(text))
+    assert len(commands) == len(re.findall(r" halftone\.v1\.\w+/\w+", text))
     services = {
         service.full_name: service
         for file in (search_pb2, embedder_pb2, models_pb2, clusters_pb2, trainer_pb2)
@@ -115,29 +126,48 @@ def test_the_json_examples(desk):
     }
     for command in commands:
         method = services[command["service"]].methods_by_name[command["method"]]
-        request = json_format.Parse(command["json"] or "{}", GetMessageClass(method.input_type)())
+        requests = [
+            json_format.ParseDict(message, GetMessageClass(method.input_type)())
+            for message in _messages(command["json"] or command["input"] or "{}")
+        ]
         with grpc.insecure_channel(command["address"]) as channel:
             if command["method"] not in _READ_OF_MODELS and "Model" in command["service"]:
                 # Would change which version answers; that the request is one is what is checked.
                 continue
             if command["method"] in _OF_NAMES_IN_ANSWERS:
                 continue
-            answer = _call(channel, method, request)
-        for result in [*getattr(answer, "results", []), answer]:
+            if command["exit"]:
+                with pytest.raises(grpc.RpcError) as failed:
+                    _call(channel, method, requests)
+                # As grpcurl has it.
+                assert 64 + failed.value.code().value[0] == int(command["exit"])
+                continue
+            answers = _call(channel, method, requests)
+        for result in [*getattr(answers[-1], "results", []), answers[0]]:
             error = result.DESCRIPTOR.fields_by_name.get("error")
             assert error is None or not error.has_presence or not result.HasField("error")
     told = {command["method"] for command in commands}
-    assert told == {name for service in services.values() for name in service.methods_by_name}
+    if name == "docs/grpc.md":
+        assert told == {name for service in services.values() for name in service.methods_by_name}
 
 
-def _call(channel, method, request):
-    """Calls a method and gives the last of its answers."""
+def _messages(text):
+    """Yields the JSON objects that a text consists of."""
+    decoder = json.JSONDecoder()
+    while text := text.strip():
+        message, end = decoder.raw_decode(text)
+        text = text[end:]
+        yield message
+
+
+def _call(channel, method, requests):
+    """Calls a method and gives its answers."""
     kinds = {True: "stream", False: "unary"}
     kind = f"{kinds[method.client_streaming]}_{kinds[method.server_streaming]}"
     call = getattr(channel, kind)(
         f"/{method.containing_service.full_name}/{method.name}",
-        type(request).SerializeToString,
+        GetMessageClass(method.input_type).SerializeToString,
         GetMessageClass(method.output_type).FromString,
     )
-    answer = call(iter([request]) if method.client_streaming else request, timeout=60)
-    return list(answer)[-1] if method.server_streaming else answer
+    answer = call(iter(requests) if method.client_streaming else requests[0], timeout=60)
+    return list(answer) if method.server_streaming else [answer]
