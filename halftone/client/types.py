@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import numpy as np
 from PIL import Image
 
 from halftone.client.records import ImageRecord
+from halftone.client.verdicts import Decision, Verdict
 from halftone.imaging.orientations import UPRIGHT, Orientation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from halftone.client.verdicts import Verdict
     from halftone.imaging.images import Region
+
+LIKELY: Final = 0.5
+"""The probability from which on two pictures are said to be likely the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +151,16 @@ class Hit:
     def rotation(self) -> int:
         """Return the degrees by which the query, after mirroring, is turned clockwise."""
         return self.orientation.rotation
+
+    @property
+    def is_likely(self) -> bool:
+        """Return whether it is more likely than not that both show the same picture.
+
+        An archivist's verdict that it is the same picture makes it likely, too.
+        """
+        verdict = self.verdict
+        said = verdict is not None and verdict.decision is Decision.SAME and not verdict.overruled
+        return said or self.probability >= LIKELY
 
     @property
     def lies(self) -> str:

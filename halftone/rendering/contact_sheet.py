@@ -47,6 +47,7 @@ class Card:
             is.
         verdict: An archivist's verdict on the query and a hit, in words; only in HTML.
         right: Whether a hit is right; None if that is not known.
+        faint: Whether the picture is dimmed, because it is probably or certainly another one.
     """
 
     picture: bytes
@@ -57,6 +58,7 @@ class Card:
     orientation: str = ""
     verdict: str = ""
     right: bool | None = None
+    faint: bool = False
 
     @property
     def data_uri(self) -> str:
@@ -117,18 +119,23 @@ def fetch_section(
         note=note,
         query=Card(picture=picture, title=heading, lines=lines, name=name),
         hits=tuple(
-            Card(
-                picture=_fetch_thumbnail(client, hit.image.name),
-                title=hit.image.journal or hit.image.image_id,
-                lines=_describe(hit.image),
-                name=hit.image.name,
-                badge=f"{probability_label(hit.probability)} {hit.relation.label}",
-                orientation=hit.lies,
-                verdict=f"An archivist says: {hit.verdict.label}" if hit.verdict else "",
-                right=None if is_right is None else is_right(hit),
-            )
+            _make_card(client, hit, right=None if is_right is None else is_right(hit))
             for hit in hits
         ),
+    )
+
+
+def _make_card(client: Client, hit: Hit, *, right: bool | None) -> Card:
+    return Card(
+        picture=_fetch_thumbnail(client, hit.image.name),
+        title=hit.image.journal or hit.image.image_id,
+        lines=_describe(hit.image),
+        name=hit.image.name,
+        badge=f"{probability_label(hit.probability)} {hit.relation.label}",
+        orientation=hit.lies,
+        verdict=f"An archivist says: {hit.verdict.label}" if hit.verdict else "",
+        right=right,
+        faint=not (hit.is_likely if right is None else right),
     )
 
 
@@ -207,12 +214,14 @@ _PAPER: Final = "#faf7f1"
 _RULE: Final = "#ddd5c6"
 _ACCENT: Final = "#9c2f1f"
 _RIGHT: Final = "#2c6e49"
+_TURNED: Final = "#5a4fa2"
 
 # Geometry of the PNG, in pixels.
 _CELL: Final = 168
 _GAP: Final = 18
 _MARGIN: Final = 36
-_TEXT_LINES: Final = 4
+_BADGE: Final = 22
+_TEXT_LINES: Final = 5
 _LINE: Final = 17
 
 
@@ -229,58 +238,70 @@ def write_png(
         columns: The most hits of a search that are drawn.
     """
     head = 78
-    height_of_card = _CELL + _TEXT_LINES * _LINE + 8
-    height_of_section = 62 + height_of_card + 14
+    height_of_card = _BADGE + _CELL + _TEXT_LINES * _LINE + 8
     width = 2 * _MARGIN + (columns + 1) * (_CELL + _GAP) + _GAP
-    sheet = Image.new("RGB", (width, _MARGIN + head + len(sections) * height_of_section), _PAPER)
+    headings = [_wrap_heading(section, width=width - 2 * _MARGIN) for section in sections]
+    height = _MARGIN + head + sum(len(each) * _LINE + 28 + height_of_card + 14 for each in headings)
+    sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((_MARGIN, _MARGIN - 8), title, fill=_INK, font=fonts.load(28))
     draw.text((_MARGIN, _MARGIN + 32), note, fill=_QUIET, font=fonts.load(15))
     top = _MARGIN + head
-    for section in sections:
+    for section, heading in zip(sections, headings, strict=True):
         draw.line((_MARGIN, top, width - _MARGIN, top), fill=_RULE)
-        draw.text((_MARGIN, top + 10), section.title, fill=_INK, font=fonts.load(18))
-        draw.text((_MARGIN, top + 34), section.note, fill=_QUIET, font=fonts.load(14))
-        _draw_card(sheet, section.query, left=_MARGIN, top=top + 62, frame=_INK)
+        top += 10
+        for text, ink, font in heading:
+            draw.text((_MARGIN, top), text, fill=ink, font=font)
+            top += _LINE
+        top += 18
+        _draw_card(sheet, section.query, left=_MARGIN, top=top, frame=_INK)
         for column, hit in enumerate(section.hits[:columns]):
             left = _MARGIN + 2 * _GAP + (column + 1) * (_CELL + _GAP)
-            _draw_card(sheet, hit, left=left, top=top + 62, frame=_RULE)
-        top += height_of_section
+            _draw_card(sheet, hit, left=left, top=top, frame=_RULE)
+        top += height_of_card + 14
     # Photographs get a palette of 256 colours: it takes a third of the bytes, with no visible loss
     # here.
     sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
 
 
+def _wrap_heading(section: SearchSection, *, width: int) -> list[tuple[str, str, fonts.Font]]:
+    """Return the lines above a search, with their colours and fonts: its title, then its note."""
+    lines = []
+    for text, ink, size in ((section.title, _INK, 18), (section.note, _QUIET, 14)):
+        font = fonts.load(size)
+        lines += [(line, ink, font) for line in fonts.wrap(text, font=font, width=width)]
+    return lines
+
+
 def _draw_card(sheet: Image.Image, card: Card, *, left: int, top: int, frame: str) -> None:
     draw = ImageDraw.Draw(sheet)
     colour = frame if card.right is None else _RIGHT if card.right else _RULE
-    width = 3 if card.right else 1
-    draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), fill="white")
+    box = (left, top, left + _CELL - 1, top + _BADGE + _CELL - 1)
+    draw.rectangle(box, fill="white")
+    # The badge has a strip of its own, because pictures of people have their heads at the top.
+    strip = _BADGE if card.badge else 0
+    room = (_CELL - 10, _BADGE + _CELL - strip - 10)
     picture = images.decode(card.picture, max_pixels=_MAX_PIXELS).convert("RGB")
-    picture.thumbnail((_CELL - 10, _CELL - 10), Image.Resampling.LANCZOS)
-    if card.right is False:
+    picture.thumbnail(room, Image.Resampling.LANCZOS)
+    if card.faint:
         picture = Image.blend(picture, Image.new("RGB", picture.size, "white"), 0.5)
-    sheet.paste(picture, (left + (_CELL - picture.width) // 2, top + (_CELL - picture.height) // 2))
-    draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), outline=colour, width=width)
+    place = (room[0] - picture.width) // 2, (room[1] - picture.height) // 2
+    sheet.paste(picture, (left + 5 + place[0], top + strip + 5 + place[1]))
+    draw.rectangle(box, outline=colour, width=3 if card.right else 1)
     if card.badge:
-        _draw_tag(draw, card.badge, left=left + 5, top=top + 5, fill=_INK)
-    if card.orientation:
-        _draw_tag(draw, card.orientation, left=left + 5, top=top + _CELL - 25, fill="#5a4fa2")
+        font = fonts.load(13)
+        draw.rectangle((left, top, left + _CELL - 1, top + _BADGE - 1), fill=_INK)
+        badge = fonts.shorten(card.badge, font=font, width=_CELL - 10)
+        draw.text((left + 6, top + 3), badge, fill="white", font=font)
     lines = [
         (card.title, _INK, fonts.load(14)),
-        *((line, _QUIET, fonts.load(13)) for line in card.lines),
+        *((line, _QUIET, fonts.load(13)) for line in card.lines[:2]),
+        *([(card.orientation, _TURNED, fonts.load(13))] if card.orientation else []),
     ]
-    y = top + _CELL + 6
-    for text, ink, font in lines[: _TEXT_LINES - 1]:
-        draw.text((left, y), fonts.shorten(text, font=font, width=_CELL), fill=ink, font=font)
-        y += _LINE
     if card.right is not None:
         verdict = "same picture" if card.right else "another picture"
-        draw.text((left, y), verdict, fill=_RIGHT if card.right else _QUIET, font=fonts.load(13))
-
-
-def _draw_tag(draw: ImageDraw.ImageDraw, text: str, *, left: int, top: int, fill: str) -> None:
-    font = fonts.load(13)
-    width = round(draw.textlength(text, font=font)) + 10
-    draw.rectangle((left, top, left + width, top + 20), fill=fill)
-    draw.text((left + 5, top + 2), text, fill="white", font=font)
+        lines.append((verdict, _RIGHT if card.right else _QUIET, fonts.load(13)))
+    y = top + _BADGE + _CELL + 6
+    for text, ink, font in lines:
+        draw.text((left, y), fonts.shorten(text, font=font, width=_CELL), fill=ink, font=font)
+        y += _LINE

@@ -27,6 +27,26 @@ def load(size: int) -> Font:
     return ImageFont.load_default(size)
 
 
+def wrap(text: str, *, font: Font, width: int) -> list[str]:
+    """Return the lines of a text that is broken to be at most `width` pixels broad.
+
+    It is broken between words. A word that is longer than a line, as a path may be, is broken
+    anywhere.
+    """
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        lines += [""] * bool(lines[-1])
+        for letter in word:
+            if lines[-1] and font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return lines
+
+
 def shorten(text: str, *, font: Font, width: int) -> str:
     """Return a text; if it is longer than `width` pixels in a font, it is cut off with "…"."""
     if font.getlength(text) <= width:

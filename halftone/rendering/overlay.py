@@ -149,23 +149,24 @@ def _compose(
 ) -> Image.Image:
     height = max(panel.height for panel in panels)
     width = sum(panel.width for panel in panels) + _GAP * (len(panels) - 1) + 2 * _MARGIN
-    full = 2 * _MARGIN + _CAPTION + height + (len(lines) * _CAPTION + 10 if lines else 0)
+    small = fonts.load(15)
+    text_lines = [
+        (line, _COLOURS[number % len(_COLOURS)] if len(lines) > 1 else _INK)
+        for number, text in enumerate(lines)
+        for line in fonts.wrap(text, font=small, width=width - 2 * _MARGIN)
+    ]
+    below = len(text_lines) * _CAPTION + 10 if lines else 0
+    full = 2 * _MARGIN + _CAPTION + height + below
     canvas = Image.new("RGB", (width, full), _PAPER)
     pen = ImageDraw.Draw(canvas)
     left = _MARGIN
     for panel, caption in zip(panels, captions, strict=True):
-        text = fonts.shorten(caption, font=fonts.load(15), width=panel.width)
-        pen.text((left, _MARGIN - 4), text, fill=_INK, font=fonts.load(15))
+        title = fonts.shorten(caption, font=small, width=panel.width)
+        pen.text((left, _MARGIN - 4), title, fill=_INK, font=small)
         canvas.paste(panel, (left, _MARGIN + _CAPTION))
         left += panel.width + _GAP
     top = _MARGIN + _CAPTION + height + 10
-    for number, line in enumerate(lines):
-        colour = _COLOURS[number % len(_COLOURS)] if len(lines) > 1 else _INK
-        pen.text(
-            (_MARGIN, top),
-            fonts.shorten(line, font=fonts.load(15), width=width - 2 * _MARGIN),
-            fill=colour,
-            font=fonts.load(15),
-        )
+    for line, colour in text_lines:
+        pen.text((_MARGIN, top), line, fill=colour, font=small)
         top += _CAPTION
     return canvas

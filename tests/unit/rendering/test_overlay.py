@@ -79,3 +79,20 @@ def test_a_sheet_has_a_panel_more_where_something_is_shared(shared):
     assert drawn.width == panels * overlay.PANEL + (panels - 1) * 20 + 48
     outlined = any(pixel == (200, 50, 30) for _, pixel in drawn.getcolors(1 << 24))
     assert outlined is shared
+
+
+def test_a_long_line_is_wrapped_and_not_cut():
+    def draw(*lines):
+        return overlay.draw_sheet(
+            scene(),
+            scene(),
+            overlaps=(),
+            query_size=(240, 160),
+            image_size=(240, 160),
+            titles=("a", "b"),
+            lines=lines,
+        )
+
+    short, long = draw("a note"), draw("a note by an archivist " * 20)
+    assert long.width == short.width
+    assert long.height > short.height + 40
