@@ -394,9 +394,7 @@ def _describe_links(cluster: Cluster) -> str:
     note = "The pairs that were found to be the same picture, the surest first."
     if count > _MOST_LINKS:
         note += f" The first {_MOST_LINKS} of {count:,}."
-    if timelines.is_held_by_verdicts(cluster):
-        note += " Nothing but what archivists said holds them together."
-    return note
+    return " ".join(filter(None, (note, timelines.describe_certainty(cluster))))
 
 
 def _make_link_row(link: Link, *, numbers: Mapping[str, int], is_weakest: bool) -> dict[str, Any]:

@@ -122,25 +122,41 @@ def _find_direct_links(cluster: Cluster) -> dict[str, Link]:
 def find_weakest_link(cluster: Cluster) -> Link | None:
     """Return the least probable of the links that are needed to hold a cluster together.
 
-    It is the last link of a spanning tree that takes the most probable links first. A link that an
-    archivist confirmed is never the weakest; returns None if such links alone hold the cluster.
+    It is the last link of a spanning tree that takes the most probable links first. Neither a link
+    that an archivist confirmed nor one between two copies of a file is ever the weakest; returns
+    None if such links alone hold the cluster.
     """
     groups: dict[str, set[str]] = {}
     last = None
     links = list_inner_links(cluster)
-    for link in sorted(links, key=lambda link: (-_strength(link), link.a, link.b)):
+    for link in sorted(links, key=_rank_link):
         a, b = groups.get(link.a, {link.a}), groups.get(link.b, {link.b})
         if a is not b and not a & b:
-            last = link if link.verdict is None else last
+            last = last if is_certain(link) else link
             joined = a | b
             groups.update(dict.fromkeys(joined, joined))
     return last
 
 
-def is_held_by_verdicts(cluster: Cluster) -> bool:
-    """Return whether only archivists' verdicts hold a cluster together."""
-    judged = any(link.verdict for link in list_inner_links(cluster))
-    return judged and find_weakest_link(cluster) is None
+def _rank_link(link: Link) -> tuple[float, bool, str, str]:
+    return (-_strength(link), not is_certain(link), link.a, link.b)
+
+
+def is_certain(link: Link) -> bool:
+    """Return whether there is nothing to doubt: an archivist said so, or it is the same file."""
+    return link.verdict is not None or is_same_file(link)
+
+
+def describe_certainty(cluster: Cluster) -> str:
+    """Return in a sentence what holds a cluster together if that is certain, otherwise ""."""
+    links = list_inner_links(cluster)
+    if not links or find_weakest_link(cluster) is not None:
+        return ""
+    if all(map(is_same_file, links)):
+        return "They are copies of one file."
+    if any(map(is_same_file, links)):
+        return "Nothing but equal files and what archivists said holds them together."
+    return "Nothing but what archivists said holds them together."
 
 
 def _strength(link: Link) -> float:
