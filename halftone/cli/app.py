@@ -5,7 +5,6 @@ Exit codes: 0 done; 1 not done, or an import with rejected rows; 2 unusable inpu
 
 from __future__ import annotations
 
-import datetime as dt
 import importlib
 import signal
 from pathlib import Path
@@ -15,35 +14,26 @@ import click
 import pydantic
 
 import halftone
-from halftone.cli import output
+from halftone.cli import hits, output
 from halftone.cli.options import (
     archive_option,
     check_filter,
     complete_name,
-    describe_search,
     explain,
     filter_options,
     json_option,
     limit_option,
-    read_crop,
     read_filter,
     server_options,
 )
 from halftone.core import errors, files
 from halftone.core.extras import make_install_command
 from halftone.core.settings import ClientSettings
-from halftone.imaging import images
 from halftone.rendering import json_forms
 
 if TYPE_CHECKING:
     from halftone.cli.options import Connect
-    from halftone.client import Client, Query
 
-_LIKELY: Final = 0.5
-_UNLIKELY: Final = (
-    "None of these is likely to be the same picture. What is a small part of a larger picture is "
-    "found with --crop; --verify-count 200 compares more candidates."
-)
 # These commands have modules of their own, which are imported when they are used: the others work
 # even if their packages are not installed.
 _LAZY: Final = {
@@ -60,6 +50,7 @@ _LAZY: Final = {
     ),
     "jobs": ("halftone.cli.train", "jobs", "List, show, watch and cancel training jobs."),
     "judge": ("halftone.cli.verdicts", "judge", "Say whether two images are the same picture."),
+    "search": ("halftone.cli.search", "search", "Find the other printings of a picture."),
     "train": ("halftone.cli.train", "train", "Train a model version."),
     "models": (
         "halftone.cli.models.commands",
@@ -203,126 +194,6 @@ def up(
     notes.print("Stopped.")
 
 
-@main.command(short_help="Find the other printings of a picture.")
-@click.argument("query", metavar="FILE|IMAGE")
-@filter_options
-@click.option("--crop", metavar="X,Y,W,H", help="Search by this part: pixels, or pct:x,y,w,h.")
-@click.option("--limit", type=int, help="At most so many hits, 1 to 1000.  [default: 20]")
-@click.option(
-    "--min-probability",
-    type=float,
-    help="Only hits that are at least so probably the same picture, 0 to 1.",
-)
-@click.option(
-    "--min-similarity",
-    type=float,
-    help="Only hits whose descriptors are at least so similar, cosine, -1 to 1.",
-)
-@click.option(
-    "--verify-count",
-    type=int,
-    help="Candidates compared by local features, 0 to 200.  [default: 50]",
-)
-@click.option(
-    "--explain", "explained", is_flag=True, help="Say of each hit what it shares with the picture."
-)
-@click.option("--no-mirrored", is_flag=True, help="Do not look for the mirrored picture.")
-@click.option("--no-rotated", is_flag=True, help="Do not look for the picture turned by quarters.")
-@click.option(
-    "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a contact sheet as well.",
-)
-@json_option
-@server_options
-def search(
-    *,
-    query: str,
-    crop: str | None,
-    limit: int | None,
-    min_probability: float | None,
-    min_similarity: float | None,
-    verify_count: int | None,
-    explained: bool,
-    no_mirrored: bool,
-    no_rotated: bool,
-    html: Path | None,
-    as_json: bool,
-    connect: Connect,
-    **options: Any,  # the filter's options
-) -> None:
-    """Find the other printings of a picture.
-
-    It is a FILE, or an IMAGE of the archive: archives/ARCHIVE/images/ID, or an ID with --archive,
-    which is then searched alone.
-    """
-    archives = options["archive"]
-    where = read_filter(options)
-    with connect() as client:
-        wanted = _read_query(query, archives=archives)
-        region = None
-        if crop is not None:
-            region = read_crop(crop, size=lambda: _find_size(wanted, client=client))
-        page = client.search(
-            wanted,
-            filter=where,
-            crop=region,
-            limit=limit,
-            min_probability=min_probability,
-            min_similarity=min_similarity,
-            verify_count=verify_count,
-            mirrored=not no_mirrored,
-            rotated=not no_rotated,
-        )
-        # The hits are printed before anything else that may fail, so that they are not lost.
-        if as_json:
-            output.print_json(json_forms.page_to_json(page))
-        else:
-            output.print_hits(page.hits, explained=explained)
-            if page.out_of_time_count:
-                late = page.out_of_time_count
-                were = "was" if late == 1 else "were"
-                output.remark(f"{output.count_images(late)} {were} not compared for want of time.")
-            if page.verdicts_unavailable:
-                output.remark(output.VERDICTS_UNAVAILABLE)
-            unlikely = page.hits and max(hit.probability for hit in page.hits) < _LIKELY
-            if unlikely and verify_count is None:
-                output.remark(_UNLIKELY)
-        output.remark(*check_filter(client, where=where, nothing=not page.hits))
-        if html is not None:
-            from halftone.rendering import contact_sheet  # noqa: PLC0415  # only where it is asked for
-
-            said = describe_search(
-                where,
-                min_probability=min_probability,
-                min_similarity=min_similarity,
-                verify_count=verify_count,
-                mirrored=not no_mirrored,
-                rotated=not no_rotated,
-            )
-            if page.next_page_token:
-                said.append(f"the first {len(page.hits)}, of more")
-            if page.verdicts_unavailable:
-                said.append("without archivists' verdicts, which could not be read")
-            section = contact_sheet.fetch_section(
-                client,
-                query=wanted,
-                hits=page.hits,
-                title=query,
-                note="; ".join(said),
-                crop=region,
-            )
-            contact_sheet.write_html(
-                [section],
-                path=html,
-                title="Halftone search",
-                colophon=contact_sheet.make_colophon(
-                    page.model_version, now=dt.datetime.now(dt.UTC)
-                ),
-            )
-            output.remark(f"Wrote {html}.")
-
-
 @main.command()
 @filter_options
 @click.option("--limit", type=int, help="At most so many of each, 1 to 1000.  [default: 100]")
@@ -341,16 +212,18 @@ def facets(
         counts = client.facets(filter=where, limit=limit)
         remarks = check_filter(client, where=where, nothing=not counts.total)
     if as_json:
-        output.print_json(
-            {
-                "total": counts.total,
-                "journals": dict(counts.journals),
-                "years": dict(counts.years),
-                "languages": dict(counts.languages),
-            }
-        )
+        values = {
+            "journals": dict(counts.journals),
+            "years": dict(counts.years),
+            "languages": dict(counts.languages),
+        }
+        without = {
+            name: output.count_others(counts.total, counts=found, limit=limit)
+            for name, found in values.items()
+        }
+        output.print_json({"total": counts.total, **values, "without": without})
     else:
-        output.print_facets(counts)
+        output.print_facets(counts, limit=limit)
     output.remark(*remarks)
 
 
@@ -369,7 +242,7 @@ def show(*, name: str, archive: tuple[str, ...], as_json: bool, connect: Connect
     if as_json:
         output.print_json(json_forms.record_to_json(record))
     else:
-        output.print_record(record)
+        hits.print_record(record)
 
 
 @main.command(name="list")
@@ -394,7 +267,7 @@ def list_(
     if as_json:
         output.print_json([json_forms.record_to_json(record) for record in records])
     else:
-        output.print_records(records)
+        hits.print_records(records)
     if more:
         output.remark_more(limit, hint=", `halftone facets` counts them")
     output.remark(*remarks)
@@ -429,21 +302,3 @@ def _describe(error: OSError | pydantic.ValidationError) -> str:
         return f"A setting in the environment is wrong: {problems}."
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}."
-
-
-def _read_query(text: str, *, archives: tuple[str, ...]) -> Query:
-    if not text.startswith("archives/") and Path(text).exists() and not Path(text).is_dir():
-        return Path(text)
-    if not text.startswith("archives/") and len(archives) != 1:
-        raise click.BadParameter(
-            f"{text} is neither a file nor an image's name, archives/ARCHIVE/images/ID.",
-            param_hint="FILE|IMAGE",
-        )
-    return complete_name(text, archives=archives)
-
-
-def _find_size(query: Query, *, client: Client) -> tuple[int, int]:
-    if isinstance(query, Path):
-        return images.size(query.read_bytes())
-    record = client.get(str(query))
-    return record.width, record.height

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from rich.table import Table
-
-from halftone.cli import output
+from halftone.cli import hits, output, tables
+from halftone.cli.tables import Column, Layout
 from halftone.rendering import alignments, timelines, wording
 
 if TYPE_CHECKING:
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 _BROAD_AXIS, _NARROW_AXIS = 100, 40
 _MOST_TICKS: Final = 8
+_LEAST_TEXT: Final = 32
+"""The fewest characters of a column of journals and captions beside figures."""
 
 
 def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
@@ -26,35 +27,55 @@ def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
     if not shown:
         out.print("No clusters.")
         return
-    table = Table(box=None)
-    # This column comes first and is never cut, because the next command needs it.
-    table.add_column("cluster", no_wrap=True)
-    for column in ("printings", "journals", "years", "weakest"):
-        table.add_column(column, justify="right", no_wrap=True)
-    broad = out.width >= output.BROAD
-    # These texts wrap on a narrow terminal, so that the figures keep their room.
-    table.add_column("earliest known printing", no_wrap=broad, overflow="ellipsis", max_width=52)
-    if broad:
-        table.add_column("caption", no_wrap=True, overflow="ellipsis", max_width=44)
-    for cluster in shown:
-        first = cluster.first_image
-        years = (
-            f"{cluster.earliest_date.year}-{cluster.latest_date.year}"
-            if cluster.earliest_date and cluster.latest_date
-            else ""
-        )
-        table.add_row(
+    tables.print_table(out, *lay_out_clusters(shown))
+    if total > len(shown):
+        out.print(f"{len(shown)} of {total:,}; --limit shows more.", style="dim")
+
+
+def lay_out_clusters(shown: Sequence[Cluster]) -> tuple[Layout, ...]:
+    """Return the layouts of a table of clusters, the broadest first."""
+    figures = [
+        # This column comes first, because the next command needs it.
+        Column(title="cluster"),
+        *(
+            Column(title=title, right=True)
+            for title in ("printings", "journals", "years", "weakest")
+        ),
+    ]
+    cells = [
+        [
             cluster.id,
             str(cluster.size),
             str(cluster.journal_count),
-            years,
+            _format_years(cluster),
             wording.format_probability(cluster.weakest_link),
-            ", ".join(part for part in (wording.describe_date(first), first.journal) if part),
-            *([first.caption] if broad else []),
-        )
-    out.print(table)
-    if total > len(shown):
-        out.print(f"{len(shown)} of {total:,}; --limit shows more.", style="dim")
+        ]
+        for cluster in shown
+    ]
+    firsts = [
+        ", ".join(filter(None, (wording.describe_date(image), image.journal)))
+        for image in (cluster.first_image for cluster in shown)
+    ]
+    first = "earliest known printing"
+    return (
+        Layout(
+            columns=[*figures, Column(title=first, most=52), Column(title="caption", most=44)],
+            rows=[
+                [*row, text, cluster.first_image.caption]
+                for row, text, cluster in zip(cells, firsts, shown, strict=True)
+            ],
+        ),
+        Layout(
+            columns=[*figures, Column(title=first, wraps=True, least=_LEAST_TEXT)],
+            rows=[[*row, text] for row, text in zip(cells, firsts, strict=True)],
+        ),
+    )
+
+
+def _format_years(cluster: Cluster) -> str:
+    if not cluster.earliest_date or not cluster.latest_date:
+        return ""
+    return f"{cluster.earliest_date.year}-{cluster.latest_date.year}"
 
 
 def print_cluster(cluster: Cluster) -> None:
@@ -65,7 +86,7 @@ def print_cluster(cluster: Cluster) -> None:
     width = _BROAD_AXIS if out.width > _BROAD_AXIS + 2 else max(out.width - 2, _NARROW_AXIS)
     for line in draw_axis(printings, width=width):
         out.print(line, soft_wrap=True)
-    out.print(make_timeline_table(printings, width=out.width))
+    tables.print_table(out, *lay_out_timeline(printings))
     if timelines.describe_left_out(cluster):
         out.print(timelines.describe_left_out(cluster), style="dim")
     weakest = timelines.find_weakest_link(cluster)
@@ -80,49 +101,54 @@ def print_cluster(cluster: Cluster) -> None:
         names = f"{shlex.quote(weakest.a)} {shlex.quote(weakest.b)}"
         hint = f"Not the same? halftone judge {names} different"
         out.print(hint, style="dim", soft_wrap=True)
-    elif timelines.is_held_by_verdicts(cluster):
-        out.print("Nothing but what archivists said holds it together.", soft_wrap=True)
+    elif timelines.describe_certainty(cluster):
+        out.print(timelines.describe_certainty(cluster), soft_wrap=True)
 
 
-def make_timeline_table(printings: Sequence[Printing], *, width: int) -> Table:
-    """Return a table with a row for each printing.
-
-    If `width`, in characters, is small, journal, page and caption share one column.
-    """
-    broad = width >= output.BROAD
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("", justify="right")
-    for column, broadest in (("date", 22), ("since", 26)):
-        table.add_column(column, overflow="fold", max_width=broadest if broad else 12)
-    columns = (("journal", 34), ("page", 6), ("caption", 46)) if broad else (("printing", None),)
-    for column, most in columns:
-        table.add_column(column, overflow="fold", max_width=most)
-    table.add_column("weakest", justify="right")
-    table.add_column("", overflow="fold", max_width=20 if broad else 9)
-    for printing in printings:
-        image = printing.image
-        page = f"page {image.page}" if image.page else ""
-        place = ", ".join(part for part in (image.journal, page) if part)
-        table.add_row(
-            str(printing.number),
-            printing.date,
-            printing.gap,
-            *(
-                (image.journal, image.page, image.caption)
-                if broad
-                else ("\n".join(part for part in (place, image.caption) if part),)
-            ),
-            printing.weakest,
-            ", ".join(list_marks(printing)),
-        )
-    return table
+def lay_out_timeline(printings: Sequence[Printing]) -> tuple[Layout, ...]:
+    """Return the layouts of a table with a row for each printing, the broadest first."""
+    figures = [Column(right=True), Column(title="date"), Column(title="since")]
+    marks = [Column(title="weakest", right=True), Column()]
+    before = [[str(each.number), each.date, each.gap] for each in printings]
+    after = [[each.weakest, ", ".join(list_marks(each))] for each in printings]
+    images = [each.image for each in printings]
+    texts = [hits.describe_printing(image, date=False) for image in images]
+    names = [image.name for image in images]
+    printing = Column(title="printing", wraps=True, least=max(_LEAST_TEXT, tables.measure(names)))
+    fields = [
+        Column(title="journal", wraps=True, least=34),
+        Column(title="page", most=8),
+        Column(title="caption", wraps=True, least=46),
+        Column(title="name"),
+    ]
+    return (
+        Layout(
+            columns=[*figures, *marks, *fields],
+            rows=[
+                [*left, *right, image.journal, image.page, image.caption, image.name]
+                for left, right, image in zip(before, after, images, strict=True)
+            ],
+        ),
+        Layout(
+            columns=[*figures, *marks, printing],
+            rows=[
+                [*left, *right, "\n".join(filter(None, (text, name)))]
+                for left, right, text, name in zip(before, after, texts, names, strict=True)
+            ],
+        ),
+        Layout(
+            columns=[*figures, *marks, Column(title="printing", wraps=True), Column()],
+            rows=[
+                [*left, *right, text, name]
+                for left, right, text, name in zip(before, after, texts, names, strict=True)
+            ],
+        ),
+    )
 
 
 def _describe_evidence(link: Link) -> str:
     overlap = alignments.find_main_overlap(link)
-    if overlap is not None:
-        return f"{overlap.inlier_count} matching details"
-    return "the very same file" if timelines.is_same_file(link) else "not compared by details"
+    return f"{overlap.inlier_count} matching details" if overlap else "not compared by details"
 
 
 def list_marks(printing: Printing) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from PIL import Image
 
-from halftone.cli import output
+from halftone.cli import hits, output, tables
 from halftone.cli.options import (
     archive_option,
     complete_name,
@@ -112,23 +112,27 @@ def compare(
 
 
 def _print(record: ImageRecord, hit: Hit, *, region: Region | None) -> None:
-    table = output.make_facts()
-    table.add_row("first", output.describe_record(record))
-    table.add_row("second", output.describe_record(hit.image))
-    table.add_row("probability", probability_label(hit.probability))
-    table.add_row("relation", ": ".join(filter(None, (hit.relation.label, _explain(hit)))))
+    facts = [
+        ("first", hits.describe_record(record)),
+        ("second", hits.describe_record(hit.image)),
+        ("probability", probability_label(hit.probability)),
+        ("relation", ": ".join(filter(None, (hit.relation.label, _explain(hit))))),
+    ]
     if hit.verdict:
-        table.add_row("archivist", output.describe_verdict(hit.verdict))
+        facts.append(("archivist", output.describe_verdict(hit.verdict)))
     corner = (region.x, region.y) if region else (0, 0)
     for overlap in hit.overlaps:
-        table.add_row("shared", f"{overlap.inlier_count} inliers, details that lie alike in both")
+        shared = f"{overlap.inlier_count} inliers, details that lie alike in both"
         share = f"{overlap.query_share:.0%}{' of the crop' if region else ''}"
-        table.add_row("  in first", share + _locate(overlap.query_polygon, record, corner=corner))
         place = _locate(overlap.image_polygon, hit.image)
-        table.add_row("  in second", f"{overlap.image_share:.0%}{place}")
-        table.add_row("  lies", _describe_lie(overlap))
-    table.add_row("likeness", output.describe_likeness(hit))
-    output.make_console().print(table)
+        facts += [
+            ("shared", shared),
+            ("  in first", share + _locate(overlap.query_polygon, record, corner=corner)),
+            ("  in second", f"{overlap.image_share:.0%}{place}"),
+            ("  lies", _describe_lie(overlap)),
+        ]
+    facts.append(("likeness", hits.describe_likeness(hit)))
+    tables.print_facts(output.make_console(), facts)
 
 
 def _explain(hit: Hit) -> str:
@@ -231,15 +235,22 @@ def _draw(
         query_size=size,
         image_size=(hit.image.width, hit.image.height),
         titles=(_make_title(record), _make_title(hit.image)),
-        lines=[
-            *map(output.describe_overlap, hit.overlaps),
-            *(
-                [f"An archivist says: {output.describe_verdict(hit.verdict)}"]
-                if hit.verdict
-                else []
-            ),
-        ],
+        lines=list_lines(hit, cropped=region is not None),
     )
+
+
+def list_lines(hit: Hit, *, cropped: bool = False) -> list[str]:
+    """Return the lines below a drawing of two images: what they share, and what was said of them.
+
+    Args:
+        hit: The second image, beside the first.
+        cropped: Whether only a part of the first was compared.
+    """
+    sides = ("the crop" if cropped else "the first", "the second")
+    lines = [hits.describe_overlap(overlap, sides=sides) for overlap in hit.overlaps]
+    if hit.verdict:
+        lines.append(f"An archivist says: {output.describe_verdict(hit.verdict)}")
+    return lines
 
 
 def _fetch_thumbnail(client: Client, record: ImageRecord) -> Image.Image:

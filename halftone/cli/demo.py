@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from halftone.archive import manifests as archives
 from halftone.archive import sample as sample_archive
-from halftone.cli import import_archive, output
+from halftone.cli import hits, import_archive, output
 from halftone.client import Client, Filter, ImageRecord, Search
 from halftone.core import errors
 from halftone.imaging import images
@@ -238,7 +238,7 @@ def _ask(client: Client, question: Question) -> contact_sheet.SearchSection:
         return question.photograph in hit.image.labels.get(sample_archive.PHOTOGRAPH, ())
 
     known = bool(question.photograph)
-    output.print_hits(
+    hits.print_hits(
         page.hits,
         title=question.title,
         note=question.note,

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.table import Table
 
 import halftone
-from halftone.cli import output
+from halftone.cli import output, tables
 from halftone.cli.models.context import default_directory
 from halftone.cli.press import evaluate_press, press_options
 from halftone.core import errors, files
@@ -21,7 +20,7 @@ from halftone.registry.starter import find_starter
 from halftone.registry.versions import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from halftone.cli.press import PressOptions
     from halftone.evaluation.comparison import JudgedVersion
@@ -348,35 +347,40 @@ def _print(
     console.print(
         f"{candidates[0].judged.name}: {metrics['queries']:,} queries, {metrics['pairs']:,} pairs"
     )
-    table = Table(box=None, header_style="bold")
-    table.add_column("")
-    for label in labels.values():
-        table.add_column(label, justify="right", no_wrap=True)
+    rows: list[list[str]] = []
+    styles: list[str] = []
+
+    def add(label: str, cells: Iterable[str], *, style: str = "") -> None:
+        rows.append([label, *cells])
+        styles.append(style)
+
     for one in candidates:
         found = one.judged.metrics
-        table.add_row(one.version, *(output.format_number(found.get(name)) for name in labels))
+        add(one.version, (output.format_number(found.get(name)) for name in labels))
         low_high = (found["intervals"].get(name) for name in labels)
-        table.add_row(
+        add(
             "  95 %",
-            *("" if two is None else f"{two[0]:.3f}-{two[1]:.3f}" for two in low_high),
+            ("" if two is None else f"{two[0]:.3f}-{two[1]:.3f}" for two in low_high),
             style="dim",
         )
         for label, variant in one.judged.variants.items():
-            table.add_row(
-                f"  {label}", *(output.format_number(variant.get(name)) for name in labels)
-            )
+            add(f"  {label}", (output.format_number(variant.get(name)) for name in labels))
     for version, change in changes.items():
-        table.add_row(
+        add(
             f"{version} - {candidates[0].version}",
-            *(f"{change[name]['difference']:+.3f}" if name in change else "" for name in labels),
+            (f"{change[name]['difference']:+.3f}" if name in change else "" for name in labels),
         )
         intervals = (change[name]["interval"] if name in change else None for name in labels)
-        table.add_row(
+        add(
             "  95 %",
-            *("" if two is None else f"{two[0]:+.3f} {two[1]:+.3f}" for two in intervals),
+            ("" if two is None else f"{two[0]:+.3f} {two[1]:+.3f}" for two in intervals),
             style="dim",
         )
-    console.print(table)
+    columns = [
+        tables.Column(),
+        *(tables.Column(title=title, right=True) for title in labels.values()),
+    ]
+    tables.print_table(console, tables.Layout(columns=columns, rows=rows, styles=styles))
     for one in candidates:
         if one.judged.threshold_from:
             console.print(

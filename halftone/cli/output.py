@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
-from rich.table import Table
 
-from halftone.client.types import VerificationState, probability_label
+from halftone.cli import tables
 from halftone.core import errors
-from halftone.rendering import json_forms, wording
+from halftone.rendering import wording
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-    from halftone.client import ClusterJob, Facets, Hit, ImageRecord, Overlap, Promotion, Verdict
+    from halftone.client import ClusterJob, Facets, Promotion, Verdict
     from halftone.client.training import TrainingJob
 
 T = TypeVar("T")
@@ -27,9 +26,8 @@ Job = TypeVar("Job", "ClusterJob", "Promotion", "TrainingJob")
 
 # This is wide enough for every column: a pipe has no width, and names must not be cut there.
 PIPE_WIDTH = 500
-BROAD: Final = 180
-"""The width in characters from which a table has a column for each field; on narrower terminals a
-row has several lines instead."""
+# The most values of a facet that the service counts unless it is asked for another number.
+_FACETS: Final = 100
 VERDICTS_UNAVAILABLE: Final = "What archivists said of these pairs could not be read."
 # Markup is off, because the texts come from archives, paths and logs, where `[1914]` and `:ship:`
 # mean themselves.
@@ -127,172 +125,18 @@ def make_counter() -> Progress:
     )
 
 
-def make_facts() -> Table:
-    """Return a table for the facts of one thing, with the names of the facts on the left."""
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    return table
-
-
 def format_number(value: float | None) -> str:
     """Return a figure with three digits, or "" if it is not known."""
     return "" if value is None else f"{value:.3f}"
 
 
-def print_hits(
-    hits: Sequence[Hit],
-    *,
-    title: str = "",
-    note: str = "",
-    truth: Callable[[Hit], str] | None = None,
-    explained: bool = False,
-) -> None:
-    """Print hits as a table.
+def print_facets(facets: Facets, *, limit: int | None = None) -> None:
+    """Print the counts of each facet, and of the images that have no value of it.
 
     Args:
-        hits: The most probable first.
-        title: A line above the table.
-        note: A line between title and table.
-        truth: Function that says in a word whether a hit is right, if that is known.
-        explained: Whether to print below the table what each hit shares with the query.
+        facets: The counts.
+        limit: The most values of each facet; None: 100, as the service has it.
     """
-    if title:
-        make_console().print(f"\n{title}", style="bold", soft_wrap=True)
-    if note:
-        make_console().print(note, style="dim", soft_wrap=True)
-    if not hits:
-        make_console().print("Nothing found.")
-        return
-    # Columns that would be empty are left out: most hits lie as the query does, without a verdict.
-    turned = any(hit.lies for hit in hits)
-    judged = any(hit.verdict for hit in hits)
-    out = make_console()
-    table = _make_table()
-    table.add_column("rank", justify="right", no_wrap=True)
-    table.add_column("probability", justify="right", no_wrap=True)
-    table.add_column("relation", no_wrap=True)
-    if truth is not None:
-        table.add_column("truth", no_wrap=True)
-    if judged:
-        table.add_column("verdict", max_width=11)
-    _add_record_columns(table, width=out.width, lies=turned)
-    for rank, hit in enumerate(hits, start=1):
-        table.add_row(
-            str(rank),
-            probability_label(hit.probability),
-            hit.relation.label,
-            *([truth(hit)] if truth is not None else []),
-            *([hit.verdict.label if hit.verdict else ""] if judged else []),
-            *_make_record_cells(hit.image, width=out.width, lies=hit.lies if turned else None),
-        )
-    make_console().print(table)
-    if explained:
-        for rank, hit in enumerate(hits, start=1):
-            make_console().print(f"\n{rank}  {hit.image.name}", style="bold", soft_wrap=True)
-            print_explanation(hit)
-
-
-def print_explanation(hit: Hit) -> None:
-    """Print why a hit was found: its likeness in each channel, and the parts that it shares."""
-    make_console().print(f"   {describe_likeness(hit)}", soft_wrap=True)
-    if hit.verdict:
-        make_console().print(
-            f"   an archivist says: {describe_verdict(hit.verdict)}", soft_wrap=True
-        )
-    for overlap in hit.overlaps:
-        make_console().print(f"   {describe_overlap(overlap)}", soft_wrap=True)
-    if not hit.overlaps:
-        make_console().print(f"   {_STATES[hit.verification.state]}", style="dim", soft_wrap=True)
-
-
-def describe_likeness(hit: Hit) -> str:
-    """Return in words how alike a hit is in each channel."""
-    parts = [f"similarity {hit.similarity:.3f}"]
-    if hit.pdq_distance is not None:
-        parts.append(f"PDQ {hit.pdq_distance} of 256 bits apart")
-    if hit.words_similarity is not None:
-        parts.append(f"words {hit.words_similarity:.3f}")
-    return ", ".join(parts)
-
-
-_STATES: Final = {
-    VerificationState.OVERLAPPING: "",
-    VerificationState.NO_OVERLAP: "compared; no part in common",
-    VerificationState.NOT_COMPARED: "not compared by local features",
-    VerificationState.OUT_OF_TIME: "not compared: the time was over",
-}
-
-
-def describe_overlap(overlap: Overlap) -> str:
-    """Return an overlap in words, for example `78 inliers; 98 % of the query, …`."""
-    parts = [
-        f"{overlap.inlier_count} inliers",
-        f"{overlap.query_share:.0%} of the query, {overlap.image_share:.0%} of the image",
-        f"scale {overlap.scale:.2f}",
-        f"turned {overlap.rotation:+z.1f}°",
-        *(["mirrored"] if overlap.mirrored else []),
-    ]
-    return "; ".join(parts)
-
-
-def print_records(records: Iterable[ImageRecord]) -> None:
-    """Print records as a table."""
-    out = make_console()
-    table = _make_table()
-    _add_record_columns(table, width=out.width)
-    for image in records:
-        table.add_row(*_make_record_cells(image, width=out.width))
-    out.print(table if table.rows else "Nothing found.")
-
-
-def _add_record_columns(table: Table, *, width: int, lies: bool = False) -> None:
-    if width < BROAD:
-        table.add_column("printing", overflow="fold")
-        return
-    for column, most in (("journal", 32), ("date", None), ("page", 8), ("caption", 48)):
-        table.add_column(column, no_wrap=True, overflow="ellipsis", max_width=most)
-    if lies:
-        table.add_column("lies", no_wrap=True)
-    table.add_column("name", overflow="fold")
-
-
-def _make_record_cells(image: ImageRecord, *, width: int, lies: str | None = None) -> list[str]:
-    """Return the cells of a record; on a narrow terminal a single cell of several lines."""
-    if width >= BROAD:
-        cells = [image.journal, image.date, image.page, image.caption]
-        return [*cells, *([] if lies is None else [lies]), image.name]
-    return [describe_record(image, lies=lies)]
-
-
-def describe_record(image: ImageRecord, *, lies: str | None = None) -> str:
-    """Return a record in up to three lines; the last line is its name.
-
-    Args:
-        image: The record.
-        lies: How the query lies in the image, in words; None or "": it is not said.
-    """
-    page = f"page {image.page}" if image.page else ""
-    first = ", ".join(part for part in (image.journal, image.date, page, lies) if part)
-    return "\n".join(part for part in (first, image.caption, image.name) if part)
-
-
-def print_record(record: ImageRecord) -> None:
-    """Print all fields of a record."""
-    table = make_facts()
-    for key, value in json_forms.record_to_json(record).items():
-        if isinstance(value, dict):
-            for label, values in value.items():
-                table.add_row(f"label {label}", ", ".join(values))
-        elif isinstance(value, list):
-            table.add_row(key, "\n".join(map(str, value)))
-        else:
-            table.add_row(key, str(value))
-    make_console().print(table)
-
-
-def print_facets(facets: Facets) -> None:
-    """Print the counts of each facet."""
     out = make_console()
     out.print(count_images(facets.total))
     for title, counts in (
@@ -300,13 +144,27 @@ def print_facets(facets: Facets) -> None:
         ("year", facets.years),
         ("language", facets.languages),
     ):
-        table = _make_table()
-        table.add_column(title, overflow="fold")
-        table.add_column("images", justify="right")
-        for value, count in counts.items():
-            table.add_row(value, str(count))
+        columns = [
+            tables.Column(title=title, wraps=True),
+            tables.Column(title="images", right=True),
+        ]
+        rows = [[value, f"{count:,}"] for value, count in counts.items()]
+        rest = count_others(facets.total, counts=counts, limit=limit)
+        if rest:
+            rows.append([f"no {title}", f"{rest:,}"])
         if counts:
-            out.print(table)
+            tables.print_table(out, tables.Layout(columns=columns, rows=rows))
+        if counts is facets.years and counts:
+            out.print("A date that spans several years counts in the first one.", style="dim")
+
+
+def count_others(total: int, *, counts: Mapping[str, int], limit: int | None) -> int | None:
+    """Return how many of `total` images have no value of a facet; None if that is not known.
+
+    It is not known if as many values were counted as were asked for: there may be more.
+    """
+    most = _FACETS if limit is None else limit
+    return None if len(counts) >= most else total - sum(counts.values())
 
 
 def print_json(value: Any) -> None:  # whatever JSON can hold
@@ -322,7 +180,3 @@ def describe_verdict(verdict: Verdict) -> str:
     )
     text = f"{', '.join(filter(None, (verdict.label, said)))} ({verdict.name})"
     return f"{text}: {verdict.note}" if verdict.note else text
-
-
-def _make_table() -> Table:
-    return Table(box=None)

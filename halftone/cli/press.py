@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.table import Table
 
 import halftone
-from halftone.cli import output
+from halftone.cli import output, tables
 from halftone.cli.options import combine
 from halftone.core import files
 
@@ -223,36 +222,41 @@ def _print(summary: Mapping[str, Any], *, name: str) -> None:
         f"{summary['gallery']:,}, {summary['without_match']:,} that are not among them; "
         f"{summary['queries']:,} queries"
     )
-    table = Table(box=None, header_style="bold")
-    table.add_column("R@1")
-    for system in systems:
-        table.add_column(system, justify="right")
     more = {"micro_ap": "µAP", "called": "called", "false_positives": "false pos."}
-    for label in (*more.values(), "corner error"):
-        table.add_column(label, justify="right", no_wrap=True, style="dim")
+    titles = (*systems, *more.values(), "corner error")
+    rows: list[list[str]] = []
+    styles: list[str] = []
     for transformation in systems[judged]["transformations"]:
-        table.add_row(transformation, style="bold")
+        rows.append([transformation, *[""] * len(titles)])
+        styles.append("bold")
         entries = {
             system: entry["transformations"][transformation]["strengths"]
             for system, entry in systems.items()
         }
         for label, figures in entries[judged].items():
-            table.add_row(
-                f"  {label}",
-                *(output.format_number(entry[label]["recall_at_1"]) for entry in entries.values()),
-                *(output.format_number(figures[figure]) for figure in more),
-                _format_share(figures["corner_error_mean"]),
-            )
-    figures = systems[judged]["all"]
-    table.add_row(
-        "everything",
-        *(output.format_number(entry["all"]["recall_at_1"]) for entry in systems.values()),
-        *(output.format_number(figures[figure]) for figure in more),
-        _format_share(figures["corner_error_mean"]),
-        style="bold",
-    )
-    console.print(table)
+            recalls = [entry[label]["recall_at_1"] for entry in entries.values()]
+            rows.append([f"  {label}", *_format_figures(recalls, figures, more=more)])
+            styles.append("")
+    recalls = [entry["all"]["recall_at_1"] for entry in systems.values()]
+    rows.append(["everything", *_format_figures(recalls, systems[judged]["all"], more=more)])
+    styles.append("bold")
+    columns = [
+        tables.Column(title="R@1"),
+        *(tables.Column(title=title, right=True) for title in titles),
+    ]
+    tables.print_table(console, tables.Layout(columns=columns, rows=rows, styles=styles))
     console.print(f"The columns on the right are those of {judged}.")
+
+
+def _format_figures(
+    recalls: Sequence[float | None], figures: Mapping[str, Any], *, more: Mapping[str, str]
+) -> list[str]:
+    """Return the cells of a row: R@1 of each system, then more figures of the last one."""
+    return [
+        *map(output.format_number, recalls),
+        *(output.format_number(figures[name]) for name in more),
+        _format_share(figures["corner_error_mean"]),
+    ]
 
 
 def _format_share(value: float | None) -> str:

@@ -6,9 +6,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.table import Table
 
-from halftone.cli import output
+from halftone.cli import output, tables
 from halftone.cli.options import (
     add_target,
     combine,
@@ -207,26 +206,32 @@ def list_(
         output.print_json([job_json(job) for job in shown])
     else:
         nothing = "No training jobs in that state." if states else "No training jobs."
-        output.make_console().print(_table(shown) if shown else nothing)
+        if shown:
+            tables.print_table(output.make_console(), lay_out_jobs(shown))
+        else:
+            click.echo(nothing)
     if more:
         output.remark_more(limit)
 
 
-def _table(shown: Sequence[TrainingJob]) -> Table:
-    table = Table(box=None)
-    for column in ("created", "state", "done", "name", "objective", "published", "id"):
-        table.add_column(column, no_wrap=column != "id")
-    for job in shown:
-        table.add_row(
-            _clock(job.create_time),
-            job.state.value,
-            f"{job.progress.fraction:.0%}",
-            str(job.spec.get("model_name", "")),
-            str(job.spec.get("objective", "")),
-            job.model_version,
-            job.id,
-        )
-    return table
+def lay_out_jobs(shown: Sequence[TrainingJob]) -> tables.Layout:
+    """Return a table of jobs."""
+    titles = ("created", "state", "done", "name", "published", "objective", "id")
+    return tables.Layout(
+        columns=[tables.Column(title=title, right=title == "done") for title in titles],
+        rows=[
+            [
+                _clock(job.create_time),
+                job.state.value,
+                f"{job.progress.fraction:.0%}",
+                str(job.spec.get("model_name", "")),
+                job.model_version,
+                str(job.spec.get("objective", "")),
+                job.id,
+            ]
+            for job in shown
+        ],
+    )
 
 
 @jobs.command()
@@ -331,23 +336,20 @@ def _print(job: TrainingJob, *, as_json: bool) -> None:
     if as_json:
         output.print_json(job_json(job))
         return
-    table = output.make_facts()
-    table.add_row("name", job.name)
-    table.add_row("state", progress_text(job))
-    for key, value in job.spec.items():
-        table.add_row(key, _format_value(value))
+    facts = [("name", job.name), ("state", progress_text(job))]
+    facts += [(key, _format_value(value)) for key, value in job.spec.items()]
     if job.model_version:
-        table.add_row("published", job.model_version)
+        facts.append(("published", job.model_version))
     if job.error is not None:
-        table.add_row("error", f"{job.error.message}  ({job.error.reason})")
+        facts.append(("error", f"{job.error.message}  ({job.error.reason})"))
     if job.attempts > 1:
-        table.add_row("started", f"{job.attempts} times")
+        facts.append(("started", f"{job.attempts} times"))
     for label, moment in (("created", job.create_time), ("ended", job.end_time)):
         if moment is not None:
-            table.add_row(label, _clock(moment))
+            facts.append((label, _clock(moment)))
     if job.log_tail:
-        table.add_row("last lines", "\n".join(job.log_tail[-_LINES:]))
-    output.make_console().print(table)
+        facts.append(("last lines", "\n".join(job.log_tail[-_LINES:])))
+    tables.print_facts(output.make_console(), facts)
 
 
 def _format_value(value: object) -> str:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
-from rich.table import Table
 
-from halftone.cli import output
+from halftone.cli import output, tables
 from halftone.cli.clusters import DefaultGroup
 from halftone.cli.options import (
     archive_option,
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from halftone.cli.options import Connect
     from halftone.client import Client, Cluster, Verdict
 
-_NOTE_WIDTH = 44
 _MOST_LINES: Final = 10
 # Every id with at most this many digits fits into 64 bits.
 _MOST_DIGITS: Final = 18
@@ -116,34 +114,37 @@ def list_(
         shown, more = output.take(found, limit)
     if as_json:
         output.print_json([json_forms.verdict_to_json(verdict) for verdict in shown])
+    elif shown:
+        tables.print_table(output.make_console(), lay_out_verdicts(shown, history=history))
     else:
-        output.make_console().print(
-            _make_table(shown, history=history) if shown else "No verdicts."
-        )
+        click.echo("No verdicts.")
     if more:
         output.remark_more(limit)
 
 
-def _make_table(shown: Sequence[Verdict], *, history: bool) -> Table:
-    table = Table(box=None)
-    for column in ("verdict", "time", "decision", "author"):
-        table.add_column(column, no_wrap=True)
+def lay_out_verdicts(shown: Sequence[Verdict], *, history: bool) -> tables.Layout:
+    """Return a table of verdicts; with `history`, with the time when each ceased to hold."""
     # The two names stand one below the other: side by side they are too broad for most terminals.
-    table.add_column("images", overflow="fold")
-    table.add_column("note", overflow="fold", max_width=_NOTE_WIDTH)
-    if history:
-        table.add_column("until", no_wrap=True)
-    for verdict in shown:
-        row = [
-            verdict.id,
-            _format_time(verdict, "create_time"),
-            verdict.label,
-            verdict.author,
-            f"{verdict.a}\n{verdict.b}",
-            verdict.note,
-        ]
-        table.add_row(*row, *([_format_time(verdict, "end_time")] if history else []))
-    return table
+    titles = ["verdict", "time", "decision", "author", *(["until"] if history else []), "images"]
+    noted = any(verdict.note for verdict in shown)
+    return tables.Layout(
+        columns=[
+            *(tables.Column(title=title) for title in titles),
+            *([tables.Column(title="note", wraps=True)] if noted else []),
+        ],
+        rows=[
+            [
+                verdict.id,
+                _format_time(verdict, "create_time"),
+                verdict.label,
+                verdict.author,
+                *([_format_time(verdict, "end_time")] if history else []),
+                f"{verdict.a}\n{verdict.b}",
+                *([verdict.note] if noted else []),
+            ]
+            for verdict in shown
+        ],
+    )
 
 
 @verdicts.command(short_help="Take a verdict back; it stays in the history.")

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.table import Table
 
-from halftone.cli import output
+from halftone.cli import output, tables
 from halftone.cli.models import making
 from halftone.cli.models.context import TargetOptions, directory_option, with_context
 from halftone.cli.models.promotions import read_groups, report, run_promotion
@@ -66,17 +65,20 @@ def list_(context: Context, *, as_json: bool) -> None:
     if not rows:
         click.echo(f"No model versions in {registry.directory}.")
         return
-    table = Table(box=None, header_style="bold")
-    columns = [key for key in rows[0] if key not in _MARKS]
-    for column in columns:
-        table.add_column(column.replace("_", " "))
-        if column == "name":
-            table.add_column("active")
-    for row in rows:
-        mark = ", ".join(key for key in _MARKS if row[key])
-        first, *others = (str(row[column]) for column in columns)
-        table.add_row(first, mark, *others)
-    output.make_console().print(table)
+    keys = [key for key in rows[0] if key not in _MARKS]
+    titles = [key.replace("_", " ") for key in keys]
+    layout = tables.Layout(
+        columns=[tables.Column(title=title) for title in (titles[0], "active", *titles[1:])],
+        rows=[
+            [
+                str(row[keys[0]]),
+                ", ".join(key for key in _MARKS if row[key]),
+                *(str(row[key]) for key in keys[1:]),
+            ]
+            for row in rows
+        ],
+    )
+    tables.print_table(output.make_console(), layout)
 
 
 @models.command()

@@ -7,10 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.table import Table
 
 from halftone.archive import records
-from halftone.cli import output
+from halftone.cli import output, tables
 from halftone.client import PromotionState
 from halftone.core import errors
 from halftone.rendering import json_forms
@@ -133,20 +132,23 @@ def _print_comparison(promotion: Promotion, comparison: Comparison) -> None:
         )
     if comparison.before is None or comparison.after is None:
         return
-    table = Table(box=None, header_style="bold")
-    for column in ("", "R@1", "mAP", "µAP"):
-        table.add_column(column, justify="left" if not column else "right")
-    for label, figures in (
-        (promotion.from_model_version, comparison.before),
-        (promotion.model_version, comparison.after),
-    ):
-        table.add_row(
-            label,
-            f"{figures.recall_at_1:.3f}",
-            f"{figures.mean_average_precision:.3f}",
-            f"{figures.micro_average_precision:.3f}",
-        )
-    out.print(table)
+    titles = ("", "R@1", "mAP", "µAP")
+    layout = tables.Layout(
+        columns=[tables.Column(title=title, right=bool(title)) for title in titles],
+        rows=[
+            [
+                label,
+                f"{figures.recall_at_1:.3f}",
+                f"{figures.mean_average_precision:.3f}",
+                f"{figures.micro_average_precision:.3f}",
+            ]
+            for label, figures in (
+                (promotion.from_model_version, comparison.before),
+                (promotion.model_version, comparison.after),
+            )
+        ],
+    )
+    tables.print_table(out, layout)
     out.print(f"({comparison.after.queries} labelled images that have a match)")
 
 

@@ -56,6 +56,45 @@ class TestSearch:
         assert "1 image was not compared for want of time." in result.stderr
         assert "--verify-count" not in result.stderr
 
+    def test_lists_what_is_likely_and_counts_the_rest(self, run, fake, picture):
+        fake.likely = 0.6
+        fake.add(NAME + "3", journal="Die Woche")
+        lines = run("search", picture).stdout.splitlines()
+        assert [line.split()[0] for line in lines] == ["rank", "1", "2"]
+        assert lines[2] == "2 more are unlikely, at most 0.400 (not compared): --all lists them."
+        for words in (("--all",), ("--min-probability", "0.1")):
+            lines = run("search", picture, *words).stdout.splitlines()
+            assert [line.split()[0] for line in lines] == ["rank", "1", "2", "3"]
+        explained = run("search", picture, "--explain").stdout
+        assert NAME + "2" not in explained
+        assert len(json.loads(run("search", picture, "--json").stdout)["hits"]) == 3
+
+    def test_where_nothing_is_likely_nothing_is_listed(self, run, fake, picture):
+        fake.likely = 0.3
+        said = "Nothing likely was found. The best of 2 candidates has a probability of 0.300 (crop"
+        assert run("search", picture).stdout.startswith(said)
+        assert "rank" in run("search", picture, "--all").stdout
+        fake.records.popitem()
+        assert "The only candidate has a probability" in run("search", picture).stdout
+
+    def test_what_an_archivist_said_to_be_the_same_is_likely(self, run, fake):
+        fake.likely = 0.3
+        fake.verdicts = [verdict(NAME, NAME + "2", decision="SAME")]
+        assert NAME + "2" in run("search", NAME).stdout
+        fake.verdicts = [verdict(NAME, NAME + "2", decision="SAME", overruled=True)]
+        assert NAME + "2" not in run("search", NAME).stdout
+
+    def test_says_what_a_probability_without_a_comparison_means(self, run, fake, picture):
+        said = "not compared: there were better candidates (--verify-count), or too few details"
+        assert said in run("search", picture).stdout
+        fake.likely = 0.6
+        assert said not in run("search", picture).stdout
+
+    def test_says_that_there_are_more_likely_ones(self, run, fake, picture):
+        assert "--limit shows more" in run("search", picture, "--limit", "1").stderr
+        fake.likely = 0.3
+        assert "--limit shows more" not in run("search", picture, "--limit", "1").stderr
+
     def test_only_an_overlap_shows_that_a_hit_is_mirrored(self, run, picture):
         """The second hit was not compared: its descriptor alone was more alike mirrored."""
         _, second = json.loads(run("search", picture, "--json").stdout)["hits"]
@@ -63,6 +102,13 @@ class TestSearch:
         assert "mirrored" not in run("search", picture, "--explain").stdout
         run("search", picture, "--html", "sheet.html")
         assert "mirrored" not in Path("sheet.html").read_text()
+
+    def test_a_sheet_dims_what_is_unlikely(self, run, fake, picture):
+        run("search", picture, "--html", "sheet.html")
+        assert Path("sheet.html").read_text().count('<figure class="faint">') == 0
+        fake.likely = 0.6
+        run("search", picture, "--html", "sheet.html")
+        assert Path("sheet.html").read_text().count('<figure class="faint">') == 1
 
     def test_says_what_an_archivist_said_of_a_hit(self, run, fake, picture):
         fake.verdicts = [verdict(NAME, NAME + "2", note="A <crack>", overruled=True)]
@@ -362,6 +408,18 @@ class TestRecords:
         assert len(json.loads(run("list", "--limit", "1", "--json").stdout)) == 1
         assert "The Sphere" in run("facets").stdout
         assert json.loads(run("facets", "--language", "fr", "--json").stdout)["total"] == 1
+
+    def test_facets_count_what_has_no_value(self, run, fake):
+        fake.add(NAME + "3", language="fr")
+        said = [" ".join(line.split()) for line in run("facets").stdout.splitlines()]
+        for line in ("no journal 1", "no year 1", "no language 1"):
+            assert line in said
+        without = json.loads(run("facets", "--json").stdout)["without"]
+        assert without == {"journals": 1, "years": 1, "languages": 1}
+        # With as many values as were asked for there may be more of them.
+        assert "no journal" not in run("facets", "--limit", "2").stdout
+        cut = json.loads(run("facets", "--limit", "2", "--json").stdout)
+        assert cut["without"]["journals"] is None
 
     def test_a_journal_that_is_misspelt(self, run):
         result = run("list", "--journal", "the spere")

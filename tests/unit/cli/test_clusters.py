@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from halftone.cli import cluster_tables, clusters, verdicts
+from halftone.cli import cluster_tables, clusters, tables, verdicts
 from halftone.cli.app import main
 from halftone.client import Client, ClusterJob, ClusterJobState, Decision
 from halftone.rendering import timelines
@@ -196,11 +196,19 @@ class TestCluster:
         with Client(fake.address) as client:
             client.judge(*names, Decision.SAME)
             printings = timelines.list_printings(client.cluster(names[0]))
-        out = io.StringIO()
-        Console(file=out, width=80).print(cluster_tables.make_timeline_table(printings, width=80))
-        assert {*f"{journal}, page 3".split(), *caption.split()} <= set(out.getvalue().split())
-        broad = cluster_tables.make_timeline_table(printings, width=200)
-        assert [column.header for column in broad.columns[3:6]] == ["journal", "page", "caption"]
+        layouts = cluster_tables.lay_out_timeline(printings)
+        for width in (60, 80, 120, 200):
+            out = io.StringIO()
+            tables.print_table(Console(file=out, width=width), *layouts)
+            lines = out.getvalue().splitlines()
+            assert all(len(line.rstrip()) <= width for line in lines)
+            words = {*journal.split(), *caption.split(), *names, "1898", "later", "weakest"}
+            assert words <= set(out.getvalue().replace(",", "").split()), width
+        assert [column.title for column in layouts[0].columns[5:8]] == [
+            "journal",
+            "page",
+            "caption",
+        ]
 
     def test_what_an_archivist_linked_is_marked(self, run, fake, built):
         _, b, *_, other, _ = built
@@ -215,8 +223,8 @@ class TestCluster:
         held = [fake.add_printing(str(year), date=str(year)) for year in (1898, 1905)]
         run("judge", *held, "same")
         *_, row, last = run("cluster", held[0]).stdout.splitlines()
-        assert last == "Nothing but what archivists said holds it together."
-        assert row.split()[-3:] == ["judged", "judged", "same"]
+        assert last == "Nothing but what archivists said holds them together."
+        assert row.split()[-4:] == ["judged", "judged", "same", held[1]]
 
     def test_the_story_is_told_whatever_becomes_of_the_page(self, run, built, tmp_path):
         (tmp_path / "file").write_text("")

@@ -6,6 +6,8 @@ import json
 
 from PIL import Image
 
+from halftone.cli import compare
+from halftone.client import Client
 from tests.support.client.fake_search import verdict
 
 NAME = "archives/a/images/one"
@@ -91,6 +93,14 @@ def test_draws_them(run, fake, tmp_path):
             assert drawn.height > 300
     sent = [each.query_region for each in fake.requests if hasattr(each, "query_region")]
     assert [(each.width, each.height) for each in sent] == [(0, 0), (50, 80)]
+
+
+def test_a_drawing_speaks_of_two_pictures_and_no_query(fake):
+    with Client(fake.address) as client:
+        hit = client.compare(NAME, NAME + "2").hit
+    shares = "100% of the first, 25% of the second"
+    assert compare.list_lines(hit) == [f"42 inliers; {shares}; scale 0.50; turned -1.5°"]
+    assert "100% of the crop, 25% of the second" in compare.list_lines(hit, cropped=True)[0]
 
 
 def test_a_picture_of_another_kind_is_refused(run, tmp_path):
