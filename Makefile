@@ -2,25 +2,36 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Without torch, which a search on a CPU does not need; and with all that tests need.
+LIGHT := $(VENV)/.installed-light
 STAMP := $(VENV)/.installed
 # pip's own options pass through its environment (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL …); see
 # docs/operations.md for the smaller CPU builds of torch.
+# setuptools warns that a checkout's folders shadow the package; here they are the package.
+INSTALL = PYTHONWARNINGS=ignore $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e
 PROTOS := $(wildcard protos/halftone/v1/*.proto)
 # Not every shell expands the tilde in `make demo ARCHIVE=~/x`.
 WITH_ARCHIVE := $(if $(ARCHIVE),--archive '$(patsubst ~/%,$(HOME)/%,$(ARCHIVE))')
 
 .PHONY: demo test reference soak check format protos client bench gpu clean
 
-$(STAMP): pyproject.toml constraints.txt
+$(VENV)/bin/pip:
 	@# Without Debian's python3-venv a folder is left that has a python and no pip.
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { \
 		echo "make: $(PYTHON) cannot make a virtual environment with pip; on Debian and Ubuntu: apt install python3-venv" >&2; \
 		exit 1; }
-	@# setuptools warns that a checkout's folders shadow the package; here they are the package.
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
-	touch $@
 
-demo: $(STAMP)
+$(LIGHT): pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "Installing Halftone and what it needs into $(VENV): 250 MB to download, 800 MB on the disk."
+	$(INSTALL) '.[demo]'
+	@touch $@
+
+$(STAMP): pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "Installing Halftone, torch and the tools of its developers into $(VENV): 3 GB to download, 6 GB on the disk."
+	$(INSTALL) '.[all,dev]'
+	@touch $(LIGHT) $@
+
+demo: $(LIGHT)
 	$(BIN)/halftone demo $(WITH_ARCHIVE)
 
 # Three workers, also on two cores, since a sixth of the time tests wait; each takes 1.2 GB. By files,
@@ -33,7 +44,7 @@ test: $(STAMP)
 
 # Meta's own PDQ, which one test compares ours with. It has no wheels and needs a C++ compiler.
 reference: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[reference]'
+	$(INSTALL) '.[reference]'
 
 # What `make test` leaves out, so that it stays below eight minutes on two cores.
 soak: $(STAMP)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from halftone.evaluation.labelled import EmbeddedArchive, LabelledArchive
     from halftone.imaging.orientations import Orientation
     from halftone.registry.version import ModelVersion
-    from halftone.vision.model import Model
+    from halftone.vision.descriptor_model import DescriptorModel
 
 _LISTED: Final = 10
 
@@ -151,6 +150,7 @@ def _evaluate_archive(
     # Imported here because it needs the trainer's packages.
     from halftone.evaluation import labelled  # noqa: PLC0415
     from halftone.evaluation.comparison import JudgedVersion, differences  # noqa: PLC0415
+    from halftone.vision.descriptor_model import list_runtimes  # noqa: PLC0415
 
     fixed, other = _read_threshold(threshold_from)
     pictures = labelled.read_labelled(folder, groups=groups, limit=limit)
@@ -182,7 +182,7 @@ def _evaluate_archive(
         "seed": seed,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "halftone": halftone.__version__,
-        "torch": metadata.version("torch"),
+        **list_runtimes(),
     }
     changes = {one.version: differences(candidates[0], one) for one in candidates[1:]}
     left_out = embedded.archive.left_out
@@ -240,10 +240,10 @@ def _resolve(text: str, *, models: Path | None) -> ModelVersion:
     return version
 
 
-def _load(version: ModelVersion) -> Model:
-    from halftone.vision.model import Model, best_device  # noqa: PLC0415
+def _load(version: ModelVersion) -> DescriptorModel:
+    from halftone.vision.descriptor_model import open_model  # noqa: PLC0415
 
-    return Model.load(version.directory, device=best_device())
+    return open_model(version.directory)
 
 
 def _read_threshold(text: str | None) -> tuple[float | None, Path | None]:
@@ -277,7 +277,7 @@ def _find_own_threshold(version: ModelVersion) -> tuple[float | None, str]:
 
 
 def _embed(
-    model: Model, *, pictures: LabelledArchive, ways: Sequence[Orientation], name: str
+    model: DescriptorModel, *, pictures: LabelledArchive, ways: Sequence[Orientation], name: str
 ) -> EmbeddedArchive:
     from halftone.evaluation import labelled  # noqa: PLC0415
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from halftone.registry.version import ModelVersion
-    from halftone.vision.model import Model
+    from halftone.vision.descriptor_model import DescriptorModel
 
 # 1,980 queries: 17 minutes of one core on a thousand pictures, about nine on two.
 _SOURCES: Final = 30
@@ -130,7 +130,7 @@ def evaluate_press(
     press: PressOptions,
     *,
     versions: Sequence[ModelVersion],
-    load: Callable[[ModelVersion], Model],
+    load: Callable[[ModelVersion], DescriptorModel],
     groups: Path | None,
     report: Path | None,
     limit: int | None,
@@ -156,6 +156,7 @@ def evaluate_press(
     from halftone.evaluation.press import benchmark as press_benchmark  # noqa: PLC0415
     from halftone.evaluation.press import gallery  # noqa: PLC0415
     from halftone.evaluation.press.report import summarise, write_report  # noqa: PLC0415
+    from halftone.vision.descriptor_model import list_runtimes  # noqa: PLC0415
 
     conditions = press_benchmark.conditions_of(press.only, strengths=press.strengths)
     pictures = gallery.read_collection(
@@ -195,7 +196,7 @@ def evaluate_press(
         "seconds": round(time.monotonic() - begun),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "halftone": halftone.__version__,
-        "torch": metadata.version("torch"),
+        **list_runtimes(),
         "opencv": metadata.version("opencv-python-headless"),
     }
     if report is not None:

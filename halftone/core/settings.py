@@ -68,10 +68,12 @@ class EmbedderSettings(ServerSettings):
     execution: Literal["eager", "fused", "graphs"] = "eager"
     """How networks run on CUDA. `eager` runs them as they are; `fused` folds batch norm and uses
     bfloat16 weights; `graphs` runs the fused form as CUDA graphs. `make gpu` measures all three."""
-    backend: Literal["auto", "torch", "openvino"] = "auto"
-    """What runs the networks. `auto` runs a version's int8 form on the CPU if `halftone models
-    quantize` has made one that agrees with the version, and torch otherwise. `openvino` refuses
-    versions without an int8 form."""
+    backend: Literal["auto", "portable", "int8", "torch"] = "auto"
+    """What runs the networks. `auto` takes torch on a GPU; on the CPU it takes a version's int8
+    form if `halftone models quantize` has made one that agrees with the version, and `portable`
+    otherwise. `portable` runs on the CPU by OpenVINO or onnxruntime, without torch. `int8` refuses
+    versions without an int8 form. `torch` also runs on the CPU, and uses bfloat16 if the processor
+    has it."""
     threads: int = Field(default=0, ge=0)
     """Threads for inference on the CPU, shared by all batches at a time; 0 means one per core."""
     decode_threads: int = Field(default=0, ge=0)

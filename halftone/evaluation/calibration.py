@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from halftone.evaluation.truth import Truth
     from halftone.matching.fingerprint import Fingerprint
     from halftone.matching.probability import Evidence
-    from halftone.vision.model import Model
+    from halftone.vision.descriptor_model import DescriptorModel
 
     Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
@@ -144,7 +144,7 @@ def fit(
 
 
 def fit_held_out(
-    model: Model, *, paths: Sequence[Path], seed: int
+    model: DescriptorModel, *, paths: Sequence[Path], seed: int
 ) -> tuple[Calibration | None, dict[str, Any]]:
     """Fit a calibration on simulated printings of pictures that a model was not trained on.
 
@@ -248,7 +248,7 @@ def sample_archive(
 
 
 def sample_simulated(
-    model: Model,
+    model: DescriptorModel,
     *,
     paths: Sequence[Path],
     queries: int,

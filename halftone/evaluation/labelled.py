@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from halftone.imaging.orientations import Orientation
-    from halftone.vision.model import Model
+    from halftone.vision.descriptor_model import DescriptorModel
 
 GROUPS: Final = "groups.json"
 _GROUP_COLUMNS: Final = ("image_id", "group")
@@ -223,7 +223,7 @@ def label_pictures(
 
 
 def embed(
-    model: Model,
+    model: DescriptorModel,
     *,
     pictures: LabelledArchive,
     orientations: Sequence[Orientation] = (UPRIGHT,),

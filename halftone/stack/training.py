@@ -175,7 +175,7 @@ def _check_packages(names: Sequence[str]) -> None:
     if missing:
         raise errors.FailedPrecondition(
             f"Training needs {' and '.join(missing)}, not installed here: "
-            f"{make_install_command('trainer', 'local')}.",
+            f"{make_install_command('all')}.",
             subject=missing[0],
             reason=NOT_INSTALLED,
         )

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import safetensors.torch
@@ -22,23 +21,25 @@ from torch import nn
 
 from halftone.core import errors, files
 from halftone.registry import golden
+from halftone.registry.manifest import SPEC
 from halftone.vision import resnet
-from halftone.vision.network import DescriptorNetwork, NetworkSpec
+from halftone.vision.descriptor_model import DescriptorModel
+from halftone.vision.network import DescriptorNetwork
+from halftone.vision.network_spec import NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
+from halftone.vision.spec import WEIGHTS, ModelSpec
 from halftone.vision.whitening import Whitening, fit_whitening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from halftone.core.backbones import Backbone
 
-__all__ = ["Model", "ModelSpec", "Whitening", "fit_whitening", "import_torchvision_resnet"]
+__all__ = ["Model", "Whitening", "fit_whitening", "import_torchvision_resnet"]
 
-FORMAT: Final = 1
-WEIGHTS: Final = "model.safetensors"
 _GOLDEN_COUNT: Final = 4
 _BATCH: Final = 32
 _BACKBONE_NAMES: Final = ("stem.", "stages.")
@@ -52,73 +53,7 @@ _KINDS: Final[dict[tuple[bool, tuple[int, ...]], str]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """The contents of a version's `spec.json`.
-
-    Attributes:
-        name: The model's name.
-        version: The version within the name; the registry sets both when it publishes.
-        network: The architecture to build.
-        preprocessing: The preprocessing that turns a picture into the network's input.
-        whitening: Facts about the last layer: how it was fitted and on what.
-        calibration: The mapping from evidence to a probability; None until it was fitted.
-        parents: Model versions or weights that training started from.
-        training: Data, licence, command and configuration of the training.
-    """
-
-    name: str = "model"
-    version: int = 1
-    network: NetworkSpec
-    preprocessing: Preprocessing
-    whitening: Mapping[str, Any] = field(default_factory=dict)
-    calibration: Mapping[str, Any] | None = None
-    parents: tuple[str, ...] = ()
-    training: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def dimension(self) -> int:
-        """Return the dimension of the descriptors."""
-        return self.network.dimension
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready values."""
-        return {
-            "format": FORMAT,
-            **asdict(self),
-            "dimension": self.dimension,
-            "network": self.network.to_dict(),
-            "preprocessing": self.preprocessing.to_dict(),
-            "parents": list(self.parents),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
-        """Build from what `to_dict` returned; fields that this release does not know are left out.
-
-        Raises:
-            errors.FailedPrecondition: The format is another one.
-            errors.DataLoss: A field is missing or wrong.
-        """
-        if values.get("format") != FORMAT:
-            raise errors.FailedPrecondition(
-                f"This model has format {values.get('format')!r}; this release reads {FORMAT}.",
-                reason="MODEL_FORMAT",
-            )
-        try:
-            known = {entry.name for entry in fields(cls)}
-            chosen = {name: value for name, value in values.items() if name in known}
-            chosen["network"] = NetworkSpec.from_dict(values["network"])
-            chosen["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
-            chosen["parents"] = tuple(values.get("parents", ()))
-            return cls(**chosen)
-        except (KeyError, TypeError, ValueError) as error:
-            raise errors.DataLoss(
-                f"spec.json cannot be used: {error!s}.", reason="MODEL_SPEC"
-            ) from error
-
-
-class Model:
+class Model(DescriptorModel):
     """A network in evaluation mode on a device, with its spec."""
 
     def __init__(
@@ -137,7 +72,7 @@ class Model:
             errors.FailedPrecondition: The version is in the format of another release.
         """
         try:
-            spec = ModelSpec.from_dict(files.read_object(directory / "spec.json"))
+            spec = ModelSpec.read(directory)
             weights = safetensors.torch.load_file(directory / WEIGHTS)
             full = {name: _full(tensor) for name, tensor in weights.items()}
             network = DescriptorNetwork(spec.network, weights=full)
@@ -165,14 +100,6 @@ class Model:
             descriptors: NDArray[np.float32] = self.network(pictures).float().cpu().numpy()
         return descriptors
 
-    def embed_images(self, images: Iterable[Image.Image]) -> NDArray[np.float32]:
-        """Preprocess and embed decoded, upright pictures: float32 [N, D]."""
-        prepared = np.stack([self.spec.preprocessing(image) for image in images])
-        parts = [
-            self.embed(prepared[row : row + _BATCH]) for row in range(0, len(prepared), _BATCH)
-        ]
-        return np.concatenate(parts)
-
     def save(self, directory: Path) -> None:
         """Write `spec.json`, `model.safetensors` and `golden.json` into an existing directory.
 
@@ -181,7 +108,7 @@ class Model:
         """
         stored = {name: _compact(tensor) for name, tensor in self.network.state_dict().items()}
         files.replace_file(directory / WEIGHTS, safetensors.torch.save(stored))
-        files.replace_file(directory / "spec.json", files.to_json(self.spec.to_dict()))
+        files.replace_file(directory / SPEC, files.to_json(self.spec.to_dict()))
         stored_model = Model.load(directory)
         inputs = golden_inputs()
         vectors = stored_model.embed_images(_decode_png(text) for text in inputs)
@@ -192,19 +119,6 @@ class Model:
         files.replace_file(
             directory / golden.GOLDEN, files.to_json({"min_cosine": 0.99, "images": entries})
         )
-
-    def check_golden(self, directory: Path) -> float:
-        """Compare this model with `golden.json` and return the lowest cosine.
-
-        Raises:
-            errors.DataLoss: The lowest cosine is too low, or the file is damaged; see
-                `golden.check_golden`.
-        """
-
-        def embed(contents: Sequence[bytes]) -> NDArray[np.float32]:
-            return self.embed_images(Image.open(io.BytesIO(content)) for content in contents)
-
-        return golden.check_golden(directory, embed=embed, dimension=self.spec.dimension)
 
 
 def best_device() -> str:

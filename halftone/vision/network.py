@@ -8,99 +8,20 @@ shares with its original whatever its screen and tone.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from halftone.core.backbones import BACKBONES, Backbone
 from halftone.vision import resnet
+from halftone.vision.network_spec import IMAGENET_MEAN, IMAGENET_STD, SIGN_SOFTNESS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-_STAGES: Final = (1, 2, 3, 4)
-# This is a third of a coefficient's mean strength; between 0.03 and 1 results hardly differ.
-_SOFTNESS: Final = 0.3
-_IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
-_IMAGENET_STD: Final = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkSpec:
-    """The architecture of a `DescriptorNetwork`.
-
-    Attributes:
-        backbone: Name of a ResNet as in torchvision.
-        stages: The number of its four stages that run.
-        pooled_stages: The stages that the descriptor sees, each from 1 to `stages`.
-        grid: Cells per side of the pooled layout; 1 pools globally.
-        gem: Exponent of the generalised mean; 1 is the average.
-        thumbnail: Side of the low-pass picture beside the pooled features; 0 for none. Low
-            frequencies alone, which PDQ hashes, find most reprints, so a small network need not
-            learn them again.
-        width: Dimension of the projection; None whitens the pooled features themselves.
-        frequencies: Lowest frequencies per direction whose signs join the embedding before it is
-            whitened, see `low_frequencies`; 0 for none.
-        dimension: Dimension of the descriptor.
-        contrast: "imagenet" subtracts ImageNet's mean from luminance; "local" normalises the
-            picture as a whole and within two neighbourhoods, which cancels most of a plate's
-            tone curve.
-        background: Number of centres that descriptors are freed from, see `suppress_background`; 0
-            for none.
-        background_temperature: Temperature of the softmax over the centres.
-        background_strength: The share of the background that is subtracted.
-    """
-
-    backbone: Backbone = "resnet152"
-    stages: int = 4
-    pooled_stages: tuple[int, ...] = (4,)
-    grid: int = 1
-    gem: float = 3.0
-    thumbnail: int = 0
-    width: int | None = None
-    frequencies: int = 0
-    dimension: int = 512
-    contrast: Literal["imagenet", "local"] = "imagenet"
-    background: int = 0
-    background_temperature: float = 0.05
-    background_strength: float = 0.8
-
-    def __post_init__(self) -> None:
-        if self.backbone not in BACKBONES:
-            raise ValueError(
-                f"network.backbone must be one of {', '.join(BACKBONES)}, not {self.backbone!r}"
-            )
-        if self.stages not in _STAGES:
-            raise ValueError(f"network.stages must lie between 1 and 4, not {self.stages}")
-        if not self.pooled_stages or not set(self.pooled_stages) <= set(range(1, self.stages + 1)):
-            raise ValueError(
-                f"network.pooled_stages must lie between 1 and {self.stages}, "
-                f"not {self.pooled_stages}"
-            )
-        if (
-            self.grid < 1
-            or self.gem < 1
-            or min(self.thumbnail, self.frequencies) < 0
-            or self.dimension < 1
-        ):
-            raise ValueError(
-                "network.grid, gem and dimension must be at least 1, thumbnail at least 0"
-            )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-ready values."""
-        return {**asdict(self), "pooled_stages": list(self.pooled_stages)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
-        """Build the spec from the result of `to_dict()`. Raises ValueError on an unknown field."""
-        unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"unknown network fields: {', '.join(sorted(unknown))}")
-        return cls(**{**values, "pooled_stages": tuple(values.get("pooled_stages", (4,)))})
+    from halftone.vision.network_spec import NetworkSpec
 
 
 class DescriptorNetwork(nn.Module):
@@ -135,13 +56,12 @@ class DescriptorNetwork(nn.Module):
                 nn.Linear(self.feature_width, spec.width) if spec.width else nn.Identity()
             )
         self.register_buffer(
-            "input_mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False
+            "input_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False
         )
         self.register_buffer(
-            "input_std", torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1) * 255, persistent=False
+            "input_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255, persistent=False
         )
         self.reset_last_layers(frequencies=spec.frequencies, background=spec.background)
-        self._replacement: Callable[[Tensor], list[Tensor]] | None = None
         if weights is None:
             self._draw_weights()
         else:
@@ -208,8 +128,6 @@ class DescriptorNetwork(nn.Module):
 
     def backbone(self, x: Tensor) -> list[Tensor]:
         """Return the output [N, C, H, W] of each pooled stage for pictures [N, 3, S, S]."""
-        if self._replacement is not None:
-            return self._replacement(x)
         # Channels last is twice as fast on CPUs too. The backbone may have another precision.
         precision = next(self.stem.parameters()).dtype
         x = self.stem(x.to(precision).contiguous(memory_format=torch.channels_last))
@@ -219,15 +137,6 @@ class DescriptorNetwork(nn.Module):
             if number in self.spec.pooled_stages:
                 outputs.append(x)
         return outputs
-
-    def replace_backbone(self, run: Callable[[Tensor], list[Tensor]]) -> None:
-        """Let another function compute the backbone, and free the backbone's weights.
-
-        Args:
-            run: Computes what `backbone` returns.
-        """
-        self._replacement = run
-        self.stem, self.stages = nn.Sequential(), nn.ModuleList()
 
     def project(self, pictures: Tensor) -> Tensor:
         """Return the embedding that training shapes, float32 [N, width] of any length."""
@@ -248,7 +157,7 @@ class DescriptorNetwork(nn.Module):
         waves = torch.cos(torch.arange(1, count + 1, device=x.device)[:, None] * places)
         coefficients = (waves @ x @ waves.T).flatten(1)
         strength = coefficients.abs()
-        softness = _SOFTNESS * strength.mean(dim=1, keepdim=True) + 1e-6
+        softness = SIGN_SOFTNESS * strength.mean(dim=1, keepdim=True) + 1e-6
         return F.normalize(coefficients / (strength + softness), dim=1)
 
     def signature(self, pictures: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Makes and loads a version's backbone in int8 for CPUs, kept beside the versions.
+"""Makes and loads a version's network in int8 for CPUs, kept beside the versions. Needs no torch.
 
 A model version is immutable, so its int8 form is not part of it: it lies below the same directory,
 under the hash of the version's manifest, and can be made anew at any time. Only the backbone's
@@ -13,40 +13,39 @@ from __future__ import annotations
 import base64
 import io
 import logging
-import os
+import re
 import shutil
-import sys
 import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-import torch
+import safetensors.numpy
 from PIL import Image
-from torch import nn
 
-from halftone.core import errors, files
-from halftone.core.extras import make_install_command
+from halftone.core import errors, extras, files
 from halftone.registry import golden
 from halftone.registry.manifest import MANIFEST
 from halftone.registry.version import INT8
-from halftone.vision.inference import fuse
-from halftone.vision.model import Model
+from halftone.vision import graph
+from halftone.vision.portable import (
+    PortableModel,
+    compile_network,
+    import_openvino,
+    write_model,
+)
+from halftone.vision.spec import WEIGHTS, ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from halftone.registry.version import ModelVersion
-    from halftone.vision.network import DescriptorNetwork
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _FACTS: Final = "int8.json"
-_NETWORK: Final = "backbone.xml"
-_WEIGHTS: Final = "backbone.bin"
+_NETWORK: Final = "network.xml"
+_NUMBERS: Final = "network.bin"
 # Every fifth picture is kept aside to measure with.
 _KEPT_ASIDE: Final = 5
 _FEWEST: Final = 50
@@ -57,7 +56,6 @@ _COSINE: Final = 0.99
 # processor rounds differently.
 _GOLDEN_COSINE: Final = 0.98
 _GOLDEN_COUNT: Final = 8
-_BATCH: Final = 16
 
 
 class Agreement(NamedTuple):
@@ -93,19 +91,18 @@ def quantize(version: ModelVersion, *, pictures: NDArray[np.uint8], data: str) -
             field="data",
         )
     aside = np.arange(len(pictures)) % _KEPT_ASIDE == 0
-    model = Model.load(version.directory)
-    network = _quantize_backbone(model.network, pictures=pictures[~aside])
+    model = PortableModel.load(version.directory, runtime="openvino")
+    network = _quantize(version.directory, pictures=pictures[~aside])
     target = place(version)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".staging-") as staging:
         folder = Path(staging) / "int8"
         folder.mkdir()
-        _library().save_model(network, folder / _NETWORK)
+        _openvino().save_model(network, folder / _NETWORK, compress_to_fp16=False)
         kept = pictures[aside]
-        expected = _embed(model, kept)
+        expected = model.embed_all(kept)
         _write_golden(folder, pictures=kept, descriptors=expected)
-        _replace_backbone(model, network=network, streams=1, threads=os.cpu_count() or 1)
-        cosines = (_embed(model, kept) * expected).sum(axis=1)
+        cosines = (_open(folder, spec=model.spec).embed_all(kept) * expected).sum(axis=1)
         agreement = Agreement(
             mean=float(cosines.mean()),
             hundredth=float(np.percentile(cosines, 1)),
@@ -124,8 +121,8 @@ def quantize(version: ModelVersion, *, pictures: NDArray[np.uint8], data: str) -
             "model_version": version.id,
             "calibration": {"data": data, "images": int((~aside).sum())},
             "agreement": {"images": int(aside.sum()), **agreement._asdict()},
-            "openvino": _library().__version__,
-            "files": {name: files.sha256(folder / name) for name in (_NETWORK, _WEIGHTS)},
+            "openvino": _openvino().__version__,
+            "files": {name: files.sha256(folder / name) for name in (_NETWORK, _NUMBERS)},
         }
         files.replace_file(folder / _FACTS, files.to_json(facts))
         files.sync_tree(folder)
@@ -139,13 +136,13 @@ def quantize(version: ModelVersion, *, pictures: NDArray[np.uint8], data: str) -
     return agreement
 
 
-def load(version: ModelVersion, *, streams: int, threads: int) -> Model:
-    """Load a version's model whose backbone runs in int8.
+def load(version: ModelVersion, *, threads: int = 0, streams: int = 1) -> PortableModel:
+    """Load a version's int8 form.
 
     Args:
         version: A version that has an int8 form.
-        streams: The number of batches that run at a time.
-        threads: The number of threads of all streams together.
+        threads: The threads of all calls together; 0 means one per core.
+        streams: The number of calls that run at a time, each with its share of the threads.
 
     Raises:
         errors.NotFound: The version has no int8 form.
@@ -164,16 +161,16 @@ def load(version: ModelVersion, *, streams: int, threads: int) -> Model:
     if facts.get("format") != FORMAT:
         raise errors.FailedPrecondition(
             f"The int8 form of {version.id} has format {facts.get('format')!r}; this release reads "
-            f"{FORMAT}.",
+            f"{FORMAT}. `halftone models quantize` makes it anew.",
             reason="MODEL_FORMAT",
         )
-    for name in (_NETWORK, _WEIGHTS):
+    for name in (_NETWORK, _NUMBERS):
         if not (folder / name).is_file() or files.sha256(folder / name) != facts["files"].get(name):
             raise errors.DataLoss(f"{folder / name} is damaged.", reason="MODEL_DAMAGED")
-    model = Model.load(version.directory)
     try:
-        network = _library().Core().read_model(folder / _NETWORK)
-        _replace_backbone(model, network=network, streams=streams, threads=threads)
+        model = _open(
+            folder, spec=ModelSpec.read(version.directory), threads=threads, streams=streams
+        )
     except RuntimeError as error:
         # The files are whole, so they were written by another release of OpenVINO.
         raise errors.FailedPrecondition(
@@ -184,9 +181,11 @@ def load(version: ModelVersion, *, streams: int, threads: int) -> Model:
     return model
 
 
-def _embed(model: Model, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    parts = [model.embed(pictures[row : row + _BATCH]) for row in range(0, len(pictures), _BATCH)]
-    return np.concatenate(parts)
+def _open(folder: Path, *, spec: ModelSpec, threads: int = 0, streams: int = 1) -> PortableModel:
+    network = compile_network(
+        folder / _NETWORK, threads=threads, streams=streams, runtime="openvino"
+    )
+    return PortableModel(spec, network=network)
 
 
 def _write_golden(
@@ -207,93 +206,46 @@ def _write_golden(
     files.replace_file(folder / golden.GOLDEN, files.to_json(values))
 
 
-# OpenVINO
+# ---- OpenVINO
 
 
-def _library() -> Any:
-    # Both libraries report their use to an analytics service unless that module is missing. `None`
-    # in its place makes importing it fail.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+def _openvino() -> Any:
     try:
-        import openvino  # noqa: PLC0415  # an extra
+        return import_openvino()
     except ImportError as error:
         raise _make_missing_error(error) from error
-    return openvino
 
 
 def _make_missing_error(error: ImportError) -> errors.FailedPrecondition:
     return errors.FailedPrecondition(
-        f"Running a model in int8 needs more packages ({error}): "
-        f"{make_install_command('openvino')}",
+        f"Making an int8 form needs more packages ({error}): {extras.make_install_command('int8')}",
         reason="NOT_INSTALLED",
     )
 
 
-class _Backbone(nn.Module):
-    """The part of the network that is exported: from normalised pictures to the pooled stages."""
-
-    def __init__(self, network: DescriptorNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.network.backbone(x))
-
-
-def _quantize_backbone(network: DescriptorNetwork, *, pictures: NDArray[np.uint8]) -> Any:
-    """Return the backbone as an OpenVINO network in int8."""
-    openvino = _library()
+def _quantize(directory: Path, *, pictures: NDArray[np.uint8]) -> Any:
+    """Return a version's network as an OpenVINO model whose backbone computes in int8."""
+    openvino = _openvino()
     try:
         import nncf  # noqa: PLC0415  # an extra
     except ImportError as error:
         raise _make_missing_error(error) from error
     nncf.set_log_level(logging.ERROR)
-    fused = fuse(network, dtype=torch.float32)
-    with torch.inference_mode():
-        inputs = fused.normalise(torch.as_tensor(pictures).unsqueeze(1)).contiguous().numpy()
-    shape = inputs.shape[1:]
+    model = write_model(
+        ModelSpec.read(directory), weights=safetensors.numpy.load_file(directory / WEIGHTS)
+    )
     with warnings.catch_warnings():
-        # Its converter traces, although torch prefers other ways.
+        # NNCF leans on parts of NumPy and of itself that are on their way out.
         warnings.simplefilter("ignore")
-        exported = openvino.convert_model(
-            _Backbone(fused),
-            example_input=torch.zeros(1, *shape),
-            input=[openvino.PartialShape([-1, *shape])],
-        )
         return nncf.quantize(
-            exported,
-            nncf.Dataset([row[None] for row in inputs]),
+            openvino.Core().read_model(model),
+            nncf.Dataset([picture[None, None] for picture in pictures]),
             # Activations are symmetric: the lowest cosine of press pictures was 0.993, and 0.989
             # with asymmetric ones.
             preset=nncf.QuantizationPreset.PERFORMANCE,
             target_device=nncf.TargetDevice.CPU,
-            subset_size=len(inputs),
+            subset_size=len(pictures),
+            ignored_scope=nncf.IgnoredScope(
+                patterns=[f"^(?!{re.escape(graph.BACKBONE)}).*"], validate=False
+            ),
         )
-
-
-def _replace_backbone(model: Model, *, network: Any, streams: int, threads: int) -> None:
-    # Layers that stay in floating point stay in float32: bfloat16 would gain next to nothing.
-    compiled = (
-        _library()
-        .Core()
-        .compile_model(
-            network,
-            "CPU",
-            {
-                "NUM_STREAMS": streams,
-                "INFERENCE_NUM_THREADS": threads,
-                "INFERENCE_PRECISION_HINT": "f32",
-            },
-        )
-    )
-    model.network.replace_backbone(_run(compiled))
-
-
-def _run(compiled: Any) -> Callable[[Tensor], list[Tensor]]:
-    def run(x: Tensor) -> list[Tensor]:
-        # Each call makes a request, because calls come from several threads. Making one costs
-        # microseconds.
-        results = compiled.create_infer_request().infer(x.contiguous().numpy())
-        return [torch.from_numpy(np.array(results[port])) for port in compiled.outputs]
-
-    return run

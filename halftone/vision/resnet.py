@@ -7,9 +7,11 @@ of an embedder.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from torch import Tensor, nn
+
+from halftone.core.backbones import BOTTLENECKS, DEPTHS
 
 if TYPE_CHECKING:
     from halftone.core.backbones import Backbone
@@ -66,18 +68,6 @@ class Bottleneck(nn.Module):
         return result
 
 
-class _Architecture(NamedTuple):
-    block: type[BasicBlock | Bottleneck]
-    depths: tuple[int, int, int, int]
-
-
-_ARCHITECTURES: Final[dict[Backbone, _Architecture]] = {
-    "resnet18": _Architecture(BasicBlock, (2, 2, 2, 2)),
-    "resnet50": _Architecture(Bottleneck, (3, 4, 6, 3)),
-    "resnet152": _Architecture(Bottleneck, (3, 8, 36, 3)),
-}
-
-
 def make_stem() -> nn.Sequential:
     """Make what comes before the stages: [N, 3, H, W] to [N, 64, H / 4, W / 4]."""
     return nn.Sequential(
@@ -90,9 +80,9 @@ def make_stem() -> nn.Sequential:
 
 def make_stages(backbone: Backbone, *, count: int) -> nn.ModuleList:
     """Make the first `count` of the four stages. All but the first halve height and width."""
-    block, depths = _ARCHITECTURES[backbone]
+    block = _block(backbone)
     stages, channels = nn.ModuleList(), STEM_CHANNELS
-    for number, depth in enumerate(depths[:count]):
+    for number, depth in enumerate(DEPTHS[backbone][:count]):
         blocks = nn.Sequential()
         for at in range(depth):
             stride = 2 if number and not at else 1
@@ -104,7 +94,11 @@ def make_stages(backbone: Backbone, *, count: int) -> nn.ModuleList:
 
 def stage_channels(backbone: Backbone, *, stage: int) -> int:
     """Return the channels after a stage, counted from 1."""
-    return (STEM_CHANNELS << (stage - 1)) * _ARCHITECTURES[backbone].block.expansion
+    return (STEM_CHANNELS << (stage - 1)) * _block(backbone).expansion
+
+
+def _block(backbone: Backbone) -> type[BasicBlock | Bottleneck]:
+    return Bottleneck if backbone in BOTTLENECKS else BasicBlock
 
 
 def _convolution(channels: int, out: int, *, kernel: int, stride: int = 1) -> nn.Conv2d:

@@ -14,6 +14,7 @@ from halftone.service import server
 from halftone.services.embedder import servicer
 from halftone.services.embedder.batching.batcher import Batcher
 from halftone.services.embedder.batching.door import Limits
+from halftone.services.embedder.encoders.choice import choose_backend
 from halftone.services.embedder.encoders.decoding import Decoder
 from halftone.services.embedder.loading import Loader
 from halftone.services.embedder.metrics import EmbedderMetrics
@@ -28,40 +29,11 @@ if TYPE_CHECKING:
     from halftone.services.embedder.encoders.encoder import Backend
 
 
-def _make_backend(settings: EmbedderSettings, decoder: Decoder) -> Backend:
-    # OpenMP's threads spin at their barriers by default. As soon as anything else wants the same
-    # cores they wait for one another: with a busy neighbour on two cores, one image took 829 ms
-    # instead of 20. OpenMP reads this when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # torch is loaded only after that.
-    from halftone.services.embedder.encoders.openvino_encoder import OpenVinoBackend, PreferringInt8  # noqa: PLC0415
-    from halftone.services.embedder.encoders.torch_encoder import TorchBackend  # noqa: PLC0415
-
-    int8 = OpenVinoBackend(threads=settings.threads, max_batch=settings.max_batch, decoder=decoder)
-    if settings.backend == "openvino":
-        if settings.device not in ("auto", "cpu"):
-            raise errors.FailedPrecondition(
-                f"OpenVINO runs on the CPU; the device is set to {settings.device}.",
-                reason="NO_DEVICE",
-            )
-        return int8
-    plain = TorchBackend(
-        device=settings.device,
-        threads=settings.threads,
-        max_batch=settings.max_batch,
-        decoder=decoder,
-        execution=settings.execution,
-    )
-    if settings.backend == "auto" and not plain.on_cuda:
-        return PreferringInt8(int8=int8, plain=plain)
-    return plain
-
-
 async def run(
     settings: EmbedderSettings,
     *,
     models_settings: ModelSettings,
-    make_backend: Callable[[EmbedderSettings, Decoder], Backend] = _make_backend,
+    make_backend: Callable[..., Backend] = choose_backend,
     on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
 ) -> None:
     """Run the service until SIGTERM.
@@ -79,7 +51,7 @@ async def run(
     metrics = telemetry.Metrics(service="embedder")
     measures = EmbedderMetrics(metrics)
     decoder = Decoder(max_pixels=settings.max_pixels, max_bytes=settings.max_image_bytes)
-    backend = make_backend(settings, decoder)
+    backend = make_backend(settings, decoder=decoder)
     batcher = Batcher(
         limits=Limits(
             max_batch=backend.max_batch,

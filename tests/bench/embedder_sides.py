@@ -24,6 +24,7 @@ import grpc
 import numpy as np
 from PIL import Image
 
+from halftone.core.settings import EmbedderSettings
 from halftone.core.wire import CHANNEL_OPTIONS
 from halftone.registry.versions import Registry
 from halftone.service.probe import is_serving
@@ -35,7 +36,8 @@ from halftone.v1 import embedder_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from halftone.services.embedder.encoders.encoder import Encoder
+    from halftone.registry.version import ModelVersion
+    from halftone.vision.portable import PortableModel
 
 MAX_BATCH = 8
 REQUEST_IMAGES = 8
@@ -125,9 +127,11 @@ def random_version(directory: Path) -> Path:
     """A registry with a ResNet-152 that finds nothing: its speed does not depend on its weights."""
     import torch  # noqa: PLC0415
 
-    from halftone.vision.model import Model, ModelSpec  # noqa: PLC0415
-    from halftone.vision.network import DescriptorNetwork, NetworkSpec  # noqa: PLC0415
+    from halftone.vision.model import Model  # noqa: PLC0415
+    from halftone.vision.network import DescriptorNetwork  # noqa: PLC0415
+    from halftone.vision.network_spec import NetworkSpec  # noqa: PLC0415
     from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
+    from halftone.vision.spec import ModelSpec  # noqa: PLC0415
 
     torch.manual_seed(0)
     spec = ModelSpec(
@@ -245,40 +249,31 @@ class Bare:
     """The service's encoder and decoding without a service around them."""
 
     def __init__(self, models: Path, *, threads: int) -> None:
-        # Imported here: the parent has set what OpenMP reads when torch is loaded.
-        from halftone.services.embedder.encoders import openvino_encoder, torch_encoder  # noqa: PLC0415
-        from halftone.vision import quantizing  # noqa: PLC0415
-        from halftone.vision.model import Model  # noqa: PLC0415
+        # By need: only one of the two sides loads it.
+        from halftone.services.embedder.encoders.choice import choose_backend  # noqa: PLC0415
 
         self.contents = pictures()
         version = Registry(models).resolve("")
         decoder = Decoder(max_pixels=100_000_000, max_bytes=1 << 25)
-        plain = torch_encoder.TorchBackend(
-            device="cpu", threads=threads, max_batch=MAX_BATCH, decoder=decoder
-        )
-        int8 = openvino_encoder.OpenVinoBackend(
-            threads=threads, max_batch=MAX_BATCH, decoder=decoder
-        )
-        self._workers = plain.workers
-        self._encoder = openvino_encoder.PreferringInt8(int8=int8, plain=plain).load(version)
+        settings = EmbedderSettings(device="cpu", threads=threads, max_batch=MAX_BATCH)
+        backend = choose_backend(settings, decoder=decoder)
+        self._workers = backend.workers
+        self._encoder = backend.load(version)
         for step in self._encoder.warm_ups():
             step()
         # One batch at a time on all cores.
-        self._whole: Encoder
-        if self._encoder.backend == "openvino":
-            model = quantizing.load(version, streams=1, threads=threads)
-            self._whole = openvino_encoder.OpenVinoEncoder(model, version=version, decoder=decoder)
-        else:
-            self._whole = torch_encoder.CpuEncoder(
-                Model.load(version.directory),
-                version=version,
-                threads=threads,
-                share=threads,
-                decoder=decoder,
-            )
+        self._whole = self._load_whole(version, threads=threads)
         self._batch = self._encoder.stage(
             [self.prepare(each) for each in self.contents[:MAX_BATCH]]
         )
+
+    def _load_whole(self, version: ModelVersion, *, threads: int) -> PortableModel:
+        from halftone.vision import quantizing  # noqa: PLC0415
+        from halftone.vision.portable import PortableModel  # noqa: PLC0415
+
+        if self._encoder.golden is not None:
+            return quantizing.load(version, threads=threads)
+        return PortableModel.load(version.directory, threads=threads)
 
     def prepare(self, content: bytes) -> np.ndarray:
         """Decodes and preprocesses."""
@@ -286,7 +281,7 @@ class Bare:
 
     def encode_batch(self) -> int:
         """Encodes decoded tensors, each batch on all cores; returns how many."""
-        return len(self._whole.encode(self._batch))
+        return len(self._whole.embed(self._batch))
 
     def encode_some(self) -> int:
         """Encodes decoded tensors, a batch on each core; returns how many."""

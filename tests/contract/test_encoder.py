@@ -1,4 +1,4 @@
-"""One suite over both encoders: torch, and OpenVINO in int8, of the same small model version."""
+"""One suite over all encoders of the same small model version: torch, the portable ones, int8."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from PIL import Image
 
 from halftone.core import errors
 from halftone.registry.versions import Registry
+from halftone.services.embedder.encoders.choice import PreferringInt8
 from halftone.services.embedder.encoders.decoding import Decoder
 from halftone.services.embedder.encoders.encoder import InputImage
-from halftone.services.embedder.encoders.openvino_encoder import OpenVinoBackend, PreferringInt8
+from halftone.services.embedder.encoders.portable_encoder import PortableBackend
 from halftone.services.embedder.encoders.torch_encoder import TorchBackend
 from halftone.services.embedder.loading import check_golden
 from halftone.vision import quantizing
-from halftone.vision.model import Model, ModelSpec, set_whitening
-from halftone.vision.network import DescriptorNetwork, NetworkSpec
+from halftone.vision.model import Model, set_whitening
+from halftone.vision.network import DescriptorNetwork
+from halftone.vision.network_spec import NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
+from halftone.vision.spec import ModelSpec
 from halftone.vision.whitening import fit_whitening
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> ModelVersion:
     """A version with an int8 form. Its weights are random, its descriptors tell pictures apart."""
     # Importing it here would let it look for what it reports its use with.
     if importlib.util.find_spec("nncf") is None:
-        pytest.skip("the extra `openvino` is not installed")
+        pytest.skip("the extra `int8` is not installed")
     torch.manual_seed(0)
     spec = ModelSpec(
         network=NetworkSpec(
@@ -78,12 +81,19 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> ModelVersion:
 
 
 def backend(kind: str) -> Backend:
-    int8 = OpenVinoBackend(threads=2, max_batch=4, decoder=DECODER)
-    plain = TorchBackend(device="cpu", threads=2, max_batch=4, decoder=DECODER)
-    return {"torch": plain, "openvino": int8, "auto": PreferringInt8(int8=int8, plain=plain)}[kind]
+    def portable(**settings: str) -> Backend:
+        return PortableBackend(threads=2, max_batch=4, decoder=DECODER, **settings)
+
+    if kind == "torch":
+        return TorchBackend(device="cpu", threads=2, max_batch=4, decoder=DECODER)
+    if kind == "openvino-int8":
+        return portable(precision="int8")
+    if kind == "auto":
+        return PreferringInt8(int8=portable(precision="int8"), plain=portable())
+    return portable(runtime=kind)
 
 
-@pytest.fixture(scope="module", params=["torch", "openvino"])
+@pytest.fixture(scope="module", params=["torch", "openvino", "onnxruntime", "openvino-int8"])
 def encoder(request: pytest.FixtureRequest, version: ModelVersion) -> Encoder:
     loaded = backend(request.param).load(version)
     for step in loaded.warm_ups():
@@ -113,7 +123,7 @@ def test_it_gives_the_versions_descriptors_in_order(encoder: Encoder, version: M
     assert (vectors.shape, vectors.dtype) == ((6, 32), np.float32)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     similar = vectors @ Model.load(version.directory).embed(pictures).T
-    assert np.diag(similar).min() > 0.98
+    assert np.diag(similar).min() > (0.98 if encoder.backend == "openvino-int8" else 0.9999)
     # Order would not matter if all pictures were alike.
     assert (similar - 2 * np.eye(6)).max() < 0.9
 
@@ -137,15 +147,15 @@ def test_what_is_no_image_is_refused(encoder: Encoder):
 # ---- which one runs
 
 
-def test_a_version_without_an_int8_form_runs_in_torch(version: ModelVersion, tmp_path: Path):
+def test_a_version_without_an_int8_form_runs_as_it_is(version: ModelVersion, tmp_path: Path):
     other = Registry(tmp_path / "models").install(version.directory)
-    assert backend("auto").load(other).backend == "torch"
+    assert backend("auto").load(other).backend == "openvino"
     with pytest.raises(errors.NotFound, match="halftone models quantize"):
-        backend("openvino").load(other)
+        backend("openvino-int8").load(other)
 
 
 def test_a_good_int8_form_is_preferred(version: ModelVersion):
-    assert backend("auto").load(version).backend == "openvino"
+    assert backend("auto").load(version).backend == "openvino-int8"
 
 
 def copied(version: ModelVersion, directory: Path) -> tuple[ModelVersion, Path]:
@@ -160,20 +170,20 @@ def copied(version: ModelVersion, directory: Path) -> tuple[ModelVersion, Path]:
 
 def test_a_damaged_int8_form_is_never_run(version: ModelVersion, tmp_path: Path):
     other, form = copied(version, tmp_path)
-    weights = bytearray((form / "backbone.bin").read_bytes())
+    weights = bytearray((form / "network.bin").read_bytes())
     weights[len(weights) // 2] ^= 1
-    (form / "backbone.bin").write_bytes(weights)
-    assert backend("auto").load(other).backend == "torch"
+    (form / "network.bin").write_bytes(weights)
+    assert backend("auto").load(other).backend == "openvino"
     with pytest.raises(errors.DataLoss, match="damaged"):
-        backend("openvino").load(other)
+        backend("openvino-int8").load(other)
 
 
 def test_a_form_that_no_release_wrote_does_not_keep_its_version_from_being_served(
     version: ModelVersion, tmp_path: Path
 ):
     other, form = copied(version, tmp_path)
-    (form / "int8.json").write_text('{"format": 1}')
-    assert backend("auto").load(other).backend == "torch"
+    (form / "int8.json").write_text('{"format": 2}')
+    assert backend("auto").load(other).backend == "openvino"
 
 
 def test_the_form_goes_with_its_version(version: ModelVersion, tmp_path: Path):
@@ -191,9 +201,9 @@ def test_an_int8_form_that_disagrees_is_never_run(version: ModelVersion, tmp_pat
     (form / "golden.json").write_text(
         golden.replace('"min_cosine": 0.98', '"min_cosine": 0.9999999')
     )
-    assert backend("auto").load(other).backend == "torch"
+    assert backend("auto").load(other).backend == "openvino"
     with pytest.raises(errors.DataLoss, match="cosine"):
-        backend("openvino").load(other)
+        backend("openvino-int8").load(other)
 
 
 def test_an_int8_form_that_would_disagree_is_not_kept(version: ModelVersion, tmp_path: Path):

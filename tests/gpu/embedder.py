@@ -34,8 +34,9 @@ from halftone.services.embedder.encoders.encoder import InputImage
 from halftone.services.embedder.encoders.torch_encoder import TorchBackend
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
-from halftone.vision.model import Model, ModelSpec
+from halftone.vision.model import Model
 from halftone.vision.preprocessing import Preprocessing
+from halftone.vision.spec import ModelSpec
 from tests.gpu import network
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from halftone.vision.inference import fuse, runner
-from halftone.vision.network import DescriptorNetwork, NetworkSpec
+from halftone.vision.network import DescriptorNetwork
+from halftone.vision.network_spec import NetworkSpec
 from tests.gpu.hardware import peak_of
 
 if TYPE_CHECKING:

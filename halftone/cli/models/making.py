@@ -142,7 +142,7 @@ def quantize(context: Context, *, version: str, source: Path, limit: int) -> Non
     version's own; when they are too far nothing is kept. Embedders take it when they load the
     version, so restart those that have it loaded.
     """
-    # Imported here because only this command needs torch and OpenVINO.
+    # Imported here because only this command needs OpenVINO and NNCF.
     from halftone.vision import quantizing  # noqa: PLC0415
     from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
 
@@ -200,18 +200,18 @@ def calibrate(
     """
     if groups is not None and len(archives) > 1:
         raise click.UsageError("--groups goes with a single --archive.")
-    # Imported by need: the trainer's packages.
+    # Imported by need: packages of the services.
     import numpy as np  # noqa: PLC0415
 
     from halftone.evaluation import calibration as fitting  # noqa: PLC0415
     from halftone.evaluation import labelled  # noqa: PLC0415
     from halftone.imaging.orientations import orientations  # noqa: PLC0415
-    from halftone.vision.model import Model  # noqa: PLC0415
+    from halftone.vision.descriptor_model import open_model  # noqa: PLC0415
 
     registry = context.files
     source = registry.resolve(version)
     registry.verify(source)
-    model = Model.load(source.directory)
+    model = open_model(source.directory)
     samples: list[CalibrationSample] = []
     names = []
     with Progress(console=output.make_notes(), transient=True) as bar:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from halftone.evaluation.press.systems import Ranking, System
     from halftone.imaging.orientations import Orientation
     from halftone.matching.verification import Overlap
-    from halftone.vision.model import Model
+    from halftone.vision.descriptor_model import DescriptorModel
 
 WITHOUT_MATCH: Final = 0.3
 """The share of the queries whose picture is not in the gallery."""
@@ -64,7 +64,7 @@ class Version:
     """A loaded model version and the hash of its weights."""
 
     name: str
-    model: Model
+    model: DescriptorModel
     weights: str
 
 
@@ -384,7 +384,7 @@ def _outcome(
     )
 
 
-def _views(model: Model, image: Image.Image) -> dict[Orientation, NDArray[np.float32]]:
+def _views(model: DescriptorModel, image: Image.Image) -> dict[Orientation, NDArray[np.float32]]:
     """Compute a picture's descriptors in all orientations."""
     pixels = model.spec.preprocessing(image)
     # Turning the square by quarters turns the picture by quarters.

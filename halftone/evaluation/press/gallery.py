@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from halftone.vision.model import Model
+    from halftone.vision.descriptor_model import DescriptorModel
 
 SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp"))
 MAX_PIXELS: Final = 100_000_000
@@ -178,7 +178,7 @@ def fingerprints(
 
 
 def descriptors(
-    model: Model,
+    model: DescriptorModel,
     *,
     pictures: PictureSet,
     weights: str,

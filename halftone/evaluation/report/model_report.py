@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from halftone.evaluation.judged import JudgedImages
-    from halftone.vision.model import ModelSpec
+    from halftone.vision.spec import ModelSpec
 
 _MOST_ROWS: Final = 60
 _MOST_CLASSES: Final = 24

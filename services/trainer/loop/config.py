@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from halftone.core import errors, files
 from halftone.core.training_options import LoopOptions
-from halftone.vision.network import NetworkSpec
+from halftone.vision.network_spec import NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.simulation import PrintParameters
 

@@ -22,7 +22,8 @@ from halftone.services.trainer.loop.judging import (
     summary,
 )
 from halftone.services.trainer.loop.last_layers import choose_last_layers
-from halftone.vision.model import Model, ModelSpec
+from halftone.vision.model import Model
+from halftone.vision.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from halftone.vision.inference import fuse, runner
-from halftone.vision.network import DescriptorNetwork, NetworkSpec
+from halftone.vision.network import DescriptorNetwork
+from halftone.vision.network_spec import NetworkSpec
 
 CPU = torch.device("cpu")
 

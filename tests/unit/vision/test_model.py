@@ -18,7 +18,8 @@ from halftone.vision.model import (
     import_torchvision_resnet,
     set_whitening,
 )
-from halftone.vision.network import DescriptorNetwork, NetworkSpec
+from halftone.vision.network import DescriptorNetwork
+from halftone.vision.network_spec import NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
 
 

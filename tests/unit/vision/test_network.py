@@ -6,7 +6,8 @@ import torch
 import torchvision
 from scipy.fft import dctn
 
-from halftone.vision.network import DescriptorNetwork, NetworkSpec
+from halftone.vision.network import DescriptorNetwork
+from halftone.vision.network_spec import NetworkSpec
 
 
 def small(**changes) -> NetworkSpec:

@@ -30,9 +30,9 @@ from halftone.evaluation.labelled import (
 from halftone.evaluation.metrics import Cosines, Matrix, judge
 from halftone.evaluation.report.model_report import write_report
 from halftone.evaluation.truth import Truth
-from halftone.vision.model import ModelSpec
-from halftone.vision.network import NetworkSpec
+from halftone.vision.network_spec import NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
+from halftone.vision.spec import ModelSpec
 
 # Elements without an end tag.
 VOID = {"meta", "img", "br", "link", "input"}

@@ -11,11 +11,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from halftone.core import errors
 from halftone.core.settings import EmbedderSettings, ModelSettings
 from halftone.registry.versions import Registry
-from halftone.services.embedder.__main__ import _make_backend, run
-from halftone.services.embedder.encoders.decoding import Decoder
+from halftone.services.embedder.__main__ import run
 from halftone.v1 import embedder_pb2 as pb
 from halftone.v1 import embedder_pb2_grpc
 from tests.support.embedder.fake_encoder import DummyEncoder
@@ -68,7 +66,7 @@ async def test_a_dead_device_fails_its_callers_is_reported_and_ends_the_process(
         run(
             EmbedderSettings(port=0, metrics_port=0, reload_seconds=0.05, drain_seconds=2),
             models_settings=ModelSettings(directory=models),
-            make_backend=lambda _settings, _decoder: backend,
+            make_backend=lambda _settings, decoder: backend,
             on_listening=lambda port, _metrics_port: ports.put_nowait(port),
         )
     )
@@ -90,15 +88,3 @@ async def test_a_dead_device_fails_its_callers_is_reported_and_ends_the_process(
         assert (await watch.read()).status == STATUS.NOT_SERVING
     with pytest.raises(RuntimeError, match="3 times in a row"):
         await asyncio.wait_for(service, 60)
-
-
-def test_openvino_runs_on_the_cpu_only(monkeypatch):
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # it would be set for the whole test run
-    decoder = Decoder(max_pixels=1, max_bytes=1)
-    with pytest.raises(errors.FailedPrecondition, match="cuda:1"):
-        _make_backend(EmbedderSettings(backend="openvino", device="cuda:1"), decoder)
-    backends = [
-        type(_make_backend(EmbedderSettings(backend=name, device="cpu"), decoder)).__name__
-        for name in ("auto", "torch", "openvino")
-    ]
-    assert backends == ["PreferringInt8", "TorchBackend", "OpenVinoBackend"]

@@ -10,9 +10,11 @@ from halftone.core import errors
 from halftone.registry.versions import Registry
 from halftone.services.trainer.loop.config import TrainingConfig
 from halftone.services.trainer.loop.initialise import begin
-from halftone.vision.model import Model, ModelSpec
-from halftone.vision.network import DescriptorNetwork, NetworkSpec
+from halftone.vision.model import Model
+from halftone.vision.network import DescriptorNetwork
+from halftone.vision.network_spec import NetworkSpec
 from halftone.vision.preprocessing import Preprocessing
+from halftone.vision.spec import ModelSpec
 
 SPEC = NetworkSpec(backbone="resnet18", stages=1, pooled_stages=(1,), dimension=8)
 
