@@ -27,7 +27,7 @@ from halftone.cli.options import (
     server_options,
 )
 from halftone.core import errors, files
-from halftone.core.extras import make_install_command
+from halftone.core.extras import find_extra, make_install_command
 from halftone.core.settings import ClientSettings
 from halftone.rendering import json_forms
 
@@ -93,7 +93,7 @@ class _Group(click.Group):
                 raise
             raise _Failure(
                 f"`halftone {ctx.invoked_subcommand}` needs the package {error.name}, which is not "
-                f"installed: {make_install_command('all')}."
+                f"installed: {make_install_command(find_extra(error.name or ''))}."
             ) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:

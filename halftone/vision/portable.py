@@ -36,8 +36,13 @@ class Network(Protocol):
 
     runtime: str
 
-    def __call__(self, pictures: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        """Turn uint8 [N, 1, S, S] into descriptors, float32 [N, D]."""
+    def __call__(self, pictures: NDArray[np.uint8], /, *, parts: int = 1) -> NDArray[np.float32]:
+        """Turn uint8 [N, 1, S, S] into descriptors, float32 [N, D].
+
+        Args:
+            pictures: The pictures.
+            parts: The number of streams that may share the work, if the runtime has streams.
+        """
 
 
 class PortableModel(DescriptorModel):
@@ -86,11 +91,17 @@ class PortableModel(DescriptorModel):
             ) from error
         return cls(spec, network=network)
 
-    def embed(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compute descriptors; see `DescriptorModel.embed`. May be called from several threads."""
+    def embed(self, batch: NDArray[np.uint8], *, parts: int = 1) -> NDArray[np.float32]:
+        """Compute descriptors; see `DescriptorModel.embed`. May be called from several threads.
+
+        Args:
+            batch: uint8 [N, S, S].
+            parts: The number of streams that may share the batch. More than one makes sense if no
+                other call runs at the same time.
+        """
         if batch.ndim != len("NSS"):
             raise ValueError(f"a batch must be [N, S, S], not {batch.shape}")
-        return self._network(batch[:, None])
+        return self._network(batch[:, None], parts=parts)
 
 
 def write_model(spec: ModelSpec, *, weights: Mapping[str, NDArray[Any]]) -> bytes:
@@ -164,11 +175,18 @@ class _OpenVino:
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
 
-    def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        # A request can only be used by one thread at a time; making one costs microseconds.
-        request = self._compiled.create_infer_request()
-        result = request.infer([np.ascontiguousarray(pictures)], share_inputs=True)
-        return np.array(result[0], dtype=np.float32)
+    def __call__(self, pictures: NDArray[np.uint8], *, parts: int = 1) -> NDArray[np.float32]:
+        shares = [
+            np.ascontiguousarray(share)
+            for share in np.array_split(pictures, max(1, min(parts, len(pictures))))
+        ]
+        # A request is one thread's at a time; making one costs microseconds.
+        requests = [self._compiled.create_infer_request() for _ in shares]
+        for request, share in zip(requests, shares, strict=True):
+            request.start_async([share], share_inputs=True)
+        for request in requests:
+            request.wait()
+        return np.concatenate([request.get_output_tensor(0).data for request in requests])
 
 
 def _compile_with_onnxruntime(model: bytes | Path, threads: int, streams: int) -> Network:
@@ -198,7 +216,7 @@ class _OnnxRuntime:
     def __init__(self, session: Any) -> None:
         self._session = session
 
-    def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, pictures: NDArray[np.uint8], *, parts: int = 1) -> NDArray[np.float32]:  # noqa: ARG002  # it has no streams
         (descriptors,) = self._session.run(None, {graph.INPUT: np.ascontiguousarray(pictures)})
         return np.asarray(descriptors, dtype=np.float32)
 

@@ -77,7 +77,12 @@ class PortableBackend:
             )
             golden, backend = None, model.runtime
         return PortableEncoder(
-            model, version=version, backend=backend, golden=golden, decoder=self._decoder
+            model,
+            version=version,
+            backend=backend,
+            golden=golden,
+            decoder=self._decoder,
+            streams=self.workers,
         )
 
 
@@ -94,6 +99,7 @@ class PortableEncoder:
         backend: str,
         golden: Path | None,
         decoder: Decoder,
+        streams: int,
     ) -> None:
         self.model_version = version.id
         self.dimension = model.spec.dimension
@@ -101,6 +107,7 @@ class PortableEncoder:
         self.golden = golden
         self._model = model
         self._decoder = decoder
+        self._streams = streams
 
     def warm_ups(self) -> Sequence[Callable[[], object]]:
         """Return the one call that warms up the network."""
@@ -118,6 +125,6 @@ class PortableEncoder:
         """Stack the inputs of a batch: uint8 [N, S, S]."""
         return np.stack(pixels)
 
-    def encode(self, staged: NDArray[np.uint8], *, alone: bool = True) -> NDArray[np.float32]:  # noqa: ARG002  # each call has its own threads
-        """Run the network on a batch and return its descriptors."""
-        return self._model.embed(staged)
+    def encode(self, staged: NDArray[np.uint8], *, alone: bool = True) -> NDArray[np.float32]:
+        """Run the network on a batch: on all streams if `alone`, otherwise on one of them."""
+        return self._model.embed(staged, parts=self._streams if alone else 1)
