@@ -13,7 +13,7 @@ PROTOS := $(wildcard protos/halftone/v1/*.proto)
 # Not every shell expands the tilde in `make demo ARCHIVE=~/x`.
 WITH_ARCHIVE := $(if $(ARCHIVE),--archive '$(patsubst ~/%,$(HOME)/%,$(ARCHIVE))')
 
-.PHONY: demo test reference soak check format protos client bench gpu clean
+.PHONY: demo test reference dist wheels soak check format protos client bench gpu clean
 
 $(VENV)/bin/pip:
 	@# Without Debian's python3-venv a folder is left that has a python and no pip.
@@ -45,6 +45,16 @@ test: $(STAMP)
 # Meta's own PDQ, which one test compares ours with. It has no wheels and needs a C++ compiler.
 reference: $(STAMP)
 	$(INSTALL) '.[reference]'
+
+# The wheel and the sdist in build/dist, checked, and the wheel installed in an empty environment
+# and used. `make test` does the same with the packages of its own environment.
+EXTRAS ?= local,demo
+dist: $(STAMP)
+	$(BIN)/python -m tools.distribution --extras $(EXTRAS)
+
+# Whether all that is pinned can be installed without a compiler, on every system; needs the index.
+wheels: $(STAMP)
+	$(BIN)/python tools/wheels.py
 
 # What `make test` leaves out, so that it stays below eight minutes on two cores.
 soak: $(STAMP)

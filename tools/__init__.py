@@ -1,0 +1,1 @@
+"""Holds programs for those who work on Halftone; nothing here is installed."""
