@@ -35,6 +35,8 @@ _OPEN: Final = ("..", "")
 # expression 2 µs; the tests check that the two agree.
 _PLAIN: Final = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?[~?%]?")
 _DECADE: Final = re.compile(r"[0-9]{2}(?:XX|[0-9]X)")
+# The numbers that stand for parts of a year in place of a month: seasons, quarters and so on.
+_SEASONS: Final = range(21, 42)
 _LONG_YEAR: Final = re.compile(r"Y-?[0-9]")
 
 
@@ -91,7 +93,11 @@ def _parse_interval(start: str, end: str) -> Days | None:
 
 
 def _parse_common(text: str) -> Days | None:
-    """Return the days of years, months, days and decades; None for texts that need the grammar."""
+    """Return the days of years, months, days and decades; None for texts that need the grammar.
+
+    Raises:
+        ValueError: The month or the day does not exist.
+    """
     if _DECADE.fullmatch(text):
         low, high = int(text.replace("X", "0")), int(text.replace("X", "9"))
         return _years(low, high)
@@ -102,14 +108,19 @@ def _parse_common(text: str) -> Days | None:
     assert year is not None  # noqa: S101 - the expression has it
     if month is None:
         return _years(year, year)
-    if not 1 <= month <= 12:  # noqa: PLR2004 - months; seasons are the grammar's
+    if month in _SEASONS and day is None:
         return None
-    try:
-        first = dt.date(year, month, day or 1)
-    except ValueError:
+    if not 1 <= month <= 12:  # noqa: PLR2004 - months
+        raise ValueError(f"there is no month {month:02}")
+    if year < dt.MINYEAR:
         return None
-    last = first if day else first.replace(day=calendar.monthrange(year, month)[1])
-    return Days(earliest=first, latest=last)
+    days = calendar.monthrange(year, month)[1]
+    if day is not None and not 1 <= day <= days:
+        raise ValueError(
+            f"there is no such day, {calendar.month_name[month]} {year} has {days} days"
+        )
+    first = dt.date(year, month, day or 1)
+    return Days(earliest=first, latest=first if day else first.replace(day=days))
 
 
 def _years(low: int, high: int) -> Days | None:

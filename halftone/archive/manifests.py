@@ -31,6 +31,7 @@ __all__ = [
     "REQUIRED",
     "Name",
     "Row",
+    "count_rows",
     "file_below",
     "find_manifest",
     "list_pictures",
@@ -121,6 +122,16 @@ def read_manifest(path: Path, *, archive: str, encoding: str = "utf-8") -> Itera
     table.check_columns(*REQUIRED)
     reader = _Reader(folder=table.path.parent, archive=archive)
     return reader.check(table.rows(required=REQUIRED))
+
+
+def count_rows(path: Path, *, encoding: str = "utf-8") -> int:
+    """Return about how many rows a manifest has, much faster than reading them.
+
+    Args:
+        path: The manifest or its folder, as `read_manifest` takes it.
+        encoding: The file's encoding.
+    """
+    return open_table(find_manifest(path), encoding=encoding, known=COLUMNS).count_rows()
 
 
 @dataclass(kw_only=True)

@@ -8,6 +8,7 @@ reported with its line and does not end the reading; the caller interprets the c
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import itertools
 import json
@@ -26,6 +27,8 @@ FALLBACK_ENCODING: Final = "cp1252"
 """The encoding of a file that is not UTF-8, if the caller of `open_table` names none."""
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _CHUNK: Final = 1024 * 1024
+# Excel takes this line for no row. A spreadsheet that saves it again adds delimiters.
+_SEPARATOR: Final = re.compile(r"\"?sep=(.)\"?[,;\t|]*\s*", re.IGNORECASE)
 _LINE_BREAK: Final = re.compile(r"\s*[\r\n]\s*")
 
 
@@ -39,18 +42,23 @@ class TableFile:
         header: The cells of its first row, without spaces around them and with a space for each
             line break; empty for JSON Lines, whose lines name their own fields.
         delimiter: The character between cells; empty for JSON Lines.
-        header_lines: The number of lines that the header takes, with empty lines before it.
+        lines_before: The number of lines before the header: empty ones, and Excel's `sep=;`.
+        header_lines: The number of lines that the header takes, with the lines before it.
     """
 
     path: Path
     encoding: str
     header: tuple[str, ...]
     delimiter: str
+    lines_before: int = 0
     header_lines: int = 0
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Return the header in lower case; `rows` names the cells by it."""
+        """Return the header in lower case; `rows` names the cells by it.
+
+        Spreadsheets write columns without a name behind the others; their names are empty.
+        """
         return tuple(cell.lower() for cell in self.header)
 
     def check_columns(self, *required: str) -> None:
@@ -70,7 +78,7 @@ class TableFile:
                     field=column,
                     reason="MISSING_COLUMN",
                 )
-        doubled = sorted({column for column in columns if columns.count(column) > 1})
+        doubled = sorted({column for column in columns if column and columns.count(column) > 1})
         if doubled:
             raise errors.InvalidArgument(
                 f"{self.path} has the column {doubled[0]!r} more than once.", field=doubled[0]
@@ -82,12 +90,13 @@ class TableFile:
         """Yield the rows below the header: the line on which each begins, and its cells by column.
 
         If a row cannot be read, a text that says why takes its place; the rows after it are still
-        read.
+        read. Cells under a header without a name are left out; unless they are blank, the row
+        cannot be read.
 
         Args:
             required: The fields that each line of a JSON Lines file must have.
             ragged: Whether a row may have fewer or more cells than the header. Missing cells are
-                left out, further ones are ignored.
+                left out, further ones and those without a name are ignored.
             strict: See `cells`.
         """
         if not self.delimiter:
@@ -97,17 +106,38 @@ class TableFile:
         for number, row in self.cells(header=False, strict=strict):
             if isinstance(row, str):
                 yield number, row
-            elif len(row) != len(columns) and not ragged:
-                yield number, f"the row has {len(row)} fields, the header has {len(columns)}"
+                continue
+            while len(row) > len(columns) and not row[-1].strip():
+                row.pop()
+            problem = "" if ragged else _find_misplaced(row, columns=columns)
+            if problem:
+                yield number, problem
             else:
-                yield number, dict(zip(columns, row, strict=False))
+                cells = zip(columns, row, strict=False)
+                yield number, {column: cell for column, cell in cells if column}
+
+    def count_rows(self) -> int:
+        """Return how many rows there are below the header; about as many if some are malformed.
+
+        This is much faster than to read them with `rows`.
+        """
+        with _open(self.path, encoding=self.encoding, newline="") as file:
+            if not self.delimiter:
+                return sum(1 for line in file if line.strip())
+            lines = itertools.islice(file, self.header_lines, None)
+            count = 0
+            # A cell may be too long for the reader.
+            with contextlib.suppress(csv.Error):
+                for row in csv.reader(lines, delimiter=self.delimiter):
+                    count += any(map(str.strip, row))
+            return count + sum(1 for _ in lines)
 
     def cells(
         self, *, header: bool = True, strict: bool = True
     ) -> Iterator[tuple[int, list[str] | str]]:
         """Yield the rows of a CSV or TSV file as lists of cells, or a text that says what is wrong.
 
-        Empty lines are skipped.
+        Rows whose cells are all blank are skipped, as spreadsheets write them below the others.
 
         Args:
             header: Whether the header is one of the rows.
@@ -115,7 +145,8 @@ class TableFile:
                 is read as well as possible, and only a quote that is never closed is a problem.
         """
         with _open(self.path, encoding=self.encoding, newline="") as file:
-            skipped = list(itertools.islice(file, 0 if header else self.header_lines))
+            before = self.lines_before if header else self.header_lines
+            skipped = list(itertools.islice(file, before))
             number = 1 + len(skipped)
             again: deque[str] = deque()
             taken: list[str] = []
@@ -133,7 +164,7 @@ class TableFile:
                 else:
                     if row is None:
                         return
-                if row:
+                if row and any(map(str.strip, row)):
                     yield number, row
                 elif problem:
                     yield number, problem
@@ -168,19 +199,23 @@ def open_table(
 ) -> TableFile:
     """Open a table and find out its columns.
 
-    The delimiter of a CSV file is taken from its header: the one under which most of the known
-    columns appear, otherwise the most frequent one of comma, semicolon, tab and bar.
+    The delimiter of a CSV file is what a first line `sep=;` says, as Excel writes it. Otherwise it
+    is taken from the header: the one under which most of the known columns appear, or else the most
+    frequent one of comma, semicolon, tab and bar.
 
     Args:
         path: The table's file.
         encoding: The file's encoding; a byte order mark at its beginning is skipped. None stands
-            for UTF-8, or for Windows-1252 if the file is not UTF-8.
+            for UTF-8, or for Windows-1252 if the file is not UTF-8. A file that begins with the
+            mark of UTF-16 is read as that instead of as UTF-8.
         known: Columns to look for, in lower case.
 
     Raises:
         errors.InvalidArgument: The file is not in that encoding, or no such encoding exists.
         OSError: The file cannot be read.
     """
+    if encoding in {None, "utf-8"} and _is_utf_16(path):
+        encoding = "utf-16"
     if encoding is None:
         try:
             _check_encoding(path, encoding="utf-8")
@@ -194,27 +229,47 @@ def open_table(
     if path.suffix in {".jsonl", ".ndjson"}:
         return TableFile(path=path, encoding=encoding, header=(), delimiter="")
     with _open(path, encoding=encoding, newline="") as file:
-        empty, first = 0, file.readline()
+        before, first = 0, file.readline()
         while first and not first.strip():
-            empty, first = empty + 1, file.readline()
+            before, first = before + 1, file.readline()
+        candidates: tuple[str, ...] = (max(_DELIMITERS, key=first.count), *_DELIMITERS)
+        declared = _SEPARATOR.fullmatch(first)
+        if declared:
+            candidates = (declared[1],)
+            before, first = before + 1, file.readline()
         best: list[str] = []
-        header_lines = 0
+        delimiter, header_lines = candidates[0], before
         read = [first]
-        delimiter = max(_DELIMITERS, key=first.count)
-        for candidate in (delimiter, *_DELIMITERS):
+        for candidate in candidates:
             taken: list[str] = []
             lines = _lines(file, again=deque(read), taken=taken)
             header, used = _read_header(lines, first=first, delimiter=candidate)
             read = max(read, taken, key=len)
             if not best or _count(header, known=known) > _count(best, known=known):
-                best, delimiter, header_lines = header, candidate, empty + used
+                best, delimiter, header_lines = header, candidate, before + used
     return TableFile(
         path=path,
         encoding=encoding,
         header=tuple(best),
         delimiter=delimiter,
+        lines_before=before,
         header_lines=header_lines,
     )
+
+
+def _is_utf_16(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
+
+
+def _find_misplaced(row: Sequence[str], *, columns: Sequence[str]) -> str:
+    """Return what is wrong with the number of cells, or with those without a name; or ""."""
+    if len(row) != len(columns):
+        return f"the row has {len(row)} fields, the header has {len(columns)}"
+    for number, (column, cell) in enumerate(zip(columns, row, strict=True), start=1):
+        if not column and cell.strip():
+            return f"column {number} has no name in the header, and holds {cell.strip()[:80]!r}"
+    return ""
 
 
 def _check_encoding(manifest: Path, *, encoding: str) -> None:

@@ -159,3 +159,22 @@ def test_plain_dates_do_not_load_the_grammar():
     for year in range(1800, 1900):
         last = calendar.monthrange(year, 2)[1]
         assert dates._parse_common(f"{year}-02").latest == dt.date(year, 2, last)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1914-02-30", "there is no such day, February 1914 has 28 days."),
+        ("1912-02-30~", "there is no such day, February 1912 has 29 days."),
+        ("1914-06-31/1914-07", "there is no such day, June 1914 has 30 days."),
+        ("../1914-06-31", "there is no such day, June 1914 has 30 days."),
+        ("1914-08-00", "there is no such day, August 1914 has 31 days."),
+        ("1914-13", "there is no month 13."),
+        ("1914-00-12", "there is no month 00."),
+        ("1914-21-01", "there is no month 21."),
+    ],
+)
+def test_a_day_that_does_not_exist_is_called_that(text, said):
+    with pytest.raises(errors.InvalidArgument) as caught:
+        dates.parse(text)
+    assert caught.value.message == f"date: {text!r} is not a date that can be used: {said}"

@@ -102,3 +102,74 @@ def test_rows_with_a_quote_in_the_wrong_place_are_read_where_the_caller_is_not_s
     assert lenient[4] == {"id": "c", "caption": "x y", "n": "3"}
     assert isinstance(lenient[5], str)
     assert lenient[6] == {"id": "e", "caption": "f", "n": "5"}
+
+
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;", "sep=;;;", "\nsep=;"])
+def test_the_line_with_which_excel_names_the_delimiter_is_no_row(tmp_path, line):
+    path = tmp_path / "table.csv"
+    path.write_text(f"\ufeff{line}\na,b;c\n1;2\n")
+
+    table = open_table(path, known=("a", "b;c"))
+
+    assert (table.delimiter, table.header) == (";", ("a,b", "c"))
+    number = 3 + line.count("\n")
+    assert list(table.rows()) == [(number, {"a,b": "1", "c": "2"})]
+    assert [first for first, _ in table.cells()] == [number - 1, number]
+    assert table.count_rows() == 1
+
+
+def test_a_header_that_begins_with_sep_is_one(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("sep=x,file\n1,2\n")
+
+    assert open_table(path).header == ("sep=x", "file")
+
+
+def test_blank_rows_and_blank_columns_are_left_out(tmp_path):
+    """Spreadsheets write what was once used below and beside a table."""
+    path = tmp_path / "table.csv"
+    path.write_text("a;b;;\n1;2;;\n;;;\n 3;; \t;\n;;;\n4;5;;;;\n")
+    table = open_table(path)
+    table.check_columns("a", "b")
+
+    assert list(table.rows()) == [
+        (2, {"a": "1", "b": "2"}),
+        (4, {"a": " 3", "b": ""}),
+        (6, {"a": "4", "b": "5"}),
+    ]
+    assert [number for number, _ in table.cells()] == [1, 2, 4, 6]
+    assert table.count_rows() == 3
+
+
+def test_a_cell_that_has_no_column_is_not_lost(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,,\n1,2,,a note\n1,2,,,another\n1,2\n")
+    table = open_table(path)
+
+    assert [row for _, row in table.rows()] == [
+        "column 4 has no name in the header, and holds 'a note'",
+        "the row has 5 fields, the header has 4",
+        "the row has 2 fields, the header has 4",
+    ]
+    assert [row for _, row in table.rows(ragged=True)] == [{"a": "1", "b": "2"}] * 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_file_that_begins_as_utf_16_does_is_read_as_that(tmp_path, encoding):
+    path = tmp_path / "table.tsv"
+    path.write_bytes("\ufeffname\tcity\nÉté\tZürich\n".encode(encoding))
+
+    for named in ("utf-8", None):
+        table = open_table(path, encoding=named)
+        assert list(table.rows()) == [(2, {"name": "Été", "city": "Zürich"})]
+
+
+def test_rows_are_counted_without_reading_them(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text('a,b\n1,"two\nlines"\n\n,\n3,4\n"5,6\n7,8\n')
+    assert open_table(path).count_rows() == 3  # the last quote swallows its neighbour
+    path.write_text("a,b\n1," + "x" * 200_000 + "\n2,3\n")
+    assert open_table(path).count_rows() == 1
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text('{"a": 1}\n\n{"a": 2}\n')
+    assert open_table(lines).count_rows() == 2
