@@ -129,7 +129,8 @@ class ImportSummary:
     Attributes:
         rejected: The acknowledgements of rejected records, including those that could not be sent,
             for example because a file cannot be read.
-        reconnects: The number of times the stream was lost and opened again.
+        reconnects: The number of times that the stream was lost after it had brought an
+            acknowledgement, and was opened again.
     """
 
     created: int = 0

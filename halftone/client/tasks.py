@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 import grpc
 
-from halftone.core import errors
+from halftone.core import addresses, errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
@@ -44,8 +44,10 @@ def open_channel(address: str, *, options: tuple[tuple[str, int], ...]) -> Chann
 
 
 @contextlib.contextmanager
-def translate_errors() -> Iterator[None]:
+def translate_errors(address: str) -> Iterator[None]:
     """Raise what gRPC raises inside the `with` block as `errors.HalftoneError`.
+
+    `address` is the service's; the error names it if nobody answers there.
 
     gRPC ends a call with `asyncio.CancelledError` when its channel is closed. That becomes
     `errors.Cancelled`, unless the task itself is being cancelled.
@@ -57,7 +59,7 @@ def translate_errors() -> Iterator[None]:
         # write instead of the service's status. A new stream will report the cause.
         if "SendMessageOperation" in (failure.debug_error_string() or ""):
             raise errors.Unavailable("The service ended the stream.") from failure
-        raise errors.from_rpc_error(failure) from failure
+        raise addresses.name_address(errors.from_rpc_error(failure), address=address) from failure
     except asyncio.CancelledError as failure:
         task = asyncio.current_task()
         if task is None or task.cancelling():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 import grpc
 
-from halftone.core import errors
+from halftone.core import addresses, errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -47,12 +47,15 @@ def open_channel(address: str, *, options: tuple[tuple[str, int], ...]) -> Chann
 
 
 @contextlib.contextmanager
-def translate_errors() -> Iterator[None]:
-    """Raise what gRPC raises inside the `with` block as `errors.HalftoneError`."""
+def translate_errors(address: str) -> Iterator[None]:
+    """Raise what gRPC raises inside the `with` block as `errors.HalftoneError`.
+
+    `address` is the service's; the error names it if nobody answers there.
+    """
     try:
         yield
     except grpc.RpcError as failure:
-        raise errors.from_rpc_error(failure) from failure
+        raise addresses.name_address(errors.from_rpc_error(failure), address=address) from failure
 
 
 class Stream(Protocol[T_co]):

@@ -8,16 +8,40 @@ malformed value ends the process at start. The text below each setting is for op
 from __future__ import annotations
 
 import os
+import re
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from halftone.core import errors
+from halftone.core.addresses import check_address
 
 MIB = 1024 * 1024
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Paths = Annotated[tuple[Path, ...], NoDecode]
+
+
+def _check(address: str, *, service: Literal["search", "embedder", "trainer"]) -> str:
+    try:
+        return check_address(address, service=service)
+    except errors.InvalidArgument as error:
+        raise ValueError(error.message) from error
+
+
+def _check_device(device: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise ValueError("it is auto, cpu, cuda, or one of several as in cuda:1")
+    return device
+
+
+Device = Annotated[str, AfterValidator(_check_device)]
+SearchAddress = Annotated[str, AfterValidator(partial(_check, service="search"))]
+EmbedderAddress = Annotated[str, AfterValidator(partial(_check, service="embedder"))]
+TrainerAddress = Annotated[str, AfterValidator(partial(_check, service="trainer"))]
 
 
 def _config(prefix: str) -> SettingsConfigDict:
@@ -63,7 +87,7 @@ class EmbedderSettings(ServerSettings):
 
     port: Port = 7101
     metrics_port: Port = 9101
-    device: str = "auto"
+    device: Device = "auto"
     """The device that embeds: `cpu`, `cuda` or `cuda:1`; `auto` takes CUDA if there is one."""
     execution: Literal["eager", "fused", "graphs"] = "eager"
     """How networks run on CUDA. `eager` runs them as they are; `fused` folds batch norm and uses
@@ -102,7 +126,7 @@ class SearchSettings(ServerSettings):
 
     port: Port = 7102
     metrics_port: Port = 9102
-    embedder: str = "127.0.0.1:7101"
+    embedder: EmbedderAddress = "127.0.0.1:7101"
     """`host:port` of the embedder."""
     embedder_timeout_seconds: float = Field(default=60.0, gt=0)
     """How long one call to the embedder may take before it counts as failed and is tried again."""
@@ -188,14 +212,14 @@ class TrainerSettings(ServerSettings):
     """The port of a worker's Prometheus metrics. A worker listens on no other port."""
     broker: str = "redis://127.0.0.1:7104/0"
     """URL of the Redis or Valkey server that holds the queue and the jobs."""
-    search: str = "127.0.0.1:7102"
+    search: SearchAddress = "127.0.0.1:7102"
     """`host:port` of the search service, which promotes the versions that training makes."""
     data_roots: Paths = ()
     """Directories, separated by `:`, below which data sets may lie."""
     work_directory: Path = Path("data/training")
     """The directory of the jobs' checkpoints and logs. Workers that continue each other's jobs
     share it."""
-    device: str = Field(default="auto", pattern=r"auto|cpu|cuda(:\d+)?")
+    device: Device = "auto"
     """The device that a worker trains on, one job at a time; `auto` takes CUDA if there is one."""
     threads: int = Field(default=0, ge=0)
     """Threads for training on the CPU; 0 leaves the choice to torch."""
@@ -254,13 +278,37 @@ class ClientSettings(BaseSettings):
 
     model_config = _config("HALFTONE_")
 
-    search: str = "127.0.0.1:7102"
+    search: SearchAddress = "127.0.0.1:7102"
     """`host:port` of the search service."""
-    embedder: str = "127.0.0.1:7101"
+    embedder: EmbedderAddress = "127.0.0.1:7101"
     """`host:port` of the embedder."""
-    trainer: str = "127.0.0.1:7103"
+    trainer: TrainerAddress = "127.0.0.1:7103"
     """`host:port` of the training jobs' service."""
     data: Path = Path("data")
     """The directory in which `halftone up` keeps everything."""
+    stacks: Path | None = None
+    """The directory in which this user's running stacks are listed; empty: `.cache/halftone/stacks`
+    in the home directory."""
     author: str = Field(default="", max_length=256)
     """The author of verdicts; empty takes the login name."""
+
+
+def explain_invalid(error: ValidationError) -> str:
+    """Return what is wrong in the environment, with the names of its variables.
+
+    Args:
+        error: The error with which a class of this module refused to be constructed.
+    """
+    classes = {each.__name__: each for each in _list_classes(BaseSettings)}
+    prefix = classes[error.title].model_config.get("env_prefix", "")
+    problems = []
+    for item in error.errors():
+        variable = f"{prefix}{item['loc'][0] if item['loc'] else ''}".upper()
+        message = item["msg"].removeprefix("Value error, ").rstrip(".")
+        said = str(item["input"])
+        problems.append(f"{variable}={said}: {message}." if said else f"{variable}: {message}.")
+    return " ".join(problems)
+
+
+def _list_classes(base: type[BaseSettings]) -> list[type[BaseSettings]]:
+    return [base, *(each for child in base.__subclasses__() for each in _list_classes(child))]

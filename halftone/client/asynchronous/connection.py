@@ -9,6 +9,7 @@ from halftone.client import tasks
 from halftone.client.retry import Attempts, RetryPolicy
 from halftone.client.watching import STREAM_SECONDS, Watch, Watchable
 from halftone.core import errors
+from halftone.core.addresses import check_address
 from halftone.core.settings import ClientSettings
 from halftone.core.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
 
@@ -32,7 +33,18 @@ _CHANNEL_OPTIONS = (
 
 
 class Connection:
-    """The part of the client that all methods share: addresses, channels, deadlines and retries."""
+    """The part of the client that all methods share: addresses, channels, deadlines and retries.
+
+    Args:
+        search: The search service's address, `host:port`. None: HALFTONE_SEARCH, or the default.
+        embedder: The embedder's; likewise.
+        trainer: The training service's; likewise.
+        timeout: Deadline of a call in seconds, for all its tries together.
+        retries: When a call is tried again; None: the defaults of `RetryPolicy`.
+
+    Raises:
+        errors.InvalidArgument: An address is not `host:port`.
+    """
 
     def __init__(
         self,
@@ -44,12 +56,13 @@ class Connection:
         retries: RetryPolicy | None = None,
     ) -> None:
         settings = ClientSettings()
+        searching = check_address(search or settings.search)
         self._addresses: dict[Service, str] = {
-            "search": search or settings.search,
-            "models": search or settings.search,
-            "clusters": search or settings.search,
-            "embedder": embedder or settings.embedder,
-            "trainer": trainer or settings.trainer,
+            "search": searching,
+            "models": searching,
+            "clusters": searching,
+            "embedder": check_address(embedder or settings.embedder, service="embedder"),
+            "trainer": check_address(trainer or settings.trainer, service="trainer"),
         }
         self._timeout = timeout
         self._policy = retries or RetryPolicy()
@@ -99,7 +112,7 @@ class Connection:
         )
         while True:
             try:
-                with tasks.translate_errors():
+                with tasks.translate_errors(self._addresses[call.service]):
                     response = await method(
                         call.request,
                         timeout=attempts.remaining(),
@@ -144,7 +157,7 @@ class Connection:
         while not watch.is_over:
             stream = open_stream(call.request, timeout=STREAM_SECONDS, metadata=metadata)
             try:
-                with tasks.translate_errors():
+                with tasks.translate_errors(self._addresses[call.service]):
                     async for message in stream:
                         news = watch.take(message)
                         if news is not None:

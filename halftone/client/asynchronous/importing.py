@@ -176,6 +176,9 @@ class ImportRun:
             serialised responses.
         on_ack: Called for each acknowledgement, in the caller's thread or on the event loop.
         on_retry: Called when the stream is taken up again.
+        on_wait: Called as well, before the pause, with the error that ended the stream and the
+            seconds until the import gives up.
+        address: The service's address, for errors.
         is_closed: Function that returns whether the client was closed.
         policy: `import_patience` bounds the tries; see `RetryPolicy`.
         stall_timeout: If acknowledgements are owed and none comes for so many seconds, the stream
@@ -189,6 +192,8 @@ class ImportRun:
         open_stream: Callable[[AsyncIterator[bytes]], tasks.Stream[bytes]],
         on_ack: Callable[[ImportAck], None],
         on_retry: Callable[[], None],
+        on_wait: Callable[[errors.HalftoneError, float], None],
+        address: str,
         is_closed: Callable[[], bool],
         policy: retry.RetryPolicy,
         stall_timeout: float,
@@ -197,6 +202,8 @@ class ImportRun:
         self._open_stream = open_stream
         self._on_ack = on_ack
         self._on_retry = on_retry
+        self._on_wait = on_wait
+        self._address = address
         self._is_closed = is_closed
         self._policy = policy
         self._stall_timeout = stall_timeout
@@ -209,6 +216,7 @@ class ImportRun:
         self._counts = dict.fromkeys(ImportState, 0)
         self._rejected: list[ImportAck] = []
         self._reconnects = 0
+        self._acknowledged = False
         self._progress_time = time.monotonic()
 
     async def run(self) -> ImportSummary:
@@ -252,10 +260,14 @@ class ImportRun:
         if self._is_closed() or not (lost or retry.is_retryable(error)):
             raise error
         pause = self._policy.pause(failures=failures, error=error, draw=random.random())  # noqa: S311  # jitter
-        if time.monotonic() + pause - self._progress_time > self._policy.import_patience:
+        patience = self._policy.import_patience - (time.monotonic() - self._progress_time)
+        if pause > patience:
             raise error
-        self._reconnects += 1
+        # Several tries without an acknowledgement in between are one loss. A service that has not
+        # answered yet is not lost.
+        self._reconnects += failures == 1 and self._acknowledged
         self._on_retry()
+        self._on_wait(error, patience)
         await tasks.sleep(pause)
 
     async def _run_stream(self) -> None:
@@ -307,6 +319,7 @@ class ImportRun:
             # import; after anything else the record is tried again on a new stream.
             raise ack.error
         await self._window.acknowledge(ack)
+        self._acknowledged = True
         self._count(ack)
 
     def _count(self, ack: ImportAck) -> None:
@@ -325,7 +338,7 @@ class ImportRun:
     async def _receive(self, stream: tasks.Stream[bytes], number: int) -> None:
         end = _StreamEnd(None)
         try:
-            with tasks.translate_errors():
+            with tasks.translate_errors(self._address):
                 async for response in stream:
                     self._inbox.put((number, response))
         except errors.HalftoneError as error:

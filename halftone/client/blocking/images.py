@@ -234,6 +234,7 @@ class ImageMethods(Connection):
         records: threads.Source[NewImage | Row],
         *,
         on_progress: Callable[[ImportAck], None] | None = None,
+        on_wait: Callable[[errors.HalftoneError, float], None] | None = None,
         stall_timeout: float = 120.0,
     ) -> ImportSummary:
         """Import records. A rejected record does not end the import.
@@ -245,6 +246,8 @@ class ImageMethods(Connection):
             records: Records, or the rows of a manifest. They are pulled from a
                 thread of their own.
             on_progress: Called for each acknowledgement, in the rows' order.
+            on_wait: Called before each pause after which a lost connection is taken up again, with
+                the error that ended it and the seconds until the import gives up.
             stall_timeout: If acknowledgements are owed and none comes for so many seconds, the
                 connection is taken to be lost.
 
@@ -266,6 +269,8 @@ class ImageMethods(Connection):
             open_stream=open_stream,
             on_ack=on_progress or (lambda _: None),
             on_retry=self._count_retry,
+            on_wait=on_wait or (lambda _error, _seconds: None),
+            address=self._addresses["search"],
             is_closed=lambda: self._closed,
             policy=self._policy,
             stall_timeout=stall_timeout,

@@ -177,6 +177,9 @@ class ImportRun:
             serialised responses.
         on_ack: Called for each acknowledgement, in the caller's thread.
         on_retry: Called when the stream is taken up again.
+        on_wait: Called as well, before the pause, with the error that ended the stream and the
+            seconds until the import gives up.
+        address: The service's address, for errors.
         is_closed: Function that returns whether the client was closed.
         policy: `import_patience` bounds the tries; see `RetryPolicy`.
         stall_timeout: If acknowledgements are owed and none comes for so many seconds, the stream
@@ -190,6 +193,8 @@ class ImportRun:
         open_stream: Callable[[Iterator[bytes]], threads.Stream[bytes]],
         on_ack: Callable[[ImportAck], None],
         on_retry: Callable[[], None],
+        on_wait: Callable[[errors.HalftoneError, float], None],
+        address: str,
         is_closed: Callable[[], bool],
         policy: retry.RetryPolicy,
         stall_timeout: float,
@@ -198,6 +203,8 @@ class ImportRun:
         self._open_stream = open_stream
         self._on_ack = on_ack
         self._on_retry = on_retry
+        self._on_wait = on_wait
+        self._address = address
         self._is_closed = is_closed
         self._policy = policy
         self._stall_timeout = stall_timeout
@@ -210,6 +217,7 @@ class ImportRun:
         self._counts = dict.fromkeys(ImportState, 0)
         self._rejected: list[ImportAck] = []
         self._reconnects = 0
+        self._acknowledged = False
         self._progress_time = time.monotonic()
 
     def run(self) -> ImportSummary:
@@ -253,10 +261,14 @@ class ImportRun:
         if self._is_closed() or not (lost or retry.is_retryable(error)):
             raise error
         pause = self._policy.pause(failures=failures, error=error, draw=random.random())  # noqa: S311  # jitter
-        if time.monotonic() + pause - self._progress_time > self._policy.import_patience:
+        patience = self._policy.import_patience - (time.monotonic() - self._progress_time)
+        if pause > patience:
             raise error
-        self._reconnects += 1
+        # Several tries without an acknowledgement in between are one loss. A service that has not
+        # answered yet is not lost.
+        self._reconnects += failures == 1 and self._acknowledged
         self._on_retry()
+        self._on_wait(error, patience)
         threads.sleep(pause)
 
     def _run_stream(self) -> None:
@@ -308,6 +320,7 @@ class ImportRun:
             # import; after anything else the record is tried again on a new stream.
             raise ack.error
         self._window.acknowledge(ack)
+        self._acknowledged = True
         self._count(ack)
 
     def _count(self, ack: ImportAck) -> None:
@@ -326,7 +339,7 @@ class ImportRun:
     def _receive(self, stream: threads.Stream[bytes], number: int) -> None:
         end = _StreamEnd(None)
         try:
-            with threads.translate_errors():
+            with threads.translate_errors(self._address):
                 for response in stream:
                     self._inbox.put((number, response))
         except errors.HalftoneError as error:

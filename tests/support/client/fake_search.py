@@ -104,7 +104,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         verdicts_unavailable: They cannot be read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, port: int = 0) -> None:
         self.records: dict[str, search_pb2.Image] = {}
         self.faults: dict[str, collections.deque[Callable[[], None]]] = collections.defaultdict(
             collections.deque
@@ -123,7 +123,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         self._server = grpc.server(self._pool, options=CHANNEL_OPTIONS)
         search_pb2_grpc.add_SearchServiceServicer_to_server(self, self._server)
         embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
         self.address = f"127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -13,10 +14,12 @@ from halftone.client import (
     RetryPolicy,
 )
 from halftone.core import errors
-from tests.support.client.fake_search import fails, sleeps
+from tests.support.client.fake_search import FakeSearch, fails, sleeps
+from tests.support.held_port import hold_port
 
 NAME = "archives/a/images/one"
 QUICK = RetryPolicy(first_pause=0.01, longest_pause=0.05, import_patience=5)
+PATIENT = RetryPolicy(first_pause=0.01, longest_pause=0.05, import_patience=100)
 
 
 def images(count, **fields):
@@ -60,8 +63,34 @@ def test_a_lost_stream_is_taken_up_again(fake, client, error):
     summary = client.import_images(images(200), on_progress=acks.append)
     assert [ack.row for ack in acks] == list(range(200))
     assert len(fake.records) == 200
-    assert summary.reconnects == 3
+    # Nothing came between the second and the third loss, so they are one.
+    assert summary.reconnects == 2
     assert client.retry_count == 3
+
+
+def test_a_service_that_starts_late_is_waited_for_and_not_called_lost(fake, connect):
+    """The caller is told at once that nobody answers; that is no lost connection."""
+    waits = []
+    with contextlib.ExitStack() as servers:
+        port = servers.enter_context(hold_port())
+        client = connect(f"127.0.0.1:{port}", retries=PATIENT)
+
+        def on_wait(error, seconds):
+            waits.append((error.message, seconds))
+            if len(waits) == 3:
+                servers.enter_context(FakeSearch(port=port))
+
+        summary = client.import_images(images(20), on_wait=on_wait)
+    assert (summary.created, summary.reconnects) == (20, 0)
+    assert waits[0][0] == f"No service answers at 127.0.0.1:{port} (connection refused)."
+    assert PATIENT.import_patience >= waits[0][1] > waits[2][1] > 0
+
+
+def test_whoever_waits_is_told_why(fake, client):
+    fake.import_faults = {5: fails(errors.Unavailable("The service is shutting down."))}
+    waits = []
+    client.import_images(images(20), on_wait=lambda error, seconds: waits.append(error.message))
+    assert waits == ["The service is shutting down."]
 
 
 def test_a_stalled_stream_is_taken_up_again(fake, client):
