@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -23,6 +24,10 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("halftone")
+
+# Commands say which stack they ask if several run; those of the developer are none of the tests'.
+os.environ["HALFTONE_STACKS"] = tempfile.mkdtemp(prefix="halftone-test-stacks-")
+atexit.register(shutil.rmtree, os.environ["HALFTONE_STACKS"], ignore_errors=True)
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - made unique below
 

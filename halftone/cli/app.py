@@ -11,28 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import pydantic
 
 import halftone
 from halftone.cli import hits, output
+from halftone.cli.connecting import server_options
 from halftone.cli.options import (
     archive_option,
     check_filter,
     complete_name,
-    explain,
     filter_options,
     json_option,
     limit_option,
     read_filter,
-    server_options,
 )
+from halftone.cli.terminal import failures, streams
 from halftone.core import errors, files
-from halftone.core.extras import find_extra, make_install_command
 from halftone.core.settings import ClientSettings
 from halftone.rendering import json_forms
 
 if TYPE_CHECKING:
-    from halftone.cli.options import Connect
+    from halftone.cli.connecting import Connect
 
 # These commands have modules of their own, which are imported when they are used: the others work
 # even if their packages are not installed.
@@ -61,40 +59,28 @@ _LAZY: Final = {
 }
 
 
-class _Failure(click.ClickException):
-    exit_code = 1
-
-
-class _UnusableInput(_Failure):
-    exit_code = 2
-
-
 class _Group(click.Group):
     """Turns errors into one sentence and an exit code, and imports some commands late."""
+
+    def main(self, *args: Any, **options: Any) -> Any:  # click's signature
+        """Run a command; its output has no characters that end it with a traceback."""
+        with streams.escaping():
+            return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:  # click's signature
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            output.remark("Stopped.")
+            raise click.exceptions.Exit(output.INTERRUPTED) from None
         except BrokenPipeError:
             # The reader of the output, for example `head`, has closed it; click ends silently.
             raise
-        except (OSError, pydantic.ValidationError) as error:
-            if ctx.params.get("debug"):
+        except failures.EXPLAINED as error:
+            failure = failures.make_failure(error, command=ctx.invoked_subcommand or "")
+            if failure is None or ctx.params.get("debug"):
                 raise
-            raise _Failure(_describe(error)) from error
-        except errors.HalftoneError as error:
-            if ctx.params.get("debug"):
-                raise
-            kind = _UnusableInput if isinstance(error, errors.InvalidArgument) else _Failure
-            raise kind(explain(error)) from error
-        except ModuleNotFoundError as error:
-            ours = (error.name or "").startswith("halftone")
-            if ours or ctx.params.get("debug"):
-                raise
-            raise _Failure(
-                f"`halftone {ctx.invoked_subcommand}` needs the package {error.name}, which is not "
-                f"installed: {make_install_command(find_extra(error.name or ''))}."
-            ) from error
+            raise failure from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *_LAZY})
@@ -293,12 +279,3 @@ def thumbnail(*, name: str, path: Path, archive: tuple[str, ...], connect: Conne
     with connect() as client:
         found = client.thumbnail(complete_name(name, archives=archive))
     files.with_folders(path).write_bytes(found.content)
-
-
-def _describe(error: OSError | pydantic.ValidationError) -> str:
-    if isinstance(error, pydantic.ValidationError):
-        # Only settings are validated here, and they come from the environment.
-        problems = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())
-        return f"A setting in the environment is wrong: {problems}."
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import io
 import itertools
 import os
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from halftone.cli import cluster_tables, output
+from halftone.cli.connecting import DefaultGroup, search_target, server_options
 from halftone.cli.options import (
     check_filter,
     combine,
@@ -21,7 +23,6 @@ from halftone.cli.options import (
     json_option,
     limit_option,
     read_filter,
-    server_options,
 )
 from halftone.client import ClusterJobState, ClusterOrder
 from halftone.core import errors, files
@@ -31,23 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
-    from halftone.cli.options import Connect
+    from halftone.cli.connecting import Connect
     from halftone.client import Client, Cluster, ClusterJob
 
 BUILD_HINT: Final = "The archive has not been grouped yet: `halftone clusters build` does it."
 _EXPORT_PAGE: Final = 200
 # The share of a job that has looked up all images, but has not grouped them yet.
 _ALL_BUT_GROUPED: Final = 0.99
-
-
-class DefaultGroup(click.Group):
-    """A group whose command `list` runs if no other command is named."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Insert `list` before options, or if there are no arguments."""
-        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
 
 
 cluster_options = combine(
@@ -70,7 +61,8 @@ cluster_options = combine(
 
 
 @click.group(cls=DefaultGroup)
-def clusters() -> None:
+@search_target
+def clusters(**_target: Any) -> None:  # its commands read it
     """List the archive's pictures by their printings; build, watch and export these groups.
 
     Without a command, `list`: halftone clusters --sort span --min-journals 3
@@ -300,9 +292,12 @@ def _make_remarks(client: Client, *, wanted: dict[str, Any], nothing: bool) -> l
 def _open(path: Path) -> Iterator[TextIO]:
     """Open a file that appears whole or not at all, or standard output for `-`."""
     if str(path) == "-":
-        yield sys.stdout
+        # The bytes are those of a file, whatever the encoding of the terminal.
+        text = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
+        yield text
         # Flushed here, because a reader that has gone is no fault.
-        sys.stdout.flush()
+        text.flush()
+        text.detach()
         return
     with files.writing(files.with_folders(path)) as file:
         yield file

@@ -12,13 +12,8 @@ import click
 from PIL import Image
 
 from halftone.cli import hits, output, tables
-from halftone.cli.options import (
-    archive_option,
-    complete_name,
-    json_option,
-    read_crop,
-    server_options,
-)
+from halftone.cli.connecting import server_options
+from halftone.cli.options import archive_option, complete_name, json_option, read_crop
 from halftone.client import Cluster, ClusterMember, Link, Relation, VerificationState
 from halftone.client.types import probability_label
 from halftone.core import errors, files
@@ -27,7 +22,7 @@ from halftone.rendering import cluster_page, json_forms, overlay
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from halftone.cli.options import Connect
+    from halftone.cli.connecting import Connect
     from halftone.client import Client, Compared, Hit, ImageRecord, Overlap
     from halftone.imaging.images import Region
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Connect: TypeAlias = Callable[[], AbstractContextManager[Client]]
     T = TypeVar("T")
 
+TWO_TARGETS: Final = "--server and --data both name a service: give one of them."
 _NAMES: Final = ("--server", "--data")
 
 
@@ -89,7 +90,7 @@ def read_target(*, server: str | None, data: Path | None) -> tuple[str | None, P
     """
     server, data = inherit("server", server), inherit("data", data)
     if server is not None and data is not None:
-        raise click.UsageError("--server and --data both name a service: give one of them.")
+        raise click.UsageError(TWO_TARGETS)
     return server, data
 
 

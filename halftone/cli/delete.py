@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from halftone.cli import output
+from halftone.cli.connecting import server_options
 from halftone.cli.options import (
     check_filter,
     complete_name,
     confirm,
     filter_options,
     read_filter,
-    server_options,
     yes_option,
 )
 from halftone.core import errors
@@ -22,7 +22,7 @@ from halftone.core import errors
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from halftone.cli.options import Connect
+    from halftone.cli.connecting import Connect
     from halftone.client import Client, Filter
 
 _GROUP: Final = 500

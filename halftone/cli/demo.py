@@ -93,7 +93,7 @@ def demo(*, source: Path | None, directory: Path) -> None:
             summary = import_archive.run_import(client, folder, archive=name, rejected=rejected)
             output.make_console().print(import_archive.describe(summary, archive=name))
             if summary.rejected:
-                notes.print(f"The rejected rows are in {rejected}.")
+                output.remark(*import_archive.describe_rejections(summary, path=rejected))
             if source is None:
                 questions = _make_sample_questions(folder, archive=name)
             else:

@@ -13,6 +13,7 @@ import halftone
 from halftone.cli import output, tables
 from halftone.cli.models.context import default_directory
 from halftone.cli.press import evaluate_press, press_options
+from halftone.cli.terminal import progress
 from halftone.core import errors, files
 from halftone.imaging.orientations import orientations
 from halftone.registry.starter import find_starter
@@ -62,6 +63,8 @@ _LISTED: Final = 10
 @click.option("--seed", default=0, show_default=True, help="Of the intervals.")
 @click.option(
     "--models",
+    "--directory",  # as in `halftone models`
+    "models",
     type=click.Path(file_okay=False, path_type=Path),
     help="Where versions are kept.  [default: HALFTONE_MODELS_DIRECTORY, or that of `halftone up`]",
 )
@@ -281,13 +284,12 @@ def _embed(
 ) -> EmbeddedArchive:
     from halftone.evaluation import labelled  # noqa: PLC0415
 
-    with output.make_counter() as bar:
-        task = bar.add_task(f"{name} embeds {pictures.name}", total=len(pictures.ids))
+    with progress.Counter() as counter:
         return labelled.embed(
             model,
             pictures=pictures,
             orientations=ways,
-            progress=lambda count: bar.advance(task, count),
+            progress=counter.add(f"{name} embeds {pictures.name}", total=len(pictures.ids)),
         )
 
 

@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 import click
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from halftone.archive import manifests as archives
 from halftone.archive import records
 from halftone.cli import output
-from halftone.cli.options import server_options
+from halftone.cli.connecting import server_options
+from halftone.cli.terminal.progress import Counter
 from halftone.client import ImportState
 from halftone.core import errors, files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
-    from halftone.cli.options import Connect
+    from halftone.cli.connecting import Connect
     from halftone.client import Client, ImportAck, ImportSummary
 
 REJECTED_HEADER: Final = ("row", "image_id", "reason")
 _HEADER_BYTES: Final = ",".join(REJECTED_HEADER).encode()
+_SHOWN: Final = 5
 # These are the usual suffixes of manifests; any other file is tried all the same.
 _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
 
@@ -47,9 +41,8 @@ _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
 @click.option(
     "--rejected",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("rejected.csv"),
-    show_default=True,
-    help="Where rejected rows are listed.",
+    help="File in which rejected rows are listed.  [default: rejected.csv beside the manifest, or "
+    "here if that folder cannot be written]",
 )
 @server_options
 def import_(
@@ -57,7 +50,7 @@ def import_(
     source: Path,
     archive: str | None,
     encoding: str,
-    rejected: Path,
+    rejected: Path | None,
     connect: Connect,
 ) -> None:
     """Import a folder of pictures with a manifest (CSV, TSV or JSON Lines).
@@ -68,6 +61,12 @@ def import_(
     Exit code: 0, or 1 when rows were rejected, or 2 when the manifest cannot be used.
     """
     name = archive or derive_archive(source)
+    if archive is None and name != _find_folder(source).name:
+        output.remark(
+            f"The archive is called {name}: names of archives have letters, digits, '.', '_' and "
+            "'-' only. --archive NAME chooses another."
+        )
+    rejected = rejected or _place_rejections(source)
     with connect() as client:
         try:
             summary = run_import(client, source, archive=name, encoding=encoding, rejected=rejected)
@@ -75,10 +74,10 @@ def import_(
             output.make_notes().print(
                 "Stopped. What was acknowledged is stored; the same command goes on from there."
             )
-            raise SystemExit(130) from None
+            raise SystemExit(output.INTERRUPTED) from None
     click.echo(describe(summary, archive=name))
     if summary.rejected:
-        click.echo(f"The rejected rows are in {rejected}.", err=True)
+        output.remark(*describe_rejections(summary, path=rejected))
         raise SystemExit(1)
 
 
@@ -111,22 +110,18 @@ def run_import(
             "(CSV, TSV or JSON Lines), which names them in the columns image_id and file.",
             field="path",
         ) from error
-    total = _count_rows(archives.find_manifest(source))
-    with _Rejections(rejected) as rejections, _make_progress() as progress:
-        task = progress.add_task("Importing", total=total, rejected=0)
-        count = 0
+    total = archives.count_rows(source, encoding=encoding)
+    with _Rejections(rejected) as rejections, Counter() as counter:
+        advance = counter.add("Importing", total=total)
+        waits = _Waits(counter.say, note=lambda text: advance(0, remark=text))
 
         def on_progress(ack: ImportAck) -> None:
-            nonlocal count
+            waits.end()
             if ack.state is ImportState.REJECTED:
-                count += 1
                 rejections.add(ack)
-            progress.update(task, advance=1, rejected=count)
+            advance(1, remark=f"{rejections.count:,} rejected" if rejections.count else "")
 
-        summary = client.import_images(rows, on_progress=on_progress)
-        # A caption with line breaks counts as several lines above.
-        progress.update(task, total=summary.total, completed=summary.total)
-    return summary
+        return client.import_images(rows, on_progress=on_progress, on_wait=waits.tell)
 
 
 def describe(summary: ImportSummary, *, archive: str) -> str:
@@ -138,8 +133,27 @@ def describe(summary: ImportSummary, *, archive: str) -> str:
         f"{summary.updated} updated, {len(summary.rejected)} rejected."
     )
     if summary.reconnects:
-        text += f" The connection was lost and taken up again {summary.reconnects} times."
+        times = "once" if summary.reconnects == 1 else f"{summary.reconnects} times"
+        text += f" The connection was lost {times} and taken up again."
     return text
+
+
+def describe_rejections(summary: ImportSummary, *, path: Path) -> list[str]:
+    """Return sentences about the rejected rows: where they are listed, and the first of them.
+
+    Args:
+        summary: The result of an import with rejected rows.
+        path: The file that lists them.
+    """
+    count = len(summary.rejected)
+    lines = []
+    for ack in summary.rejected[:_SHOWN]:
+        which = ", ".join(filter(None, (f"row {ack.row}", _find_image_id(ack))))
+        lines.append(f"{which}: {ack.error.message if ack.error else ''}")
+    if count > _SHOWN:
+        lines.append("…")
+    were = "The rejected row is" if count == 1 else f"The {count:,} rejected rows are"
+    return [*lines, f"{were} listed with the reason in {path.absolute()}."]
 
 
 def derive_archive(source: Path) -> str:
@@ -147,15 +161,61 @@ def derive_archive(source: Path) -> str:
 
     The folder is `source`, or the folder that contains it if it is a file.
     """
-    path = source.resolve()
-    name = path.name if path.is_dir() else path.parent.name
+    name = _find_folder(source).name
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:63] or "default"
 
 
+def _find_folder(source: Path) -> Path:
+    path = source.resolve()
+    return path if path.is_dir() else path.parent
+
+
+def _place_rejections(source: Path) -> Path:
+    folder = _find_folder(source)
+    return (folder if os.access(folder, os.W_OK) else Path.cwd()) / "rejected.csv"
+
+
+def _find_image_id(ack: ImportAck) -> str:
+    return ack.name.partition("/images/")[2] or ack.name
+
+
+class _Waits:
+    """Says when an import waits for its service, once for each time.
+
+    Args:
+        say: Prints a sentence.
+        note: Shows a text beside the progress.
+    """
+
+    def __init__(self, say: Callable[[str], None], *, note: Callable[[str], None]) -> None:
+        self._say = say
+        self._note = note
+        self._told = ""
+
+    def tell(self, error: errors.HalftoneError, seconds: float) -> None:
+        """Say what is waited for and until when, unless that was said before."""
+        if error.message != self._told:
+            self._told = error.message
+            until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+            self._say(f"{error.message} It is tried again until {until}.")
+            self._note("waiting for the service")
+
+    def end(self) -> None:
+        """Say that it goes on, if it had to wait."""
+        if self._told:
+            self._told = ""
+            self._say("The service answers.")
+
+
 class _Rejections:
-    """The list of rejected rows. Its file is created with the first rejected row."""
+    """The list of rejected rows. Its file is created with the first rejected row.
+
+    Attributes:
+        count: The number of rows in it.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.count = 0
         self._path = path
         self._file: IO[str] | None = None
 
@@ -180,12 +240,13 @@ class _Rejections:
                 "w", newline="", encoding="utf-8", errors="backslashreplace"
             )
             csv.writer(self._file).writerow(REJECTED_HEADER)
-        image_id = ack.name.partition("/images/")[2] or ack.name
+        image_id = _find_image_id(ack)
         reason = ack.error.message if ack.error else ""
         csv.writer(self._file).writerow(
             (ack.row, files.escape_formula(image_id), files.escape_formula(reason))
         )
         self._file.flush()
+        self.count += 1
 
     def __exit__(
         self,
@@ -195,29 +256,3 @@ class _Rejections:
     ) -> None:
         if self._file is not None:
             self._file.close()
-
-
-class _RateColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        # This is the mean from the beginning: records are acknowledged in batches, so the latest
-        # pace says little.
-        return Text(f"{task.completed / task.elapsed:.1f} images/s" if task.elapsed else "")
-
-
-def _make_progress() -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[rejected]} rejected"),
-        console=output.make_notes(),
-    )
-
-
-def _count_rows(manifest: Path) -> int:
-    with manifest.open("rb") as file:
-        lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
-    return max(1, lines - (manifest.suffix not in {".jsonl", ".ndjson"}))

@@ -1,4 +1,4 @@
-"""Shared parts of commands: options, names of images, and the connection to a service."""
+"""Shared parts of commands: options, filters and names of images."""
 
 from __future__ import annotations
 
@@ -8,77 +8,27 @@ import functools
 import itertools
 import math
 import os
-import re
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from halftone.archive import records
-from halftone.client import Client, Filter
-from halftone.core import errors
-from halftone.core.settings import ClientSettings
+from halftone.cli import output
+from halftone.client import Filter
 from halftone.imaging import images
-from halftone.stack import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
-    from typing import TypeAlias
 
+    from halftone.cli.connecting import Decorator
+    from halftone.client import Client
     from halftone.imaging.images import Region
-
-    Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
-    Connect: TypeAlias = Callable[[], AbstractContextManager[Client]]
-
-# Finds the address in gRPC's message about a failed connection.
-_ADDRESS: Final = re.compile(r"ipv[46]:(\S+?): ")
 
 # The number of images whose labels are compared with an unknown label.
 _LABELLED: Final = 1000
-# Maps fields of the services to the options of the command line.
-_OPTIONS: Final = {
-    "filter.archives": "--archive",
-    "filter.journals": "--journal",
-    "filter.languages": "--language",
-    "filter.date": "--from and --to",
-    "filter.date.start": "--from",
-    "filter.date.end": "--to",
-    "filter.caption_text": "--caption",
-    "filter.exclude.journals": "--exclude-journal",
-    "limit": "--limit",
-    "page_size": "--limit",
-    "min_probability": "--min-probability",
-    "min_similarity": "--min-similarity",
-    "verify_count": "--verify-count",
-    "region": "--crop",
-    "query_region": "--crop",
-    "note": "--note",
-    "author": "--author",
-    "labelled_groups": "--groups",
-    "spec.objective": "--objective",
-    "spec.datasets": "DATASET",
-    "spec.model_name": "--name",
-    "spec.parent": "--parent",
-    "spec.initial_weights": "--initial-weights",
-    "spec.backbone": "--backbone",
-    "spec.evaluation_archive": "--evaluate-on",
-    "spec.epochs": "--epochs",
-    "spec.steps": "--steps",
-    "spec.time_limit_minutes": "--minutes",
-}
 _WHOLE: Final = 100  # percent
-# These fields are arguments; the message about one quotes its value.
-_NAMES: Final = {"name", "names", "image", "query", "a", "b"}
-
-
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Data directory of the stack to talk to.  [default: HALFTONE_DATA, or ./data]",
-)
 
 
 def combine(*options: Decorator) -> Decorator:
@@ -89,83 +39,6 @@ def combine(*options: Decorator) -> Decorator:
 
     return decorate
 
-
-def find_stack(data: Path | None, *, service: str) -> running.Addresses | None:
-    """Return the stack that runs from a data directory, or None.
-
-    Args:
-        data: The directory, if a command named one; None: the environment's directory.
-        service: `search` or `trainer`. If the environment names that service, it is not looked for
-            in a stack unless a command names a directory.
-
-    Raises:
-        errors.FailedPrecondition: The option or the environment names a data directory from which
-            no stack runs. The default address is not tried: another stack may answer there.
-    """
-    settings = ClientSettings()
-    if data is None and service in settings.model_fields_set:
-        return None
-    directory = data or settings.data
-    stack = running.find(directory)
-    if stack is None and (data is not None or "data" in settings.model_fields_set):
-        kind = "training service" if service == "trainer" else "service"
-        raise errors.FailedPrecondition(
-            f"No stack runs from {directory}. Start it with `halftone up --data {directory}`, or "
-            f"name a {kind} with --server HOST:PORT.",
-            subject=str(directory),
-        )
-    return stack
-
-
-def connect(*, server: str | None, data: Path | None) -> Client:
-    """Return a client of the service that the options, the environment or the data directory name.
-
-    Raises:
-        errors.FailedPrecondition: A data directory is named, and no stack runs from it.
-    """
-    stack = find_stack(data, service="search") if server is None else None
-    if stack is not None:
-        return Client(stack.search, embedder=stack.embedder, trainer=stack.trainer or None)
-    return Client(server or ClientSettings().search)
-
-
-def add_target(kind: str, *, variable: str) -> Decorator:
-    """Return a decorator that adds `--server` and `--data`, which name a service to talk to.
-
-    Args:
-        kind: The service, for example `Search service`.
-        variable: The name of the environment's variable for its address.
-    """
-    return combine(
-        click.option(
-            "--server",
-            metavar="HOST:PORT",
-            help=f"{kind} to talk to.  [default: {variable}, or what `halftone up` runs from the "
-            "data directory]",
-        ),
-        data_option,
-    )
-
-
-def pass_connect(connect: Callable[..., AbstractContextManager[Client]]) -> Decorator:
-    """Return a decorator that replaces a command's `server` and `data` by one value, `connect`.
-
-    The command calls it for a client, once it has checked its other arguments.
-    """
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(command)
-        def run(*, server: str | None, data: Path | None, **options: Any) -> None:
-            command(connect=functools.partial(connect, server=server, data=data), **options)
-
-        return run
-
-    return decorate
-
-
-search_target = add_target("Search service", variable="HALFTONE_SEARCH")
-server_options = combine(search_target, pass_connect(connect))
-"""`--server` and `--data`; the command gets `connect`, which returns a client of their service."""
 
 filter_options = combine(
     click.option(
@@ -298,7 +171,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
     Raises:
         click.UsageError: There is neither a terminal nor a `--yes`.
-        click.Abort: The answer is no.
+        click.exceptions.Exit: The answer is no, or Ctrl-C.
     """
     if yes:
         return
@@ -307,7 +180,16 @@ def confirm(question: str, *, yes: bool) -> None:
             f"{question} There is no terminal to ask at, and nothing was done: --yes does it "
             "without asking."
         )
-    click.confirm(question, abort=True, err=True)
+    code = 1
+    try:
+        if click.confirm(question, err=True):
+            return
+    except click.Abort as error:
+        click.echo(err=True)
+        if isinstance(error.__context__, KeyboardInterrupt):
+            code = output.INTERRUPTED
+    output.remark("Nothing was changed.")
+    raise click.exceptions.Exit(code)
 
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -448,47 +330,3 @@ def _suggest(value: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(typed, folded, n=3, cutoff=0.5)
     near += [name for name in folded if typed in name and name not in near]
     return f" Did you mean {' or '.join(repr(folded[name]) for name in near[:3])}?" * bool(near)
-
-
-def explain(error: errors.HalftoneError) -> str:
-    """Return an error as a sentence for a person at the command line."""
-    if isinstance(error, errors.Unavailable) and "errors resolving" in error.message:
-        return "There is no host of that name. Name a service with --server HOST:PORT."
-    if error.message.startswith("UNIMPLEMENTED: "):
-        return (
-            "What listens at that address is another service. Name the right one with --server "
-            "HOST:PORT."
-        )
-    if isinstance(error, errors.Unavailable) and error.message.startswith("failed to connect"):
-        # gRPC's message is a page of socket errors. Only its beginning is compared: the last lines
-        # of a service that did not start may quote the same words.
-        address = _ADDRESS.search(error.message)
-        where = f"at {address[1]}" if address else "there"
-        return (
-            f"No service answers {where}. Start one on this machine with `halftone up`, or name "
-            "another with --server HOST:PORT or HALFTONE_SEARCH."
-        )
-    if isinstance(error, errors.InvalidArgument):
-        return _name_option(error)
-    if isinstance(error, errors.Internal) and error.request_id not in error.message:
-        return f"{error.message} (request {error.request_id})"
-    return error.message
-
-
-def _name_option(error: errors.InvalidArgument) -> str:
-    """Return the message with the command line's option in place of the service's field."""
-    field, colon, problem = error.message.partition(": ")
-    if not colon or field != error.field:
-        # The message is a sentence of its own and does not begin with the field.
-        option = _OPTIONS.get(error.field.partition("[")[0])
-        return f"{option}: {error.message}" if option else error.message
-    # In a list, the position follows the field's name.
-    whole = field.partition("[")[0]
-    if whole in _NAMES:
-        return problem[:1].upper() + problem[1:]
-    parent, _, last = field.rpartition(".")
-    if parent == "filter.labels":
-        return f"--label {last}: {problem}"
-    if parent == "spec.options":
-        return f"--option {last.partition('[')[0]}: {problem}"
-    return f"{_OPTIONS.get(whole, field)}: {problem}"

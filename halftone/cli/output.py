@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from halftone.cli import tables
+from halftone.cli.terminal.streams import is_unicode
 from halftone.core import errors
 from halftone.rendering import wording
 
@@ -32,16 +34,26 @@ VERDICTS_UNAVAILABLE: Final = "What archivists said of these pairs could not be 
 # Markup is off, because the texts come from archives, paths and logs, where `[1914]` and `:ship:`
 # mean themselves.
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False}
+_SILENCE_SECONDS: Final = 60.0
+INTERRUPTED: Final = 130
+"""The exit code of a command that Ctrl-C ended, as shells have it."""
 
 
 def make_console() -> Console:
     """Return a console for standard output, as wide as the terminal."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, **_PLAIN)
+    return _make(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def make_notes() -> Console:
     """Return a console for standard error, for progress and remarks."""
-    return Console(stderr=True, soft_wrap=True, **_PLAIN)
+    return _make(stderr=True, soft_wrap=True)
+
+
+def _make(**options: Any) -> Console:
+    console = Console(**options, **_PLAIN)
+    # Under NO_COLOR rich leaves out colours only. Without a colour system it prints neither bold
+    # nor dim text.
+    return Console(**options, **_PLAIN, color_system=None) if console.no_color else console
 
 
 def remark(*sentences: str) -> None:
@@ -78,8 +90,8 @@ def watch(
 ) -> Job:
     """Show a job until its end and return its last state.
 
-    On a terminal a bar is shown. Elsewhere a line is printed for each tenth of the job, and each
-    time that `mark` returns another value.
+    On a terminal a bar is shown. Elsewhere a line is printed for each tenth of the job, each time
+    that `mark` returns another value, and at least once a minute.
 
     Args:
         follow: Returns the states of the job as they come.
@@ -97,8 +109,9 @@ def watch(
     notes = make_notes()
     last: Job | None = None
     told: object = None
+    told_at = time.monotonic()
     try:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and notes.is_interactive:
             columns = TaskProgressColumn(), TextColumn("{task.description}", markup=False)
             with Progress(BarColumn(bar_width=30), *columns, console=notes) as bar:
                 task = bar.add_task("", total=None)
@@ -107,22 +120,15 @@ def watch(
         else:
             for last in follow():
                 now = int(10 * share(last)), mark(last)
-                if now != told:
-                    told = now
+                if now != told or time.monotonic() - told_at > _SILENCE_SECONDS:
+                    told, told_at = now, time.monotonic()
                     notes.print(describe_line(last))
     except KeyboardInterrupt:
         notes.print(interrupted)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
     if last is None:
         raise errors.Unavailable(f"The {service} service ended the stream without a word.")
     return last
-
-
-def make_counter() -> Progress:
-    """Return a progress display that counts the steps of tasks, and vanishes at the end."""
-    return Progress(
-        *Progress.get_default_columns(), MofNCompleteColumn(), console=make_notes(), transient=True
-    )
 
 
 def format_number(value: float | None) -> str:
@@ -169,7 +175,8 @@ def count_others(total: int, *, counts: Mapping[str, int], limit: int | None) ->
 
 def print_json(value: Any) -> None:  # whatever JSON can hold
     """Print a value as JSON."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    # A stream whose encoding lacks characters gets JSON's own escapes.
+    click.echo(json.dumps(value, ensure_ascii=not is_unicode(sys.stdout), indent=2))
 
 
 def describe_verdict(verdict: Verdict) -> str:

@@ -14,6 +14,7 @@ import click
 import halftone
 from halftone.cli import output, tables
 from halftone.cli.options import combine
+from halftone.cli.terminal import progress
 from halftone.core import files
 
 if TYPE_CHECKING:
@@ -179,13 +180,13 @@ def evaluate_press(
         for one in versions
     ]
     begun = time.monotonic()
-    with output.make_counter() as bar:
-
-        def note(text: str, total: int) -> Callable[[int], None]:
-            task = bar.add_task(text, total=total)
-            return lambda count: bar.advance(task, count)
-
-        benchmark = press_benchmark.run(plan, versions=loaded, cache=press.cache, note=note)
+    with progress.Counter() as counter:
+        benchmark = press_benchmark.run(
+            plan,
+            versions=loaded,
+            cache=press.cache,
+            note=lambda text, total: counter.add(text, total=total),
+        )
     summary = summarise(benchmark)
     settings = {
         "command": command,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from halftone.cli import hits, output
+from halftone.cli.connecting import server_options
 from halftone.cli.options import (
     check_filter,
     complete_name,
@@ -16,13 +17,12 @@ from halftone.cli.options import (
     filter_options,
     read_crop,
     read_filter,
-    server_options,
 )
 from halftone.imaging import images
 from halftone.rendering import contact_sheet, json_forms
 
 if TYPE_CHECKING:
-    from halftone.cli.options import Connect
+    from halftone.cli.connecting import Connect
     from halftone.client import Client, Query
 
 _UNLIKELY: Final = (

@@ -8,26 +8,21 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from halftone.cli import output, tables
-from halftone.cli.options import (
-    add_target,
-    combine,
-    find_stack,
-    json_option,
-    limit_option,
-    pass_connect,
-)
+from halftone.cli.connecting import add_target, find_stack, pass_connect, suggest_stacks, tell_stack
+from halftone.cli.options import json_option, limit_option
 from halftone.client import Client
 from halftone.client.training import JobState
 from halftone.core import errors, training
+from halftone.core.addresses import NO_SERVICE
 from halftone.core.settings import ClientSettings
 from halftone.rendering import json_forms
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from halftone.cli.options import Connect
+    from halftone.cli.connecting import Connect
     from halftone.client.training import TrainingJob
 
 _LINES: Final = 8
@@ -48,24 +43,26 @@ def _connect(*, server: str | None, data: Path | None) -> Iterator[Client]:
                 "--no-trainer.",
                 subject=str(directory),
             )
+    if server is None:
+        tell_stack(address, data=data, service="trainer")
     with Client(trainer=address) as client:
         try:
             yield client
         except errors.Unavailable as error:
-            if not error.message.startswith("failed to connect"):
+            if error.reason != NO_SERVICE:
                 raise
-            # What grpc says here is a page of socket errors.
             raise errors.Unavailable(
                 f"No training service answers at {address}. `halftone up` runs one, or name "
-                "another with --server HOST:PORT or HALFTONE_TRAINER.",
-                reason=error.reason,
+                f"another with --server HOST:PORT or HALFTONE_TRAINER.{suggest_stacks()}"
             ) from error
 
 
-trainer_options = combine(
-    add_target("Training service", variable="HALFTONE_TRAINER"), pass_connect(_connect)
-)
-"""`--server` and `--data`; the command gets `connect`, which returns a client of their service."""
+_target = add_target("Training service", service="trainer", variable="HALFTONE_TRAINER")
+
+
+def trainer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--server` and `--data`; the command gets `connect`, which returns a client."""
+    return _target(pass_connect(_connect)(command))
 
 
 @click.command()
@@ -175,7 +172,8 @@ def train(
 
 
 @click.group()
-def jobs() -> None:
+@_target
+def jobs(**_options: Any) -> None:  # its commands read them
     """List, show, watch and cancel training jobs."""
 
 

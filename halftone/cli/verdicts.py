@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from halftone.cli import output, tables
-from halftone.cli.clusters import DefaultGroup
+from halftone.cli.connecting import DefaultGroup, search_target, server_options
 from halftone.cli.options import (
     archive_option,
     complete_name,
     confirm,
     json_option,
     limit_option,
-    server_options,
     yes_option,
 )
 from halftone.client import Decision
@@ -27,7 +26,7 @@ from halftone.rendering import cluster_export, json_forms, verdict_export
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from halftone.cli.options import Connect
+    from halftone.cli.connecting import Connect
     from halftone.client import Client, Cluster, Verdict
 
 _MOST_LINES: Final = 10
@@ -84,7 +83,8 @@ def judge(
 
 
 @click.group(cls=DefaultGroup)
-def verdicts() -> None:
+@search_target
+def verdicts(**_target: Any) -> None:  # its commands read it
     """List, take back and export what archivists said of pairs.
 
     Without a command, `list`.

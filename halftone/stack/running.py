@@ -1,18 +1,25 @@
-"""The addresses of a running stack: `halftone up` writes them to a file, the commands read it."""
+"""The addresses of running stacks: `halftone up` writes them to files, the commands read them.
+
+One file lies in the stack's data directory, where the commands find a stack by its directory. A
+second one lies with those of this user's other stacks, so that a command can say which stack it
+asks if several run.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import socket
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import files
+from halftone.core.settings import ClientSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 FILE: Final = "stack.json"
 
@@ -39,6 +46,18 @@ class Addresses:
     broker: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """A stack that runs on this machine.
+
+    Attributes:
+        data: Its data directory.
+    """
+
+    data: Path
+    addresses: Addresses
+
+
 def find(data: Path) -> Addresses | None:
     """Return the addresses of the stack that runs on a data directory; None if none runs."""
     try:
@@ -49,11 +68,53 @@ def find(data: Path) -> Addresses | None:
     return addresses
 
 
+def list_stacks() -> list[Stack]:
+    """Return the stacks that this user runs on this machine, in the order of their directories."""
+    stacks = []
+    with contextlib.suppress(OSError):
+        for path in sorted(_find_register().glob("*.json")):
+            entry = _read_entry(path)
+            if entry.get("host") != socket.gethostname():
+                continue  # the home directory is shared between machines
+            data = Path(str(entry.get("data")))
+            addresses = find(data)
+            if addresses is not None and addresses.pid == entry.get("pid"):
+                stacks.append(Stack(data=data, addresses=addresses))
+    return sorted(stacks, key=lambda stack: stack.data)
+
+
 @contextlib.contextmanager
 def announce(data: Path, addresses: Addresses) -> Iterator[None]:
-    """Let `find` find the stack while the context is entered."""
+    """Let `find` and `list_stacks` find the stack while the context is entered."""
     files.write_json(data / FILE, asdict(addresses))
+    # Nothing depends on the register, so a home directory that cannot be written is no fault.
+    entry = _find_register() / f"{socket.gethostname()}-{addresses.pid}.json"
+    with contextlib.suppress(OSError):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(
+            entry,
+            {"host": socket.gethostname(), "pid": addresses.pid, "data": str(data.absolute())},
+        )
     try:
         yield
     finally:
         (data / FILE).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            entry.unlink(missing_ok=True)
+
+
+def _find_register() -> Path:
+    register = ClientSettings().stacks
+    if register is not None:
+        return register
+    try:
+        return Path.home() / ".cache" / "halftone" / "stacks"
+    except RuntimeError as error:  # this user has no home directory
+        raise FileNotFoundError(str(error)) from error
+
+
+def _read_entry(path: Path) -> dict[str, Any]:
+    try:
+        return files.read_object(path)
+    except Exception:  # noqa: BLE001  # a damaged or vanished entry is none
+        return {}

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from halftone.cli import output, tables
+from halftone.cli.connecting import search_target
 from halftone.cli.models import making
 from halftone.cli.models.context import TargetOptions, directory_option, with_context
 from halftone.cli.models.promotions import read_groups, report, run_promotion
-from halftone.cli.options import confirm, json_option, search_target, yes_option
+from halftone.cli.options import confirm, json_option, yes_option
 from halftone.core import errors
 
 if TYPE_CHECKING:

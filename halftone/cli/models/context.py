@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from halftone.cli.options import search_target
+from halftone.cli.connecting import TWO_TARGETS, search_target, tell_stack
 from halftone.client import Client
 from halftone.core import errors
 from halftone.core.settings import ClientSettings, ModelSettings
@@ -55,6 +55,7 @@ def find_service(
         return Client(settings.search)
     addresses = running.find(data or settings.data)
     if addresses is not None:
+        tell_stack(addresses.search, data=data, service="search")
         return Client(addresses.search)
     # A directory that is named excludes the stack at the default address.
     named = (
@@ -62,7 +63,10 @@ def find_service(
         or "data" in settings.model_fields_set
         or "directory" in ModelSettings().model_fields_set
     )
-    return Client(settings.search) if not named and _is_listening(settings.search) else None
+    if named or not _is_listening(settings.search):
+        return None
+    tell_stack(settings.search, data=data, service="search")
+    return Client(settings.search)
 
 
 def _is_listening(address: str) -> bool:
@@ -130,6 +134,8 @@ class TargetOptions:
             raise click.UsageError(
                 "--directory acts without a service: leave out --server and --data."
             )
+        if server is not None and data is not None:
+            raise click.UsageError(TWO_TARGETS)
         service = None if directory is not None else find_service(server=server, data=data)
         if service is not None:
             context.call_on_close(service.close)
@@ -147,6 +153,8 @@ class TargetOptions:
 
 directory_option = click.option(
     "--directory",
+    "--models",  # as in `halftone eval`
+    "directory",
     type=click.Path(file_okay=False, path_type=Path),
     help="Act on this directory of versions alone, without a search service.  [default: "
     "HALFTONE_MODELS_DIRECTORY, or that of `halftone up`]",

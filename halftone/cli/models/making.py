@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import Progress, track
 
 from halftone.archive import manifests
-from halftone.cli import output
 from halftone.cli.models.context import with_context
 from halftone.cli.models.promotions import run_promotion
+from halftone.cli.terminal import progress
 from halftone.core import errors, files
 from halftone.core.backbones import BACKBONES
 from halftone.imaging import images
@@ -23,7 +22,6 @@ from halftone.registry.version import newest_version
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from rich.progress import TaskID
 
     from halftone.cli.models.context import Context
     from halftone.evaluation.calibration import CalibrationSample
@@ -214,14 +212,10 @@ def calibrate(
     model = open_model(source.directory)
     samples: list[CalibrationSample] = []
     names = []
-    with Progress(console=output.make_notes(), transient=True) as bar:
+    with progress.Counter() as counter:
         for folder in archives:
             archive = labelled.read_labelled(folder, groups=groups)
-            task = bar.add_task(archive.name, total=3 * len(archive.ids))
-
-            def step(count: int, task: TaskID = task) -> None:
-                bar.advance(task, count)
-
+            step = counter.add(archive.name, total=3 * len(archive.ids))
             embedded = labelled.embed(
                 model,
                 pictures=archive,
@@ -243,14 +237,13 @@ def calibrate(
             paths = manifests.list_pictures(pictures)
             order = np.random.default_rng(seed).permutation(len(paths))[: 3 * queries]
             paths = [paths[int(at)] for at in order]
-            task = bar.add_task(pictures.name, total=len(paths) + queries)
             samples.append(
                 fitting.sample_simulated(
                     model,
                     paths=paths,
                     queries=queries,
                     seed=seed,
-                    progress=lambda count: bar.advance(task, count),
+                    progress=counter.add(pictures.name, total=len(paths) + queries),
                 )
             )
             names.append(
@@ -321,19 +314,20 @@ def prepare_pictures(
     if len(paths) > limit:
         paths = [paths[int(index)] for index in np.linspace(0, len(paths) - 1, limit)]
     prepared = []
-    for path in track(
-        paths, description="Reading pictures", console=output.make_notes(), transient=True
-    ):
-        try:
-            image = images.decode(
-                path.read_bytes(),
-                max_pixels=100_000_000,
-                target=2 * preprocessing.size,
-                luminance=True,
-            )
-        except errors.ImageRejected:
-            continue
-        prepared.append(preprocessing(image))
+    with progress.Counter() as counter:
+        advance = counter.add("Reading pictures", total=len(paths))
+        for path in paths:
+            advance()
+            try:
+                image = images.decode(
+                    path.read_bytes(),
+                    max_pixels=100_000_000,
+                    target=2 * preprocessing.size,
+                    luminance=True,
+                )
+            except errors.ImageRejected:
+                continue
+            prepared.append(preprocessing(image))
     if not prepared:
         raise errors.InvalidArgument(f"{source} has no usable pictures.", field="whiten_on")
     return np.stack(prepared)

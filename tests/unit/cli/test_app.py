@@ -16,9 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from halftone.cli.app import main
-from halftone.cli.options import explain
-from halftone.core import errors, files
-from halftone.stack import running
+from halftone.core import errors
 from halftone.v1 import search_pb2
 from tests.support.client.fake_search import fails, verdict
 from tests.support.terminal import Terminal
@@ -340,59 +338,6 @@ class TestSearch:
         assert result.stderr == "Error: No.\n"
 
 
-class TestWhomToTalkTo:
-    def test_nobody_there_says_how_to_start_one(self, run, picture):
-        result = run("search", picture, server="127.0.0.1:1")
-        assert result.exit_code == 1
-        assert "`halftone up`" in result.stderr
-        assert len(result.stderr.splitlines()) == 1
-
-    def test_the_environment_names_it(self, run, fake):
-        result = run("show", NAME, server=None, env={"HALFTONE_SEARCH": fake.address})
-        assert result.exit_code == 0
-
-    def test_the_running_stack_of_the_data_directory_is_found(self, run, fake, tmp_path):
-        addresses = running.Addresses(
-            search=fake.address,
-            embedder=fake.address,
-            search_metrics="",
-            embedder_metrics="",
-            pid=os.getpid(),
-        )
-        (tmp_path / "data").mkdir()
-        with running.announce(tmp_path / "data", addresses):
-            assert run("show", NAME, server=None).exit_code == 0
-            assert run("show", NAME, "--data", tmp_path / "data", server=None).exit_code == 0
-        assert running.find(tmp_path / "data") is None
-
-    def test_a_data_directory_without_a_stack_is_no_other_server(self, run, fake, tmp_path):
-        count = len(fake.requests)
-        asked = ("delete", "--everything", "--yes")
-        result = run(*asked, "--data", tmp_path / "other", server=None)
-        assert result.exit_code == 1
-        assert f"No stack runs from {tmp_path / 'other'}" in result.stderr
-        elsewhere = {"HALFTONE_SEARCH": fake.address}
-        result = run(*asked, "--data", tmp_path / "other", server=None, env=elsewhere)
-        assert result.exit_code == 1
-        result = run(*asked, server=None, env={"HALFTONE_DATA": str(tmp_path / "other")})
-        assert "No stack runs from" in result.stderr
-        assert len(fake.requests) == count
-        assert run("show", NAME, "--data", tmp_path / "other").exit_code == 0
-
-    def test_a_stack_that_is_gone_is_not_found(self, tmp_path):
-        gone = subprocess.Popen([sys.executable, "-c", ""])
-        gone.wait()
-        addresses = {"search": "x", "embedder": "x", "search_metrics": "", "embedder_metrics": ""}
-        files.write_json(tmp_path / running.FILE, {**addresses, "pid": gone.pid})
-        assert running.find(tmp_path) is None
-
-    def test_a_wrong_setting_is_one_sentence(self, run):
-        result = run("up", server=None, env={"HALFTONE_SEARCH_PORT": "many"})
-        assert result.exit_code == 1
-        assert "port" in result.stderr
-        assert "Traceback" not in result.output
-
-
 class TestRecords:
     def test_show(self, run):
         assert "The Sphere" in run("show", NAME).stdout
@@ -471,6 +416,7 @@ class TestRecords:
         no = run("delete", *words, input=Terminal(b"n\n"))
         assert no.exit_code == 1
         assert "Delete 1 image? [y/N]" in no.stderr
+        assert no.stderr.endswith("Nothing was changed.\n")
         refused = run("delete", *words, input="y\n")
         assert refused.exit_code == 2
         assert "There is no terminal to ask at" in refused.stderr
@@ -627,56 +573,3 @@ def test_help_imports_nothing_heavy(tmp_path):
         "sys.exit(str(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-
-
-def test_the_reason_of_a_failed_start_is_not_taken_for_an_unreachable_service():
-    """A service's last lines may quote a refused connection; the reason beside it must be seen."""
-    failed = errors.Unavailable("search ended: written by a newer release\n  failed to connect to")
-    assert explain(failed) == failed.message
-    assert "halftone up" in explain(errors.Unavailable("failed to connect to all addresses; …"))
-
-
-class TestExplain:
-    @pytest.mark.parametrize(
-        ("error", "said"),
-        [
-            (
-                errors.Unavailable(
-                    "failed to connect to all addresses; last error: UNKNOWN: "
-                    "ipv4:127.0.0.1:7102: Failed to connect to remote host: Connection refused"
-                ),
-                "No service answers at 127.0.0.1:7102.",
-            ),
-            (errors.Unavailable("errors resolving nonsense: [field:…]"), "There is no host of"),
-            (errors.Internal("UNIMPLEMENTED: Method not found!"), "is another service"),
-            (errors.Internal("Something.", request_id="abc"), "Something. (request abc)"),
-        ],
-    )
-    def test_what_grpc_says_becomes_a_sentence(self, error, said):
-        assert said in explain(error)
-
-    @pytest.mark.parametrize(
-        ("field", "said"),
-        [
-            ("filter.date.start", "--from: is wrong."),
-            ("filter.caption_text", "--caption: is wrong."),
-            ("filter.labels.kind", "--label kind: is wrong."),
-            ("min_probability", "--min-probability: is wrong."),
-            ("spec.time_limit_minutes", "--minutes: is wrong."),
-            ("spec.options.pooled_stages[1]", "--option pooled_stages: is wrong."),
-            ("spec.datasets[1]", "DATASET: is wrong."),
-            ("labelled_groups[0].images[2]", "--groups: is wrong."),
-            ("b", "Is wrong."),
-            ("names[3]", "Is wrong."),
-            ("something.else", "something.else: is wrong."),
-        ],
-    )
-    def test_a_field_of_the_service_becomes_what_was_typed(self, field, said):
-        assert explain(errors.InvalidArgument(f"{field}: is wrong.", field=field)) == said
-
-    def test_a_sentence_without_its_field_is_given_the_option(self):
-        other = "The region x=0: it is empty."
-        assert explain(errors.InvalidArgument(other, field="region")) == f"--crop: {other}"
-        assert explain(errors.InvalidArgument(other, field="something.else")) == other
-        sets = "There is nothing named x."
-        assert explain(errors.InvalidArgument(sets, field="spec.datasets[0]")) == f"DATASET: {sets}"

@@ -270,6 +270,16 @@ class TestExport:
         )
         assert json.loads(result.stdout)["size"] == 2
 
+    def test_the_bytes_of_standard_output_are_those_of_a_file(self, run, built, fake, tmp_path):
+        fake.records[built[0]].journal = "Правда"
+        arguments = ("clusters", "export", "--format", "csv", "-o")
+        path = tmp_path / "out.csv"
+        assert run(*arguments, path).exit_code == 0
+        assert "Правда" in path.read_text()
+        words = [*arguments, "-", "--server", fake.address]
+        result = CliRunner(charset="cp1252").invoke(main, words)
+        assert result.stdout_bytes == path.read_bytes()
+
     def test_a_folder_that_is_not_there_is_made(self, run, built, tmp_path):
         path = tmp_path / "new" / "folder" / "out.csv"
         assert run("clusters", "export", "--format", "csv", "-o", path).exit_code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 from PIL import Image
 
 from halftone.core import errors
-from tests.support.client.fake_search import fails
+from tests.support.client.fake_search import FakeSearch, fails
+from tests.support.held_port import hold_port
 
 NAME = "archives/a/images/one"
 
@@ -32,9 +34,12 @@ def test_says_what_became_of_it(run, fake, tmp_path):
     result = run("import", folder)
     assert result.exit_code == 0, result.output
     assert "My-press: 2 created, 0 unchanged, 0 updated, 0 rejected." in result.stdout
+    assert "The archive is called My-press: names of archives have letters" in result.stderr
     assert fake.records["archives/My-press/images/x"].date == "1914"
     assert "2 unchanged" in run("import", folder).stdout
-    assert not (tmp_path / "rejected.csv").exists()
+    named = run("import", folder, "--archive", "My-press")
+    assert (named.exit_code, named.stderr) == (0, "")
+    assert not list(tmp_path.rglob("rejected.csv"))
 
 
 def test_bad_rows_are_listed_and_do_not_end_it(run, fake, tmp_path):
@@ -45,7 +50,11 @@ def test_bad_rows_are_listed_and_do_not_end_it(run, fake, tmp_path):
     result = run("import", make_archive(tmp_path / "press", rows), "--archive", "p")
     assert result.exit_code == 1
     assert "2 created, 0 unchanged, 0 updated, 4 rejected" in result.stdout
-    with (tmp_path / "rejected.csv").open() as file:
+    # Beside the manifest, wherever the command was run.
+    path = tmp_path / "press" / "rejected.csv"
+    assert f"The 4 rejected rows are listed with the reason in {path}." in result.stderr
+    assert "row 3, bad-date: date: '1914-13' is not a date that can be used" in result.stderr
+    with path.open() as file:
         listed = [(int(row["row"]), row["image_id"]) for row in csv.DictReader(file)]
     assert listed == [(3, "bad-date"), (4, "gone"), (5, "x"), (6, "out")]
     assert "archives/p/images/last" in fake.records
@@ -71,9 +80,69 @@ def test_the_list_is_in_the_order_of_the_rows_whoever_rejects_them(run, fake, tm
     folder = make_archive(tmp_path / "press", rows)
     (folder / "z.png").write_bytes(b"broken")
     assert run("import", folder).exit_code == 1
-    with (tmp_path / "rejected.csv").open() as file:
+    with (folder / "rejected.csv").open() as file:
         listed = [row["image_id"] for row in csv.DictReader(file)]
     assert listed == ["b", "c", "e", "g", "h"]
+
+
+def test_the_first_rejected_rows_are_printed(run, tmp_path):
+    rows = [f"{number},x.png,J,1914-13" for number in range(6)]
+    said = run("import", make_archive(tmp_path / "press", rows)).stderr.splitlines()
+    assert [line.partition(":")[0] for line in said[:5]] == [
+        f"row {n}, {n - 2}" for n in range(2, 7)
+    ]
+    assert said[5] == "…"
+    assert len(said) == 7
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_cannot_be_written_gets_no_list(run, tmp_path):
+    folder = make_archive(tmp_path / "press", ["x,x.png,J,1914-13"])
+    folder.chmod(0o500)
+    try:
+        result = run("import", folder)
+    finally:
+        folder.chmod(0o700)
+    assert result.exit_code == 1
+    assert (tmp_path / "rejected.csv").exists()
+
+
+def test_excel_leaves_nothing_that_is_in_the_way(run, fake, tmp_path):
+    folder = make_archive(tmp_path / "press", [])
+    text = "sep=;\nimage_id;file;journal;;\nx;x.png;Düsseldorfer Anzeiger;;\n;;;;\n;;;;\n"
+    for encoding in ("utf-8-sig", "utf-16"):
+        (folder / "manifest.csv").write_text(text, encoding=encoding)
+        result = run("import", folder, "--archive", encoding)
+        assert result.exit_code == 0, result.output
+        assert f"{encoding}: 1 created, 0 unchanged, 0 updated, 0 rejected." in result.stdout
+        record = fake.records[f"archives/{encoding}/images/x"]
+        assert (record.journal, dict(record.labels)) == ("Düsseldorfer Anzeiger", {})
+
+
+def test_while_no_service_answers_it_is_said_at_once(tmp_path):
+    folder = make_archive(tmp_path / "press", ["x,x.png,J,1914"])
+    with hold_port() as port:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "halftone.cli", "import", str(folder)),
+                *("--server", f"localhost:{port}"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            assert process.stderr is not None
+            assert process.stdout is not None
+            first = process.stderr.readline()
+            with FakeSearch(port=port):
+                said = process.stdout.read()
+                process.wait(100)
+            rest = process.stderr.read()
+    nobody = rf"No service answers at localhost:{port} \(.*\)\."
+    assert re.fullmatch(rf"{nobody} It is tried again until [0-9:]{{8}}\.\n", first)
+    assert "The service answers." in rest
+    assert said == "press: 1 created, 0 unchanged, 0 updated, 0 rejected.\n"
 
 
 def test_an_old_list_does_not_stay(run, tmp_path):
@@ -81,24 +150,25 @@ def test_an_old_list_does_not_stay(run, tmp_path):
     assert run("import", folder).exit_code == 1
     (folder / "manifest.csv").write_text("image_id,file\nx,x.png\n")
     assert run("import", folder).exit_code == 0
-    assert not (tmp_path / "rejected.csv").exists()
+    assert not (folder / "rejected.csv").exists()
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe caf\xe9", b"row,name\n1,mine\n"])
 def test_a_file_of_somebody_else_is_not_overwritten(run, fake, tmp_path, content):
-    (tmp_path / "rejected.csv").write_bytes(content)
     folder = make_archive(tmp_path / "press", ["new,x.png,J,1914", "bad,x.png,J,1914-13"])
+    (folder / "rejected.csv").write_bytes(content)
     result = run("import", folder)
     assert result.exit_code == 2
     assert "--rejected" in result.stderr
-    assert (tmp_path / "rejected.csv").read_bytes() == content
+    assert (folder / "rejected.csv").read_bytes() == content
     assert "archives/press/images/new" not in fake.records
 
 
 def test_a_spreadsheet_finds_no_formulas_in_the_list(run, tmp_path):
     rows = ["=1+1,x.png,J,1914-13", "-1,x.png,J,1914-13", "@x,x.png,J,1914-13", "a=1,n.png,J,"]
-    assert run("import", make_archive(tmp_path / "press", rows)).exit_code == 1
-    with (tmp_path / "rejected.csv").open() as file:
+    folder = make_archive(tmp_path / "press", rows)
+    assert run("import", folder).exit_code == 1
+    with (folder / "rejected.csv").open() as file:
         listed = [row["image_id"] for row in csv.DictReader(file)]
     assert listed == ["'=1+1", "'-1", "'@x", "a=1"]
 

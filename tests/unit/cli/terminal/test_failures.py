@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from halftone.cli.failures import explain, make_failure
+from halftone.cli.terminal.failures import explain, make_failure
 from halftone.core import addresses, errors
 
 

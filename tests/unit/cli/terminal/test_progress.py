@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from halftone.cli.progress import Counter, Pace, format_duration
+from halftone.cli.terminal.progress import Counter, Pace, format_duration
 
 
 class Clock:

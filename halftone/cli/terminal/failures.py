@@ -9,6 +9,7 @@ import pydantic
 
 from halftone.cli.connecting import explain_unreachable
 from halftone.core import errors
+from halftone.core.extras import find_extra, make_install_command
 from halftone.core.settings import explain_invalid
 
 EXPLAINED: Final = (
@@ -81,8 +82,8 @@ def make_failure(error: BaseException, *, command: str) -> click.ClickException 
             text = f"{error.object!r} is no text: its bytes are not UTF-8."
         case ModuleNotFoundError() if not (error.name or "").startswith("halftone"):
             text = (
-                f"`halftone {command}` needs the package {error.name}, which is not installed: pip "
-                "install 'halftone-search[all]'."
+                f"`halftone {command}` needs the package {error.name}, which is not installed: "
+                f"{make_install_command(find_extra(error.name or ''))}."
             )
         case OSError():
             text = f"{error.filename}: " if error.filename else ""
