@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     Connect: TypeAlias = Callable[[], AbstractContextManager[Client]]
     T = TypeVar("T")
 
+# A running service accepts a connection at once, however busy it is.
+_PROBE_SECONDS: Final = 1.0
 TWO_TARGETS: Final = "--server and --data both name a service: give one of them."
 _NAMES: Final = ("--server", "--data")
 
@@ -175,13 +178,23 @@ def tell_stack(address: str, *, data: Path | None, service: str) -> None:
     stacks = running.list_stacks()
     asked = [stack for stack in stacks if getattr(stack.addresses, service) == address]
     others = [stack for stack in stacks if stack not in asked]
-    if not others:
+    if not others or not (asked or is_listening(address)):
         return
     whose = f"the stack of {asked[0].data}" if asked else "no stack of yours"
     output.remark(
         f"Asking {address}, {whose}. --data names another: "
         f"{', '.join(str(stack.data) for stack in others)}."
     )
+
+
+def is_listening(address: str) -> bool:
+    """Return whether anything accepts connections at `host:port`."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def suggest_stacks() -> str:

@@ -25,6 +25,7 @@ from halftone.core import errors, files
 from halftone.core.locks import FileLock, LockHeldError, locked
 from halftone.registry.starter import find_starter
 from halftone.registry.versions import Registry
+from halftone.stack import running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,9 +43,11 @@ def lock_directory(directory: Path) -> FileLock:
     try:
         lock = locked(directory / "lock")
     except LockHeldError as error:
+        addresses = running.find(directory)
+        where = f", searches are answered at {addresses.search}" if addresses is not None else ""
         raise errors.DataDirectoryError(
-            f"{directory} is in use by another stack (process {error.note or 'unknown'}). Stop "
-            "it, or choose another directory with --data.",
+            f"{directory} is in use by another stack (process {error.note or 'unknown'}{where}). "
+            "Stop it, or choose another directory with --data.",
             subject=str(directory),
             reason="DATA_DIRECTORY_IN_USE",
         ) from error

@@ -266,7 +266,7 @@ def _read_settings(data: Path, *, ports: Ports, held: HeldPorts) -> _Settings:
         asked=ports.search,
         default=search.port,
         host=search.host,
-        variable="HALFTONE_SEARCH_PORT",
+        variable="--port (HALFTONE_SEARCH_PORT)",
     )
     search_metrics = port(
         "search service's metrics",
@@ -314,6 +314,8 @@ def _make_children(settings: _Settings, *, logs: Path) -> list[Child]:
                 "HALFTONE_EMBEDDER_METRICS_PORT": str(embedder.metrics_port),
             },
             stop_seconds=embedder.drain_seconds + 10,
+            phases={"": "starting", "listening": "loading the model version"},
+            hopeless=frozenset({"no_model_version"}),
         ),
         # The search service is started last and stopped first: while it drains, it still needs the
         # embedder.
@@ -331,5 +333,11 @@ def _make_children(settings: _Settings, *, logs: Path) -> list[Child]:
                 "HALFTONE_SEARCH_BLOBS": search.blobs,
             },
             stop_seconds=search.drain_seconds + 10,
+            phases={
+                "": "starting",
+                "listening": "opening the archive",
+                "waiting_for_embedder": "waiting for the embedder",
+                "collection_opened": "opening the archive",
+            },
         ),
     ]

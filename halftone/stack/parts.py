@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors
+from halftone.stack import running
 
 if TYPE_CHECKING:
     from typing import Self
@@ -77,8 +78,8 @@ class HeldPorts:
             if error.errno != errno.EADDRINUSE:
                 why = f"cannot be listened on ({error.strerror})"
             raise errors.Unavailable(
-                f"Port {port} on {host}, for the {what}, {why}. Stop that process, or choose "
-                f"other ports with --port 0 (any free ones) or {variable}.",
+                f"Port {port} on {host}, for the {what}, {why}.{_find_owner(host, port)} Stop that "
+                f"process, or choose other ports with --port 0 (any free ones) or {variable}.",
                 reason="PORT_IN_USE",
             ) from error
         number = int(keeper.getsockname()[1])
@@ -93,6 +94,15 @@ class HeldPorts:
         """
         if sys.platform != "linux":
             self.__exit__()
+
+
+def _find_owner(host: str, port: int) -> str:
+    """Return a sentence about the stack of this user that listens on a port; "" if none does."""
+    address = make_address(host, port)
+    for stack in running.list_stacks():
+        if address in vars(stack.addresses).values():
+            return f" It belongs to the stack of {stack.data}."
+    return ""
 
 
 def _bind(host: str, port: int, *, shared: bool = True) -> socket.socket:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors
+from halftone.stack.logs import ChildLog, limit_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +18,8 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS: Final = 0.1
 # A large model on a busy machine takes a while; somebody waiting should see why.
+_FIRST_REMARK_SECONDS: Final = 5.0
 _REMARK_SECONDS: Final = 15.0
-_LOG_LIMIT_BYTES: Final = 16 * 1024 * 1024
-_TAIL_BYTES: Final = 16 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +36,10 @@ class Child:
         essential: Whether the other children are useless without it. The start does not wait for a
             child that is not essential. If such a child dies too often, it is not started again,
             and the others go on.
+        phases: What the child does, in words, after it has logged an event; under "", from its
+            start on.
+        hopeless: Events after which an essential child will not become ready, each with the reason
+            as its `error`.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Child:
     start_seconds: float = 180.0
     stop_seconds: float = 30.0
     essential: bool = True
+    phases: Mapping[str, str] = field(default_factory=lambda: {"": "starting"})
+    hopeless: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +76,8 @@ class RestartPolicy:
 
 
 CHILD_FAILED: Final = "CHILD_FAILED"
-"""The reason of the error if a child did not start or died too often. The error's text ends with
-the child's last lines."""
+"""The reason of the error if a child did not start or died too often. The error's text says why, or
+ends with the child's last lines."""
 
 
 @dataclass(kw_only=True)
@@ -82,6 +85,7 @@ class _Running:
     """A child with the state of its process."""
 
     child: Child
+    log: ChildLog
     process: subprocess.Popen[bytes] | None = None
     ready: bool = False
     started: float = 0.0
@@ -100,6 +104,8 @@ class Supervisor:
         children: The children in the order of starting; they are stopped in the reverse order.
         report: Called with a sentence about each thing that happens.
         policy: The rules for restarting and for giving up.
+        first_remark_seconds: The time after which `start` says what it waits for.
+        remark_seconds: The time after which it says so again.
     """
 
     def __init__(
@@ -108,10 +114,14 @@ class Supervisor:
         *,
         report: Callable[[str], None],
         policy: RestartPolicy | None = None,
+        first_remark_seconds: float = _FIRST_REMARK_SECONDS,
+        remark_seconds: float = _REMARK_SECONDS,
     ) -> None:
-        self._children = [_Running(child=child) for child in children]
+        self._children = [_Running(child=child, log=_open_log(child)) for child in children]
         self._report = report
         self._policy = policy or RestartPolicy()
+        self._first_remark_seconds = first_remark_seconds
+        self._remark_seconds = remark_seconds
 
     @property
     def processes(self) -> dict[str, int]:
@@ -131,27 +141,43 @@ class Supervisor:
         """
         for running in self._children:
             self._spawn(running)
-        remark_at = time.monotonic() + _REMARK_SECONDS
+        started = time.monotonic()
+        remark_at = started + self._first_remark_seconds
         needed = [running for running in self._children if running.child.essential]
         while not is_stopping() and not all(running.ready for running in needed):
             for running in needed:
-                process = running.process
-                if process is not None and process.poll() is not None:
-                    raise _make_error(running.child, what=_describe_end(process))
-                if not running.ready and running.child.is_ready():
-                    running.ready = True
-                elif not running.ready and self._is_late(running):
-                    raise _make_error(running.child, what="was not ready in time")
+                self._check_start(running)
+            late = [running for running in needed if not running.ready and self._is_late(running)]
+            if late:
+                raise _make_late_error(late)
             if time.monotonic() > remark_at:
-                remark_at = time.monotonic() + _REMARK_SECONDS
-                self._report_waiting(needed)
+                remark_at = time.monotonic() + self._remark_seconds
+                self._report_waiting(needed, seconds=time.monotonic() - started)
             time.sleep(_POLL_SECONDS)
 
-    def _report_waiting(self, needed: list[_Running]) -> None:
-        for running in needed:
-            if not running.ready:
-                lines = read_last_lines(running.child.log, count=1) or ["nothing yet"]
-                self._report(f"Still waiting for {running.child.name}, which says: {lines[0]}")
+    def _check_start(self, running: _Running) -> None:
+        """Look whether a child has become ready.
+
+        Raises:
+            errors.Unavailable: It died, or says that it will not become ready.
+        """
+        if running.process is not None and running.process.poll() is not None:
+            raise _make_error(running, what=_describe_end(running))
+        if not running.ready and running.child.is_ready():
+            running.ready = True
+        elif not running.ready:
+            running.log.read()
+            if running.log.hopeless_reason:
+                why = running.log.hopeless_reason.rstrip(".")
+                raise _make_error(running, what=f"does not become ready: {why}")
+
+    def _report_waiting(self, needed: list[_Running], *, seconds: float) -> None:
+        waiting = [running for running in needed if not running.ready]
+        names = " and ".join(_describe_phase(running) for running in waiting)
+        self._report(f"Waiting for {names}; {seconds:.0f} s so far.")
+        for running in waiting:
+            if running.log.error:
+                self._report(f"{running.child.name} says: {running.log.error}")
 
     def watch(self, is_stopping: Callable[[], bool]) -> None:
         """Restart children that die or are not ready in time, until `is_stopping` returns True.
@@ -167,13 +193,13 @@ class Supervisor:
             time.sleep(_POLL_SECONDS)
 
     def _look_after(self, running: _Running) -> None:
-        _limit_log(running.child.log)
+        limit_log(running.child.log)
         process = running.process
         if process is None:
             if running.restart_at is not None and time.monotonic() >= running.restart_at:
                 self._spawn(running)
         elif process.poll() is not None:
-            self._handle_death(running, what=_describe_end(process))
+            self._handle_death(running, what=_describe_end(running))
         elif not running.ready and running.child.is_ready():
             running.ready = True
             again = " again" if running.deaths or running.child.essential else ""
@@ -181,7 +207,7 @@ class Supervisor:
         elif not running.ready and self._is_late(running):
             process.kill()
             process.wait()
-            self._handle_death(running, what="was not ready in time")
+            self._handle_death(running, what=f"was not ready in {running.child.start_seconds:g} s")
 
     def _handle_death(self, running: _Running, *, what: str) -> None:
         now = time.monotonic()
@@ -191,7 +217,7 @@ class Supervisor:
         running.deaths.append(now)
         if len(running.deaths) >= self._policy.failures:
             times = len(running.deaths)
-            failure = _make_error(running.child, what=f"{what}, for the {times}. time; giving up")
+            failure = _make_error(running, what=f"{what}, for the {times}. time; giving up")
             if running.child.essential:
                 raise failure
             running.restart_at = None
@@ -227,7 +253,8 @@ class Supervisor:
     def _spawn(self, running: _Running) -> None:
         child = running.child
         child.log.parent.mkdir(parents=True, exist_ok=True)
-        _limit_log(child.log)
+        limit_log(child.log)
+        running.log = _open_log(child)
         with child.log.open("ab") as log:
             running.process = subprocess.Popen(  # noqa: S603  # our own entry points
                 child.command,
@@ -247,57 +274,49 @@ class Supervisor:
         return time.monotonic() - running.started > running.child.start_seconds
 
 
-def _limit_log(log: Path) -> None:
-    """Empty a log that has become long. Its lines are kept in `….old.log`, instead of older lines.
-
-    If they cannot be copied, they are lost.
-    """
-    if not log.exists() or log.stat().st_size <= _LOG_LIMIT_BYTES:
-        return
-    # A full disk has no room for a copy, and a log must not be what fills it.
-    with contextlib.suppress(OSError):
-        shutil.copyfile(log, log.with_suffix(".old.log"))
-    # The file is not renamed: the child keeps it open and goes on writing at its end.
-    os.truncate(log, 0)
+def _open_log(child: Child) -> ChildLog:
+    return ChildLog(child.log, phases=frozenset(child.phases), hopeless=child.hopeless)
 
 
-def _describe_end(process: subprocess.Popen[bytes]) -> str:
-    code = process.returncode
+def _describe_end(running: _Running) -> str:
+    """Return in words how a child ended, with its own reason if it gave one."""
+    running.log.read(to_the_end=True)
+    if running.log.end_reason:
+        return f"cannot run: {running.log.end_reason.rstrip('.')}"
+    code = 0 if running.process is None else running.process.returncode
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"
 
 
-def _make_error(child: Child, *, what: str) -> errors.Unavailable:
-    lines = read_last_lines(child.log)
-    text = f"{child.name} {what}."
-    if lines:
-        text += f" Its last lines ({child.log}):\n" + "\n".join(f"    {line}" for line in lines)
+def _describe_phase(running: _Running) -> str:
+    phase = running.child.phases.get(running.log.phase, "")
+    return f"{running.child.name} ({phase})" if phase else running.child.name
+
+
+def _make_late_error(late: list[_Running]) -> errors.Unavailable:
+    """Return the error of children that were not ready in time, which names all of them."""
+    names = " and ".join(_describe_phase(running) for running in late)
+    were = "was" if len(late) == 1 else "were"
+    seconds = late[0].child.start_seconds
+    return errors.Unavailable(
+        f"{names} {were} not ready within {seconds:g} s.{_quote_log(late[0])}", reason=CHILD_FAILED
+    )
+
+
+def _make_error(running: _Running, *, what: str) -> errors.Unavailable:
+    """Return the error of a child; its log is quoted unless the child said itself what is wrong."""
+    text = f"{running.child.name} {what}."
+    if running.log.end_reason or running.log.hopeless_reason:
+        text += f" Its log is {running.child.log}."
+    else:
+        text += _quote_log(running)
     return errors.Unavailable(text, reason=CHILD_FAILED)
 
 
-def read_last_lines(log: Path, *, count: int = 8) -> list[str]:
-    """Return the last `count` lines of a log, with JSON events made readable.
-
-    Empty lines are left out. The result is empty if the log cannot be read.
-    """
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return []
-    return [_format_line(line)[:500] for line in text.splitlines()[-count:] if line.strip()]
-
-
-def _format_line(line: str) -> str:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return line
-    if not isinstance(event, dict) or "event" not in event:
-        return line
-    hidden = {"event", "level", "timestamp", "service", "exception"}
-    facts = " ".join(f"{key}={value}" for key, value in event.items() if key not in hidden)
-    trace = str(event.get("exception", "")).strip().rpartition("\n")[2]
-    return " ".join(part for part in (str(event["event"]), facts, trace) if part)
+def _quote_log(running: _Running) -> str:
+    child, lines = running.child, running.log.last_lines
+    if not lines:
+        return f" {child.name} has written nothing to its log, {child.log}."
+    quoted = "\n".join(f"    {line}" for line in lines)
+    return f" The last lines of {child.name} ({child.log}):\n{quoted}"

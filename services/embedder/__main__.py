@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from halftone.services.embedder.encoders.encoder import Backend
 
 
+_log = telemetry.get_logger(__name__)
+
+
 async def run(
     settings: EmbedderSettings,
     *,
@@ -63,9 +66,10 @@ async def run(
         workers=backend.workers,
         stages_ahead=backend.stages_ahead,
     )
+    load = Loader(backend=backend, batcher=batcher)
     models = Models(
         registry=Registry(models_settings.directory),
-        load=Loader(backend=backend, batcher=batcher),
+        load=load,
         metrics=measures,
         most=settings.max_models,
     )
@@ -77,9 +81,15 @@ async def run(
 
     async def start(health: server.Health) -> None:
         batcher.start()
+        # Without its device this process will never serve a version.
+        await asyncio.to_thread(load.prepare_device)
         ended = asyncio.wrap_future(batcher.ended)
+        told = False
         while not ended.done():
             await asyncio.to_thread(models.refresh)
+            if not models.ready and not told:
+                told = True
+                _log.error("no_model_version", error=models.describe_problem())
             await health.set_serving(serving=models.ready and not ended.done())
             await asyncio.wait({ended}, timeout=settings.reload_seconds)
         await health.set_serving(serving=False)
@@ -109,17 +119,16 @@ def main() -> None:
     telemetry.configure_logging(
         service="embedder", level=settings.log_level, style=settings.log_format
     )
-    log = telemetry.get_logger(__name__)
     # The event loop waits this long for a decoding thread that holds the interpreter. The default
     # of 5 ms would be most of the time that it takes to refuse a request.
     sys.setswitchinterval(0.001)
     try:
         asyncio.run(run(settings, models_settings=ModelSettings()))
     except errors.HalftoneError as error:
-        log.error("cannot_run", reason=error.reason, error=error.message)  # noqa: TRY400  # one line, no trace
+        _log.error("cannot_run", reason=error.reason, error=error.message)
         sys.exit(1)
-    except Exception:
-        log.exception("failed")
+    except Exception:  # noqa: BLE001  # the outermost frame
+        _log.exception("failed")
         sys.exit(1)
 
 

@@ -34,7 +34,14 @@ class Loader:
     def __init__(self, *, backend: Backend, batcher: Batcher) -> None:
         self._backend = backend
         self._batcher = batcher
-        self._prepared = False
+
+    def prepare_device(self) -> None:
+        """Make the device ready. Call it once, before the first version is loaded. Blocks.
+
+        Raises:
+            errors.FailedPrecondition: The device does not exist.
+        """
+        self._batcher.run(self._backend.prepare_device).result()
 
     def __call__(self, version: ModelVersion) -> Encoder:
         """Load a version, warm it up, check its golden vectors, and return its encoder. Blocks.
@@ -47,9 +54,6 @@ class Loader:
             errors.Unavailable: The batcher has ended.
         """
         started = time.perf_counter()
-        if not self._prepared:
-            self._batcher.run(self._backend.prepare_device).result()
-            self._prepared = True
         encoder = self._backend.load(version)
         # On a thread of the device, one batch size at a time, so that batches can run in between.
         for step in encoder.warm_ups():

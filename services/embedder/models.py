@@ -62,7 +62,8 @@ class Models:
         # Replaced and never changed, so that readers on other threads need no lock.
         self._loaded: dict[str, Encoder] = {}
         self._active = ""
-        self._refused: dict[str, object] = {}
+        # The state of the files of each version that was refused, and why it was.
+        self._refused: dict[str, tuple[object, str]] = {}
 
     @property
     def ready(self) -> bool:
@@ -104,14 +105,24 @@ class Models:
             key=lambda model: (not model.active, model.encoder.model_version),
         )
 
+    def describe_problem(self) -> str:
+        """Return in a sentence why no version is active, as far as the last `refresh` found out."""
+        if not self._refused:
+            return "No model version is published and active yet."
+        parts = [
+            f"{name or 'the registry'}: {error.rstrip('.')}"
+            for name, (_, error) in self._refused.items()
+        ]
+        return f"No model version can be loaded; {'; '.join(parts)}."
+
     def refresh(self) -> None:
         """Load newly published versions and follow the registry's pointer. Never raises."""
         try:
             wanted, (active, previous) = self._list_wanted()
         except (OSError, errors.HalftoneError) as error:
-            if self._refused.get("") != str(error):
+            if self._refused.get("") != (None, str(error)):
                 _log.error("registry_unreadable", error=str(error))
-            self._refused[""] = str(error)
+            self._refused[""] = (None, str(error))
             return
         self._refused.pop("", None)
         for version in wanted:
@@ -145,13 +156,13 @@ class Models:
     def _try(self, version: ModelVersion) -> None:
         # A version is immutable. If its directory changed all the same, try again.
         stamp = _stamp(version)
-        if self._refused.get(version.id) == stamp:
+        if version.id in self._refused and self._refused[version.id][0] == stamp:
             return
         try:
             self._registry.verify(version)
             encoder = self._load(version)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the others go on
-            self._refused[version.id] = stamp
+            self._refused[version.id] = (stamp, str(error))
             self._metrics.model_loads.labels("refused").inc()
             expected = isinstance(error, errors.HalftoneError)
             _log.error(

@@ -103,6 +103,20 @@ def events_of(data: Path, service: str, *, request_id: str) -> list[dict]:
     return [json.loads(line) for line in lines if request_id in line]
 
 
+def test_what_cannot_start_ends_the_start(tmp_path):
+    """No model version has an int8 form here, so the embedder would wait for one for ever."""
+    failed = halftone(
+        *("up", "--data", tmp_path / "data", "--port", "0", "--no-trainer"),
+        env={**os.environ, "HALFTONE_EMBEDDER_BACKEND": "int8"},
+    )
+    log = tmp_path / "data" / "logs" / "embedder.log"
+    assert failed.returncode == 1
+    last = failed.stderr.splitlines()[-1]
+    assert last.startswith("Error: embedder does not become ready: No model version can be loaded;")
+    assert "has no int8 form" in last
+    assert last.endswith(f" Its log is {log}.")
+
+
 @pytest.mark.slow
 def test_up_import_search_and_what_is_in_the_way(tmp_path, press):
     data = tmp_path / "data"
@@ -116,7 +130,8 @@ def test_up_import_search_and_what_is_in_the_way(tmp_path, press):
 
         second = halftone("up", "--data", data, "--port", "0")
         assert second.returncode == 1
-        assert f"in use by another stack (process {up.process.pid})" in second.stderr
+        where = f"process {up.process.pid}, searches are answered at {up.addresses.search}"
+        assert f"in use by another stack ({where})" in second.stderr
         port = up.addresses.search.rpartition(":")[2]
         # The other ports of its own may be someone else's on this machine.
         free = {f"HALFTONE_EMBEDDER_{name}": "0" for name in ("PORT", "METRICS_PORT")}
@@ -143,7 +158,7 @@ def test_up_import_search_and_what_is_in_the_way(tmp_path, press):
         assert up.addresses.embedder_metrics in text
         assert "killed" not in text
     assert running.find(data) is None
-    gone = halftone("search", query, "--data", data, "--server", up.addresses.search)
+    gone = halftone("search", query, "--server", up.addresses.search)
     assert gone.returncode == 1
     assert "`halftone up`" in gone.stderr
 

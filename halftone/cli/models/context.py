@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import shlex
-import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from halftone.cli.connecting import TWO_TARGETS, search_target, tell_stack
+from halftone.cli.connecting import TWO_TARGETS, is_listening, search_target, tell_stack
 from halftone.client import Client
 from halftone.core import errors
 from halftone.core.settings import ClientSettings, ModelSettings
@@ -21,9 +20,6 @@ from halftone.stack import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-# A running service accepts a connection at once, however busy it is.
-_PROBE_SECONDS: Final = 1.0
 
 
 def default_directory() -> Path:
@@ -63,19 +59,10 @@ def find_service(
         or "data" in settings.model_fields_set
         or "directory" in ModelSettings().model_fields_set
     )
-    if named or not _is_listening(settings.search):
+    if named or not is_listening(settings.search):
         return None
     tell_stack(settings.search, data=data, service="search")
     return Client(settings.search)
-
-
-def _is_listening(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()
-    except OSError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import sys
 import pytest
 from PIL import Image
 
+from halftone.cli.connecting import tell_stack
 from halftone.core import files
 from halftone.stack import running
 
@@ -164,6 +165,16 @@ def test_where_several_stacks_run_the_one_that_is_asked_is_named(run, fake, tmp_
         for variable, value in (("SEARCH", fake.address), ("DATA", str(here))):
             env = {f"HALFTONE_{variable}": value}
             assert run("show", NAME, server=None, env=env).stderr == ""
+
+
+def test_a_service_that_is_no_stack_of_ones_own_is_called_that(fake, tmp_path, capsys):
+    other = tmp_path / "other"
+    with announce(other, search="127.0.0.1:2"):
+        tell_stack("127.0.0.1:1", data=None, service="search")
+        assert capsys.readouterr().err == ""  # nobody answers there, which is said anyway
+        tell_stack(fake.address, data=None, service="search")
+    said = f"Asking {fake.address}, no stack of yours. --data names another: {other}.\n"
+    assert capsys.readouterr().err == said
 
 
 def test_where_none_answers_the_stacks_that_run_are_named(run, tmp_path):

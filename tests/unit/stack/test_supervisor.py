@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,7 +19,6 @@ from halftone.stack.supervisor import (
     Child,
     RestartPolicy,
     Supervisor,
-    read_last_lines,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +43,28 @@ STUBBORN = GOOD.replace("signal.signal(signal.SIGTERM, stop)", "signal.signal(15
 FAILING = """
 print('{"event": "cannot_start", "reason": "no model", "level": "error"}')
 raise SystemExit(3)
+"""
+# Says itself why it ends, as services do.
+REFUSING = """
+print('{"event": "cannot_run", "reason": "NO_DEVICE", "error": "There is no such device."}')
+print("and more")
+raise SystemExit(1)
+"""
+# Lives on, and says that it will not become ready.
+HOPELESS = """
+import time
+print('{"event": "no_model", "error": "The model is damaged.", "level": "error"}', flush=True)
+while True:
+    time.sleep(0.05)
+"""
+# Says what it does, and that something is wrong.
+WAITING = """
+import time
+print('{"event": "listening", "level": "info"}')
+print('{"event": "call", "level": "info"}')
+print('{"event": "form_refused", "error": "The form is old.", "level": "error"}', flush=True)
+while True:
+    time.sleep(0.05)
 """
 # Comes up once it is let.
 LATE = (
@@ -174,8 +196,62 @@ def test_a_child_that_cannot_start_shows_its_last_lines(tmp_path):
     with pytest.raises(errors.Unavailable) as caught:
         supervisor.start(never)
     supervisor.stop(never)
-    assert "bad ended with exit code 3" in str(caught.value)
+    assert "bad ended with exit code 3." in str(caught.value)
+    assert f"The last lines of bad ({tmp_path / 'logs' / 'bad.log'}):" in str(caught.value)
     assert "cannot_start reason=no model" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (REFUSING, "bad cannot run: There is no such device."),
+        (HOPELESS, "bad does not become ready: The model is damaged."),
+    ],
+)
+def test_what_cannot_start_ends_the_start_with_its_sentence(tmp_path, code, said):
+    """Neither the lines of this run nor those of the one before are printed."""
+    log = tmp_path / "logs" / "bad.log"
+    log.parent.mkdir()
+    log.write_text('{"event": "cannot_run", "error": "Something of old."}\n')
+    bad = replace(child(tmp_path, "bad", code=code), hopeless=frozenset({"no_model"}))
+    supervisor = Supervisor([child(tmp_path, "good"), bad], report=print)
+    with pytest.raises(errors.Unavailable) as caught:
+        supervisor.start(never)
+    supervisor.stop(never)
+    assert caught.value.message == f"{said} Its log is {log}."
+    assert caught.value.reason == CHILD_FAILED
+
+
+def test_while_it_waits_it_says_for_what(tmp_path):
+    """After five seconds; only lines of this run count."""
+    log = tmp_path / "logs" / "model.log"
+    log.parent.mkdir()
+    log.write_text('{"event": "old", "error": "Something of old.", "level": "error"}\n')
+    model = replace(
+        child(tmp_path, "model", code=WAITING),
+        phases={"": "starting", "listening": "loading the model"},
+    )
+    other = replace(child(tmp_path, "other", code=LATE), phases={"": "starting"})
+    said: list[str] = []
+    supervisor = Supervisor(
+        [child(tmp_path, "good"), model, other],
+        report=said.append,
+        first_remark_seconds=0.05,
+        remark_seconds=0.05,
+    )
+    end = time.monotonic() + 100
+    waiting = re.compile(
+        r"Waiting for model \(loading the model\) and other \(starting\); \d+ s so far\."
+    )
+    remark = "model says: The form is old."
+
+    def is_said() -> bool:
+        return remark in said and any(map(waiting.fullmatch, said))
+
+    supervisor.start(lambda: is_said() or time.monotonic() > end)
+    supervisor.stop(lambda: True)
+    assert is_said(), said
+    assert not any("Something of old" in line for line in said)
 
 
 def test_a_child_that_does_not_become_ready_is_an_error(tmp_path):
@@ -186,10 +262,15 @@ def test_a_child_that_does_not_become_ready_is_an_error(tmp_path):
         is_ready=lambda: False,
         start_seconds=0.3,
     )
-    supervisor = Supervisor([slow], report=print)
-    with pytest.raises(errors.Unavailable, match="not ready in time"):
+    slower = replace(slow, name="slower", log=tmp_path / "slower.log", phases={"": "thinking"})
+    supervisor = Supervisor([slow, slower], report=print)
+    with pytest.raises(errors.Unavailable) as caught:
         supervisor.start(never)
     supervisor.stop(never)
+    assert caught.value.message == (
+        "slow (starting) and slower (thinking) were not ready within 0.3 s. slow has written "
+        f"nothing to its log, {tmp_path / 'slow.log'}."
+    )
     assert supervisor.processes == {}
 
 
@@ -226,13 +307,6 @@ def test_a_long_log_is_emptied_while_its_child_runs(tmp_path):
         assert running.supervisor.processes["one"] == before
 
 
-def test_a_long_log_is_read_from_its_end(tmp_path):
-    log = tmp_path / "x.log"
-    log.write_text("".join(f"line {number}\n" for number in range(10_000)))
-    assert read_last_lines(log, count=2) == ["line 9998", "line 9999"]
-    assert read_last_lines(tmp_path / "none.log") == []
-
-
 def test_a_child_that_is_not_essential_is_not_waited_for_and_takes_nothing_with_it(tmp_path):
     extra = replace(child(tmp_path, "extra", code=FAILING), essential=False)
     late = replace(child(tmp_path, "late", code=LATE), essential=False)
@@ -250,3 +324,19 @@ def test_a_child_that_is_not_essential_is_not_waited_for_and_takes_nothing_with_
         assert set(supervisor.processes) == {"main", "late"}
     finally:
         supervisor.stop(lambda: False)
+
+
+def test_a_child_that_says_why_it_ends_is_quoted_while_others_go_on(tmp_path):
+    extra = replace(child(tmp_path, "extra", code=REFUSING), essential=False)
+    said: list[str] = []
+    supervisor = Supervisor([child(tmp_path, "main"), extra], report=said.append, policy=QUICK)
+    try:
+        supervisor.start(never)
+        end = time.monotonic() + 100
+        supervisor.watch(lambda: len(said) >= 3 or time.monotonic() > end)
+    finally:
+        supervisor.stop(lambda: False)
+    why = "extra cannot run: There is no such device"
+    assert said[0] == f"{why}; starting it again in 0.05 s."
+    log = tmp_path / "logs" / "extra.log"
+    assert said[2] == f"{why}, for the 3. time; giving up. Its log is {log}."

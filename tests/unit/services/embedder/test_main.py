@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from halftone.core import errors
 from halftone.core.settings import EmbedderSettings, ModelSettings
 from halftone.registry.versions import Registry
 from halftone.services.embedder.__main__ import run
@@ -52,6 +54,55 @@ def models(tmp_path: Path) -> Path:
     (staging / "model.safetensors").write_bytes(b"weights")
     Registry(tmp_path / "models").publish(staging, name="dummy")
     return tmp_path / "models"
+
+
+class MissingBackend(DyingBackend):
+    """Has no device."""
+
+    def prepare_device(self) -> None:
+        raise errors.FailedPrecondition("There is no such device.", reason="NO_DEVICE")
+
+
+async def test_without_its_device_the_process_ends_with_the_reason(models: Path):
+    with pytest.raises(errors.FailedPrecondition, match="no such device"):
+        await asyncio.wait_for(
+            run(
+                EmbedderSettings(port=0, metrics_port=0, drain_seconds=0),
+                models_settings=ModelSettings(directory=models),
+                make_backend=lambda _settings, decoder: MissingBackend(),
+            ),
+            60,
+        )
+
+
+@pytest.fixture
+def hidden(models: Path) -> Path:
+    """The models' directory under another name, until it is renamed again."""
+    return models.rename(models.with_name("hidden"))
+
+
+async def test_where_no_version_answers_the_log_says_why_once(hidden: Path):
+    models = hidden.with_name("models")
+    with structlog.testing.capture_logs() as logs:
+
+        async def until_logged(event: str) -> None:
+            while event not in [each["event"] for each in logs]:
+                await asyncio.sleep(0.01)
+
+        service = asyncio.ensure_future(
+            run(
+                EmbedderSettings(port=0, metrics_port=0, reload_seconds=0.01, drain_seconds=0),
+                models_settings=ModelSettings(directory=models),
+                make_backend=lambda _settings, decoder: DyingBackend(),
+            )
+        )
+        await asyncio.wait_for(until_logged("no_model_version"), 60)
+        await asyncio.to_thread(hidden.rename, models)
+        await asyncio.wait_for(until_logged("model_active"), 60)
+        service.cancel()
+        await asyncio.gather(service, return_exceptions=True)
+    (told,) = [each for each in logs if each["event"] == "no_model_version"]
+    assert told["error"] == "No model version is published and active yet."
 
 
 async def embed(stub: embedder_pb2_grpc.EmbedderServiceStub, *contents: bytes):

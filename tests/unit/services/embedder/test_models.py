@@ -38,12 +38,11 @@ def stage(directory: Path, *, number: int = 3, descriptor: tuple[float, ...] = (
 
 class DummyBackend:
     def __init__(self) -> None:
-        self.prepared = 0
         self.loads: list[str] = []
         self.steps: list[Callable[[], object]] = []
 
     def prepare_device(self) -> None:
-        self.prepared += 1
+        pass
 
     def load(self, version) -> DummyEncoder:
         self.loads.append(version.id)
@@ -87,6 +86,8 @@ def test_it_is_not_ready_without_a_model(house: House):
     assert not house.models.ready
     with pytest.raises(errors.Unavailable):
         house.models.get("")
+    problem = "No model version is published and active yet."
+    assert house.models.describe_problem() == problem
 
 
 def test_a_published_version_is_loaded_once(house: House):
@@ -96,7 +97,6 @@ def test_a_published_version_is_loaded_once(house: House):
     assert house.models.ready
     assert house.models.get("").model_version == "a/1"
     assert house.backend.loads == ["a/1"]
-    assert house.backend.prepared == 1
     with pytest.raises(errors.NotFound, match=r"a/1"):
         house.models.get("a/2")
 
@@ -186,6 +186,13 @@ def test_a_version_that_fails_its_golden_vectors_never_answers(house: House, tmp
         house.models.refresh()
     assert house.loaded() == [("a/1", True)]
     assert any("cosine of 8.7" in event.get("error", "") for event in logs)
+
+
+def test_why_no_version_answers_is_said(house: House):
+    house.publish("odd", promote=True)
+    house.models.refresh()
+    assert not house.models.ready
+    assert house.models.describe_problem().startswith("No model version can be loaded; odd/1: ")
 
 
 def test_a_version_that_cannot_be_loaded_does_not_stop_the_others(house: House):
