@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 import halftone
 from halftone.cli import hits, output
@@ -38,6 +39,11 @@ _LAZY: Final = {
     "compare": ("halftone.cli.compare", "compare", "Compare two images of the archive."),
     "cluster": ("halftone.cli.clusters", "cluster", "Show the life of a picture as a timeline."),
     "clusters": ("halftone.cli.clusters", "clusters", "Group, list and export printings."),
+    "completion": (
+        "halftone.cli.completion",
+        "completion",
+        "Print what makes a shell complete commands.",
+    ),
     "delete": ("halftone.cli.delete", "delete", "Delete images, by name or by filter."),
     "demo": ("halftone.cli.demo", "demo", "Show everything on a sample archive, or on your own."),
     "eval": ("halftone.cli.evaluate", "evaluate", "Judge model versions on known reprints."),
@@ -95,12 +101,19 @@ class _Group(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = []
-        for name in self.list_commands(ctx):
-            command = super().get_command(ctx, name)
-            rows.append((name, command.get_short_help_str(80) if command else _LAZY[name][2]))
+        rows = [(name, self._describe_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=self._describe_command(ctx, name)) for name in names]
+        # The group's own would import every command.
+        return items + click.Command.shell_complete(self, ctx, incomplete)
+
+    def _describe_command(self, ctx: click.Context, name: str) -> str:
+        command = super().get_command(ctx, name)
+        return command.get_short_help_str(80) if command else _LAZY[name][2]
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,6 +11,7 @@ import click
 
 import halftone
 from halftone.cli import output, tables
+from halftone.cli.completion import complete_files
 from halftone.cli.models.context import default_directory
 from halftone.cli.press import evaluate_press, press_options
 from halftone.cli.terminal import progress
@@ -33,7 +34,9 @@ _LISTED: Final = 10
 
 
 @click.command("eval")
-@click.argument("versions", metavar="VERSION…", nargs=-1, required=True)
+@click.argument(
+    "versions", metavar="VERSION…", nargs=-1, required=True, shell_complete=complete_files
+)
 @click.option(
     "--archive",
     "folder",

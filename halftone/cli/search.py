@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from halftone.cli import hits, output
+from halftone.cli.completion import complete_files
 from halftone.cli.connecting import server_options
 from halftone.cli.options import (
     check_filter,
@@ -32,7 +33,7 @@ _UNLIKELY: Final = (
 
 
 @click.command(short_help="Find the other printings of a picture.")
-@click.argument("query", metavar="FILE|IMAGE")
+@click.argument("query", metavar="FILE|IMAGE", shell_complete=complete_files)
 @filter_options
 @click.option("--crop", metavar="X,Y,W,H", help="Search by this part: pixels, or pct:x,y,w,h.")
 @click.option("--limit", type=int, help="At most so many hits, 1 to 1000.  [default: 20]")

@@ -115,7 +115,9 @@ def _check_metadata(wheel: Path, *, sources: Path) -> Iterator[str]:
         yield "The extras are not those of pyproject.toml."
     if not metadata.license_files:
         yield "The licence is missing."
-    if "halftone = halftone.cli.app:main" not in _read_text(wheel, "entry_points.txt"):
+    if f"halftone = {project['scripts']['halftone']}\n" not in _read_text(
+        wheel, "entry_points.txt"
+    ):
         yield "The command `halftone` is missing."
     yield from _check_readme(content)
 
