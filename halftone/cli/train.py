@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from halftone.client.training import TrainingJob
 
 _LINES: Final = 8
+_CANDIDATES: Final = 10
 _SECONDS_PER_MINUTE: Final = 60
 
 
@@ -232,24 +233,30 @@ def lay_out_jobs(shown: Sequence[TrainingJob]) -> tables.Layout:
     )
 
 
-@jobs.command()
+@jobs.command(short_help="Show a job.")
 @click.argument("job")
 @json_option
 @trainer_options
 def show(*, job: str, as_json: bool, connect: Connect) -> None:
-    """Show a job: its state, its figures, its error, its last lines."""
+    """Show a job: its state, its figures, its error, its last lines.
+
+    JOB is the id that `halftone jobs list` shows, or as much of its beginning as no other has.
+    """
     with connect() as client:
-        _print(client.training_job(_name(job)), as_json=as_json)
+        _print(find_job(client, job), as_json=as_json)
 
 
-@jobs.command()
+@jobs.command(short_help="Show how a job goes until its end.")
 @click.argument("job")
 @json_option
 @trainer_options
 def watch(*, job: str, as_json: bool, connect: Connect) -> None:
-    """Show how a job goes until its end."""
+    """Show how a job goes until its end.
+
+    JOB is the id that `halftone jobs list` shows, or as much of its beginning as no other has.
+    """
     with connect() as client:
-        _end(_watch(client, _name(job)), as_json=as_json)
+        _end(_watch(client, find_job(client, job).name), as_json=as_json)
 
 
 @jobs.command(short_help="Stop a job.")
@@ -257,9 +264,12 @@ def watch(*, job: str, as_json: bool, connect: Connect) -> None:
 @json_option
 @trainer_options
 def cancel(*, job: str, as_json: bool, connect: Connect) -> None:
-    """Stop a job: one that waits at once, one that runs after the step it is in."""
+    """Stop a job: one that waits at once, one that runs after the step it is in.
+
+    JOB is the id that `halftone jobs list` shows, or as much of its beginning as no other has.
+    """
     with connect() as client:
-        cancelled_job = client.cancel_training_job(_name(job))
+        cancelled_job = client.cancel_training_job(find_job(client, job).name)
     if as_json:
         output.print_json(job_json(cancelled_job))
     else:
@@ -363,15 +373,38 @@ def _pair(text: str) -> tuple[str, str]:
     return name.strip().replace("-", "_"), value.strip()
 
 
-def _name(text: str) -> str:
+def find_job(client: Client, text: str) -> TrainingJob:
+    """Return the job of a name, of an id, or of the beginning of one.
+
+    Raises:
+        click.BadParameter: The text cannot be an id, or several ids begin with it.
+        errors.NotFound: No id begins with it.
+    """
     name = text if text.startswith("trainingJobs/") else training.job_name(text)
     try:
-        training.job_id(name)
+        beginning = training.job_id(name)
     except errors.InvalidArgument:
         raise click.BadParameter(
             f"{text!r} is no job's id; `halftone jobs list` shows them.", param_hint="JOB"
         ) from None
-    return name
+    try:
+        return client.training_job(name)
+    except errors.NotFound:
+        found = [
+            job for job in client.training_jobs(page_size=1000) if job.id.startswith(beginning)
+        ]
+    if not found:
+        raise errors.NotFound(
+            f"No job's id is {beginning!r} or begins so; `halftone jobs list` shows them.",
+            resource_name=name,
+        )
+    if len(found) > 1:
+        first = ", ".join(job.id for job in found[:_CANDIDATES])
+        more = f" and {len(found) - _CANDIDATES:,} more" if len(found) > _CANDIDATES else ""
+        raise click.BadParameter(
+            f"{len(found):,} ids begin with {beginning!r}: {first}{more}.", param_hint="JOB"
+        )
+    return found[0]
 
 
 def _clock(moment: dt.datetime | None) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
+from halftone.cli import tables
 from halftone.cli import train as cli_train
 from halftone.cli.app import main
-from halftone.client import RetryPolicy
+from halftone.client import JobState, RetryPolicy, TrainingJob, TrainingProgress
 from halftone.stack import running
 from tests.support.client.fake_trainer import FakeTrainer
 
@@ -77,6 +80,69 @@ def test_interrupting_the_showing_says_that_the_job_goes_on(capsys):
         cli_train._watch(Interrupted(), "trainingJobs/a")
     assert ended.value.code == 130
     assert "The job goes on: halftone jobs watch a shows it again" in capsys.readouterr().err
+
+
+class TestAJobByTheBeginningOfItsId:
+    @pytest.fixture
+    def jobs(self, run):
+        for name in ("night-0001", "night-0002", "a2f3", "a2"):
+            assert run(*TRAIN[:-1], name).exit_code == 0
+        return run
+
+    @pytest.mark.parametrize("command", ["show", "watch", "cancel"])
+    @pytest.mark.parametrize(
+        ("text", "name"),
+        [
+            ("night-0002", "night-0002"),
+            ("a2f", "a2f3"),
+            ("trainingJobs/a2f", "a2f3"),
+            ("a2", "a2"),  # a whole id, though others begin with it
+        ],
+    )
+    def test_that_only_one_has(self, jobs, command, text, name):
+        result = jobs("jobs", command, text, "--json")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["name"] == f"trainingJobs/{name}"
+
+    @pytest.mark.parametrize("command", ["show", "watch", "cancel"])
+    def test_that_several_have(self, jobs, fake, command):
+        result = jobs("jobs", command, "night")
+        assert result.exit_code == 2
+        # The box around it breaks the lines.
+        said = " ".join(result.stderr.replace("│", " ").split())
+        assert "2 ids begin with 'night': night-0001, night-0002." in said
+        assert all(job.state == job.QUEUED for job in fake.jobs.values())
+
+    @pytest.mark.parametrize(
+        ("text", "code", "said"),
+        [
+            ("b", 1, "No job's id is 'b' or begins so"),
+            ("a2f4", 1, "No job's id is 'a2f4'"),
+            ("no id", 2, "'no id' is no job's id"),
+            ("trainingJobs/", 2, "'trainingJobs/' is no job's id"),
+        ],
+    )
+    def test_that_none_has(self, jobs, text, code, said):
+        result = jobs("jobs", "show", text)
+        assert result.exit_code == code
+        assert said in result.stderr
+
+
+def test_a_list_keeps_the_ids_whole(fake):
+    ids = [f"{number:032x}" for number in range(3)] + ["a-name-that-somebody-chose-" + "x" * 30]
+    jobs = [
+        TrainingJob(
+            name=f"trainingJobs/{each}",
+            state=JobState.RUNNING,
+            spec={"model_name": "mine", "objective": "self_supervised"},
+            progress=TrainingProgress(),
+        )
+        for each in ids
+    ]
+    for width in (40, 60, 80, 120):
+        out = io.StringIO()
+        tables.print_table(Console(file=out, width=width), cli_train.lay_out_jobs(jobs))
+        assert set(ids) <= set(out.getvalue().split())
 
 
 def test_a_watched_job_that_fails_is_an_error_of_the_command(run, fake):
