@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+    from halftone.core.training_options import LoopOptions
+
 TASK: Final = "halftone.train"
 """Name of the Celery task."""
 QUEUE: Final = "halftone.training"
@@ -146,7 +148,15 @@ class TrainingSpec(BaseModel):
         for name in ("initial_weights", "backbone"):
             if self.parent and getattr(self, name):
                 raise _make_problem(name, "the parent has its own; leave this out.")
+        found = self.loop_options.find_contradiction()
+        if found is not None:
+            raise _make_problem(f"options.{found[0]}", found[1])
         return self
+
+    @property
+    def loop_options(self) -> LoopOptions:
+        """Return the options with the loop's defaults where the job sets none."""
+        return training_options.fill_in(dict(self.options), objective=self.objective)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as values for JSON, without fields that have their defaults."""

@@ -18,11 +18,17 @@ import dataclasses
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
 from halftone.core.backbones import Backbone  # noqa: TC001  # pydantic reads the annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FEWEST: Final = 2  # groups of a batch, and pictures of a group
+_MOST_HELD_OUT: Final = 0.9
 
 Objective = Literal["self_supervised", "classification", "metric"]
 MetricLoss = Literal["multi_similarity", "supervised_contrastive"]
@@ -267,6 +273,60 @@ class LoopOptions:
         300.0, "between checkpoints", group="process", ge=0.1, shapes=False
     )
     command: str = _setting("", "recorded in the spec", group="process", shapes=False)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the objective learns from groups."""
+        return self.objective != "self_supervised"
+
+    @property
+    def draws_groups(self) -> bool:
+        """Whether steps draw groups, all equally often, rather than pictures."""
+        return self.objective == "metric" or (
+            self.objective == "classification" and self.balance == "sampling"
+        )
+
+    def find_contradiction(self) -> tuple[str, str] | None:
+        """Return the name of an option that does not go with the others, and a sentence about it.
+
+        Returns None if they go together.
+        """
+        pooled = self.pooled_stages or (self.stages,)
+        problems = {
+            "accumulate": self._find_uneven_part(),
+            "per_group": self.labelled
+            and (self.per_group < _FEWEST or self.batch < _FEWEST * self.per_group)
+            and f"A batch of {self.batch} with {self.per_group} pictures of each group does not "
+            "hold at least two groups of at least two pictures.",
+            "validation_share": self.validation_share + self.test_share > _MOST_HELD_OUT
+            and "validation_share and test_share leave too little to train on: together they are "
+            f"at most {_MOST_HELD_OUT}.",
+            "pooled_stages": not set(pooled) <= set(range(1, self.stages + 1))
+            and f"pooled_stages must lie between 1 and stages, {self.stages}.",
+        }
+        return next(((name, text) for name, text in problems.items() if text), None)
+
+    def _find_uneven_part(self) -> str:
+        part, rest = divmod(self.batch, max(self.accumulate, 1))
+        if rest or self.accumulate < 1:
+            return f"A batch of {self.batch} cannot be divided into {self.accumulate} parts."
+        if self.labelled and part % max(self.per_group, 1):
+            return (
+                f"Each part of a batch, {part} pictures, must hold whole groups of "
+                f"{self.per_group}."
+            )
+        return ""
+
+
+def fill_in(options: Mapping[str, Any], **settings: Any) -> LoopOptions:
+    """Return the options of a job, with the loop's defaults where it sets none.
+
+    Args:
+        options: The values by name. None stands for the default.
+        settings: Settings that a job has elsewhere, for example `objective`.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    return LoopOptions(**{**given, **settings})
 
 
 def job_fields() -> dict[str, tuple[Any, Any]]:

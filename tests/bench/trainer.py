@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from halftone.archive.data_sets import Entry
 from halftone.evaluation.tracking import Tracker
 from halftone.services.trainer.data.dataset import SceneDataset
-from halftone.services.trainer.data.listing import Entry
 from halftone.services.trainer.loop.config import TrainingConfig
 from halftone.services.trainer.loop.events import Events
 from halftone.services.trainer.loop.initialise import begin

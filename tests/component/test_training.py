@@ -25,6 +25,7 @@ from halftone.client import Client, JobState
 from halftone.core import errors
 from halftone.service import probe
 from halftone.services.trainer.jobs.queue import WORK_QUEUE, WORK_TASK
+from tests.support.trainer.trainer_desk import write_data_set
 from tests.support.trainer.valkey import ValkeyProcess, make_directory
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +57,7 @@ class Site:
         self.folder, self.valkey, self._processes = folder, valkey, processes
         self.work = folder / "work"
         self.workers = 0
-        (folder / "sets" / "small").mkdir(parents=True)
+        write_data_set(folder / "sets" / "small", pictures=650, groups=0)
         self.environment = {
             "HALFTONE_TRAINER_BROKER": valkey.url,
             "HALFTONE_TRAINER_DATA_ROOTS": str(folder / "sets"),

@@ -1,6 +1,6 @@
-"""Training pictures: lists, reads, splits and samples data sets.
+"""Training pictures: reads, splits and samples data sets.
 
-`listing` lists the contents of a data set, `dataset` loads the pictures into memory, `splits`
-divides them by group, `sampling` chooses the pictures of a step. Nothing here knows about jobs.
-Start with `listing`.
+`dataset` loads the pictures that `halftone.archive.data_sets` lists into memory, `splits` divides
+them by group, `sampling` chooses the pictures of a step. Nothing here knows about jobs. Start with
+`dataset`.
 """

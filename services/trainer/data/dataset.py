@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from halftone.archive.data_sets import Finding, SceneGroup, read_listing
 from halftone.core import errors
 from halftone.evaluation.truth import Truth
-from halftone.services.trainer.data.listing import Finding, SceneGroup, read_listing
 from halftone.vision.preprocessing import prepare_file
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from halftone.services.trainer.data.listing import Entry, Listing
+    from halftone.archive.data_sets import Entry, Listing
     from halftone.vision.preprocessing import Preprocessing
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, telemetry, training
 from halftone.registry.versions import Registry
+from halftone.services.trainer.jobs import door
 from halftone.services.trainer.jobs.job import State, TrainingJob
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Intake:
             errors.AlreadyExists: The request id was used with another specification.
             errors.ResourceExhausted: `max_queued_jobs` jobs are waiting.
             errors.Unavailable: The broker does not answer.
-            errors.StorageFull: The broker cannot write.
+            errors.StorageFull: The broker cannot write, or a job would have too little room.
         """
         job_id = training.check_request_id(request_id) if request_id else uuid.uuid4().hex
         values = spec.to_json()
@@ -84,6 +85,7 @@ class Intake:
                 reason="QUEUE_FULL",
                 retry_after=60.0,
             )
+        door.check_room(self._settings.work_directory, least=self._settings.min_free_bytes)
         job, created = self._store.create(TrainingJob.new(job_id, spec=values))
         if not created:
             return _require_same(job, values)
@@ -140,13 +142,34 @@ class Intake:
     def check(self, spec: TrainingSpec) -> tuple[tuple[Path, ...], Path | None]:
         """Return the paths of a job's data sets and of its evaluation archive, if it has one.
 
+        Everything that can be known without opening a picture is checked.
+
         Raises:
-            errors.InvalidArgument: A data set does not exist, or lies outside the data roots.
+            errors.InvalidArgument: A data set does not exist, lies outside the data roots, or
+                cannot be trained on.
             errors.NotFound: The parent version does not exist.
+            errors.DataLoss: The parent version is damaged.
+            errors.FailedPrecondition: The weights to start from are not there.
         """
         if spec.parent:
-            self._registry.resolve(spec.parent)
-        return training.locate(spec, roots=self._settings.data_roots)
+            self._registry.verify(self._registry.resolve(spec.parent))
+        self._check_weights(spec)
+        roots = self._settings.data_roots
+        datasets, archive = training.locate(spec, roots=roots)
+        door.check_data_sets(spec, paths=datasets, roots=roots)
+        if archive is not None:
+            door.check_archive(spec.evaluation_archive, path=archive, roots=roots)
+        return datasets, archive
+
+    def _check_weights(self, spec: TrainingSpec) -> None:
+        weights = self._settings.imagenet_weights
+        if spec.initial_weights == "imagenet" and weights is not None and not weights.is_file():
+            raise errors.FailedPrecondition(
+                "The file of ImageNet weights that HALFTONE_TRAINER_IMAGENET_WEIGHTS names is not "
+                "there.",
+                subject="spec.initial_weights",
+                reason="WEIGHTS_MISSING",
+            )
 
     def _send(self, job: TrainingJob) -> None:
         try:

@@ -21,8 +21,6 @@ from halftone.vision.simulation import PrintParameters
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_MOST_HELD_OUT = 0.9
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(LoopOptions):
@@ -57,11 +55,6 @@ class TrainingConfig(LoopOptions):
             bilevel=self.bilevel,
             show_through=self.show_through,
         )
-
-    @property
-    def labelled(self) -> bool:
-        """Whether the objective learns from groups."""
-        return self.objective != "self_supervised"
 
     def steps_in(self, epochs: float, *, per_epoch: int) -> int:
         """Return the number of steps in `epochs` epochs of `per_epoch` steps, at least one."""
@@ -116,12 +109,6 @@ class TrainingConfig(LoopOptions):
             "init": self.init not in ("", "imagenet")
             and "/" not in self.init
             and f'init is "imagenet" or a version NAME/NUMBER, not {self.init!r}.',
-            "accumulate": self._parts_problem(),
-            "per_group": (self.per_group < 2 or self.batch < 2 * self.per_group)  # noqa: PLR2004
-            and self.labelled
-            and "A batch needs at least two groups of at least two pictures.",
-            "validation_share": self.validation_share + self.test_share > _MOST_HELD_OUT
-            and "validation_share and test_share leave too little to train on.",
         }
         for name in ("epochs", "steps", "time_limit", "validation_share", "test_share", "patience"):
             problems[name] = problems.get(name) or (
@@ -134,17 +121,13 @@ class TrainingConfig(LoopOptions):
         for name, problem in problems.items():
             if problem:
                 raise errors.InvalidArgument(problem, field=name)
+        contradiction = self.find_contradiction()
+        if contradiction is not None:
+            raise errors.InvalidArgument(contradiction[1], field=contradiction[0])
         try:
             self.network, self.preprocessing  # noqa: B018  # their own checks
         except ValueError as error:
             raise errors.InvalidArgument(str(error)) from error
-
-    def _parts_problem(self) -> str:
-        if self.accumulate < 1 or self.batch % self.accumulate:
-            return f"A batch of {self.batch} cannot be divided into {self.accumulate} parts."
-        if self.labelled and self.batch // self.accumulate % max(self.per_group, 1):
-            return f"Each part of a batch must hold whole groups of {self.per_group}."
-        return ""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from halftone.archive import manifests
+from halftone.archive.data_sets import Listing, is_below, open_data_set, read_rows
 from halftone.core import errors, files
 from halftone.evaluation import labelled
 from halftone.evaluation.evaluate import evaluate, evaluate_classification, figures_of
@@ -17,7 +18,6 @@ from halftone.evaluation.judged import SPLIT_RULES, JudgedImages
 from halftone.evaluation.labelled import LabelledPicture
 from halftone.evaluation.metrics import Cosines, judge, threshold_of
 from halftone.imaging.orientations import orientations
-from halftone.services.trainer.data.listing import Listing, is_below, open_data_set, read_rows
 from halftone.services.trainer.loop.initialise import shrink
 from halftone.services.trainer.loop.objectives import SceneClassifier
 from halftone.vision.model import Model

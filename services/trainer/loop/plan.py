@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from halftone.archive.data_sets import Finding
 from halftone.core import errors
 from halftone.services.trainer.data.dataset import SceneDataset, read_scenes
-from halftone.services.trainer.data.listing import Finding
 from halftone.services.trainer.data.sampling import batches, group_batches, group_steps, hold_out
 from halftone.services.trainer.data.splits import (
     FILE,
@@ -66,10 +66,7 @@ class TrainingPlan:
     @property
     def sampled(self) -> bool:
         """Whether steps draw groups, all equally often, rather than pictures."""
-        config = self.config
-        return config.objective == "metric" or (
-            config.objective == "classification" and config.balance == "sampling"
-        )
+        return self.config.draws_groups
 
     @property
     def per_epoch(self) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from typing import TYPE_CHECKING, Any
 
-from halftone.core import errors, files, training
+from halftone.core import files, training
+from halftone.services.trainer.jobs import door
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,12 +39,7 @@ def write(
     spec = training.parse_spec(job.spec)
     datasets, archive = intake.check(spec)
     folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < settings.min_free_bytes:
-        raise errors.StorageFull(
-            f"The disk of {settings.work_directory} has {free // 2**20} MiB left; a job "
-            f"needs {settings.min_free_bytes // 2**20}."
-        )
+    door.check_room(folder, least=settings.min_free_bytes)
     values: dict[str, Any] = {
         "objective": spec.objective,
         "data": [str(path) for path in datasets],

@@ -21,7 +21,7 @@ class Desk:
     """Everything that a worker and the service have, in this process."""
 
     def __init__(self, folder, *, url):
-        (folder / "sets" / "small").mkdir(parents=True)
+        write_data_set(folder / "sets" / "small")
         self.settings = TrainerSettings(
             broker=url,
             data_roots=(folder / "sets",),
@@ -86,6 +86,17 @@ class Desk:
     def put(self, arguments, *, task_id=None, task=training.TASK):
         """Put a job on the clients' queue, as a program does that has nothing but Celery."""
         self.app.send_task(task, kwargs=arguments, task_id=task_id, queue=training.QUEUE)
+
+
+def write_data_set(folder, *, pictures=513, groups=3, per_group=2):
+    """Writes a manifest with its groups, and files that are no pictures: nobody opens them."""
+    folder.mkdir(parents=True)
+    rows = ["image_id,file,journal,group"]
+    for number in range(pictures):
+        (folder / f"{number}.jpg").touch()
+        group = f"g{number // per_group}" if number < groups * per_group else ""
+        rows.append(f"p{number},{number}.jpg,J{number % 2},{group}")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
 
 
 def spec(name="plain", **fields):

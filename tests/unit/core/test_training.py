@@ -60,6 +60,7 @@ def test_what_is_not_given_is_not_told():
         ({"options": {"batch": 1}}, "spec.options.batch"),
         ({"options": {"work": "elsewhere"}}, "spec.options.work"),
         ({"options": {"pooled_stages": "2,x"}}, "spec.options.pooled_stages[1]"),
+        ({"options": {"accumulate": 7}}, "spec.options.accumulate"),
     ],
 )
 def test_the_wrong_field_is_named(changes, field):
@@ -83,6 +84,11 @@ def test_the_wrong_field_is_named(changes, field):
         ({"options": {"bach": 8}}, "there is no such setting. Did you mean batch?"),
         ({"options": {"batch": "9" * 5000}}, "not 9999"),
         ({"promote": "perhaps"}, "it must be true or false, not perhaps."),
+        ({"options": {"accumulate": 7}}, "A batch of 64 cannot be divided into 7 parts."),
+        ({"options": {"batch": 2, "per_group": 2}}, "does not hold at least two groups"),
+        ({"options": {"batch": 66, "per_group": 4}}, "must hold whole groups of 4"),
+        ({"options": {"validation_share": 0.6, "test_share": 0.5}}, "leave too little to train on"),
+        ({"options": {"stages": 2, "pooled_stages": "2,3"}}, "must lie between 1 and stages, 2."),
     ],
 )
 def test_what_is_wrong_is_said_in_plain_words(changes, said):

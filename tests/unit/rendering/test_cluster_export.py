@@ -11,10 +11,10 @@ import re
 
 import pytest
 
+from halftone.archive.data_sets import read_listing
 from halftone.client import Client, Decision
 from halftone.core import errors
 from halftone.rendering import cluster_export, verdict_export
-from halftone.services.trainer.data.listing import read_listing
 from tests.support.client.fake_clusters import FakeClusters
 
 NOW = dt.datetime(2025, 5, 6, 7, 8, 9, tzinfo=dt.UTC)

@@ -1,4 +1,8 @@
-"""Lists the pictures of data sets and their groups, from manifests and wide tables."""
+"""Lists the pictures of data sets and their groups, from manifests and wide tables.
+
+Data sets are what models are trained on and judged by. Nothing here opens a picture, so that the
+door of the training service can read them, too.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +80,29 @@ class Listing:
     groups: list[SceneGroup] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
+    def list_families(self) -> list[tuple[str, ...]]:
+        """Return the names of the groups of each family that has at least two pictures.
+
+        Groups that share a picture are one family, which no split may separate.
+        """
+        parent = list(range(len(self.groups)))
+
+        def find(group: int) -> int:
+            while parent[group] != group:
+                group = parent[group]
+            return group
+
+        owner: dict[Path, int] = {}
+        for number, group in enumerate(self.groups):
+            for path in (self.entries[member].path for member in group.members):
+                parent[find(owner.setdefault(path, number))] = find(number)
+        families: dict[int, tuple[list[str], set[Path]]] = {}
+        for number, group in enumerate(self.groups):
+            names, paths = families.setdefault(find(number), ([], set()))
+            names.append(group.name)
+            paths.update(self.entries[member].path for member in group.members)
+        return [tuple(names) for names, paths in families.values() if len(paths) > 1]
+
 
 def is_below(path: Path, *, roots: Sequence[Path]) -> bool:
     """Return whether a file lies below one of the roots, with symbolic links resolved.
@@ -106,16 +133,34 @@ def read_listing(
     """
     listing = Listing()
     for source in sources:
-        table = open_data_set(source, listing=listing)
-        if not table.delimiter or _FILE_COLUMN in table.columns:
-            _add_manifest(table, group_column=group_column, roots=roots, listing=listing)
-        elif source.is_dir():
-            raise errors.InvalidArgument(
-                f"{table.path} has no column {_FILE_COLUMN!r}.", field="data"
-            )
-        else:
-            _add_table(table, roots=roots, listing=listing)
+        add_data_set(source, group_column=group_column, roots=roots, listing=listing)
     return listing
+
+
+def add_data_set(
+    source: Path, *, group_column: str, roots: Sequence[Path], listing: Listing
+) -> None:
+    """Add a data set to a listing; the arguments and errors are those of `read_listing`."""
+    table = open_data_set(source, listing=listing)
+    if not table.delimiter or _FILE_COLUMN in table.columns:
+        _add_manifest(table, group_column=group_column, roots=roots, listing=listing)
+    elif source.is_dir():
+        raise errors.InvalidArgument(f"{table.path} has no column {_FILE_COLUMN!r}.", field="data")
+    else:
+        _add_table(table, roots=roots, listing=listing)
+
+
+def measure_tables(source: Path) -> int:
+    """Return the bytes of a data set's table and of the groups beside it; 0 if there are none."""
+    path = _find_table(source)
+    return sum(file.stat().st_size for file in (path, path.parent / GROUPS) if file.is_file())
+
+
+def _find_table(source: Path) -> Path:
+    if not source.is_dir():
+        return source
+    present = [source / name for name in manifests.NAMES if (source / name).is_file()]
+    return present[0] if present else source / manifests.NAMES[0]
 
 
 def open_data_set(source: Path, *, listing: Listing) -> TableFile:
@@ -128,10 +173,7 @@ def open_data_set(source: Path, *, listing: Listing) -> TableFile:
     Raises:
         errors.InvalidArgument: There is no such table, or it cannot be read.
     """
-    path = source
-    if source.is_dir():
-        present = [source / name for name in manifests.NAMES if (source / name).is_file()]
-        path = present[0] if present else source / manifests.NAMES[0]
+    path = _find_table(source)
     try:
         table = open_table(path, encoding=None, known=manifests.COLUMNS)
     except OSError as error:

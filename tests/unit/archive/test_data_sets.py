@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from halftone.archive.data_sets import measure_tables, read_listing
 from halftone.core import errors
-from halftone.services.trainer.data.listing import read_listing
 
 
 @pytest.fixture
@@ -227,3 +227,22 @@ def test_damaged_groups_are_refused(folder):
 
     with pytest.raises(errors.InvalidArgument, match=r"groups\.json"):
         read_listing([folder])
+
+
+def test_groups_that_share_a_picture_are_one_family(folder):
+    (folder / "manifest.csv").write_text(
+        "image_id,file,group\n1,a.jpg,x\n2,b.JPG,x\n3,c.png,y\n4,d.jpg,z\n5,e.jpg,z\n"
+        # The same file again, in another group.
+        "6,a.jpg,y\n7,scans/f.jpg,alone\n8,scans/f.jpg,alone\n"
+    )
+    listing = read_listing([folder])
+    assert listing.list_families() == [("x", "y"), ("z",)]
+
+
+def test_the_size_of_what_lists_a_data_set(folder):
+    assert measure_tables(folder) == 0
+    (folder / "manifest.tsv").write_text("12345")
+    (folder / "groups.json").write_text("123")
+    assert measure_tables(folder) == 8
+    assert measure_tables(folder / "manifest.tsv") == 8
+    assert measure_tables(folder / "nowhere.csv") == 3
