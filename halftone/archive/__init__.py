@@ -1,9 +1,10 @@
 """Reads what describes an archive: manifests, records and their dates.
 
 `manifests` reads a folder of pictures with its CSV, TSV or JSON Lines file; `data_sets` lists what
-models are trained on; `tables` reads such files for any purpose (also groups); `records` says what the fields of a record
-may hold; `dates` reads EDTF; `sample` makes the sample archive of the demonstration. Only `sample`
-opens pictures, and nothing here talks to a service. Start with `manifests.read_manifest`.
+models are trained on; `tables` reads such files for any purpose (also groups); `records` says what
+the fields of a record may hold; `dates` reads EDTF; `sample` makes the sample archive of the
+demonstration. Only `sample` opens pictures, and nothing here talks to a service. Start with
+`manifests.read_manifest`.
 """
 
 from halftone.archive.manifests import read_manifest as read_manifest
