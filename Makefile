@@ -13,7 +13,7 @@ PROTOS := $(wildcard protos/halftone/v1/*.proto)
 # Not every shell expands the tilde in `make demo ARCHIVE=~/x`.
 WITH_ARCHIVE := $(if $(ARCHIVE),--archive '$(patsubst ~/%,$(HOME)/%,$(ARCHIVE))')
 
-.PHONY: demo test reference dist wheels soak check format protos client bench gpu clean
+.PHONY: demo test reference dist wheels soak check format protos client bench gpu images compose-test clean
 
 $(VENV)/bin/pip:
 	@# Without Debian's python3-venv a folder is left that has a python and no pip.
@@ -97,6 +97,24 @@ gpu:
 		exec $(PYTHON) tests/gpu/__main__.py $(GPU_OPTIONS); \
 	fi; \
 	$(MAKE) --no-print-directory $(STAMP) && exec $(BIN)/python tests/gpu/__main__.py $(GPU_OPTIONS)
+
+# The images of docker-compose.yml, by any engine whose client knows `build`: `make images DOCKER=podman`.
+# The trainer's image and the one of embedders on GPUs have the same layers.
+DOCKER ?= docker
+HALFTONE_TAG ?= latest
+DOCKER_BUILD_ARGS ?=
+IMAGE_ARGS := $(foreach name,PYTHON_IMAGE TORCH_INDEX,$(if $($(name)),--build-arg $(name)=$($(name))))
+images:
+	@for target in search embedder trainer embedder-gpu; do \
+		$(DOCKER) build $(DOCKER_BUILD_ARGS) $(IMAGE_ARGS) -f deploy/docker/Dockerfile --target $$target \
+			-t halftone-$$target:$(HALFTONE_TAG) . || exit 1; \
+		echo "Built halftone-$$target:$(HALFTONE_TAG)"; \
+	done
+
+# Builds the images and takes an archive through a stack of them. Skipped, with the reason, where no engine
+# answers or can be started; see docs/operations.md.
+compose-test: $(STAMP)
+	$(BIN)/python -m pytest -m compose -p no:randomly --timeout 5400 tests/compose
 
 clean:
 	rm -rf build demo .pytest_cache .mypy_cache .ruff_cache

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from halftone.core import errors, telemetry
 from halftone.services.search.archive.catalogue import Catalogue
 from halftone.services.search.archive.imports.importer import Importer
+from halftone.services.search.archive.patience import STORE
 from halftone.services.search.comparison.calibrations import Calibrations
 from halftone.services.search.comparison.verifier import Verifier
 from halftone.services.search.promotion.promotions import Promotions
@@ -32,11 +33,13 @@ MAX_BATCH: Final = 64
 """The most searches in one call."""
 
 _ASK_EVERY: Final = 1.0
-"""Seconds between two requests to the embedder while the service starts."""
+"""Seconds between two requests to the store or the embedder while the service starts."""
 _ANSWER_SECONDS: Final = 10.0
 """Seconds that the store and the embedder have to answer a check of the watch."""
 _BATCH_SHARE: Final = 8
 """A large batch is admitted as one search for every so many of its searches."""
+
+_Answer = TypeVar("_Answer")
 
 _log = telemetry.get_logger(__name__)
 
@@ -76,23 +79,23 @@ class Engine:
         )
 
     async def start(self) -> None:
-        """Wait for the embedder, then open the active collection.
+        """Wait for the store and the embedder, then open the active collection.
 
         An interrupted switch is completed first. A collection with records stays active even if the
         embedder's active version is another one: only a promotion moves records. Calls to the
         embedder always name the version.
         """
+        await _wait_for(
+            lambda: asyncio.to_thread(self._store.active),
+            retry_on=STORE,
+            event="waiting_for_store",
+        )
         await asyncio.to_thread(self.promotions.recover)
-        waited = False
-        while True:
-            try:
-                model = await self._embedder.active_model(seconds=5.0)
-                break
-            except errors.HalftoneError as error:
-                if not waited:
-                    _log.warning("waiting_for_embedder", error=error.message)
-                waited = True
-                await asyncio.sleep(_ASK_EVERY)
+        model = await _wait_for(
+            lambda: self._embedder.active_model(seconds=5.0),
+            retry_on=(errors.HalftoneError,),
+            event="waiting_for_embedder",
+        )
         collection = await asyncio.to_thread(
             self._open, model.model_version, dimension=model.dimension
         )
@@ -245,6 +248,30 @@ class Engine:
         await self._embedder.close()
         await asyncio.to_thread(self._holdings.threads.close)
         await asyncio.to_thread(self._store.close)
+
+
+async def _wait_for(
+    call: Callable[[], Awaitable[_Answer]],
+    *,
+    retry_on: tuple[type[errors.HalftoneError], ...],
+    event: str,
+) -> _Answer:
+    """Repeat a call until it is answered, and return the answer.
+
+    Args:
+        call: The call.
+        retry_on: The errors after which the call is repeated. Others are raised.
+        event: Logged once, with the first error.
+    """
+    waited = False
+    while True:
+        try:
+            return await call()
+        except retry_on as error:
+            if not waited:
+                _log.warning(event, error=error.message)
+            waited = True
+            await asyncio.sleep(_ASK_EVERY)
 
 
 async def _problem_of(call: Callable[[], Awaitable[object]]) -> str | None:

@@ -1,4 +1,4 @@
-"""docker-compose.yml describes the stack that the code expects."""
+"""The compose files and the images describe the stack that the code expects."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ import yaml
 
 from halftone.core import settings
 from halftone.registry.version import newest_version
+from tests.compose.conftest import PYTHON
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+EDGE = yaml.safe_load((ROOT / "docker-compose.edge.yml").read_text())
 GPU = yaml.safe_load((ROOT / "docker-compose.gpu.yml").read_text())
+DOCKERFILE = (ROOT / "deploy/docker/Dockerfile").read_text()
 PREFIXES = {
     "HALFTONE_EMBEDDER_": settings.EmbedderSettings,
     "HALFTONE_SEARCH_": settings.SearchSettings,
@@ -43,7 +46,7 @@ DIFFERENT_ON_PURPOSE = {
 
 
 def environments():
-    for file in (COMPOSE, GPU):
+    for file in (COMPOSE, EDGE, GPU):
         for name, service in file["services"].items():
             for variable, value in service.get("environment", {}).items():
                 if variable.startswith("HALFTONE_"):
@@ -88,17 +91,23 @@ def test_volumes_are_declared_and_used():
 
 
 def test_the_images_targets_exist_and_run_what_the_embedded_stack_runs():
-    dockerfile = (ROOT / "deploy/docker/Dockerfile").read_text()
-    stages = set(re.findall(r"^FROM \S+ AS (\S+)", dockerfile, flags=re.MULTILINE))
-    for service in COMPOSE["services"].values():
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)", DOCKERFILE, flags=re.MULTILINE))
+    makefile = (ROOT / "Makefile").read_text()
+    (targets,) = re.findall(r"for target in (.+); do", makefile)
+    built = set()
+    for service in (*COMPOSE["services"].values(), *GPU["services"].values()):
         if "build" in service:
-            assert service["build"]["target"] in stages
+            target = service["build"]["target"]
+            assert service["image"] == f"halftone-{target}:${{HALFTONE_TAG:-latest}}"
+            assert target in stages
+            built.add(target)
+    assert built == set(targets.split())
     for module in (
         "halftone.services.embedder",
         "halftone.services.search",
         "halftone.services.trainer",
     ):
-        assert f'"-m", "{module}"' in dockerfile
+        assert f'"-m", "{module}"' in DOCKERFILE
         assert (ROOT / module.replace(".", "/") / "__main__.py").is_file()
 
 
@@ -115,18 +124,53 @@ def test_the_worker_runs_what_the_embedded_stack_runs_and_has_time_to_write_a_ch
     }
 
 
-def test_the_starter_is_installed_from_where_the_image_has_it():
-    *_, source = COMPOSE["services"]["models"]["entrypoint"]
-    dockerfile = (ROOT / "deploy/docker/Dockerfile").read_text()
-    assert f"COPY models/starter {source}\n" in dockerfile
+def test_the_starter_is_a_part_of_the_package_that_images_get():
+    assert COMPOSE["services"]["models"]["entrypoint"] == ["halftone", "models", "install"]
+    assert "COPY models/starter models/starter\n" in DOCKERFILE
     assert newest_version(ROOT / "models/starter") is not None
+
+
+def test_without_a_qdrant_server_nothing_else_differs():
+    assert EDGE["services"] == {
+        "qdrant": {"profiles": ["server"]},
+        "search": {"environment": {"HALFTONE_SEARCH_STORE": "edge"}},
+    }
+    # Compose refuses services that depend on one that is not started.
+    assert not any("qdrant" in each.get("depends_on", ()) for each in COMPOSE["services"].values())
+
+
+def test_the_base_image_is_the_same_everywhere():
+    assert f"ARG PYTHON_IMAGE={PYTHON}\n" in DOCKERFILE
+    for service in COMPOSE["services"].values():
+        if "build" in service:
+            assert service["build"]["args"]["PYTHON_IMAGE"] == f"${{PYTHON_IMAGE:-{PYTHON}}}"
+
+
+def test_a_change_of_sources_installs_no_dependency_again():
+    """What is installed must not lie above a layer that holds sources."""
+    stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
+    builders = [stage for stage in stages if re.match(r"\S+ AS build-", stage)]
+    assert len(builders) == 3
+    for stage in builders:
+        assert stage.startswith("environment AS ")
+        sources = re.findall(r"^COPY (?:--from=\S+ )?(\S+)", stage, flags=re.MULTILINE)
+        assert sources[0] == "constraints.txt"
+        assert re.fullmatch(r"/requirements/\w+\.txt", sources[1])
+        assert len(sources) == 2
+
+
+def test_no_directive_names_an_image_that_engines_would_have_to_pull():
+    assert "syntax=" not in DOCKERFILE
+    assert "--mount" not in DOCKERFILE  # the old builder does not know it
 
 
 @pytest.mark.skipif(
     shutil.which("docker-compose") is None, reason="docker-compose is not installed"
 )
-def test_a_compose_implementation_accepts_it():
-    command = ["docker-compose", "-f", "docker-compose.yml", "-f", "docker-compose.gpu.yml"]
+@pytest.mark.parametrize("others", [(), ("edge",), ("gpu",), ("edge", "gpu")])
+def test_a_compose_implementation_accepts_it(others):
+    files = ["docker-compose.yml", *(f"docker-compose.{other}.yml" for other in others)]
+    command = ["docker-compose", *(word for file in files for word in ("-f", file))]
     done = subprocess.run(
         [*command, "config", "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False
     )
