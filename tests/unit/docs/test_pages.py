@@ -20,6 +20,7 @@ OTHERS = (
     ".pre-commit-config.yaml",
     "Makefile",
     "deploy/docker/Dockerfile",
+    "docker-compose.edge.yml",
     "docker-compose.gpu.yml",
     "docker-compose.yml",
     "pyproject.toml",
@@ -74,10 +75,9 @@ def test_modules_that_are_named_exist(name):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_targets_that_are_named_exist(name):
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert (
-        set(re.findall(r"(?:`|^)make ([a-z]+)", (ROOT / name).read_text(), re.MULTILINE)) <= targets
-    )
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:`|^)make ([a-z-]+)", (ROOT / name).read_text(), re.MULTILINE)
+    assert set(named) <= targets
 
 
 def test_services_are_imported_by_one_name_only():
