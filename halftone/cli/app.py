@@ -26,6 +26,7 @@ from halftone.cli.options import (
     read_filter,
 )
 from halftone.cli.terminal import failures, streams
+from halftone.cli.terminal.failures import needs_extra
 from halftone.core import errors, files
 from halftone.core.settings import ClientSettings
 from halftone.rendering import json_forms
@@ -148,6 +149,7 @@ def main(*, debug: bool) -> None:  # read from the context where errors end
     help="Directory below which data sets to train on lie; repeat for more.  "
     "[default: HALFTONE_TRAINER_DATA_ROOTS, or datasets/ in the data directory]",
 )
+@needs_extra("local")
 def up(
     *,
     data: Path | None,

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from halftone.archive import manifests as archives
 from halftone.archive import sample as sample_archive
 from halftone.cli import hits, import_archive, output
+from halftone.cli.terminal.failures import needs_extra
 from halftone.client import Client, Filter, ImageRecord, Search
 from halftone.core import errors
 from halftone.imaging import images
@@ -66,6 +67,7 @@ class Question:
     show_default=True,
     help="Where everything is kept; running again reuses it.",
 )
+@needs_extra("demo")
 def demo(*, source: Path | None, directory: Path) -> None:
     """Show everything on a sample archive, or on your own."""
     from halftone.stack import local  # noqa: PLC0415  # needs the server's packages

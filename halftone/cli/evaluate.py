@@ -15,6 +15,7 @@ from halftone.cli.completion import complete_files
 from halftone.cli.models.context import default_directory
 from halftone.cli.press import evaluate_press, press_options
 from halftone.cli.terminal import progress
+from halftone.cli.terminal.failures import needs_extra
 from halftone.core import errors, files
 from halftone.imaging.orientations import orientations
 from halftone.registry.starter import find_starter
@@ -78,6 +79,7 @@ _LISTED: Final = 10
     "./data]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@needs_extra("evaluation")
 def evaluate(
     *,
     versions: tuple[str, ...],

@@ -13,6 +13,7 @@ from halftone.archive import manifests
 from halftone.cli.models.context import with_context
 from halftone.cli.models.promotions import run_promotion
 from halftone.cli.terminal import progress
+from halftone.cli.terminal.failures import needs_extra
 from halftone.core import errors, files
 from halftone.core.backbones import BACKBONES
 from halftone.imaging import images
@@ -81,6 +82,7 @@ def install(context: Context, *, source: Path | None, promoting: bool) -> None:
 @click.option("--dimension", default=512, show_default=True, help="Of the descriptors.")
 @click.option("--promote", "promoting", is_flag=True, help="Make it the active version.")
 @with_context
+@needs_extra("torch")
 def import_(
     context: Context,
     *,
@@ -133,6 +135,7 @@ def import_(
 )
 @click.option("--limit", default=400, show_default=True, help="Pictures to take.")
 @with_context
+@needs_extra("int8")
 def quantize(context: Context, *, version: str, source: Path, limit: int) -> None:
     """Make the int8 form of VERSION, which runs several times as fast on CPUs.
 
@@ -181,6 +184,7 @@ def quantize(context: Context, *, version: str, source: Path, limit: int) -> Non
 @click.option("--queries", default=400, show_default=True, help="So many of those printings.")
 @click.option("--seed", default=0, show_default=True, help="Of the folds and the printings.")
 @with_context
+@needs_extra("evaluation")
 def calibrate(
     context: Context,
     *,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import functools
+from typing import TYPE_CHECKING, Final, ParamSpec
 
 import click
 import pydantic
@@ -11,6 +12,11 @@ from halftone.cli.connecting import explain_unreachable
 from halftone.core import errors
 from halftone.core.extras import find_extra, make_install_command
 from halftone.core.settings import explain_invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_P = ParamSpec("_P")
 
 EXPLAINED: Final = (
     OSError,
@@ -80,11 +86,8 @@ def make_failure(error: BaseException, *, command: str) -> click.ClickException 
         case UnicodeEncodeError():
             # Arguments hold the bytes of the shell.
             text = f"{error.object!r} is no text: its bytes are not UTF-8."
-        case ModuleNotFoundError() if not (error.name or "").startswith("halftone"):
-            text = (
-                f"`halftone {command}` needs the package {error.name}, which is not installed: "
-                f"{make_install_command(find_extra(error.name or ''))}."
-            )
+        case ModuleNotFoundError() if not _is_ours(error):
+            text = _describe_missing(error, command=command, extra=find_extra(error.name or ""))
         case OSError():
             text = f"{error.filename}: " if error.filename else ""
             text += f"{error.strerror or error}."
@@ -92,6 +95,42 @@ def make_failure(error: BaseException, *, command: str) -> click.ClickException 
             return None
     unusable = isinstance(error, errors.InvalidArgument | UnicodeEncodeError)
     return _UnusableInput(text) if unusable else _Failure(text)
+
+
+def needs_extra(extra: str) -> Callable[[Callable[_P, None]], Callable[_P, None]]:
+    """Return a decorator for a command that only works with the packages of an extra.
+
+    The command imports them itself, late. If one is missing, the error names the extra that brings
+    all of them, and not merely one that brings the package that was missed first.
+    """
+
+    def decorate(command: Callable[_P, None]) -> Callable[_P, None]:
+        @functools.wraps(command)
+        def run_with_extra(*arguments: _P.args, **options: _P.kwargs) -> None:
+            try:
+                command(*arguments, **options)
+            except ModuleNotFoundError as error:
+                if _is_ours(error):
+                    raise
+                path = click.get_current_context().command_path.partition(" ")[2]
+                raise errors.FailedPrecondition(
+                    _describe_missing(error, command=path, extra=extra), reason="NOT_INSTALLED"
+                ) from error
+
+        return run_with_extra
+
+    return decorate
+
+
+def _is_ours(error: ModuleNotFoundError) -> bool:
+    return (error.name or "").startswith("halftone")
+
+
+def _describe_missing(error: ModuleNotFoundError, *, command: str, extra: str) -> str:
+    return (
+        f"`halftone {command}` needs the package {error.name}, which is not installed: "
+        f"{make_install_command(extra)}."
+    )
 
 
 def explain(error: errors.HalftoneError) -> str:

@@ -496,11 +496,21 @@ class TestRecords:
         assert (tmp_path / "new" / "folder" / f"out{kind}").is_file()
 
 
-@pytest.mark.parametrize("command", ["up", "demo"])
-def test_a_missing_package_is_one_sentence(tmp_path, command):
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        ("up", "local"),
+        ("demo", "demo"),
+        ("models import resnet18 --whiten-on .", "torch"),
+        ("models quantize starter --pictures .", "int8"),
+        ("models calibrate starter --archive .", "evaluation"),
+    ],
+)
+def test_a_missing_package_is_one_sentence(tmp_path, command, extra):
+    """As in an installation of the client alone: it names the extra that the command needs."""
     code = (
-        "import sys\nsys.modules['grpc_health'] = None\n"
-        f"from halftone.cli.app import main\nmain([{command!r}])"
+        "import sys\nfor name in ('cv2', 'grpc_health', 'safetensors'): sys.modules[name] = None\n"
+        f"from halftone.cli.app import main\nmain({command.split()!r})"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -511,8 +521,9 @@ def test_a_missing_package_is_one_sentence(tmp_path, command):
         env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )
     assert done.returncode == 1
-    assert f"`halftone {command}` needs the package grpc_health" in done.stderr
-    assert "pip install 'halftone-search[all]'" in done.stderr
+    words = command.partition(" -")[0].removesuffix(" resnet18").removesuffix(" starter")
+    assert f"`halftone {words}` needs the package " in done.stderr
+    assert f"pip install 'halftone-search[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

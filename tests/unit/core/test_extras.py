@@ -12,37 +12,16 @@ import halftone
 from halftone.core.extras import DISTRIBUTION, EXTRAS, find_extra, make_install_command
 
 ROOT = Path(__file__).parents[3]
-FOLDERS = (
-    ".",
-    ".ci",
-    ".github",
-    "deploy",
-    "docs",
-    "halftone",
-    "protos",
-    "services",
-    "tests",
-    "tools",
-)
-SUFFIXES = {
-    ".css",
-    ".html",
-    ".jinja",
-    ".js",
-    ".json",
-    ".md",
-    ".proto",
-    ".py",
-    ".sh",
-    ".toml",
-    ".ts",
-}
-SUFFIXES |= {".txt", ".yaml", ".yml", ".go"}
+PLACES = ". .ci .github deploy docs halftone protos services tests tools"
+FOLDERS = PLACES.split()
+TEXTS = ".css .go .html .jinja .js .json .md .proto .py .sh .toml .ts .txt .yaml .yml"
+SUFFIXES = set(TEXTS.split())
 NAMES = {"Dockerfile", "Makefile", "run"}
 # Quotes, a line break and options may stand between the command and the name.
 INSTALL = re.compile(r"pip3? install(?:[\s\"'\\]+-[\w-]+)*[\s\"'\\]+halftone(?!-search)\b")
 EXTRA = re.compile(r"\bhalftone\[[a-z{]")
-WANTED = re.compile(rf"{DISTRIBUTION}\[([\w,]+)\]|make_install_command\(([^()]*)\)")
+WANTED = re.compile(rf"{DISTRIBUTION}\[([\w,]+)\]|(?:make_install_command|needs_extra)\(([^()]*)\)")
+QUOTED = re.compile(r"[\"'](\w+)[\"']")
 
 
 def read_project():
@@ -88,10 +67,9 @@ def test_every_extra_that_is_named_exists():
         for name, text in read_texts()
         if name != "tests/unit/core/test_extras.py"
         for found in WANTED.finditer(text)
-        for extra in re.findall(r"\w+", found[1] or found[2])
+        for extra in (found[1].split(",") if found[1] else QUOTED.findall(found[2]))
     }
-    assert {"all", "mlflow"} <= named
-    assert named - {"extras", "str"} <= extras
+    assert {"all", "local", "mlflow"} <= named <= extras
 
 
 def test_each_extra_that_is_named_for_a_package_brings_it():
