@@ -1,8 +1,9 @@
-"""The pointer to the active version, and the list of the other versions that are needed."""
+"""The pointer to the active version, its past, and the list of other versions that are needed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import errors, files
 
@@ -12,18 +13,51 @@ if TYPE_CHECKING:
 
 _ACTIVE: Final = "active"
 _NEEDED: Final = "needed"
+_MOST_BEFORE: Final = 100
 
 
-class Pointer(NamedTuple):
-    """The active version and the one that was active before it.
+@dataclass(frozen=True)
+class Pointer:
+    """The active version and those that were active before it.
 
     Attributes:
         active: Id of the active version; None if there is none.
-        previous: Id of the version that was active before; None if there was none.
+        before: Ids of the versions to go back to, the latest first. A version that was gone back
+            from is not among them, so that going back twice goes further back.
     """
 
     active: str | None
-    previous: str | None
+    before: tuple[str, ...] = ()
+
+    @property
+    def previous(self) -> str | None:
+        """The id of the version to go back to; None if there is none."""
+        return self.before[0] if self.before else None
+
+    def move_to(self, version: str) -> Pointer:
+        """Return the pointer after a promotion of a version."""
+        if version == self.active:
+            return self
+        before = (self.active, *self.before) if self.active else self.before
+        return Pointer(version, before[:_MOST_BEFORE])
+
+    def move_back_to(self, version: str) -> Pointer:
+        """Return the pointer after going back to a version."""
+        if version == self.active:
+            return self
+        place = self.before.index(version) + 1 if version in self.before else 0
+        return Pointer(version, self.before[place:])
+
+    def forget(self, version: str) -> Pointer:
+        """Return the pointer after the deletion of a version that is not active."""
+        return Pointer(self.active, tuple(each for each in self.before if each != version))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values of the pointer's file.
+
+        Earlier releases read `active` and `previous`.
+        """
+        return {"active": self.active, "previous": self.previous, "before": list(self.before)}
 
 
 class PointerFiles:
@@ -55,11 +89,15 @@ class PointerFiles:
             raise errors.DataLoss(
                 f"{self._active} does not name a model version.", reason="POINTER_DAMAGED"
             )
-        return Pointer(active, previous)
+        before = _texts(values.get("before"))
+        if previous != (before[0] if before else None):
+            # An earlier release wrote the file: it knows only one version to go back to.
+            before = (previous,) if previous else ()
+        return Pointer(active, before)
 
     def write(self, pointer: Pointer) -> None:
         """Replace the pointer; it is on disk when this returns."""
-        files.write_json(self._active, pointer._asdict())
+        files.write_json(self._active, pointer.to_json())
 
     def read_needed(self) -> tuple[str, ...]:
         """Return the needed versions, the most important first; empty if the file is damaged."""

@@ -69,7 +69,7 @@ class Registry:
         if pointer is not None:
             return pointer
         versions = self.list()
-        return Pointer(versions[0].id if len(versions) == 1 else None, None)
+        return Pointer(versions[0].id if len(versions) == 1 else None)
 
     def list_needed(self) -> tuple[str, ...]:
         """Return the ids of the versions that `need` has set, the most important first."""
@@ -240,28 +240,42 @@ class Registry:
             version = self.resolve(reference)
             manifest.verify(version.directory, label=version.id)
             before = self.pointer()
-            if before.active != version.id:
-                self._pointer.write(Pointer(version.id, before.active))
-            elif not self._pointer.exists():
-                self._pointer.write(before)
+            if before.active != version.id or not self._pointer.exists():
+                self._pointer.write(before.move_to(version.id))
         return version
 
-    def roll_back(self) -> ModelVersion:
-        """Make the previous version active again. Doing it twice restores the pointer.
+    def roll_back(self, to: str | None = None) -> ModelVersion:
+        """Make the version active again that was before the active one. Repeat it to go further.
+
+        Args:
+            to: The id of the version to go back to; None stands for the previous one.
 
         Raises:
-            errors.FailedPrecondition: There is no previous version.
+            errors.NotFound: There is no version `to`.
+            errors.DataLoss: Its files do not match its manifest; the pointer did not move.
+            errors.FailedPrecondition: There is no version to go back to.
         """
         with self._lock():
-            active, previous = self.pointer()
-            if previous is None:
-                raise errors.FailedPrecondition(
-                    "No model version was active before this one.", reason="NO_PREVIOUS_VERSION"
-                )
-            version = self.resolve(previous)
+            pointer = self.pointer()
+            version = self.resolve(to or self.find_previous())
             manifest.verify(version.directory, label=version.id)
-            self._pointer.write(Pointer(previous, active))
+            self._pointer.write(pointer.move_back_to(version.id))
         return version
+
+    def find_previous(self) -> str:
+        """Return the id of the version that a roll-back goes to.
+
+        Raises:
+            errors.FailedPrecondition: There is none.
+        """
+        pointer = self.pointer()
+        if pointer.previous is None:
+            raise errors.FailedPrecondition(
+                f"No model version was active before {pointer.active or 'this one'}, so there is "
+                "nothing to go back to. Promote another version by its name.",
+                reason="NO_PREVIOUS_VERSION",
+            )
+        return pointer.previous
 
     def delete(self, reference: str) -> None:
         """Delete a version. Its number is never used again.
@@ -272,15 +286,15 @@ class Registry:
         """
         with self._lock():
             version = self.resolve(reference)
-            active, previous = self.pointer()
-            if version.id == active:
+            pointer = self.pointer()
+            if version.id == pointer.active:
                 raise errors.FailedPrecondition(
                     f"Model version {version.id} is active; promote another one first.",
                     reason="VERSION_ACTIVE",
                     subject=version.id,
                 )
-            if version.id == previous:
-                self._pointer.write(Pointer(active, None))
+            if version.id in pointer.before:
+                self._pointer.write(pointer.forget(version.id))
             copies.remove(version, directory=self.directory)
 
     # ---- steps
@@ -304,7 +318,7 @@ class Registry:
         if not self._pointer.exists():
             with self._lock():
                 if not self._pointer.exists():
-                    self._pointer.write(Pointer(active, None))
+                    self._pointer.write(Pointer(active))
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:

@@ -110,7 +110,9 @@ class ModelServiceServicer:
 
     def RollBackModelVersion(self, request, context):
         """Promotes the version that answered before, by the same job: records that were imported since
-        are embedded for it first.
+        are embedded for it first. Asked again afterwards, it goes further back.
+
+        Errors: FAILED_PRECONDITION (no version answered before, or another promotion runs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

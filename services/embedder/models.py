@@ -118,13 +118,14 @@ class Models:
     def refresh(self) -> None:
         """Load newly published versions and follow the registry's pointer. Never raises."""
         try:
-            wanted, (active, previous) = self._list_wanted()
+            wanted, pointer = self._list_wanted()
         except (OSError, errors.HalftoneError) as error:
             if self._refused.get("") != (None, str(error)):
                 _log.error("registry_unreadable", error=str(error))
             self._refused[""] = (None, str(error))
             return
         self._refused.pop("", None)
+        active, previous = pointer.active, pointer.previous
         for version in wanted:
             if version.id not in self._loaded:
                 self._try(version)

@@ -166,14 +166,17 @@ def promote(
 @json_option
 @with_context
 def rollback(context: Context, *, as_json: bool) -> None:
-    """Make the version that answered before the active one again.
+    """Make the version that answered before the active one active again.
 
-    What was imported since is embedded for it first. Without a service only the pointer in the
-    directory is moved.
+    Done twice, it goes further back; `promote` takes up a version again that this went back from.
+    What was imported since is embedded first. Without a service only the pointer in the directory
+    is moved.
     """
     if context.service is None:
+        left = context.registry.pointer().active
         version = context.registry.roll_back()
-        _report_offline(context.registry, as_json=as_json, text=f"{version.id} is active again.")
+        text = f"{version.id} is active again, instead of {left}."
+        _report_offline(context.registry, as_json=as_json, text=text)
     elif not run_promotion(context.service, context.service.roll_back, as_json=as_json):
         raise click.exceptions.Exit(1)
 
@@ -281,7 +284,7 @@ def _promote_offline(registry: Registry, version: str, *, as_json: bool = False)
 
 def _report_offline(registry: Registry, *, as_json: bool, text: str) -> None:
     if as_json:
-        output.print_json(registry.pointer()._asdict())
+        output.print_json(registry.pointer().to_json())
     else:
         click.echo(text)
     output.make_notes().print(

@@ -157,9 +157,9 @@ def _describe(promotion: Promotion) -> str:
     match promotion.state:
         case PromotionState.SUCCEEDED:
             lost = f" {promotion.images_failed} images have no vector of it."
-            return f"{version} is active; before it: {before}." + lost * bool(
-                promotion.images_failed
-            )
+            how = f"active again, instead of {before}" if promotion.roll_back else "active"
+            earlier = "" if promotion.roll_back else f"; before it: {before}"
+            return f"{version} is {how}{earlier}." + lost * bool(promotion.images_failed)
         case PromotionState.REFUSED if promotion.comparison is not None:
             # The service's own message names fields of the API, so it is reworded.
             return (

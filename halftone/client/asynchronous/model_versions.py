@@ -64,7 +64,7 @@ class ModelMethods(Connection):
     async def roll_back(self, *, timeout: float | None = None) -> Promotion:
         """Start to promote the version that answered before the active one.
 
-        If the call fails, it is not tried again: a second roll-back could undo the first.
+        A second one goes further back. If the call fails, it is therefore not tried again.
 
         Raises:
             errors.FailedPrecondition: No version answered before, or another promotion runs.

@@ -198,11 +198,7 @@ class Promotions:
         Raises:
             errors.FailedPrecondition: There is no previous version.
         """
-        previous = (await asyncio.to_thread(self._registry.pointer)).previous
-        if previous is None:
-            raise errors.FailedPrecondition(
-                "No model version was active before this one.", reason="NO_PREVIOUS_VERSION"
-            )
+        previous = await asyncio.to_thread(self._registry.find_previous)
         # The version was active before, so it needs no comparison.
         return await self.promote(previous, force=True, roll_back=True)
 

@@ -57,7 +57,10 @@ def move(promotion: models_pb2.Promotion, *, store: Store, registry: Registry) -
         return
     try:
         store.set_active(promotion.model_version)
-        registry.promote(promotion.model_version)
+        if promotion.roll_back:
+            registry.roll_back(promotion.model_version)
+        else:
+            registry.promote(promotion.model_version)
     except BaseException:
         with contextlib.suppress(Exception):
             # For example when only the last fsync of the pointer failed.

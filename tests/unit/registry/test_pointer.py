@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from halftone.registry.pointer import Pointer, PointerFiles
 
 
@@ -9,11 +11,30 @@ def test_a_pointer_is_read_as_it_was_written(tmp_path):
     pointers = PointerFiles(tmp_path)
     assert not pointers.exists()
     assert pointers.read() is None
-    for pointer in (Pointer("a/1", None), Pointer("a/2", "a/1")):
+    for pointer in (Pointer("a/1"), Pointer("a/3", ("a/2", "a/1")), Pointer("a/2", ("a/1",))):
         pointers.write(pointer)
         assert pointers.read() == pointer
     assert pointers.exists()
-    assert (tmp_path / "active").read_text() == '{\n  "active": "a/2",\n  "previous": "a/1"\n}\n'
+    values = json.loads((tmp_path / "active").read_text())
+    assert values == {"active": "a/2", "previous": "a/1", "before": ["a/1"]}
+
+
+def test_a_pointer_that_an_earlier_release_wrote(tmp_path):
+    for values, pointer in (
+        ({"active": "a/1", "previous": None}, Pointer("a/1")),
+        ({"active": "a/2", "previous": "a/1"}, Pointer("a/2", ("a/1",))),
+        ({"active": "a/3", "previous": "a/1", "before": ["a/2"]}, Pointer("a/3", ("a/1",))),
+    ):
+        (tmp_path / "active").write_text(json.dumps(values))
+        assert PointerFiles(tmp_path).read() == pointer
+
+
+def test_the_past_of_a_pointer_is_bounded():
+    pointer = Pointer("a/0")
+    for number in range(1, 500):
+        pointer = pointer.move_to(f"a/{number}")
+    assert len(pointer.before) == 100
+    assert pointer.previous == "a/498"
 
 
 def test_needed_versions_are_written_only_when_they_change(tmp_path):

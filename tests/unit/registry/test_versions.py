@@ -150,7 +150,7 @@ def test_the_first_version_is_active_and_later_ones_are_not(registry: Registry, 
     assert registry.active is None
     registry.publish(staging, name="a")
     registry.publish(staging, name="b")
-    assert registry.pointer() == Pointer("a/1", None)
+    assert registry.pointer() == Pointer("a/1")
 
 
 def test_promote_and_roll_back(registry: Registry, staging: Path):
@@ -159,15 +159,41 @@ def test_promote_and_roll_back(registry: Registry, staging: Path):
         registry.roll_back()
     registry.publish(staging, name="a")
     registry.promote("a/2")
-    assert registry.pointer() == Pointer("a/2", "a/1")
+    assert registry.pointer() == Pointer("a/2", ("a/1",))
     registry.promote("a/2")
-    assert registry.pointer() == Pointer("a/2", "a/1"), "twice is as once"
+    assert registry.pointer() == Pointer("a/2", ("a/1",)), "twice is as once"
     assert registry.roll_back().id == "a/1"
-    assert registry.pointer() == Pointer("a/1", "a/2")
+    assert registry.pointer() == Pointer("a/1")
     with pytest.raises(errors.NotFound):
         registry.promote("a/9")
     assert registry.publish(staging, name="c", promote=True).id == "c/1"
-    assert registry.pointer() == Pointer("c/1", "a/1")
+    assert registry.pointer() == Pointer("c/1", ("a/1",))
+
+
+def test_rolling_back_twice_goes_further_back(registry: Registry, staging: Path):
+    """It never returns to the version that one fled from."""
+    for _ in range(4):
+        registry.publish(staging, name="a", promote=True)
+    assert registry.pointer() == Pointer("a/4", ("a/3", "a/2", "a/1"))
+    assert [registry.roll_back().id for _ in range(2)] == ["a/3", "a/2"]
+    registry.promote("a/4")
+    assert registry.pointer() == Pointer("a/4", ("a/2", "a/1"))
+    registry.delete("a/2")
+    assert registry.roll_back().id == "a/1"
+    with pytest.raises(errors.FailedPrecondition, match="before a/1, so there is nothing"):
+        registry.roll_back()
+    assert registry.pointer() == Pointer("a/1")
+
+
+def test_going_back_to_a_version_by_its_name(registry: Registry, staging: Path):
+    for _ in range(3):
+        registry.publish(staging, name="a", promote=True)
+    registry.roll_back("a/1")
+    assert registry.pointer() == Pointer("a/1")
+    registry.roll_back("a/1")
+    assert registry.pointer() == Pointer("a/1"), "twice is as once"
+    registry.roll_back("a/3")
+    assert registry.pointer() == Pointer("a/3"), "one that was not before it takes its place"
 
 
 def test_a_lone_version_without_pointer_is_active_and_stays_so(registry: Registry, staging: Path):
@@ -192,7 +218,7 @@ def test_deleting(registry: Registry, staging: Path):
     with pytest.raises(errors.FailedPrecondition, match="active"):
         registry.delete("a/2")
     registry.delete("a/1")
-    assert registry.pointer() == Pointer("a/2", None), "a version that is gone is nobody's previous"
+    assert registry.pointer() == Pointer("a/2"), "a version that is gone is nobody's previous"
     assert [version.id for version in registry.list()] == ["a/2"]
     assert leftovers(registry) == []
     registry.publish(staging, name="a")
@@ -238,7 +264,7 @@ def test_installing_over_a_damaged_copy_repairs_it(
         assert registry.install(source, repaired=damages.append).directory == target
     assert [damage.reason for damage in damages] == ["MODEL_DAMAGED"], "the second had no need to"
     registry.verify("starter/1")
-    assert registry.pointer() == Pointer("starter/1", None)
+    assert registry.pointer() == Pointer("starter/1")
     assert leftovers(registry) == []
 
 

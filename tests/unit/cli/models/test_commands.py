@@ -73,7 +73,7 @@ def test_a_broken_version_hides_no_other_and_can_be_deleted(directory: Path):
 def test_promote_roll_back_and_delete(directory: Path):
     assert "a/2 is active; before it: a/1" in run(directory, "promote", "a/2")
     assert "active" in run(directory, "delete", "a/2", "--yes", code=1)
-    assert "a/1 is active again" in run(directory, "rollback")
+    assert "a/1 is active again, instead of a/2." in run(directory, "rollback")
     run(directory, "delete", "a/2", "--yes")
     assert [version.id for version in Registry(directory).list()] == ["a/1"]
     assert "No model version was active" in run(directory, "rollback", code=1)
@@ -90,7 +90,8 @@ def test_without_a_service_only_the_pointer_moves_and_that_is_said(directory: Pa
     assert "Only the pointer in" in run(directory, "promote", "a/2")
     assert json.loads(run(directory, "rollback", "--json").partition("}")[0] + "}") == {
         "active": "a/1",
-        "previous": "a/2",
+        "previous": None,
+        "before": [],
     }
     assert "none runs here" in run(directory, "promote", "a/2", "--force", code=2)
     assert "halftone up" in run(directory, "promotion", code=1)

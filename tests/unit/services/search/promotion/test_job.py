@@ -367,6 +367,7 @@ async def test_a_kill_in_any_step_is_followed_by_completion(service, registry, k
     done = await ended(service)
     assert done.state == State.SUCCEEDED, done.error.message
     assert await answering(service) == NEW
-    assert registry.pointer() == (NEW, OLD)
+    pointer = registry.pointer()
+    assert (pointer.active, pointer.previous) == (NEW, OLD)
     hits = await service.hits(image=name(0), limit=20)
     assert set(hits) == {name(number) for number in range(1, 7)}

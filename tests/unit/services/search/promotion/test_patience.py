@@ -178,7 +178,8 @@ async def test_a_switch_waits_for_what_does_not_answer_at_the_start(service, reg
     await service.restart()
     assert (await ended(service)).state == State.SUCCEEDED
     assert await answering(service) == NEW
-    assert registry.pointer() == (NEW, OLD)
+    pointer = registry.pointer()
+    assert (pointer.active, pointer.previous) == (NEW, OLD)
 
 
 async def test_a_complete_switch_is_not_undone_at_the_start(service, registry, monkeypatch):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from halftone.core import errors
+from halftone.registry.pointer import Pointer
 from halftone.services.search.promotion.files import PromotionFiles
 from halftone.v1 import models_pb2, search_pb2
 from tests.support.embedder.fake_embedder import DIMENSION
@@ -44,7 +45,7 @@ async def test_another_version_answers_and_finds_the_same(service, registry):
     assert done.comparison.sampled_queries == 23
     assert done.comparison.top10_agreement == pytest.approx(1.0)
     assert done.end_time.seconds >= done.create_time.seconds > 0
-    assert registry.pointer() == (NEW, OLD)
+    assert registry.pointer() == Pointer(NEW, (OLD,))
     assert await answering(service) == NEW
     assert await service.hits(image=name(3), limit=5) == before
     refused = await refusal(service.search(embedding=embedding))
@@ -65,7 +66,7 @@ async def test_rolling_back_embeds_only_what_came_since(service, embedder, regis
     done = await ended(service)
     assert (done.state, done.roll_back, done.model_version) == (State.SUCCEEDED, True, OLD)
     assert embedder.images - embedded == 2
-    assert registry.pointer() == (OLD, NEW)
+    assert registry.pointer() == Pointer(OLD)
     facets = await service.stub.CountFacets(search_pb2.CountFacetsRequest())
     assert facets.total_count == 10
     assert await service.hits(content=picture(55), limit=1) == [name(3)]
@@ -73,6 +74,10 @@ async def test_rolling_back_embeds_only_what_came_since(service, embedder, regis
     assert got.caption == "new"
     await service.restart()
     assert await answering(service) == OLD
+    refused = await refusal(
+        service.models.RollBackModelVersion(models_pb2.RollBackModelVersionRequest())
+    )
+    assert refused.reason == "NO_PREVIOUS_VERSION"
 
 
 async def test_what_is_written_meanwhile_goes_to_both(service, embedder):

@@ -12,6 +12,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from halftone.core import errors, telemetry
+from halftone.registry.pointer import Pointer
 from halftone.registry.versions import Registry
 from halftone.services.search.api.engine import Engine
 from halftone.services.search.archive.parts import Parts
@@ -104,7 +105,7 @@ async def test_the_others_write_to_both_and_follow(replicas, embedder, memory_pa
     for engine in replicas:
         assert engine._holdings.collections.target is None
         assert engine._holdings.collection.count(EVERYTHING) == 9
-    assert Registry(memory_path / "models").pointer() == (NEW, OLD)
+    assert Registry(memory_path / "models").pointer() == Pointer(NEW, (OLD,))
 
 
 async def test_another_takes_over_what_one_has_left(replicas, embedder):

@@ -20,6 +20,7 @@ class Places:
     def __init__(self, *, alias=OLD, pointer=OLD):
         self.alias, self.named = alias, pointer
         self.failing = {}
+        self.gone_back = False
 
     def _fail(self, what):
         if what in self.failing:
@@ -35,12 +36,16 @@ class Places:
         self._fail(f"after alias {version}")
 
     def pointer(self):
-        return Pointer(self.named, None)
+        return Pointer(self.named)
 
     def promote(self, version):
         self._fail("before pointer")
         self.named = version
         self._fail("after pointer")
+
+    def roll_back(self, version):
+        self.gone_back = True
+        self.promote(version)
 
 
 def switching(**fields):
@@ -60,6 +65,14 @@ def test_a_move_completes_whatever_was_moved_before(alias, pointer):
     assert (places.alias, places.named) == (NEW, NEW)
     assert switch.has_moved(switching(), store=places, registry=places)
     assert not switch.is_back(switching(), store=places)
+
+
+@pytest.mark.parametrize("roll_back", [True, False])
+def test_a_roll_back_moves_the_pointer_back(roll_back):
+    places = Places()
+    switch.move(switching(roll_back=roll_back), store=places, registry=places)
+    assert (places.alias, places.named) == (NEW, NEW)
+    assert places.gone_back is roll_back
 
 
 @pytest.mark.parametrize("what", [f"after alias {NEW}", f"before alias {NEW}", "before pointer"])
