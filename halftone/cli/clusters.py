@@ -16,6 +16,7 @@ import click
 from halftone.cli import cluster_tables, output
 from halftone.cli.connecting import DefaultGroup, search_target, server_options
 from halftone.cli.options import (
+    NOTHING_IMPORTED,
     check_filter,
     combine,
     complete_name,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 BUILD_HINT: Final = "The archive has not been grouped yet: `halftone clusters build` does it."
 _EXPORT_PAGE: Final = 200
+# The number of jobs among which one that succeeded is looked for.
+_JOBS: Final = 50
 # The share of a job that has looked up all images, but has not grouped them yet.
 _ALL_BUT_GROUPED: Final = 0.99
 
@@ -225,10 +228,12 @@ def cluster(
     """
     with connect() as client:
         whole_cluster = find_cluster(client, read_cluster_name(name, archives=archive))
+        unfinished = _describe_unfinished(client)
         if as_json:
             output.print_json(cluster_export.cluster_to_json(whole_cluster))
         else:
             cluster_tables.print_cluster(whole_cluster)
+        output.remark(*unfinished)
         if html is not None:
             pictures = cluster_page.fetch_thumbnails(client, whole_cluster)
             now = dt.datetime.now(dt.UTC)
@@ -259,6 +264,11 @@ def find_cluster(client: Client, name: str) -> Cluster:
             client.get(name)
         if next(client.cluster_jobs(page_size=1), None) is None:
             raise errors.NotFound(BUILD_HINT, resource_name=name) from error
+        unfinished = _describe_unfinished(client)
+        if name.startswith("archives/") and unfinished:
+            raise errors.NotFound(
+                f"{name} is in no cluster yet. {unfinished[0]}", resource_name=name
+            ) from error
         if name.startswith("archives/"):
             raise errors.NotFound(
                 f"{name} is in no cluster: no other printing of it by itself is known. "
@@ -283,9 +293,34 @@ def _read_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _make_remarks(client: Client, *, wanted: dict[str, Any], nothing: bool) -> list[str]:
+    remarks = check_filter(client, where=wanted["filter"], nothing=nothing)
+    if NOTHING_IMPORTED in remarks:
+        return remarks
     if nothing and next(client.cluster_jobs(page_size=1), None) is None:
         return [BUILD_HINT]
-    return check_filter(client, where=wanted["filter"], nothing=nothing)
+    return [*remarks, *_describe_unfinished(client)]
+
+
+def _describe_unfinished(client: Client) -> list[str]:
+    """Return a sentence if printings may be missing, because no grouping has come to its end."""
+    jobs = list(itertools.islice(client.cluster_jobs(page_size=_JOBS), _JOBS))
+    if not jobs:
+        return []
+    newest = jobs[0]
+    if not newest.state.is_over:
+        sentence = (
+            f"The archive is being grouped ({describe_progress(newest)}), so printings may be "
+            "missing until then: `halftone clusters status --watch` shows when it ends."
+        )
+        return [sentence]
+    if any(job.state is ClusterJobState.SUCCEEDED for job in jobs):
+        return []
+    how = "was stopped" if newest.state is ClusterJobState.CANCELLED else "failed"
+    sentence = (
+        f"The grouping {how} before its end, so printings may be missing: `halftone clusters "
+        "build` begins another, which compares no pair twice."
+    )
+    return [sentence]
 
 
 @contextlib.contextmanager
@@ -361,6 +396,8 @@ def _print_job(job: ClusterJob, *, as_json: bool) -> None:
         return
     out = output.make_console()
     match job.state:
+        case ClusterJobState.SUCCEEDED if not job.image_count:
+            out.print(NOTHING_IMPORTED, soft_wrap=True)
         case ClusterJobState.SUCCEEDED if not job.cluster_count:
             images = output.count_images(job.image_count)
             out.print(f"No picture was found twice among {images}.")

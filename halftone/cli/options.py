@@ -20,7 +20,7 @@ from halftone.client import Filter
 from halftone.imaging import images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from halftone.cli.connecting import Decorator
     from halftone.client import Client
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 # The number of images whose labels are compared with an unknown label.
 _LABELLED: Final = 1000
+# The number of archives that are listed where one is unknown; each takes a call.
+_MOST_ARCHIVES: Final = 12
+NOTHING_IMPORTED: Final = (
+    "Nothing has been imported yet: `halftone import DIR` imports a folder of pictures with a "
+    "manifest."
+)
 _WHOLE: Final = 100  # percent
 
 
@@ -263,22 +269,35 @@ def _refuse_crop(problem: str) -> click.BadParameter:
 
 
 def check_filter(client: Client, *, where: Filter | None, nothing: bool) -> list[str]:
-    """Return sentences about values of a filter that occur nowhere, with similar known values.
+    """Return sentences about why nothing was found, and about values that occur nowhere.
 
     An unknown value is no error for the service, but a person has probably misspelt it.
 
     Args:
         client: A client of the service that was asked.
-        where: The filter.
+        where: The filter; None: there is none.
         nothing: Whether no image was found. If images were found, some values may be unknown all
             the same, and only these are checked: values of a field that has several, and journals
             to leave out.
     """
+    if nothing and not client.facets(limit=1).total:
+        return [NOTHING_IMPORTED]
     if where is None:
         return []
-    within = Filter(archives=where.archives)
-    if nothing and where.archives and not client.facets(filter=within, limit=1).total:
-        return [f"There is no image in {' or '.join(map(repr, where.archives))}."]
+    asked = where.archives if nothing or len(where.archives) > 1 else ()
+    unknown = _find_unknown_archives(client, asked)
+    sentences = [_describe_archives(client, unknown=unknown)] if unknown else []
+    if unknown and len(unknown) == len(where.archives):
+        return sentences
+    return [
+        *sentences,
+        *_check_names(client, where=where, nothing=nothing),
+        *_check_labels(client, where=where, nothing=nothing),
+    ]
+
+
+def _check_names(client: Client, *, where: Filter, nothing: bool) -> list[str]:
+    """Return sentences about journals and languages that no image has."""
     left_out = where.exclude.journals if where.exclude else ()
     asked = [
         (name, value)
@@ -296,17 +315,49 @@ def check_filter(client: Client, *, where: Filter | None, nothing: bool) -> list
         if not client.facets(
             filter=dataclasses.replace(one, archives=where.archives), limit=1
         ).total:
-            facets = client.facets(filter=within, limit=1000)
+            facets = client.facets(filter=Filter(archives=where.archives), limit=1000)
             known = facets.journals if name == "journal" else facets.languages
             sentences.append(f"No image has the {name} {value!r}.{_suggest(value, known)}")
+    return sentences
+
+
+def _check_labels(client: Client, *, where: Filter, nothing: bool) -> list[str]:
+    """Return sentences about labels that no image has."""
+    sentences = []
     for key, values in where.labels.items():
         for value in values if nothing or len(values) > 1 else ():
             one = Filter(archives=where.archives, labels={key: [value]})
             if not client.facets(filter=one, limit=1).total:
                 label = f"{key}={value}"
+                within = Filter(archives=where.archives)
                 hint = _suggest(label, _list_labels(client, where=within))
                 sentences.append(f"No image has the label {label!r}.{hint}")
     return sentences
+
+
+def _find_unknown_archives(client: Client, archives: Sequence[str]) -> list[str]:
+    """Return the archives that hold no image."""
+    return [
+        archive
+        for archive in archives
+        if not client.facets(filter=Filter(archives=[archive]), limit=1).total
+    ]
+
+
+def _describe_archives(client: Client, *, unknown: Sequence[str]) -> str:
+    """Return a sentence about archives that hold no image, and about the archives that do."""
+    known: list[str] = []
+    while len(known) <= _MOST_ARCHIVES:
+        # The service does not count archives, but its list is in the order of names.
+        rest = Filter(exclude=Filter(archives=known)) if known else None
+        image = next(client.list(filter=rest, page_size=1), None)
+        if image is None:
+            break
+        known.append(records.parse_name(image.name).archive)
+    shown = known[:_MOST_ARCHIVES]
+    more = " …" if len(known) > len(shown) else ""
+    there = f"there is {shown[0]}" if len(known) == 1 else f"there are {', '.join(shown)}{more}"
+    return f"There is no image in the archive {' or '.join(map(repr, unknown))}; {there}."
 
 
 def _list_labels(client: Client, *, where: Filter) -> set[str]:

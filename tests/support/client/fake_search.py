@@ -167,6 +167,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
             and (not where.languages or record.language in where.languages)
             and (not where.archives or name.split("/")[1] in where.archives)
             and record.journal not in (where.exclude.journals or ())
+            and name.split("/")[1] not in where.exclude.archives
             and all(
                 key in record.labels and set(wanted.values) & set(record.labels[key].values)
                 for key, wanted in where.labels.items()

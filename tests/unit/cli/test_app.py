@@ -372,8 +372,31 @@ class TestRecords:
         said = "No image has the journal 'the spere'. Did you mean 'The Sphere'?\n"
         assert result.stderr == said
         assert run("list", "--journal", "Qqqq").stderr == "No image has the journal 'Qqqq'.\n"
-        assert run("list", "--archive", "b").stderr == "There is no image in 'b'.\n"
         assert run("list", "--journal", "The Sphere", "--from", "1800", "--to", "1801").stderr == ""
+
+    def test_an_archive_that_does_not_exist_is_told_with_those_that_do(self, run, fake):
+        said = "There is no image in the archive 'b'; there is a.\n"
+        result = run("list", "--archive", "b")
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "Nothing found.\n", said)
+        assert run("facets", "--archive", "b", "--journal", "x").stderr == said
+        assert run("list", "--archive", "b", "--archive", "a").stderr == said
+        for number in range(14):
+            fake.add(f"archives/x{number:02}/images/1")
+        both = run("list", "--archive", "b", "--archive", "c").stderr
+        names = ", ".join(["a", *(f"x{number:02}" for number in range(11))])
+        assert both == f"There is no image in the archive 'b' or 'c'; there are {names} ….\n"
+
+    @pytest.mark.parametrize(
+        "words",
+        [("list",), ("facets",), ("search", "query.png"), ("list", "--archive", "a")],
+    )
+    def test_an_empty_archive_says_how_to_import(self, run, fake, picture, words):
+        fake.records.clear()
+        said = "Nothing has been imported yet: `halftone import DIR` imports a folder of pictures "
+        result = run(*words)
+        assert result.exit_code == 0
+        assert result.stderr.startswith(said)
+        assert len(result.stderr.splitlines()) == 1
 
     def test_a_list_says_that_there_is_more(self, run):
         result = run("list", "--limit", "1")

@@ -42,7 +42,7 @@ def run(fake, tmp_path, monkeypatch):
 @pytest.fixture
 def built(fake, run):
     names = fake.story()
-    run("clusters", "build")
+    run("clusters", "build", "--watch")
     return names
 
 
@@ -80,7 +80,8 @@ class TestList:
         assert found["clusters"][0]["journals"] == ["The Sphere", "L'Illustration", "Die Woche"]
 
     @pytest.mark.parametrize("words", [("clusters",), ("clusters", "status"), ("cluster", "x")])
-    def test_before_the_first_build_it_says_what_to_do(self, run, words):
+    def test_before_the_first_build_it_says_what_to_do(self, run, fake, words):
+        fake.add_printing("one")
         result = run(*words)
         assert "`halftone clusters build`" in result.stderr
         assert len(result.stderr.splitlines()) == 1
@@ -246,6 +247,45 @@ class TestCluster:
         assert rows[0].split() == ["1", "12"]
         assert rows[10].split() == ["11"]
         assert all(len(row) <= 60 for row in [line, *rows])
+
+
+class TestUnfinished:
+    """Printings may be missing until a grouping has come to its end."""
+
+    RUNNING = "The archive is being grouped (0 of 7 images looked up), so printings may be missing"
+
+    @pytest.mark.parametrize("words", [("clusters",), ("cluster", "album"), ("clusters", "export")])
+    def test_while_a_grouping_runs_it_is_said(self, run, fake, tmp_path, words):
+        fake.story()
+        run("clusters", "build")
+        options = ("--format", "csv", "-o", tmp_path / "x.csv") if "export" in words else ()
+        result = run(*words, *options)
+        assert result.exit_code == 0, result.output
+        assert self.RUNNING in result.stderr
+        run("clusters", "status", "--watch")
+        assert "grouped" not in run(*words, *options).stderr
+
+    def test_an_image_without_a_cluster_may_get_one(self, run, fake):
+        name = fake.add_printing("lonely")
+        run("clusters", "build")
+        result = run("cluster", name)
+        assert result.exit_code == 1
+        assert f"{name} is in no cluster yet. {self.RUNNING}" in result.stderr
+
+    @pytest.mark.parametrize(("words", "how"), [((), "failed"), (("cancel",), "was stopped")])
+    def test_a_grouping_that_never_came_to_its_end_is_said(self, run, fake, words, how):
+        fake.story()
+        fake.job_end = pb.ClusterJob.FAILED
+        run("clusters", "build")
+        run("clusters", *words or ("status", "--watch"))
+        said = f"The grouping {how} before its end, so printings may be missing"
+        assert said in run("clusters").stderr
+        fake.job_end, fake.job_polls = pb.ClusterJob.SUCCEEDED, 2
+        run("clusters", "build", "--watch")
+        assert "grouping" not in run("clusters").stderr
+
+    def test_an_archive_without_images_is_told(self, run):
+        assert "`halftone import DIR`" in run("clusters").stderr
 
 
 class TestExport:
