@@ -237,6 +237,7 @@ def cluster(
         if html is not None:
             pictures = cluster_page.fetch_thumbnails(client, whole_cluster)
             now = dt.datetime.now(dt.UTC)
+            output.make_folder(cluster_page.place_page(html))
             page = cluster_page.write_page(whole_cluster, pictures=pictures, path=html, now=now)
             output.remark(f"Wrote {page}.")
 
@@ -334,7 +335,7 @@ def _open(path: Path) -> Iterator[TextIO]:
         text.flush()
         text.detach()
         return
-    with files.writing(files.with_folders(path)) as file:
+    with files.writing(output.make_folder(path)) as file:
         yield file
 
 

@@ -16,7 +16,7 @@ from halftone.cli.connecting import server_options
 from halftone.cli.options import archive_option, complete_name, json_option, read_crop
 from halftone.client import Cluster, ClusterMember, Link, Relation, VerificationState
 from halftone.client.types import probability_label
-from halftone.core import errors, files
+from halftone.core import errors
 from halftone.rendering import cluster_page, json_forms, overlay
 
 if TYPE_CHECKING:
@@ -98,9 +98,10 @@ def compare(
                 output.remark(output.VERDICTS_UNAVAILABLE)
         if out is not None:
             drawn = _draw(client, record=record, compared=compared, region=region)
-            drawn.save(files.with_folders(out), quality=90)
+            drawn.save(output.make_folder(out), quality=90)
             output.remark(f"Wrote {out}.")
         if html is not None:
+            output.make_folder(cluster_page.place_page(html))
             output.remark(
                 f"Wrote {_write_page(client, record=record, hit=compared.hit, path=html)}."
             )

@@ -195,6 +195,7 @@ def _evaluate_archive(
     changes = {one.version: differences(candidates[0], one) for one in candidates[1:]}
     left_out = embedded.archive.left_out
     if report is not None:
+        output.make_folder(report)
         _write_report(report, candidates=candidates, left_out=left_out, settings=settings)
     _track(candidates, settings=settings, report=report)
     if as_json:

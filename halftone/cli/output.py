@@ -14,11 +14,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from halftone.cli import tables
 from halftone.cli.terminal.streams import is_unicode
-from halftone.core import errors
+from halftone.core import errors, files
 from halftone.rendering import wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from halftone.client import ClusterJob, Facets, Promotion, Verdict
     from halftone.client.training import TrainingJob
@@ -60,6 +61,22 @@ def remark(*sentences: str) -> None:
     """Print sentences on standard error, each on a line of its own."""
     for sentence in sentences:
         make_notes().print(sentence)
+
+
+def make_folder(path: Path) -> Path:
+    """Create the missing folders above a file, and say so: a path may be misspelt.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        NotADirectoryError: One of the folders is a file.
+    """
+    is_new = not path.parent.exists()
+    files.with_folders(path)
+    if is_new:
+        remark(f"The folder {path.parent} did not exist and was made.")
+    return path
 
 
 def remark_more(limit: int, *, hint: str = "") -> None:

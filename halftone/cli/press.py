@@ -201,6 +201,7 @@ def evaluate_press(
         "opencv": metadata.version("opencv-python-headless"),
     }
     if report is not None:
+        output.make_folder(report)
         write_report(report, benchmark=benchmark, summary=summary, settings=settings)
         files.replace_file(
             report / "figures.json", files.to_json({"settings": settings, **summary})

@@ -156,7 +156,7 @@ def search(
             )
             contact_sheet.write_html(
                 [section],
-                path=html,
+                path=output.make_folder(html),
                 title="Halftone search",
                 colophon=contact_sheet.make_colophon(
                     page.model_version, now=dt.datetime.now(dt.UTC)

@@ -206,6 +206,7 @@ def export(*, directory: Path, with_clusters: bool, connect: Connect) -> None:
             if with_clusters
             else ()
         )
+        output.make_folder(directory)
         summary = verdict_export.write_dataset(
             client, directory=directory, clusters=clusters, on_progress=_make_progress()
         )

@@ -67,6 +67,11 @@ def fetch_thumbnails(client: Client, cluster: Cluster) -> dict[str, SizedPicture
         return {name: picture for name, picture in found if picture is not None}
 
 
+def place_page(path: Path) -> Path:
+    """Return where `write_page` writes the page itself: to `path`, or into the folder `path`."""
+    return path if path.suffix.lower() in _HTML_SUFFIXES else path / "index.html"
+
+
 def write_page(
     cluster: Cluster,
     *,
@@ -87,7 +92,8 @@ def write_page(
     Returns:
         The path of the page itself.
     """
-    if path.suffix.lower() in _HTML_SUFFIXES:
+    page_path = place_page(path)
+    if page_path == path:
         sources = {name: _make_data_uri(picture.content) for name, picture in pictures.items()}
         files.with_folders(path)
     else:
@@ -100,10 +106,9 @@ def write_page(
                 file = f"{number:04}.jpg"
                 files.replace_file(folder / file, picture.content)
                 sources[member.image.name] = f"pictures/{file}"
-        path = path / "index.html"
     page = render(cluster, pictures=pictures, sources=sources, now=now, kicker=kicker)
-    files.replace_file(path, page.encode())
-    return path
+    files.replace_file(page_path, page.encode())
+    return page_path
 
 
 def _make_data_uri(content: bytes) -> str:

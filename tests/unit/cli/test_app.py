@@ -516,7 +516,11 @@ class TestRecords:
         kind = ".html" if words[-1] == "--html" else ".jpg"
         result = run(*words, tmp_path / "new" / "folder" / f"out{kind}")
         assert result.exit_code == 0, result.output
-        assert (tmp_path / "new" / "folder" / f"out{kind}").is_file()
+        folder = tmp_path / "new" / "folder"
+        assert (folder / f"out{kind}").is_file()
+        said = f"The folder {folder} did not exist and was made.\n"
+        assert said in result.stderr
+        assert said not in run(*words, folder / f"out{kind}").stderr
 
 
 @pytest.mark.parametrize(

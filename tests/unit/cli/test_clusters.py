@@ -322,7 +322,9 @@ class TestExport:
 
     def test_a_folder_that_is_not_there_is_made(self, run, built, tmp_path):
         path = tmp_path / "new" / "folder" / "out.csv"
-        assert run("clusters", "export", "--format", "csv", "-o", path).exit_code == 0
+        result = run("clusters", "export", "--format", "csv", "-o", path)
+        assert result.exit_code == 0
+        assert f"The folder {path.parent} did not exist and was made." in result.stderr
         assert path.is_file()
 
     def test_before_any_grouping_nothing_is_written(self, run, tmp_path):
