@@ -1,9 +1,14 @@
-"""Read what an image file says before it is decoded: its kind, its canvas, where it ends."""
+"""Read what an image file says before it is decoded: its kind, its canvas, where it ends.
+
+How the directories of a TIFF are read is in `tiff`.
+"""
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
+
+from halftone.imaging import tiff
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,8 +108,6 @@ def ends_early(kind: str, content: bytes, *, parts: Iterable[tuple[int, int]]) -
         case "BMP":
             return len(content) < int.from_bytes(content[2:6], "little")
         case _:
-            order: Literal["little", "big"] = "little" if content.startswith(b"II") else "big"
-            directory = int.from_bytes(content[4:8], order)
-            return len(content) < directory + 2 or any(
+            return tiff.ends_in_directory(content) or any(
                 start + length > len(content) for start, length in parts
             )

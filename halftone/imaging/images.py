@@ -26,7 +26,7 @@ from PIL import (
 )
 
 from halftone.core import errors
-from halftone.imaging import headers
+from halftone.imaging import headers, tiff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -248,6 +248,8 @@ def _open(content: bytes, *, kind: str, max_pixels: int | None) -> ImageFile.Ima
         if canvas is not None:
             _check_pixels(canvas, limit=max_pixels)
     try:
+        if kind == "TIFF" and tiff.is_big_endian_big(content):
+            content = tiff.make_classic(content)
         picture = _FACTORIES[kind](io.BytesIO(content))
     except Exception as error:  # Pillow's parsers raise anything on damaged files
         raise _rejection(error, kind=kind, content=content, picture=None) from error

@@ -156,6 +156,35 @@ def big_endian_tiff() -> bytes:
     )
 
 
+def big_endian_bigtiff(*, depth: int = 8, deflate: bool = False) -> bytes:
+    """A BigTIFF in strips of 20 rows, whose tags have 64-bit values; Pillow writes none."""
+    values = gradient().astype(f">u{depth // 8}") * (257 if depth > 8 else 1)
+    strips = [values[top : top + 20].tobytes() for top in range(0, HEIGHT, 20)]
+    if deflate:
+        strips = [zlib.compress(strip) for strip in strips]
+    content = bytearray(b"MM\0+" + struct.pack(">HHQ", 8, 0, 0))
+    offsets = []
+    for strip in strips:
+        offsets.append(len(content))
+        content += strip
+    tags: list[tuple[int, int, tuple[int, ...]]] = [
+        *((256, 16, (WIDTH,)), (257, 4, (HEIGHT,)), (258, 3, (depth,))),
+        *((259, 3, (8 if deflate else 1,)), (262, 3, (1,)), (273, 16, tuple(offsets))),
+        *((277, 3, (1,)), (278, 4, (20,)), (279, 16, tuple(map(len, strips)))),
+    ]
+    entries = b""
+    for tag, kind, numbers in tags:
+        data = struct.pack(f">{len(numbers)}{ {3: 'H', 4: 'L', 16: 'Q'}[kind] }", *numbers)
+        if len(data) > 8:
+            place = struct.pack(">Q", len(content))
+            content += data
+        else:
+            place = data.ljust(8, b"\0")
+        entries += struct.pack(">HHQ", tag, kind, len(numbers)) + place
+    content[8:16] = struct.pack(">Q", len(content))
+    return bytes(content) + struct.pack(">Q", len(tags)) + entries + b"\0" * 8
+
+
 # name → (file, mode, expected pixels or None to compare the mean only, tolerance in grey levels)
 GREY, COLOUR = gradient(), np.asarray(colour())
 GOOD: dict[str, tuple[Callable[[], bytes], str, np.ndarray, float]] = {
@@ -289,6 +318,9 @@ GOOD: dict[str, tuple[Callable[[], bytes], str, np.ndarray, float]] = {
     ),
     "tiff-big-endian": (big_endian_tiff, "L", GREY, 0),
     "tiff-bigtiff": (lambda: saved(grey(), "TIFF", big_tiff=True), "L", GREY, 0),
+    "tiff-bigtiff-big-endian": (big_endian_bigtiff, "L", GREY, 0),
+    "tiff-bigtiff-big-endian-16-bit": (lambda: big_endian_bigtiff(depth=16), "L", GREY, 1),
+    "tiff-bigtiff-big-endian-deflate": (lambda: big_endian_bigtiff(deflate=True), "L", GREY, 0),
     "webp-lossy": (lambda: saved(colour(), "WEBP", quality=95), "RGB", COLOUR, 12),
     "webp-lossless": (lambda: saved(colour(), "WEBP", lossless=True), "RGB", COLOUR, 0),
     "webp-alpha": (

@@ -162,6 +162,8 @@ BROKEN: dict[str, tuple[Callable[[], bytes], set[str]]] = {
             "png-grey",
             "png-16-bit-colour",
             "tiff-big-endian",
+            "tiff-bigtiff-big-endian",
+            "tiff-bigtiff-big-endian-deflate",
             "webp-lossy",
             "webp-lossless",
             "gif",
@@ -171,7 +173,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], set[str]]] = {
     },
     **{
         f"truncated-{name}-{percent}": (cut(name, percent / 100), {images.TRUNCATED})
-        for name in ("tiff-grey", "tiff-16-bit", "tiff-lzw")
+        for name in ("tiff-grey", "tiff-16-bit", "tiff-lzw", "tiff-bigtiff")
         for percent in (30, 60, 90)
     },
     # Pillow checks a PNG's sums; a JPEG or an uncompressed picture shows the damage instead.

@@ -1,0 +1,83 @@
+"""Directories of TIFF files: pages, ends, and big-endian BigTIFF, which Pillow does not read."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from halftone.imaging import tiff
+from tests.support.pictures.image_corpus import GOOD, big_endian_bigtiff, grey, pages, saved
+
+
+def save_pages(*images, **options):
+    first, *others = images
+    return saved(first, "TIFF", save_all=True, append_images=others, **options)
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_pages_are_counted(big):
+    assert tiff.count_pages(save_pages(grey(), grey(), grey(), big_tiff=big)) == 3
+    assert tiff.count_pages(saved(grey(), "TIFF", big_tiff=big)) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in GOOD if "pages" not in name])
+def test_most_files_have_one_page(name):
+    assert tiff.count_pages(GOOD[name][0]()) == 1
+
+
+@pytest.mark.parametrize(("tag", "kind"), [(254, 1), (254, 4), (255, 2)])
+def test_smaller_copies_and_masks_are_no_pages(tag, kind):
+    content = io.BytesIO()
+    small = Image.new("L", (20, 20))
+    small.encoderinfo = {"tiffinfo": {tag: kind}}
+    grey().save(content, "TIFF", save_all=True, append_images=[small, grey()])
+    assert tiff.count_pages(content.getvalue()) == 2
+
+
+def test_pages_behind_damage_and_in_circles_are_not_counted():
+    content = pages()
+    (directory,) = struct.unpack_from("<L", content, 4)
+    (count,) = struct.unpack_from("<H", content, directory)
+    link = directory + 2 + 12 * count
+    for target, number in ((directory, 1), (2**32 - 1, 1), (0, 1)):
+        changed = bytearray(content)
+        struct.pack_into("<L", changed, link, target)
+        assert tiff.count_pages(bytes(changed)) == number
+    for length in range(0, len(content), 97):
+        assert 1 <= tiff.count_pages(content[:length]) <= 3
+
+
+def test_a_file_that_ends_in_or_before_its_directory_is_cut():
+    for content in (saved(grey(), "TIFF"), saved(grey(), "TIFF", big_tiff=True)):
+        assert not tiff.ends_in_directory(content)
+        assert tiff.ends_in_directory(content[:9])
+    content = big_endian_bigtiff()
+    assert not tiff.ends_in_directory(content)
+    assert tiff.ends_in_directory(content[: len(content) // 2])
+    assert tiff.ends_in_directory(content[:-30])
+    far = bytearray(content)
+    far[8:16] = b"\xff" * 8
+    assert tiff.ends_in_directory(bytes(far))
+
+
+def test_a_bigtiff_becomes_a_classic_tiff_with_the_same_pixels():
+    content = tiff.make_classic(big_endian_bigtiff(depth=16))
+    assert content.startswith(b"MM\0*")
+    picture = Image.open(io.BytesIO(content))
+    assert (picture.mode, picture.size) == ("I;16B", grey().size)
+    assert (np.asarray(picture) // 257 == np.asarray(grey())).all()
+
+
+def test_tags_that_name_the_same_bytes_do_not_grow_the_file():
+    """4,000 tags, each of which claims a megabyte of the file as its own."""
+    entries = b"".join(
+        struct.pack(">HHQQ", 40_000 + number, 1, 2**20, 16) for number in range(4000)
+    )
+    head = b"MM\0+" + struct.pack(">HHQ", 8, 0, 16 + 2**20)
+    content = head + bytes(2**20) + struct.pack(">Q", 4000) + entries + bytes(8)
+    with pytest.raises(ValueError, match="longer than the file"):
+        tiff.make_classic(content)
