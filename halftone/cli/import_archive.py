@@ -20,7 +20,7 @@ from halftone.client import ImportState
 from halftone.core import errors, files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -113,15 +113,20 @@ def run_import(
     total = archives.count_rows(source, encoding=encoding)
     with _Rejections(rejected) as rejections, Counter() as counter:
         advance = counter.add("Importing", total=total)
+        noted: list[ImportAck] = []
         waits = _Waits(counter.say, note=lambda text: advance(0, remark=text))
 
         def on_progress(ack: ImportAck) -> None:
             waits.end()
             if ack.state is ImportState.REJECTED:
                 rejections.add(ack)
+            if ack.notes:
+                noted.append(ack)
             advance(1, remark=f"{rejections.count:,} rejected" if rejections.count else "")
 
-        return client.import_images(rows, on_progress=on_progress, on_wait=waits.tell)
+        summary = client.import_images(rows, on_progress=on_progress, on_wait=waits.tell)
+    output.remark(*_list_notes(noted))
+    return summary
 
 
 def describe(summary: ImportSummary, *, archive: str) -> str:
@@ -146,10 +151,10 @@ def describe_rejections(summary: ImportSummary, *, path: Path) -> list[str]:
         path: The file that lists them.
     """
     count = len(summary.rejected)
-    lines = []
-    for ack in summary.rejected[:_SHOWN]:
-        which = ", ".join(filter(None, (f"row {ack.row}", _find_image_id(ack))))
-        lines.append(f"{which}: {ack.error.message if ack.error else ''}")
+    lines = [
+        f"{_describe_row(ack)}: {ack.error.message if ack.error else ''}"
+        for ack in summary.rejected[:_SHOWN]
+    ]
     if count > _SHOWN:
         lines.append("…")
     were = "The rejected row is" if count == 1 else f"The {count:,} rejected rows are"
@@ -173,6 +178,18 @@ def _find_folder(source: Path) -> Path:
 def _place_rejections(source: Path) -> Path:
     folder = _find_folder(source)
     return (folder if os.access(folder, os.W_OK) else Path.cwd()) / "rejected.csv"
+
+
+def _list_notes(noted: Sequence[ImportAck]) -> list[str]:
+    """Return what is said of the first pictures that were not imported as a whole."""
+    lines = [f"{_describe_row(ack)}: {' '.join(ack.notes)}" for ack in noted[:_SHOWN]]
+    if len(noted) > _SHOWN:
+        lines.append(f"… and the like of {len(noted) - _SHOWN:,} more.")
+    return lines
+
+
+def _describe_row(ack: ImportAck) -> str:
+    return ", ".join(filter(None, (f"row {ack.row}", _find_image_id(ack))))
 
 
 def _find_image_id(ack: ImportAck) -> str:

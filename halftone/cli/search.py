@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +20,8 @@ from halftone.cli.options import (
     read_crop,
     read_filter,
 )
-from halftone.imaging import images
+from halftone.core import wire
+from halftone.imaging import images, tiff
 from halftone.rendering import contact_sheet, json_forms
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ def search(
     where = read_filter(options)
     with connect() as client:
         wanted = _read_query(query, archives=archives)
+        output.remark(*_describe_pages(wanted))
         region = None
         if crop is not None:
             region = read_crop(crop, size=lambda: _find_size(wanted, client=client))
@@ -174,6 +177,17 @@ def _read_query(text: str, *, archives: tuple[str, ...]) -> Query:
             param_hint="FILE|IMAGE",
         )
     return complete_name(text, archives=archives)
+
+
+def _describe_pages(query: Query) -> list[str]:
+    """Return a sentence about the pages of a file that are not searched by."""
+    # The client says what is wrong with a file that cannot be read.
+    with contextlib.suppress(OSError):
+        if isinstance(query, Path) and query.stat().st_size <= wire.MAX_IMAGE_BYTES:
+            pages = tiff.count_pages(query.read_bytes())
+            if pages > 1:
+                return [f"{query} has {pages} pages; only the first is searched by."]
+    return []
 
 
 def _find_size(query: Query, *, client: Client) -> tuple[int, int]:

@@ -363,7 +363,13 @@ def parse_ack(response: pb.ImportImagesResponse) -> ImportAck:
     """Convert a message to an acknowledgement."""
     state = ImportState[pb.ImportImagesResponse.State.Name(response.state)]
     error = errors.from_status(response.error) if response.HasField("error") else None
-    return ImportAck(row=response.row, name=response.name, state=state, error=error)
+    return ImportAck(
+        row=response.row,
+        name=response.name,
+        state=state,
+        error=error,
+        notes=tuple(response.notes),
+    )
 
 
 def make_search_request(wanted: Search) -> pb.SearchImagesRequest:

@@ -114,12 +114,14 @@ class ImportAck:
     Attributes:
         row: The row that was sent with the record.
         error: The reason if the state is REJECTED.
+        notes: Sentences about what was not imported of the file, for example its further pages.
     """
 
     row: int
     name: str
     state: ImportState
     error: HalftoneError | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,7 +113,7 @@ class ImportImagesRequest(_message.Message):
     def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., content: _Optional[bytes] = ..., path: _Optional[str] = ..., row: _Optional[int] = ...) -> None: ...
 
 class ImportImagesResponse(_message.Message):
-    __slots__ = ("row", "name", "state", "error")
+    __slots__ = ("row", "name", "state", "error", "notes")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[ImportImagesResponse.State]
@@ -130,11 +130,13 @@ class ImportImagesResponse(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     row: int
     name: str
     state: ImportImagesResponse.State
     error: _status_pb2.Status
-    def __init__(self, row: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[ImportImagesResponse.State, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, row: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[ImportImagesResponse.State, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetImageRequest(_message.Message):
     __slots__ = ("name",)

@@ -19,6 +19,7 @@ from halftone.cli.app import main
 from halftone.core import errors
 from halftone.v1 import search_pb2
 from tests.support.client.fake_search import fails, verdict
+from tests.support.pictures.image_corpus import pages
 from tests.support.terminal import Terminal
 
 NAME = "archives/a/images/one"
@@ -139,6 +140,12 @@ class TestSearch:
         result = run("search", picture)
         assert "--crop; --verify-count 200 compares more" in result.stderr.replace("\n", " ")
         assert "--verify-count" not in run("search", picture, "--verify-count", "9").stderr
+
+    def test_says_that_a_file_has_more_pages_than_it_searches_by(self, run, tmp_path):
+        (tmp_path / "pages.tif").write_bytes(pages())
+        said = "pages.tif has 3 pages; only the first is searched by.\n"
+        assert said in run("search", "pages.tif").stderr
+        assert "pages" not in run("search", NAME).stderr
 
     def test_prints_json(self, run, picture):
         found = json.loads(run("search", picture, "--json").stdout)

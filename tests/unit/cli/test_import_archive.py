@@ -17,6 +17,7 @@ from PIL import Image
 from halftone.core import errors
 from tests.support.client.fake_search import FakeSearch, fails
 from tests.support.held_port import hold_port
+from tests.support.pictures.image_corpus import pages
 
 NAME = "archives/a/images/one"
 
@@ -83,6 +84,18 @@ def test_the_list_is_in_the_order_of_the_rows_whoever_rejects_them(run, fake, tm
     with (folder / "rejected.csv").open() as file:
         listed = [row["image_id"] for row in csv.DictReader(file)]
     assert listed == ["b", "c", "e", "g", "h"]
+
+
+def test_what_was_not_imported_of_a_file_is_printed(run, tmp_path):
+    rows = ["x,x.png,J,1914", *(f"{number},pages.tif,J,1914" for number in range(7))]
+    folder = make_archive(tmp_path / "press", rows)
+    (folder / "pages.tif").write_bytes(pages())
+    result = run("import", folder)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        *(f"row {number + 3}, {number}: Only the first page." for number in range(5)),
+        "… and the like of 2 more.",
+    ]
 
 
 def test_the_first_rejected_rows_are_printed(run, tmp_path):

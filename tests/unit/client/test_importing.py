@@ -16,6 +16,7 @@ from halftone.client import (
 from halftone.core import errors
 from tests.support.client.fake_search import FakeSearch, fails, sleeps
 from tests.support.held_port import hold_port
+from tests.support.pictures.image_corpus import pages
 
 NAME = "archives/a/images/one"
 QUICK = RetryPolicy(first_pause=0.01, longest_pause=0.05, import_patience=5)
@@ -33,6 +34,16 @@ def test_each_record_is_acknowledged_once_in_order(fake, client):
     assert [ack.row for ack in acks] == list(range(600))
     assert (summary.created, summary.total, summary.reconnects) == (600, 600, 0)
     assert client.import_images(images(600)).unchanged == 600
+
+
+def test_what_was_not_imported_of_a_file_is_noted(fake, client):
+    acks = []
+    records = [
+        NewImage(image_id="one", content=b"x", row=1),
+        NewImage(image_id="pages", content=pages(), row=2),
+    ]
+    client.import_images(records, on_progress=acks.append)
+    assert [ack.notes for ack in acks] == [(), ("Only the first page.",)]
 
 
 def test_nothing_to_import(client):

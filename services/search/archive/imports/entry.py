@@ -33,6 +33,7 @@ class Entry:
         existing: The record that is stored under this name, once it was looked up.
         has_claim: Whether it has taken its name; see `NameClaims`.
         outcome: The outcome to acknowledge; None while work is left to do.
+        notes: Sentences about what is not imported of the picture's file.
     """
 
     row: int
@@ -44,6 +45,7 @@ class Entry:
     existing: Stored | None = None
     has_claim: bool = False
     outcome: Outcome | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -64,7 +66,9 @@ class Entry:
                 state=State.REJECTED,
                 error=errors.to_status(self.outcome, request_id=telemetry.request_id()),
             )
-        return search_pb2.ImportImagesResponse(row=self.row, name=self.name, state=self.outcome)
+        return search_pb2.ImportImagesResponse(
+            row=self.row, name=self.name, state=self.outcome, notes=self.notes
+        )
 
 
 def finish(entries: Iterable[Entry], outcome: Outcome) -> None:

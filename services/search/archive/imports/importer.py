@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from halftone.archive import records
 from halftone.core import errors, wire
 from halftone.core.bugs import conceal_bug
+from halftone.imaging import tiff
 from halftone.services.search.archive import payload as payloads
 from halftone.services.search.archive.imports.batches import BatchImporter
 from halftone.services.search.archive.imports.claims import NameClaims
@@ -132,4 +133,7 @@ class Importer:
             entry.outcome = conceal_bug(error, image=entry.name)
         else:
             entry.sha256 = hashlib.sha256(entry.content).hexdigest()
+            pages = tiff.count_pages(entry.content)
+            if pages > 1:
+                entry.notes = (f"The file has {pages} pages; only the first is imported.",)
         return entry

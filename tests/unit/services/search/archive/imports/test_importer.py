@@ -18,6 +18,7 @@ from halftone.core.settings import SearchSettings
 from halftone.services.search.store.edge.collection import EdgeCollection
 from halftone.services.search.store.server_errors import to_error
 from halftone.v1 import search_pb2
+from tests.support.pictures.image_corpus import pages
 from tests.support.search.search_service import Service, name, picture, record
 
 State = search_pb2.ImportImagesResponse.State
@@ -70,6 +71,18 @@ async def test_a_record_is_kept_as_it_came(service):
     expected.update_time.CopyFrom(got.create_time)
     assert got == expected
     assert len(got.content_sha256) == 64
+
+
+async def test_pages_that_are_not_imported_are_told(service):
+    """Also when the record is there already, since nobody may have read it the first time."""
+    several = search_pb2.ImportImagesRequest(
+        image=search_pb2.Image(name=name("pages")), content=pages()
+    )
+    said = ["The file has 3 pages; only the first is imported."]
+    for state in (CREATED, UNCHANGED):
+        one, other = await service.add(record(1), several)
+        assert (other.state, list(other.notes)) == (state, said)
+        assert list(one.notes) == []
 
 
 async def test_importing_again_changes_nothing_and_embeds_nothing(service):
