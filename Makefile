@@ -52,7 +52,7 @@ EXTRAS ?= local,demo
 dist: $(STAMP)
 	$(BIN)/python -m tools.distribution --extras $(EXTRAS)
 
-# Whether all that is pinned can be installed without a compiler, on every system; needs the index.
+# Whether what is pinned and what is installed has wheels, for each Python and system; asks the index.
 wheels: $(STAMP)
 	$(BIN)/python tools/wheels.py
 

@@ -1,16 +1,16 @@
-"""Check that every pinned package has a wheel for each Python and system that Halftone runs on.
+"""Check that what is pinned and what is installed has wheels for each Python and system.
 
-    python tools/wheels.py [--constraints constraints.txt]
+    python tools/wheels.py
 
 uv looks for them in the package index as for that system, and downloads little more than their
-metadata. What is known to have none is in `EXCEPTIONS`; one that is no longer needed is reported,
+metadata: for every pin, and for all that follows from the extras that people install there, pinned
+or not. What is known to have none is in `EXCEPTIONS`; one that is no longer needed is reported,
 too. Without a package index nothing can be said, and the check is skipped with the reason. Another
 index than PyPI is named by `UV_DEFAULT_INDEX` or `PIP_INDEX_URL`.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import subprocess
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Ask = Callable[[Mapping[str, str], "Target"], "Answer"]
 
+_ROOT: Final = Path(__file__).parents[1]
+
 PYTHONS: Final = ("3.11", "3.12", "3.13")
 SYSTEMS: Final = {
     # Debian 10, Ubuntu 20.04, RHEL 8 and newer.
@@ -36,6 +38,14 @@ SYSTEMS: Final = {
     "Windows": "x86_64-pc-windows-msvc",
 }
 """By system, uv's name of its platform."""
+
+INSTALLED: Final = {
+    "Linux x86-64": ("all", "dev"),
+    "Linux ARM": ("all", "dev"),
+    "macOS ARM": ("all", "dev"),
+    "Windows": ("demo",),
+}
+"""By system, the extras that can be installed there without a compiler."""
 
 EXCEPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "pdqhash": dict.fromkeys(
@@ -107,16 +117,28 @@ def find_missing(pins: Mapping[str, str], target: Target, *, ask: Ask) -> list[s
     ]
 
 
-def ask_uv(pins: Mapping[str, str], target: Target, *, cache: Path) -> Answer:
+def ask_for_pins(pins: Mapping[str, str], target: Target, *, cache: Path) -> Answer:
     """Have uv look for the wheels of pinned packages, without what they depend on."""
+    lines = "".join(f"{name}=={version}\n" for name, version in pins.items())
+    return _ask_uv("--no-deps", "-", target=target, cache=cache, lines=lines)
+
+
+def ask_for_extras(target: Target, *, cache: Path) -> Answer:
+    """Have uv look for the wheels of all that is installed on a system."""
+    extras = [word for extra in INSTALLED[target.system] for word in ("--extra", extra)]
+    pinned = ("--constraints", str(_ROOT / "constraints.txt"))
+    return _ask_uv(*extras, *pinned, str(_ROOT / "pyproject.toml"), target=target, cache=cache)
+
+
+def _ask_uv(*words: str, target: Target, cache: Path, lines: str = "") -> Answer:
     index = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("PIP_INDEX_URL")
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-config"]
-    command += ["--no-deps", "--only-binary", ":all:", "--cache-dir", str(cache)]
+    command += ["--only-binary", ":all:", "--cache-dir", str(cache)]
     command += ["--python-version", target.python, "--python-platform", SYSTEMS[target.system]]
     command += ["--default-index", index] if index else []
     done = subprocess.run(  # noqa: S603 - ours
-        [*command, "-"],
-        input="".join(f"{name}=={version}\n" for name, version in pins.items()),
+        [*command, *words],
+        input=lines,
         capture_output=True,
         text=True,
         check=False,
@@ -136,30 +158,37 @@ def _normalise(name: str) -> str:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--constraints", type=Path, default=Path("constraints.txt"))
-    pins = read_pins(parser.parse_args().constraints)
+    pins = read_pins(_ROOT / "constraints.txt")
     targets = [Target(python, system) for python in PYTHONS for system in SYSTEMS]
     with tempfile.TemporaryDirectory(prefix="halftone-wheels-") as cache:
 
         def ask(asked: Mapping[str, str], target: Target) -> Answer:
-            return ask_uv(asked, target, cache=Path(cache))
+            return ask_for_pins(asked, target, cache=Path(cache))
+
+        def check(target: Target) -> list[str]:
+            said = find_missing(pins, target, ask=ask)
+            installed = ask_for_extras(target, cache=Path(cache))
+            if not installed.is_found:
+                extras = ",".join(INSTALLED[target.system])
+                where = f"Python {target.python} on {target.system}"
+                said.append(f"[{extras}] cannot be installed for {where}:\n{installed.text}")
+            return said
 
         probe = ask({"packaging": pins["packaging"]}, targets[0])
         if not probe.is_found:
             print(f"Skipped, since no package index answers:\n{probe.text}", file=sys.stderr)
             return
         with ThreadPoolExecutor(2) as threads:
-            answers = threads.map(lambda target: find_missing(pins, target, ask=ask), targets)
-            said = [line for answer in answers for line in answer]
+            said = [line for lines in threads.map(check, targets) for line in lines]
     if said:
         sys.exit("\n".join(said))
-    print(f"{len(pins)} packages have wheels for Python {', '.join(PYTHONS)}:")
+    print(f"{len(pins)} pins and what is installed have wheels for Python {', '.join(PYTHONS)}:")
     for system in SYSTEMS:
         reasons = [
             f"{name} ({each[system]})" for name, each in EXCEPTIONS.items() if system in each
         ]
-        print(f"  {system}{', without ' if reasons else ''}{', '.join(reasons)}")
+        without = f", without {', '.join(reasons)}" if reasons else ""
+        print(f"  {system} [{','.join(INSTALLED[system])}]{without}")
 
 
 if __name__ == "__main__":

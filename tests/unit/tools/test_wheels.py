@@ -53,3 +53,6 @@ def test_exceptions_are_pinned_and_what_is_asked_for_is_what_is_supported():
     assert {system for each in wheels.EXCEPTIONS.values() for system in each} <= set(wheels.SYSTEMS)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == f">={wheels.PYTHONS[0]}"
+    assert wheels.INSTALLED.keys() == wheels.SYSTEMS.keys()
+    extras = {extra for each in wheels.INSTALLED.values() for extra in each}
+    assert extras <= set(project["optional-dependencies"])
