@@ -34,20 +34,17 @@ def print_clusters(shown: Sequence[Cluster], *, total: int) -> None:
 
 def lay_out_clusters(shown: Sequence[Cluster]) -> tuple[Layout, ...]:
     """Return the layouts of a table of clusters, the broadest first."""
-    figures = [
-        # This column comes first, because the next command needs it.
-        Column(title="cluster"),
-        *(
-            Column(title=title, right=True)
-            for title in ("printings", "journals", "years", "weakest")
-        ),
-    ]
+    undated = any(cluster.undated_count for cluster in shown)
+    titles = ("printings", "journals", "years", *(["undated"] if undated else []), "weakest")
+    # The cluster comes first, because the next command needs it.
+    figures = [Column(title="cluster"), *(Column(title=title, right=True) for title in titles)]
     cells = [
         [
             cluster.id,
             str(cluster.size),
             str(cluster.journal_count),
             _format_years(cluster),
+            *([str(cluster.undated_count or "")] if undated else []),
             wording.format_probability(cluster.weakest_link),
         ]
         for cluster in shown
@@ -75,7 +72,8 @@ def lay_out_clusters(shown: Sequence[Cluster]) -> tuple[Layout, ...]:
 def _format_years(cluster: Cluster) -> str:
     if not cluster.earliest_date or not cluster.latest_date:
         return ""
-    return f"{cluster.earliest_date.year}-{cluster.latest_date.year}"
+    years = sorted({cluster.earliest_date.year, cluster.latest_date.year})
+    return "-".join(map(str, years))
 
 
 def print_cluster(cluster: Cluster) -> None:

@@ -57,7 +57,8 @@ cluster_options = combine(
     click.option(
         "--min-span",
         type=click.IntRange(0),
-        help="At least so many years between the first printing and the last.",
+        help="At least so many years between the first printing and the last, whose dates must not "
+        "overlap.",
     ),
 )
 """Options for the choice and the order of clusters; `_read_options` reads them."""

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from halftone.client import Client, Cluster, Verdict
 
 _MOST_LINES: Final = 10
+# The least share that two pictures have in common if neither is a page or a plate that shows the
+# other among more; as in the grouping of the search service.
+_WHOLE: Final = 0.6
 # Every id with at most this many digits fits into 64 bits.
 _MOST_DIGITS: Final = 18
 
@@ -68,6 +71,7 @@ def judge(
             names[0], names[1], decision, note=note, author=author or _find_author()
         )
         after = [_find_cluster(client, name) for name in names]
+        warning = _warn_of_a_part(client, verdict) if verdict.decision is Decision.SAME else ""
     if as_json:
         values = {
             **json_forms.verdict_to_json(verdict),
@@ -75,11 +79,39 @@ def judge(
             "cluster_b": after[1].name if after[1] else None,
         }
         output.print_json(values)
+        output.remark(*filter(None, (warning,)))
         return
     click.echo(f"{verdict.name}: {names[0]} and {names[1]} are {_phrase(verdict.decision)}.")
     click.echo(describe_consequence(verdict.decision, names=names, before=before, after=after))
     for line in describe_overruled(verdict):
         click.echo(line)
+    output.remark(*filter(None, (warning,)))
+
+
+def _warn_of_a_part(client: Client, verdict: Verdict) -> str:
+    """Return a sentence if one of two images shows more than the other, as a page does, else ""."""
+    try:
+        hit = client.compare(verdict.a, verdict.b).hit
+    except errors.HalftoneError:
+        # The verdict is recorded; it cannot be said whether one is a part of the other.
+        return ""
+    shares = [(overlap.query_share, overlap.image_share) for overlap in hit.overlaps[:1]]
+    if not shares or min(shares[0]) >= _WHOLE:
+        return ""
+    in_a, in_b = shares[0]
+    if max(shares[0]) < _WHOLE:
+        what = f"each of the two shows more than the part that they share ({in_a:.0%}, {in_b:.0%})"
+    else:
+        larger, smaller = (verdict.a, verdict.b) if in_a < in_b else (verdict.b, verdict.a)
+        what = (
+            f"{larger} shows more than {smaller}, as a page or a plate does; what they share is "
+            f"{min(shares[0]):.0%} of it"
+        )
+    return (
+        f"Warning: {what}. Judged the same, all printings of either come into one cluster. If only "
+        f"a part is the same, take it back: halftone verdicts delete {verdict.id}. A search finds "
+        "pages and plates without a verdict."
+    )
 
 
 @click.group(cls=DefaultGroup)
@@ -256,7 +288,8 @@ def describe_consequence(
         return f"They are {how} all the same: another verdict came in between."
     if first is not None and together:
         how = "stay" if were else "are now"
-        return f"They {how} together in {first.name}, {first.size} printings."
+        joined = "" if were else _describe_joined(before, into=first)
+        return f"They {how} together in {first.name}, {first.size} printings{joined}."
     if not were:
         return "They were not together, and will not come together."
     places = [
@@ -264,6 +297,15 @@ def describe_consequence(
         for name, found in zip(names, after, strict=True)
     ]
     return f"They are apart now: {', '.join(places)}."
+
+
+def _describe_joined(before: Sequence[Cluster | None], *, into: Cluster) -> str:
+    """Return the words about the clusters that became a part of another one."""
+    joined = [cluster for cluster in before if cluster and cluster.name != into.name]
+    if not joined or not all(before):
+        return ""
+    names = " and ".join(f"the {cluster.size} of {cluster.name}" for cluster in joined)
+    return f", with {names}"
 
 
 def _describe_restored(restored: Sequence[Verdict]) -> list[str]:

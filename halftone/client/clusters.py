@@ -131,7 +131,10 @@ class Cluster:
         name: `clusters/{id}`; it stays when the cluster grows or the model version changes.
         earliest_date: The first day on which a printing may have appeared; None without dates.
         latest_date: The last day on which a printing may have appeared.
-        span_years: Whole years between the two dates.
+        span_years: Whole years between the first and the last printing, from the middle of a date
+            to the middle of the other; 0 if two vague dates overlap.
+        undated_count: The number of printings without a date; 0 until the next grouping if an
+            earlier release made the cluster.
         weakest_link: The probability of the least probable link that holds the cluster together.
         first_image: The earliest known printing; without dates the first by name.
         journals: The journals in the order of their first printing.
@@ -148,6 +151,7 @@ class Cluster:
     earliest_date: dt.date | None = None
     latest_date: dt.date | None = None
     span_years: int = 0
+    undated_count: int = 0
     weakest_link: float = 0.0
     first_image: ImageRecord
     journals: tuple[str, ...] = ()

@@ -82,6 +82,7 @@ def cluster_to_json(cluster: Cluster) -> dict[str, Any]:
         "earliest_date": _format_iso(cluster.earliest_date),
         "latest_date": _format_iso(cluster.latest_date),
         "span_years": cluster.span_years,
+        "undated_count": timelines.count_undated(cluster),
         "weakest_link": round(cluster.weakest_link, 6),
         "first_image": cluster.first_image.name,
         "create_time": _format_iso(cluster.create_time),

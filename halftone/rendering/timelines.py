@@ -201,7 +201,16 @@ def summarize(cluster: Cluster) -> str:
     parts = f"{wording.format_count(cluster.size, 'printing')}"
     if journals:
         parts += f" in {wording.format_count(journals, 'journal')}"
-    return ", ".join(part for part in (parts, wording.describe_years(cluster)) if part)
+    undated = count_undated(cluster)
+    without = f"{undated:,} undated" if undated and undated < cluster.size else ""
+    return ", ".join(filter(None, (parts, wording.describe_years(cluster), without)))
+
+
+def count_undated(cluster: Cluster) -> int:
+    """Return how many printings have no date."""
+    return cluster.undated_count or sum(
+        wording.find_span(member.image) is None for member in cluster.members
+    )
 
 
 def find_relation(link: Link, *, of: str) -> Relation:

@@ -92,7 +92,7 @@ class CancelClusterJobRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class Cluster(_message.Message):
-    __slots__ = ("name", "size", "journal_count", "earliest_date", "latest_date", "span_years", "weakest_link", "first_image", "create_time", "update_time", "members", "links", "journals")
+    __slots__ = ("name", "size", "journal_count", "earliest_date", "latest_date", "span_years", "weakest_link", "first_image", "create_time", "update_time", "members", "links", "journals", "undated_count")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     JOURNAL_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +106,7 @@ class Cluster(_message.Message):
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     LINKS_FIELD_NUMBER: _ClassVar[int]
     JOURNALS_FIELD_NUMBER: _ClassVar[int]
+    UNDATED_COUNT_FIELD_NUMBER: _ClassVar[int]
     name: str
     size: int
     journal_count: int
@@ -119,7 +120,8 @@ class Cluster(_message.Message):
     members: _containers.RepeatedCompositeFieldContainer[ClusterMember]
     links: _containers.RepeatedCompositeFieldContainer[Link]
     journals: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., journal_count: _Optional[int] = ..., earliest_date: _Optional[str] = ..., latest_date: _Optional[str] = ..., span_years: _Optional[int] = ..., weakest_link: _Optional[float] = ..., first_image: _Optional[_Union[_search_pb2.Image, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., members: _Optional[_Iterable[_Union[ClusterMember, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., journals: _Optional[_Iterable[str]] = ...) -> None: ...
+    undated_count: int
+    def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., journal_count: _Optional[int] = ..., earliest_date: _Optional[str] = ..., latest_date: _Optional[str] = ..., span_years: _Optional[int] = ..., weakest_link: _Optional[float] = ..., first_image: _Optional[_Union[_search_pb2.Image, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., members: _Optional[_Iterable[_Union[ClusterMember, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., journals: _Optional[_Iterable[str]] = ..., undated_count: _Optional[int] = ...) -> None: ...
 
 class ClusterMember(_message.Message):
     __slots__ = ("image", "weakest_link", "link_count", "gap_days")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ class ClusterSummary:
     earliest: int | None
     latest: int | None
     span_years: int
+    undated: int
 
 
 def sort_by_date(printings: Iterable[DatedPrinting]) -> list[DatedPrinting]:
@@ -87,13 +89,39 @@ def summarise(printings: Iterable[DatedPrinting]) -> ClusterSummary:
         journals=tuple(dict.fromkeys(each.journal for each in ordered if each.journal)),
         earliest=earliest,
         latest=latest,
-        span_years=_years(earliest, latest),
+        span_years=count_span_years(ordered),
+        undated=sum(each.day is None for each in ordered),
     )
 
 
-def _years(earliest: int | None, latest: int | None) -> int:
-    """Return the whole years between two days; 0 if one of them is unknown."""
-    if earliest is None or latest is None or latest < earliest:
+def count_span_years(printings: Sequence[DatedPrinting]) -> int:
+    """Return the whole years between the first and the last of some printings.
+
+    They lie between the middles of two dates: the one that is over first and the one that begins
+    last. If these two overlap, as `191X` and `1914` do, nothing is known to lie between them, and
+    it is 0.
+    """
+    begin = max((each.earliest for each in printings if each.earliest is not None), default=None)
+    end = min((each.latest for each in printings if each.latest is not None), default=None)
+    if begin is None or end is None or begin <= end:
         return 0
-    first, last = dt.date.fromordinal(earliest), dt.date.fromordinal(latest)
-    return last.year - first.year - ((last.month, last.day) < (first.month, first.day))
+    # Of several dates that are over on one day the exact one is taken, and so at the other side.
+    first = max((each for each in printings if each.latest == end), key=_middle)
+    last = min((each for each in printings if each.earliest == begin), key=_middle)
+    return _whole_years(_middle(first), _middle(last))
+
+
+def _middle(printing: DatedPrinting) -> float:
+    """Return the middle of a date, as an ordinal; of an open date, the day that is known."""
+    days = [day for day in (printing.earliest, printing.latest) if day is not None]
+    return sum(days) / len(days)
+
+
+def _whole_years(first: float, last: float) -> int:
+    """Return the whole years between two days, the anniversary included.
+
+    The middle of a leap year is half a day earlier in the calendar than that of another year, and
+    from one to the other it is a whole year all the same.
+    """
+    start, end = dt.date.fromordinal(int(first)), dt.date.fromordinal(math.ceil(last))
+    return end.year - start.year - ((end.month, end.day) < (start.month, start.day))

@@ -22,7 +22,7 @@ from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from halftone.services.search.clusters.chronology import DatedPrinting
 
@@ -50,6 +50,7 @@ class ClusterRow(NamedTuple):
     earliest: int | None
     latest: int | None
     span_years: int
+    undated: int
 
 
 CLUSTER_FIELDS: Final = ", ".join(ClusterRow._fields)
@@ -252,7 +253,14 @@ def plan(
         (images_of_ids[identifier][0], identifier, successor)
         for identifier, successor in result.retired.items()
     ]
-    _add_clusters(changes, result.clusters, before=before, there=there, describe=describe)
+    _add_clusters(
+        changes,
+        result.clusters,
+        before=before,
+        outdated=_find_outdated(connection, before),
+        there=there,
+        describe=describe,
+    )
     links = [
         [images[row.a][0], images[row.b][0]] for row in rows if grouping.is_link(row.probability)
     ]
@@ -289,19 +297,34 @@ def _clusters_of(
     return clusters
 
 
+def _find_outdated(connection: sqlite3.Connection, clusters: Iterable[str]) -> set[str]:
+    """Return the ids of the clusters whose summaries an earlier release made."""
+    rows = execute_in(
+        connection,
+        "SELECT id FROM clusters WHERE undated IS NULL AND id IN ({values})",
+        list(clusters),
+    )
+    return {identifier for (identifier,) in rows}
+
+
 def _add_clusters(
     changes: Changes,
     clusters: Sequence[Group],
     *,
     before: Mapping[str, dict[bytes, float]],
+    outdated: set[str],
     there: set[bytes],
     describe: Describe,
 ) -> None:
-    """Add to `changes` the clusters that differ from the stored clusters, `before`."""
+    """Add to `changes` the clusters that differ from the stored clusters, `before`.
+
+    Clusters whose ids are `outdated` get new summaries.
+    """
     changed = [
         cluster
         for cluster in clusters
-        if before.get(cluster.id) != dict(zip(cluster.members, cluster.weakest_links, strict=True))
+        if cluster.id in outdated
+        or before.get(cluster.id) != dict(zip(cluster.members, cluster.weakest_links, strict=True))
     ]
     described = describe([point for cluster in changed for point in cluster.members])
     for cluster in changed:
@@ -314,13 +337,13 @@ def _add_clusters(
             for point, weakest in zip(cluster.members, cluster.weakest_links, strict=True)
         ]
         printings = [described[point] for point in cluster.members if point in described]
-        summary = _summary(printings) if printings else (first, None, None, None, None, None)
+        summary = _summary(printings) if printings else (first, *[None] * 6)
         changes.clusters.append((first, identifier, len(has), cluster.weakest, *summary))
 
 
 def _summary(
     printings: Sequence[DatedPrinting],
-) -> tuple[bytes, str, int, int | None, int | None, int]:
+) -> tuple[bytes, str, int, int | None, int | None, int, int]:
     """Return the columns of `clusters` that summarise its printings."""
     summary = chronology.summarise(printings)
     return (
@@ -330,6 +353,7 @@ def _summary(
         summary.earliest,
         summary.latest,
         summary.span_years,
+        summary.undated,
     )
 
 
@@ -351,7 +375,7 @@ def refresh(
         if printings:
             connection.execute(
                 "UPDATE clusters SET first = ?, journals = ?, journal_count = ?, earliest = ?,"
-                " latest = ?, span_years = ? WHERE id = ?",
+                " latest = ?, span_years = ?, undated = ? WHERE id = ?",
                 (*_summary(printings), identifier),
             )
 

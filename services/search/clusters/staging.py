@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _COLUMNS: Final = {
     "ended": "id TEXT PRIMARY KEY, successor TEXT",
     "clusters": "id TEXT PRIMARY KEY, size INTEGER, weakest REAL, first BLOB, journals TEXT,"
-    " journal_count INTEGER, earliest INTEGER, latest INTEGER, span_years INTEGER",
+    " journal_count INTEGER, earliest INTEGER, latest INTEGER, span_years INTEGER, undated INTEGER",
     "members": "point BLOB PRIMARY KEY, cluster TEXT, weakest REAL",
     "left_archive": "point BLOB, cluster TEXT, PRIMARY KEY (point, cluster)",
     "came": "point BLOB, cluster TEXT, PRIMARY KEY (point, cluster)",
@@ -34,8 +34,9 @@ class Changes:
     Attributes:
         ended: Ids of clusters that end or have ended, with the id that each leads to; None if none.
         clusters: Clusters that are new or have changed: id, size, weakest link, and the summary
-            (first member, journals as JSON, their number, earliest, latest, span in years). If the
-            records of a cluster cannot be read, all of the summary but the first member is None.
+            (first member, journals as JSON, their number, earliest, latest, span in years, number
+            without a date). If the records of a cluster cannot be read, all of the summary but the
+            first member is None.
         members: All members of these clusters: point, cluster, weakest link.
         left_archive: Members that left the archive, with the cluster that they were in.
         came: Members that were in another cluster before or in none, with their cluster.
@@ -51,6 +52,7 @@ class Changes:
             float,
             bytes,
             str | None,
+            int | None,
             int | None,
             int | None,
             int | None,
@@ -128,7 +130,7 @@ class Staging:
             connection.execute(statement.replace("{staged}", f"temp.{self._name}"), {"now": now})
 
 
-_SUMMARY: Final = "first, journals, journal_count, earliest, latest, span_years"
+_SUMMARY: Final = "first, journals, journal_count, earliest, latest, span_years, undated"
 
 _STATEMENTS: Final = (
     # The members of clusters that end still belong to their ids.
@@ -162,7 +164,8 @@ _STATEMENTS: Final = (
         " ON CONFLICT (id) DO UPDATE SET size = excluded.size, weakest = excluded.weakest,"
         " update_time = :now, end_time = NULL, successor = NULL, first = excluded.first,"
         " journals = excluded.journals, journal_count = excluded.journal_count,"
-        " earliest = excluded.earliest, latest = excluded.latest, span_years = excluded.span_years"
+        " earliest = excluded.earliest, latest = excluded.latest, span_years = excluded.span_years,"
+        " undated = excluded.undated"
     ),
     # Keep the summary of a cluster whose images cannot be read.
     (

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """The version of the tables. An older file is upgraded when it is opened; a newer one is
 refused."""
 
@@ -99,7 +99,9 @@ CREATE TABLE clusters (
     first BLOB NOT NULL,                             -- the earliest printing's point
     journals TEXT NOT NULL, journal_count INTEGER NOT NULL,
     earliest INTEGER, latest INTEGER, span_years INTEGER NOT NULL,
-    end_time INTEGER                                 -- null while it lives
+    end_time INTEGER,                                -- null while it lives
+    undated INTEGER                                  -- printings without a date; null if the
+                                                     -- summary is of an earlier release
 ) WITHOUT ROWID;
 CREATE INDEX clusters_by_size ON clusters (size DESC, id) WHERE end_time IS NULL;
 CREATE INDEX clusters_by_span ON clusters (span_years DESC, id) WHERE end_time IS NULL;
@@ -166,6 +168,9 @@ CREATE INDEX pictures_not_grouped ON pictures (searched, id) WHERE grouped = 0;
 CREATE TABLE pair_floor (job INTEGER NOT NULL, swept INTEGER NOT NULL);
 INSERT INTO pair_floor VALUES (0, 0);
 """,
+    # In schema 2, `clusters.span_years` counted from the first possible day to the last one, and
+    # undated printings were not counted. The next grouping makes such summaries anew.
+    2: "ALTER TABLE clusters ADD COLUMN undated INTEGER;",
 }
 """SQL that upgrades a file from each schema version to the next."""
 

@@ -97,6 +97,7 @@ def to_summary(row: ClusterRow, *, first: search_pb2.Image | None) -> clusters_p
         create_time=payloads.to_timestamp(row.create_time),
         update_time=payloads.to_timestamp(row.update_time),
         journals=row.journals,
+        undated_count=row.undated or 0,
     )
 
 

@@ -193,6 +193,7 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
         cluster.update_time.FromDatetime(dt.datetime(2025, 1, 2, 3, 4, 5, tzinfo=dt.UTC))
         cluster.journal_count = len(cluster.journals)
         dated = [image for image in images if image.earliest_date]
+        cluster.undated_count = len(images) - len(dated)
         if dated:
             cluster.earliest_date = dated[0].earliest_date
             cluster.latest_date = max(image.latest_date for image in dated)

@@ -15,9 +15,11 @@ from rich.console import Console
 from halftone.cli import cluster_tables, clusters, tables, verdicts
 from halftone.cli.app import main
 from halftone.client import Client, ClusterJob, ClusterJobState, Decision
+from halftone.core import errors
 from halftone.rendering import timelines
 from halftone.v1 import clusters_pb2 as pb
 from tests.support.client.fake_clusters import FakeClusters
+from tests.support.client.fake_search import fails
 from tests.support.terminal import Terminal
 
 
@@ -52,7 +54,8 @@ class TestList:
         result = run(*words)
         assert result.exit_code == 0, result.output
         lines = result.stdout.splitlines()
-        assert lines[1].split()[1:5] == ["5", "3", "1898-1909", "0.830"]
+        assert lines[0].split()[1:6] == ["printings", "journals", "years", "undated", "weakest"]
+        assert lines[1].split()[1:6] == ["5", "3", "1898-1909", "1", "0.830"]
         assert "1 May 1898, The Sphere" in lines[1]
         assert lines[1].split()[0] == "album"
         assert len(lines) == 3
@@ -136,7 +139,8 @@ class TestCluster:
         result = run("cluster", "album")
         assert result.exit_code == 0, result.output
         lines = result.stdout.splitlines()
-        assert lines[0] == ("clusters/album  5 printings in 3 journals, 1898 to 1909 (11 years)")
+        said = "clusters/album  5 printings in 3 journals, 1898 to 1909 (11 years), 1 undated"
+        assert lines[0] == said
         assert lines[1].split() == ["1898", "1900", "1902", "1904", "1906", "1908"]
         assert "about 11 years later" in result.stdout
         (first,) = [line for line in lines if "earliest known" in line]
@@ -354,9 +358,33 @@ class TestJudge:
         assert (fake.verdicts[0].note, fake.verdicts[0].author) == ("another day", "Eva")
         assert "will not come together" in run("judge", a, e, "different").stdout
         joined = run("judge", a, other, "same").stdout
-        assert "They are now together in clusters/illu-7, 6 printings." in joined
+        assert "They are now together in clusters/illu-7, 6 printings" in joined
         assert "They stay together" in run("judge", a, b, "same").stdout
         assert "stay as they are" in run("judge", a, c, "unsure").stdout
+
+    def test_says_which_clusters_become_one(self, run, built):
+        a, *_, other, _ = built
+        said = run("judge", a, other, "same").stdout
+        assert (
+            "They are now together in clusters/album, 7 printings, with the 2 of clusters/other-1."
+        ) in said
+
+    def test_warns_that_a_page_joins_the_clusters_of_its_pictures(self, run, fake, built):
+        a, *_, other, _ = built
+        warned = run("judge", a, other, "same")
+        first, second = sorted((a, other))
+        shows = f"{second} shows more than {first}, as a page or a plate does"
+        assert f"Warning: {shows}; what they share is 25% of it." in warned.stderr
+        assert "take it back: halftone verdicts delete 1." in warned.stderr
+        assert "Warning" in run("judge", a, other, "same", "--json").stderr
+        for decision in ("different", "unsure"):
+            assert "Warning" not in run("judge", a, other, decision).stderr
+        # Two that share nothing, or that cannot be compared.
+        fake.shares = False
+        assert "Warning" not in run("judge", a, other, "same").stderr
+        fake.faults["CompareImages"].append(fails(errors.NotFound("No features.")))
+        result = run("judge", a, other, "same")
+        assert (result.exit_code, result.stderr) == (0, "")
 
     def test_says_which_verdicts_lose_their_effect_and_what_to_do(self, run, fake, built):
         a, b, c, d, *_ = built

@@ -16,6 +16,7 @@ from halftone.client import (
     ImageRecord,
     Link,
     Overlap,
+    Relation,
     Verification,
 )
 from halftone.rendering import alignments, timelines, wording
@@ -193,3 +194,36 @@ def test_of_a_huge_cluster_only_what_came_is_told():
     assert timelines.find_weakest_link(part).b == "b"
     assert timelines.describe_left_out(part) == "The first 2 of 9,000 printings are shown."
     assert timelines.describe_left_out(whole) == ""
+
+
+def test_undated_printings_are_not_counted_into_the_years():
+    members = tuple(ClusterMember(image=record(date, name=date)) for date in ("1905", "", ""))
+    found = Cluster(
+        name="clusters/1",
+        size=3,
+        journal_count=2,
+        earliest_date=members[0].image.earliest_date,
+        latest_date=members[0].image.latest_date,
+        first_image=members[0].image,
+        members=members,
+    )
+    assert timelines.summarize(found) == "3 printings in 2 journals, 1905, 2 undated"
+    # A list has no members, but the service counts.
+    listed = dataclasses.replace(found, members=(), undated_count=2)
+    assert timelines.summarize(listed) == timelines.summarize(found)
+    undated = dataclasses.replace(found, members=members[1:], size=2, earliest_date=None)
+    assert timelines.summarize(undated) == "2 printings in 2 journals"
+
+
+def test_two_copies_of_a_file_are_no_link_to_doubt():
+    copies = dataclasses.replace(link("a", "b", 1.0), relation=Relation.SAME_SCAN)
+    probable = link("b", "c", 0.9, np.eye(3))
+    assert timelines.find_weakest_link(cluster(copies)) is None
+    assert timelines.describe_certainty(cluster(copies)) == "They are copies of one file."
+    assert timelines.find_weakest_link(cluster(copies, probable)) is probable
+    # Where others are as certain, the copies hold the cluster, and not these.
+    certain = link("a", "b", 1.0, np.eye(3))
+    assert timelines.find_weakest_link(cluster(certain, copies)) is None
+    judged = link("b", "c", None, verdict=Decision.SAME)
+    said = "Nothing but equal files and what archivists said holds them together."
+    assert timelines.describe_certainty(cluster(copies, judged)) == said

@@ -87,7 +87,8 @@ async def test_what_is_imported_changed_or_deleted_afterwards_is_followed(servic
     await load(service, {"a1": printing(1, edition=1)}, journal="Second", date="1903-05")
     await clusters.until([["a0", "a1"]])
     cluster = await clusters.get(name("a1"))
-    assert (cluster.size, cluster.journals, cluster.span_years) == (2, ["First", "Second"], 3)
+    # From the middle of 1900 to that of May 1903.
+    assert (cluster.size, cluster.journals, cluster.span_years) == (2, ["First", "Second"], 2)
     await load(service, {"a2": printing(1, edition=2), "same": printing(2)})
     await clusters.until([["a0", "a1", "a2"], ["b0", "same"]])
     assert (await clusters.get(name("a2"))).name == cluster.name
@@ -240,6 +241,7 @@ async def test_a_cluster_tells_the_life_of_a_picture(service, clusters):
     assert cluster.journals == ["Earlier", "Later", "Another"]
     assert (cluster.earliest_date, cluster.latest_date) == ("1900-01-01", "1910-12-31")
     assert (cluster.span_years, cluster.journal_count, cluster.size) == (10, 3, 5)
+    assert cluster.undated_count == 1
     assert cluster.first_image.name == name("early")
     assert 0.9 <= cluster.weakest_link <= min(each.weakest_link for each in cluster.members)
     probabilities = [link.probability for link in cluster.links]

@@ -14,12 +14,7 @@ from halftone.archive.records import Name
 from halftone.core import errors
 from halftone.services.search.clusters import groups, jobs, pictures, verdicts
 from halftone.services.search.clusters import pairs as cluster_pairs
-from halftone.services.search.clusters.chronology import (
-    DatedPrinting,
-    count_gap_days,
-    sort_by_date,
-    summarise,
-)
+from halftone.services.search.clusters.chronology import DatedPrinting
 from halftone.services.search.clusters.pairs import PairComparison
 from halftone.services.search.clusters.store import FILE, SCHEMA, Database, open_database
 from halftone.v1 import clusters_pb2
@@ -310,35 +305,6 @@ def test_imports_join_however_many_jobs_fail_afterwards(database):
         assert jobs.any_succeeded(connection)
         # The newest thousand, and that one.
         assert len(jobs.list_jobs(connection, before=None, limit=2_000)) == 1_001
-
-
-def printing(name, earliest=None, latest=None, journal="J"):
-    return DatedPrinting(
-        point=name.encode(), name=name, journal=journal, earliest=earliest, latest=latest
-    )
-
-
-def test_printings_are_in_the_order_of_their_first_possible_day():
-    made = [
-        printing("undated"),
-        printing("open", latest=15),
-        printing("late", 20, 20),
-        printing("vague", 10, 400),
-        printing("early", 10, 10, journal="K"),
-    ]
-    ordered = sort_by_date(made)
-    assert [each.name for each in ordered] == ["early", "vague", "open", "late", "undated"]
-    assert count_gap_days(ordered) == [None, 0, None, None, None]
-    assert count_gap_days([made[4], made[2]]) == [None, 10]
-    found = summarise(made)
-    assert (found.first, found.journals, found.earliest, found.latest) == (
-        b"early",
-        ("K", "J"),
-        10,
-        400,
-    )
-    assert found.span_years == 1
-    assert summarise([printing("only")]).span_years == 0
 
 
 def test_a_file_system_without_locks_leaves_the_service_without_clusters(tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ import sqlite3
 
 import pytest
 
-from halftone.services.search.clusters import pairs, pictures
+from halftone.services.search.clusters import groups, pairs, pictures
+from halftone.services.search.clusters.chronology import DatedPrinting
 from halftone.services.search.clusters.store import FILE, Database
 
 # As the first release made it, word for word.
@@ -169,6 +170,32 @@ def test_a_file_of_schema_1_becomes_one_of_this_release(tmp_path, scripts):
             assert len(pairs.read_between(connection, {2, 4}, since_job=floor)) == 1
             assert connection.execute("SELECT note FROM verdicts").fetchall() == [("kept",)]
         database.close()
+
+
+def test_summaries_of_an_earlier_release_are_made_anew_by_the_next_grouping(tmp_path):
+    make(tmp_path, SCHEMA_1, CONTENT)
+    database = Database(tmp_path)
+    described = []
+
+    def describe(points):
+        described.append(sorted(points))
+        return {
+            point: DatedPrinting(
+                point=point, name=point.hex(), journal="J", earliest=None, latest=None
+            )
+            for point in points
+        }
+
+    try:
+        for _ in range(2):
+            with database.write() as connection:
+                groups.regroup(connection, {b"\x12"}, describe=describe)
+        with database.read() as connection:
+            row = connection.execute("SELECT undated FROM clusters WHERE id = 'alive'").fetchone()
+    finally:
+        database.close()
+    assert row == (2,)
+    assert described == [[b"\x12", b"\x14"], []], "once is enough"
 
 
 def test_an_upgrade_that_fails_leaves_the_file_as_it_was(tmp_path):
