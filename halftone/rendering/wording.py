@@ -158,14 +158,18 @@ def format_count(count: int, noun: str) -> str:
 
 
 def describe_years(cluster: Cluster) -> str:
-    """Return a cluster's years, for example `1898 to 1923 (25 years)`; "" without dates."""
+    """Return a cluster's years, for example `1898 to 1923 (25 years)`; "" without dates.
+
+    From `1905` to the 1910s it is `1905 to 1919 (about 9 years)`.
+    """
     if cluster.earliest_date is None or cluster.latest_date is None:
         return ""
     start, end = cluster.earliest_date.year, cluster.latest_date.year
     if start == end:
         return str(start)
-    span = f" ({format_count(cluster.span_years, 'year')})" if cluster.span_years else ""
-    return f"{start} to {end}{span}"
+    vague = "about " if end - start - cluster.span_years > 1 else ""
+    years = format_count(cluster.span_years, "year")
+    return f"{start} to {end}" + f" ({vague}{years})" * bool(cluster.span_years)
 
 
 def format_probability(probability: float | None) -> str:

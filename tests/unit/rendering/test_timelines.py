@@ -215,6 +215,28 @@ def test_undated_printings_are_not_counted_into_the_years():
     assert timelines.summarize(undated) == "2 printings in 2 journals"
 
 
+@pytest.mark.parametrize(
+    ("dates_of", "span", "words"),
+    [
+        (("1898-05-01", "1909-05-02"), 11, "1898 to 1909 (11 years)"),
+        (("1898-05-01", "1909-04-02"), 10, "1898 to 1909 (10 years)"),
+        (("1905", "191X"), 9, "1905 to 1919 (about 9 years)"),
+        (("191X", "1914"), 0, "1910 to 1919"),
+        (("1914-01", "1914-02"), 0, "1914"),
+        (("", ""), 0, ""),
+    ],
+)
+def test_the_years_of_a_cluster(dates_of, span, words):
+    images = [record(date) for date in dates_of]
+    found = dataclasses.replace(
+        cluster(),
+        earliest_date=images[0].earliest_date,
+        latest_date=max((each.latest_date for each in images if each.latest_date), default=None),
+        span_years=span,
+    )
+    assert wording.describe_years(found) == words
+
+
 def test_two_copies_of_a_file_are_no_link_to_doubt():
     copies = dataclasses.replace(link("a", "b", 1.0), relation=Relation.SAME_SCAN)
     probable = link("b", "c", 0.9, np.eye(3))
