@@ -78,7 +78,8 @@ def open_engine(data: Path, *, say: Callable[[str], None]) -> Iterator[Engine]:
     """Yield an engine; one that had to be started is stopped and removed at the end.
 
     Args:
-        data: A directory for the data of an engine that has to be started; it is removed.
+        data: A directory for the data of an engine that has to be started. It is removed, as are
+            those beside it that are called after a process that no longer runs.
         say: Tells the person who waits what happens.
 
     Raises:
@@ -205,6 +206,9 @@ def _check_that_it_can_start(data: Path) -> None:
             why + "dockerd is not installed (Debian: docker.io, docker-compose, debootstrap)."
         )
     data.parent.mkdir(parents=True, exist_ok=True)
+    for left in data.parent.iterdir():  # by tests that were killed
+        if left.name.isdigit() and not Path("/proc", left.name).exists():
+            _remove(left)
     free = shutil.disk_usage(data.parent).free / 1e9
     if free < MIN_FREE_GB:
         raise MissingError(why + f"{data.parent} has {free:.0f} of {MIN_FREE_GB} GB.")
