@@ -147,9 +147,10 @@ class Supervisor:
         while not is_stopping() and not all(running.ready for running in needed):
             for running in needed:
                 self._check_start(running)
-            late = [running for running in needed if not running.ready and self._is_late(running)]
-            if late:
-                raise _make_late_error(late)
+            waiting = [running for running in needed if not running.ready]
+            late = next(filter(self._is_late, waiting), None)
+            if late is not None:
+                raise _make_late_error(late, waiting=waiting)
             if time.monotonic() > remark_at:
                 remark_at = time.monotonic() + self._remark_seconds
                 self._report_waiting(needed, seconds=time.monotonic() - started)
@@ -294,13 +295,16 @@ def _describe_phase(running: _Running) -> str:
     return f"{running.child.name} ({phase})" if phase else running.child.name
 
 
-def _make_late_error(late: list[_Running]) -> errors.Unavailable:
-    """Return the error of children that were not ready in time, which names all of them."""
-    names = " and ".join(_describe_phase(running) for running in late)
-    were = "was" if len(late) == 1 else "were"
-    seconds = late[0].child.start_seconds
+def _make_late_error(late: _Running, *, waiting: list[_Running]) -> errors.Unavailable:
+    """Return the error of a child that was not ready in time.
+
+    It names every child that is not ready: one of the others may be what `late` waits for.
+    """
+    names = " and ".join(_describe_phase(running) for running in waiting)
+    were = "was" if len(waiting) == 1 else "were"
+    seconds = late.child.start_seconds
     return errors.Unavailable(
-        f"{names} {were} not ready within {seconds:g} s.{_quote_log(late[0])}", reason=CHILD_FAILED
+        f"{names} {were} not ready within {seconds:g} s.{_quote_log(late)}", reason=CHILD_FAILED
     )
 
 

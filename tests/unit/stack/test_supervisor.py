@@ -262,7 +262,13 @@ def test_a_child_that_does_not_become_ready_is_an_error(tmp_path):
         is_ready=lambda: False,
         start_seconds=0.3,
     )
-    slower = replace(slow, name="slower", log=tmp_path / "slower.log", phases={"": "thinking"})
+    slower = replace(
+        slow,
+        name="slower",
+        log=tmp_path / "slower.log",
+        phases={"": "thinking"},
+        start_seconds=1000,
+    )
     supervisor = Supervisor([slow, slower], report=print)
     with pytest.raises(errors.Unavailable) as caught:
         supervisor.start(never)
