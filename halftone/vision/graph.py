@@ -46,8 +46,9 @@ def write_graph(spec: NetworkSpec, *, weights: Mapping[str, NDArray[Any]], size:
         size: The side of the input, in pixels.
 
     Raises:
+        ImportError: The package `onnx` is not installed.
         KeyError: A weight is missing.
-        ValueError: A weight has no place in the architecture, or another number of axes there.
+        ValueError: A weight has no place in the architecture, or another shape there.
     """
     from onnx import TensorProto, helper  # noqa: PLC0415  # slow to import, and an extra
 
@@ -96,14 +97,25 @@ class _Graph:
             if name not in self._used and values.size and not name.endswith("num_batches_tracked")
         ]
 
-    def weight(self, name: str) -> NDArray[np.float32]:
+    def weight(self, name: str, *, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
         """Return a weight in float32.
+
+        Args:
+            name: Its name.
+            shape: The shape that it must have; None stands for any length.
 
         Raises:
             KeyError: It is missing.
+            ValueError: It has another shape.
         """
         self._used.add(name)
-        return np.asarray(self._weights[name], dtype=np.float32)
+        values = np.asarray(self._weights[name], dtype=np.float32)
+        fits = len(shape) == values.ndim and all(
+            wanted in (None, length) for wanted, length in zip(shape, values.shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(f"{name} has the shape {values.shape}, not {shape}")
+        return values
 
     def has(self, name: str) -> bool:
         """Return whether there is a weight of this name."""
@@ -158,7 +170,8 @@ def _add_embedding(graph: _Graph, pictures: str, *, spec: NetworkSpec, size: int
     features = graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     if not spec.width:
         return features
-    matrix, bias = graph.weight("projection.weight"), graph.weight("projection.bias")
+    matrix = graph.weight("projection.weight", shape=(spec.width, None))
+    bias = graph.weight("projection.bias", shape=(spec.width,))
     product = graph.add("MatMul", features, graph.constant(matrix.T))
     return graph.add("Add", product, graph.constant(bias))
 
@@ -248,12 +261,11 @@ def _add_block(graph: _Graph, x: str, block: str, *, stride: int, bottleneck: bo
 
 def _add_convolution(graph: _Graph, x: str, convolution: str, norm: str, stride: int) -> str:
     """Add a convolution with the batch norm after it folded in."""
-    kernels = graph.weight(f"{convolution}.weight")
+    kernels = graph.weight(f"{convolution}.weight", shape=(None, None, None, None))
     gain, bias, mean, variance = (
-        graph.weight(f"{norm}.{part}") for part in ("weight", "bias", "running_mean", "running_var")
+        graph.weight(f"{norm}.{part}", shape=(len(kernels),))
+        for part in ("weight", "bias", "running_mean", "running_var")
     )
-    if kernels.ndim != len("OIHW") or len(kernels) != len(gain):
-        raise ValueError(f"{convolution}.weight has the shape {kernels.shape}")
     gain = gain / np.sqrt(variance + np.float32(_BATCH_NORM_EPSILON))
     side = kernels.shape[-1]
     return graph.add(
@@ -292,12 +304,13 @@ def _add_low_frequencies(graph: _Graph, pictures: str, *, count: int, size: int)
 
 def _add_whitening(graph: _Graph, signature: str, *, spec: NetworkSpec) -> str:
     """Add what `whiten` and `suppress_background` compute."""
-    mean, matrix = graph.weight("whitening_mean"), graph.weight("whitening_matrix")
+    matrix = graph.weight("whitening_matrix", shape=(spec.dimension, None))
+    mean = graph.weight("whitening_mean", shape=(matrix.shape[1],))
     centred = graph.add("Sub", signature, graph.constant(mean))
     unit = _add_unit(graph, graph.add("MatMul", centred, graph.constant(matrix.T)))
     if not spec.background:
         return unit
-    centres = graph.weight("background")
+    centres = graph.weight("background", shape=(spec.background, spec.dimension))
     logits = graph.add("MatMul", unit, graph.constant(centres.T))
     scaled = graph.add("Div", logits, graph.number(spec.background_temperature))
     shared = graph.add("MatMul", graph.add("Softmax", scaled, axis=1), graph.constant(centres))

@@ -1,19 +1,19 @@
 """Runs a model version on the CPU without torch: its network in ONNX, by OpenVINO or onnxruntime.
 
 The graph is written from `spec.json` and `model.safetensors` whenever a version is loaded, which
-takes a tenth of a second (`graph`). A version thus needs no further file, and every version that
-was ever published can be run so.
+takes a tenth of a second for the starter and a second or two for a ResNet-152 (`graph`). A version
+thus needs no further file, and every version that was ever published can be run so.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
+from concurrent import futures
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from halftone.core import errors, extras
 from halftone.vision import graph
@@ -21,10 +21,12 @@ from halftone.vision.descriptor_model import DescriptorModel
 from halftone.vision.spec import WEIGHTS, ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+_LEAST_COSINE: Final = 0.9999
 
 
 class Network(Protocol):
@@ -72,23 +74,12 @@ class PortableModel(DescriptorModel):
 
         Raises:
             errors.DataLoss: A file is missing, damaged, or does not fit the spec.
-            errors.FailedPrecondition: The version is in the format of another release, or neither
-                runtime is installed.
+            errors.FailedPrecondition: The version is in the format of another release, or a package
+                is not installed.
+            errors.Internal: The runtime cannot use the model.
         """
-        try:
-            spec = ModelSpec.read(directory)
-            model = write_model(spec, weights=safetensors.numpy.load_file(directory / WEIGHTS))
-            network = compile_network(model, threads=threads, streams=streams, runtime=runtime)
-        except (
-            FileNotFoundError,
-            safetensors.SafetensorError,
-            KeyError,
-            ValueError,
-            RuntimeError,
-        ) as error:
-            raise errors.DataLoss(
-                f"The model in {directory} cannot be loaded: {error}", reason="MODEL_DAMAGED"
-            ) from error
+        spec, model = write_model(directory)
+        network = compile_network(model, threads=threads, streams=streams, runtime=runtime)
         return cls(spec, network=network)
 
     def embed(self, batch: NDArray[np.uint8], *, parts: int = 1) -> NDArray[np.float32]:
@@ -104,9 +95,51 @@ class PortableModel(DescriptorModel):
         return self._network(batch[:, None], parts=parts)
 
 
-def write_model(spec: ModelSpec, *, weights: Mapping[str, NDArray[Any]]) -> bytes:
-    """Write a version's network as a serialised ONNX model; see `graph.write_graph`."""
-    return graph.write_graph(spec.network, weights=weights, size=spec.preprocessing.size)
+def check_golden(directory: Path) -> float:
+    """Compare what a version computes without torch with its golden vectors.
+
+    Returns:
+        The lowest cosine.
+
+    Raises:
+        errors.DataLoss: A cosine is lower than 0.9999.
+        errors.HalftoneError: The version cannot be loaded; see `PortableModel.load`.
+    """
+    lowest = PortableModel.load(directory).check_golden(directory)
+    if lowest < _LEAST_COSINE:
+        raise errors.DataLoss(
+            f"Without torch, the model in {directory} gives descriptors with a cosine of "
+            f"{lowest:.6f} to those with torch; at least {_LEAST_COSINE} is required.",
+            reason="GOLDEN_MISMATCH",
+        )
+    return lowest
+
+
+def write_model(directory: Path) -> tuple[ModelSpec, bytes]:
+    """Read a version, and write its network as a serialised ONNX model; see `graph.write_graph`.
+
+    Raises:
+        errors.DataLoss: A file is missing, damaged, or does not fit the spec.
+        errors.FailedPrecondition: The version is in the format of another release, or a package is
+            not installed.
+    """
+    try:
+        import safetensors.numpy  # noqa: PLC0415  # an extra
+
+        spec = ModelSpec.read(directory)
+        weights = safetensors.numpy.load_file(directory / WEIGHTS)
+        return spec, graph.write_graph(spec.network, weights=weights, size=spec.preprocessing.size)
+    except ImportError as error:
+        raise _make_missing_error(error) from error
+    except (FileNotFoundError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        raise errors.DataLoss(
+            f"The model in {directory} cannot be loaded: {error}", reason="MODEL_DAMAGED"
+        ) from error
+
+
+def list_runtimes() -> tuple[str, ...]:
+    """Return the runtimes that are installed, the one that is taken by default first."""
+    return tuple(name for name in _RUNTIMES if importlib.util.find_spec(name) is not None)
 
 
 def compile_network(
@@ -122,7 +155,7 @@ def compile_network(
 
     Raises:
         errors.FailedPrecondition: The runtime is not installed, or none is.
-        RuntimeError: The runtime cannot use the model.
+        errors.Internal: The runtime cannot use the model.
     """
     threads = threads or os.cpu_count() or 1
     for name in _RUNTIMES if runtime is None else (runtime,):
@@ -130,8 +163,14 @@ def compile_network(
             return _RUNTIMES[name](model, threads, streams)
         except ImportError as error:
             missing = error
-    raise errors.FailedPrecondition(
-        f"Embedding pictures needs more packages ({missing}): "
+        except RuntimeError as error:
+            raise errors.Internal(f"{name} cannot use the model: {error}") from error
+    raise _make_missing_error(missing) from missing
+
+
+def _make_missing_error(error: ImportError) -> errors.FailedPrecondition:
+    return errors.FailedPrecondition(
+        f"Embedding pictures on a CPU needs more packages ({error}): "
         f"{extras.make_install_command('local')}",
         reason="NOT_INSTALLED",
     )
@@ -207,23 +246,31 @@ def _compile_with_onnxruntime(model: bytes | Path, threads: int, streams: int) -
     except Exception as error:
         # Its errors derive from Exception alone.
         raise RuntimeError(str(error)) from error
-    return _OnnxRuntime(session)
+    return _OnnxRuntime(session, streams=streams)
 
 
 class _OnnxRuntime:
     runtime = "onnxruntime"
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, *, streams: int) -> None:
         self._session = session
+        # A session has no streams of its own; each call computes on the thread that makes it.
+        self._threads = futures.ThreadPoolExecutor(streams, thread_name_prefix="onnxruntime")
 
-    def __call__(self, pictures: NDArray[np.uint8], *, parts: int = 1) -> NDArray[np.float32]:  # noqa: ARG002  # it has no streams
+    def __call__(self, pictures: NDArray[np.uint8], *, parts: int = 1) -> NDArray[np.float32]:
+        shares = np.array_split(pictures, max(1, min(parts, len(pictures))))
+        if len(shares) == 1:
+            return self._run(pictures)
+        return np.concatenate(list(self._threads.map(self._run, shares)))
+
+    def _run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         (descriptors,) = self._session.run(None, {graph.INPUT: np.ascontiguousarray(pictures)})
         return np.asarray(descriptors, dtype=np.float32)
 
 
 _ERRORS_ONLY: Final = 3
 _RUNTIMES: Final[dict[str, Callable[[bytes | Path, int, int], Network]]] = {
-    # OpenVINO is faster: 1.2 to 1.8 times as fast as torch, onnxruntime 0.7 to 1.2 times.
+    # OpenVINO is the faster one (`python -m tests.bench.portable`).
     "openvino": _compile_with_openvino,
     "onnxruntime": _compile_with_onnxruntime,
 }

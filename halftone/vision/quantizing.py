@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-import safetensors.numpy
 from PIL import Image
 
 from halftone.core import errors, extras, files
@@ -35,7 +34,7 @@ from halftone.vision.portable import (
     import_openvino,
     write_model,
 )
-from halftone.vision.spec import WEIGHTS, ModelSpec
+from halftone.vision.spec import ModelSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,6 +90,7 @@ def quantize(version: ModelVersion, *, pictures: NDArray[np.uint8], data: str) -
             field="data",
         )
     aside = np.arange(len(pictures)) % _KEPT_ASIDE == 0
+    _openvino()
     model = PortableModel.load(version.directory, runtime="openvino")
     network = _quantize(version.directory, pictures=pictures[~aside])
     target = place(version)
@@ -171,7 +171,7 @@ def load(version: ModelVersion, *, threads: int = 0, streams: int = 1) -> Portab
         model = _open(
             folder, spec=ModelSpec.read(version.directory), threads=threads, streams=streams
         )
-    except RuntimeError as error:
+    except errors.Internal as error:
         # The files are whole, so they were written by another release of OpenVINO.
         raise errors.FailedPrecondition(
             f"The int8 form of {version.id} cannot be used here; make it anew: {error}",
@@ -213,14 +213,11 @@ def _openvino() -> Any:
     try:
         return import_openvino()
     except ImportError as error:
-        raise _make_missing_error(error) from error
-
-
-def _make_missing_error(error: ImportError) -> errors.FailedPrecondition:
-    return errors.FailedPrecondition(
-        f"Making an int8 form needs more packages ({error}): {extras.make_install_command('int8')}",
-        reason="NOT_INSTALLED",
-    )
+        raise errors.FailedPrecondition(
+            f"The int8 form needs OpenVINO ({error}): {extras.make_install_command('int8')}. There "
+            "is none for some systems, such as Linux on ARM.",
+            reason="NOT_INSTALLED",
+        ) from error
 
 
 def _quantize(directory: Path, *, pictures: NDArray[np.uint8]) -> Any:
@@ -229,11 +226,13 @@ def _quantize(directory: Path, *, pictures: NDArray[np.uint8]) -> Any:
     try:
         import nncf  # noqa: PLC0415  # an extra
     except ImportError as error:
-        raise _make_missing_error(error) from error
+        raise errors.FailedPrecondition(
+            f"Making an int8 form needs more packages ({error}): "
+            f"{extras.make_install_command('int8')}",
+            reason="NOT_INSTALLED",
+        ) from error
     nncf.set_log_level(logging.ERROR)
-    model = write_model(
-        ModelSpec.read(directory), weights=safetensors.numpy.load_file(directory / WEIGHTS)
-    )
+    _, model = write_model(directory)
     with warnings.catch_warnings():
         # NNCF leans on parts of NumPy and of itself that are on their way out.
         warnings.simplefilter("ignore")

@@ -24,6 +24,7 @@ from halftone.vision import quantizing
 from halftone.vision.model import Model, set_whitening
 from halftone.vision.network import DescriptorNetwork
 from halftone.vision.network_spec import NetworkSpec
+from halftone.vision.portable import list_runtimes
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.spec import ModelSpec
 from halftone.vision.whitening import fit_whitening
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from halftone.services.embedder.encoders.encoder import Backend, Encoder
 
 SIZE = 64
+RUNTIMES = list_runtimes()
 DECODER = Decoder(max_pixels=1_000_000, max_bytes=1_000_000)
 
 
@@ -93,7 +95,7 @@ def backend(kind: str) -> Backend:
     return portable(runtime=kind)
 
 
-@pytest.fixture(scope="module", params=["torch", "openvino", "onnxruntime", "openvino-int8"])
+@pytest.fixture(scope="module", params=["torch", *RUNTIMES, "openvino-int8"])
 def encoder(request: pytest.FixtureRequest, version: ModelVersion) -> Encoder:
     loaded = backend(request.param).load(version)
     for step in loaded.warm_ups():
@@ -149,7 +151,7 @@ def test_what_is_no_image_is_refused(encoder: Encoder):
 
 def test_a_version_without_an_int8_form_runs_as_it_is(version: ModelVersion, tmp_path: Path):
     other = Registry(tmp_path / "models").install(version.directory)
-    assert backend("auto").load(other).backend == "openvino"
+    assert backend("auto").load(other).backend == RUNTIMES[0]
     with pytest.raises(errors.NotFound, match="halftone models quantize"):
         backend("openvino-int8").load(other)
 
@@ -173,7 +175,7 @@ def test_a_damaged_int8_form_is_never_run(version: ModelVersion, tmp_path: Path)
     weights = bytearray((form / "network.bin").read_bytes())
     weights[len(weights) // 2] ^= 1
     (form / "network.bin").write_bytes(weights)
-    assert backend("auto").load(other).backend == "openvino"
+    assert backend("auto").load(other).backend == RUNTIMES[0]
     with pytest.raises(errors.DataLoss, match="damaged"):
         backend("openvino-int8").load(other)
 
@@ -183,7 +185,7 @@ def test_a_form_that_no_release_wrote_does_not_keep_its_version_from_being_serve
 ):
     other, form = copied(version, tmp_path)
     (form / "int8.json").write_text('{"format": 2}')
-    assert backend("auto").load(other).backend == "openvino"
+    assert backend("auto").load(other).backend == RUNTIMES[0]
 
 
 def test_the_form_goes_with_its_version(version: ModelVersion, tmp_path: Path):
@@ -201,7 +203,7 @@ def test_an_int8_form_that_disagrees_is_never_run(version: ModelVersion, tmp_pat
     (form / "golden.json").write_text(
         golden.replace('"min_cosine": 0.98', '"min_cosine": 0.9999999')
     )
-    assert backend("auto").load(other).backend == "openvino"
+    assert backend("auto").load(other).backend == RUNTIMES[0]
     with pytest.raises(errors.DataLoss, match="cosine"):
         backend("openvino-int8").load(other)
 

@@ -96,6 +96,7 @@ def import_(
 ) -> None:
     """Make a version of ImageNet weights, with a whitening fitted on your pictures."""
     # Imported here because only this command needs torch.
+    from halftone.vision import portable  # noqa: PLC0415
     from halftone.vision.model import import_torchvision_resnet  # noqa: PLC0415
     from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
 
@@ -119,6 +120,7 @@ def import_(
     )
     with tempfile.TemporaryDirectory(prefix="halftone-import-") as staging:
         model.save(Path(staging))
+        portable.check_golden(Path(staging))
         files.replace_file(Path(staging) / "metrics.json", files.to_json({}))
         published = registry.publish(Path(staging), name=name or backbone)
     _announce(context, published, promoting=promoting)

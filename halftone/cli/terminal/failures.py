@@ -10,7 +10,7 @@ import pydantic
 
 from halftone.cli.connecting import explain_unreachable
 from halftone.core import errors
-from halftone.core.extras import find_extra, make_install_command
+from halftone.core.extras import make_install_command
 from halftone.core.settings import explain_invalid
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def make_failure(error: BaseException, *, command: str) -> click.ClickException 
             # Arguments hold the bytes of the shell.
             text = f"{error.object!r} is no text: its bytes are not UTF-8."
         case ModuleNotFoundError() if not _is_ours(error):
-            text = _describe_missing(error, command=command, extra=find_extra(error.name or ""))
+            text = _describe_missing(error, command=command, extra="all")
         case OSError():
             text = f"{error.filename}: " if error.filename else ""
             text += f"{error.strerror or error}."

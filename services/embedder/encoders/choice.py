@@ -12,6 +12,8 @@ from halftone.vision import quantizing
 from halftone.vision.descriptor_model import is_torch_installed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from halftone.core.settings import EmbedderSettings
     from halftone.registry.version import ModelVersion
     from halftone.services.embedder.encoders.decoding import Decoder
@@ -22,8 +24,18 @@ _ON_CPU: Final = ("auto", "cpu")
 _log = telemetry.get_logger(__name__)
 
 
-def choose_backend(settings: EmbedderSettings, *, decoder: Decoder) -> Backend:
+def choose_backend(
+    settings: EmbedderSettings,
+    *,
+    decoder: Decoder,
+    has_cuda: Callable[[], bool] | None = None,
+) -> Backend:
     """Return the backend that runs the models.
+
+    Args:
+        settings: The settings of the embedder.
+        decoder: The decoder of images.
+        has_cuda: Tells whether torch can use a GPU; None looks for one.
 
     Raises:
         errors.FailedPrecondition: The settings contradict each other, or ask for what is not
@@ -48,7 +60,7 @@ def choose_backend(settings: EmbedderSettings, *, decoder: Decoder) -> Backend:
         return make_portable(int8=settings.backend == "int8")
     if settings.backend == "torch" or settings.device not in _ON_CPU:
         return _make_torch(settings, decoder=decoder, device=settings.device)
-    if settings.device == "auto" and is_torch_installed() and _has_cuda():
+    if settings.device == "auto" and (has_cuda or _has_cuda)():
         return _make_torch(settings, decoder=decoder, device="cuda")
     return PreferringInt8(int8=make_portable(int8=True), plain=make_portable(int8=False))
 
@@ -110,6 +122,8 @@ def _make_torch(settings: EmbedderSettings, *, decoder: Decoder, device: str) ->
 
 def _has_cuda() -> bool:
     """Return whether torch can use a GPU. Imports torch, which takes seconds, by need only."""
+    if not is_torch_installed():
+        return False
     try:
         # NVIDIA's driver. It comes with the system, and into containers with the GPU.
         ctypes.CDLL("libcuda.so.1")

@@ -1,6 +1,6 @@
 """The interface between the batcher and a model: decode images, stage inputs, run the network.
 
-`torch_encoder` and `openvino_encoder` implement it; the tests have a dummy.
+`portable_encoder` and `torch_encoder` implement it; the tests have a dummy.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Encoder(Protocol):
 
     @property
     def backend(self) -> str:
-        """The engine: `torch` or `openvino`."""
+        """The engine: `torch`, `openvino`, `onnxruntime` or `openvino-int8`."""
 
     @property
     def golden(self) -> Path | None:

@@ -22,6 +22,7 @@ from halftone.services.trainer.loop.judging import (
     summary,
 )
 from halftone.services.trainer.loop.last_layers import choose_last_layers
+from halftone.vision import portable
 from halftone.vision.model import Model
 from halftone.vision.spec import ModelSpec
 
@@ -89,6 +90,7 @@ def finish(
     with tempfile.TemporaryDirectory(prefix="halftone-") as folder:
         staging = Path(folder)
         model.save(staging)
+        metrics["cosine_without_torch"] = _check_portable(staging, log=log)
         # Evaluate what was written: float16 weights, read back.
         stored = Model.load(staging, device=run.device)
         test = evaluate_splits(stored, run=run, metrics=metrics, log=log)
@@ -135,6 +137,21 @@ def finish(
     if spec.training["published_step"] == 0 and spec.parents:
         log(f"No step was better on the groups kept aside: {version.id} has its parent's weights.")
     return version
+
+
+def _check_portable(directory: Path, *, log: Callable[[str], None]) -> float | None:
+    """Compare the version without torch with its golden vectors; None if it cannot be run so.
+
+    A version that torch alone can run is better than none after hours of training.
+    """
+    try:
+        return portable.check_golden(directory)
+    except errors.HalftoneError as error:
+        if error.reason == "NOT_INSTALLED":
+            log(f"not checked without torch: {error.message}")
+        else:
+            log(f"the version will need torch wherever it is used: {error.message}")
+        return None
 
 
 def find_published(config: TrainingConfig) -> ModelVersion | None:

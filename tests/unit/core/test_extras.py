@@ -6,10 +6,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
 import halftone
-from halftone.core.extras import DISTRIBUTION, EXTRAS, find_extra, make_install_command
+from halftone.core.extras import DISTRIBUTION, make_install_command
 
 ROOT = Path(__file__).parents[3]
 PLACES = ". .ci .github deploy docs halftone protos services tests tools"
@@ -70,25 +68,3 @@ def test_every_extra_that_is_named_exists():
         for extra in (found[1].split(",") if found[1] else QUOTED.findall(found[2]))
     }
     assert {"all", "local", "mlflow"} <= named <= extras
-
-
-def test_each_extra_that_is_named_for_a_package_brings_it():
-    """Extras name other extras; the packages of all that follow from one are gathered."""
-    extras = read_project()["optional-dependencies"]
-
-    def gather(extra):
-        found = set()
-        for requirement in extras[extra]:
-            parsed = Requirement(requirement)
-            if parsed.name == DISTRIBUTION:
-                found |= {each for inner in parsed.extras for each in gather(inner)}
-            else:
-                found.add(parsed.name)
-        return found
-
-    names = {"cv2": "opencv-python-headless", "sklearn": "scikit-learn", "skimage": "scikit-image"}
-    names |= {"qdrant_edge": "qdrant-edge-py", "qdrant_client": "qdrant-client"}
-    for package, extra in EXTRAS.items():
-        assert names.get(package, package) in gather(extra), package
-    assert find_extra("torch.nn") == "torch"
-    assert find_extra("grpc_health.v1") == "all"

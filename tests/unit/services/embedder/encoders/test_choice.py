@@ -6,7 +6,6 @@ import pytest
 
 from halftone.core import errors
 from halftone.core.settings import EmbedderSettings
-from halftone.services.embedder.encoders import choice
 from halftone.services.embedder.encoders.choice import PreferringInt8, choose_backend
 from halftone.services.embedder.encoders.decoding import Decoder
 from halftone.services.embedder.encoders.portable_encoder import PortableBackend
@@ -35,9 +34,9 @@ def test_settings_decide(settings, expected):
 
 
 @pytest.mark.parametrize(("found", "expected"), [(True, TorchBackend), (False, PreferringInt8)])
-def test_a_gpu_is_used_where_there_is_one(monkeypatch, found, expected):
-    monkeypatch.setattr(choice, "_has_cuda", lambda: found)
-    assert type(choose_backend(EmbedderSettings(), decoder=DECODER)) is expected
+def test_a_gpu_is_used_where_there_is_one(found, expected):
+    backend = choose_backend(EmbedderSettings(), decoder=DECODER, has_cuda=lambda: found)
+    assert type(backend) is expected
 
 
 def test_what_runs_on_the_cpu_only_takes_no_other_device():
