@@ -202,7 +202,7 @@ def suggest_stacks() -> str:
     stacks = running.list_stacks()
     if not stacks:
         return ""
-    where = " and ".join(str(stack.data) for stack in stacks)
+    where = ", ".join(str(stack.data) for stack in stacks)
     verb = "A stack runs" if len(stacks) == 1 else "Stacks run"
     return f" {verb} from {where}: `--data {stacks[0].data}` talks to it."
 

@@ -25,10 +25,12 @@ T = TypeVar("T")
 W = TypeVar("W", bound=Watchable)
 
 # gRPC waits up to two minutes between its own attempts to connect; the retry policy is in charge.
+# What gRPC calls the least backoff is how long it waits for a connection that it has begun: with
+# less, a service on a slow network or a busy machine could never be reached.
 _CHANNEL_OPTIONS = (
     *CHANNEL_OPTIONS,
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
 
