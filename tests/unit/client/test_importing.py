@@ -101,7 +101,9 @@ def test_whoever_waits_is_told_why(fake, client):
     fake.import_faults = {5: fails(errors.Unavailable("The service is shutting down."))}
     waits = []
     client.import_images(images(20), on_wait=lambda error, seconds: waits.append(error.message))
-    assert waits == ["The service is shutting down."]
+    # grpc.aio may lose the status of a stream that is being written to.
+    (said,) = waits
+    assert said in {"The service is shutting down.", "The service ended the stream."}
 
 
 def test_a_stalled_stream_is_taken_up_again(fake, client):
