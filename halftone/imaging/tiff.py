@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _BIG: Final = 43
 _MOST_TAGS: Final = 4096
 _MOST_PAGES: Final = 10_000
+# Tags are sorted, and no tag of the standard comes before those that say what a page is. The limit
+# is for files with overlapping directories: a small one can have 10,000 with 4,096 tags each.
+_MOST_FIRST_TAGS: Final = 16
 # The bytes of one value of each type.
 _SIZES: Final = {
     **dict.fromkeys((1, 2, 6, 7), 1),
@@ -71,7 +74,7 @@ def count_pages(content: bytes) -> int:
     try:
         layout = _read_layout(content)
         for directory in _walk(content, layout=layout):
-            tags = dict(_read_small_tags(content, directory, layout))
+            tags = dict(_read_first_tags(content, directory, layout))
             kind = tags.get(_SUBFILE_TYPE, 0)
             old = tags.get(_OLD_SUBFILE_TYPE, 0)
             pages += not (kind & (_REDUCED | _MASK) or old == _OLD_REDUCED)
@@ -174,13 +177,15 @@ def _walk(content: bytes, *, layout: _Layout) -> Iterator[int]:
         (directory,) = _unpack(layout.order + layout.offset, content, link)
 
 
-def _read_small_tags(content: bytes, directory: int, layout: _Layout) -> Iterator[tuple[int, int]]:
-    """Yield the number and the value of each tag with a single short or long value."""
+def _read_first_tags(content: bytes, directory: int, layout: _Layout) -> Iterator[tuple[int, int]]:
+    """Yield the number and the value of the tags that say what a page is, which come first."""
     order = layout.order
     (count,) = _unpack(order + layout.tags, content, directory)
-    for number in range(min(count, _MOST_TAGS)):
+    for number in range(min(count, _MOST_FIRST_TAGS)):
         start = layout.find_tag(directory, number=number)
         tag, kind, length = _unpack(order + layout.tag, content, start)
+        if tag > _OLD_SUBFILE_TYPE:
+            return
         if length == 1 and kind in {3, 4}:
             at = start + struct.calcsize(order + layout.tag)
             (value,) = _unpack(order + ("H" if kind == 3 else "L"), content, at)  # noqa: PLR2004

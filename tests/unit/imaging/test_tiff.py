@@ -81,3 +81,26 @@ def test_tags_that_name_the_same_bytes_do_not_grow_the_file():
     content = head + bytes(2**20) + struct.pack(">Q", 4000) + entries + bytes(8)
     with pytest.raises(ValueError, match="longer than the file"):
         tiff.make_classic(content)
+
+
+class Counted(bytes):
+    """The content of a file that counts how often its length is asked for: once for each look."""
+
+    looks = 0
+
+    def __len__(self):
+        self.looks += 1
+        return super().__len__()
+
+
+def test_directories_that_overlap_are_not_read_to_their_ends():
+    """A few kilobytes with 500 directories of 4,096 tags each, all of them numbered 0."""
+    number, start = 500, 8
+    starts = [start + 4 * index for index in range(number)]
+    counts = struct.pack("<L", 4096) * number
+    links = struct.pack(f"<{number}L", *starts[1:], 0)
+    gap = 2 + 12 * 4096 - len(counts)
+    head = b"II*\0" + struct.pack("<L", start)
+    content = Counted(head + counts + b"\0" * gap + links)
+    assert tiff.count_pages(content) == number
+    assert content.looks < 40 * number
