@@ -11,7 +11,7 @@ import os
 import re
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -20,6 +20,10 @@ from halftone.core import errors
 from halftone.core.addresses import check_address
 
 MIB = 1024 * 1024
+
+# Names of settings with values that nobody may see, and what stands before the host of a URL.
+_SECRET: Final = re.compile(r"key|password|secret|token")
+_CREDENTIALS: Final = re.compile(r"://\S*@")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Paths = Annotated[tuple[Path, ...], NoDecode]
@@ -293,20 +297,46 @@ class ClientSettings(BaseSettings):
     """The author of verdicts; empty takes the login name."""
 
 
+def read_client_settings(**given: str) -> ClientSettings:
+    """Return the settings of clients.
+
+    Args:
+        given: Values that take the place of the environment's, which is then not read for them.
+
+    Raises:
+        errors.InvalidArgument: A variable of the environment is wrong. The error names it.
+    """
+    try:
+        return ClientSettings(**given)  # type: ignore[arg-type]  # the values are checked
+    except ValidationError as error:
+        why = explain_invalid(error) or str(error)
+        raise errors.InvalidArgument(
+            f"A setting in the environment is wrong. {why}", field="environment"
+        ) from error
+
+
 def explain_invalid(error: ValidationError) -> str:
     """Return what is wrong in the environment, with the names of its variables.
 
+    Keys and the passwords of URLs are left out.
+
     Args:
-        error: The error with which a class of this module refused to be constructed.
+        error: The error with which a class of this module refused to be constructed. Of an error
+            of another class, the result is "".
     """
     classes = {each.__name__: each for each in _list_classes(BaseSettings)}
-    prefix = classes[error.title].model_config.get("env_prefix", "")
+    refused = classes.get(error.title)
+    if refused is None:
+        return ""
+    prefix = refused.model_config.get("env_prefix", "")
     problems = []
     for item in error.errors():
-        variable = f"{prefix}{item['loc'][0] if item['loc'] else ''}".upper()
         message = item["msg"].removeprefix("Value error, ").rstrip(".")
-        said = str(item["input"])
-        problems.append(f"{variable}={said}: {message}." if said else f"{variable}: {message}.")
+        # An error of no single setting has all of them as its input.
+        name = str(item["loc"][0]) if item["loc"] else ""
+        shown = name and str(item["input"]) and not _SECRET.search(name)
+        variable = f"{prefix}{name}".upper() + (f"={item['input']}" if shown else "")
+        problems.append(_CREDENTIALS.sub("://***@", f"{variable}: {message}."))
     return " ".join(problems)
 
 

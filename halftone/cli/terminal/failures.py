@@ -81,8 +81,10 @@ def make_failure(error: BaseException, *, command: str) -> click.ClickException 
         case errors.HalftoneError():
             text = explain(error)
         case pydantic.ValidationError():
-            # Only settings are validated here, and they come from the environment.
-            text = f"A setting in the environment is wrong. {explain_invalid(error)}"
+            problem = explain_invalid(error)
+            if not problem:
+                return None
+            text = f"A setting in the environment is wrong. {problem}"
         case UnicodeEncodeError():
             # Arguments hold the bytes of the shell.
             text = f"{error.object!r} is no text: its bytes are not UTF-8."

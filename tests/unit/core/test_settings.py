@@ -42,3 +42,22 @@ def test_refuses_nonsense(monkeypatch, variable, value):
 def test_frozen():
     with pytest.raises(pydantic.ValidationError):
         settings.SearchSettings().port = 1
+
+
+def refuse(model, **values):
+    with pytest.raises(pydantic.ValidationError) as caught:
+        model(**values)
+    return settings.explain_invalid(caught.value)
+
+
+def test_what_is_wrong_is_said_without_passwords(monkeypatch):
+    monkeypatch.setenv("HALFTONE_SEARCH", "redis://user:pass@word@host:1/0")
+    said = refuse(settings.ClientSettings)
+    assert said.startswith("HALFTONE_SEARCH=redis://***@host:1/0: ")
+    assert "word" not in said
+    said = refuse(settings.SearchSettings, qdrant_api_key=["hidden"])
+    assert said == "HALFTONE_SEARCH_QDRANT_API_KEY: Input should be a valid string."
+
+
+def test_an_error_that_is_of_no_setting_is_not_explained():
+    assert refuse(pydantic.create_model("Other", number=(int, ...)), number="x") == ""
