@@ -21,8 +21,6 @@ OTHER_SERVICE: Final = "OTHER_SERVICE"
 """The reason of the error if something else than the wanted service answers at the address."""
 
 # The defaults of the services' settings.
-
-# The defaults of the services' settings.
 _PORTS: Final = {"search": 7102, "embedder": 7101, "trainer": 7103}
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/]*).*")
 # gRPC's own names for addresses, such as `dns:///host:7102` and `unix:/run/halftone.sock`. What has

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from halftone.core import addresses, errors
+from halftone.core import addresses, errors, settings
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,15 @@ def test_what_grpc_says_becomes_a_sentence_with_the_address(error, kind, reason,
 )
 def test_what_a_service_says_is_left_alone(error):
     assert addresses.name_address(error, address="localhost:7999") is error
+
+
+@pytest.mark.parametrize("service", ["search", "embedder", "trainer"])
+def test_the_suggested_port_is_the_default_of_the_settings(service):
+    classes = {
+        "search": settings.SearchSettings,
+        "embedder": settings.EmbedderSettings,
+        "trainer": settings.TrainerSettings,
+    }
+    port = classes[service].model_fields["port"].default
+    with pytest.raises(errors.InvalidArgument, match=f"for example somewhere:{port}$|:{port}\\."):
+        addresses.check_address("somewhere", service=service)
