@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 from halftone.client import tasks
 from halftone.client.retry import Attempts, RetryPolicy
 from halftone.client.watching import STREAM_SECONDS, Watch, Watchable
-from halftone.core import errors
+from halftone.core import addresses, errors
 from halftone.core.addresses import check_address
-from halftone.core.settings import ClientSettings
+from halftone.core.settings import read_client_settings
 from halftone.core.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class Connection:
         retries: When a call is tried again; None: the defaults of `RetryPolicy`.
 
     Raises:
-        errors.InvalidArgument: An address is not `host:port`.
+        errors.InvalidArgument: An address is not `host:port`, or a variable of the environment
+            is wrong.
     """
 
     def __init__(
@@ -57,14 +58,23 @@ class Connection:
         timeout: float = 60.0,
         retries: RetryPolicy | None = None,
     ) -> None:
-        settings = ClientSettings()
-        searching = check_address(search or settings.search)
+        asked: dict[addresses.Service, str | None] = {
+            "search": search,
+            "embedder": embedder,
+            "trainer": trainer,
+        }
+        given = {
+            service: check_address(address, service=service)
+            for service, address in asked.items()
+            if address
+        }
+        settings = read_client_settings(**given)
         self._addresses: dict[Service, str] = {
-            "search": searching,
-            "models": searching,
-            "clusters": searching,
-            "embedder": check_address(embedder or settings.embedder, service="embedder"),
-            "trainer": check_address(trainer or settings.trainer, service="trainer"),
+            "search": settings.search,
+            "models": settings.search,
+            "clusters": settings.search,
+            "embedder": settings.embedder,
+            "trainer": settings.trainer,
         }
         self._timeout = timeout
         self._policy = retries or RetryPolicy()

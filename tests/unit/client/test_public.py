@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from halftone import client as public
 from halftone.client import (
     AsyncClient,
     Client,
     RetryPolicy,
 )
+from halftone.core import errors
 
 NAME = "archives/a/images/one"
 QUICK = RetryPolicy(first_pause=0.01, longest_pause=0.05, import_patience=5)
@@ -48,3 +51,13 @@ def test_the_public_names():
     )
     methods = {name for name in dir(Client) if not name.startswith("_")}
     assert methods == {name for name in dir(AsyncClient) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("make", [Client, AsyncClient])
+def test_the_environment_is_read_for_the_addresses_that_are_not_given(monkeypatch, make):
+    monkeypatch.setenv("HALFTONE_SEARCH", "localhost")
+    make("x:1")
+    with pytest.raises(errors.InvalidArgument, match=r"HALFTONE_SEARCH=localhost: .* no port"):
+        make()
+    with pytest.raises(errors.InvalidArgument, match=r"^'localhost' is no address"):
+        make("localhost")
