@@ -41,12 +41,20 @@ def escaping() -> Iterator[None]:
     """
     escaper = _Escaper()
     codecs.register_error(_HANDLER, escaper)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_HANDLER)
+    changed = [
+        (stream, stream.errors)
+        for stream in (sys.stdout, sys.stderr)
+        if isinstance(stream, io.TextIOWrapper)
+    ]
+    for stream, _ in changed:
+        stream.reconfigure(errors=_HANDLER)
     try:
         yield
     finally:
+        for stream, before in changed:
+            # A closed stream stays as it is. One that cannot be written says so again at its end.
+            with contextlib.suppress(ValueError, OSError):
+                stream.reconfigure(errors=before)
         if escaper.used and not is_unicode(sys.stdout):
             click.echo(
                 f"The output's encoding, {sys.stdout.encoding}, lacks some characters, which were "

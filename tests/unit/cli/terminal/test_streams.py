@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 
 from halftone.cli import output
 from halftone.cli.app import main
+from halftone.cli.terminal import streams
 from tests.support.client.fake_search import sleeps
 
 NAME = "archives/a/images/one"
@@ -117,3 +119,17 @@ def test_ctrl_c_is_quiet_while_the_commands_are_imported(tmp_path):
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}"},
     )
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_the_streams_are_as_before_afterwards(monkeypatch, closing):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with streams.escaping():
+        stream.write("я")
+        stream.flush()
+        assert stream.buffer.getvalue() == rb"\u044f"
+        if closing:
+            monkeypatch.setattr(sys, "stdout", io.StringIO())
+            stream.close()
+    assert stream.errors == ("halftone.escape" if closing else "strict")
