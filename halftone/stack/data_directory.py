@@ -41,7 +41,7 @@ def lock_directory(directory: Path) -> FileLock:
         errors.DataDirectoryError: Another process has it; the error names the process.
     """
     try:
-        lock = locked(directory / "lock")
+        lock = locked(directory / running.LOCK)
     except LockHeldError as error:
         addresses = running.find(directory)
         where = f", searches are answered at {addresses.search}" if addresses is not None else ""
@@ -87,7 +87,7 @@ def check_format(data: Path) -> None:
 def remove_unused(data: Path) -> None:
     """Remove the new data directory of a start that was refused, unless it holds other files."""
     paths = sorted(data.rglob("*"), reverse=True)  # the contents of a directory before itself
-    ours = {data / "format.json", data / "lock"}
+    ours = {data / "format.json", data / running.LOCK}
     if all(path in ours or path.is_dir() for path in paths):
         # The directory stays if somebody puts a file into it meanwhile.
         with contextlib.suppress(OSError):

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import files
+from halftone.core.locks import LockHeldError, locked
 from halftone.core.settings import ClientSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILE: Final = "stack.json"
+LOCK: Final = "lock"
+"""The file in a data directory that is locked while a stack runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +68,15 @@ def find(data: Path) -> Addresses | None:
         os.kill(addresses.pid, 0)
     except (OSError, ValueError, TypeError):
         return None
-    return addresses
+    # The file of a stack that was killed stays, and another process may have its id now.
+    return addresses if _is_locked(data) else None
 
 
 def list_stacks() -> list[Stack]:
-    """Return the stacks that this user runs on this machine, in the order of their directories."""
+    """Return the stacks that this user runs on this machine, in the order of their directories.
+
+    The entries of stacks that were killed are removed.
+    """
     stacks = []
     with contextlib.suppress(OSError):
         for path in sorted(_find_register().glob("*.json")):
@@ -80,6 +87,9 @@ def list_stacks() -> list[Stack]:
             addresses = find(data)
             if addresses is not None and addresses.pid == entry.get("pid"):
                 stacks.append(Stack(data=data, addresses=addresses))
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
     return sorted(stacks, key=lambda stack: stack.data)
 
 
@@ -101,6 +111,19 @@ def announce(data: Path, addresses: Addresses) -> Iterator[None]:
         (data / FILE).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             entry.unlink(missing_ok=True)
+
+
+def _is_locked(data: Path) -> bool:
+    """Return whether a process holds the lock of a data directory."""
+    path = data / LOCK
+    try:
+        if path.is_file():
+            locked(path).close()
+    except LockHeldError:
+        return True
+    except OSError:
+        return True  # it is another user's, or its file system has no locks: nobody can tell
+    return False
 
 
 def _find_register() -> Path:

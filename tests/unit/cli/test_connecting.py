@@ -12,6 +12,7 @@ from PIL import Image
 
 from halftone.cli.connecting import tell_stack
 from halftone.core import files
+from halftone.core.locks import locked
 from halftone.stack import running
 
 NAME = "archives/a/images/one"
@@ -35,7 +36,7 @@ def announce(data, *, search, pid=None):
         embedder_metrics="",
         pid=pid or os.getpid(),
     )
-    with running.announce(data, addresses):
+    with locked(data / running.LOCK), running.announce(data, addresses):
         yield
 
 
@@ -203,4 +204,20 @@ def test_stacks_that_were_killed_or_run_elsewhere_are_not_listed(tmp_path, monke
         files.write_json(register / "killed.json", {**files.read_object(entry), "pid": 0})
         (register / "damaged.json").write_text("{")
         assert [stack.data for stack in running.list_stacks()] == [tmp_path / "data"]
+        left = {path.name for path in register.iterdir()}
+        assert left == {entry.name, "elsewhere.json", "damaged.json"}
     assert running.list_stacks() == []
+
+
+def test_the_id_of_a_killed_stack_may_be_another_process_now(tmp_path, monkeypatch):
+    register = tmp_path / "stacks"
+    monkeypatch.setenv("HALFTONE_STACKS", str(register))
+    data = tmp_path / "data"
+    with announce(data, search="x:1"):
+        kept = {path: path.read_bytes() for path in (data / running.FILE, *register.iterdir())}
+        assert len(running.list_stacks()) == 1
+    for path, content in kept.items():
+        path.write_bytes(content)
+    assert running.find(data) is None
+    assert running.list_stacks() == []
+    assert list(register.iterdir()) == []

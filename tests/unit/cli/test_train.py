@@ -14,6 +14,7 @@ from halftone.cli import tables
 from halftone.cli import train as cli_train
 from halftone.cli.app import main
 from halftone.client import JobState, RetryPolicy, TrainingJob, TrainingProgress
+from halftone.core.locks import locked
 from halftone.stack import running
 from tests.support.client.fake_trainer import FakeTrainer
 
@@ -179,7 +180,7 @@ def test_nobody_is_there(run, tmp_path):
     addresses = running.Addresses(
         search="a:1", embedder="b:2", search_metrics="c:3", embedder_metrics="d:4", pid=os.getpid()
     )
-    with running.announce(tmp_path, addresses):
+    with locked(tmp_path / running.LOCK), running.announce(tmp_path, addresses):
         result = run("jobs", "list", "--data", str(tmp_path), server=None)
     assert "runs without training" in result.stderr
     result = run("jobs", "list", server="127.0.0.1:1")
