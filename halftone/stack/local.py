@@ -336,6 +336,7 @@ def _make_children(settings: _Settings, *, logs: Path) -> list[Child]:
             phases={
                 "": "starting",
                 "listening": "opening the archive",
+                "waiting_for_store": "waiting for the Qdrant server",
                 "waiting_for_embedder": "waiting for the embedder",
                 "collection_opened": "opening the archive",
             },

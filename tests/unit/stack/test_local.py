@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from halftone.cli import app
 from halftone.core import errors
 from halftone.core import settings as settings_module
+from halftone.core.locks import locked
 from halftone.stack import data_directory, local, running
 from halftone.stack import training as local_training
 from halftone.stack.parts import HeldPorts
@@ -155,6 +156,7 @@ def test_settings_are_handed_on(tmp_path, monkeypatch):
     }
     assert len(ports) == 4
     assert "0" not in ports
+    assert {"waiting_for_store", "waiting_for_embedder"} < search.phases.keys()
 
 
 def test_training_is_added_and_takes_nothing_with_it(tmp_path, monkeypatch):
@@ -227,7 +229,7 @@ def test_the_file_of_a_running_stack_comes_and_goes(tmp_path):
         search="a:1", embedder="b:2", search_metrics="c:3", embedder_metrics="d:4", pid=os.getpid()
     )
     assert running.find(tmp_path) is None
-    with running.announce(tmp_path, addresses):
+    with locked(tmp_path / running.LOCK), running.announce(tmp_path, addresses):
         assert running.find(tmp_path) == addresses
     assert running.find(tmp_path) is None
 
