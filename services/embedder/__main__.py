@@ -84,12 +84,15 @@ async def run(
         # Without its device this process will never serve a version.
         await asyncio.to_thread(load.prepare_device)
         ended = asyncio.wrap_future(batcher.ended)
-        told = False
+        told, problem = False, ""
         while not ended.done():
             await asyncio.to_thread(models.refresh)
-            if not models.ready and not told:
+            before, problem = problem, "" if models.ready else models.describe_problem()
+            # `halftone up` ends at this event. A problem that is gone at the second look, such as a
+            # disk that did not answer once, is none.
+            if problem and problem == before and not told:
                 told = True
-                _log.error("no_model_version", error=models.describe_problem())
+                _log.error("no_model_version", error=problem)
             await health.set_serving(serving=models.ready and not ended.done())
             await asyncio.wait({ended}, timeout=settings.reload_seconds)
         await health.set_serving(serving=False)

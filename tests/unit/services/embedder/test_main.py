@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 from typing import TYPE_CHECKING
 
 import grpc
@@ -103,6 +104,43 @@ async def test_where_no_version_answers_the_log_says_why_once(hidden: Path):
         await asyncio.gather(service, return_exceptions=True)
     (told,) = [each for each in logs if each["event"] == "no_model_version"]
     assert told["error"] == "No model version is published and active yet."
+
+
+class HealingBackend(DyingBackend):
+    """Cannot load a version at the first look; its directory has changed by the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = 1
+
+    def load(self, version) -> DummyEncoder:
+        if self.failures:
+            self.failures -= 1
+            os.utime(version.directory / "MANIFEST.json", (0, 0))
+            raise OSError("The disk did not answer.")
+        return super().load(version)
+
+
+async def test_a_problem_that_is_gone_at_the_second_look_is_not_told(models: Path):
+    with structlog.testing.capture_logs() as logs:
+        service = asyncio.ensure_future(
+            run(
+                EmbedderSettings(port=0, metrics_port=0, reload_seconds=0.01, drain_seconds=0),
+                models_settings=ModelSettings(directory=models),
+                make_backend=lambda _settings, decoder: HealingBackend(),
+            )
+        )
+
+        async def until_active() -> None:
+            while "model_active" not in [each["event"] for each in logs]:
+                await asyncio.sleep(0.01)
+
+        await asyncio.wait_for(until_active(), 60)
+        service.cancel()
+        await asyncio.gather(service, return_exceptions=True)
+    told = [each["event"] for each in logs]
+    assert "model_refused" in told
+    assert "no_model_version" not in told
 
 
 async def embed(stub: embedder_pb2_grpc.EmbedderServiceStub, *contents: bytes):
