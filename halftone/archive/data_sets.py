@@ -6,6 +6,7 @@ door of the training service can read them, too.
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -89,7 +90,8 @@ class Listing:
 
         def find(group: int) -> int:
             while parent[group] != group:
-                group = parent[group]
+                # Each look halves the way, or a chain of thousands is walked thousands of times.
+                parent[group] = group = parent[parent[group]]
             return group
 
         owner: dict[Path, int] = {}
@@ -104,13 +106,30 @@ class Listing:
         return [tuple(names) for names, paths in families.values() if len(paths) > 1]
 
 
-def is_below(path: Path, *, roots: Sequence[Path]) -> bool:
-    """Return whether a file lies below one of the roots, with symbolic links resolved.
+class Boundary:
+    """Tells which files lie below one of the roots, with symbolic links resolved.
 
-    Without roots the result is always True.
+    Each root and each folder is resolved once, since that asks the disk for every part of a path.
+
+    Args:
+        roots: The directories; without any, every file lies within the boundary.
     """
-    found = path.resolve()
-    return not roots or any(found.is_relative_to(root.resolve()) for root in roots)
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self._roots = tuple(root.resolve() for root in roots)
+        self._folders: dict[Path, Path] = {}
+
+    def has(self, path: Path) -> bool:
+        """Return whether a file lies below one of the roots."""
+        if not self._roots:
+            return True
+        folder = self._folders.get(path.parent)
+        if folder is None:
+            folder = self._folders[path.parent] = path.parent.resolve()
+        found = folder / path.name
+        if path.name == ".." or found.is_symlink():
+            found = path.resolve()
+        return any(found.is_relative_to(root) for root in self._roots)
 
 
 def read_listing(
@@ -142,7 +161,7 @@ def add_data_set(
 ) -> None:
     """Add a data set to a listing; the arguments and errors are those of `read_listing`."""
     table = open_data_set(source, listing=listing)
-    if not table.delimiter or _FILE_COLUMN in table.columns:
+    if _is_manifest(table):
         _add_manifest(table, group_column=group_column, roots=roots, listing=listing)
     elif source.is_dir():
         raise errors.InvalidArgument(f"{table.path} has no column {_FILE_COLUMN!r}.", field="data")
@@ -154,6 +173,33 @@ def measure_tables(source: Path) -> int:
     """Return the bytes of a data set's table and of the groups beside it; 0 if there are none."""
     path = _find_table(source)
     return sum(file.stat().st_size for file in (path, path.parent / GROUPS) if file.is_file())
+
+
+def count_names(source: Path, *, most: int) -> int:
+    """Return how many files have to be looked for to read a data set, as far as `most` + 1.
+
+    Those are the rows of a manifest; of a wide table, its cells and all that lies below its folder.
+
+    Args:
+        source: A folder, manifest or wide table.
+        most: The count at which nothing further is looked at.
+
+    Raises:
+        errors.InvalidArgument: The data set does not exist or cannot be understood.
+    """
+    table = open_data_set(source, listing=Listing())
+    names: Iterator[object] = table.rows(required=(_FILE_COLUMN,), ragged=True, strict=False)
+    if not _is_manifest(table):
+        if source.is_dir():
+            return 0  # `add_data_set` refuses it
+        rows = (row for _, row in table.cells(strict=False))
+        cells = (cell for row in rows for cell in ([row] if isinstance(row, str) else row))
+        names = itertools.chain(files.walk(table.path.parent), cells)
+    return sum(1 for _ in itertools.islice(names, most + 1))
+
+
+def _is_manifest(table: TableFile) -> bool:
+    return not table.delimiter or _FILE_COLUMN in table.columns
 
 
 def _find_table(source: Path) -> Path:
@@ -230,6 +276,7 @@ def _add_manifest(
     table: TableFile, *, group_column: str, roots: Sequence[Path], listing: Listing
 ) -> None:
     path, column = table.path, group_column.lower()
+    boundary = Boundary(roots)
     start = len(listing.entries)
     by_id: dict[str, int] = {}
     named: dict[str, list[int]] = {}
@@ -241,7 +288,7 @@ def _add_manifest(
         if not file.is_file():
             listing.findings.append(Finding("missing file", f"{image_id}: {file} is not there"))
             continue
-        if not is_below(file, roots=roots):
+        if not boundary.has(file):
             outside = f"{image_id}: {file} is not below the data roots"
             listing.findings.append(Finding("missing file", outside))
             continue
@@ -345,8 +392,9 @@ class _Names:
         self.findings: list[Finding] = []
         self._folder = folder.resolve()
         self._by_key: dict[str, list[Path]] = {}
+        boundary = Boundary(roots)
         for path in files.files_below(self._folder):
-            if not is_below(path, roots=roots):
+            if not boundary.has(path):
                 continue
             for key in self._keys(path):
                 self._by_key.setdefault(key, []).append(path)

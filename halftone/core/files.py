@@ -32,6 +32,21 @@ def files_below(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if not path.is_dir())
 
 
+def walk(directory: Path) -> Iterator[Path]:
+    """Yield all files and directories below a directory, unsorted, as they are found.
+
+    Symbolic links to directories are not followed. What cannot be listed is left out.
+    """
+    waiting = [directory]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                yield path
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+
+
 def sha256(path: Path) -> str:
     """Return a file's SHA-256 hash in hexadecimal."""
     with path.open("rb") as file:

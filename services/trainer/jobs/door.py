@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from halftone.core.training import TrainingSpec
     from halftone.core.training_options import LoopOptions
 
-# Reading this much takes a second or two. Larger sets have enough in them, or wait for the worker.
-_MOST_BYTES: Final = 16 * 2**20
+# Looking at so much takes about a second, in the thread of the call. Larger sets have enough in
+# them, or wait for the worker.
+_MOST_BYTES: Final = 2 * 2**20
+_MOST_NAMES: Final = 5000
 _FEWEST_GROUPS: Final = 2
 _LARGEST_HELD_OUT: Final = 5  # one picture in so many, without labels
 _NAMED: Final = 3
@@ -45,8 +47,12 @@ def check_data_sets(
         return
     options = spec.loop_options
     listing = data_sets.Listing()
+    left = _MOST_NAMES
     for number, (name, path) in enumerate(zip(spec.datasets, paths, strict=True)):
         try:
+            left -= data_sets.count_names(path, most=left)
+            if left < 0:
+                return
             data_sets.add_data_set(
                 path, group_column=options.group_column, roots=roots, listing=listing
             )
@@ -72,6 +78,8 @@ def check_archive(name: str, *, path: Path, roots: Sequence[Path] = ()) -> None:
         return
     field = "spec.evaluation_archive"
     try:
+        if data_sets.count_names(path, most=_MOST_NAMES) > _MOST_NAMES:
+            return
         listing = data_sets.read_listing([path], roots=roots)
     except errors.InvalidArgument as error:
         raise _rename(error, path=path, name=name, field=field) from error

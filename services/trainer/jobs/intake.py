@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from halftone.core import errors, telemetry, training
+from halftone.core import errors, files, telemetry, training
 from halftone.registry.versions import Registry
 from halftone.services.trainer.jobs import door
 from halftone.services.trainer.jobs.job import State, TrainingJob
@@ -49,6 +49,7 @@ class Intake:
     ) -> None:
         self._store, self._queue = store, queue
         self._settings, self._registry = settings, Registry(models)
+        self._intact: dict[str, object] = {}  # the stamps of versions that were verified
 
     def is_full(self, *, extra: int = 0) -> bool:
         """Return whether `max_queued_jobs` + `extra` jobs or more are waiting.
@@ -152,7 +153,7 @@ class Intake:
             errors.FailedPrecondition: The weights to start from are not there.
         """
         if spec.parent:
-            self._registry.verify(self._registry.resolve(spec.parent))
+            self._check_parent(spec.parent)
         self._check_weights(spec)
         roots = self._settings.data_roots
         datasets, archive = training.locate(spec, roots=roots)
@@ -160,6 +161,18 @@ class Intake:
         if archive is not None:
             door.check_archive(spec.evaluation_archive, path=archive, roots=roots)
         return datasets, archive
+
+    def _check_parent(self, reference: str) -> None:
+        """Compare a parent version with its manifest, unless that was done and nothing has changed.
+
+        Hashing it takes seconds, which every submission and every try of it would cost. The worker
+        hashes it once more before it starts.
+        """
+        version = self._registry.resolve(reference)
+        stamp = _read_stamp(version.directory)
+        if stamp is None or self._intact.get(version.id) != stamp:
+            self._registry.verify(version)
+            self._intact[version.id] = stamp
 
     def _check_weights(self, spec: TrainingSpec) -> None:
         weights = self._settings.imagenet_weights
@@ -192,6 +205,21 @@ class Intake:
         if created:
             _log.warning("message_refused", job=job_id, reason=error.reason, error=error.message)
         return job
+
+
+def _read_stamp(directory: Path) -> object:
+    """Return the names, sizes and times of all files below a directory; None if one is not there.
+
+    The time of a file's last change of any kind is among them, which no program can set back.
+    """
+    try:
+        stats = [(path, path.stat()) for path in files.files_below(directory)]
+    except OSError:
+        return None
+    return [
+        (path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        for path, stat in stats
+    ]
 
 
 def _require_same(job: TrainingJob, spec: dict[str, Any]) -> TrainingJob:

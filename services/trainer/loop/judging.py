@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from halftone.archive import manifests
-from halftone.archive.data_sets import Listing, is_below, open_data_set, read_rows
+from halftone.archive.data_sets import Boundary, Listing, open_data_set, read_rows
 from halftone.core import errors, files
 from halftone.evaluation import labelled
 from halftone.evaluation.evaluate import evaluate, evaluate_classification, figures_of
@@ -116,7 +116,8 @@ def read_archive(folder: Path, *, roots: Sequence[Path] = ()) -> LabelledArchive
             field="evaluate_on",
         ) from error
     missing = [path for path in archive.paths if not path.is_file()]
-    outside = [path for path in archive.paths if not is_below(path, roots=roots)]
+    boundary = Boundary(roots)
+    outside = [path for path in archive.paths if not boundary.has(path)]
     doubled = [name for name, count in Counter(archive.ids).items() if count > 1]
     problem = ""
     if missing:

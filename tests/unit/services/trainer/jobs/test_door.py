@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from halftone.core import errors, training
+from halftone.registry.versions import Registry
 from halftone.services.trainer.jobs import door
 from halftone.services.trainer.loop.config import TrainingConfig
 from halftone.services.trainer.loop.train import train
@@ -139,8 +140,29 @@ class TestPictures:
         """Reading its table would take longer than a caller waits."""
         write_data_set(sets / "small", groups=1)
         with (sets / "small" / "manifest.csv").open("ab") as file:
-            file.truncate(2**24 + 1)
+            file.truncate(2**21 + 1)
         check(sets)
+
+    @pytest.mark.parametrize("together", [False, True])
+    def test_many_rows_are_left_to_the_worker(self, sets, together):
+        """Each costs a look at the disk, however short it is."""
+        for name in ("small", "more"):
+            write_data_set(sets / name, groups=1)
+            with (sets / name / "manifest.csv").open("a") as file:
+                file.writelines("x,,\n" for _ in range(3000 if together else 5001))
+        check(sets, datasets=["small", "more"] if together else ["small"])
+        if together:
+            assert refusal(sets).reason == "TOO_FEW_GROUPS"
+        else:
+            check(sets, archive="more")
+
+    def test_a_wide_table_in_a_large_folder_is_left_to_the_worker(self, sets):
+        write_data_set(sets / "small", groups=0)
+        (sets / "small" / "sheet.csv").write_text("1.jpg,2.jpg\n")
+        assert refusal(sets, datasets=["small/sheet.csv"]).reason == "TOO_FEW_GROUPS"
+        for number in range(5000):
+            (sets / "small" / f"{number}.folder").mkdir()
+        check(sets, datasets=["small/sheet.csv"])
 
 
 class TestArchive:
@@ -171,6 +193,18 @@ class TestArchive:
         error = refusal(sets, archive="archive")
         assert error.field == "spec.evaluation_archive"
         assert said in error.message
+
+
+class CountingRegistry(Registry):
+    """A registry that notes which versions are hashed."""
+
+    def __init__(self, directory, *, hashed):
+        super().__init__(directory)
+        self.hashed = hashed
+
+    def verify(self, version):
+        self.hashed.append(version.id)
+        super().verify(version)
 
 
 class TestAtSubmission:
@@ -206,6 +240,21 @@ class TestAtSubmission:
         weights = models / "parent" / "1" / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:-1])
         assert "parent/1" in refused(errors.DataLoss, parent="parent/1").message
+
+    def test_a_parent_is_hashed_once_and_after_it_has_changed(self, desk, trained):
+        models = desk.settings.work_directory.parent / "models"
+        shutil.copytree(trained, models)
+        hashed = []
+        desk.intake._registry = CountingRegistry(models, hashed=hashed)
+        for number in range(3):
+            desk.submit(job_id=f"a{number}", parent="parent/1")
+        assert hashed == ["parent/1"]
+        weights = models / "parent" / "1" / "model.safetensors"
+        content = weights.read_bytes()
+        weights.unlink()
+        weights.write_bytes(content)
+        desk.submit(job_id="b", parent="parent/1")
+        assert hashed == ["parent/1"] * 2
 
     def test_weights_that_are_not_there(self, desk, refused):
         changed = {"imagenet_weights": desk.settings.work_directory / "weights.pth"}
