@@ -5,6 +5,9 @@ Modules whose commands need another service have fixtures of the same names.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -12,6 +15,12 @@ from halftone.cli.app import main
 from tests.support.client.fake_search import FakeSearch
 
 NAME = "archives/a/images/one"
+
+
+@pytest.fixture(autouse=True)
+def stacks(monkeypatch):
+    """Lists only the stacks of unit tests: commands name every other one that runs."""
+    monkeypatch.setenv("HALFTONE_STACKS", str(Path(os.environ["HALFTONE_STACKS"]) / "unit"))
 
 
 @pytest.fixture

@@ -142,19 +142,21 @@ def test_an_address_of_the_environment_is_named_with_its_variable(run):
 
 def test_the_address_is_named_as_it_was_typed(run):
     assert "No service answers at localhost:1 (" in run("list", server="localhost:1").stderr
-    assert "No service answers at [::1]:1 (" in run("list", server="[::1]:1").stderr
+    assert "No service answers at [::1]:1" in run("list", server="[::1]:1").stderr
 
 
 def test_where_several_stacks_run_the_one_that_is_asked_is_named(run, fake, tmp_path):
     here, other = tmp_path / "data", tmp_path / "other"
+    command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
     with announce(here, search=fake.address):
         assert run("show", NAME, server=None).stderr == ""
         with announce(other, search="127.0.0.1:1"):
             pass  # it does not run any more
         assert run("show", NAME, server=None).stderr == ""
     with (
+        subprocess.Popen(command, stdin=subprocess.PIPE) as process,
         announce(here, search=fake.address),
-        announce(other, search="127.0.0.1:2", pid=os.getppid()),
+        announce(other, search="127.0.0.1:2", pid=process.pid),
     ):
         said = run("show", NAME, server=None).stderr
         assert said == (
