@@ -416,7 +416,7 @@ def _format_command(params: dict[str, Any]) -> str:
         for name in ("only", "strengths"):
             if params[name]:
                 words += [f"--{name}", ",".join(str(part) for part in params[name])]
-    for name in ("groups", "threshold_from", "limit", "models"):
+    for name in ("groups", "threshold_from", "limit", "models", "data"):
         if params[name] is not None:
             words += [f"--{name.replace('_', '-')}", str(params[name])]
     words += ["--upright"] * params["upright"]

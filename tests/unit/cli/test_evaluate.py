@@ -241,3 +241,11 @@ def test_press_options_are_checked(archive, models, tmp_path):
     assert "numbers from 1" in run(*shared, "--press", archive, "--strengths", "all", code=2)
     few = run(*shared, "--press", archive, "--limit", 5, code=2)
     assert "too few" in few
+
+
+def test_the_command_of_a_report_names_the_directory_of_the_versions(archive, models, tmp_path):
+    data = tmp_path / "data dir"
+    data.mkdir()
+    (data / "models").symlink_to(models)
+    figures = json.loads(run("starter/1", "--data", data, "--archive", archive, "--json"))
+    assert f"--data '{data}'" in figures["command"]
