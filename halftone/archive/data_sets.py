@@ -1,7 +1,7 @@
 """Lists the pictures of data sets and their groups, from manifests and wide tables.
 
-Data sets are what models are trained on and judged by. Nothing here opens a picture, so that the
-door of the training service can read them, too.
+Data sets are what models are trained on and judged by. Nothing here opens a picture, so the
+training service can check a data set before it accepts a job.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ def tell_stack(address: str, *, data: Path | None, service: str) -> None:
     others = [stack for stack in stacks if stack not in asked]
     if not others or not (asked or is_listening(address)):
         return
-    whose = f"the stack of {asked[0].data}" if asked else "no stack of yours"
+    whose = f"the stack of {asked[0].data}" if asked else "which is not one of your stacks"
     output.remark(
         f"Asking {address}, {whose}. --data names another: "
         f"{', '.join(str(stack.data) for stack in others)}."

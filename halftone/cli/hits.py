@@ -79,7 +79,7 @@ def _describe_rest(rest: Sequence[Hit], *, alone: bool) -> str:
         which = "The only candidate" if len(rest) == 1 else f"The best of {count}"
         return (
             f"Nothing likely was found. {which} has a probability of {odds} ({relation}): --all "
-            "lists what there is."
+            f"lists {'it' if len(rest) == 1 else 'them'}."
         )
     be, them = ("is", "it") if len(rest) == 1 else ("are", "them")
     return f"{len(rest):,} more {be} unlikely, at most {odds} ({relation}): --all lists {them}."

@@ -218,7 +218,7 @@ class Supervisor:
         running.deaths.append(now)
         if len(running.deaths) >= self._policy.failures:
             times = len(running.deaths)
-            failure = _make_error(running, what=f"{what}, for the {times}. time; giving up")
+            failure = _make_error(running, what=f"{what} {times} times; giving up")
             if running.child.essential:
                 raise failure
             running.restart_at = None

@@ -1,4 +1,4 @@
-"""Refuses jobs whose data cannot work, as far as their tables tell. Opens no picture.
+"""Refuses jobs whose tables show that training would fail. Opens no picture.
 
 Without this, a data set of one group is accepted, waits on the queue, and fails minutes later in a
 worker. What only the pictures tell, such as copies of one file, the training process still finds.

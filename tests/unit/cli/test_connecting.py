@@ -176,7 +176,9 @@ def test_a_service_that_is_no_stack_of_ones_own_is_called_that(fake, tmp_path, c
         tell_stack("127.0.0.1:1", data=None, service="search")
         assert capsys.readouterr().err == ""  # nobody answers there, which is said anyway
         tell_stack(fake.address, data=None, service="search")
-    said = f"Asking {fake.address}, no stack of yours. --data names another: {other}.\n"
+    said = (
+        f"Asking {fake.address}, which is not one of your stacks. --data names another: {other}.\n"
+    )
     assert capsys.readouterr().err == said
 
 

@@ -186,7 +186,7 @@ def test_it_gives_up_on_a_child_that_dies_again_and_again(tmp_path):
     with Running(child(tmp_path, "one", code=ONCE)) as running:
         os.kill(running.supervisor.processes["one"], signal.SIGKILL)
         until(lambda: running.failure is not None)
-    assert "one ended with exit code 1, for the 3. time; giving up." in str(running.failure)
+    assert "one ended with exit code 1 3 times; giving up." in str(running.failure)
     assert "not again" in str(running.failure)
     assert running.failure.reason == CHILD_FAILED
 
@@ -345,4 +345,4 @@ def test_a_child_that_says_why_it_ends_is_quoted_while_others_go_on(tmp_path):
     why = "extra cannot run: There is no such device"
     assert said[0] == f"{why}; starting it again in 0.05 s."
     log = tmp_path / "logs" / "extra.log"
-    assert said[2] == f"{why}, for the 3. time; giving up. Its log is {log}."
+    assert said[2] == f"{why} 3 times; giving up. Its log is {log}."
