@@ -114,7 +114,7 @@ images:
 # Builds the images and takes an archive through a stack of them. Skipped, with the reason, where no engine
 # answers or can be started; see docs/operations.md.
 compose-test: $(STAMP)
-	$(BIN)/python -m pytest -m compose -p no:randomly --timeout 5400 tests/compose
+	$(BIN)/python -m pytest -m compose -p no:randomly --timeout 14400 tests/compose
 
 clean:
 	rm -rf build demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,12 +1,13 @@
 """The images that compose and Dockerfile start from: pulled, or stand-ins that are made here.
 
 Where no registry can be reached, the base is a tree of Debian, made by debootstrap, with Python and
-Redis. It gets this host's certificates, and where this host's pip finds packages.
+Redis. This host's certificates go into it, and the index in which this host's pip finds packages.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.compose.engine import Engine, MissingError
+from tests.compose.engine import Engine, MissingError, remove_tree, run_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,8 @@ _PIP_OPTIONS = frozenset(
 )
 _TREE = "halftone-compose-test/debian:local"
 _PULL_SECONDS = 600
+_MAKE_SECONDS = 1200
+_WHY = "The public images cannot be pulled, and no stand-ins can be made: "
 
 
 class Bases:
@@ -60,12 +63,9 @@ class Bases:
             return given
         if self._engine.run("image", "inspect", public).returncode == 0:
             return public
-        try:
-            pulled = self._engine.run("pull", "--quiet", public, seconds=_PULL_SECONDS)
-        except subprocess.TimeoutExpired:
-            pulled = None
-        if pulled is not None and pulled.returncode == 0:
-            return public
+        with contextlib.suppress(MissingError):
+            if self._engine.run("pull", "--quiet", public, seconds=_PULL_SECONDS).returncode == 0:
+                return public
         return make()
 
     def make_python(self) -> str:
@@ -103,44 +103,55 @@ class Bases:
     def remove(self) -> None:
         """Remove the stand-ins' names; an engine keeps what other images are made of."""
         for image in reversed(self.made):
-            self._engine.run("image", "rm", "--force", image)
+            with contextlib.suppress(MissingError):
+                self._engine.run("image", "rm", "--force", image)
+
+    def _run(self, *arguments: str | Path, **options) -> None:
+        """Run a command of the engine, in which the project has no part.
+
+        Raises:
+            MissingError: The command failed.
+        """
+        done = self._engine.run(*arguments, seconds=_MAKE_SECONDS, **options)
+        if done.returncode != 0:
+            last = done.stdout.strip().splitlines()[-1:]
+            raise MissingError(f"{_WHY}docker {arguments[0]} says: {' '.join(last)}")
 
     def _build(self, name: str, *lines: str, context: Path | None = None) -> str:
         context = context or self._directory / name
         context.mkdir(parents=True, exist_ok=True)
         (context / "Dockerfile").write_text("\n".join((f"FROM {self.make_python()}", *lines, "")))
         image = f"halftone-compose-test/{name}:local"
-        self._engine.read(
-            "build", "--quiet", *self._engine.build_options, "--tag", image, context, seconds=600
-        )
+        self._run("build", "--quiet", *self._engine.build_options, "--tag", image, context)
         self.made.append(image)
         return image
 
     def _make_tree(self) -> str:
-        why = "The public images cannot be pulled, and no stand-ins can be made: "
         if sys.platform != "linux" or os.geteuid() != 0:
-            raise MissingError(why + "that takes Linux and root.")
+            raise MissingError(_WHY + "that takes Linux and root.")
         if not shutil.which("debootstrap"):
-            raise MissingError(why + "debootstrap is not installed.")
+            raise MissingError(_WHY + "debootstrap is not installed.")
         self._say(f"No registry answers: making a base of Debian {SUITE} …")
         tree = self._directory / "tree"
         tree.mkdir(parents=True)
-        done = subprocess.run(
-            [
-                "debootstrap",
-                "--variant=minbase",
-                f"--include={','.join(_PACKAGES)}",
-                SUITE,
-                str(tree),
-                os.environ.get("DEBIAN_MIRROR", _MIRROR),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            last = (done.stdout + done.stderr).strip().splitlines()[-1:]
-            raise MissingError(why + f"debootstrap says: {' '.join(last)}")
+        command = [
+            "debootstrap",
+            "--variant=minbase",
+            f"--include={','.join(_PACKAGES)}",
+            SUITE,
+            str(tree),
+            os.environ.get("DEBIAN_MIRROR", _MIRROR),
+        ]
+        try:
+            done = run_within(_MAKE_SECONDS, command)
+            if done.returncode != 0:
+                last = done.stdout.strip().splitlines()[-1:]
+                raise MissingError(_WHY + f"debootstrap says: {' '.join(last)}")
+            return self._import_tree(tree)
+        finally:
+            remove_tree(tree)
+
+    def _import_tree(self, tree: Path) -> str:
         (tree / "usr/local/bin/python").symlink_to("/usr/bin/python3")
         if certificates := find_certificates():
             shutil.copy(certificates, f"{tree}{_CERTIFICATES}")
@@ -148,8 +159,7 @@ class Bases:
         lines = [f"{key} = {value}" for key, value in sorted(options.items())]
         (tree / "etc/pip.conf").write_text("\n".join(("[global]", *lines, "")))
         with subprocess.Popen(["tar", "-C", tree, "-c", "."], stdout=subprocess.PIPE) as packed:
-            self._engine.read("import", "-", _TREE, stdin=packed.stdout, seconds=600)
-        shutil.rmtree(tree)
+            self._run("import", "-", _TREE, stdin=packed.stdout)
         self.made.append(_TREE)
         return _TREE
 
@@ -163,8 +173,9 @@ def find_certificates() -> Path | None:
 
 def read_pip_options() -> dict[str, str]:
     """Return where this host's pip finds packages, from its files and the environment."""
+    # Where there is no pip, there is nothing to read either.
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     )
     return parse_pip_options(done.stdout)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,13 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.outside import find_reason
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _START_SECONDS = 120
 _STOP_SECONDS = 60
 MIN_FREE_GB = 20
 """For an engine's images: the trainer's and the stage that builds it take up to 6.5 GB each."""
+MIN_FREE_GB_COPYING = 150
+"""For an engine whose layers are whole copies (vfs), as where no overlay can be mounted."""
 
 
 class MissingError(Exception):
@@ -50,27 +55,60 @@ class Engine:
     def run(
         self, *arguments: str | Path, seconds: float = 120, **options
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of the client; the result is not checked."""
-        return subprocess.run(
-            [self.docker, *map(str, arguments)],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=seconds,
-            **options,
+        """Run a command of the client; the result is not checked.
+
+        Raises:
+            MissingError: It took too long.
+        """
+        return run_within(
+            seconds, [self.docker, *map(str, arguments)], env=self.environment, **options
         )
 
     def read(self, *arguments: str | Path, seconds: float = 120, **options) -> str:
         """Run a command of the client and return what it printed.
 
         Raises:
-            AssertionError: The command failed; the message is what it printed.
+            MissingError: The command failed for a reason outside the project.
+            AssertionError: It failed for another one; the message is what it printed.
         """
         done = self.run(*arguments, seconds=seconds, **options)
+        if done.returncode and (reason := find_reason(done.stdout)):
+            raise MissingError(f"docker {arguments[0]}: {reason}")
         assert done.returncode == 0, f"docker {' '.join(map(str, arguments))}\n{done.stdout}"
         return done.stdout.strip()
+
+
+def run_within(
+    seconds: float,
+    command: Sequence[str],
+    *,
+    input: str | None = None,  # noqa: A002 - as subprocess.run has it
+    **options,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command; its result has both outputs in one and is not checked.
+
+    Raises:
+        MissingError: It took longer than these seconds; it and its children were ended.
+    """
+    with subprocess.Popen(
+        command,
+        stdin=options.pop("stdin", None) if input is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        **options,
+    ) as process:
+        try:
+            printed, _ = process.communicate(input, timeout=seconds)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                words = " ".join(map(str, command[:3]))
+                raise MissingError(f"`{words} …` took longer than {seconds:g} s.") from None
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, printed)
 
 
 @contextlib.contextmanager
@@ -83,14 +121,16 @@ def open_engine(data: Path, *, say: Callable[[str], None]) -> Iterator[Engine]:
         say: Tells the person who waits what happens.
 
     Raises:
-        MissingError: No engine answers, and none can be started here.
+        MissingError: No engine answers, and none can be started here; or it has too little space.
     """
     clients = _list_clients()
     if not clients:
         raise MissingError("There is no Docker client (docker) on the PATH.")
     for client in clients:
         if _answers(client, os.environ):
-            yield _describe(client)
+            found = _describe(client)
+            _check_space(found)
+            yield found
             return
     if "DOCKER_HOST" in os.environ:
         raise MissingError(f"No Docker engine answers at {os.environ['DOCKER_HOST']}.")
@@ -98,7 +138,29 @@ def open_engine(data: Path, *, say: Callable[[str], None]) -> Iterator[Engine]:
         answering = [each for each in clients if _answers(each, {**os.environ, **variables})]
         # Engines without the default bridge build in the network of the host.
         client = next(filter(_has_buildkit, answering), answering[0])
-        yield _describe(client, variables=variables, build_options=("--network", "host"))
+        started = _describe(client, variables=variables, build_options=("--network", "host"))
+        _check_space(started)
+        yield started
+
+
+def _check_space(engine: Engine) -> None:
+    """Raise MissingError if the engine has too little space for the images.
+
+    Nothing is known about the space of an engine on another machine.
+    """
+    printed = engine.run("info", "--format", "{{.Driver}}\t{{.DockerRootDir}}").stdout
+    # Clients print warnings, too.
+    lines = [line.split("\t") for line in printed.splitlines() if line.count("\t") == 1]
+    if not lines:
+        return
+    driver, root = lines[-1]
+    try:
+        free = shutil.disk_usage(root).free / 1e9
+    except OSError:
+        return
+    needed = MIN_FREE_GB_COPYING if driver in ("vfs", "native") else MIN_FREE_GB
+    if free < needed:
+        raise MissingError(f"{root} has {free:.0f} of the {needed} GB that {driver} needs.")
 
 
 def _describe(
@@ -174,7 +236,10 @@ def _start_engine(data: Path, *, say: Callable[[str], None]) -> Iterator[dict[st
     if shutil.which("setpriv"):  # not even a killed test leaves it behind
         command = ["setpriv", "--pdeathsig", "TERM", *command]
     say("Starting a Docker engine …")
-    data.mkdir(parents=True)
+    try:
+        data.mkdir(parents=True)
+    except OSError as error:
+        raise MissingError(f"No Docker engine can be started here: {error}") from error
     with log.open("w") as output:
         process = subprocess.Popen(
             list(map(str, command)),
@@ -194,7 +259,7 @@ def _start_engine(data: Path, *, say: Callable[[str], None]) -> Iterator[dict[st
             process.kill()
             process.wait()
         for directory in (data, short):
-            _remove(directory)
+            remove_tree(directory)
 
 
 def _check_that_it_can_start(data: Path) -> None:
@@ -208,7 +273,7 @@ def _check_that_it_can_start(data: Path) -> None:
     data.parent.mkdir(parents=True, exist_ok=True)
     for left in data.parent.iterdir():  # by tests that were killed
         if left.name.isdigit() and not Path("/proc", left.name).exists():
-            _remove(left)
+            remove_tree(left)
     free = shutil.disk_usage(data.parent).free / 1e9
     if free < MIN_FREE_GB:
         raise MissingError(why + f"{data.parent} has {free:.0f} of {MIN_FREE_GB} GB.")
@@ -238,7 +303,8 @@ def _wait_for_engine(
         time.sleep(0.2)
 
 
-def _remove(directory: Path) -> None:
+def remove_tree(directory: Path) -> None:
+    """Remove a directory, and before that what is mounted in it."""
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted(
         (each for each in mounts if Path(each).is_relative_to(directory)), reverse=True

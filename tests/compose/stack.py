@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
+import re
 import socket
-import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.compose.engine import MissingError, run_within
+from tests.support.outside import find_reason
+
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
 
     from tests.compose.engine import Engine
@@ -19,6 +25,8 @@ _HEALTHY_SECONDS = 900
 """Loading torch on a busy machine takes minutes; a service that fails ends the wait at once."""
 _LOG_LINES = 60
 _MAX_RESTARTS = 5
+_TAKEN = re.compile(r"address already in use|port is already allocated", re.IGNORECASE)
+_TRIES = 5
 
 
 class Stack:
@@ -38,9 +46,8 @@ class Stack:
         self._engine = engine
         self._name = name
         self._options = [option for file in files for option in ("--file", str(ROOT / file))]
-        self._ports = {service: _find_free_port() for service in ("embedder", "search", "trainer")}
-        ports = {f"{service.upper()}_PORT": str(port) for service, port in self._ports.items()}
-        self._environment = {**engine.environment, **ports, **variables}
+        self._variables = {**engine.environment, **variables}
+        self._ports = _find_free_ports()
 
     @property
     def has_qdrant(self) -> bool:
@@ -55,15 +62,25 @@ class Stack:
         """Run a command of compose and return what it printed.
 
         Raises:
-            AssertionError: The command failed; the message is what it and the services printed.
+            MissingError: The command failed for a reason outside the project, or took too long.
+            AssertionError: It failed for another one; the message is what it and the services
+                printed.
         """
-        done = self._run(*arguments, seconds=seconds)
-        assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}\n{self.logs()}"
-        return done.stdout
+        return self._check(arguments, self._run(*arguments, seconds=seconds))
 
     def up(self) -> None:
-        """Start it from images that are there, and wait until all of it is healthy."""
-        self.compose("up", "--detach", "--no-build")
+        """Start it from images that are there, and wait until all of it is healthy.
+
+        Ports that were taken in the meantime are chosen anew, so ask for addresses afterwards.
+        """
+        up = ("up", "--detach", "--no-build")
+        done = self._run(*up, seconds=1800)
+        for _ in range(_TRIES - 1):
+            if not (done.returncode and _TAKEN.search(done.stdout)):
+                break
+            self._ports = _find_free_ports()
+            done = self._run(*up, seconds=1800)
+        self._check(up, done)
         deadline = time.monotonic() + _HEALTHY_SECONDS
         while waiting := self._list_waiting():
             assert time.monotonic() < deadline, f"Not healthy: {waiting}\n{self.logs()}"
@@ -75,7 +92,8 @@ class Stack:
 
     def remove(self) -> None:
         """Remove everything of it."""
-        self._run("down", "--volumes", "--remove-orphans", "--timeout", "10", seconds=600)
+        with contextlib.suppress(MissingError):
+            self._run("down", "--volumes", "--remove-orphans", "--timeout", "10", seconds=600)
 
     def services(self) -> set[str]:
         """Return the services that have a container."""
@@ -86,17 +104,17 @@ class Stack:
         tail = f"--tail={_LOG_LINES}"
         return self._run("logs", "--no-color", tail, seconds=120).stdout
 
+    def _check(self, arguments: tuple[str, ...], done: subprocess.CompletedProcess[str]) -> str:
+        if done.returncode and (_TAKEN.search(done.stdout) or find_reason(done.stdout)):
+            last = done.stdout.strip().splitlines()[-1:]
+            raise MissingError(f"compose {arguments[0]}: {' '.join(last)}")
+        assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}\n{self.logs()}"
+        return done.stdout
+
     def _run(self, *arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self._engine.compose, *self._options, "--project-name", self._name, *arguments],
-            cwd=ROOT,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=seconds,
-        )
+        ports = {f"{service.upper()}_PORT": str(port) for service, port in self._ports.items()}
+        command = [*self._engine.compose, *self._options, "--project-name", self._name, *arguments]
+        return run_within(seconds, command, cwd=ROOT, env={**self._variables, **ports})
 
     def _inspect(self) -> list[dict]:
         label = f"label=com.docker.compose.project={self._name}"
@@ -124,7 +142,31 @@ def _find_service(container: dict) -> str:
     return container["Config"]["Labels"]["com.docker.compose.service"]
 
 
-def _find_free_port() -> int:
+def _find_free_ports() -> dict[str, int]:
+    """Return a port of this host for each service.
+
+    They are bound minutes later, so they lie below those that the kernel gives to connections.
+    """
+    ports = random.sample(range(*_PORTS), k=min(1000, _PORTS[1] - _PORTS[0]))
+    free = filter(_is_free, ports)
+    return {service: next(free) for service in ("embedder", "search", "trainer")}
+
+
+def _find_first_ephemeral_port() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return 32768
+
+
+# Some hosts give almost all ports to connections; `up` tries again then.
+_PORTS = (10240, max(_find_first_ephemeral_port(), 20000))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
