@@ -6,12 +6,14 @@ training service can check a data set before it accepts a job.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from halftone.archive import manifests
+from halftone.archive.boundaries import Boundary
 from halftone.archive.tables import FALLBACK_ENCODING, open_table
 from halftone.core import errors, files
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 GROUPS: Final = "groups.json"
 _FILE_COLUMN: Final = "file"
+# A finding quotes so many characters of a cell, which may be a whole page.
+_LONGEST_NAME: Final = 200
 
 Kind = Literal[
     "missing file",
@@ -104,32 +108,6 @@ class Listing:
             names.append(group.name)
             paths.update(self.entries[member].path for member in group.members)
         return [tuple(names) for names, paths in families.values() if len(paths) > 1]
-
-
-class Boundary:
-    """Tells which files lie below one of the roots, with symbolic links resolved.
-
-    Each root and each folder is resolved once, since that asks the disk for every part of a path.
-
-    Args:
-        roots: The directories; without any, every file lies within the boundary.
-    """
-
-    def __init__(self, roots: Sequence[Path]) -> None:
-        self._roots = tuple(root.resolve() for root in roots)
-        self._folders: dict[Path, Path] = {}
-
-    def has(self, path: Path) -> bool:
-        """Return whether a file lies below one of the roots."""
-        if not self._roots:
-            return True
-        folder = self._folders.get(path.parent)
-        if folder is None:
-            folder = self._folders[path.parent] = path.parent.resolve()
-        found = folder / path.name
-        if path.name == ".." or found.is_symlink():
-            found = path.resolve()
-        return any(found.is_relative_to(root) for root in self._roots)
 
 
 def read_listing(
@@ -285,7 +263,7 @@ def _add_manifest(
         grouped |= column in row
         image_id = row.get("image_id") or row.get(_FILE_COLUMN, "")
         file = path.parent / row.get(_FILE_COLUMN, "")
-        if not file.is_file():
+        if not _is_file(file):
             listing.findings.append(Finding("missing file", f"{image_id}: {file} is not there"))
             continue
         if not boundary.has(file):
@@ -367,7 +345,11 @@ def _add_table(table: TableFile, *, roots: Sequence[Path], listing: Listing) -> 
             file = names.find(cell)
             if file is None:
                 listing.findings.append(
-                    Finding("missing file", f"{cell}, similar to {row[0]}: no such file")
+                    Finding(
+                        "missing file",
+                        f"{cell[:_LONGEST_NAME]}, similar to {row[0][:_LONGEST_NAME]}: "
+                        "no such file",
+                    )
                 )
                 continue
             if file in seen:
@@ -383,6 +365,14 @@ def _add_table(table: TableFile, *, roots: Sequence[Path], listing: Listing) -> 
     listing.findings += names.findings
     for name, members in groups.items():
         _add_group(name, members, listing=listing)
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether there is such a file. None has a name that is too long for the disk."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 class _Names:
@@ -406,9 +396,10 @@ class _Names:
         return self._found[name]
 
     def _find(self, name: str) -> Path | None:
-        exact = (self._folder / name).resolve()
-        if exact.is_relative_to(self._folder) and exact.is_file():
-            return exact
+        with contextlib.suppress(OSError, ValueError):  # no file can have such a name
+            exact = (self._folder / name).resolve()
+            if exact.is_relative_to(self._folder) and exact.is_file():
+                return exact
         candidates = self._by_key.get(name.replace("\\", "/").casefold(), [])
         # Of two files that differ only in case or folder, take the first one by name.
         if len(candidates) > 1:

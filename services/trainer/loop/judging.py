@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from halftone.archive import manifests
-from halftone.archive.data_sets import Boundary, Listing, open_data_set, read_rows
+from halftone.archive.boundaries import Boundary
+from halftone.archive.data_sets import Listing, open_data_set, read_rows
 from halftone.core import errors, files
 from halftone.evaluation import labelled
 from halftone.evaluation.evaluate import evaluate, evaluate_classification, figures_of
