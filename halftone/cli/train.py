@@ -14,6 +14,7 @@ from halftone.client import Client
 from halftone.client.training import JobState
 from halftone.core import errors, training
 from halftone.core.addresses import NO_SERVICE
+from halftone.core.extras import make_install_command
 from halftone.core.settings import ClientSettings
 from halftone.rendering import json_forms
 
@@ -40,8 +41,9 @@ def _connect(*, server: str | None, data: Path | None) -> Iterator[Client]:
         if not address:
             directory = data or ClientSettings().data
             raise errors.FailedPrecondition(
-                f"The stack of {directory} runs without training: it was started with "
-                "--no-trainer.",
+                f"The stack of {directory.absolute()} runs without training: it was started with "
+                "--no-trainer, or the packages for it are not installed "
+                f"({make_install_command('all')}).",
                 subject=str(directory),
             )
     if server is None:

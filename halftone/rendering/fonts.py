@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib.util
 from pathlib import Path
+from typing import Final
 
 from PIL import ImageFont
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Font = ImageFont.FreeTypeFont
+
+# DejaVu Sans has Latin with all its accents, Greek, Cyrillic and more; its licence lies beside it.
+_FILE: Final = Path(__file__).parent / "typefaces" / "DejaVuSans.ttf"
 
 
 @functools.cache
 def load(size: int) -> Font:
-    """Return a font of about `size` pixels.
-
-    If matplotlib is installed, it is the font that matplotlib carries. Otherwise it is Pillow's
-    font, which has no accents.
-    """
-    spec = importlib.util.find_spec("matplotlib")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        with contextlib.suppress(OSError):
-            path = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-            return ImageFont.truetype(path, round(size * 0.9))
-    return ImageFont.load_default(size)
+    """Return a font of about `size` pixels. It comes with the package: it is the same anywhere."""
+    return ImageFont.truetype(_FILE, round(size * 0.9))
 
 
 def wrap(text: str, *, font: Font, width: int) -> list[str]:

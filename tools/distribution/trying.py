@@ -61,7 +61,7 @@ class Environment:
         Raises:
             SystemExit: It fails.
         """
-        return self._run([self.directory / "bin" / "halftone", *words])
+        return self.run([self.directory / "bin" / "halftone", *words])
 
     def run_python(self, code: str) -> str:
         """Run Python code and return what it prints.
@@ -69,9 +69,14 @@ class Environment:
         Raises:
             SystemExit: It fails.
         """
-        return self._run([self.python, "-c", code])
+        return self.run([self.python, "-c", code])
 
-    def _run(self, command: Sequence[Path | str]) -> str:
+    def run(self, command: Sequence[Path | str]) -> str:
+        """Run a program outside of the checkout and return what it prints.
+
+        Raises:
+            SystemExit: It fails.
+        """
         done = subprocess.run(  # noqa: S603 - ours
             command,
             cwd=self.home,
@@ -118,12 +123,6 @@ def install_beside(wheel: Path, *, home: Path) -> Environment:
     directory = home / "environment"
     venv.create(directory, with_pip=False)
     environment = Environment(directory, home=home)
-    packages = Path(
-        environment.run_python("import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    )
-    # A path in a .pth file is only searched: links to the checkout that lie there are not followed.
-    here = dict.fromkeys(path for path in sys.path if path.endswith("-packages"))
-    (packages / "beside.pth").write_text("".join(f"{path}\n" for path in here))
     command: list[Path | str] = [sys.executable, "-m", "pip", "--python", environment.python]
     command += [
         "install",
@@ -133,7 +132,14 @@ def install_beside(wheel: Path, *, home: Path) -> Environment:
         "--no-deps",
         wheel,
     ]
-    subprocess.run(command, cwd=home, check=True)  # noqa: S603 - ours
+    environment.run(command)
+    # Afterwards: pip would find this project installed there already.
+    packages = Path(
+        environment.run_python("import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+    )
+    # A path in a .pth file is only searched: links to the checkout that lie there are not followed.
+    here = dict.fromkeys(path for path in sys.path if path.endswith("-packages"))
+    (packages / "beside.pth").write_text("".join(f"{path}\n" for path in here))
     return environment
 
 
