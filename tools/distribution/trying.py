@@ -61,7 +61,7 @@ class Environment:
         Raises:
             SystemExit: It fails.
         """
-        return self.run([self.directory / "bin" / "halftone", *words])
+        return self.run_program([self.directory / "bin" / "halftone", *words])
 
     def run_python(self, code: str) -> str:
         """Run Python code and return what it prints.
@@ -69,9 +69,9 @@ class Environment:
         Raises:
             SystemExit: It fails.
         """
-        return self.run([self.python, "-c", code])
+        return self.run_program([self.python, "-c", code])
 
-    def run(self, command: Sequence[Path | str]) -> str:
+    def run_program(self, command: Sequence[Path | str]) -> str:
         """Run a program outside of the checkout and return what it prints.
 
         Raises:
@@ -132,7 +132,7 @@ def install_beside(wheel: Path, *, home: Path) -> Environment:
         "--no-deps",
         wheel,
     ]
-    environment.run(command)
+    environment.run_program(command)
     # Afterwards: pip would find this project installed there already.
     packages = Path(
         environment.run_python("import sysconfig; print(sysconfig.get_path('purelib'))").strip()
