@@ -31,6 +31,9 @@ RECIPE: Final = 2
 PHOTOGRAPH: Final = "photograph"
 """The label that says which photograph a printing shows."""
 
+PRINTINGS: Final = 74
+"""The number of printings that `make` makes: those of the archive, and the ones to search by."""
+
 _RIGHTS: Final = "See data/README.txt of scikit-image"
 _JPEG_QUALITY: Final = 82
 

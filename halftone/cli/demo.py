@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import signal
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from halftone.archive import manifests as archives
 from halftone.archive import sample as sample_archive
 from halftone.cli import hits, import_archive, output
 from halftone.cli.terminal.failures import needs_extra
+from halftone.cli.terminal.progress import Counter
 from halftone.client import Client, Filter, ImageRecord, Search
 from halftone.core import errors
 from halftone.imaging import images
@@ -110,7 +110,17 @@ def _make_sample(folder: Path) -> None:
     from halftone.vision.reprinting import reprint  # noqa: PLC0415  # only for the sample
 
     # A scan of this size is made quickly and still shows the dots of the screen.
-    sample_archive.make(folder, reprint=functools.partial(reprint, side=_SAMPLE_SIDE))
+    with Counter() as counter:
+        advance = counter.add("Printing the sample archive", total=sample_archive.PRINTINGS)
+
+        def press(
+            image: Image.Image, *, seed: int, caption: str | None, mirror: bool
+        ) -> Image.Image:
+            printed = reprint(image, seed=seed, caption=caption, mirror=mirror, side=_SAMPLE_SIDE)
+            advance()
+            return printed
+
+        sample_archive.make(folder, reprint=press)
 
 
 def _make_sample_questions(folder: Path, *, archive: str) -> list[Question]:

@@ -26,6 +26,10 @@ def test_its_manifest_is_like_any_other(folder):
         dates.parse(row.image.date, field="date")
 
 
+def test_the_number_of_printings_is_known_beforehand(folder):
+    assert len(list(folder.rglob("*.jpg"))) == sample.PRINTINGS
+
+
 def test_each_photograph_is_printed_in_several_journals_and_others_once(folder):
     by_photograph: dict[str, list[str]] = {}
     for row in manifests.read_manifest(folder, archive="sample"):
