@@ -162,7 +162,7 @@ def promote(
     _promote(context.service, version, force=force, groups=known, as_json=as_json)
 
 
-@models.command()
+@models.command(short_help="Go back to the version that answered before.")
 @json_option
 @with_context
 def rollback(context: Context, *, as_json: bool) -> None:
