@@ -47,7 +47,11 @@ _LAZY: Final = {
     ),
     "delete": ("halftone.cli.delete", "delete", "Delete images, by name or by filter."),
     "demo": ("halftone.cli.demo", "demo", "Show everything on a sample archive, or on your own."),
-    "eval": ("halftone.cli.evaluate", "evaluate", "Judge model versions on known reprints."),
+    "eval": (
+        "halftone.cli.evaluation.evaluate",
+        "evaluate",
+        "Judge model versions on known reprints.",
+    ),
     "import": (
         "halftone.cli.import_archive",
         "import_",

@@ -12,6 +12,7 @@ from halftone.evaluation.report import plots
 from halftone.evaluation.report.model_report import data_section, group_sizes, settings_section
 from halftone.evaluation.report.page import Cell, ReportPicture, Section, Table, write_page
 from halftone.evaluation.report.pictures import Tile
+from halftone.evaluation.report.reading import reading_section
 from halftone.evaluation.report.retrieval import AT_THRESHOLD, COLUMNS, figure_cell
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def write_comparison(
     judged = first.judged
     queries, count = judged.metrics["queries"], judged.judgement.truth.count
     sections = [
+        reading_section(judged.measured, names=judged.metrics),
         Section(
             title=f"Figures on {judged.name}",
             text=[f"{queries:,} queries among {count:,} pictures. {judged.rules}"],

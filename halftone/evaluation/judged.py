@@ -21,6 +21,17 @@ SPLIT_RULES: Final = (
     "neither way, nor do pairs of a composite group that are not linked."
 )
 
+DESCRIPTOR: Final = (
+    "The descriptor alone: pictures are ranked by how similar the numbers are that the network "
+    "makes of each. A search finds more, since it also takes candidates by perceptual hash and "
+    "visual words and compares their details."
+)
+WHOLE_SEARCH: Final = (
+    "The whole search, as a user gets it: candidates by descriptor, perceptual hash and visual "
+    "words, the best of them compared in their details, in the order of the probability that they "
+    "show the same picture."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedImages:
@@ -36,6 +47,7 @@ class JudgedImages:
         threshold_from: The name of the images on which the threshold was chosen; empty if it was
             chosen on these images themselves.
         variants: The figures of other scores, by the name of what differs.
+        measured: One sentence on what was measured.
     """
 
     name: str
@@ -46,6 +58,12 @@ class JudgedImages:
     rules: str
     threshold_from: str = ""
     variants: dict[str, dict[str, Any]]
+    measured: str = DESCRIPTOR
+
+    @property
+    def is_whole_search(self) -> bool:
+        """Return whether the whole search was judged, and not the descriptor alone."""
+        return self.measured == WHOLE_SEARCH
 
     @property
     def threshold(self) -> float:

@@ -17,7 +17,13 @@ import numpy as np
 from halftone.archive import manifests
 from halftone.archive.tables import open_table
 from halftone.core import errors
-from halftone.evaluation.judged import ARCHIVE_RULES, GROUP_RULES, JudgedImages
+from halftone.evaluation.judged import (
+    ARCHIVE_RULES,
+    DESCRIPTOR,
+    GROUP_RULES,
+    WHOLE_SEARCH,
+    JudgedImages,
+)
 from halftone.evaluation.metrics import Cosines, figures, judge, threshold_of
 from halftone.evaluation.resampling import Draws, intervals, resample
 from halftone.evaluation.truth import Truth, truth_of
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from halftone.evaluation.whole_search import Answers
     from halftone.imaging.orientations import Orientation
     from halftone.vision.descriptor_model import DescriptorModel
 
@@ -292,6 +299,7 @@ def embed(
 def judge_archive(
     embedded: EmbeddedArchive,
     *,
+    answers: Answers | None = None,
     threshold: float | None = None,
     threshold_from: str = "",
     resamples: int = 1000,
@@ -301,6 +309,7 @@ def judge_archive(
 
     Args:
         embedded: The archive and its descriptors.
+        answers: What the whole search found; None judges the descriptor alone.
         threshold: The threshold for precision, recall and f1; None leaves them out.
         threshold_from: The name of the images on which `threshold` was chosen.
         resamples: The number of bootstrap draws.
@@ -315,10 +324,12 @@ def judge_archive(
             f"No picture of {embedded.archive.name} has a match, so there is nothing to judge.",
             field="groups",
         )
-    judgement = judge(embedded.scorer, truth=truth)
+    judgement = judge(answers or embedded.scorer, truth=truth)
     draws = resample(judgement, threshold=threshold, resamples=resamples, seed=seed)
     variants = {}
-    if embedded.views is not None:
+    if answers is not None:
+        variants["the descriptor alone"] = figures(judge(embedded.scorer, truth=truth))
+    elif embedded.views is not None:
         upright = judge(Cosines(embedded.descriptors), truth=truth)
         variants["the query as it is, not turned"] = figures(upright, threshold=threshold)
     judged = JudgedImages(
@@ -330,6 +341,7 @@ def judge_archive(
         rules=embedded.archive.rules,
         threshold_from=threshold_from,
         variants=variants,
+        measured=DESCRIPTOR if answers is None else WHOLE_SEARCH,
     )
     return judged, draws
 

@@ -11,6 +11,7 @@ import numpy as np
 from halftone.evaluation.report import plots
 from halftone.evaluation.report.calibration import calibration_section
 from halftone.evaluation.report.page import Cell, ReportPicture, Section, Table, write_page
+from halftone.evaluation.report.reading import reading_section
 from halftone.evaluation.report.retrieval import (
     figure_cell,
     retrieval_sections,
@@ -55,6 +56,9 @@ def write_report(
     sections = []
     for number, images in enumerate(judged):
         sections += retrieval_sections(folder, judged=images, prefix=f"r{number}")
+    if judged:
+        names = [name for images in judged for name in images.metrics]
+        sections.insert(0, reading_section(judged[0].measured, names=names))
     if calibration is not None:
         sections.append(calibration_section(folder, fit=calibration))
     if classification is not None:
@@ -89,7 +93,10 @@ def write_evaluation(
         settings: Everything needed to repeat the run: `command` and further facts.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    sections = retrieval_sections(folder, judged=judged, prefix="r0")
+    sections = [
+        reading_section(judged.measured, names=judged.metrics),
+        *retrieval_sections(folder, judged=judged, prefix="r0"),
+    ]
     sections.append(data_section(folder, balance=group_sizes(judged), left_out=left_out))
     sections.append(settings_section(settings))
     subtitle = f"on {judged.name}, {judged.judgement.truth.count:,} pictures"

@@ -67,7 +67,7 @@ def test_no_command_is_imported_to_complete_its_name(tmp_path):
     )
     assert "plain,demo" in done.stdout.split()
     assert "halftone.cli.demo" not in done.stdout
-    assert "halftone.cli.evaluate" not in done.stdout
+    assert "halftone.cli.evaluation.evaluate" not in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

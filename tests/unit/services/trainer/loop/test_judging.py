@@ -8,7 +8,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from halftone.cli.evaluate import evaluate
+from halftone.cli.evaluation.evaluate import evaluate
 from halftone.core import errors
 from halftone.registry.versions import Registry
 from halftone.services.trainer.loop.judging import evaluate_archive, read_archive

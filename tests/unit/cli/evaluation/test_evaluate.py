@@ -16,7 +16,7 @@ from PIL import Image
 
 from halftone.cli import app
 
-STARTER = Path(__file__).parents[3] / "models" / "starter" / "1"
+STARTER = Path(__file__).parents[4] / "models" / "starter" / "1"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,38 @@ def test_figures_and_report_of_a_version(archive, models, tmp_path):
     assert "broken" in page
     assert "gone" in page
     assert "20 queries among 20 pictures" in page
+    assert "How to read this" in page
+    assert "Measured is: the descriptor alone" in page
+    assert "the share for which another printing stood in first place" in page
+    assert "Measured: The descriptor alone" in output
+    assert "--search measures the search as a whole." in output
+    assert "R@1      of all pictures that were searched by" in output
     assert f"halftone eval starter --archive {archive}" in page
+
+
+def test_the_whole_search(archive, models, tmp_path):
+    report = tmp_path / "report"
+    shared = ("starter/1", "--models", models, "--archive", archive, "--search", "--limit", 6)
+    output = run(*shared, "--report", report)
+    assert "Measured: The whole search, as a user gets it" in output
+    assert "--search" not in output
+    assert "starter/1: threshold 0.500 from what searches call likely" in output
+    (row,) = [line for line in output.splitlines() if line.split()[:1] == ["starter/1"]]
+    assert row.split()[1:4] == ["1.000", "1.000", "1.000"]
+    assert "the descriptor alone" in output
+    page = (report / "index.html").read_text()
+    assert "Measured is: the whole search" in page
+    assert "of the pairs that were called the same at the threshold" in page
+    assert f"halftone eval starter/1 --archive {archive} --limit 6 " in page
+    assert "--search" in page
+
+
+def test_what_does_not_go_with_the_whole_search(archive, models, tmp_path):
+    shared = ("starter/1", "--models", models, "--search")
+    assert "leave out --upright" in run(*shared, "--archive", archive, "--upright", code=2)
+    said = run(*shared, "--archive", archive, "--threshold-from", archive, code=2)
+    assert "--threshold-from is a probability" in said
+    assert "do not go with --press" in run(*shared, "--press", archive, code=2)
 
 
 def test_json_with_a_threshold_of_another_archive(archive, models):

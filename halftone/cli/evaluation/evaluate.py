@@ -5,15 +5,15 @@ from __future__ import annotations
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import halftone
-from halftone.cli import output, tables
+from halftone.cli import output
 from halftone.cli.completion import complete_files
+from halftone.cli.evaluation.press import evaluate_press, press_options
 from halftone.cli.models.context import default_directory
-from halftone.cli.press import evaluate_press, press_options
 from halftone.cli.terminal import progress
 from halftone.cli.terminal.failures import needs_extra
 from halftone.core import errors, files
@@ -22,16 +22,15 @@ from halftone.registry.starter import find_starter
 from halftone.registry.versions import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from halftone.cli.press import PressOptions
+    from halftone.cli.evaluation.press import PressOptions
     from halftone.evaluation.comparison import JudgedVersion
     from halftone.evaluation.labelled import EmbeddedArchive, LabelledArchive
+    from halftone.evaluation.whole_search import Answers
     from halftone.imaging.orientations import Orientation
     from halftone.registry.version import ModelVersion
     from halftone.vision.descriptor_model import DescriptorModel
-
-_LISTED: Final = 10
 
 
 @click.command("eval")
@@ -56,6 +55,13 @@ _LISTED: Final = 10
     metavar="NUMBER|DIR",
     help="Threshold of precision, recall and F1: a cosine, or another labelled archive to choose "
     "it on.  [default: the version's own, if it was chosen when it was trained]",
+)
+@click.option(
+    "--search",
+    "whole_search",
+    is_flag=True,
+    help="Judge the whole search, as a user gets it: candidates, comparison of their details, "
+    "probability. Takes about half a second a picture on two cores.",
 )
 @click.option("--upright", is_flag=True, help="Do not turn or mirror the query as searches do.")
 @click.option(
@@ -87,6 +93,7 @@ def evaluate(
     press: PressOptions | None,
     groups: Path | None,
     threshold_from: str | None,
+    whole_search: bool,
     upright: bool,
     report: Path | None,
     limit: int | None,
@@ -99,10 +106,13 @@ def evaluate(
 
     halftone eval starter/1 --archive press-archive
 
+    halftone eval starter/1 --archive press-archive --search
+
     halftone eval starter/1 --press any-folder-of-pictures --report report
 
     VERSION is NAME/NUMBER, NAME for its newest, or the directory of a version. Several are compared
-    with the first one, on the same draws.
+    with the first one, on the same draws. With --archive the descriptor is judged alone, by which a
+    search only takes candidates; --search judges the search as a whole.
     """
     if len(set(versions)) < len(versions):
         raise click.UsageError("Name each version once.")
@@ -112,9 +122,10 @@ def evaluate(
         raise click.UsageError("Give one of --models and --data.")
     directory = models if data is None else data / "models"
     if press is not None:
-        if folder is not None or threshold_from is not None or upright:
+        if folder is not None or threshold_from is not None or upright or whole_search:
             raise click.UsageError(
-                "--archive, --threshold-from and --upright do not go with --press."
+                "--archive, --threshold-from, --upright and --search do not go with --press, which "
+                "judges the whole search beside the descriptor anyway."
             )
         evaluate_press(
             press,
@@ -129,12 +140,15 @@ def evaluate(
         )
     elif folder is None:
         raise click.UsageError("Give --archive or --press.")
+    elif whole_search and upright:
+        raise click.UsageError("A search turns its query: leave out --upright or --search.")
     else:
         _evaluate_archive(
             folder,
             versions=[_resolve(version, models=directory) for version in versions],
             groups=groups,
             threshold_from=threshold_from,
+            whole_search=whole_search,
             upright=upright,
             report=report,
             limit=limit,
@@ -149,6 +163,7 @@ def _evaluate_archive(
     versions: Sequence[ModelVersion],
     groups: Path | None,
     threshold_from: str | None,
+    whole_search: bool,
     upright: bool,
     report: Path | None,
     limit: int | None,
@@ -156,11 +171,15 @@ def _evaluate_archive(
     as_json: bool,
 ) -> None:
     # Imported here because it needs the trainer's packages.
+    from halftone.cli.evaluation.figures import print_figures, print_left_out  # noqa: PLC0415
     from halftone.evaluation import labelled  # noqa: PLC0415
     from halftone.evaluation.comparison import JudgedVersion, differences  # noqa: PLC0415
+    from halftone.matching.probability import LIKELY  # noqa: PLC0415
     from halftone.vision.descriptor_model import list_runtimes  # noqa: PLC0415
 
     fixed, other = _read_threshold(threshold_from)
+    if whole_search and other is not None:
+        raise click.UsageError("With --search, --threshold-from is a probability.")
     pictures = labelled.read_labelled(folder, groups=groups, limit=limit)
     reference = None if other is None else labelled.read_labelled(other)
     ways = orientations(mirrored=not upright, rotated=not upright)
@@ -171,11 +190,17 @@ def _evaluate_archive(
         if reference is not None:
             ours = _embed(model, pictures=reference, ways=ways, name=version.id)
             threshold, source = labelled.threshold_on(ours), reference.name
+        elif fixed is None and whole_search:
+            threshold, source = LIKELY, "what searches call likely"
         elif fixed is None:
             threshold, source = _find_own_threshold(version)
         embedded = _embed(model, pictures=pictures, ways=ways, name=version.id)
         judged, draws = labelled.judge_archive(
-            embedded, threshold=threshold, threshold_from=source, seed=seed
+            embedded,
+            answers=_search(model, embedded, name=version.id) if whole_search else None,
+            threshold=threshold,
+            threshold_from=source,
+            seed=seed,
         )
         candidates.append(JudgedVersion(version=version.id, judged=judged, draws=draws))
     settings = {
@@ -184,6 +209,7 @@ def _evaluate_archive(
             version.id: files.sha256(version.directory / "model.safetensors")
             for version in versions
         },
+        "measured": candidates[0].judged.measured,
         "archive": f"{pictures.name}, {len(embedded.archive.ids):,} pictures",
         "archive (sha-256)": embedded.digest,
         "orientations of a query": len(ways),
@@ -211,8 +237,8 @@ def _evaluate_archive(
             }
         )
     else:
-        _print(candidates, changes=changes)
-        _print_left_out(left_out)
+        print_figures(candidates, changes=changes)
+        print_left_out(left_out)
     if report is not None:
         output.make_notes().print(f"Wrote {report / 'index.html'}.")
 
@@ -299,6 +325,17 @@ def _embed(
         )
 
 
+def _search(model: DescriptorModel, embedded: EmbeddedArchive, *, name: str) -> Answers:
+    from halftone.evaluation.whole_search import search_archive  # noqa: PLC0415
+    from halftone.matching.probability import Calibration  # noqa: PLC0415
+
+    archive, own = embedded.archive, model.spec.calibration
+    calibration = None if own is None else Calibration.from_dict(dict(own))
+    with progress.Counter() as bar:
+        advance = bar.add(f"{name} searches {archive.name}", total=2 * len(archive.ids))
+        return search_archive(embedded, calibration=calibration, progress=advance)
+
+
 def _write_report(
     folder: Path,
     *,
@@ -343,67 +380,6 @@ def _track(
         )
 
 
-def _print(
-    candidates: Sequence[JudgedVersion], *, changes: dict[str, dict[str, dict[str, Any]]]
-) -> None:
-    """Print the figures with their intervals, then the differences from the first version."""
-    from halftone.evaluation.report.retrieval import AT_THRESHOLD, COLUMNS  # noqa: PLC0415
-
-    labels = COLUMNS | AT_THRESHOLD
-    metrics = candidates[0].judged.metrics
-    console = output.make_console()
-    console.print(
-        f"{candidates[0].judged.name}: {metrics['queries']:,} queries, {metrics['pairs']:,} pairs"
-    )
-    rows: list[list[str]] = []
-    styles: list[str] = []
-
-    def add(label: str, cells: Iterable[str], *, style: str = "") -> None:
-        rows.append([label, *cells])
-        styles.append(style)
-
-    for one in candidates:
-        found = one.judged.metrics
-        add(one.version, (output.format_number(found.get(name)) for name in labels))
-        low_high = (found["intervals"].get(name) for name in labels)
-        add(
-            "  95 %",
-            ("" if two is None else f"{two[0]:.3f}-{two[1]:.3f}" for two in low_high),
-            style="dim",
-        )
-        for label, variant in one.judged.variants.items():
-            add(f"  {label}", (output.format_number(variant.get(name)) for name in labels))
-    for version, change in changes.items():
-        add(
-            f"{version} - {candidates[0].version}",
-            (f"{change[name]['difference']:+.3f}" if name in change else "" for name in labels),
-        )
-        intervals = (change[name]["interval"] if name in change else None for name in labels)
-        add(
-            "  95 %",
-            ("" if two is None else f"{two[0]:+.3f} {two[1]:+.3f}" for two in intervals),
-            style="dim",
-        )
-    columns = [
-        tables.Column(),
-        *(tables.Column(title=title, right=True) for title in labels.values()),
-    ]
-    tables.print_table(console, tables.Layout(columns=columns, rows=rows, styles=styles))
-    for one in candidates:
-        if one.judged.threshold_from:
-            console.print(
-                f"{one.version}: threshold {one.judged.threshold:.3f} from "
-                f"{one.judged.threshold_from}"
-            )
-
-
-def _print_left_out(left_out: Sequence[tuple[str, str]]) -> None:
-    for what, why in left_out[:_LISTED]:
-        output.make_notes().print(f"left out {what}: {why}")
-    if len(left_out) > _LISTED:
-        output.make_notes().print(f"… and {len(left_out) - _LISTED} more")
-
-
 def _format_command(params: dict[str, Any]) -> str:
     """Return the command line that gives these parameters."""
     words = ["halftone", "eval", *params["versions"]]
@@ -419,6 +395,7 @@ def _format_command(params: dict[str, Any]) -> str:
     for name in ("groups", "threshold_from", "limit", "models", "data"):
         if params[name] is not None:
             words += [f"--{name.replace('_', '-')}", str(params[name])]
+    words += ["--search"] * params["whole_search"]
     words += ["--upright"] * params["upright"]
     words += ["--seed", str(params["seed"])] * bool(params["seed"])
     return shlex.join(words)
