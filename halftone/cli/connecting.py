@@ -138,6 +138,11 @@ def find_stack(data: Path | None, *, service: str) -> running.Addresses | None:
     directory = data or settings.data
     stack = running.find(directory)
     if stack is None and (data is not None or "data" in settings.model_fields_set):
+        if running.is_starting(directory):
+            raise errors.FailedPrecondition(
+                f"The stack of {directory} is starting; `halftone up` says when it is ready.",
+                subject=str(directory),
+            )
         kind = "training service" if service == "trainer" else "service"
         raise errors.FailedPrecondition(
             f"No stack runs from {directory}. Start it with `halftone up --data {directory}`, or "

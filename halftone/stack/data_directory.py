@@ -41,7 +41,8 @@ def lock_directory(directory: Path) -> FileLock:
         errors.DataDirectoryError: Another process has it; the error names the process.
     """
     try:
-        lock = locked(directory / running.LOCK)
+        # A command that looks for the stack takes the lock for a moment; see `running.find`.
+        lock = locked(directory / running.LOCK, seconds=0.3)
     except LockHeldError as error:
         addresses = running.find(directory)
         where = f", searches are answered at {addresses.search}" if addresses is not None else ""

@@ -72,6 +72,11 @@ def find(data: Path) -> Addresses | None:
     return addresses if _is_locked(data) else None
 
 
+def is_starting(data: Path) -> bool:
+    """Return whether a stack has taken a data directory and is not ready yet."""
+    return (data / LOCK).is_file() and not (data / FILE).exists() and _is_locked(data)
+
+
 def list_stacks() -> list[Stack]:
     """Return the stacks that this user runs on this machine, in the order of their directories.
 

@@ -14,6 +14,7 @@ from halftone.cli.connecting import tell_stack
 from halftone.core import files
 from halftone.core.locks import locked
 from halftone.stack import running
+from halftone.stack.data_directory import lock_directory
 
 NAME = "archives/a/images/one"
 
@@ -71,6 +72,17 @@ def test_a_data_directory_without_a_stack_is_no_other_server(run, fake, tmp_path
     result = run(*asked, server=None, env={"HALFTONE_DATA": str(tmp_path / "other")})
     assert "No stack runs from" in result.stderr
     assert len(fake.requests) == count
+
+
+def test_a_stack_that_starts_is_called_that(run, tmp_path):
+    (tmp_path / "mine").mkdir()
+    with lock_directory(tmp_path / "mine"):
+        result = run("list", "--data", tmp_path / "mine", server=None)
+        assert result.exit_code == 1
+        assert f"The stack of {tmp_path / 'mine'} is starting" in result.stderr
+    # What a stack left behind that was killed while it started.
+    result = run("list", "--data", tmp_path / "mine", server=None)
+    assert f"No stack runs from {tmp_path / 'mine'}" in result.stderr
 
 
 def test_a_stack_that_is_gone_is_not_found(tmp_path):
