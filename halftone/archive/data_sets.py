@@ -16,6 +16,7 @@ from halftone.archive import manifests
 from halftone.archive.boundaries import Boundary
 from halftone.archive.tables import FALLBACK_ENCODING, open_table
 from halftone.core import errors, files
+from halftone.core.spelling import compose, compose_all, find_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -229,8 +230,11 @@ def read_rows(table: TableFile, *, listing: Listing) -> Iterator[dict[str, str]]
             continue
         # The fields of JSON Lines come as they are written, columns in lower case.
         texts = {
-            key.lower(): "" if cell is None else str(cell).strip() for key, cell in row.items()
+            compose(key).lower(): "" if cell is None else str(cell).strip()
+            for key, cell in row.items()
         }
+        # A file may be there under the name as it is written only.
+        texts = {key: text if key == _FILE_COLUMN else compose(text) for key, text in texts.items()}
         if any(texts.values()):
             yield texts
 
@@ -261,8 +265,8 @@ def _add_manifest(
     grouped = column in table.columns
     for row in read_rows(table, listing=listing):
         grouped |= column in row
-        image_id = row.get("image_id") or row.get(_FILE_COLUMN, "")
-        file = path.parent / row.get(_FILE_COLUMN, "")
+        image_id = row.get("image_id") or compose(row.get(_FILE_COLUMN, ""))
+        file = find_spelling(path.parent / row.get(_FILE_COLUMN, ""))
         if not _is_file(file):
             listing.findings.append(Finding("missing file", f"{image_id}: {file} is not there"))
             continue
@@ -299,7 +303,7 @@ def _add_manifest(
 def _add_groups_json(path: Path, *, by_id: dict[str, int], listing: Listing) -> None:
     """Add the groups of a `groups.json`. In a composite group only the links are true."""
     try:
-        for group in json.loads(path.read_bytes()):
+        for group in compose_all(json.loads(path.read_bytes())):
             known = [by_id[member] for member in group["members"] if member in by_id]
             for member in sorted(set(group["members"]) - set(by_id)):
                 listing.findings.append(
@@ -359,7 +363,7 @@ def _add_table(table: TableFile, *, roots: Sequence[Path], listing: Listing) -> 
             seen.add(file)
             if file not in numbers:
                 numbers[file] = len(listing.entries)
-                image_id = file.relative_to(path.parent.resolve()).as_posix()
+                image_id = compose(file.relative_to(path.parent.resolve()).as_posix())
                 listing.entries.append(Entry(image_id=image_id, path=file))
             members.append(numbers[file])
     listing.findings += names.findings
@@ -376,16 +380,18 @@ def _is_file(path: Path) -> bool:
 
 
 class _Names:
-    """Finds files by names as people type them: in another case, without extension or folder."""
+    """Finds files by names as people type them: in another case, without extension or folder.
+
+    Which of Unicode's normal forms a name has makes no difference.
+    """
 
     def __init__(self, folder: Path, *, roots: Sequence[Path]) -> None:
         self.findings: list[Finding] = []
         self._folder = folder.resolve()
         self._by_key: dict[str, list[Path]] = {}
         boundary = Boundary(roots)
-        for path in files.files_below(self._folder):
-            if not boundary.has(path):
-                continue
+        self._paths = {path for path in files.files_below(self._folder) if boundary.has(path)}
+        for path in sorted(self._paths):
             for key in self._keys(path):
                 self._by_key.setdefault(key, []).append(path)
         self._found: dict[str, Path | None] = {}
@@ -398,9 +404,10 @@ class _Names:
     def _find(self, name: str) -> Path | None:
         with contextlib.suppress(OSError, ValueError):  # no file can have such a name
             exact = (self._folder / name).resolve()
-            if exact.is_relative_to(self._folder) and exact.is_file():
+            # Where a file system ignores case, a file is there under names that are not its own, too.
+            if exact in self._paths:
                 return exact
-        candidates = self._by_key.get(name.replace("\\", "/").casefold(), [])
+        candidates = self._by_key.get(compose(name).replace("\\", "/").casefold(), [])
         # Of two files that differ only in case or folder, take the first one by name.
         if len(candidates) > 1:
             self.findings.append(
@@ -411,7 +418,7 @@ class _Names:
     def _keys(self, path: Path) -> Iterator[str]:
         relative = path.relative_to(self._folder)
         yield from dict.fromkeys(
-            str(key).casefold()
+            compose(key).casefold()
             for key in (
                 relative.as_posix(),
                 relative.name,

@@ -3,8 +3,9 @@
 A manifest names one picture a row: `image_id` and `file` (relative to the manifest's folder), and
 as far as they are known `journal`, `date` (EDTF), `page`, `caption`, `language`, `rights`,
 `source_uri`, `source` (a URI becomes `source_uri`, anything else a label) and `page_region`
-(`x,y,width,height`). Every other column becomes a label. A row that cannot be used is yielded with
-its reason and does not end the reading.
+(`x,y,width,height`). Every other column becomes a label. Texts are read in Unicode's normal form C,
+and a file is found in whatever form its name is. A row that cannot be used is yielded with its
+reason and does not end the reading.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from halftone.archive.records import Name, make_name, parse_name, validate
 from halftone.archive.tables import open_table
 from halftone.core import errors, files, wire
+from halftone.core.spelling import compose_all, find_spelling
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
@@ -148,15 +150,17 @@ class _Reader:
                 if isinstance(row, str):
                     raise _row_error(row)
                 _check_unicode(row)
-                image_id = _text(row, "image_id")
-                image = self._record(row, image_id=image_id)
+                file = _text(row, "file")
+                texts = compose_all(row)
+                image_id = _text(texts, "image_id")
+                image = self._record(texts, image_id=image_id)
                 if image_id in first_seen:
                     raise errors.InvalidArgument(  # noqa: TRY301 - one way out
                         f"image_id {image_id!r} stands already on line {first_seen[image_id]}.",
                         field="image_id",
                         reason="DUPLICATE_ID",
                     )
-                path = file_below(root, relative=_text(row, "file"))
+                path = file_below(root, relative=file)
                 # This comes last, so that a rejected row can be given again, corrected.
                 first_seen[image_id] = number
             except errors.InvalidArgument as error:
@@ -232,6 +236,8 @@ def _set_region(image: search_pb2.Image, value: object) -> None:
 def file_below(root: Path, *, relative: str, field: str = "file") -> Path:
     """Return a regular, readable, non-empty file below a folder; no symbolic link may lead to it.
 
+    A name that the folder has in another of Unicode's normal forms is found, too.
+
     Args:
         root: The folder, already resolved.
         relative: The file's path relative to it.
@@ -254,6 +260,7 @@ def file_below(root: Path, *, relative: str, field: str = "file") -> Path:
             field=field,
             reason="OUTSIDE_FOLDER",
         )
+    inside = find_spelling(inside)
     try:
         if inside.resolve() != inside:
             raise errors.InvalidArgument(

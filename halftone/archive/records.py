@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from halftone.archive import dates
 from halftone.core import errors
+from halftone.core.spelling import compose
 
 if TYPE_CHECKING:
     from halftone.v1 import search_pb2
@@ -57,6 +58,8 @@ def parse_name(text: str, *, field: str = "name") -> Name:
         text: `archives/{archive}/images/{image_id}`; an image id may contain slashes.
         field: The field's name in errors.
 
+    A name in another of Unicode's normal forms is that of the same record.
+
     Raises:
         errors.InvalidArgument: The text is not such a name.
     """
@@ -67,7 +70,7 @@ def parse_name(text: str, *, field: str = "name") -> Name:
             field=field,
             reason="INVALID_NAME",
         )
-    return make_name(parts[1], image_id=parts[3], field=field)
+    return make_name(parts[1], image_id=compose(parts[3]), field=field)
 
 
 def make_name(archive: str, *, image_id: str, field: str = "name") -> Name:
@@ -134,6 +137,8 @@ def validate(image: search_pb2.Image, *, prefix: str = "image.") -> Name:
         errors.InvalidArgument: A field is wrong; the error names the first such field.
     """
     name = parse_name(image.name, field=f"{prefix}name")
+    # A record comes back under the name that it was given.
+    make_name(name.archive, image_id=image.name.split("/", 3)[3], field=f"{prefix}name")
     for key, limit in _MAX_CHARACTERS.items():
         _check_text(getattr(image, key), limit=limit, field=f"{prefix}{key}")
     if image.date:

@@ -17,6 +17,7 @@ import click
 from halftone.archive import records
 from halftone.cli import output
 from halftone.client import Filter
+from halftone.core.spelling import compose, compose_all
 from halftone.imaging import images
 
 if TYPE_CHECKING:
@@ -111,15 +112,15 @@ def read_filter(options: dict[str, Any]) -> Filter | None:
         click.BadParameter: A label is not KEY=VALUE.
     """
     labels: dict[str, list[str]] = {}
-    for label in options.pop("label"):
+    for label in compose_all(list(options.pop("label"))):
         key, equals, value = label.partition("=")
         if not (key and equals):
             raise click.BadParameter(f"{label!r} is not KEY=VALUE.", param_hint="--label")
         labels.setdefault(key, []).append(value)
-    excluded = options.pop("exclude_journal")
+    excluded = tuple(compose_all(list(options.pop("exclude_journal"))))
     chosen = Filter(
         archives=options.pop("archive"),
-        journals=options.pop("journal"),
+        journals=tuple(compose_all(list(options.pop("journal")))),
         languages=options.pop("language"),
         start=options.pop("start"),
         end=options.pop("end"),
@@ -214,7 +215,7 @@ def complete_name(text: str, *, archives: tuple[str, ...] = ()) -> str:
     if text.startswith("archives/"):
         return str(records.parse_name(text))
     if len(archives) == 1:
-        return str(records.make_name(archives[0], image_id=text))
+        return str(records.make_name(archives[0], image_id=compose(text)))
     if os.path.isfile(text):  # noqa: PTH113 - raises for no text
         raise click.BadParameter(
             f"{text!r} is a file; this command takes names of images of the archive, "

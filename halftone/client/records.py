@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from halftone.core.spelling import compose
+
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping, Sequence
@@ -94,8 +96,8 @@ class NewImage:
 
     @property
     def name(self) -> str:
-        """Return the name that the record will have."""
-        return f"archives/{self.archive}/images/{self.image_id}"
+        """Return the name that the record will have, in Unicode's normal form C."""
+        return f"archives/{self.archive}/images/{compose(self.image_id)}"
 
 
 class ImportState(StrEnum):

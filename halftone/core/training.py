@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from halftone.core import errors, training_options
+from halftone.core.spelling import find_spelling
 from halftone.v1 import trainer_pb2
 
 if TYPE_CHECKING:
@@ -299,7 +300,7 @@ def find_data(path: str, *, roots: Sequence[Path], field: str) -> Path:
         top = root.resolve()
         try:
             # An absolute path replaces the root, and is checked like any other.
-            candidate = (top / path).resolve()
+            candidate = find_spelling(top / path).resolve()
             exists = candidate.exists()
         except (OSError, ValueError):
             continue

@@ -17,6 +17,7 @@ import numpy as np
 from halftone.archive import manifests
 from halftone.archive.tables import open_table
 from halftone.core import errors
+from halftone.core.spelling import compose, compose_all
 from halftone.evaluation.judged import (
     ARCHIVE_RULES,
     DESCRIPTOR,
@@ -375,7 +376,7 @@ def _read_groups(
         return tuple(column)
     try:
         if path.suffix == ".json":
-            found: list[Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+            found: list[Mapping[str, Any]] = compose_all(json.loads(path.read_bytes()))
             for group in found:
                 group["group"], group["members"], group["links"], group["composite"]
             return found
@@ -404,7 +405,7 @@ def _read_group_table(path: Path) -> dict[str, str]:
     for line, row in table.rows(required=_GROUP_COLUMNS, ragged=True):
         if isinstance(row, str):
             raise errors.InvalidArgument(f"line {line}: {row}")
-        named[str(row["image_id"]).strip()] = str(row["group"]).strip()
+        named[compose(str(row["image_id"]).strip())] = compose(str(row["group"]).strip())
     return named
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from halftone.core.spelling import compose_all
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -110,7 +112,7 @@ def read_truth(
     Raises:
         ValueError: A group names an unknown image.
     """
-    groups = json.loads((folder / file).read_text(encoding="utf-8"))
+    groups = compose_all(json.loads((folder / file).read_bytes()))
     known = set(image_ids)
     for group in groups:
         missing = [member for member in group["members"] if member not in known]

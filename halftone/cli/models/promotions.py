@@ -12,6 +12,7 @@ from halftone.archive import records
 from halftone.cli import output, tables
 from halftone.client import PromotionState
 from halftone.core import errors
+from halftone.core.spelling import compose
 from halftone.rendering import json_forms
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def read_groups(path: Path, *, archive: str) -> list[list[str]]:
     """
     try:
         groups = [
-            [str(member) for member in each["members"]] for each in json.loads(path.read_text())
+            [compose(str(member)) for member in each["members"]]
+            for each in json.loads(path.read_text())
         ]
     except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise errors.InvalidArgument(

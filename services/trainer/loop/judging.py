@@ -13,6 +13,7 @@ from halftone.archive import manifests
 from halftone.archive.boundaries import Boundary
 from halftone.archive.data_sets import Listing, open_data_set, read_rows
 from halftone.core import errors, files
+from halftone.core.spelling import find_spelling
 from halftone.evaluation import labelled
 from halftone.evaluation.evaluate import evaluate, evaluate_classification, figures_of
 from halftone.evaluation.judged import SPLIT_RULES, JudgedImages
@@ -158,7 +159,7 @@ def _read_pictures(folder: Path) -> list[LabelledPicture]:
         pictures.append(
             LabelledPicture(
                 image_id=image_id,
-                path=table.path.parent / file,
+                path=find_spelling(table.path.parent / file),
                 journal=row.get("journal", ""),
                 date=row.get("date", ""),
                 group=row.get("group", ""),

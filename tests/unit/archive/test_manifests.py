@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 
 import pytest
 
@@ -279,7 +280,6 @@ def test_names():
         "archives/press/images/a\nb",
         "archives/press/images/a\0b",
         "archives/press/images/" + "x" * 513,
-        "archives/press/images/u\N{COMBINING DIAERESIS}",
         "archives/press/images/\ud800",
     ],
 )
@@ -311,3 +311,46 @@ def test_fields_of_a_record_are_checked(fields, field):
     with pytest.raises(errors.InvalidArgument) as raised:
         manifests.validate(image)
     assert raised.value.field == field
+
+
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+def test_a_manifest_and_its_files_may_come_from_different_systems(folder, written, stored):
+    """Macs take names apart: é is an e and an accent there."""
+    pictures = folder / unicodedata.normalize(stored, "Überblick")
+    pictures.mkdir()
+    (pictures / unicodedata.normalize(stored, "café.jpg")).write_bytes(b"picture")
+    header, row = "image_id,file,journal,Größe", "é/1,Überblick/café.jpg,Völkische Zeitung,groß-é"
+    write(folder, unicodedata.normalize(written, f"{header}\n{row}\n"))
+    (row,) = read(folder)
+    assert row.error is None
+    assert row.path.read_bytes() == b"picture"
+    assert row.image == search_pb2.Image(
+        name="archives/press/images/é/1",
+        journal="Völkische Zeitung",
+        labels={"größe": search_pb2.Labels(values=["groß-é"])},
+    )
+
+
+def test_a_name_in_another_form_is_the_same_name_and_not_a_new_one():
+    composed, taken_apart = "archives/press/images/ü", "archives/press/images/u\u0308"
+    assert manifests.parse_name(taken_apart) == manifests.parse_name(composed)
+    manifests.validate(search_pb2.Image(name=composed))
+    with pytest.raises(errors.InvalidArgument, match="normal form C"):
+        manifests.validate(search_pb2.Image(name=taken_apart))
+
+
+def test_ids_that_look_the_same_are_the_same(folder):
+    lines = ("image_id,file", "\u00e9,images/1.jpg", "e\u0301,images/2.jpg")
+    write(folder, "\n".join(lines))
+    first, second = read(folder)
+    assert first.image_id == "é"
+    assert second.error.reason == "DUPLICATE_ID"
+
+
+def test_a_name_in_another_form_still_leads_nowhere_else(folder, tmp_path):
+    (tmp_path / "geheim-é.jpg").write_bytes(b"secret")
+    (folder / "images" / "ö.jpg").symlink_to(tmp_path / "geheim-é.jpg")
+    names = ("images/o\u0308.jpg", "../geheim-e\u0301.jpg")
+    write(folder, "image_id,file\n" + "".join(f"{i},{name}\n" for i, name in enumerate(names)))
+    assert [row.error.reason for row in read(folder)] == ["SYMBOLIC_LINK", "OUTSIDE_FOLDER"]

@@ -11,6 +11,7 @@ from PIL import Image
 from halftone.client import (
     Embedding,
     Filter,
+    NewImage,
     Region,
     Relation,
     RetryPolicy,
@@ -37,6 +38,10 @@ def test_get_gives_a_typed_record(fake, client):
     assert (record.archive, record.image_id) == ("a", "one")
     assert record.journal == "The Sphere"
     assert record.latest_date.isoformat() == "1914-08-31"
+
+
+def test_a_new_image_is_named_in_normal_form_c():
+    assert NewImage(archive="a", image_id="e\u0301/1").name == "archives/a/images/é/1"
 
 
 def test_an_unknown_name_is_not_found(client):
