@@ -15,6 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import pytest
 
+from tests.support.system import memory_folder
+
 # The same examples each time, so that a run is red for what was changed and for nothing else, and
 # without bounds on their time, which a busy machine exceeds.
 hypothesis.settings.register_profile(
@@ -28,8 +30,6 @@ hypothesis.settings.load_profile("halftone")
 # Commands say which stack they ask if several run; those of the developer are none of the tests'.
 os.environ["HALFTONE_STACKS"] = tempfile.mkdtemp(prefix="halftone-test-stacks-")
 atexit.register(shutil.rmtree, os.environ["HALFTONE_STACKS"], ignore_errors=True)
-
-_MEMORY = Path("/dev/shm")  # noqa: S108 - made unique below
 
 
 @pytest.hookimpl(trylast=True)
@@ -45,8 +45,7 @@ def memory_path_factory():
     made = []
 
     def make() -> Path:
-        parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-        made.append(Path(tempfile.mkdtemp(prefix="halftone-test-", dir=parent)))
+        made.append(Path(tempfile.mkdtemp(prefix="halftone-test-", dir=memory_folder())))
         return made[-1]
 
     yield make

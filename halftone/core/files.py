@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from halftone.core import errors
+from halftone.core.system import sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +29,19 @@ def subdirectories(directory: Path) -> list[Path]:
 
 
 def files_below(directory: Path) -> list[Path]:
-    """Return all files below a directory, sorted."""
-    return sorted(path for path in directory.rglob("*") if not path.is_dir())
+    """Return all files below a directory, sorted, without those that file managers put there."""
+    return sorted(
+        path for path in directory.rglob("*") if not path.is_dir() and not is_clutter(path.name)
+    )
+
+
+def is_clutter(name: str) -> bool:
+    """Return whether a file of this name was put into a folder by a file manager.
+
+    macOS keeps how a folder looks in `.DS_Store`, and on other systems' disks what it knows of
+    `1.jpg` in `._1.jpg`.
+    """
+    return name.startswith("._") or name in {".DS_Store", ".localized", "Thumbs.db", "desktop.ini"}
 
 
 def walk(directory: Path) -> Iterator[Path]:
@@ -127,7 +139,7 @@ def _replacing(path: Path) -> Iterator[BufferedWriter]:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         # mkstemp makes private files, but other users' processes read models.
         Path(temporary).chmod(0o644)
         with _rewrite_errors(path):
@@ -151,7 +163,7 @@ def sync_tree(directory: Path) -> None:
     """Bring all files and directories of a tree onto the disk."""
     for path in files_below(directory):
         with path.open("rb") as file:
-            os.fsync(file.fileno())
+            sync(file.fileno())
     for path in [directory, *(path for path in directory.rglob("*") if path.is_dir())]:
         sync_directory(path)
 
@@ -160,6 +172,6 @@ def sync_directory(directory: Path) -> None:
     """Bring a directory's entries onto the disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)

@@ -6,10 +6,11 @@ holds the lock as well, and the file's content stays when the lock goes.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from typing import TYPE_CHECKING, Final
+
+from halftone.core import system
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,19 +81,12 @@ def locked(path: Path, *, seconds: float | None = 0.0) -> FileLock:
     # The umask decides who else may take the lock, for example the group that shares a registry.
     lock = FileLock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
     try:
-        if seconds is None:
-            fcntl.flock(lock.descriptor, fcntl.LOCK_EX)
-            return lock
-        until = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(lock.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() >= until:
-                    raise LockHeldError(lock.read_note()) from error
-                time.sleep(_PAUSE_SECONDS)
-            else:
-                return lock
+        until = None if seconds is None else time.monotonic() + seconds
+        while not system.lock(lock.descriptor, wait=until is None):
+            if until is not None and time.monotonic() >= until:
+                raise LockHeldError(lock.read_note())  # noqa: TRY301  # it is closed below
+            time.sleep(_PAUSE_SECONDS)
     except BaseException:
         lock.close()
         raise
+    return lock

@@ -8,7 +8,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final
 
-from halftone.core import errors
+from halftone.core import errors, system
 from halftone.stack import running
 
 if TYPE_CHECKING:
@@ -89,10 +89,9 @@ class HeldPorts:
     def let_children_in(self) -> None:
         """Make the ports usable for the children; call it before they start.
 
-        Only Linux lets several sockets be bound to a port as described above; elsewhere the ports
-        are released.
+        Where a port cannot be shared as described above, it is released.
         """
-        if sys.platform != "linux":
+        if not system.shares_ports():
             self.__exit__()
 
 

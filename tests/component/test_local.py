@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import psutil
@@ -22,6 +22,10 @@ from halftone.client import Client, Filter
 from halftone.core import wire
 from halftone.stack import running
 from halftone.v1 import search_pb2, search_pb2_grpc
+from tests.support.system import is_alive
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HALFTONE = (sys.executable, "-m", "halftone.cli")
 
@@ -237,7 +241,7 @@ def test_sigterm_and_sigkill_of_the_parent_lose_nothing(tmp_path, press):
         assert set(children) == {"embedder", "search", "trainer", "trainer.worker", "queue"}
         up.process.kill()
         up.process.wait()
-        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children.values()))
+        until(lambda: not any(is_alive(pid) for pid in children.values()))
     assert running.find(data) is None
 
 

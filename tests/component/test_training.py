@@ -25,6 +25,7 @@ from halftone.client import Client, JobState
 from halftone.core import errors
 from halftone.service import probe
 from halftone.services.trainer.jobs.queue import WORK_QUEUE, WORK_TASK
+from tests.support.system import is_alive
 from tests.support.trainer.trainer_desk import write_data_set
 from tests.support.trainer.valkey import ValkeyProcess, make_directory
 
@@ -177,13 +178,6 @@ def until(condition, *, seconds: float = 120):
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.03)
     return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_both_doors_lead_to_one_job(site):

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import os
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import numpy as np
 
 from halftone.core import errors, telemetry
+from halftone.core.system import lower_thread_priority
 from halftone.services.embedder.batching.schedule import DeviceCall, Schedule, Selection
 from halftone.services.embedder.batching.waiting import Batch, Item, Request, Work
 from halftone.services.embedder.encoders.encoder import EmbeddedImage
@@ -285,7 +284,7 @@ class Batcher:
     def _guard(self, loop: Callable[[], None], nice: int) -> None:
         """Run a thread's loop. An error in it ends the batcher, so that no caller hangs."""
         try:
-            _give_way(nice)
+            lower_thread_priority(nice)
             loop()
         except BaseException as error:  # noqa: BLE001  # nothing may end a thread unseen
             _log.exception("embedder_thread_died", thread=threading.current_thread().name)
@@ -303,14 +302,6 @@ class Batcher:
             request.fail(error)
         for call in calls:
             call.future.set_exception(error)
-
-
-def _give_way(nice: int) -> None:
-    """Lower the calling thread's priority. Only Linux has a priority for each thread."""
-    if nice and sys.platform == "linux":
-        thread = threading.get_native_id()
-        now = os.getpriority(os.PRIO_PROCESS, thread)
-        os.setpriority(os.PRIO_PROCESS, thread, now + nice)
 
 
 def _call(call: DeviceCall) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, extras, telemetry
+from halftone.core.system import has_nvidia_driver
 from halftone.services.embedder.encoders.portable_encoder import PortableBackend
 from halftone.vision import quantizing
 from halftone.vision.descriptor_model import is_torch_installed
@@ -122,12 +122,7 @@ def _make_torch(settings: EmbedderSettings, *, decoder: Decoder, device: str) ->
 
 def _has_cuda() -> bool:
     """Return whether torch can use a GPU. Imports torch, which takes seconds, by need only."""
-    if not is_torch_installed():
-        return False
-    try:
-        # NVIDIA's driver. It comes with the system, and into containers with the GPU.
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
+    if not (is_torch_installed() and has_nvidia_driver()):
         return False
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch  # noqa: PLC0415

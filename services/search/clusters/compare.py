@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import os
 import struct
-import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,6 +14,7 @@ import cv2
 import numpy as np
 
 from halftone.core import errors, telemetry
+from halftone.core.system import lower_thread_priority
 from halftone.matching import features as local_features
 from halftone.matching.probability import Evidence
 from halftone.matching.relation import relation
@@ -67,7 +65,10 @@ class Comparer:
         self._calibrations = calibrations
         self._vocabulary = Vocabulary.load()
         self._threads = ThreadPoolExecutor(
-            os.cpu_count() or 1, thread_name_prefix="cluster", initializer=_give_way
+            os.cpu_count() or 1,
+            thread_name_prefix="cluster",
+            initializer=lower_thread_priority,
+            initargs=(_NICE,),
         )
         self.matching = f"{_VERSION}.{local_features.FORMAT}.{self._vocabulary.version}"
 
@@ -270,10 +271,3 @@ def _compute_share(
             cv2.fillConvexPoly(canvas, corners, (1,))
         shares.append(float(canvas.mean()))
     return min(shares)
-
-
-def _give_way() -> None:
-    """Lower the thread's priority, on systems where threads have one."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -210,6 +210,8 @@ class Database:
         )
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        # Only macOS: as `halftone.core.system.sync` does it.
+        connection.execute("PRAGMA fullfsync=ON")
         connection.execute("PRAGMA temp_store=MEMORY")
         return connection
 

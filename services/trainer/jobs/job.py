@@ -10,13 +10,20 @@ from google.protobuf import timestamp_pb2
 from pydantic import BaseModel, ConfigDict
 
 from halftone.core import errors, training
+from halftone.core.system import make_file_name
 from halftone.v1 import trainer_pb2
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Self
 
 LOG_LINES: Final = 40
 """The number of last lines of the training process's output that a job keeps."""
+
+
+def locate_folder(job_id: str, *, work_directory: Path) -> Path:
+    """Return the directory of a job's settings, log and checkpoints."""
+    return work_directory / make_file_name(job_id)
 
 
 class State(StrEnum):

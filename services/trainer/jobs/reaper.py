@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry
-from halftone.services.trainer.jobs.job import State
+from halftone.services.trainer.jobs.job import State, locate_folder
 from halftone.services.trainer.jobs.transitions import Event, Happening, Then, count_kill
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ class Reaper:
         if row.then is Then.SEND:
             self._queue.send(after)
         elif after.state is State.CANCELLED:
-            shutil.rmtree(self._directory / job.id / "run", ignore_errors=True)
+            folder = locate_folder(job.id, work_directory=self._directory)
+            shutil.rmtree(folder / "run", ignore_errors=True)
 
     def _send_missing(self, queued: list[TrainingJob], *, messages: int) -> None:
         """Send lost messages again.
@@ -148,4 +149,5 @@ class Reaper:
     def _forget(self) -> None:
         ended_before = time.time() - self._settings.keep_days * _SECONDS_PER_DAY
         for job_id in self._store.forget(ended_before=ended_before):
-            shutil.rmtree(self._directory / job_id, ignore_errors=True)
+            folder = locate_folder(job_id, work_directory=self._directory)
+            shutil.rmtree(folder, ignore_errors=True)

@@ -11,14 +11,15 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.core import telemetry
+from halftone.core.system import lower_process_priority
 from halftone.services.trainer.jobs.job import LOG_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 _log = telemetry.get_logger(__name__)
 
@@ -80,7 +81,7 @@ class TrainingProcess:
             raise
         finally:
             os.close(writing)
-        _give_way(self._process.pid, nice=nice)
+        lower_process_priority(self._process.pid, nice=nice)
         self._readers = [
             threading.Thread(target=self._read_events, args=(events,), daemon=True),
             threading.Thread(target=self._read_output, daemon=True),
@@ -148,13 +149,3 @@ class TrainingProcess:
                     continue
                 if isinstance(event, dict):
                     self.events.put(event)
-
-
-def _give_way(pid: int, *, nice: int) -> None:
-    """Lower the priority of a process that has just started. Its later threads inherit it."""
-    with contextlib.suppress(OSError):  # it may have ended already
-        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + nice)
-    # If Linux schedules sessions as groups, these share the cores evenly whatever their
-    # processes' numbers say, the group has a number of its own.
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/autogroup").write_text(f"{nice}\n", encoding="ascii")

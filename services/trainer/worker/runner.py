@@ -17,7 +17,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from halftone.core import errors, telemetry, training
-from halftone.services.trainer.jobs.job import LOG_LINES, Progress, State, TrainingJob
+from halftone.services.trainer.jobs.job import (
+    LOG_LINES,
+    Progress,
+    State,
+    TrainingJob,
+    locate_folder,
+)
 from halftone.services.trainer.jobs.store import FencedError
 from halftone.services.trainer.jobs.transitions import (
     Event,
@@ -131,7 +137,7 @@ class Runner:
         Raises:
             FencedError: Another worker has the job.
         """
-        folder = self.settings.work_directory.absolute() / job.id
+        folder = locate_folder(job.id, work_directory=self.settings.work_directory.absolute())
         try:
             config = run_config.write(
                 job,
@@ -241,8 +247,8 @@ class Runner:
         The checkpoints of a failed job are kept as evidence.
         """
         if job.state in {State.SUCCEEDED, State.CANCELLED}:
-            run = self.settings.work_directory / job.id / "run"
-            shutil.rmtree(run, ignore_errors=True)
+            folder = locate_folder(job.id, work_directory=self.settings.work_directory)
+            shutil.rmtree(folder / "run", ignore_errors=True)
 
 
 def _begin(job: TrainingJob) -> Happening:

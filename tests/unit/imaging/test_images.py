@@ -13,7 +13,6 @@ import sys
 import threading
 import warnings
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -271,19 +270,12 @@ def test_the_limit_of_bytes():
     assert rejection.value.reason == images.TOO_MANY_BYTES
 
 
-def peak_kib() -> int:
-    """The most memory this program had; getrusage would count the one that started it as well."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (peak,) = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return int(peak)
-
-
 def test_a_bomb_costs_no_memory():
     """A hundred gigapixels' worth of headers, with an address space of little more than Python."""
     script = (
         "import sys; from halftone.core import errors; from halftone.imaging import images\n"
         "from tests.unit.imaging.test_images import giant_gif, giant_png, giant_tiff, giant_webp\n"
-        "from tests.unit.imaging.test_images import peak_kib\n"
+        "from tests.support.system import peak_kib\n"
         "files = [make() for make in (giant_png, giant_webp, giant_tiff, giant_gif)]\n"
         "before = peak_kib()\n"
         "for content in files:\n"
@@ -300,7 +292,7 @@ def test_converting_a_large_picture_takes_little_beside_it(mode: str):
     """20 megapixels, of which Pillow holds four bytes each, two of 16 bits, and one of grey."""
     script = (
         "import io, numpy, PIL.Image; from halftone.imaging import images\n"
-        "from tests.unit.imaging.test_images import peak_kib\n"
+        "from tests.support.system import peak_kib\n"
         "stream = io.BytesIO()\n"
         f"PIL.Image.new({mode!r}, (5000, 4000)).save(stream, 'TIFF', compression='packbits')\n"
         "before = peak_kib()\n"

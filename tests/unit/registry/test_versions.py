@@ -46,6 +46,18 @@ def leftovers(registry: Registry) -> list[str]:
     return [path.name for path in registry.directory.iterdir() if path.name.startswith(".staging")]
 
 
+def test_what_file_managers_leave_behind_damages_no_version(registry: Registry, staging: Path):
+    """Finder writes `.DS_Store` into folders that are looked into."""
+    (staging / ".DS_Store").touch()
+    version = registry.publish(staging, name="a")
+    for name in (".DS_Store", "report/.DS_Store", "report/._index.html", "Thumbs.db"):
+        (version.directory / name).write_text("clutter")
+    registry.verify(version)
+    (version.directory / "more.txt").touch()
+    with pytest.raises(errors.DataLoss, match=r"more\.txt"):
+        registry.verify(version)
+
+
 def test_versions_are_numbered_labelled_and_listed(registry: Registry, staging: Path):
     assert registry.list() == []
     first = registry.publish(staging, name="b")

@@ -7,9 +7,7 @@ import os
 import shlex
 import shutil
 import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -232,42 +230,6 @@ def test_the_file_of_a_running_stack_comes_and_goes(tmp_path):
     with locked(tmp_path / running.LOCK), running.announce(tmp_path, addresses):
         assert running.find(tmp_path) == addresses
     assert running.find(tmp_path) is None
-
-
-PARENT = """
-import os, subprocess, sys, time
-command = [sys.executable, "-m", "halftone.service.child", str(os.getpid()), "dummy"]
-print(subprocess.Popen(command).pid, flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_child_is_killed_with_its_parent(tmp_path):
-    """The parent is killed with SIGKILL, so that nothing of ours can run in it any more."""
-    (tmp_path / "dummy.py").write_text("import time\ntime.sleep(60)\n")
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": f"{Path.cwd()}{os.pathsep}{tmp_path}"},
-    )
-    with parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        # It must have had the time to ask the kernel; until then it looks for its parent itself.
-        time.sleep(0.5)
-        assert is_alive(child)
-        parent.kill()
-    end = time.monotonic() + 60
-    while is_alive(child):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_the_starter_is_installed_once(tmp_path):

@@ -1,6 +1,6 @@
 """Builds a part of a collection, with its graph, in a separate process.
 
-    python -m halftone.services.search.store.edge.build PARENT_PID DIRECTORY DIMENSION
+    python -m halftone.services.search.store.edge.build DIRECTORY DIMENSION
 
 The points come through standard input, as pickled pages; an empty page ends them. The
 process ends with 0 when everything is on disk. It is killed with its parent, and the directory that
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from halftone.core.batches import batched
-from halftone.service import child
 from halftone.services.search.store.edge.part import Part
 from halftone.services.search.store.port import Point
 
@@ -58,8 +57,9 @@ def build(
     command = (
         sys.executable,
         "-m",
-        "halftone.services.search.store.edge.build",
+        "halftone.service.child",
         str(os.getpid()),
+        "halftone.services.search.store.edge.build",
         str(directory),
         str(dimension),
     )
@@ -110,8 +110,7 @@ def _receive(stream: IO[bytes]) -> Iterator[list[Point]]:
 
 def main() -> None:
     """Build a part from the points on standard input."""
-    _, parent, directory, dimension = sys.argv
-    child.die_with(int(parent))
+    _, directory, dimension = sys.argv
     # Searches have priority.
     os.nice(_NICENESS)
     part = Part.create(Path(directory), dimension=int(dimension))

@@ -20,6 +20,7 @@ import qdrant_edge
 from halftone.core import errors
 from halftone.core.batches import batched
 from halftone.core.files import sync_directory
+from halftone.core.system import copy_sparse, sync
 from halftone.services.search.store import port
 from halftone.services.search.store.port import (
     EVERYTHING,
@@ -130,7 +131,7 @@ class Part:
         for path in self.path.glob("wal/open-*"):
             descriptor = os.open(path, os.O_RDONLY)
             try:
-                os.fsync(descriptor)
+                sync(descriptor)
             finally:
                 os.close(descriptor)
 
@@ -291,29 +292,13 @@ def copy_closed(source: Path, target: Path) -> None:
         if path.is_dir():
             twin.mkdir()
         else:
-            _copy_sparse(path, twin)
+            copy_sparse(path, twin)
     for directory in (
         target.parent,
         target,
         *(path for path in target.rglob("*") if path.is_dir()),
     ):
         sync_directory(directory)
-
-
-def _copy_sparse(source: Path, target: Path) -> None:
-    with source.open("rb") as reader, target.open("xb") as writer:
-        size = os.fstat(reader.fileno()).st_size
-        writer.truncate(size)
-        at = 0
-        while at < size:
-            try:
-                start = os.lseek(reader.fileno(), at, os.SEEK_DATA)
-            except OSError:
-                # The rest of the file is a hole.
-                break
-            at = os.lseek(reader.fileno(), start, os.SEEK_HOLE)
-            os.pwrite(writer.fileno(), os.pread(reader.fileno(), at - start, start), start)
-        os.fsync(writer.fileno())
 
 
 def to_requests(queries: Sequence[Query]) -> list[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import pickle
 import subprocess
 import sys
@@ -125,7 +124,7 @@ def test_a_stream_that_is_cut_off_is_no_end(at):
 
 
 def test_a_process_whose_stream_is_cut_off_fails(tmp_path):
-    command = [sys.executable, "-m", build.__name__, str(os.getpid()), str(tmp_path / "part"), "8"]
+    command = [sys.executable, "-m", build.__name__, str(tmp_path / "part"), "8"]
     ended = subprocess.run(
         command, input=pickle.dumps([], protocol=5)[:-1], capture_output=True, check=False
     )

@@ -1,0 +1,35 @@
+"""What tests ask of the system: processes, memory, folders in memory."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+import psutil
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - whoever writes there makes a folder of its own
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs. One that has ended and that nobody has waited for does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def peak_kib() -> int:
+    """The most memory that this program had."""
+    if sys.platform != "linux":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    # Linux would count the program that started this one as well.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (peak,) = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(peak)
+
+
+def memory_folder() -> Path | None:
+    """A folder in memory to make others in; None where there is none."""
+    return _MEMORY if os.access(_MEMORY, os.W_OK) else None
