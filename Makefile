@@ -60,10 +60,10 @@ wheels: $(STAMP)
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak --randomly-seed=$(SEED)
 
+# Types are checked for both systems, whichever this is: a name that one of them lacks is an error there.
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	# For both systems, whichever this is: a name that one of them lacks is an error there.
 	$(BIN)/mypy --platform linux
 	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	$(BIN)/lint-imports

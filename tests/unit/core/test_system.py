@@ -146,8 +146,8 @@ def test_only_one_module_knows_the_system():
 
 # Options and commands that only GNU's tools have, and what macOS's bash, 3.2, lacks.
 GNU = re.compile(
-    r"base64 -w|readlink -f|sed -i |cp (-\w+ )*--|\btimeout \d|date -d|stat -c|grep -\w*P"
-    r"|xargs -[rd]|\bmapfile\b|\breadarray\b|declare -A|\bnproc\b|\bsha256sum\b"
+    r"base64 -w|readlink -f|sed -i |cp (-\w+ )*--|(?<!--)\btimeout \d+ (?!apt)|date -d|stat -c"
+    r"|grep -\w*P|xargs -[rd]|\bmapfile\b|\breadarray\b|declare -A|\bnproc\b|\bsha256sum\b"
     r"|find .* -printf|du --|sort -V|\btac\b|head -c -|\$\{\w+(\^\^|,,)\}|realpath -|tail --|ls --"
 )
 SHELL = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
