@@ -404,7 +404,7 @@ class _Names:
     def _find(self, name: str) -> Path | None:
         with contextlib.suppress(OSError, ValueError):  # no file can have such a name
             exact = (self._folder / name).resolve()
-            # Where a file system ignores case, a file is there under names that are not its own, too.
+            # Where a file system ignores case, a file is also there under other names.
             if exact in self._paths:
                 return exact
         candidates = self._by_key.get(compose(name).replace("\\", "/").casefold(), [])
