@@ -22,14 +22,14 @@ SPLIT_RULES: Final = (
 )
 
 DESCRIPTOR: Final = (
-    "The descriptor alone: pictures are ranked by how similar the numbers are that the network "
+    "The descriptor alone. Pictures are ranked by how similar the numbers are that the network "
     "makes of each. A search finds more, since it also takes candidates by perceptual hash and "
     "visual words and compares their details."
 )
 WHOLE_SEARCH: Final = (
-    "The whole search, as a user gets it: candidates by descriptor, perceptual hash and visual "
-    "words, the best of them compared in their details, in the order of the probability that they "
-    "show the same picture."
+    "The whole search, as a user gets it. It takes candidates by descriptor, perceptual hash and "
+    "visual words, compares the best of them in their details, and ranks them by the probability "
+    "that they show the same picture."
 )
 
 
@@ -47,7 +47,7 @@ class JudgedImages:
         threshold_from: The name of the images on which the threshold was chosen; empty if it was
             chosen on these images themselves.
         variants: The figures of other scores, by the name of what differs.
-        measured: One sentence on what was measured.
+        measured: What was measured, in words.
     """
 
     name: str

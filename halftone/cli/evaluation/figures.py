@@ -55,6 +55,8 @@ def lay_out_figures(
 
     The arguments are those of `print_figures`.
     """
+    known = [one.judged.metrics for one in candidates]
+    labels = {name: label for name, label in _LABELS.items() if any(name in each for each in known)}
     rows: list[list[str]] = []
     styles: list[str] = []
 
@@ -64,34 +66,32 @@ def lay_out_figures(
 
     for one in candidates:
         found = one.judged.metrics
-        add(one.version, (output.format_number(found.get(name)) for name in _LABELS))
-        low_high = (found["intervals"].get(name) for name in _LABELS)
+        add(one.version, (output.format_number(found.get(name)) for name in labels))
+        low_high = (found["intervals"].get(name) for name in labels)
         add(
             "  95 %",
             ("" if two is None else f"{two[0]:.3f}-{two[1]:.3f}" for two in low_high),
             style="dim",
         )
         for label, variant in one.judged.variants.items():
-            add(f"  {label}", (output.format_number(variant.get(name)) for name in _LABELS))
+            add(f"  {label}", (output.format_number(variant.get(name)) for name in labels))
     for version, change in changes.items():
         add(
             f"{version} - {candidates[0].version}",
-            (f"{change[name]['difference']:+.3f}" if name in change else "" for name in _LABELS),
+            (f"{change[name]['difference']:+.3f}" if name in change else "" for name in labels),
         )
-        intervals = (change[name]["interval"] if name in change else None for name in _LABELS)
+        intervals = (change[name]["interval"] if name in change else None for name in labels)
         add(
             "  95 %",
             ("" if two is None else f"{two[0]:+.3f} {two[1]:+.3f}" for two in intervals),
             style="dim",
         )
-    figures = [tables.Column(title=title, right=True) for title in _LABELS.values()]
+    figures = [tables.Column(title=title, right=True) for title in labels.values()]
     others = [tables.Column(title=row[0].strip(), right=True) for row in rows]
-    turned = [[label, *(row[1 + at] for row in rows)] for at, label in enumerate(_LABELS.values())]
+    turned = [[label, *(row[1 + at] for row in rows)] for at, label in enumerate(labels.values())]
     return (
         tables.Layout(columns=[tables.Column(), *figures], rows=rows, styles=styles),
-        tables.Layout(
-            columns=[tables.Column(), *others], rows=[row for row in turned if any(row[1:])]
-        ),
+        tables.Layout(columns=[tables.Column(), *others], rows=turned),
     )
 
 

@@ -62,6 +62,15 @@ def _split_numbers(
     return tuple(int(name) for name in names)
 
 
+_MEANINGS: Final = {
+    "R@1": "the share of the printed pictures whose original stood in first place",
+    "µAP": "whether one threshold would do for all queries: 1 if, of all their hits in one list, no "
+    "false one stands before a true one",
+    "called": "the share of the originals that were called the same picture",
+    "false pos.": "the share of queries without an original for which something was called so",
+    "corner error": "how far the part that was found lies from where it is, on average, as a share "
+    "of the picture's longer side",
+}
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 _OPTIONS: Final = combine(
     click.option(
@@ -248,7 +257,8 @@ def _print(summary: Mapping[str, Any], *, name: str) -> None:
         *(tables.Column(title=title, right=True) for title in titles),
     ]
     tables.print_table(console, tables.Layout(columns=columns, rows=rows, styles=styles))
-    console.print(f"The columns on the right are those of {judged}.")
+    console.print(f"The columns on the right are those of {judged}.\n", soft_wrap=True)
+    tables.print_facts(console, _MEANINGS.items())
 
 
 def _format_figures(

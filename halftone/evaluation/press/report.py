@@ -134,7 +134,7 @@ def write_report(
     left_out = benchmark.plan.pictures.left_out
     if left_out:
         rows = [[file, why] for file, why in left_out[:_LISTED]]
-        table = Table(head=["file", "why"], rows=rows)
+        table = Table(head=["file", "why"], rows=rows, prose=True)
         sections.append(Section(title="Left out", tables=[table]))
     sections.append(settings_section(settings))
     write_page(

@@ -228,6 +228,7 @@ def data_section(
                 head=["left out or noticed", "why"],
                 rows=[list(entry) for entry in left_out[:_MOST_ROWS]],
                 caption=f"And {more:,} more." if more > 0 else "",
+                prose=True,
             )
         )
     text = [] if left_out else ["Nothing was left out."]
@@ -254,7 +255,9 @@ def settings_section(settings: Mapping[str, Any], *, parents: Sequence[str] = ()
         if value not in ("", None, {}, [])
     ]
     return Section(
-        title="To repeat it", tables=[Table(head=["setting", "value"], rows=rows)], code=code
+        title="To repeat it",
+        tables=[Table(head=["setting", "value"], rows=rows, prose=True)],
+        code=code,
     )
 
 

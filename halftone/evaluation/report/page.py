@@ -33,11 +33,20 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table whose first row and first column are headings; numbers are aligned to the right."""
+    """A table whose first row and first column are headings.
+
+    Attributes:
+        head: The headings of the columns.
+        rows: The cells of each row, with its heading first.
+        caption: A sentence above the table.
+        prose: Whether the cells hold texts, which are aligned to the left; numbers are to the
+            right.
+    """
 
     head: Sequence[str]
     rows: Sequence[Sequence[Cell | str]]
     caption: str = ""
+    prose: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

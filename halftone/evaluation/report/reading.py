@@ -28,7 +28,7 @@ MEANINGS: Final = {
 }
 """What each figure says, for people; all are shares from 0 to 1, and more is better."""
 _INTERVAL: Final = (
-    "In 95 of 100 archives of the same kind the figure would lie within this; of few pairs it is "
+    "in 95 of 100 archives of the same kind the figure would lie within this; of few pairs it is "
     "wide."
 )
 
@@ -37,7 +37,7 @@ def reading_section(measured: str, *, names: Iterable[str]) -> Section:
     """Return the section that says what was measured, and what each figure means.
 
     Args:
-        measured: One sentence on what was measured, as `JudgedImages.measured` has it.
+        measured: What was measured, in words, as `JudgedImages.measured` has it.
         names: The figures that the report shows.
     """
     labels = COLUMNS | AT_THRESHOLD
@@ -47,8 +47,8 @@ def reading_section(measured: str, *, names: Iterable[str]) -> Section:
     return Section(
         title="How to read this",
         text=[
-            f"Measured is: {measured[0].lower()}{measured[1:]}",
+            f"What was measured: {measured[0].lower()}{measured[1:]}",
             "All figures are shares from 0 to 1; more is better.",
         ],
-        tables=[Table(head=["figure", "what it says"], rows=rows)],
+        tables=[Table(head=["figure", "what it says"], rows=rows, prose=True)],
     )

@@ -88,7 +88,7 @@ def test_figures_and_report_of_a_version(archive, models, tmp_path):
     assert "gone" in page
     assert "20 queries among 20 pictures" in page
     assert "How to read this" in page
-    assert "Measured is: the descriptor alone" in page
+    assert "What was measured: the descriptor alone" in page
     assert "the share for which another printing stood in first place" in page
     assert "Measured: The descriptor alone" in output
     assert "--search measures the search as a whole." in output
@@ -107,7 +107,7 @@ def test_the_whole_search(archive, models, tmp_path):
     assert row.split()[1:4] == ["1.000", "1.000", "1.000"]
     assert "the descriptor alone" in output
     page = (report / "index.html").read_text()
-    assert "Measured is: the whole search" in page
+    assert "What was measured: the whole search" in page
     assert "of the pairs that were called the same at the threshold" in page
     assert f"halftone eval starter/1 --archive {archive} --limit 6 " in page
     assert "--search" in page
@@ -246,6 +246,7 @@ def test_press_benchmark_of_a_folder(archive, models, tmp_path):
     assert "2 pictures searched for among 33, 1 that are not among them; 6 queries" in output
     assert "sigma" not in output
     assert "0.2%" in output
+    assert "R@1           the share of the printed pictures" in output
     page = (report / "index.html").read_text()
     assert "Press benchmark on pictures" in page
     assert "Worst failures of starter/1, verified" in page

@@ -9,7 +9,7 @@ def test_every_figure_has_a_meaning():
 
 
 def test_only_what_is_shown_is_explained():
-    section = reading_section("The descriptor alone: by numbers.", names=["map", "queries"])
-    assert section.text[0] == "Measured is: the descriptor alone: by numbers."
+    section = reading_section("The descriptor alone. By numbers.", names=["map", "queries"])
+    assert section.text[0] == "What was measured: the descriptor alone. By numbers."
     (table,) = section.tables
     assert [row[0] for row in table.rows] == ["mAP", "95 %"]
