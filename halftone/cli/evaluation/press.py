@@ -64,8 +64,8 @@ def _split_numbers(
 
 _MEANINGS: Final = {
     "R@1": "the share of the printed pictures whose original stood in first place",
-    "µAP": "whether one threshold would do for all queries: 1 if, of all their hits in one list, no "
-    "false one stands before a true one",
+    "µAP": "whether one threshold would do for all queries: 1 if no false hit stands before a true "
+    "one in a list of all their hits",
     "called": "the share of the originals that were called the same picture",
     "false pos.": "the share of queries without an original for which something was called so",
     "corner error": "how far the part that was found lies from where it is, on average, as a share "
