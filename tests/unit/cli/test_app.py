@@ -536,7 +536,6 @@ class TestRecords:
         ("up", "local"),
         ("demo", "demo"),
         ("models import resnet18 --whiten-on .", "torch"),
-        ("models quantize starter --pictures .", "int8"),
         ("models calibrate starter --archive .", "evaluation"),
     ],
 )
