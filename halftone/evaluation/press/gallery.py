@@ -47,6 +47,7 @@ MAKERS: Final = (
     "halftone.imaging.layout",
     "halftone.imaging.luminance",
     "halftone.imaging.orientations",
+    "halftone.imaging.tiff",
     "halftone.matching.features",
     "halftone.matching.fingerprint",
     "halftone.matching.pdq",

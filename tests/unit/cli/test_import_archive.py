@@ -250,6 +250,8 @@ def test_ctrl_c_says_how_to_go_on(fake, tmp_path):
         cwd=tmp_path,
         # Its own modules are found from another folder, too.
         env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        # A test run in the background of a shell ignores Ctrl-C, and what it starts would, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # no locks
     )
     with process:
         while len(fake.records) < 20:
