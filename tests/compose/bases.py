@@ -38,7 +38,7 @@ _PIP_OPTIONS = frozenset(
     }
 )
 _TREE = "halftone-compose-test/debian:local"
-_PULL_SECONDS = 600
+_PULL_SECONDS = 300
 _MAKE_SECONDS = 1200
 _WHY = "The public images cannot be pulled, and no stand-ins can be made: "
 
@@ -51,6 +51,7 @@ class Bases:
         self._directory = directory
         self._say = say
         self._tree = ""
+        self._answers = True
         self.made: list[str] = []
 
     def get(self, variable: str, *, public: str, make: Callable[[], str]) -> str:
@@ -63,10 +64,18 @@ class Bases:
             return given
         if self._engine.run("image", "inspect", public).returncode == 0:
             return public
-        with contextlib.suppress(MissingError):
-            if self._engine.run("pull", "--quiet", public, seconds=_PULL_SECONDS).returncode == 0:
-                return public
+        if self._pull(public):
+            return public
         return make()
+
+    def _pull(self, image: str) -> bool:
+        """Return whether the image is here now. Where one cannot be had, no other is asked for."""
+        if self._answers:
+            self._answers = False
+            with contextlib.suppress(MissingError):
+                done = self._engine.run("pull", "--quiet", image, seconds=_PULL_SECONDS)
+                self._answers = done.returncode == 0
+        return self._answers
 
     def make_python(self) -> str:
         """Make a stand-in for an image with Python, venv and pip."""

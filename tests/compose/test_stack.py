@@ -109,6 +109,13 @@ def test_the_search_image_has_neither_torch_nor_cuda(engine, images):
     assert not [name for name in packages if name.startswith(("torch", "nvidia", "triton"))]
 
 
+def test_the_embedder_image_has_no_torch_and_less_than_a_gigabyte(engine, images):
+    packages = list_packages(engine, images["embedder"])
+    assert not [name for name in packages if name.startswith(("torch", "nvidia", "triton"))]
+    size = engine.read("image", "inspect", "--format", "{{.Size}}", images["embedder"])
+    assert int(size) < 1_000_000_000
+
+
 def test_images_run_as_nobody_and_bring_no_installer(engine, images):
     for image in images.values():
         user = engine.read("image", "inspect", "--format", "{{.Config.User}}", image)
