@@ -22,7 +22,7 @@ from halftone.cli.options import (
 )
 from halftone.core import wire
 from halftone.imaging import images, tiff
-from halftone.rendering import contact_sheet, json_forms
+from halftone.rendering import json_forms
 
 if TYPE_CHECKING:
     from halftone.cli.connecting import Connect
@@ -137,6 +137,8 @@ def search(
                 output.remark(_UNLIKELY)
         output.remark(*check_filter(client, where=where, nothing=not page.hits))
         if html is not None:
+            from halftone.rendering import contact_sheet  # noqa: PLC0415  # only where it is asked for
+
             said = describe_search(
                 where,
                 min_probability=min_probability,

@@ -71,7 +71,8 @@ def judge(
             names[0], names[1], decision, note=note, author=author or _find_author()
         )
         after = [_find_cluster(client, name) for name in names]
-        warning = _warn_of_a_part(client, verdict) if verdict.decision is Decision.SAME else ""
+        joins = verdict.decision is Decision.SAME and not _are_together(before)
+        warning = _warn_of_a_part(client, verdict) if joins else ""
     if as_json:
         values = {
             **json_forms.verdict_to_json(verdict),
@@ -86,6 +87,12 @@ def judge(
     for line in describe_overruled(verdict):
         click.echo(line)
     output.remark(*filter(None, (warning,)))
+
+
+def _are_together(clusters: Sequence[Cluster | None]) -> bool:
+    """Return whether two images are in one cluster, given the cluster of each."""
+    first, second = clusters
+    return first is not None and second is not None and first.name == second.name
 
 
 def _warn_of_a_part(client: Client, verdict: Verdict) -> str:
@@ -275,9 +282,7 @@ def describe_consequence(
         before: The cluster of each image before the verdict; None if it was in none.
         after: The cluster of each image after the verdict; None if it is in none.
     """
-    first, second = after
-    together = first is not None and second is not None and first.name == second.name
-    were = before[0] is not None and before[1] is not None and before[0].name == before[1].name
+    first, together, were = after[0], _are_together(after), _are_together(before)
     if decision is Decision.UNSURE:
         if together == were:
             return "The clusters stay as they are."

@@ -152,7 +152,8 @@ def _check_pictures(spec: TrainingSpec, *, listing: Listing, options: LoopOption
         why = f"a first projection to {options.dimension} dimensions"
     if count - held_out >= fewest:
         return
-    left = f", of which {held_out} are held out for validation" if held_out else ""
+    be = "is" if held_out == 1 else "are"
+    left = f", of which {held_out} {be} held out for validation" if held_out else ""
     raise errors.InvalidArgument(
         f"There are {count} pictures{left}; {why} takes at least {fewest}. Give more pictures, "
         "name a parent version, or lower the options batch and dimension.",

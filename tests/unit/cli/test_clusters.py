@@ -376,12 +376,17 @@ class TestJudge:
         shows = f"{second} shows more than {first}, as a page or a plate does"
         assert f"Warning: {shows}; what they share is 25% of it." in warned.stderr
         assert "take it back: halftone verdicts delete 1." in warned.stderr
-        assert "Warning" in run("judge", a, other, "same", "--json").stderr
+        # They are together now, and nothing joins any more.
+        assert "Warning" not in run("judge", a, other, "same").stderr
         for decision in ("different", "unsure"):
             assert "Warning" not in run("judge", a, other, decision).stderr
+        run("judge", a, other, "different")
+        assert "Warning" in run("judge", a, other, "same", "--json").stderr
         # Two that share nothing, or that cannot be compared.
+        run("judge", a, other, "different")
         fake.shares = False
         assert "Warning" not in run("judge", a, other, "same").stderr
+        run("judge", a, other, "different")
         fake.faults["CompareImages"].append(fails(errors.NotFound("No features.")))
         result = run("judge", a, other, "same")
         assert (result.exit_code, result.stderr) == (0, "")
