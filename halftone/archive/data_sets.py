@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from halftone.archive import manifests
 from halftone.archive.boundaries import Boundary
-from halftone.archive.tables import FALLBACK_ENCODING, open_table
+from halftone.archive.tables import FALLBACK_ENCODING, describe_row, open_table
 from halftone.core import errors, files
 from halftone.core.spelling import compose, compose_all, find_spelling
 
@@ -224,9 +224,9 @@ def read_rows(table: TableFile, *, listing: Listing) -> Iterator[dict[str, str]]
         table: The manifest.
         listing: Gets the findings.
     """
-    for line, row in table.rows(required=(_FILE_COLUMN,), ragged=True, strict=False):
+    for number, row in table.rows(required=(_FILE_COLUMN,), ragged=True, strict=False):
         if isinstance(row, str):
-            listing.findings.append(_unreadable(table, line=line, problem=row))
+            listing.findings.append(_unreadable(table, number=number, problem=row))
             continue
         # The fields of JSON Lines come as they are written, columns in lower case.
         texts = {
@@ -241,17 +241,18 @@ def read_rows(table: TableFile, *, listing: Listing) -> Iterator[dict[str, str]]
 
 def _read_cells(table: TableFile, *, listing: Listing) -> Iterator[list[str]]:
     """Yield the cells of each row of a wide table that are not empty."""
-    for line, row in table.cells(strict=False):
+    for number, row in table.cells(strict=False):
         if isinstance(row, str):
-            listing.findings.append(_unreadable(table, line=line, problem=row))
+            listing.findings.append(_unreadable(table, number=number, problem=row))
             continue
         texts = [cell.strip() for cell in row if cell.strip()]
         if texts:
             yield texts
 
 
-def _unreadable(table: TableFile, *, line: int, problem: str) -> Finding:
-    return Finding("unreadable row", f"{table.path.name}, line {line}: {problem}")
+def _unreadable(table: TableFile, *, number: int, problem: str) -> Finding:
+    where = f"{table.path.name}, {describe_row(table.path, number)}"
+    return Finding("unreadable row", f"{where}: {problem}")
 
 
 def _add_manifest(

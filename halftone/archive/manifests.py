@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.archive.records import Name, make_name, parse_name, validate
-from halftone.archive.tables import open_table
+from halftone.archive.tables import describe_row, open_table
 from halftone.core import errors, files, wire
 from halftone.core.spelling import compose_all, find_spelling
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from halftone.archive.tables import TableFile
 
 __all__ = [
     "COLUMNS",
@@ -58,7 +60,8 @@ class Row:
     """A row of a manifest, as a record or with the reason why it is rejected.
 
     Attributes:
-        number: The line on which it begins; a header is line 1.
+        number: Its number as a row of the sheet; in JSON Lines, that of the line. See
+            `halftone.archive.tables`.
         image_id: The image id; empty if it could not be read.
         image: The record with its name and fields, None for a rejected row.
         path: The picture's file, None for a rejected row.
@@ -122,7 +125,7 @@ def read_manifest(path: Path, *, archive: str, encoding: str = "utf-8") -> Itera
     """
     table = open_table(find_manifest(path), encoding=encoding, known=COLUMNS)
     table.check_columns(*REQUIRED)
-    reader = _Reader(folder=table.path.parent, archive=archive)
+    reader = _Reader(table=table, archive=archive)
     return reader.check(table.rows(required=REQUIRED))
 
 
@@ -138,12 +141,12 @@ def count_rows(path: Path, *, encoding: str = "utf-8") -> int:
 
 @dataclass(kw_only=True)
 class _Reader:
-    folder: Path
+    table: TableFile
     archive: str
 
     def check(self, rows: Iterator[tuple[int, dict[str, Any] | str]]) -> Iterator[Row]:
         first_seen: dict[str, int] = {}
-        root = self.folder.resolve()
+        root = self.table.path.parent.resolve()
         for number, row in rows:
             image_id = ""
             try:
@@ -155,8 +158,9 @@ class _Reader:
                 image_id = _text(texts, "image_id")
                 image = self._record(texts, image_id=image_id)
                 if image_id in first_seen:
+                    where = describe_row(self.table.path, first_seen[image_id])
                     raise errors.InvalidArgument(  # noqa: TRY301 - one way out
-                        f"image_id {image_id!r} stands already on line {first_seen[image_id]}.",
+                        f"image_id {image_id!r} stands already in {where}.",
                         field="image_id",
                         reason="DUPLICATE_ID",
                     )

@@ -1,8 +1,12 @@
 """Reads tables from disk row by row: CSV, TSV or JSON Lines, of any encoding and delimiter.
 
 Manifests, training data sets and lists of groups are all read here. A row that cannot be read is
-reported with its line and does not end the reading; the caller interprets the cells. Start with
+reported with its number and does not end the reading; the caller interprets the cells. Start with
 `open_table`.
+
+Rows of CSV and TSV files are numbered as a spreadsheet shows them, because that is where people
+look for one: a cell with a line break does not begin a row, an empty line is one, and Excel's
+`sep=;` is none. JSON Lines are numbered by line.
 """
 
 from __future__ import annotations
@@ -30,6 +34,23 @@ _CHUNK: Final = 1024 * 1024
 # Excel takes this line for no row. A spreadsheet that saves it again adds delimiters.
 _SEPARATOR: Final = re.compile(r"\"?sep=(.)\"?[,;\t|]*\s*", re.IGNORECASE)
 _LINE_BREAK: Final = re.compile(r"\s*[\r\n]\s*")
+# What Python's reader of JSON says, in words for people who wrote the line by hand.
+_JSON_PROBLEMS: Final = {
+    "Expecting property name enclosed in double quotes": "a name in double quotes is to stand "
+    "here, or the comma before is one too many",
+    "Expecting ':' delimiter": "a colon is missing between a name and its value",
+    "Expecting ',' delimiter": "a comma is missing here, or a bracket at the end",
+    "Expecting value": "a value is missing here; a text stands in double quotes",
+    "Unterminated string starting at": "this text has no double quote at its end",
+    "Invalid control character at": r"a tab or a line break in a text is written \t or \n",
+    "Invalid \\escape": r"a backslash stands alone; a path is written with / or with \\",
+    "Invalid \\uXXXX escape": r"a backslash stands alone; a path is written with / or with \\",
+    "Extra data": "each line holds one object, and there is more behind it",
+    "Illegal trailing comma before end of object": "this comma is one too many",
+    "Illegal trailing comma before end of array": "this comma is one too many",
+}
+_QUOTED: Final = 40
+"""The most characters of a line that a message quotes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +65,7 @@ class TableFile:
         delimiter: The character between cells; empty for JSON Lines.
         lines_before: The number of lines before the header: empty ones, and Excel's `sep=;`.
         header_lines: The number of lines that the header takes, with the lines before it.
+        header_row: The header's number as a row of the sheet.
     """
 
     path: Path
@@ -52,6 +74,7 @@ class TableFile:
     delimiter: str
     lines_before: int = 0
     header_lines: int = 0
+    header_row: int = 1
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -87,7 +110,7 @@ class TableFile:
     def rows(
         self, *, required: Sequence[str] = (), ragged: bool = False, strict: bool = True
     ) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        """Yield the rows below the header: the line on which each begins, and its cells by column.
+        """Yield the rows below the header: the number of each, and its cells by column.
 
         If a row cannot be read, a text that says why takes its place; the rows after it are still
         read. Cells under a header without a name are left out; unless they are blank, the row
@@ -137,7 +160,8 @@ class TableFile:
     ) -> Iterator[tuple[int, list[str] | str]]:
         """Yield the rows of a CSV or TSV file as lists of cells, or a text that says what is wrong.
 
-        Rows whose cells are all blank are skipped, as spreadsheets write them below the others.
+        Each comes with its number; a text names the line as well if that has another number. Rows
+        whose cells are all blank are skipped, as spreadsheets write them below the others.
 
         Args:
             header: Whether the header is one of the rows.
@@ -147,7 +171,8 @@ class TableFile:
         with _open(self.path, encoding=self.encoding, newline="") as file:
             before = self.lines_before if header else self.header_lines
             skipped = list(itertools.islice(file, before))
-            number = 1 + len(skipped)
+            line = 1 + len(skipped)
+            number = self.header_row + (0 if header else 1)
             again: deque[str] = deque()
             taken: list[str] = []
             while True:
@@ -158,7 +183,9 @@ class TableFile:
                     lines = _lines(file, again=again, taken=taken)
                     row = next(csv.reader(lines, delimiter=self.delimiter, strict=True), None)
                 except csv.Error as error:
-                    problem = f"the row is not well-formed CSV: {error}"
+                    problem = f"the row is not well-formed CSV: {_explain_csv(error)}"
+                    # Spreadsheets disagree on where such a row ends.
+                    problem += f" (line {line} of the file)" if line != number else ""
                     if not strict:
                         row = _read_line(taken[0], delimiter=self.delimiter)
                 else:
@@ -173,7 +200,8 @@ class TableFile:
                     # It may have swallowed rows up to the next quote; they are read on their own.
                     again.extendleft(reversed(taken[1:]))
                     used = 1
-                number += used
+                number += 1
+                line += used
                 taken.clear()
 
     def _json_lines(self, required: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -182,16 +210,56 @@ class TableFile:
                 if not line.strip():
                     continue
                 try:
-                    row = json.loads(line)
+                    row = json.loads(line.strip())
                 except (ValueError, RecursionError) as error:
-                    yield number, f"the line is not JSON: {error}"
+                    yield number, f"the line is not JSON: {_explain_json(line.strip(), error)}."
                     continue
-                missing = [key for key in required if not isinstance(row, dict) or key not in row]
+                if not isinstance(row, dict):
+                    problem = f"the line holds {_quote(line.strip())}, which is no object"
+                    yield number, problem + ', as {"name": "value"} is one.'
+                    continue
+                missing = [key for key in required if key not in row]
                 if missing:
-                    has = ", ".join(row) if isinstance(row, dict) else type(row).__name__
-                    yield number, f"the line has no {missing[0]!r}; it has: {has or 'nothing'}"
+                    has = ", ".join(row)
+                    yield number, f"the line has no {missing[0]!r}; it has: {has or 'nothing'}."
                 else:
                     yield number, row
+
+
+def _explain_csv(error: csv.Error) -> str:
+    """Return what is wrong with a row, in plain words."""
+    said = str(error)
+    if said == "unexpected end of data":
+        return "a quote is never closed"
+    if said.endswith("""expected after '"'"""):
+        return 'text stands behind a closing quote; a quote within quotes is written twice, ""'
+    if said.startswith("field larger than"):
+        return f"a cell has more than {csv.field_size_limit():,} characters"
+    return said
+
+
+def _explain_json(line: str, error: ValueError | RecursionError) -> str:
+    """Return where a line stops being JSON, and what is wrong there, in plain words."""
+    if not isinstance(error, json.JSONDecodeError):
+        return "it is nested too deeply, or a number is too long"
+    problem = _JSON_PROBLEMS.get(error.msg, error.msg)
+    rest = line[error.pos :].strip()
+    return f"{f'at {_quote(rest)}' if rest else 'at its end'}: {problem}"
+
+
+def _quote(text: str) -> str:
+    """Return the beginning of a text, for a message."""
+    return f"“{text if len(text) <= _QUOTED else f'{text[:_QUOTED]}…'}”"
+
+
+def is_json_lines(path: Path) -> bool:
+    """Return whether a file is read as JSON Lines, by its suffix."""
+    return path.suffix in {".jsonl", ".ndjson"}
+
+
+def describe_row(path: Path, number: int) -> str:
+    """Return in words where a row of a table is, for example `row 3`; `line 3` of JSON Lines."""
+    return f"{'line' if is_json_lines(path) else 'row'} {number}"
 
 
 def open_table(
@@ -214,19 +282,8 @@ def open_table(
         errors.InvalidArgument: The file is not in that encoding, or no such encoding exists.
         OSError: The file cannot be read.
     """
-    if encoding in {None, "utf-8"} and _is_utf_16(path):
-        encoding = "utf-16"
-    if encoding is None:
-        try:
-            _check_encoding(path, encoding="utf-8")
-        except errors.InvalidArgument:
-            # Spreadsheets of the western world save this by default.
-            encoding = FALLBACK_ENCODING
-        else:
-            encoding = "utf-8"
-    else:
-        _check_encoding(path, encoding=encoding)
-    if path.suffix in {".jsonl", ".ndjson"}:
+    encoding = _choose_encoding(path, encoding=encoding)
+    if is_json_lines(path):
         return TableFile(path=path, encoding=encoding, header=(), delimiter="")
     with _open(path, encoding=encoding, newline="") as file:
         before, first = 0, file.readline()
@@ -237,6 +294,8 @@ def open_table(
         if declared:
             candidates = (declared[1],)
             before, first = before + 1, file.readline()
+        # Only as the first line of a file `sep=;` is no row for a spreadsheet.
+        header_row = before + 1 - bool(declared and before == 1)
         best: list[str] = []
         delimiter, header_lines = candidates[0], before
         read = [first]
@@ -254,7 +313,23 @@ def open_table(
         delimiter=delimiter,
         lines_before=before,
         header_lines=header_lines,
+        header_row=header_row,
     )
+
+
+def _choose_encoding(path: Path, *, encoding: str | None) -> str:
+    """Return the encoding of a file, and check that it is in it; see `open_table`."""
+    if encoding in {None, "utf-8"} and _is_utf_16(path):
+        encoding = "utf-16"
+    if encoding is not None:
+        _check_encoding(path, encoding=encoding)
+        return encoding
+    try:
+        _check_encoding(path, encoding="utf-8")
+    except errors.InvalidArgument:
+        # Spreadsheets of the western world save this by default.
+        return FALLBACK_ENCODING
+    return "utf-8"
 
 
 def _is_utf_16(path: Path) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from halftone.archive import manifests
-from halftone.archive.tables import open_table
+from halftone.archive.tables import describe_row, open_table
 from halftone.core import errors
 from halftone.core.spelling import compose, compose_all
 from halftone.evaluation.judged import (
@@ -165,9 +165,11 @@ def read_labelled(
             cannot be used.
     """
     pictures, left_out = [], []
-    for row in manifests.read_manifest(folder, archive="evaluation"):
+    manifest = manifests.find_manifest(folder)
+    for row in manifests.read_manifest(manifest, archive="evaluation"):
         if row.image is None or row.path is None:
-            left_out.append((row.image_id or f"line {row.number}", str(row.error)))
+            where = row.image_id or describe_row(manifest, row.number)
+            left_out.append((where, str(row.error)))
         else:
             labels = row.image.labels
             group = labels["group"].values[:1] if "group" in labels else ()
@@ -402,9 +404,9 @@ def _read_group_table(path: Path) -> dict[str, str]:
     table = open_table(path, known=_GROUP_COLUMNS)
     table.check_columns(*_GROUP_COLUMNS)
     named = {}
-    for line, row in table.rows(required=_GROUP_COLUMNS, ragged=True):
+    for number, row in table.rows(required=_GROUP_COLUMNS, ragged=True):
         if isinstance(row, str):
-            raise errors.InvalidArgument(f"line {line}: {row}")
+            raise errors.InvalidArgument(f"{describe_row(path, number)}: {row}")
         named[compose(str(row["image_id"]).strip())] = compose(str(row["group"]).strip())
     return named
 

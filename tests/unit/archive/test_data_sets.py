@@ -121,7 +121,7 @@ def test_a_quote_that_is_never_closed_costs_one_row(folder):
     assert [entry.image_id for entry in listing.entries] == ["1", "3", "4", "5"]
     (finding,) = listing.findings
     assert finding.kind == "unreadable row"
-    assert "manifest.csv, line 3" in finding.message
+    assert "manifest.csv, row 3: the row is not well-formed CSV" in finding.message
 
 
 def test_a_manifest_says_what_is_missing_and_what_it_lists_twice(folder):

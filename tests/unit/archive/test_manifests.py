@@ -173,15 +173,15 @@ def test_bad_rows_are_told_and_the_others_read(folder, tmp_path):
         19: ("", "MALFORMED_ROW"),
     }
     assert all(row.image is None and row.path is None for row in found if row.error)
-    assert "line 2" in found[1].error.message
+    assert "stands already in row 2" in found[1].error.message
 
 
 @pytest.mark.parametrize(
     ("after", "reasons"),
     [
         ("", {}),
-        ('5,images/3.jpg,"a, b"\n', {7: None}),
-        ('5,images/3.jpg,"\n', {7: "MALFORMED_ROW"}),
+        ('5,images/3.jpg,"a, b"\n', {6: None}),
+        ('5,images/3.jpg,"\n', {6: "MALFORMED_ROW"}),
     ],
 )
 def test_a_quote_that_is_never_closed_swallows_no_rows(folder, after, reasons):
@@ -189,7 +189,7 @@ def test_a_quote_that_is_never_closed_swallows_no_rows(folder, after, reasons):
     write(folder, "image_id,file,caption\n" + rows + after)
     found = read(folder)
     told = {row.number: row.error and row.error.reason for row in found}
-    assert told == {2: None, 3: "MALFORMED_ROW", 4: None, 6: None, **reasons}
+    assert told == {2: None, 3: "MALFORMED_ROW", 4: None, 5: None, **reasons}
     assert found[2].image.caption == "two\nlines"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from halftone.archive.tables import FALLBACK_ENCODING, open_table
+from halftone.archive.tables import FALLBACK_ENCODING, describe_row, open_table
 from halftone.core import errors
 
 
@@ -72,9 +72,9 @@ def test_a_header_may_have_a_line_break_in_quotes(tmp_path, end):
     table = open_table(path, known=("image_id", "group"))
 
     assert table.header == ("image_id", "journal name", "group")
-    assert [(line, tuple(row.values())) for line, row in table.rows()] == [
-        (4, ("1", "Bode", "g")),
-        (5, ("2", "Bode", "g")),
+    assert [(number, tuple(row.values())) for number, row in table.rows()] == [
+        (3, ("1", "Bode", "g")),
+        (4, ("2", "Bode", "g")),
     ]
     assert next(table.cells())[0] == 2
 
@@ -112,7 +112,8 @@ def test_the_line_with_which_excel_names_the_delimiter_is_no_row(tmp_path, line)
     table = open_table(path, known=("a", "b;c"))
 
     assert (table.delimiter, table.header) == (";", ("a,b", "c"))
-    number = 3 + line.count("\n")
+    # A spreadsheet hides it as the first line, and shows it elsewhere.
+    number = 2 + 2 * line.count("\n")
     assert list(table.rows()) == [(number, {"a,b": "1", "c": "2"})]
     assert [first for first, _ in table.cells()] == [number - 1, number]
     assert table.count_rows() == 1
@@ -123,6 +124,57 @@ def test_a_header_that_begins_with_sep_is_one(tmp_path):
     path.write_text("sep=x,file\n1,2\n")
 
     assert open_table(path).header == ("sep=x", "file")
+
+
+def test_rows_have_the_numbers_that_a_spreadsheet_shows(tmp_path):
+    """A cell with line breaks stands in one row, an empty line is one."""
+    path = tmp_path / "table.csv"
+    path.write_text('a,b\n1,"two\nlines"\n\n2,"x" y\n3,"one\n\nmore"\n4,z\n5,"open\n6,z\n')
+    table = open_table(path)
+
+    told = {number: row if isinstance(row, str) else row["a"] for number, row in table.rows()}
+
+    assert told == {
+        2: "1",
+        4: "the row is not well-formed CSV: text stands behind a closing quote; a quote within "
+        'quotes is written twice, "" (line 5 of the file)',
+        5: "3",
+        6: "4",
+        7: "the row is not well-formed CSV: a quote is never closed (line 10 of the file)",
+        8: "6",
+    }
+    assert describe_row(path, 7) == "row 7"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"a": "1" "b": 2}', 'not JSON: at “"b": 2}”: a comma is missing here'),
+        ("{'a': 1}", "at “'a': 1}”: a name in double quotes is to stand here"),
+        ('{"a": 1,}', "at “}”: "),
+        ('{"a" 1}', "at “1}”: a colon is missing"),
+        ('{"a": }', "at “}”: a value is missing here"),
+        ('{"a": "1}', 'at “"1}”: this text has no double quote at its end'),
+        ('{"a": "C:\\scans"}', 'at “\\scans"}”: a backslash stands alone'),
+        ('{"a": "\\users"}', "a backslash stands alone"),
+        ('{"a": "x\ty"}', "a tab or a line break in a text is written"),
+        ('{"a": 1} {"a": 2}', 'at “{"a": 2}”: each line holds one object'),
+        ('{"a": "' + "x" * 99, f'at “"{"x" * 39}…”: this text'),
+        ('{"a": 1', "at its end: a comma is missing here, or a bracket at the end"),
+        ("[" * 100_000, "not JSON: it is nested too deeply"),
+        ('["x"]', 'the line holds “["x"]”, which is no object, as {"name": "value"} is one.'),
+        ('{"b": 1}', "the line has no 'a'; it has: b."),
+    ],
+)
+def test_a_line_of_json_is_refused_in_plain_words(tmp_path, line, problem):
+    path = tmp_path / "lines.jsonl"
+    path.write_text(f'{{"a": 1}}\n\n{line}\n{{"a": 2}}\n')
+
+    (_, first), (number, said), (_, last) = open_table(path).rows(required=("a",))
+
+    assert (first, last) == ({"a": 1}, {"a": 2})
+    assert problem in said
+    assert describe_row(path, number) == "line 3"
 
 
 def test_blank_rows_and_blank_columns_are_left_out(tmp_path):

@@ -103,7 +103,7 @@ def test_what_the_protocol_does_not_use_may_be_wrong(version, collection, tmp_pa
     [
         ("p0,none.png,Journal 0", "none.png is not there"),
         ("p1,0.png,Journal 0", "p1 is listed twice"),
-        ('p0,"0.png,Journal 0', "manifest.csv, line 2: the row is not well-formed"),
+        ('p0,"0.png,Journal 0', "manifest.csv, row 2: the row is not well-formed"),
         ("p99,0.png,Journal 0", "p0: named by group g, but not usable"),
         (",0.png,Journal 0", "0.png has no image_id or no file"),
         ("p0,../outside.png,Journal 0", "is not below the data roots"),
