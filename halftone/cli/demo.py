@@ -92,10 +92,10 @@ def demo(*, source: Path | None, directory: Path) -> None:
         with Client(addresses.search, embedder=addresses.embedder) as client:
             name = import_archive.derive_archive(folder)
             rejected = directory / "rejected.csv"
-            summary = import_archive.run_import(client, folder, archive=name, rejected=rejected)
+            outcome = import_archive.run_import(client, folder, archive=name, rejected=rejected)
+            summary = outcome.summary
             output.make_console().print(import_archive.describe(summary, archive=name))
-            if summary.rejected:
-                output.remark(*import_archive.describe_rejections(summary, path=rejected))
+            output.remark(*outcome.remarks)
             if source is None:
                 questions = _make_sample_questions(folder, archive=name)
             else:

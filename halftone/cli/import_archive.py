@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -13,6 +15,7 @@ import click
 
 from halftone.archive import manifests as archives
 from halftone.archive import records
+from halftone.archive.tables import describe_row, is_json_lines
 from halftone.cli import output
 from halftone.cli.connecting import server_options
 from halftone.cli.terminal.progress import Counter
@@ -69,21 +72,35 @@ def import_(
     rejected = rejected or _place_rejections(source)
     with connect() as client:
         try:
-            summary = run_import(client, source, archive=name, encoding=encoding, rejected=rejected)
+            outcome = run_import(client, source, archive=name, encoding=encoding, rejected=rejected)
         except KeyboardInterrupt:
             output.make_notes().print(
                 "Stopped. What was acknowledged is stored; the same command goes on from there."
             )
             raise SystemExit(output.INTERRUPTED) from None
-    click.echo(describe(summary, archive=name))
-    if summary.rejected:
-        output.remark(*describe_rejections(summary, path=rejected))
+    click.echo(describe(outcome.summary, archive=name))
+    output.remark(*outcome.remarks)
+    if outcome.summary.rejected:
         raise SystemExit(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of an import.
+
+    Attributes:
+        summary: The counts, and the acknowledgements of rejected rows.
+        remarks: Sentences to print behind the summary: the first rejected rows and where all of
+            them are listed, and pictures that were not imported as a whole.
+    """
+
+    summary: ImportSummary
+    remarks: tuple[str, ...]
 
 
 def run_import(
     client: Client, source: Path, *, archive: str, encoding: str = "utf-8", rejected: Path
-) -> ImportSummary:
+) -> Outcome:
     """Import a folder, with a progress bar on standard error, and list the rejected rows.
 
     Args:
@@ -91,7 +108,8 @@ def run_import(
         source: A manifest or its folder.
         archive: The archive to import into.
         encoding: The manifest's encoding.
-        rejected: The file for rejected rows; written only if there are any.
+        rejected: The file for rejected rows; written only if there are any. An import does not
+            end because it cannot be written.
 
     Raises:
         errors.InvalidArgument: The manifest as a whole cannot be used, or `rejected` is a file
@@ -110,8 +128,9 @@ def run_import(
             "(CSV, TSV or JSON Lines), which names them in the columns image_id and file.",
             field="path",
         ) from error
-    total = archives.count_rows(source, encoding=encoding)
-    with _Rejections(rejected) as rejections, Counter() as counter:
+    manifest = archives.find_manifest(source)
+    total = archives.count_rows(manifest, encoding=encoding)
+    with _Rejections(rejected, manifest=manifest) as rejections, Counter() as counter:
         advance = counter.add("Importing", total=total)
         noted: list[ImportAck] = []
         waits = _Waits(counter.say, note=lambda text: advance(0, remark=text))
@@ -125,8 +144,12 @@ def run_import(
             advance(1, remark=f"{rejections.count:,} rejected" if rejections.count else "")
 
         summary = client.import_images(rows, on_progress=on_progress, on_wait=waits.tell)
-    output.remark(*_list_notes(noted))
-    return summary
+    remarks = [
+        *_list_notes(noted, manifest=manifest),
+        *_describe_rejections(summary, manifest=manifest),
+        *rejections.describe(),
+    ]
+    return Outcome(summary=summary, remarks=tuple(remarks))
 
 
 def describe(summary: ImportSummary, *, archive: str) -> str:
@@ -143,22 +166,13 @@ def describe(summary: ImportSummary, *, archive: str) -> str:
     return text
 
 
-def describe_rejections(summary: ImportSummary, *, path: Path) -> list[str]:
-    """Return sentences about the rejected rows: where they are listed, and the first of them.
-
-    Args:
-        summary: The result of an import with rejected rows.
-        path: The file that lists them.
-    """
-    count = len(summary.rejected)
+def _describe_rejections(summary: ImportSummary, *, manifest: Path) -> list[str]:
+    """Return a line about each of the first rejected rows."""
     lines = [
-        f"{_describe_row(ack)}: {ack.error.message if ack.error else ''}"
+        f"{_describe_row(ack, manifest=manifest)}: {ack.error.message if ack.error else ''}"
         for ack in summary.rejected[:_SHOWN]
     ]
-    if count > _SHOWN:
-        lines.append("…")
-    were = "The rejected row is" if count == 1 else f"The {count:,} rejected rows are"
-    return [*lines, f"{were} listed with the reason in {path.absolute()}."]
+    return [*lines, *["…"] * (len(summary.rejected) > _SHOWN)]
 
 
 def derive_archive(source: Path) -> str:
@@ -180,16 +194,18 @@ def _place_rejections(source: Path) -> Path:
     return (folder if os.access(folder, os.W_OK) else Path.cwd()) / "rejected.csv"
 
 
-def _list_notes(noted: Sequence[ImportAck]) -> list[str]:
+def _list_notes(noted: Sequence[ImportAck], *, manifest: Path) -> list[str]:
     """Return what is said of the first pictures that were not imported as a whole."""
-    lines = [f"{_describe_row(ack)}: {' '.join(ack.notes)}" for ack in noted[:_SHOWN]]
+    lines = [
+        f"{_describe_row(ack, manifest=manifest)}: {' '.join(ack.notes)}" for ack in noted[:_SHOWN]
+    ]
     if len(noted) > _SHOWN:
         lines.append(f"… and the like of {len(noted) - _SHOWN:,} more.")
     return lines
 
 
-def _describe_row(ack: ImportAck) -> str:
-    return ", ".join(filter(None, (f"row {ack.row}", _find_image_id(ack))))
+def _describe_row(ack: ImportAck, *, manifest: Path) -> str:
+    return ", ".join(filter(None, (describe_row(manifest, ack.row), _find_image_id(ack))))
 
 
 def _find_image_id(ack: ImportAck) -> str:
@@ -227,43 +243,92 @@ class _Waits:
 class _Rejections:
     """The list of rejected rows. Its file is created with the first rejected row.
 
+    If the file cannot be written, the rows are counted all the same: an import must not end
+    because of its report.
+
     Attributes:
-        count: The number of rows in it.
+        count: The number of rejected rows.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, manifest: Path) -> None:
         self.count = 0
         self._path = path
+        self._manifest = manifest
         self._file: IO[str] | None = None
+        self._problem = ""
 
     def __enter__(self) -> Self:
         # The list of an earlier run is removed, because it would be mistaken for this run's; any
         # other file is not ours.
-        if self._path.is_file():
-            with self._path.open("rb") as file:
-                begins = file.read(len(_HEADER_BYTES))
-            if begins not in {_HEADER_BYTES, b""}:
-                raise errors.InvalidArgument(
-                    f"{self._path} exists and is no list of rejected rows; name another file with "
-                    "--rejected.",
-                    field="rejected",
-                )
-            self._path.unlink()
+        try:
+            if self._path.is_file():
+                self._remove()
+        except OSError as error:
+            self._fail(error)
         return self
 
-    def add(self, ack: ImportAck) -> None:
-        if self._file is None:
-            self._file = files.with_folders(self._path).open(
-                "w", newline="", encoding="utf-8", errors="backslashreplace"
+    def _remove(self) -> None:
+        with self._path.open("rb") as file:
+            begins = file.read(len(_HEADER_BYTES))
+        if begins not in {_HEADER_BYTES, b""}:
+            raise errors.InvalidArgument(
+                f"{self._path} exists and is no list of rejected rows; name another file with "
+                "--rejected.",
+                field="rejected",
             )
-            csv.writer(self._file).writerow(REJECTED_HEADER)
+        self._path.unlink()
+
+    def add(self, ack: ImportAck) -> None:
+        """Append a row, unless the file could not be written before."""
+        self.count += 1
+        if self._problem:
+            return
         image_id = _find_image_id(ack)
         reason = ack.error.message if ack.error else ""
-        csv.writer(self._file).writerow(
-            (ack.row, files.escape_formula(image_id), files.escape_formula(reason))
-        )
-        self._file.flush()
-        self.count += 1
+        try:
+            if self._file is None:
+                self._file = files.with_folders(self._path).open(
+                    "w", newline="", encoding="utf-8", errors="backslashreplace"
+                )
+                csv.writer(self._file).writerow(REJECTED_HEADER)
+            csv.writer(self._file).writerow(
+                (ack.row, files.escape_formula(image_id), files.escape_formula(reason))
+            )
+            self._file.flush()
+        except OSError as error:
+            self._fail(error)
+
+    def describe(self) -> list[str]:
+        """Return a sentence about where the rejected rows are listed, and which rows those are."""
+        if not self.count and not self._problem:
+            return []
+        path = self._path.absolute()
+        if not self.count:
+            text = f"{path} lists rows that an earlier import rejected, and cannot be removed"
+            return [f"{text}: {self._problem}."]
+        one = self.count == 1
+        rows = "The rejected row" if one else f"The {self.count:,} rejected rows"
+        if self._problem:
+            text = (
+                f"{rows} could not be listed in {path}: {self._problem}. The same command with "
+                f"--rejected FILE lists {'it' if one else 'them'} elsewhere."
+            )
+        else:
+            text = f"{rows} {'is' if one else 'are'} listed with the reason in {path}."
+        # A cell with a line break does not begin a row, so these are not the lines of the file.
+        if not is_json_lines(self._manifest):
+            text += " Rows are numbered as a spreadsheet shows them."
+        return [text]
+
+    def _fail(self, error: OSError) -> None:
+        self._problem = error.strerror or str(error)
+        self._close()
+
+    def _close(self) -> None:
+        # What is still buffered may fail once more.
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def __exit__(
         self,
@@ -271,5 +336,4 @@ class _Rejections:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._close()

@@ -53,7 +53,10 @@ def test_bad_rows_are_listed_and_do_not_end_it(run, fake, tmp_path):
     assert "2 created, 0 unchanged, 0 updated, 4 rejected" in result.stdout
     # Beside the manifest, wherever the command was run.
     path = tmp_path / "press" / "rejected.csv"
-    assert f"The 4 rejected rows are listed with the reason in {path}." in result.stderr
+    assert (
+        f"The 4 rejected rows are listed with the reason in {path}. Rows are numbered as a "
+        "spreadsheet shows them."
+    ) in result.stderr
     assert "row 3, bad-date: date: '1914-13' is not a date that can be used" in result.stderr
     with path.open() as file:
         listed = [(int(row["row"]), row["image_id"]) for row in csv.DictReader(file)]
@@ -106,6 +109,64 @@ def test_the_first_rejected_rows_are_printed(run, tmp_path):
     ]
     assert said[5] == "…"
     assert len(said) == 7
+
+
+def test_a_row_is_where_a_spreadsheet_shows_it(run, tmp_path):
+    rows = ["x,x.png,J,1914", '"y",y.png,"Two\nlines",', "", "z,x.png,J,1914-13"]
+    folder = make_archive(tmp_path / "press", rows)
+    assert "row 5, z: date: '1914-13'" in run("import", folder).stderr
+    assert (folder / "rejected.csv").read_text().splitlines()[1].startswith("5,z,")
+
+
+def test_a_line_of_json_is_named_as_one(run, tmp_path):
+    folder = make_archive(tmp_path / "press", [])
+    (folder / "manifest.csv").unlink()
+    lines = ['{"image_id": "x", "file": "x.png"}', '{"image_id": "y" "file": "y.png"}']
+    (folder / "manifest.jsonl").write_text("\n".join(lines))
+    first, last = run("import", folder).stderr.splitlines()
+    assert first.startswith(
+        'line 2: the line is not JSON: at “"file": "y.png"}”: a comma is missing'
+    )
+    assert last == f"The rejected row is listed with the reason in {folder / 'rejected.csv'}."
+
+
+@pytest.mark.parametrize("place", ["below a file", "a full disk"])
+def test_an_import_does_not_end_because_its_list_cannot_be_written(run, fake, tmp_path, place):
+    path = Path("/dev/full") if place == "a full disk" else tmp_path / "press" / "x.png" / "list"
+    if not (path.exists() or place == "below a file"):
+        pytest.skip("this system has no /dev/full")
+    rows = ["bad,x.png,J,1914-13", "x,x.png,J,1914", "worse,x.png,J,1914-14"]
+    result = run("import", make_archive(tmp_path / "press", rows), "--rejected", path)
+    assert result.exit_code == 1
+    assert "press: 1 created, 0 unchanged, 0 updated, 2 rejected." in result.stdout
+    first, second, last = result.stderr.splitlines()
+    assert first.startswith("row 2, bad: date: '1914-13'")
+    assert second.startswith("row 4, worse: date: '1914-14'")
+    assert last.startswith(f"The 2 rejected rows could not be listed in {path}: N")
+    assert "The same command with --rejected FILE lists them elsewhere." in last
+    assert "archives/press/images/x" in fake.records
+
+
+def test_a_list_that_cannot_be_written_is_not_missed_where_no_row_is_rejected(run, tmp_path):
+    path = tmp_path / "press" / "x.png" / "list"
+    result = run("import", make_archive(tmp_path / "press", ["x,x.png,J,"]), "--rejected", path)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_list_of_an_earlier_import_that_cannot_be_removed_is_named(run, tmp_path):
+    folder = make_archive(tmp_path / "press", ["x,x.png,J,"])
+    path = folder / "rejected.csv"
+    path.write_text("row,image_id,reason\n")
+    folder.chmod(0o500)
+    try:
+        result = run("import", folder, "--rejected", path)
+    finally:
+        folder.chmod(0o700)
+    assert result.exit_code == 0
+    assert f"{path} lists rows that an earlier import rejected, and cannot be removed:" in (
+        result.stderr
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
