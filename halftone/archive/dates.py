@@ -22,6 +22,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from halftone.archive import date_hints
 from halftone.core import errors
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MAX_LENGTH: Final = 128
 """The most characters of a date. The grammar backtracks, so it must not see longer texts."""
 
+_EXAMPLES: Final = ", as 1914 and 1914-08-22 are"
 _OPEN: Final = ("..", "")
 # This covers nearly every record. The package's parser needs 2 to 20 ms for a date, a regular
 # expression 2 µs; the tests check that the two agree.
@@ -57,16 +59,36 @@ def parse(text: str, *, field: str = "date") -> Days:
 
     Raises:
         errors.InvalidArgument: The text is not an EDTF date, lies before year 1 or after year 9999,
-            or is an interval that ends before it begins.
+            or is an interval that ends before it begins. The message says what to write if it is
+            clear what was meant.
     """
     try:
         return _parse(text.strip())
     except ValueError as error:
+        advice = _advise(text)
+        reason = str(error).removesuffix(_EXAMPLES if advice else "")
         raise errors.InvalidArgument(
-            f"{field}: {text[:MAX_LENGTH]!r} is not a date that can be used: {error}.",
+            f"{field}: {text[:MAX_LENGTH]!r} is not a date that can be used: {reason}{advice}.",
             field=field,
             reason="INVALID_DATE",
         ) from error
+
+
+def _advise(text: str) -> str:
+    """Return what to write instead of a text that is no date, or "" if that is not clear."""
+    readings = date_hints.list_readings(text) if len(text) <= MAX_LENGTH else ()
+    if date_hints.UNDATED in readings:
+        return "; leave it empty where no date is known"
+    dates = [reading for reading in readings if _is_date(reading)]
+    return f"; write {' or '.join(dates)}" if dates else ""
+
+
+def _is_date(text: str) -> bool:
+    try:
+        _parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=16_384)
@@ -160,9 +182,7 @@ def _parse_by_grammar(text: str) -> Days:
         parsed = parse_edtf(text)
         bounds = parsed.lower_strict(), parsed.upper_strict()
     except Exception as error:  # the package raises anything on what its grammar lets through
-        raise ValueError(
-            "it is not in the Extended Date/Time Format (EDTF), as 1914 and 1914-08-22 are"
-        ) from error
+        raise ValueError(f"it is not in the Extended Date/Time Format (EDTF){_EXAMPLES}") from error
     earliest, latest = map(_day, bounds)
     if earliest is None and latest is None:
         raise ValueError("it says nothing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import contextlib
 import datetime as dt
+import time
 
 import pytest
 from edtf import parse_edtf
@@ -93,6 +94,78 @@ def test_what_is_no_date_is_refused_by_its_field(text):
     assert raised.value.field == "filter.date.start"
     assert raised.value.message.startswith("filter.date.start: ")
     assert len(raised.value.message) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("22.08.1914", "write 1914-08-22"),
+        ("22. 8. 1914", "write 1914-08-22"),
+        ("8.9.1914", "write 1914-09-08"),
+        ("22/08/1914", "write 1914-08-22"),
+        ("08/22/1914", "write 1914-08-22"),
+        ("8/9/1914", "write 1914-09-08 or 1914-08-09"),
+        ("8/8/1914", "write 1914-08-08"),
+        ("1914/08/22", "write 1914-08-22"),
+        ("1914.8.2", "write 1914-08-02"),
+        ("19140822", "write 1914-08-22"),
+        ("1914-08-22 00:00:00", "write 1914-08-22"),
+        ("1914-8", "write 1914-08"),
+        ("8/1914", "write 1914-08"),
+        ("1914.0", "write 1914"),
+        ("22 August 1914", "write 1914-08-22"),
+        ("22. März 1914", "write 1914-03-22"),
+        ("Aug. 22nd, 1914", "write 1914-08-22"),
+        ("1er août 1914", "write 1914-08-01"),
+        ("22 de agosto de 1914", "write 1914-08-22"),
+        ("22 мая 1914 года", "write 1914-05-22"),
+        ("22.VIII.1914", "write 1914-08-22"),
+        ("ca. 1908", "write 1908~"),
+        ("c1908", "write 1908~"),
+        ("circa August 1914", "write 1914-08~"),
+        ("1908 ca.", "write 1908~"),
+        ("um 1910-1912", "write 1910~/1912~"),
+        ("[1908?]", "write 1908?"),
+        ("1908 (?)", "write 1908?"),
+        ("[1908]", "write 1908"),
+        ("1910s", "write 191X"),
+        ("191?", "write 191X"),
+        ("1900s", "write 190X or 19XX"),
+        ("19??", "write 19XX"),
+        ("1910-1912", "write 1910/1912"),
+        ("1910 \N{EN DASH} 1912", "write 1910/1912"),
+        ("1910 bis 1912", "write 1910/1912"),
+        ("1910-14", "write 1910/1914"),
+        ("1910/12", "write 1910-12 or 1910/1912"),
+        ("22.08.1914 - 25.08.1914", "write 1914-08-22/1914-08-25"),
+        ("o. J.", "leave it empty where no date is known"),
+        ("?", "leave it empty where no date is known"),
+    ],
+)
+def test_a_date_in_another_form_is_refused_with_the_right_one(text, advice):
+    with pytest.raises(errors.InvalidArgument) as caught:
+        dates.parse(text)
+    assert caught.value.message.endswith(f"; {advice}.")
+    for word in advice.split():
+        if word[0].isdecimal():
+            dates.parse(word)
+
+
+@pytest.mark.parametrize(
+    "text", ["22.08.14", "32.08.1914", "jui 1914", "ma 1914", "1912-1910", "hello 1914", "14-08"]
+)
+def test_where_it_is_not_clear_what_was_meant_nothing_is_advised(text):
+    with pytest.raises(errors.InvalidArgument) as caught:
+        dates.parse(text)
+    assert ";" not in caught.value.message
+
+
+def test_advice_takes_no_time_however_odd_the_text():
+    started = time.process_time()
+    for text in (" " * 128, "1 " * 64, "a" * 128, "[" * 128, "1914 - " * 18, "-" * 127 + "x"):
+        with contextlib.suppress(errors.InvalidArgument):
+            dates.parse(text)
+    assert time.process_time() - started < 20
 
 
 YEARS = st.integers(1, 9999).map("{:04d}".format)
