@@ -7,6 +7,7 @@ thus needs no further file, and every version that was ever published can be run
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import sys
@@ -190,9 +191,27 @@ def import_openvino() -> Any:
     return openvino
 
 
+def load_openvino() -> Any:
+    """Return the one `openvino.Core` of this process.
+
+    On Linux, the first use of a core gives the calling thread a stack for signals, and the core
+    takes it back when it goes. Of two cores that do not go in the reverse order, the second one
+    leaves the thread with the stack of the first, which is gone: the next signal kills the process.
+    So there is one, and it stays.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    return _make_core(import_openvino())
+
+
+@functools.cache
+def _make_core(openvino: Any) -> Any:
+    return openvino.Core()
+
+
 def _compile_with_openvino(model: bytes | Path, threads: int, streams: int) -> Network:
-    openvino = import_openvino()
-    core = openvino.Core()
+    core = load_openvino()
     return _OpenVino(
         core.compile_model(
             core.read_model(model),

@@ -17,6 +17,7 @@ import re
 import shutil
 import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -32,6 +33,7 @@ from halftone.vision.portable import (
     PortableModel,
     compile_network,
     import_openvino,
+    load_openvino,
     write_model,
 )
 from halftone.vision.spec import ModelSpec
@@ -221,8 +223,16 @@ def _openvino() -> Any:
 
 
 def _quantize(directory: Path, *, pictures: NDArray[np.uint8]) -> Any:
-    """Return a version's network as an OpenVINO model whose backbone computes in int8."""
-    openvino = _openvino()
+    """Return a version's network as an OpenVINO model whose backbone computes in int8.
+
+    NNCF makes cores of its own; see `load_openvino` for what they do to the thread that uses them.
+    So it runs in a thread that ends with it.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="quantize") as pool:
+        return pool.submit(_quantize_here, directory, pictures=pictures).result()
+
+
+def _quantize_here(directory: Path, *, pictures: NDArray[np.uint8]) -> Any:
     try:
         import nncf  # noqa: PLC0415  # an extra
     except ImportError as error:
@@ -237,7 +247,7 @@ def _quantize(directory: Path, *, pictures: NDArray[np.uint8]) -> Any:
         # NNCF leans on parts of NumPy and of itself that are on their way out.
         warnings.simplefilter("ignore")
         return nncf.quantize(
-            openvino.Core().read_model(model),
+            load_openvino().read_model(model),
             nncf.Dataset([picture[None, None] for picture in pictures]),
             # Activations are symmetric: the lowest cosine of press pictures was 0.993, and 0.989
             # with asymmetric ones.

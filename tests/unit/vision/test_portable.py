@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -69,3 +70,29 @@ def test_missing_packages_are_named_with_what_brings_them(version, monkeypatch, 
         PortableModel.load(version)
     assert caught.value.reason == "NOT_INSTALLED"
     assert missing[-1] in caught.value.message
+
+
+# Two versions, the first of which goes first, as when models are promoted; then a signal.
+SIGNALLED = """
+import gc, os, signal, sys
+from pathlib import Path
+from halftone.vision.portable import PortableModel
+
+heard = []
+signal.signal(signal.SIGTERM, lambda *_: heard.append("heard"))
+first = PortableModel.load(Path(sys.argv[1]), runtime=sys.argv[2])
+second = PortableModel.load(Path(sys.argv[1]), runtime=sys.argv[2])
+del first
+gc.collect()
+del second
+gc.collect()
+os.kill(os.getpid(), signal.SIGTERM)
+print(*heard)
+"""
+
+
+@pytest.mark.parametrize("runtime", list_runtimes())
+def test_signals_are_heard_after_models_have_gone(version, runtime):
+    words = [sys.executable, "-c", SIGNALLED, str(version), runtime]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
