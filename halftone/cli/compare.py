@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import io
@@ -17,7 +18,7 @@ from halftone.cli.options import archive_option, complete_name, json_option, rea
 from halftone.client import Cluster, ClusterMember, Link, Relation, VerificationState
 from halftone.client.types import probability_label
 from halftone.core import errors
-from halftone.rendering import cluster_page, json_forms, overlay
+from halftone.rendering import cluster_page, json_forms, overlay, wording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,8 @@ def compare(
             }
             output.print_json({**pair, **json_forms.hit_to_json(compared.hit)})
         else:
-            _print(record, compared.hit, region=region)
+            link = _find_link(client, name, other) if region is None else None
+            _print(record, compared.hit, region=region, link=link)
             if compared.verdicts_unavailable:
                 output.remark(output.VERDICTS_UNAVAILABLE)
         if out is not None:
@@ -107,11 +109,22 @@ def compare(
             )
 
 
-def _print(record: ImageRecord, hit: Hit, *, region: Region | None) -> None:
+def _find_link(client: Client, name: str, other: str) -> Link | None:
+    """Return the link of two images in their cluster, or None if they are not linked."""
+    # The comparison is answered already, whatever becomes of this.
+    with contextlib.suppress(errors.HalftoneError):
+        for link in client.cluster(name).links:
+            if {link.a, link.b} == {name, other}:
+                return link
+    return None
+
+
+def _print(record: ImageRecord, hit: Hit, *, region: Region | None, link: Link | None) -> None:
     facts = [
         ("first", hits.describe_record(record)),
         ("second", hits.describe_record(hit.image)),
         ("probability", probability_label(hit.probability)),
+        *_list_differences(hit, link=link),
         ("relation", ": ".join(filter(None, (hit.relation.label, _explain(hit))))),
     ]
     if hit.verdict:
@@ -129,6 +142,15 @@ def _print(record: ImageRecord, hit: Hit, *, region: Region | None) -> None:
         ]
     facts.append(("likeness", hits.describe_likeness(hit)))
     tables.print_facts(output.make_console(), facts)
+
+
+def _list_differences(hit: Hit, *, link: Link | None) -> list[tuple[str, str]]:
+    """Return the fact that the cluster has another probability of the two images, if it has."""
+    there = wording.format_probability(link.probability) if link else ""
+    if not there or there == wording.format_probability(hit.probability):
+        return []
+    reason = "there descriptors and hashes are compared as the pictures lie, here also mirrored"
+    return [("in cluster", f"{there}: {reason} and turned")]
 
 
 def _explain(hit: Hit) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+from click.testing import CliRunner
 from PIL import Image
 
 from halftone.cli import compare
+from halftone.cli.app import main
 from halftone.client import Client
+from tests.support.client.fake_clusters import FakeClusters
 from tests.support.client.fake_search import verdict
 
 NAME = "archives/a/images/one"
@@ -21,6 +24,21 @@ def test_prints_what_they_share(run):
     assert found["relation"] == "crop_of"
     assert found["image"]["name"] == NAME + "2"
     assert found["query"]["name"] == NAME
+
+
+def test_says_why_a_cluster_has_another_probability(tmp_path):
+    with FakeClusters() as fake:
+        first, mirror, *_ = fake.story()
+        words = ["compare", first, mirror, "--server", fake.address]
+        for probability, told in ((0.95, 1), (0.9871, 0)):
+            fake.link(first, mirror, probability=probability)
+            result = CliRunner().invoke(main, words)
+            assert result.exit_code == 0, result.output
+            assert result.stdout.count("in cluster   0.950: there descriptors and hashes") == told
+        fake.link(first, mirror, probability=0.95)
+        cropped = CliRunner().invoke(main, [*words, "--crop", "0,0,50,50"]).stdout
+        assert "0.987" in cropped
+        assert "in cluster" not in cropped
 
 
 def test_names_both_and_says_where_they_agree(run):
