@@ -29,7 +29,7 @@ from halftone.cli.terminal import failures, streams
 from halftone.cli.terminal.failures import needs_extra
 from halftone.core import errors
 from halftone.core.settings import ClientSettings
-from halftone.rendering import json_forms
+from halftone.rendering import json_forms, texts
 
 if TYPE_CHECKING:
     from halftone.cli.connecting import Connect
@@ -87,10 +87,15 @@ class _Group(click.Group):
         except BrokenPipeError:
             # The reader of the output, for example `head`, has closed it; click ends silently.
             raise
+        except click.ClickException as error:
+            # It may quote what was typed.
+            vars(error)["message"] = texts.show_controls(error.message)
+            raise
         except failures.EXPLAINED as error:
             failure = failures.make_failure(error, command=ctx.invoked_subcommand or "")
             if failure is None or ctx.params.get("debug"):
                 raise
+            vars(failure)["message"] = texts.show_controls(failure.message)
             raise failure from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.cli import hits, output, tables
 from halftone.cli.tables import Column, Layout
-from halftone.rendering import alignments, timelines, wording
+from halftone.rendering import alignments, texts, timelines, wording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,14 +51,14 @@ def lay_out_clusters(shown: Sequence[Cluster]) -> tuple[Layout, ...]:
     ]
     firsts = [
         ", ".join(filter(None, (wording.describe_date(image), image.journal)))
-        for image in (cluster.first_image for cluster in shown)
+        for image in (texts.flatten_record(cluster.first_image) for cluster in shown)
     ]
     first = "earliest known printing"
     return (
         Layout(
             columns=[*figures, Column(title=first, most=52), Column(title="caption", most=44)],
             rows=[
-                [*row, text, cluster.first_image.caption]
+                [*row, text, texts.flatten(cluster.first_image.caption)]
                 for row, text, cluster in zip(cells, firsts, shown, strict=True)
             ],
         ),
@@ -109,8 +109,8 @@ def lay_out_timeline(printings: Sequence[Printing]) -> tuple[Layout, ...]:
     marks = [Column(title="weakest", right=True), Column()]
     before = [[str(each.number), each.date, each.gap] for each in printings]
     after = [[each.weakest, ", ".join(list_marks(each))] for each in printings]
-    images = [each.image for each in printings]
-    texts = [hits.describe_printing(image, date=False) for image in images]
+    images = [texts.flatten_record(each.image) for each in printings]
+    said = [hits.describe_printing(image, date=False) for image in images]
     names = [image.name for image in images]
     printing = Column(title="printing", wraps=True, least=max(_LEAST_TEXT, tables.measure(names)))
     fields = [
@@ -131,14 +131,14 @@ def lay_out_timeline(printings: Sequence[Printing]) -> tuple[Layout, ...]:
             columns=[*figures, *marks, printing],
             rows=[
                 [*left, *right, "\n".join(filter(None, (text, name)))]
-                for left, right, text, name in zip(before, after, texts, names, strict=True)
+                for left, right, text, name in zip(before, after, said, names, strict=True)
             ],
         ),
         Layout(
             columns=[*figures, *marks, Column(title="printing", wraps=True), Column()],
             rows=[
                 [*left, *right, text, name]
-                for left, right, text, name in zip(before, after, texts, names, strict=True)
+                for left, right, text, name in zip(before, after, said, names, strict=True)
             ],
         ),
     )

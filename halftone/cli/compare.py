@@ -18,7 +18,7 @@ from halftone.cli.options import archive_option, complete_name, json_option, rea
 from halftone.client import Cluster, ClusterMember, Link, Relation, VerificationState
 from halftone.client.types import probability_label
 from halftone.core import errors
-from halftone.rendering import cluster_page, json_forms, overlay, wording
+from halftone.rendering import cluster_page, json_forms, overlay, texts, wording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -276,4 +276,5 @@ def _fetch_thumbnail(client: Client, record: ImageRecord) -> Image.Image:
 
 
 def _make_title(record: ImageRecord) -> str:
-    return ", ".join(part for part in (record.journal or record.image_id, record.date) if part)
+    parts = (record.journal or record.image_id, record.date)
+    return texts.flatten(", ".join(part for part in parts if part))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from halftone.cli import output, tables
 from halftone.cli.tables import Column, Layout
 from halftone.client.types import Relation, VerificationState, probability_label
-from halftone.rendering import json_forms, wording
+from halftone.rendering import json_forms, texts, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -131,6 +131,7 @@ def _lay_out(
         figures: Columns on the left of the records.
         cells: Their cells.
     """
+    images = [texts.flatten_record(image) for image in images]
     left = cells or [()] * len(images)
     turned = any(lies)
     fields = [
@@ -150,18 +151,18 @@ def _lay_out(
         ]
         for before, image, lie in zip(left, images, lies, strict=True)
     ]
-    texts = [describe_printing(image, lies=lie) for image, lie in zip(images, lies, strict=True)]
+    said = [describe_printing(image, lies=lie) for image, lie in zip(images, lies, strict=True)]
     names = [image.name for image in images]
     printing = Column(title="printing", wraps=True, least=_LEAST_TEXT)
     if not figures:
         return (
             Layout(columns=fields, rows=broad),
             Layout(
-                columns=[Column(title="name"), printing], rows=list(zip(names, texts, strict=True))
+                columns=[Column(title="name"), printing], rows=list(zip(names, said, strict=True))
             ),
         )
     whole = Column(title="printing", wraps=True, least=max(tables.measure(names), _LEAST_TEXT))
-    together = ["\n".join(filter(None, pair)) for pair in zip(texts, names, strict=True)]
+    together = ["\n".join(filter(None, pair)) for pair in zip(said, names, strict=True)]
     return (
         Layout(columns=[*figures, *fields], rows=broad),
         Layout(
@@ -170,7 +171,7 @@ def _lay_out(
         ),
         Layout(
             columns=[*figures, printing, Column()],
-            rows=[[*row, *pair] for row, *pair in zip(left, texts, names, strict=True)],
+            rows=[[*row, *pair] for row, *pair in zip(left, said, names, strict=True)],
         ),
     )
 
@@ -248,7 +249,8 @@ def describe_printing(
         lies: How the query lies in the image, in words; "": it is not said.
         most: The most characters of the caption; None: all.
     """
-    page = f"page {image.page}" if image.page else ""
+    image = texts.flatten_record(image)
+    page = wording.describe_page(image.page, word="page")
     day = image.date if date else ""
     first = ", ".join(part for part in (image.journal, day, page, lies) if part)
     caption = image.caption

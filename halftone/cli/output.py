@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,11 +16,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from halftone.cli import tables
 from halftone.cli.terminal.streams import is_unicode
 from halftone.core import errors, files
-from halftone.rendering import wording
+from halftone.rendering import texts, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
+
+    from rich.text import Text
 
     from halftone.client import ClusterJob, Facets, Promotion, Verdict
     from halftone.client.training import TrainingJob
@@ -36,6 +39,7 @@ VERDICTS_UNAVAILABLE: Final = "What archivists said of these pairs could not be 
 # mean themselves.
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False}
 _SILENCE_SECONDS: Final = 60.0
+_CONTROLS: Final = re.compile(r"[\x7f-\x9f]")
 INTERRUPTED: Final = 130
 """The exit code of a command that Ctrl-C ended, as shells have it."""
 
@@ -50,11 +54,19 @@ def make_notes() -> Console:
     return _make(stderr=True, soft_wrap=True)
 
 
+class _Console(Console):
+    """A console whose texts cannot command the terminal, wherever they come from."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Convert a text to what rich prints, with its control characters made visible."""
+        return super().render_str(texts.show_controls(text), **options)
+
+
 def _make(**options: Any) -> Console:
-    console = Console(**options, **_PLAIN)
+    console = _Console(**options, **_PLAIN)
     # Under NO_COLOR rich leaves out colours only. Without a colour system it prints neither bold
     # nor dim text.
-    return Console(**options, **_PLAIN, color_system=None) if console.no_color else console
+    return _Console(**options, **_PLAIN, color_system=None) if console.no_color else console
 
 
 def remark(*sentences: str) -> None:
@@ -171,7 +183,7 @@ def print_facets(facets: Facets, *, limit: int | None = None) -> None:
             tables.Column(title=title, wraps=True),
             tables.Column(title="images", right=True),
         ]
-        rows = [[value, f"{count:,}"] for value, count in counts.items()]
+        rows = [[texts.flatten(value), f"{count:,}"] for value, count in counts.items()]
         rest = count_others(facets.total, counts=counts, limit=limit)
         if rest:
             rows.append([f"no {title}", f"{rest:,}"])
@@ -193,14 +205,18 @@ def count_others(total: int, *, counts: Mapping[str, int], limit: int | None) ->
 def print_json(value: Any) -> None:  # whatever JSON can hold
     """Print a value as JSON."""
     # A stream whose encoding lacks characters gets JSON's own escapes.
-    click.echo(json.dumps(value, ensure_ascii=not is_unicode(sys.stdout), indent=2))
+    text = json.dumps(value, ensure_ascii=not is_unicode(sys.stdout), indent=2)
+    # JSON itself escapes only the controls below 32; terminals obey some of the others.
+    click.echo(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def describe_verdict(verdict: Verdict) -> str:
     """Return a verdict in words: `same, by Eva on 2025-03-04 (verdicts/12): the same crack`."""
     day = f"{verdict.create_time.astimezone():%Y-%m-%d}" if verdict.create_time else ""
     said = " ".join(
-        f"{word} {value}" for word, value in (("by", verdict.author), ("on", day)) if value
+        f"{word} {texts.flatten(value)}"
+        for word, value in (("by", verdict.author), ("on", day))
+        if value
     )
     text = f"{', '.join(filter(None, (verdict.label, said)))} ({verdict.name})"
-    return f"{text}: {verdict.note}" if verdict.note else text
+    return texts.show_controls(f"{text}: {texts.flatten(verdict.note)}" if verdict.note else text)

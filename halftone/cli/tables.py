@@ -7,12 +7,15 @@ copied.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.table import Table
 from rich.text import Text
+
+from halftone.rendering import texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,11 +89,17 @@ def print_table(console: Console, *layouts: Layout) -> None:
         console: The console to print on.
         layouts: The same table, the broadest layout first.
     """
-    for layout in layouts:
+    cleaned = [
+        dataclasses.replace(
+            layout, rows=[[texts.show_controls(cell) for cell in row] for row in layout.rows]
+        )
+        for layout in layouts
+    ]
+    for layout in cleaned:
         if layout.fits(console.width):
             console.print(_make_table(layout))
             return
-    _print_stacked(console, layouts[-1])
+    _print_stacked(console, cleaned[-1])
 
 
 def print_facts(console: Console, facts: Iterable[tuple[str, str]]) -> None:
@@ -103,7 +112,7 @@ def print_facts(console: Console, facts: Iterable[tuple[str, str]]) -> None:
         console: The console to print on.
         facts: The names and values. A value may have several lines.
     """
-    pairs = list(facts)
+    pairs = [(texts.show_controls(name), texts.show_controls(value)) for name, value in facts]
     left = measure(name for name, _ in pairs) + _GAP
     for name, value in pairs:
         lines = _wrap(value, width=console.width - left)
@@ -205,6 +214,6 @@ def _is_wide(word: str) -> bool:
     return cell_len(word) > len(word)
 
 
-def measure(texts: Iterable[str]) -> int:
-    """Return the cells that the longest of some texts takes; a wide character takes two."""
-    return max(map(cell_len, texts), default=0)
+def measure(lines: Iterable[str]) -> int:
+    """Return the cells that the longest of some lines takes; a wide character takes two."""
+    return max(map(cell_len, lines), default=0)

@@ -16,7 +16,7 @@ from halftone.core import errors, training
 from halftone.core.addresses import NO_SERVICE
 from halftone.core.extras import make_install_command
 from halftone.core.settings import ClientSettings
-from halftone.rendering import json_forms
+from halftone.rendering import json_forms, texts
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -327,7 +327,7 @@ def _end(job: TrainingJob, *, as_json: bool) -> None:
     elif job.state is JobState.SUCCEEDED:
         click.echo(f"{job.model_version} is published.")
         for line in _list_later_lines(job):
-            click.echo(line)
+            click.echo(texts.show_controls(line))
     else:
         _print(job, as_json=False)
     if job.state is not JobState.SUCCEEDED:

@@ -21,7 +21,7 @@ from halftone.cli.options import (
 from halftone.client import Decision
 from halftone.core import errors
 from halftone.core.settings import ClientSettings
-from halftone.rendering import cluster_export, json_forms, verdict_export
+from halftone.rendering import cluster_export, json_forms, texts, verdict_export
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -176,10 +176,10 @@ def lay_out_verdicts(shown: Sequence[Verdict], *, history: bool) -> tables.Layou
                 verdict.id,
                 _format_time(verdict, "create_time"),
                 verdict.label,
-                verdict.author,
+                texts.flatten(verdict.author),
                 *([_format_time(verdict, "end_time")] if history else []),
                 f"{verdict.a}\n{verdict.b}",
-                *([verdict.note] if noted else []),
+                *([texts.flatten(verdict.note)] if noted else []),
             ]
             for verdict in shown
         ],

@@ -321,7 +321,7 @@ def _make_card(
 ) -> dict[str, Any]:
     image = printing.image
     is_url = bool(_URL.fullmatch(image.source_uri))
-    page = f"p. {image.page}" if image.page else ""
+    page = wording.describe_page(image.page, word="p.")
     shown = None
     if picture is not None and source is not None:
         shown = {"source": source, "width": picture.width, "height": picture.height}

@@ -18,7 +18,7 @@ import halftone
 from halftone.client.types import probability_label
 from halftone.core import errors, files, templates
 from halftone.imaging import images
-from halftone.rendering import fonts
+from halftone.rendering import fonts, texts, wording
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -101,7 +101,7 @@ def fetch_section(
         record = client.get(query)
         picture = _fetch_thumbnail(client, query)
         lines = _describe(record)
-        heading = record.journal or record.image_id
+        heading = texts.flatten(record.journal) or record.image_id
         name = "" if record.name == title else record.name
         full = (record.width, record.height)
     else:
@@ -128,7 +128,7 @@ def fetch_section(
 def _make_card(client: Client, hit: Hit, *, right: bool | None) -> Card:
     return Card(
         picture=_fetch_thumbnail(client, hit.image.name),
-        title=hit.image.journal or hit.image.image_id,
+        title=texts.flatten(hit.image.journal) or hit.image.image_id,
         lines=_describe(hit.image),
         name=hit.image.name,
         badge=f"{probability_label(hit.probability)} {hit.relation.label}",
@@ -140,7 +140,9 @@ def _make_card(client: Client, hit: Hit, *, right: bool | None) -> Card:
 
 
 def _describe(record: ImageRecord) -> tuple[str, ...]:
-    where = ", ".join(part for part in (record.date, record.page and f"p. {record.page}") if part)
+    record = texts.flatten_record(record)
+    page = wording.describe_page(record.page, word="p.")
+    where = ", ".join(part for part in (record.date, page) if part)
     caption = textwrap.shorten(record.caption, _CAPTION, placeholder=" …")
     return tuple(line for line in (where, caption) if line)
 
@@ -223,6 +225,7 @@ _MARGIN: Final = 36
 _BADGE: Final = 22
 _TEXT_LINES: Final = 5
 _LINE: Final = 17
+_LEADING: Final = 1.2
 
 
 def write_png(
@@ -241,7 +244,8 @@ def write_png(
     height_of_card = _BADGE + _CELL + _TEXT_LINES * _LINE + 8
     width = 2 * _MARGIN + (columns + 1) * (_CELL + _GAP) + _GAP
     headings = [_wrap_heading(section, width=width - 2 * _MARGIN) for section in sections]
-    height = _MARGIN + head + sum(len(each) * _LINE + 28 + height_of_card + 14 for each in headings)
+    height = _MARGIN + head + sum(28 + height_of_card + 14 for _ in headings)
+    height += sum(_find_line(font) for heading in headings for _, _, font in heading)
     sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((_MARGIN, _MARGIN - 8), title, fill=_INK, font=fonts.load(28))
@@ -252,7 +256,7 @@ def write_png(
         top += 10
         for text, ink, font in heading:
             draw.text((_MARGIN, top), text, fill=ink, font=font)
-            top += _LINE
+            top += _find_line(font)
         top += 18
         _draw_card(sheet, section.query, left=_MARGIN, top=top, frame=_INK)
         for column, hit in enumerate(section.hits[:columns]):
@@ -262,6 +266,11 @@ def write_png(
     # Photographs get a palette of 256 colours: it takes a third of the bytes, with no visible loss
     # here.
     sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+
+
+def _find_line(font: fonts.Font) -> int:
+    """Return the height of a line of a heading in pixels."""
+    return round(_LEADING * sum(font.getmetrics()))
 
 
 def _wrap_heading(section: SearchSection, *, width: int) -> list[tuple[str, str, fonts.Font]]:

@@ -18,6 +18,10 @@ _DATE: Final = re.compile(r"([0-9]{4})(?:-(0[1-9]|1[0-2])(?:-([0-9]{2}))?)?([~?%
 _DECADE: Final = re.compile(r"([0-9]{3})X")
 _CENTURY: Final = re.compile(r"([0-9]{2})XX")
 _DOUBT: Final = {"": "", "~": "about ", "?": "perhaps ", "%": "perhaps about "}
+# A number, perhaps of a part of the newspaper (A5), or a Roman one; but neither `p5` nor `S5`.
+_PAGE_NUMBER: Final = re.compile(
+    r"[^\w]*(?:(?![ps])[^\W\d_])?[0-9]|[^\w]*[ivxlcdm]+(?!\.? ?\w)", re.IGNORECASE
+)
 _MONTH_DAYS: Final = 30.44
 YEAR_DAYS: Final = 365.25
 # The highest count of one unit before the next larger unit is used.
@@ -33,7 +37,9 @@ def describe_date(image: ImageRecord) -> str:
     """
     text = image.date.strip()
     start, slash, end = text.partition("/")
-    if slash and start and end and ".." not in {start, end}:
+    if slash and start == end:
+        text = start
+    elif slash and start and end and ".." not in {start, end}:
         return f"{_describe_one_date(start)} to {_describe_one_date(end)}"
     return _describe_one_date(text) if text else "undated"
 
@@ -51,6 +57,16 @@ def _describe_one_date(text: str) -> str:
     if month:
         words.append(calendar.month_name[int(month)])
     return _DOUBT[doubt] + " ".join([*words, year])
+
+
+def describe_page(page: str, *, word: str) -> str:
+    """Return a page with a word before it, for example `p. 5`; as it is if it has one of its own.
+
+    Args:
+        page: The page as the record has it: `5`, `A5`, `xii`, `S. 5`, `стр. 5`, `cover`; or "".
+        word: The word before a number.
+    """
+    return f"{word} {page}" if _PAGE_NUMBER.match(page) else page
 
 
 def describe_gap(before: ImageRecord, after: ImageRecord) -> str:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
+import json
+import re
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from halftone.cli import cluster_tables, hits, tables, verdicts
+from halftone.cli import cluster_tables, hits, output, tables, verdicts
 from halftone.cli.tables import Column, Layout
-from halftone.client import Cluster, Decision, Hit, ImageRecord, Relation, Verdict
+from halftone.client import (
+    Cluster,
+    ClusterMember,
+    Decision,
+    Hit,
+    ImageRecord,
+    Relation,
+    Verdict,
+)
+from halftone.rendering import timelines
 
 RECORDS = (
     ImageRecord(
@@ -97,6 +109,73 @@ class TestWhatIsPrinted:
             assert part in text
         assert set(said.note.split()) <= set(text.split())
         assert fits(text, width=width, beyond=[said.a, said.b])
+
+
+ODD = ImageRecord(
+    name="archives/a/images/b",
+    journal="The\nSphere\x1b]0;owned\x07",
+    date="1914",
+    page="3\r\n4",
+    caption="A\tfleet\r\n\r\nleaves \x1b[31mthe\x9b2J harbour",
+)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", ["hits", "records", "clusters", "timeline", "verdicts"])
+def test_no_line_break_and_no_command_of_an_archive_reaches_the_terminal(width, kind):
+    hit = Hit(image=ODD, similarity=0.5, probability=0.9, relation=Relation.REPRINT)
+    members = (ClusterMember(image=ODD, weakest_link=0.9, link_count=1),)
+    cluster = Cluster(name="clusters/c", size=2, journal_count=1, first_image=ODD, members=members)
+    said = Verdict(
+        name="verdicts/1",
+        a="a",
+        b="b",
+        decision=Decision.SAME,
+        author=ODD.journal,
+        note=ODD.caption,
+    )
+    layouts = {
+        "hits": hits.lay_out_hits([(1, hit)], truth=None),
+        "records": hits.lay_out_records([ODD]),
+        "clusters": cluster_tables.lay_out_clusters([cluster]),
+        "timeline": cluster_tables.lay_out_timeline(timelines.list_printings(cluster)),
+        "verdicts": [verdicts.lay_out_verdicts([said], history=False)],
+    }
+    text = draw(width, *layouts[kind])
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+    words = " ".join(text.split())
+    assert "The Sphere␛]0;owned␇" in words or width < 100
+    if kind in {"hits", "records"} and width > 150:
+        row = next(line for line in text.splitlines() if ODD.name in line)
+        assert "3 4" in row
+        assert "A fleet leaves ␛[31mthe\ufffd2J harbour" in row
+
+
+def test_facts_tell_the_terminal_nothing():
+    out = io.StringIO()
+    tables.print_facts(Console(file=out, width=60), [("a\x1b", "two\r\nlines\x1b[2J")])
+    assert out.getvalue().splitlines() == ["a␛  two", "    lines␛[2J"]
+
+
+def test_no_other_text_tells_the_terminal_anything(capsys, run):
+    output.make_console().print("\x1b[2J", style="bold")
+    output.remark("a\x9bb")
+    output.print_json({"x": "\x1b\x9b"})
+    said = capsys.readouterr()
+    assert "␛[2J" in said.out
+    assert said.err == "a\ufffdb\n"
+    assert json.loads(said.out.partition("{")[1] + said.out.partition("{")[2]) == {"x": "\x1b\x9b"}
+    assert "\x9b" not in said.out
+    result = run("search", "\x1b[2J.jpg")
+    assert result.exit_code == 2
+    assert "␛[2J.jpg is neither a file" in result.stderr
+
+
+def test_clusters_of_one_year_name_it_once():
+    days = {"earliest_date": dt.date(1914, 1, 2), "latest_date": dt.date(1914, 11, 2)}
+    one = Cluster(name="clusters/c", size=2, journal_count=1, first_image=ODD, **days)
+    shown = draw(300, *cluster_tables.lay_out_clusters([one])).splitlines()[1]
+    assert shown.split()[:4] == ["c", "2", "1", "1914"]
 
 
 class TestLayouts:

@@ -67,6 +67,7 @@ def cluster(*links, first="a"):
         ("191X", "the 1910s"),
         ("18XX", "the 1800s"),
         ("1914/1916", "1914 to 1916"),
+        ("1914/1914", "1914"),
         ("../1916", "../1916"),
         ("", "undated"),
     ],
@@ -249,3 +250,16 @@ def test_two_copies_of_a_file_are_no_link_to_doubt():
     judged = link("b", "c", None, verdict=Decision.SAME)
     said = "Nothing but equal files and what archivists said holds them together."
     assert timelines.describe_certainty(cluster(copies, judged)) == said
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        *(("5", "p. 5"), ("12r", "p. 12r"), ("A5", "p. A5"), ("[5]", "p. [5]"), ("4-5", "p. 4-5")),
+        *(("xii", "p. xii"), ("IV", "p. IV"), ("стр. 5", "стр. 5"), ("S. 5", "S. 5")),
+        *(("p.5", "p.5"), ("p5", "p5"), ("Seite 5", "Seite 5"), ("cover", "cover"), ("", "")),
+        *(("s. 5", "s. 5"), ("Bl. 3", "Bl. 3"), ("Titel", "Titel"), ("ill. 5", "ill. 5")),
+    ],
+)
+def test_a_page_has_one_word_before_it(page, shown):
+    assert wording.describe_page(page, word="p.") == shown
