@@ -285,7 +285,7 @@ def file_below(root: Path, *, relative: str, field: str = "file") -> Path:
     elif status.st_size == 0:
         problem = "is empty"
     elif status.st_size > wire.MAX_IMAGE_BYTES:
-        problem = f"is larger than {wire.MAX_IMAGE_BYTES // 1024**2} MiB"
+        problem = wire.describe_excess(status.st_size, limit=wire.MAX_IMAGE_BYTES)
     if problem:
         raise errors.InvalidArgument(
             f"{field}: {relative!r} {problem}.", field=field, reason="BAD_FILE"

@@ -58,7 +58,8 @@ def import_(
 ) -> None:
     """Import a folder of pictures with a manifest (CSV, TSV or JSON Lines).
 
-    DIR is the folder, or the manifest itself.
+    DIR is the folder, or the manifest itself. JPEG, PNG, TIFF, WebP, GIF and BMP are read, of at
+    most 32 MiB a file.
 
     Importing again changes nothing, so an import that was cut off is resumed by running it again.
     Exit code: 0, or 1 when rows were rejected, or 2 when the manifest cannot be used.

@@ -90,8 +90,8 @@ def search(
 ) -> None:
     """Find the other printings of a picture.
 
-    It is a FILE, or an IMAGE of the archive: archives/ARCHIVE/images/ID, or an ID with --archive,
-    which is then searched alone.
+    It is a FILE of at most 32 MiB, or an IMAGE of the archive: archives/ARCHIVE/images/ID, or an ID
+    with --archive, which is then searched alone.
 
     Hits that are likely to be the same picture are listed, with a probability of at least 0.5, and
     one line counts the others.

@@ -25,7 +25,7 @@ from halftone.client.types import (
 )
 from halftone.client.verdicts import parse_verdict
 from halftone.core import errors
-from halftone.core.wire import MAX_IMAGE_BYTES
+from halftone.core.wire import MAX_IMAGE_BYTES, describe_excess
 from halftone.imaging.images import Region
 from halftone.imaging.orientations import Orientation
 from halftone.v1 import embedder_pb2 as pb_embedder
@@ -77,7 +77,7 @@ def read_image(image: bytes | str | Path | Image.Image) -> bytes:
 
 def _refuse_size(size: int, *, name: str) -> errors.ImageRejected:
     return errors.ImageRejected(
-        f"{name} has {size / 2**20:.1f} MiB; at most {MAX_IMAGE_BYTES // 2**20} MiB can be sent.",
+        f"{name} {describe_excess(size, limit=MAX_IMAGE_BYTES)}.",
         field="content",
         reason="TOO_MANY_BYTES",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 REQUEST_ID_KEY: Final = "x-request-id"
@@ -17,3 +18,19 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
 )
 """Options for both ends of every channel."""
+
+
+_MIB: Final = 1024 * 1024
+
+
+def describe_excess(size: int, *, limit: int) -> str:
+    """Return what is wrong with a picture of `size` bytes: `has 41.3 MiB; the limit is 32 MiB`.
+
+    Args:
+        size: The picture's bytes, more than `limit`.
+        limit: The most bytes.
+    """
+    if limit % _MIB:
+        return f"has {size:,} bytes; the limit is {limit:,}"
+    # Rounded up, since it is never the limit itself.
+    return f"has {math.ceil(10 * size / _MIB) / 10:,.1f} MiB; the limit is {limit // _MIB:,} MiB"

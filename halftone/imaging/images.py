@@ -25,7 +25,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from halftone.core import errors
+from halftone.core import errors, wire
 from halftone.imaging import headers, tiff
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def decode(
     """
     if max_bytes is not None and len(content) > max_bytes:
         raise errors.ImageRejected(
-            f"The image file has {len(content):,} bytes; the limit is {max_bytes:,}.",
+            f"The image file {wire.describe_excess(len(content), limit=max_bytes)}.",
             reason=TOO_MANY_BYTES,
         )
     kind = _kind(content)

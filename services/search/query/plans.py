@@ -174,7 +174,7 @@ class Planner:
         limit = min(self._settings.max_image_bytes, wire.MAX_IMAGE_BYTES)
         if len(content) > limit:
             raise errors.ImageRejected(
-                f"The image has {len(content):,} bytes; the limit is {limit:,}.",
+                f"The image {wire.describe_excess(len(content), limit=limit)}.",
                 field="content",
                 reason=images.TOO_MANY_BYTES,
             )

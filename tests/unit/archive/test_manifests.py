@@ -10,7 +10,7 @@ import pytest
 
 from halftone.archive import manifests
 from halftone.archive.records import Name
-from halftone.core import errors
+from halftone.core import errors, wire
 from halftone.v1 import search_pb2
 
 
@@ -174,6 +174,15 @@ def test_bad_rows_are_told_and_the_others_read(folder, tmp_path):
     }
     assert all(row.image is None and row.path is None for row in found if row.error)
     assert "stands already in row 2" in found[1].error.message
+
+
+def test_a_file_that_is_too_large_is_refused_with_its_size_and_the_limit(folder):
+    with (folder / "images" / "1.jpg").open("wb") as file:
+        file.truncate(wire.MAX_IMAGE_BYTES + 1)
+    write(folder, "image_id,file\n1,images/1.jpg\n")
+    (row,) = read(folder)
+    said = "file: 'images/1.jpg' has 32.1 MiB; the limit is 32 MiB."
+    assert (row.error.message, row.error.reason) == (said, "BAD_FILE")
 
 
 @pytest.mark.parametrize(

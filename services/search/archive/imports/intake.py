@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from halftone.archive import manifests
-from halftone.core import errors
+from halftone.core import errors, wire
 from halftone.imaging import images
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def read_content(
         raise errors.ImageRejected("The image file is empty.", field=source, reason=images.EMPTY)
     if len(content) > limit:
         raise errors.ImageRejected(
-            f"The image has {len(content):,} bytes; the limit is {limit:,}.",
+            f"The image {wire.describe_excess(len(content), limit=limit)}.",
             field=source,
             reason=images.TOO_MANY_BYTES,
         )
