@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem
 import halftone
 from halftone.cli import hits, output
 from halftone.cli.connecting import server_options
+from halftone.cli.numbers import Whole
 from halftone.cli.options import (
     archive_option,
     check_filter,
@@ -141,13 +142,13 @@ def main(*, debug: bool) -> None:  # read from the context where errors end
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     help="gRPC port of the search service; 0 picks free ports for everything.  "
     "[default: HALFTONE_SEARCH_PORT, or 7102]",
 )
 @click.option(
     "--embedder-port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     help="gRPC port of the embedder.  [default: HALFTONE_EMBEDDER_PORT, or 7101]",
 )
 @click.option("--no-trainer", is_flag=True, help="Without training jobs.")

@@ -15,6 +15,7 @@ import click
 
 from halftone.cli import cluster_tables, output
 from halftone.cli.connecting import DefaultGroup, search_target, server_options
+from halftone.cli.numbers import Whole
 from halftone.cli.options import (
     NOTHING_IMPORTED,
     check_filter,
@@ -52,11 +53,11 @@ cluster_options = combine(
         show_default=True,
         help="The largest first: printings, years between the first and the last, or journals.",
     ),
-    click.option("--min-size", type=click.IntRange(1), help="At least so many printings."),
-    click.option("--min-journals", type=click.IntRange(1), help="In at least so many journals."),
+    click.option("--min-size", type=Whole(1), help="At least so many printings."),
+    click.option("--min-journals", type=Whole(1), help="In at least so many journals."),
     click.option(
         "--min-span",
-        type=click.IntRange(0),
+        type=Whole(0),
         help="At least so many years between the first printing and the last, whose dates must not "
         "overlap.",
     ),

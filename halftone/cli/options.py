@@ -16,6 +16,7 @@ import click
 
 from halftone.archive import records
 from halftone.cli import output
+from halftone.cli.numbers import Whole
 from halftone.client import Filter
 from halftone.core.spelling import compose, compose_all
 from halftone.imaging import images
@@ -96,7 +97,7 @@ def limit_option(what: str, *, default: int) -> Callable[..., Any]:
     """Return the option `--limit` of a command that lists things."""
     return click.option(
         "--limit",
-        type=click.IntRange(1),
+        type=Whole(1),
         default=default,
         show_default=True,
         help=f"At most so many {what}.",

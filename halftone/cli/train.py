@@ -9,6 +9,7 @@ import click
 
 from halftone.cli import output, tables
 from halftone.cli.connecting import add_target, find_stack, pass_connect, suggest_stacks, tell_stack
+from halftone.cli.numbers import Real, Whole
 from halftone.cli.options import json_option, limit_option
 from halftone.client import Client
 from halftone.client.training import JobState
@@ -101,14 +102,12 @@ def trainer_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--epochs",
-    type=click.FloatRange(0),
+    type=Real(0),
     default=0.0,
     help="Length of the run in passes through the data; one of these three is needed.",
 )
-@click.option("--steps", type=click.IntRange(0), default=0, help="Length of the run in steps.")
-@click.option(
-    "--minutes", type=click.FloatRange(0), default=0.0, help="Length of the run in minutes."
-)
+@click.option("--steps", type=Whole(0), default=0, help="Length of the run in steps.")
+@click.option("--minutes", type=Real(0), default=0.0, help="Length of the run in minutes.")
 @click.option(
     "--option",
     "options",

@@ -332,6 +332,8 @@ def explain_invalid(error: ValidationError) -> str:
     problems = []
     for item in error.errors():
         message = item["msg"].removeprefix("Value error, ").rstrip(".")
+        # "Input should be a valid integer, unable to parse string as an integer"
+        message = message.replace("Input should be", "it is to be").partition(", unable to ")[0]
         # An error of no single setting has all of them as its input.
         name = str(item["loc"][0]) if item["loc"] else ""
         shown = name and str(item["input"]) and not _SECRET.search(name)

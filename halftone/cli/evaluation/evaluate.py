@@ -14,6 +14,7 @@ from halftone.cli import output
 from halftone.cli.completion import complete_files
 from halftone.cli.evaluation.press import evaluate_press, press_options
 from halftone.cli.models.context import default_directory
+from halftone.cli.numbers import Whole
 from halftone.cli.terminal import progress
 from halftone.cli.terminal.failures import needs_extra
 from halftone.core import errors, files
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Write an HTML report with pictures into this folder, which must be new or empty.",
 )
-@click.option("--limit", type=click.IntRange(2), help="At most so many pictures, whole groups.")
+@click.option("--limit", type=Whole(2), help="At most so many pictures, whole groups.")
 @click.option("--seed", default=0, show_default=True, help="Of the intervals.")
 @click.option(
     "--models",

@@ -13,6 +13,7 @@ import click
 
 import halftone
 from halftone.cli import output, tables
+from halftone.cli.numbers import Whole
 from halftone.cli.options import combine
 from halftone.cli.terminal import progress
 from halftone.core import files
@@ -90,7 +91,7 @@ _OPTIONS: Final = combine(
     ),
     click.option(
         "--sources",
-        type=click.IntRange(2),
+        type=Whole(2),
         default=_SOURCES,
         show_default=True,
         help="With --press: how many pictures are printed; three in ten are not searched among.",

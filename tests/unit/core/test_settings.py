@@ -56,7 +56,13 @@ def test_what_is_wrong_is_said_without_passwords(monkeypatch):
     assert said.startswith("HALFTONE_SEARCH=redis://***@host:1/0: ")
     assert "word" not in said
     said = refuse(settings.SearchSettings, qdrant_api_key=["hidden"])
-    assert said == "HALFTONE_SEARCH_QDRANT_API_KEY: Input should be a valid string."
+    assert said == "HALFTONE_SEARCH_QDRANT_API_KEY: it is to be a valid string."
+
+
+def test_a_number_that_is_none_is_refused_in_plain_words(monkeypatch):
+    monkeypatch.setenv("HALFTONE_SEARCH_PORT", "abc")
+    said = refuse(settings.SearchSettings)
+    assert said == "HALFTONE_SEARCH_PORT=abc: it is to be a valid integer."
 
 
 def test_an_error_that_is_of_no_setting_is_not_explained():
