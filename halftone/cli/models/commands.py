@@ -64,7 +64,7 @@ def list_(context: Context, *, as_json: bool) -> None:
         output.print_json(rows)
         return
     if not rows:
-        click.echo(f"No model versions in {registry.directory}.")
+        click.echo(context.describe_empty())
         return
     keys = [key for key in rows[0] if key not in _MARKS]
     titles = [key.replace("_", " ") for key in keys]
@@ -111,7 +111,7 @@ def verify(context: Context, *, version: str) -> None:
     damaged = False
     versions = registry.list()
     if not versions:
-        click.echo(f"No model versions in {registry.directory}.")
+        click.echo(context.describe_empty())
     for each in versions:
         try:
             registry.verify(each)

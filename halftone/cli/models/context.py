@@ -89,6 +89,13 @@ class Context:
         target = [str(part) for pair in named.items() if pair[1] is not None for part in pair]
         return shlex.join(["halftone", "models", *words, *target])
 
+    def describe_empty(self) -> str:
+        """Return what to do where the directory has no versions."""
+        return (
+            f"No model versions in {self.registry.directory} yet: `halftone up` puts the starter "
+            f"there, as does `{self.write_command('install')}`."
+        )
+
     @property
     def files(self) -> Registry:
         """Return the directory, for commands that read or write its files.
@@ -165,6 +172,15 @@ def with_context(command: Callable[..., None]) -> Callable[..., None]:
             server=server or named.server,
             data=data or named.data,
         )
-        command(where.open(context), **options)
+        target = where.open(context)
+        try:
+            command(target, **options)
+        except errors.NotFound as error:
+            if target.service is not None or target.registry.list():
+                raise
+            raise errors.NotFound(
+                f"{error.message} {target.describe_empty()}",
+                resource_name=error.resource_name,
+            ) from error
 
     return run_with_context

@@ -105,7 +105,23 @@ def test_verify_names_the_damaged_file(directory: Path):
 
 
 def test_verify_says_where_there_is_nothing(tmp_path: Path):
-    assert run(tmp_path / "none", "verify") == f"No model versions in {tmp_path / 'none'}.\n"
+    said = run(tmp_path / "none", "verify")
+    assert said.startswith(f"No model versions in {tmp_path / 'none'} yet: `halftone up` puts")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", "starter/1"),
+        ("verify", "starter/1"),
+        ("delete", "x/1", "--yes"),
+        ("promote", "x/1"),
+    ],
+)
+def test_where_there_is_no_version_yet_it_is_said_what_to_do(tmp_path: Path, words):
+    said = run(tmp_path / "none", *words, code=1)
+    assert f"There is no model version {words[1]!r}." in said
+    assert f"`halftone models install --directory {tmp_path / 'none'}`" in said
 
 
 def test_verify_goes_on_after_a_damaged_version(directory: Path):
