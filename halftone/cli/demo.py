@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from dataclasses import dataclass
@@ -103,7 +104,11 @@ def demo(*, source: Path | None, directory: Path) -> None:
             sections = [_ask(client, question) for question in questions]
     _write_sheets(sections, directory=directory, name=name, count=summary.total)
     notes.print(f"Stopped. {time.perf_counter() - started:.0f} s in all.")
-    notes.print(f"To search it yourself: halftone up --data {directory / 'data'}")
+    program, data = output.find_program(), shlex.quote(str(directory / "data"))
+    picture = shlex.quote(str(questions[0].picture))
+    notes.print("To search it yourself, this in one terminal, and that in another:")
+    notes.print(f"  {program} up --data {data}")
+    notes.print(f"  {program} search {picture} --data {data}")
 
 
 def _make_sample(folder: Path) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import shlex
+import shutil
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -20,7 +24,6 @@ from halftone.rendering import texts, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from rich.text import Text
 
@@ -73,6 +76,22 @@ def remark(*sentences: str) -> None:
     """Print sentences on standard error, each on a line of its own."""
     for sentence in sentences:
         make_notes().print(sentence)
+
+
+def find_program() -> str:
+    """Return what starts this program from here, for commands that people paste.
+
+    It is `halftone` where the shell finds this installation under that name, and a path or a module
+    elsewhere, as after `make demo` without an activated environment.
+    """
+    installed = Path(sys.executable).with_name("halftone")
+    found = shutil.which("halftone")
+    if found and installed.is_file() and os.path.samefile(found, installed):  # noqa: PTH121 - found is a text
+        return "halftone"
+    program = installed if installed.is_file() else Path(sys.executable)
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    return shlex.quote(str(program)) + ("" if program.name == "halftone" else " -m halftone.cli")
 
 
 def make_folder(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,15 @@ def test_the_sample_archive(tmp_path):
     assert re.search("same picture.* mirrored", tables[2])
     check_sheets(tmp_path)
     assert not (tmp_path / "data" / "stack.json").exists()
+    # What it advises works as it stands, without an activated environment.
+    up, search = (line.strip() for line in first.stderr.splitlines()[-2:])
+    assert up.endswith(f" up --data {tmp_path / 'data'}")
+    assert search.endswith(f"astronaut.jpg --data {tmp_path / 'data'}")
+    program = shlex.split(up.removesuffix(f" up --data {tmp_path / 'data'}"))
+    assert shlex.split(search)[: len(program)] == program
+    version = [*program, "--version"]
+    shown = subprocess.run(version, capture_output=True, text=True, check=True, timeout=120)
+    assert "halftone, version" in shown.stdout
 
 
 @pytest.mark.soak
