@@ -208,19 +208,21 @@ def up(
 @main.command()
 @filter_options
 @click.option("--limit", type=int, help="At most so many of each, 1 to 1000.  [default: 100]")
+@click.option("--labels", is_flag=True, help="By label, too: the columns of your own.")
 @json_option
 @server_options
 def facets(
     *,
     limit: int | None,
+    labels: bool,
     as_json: bool,
     connect: Connect,
     **options: Any,  # the filter's options
 ) -> None:
-    """Count images by journal, year and language."""
+    """Count images by archive, journal, year, language and label."""
     where = read_filter(options)
     with connect() as client:
-        counts = client.facets(filter=where, limit=limit)
+        counts = client.facets(filter=where, limit=limit, labels=labels)
         remarks = check_filter(client, where=where, nothing=not counts.total)
     if as_json:
         values = {
@@ -232,7 +234,10 @@ def facets(
             name: output.count_others(counts.total, counts=found, limit=limit)
             for name, found in values.items()
         }
-        output.print_json({"total": counts.total, **values, "without": without})
+        facts = {"total": counts.total, "archives": dict(counts.archives), **values}
+        if labels:
+            facts["labels"] = {key: dict(found) for key, found in counts.labels.items()}
+        output.print_json({**facts, "without": without})
     else:
         output.print_facets(counts, limit=limit)
     output.remark(*remarks)

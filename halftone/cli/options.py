@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import itertools
 import math
 import os
 import shlex
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from halftone.client import Client
     from halftone.imaging.images import Region
 
-# The number of images whose labels are compared with an unknown label.
-_LABELLED: Final = 1000
+# The number of labels with which an unknown one is compared.
+_MOST_LABELS: Final = 1000
 # The number of archives that are listed where one is unknown; each takes a call.
 _MOST_ARCHIVES: Final = 12
 NOTHING_IMPORTED: Final = (
@@ -362,15 +361,10 @@ def _describe_archives(client: Client, *, unknown: Sequence[str]) -> str:
     return f"There is no image in the archive {' or '.join(map(repr, unknown))}; {there}."
 
 
-def _list_labels(client: Client, *, where: Filter) -> set[str]:
-    """Return the labels of the first images, because the service does not count labels."""
-    images = itertools.islice(client.list(filter=where, page_size=_LABELLED), _LABELLED)
-    return {
-        f"{key}={value}"
-        for image in images
-        for key, values in image.labels.items()
-        for value in values
-    }
+def _list_labels(client: Client, *, where: Filter) -> list[str]:
+    """Return the most frequent labels, as `key=value`."""
+    labels = client.facets(filter=where, limit=_MOST_LABELS, labels=True).labels
+    return [f"{key}={value}" for key, values in labels.items() for value in values]
 
 
 def _suggest(value: str, known: Iterable[str]) -> str:

@@ -194,6 +194,7 @@ def print_facets(facets: Facets, *, limit: int | None = None) -> None:
     out = make_console()
     out.print(count_images(facets.total))
     for title, counts in (
+        ("archive", facets.archives),
         ("journal", facets.journals),
         ("year", facets.years),
         ("language", facets.languages),
@@ -210,6 +211,13 @@ def print_facets(facets: Facets, *, limit: int | None = None) -> None:
             tables.print_table(out, tables.Layout(columns=columns, rows=rows))
         if counts is facets.years and counts:
             out.print("A date that spans several years counts in the first one.", style="dim")
+    for key, values in facets.labels.items():
+        columns = [
+            tables.Column(title=f"label {key}", wraps=True),
+            tables.Column(title="images", right=True),
+        ]
+        rows = [[texts.flatten(value), f"{count:,}"] for value, count in values.items()]
+        tables.print_table(out, tables.Layout(columns=columns, rows=rows))
 
 
 def count_others(total: int, *, counts: Mapping[str, int], limit: int | None) -> int | None:

@@ -219,21 +219,27 @@ def compare(
     return _search_call("CompareImages", request, pb.CompareImagesResponse, parse_compared)
 
 
-def facets(*, where: Filter | None, limit: int | None) -> Call[Facets]:
-    """Build the call that counts images by journal, year and language (rpc CountFacets).
+def facets(*, where: Filter | None, limit: int | None, labels: bool) -> Call[Facets]:
+    """Build the call that counts images by archive, journal, year and so on (rpc CountFacets).
 
     Args:
         where: Count only images that match this filter; None: all.
-        limit: The most journals, years and languages, 1 to 1000 of each; None: 100.
+        limit: The most values of each, 1 to 1000; None: 100.
+        labels: Whether to count labels, too.
     """
-    request = pb.CountFacetsRequest(filter=make_filter(where), limit=limit)
+    request = pb.CountFacetsRequest(filter=make_filter(where), limit=limit, include_labels=labels)
 
     def parse(response: pb.CountFacetsResponse) -> Facets:
+        by_key: dict[str, dict[str, int]] = {}
+        for label in response.labels:
+            by_key.setdefault(label.key, {})[label.value] = label.count
         return Facets(
             total=response.total_count,
             journals={facet.value: facet.count for facet in response.journals},
             years={facet.value: facet.count for facet in response.years},
             languages={facet.value: facet.count for facet in response.languages},
+            archives={facet.value: facet.count for facet in response.archives},
+            labels=by_key,
         )
 
     return _search_call("CountFacets", request, pb.CountFacetsResponse, parse)

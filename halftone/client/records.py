@@ -158,12 +158,17 @@ class Facets:
         journals: Counts by journal, the most frequent first.
         years: Counts by the year of the earliest day, in chronological order.
         languages: Counts by language, the most frequent first.
+        archives: Counts by archive, the most frequent first.
+        labels: For each label's key the counts by value, the most frequent first; only if they
+            were asked for. An image with several values of a key counts in each of them.
     """
 
     total: int
     journals: Mapping[str, int]
     years: Mapping[str, int]
     languages: Mapping[str, int]
+    archives: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

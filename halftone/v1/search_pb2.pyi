@@ -369,24 +369,30 @@ class BatchSearchResult(_message.Message):
     def __init__(self, response: _Optional[_Union[SearchImagesResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class CountFacetsRequest(_message.Message):
-    __slots__ = ("filter", "limit")
+    __slots__ = ("filter", "limit", "include_labels")
     FILTER_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_LABELS_FIELD_NUMBER: _ClassVar[int]
     filter: Filter
     limit: int
-    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ...) -> None: ...
+    include_labels: bool
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., include_labels: _Optional[bool] = ...) -> None: ...
 
 class CountFacetsResponse(_message.Message):
-    __slots__ = ("total_count", "journals", "years", "languages")
+    __slots__ = ("total_count", "journals", "years", "languages", "archives", "labels")
     TOTAL_COUNT_FIELD_NUMBER: _ClassVar[int]
     JOURNALS_FIELD_NUMBER: _ClassVar[int]
     YEARS_FIELD_NUMBER: _ClassVar[int]
     LANGUAGES_FIELD_NUMBER: _ClassVar[int]
+    ARCHIVES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     total_count: int
     journals: _containers.RepeatedCompositeFieldContainer[Facet]
     years: _containers.RepeatedCompositeFieldContainer[Facet]
     languages: _containers.RepeatedCompositeFieldContainer[Facet]
-    def __init__(self, total_count: _Optional[int] = ..., journals: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., years: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., languages: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ...) -> None: ...
+    archives: _containers.RepeatedCompositeFieldContainer[Facet]
+    labels: _containers.RepeatedCompositeFieldContainer[LabelFacet]
+    def __init__(self, total_count: _Optional[int] = ..., journals: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., years: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., languages: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., archives: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[LabelFacet, _Mapping]]] = ...) -> None: ...
 
 class Facet(_message.Message):
     __slots__ = ("value", "count")
@@ -395,6 +401,16 @@ class Facet(_message.Message):
     value: str
     count: int
     def __init__(self, value: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
+class LabelFacet(_message.Message):
+    __slots__ = ("key", "value", "count")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    value: str
+    count: int
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class GetThumbnailRequest(_message.Message):
     __slots__ = ("name",)

@@ -397,6 +397,34 @@ def test_facets_count_values_under_a_filter(collection):
     assert len(collection.facet("journal", filter=EVERYTHING, limit=2)) == 2
 
 
+def test_a_facet_of_a_field_with_several_values_counts_each(collection):
+    """Labels are such a field; values that differ in case or have an equals sign are two."""
+    values = [["place=Berlin", "tag=a=b"], ["place=Berlin"], ["place=berlin", "place=Paris"], []]
+    collection.upsert(
+        [
+            point(number, archive=f"a{number % 2}", label_values=labels)
+            for number, labels in enumerate(values)
+        ]
+    )
+    counts = collection.facet("label_values", filter=EVERYTHING, limit=10)
+    assert dict(counts) == {
+        "place=Berlin": 2,
+        "place=berlin": 1,
+        "place=Paris": 1,
+        "tag=a=b": 1,
+    }
+    assert counts[0] == ("place=Berlin", 2)
+    condition = Filter(must=(AnyOf("label_values", ("place=Paris",)),))
+    assert dict(collection.facet("label_values", filter=condition, limit=10)) == {
+        "place=Paris": 1,
+        "place=berlin": 1,
+    }
+    assert sorted(collection.facet("archive", filter=EVERYTHING, limit=10)) == [
+        ("a0", 2),
+        ("a1", 2),
+    ]
+
+
 IDS = [
     "a",
     "b",

@@ -175,17 +175,18 @@ class ImageMethods(Connection):
         *,
         filter: Filter | None = None,  # noqa: A002  # the concept's name
         limit: int | None = None,
+        labels: bool = False,
         timeout: float | None = None,
     ) -> Facets:
-        """Count images by journal, year and language.
+        """Count images by archive, journal, year, language and label.
 
         Args:
             filter: Count only images that match it.
-            limit: The most journals, years and languages, 1 to 1000 of each; the most frequent are
-                kept. Default: 100.
+            limit: The most values of each, 1 to 1000; the most frequent are kept. Default: 100.
+            labels: Whether to count labels, too. `limit` holds for the values of all keys together.
             timeout: Deadline in seconds.
         """
-        return self._run(calls.facets(where=filter, limit=limit), timeout)
+        return self._run(calls.facets(where=filter, limit=limit, labels=labels), timeout)
 
     def thumbnail(self, name: str, *, timeout: float | None = None) -> Thumbnail:
         """Return an image as a JPEG of at most 512 pixels a side.

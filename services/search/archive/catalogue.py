@@ -87,7 +87,7 @@ class Catalogue:
     async def facets(
         self, request: search_pb2.CountFacetsRequest
     ) -> search_pb2.CountFacetsResponse:
-        """Count records by journal, year and language."""
+        """Count records by archive, journal, year, language and, if asked for, label."""
         return await self._holdings.threads.read_list("facets", self._facets, request)
 
     def _facets(self, request: search_pb2.CountFacetsRequest) -> search_pb2.CountFacetsResponse:
@@ -97,7 +97,8 @@ class Catalogue:
         )
         condition = payloads.to_filter(request.filter)
         counts: dict[str, list[tuple[str, int]]] = {}
-        for key in ("journal", "year", "language"):
+        labels = ["label_values"] if request.include_labels else []
+        for key in ("archive", "journal", "year", "language", *labels):
             found = collection.facet(key, filter=condition, limit=_MAX_FACET_VALUES)
             counts[key] = sorted(found, key=lambda pair: (-pair[1], pair[0]))[:limit]
         years = sorted(counts["year"])
@@ -106,6 +107,12 @@ class Catalogue:
             journals=_facet(counts["journal"]),
             years=_facet(years),
             languages=_facet(counts["language"]),
+            archives=_facet(counts["archive"]),
+            labels=[
+                search_pb2.LabelFacet(key=key, value=value, count=count)
+                for text, count in counts.get("label_values", ())
+                for key, _, value in (text.partition("="),)
+            ],
         )
 
     async def thumbnail(self, name: str) -> bytes:

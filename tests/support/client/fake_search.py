@@ -301,6 +301,17 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
             journals=count(record.journal for record in found),
             years=count(record.date[:4] for record in found),
             languages=count(record.language for record in found),
+            archives=count(record.name.split("/")[1] for record in found),
+            labels=[
+                search_pb2.LabelFacet(key=key, value=value, count=number)
+                for (key, value), number in collections.Counter(
+                    (key, value)
+                    for record in found
+                    for key, labels in record.labels.items()
+                    for value in labels.values
+                ).most_common()
+                if request.include_labels
+            ],
         )
 
     def GetThumbnail(self, request, context):

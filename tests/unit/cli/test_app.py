@@ -361,6 +361,19 @@ class TestRecords:
         assert "The Sphere" in run("facets").stdout
         assert json.loads(run("facets", "--language", "fr", "--json").stdout)["total"] == 1
 
+    def test_facets_list_archives_and_the_labels_that_are_asked_for(self, run, fake):
+        fake.add("archives/b/images/one")
+        fake.records["archives/b/images/one"].labels["place"].values.extend(["Berlin", "Paris"])
+        said = [" ".join(line.split()) for line in run("facets").stdout.splitlines()]
+        assert said[1:4] == ["archive images", "a 2", "b 1"]
+        assert "label place images" not in said
+        said = [" ".join(line.split()) for line in run("facets", "--labels").stdout.splitlines()]
+        assert said[-3:] == ["label place images", "Berlin 1", "Paris 1"]
+        counted = json.loads(run("facets", "--labels", "--json").stdout)
+        assert counted["archives"] == {"a": 2, "b": 1}
+        assert counted["labels"] == {"place": {"Berlin": 1, "Paris": 1}}
+        assert "labels" not in json.loads(run("facets", "--json").stdout)
+
     def test_facets_count_what_has_no_value(self, run, fake):
         fake.add(NAME + "3", language="fr")
         said = [" ".join(line.split()) for line in run("facets").stdout.splitlines()]

@@ -187,7 +187,12 @@ def test_update_refuses_what_it_cannot_write(fake, client, fields):
 def test_delete_facets_thumbnail_embed_models(fake, client):
     fake.add(NAME, journal="J", date="1914", language="de")
     fake.add(NAME + "2", journal="J", date="1915", language="en")
-    assert client.facets().journals == {"J": 2}
+    fake.records[NAME].labels["place"].values.extend(["Berlin", "Paris"])
+    fake.records[NAME + "2"].labels["place"].values.append("Paris")
+    counted = client.facets()
+    assert (counted.journals, counted.labels) == ({"J": 2}, {})
+    assert counted.archives == {NAME.split("/")[1]: 2}
+    assert client.facets(labels=True).labels == {"place": {"Paris": 2, "Berlin": 1}}
     assert client.facets(filter=Filter(languages=["de"])).total == 1
     assert client.thumbnail(NAME).content_type == "image/jpeg"
     assert client.delete(NAME, dry_run=True) == 1

@@ -597,6 +597,15 @@ async def test_facets(filled):
         search_pb2.CountFacetsRequest(limit=1, filter=Filter(languages=["en"]))
     )
     assert [(each.value, each.count) for each in limited.journals] == [("The Graphic", 3)]
+    assert [(each.value, each.count) for each in facets.archives] == [("press", 12)]
+    assert not facets.labels
+    labelled = await filled.stub.CountFacets(
+        search_pb2.CountFacetsRequest(include_labels=True, filter=Filter(journals=["Die Woche"]))
+    )
+    assert sorted((each.key, each.value, each.count) for each in labelled.labels) == [
+        ("medium", "photo", 2),
+        ("medium", "wood", 2),
+    ]
     error = await error_of(filled.stub.CountFacets(search_pb2.CountFacetsRequest(limit=0)))
     assert error.field == "limit"
 
