@@ -37,10 +37,11 @@ demo: $(LIGHT)
 # Three workers, also on two cores, since a sixth of the time tests wait; each takes 1.2 GB. By files,
 # whose fixtures are stacks of processes. In a random order that is the same each time; `make test
 # SEED=7` is another. A worker that dies ends the run; xdist would wait for it for ever.
+# Compiled code is kept, since many processes are started.
 SEED ?= 1914
 WORKERS ?= 3
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
 		--randomly-seed=$(SEED)
 
 # Meta's own PDQ, which one test compares ours with. It has no wheels and needs a C++ compiler.
@@ -48,7 +49,7 @@ reference: $(STAMP)
 	$(INSTALL) '.[reference]'
 
 # The wheel and the sdist in build/dist, checked, and the wheel installed in an empty environment
-# and used. `make test` does the same with the packages of its own environment.
+# and used. `make soak` does the same with the packages of its own environment.
 EXTRAS ?= local,demo
 dist: $(STAMP)
 	$(BIN)/python -m tools.distribution --extras $(EXTRAS)

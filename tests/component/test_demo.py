@@ -36,6 +36,7 @@ def check_sheets(directory):
     assert (directory / "contact-sheet.png").stat().st_size < 400_000
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_the_sample_archive(tmp_path):
     first = demo(tmp_path)

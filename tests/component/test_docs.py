@@ -61,6 +61,7 @@ def read(name, replacements):
     return text
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["docs/api.md", "docs/clients.md", "README.md"])
 def test_the_python_examples(desk, client, name, capsys):

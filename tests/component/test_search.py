@@ -271,6 +271,7 @@ def small_disk(tmp_path):
     subprocess.check_call(["umount", "--lazy", str(disk)])
 
 
+@pytest.mark.soak
 def test_a_full_disk_refuses_records_and_leaves_the_rest_alone(make, small_disk):
     stack = make(
         data_directory=small_disk / "search",

@@ -497,6 +497,7 @@ def test_the_real_loop_killed_in_every_way_ends_with_the_same_bits(site):
     assert whole_bits == parts_bits
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 def test_a_disk_that_becomes_full(site):
     pictures(site.folder / "sets" / "small")
