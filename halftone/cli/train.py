@@ -15,6 +15,7 @@ from halftone.client import Client
 from halftone.client.training import JobState
 from halftone.core import errors, training
 from halftone.core.addresses import NO_SERVICE
+from halftone.core.backbones import BACKBONES
 from halftone.core.extras import make_install_command
 from halftone.core.settings import ClientSettings
 from halftone.rendering import json_forms, texts
@@ -90,8 +91,8 @@ def trainer_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--backbone",
     default="",
-    type=click.Choice(["", "resnet18", "resnet50", "resnet152"]),
-    metavar="resnet18|resnet50|resnet152",
+    type=click.Choice(["", *BACKBONES]),
+    metavar="|".join(BACKBONES),
     help="The network without a parent.  [default: resnet18]",
 )
 @click.option(

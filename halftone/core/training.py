@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from halftone.core import errors, training_options
+from halftone.core.backbones import Backbone  # noqa: TC001  # pydantic reads the annotations
 from halftone.core.spelling import find_spelling
 from halftone.v1 import trainer_pb2
 
@@ -121,9 +122,7 @@ class TrainingSpec(BaseModel):
     initial_weights: Literal["", "random", "imagenet"] = Field(
         default="", description="only without a parent; random unless given"
     )
-    backbone: Literal["", "resnet18", "resnet50", "resnet152"] = Field(
-        default="", description="only without a parent"
-    )
+    backbone: Literal["", Backbone] = Field(default="", description="only without a parent")
     evaluation_archive: str = Field(
         default="", description="archive with groups.json below the data roots; never trained on"
     )

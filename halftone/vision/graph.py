@@ -13,13 +13,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from halftone.vision.network_spec import IMAGENET_MEAN, IMAGENET_STD, SIGN_SOFTNESS
+from halftone.core.backbones import BOTTLENECKS, DEPTHS, is_lite, lite_blocks
+from halftone.vision.graph_builder import GraphBuilder
+from halftone.vision.network_spec import (
+    GREY_MEAN,
+    GREY_STD,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SIGN_SOFTNESS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from halftone.core.backbones import InvertedBlock
     from halftone.vision.network_spec import NetworkSpec
 
 INPUT: Final = "pictures"
@@ -29,7 +38,9 @@ BACKBONE: Final = "backbone/"
 
 _OPSET: Final = 18
 _IR_VERSION: Final = 9
-_BATCH_NORM_EPSILON: Final = 1e-5
+# What batch norm adds to a variance: torch's, and that of `efficientnet.EPSILON`.
+_EPSILON: Final = 1e-5
+_LITE_EPSILON: Final = 1e-3
 # The denominators' floor of `torch.nn.functional.normalize`.
 _SHORTEST: Final = 1e-12
 
@@ -52,7 +63,7 @@ def write_graph(spec: NetworkSpec, *, weights: Mapping[str, NDArray[Any]], size:
     """
     from onnx import TensorProto, helper  # noqa: PLC0415  # slow to import, and an extra
 
-    graph = _Graph(weights)
+    graph = GraphBuilder(weights)
     pictures = graph.add("Cast", INPUT, to=TensorProto.FLOAT)
     signature = _add_embedding(graph, pictures, spec=spec, size=size)
     if spec.frequencies:
@@ -78,82 +89,10 @@ def write_graph(spec: NetworkSpec, *, weights: Mapping[str, NDArray[Any]], size:
     return content
 
 
-class _Graph:
-    """Collects nodes and constants; every method returns the name of what it added."""
-
-    def __init__(self, weights: Mapping[str, NDArray[Any]]) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-        self._weights = weights
-        self._used: set[str] = set()
-        self._prefix = ""
-
-    @property
-    def unused(self) -> list[str]:
-        """The names of the weights that nothing has asked for. Counts of batches are no weights."""
-        return [
-            name
-            for name, values in self._weights.items()
-            if name not in self._used and values.size and not name.endswith("num_batches_tracked")
-        ]
-
-    def weight(self, name: str, *, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
-        """Return a weight in float32.
-
-        Args:
-            name: Its name.
-            shape: The shape that it must have; None stands for any length.
-
-        Raises:
-            KeyError: It is missing.
-            ValueError: It has another shape.
-        """
-        self._used.add(name)
-        values = np.asarray(self._weights[name], dtype=np.float32)
-        fits = len(shape) == values.ndim and all(
-            wanted in (None, length) for wanted, length in zip(shape, values.shape, strict=True)
-        )
-        if not fits:
-            raise ValueError(f"{name} has the shape {values.shape}, not {shape}")
-        return values
-
-    def has(self, name: str) -> bool:
-        """Return whether there is a weight of this name."""
-        return name in self._weights
-
-    def name_nodes(self, prefix: str) -> None:
-        """Start the names of the nodes from here on with a prefix."""
-        self._prefix = prefix
-
-    def constant(self, values: NDArray[Any]) -> str:
-        """Add a constant, in the type of the array."""
-        from onnx import numpy_helper  # noqa: PLC0415
-
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def number(self, value: float) -> str:
-        """Add a float32 number that broadcasts to any shape."""
-        return self.constant(np.array(value, dtype=np.float32))
-
-    def add(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add a node with one output."""
-        from onnx import helper  # noqa: PLC0415
-
-        name = output or f"{self._prefix}{kind}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
-
-    def reduce(self, kind: str, x: str, *, axes: Sequence[int]) -> str:
-        """Add a reduction that keeps the reduced axes with length 1."""
-        return self.add(kind, x, self.constant(np.array(axes, dtype=np.int64)), keepdims=1)
-
-
 # ---- from pictures to the embedding
 
 
-def _add_embedding(graph: _Graph, pictures: str, *, spec: NetworkSpec, size: int) -> str:
+def _add_embedding(graph: GraphBuilder, pictures: str, *, spec: NetworkSpec, size: int) -> str:
     """Add what `DescriptorNetwork.project` computes: [N, 1, S, S] to [N, width]."""
     normalised = _add_normalisation(graph, pictures, spec=spec, size=size)
     parts = []
@@ -161,11 +100,13 @@ def _add_embedding(graph: _Graph, pictures: str, *, spec: NetworkSpec, size: int
         low = _add_pooling(graph, normalised, cells=spec.thumbnail, size=size)
         parts.append(_add_unit(graph, graph.add("Flatten", low, axis=1)))
     graph.name_nodes(BACKBONE)
-    stages = list(_add_backbone(graph, normalised, spec=spec))
+    add_backbone = _add_lite if is_lite(spec.backbone) else _add_resnet
+    stages = list(add_backbone(graph, normalised, spec=spec, size=size))
     graph.name_nodes("")
     for number, stage in stages:
         side = _side_after(number, size=size)
-        pooled = _add_gem(graph, stage, spec=spec, side=side)
+        cells, exponent = spec.pooling(number)
+        pooled = _add_gem(graph, stage, cells=cells, exponent=exponent, side=side)
         parts.append(_add_unit(graph, graph.add("Flatten", pooled, axis=1)))
     features = graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     if not spec.width:
@@ -176,14 +117,17 @@ def _add_embedding(graph: _Graph, pictures: str, *, spec: NetworkSpec, size: int
     return graph.add("Add", product, graph.constant(bias))
 
 
-def _add_normalisation(graph: _Graph, pictures: str, *, spec: NetworkSpec, size: int) -> str:
-    """Add what `DescriptorNetwork.normalise` computes: [N, 1, S, S] to [N, 3, S, S]."""
+def _add_normalisation(graph: GraphBuilder, pictures: str, *, spec: NetworkSpec, size: int) -> str:
+    """Add what `DescriptorNetwork.normalise` computes: [N, 1, S, S] to [N, channels, S, S]."""
     if spec.contrast == "imagenet":
         mean, std = (
             graph.constant(np.array(values, dtype=np.float32).reshape(1, 3, 1, 1) * np.float32(255))
             for values in (IMAGENET_MEAN, IMAGENET_STD)
         )
         return graph.add("Div", graph.add("Sub", pictures, mean), std)
+    if spec.contrast == "grey":
+        centred = graph.add("Sub", pictures, graph.number(GREY_MEAN))
+        return graph.add("Div", centred, graph.number(GREY_STD))
     x = graph.add("Div", pictures, graph.number(255))
     centred = graph.add("Sub", x, graph.reduce("ReduceMean", x, axes=(2, 3)))
     squares = graph.reduce("ReduceSumSquare", centred, axes=(2, 3))
@@ -198,7 +142,7 @@ def _add_normalisation(graph: _Graph, pictures: str, *, spec: NetworkSpec, size:
     )
 
 
-def _add_local_contrast(graph: _Graph, x: str, *, cells: int, size: int) -> str:
+def _add_local_contrast(graph: GraphBuilder, x: str, *, cells: int, size: int) -> str:
     def smooth(value: str) -> str:
         pooled = _add_pooling(graph, value, cells=cells, size=size)
         return _add_resampling(graph, pooled, matrix=interpolation_matrix(cells, size=size))
@@ -208,22 +152,22 @@ def _add_local_contrast(graph: _Graph, x: str, *, cells: int, size: int) -> str:
     return graph.add("Div", centred, graph.add("Add", local, graph.number(0.2)))
 
 
-def _add_gem(graph: _Graph, x: str, *, spec: NetworkSpec, side: int) -> str:
+def _add_gem(graph: GraphBuilder, x: str, *, cells: int, exponent: float, side: int) -> str:
     """Add the generalised mean over the cells of a grid."""
-    if spec.gem == 1:
-        return _add_pooling(graph, x, cells=spec.grid, size=side)
+    if exponent == 1:
+        return _add_pooling(graph, x, cells=cells, size=side)
     positive = graph.add("Max", x, graph.number(1e-6))
-    raised = graph.add("Pow", positive, graph.number(spec.gem))
-    pooled = _add_pooling(graph, raised, cells=spec.grid, size=side)
-    return graph.add("Pow", pooled, graph.number(1 / spec.gem))
+    raised = graph.add("Pow", positive, graph.number(exponent))
+    pooled = _add_pooling(graph, raised, cells=cells, size=side)
+    return graph.add("Pow", pooled, graph.number(1 / exponent))
 
 
-def _add_pooling(graph: _Graph, x: str, *, cells: int, size: int) -> str:
+def _add_pooling(graph: GraphBuilder, x: str, *, cells: int, size: int) -> str:
     """Add the mean over each cell of a grid: [N, C, size, size] to [N, C, cells, cells]."""
     return _add_resampling(graph, x, matrix=pooling_matrix(cells, size=size))
 
 
-def _add_resampling(graph: _Graph, x: str, *, matrix: NDArray[np.float32]) -> str:
+def _add_resampling(graph: GraphBuilder, x: str, *, matrix: NDArray[np.float32]) -> str:
     """Add `matrix @ x @ matrix.T` for each channel."""
     across = graph.add("MatMul", x, graph.constant(matrix.T))
     return graph.add("MatMul", graph.constant(matrix), across)
@@ -232,41 +176,138 @@ def _add_resampling(graph: _Graph, x: str, *, matrix: NDArray[np.float32]) -> st
 # ---- the backbone
 
 
-def _add_backbone(graph: _Graph, x: str, *, spec: NetworkSpec) -> Iterator[tuple[int, str]]:
+def _add_resnet(
+    graph: GraphBuilder, x: str, *, spec: NetworkSpec, size: int
+) -> Iterator[tuple[int, str]]:
     """Add stem and stages; yields the number and the output of each stage that is pooled."""
+    del size
     x = graph.add("Relu", _add_convolution(graph, x, "stem.0", "stem.1", stride=2))
     x = graph.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-    for number, depth in enumerate(spec.depths[: spec.stages], start=1):
+    for number, depth in enumerate(DEPTHS[spec.backbone][: spec.stages], start=1):
         for at in range(depth):
             stride = 2 if number > 1 and not at else 1
             block = f"stages.{number - 1}.{at}"
-            x = _add_block(graph, x, block, stride=stride, bottleneck=spec.bottleneck)
+            bottleneck = spec.backbone in BOTTLENECKS
+            x = _add_block(graph, x, block, stride=stride, bottleneck=bottleneck)
         if number in spec.pooled_stages:
             yield number, x
 
 
-def _add_block(graph: _Graph, x: str, block: str, *, stride: int, bottleneck: bool) -> str:
+def _add_block(graph: GraphBuilder, x: str, block: str, *, stride: int, bottleneck: bool) -> str:
     """Add a block of two convolutions, or of three with the stride in the second."""
     strides = (1, stride, 1) if bottleneck else (stride, 1)
     out = x
     for number, step in enumerate(strides, start=1):
         if number > 1:
             out = graph.add("Relu", out)
-        out = _add_convolution(graph, out, f"{block}.conv{number}", f"{block}.bn{number}", step)
+        names = f"{block}.conv{number}", f"{block}.bn{number}"
+        out = _add_convolution(graph, out, *names, stride=step)
     if graph.has(f"{block}.downsample.0.weight"):
         names = f"{block}.downsample.0", f"{block}.downsample.1"
         x = _add_convolution(graph, x, *names, stride=stride)
     return graph.add("Relu", graph.add("Add", out, x))
 
 
-def _add_convolution(graph: _Graph, x: str, convolution: str, norm: str, stride: int) -> str:
-    """Add a convolution with the batch norm after it folded in."""
+def _add_lite(
+    graph: GraphBuilder, x: str, *, spec: NetworkSpec, size: int
+) -> Iterator[tuple[int, str]]:
+    """Add stem and stages of an EfficientNet-Lite, as `_add_resnet` does."""
+    x = _add_padded(graph, x, "stem.0", "stem.1", stride=2, side=size)
+    x = _add_relu6(graph, x)
+    stages = lite_blocks(spec.backbone)
+    for number, blocks in enumerate(stages[: spec.stages], start=1):
+        side = _side_after(number - 1, size=size)
+        for at, block in enumerate(blocks):
+            x = _add_inverted(graph, x, f"stages.{number - 1}.{at}", block=block, side=side)
+            side = -(-side // block.stride)
+        if number == len(stages):
+            head = f"stages.{number - 1}.{len(blocks)}"
+            x = _add_padded(graph, x, f"{head}.0", f"{head}.1")
+            x = _add_relu6(graph, x)
+        if number in spec.pooled_stages:
+            yield number, x
+
+
+def _add_inverted(
+    graph: GraphBuilder, x: str, name: str, *, block: InvertedBlock, side: int
+) -> str:
+    """Add a block that widens, looks at each channel alone, and narrows."""
+    out = x
+    if block.expansion > 1:
+        out = _add_relu6(graph, _add_padded(graph, out, f"{name}.conv1", f"{name}.bn1"))
+    groups = block.channels * block.expansion
+    out = _add_padded(
+        graph,
+        out,
+        f"{name}.conv2",
+        f"{name}.bn2",
+        stride=block.stride,
+        side=side,
+        groups=groups,
+    )
+    out = _add_padded(graph, _add_relu6(graph, out), f"{name}.conv3", f"{name}.bn3")
+    return graph.add("Add", out, x) if block.shortcut else out
+
+
+def _add_relu6(graph: GraphBuilder, x: str) -> str:
+    return graph.add("Clip", x, graph.number(0), graph.number(6))
+
+
+def _add_padded(
+    graph: GraphBuilder,
+    x: str,
+    convolution: str,
+    norm: str,
+    *,
+    stride: int = 1,
+    side: int = 1,
+    groups: int = 1,
+) -> str:
+    """Add a convolution of `efficientnet.SamePadded`, which pads more after a side than before."""
+    kernel = graph.weight(f"{convolution}.weight", shape=(None, None, None, None)).shape[-1]
+    total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+    pads = [total // 2] * 2 + [total - total // 2] * 2
+    return _add_convolution(
+        graph,
+        x,
+        convolution,
+        norm,
+        stride=stride,
+        pads=pads if kernel > 1 else [0] * 4,
+        groups=groups,
+        epsilon=_LITE_EPSILON,
+    )
+
+
+def _add_convolution(
+    graph: GraphBuilder,
+    x: str,
+    convolution: str,
+    norm: str,
+    *,
+    stride: int,
+    pads: Sequence[int] | None = None,
+    groups: int = 1,
+    epsilon: float = _EPSILON,
+) -> str:
+    """Add a convolution with the batch norm after it folded in.
+
+    Args:
+        graph: The graph.
+        x: What it convolves.
+        convolution: The name of its weights.
+        norm: The name of the batch norm's.
+        stride: Its stride.
+        pads: Pixels to add on the top, the left, below and on the right; None adds half a kernel.
+        groups: Groups of channels that are convolved by themselves.
+        epsilon: What the batch norm adds to a variance.
+    """
     kernels = graph.weight(f"{convolution}.weight", shape=(None, None, None, None))
     gain, bias, mean, variance = (
         graph.weight(f"{norm}.{part}", shape=(len(kernels),))
         for part in ("weight", "bias", "running_mean", "running_var")
     )
-    gain = gain / np.sqrt(variance + np.float32(_BATCH_NORM_EPSILON))
+    gain = gain / np.sqrt(variance + np.float32(epsilon))
     side = kernels.shape[-1]
     return graph.add(
         "Conv",
@@ -275,12 +316,13 @@ def _add_convolution(graph: _Graph, x: str, convolution: str, norm: str, stride:
         graph.constant(bias - mean * gain),
         kernel_shape=[side, side],
         strides=[stride, stride],
-        pads=[side // 2] * 4,
+        pads=[side // 2] * 4 if pads is None else list(pads),
+        group=groups,
     )
 
 
 def _side_after(stage: int, *, size: int) -> int:
-    """Return the side of a stage's output: the stem quarters it, each later stage halves it."""
+    """Return the side of a stage's output, a quarter after the first; 0 is half way to it."""
     for _ in range(1 + stage):
         size = (size + 1) // 2
     return size
@@ -289,7 +331,7 @@ def _side_after(stage: int, *, size: int) -> int:
 # ---- from the embedding to the descriptor
 
 
-def _add_low_frequencies(graph: _Graph, pictures: str, *, count: int, size: int) -> str:
+def _add_low_frequencies(graph: GraphBuilder, pictures: str, *, count: int, size: int) -> str:
     """Add what `DescriptorNetwork.low_frequencies` computes."""
     places = (np.arange(size) + 0.5) * (math.pi / size)
     waves = np.cos(np.arange(1, count + 1)[:, None] * places).astype(np.float32)
@@ -302,7 +344,7 @@ def _add_low_frequencies(graph: _Graph, pictures: str, *, count: int, size: int)
     return _add_unit(graph, graph.add("Div", coefficients, graph.add("Add", strength, softness)))
 
 
-def _add_whitening(graph: _Graph, signature: str, *, spec: NetworkSpec) -> str:
+def _add_whitening(graph: GraphBuilder, signature: str, *, spec: NetworkSpec) -> str:
     """Add what `whiten` and `suppress_background` compute."""
     matrix = graph.weight("whitening_matrix", shape=(spec.dimension, None))
     mean = graph.weight("whitening_mean", shape=(matrix.shape[1],))
@@ -318,7 +360,7 @@ def _add_whitening(graph: _Graph, signature: str, *, spec: NetworkSpec) -> str:
     return _add_unit(graph, graph.add("Sub", unit, share))
 
 
-def _add_unit(graph: _Graph, rows: str) -> str:
+def _add_unit(graph: GraphBuilder, rows: str) -> str:
     """Add the scaling of rows to unit length."""
     length = graph.add("Max", graph.reduce("ReduceL2", rows, axes=(1,)), graph.number(_SHORTEST))
     return graph.add("Div", rows, length)

@@ -17,40 +17,29 @@ import numpy as np
 import safetensors.torch
 import torch
 from PIL import Image
-from torch import nn
 
 from halftone.core import errors, files
 from halftone.registry import golden
 from halftone.registry.manifest import SPEC
-from halftone.vision import resnet
 from halftone.vision.descriptor_model import DescriptorModel
+from halftone.vision.initial_weights import load_backbone
 from halftone.vision.network import DescriptorNetwork
-from halftone.vision.network_spec import NetworkSpec
+from halftone.vision.network_spec import NetworkSpec, pretrained_contrast
 from halftone.vision.preprocessing import Preprocessing
 from halftone.vision.spec import WEIGHTS, ModelSpec
 from halftone.vision.whitening import Whitening, fit_whitening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from halftone.core.backbones import Backbone
 
-__all__ = ["Model", "Whitening", "fit_whitening", "import_torchvision_resnet"]
+__all__ = ["Model", "Whitening", "fit_whitening", "import_imagenet_weights"]
 
 _GOLDEN_COUNT: Final = 4
 _BATCH: Final = 32
-_BACKBONE_NAMES: Final = ("stem.", "stages.")
-# Keyed by whether a block has three convolutions, and by the number of blocks of each stage.
-_KINDS: Final[dict[tuple[bool, tuple[int, ...]], str]] = {
-    (False, (2, 2, 2, 2)): "a ResNet-18",
-    (False, (3, 4, 6, 3)): "a ResNet-34",
-    (True, (3, 4, 6, 3)): "a ResNet-50",
-    (True, (3, 4, 23, 3)): "a ResNet-101",
-    (True, (3, 8, 36, 3)): "a ResNet-152",
-}
 
 
 class Model(DescriptorModel):
@@ -140,7 +129,7 @@ def golden_inputs() -> list[str]:
     return texts
 
 
-def import_torchvision_resnet(
+def import_imagenet_weights(
     path: Path | None,
     *,
     whitening_images: NDArray[np.uint8],
@@ -153,32 +142,32 @@ def import_torchvision_resnet(
     """Make a model of ImageNet weights: GeM over a grid, then PCA-whitening.
 
     Args:
-        path: A `.pth` or `.safetensors` file with torchvision's names (`layer1.0.conv1.weight`)
-            or ours; None downloads `IMAGENET1K_V2` (`_V1` of ResNet-18, which has no second) and
-            checks its hash.
+        path: A file with the weights, as in `initial_weights.load_backbone`; None takes those of a
+            package, or torchvision's.
         whitening_images: uint8 [N, S, S], prepared with `preprocessing`; more than `dimension`.
-        backbone: `resnet18`, `resnet50` or `resnet152`.
+        backbone: One of `backbones.BACKBONES`.
         preprocessing: The preprocessing of pictures; None takes 224 pixels.
         grid: Cells per side. A grid keeps the layout of a picture, which its reprint shares.
         dimension: Dimension of the descriptors.
         data: A description of the whitening pictures, for the spec.
 
     Raises:
-        errors.FailedPrecondition: The weights can neither be read nor downloaded. Nothing is ever
-            initialised at random instead: such a network finds nothing, and looks healthy.
+        errors.FailedPrecondition: The weights can neither be read nor downloaded.
         errors.InvalidArgument: The file's weights are of another network, or there are too few
             pictures.
     """
     preprocessing = preprocessing or Preprocessing(size=224)
     try:
-        spec = NetworkSpec(backbone=backbone, grid=grid, dimension=dimension)  # type: ignore[arg-type]  # it checks
+        spec = NetworkSpec(
+            backbone=backbone,  # type: ignore[arg-type]  # it checks
+            grid=grid,
+            dimension=dimension,
+            contrast=pretrained_contrast(backbone),
+        )
     except ValueError as error:
         raise errors.InvalidArgument(str(error), field="backbone") from error
-    source, weights = _read_weights(path, backbone=backbone)
     network = DescriptorNetwork(spec)
-    renamed = _our_names(weights)
-    _check_weights(renamed, source=source, backbone=spec.backbone)
-    network.load_state_dict(renamed, strict=False)
+    origin = load_backbone(network, path=path)
     network.eval()
     features = collect(network.features, pictures=whitening_images)
     try:
@@ -191,27 +180,10 @@ def import_torchvision_resnet(
         network=spec,
         preprocessing=preprocessing,
         whitening={"method": "PCA", "images": len(whitening_images), "data": data},
-        parents=(source,),
+        parents=(origin.name,),
+        initial_weights=origin.to_dict(),
     )
     return Model(model_spec, network=network)
-
-
-def load_backbone(network: DescriptorNetwork, *, path: Path | None = None) -> str:
-    """Give the stem and the stages of a network ImageNet weights; return where they are from.
-
-    Args:
-        network: The network, changed in place. It may run fewer than the four stages of the file.
-        path: The file of weights, as in `import_torchvision_resnet`, which raises the same errors.
-    """
-    backbone = network.spec.backbone
-    source, weights = _read_weights(path, backbone=backbone)
-    renamed = _our_names(weights)
-    _check_weights(renamed, source=source, backbone=backbone)
-    mine = network.state_dict().keys()
-    network.load_state_dict(
-        {name: tensor for name, tensor in renamed.items() if name in mine}, strict=False
-    )
-    return source
 
 
 def collect(
@@ -242,101 +214,6 @@ def set_whitening(network: DescriptorNetwork, whitening: Whitening) -> None:
     device = network.whitening_mean.device
     network.whitening_mean.copy_(torch.from_numpy(whitening.mean).to(device))
     network.whitening_matrix.copy_(torch.from_numpy(whitening.matrix).to(device))
-
-
-def _read_weights(path: Path | None, *, backbone: str) -> tuple[str, dict[str, torch.Tensor]]:
-    if path is not None:
-        try:
-            if path.suffix == ".safetensors":
-                return path.name, safetensors.torch.load_file(path)
-            return path.name, dict(torch.load(path, map_location="cpu", weights_only=True))
-        except Exception as error:  # unpicklers and file systems raise anything
-            raise errors.FailedPrecondition(
-                f"The weights in {path} cannot be read ({error}). Give a .pth file of "
-                f"torchvision's {backbone} or a .safetensors file with the same names.",
-                reason="WEIGHTS_UNREADABLE",
-            ) from error
-    import torchvision  # noqa: PLC0415  # slow to import
-
-    enum = getattr(torchvision.models, f"{backbone.replace('resnet', 'ResNet')}_Weights")
-    weights = getattr(enum, "IMAGENET1K_V2", None) or enum.IMAGENET1K_V1
-    try:
-        # The file's name carries its hash, which `check_hash` verifies.
-        state = torch.hub.load_state_dict_from_url(
-            weights.url, map_location="cpu", check_hash=True, weights_only=True
-        )
-    except Exception as error:
-        raise errors.FailedPrecondition(
-            f"{weights} could not be downloaded ({error}). Download {weights.url} on a machine "
-            "that can, copy the file here, and give its path.",
-            reason="WEIGHTS_MISSING",
-        ) from error
-    return f"torchvision {weights}", dict(state)
-
-
-def _our_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Rename torchvision's `conv1`, `bn1`, `layer1.` to `stem.0`, `stem.1`, `stages.0.`.
-
-    Weights outside stem and stages are left out. Floats become float32.
-    """
-    prefixes = {"conv1.": "stem.0.", "bn1.": "stem.1."}
-    prefixes |= {f"layer{stage}.": f"stages.{stage - 1}." for stage in range(1, 5)}
-    renamed = {}
-    for name, tensor in weights.items():
-        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
-        name_here = prefixes.get(prefix, "") + name.removeprefix(prefix)
-        if name_here.startswith(_BACKBONE_NAMES):
-            renamed[name_here] = _full(tensor)
-    return renamed
-
-
-def _check_weights(weights: Mapping[str, torch.Tensor], *, source: str, backbone: Backbone) -> None:
-    """Check that weights fit a backbone exactly.
-
-    Raises:
-        errors.InvalidArgument: Weights are missing, too many or of another shape.
-    """
-    with torch.device("meta"):
-        whole = nn.ModuleDict(
-            {"stem": resnet.make_stem(), "stages": resnet.make_stages(backbone, count=4)}
-        )
-    # Old files do not count batches, and nothing reads that count.
-    expected, shapes = (
-        {
-            name: tuple(tensor.shape)
-            for name, tensor in tensors.items()
-            if name.startswith(_BACKBONE_NAMES) and not name.endswith("num_batches_tracked")
-        }
-        for tensors in (whole.state_dict(), weights)
-    )
-    wrong = {
-        "missing": sorted(expected.keys() - shapes),
-        "too many": sorted(shapes.keys() - expected),
-        "of another shape": sorted(
-            name for name in expected.keys() & shapes if expected[name] != shapes[name]
-        ),
-    }
-    facts = [
-        f"{len(names)} weights are {how} ({names[0]})" for how, names in wrong.items() if names
-    ]
-    if facts:
-        raise errors.InvalidArgument(
-            f"{source} holds no {backbone} but {_guess_network(shapes)}: {', '.join(facts)}.",
-            field="path",
-            reason="OTHER_WEIGHTS",
-        )
-
-
-def _guess_network(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Guess the network of a file's weights by the number of its blocks."""
-    blocks = tuple(
-        len({name.split(".")[2] for name in shapes if name.startswith(f"stages.{stage}.")})
-        for stage in range(4)
-    )
-    bottleneck = any(".conv3." in name for name in shapes)
-    plain = shapes.get("stages.0.0.conv2.weight", ())[:2] == (64, 64)
-    kind = _KINDS.get((bottleneck, blocks))
-    return f"what seems to be {kind}" if plain and kind else "something else"
 
 
 def _compact(tensor: torch.Tensor) -> torch.Tensor:

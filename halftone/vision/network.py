@@ -1,8 +1,8 @@
-"""The descriptor network: ResNet, pooling that keeps the layout, projection, whitening, L2.
+"""The descriptor network: backbone, pooling that keeps the layout, projection, whitening, L2.
 
-ResNet: He et al. 2016, cut after the last stage in use. GeM pooling: Radenovic
-et al. 2018. A grid of cells instead of one global average keeps the composition, which a reprint
-shares with its original whatever its screen and tone.
+The backbone, a ResNet or an EfficientNet-Lite, is cut after the last stage in use. GeM pooling:
+Radenovic et al. 2018. A grid of cells instead of one global average keeps the composition, which a
+reprint shares with its original whatever its screen and tone.
 """
 
 from __future__ import annotations
@@ -15,12 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from halftone.vision import resnet
-from halftone.vision.network_spec import IMAGENET_MEAN, IMAGENET_STD, SIGN_SOFTNESS
+from halftone.core.backbones import is_lite
+from halftone.vision import efficientnet, resnet
+from halftone.vision.network_spec import (
+    GREY_MEAN,
+    GREY_STD,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SIGN_SOFTNESS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
+    from halftone.core.backbones import Backbone
     from halftone.vision.network_spec import NetworkSpec
 
 
@@ -44,14 +53,17 @@ class DescriptorNetwork(nn.Module):
         """
         super().__init__()
         self.spec = spec
-        channels = sum(
-            resnet.stage_channels(spec.backbone, stage=stage) for stage in spec.pooled_stages
+        pooled = sum(
+            _layers(spec.backbone).stage_channels(spec.backbone, stage=stage)
+            * spec.pooling(stage)[0] ** 2
+            for stage in spec.pooled_stages
         )
-        self.feature_width = channels * spec.grid**2 + 3 * spec.thumbnail**2
+        self.feature_width = pooled + spec.channels * spec.thumbnail**2
         # Without memory at first: drawing random weights takes longer than reading those of a file.
         with torch.device("meta"):
-            self.stem = resnet.make_stem()
-            self.stages = resnet.make_stages(spec.backbone, count=spec.stages)
+            self.stem, self.stages = make_backbone(
+                spec.backbone, channels=spec.channels, stages=spec.stages
+            )
             self.projection: nn.Module = (
                 nn.Linear(self.feature_width, spec.width) if spec.width else nn.Identity()
             )
@@ -102,13 +114,16 @@ class DescriptorNetwork(nn.Module):
     background: Tensor
 
     def normalise(self, pictures: Tensor) -> Tensor:
-        """Turn uint8 or float [N, 1 or 3, S, S] in 0..255 into the backbone's three channels."""
+        """Turn uint8 or float [N, 1 or 3, S, S] in 0..255 into the backbone's channels."""
         if pictures.ndim != self.input_mean.ndim or pictures.shape[1] not in (1, 3):
             raise ValueError(f"pictures must be [N, 1 or 3, S, S], not {tuple(pictures.shape)}")
         x = pictures.float()
         if self.spec.contrast == "imagenet":
             return (x.expand(-1, 3, -1, -1) - self.input_mean) / self.input_std
-        x = x.mean(dim=1, keepdim=True) / 255
+        x = x.mean(dim=1, keepdim=True)
+        if self.spec.contrast == "grey":
+            return (x - GREY_MEAN) / GREY_STD
+        x = x / 255
         deviation = x.std(dim=(2, 3), keepdim=True)
         whole = (x - x.mean(dim=(2, 3), keepdim=True)) / (deviation + 0.02)
         return torch.cat(
@@ -122,12 +137,14 @@ class DescriptorNetwork(nn.Module):
         if self.spec.thumbnail:
             low = F.adaptive_avg_pool2d(x, self.spec.thumbnail).flatten(1)
             parts.append(F.normalize(low.float(), dim=1))
-        for stage in self.backbone(x):
-            parts.append(F.normalize(self._pool(stage.float()).flatten(1), dim=1))  # noqa: PERF401  # the thumbnail may lie before them
+        stages = sorted(set(self.spec.pooled_stages))
+        for stage, output in zip(stages, self.backbone(x), strict=True):
+            pooled = self._pool(output.float(), stage=stage).flatten(1)
+            parts.append(F.normalize(pooled, dim=1))
         return torch.cat(parts, dim=1)
 
     def backbone(self, x: Tensor) -> list[Tensor]:
-        """Return the output [N, C, H, W] of each pooled stage for pictures [N, 3, S, S]."""
+        """Return the output [N, C, H, W] of each pooled stage for [N, channels, S, S]."""
         # Channels last is twice as fast on CPUs too. The backbone may have another precision.
         precision = next(self.stem.parameters()).dtype
         x = self.stem(x.to(precision).contiguous(memory_format=torch.channels_last))
@@ -199,12 +216,24 @@ class DescriptorNetwork(nn.Module):
         with torch.autocast(signature.device.type, enabled=False):
             return self.suppress_background(self.whiten(signature))
 
-    def _pool(self, x: Tensor) -> Tensor:
-        if self.spec.gem == 1:
-            return F.adaptive_avg_pool2d(x, self.spec.grid)
-        return F.adaptive_avg_pool2d(x.clamp(min=1e-6).pow(self.spec.gem), self.spec.grid).pow(
-            1 / self.spec.gem
-        )
+    def _pool(self, x: Tensor, *, stage: int) -> Tensor:
+        cells, exponent = self.spec.pooling(stage)
+        if exponent == 1:
+            return F.adaptive_avg_pool2d(x, cells)
+        return F.adaptive_avg_pool2d(x.clamp(min=1e-6).pow(exponent), cells).pow(1 / exponent)
+
+
+def make_backbone(
+    backbone: Backbone, *, channels: int, stages: int = 4
+) -> tuple[nn.Sequential, nn.ModuleList]:
+    """Make the stem and the first `stages` of the four stages of a backbone."""
+    layers = _layers(backbone)
+    return layers.make_stem(channels=channels), layers.make_stages(backbone, count=stages)
+
+
+def _layers(backbone: Backbone) -> ModuleType:
+    """Return the module that has the layers of a backbone."""
+    return efficientnet if is_lite(backbone) else resnet
 
 
 def _local_contrast(x: Tensor, *, cells: int) -> Tensor:

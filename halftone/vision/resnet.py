@@ -68,10 +68,10 @@ class Bottleneck(nn.Module):
         return result
 
 
-def make_stem() -> nn.Sequential:
-    """Make what comes before the stages: [N, 3, H, W] to [N, 64, H / 4, W / 4]."""
+def make_stem(*, channels: int = 3) -> nn.Sequential:
+    """Make what comes before the stages: [N, channels, H, W] to [N, 64, H / 4, W / 4]."""
     return nn.Sequential(
-        _convolution(3, STEM_CHANNELS, kernel=7, stride=2),
+        _convolution(channels, STEM_CHANNELS, kernel=7, stride=2),
         nn.BatchNorm2d(STEM_CHANNELS),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(kernel_size=3, stride=2, padding=1),

@@ -30,6 +30,8 @@ class ModelSpec:
         whitening: Facts about the last layer: how it was fitted and on what.
         calibration: The mapping from evidence to a probability; None until it was fitted.
         parents: Model versions or weights that training started from.
+        initial_weights: Name, source, licence and hash of the ImageNet weights that the version, or
+            the first of its ancestors, started from; empty if that began at random or does not say.
         training: Data, licence, command and configuration of the training.
     """
 
@@ -40,6 +42,7 @@ class ModelSpec:
     whitening: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
     parents: tuple[str, ...] = ()
+    initial_weights: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
     @property

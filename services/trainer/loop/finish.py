@@ -71,6 +71,7 @@ def finish(
         preprocessing=run.start.preprocessing,
         whitening=layers,
         parents=run.start.parents,
+        initial_weights=run.start.initial_weights,
         training={
             "job": config.job,
             "objective": config.objective,

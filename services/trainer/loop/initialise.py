@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,15 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from halftone.core import errors
 from halftone.registry.versions import Registry
-from halftone.vision.model import Model, collect, load_backbone
+from halftone.vision.initial_weights import load_backbone
+from halftone.vision.model import Model, collect
 from halftone.vision.network import DescriptorNetwork
+from halftone.vision.network_spec import pretrained_contrast
 from halftone.vision.whitening import fit_whitening
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from halftone.services.trainer.loop.config import TrainingConfig
     from halftone.vision.preprocessing import Preprocessing
 
@@ -35,6 +39,7 @@ class Start:
         network: The network, with the weights to start from.
         preprocessing: The preprocessing of the version to publish.
         parents: The ids of what the weights are from: a version, or ImageNet weights.
+        initial_weights: The origin of the ImageNet weights it began with; see `ModelSpec`.
         parent: The version that the weights are from, if any.
         pretrained: Whether the backbone is trained already. Otherwise batch norm is calibrated
             first.
@@ -48,6 +53,7 @@ class Start:
     network: DescriptorNetwork
     preprocessing: Preprocessing
     parents: tuple[str, ...] = ()
+    initial_weights: Mapping[str, Any] = field(default_factory=dict)
     parent: Model | None = None
     pretrained: bool = False
     projected: bool = False
@@ -77,12 +83,14 @@ def begin(config: TrainingConfig) -> Start:
     if config.init == "":
         return Start(network=DescriptorNetwork(config.network), preprocessing=config.preprocessing)
     if config.init == "imagenet":
-        network = DescriptorNetwork(replace(config.network, contrast="imagenet"))
-        source = load_backbone(network, path=config.weights)
+        contrast = pretrained_contrast(config.backbone)
+        network = DescriptorNetwork(replace(config.network, contrast=contrast))
+        origin = load_backbone(network, path=config.weights)
         return Start(
             network=network,
             preprocessing=config.preprocessing,
-            parents=(source,),
+            parents=(origin.name,),
+            initial_weights=origin.to_dict(),
             pretrained=True,
         )
     registry = Registry(config.models)
@@ -94,6 +102,7 @@ def begin(config: TrainingConfig) -> Start:
         network=network,
         preprocessing=parent.spec.preprocessing,
         parents=(version.id,),
+        initial_weights=parent.spec.initial_weights,
         parent=parent,
         pretrained=True,
         projected=True,

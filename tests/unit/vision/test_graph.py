@@ -34,6 +34,21 @@ SPECS = {
         57,
         NetworkSpec(backbone="resnet18", stages=2, pooled_stages=(2,), grid=3, dimension=16),
     ),
+    # Sides that are odd on the way, so that the padding is not the same before and after.
+    "lite": (
+        75,
+        NetworkSpec(
+            backbone="efficientnet_lite0",
+            pooled_stages=(1, 3, 4),
+            grids=(3, 2, 1),
+            gem=3.0,
+            thumbnail=4,
+            width=24,
+            dimension=16,
+            contrast="grey",
+        ),
+    ),
+    "lite in colour": (64, NetworkSpec(backbone="efficientnet_lite2", dimension=16)),
     "bottlenecks": (64, NetworkSpec(backbone="resnet50", grid=1, dimension=16, width=8)),
 }
 

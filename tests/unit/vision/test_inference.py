@@ -39,7 +39,7 @@ def pictures(count: int, *, seed: int = 2) -> torch.Tensor:
     return fine.to(torch.uint8).squeeze(1)
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "efficientnet_lite0"])
 def test_a_fused_network_gives_the_same_descriptors(backbone):
     whole = network(backbone)
     eager = runner(whole, execution="eager", device=CPU)(pictures(6))

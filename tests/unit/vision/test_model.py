@@ -15,7 +15,7 @@ from halftone.vision.model import (
     ModelSpec,
     fit_whitening,
     golden_inputs,
-    import_torchvision_resnet,
+    import_imagenet_weights,
     set_whitening,
 )
 from halftone.vision.network import DescriptorNetwork
@@ -176,7 +176,7 @@ def test_imports_weights_of_either_layout(tmp_path, layout):
             stage.load_state_dict(getattr(resnet, f"layer{number}").state_dict())
         safetensors.torch.save_file(network.state_dict(), path)
 
-    model = import_torchvision_resnet(
+    model = import_imagenet_weights(
         path,
         whitening_images=batch(24, size=64),
         backbone="resnet18",
@@ -204,7 +204,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     torch.save({"fc.weight": torch.zeros(2)}, path)
 
     with pytest.raises(errors.InvalidArgument, match="no resnet18"):
-        import_torchvision_resnet(path, whitening_images=batch(4), backbone="resnet18", dimension=2)
+        import_imagenet_weights(path, whitening_images=batch(4), backbone="resnet18", dimension=2)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_weights_of_a_relative_are_refused_and_named(tmp_path, backbone, other, 
     torch.save(weights, path)
 
     with pytest.raises(errors.InvalidArgument, match=f"no {backbone} but .*{words}"):
-        import_torchvision_resnet(path, whitening_images=batch(4), backbone=backbone, dimension=2)
+        import_imagenet_weights(path, whitening_images=batch(4), backbone=backbone, dimension=2)
 
 
 def test_an_unreadable_file_names_what_to_put_there(tmp_path):
@@ -233,12 +233,12 @@ def test_an_unreadable_file_names_what_to_put_there(tmp_path):
     path.write_bytes(b"no weights")
 
     with pytest.raises(errors.FailedPrecondition, match=r"Give a \.pth file"):
-        import_torchvision_resnet(path, whitening_images=batch(4))
+        import_imagenet_weights(path, whitening_images=batch(4))
 
 
 def test_an_unknown_backbone_is_refused(tmp_path):
     with pytest.raises(errors.InvalidArgument, match="backbone"):
-        import_torchvision_resnet(None, whitening_images=batch(4), backbone="vgg16")
+        import_imagenet_weights(None, whitening_images=batch(4), backbone="vgg16")
 
 
 def test_set_whitening_puts_the_fit_into_the_network(model):

@@ -157,12 +157,44 @@ def test_the_background_takes_away_what_pictures_share():
     assert float((freed[0] * freed[1]).sum()) < float((both[0] * both[1]).sum()) - 0.2
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "efficientnet_lite2"])
 @pytest.mark.parametrize("stages", [1, 4])
 def test_any_number_of_stages(backbone, stages):
     spec = NetworkSpec(backbone=backbone, stages=stages, pooled_stages=(stages,), dimension=8)
     with torch.inference_mode():
         assert DescriptorNetwork(spec).eval()(pictures(1, size=64)).shape == (1, 8)
+
+
+def test_each_stage_may_have_cells_of_its_own():
+    network = make(grids=(3, 1), thumbnail=0)
+
+    with torch.inference_mode():
+        first, second = network.backbone(network.normalise(pictures()))
+        found = network.features(pictures())
+
+    cells = torch.nn.functional.adaptive_avg_pool2d(first.clamp(min=1e-6).pow(3), 3)
+    whole = second.clamp(min=1e-6).pow(3).mean(dim=(2, 3))
+    parts = (part.pow(1 / 3).flatten(1) for part in (cells, whole))
+    expected = torch.cat([torch.nn.functional.normalize(part, dim=1) for part in parts], dim=1)
+    assert found.shape == (3, network.feature_width)
+    torch.testing.assert_close(found, expected)
+
+
+def test_what_may_be_negative_is_averaged():
+    """The mean of powers of an EfficientNet-Lite's third stage would lose half of it."""
+    torch.manual_seed(0)
+    spec = NetworkSpec(
+        backbone="efficientnet_lite0", pooled_stages=(3, 4), dimension=8, contrast="grey"
+    )
+    network = DescriptorNetwork(spec).eval()
+
+    with torch.inference_mode():
+        third, _ = network.backbone(network.normalise(pictures(size=64)))
+        found = network.features(pictures(size=64))
+
+    expected = torch.nn.functional.normalize(third.mean(dim=(2, 3)), dim=1)
+    assert expected.min() < 0
+    torch.testing.assert_close(found[:, : third.shape[1]], expected)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +205,8 @@ def test_any_number_of_stages(backbone, stages):
         ({"pooled_stages": (3,)}, "pooled_stages"),
         ({"pooled_stages": ()}, "pooled_stages"),
         ({"grid": 0}, "grid"),
+        ({"grids": (1,)}, "grids"),
+        ({"grids": (1, 0)}, "grids"),
     ],
 )
 def test_refuses_a_network_that_cannot_be_built(changes, named):
@@ -181,7 +215,7 @@ def test_refuses_a_network_that_cannot_be_built(changes, named):
 
 
 def test_the_spec_survives_json():
-    spec = small(background=7, frequencies=5)
+    spec = small(background=7, frequencies=5, grids=(3, 1))
 
     assert NetworkSpec.from_dict(spec.to_dict()) == spec
     with pytest.raises(ValueError, match="colour"):

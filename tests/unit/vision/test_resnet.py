@@ -7,11 +7,11 @@ import torch
 import torchvision
 from torch import nn
 
-from halftone.core.backbones import BACKBONES
+from halftone.core.backbones import DEPTHS
 from halftone.vision import resnet
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", DEPTHS)
 @torch.inference_mode()
 def test_it_computes_what_torchvisions_computes(backbone):
     torch.manual_seed(0)
