@@ -102,7 +102,10 @@ class LoopOptions:
         "", 'what to start from: "imagenet" or a version NAME/NUMBER; random', group="run"
     )
     weights: Path | None = _setting(
-        None, "file with ImageNet weights, if they cannot be downloaded", group="run", shapes=False
+        None,
+        "file with ImageNet weights, if they are neither installed nor to be downloaded",
+        group="run",
+        shapes=False,
     )
     work: Path = _setting(Path("run"), "checkpoint, splits and lock", group="run", shapes=False)
     models: Path = _setting(Path("models"), "registry to publish to", group="run", shapes=False)
@@ -205,6 +208,15 @@ class LoopOptions:
         0, "validations without a better one until it stops; 0: never", group="validation", ge=0
     )
 
+    part: float = _option(
+        0.0, "probability of a printing of a part of the picture", group="printing", ge=0, le=1
+    )
+    part_side: float = _option(
+        0.3, "smallest share of a side of such a part", group="printing", gt=0, le=0.75
+    )
+    composite: float = _option(
+        0.05, "probability of a plate shared with another picture", group="printing", ge=0, le=1
+    )
     mirror: float = _option(0.0, "probability of a mirrored printing", group="printing", ge=0, le=1)
     dot_gain: float = _option(0.0, "probability of ink that spreads", group="printing", ge=0, le=1)
     bilevel: float = _option(
@@ -223,11 +235,21 @@ class LoopOptions:
     freeze_epochs: float = _option(
         1.0, "in which the backbone keeps still, with a parent", group="parent", ge=0
     )
+    frozen_stages: int = _option(
+        0,
+        "first stages that keep still throughout, with the stem, with a parent; saves time",
+        group="parent",
+        ge=0,
+        le=4,
+    )
+    norms: Literal["train", "keep"] = _option(
+        "train", "statistics of batch norm, with a parent", group="parent"
+    )
 
     backbone: Backbone = _setting(
-        "resnet18", "of torchvision; this and below: of the parent", group="network"
+        "resnet18", "the network; this and below: of the parent", group="network"
     )
-    stages: int = _option(3, "ResNet stages to run", group="network", ge=1, le=4)
+    stages: int = _option(3, "stages of the backbone to run, of four", group="network", ge=1, le=4)
     pooled_stages: tuple[int, ...] = _option(
         (), "stages to pool, in gRPC as `2,3`; the last one if none", group="network"
     )
@@ -236,6 +258,9 @@ class LoopOptions:
         0.0, "most of a side to cut off as paper margin", group="network", ge=0, lt=0.5
     )
     grid: int = _option(4, "cells per side of the pooled layout", group="network", ge=1, le=16)
+    grids: tuple[int, ...] = _option(
+        (), "cells for each pooled stage, in gRPC as `4,1`; grid if none", group="network"
+    )
     gem: float = _option(
         1.0, "exponent of the pooling; 1 is the average", group="network", ge=1, le=16
     )
@@ -303,6 +328,9 @@ class LoopOptions:
             f"at most {_MOST_HELD_OUT}.",
             "pooled_stages": not set(pooled) <= set(range(1, self.stages + 1))
             and f"pooled_stages must lie between 1 and stages, {self.stages}.",
+            "grids": self.grids
+            and (len(self.grids) != len(pooled) or min(self.grids) < 1)
+            and f"grids must give at least 1 for each of the {len(pooled)} pooled stages.",
         }
         return next(((name, text) for name, text in problems.items() if text), None)
 

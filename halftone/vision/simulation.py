@@ -35,6 +35,9 @@ class PrintParameters:
         perspective: The strongest keystone.
         turn: Probability of lying sideways.
         composite: Probability of sharing the plate with another picture.
+        part: Probability of showing a part of the picture alone: a head out of a group, a third of
+            a plate.
+        part_side: The smallest share of a side that such a part has.
         frame: Probability of a frame line.
         caption: Probability of a caption strip.
         vignette: Probability of a background that fades to paper.
@@ -73,6 +76,8 @@ class PrintParameters:
     dot_gain: float = 0.0
     bilevel: float = 0.0
     show_through: float = 0.0
+    part: float = 0.0
+    part_side: float = 0.3
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values."""
@@ -104,6 +109,21 @@ class PressSimulation:
         Returns:
             The printings, uint8 [N, size, size].
         """
+        return self.print_plates(pictures, generator=generator)[0]
+
+    def print_plates(
+        self, pictures: Tensor, *, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Print each picture once, and say which other picture is on its plate.
+
+        Args:
+            pictures: As in `__call__`.
+            generator: As in `__call__`.
+
+        Returns:
+            The printings, uint8 [N, size, size], and int64 [N], for each the row of the picture
+            that shares its plate; -1 where it is alone.
+        """
         if pictures.dtype != torch.uint8 or pictures.ndim != len("NHW"):
             raise ValueError(
                 f"pictures must be uint8 [N, H, W], not {pictures.dtype} {tuple(pictures.shape)}"
@@ -119,7 +139,8 @@ class PressSimulation:
         x = press.ink(x)
         x = press.paper(x)
         x = press.scan(x)
-        return x.squeeze(1).mul(255.0).add(0.5).clamp(0, 255).to(torch.uint8)
+        printings = x.squeeze(1).mul(255.0).add(0.5).clamp(0, 255).to(torch.uint8)
+        return printings, press.neighbours
 
 
 class _Press:
@@ -130,6 +151,7 @@ class _Press:
     ) -> None:
         self.count, self.size, self.p, self.generator = count, size, parameters, generator
         self.device = generator.device
+        self.neighbours = torch.full((count,), -1, dtype=torch.int64, device=self.device)
         line = (torch.arange(size, device=self.device, dtype=torch.float32) + 0.5) / size * 2 - 1
         self.v, self.u = torch.meshgrid(
             line, line, indexing="ij"
@@ -185,6 +207,8 @@ class _Press:
         down = (top + bottom).clamp(min=most) / most
         x0, x1 = -1 + left / across, 1 - right / across
         y0, y1 = -1 + top / down, 1 - bottom / down
+        if p.part:
+            x0, x1, y0, y1 = self._cut_part(x0, x1, y0, y1)
         # An aspect change of the square input comes from cropping differently; this one is the
         # plate's own shrinkage.
         stretch = 1 + (self.uniform(-1, 1) * p.aspect * 0.5).flatten()
@@ -217,12 +241,30 @@ class _Press:
         if bool(companions.any()):
             rows = companions.nonzero().flatten()
             neighbours = (rows + 1) % self.count
+            self.neighbours[rows] = neighbours
             beside = F.grid_sample(
                 x[neighbours] - paper[rows], other, padding_mode="zeros", align_corners=False
             )
             empty = (printed[rows] == 0).to(printed.dtype)
             printed = printed.index_add(0, rows, beside * empty)
         return printed + paper
+
+    def _cut_part(
+        self, x0: Tensor, x1: Tensor, y0: Tensor, y1: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Replace the frame of some pictures by one of a part: cut in width, in height, or both."""
+        some = self.choose(self.p.part).flatten()
+        way = self.uniform(0, 1).flatten()
+        sides = []
+        for cut, low, high in ((way < 2 / 3, x0, x1), (way > 1 / 3, y0, y1)):
+            share = self.uniform(self.p.part_side, 0.75).flatten()
+            start = -1 + 2 * (1 - share) * self.uniform(0, 1).flatten()
+            chosen = some & cut
+            sides += [
+                torch.where(chosen, start, low),
+                torch.where(chosen, start + 2 * share, high),
+            ]
+        return sides[0], sides[1], sides[2], sides[3]
 
     def _share_plate(
         self, source_x: Tensor, source_y: Tensor, rows: Tensor

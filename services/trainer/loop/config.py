@@ -34,6 +34,7 @@ class TrainingConfig(LoopOptions):
             stages=self.stages,
             pooled_stages=self.pooled_stages or (self.stages,),
             grid=self.grid,
+            grids=self.grids,
             gem=self.gem,
             thumbnail=self.thumbnail,
             width=self.dimension,
@@ -50,6 +51,9 @@ class TrainingConfig(LoopOptions):
     def printing(self) -> PrintParameters:
         """The limits of the press simulation."""
         return PrintParameters(
+            part=self.part,
+            part_side=self.part_side,
+            composite=self.composite,
             mirror=self.mirror,
             dot_gain=self.dot_gain,
             bilevel=self.bilevel,

@@ -1,4 +1,8 @@
-"""Training objectives. Each maps the embeddings of a batch and its rows to a scalar loss."""
+"""Training objectives. Each maps the embeddings of a batch and its rows to a scalar loss.
+
+`beside` says for each printing which picture shares its plate, int64 [B], -1 where there is none. A
+printing is not repelled by that picture, which it shows as well.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,8 @@ class PictureProxies(nn.Module):
     a softmax over pictures (Zhai and Wu 2019) with a margin (Wang et al. 2018), which ranks, and a
     logistic loss against one threshold shared by all pictures (Zhou et al. 2023, UniFace), which
     makes scores of different queries comparable. A third term, with the weight `koleo`, spreads the
-    batch out: Kozachenko and Leonenko's estimate of entropy (Sablayrolles et al. 2019).
+    pictures out: Kozachenko and Leonenko's estimate of entropy (Sablayrolles et al. 2019), which
+    copy detectors gain from (Pizzi et al. 2022, SSCD).
     """
 
     def __init__(
@@ -54,9 +59,20 @@ class PictureProxies(nn.Module):
 
     same: Tensor
 
-    def forward(self, embeddings: Tensor, *, rows: Tensor) -> Tensor:
-        """Return the loss of printings of `rows` [B], given as embeddings float32 [B, D]."""
+    def forward(self, embeddings: Tensor, *, rows: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Return the loss of printings.
+
+        Args:
+            embeddings: The embeddings of the printings, float32 [B, D].
+            rows: int64 [B], the picture of each printing.
+            beside: The pictures on the same plates; see above.
+        """
         cosine = F.normalize(embeddings, dim=1) @ F.normalize(self.proxies, dim=1).T
+        if beside is not None:
+            shared = ((beside >= 0) & (beside != rows)).nonzero().flatten()
+            cosine = cosine.index_put(
+                (shared, beside[shared]), torch.tensor(-1.0, device=cosine.device)
+            )
         if len(self.same):
             batch, pair = (rows[:, None] == self.same[None, :, 0]).nonzero(as_tuple=True)
             cosine = cosine.index_put(
@@ -65,7 +81,8 @@ class PictureProxies(nn.Module):
         own = torch.zeros_like(cosine).scatter_(1, rows[:, None], 1.0)
         ranking = F.cross_entropy(self.scale * (cosine - self.margin * own), rows)
         if self.koleo:
-            ranking = ranking + self.koleo * entropy_loss(embeddings, rows=rows)
+            others = cosine.masked_fill(own > 0, -1.0)
+            ranking = ranking + self.koleo * entropy_loss(embeddings, rows=rows, others=others)
         if self.unified == 0:
             return ranking
         sign = 1 - 2 * own  # +1 for negatives
@@ -111,13 +128,19 @@ class SceneClassifier(nn.Module):
         cosine = F.normalize(embeddings, dim=1) @ F.normalize(self.classes, dim=1).T
         return self.scale * cosine
 
-    def forward(self, embeddings: Tensor, *, rows: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, *, rows: Tensor, beside: Tensor | None = None) -> Tensor:
         """Return the loss of printings of pictures `rows` [B], given as embeddings.
 
         The weighted mean divides by the batch, not by its weights, so that parts of a batch add up.
         """
         labels = self.labels[rows]
         logits = self.logits(embeddings)
+        if beside is not None:
+            others = self.labels[beside]
+            shared = ((beside >= 0) & (others != labels)).nonzero().flatten()
+            logits = logits.index_put(
+                (shared, others[shared]), torch.tensor(-torch.inf, device=logits.device)
+            )
         own = torch.zeros_like(logits).scatter_(1, labels[:, None], self.scale * self.margin)
         single = F.cross_entropy(logits - own, labels, reduction="none")
         return (single * self.weights[labels]).mean()
@@ -181,9 +204,15 @@ class SceneMetric(nn.Module):
     composite: Tensor
     linked: Tensor
 
-    def forward(self, embeddings: Tensor, *, rows: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, *, rows: Tensor, beside: Tensor | None = None) -> Tensor:
         """Return the loss of printings of `rows` [B], given as embeddings float32 [B, D]."""
-        positive, negative = self.compare(rows, torch.arange(len(self.memory), device=rows.device))
+        everything = torch.arange(len(self.memory), device=rows.device)
+        positive, negative = self.compare(rows, everything)
+        here, apart = self.compare(rows, rows)
+        if beside is not None:
+            negative &= ~self._shares(beside, everything)
+            shared = self._shares(beside, rows)
+            apart &= ~(shared | shared.T)
         with torch.no_grad():
             closeness = F.normalize(embeddings, dim=1) @ self.memory.T
             closeness[~negative] = -torch.inf
@@ -191,7 +220,6 @@ class SceneMetric(nn.Module):
         chosen = positive.any(dim=0)
         chosen[hardest.flatten()] = True
         remembered = chosen.nonzero().flatten()
-        here, apart = self.compare(rows, rows)
         here.fill_diagonal_(False)  # noqa: FBT003  # torch's own signature
         attract = torch.cat([here, positive[:, remembered]], dim=1)
         repel = torch.cat([apart, negative[:, remembered]], dim=1)
@@ -199,6 +227,11 @@ class SceneMetric(nn.Module):
         pairs = (*attract.nonzero(as_tuple=True), *repel.nonzero(as_tuple=True))
         loss: Tensor = self._loss(embeddings, indices_tuple=pairs, ref_emb=others)
         return loss
+
+    def _shares(self, beside: Tensor, others: Tensor) -> Tensor:
+        """Return which of `others` [M] are of the family that shares a plate: bool [B, M]."""
+        same = self.families[beside][:, None] == self.families[others][None]
+        return same & (beside >= 0)[:, None]
 
     def remember(self, embeddings: Tensor, *, rows: Tensor) -> None:
         """Store the embeddings [B, D] of `rows` in memory. The last one counts if a row repeats."""
@@ -216,7 +249,7 @@ class SceneMetric(nn.Module):
         return positive, ~same
 
 
-def entropy_loss(embeddings: Tensor, *, rows: Tensor) -> Tensor:
+def entropy_loss(embeddings: Tensor, *, rows: Tensor, others: Tensor | None = None) -> Tensor:
     """Return a loss that is lower the farther the embeddings of a batch lie from each other.
 
     For each embedding, it takes -log of the distance to the nearest embedding of another picture;
@@ -225,9 +258,14 @@ def entropy_loss(embeddings: Tensor, *, rows: Tensor) -> Tensor:
     Args:
         embeddings: float32 [B, D].
         rows: int64 [B], the row of the picture that each embedding shows.
+        others: float32 [B, M], the cosines to pictures beyond the batch, which count as well: a
+            small batch holds few pictures that are alike. Those that count for nothing are -1.
     """
     unit = F.normalize(embeddings, dim=1)
     cosine = unit @ unit.T
     cosine = cosine.masked_fill(rows[:, None] == rows[None], -1.0)
-    distance = (2 - 2 * cosine.amax(dim=1)).clamp(min=1e-6).sqrt()
+    nearest = cosine.amax(dim=1)
+    if others is not None:
+        nearest = torch.maximum(nearest, others.amax(dim=1))
+    distance = (2 - 2 * nearest).clamp(min=1e-6).sqrt()
     return -distance.log().mean()

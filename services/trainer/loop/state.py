@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 from halftone.core import errors, files
 from halftone.evaluation.evaluate import evaluate, evaluate_copies
 from halftone.services.trainer.data.sampling import class_weights
+from halftone.services.trainer.loop.checkpoint import CHECKPOINT
 from halftone.services.trainer.loop.initialise import (
     CHUNK,
     initialise_projection,
@@ -33,12 +34,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from halftone.services.trainer.loop.config import TrainingConfig
     from halftone.services.trainer.loop.initialise import Start
     from halftone.services.trainer.loop.plan import TrainingPlan
     from halftone.vision.network import DescriptorNetwork
 
-CHECKPOINT: Final = "checkpoint.pt"
 _CALIBRATION_BATCHES: Final = 16
 _FIGURE: Final = "micro_ap"  # what early stopping goes by: ranking and comparable scores in one
 
@@ -166,10 +165,14 @@ class Run:
         chunks = rows.chunk(self.parts)
         for part in range(world.rank, self.parts, world.size):
             here = chunks[part].to(self.device)
-            printings = self.simulation(self.pixels[here], generator=self._press(part))
+            printings, neighbours = self.simulation.print_plates(
+                self.pixels[here], generator=self._press(part)
+            )
+            beside = torch.where(neighbours < 0, neighbours, here[neighbours])
             with self._precision():
                 embeddings = self.start.embed(self.network, printings.unsqueeze(1))
-            loss: Tensor = self.objective(embeddings.float(), rows=here) / self.parts
+            loss: Tensor = self.objective(embeddings.float(), rows=here, beside=beside)
+            loss = loss / self.parts
             torch.autograd.backward(loss)
             total += loss.detach()
             embedded[part] = embeddings.detach().float()
@@ -235,7 +238,7 @@ class Run:
 
     def averaged_network(self) -> DescriptorNetwork:
         """Return the averaged network in evaluation mode, with calibrated batch norm."""
-        if not self.start.pretrained or self._thawed:
+        if not self._keeps_norms and (not self.start.pretrained or self._thawed):
             self._calibrate(self.averaged)
         return self.averaged.eval()
 
@@ -288,6 +291,11 @@ class Run:
         """Whether a step was taken that changed the backbone."""
         return self.step > self.config.freeze_epochs * self.plan.per_epoch
 
+    @property
+    def _keeps_norms(self) -> bool:
+        """Whether batch norm keeps the statistics that the run began with."""
+        return self.start.pretrained and self.config.norms == "keep"
+
     def _restore(self, state: dict[str, Any]) -> None:
         if state["data"] != self.plan.facts["sha256"]:
             raise errors.FailedPrecondition(
@@ -305,14 +313,15 @@ class Run:
         return torch.Generator(self.device).manual_seed(number)
 
     def _set_rates(self, rate: float) -> None:
-        """Set this step's rates, and whether the backbone and its statistics are frozen."""
-        frozen = self.frozen
+        """Set this step's rates, and which parts of the backbone and its statistics are frozen."""
+        still = self.config.frozen_stages if self.start.pretrained else 0
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
         self.network.train()
-        for part in (self.network.stem, self.network.stages):
+        for number, part in enumerate((self.network.stem, *self.network.stages)):
+            frozen = self.frozen or number < still + bool(still)  # the stem goes with the first
             part.requires_grad_(not frozen)
-            part.train(not frozen)
+            part.train(not frozen and not self._keeps_norms)
 
     def _initialise(self) -> Tensor:
         """Initialise the untrained layers of a new network.
@@ -429,27 +438,3 @@ class Run:
         """Return the autocast to bfloat16: always on CUDA, on request on the CPU."""
         enabled = self.device.type == "cuda" or self.config.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
-
-
-def read_checkpoint(config: TrainingConfig) -> dict[str, Any] | None:
-    """Return the checkpoint in the work directory; None if there is none.
-
-    Raises:
-        errors.FailedPrecondition: It belongs to a run with other settings, or an older release
-            wrote it.
-    """
-    path = config.work / CHECKPOINT
-    if not path.exists():
-        return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    if "best" not in state:
-        raise errors.FailedPrecondition(
-            f"{path} was written by an older release; choose another work directory.",
-            reason="OTHER_RUN",
-        )
-    if not config.continues(state["settings"]):
-        raise errors.FailedPrecondition(
-            f"{path} belongs to a run with other settings; choose another --work or remove it.",
-            reason="OTHER_RUN",
-        )
-    return state

@@ -30,6 +30,7 @@ import torch
 
 from halftone.core import errors
 from halftone.evaluation import tracking
+from halftone.services.trainer.loop.checkpoint import read_checkpoint
 from halftone.services.trainer.loop.config import TrainingConfig, parse
 from halftone.services.trainer.loop.events import Events, exclusive
 from halftone.services.trainer.loop.finish import find_published, finish
@@ -37,7 +38,7 @@ from halftone.services.trainer.loop.initialise import begin
 from halftone.services.trainer.loop.judging import read_archive
 from halftone.services.trainer.loop.plan import read_plan
 from halftone.services.trainer.loop.progress import Meter
-from halftone.services.trainer.loop.state import Run, read_checkpoint
+from halftone.services.trainer.loop.state import Run
 from halftone.services.trainer.loop.world import join_world
 
 if TYPE_CHECKING:

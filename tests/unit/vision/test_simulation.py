@@ -204,3 +204,48 @@ def test_the_other_side_shines_through_mirrored():
     white = press(sheets, generator=seeded(5))[0].float()
 
     assert white[:, :40].mean() > white[:, 56:].mean() + 3
+
+
+def test_a_part_is_cut_out_of_the_picture():
+    """Edges of stripes can be counted whatever the tone curve; a part shows fewer of them."""
+    stripes = (torch.arange(192) // 8 % 2 * 255).to(torch.uint8).expand(64, 192, 192)
+    press = PressSimulation(
+        size=192, parameters=dataclasses.replace(NOTHING, part=1.0, part_side=0.3)
+    )
+
+    counts = []
+    for picture in (stripes, stripes.transpose(1, 2)):
+        printed = press(picture.contiguous(), generator=seeded(6)).float()
+        profile = printed.mean(dim=1 if picture is stripes else 2)
+        light = profile > (profile.amin(dim=1) + profile.amax(dim=1))[:, None] / 2
+        counts.append((light[:, 1:] != light[:, :-1]).sum(dim=1))
+    wide, high = counts
+
+    # A whole side has 23 edges. Some are cut in width, some in height, some in both.
+    assert (torch.stack([wide, high]).amin(dim=0) <= 18).all()
+    assert (wide.amin() >= 6) & (high.amin() >= 6)
+    assert ((wide <= 18) & (high == 23)).any()
+    assert ((wide == 23) & (high <= 18)).any()
+    assert ((wide <= 18) & (high <= 18)).any()
+
+
+def test_it_says_which_pictures_share_a_plate():
+    press = PressSimulation(size=48, parameters=dataclasses.replace(NOTHING, composite=0.5))
+
+    printed, neighbours = press.print_plates(pictures(32), generator=seeded(3))
+    alone = PressSimulation(size=48, parameters=NOTHING)(pictures(32), generator=seeded(3))
+
+    shared = neighbours >= 0
+    assert 4 < int(shared.sum()) < 28
+    assert torch.equal(neighbours[shared], (shared.nonzero().flatten() + 1) % 32)
+    assert printed.shape == alone.shape
+
+
+def test_nothing_is_drawn_for_parts_unless_they_are_wanted():
+    """So a run of before continues with the same printings."""
+    without = PressSimulation(size=48, parameters=PrintParameters())
+    again = PressSimulation(size=48, parameters=PrintParameters(part=0.0, part_side=0.7))
+
+    first, second = (press(pictures(), generator=seeded(8)) for press in (without, again))
+
+    assert torch.equal(first, second)

@@ -12,7 +12,7 @@ import pytest
 
 from halftone.core import errors
 from halftone.registry.versions import Registry
-from halftone.services.trainer.loop import state
+from halftone.services.trainer.loop.checkpoint import CHECKPOINT
 from halftone.services.trainer.loop.config import TrainingConfig, parse
 from halftone.services.trainer.loop.events import Events
 from halftone.services.trainer.loop.train import main
@@ -151,7 +151,7 @@ def test_a_second_process_on_a_work_directory_is_refused(run, tmp_path):
 def test_a_full_disk_is_told_and_keeps_the_checkpoint_before(run, tmp_path, monkeypatch):
     """A checkpoint that finds no space: the file system says so, not our code."""
     assert run(steps=1)[0] == 0
-    kept = (tmp_path / "work" / state.CHECKPOINT).read_bytes()
+    kept = (tmp_path / "work" / CHECKPOINT).read_bytes()
 
     def full(_file):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -161,7 +161,7 @@ def test_a_full_disk_is_told_and_keeps_the_checkpoint_before(run, tmp_path, monk
 
     assert status == 2
     assert (events[-1]["code"], events[-1]["reason"]) == ("RESOURCE_EXHAUSTED", "STORAGE_FULL")
-    assert (tmp_path / "work" / state.CHECKPOINT).read_bytes() == kept
+    assert (tmp_path / "work" / CHECKPOINT).read_bytes() == kept
 
 
 def test_options_override_the_file(settings):
@@ -225,4 +225,4 @@ def test_a_signal_ends_the_process_with_a_checkpoint_and_the_next_goes_on(settin
         assert process.wait(100) == 128 + signal.SIGTERM
         told = [json.loads(line) for line in lines]
     assert not [event for event in told if event["event"] in ("error", "published")]
-    assert (tmp_path / "work" / state.CHECKPOINT).exists()
+    assert (tmp_path / "work" / CHECKPOINT).exists()

@@ -9,12 +9,13 @@ from halftone.core import errors
 from halftone.evaluation.evaluate import evaluate
 from halftone.evaluation.tracking import Tracker
 from halftone.registry.versions import Registry
+from halftone.services.trainer.loop.checkpoint import CHECKPOINT, read_checkpoint
 from halftone.services.trainer.loop.config import TrainingConfig
 from halftone.services.trainer.loop.events import Events
 from halftone.services.trainer.loop.initialise import begin, shrink
 from halftone.services.trainer.loop.plan import read_plan
 from halftone.services.trainer.loop.progress import Meter
-from halftone.services.trainer.loop.state import CHECKPOINT, Run, read_checkpoint
+from halftone.services.trainer.loop.state import Run
 from halftone.services.trainer.loop.train import take_steps, train
 from halftone.vision.model import Model
 from tests.support.trainer.tiny_training import TINY

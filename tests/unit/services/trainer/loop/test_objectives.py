@@ -168,6 +168,60 @@ def test_memory_holds_the_last_embedding_of_a_picture():
     assert torch.equal(objective.memory[[0, 2]], before[[0, 2]])
 
 
+def test_a_picture_on_the_same_plate_does_not_repel():
+    rows, beside = torch.tensor([0, 1]), torch.tensor([2, -1])
+    on_plate = normalize(embeddings()[:2] + embeddings()[[2, 3]], dim=1)
+
+    objective = make(unified=1.0, koleo=1.0)
+    alone, together = objective(on_plate, rows=rows), objective(on_plate, rows=rows, beside=beside)
+
+    assert together < alone
+    # Without the neighbour's proxy nothing is left of it; the picture's own counts as before.
+    grown = on_plate.clone().requires_grad_()
+    (towards,) = torch.autograd.grad(objective(grown, rows=rows, beside=beside), grown)
+    (proxies,) = torch.autograd.grad(
+        objective(on_plate[:1], rows=rows[:1], beside=beside[:1]), objective.proxies
+    )
+    assert towards.any()
+    assert not proxies[2].any()
+    assert proxies[0].any()
+
+
+def test_a_class_on_the_same_plate_does_not_repel():
+    rows, beside = torch.tensor([0]), torch.tensor([5])  # classes 0 and 2
+    objective = classifier(weights=torch.ones(3))
+
+    loss = objective(embeddings()[rows], rows=rows, beside=beside)
+
+    logits = objective.logits(embeddings()[rows])[:, :2]
+    torch.testing.assert_close(loss, cross_entropy(logits, torch.tensor([0])))
+    none = objective(embeddings()[rows], rows=rows, beside=torch.tensor([-1]))
+    torch.testing.assert_close(none, objective(embeddings()[rows], rows=rows))
+
+
+def test_a_family_on_the_same_plate_does_not_repel():
+    objective = metric([0, 0, 1, 1, 2])
+    rows, beside = torch.tensor([0, 2]), torch.tensor([3, -1])
+    batch = normalize(embeddings(5)[[0, 2]] + embeddings(5)[[3, 3]], dim=1)
+    # Only the pictures of a third family are left to repel the first one.
+    others = objective(batch, rows=rows, beside=beside)
+
+    assert others < objective(batch, rows=rows)
+    torch.testing.assert_close(
+        objective(batch, rows=rows, beside=torch.tensor([-1, -1])), objective(batch, rows=rows)
+    )
+
+
+def test_the_entropy_term_looks_beyond_the_batch():
+    rows = torch.arange(3)
+    apart = torch.eye(3)
+    near, far = torch.full((3, 4), 0.99), torch.full((3, 4), -1.0)
+
+    alone = entropy_loss(apart, rows=rows)
+    torch.testing.assert_close(entropy_loss(apart, rows=rows, others=far), alone)
+    assert entropy_loss(apart, rows=rows, others=near) > alone + 1
+
+
 def test_the_entropy_term_prefers_pictures_that_lie_apart():
     rows = torch.arange(3)
     close = torch.tensor([[1.0, 0.0], [1.0, 0.01], [1.0, 0.02]])

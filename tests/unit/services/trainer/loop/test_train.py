@@ -8,11 +8,13 @@ import torch
 
 from halftone.core import errors
 from halftone.registry.versions import Registry
+from halftone.services.trainer.loop.checkpoint import CHECKPOINT
 from halftone.services.trainer.loop.config import TrainingConfig, parse
 from halftone.services.trainer.loop.initialise import likely_copies
-from halftone.services.trainer.loop.state import CHECKPOINT
 from halftone.services.trainer.loop.train import main, train
 from halftone.vision.model import Model
+from halftone.vision.network import DescriptorNetwork
+from halftone.vision.network_spec import NetworkSpec
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +84,60 @@ def test_an_interrupted_run_ends_with_the_same_bits(settings, tmp_path):
     assert first["step"] == second["step"] == 6
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, weights(resumed)[name]), name
+
+
+def test_an_efficientnet_is_refined_above_the_stages_that_keep_still(settings, tmp_path):
+    """From the weights of a file, and through an interruption."""
+    network = DescriptorNetwork(NetworkSpec(backbone="efficientnet_lite0", dimension=8))
+    torch.save(network.state_dict(), tmp_path / "lite.pth")
+    before = network.state_dict()
+    lite = {
+        "init": "imagenet",
+        "weights": tmp_path / "lite.pth",
+        "backbone": "efficientnet_lite0",
+        "stages": 3,
+        "pooled_stages": (2, 3),
+        "grids": (2, 1),
+        "frozen_stages": 2,
+        "freeze_epochs": 0.0,
+        "norms": "keep",
+        "part": 0.5,
+        "composite": 0.5,
+        "koleo": 1.0,
+        "steps": 3,
+    }
+
+    version = train(settings(work=tmp_path / "whole", **lite), log=quiet)
+    assert train(settings(work=tmp_path / "parts", **lite), log=quiet, stop=stop_after(2)) is None
+    resumed = train(settings(work=tmp_path / "parts", **lite), log=quiet)
+
+    first, second = (
+        torch.load(tmp_path / work / CHECKPOINT, weights_only=True)["network"]
+        for work in ("whole", "parts")
+    )
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    before["stem.0.weight"] = before["stem.0.weight"].sum(dim=1, keepdim=True)
+    changed = {
+        name.partition(".conv")[0].rpartition(".")[0]
+        for name, tensor in first.items()
+        if name in before and ".conv" in name and not torch.equal(tensor, before[name])
+    }
+    assert changed == {"stages.2"}
+    assert torch.equal(first["stem.0.weight"], before["stem.0.weight"])
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in first.items() if "running_" in name
+    )
+    spec = resumed.spec()
+    assert spec["initial_weights"]["name"] == "lite.pth"
+    assert spec["initial_weights"]["licence"] == "not stated"
+    assert spec["network"]["contrast"] == "grey"
+    assert resumed.metrics()["cosine_without_torch"] > 0.9999
+    # A version that is trained further still says where its weights began.
+    child = train(
+        settings(work=tmp_path / "child", init=version.id, steps=1, name="child"), log=quiet
+    )
+    assert child.spec()["parents"] == [version.id]
+    assert child.spec()["initial_weights"] == spec["initial_weights"]
 
 
 def test_training_changes_the_network_and_lowers_the_loss(settings):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from halftone.registry.versions import Registry
-from halftone.services.trainer.loop.state import CHECKPOINT
+from halftone.services.trainer.loop.checkpoint import CHECKPOINT
 from tests.support.trainer.tiny_training import TINY
 
 
