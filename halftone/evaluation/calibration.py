@@ -20,6 +20,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from halftone.core import errors
+from halftone.evaluation.resampling import wilson_interval
 from halftone.imaging import images
 from halftone.imaging.orientations import orientations
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
@@ -421,7 +422,7 @@ def _bins(probabilities: Floats, *, labels: Bools) -> list[dict[str, float]]:
     bins = []
     for place in np.unique(places):
         here = places == place
-        low, high = _wilson(int(labels[here].sum()), int(here.sum()))
+        low, high = wilson_interval(int(labels[here].sum()), int(here.sum()))
         bins.append(
             {
                 "probability": float(probabilities[here].mean()),
@@ -432,12 +433,3 @@ def _bins(probabilities: Floats, *, labels: Bools) -> list[dict[str, float]]:
             }
         )
     return bins
-
-
-def _wilson(hits: int, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927)."""
-    z = 1.959964
-    share = hits / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * (share * (1 - share) / count + z * z / (4 * count**2)) ** 0.5 / (1 + z * z / count)
-    return max(0.0, centre - half), min(1.0, centre + half)

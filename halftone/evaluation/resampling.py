@@ -147,3 +147,17 @@ class _Pairs:
             values["recall"] = hit / total
             values["f1"] = 2 * hit / max(hit + miss + total, 1e-12)
         return values
+
+
+def wilson_interval(hits: int, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of independent trials (Wilson 1927).
+
+    Args:
+        hits: The number of hits.
+        count: The number of trials, at least 1.
+    """
+    z = 1.959964
+    share = hits / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * (share * (1 - share) / count + z * z / (4 * count**2)) ** 0.5 / (1 + z * z / count)
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -12,7 +12,8 @@ import click
 import halftone
 from halftone.cli import output
 from halftone.cli.completion import complete_files
-from halftone.cli.evaluation.press import evaluate_press, press_options
+from halftone.cli.evaluation.furniture import evaluate_furniture, refuse_mixture
+from halftone.cli.evaluation.press import PAIRS, SOURCES, evaluate_press, press_options
 from halftone.cli.models.context import default_directory
 from halftone.cli.numbers import Whole
 from halftone.cli.terminal import progress
@@ -25,7 +26,7 @@ from halftone.registry.versions import Registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from halftone.cli.evaluation.press import PressOptions
+    from halftone.cli.evaluation.press import FurnitureOptions, PressOptions
     from halftone.evaluation.comparison import JudgedVersion
     from halftone.evaluation.labelled import EmbeddedArchive, LabelledArchive
     from halftone.evaluation.whole_search import Answers
@@ -92,6 +93,7 @@ def evaluate(
     versions: tuple[str, ...],
     folder: Path | None,
     press: PressOptions | None,
+    furniture: FurnitureOptions | None,
     groups: Path | None,
     threshold_from: str | None,
     whole_search: bool,
@@ -111,6 +113,8 @@ def evaluate(
 
     halftone eval starter/1 --press any-folder-of-pictures --report report
 
+    halftone eval starter/1 --furniture any-folder-of-pictures --report report
+
     VERSION is NAME/NUMBER, NAME for its newest, or the directory of a version. Several are compared
     with the first one, on the same draws. With --archive the descriptor is judged alone, by which a
     search only takes candidates; --search judges the search as a whole.
@@ -122,7 +126,28 @@ def evaluate(
     if models is not None and data is not None:
         raise click.UsageError("Give one of --models and --data.")
     directory = models if data is None else data / "models"
-    if press is not None:
+    refuse_mixture(
+        furniture,
+        others={
+            "archive": folder,
+            "threshold-from": threshold_from,
+            "search": whole_search,
+            "upright": upright,
+        },
+    )
+    if furniture is not None:
+        evaluate_furniture(
+            furniture,
+            versions=[_resolve(version, models=directory) for version in versions],
+            load=_load,
+            groups=groups,
+            report=report,
+            limit=limit,
+            seed=seed,
+            as_json=as_json,
+            command=_format_command(click.get_current_context().params),
+        )
+    elif press is not None:
         if folder is not None or threshold_from is not None or upright or whole_search:
             raise click.UsageError(
                 "--archive, --threshold-from, --upright and --search do not go with --press, which "
@@ -140,7 +165,7 @@ def evaluate(
             command=_format_command(click.get_current_context().params),
         )
     elif folder is None:
-        raise click.UsageError("Give --archive or --press.")
+        raise click.UsageError("Give --archive, --press or --furniture.")
     elif whole_search and upright:
         raise click.UsageError("A search turns its query: leave out --upright or --search.")
     else:
@@ -387,9 +412,14 @@ def _format_command(params: dict[str, Any]) -> str:
     if params["folder"] is not None:
         words += ["--archive", str(params["folder"])]
     if params["folder_"] is not None:
-        words += ["--press", str(params["folder_"]), "--sources", str(params["sources"])]
+        words += ["--press", str(params["folder_"])]
+        words += ["--sources", str(params["sources"] or SOURCES)]
         for other in params["distractors"]:
             words += ["--distractors", str(other)]
+    if params["furnished_"] is not None:
+        words += ["--furniture", str(params["furnished_"])]
+        words += ["--sources", str(params["sources"] or PAIRS)]
+    if params["folder_"] is not None or params["furnished_"] is not None:
         for name in ("only", "strengths"):
             if params[name]:
                 words += [f"--{name}", ",".join(str(part) for part in params[name])]

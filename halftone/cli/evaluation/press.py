@@ -1,4 +1,7 @@
-"""`halftone eval --press`: prints pictures anew in known ways, and searches for them."""
+"""`halftone eval --press`: prints pictures anew in known ways, and searches for them.
+
+The options that `--press` shares with `--furniture` are read here, too.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ if TYPE_CHECKING:
     from halftone.vision.descriptor_model import DescriptorModel
 
 # 1,980 queries: 17 minutes of one core on a thousand pictures, about nine on two.
-_SOURCES: Final = 30
+SOURCES: Final = 30
+# 2,550 pairs.
+PAIRS: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,23 @@ class PressOptions:
     only: tuple[str, ...]
     strengths: tuple[int, ...]
     cache: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FurnitureOptions:
+    """The options of `--furniture`.
+
+    Attributes:
+        folder: The folder of the pictures.
+        sources: The number of pairs of each kind, case and strength.
+        only: Names of kinds and of cases; () stands for all.
+        strengths: Strengths from 1 to 5; () stands for all.
+    """
+
+    folder: Path
+    sources: int
+    only: tuple[str, ...]
+    strengths: tuple[int, ...]
 
 
 def _split_names(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -83,6 +105,15 @@ _OPTIONS: Final = combine(
         "crops, turns, pages …), and search for them among the rest.",
     ),
     click.option(
+        "--furniture",
+        "furnished_",
+        type=_FOLDER,
+        metavar="DIR",
+        help="Instead of --archive: lay pictures of this folder into frames, covers, forms, plates "
+        "…, and see whether different pictures in the same furniture are told apart, and the same "
+        "ones recognised.",
+    ),
+    click.option(
         "--distractors",
         multiple=True,
         type=_FOLDER,
@@ -92,23 +123,24 @@ _OPTIONS: Final = combine(
     click.option(
         "--sources",
         type=Whole(2),
-        default=_SOURCES,
-        show_default=True,
-        help="With --press: how many pictures are printed; three in ten are not searched among.",
+        help="With --press: how many pictures are printed; three in ten are not searched among.  "
+        f"[default: {SOURCES}]  With --furniture: how many pairs of each kind, case and strength.  "
+        f"[default: {PAIRS}]",
     ),
     click.option(
         "--only",
         default="",
         callback=_split_names,
         metavar="NAME,…",
-        help="With --press: these transformations, such as crop,halftone.",
+        help="With --press: these transformations, such as crop,halftone. With --furniture: these "
+        "kinds and cases, such as frame,masthead,different.",
     ),
     click.option(
         "--strengths",
         default="",
         callback=_split_numbers,
         metavar="1,…",
-        help="With --press: these strengths, from 1 to 5.",
+        help="With --press or --furniture: these strengths, from 1 to 5.",
     ),
     click.option(
         "--cache",
@@ -116,25 +148,52 @@ _OPTIONS: Final = combine(
         help="With --press: keep the folder's features, hashes and descriptors here.",
     ),
 )
-_NAMES: Final = ("distractors", "sources", "only", "strengths", "cache")
+_SHARED: Final = ("sources", "only", "strengths")
+_NAMES: Final = ("distractors", *_SHARED, "cache")
 
 
 def press_options(command: Callable[..., None]) -> Callable[..., Any]:
-    """Add the options of `--press`; the command gets them as `press`, None without it."""
+    """Add the options of `--press` and of `--furniture`.
+
+    The command gets them as `press` and `furniture`, each None without it.
+    """
 
     @functools.wraps(command)
-    def run_with_press(*, folder_: Path | None, **arguments: Any) -> None:
+    def run_with_press(*, folder_: Path | None, furnished_: Path | None, **arguments: Any) -> None:
         values = {name: arguments.pop(name) for name in _NAMES}
-        context = click.get_current_context()
-        if folder_ is None:
-            for name in _NAMES:
-                source = context.get_parameter_source(name)
-                if source is not click.core.ParameterSource.DEFAULT:
-                    raise click.UsageError(f"--{name} belongs to --press.")
-        press = None if folder_ is None else PressOptions(folder=folder_, **values)
-        command(press=press, **arguments)
+        if folder_ is not None and furnished_ is not None:
+            raise click.UsageError(
+                "Give one of --press and --furniture: each is a benchmark of its own."
+            )
+        _refuse_strays(with_press=folder_ is not None, with_furniture=furnished_ is not None)
+        sources = values.pop("sources")
+        press, furniture = None, None
+        if folder_ is not None:
+            press = PressOptions(folder=folder_, sources=sources or SOURCES, **values)
+        elif furnished_ is not None:
+            furniture = FurnitureOptions(
+                folder=furnished_,
+                sources=sources or PAIRS,
+                only=values["only"],
+                strengths=values["strengths"],
+            )
+        command(press=press, furniture=furniture, **arguments)
 
     return _OPTIONS(run_with_press)
+
+
+def _refuse_strays(*, with_press: bool, with_furniture: bool) -> None:
+    """Refuse options of a benchmark that is not run."""
+    context = click.get_current_context()
+    for name in _NAMES:
+        shared = name in _SHARED
+        source = context.get_parameter_source(name)
+        if with_press or (with_furniture and shared):
+            continue
+        if source is click.core.ParameterSource.DEFAULT:
+            continue
+        owners = "--press or --furniture" if shared else "--press"
+        raise click.UsageError(f"--{name} belongs to {owners}.")
 
 
 def evaluate_press(

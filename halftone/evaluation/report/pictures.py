@@ -42,23 +42,29 @@ class Tile:
     same: bool | None = None
 
 
-def strip(path: Path, *, tiles: Sequence[Tile]) -> None:
-    """Draw tiles from left to right into a PNG of few colours."""
-    width = len(tiles) * (_SIDE + _GAP) - _GAP
-    sheet = Image.new("RGB", (width, _SIDE + _LINE), "white")
+def strip(path: Path, *, tiles: Sequence[Tile], side: int = _SIDE) -> None:
+    """Draw tiles from left to right into a PNG of few colours.
+
+    Args:
+        path: The PNG file to write.
+        tiles: The pictures.
+        side: Width and height of a tile, in pixels.
+    """
+    width = len(tiles) * (side + _GAP) - _GAP
+    sheet = Image.new("RGB", (width, side + _LINE), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=11)
     for number, tile in enumerate(tiles):
-        left = number * (_SIDE + _GAP)
+        left = number * (side + _GAP)
         if tile.same is not None:
-            box = (left, 0, left + _SIDE - 1, _SIDE - 1)
+            box = (left, 0, left + side - 1, side - 1)
             draw.rectangle(box, outline=SAME if tile.same else DIFFERENT, width=_FRAME)
-        small = _small(tile.path, side=_SIDE - 2 * _FRAME - 2)
+        small = _small(tile.path, side=side - 2 * _FRAME - 2)
         if small is None:
-            draw.text((left + 8, _SIDE // 2), "cannot be read", fill="#666666", font=font)
+            draw.text((left + 8, side // 2), "cannot be read", fill="#666666", font=font)
         else:
-            sheet.paste(small, (left + (_SIDE - small.width) // 2, (_SIDE - small.height) // 2))
-        draw.text((left + 2, _SIDE + 1), tile.label, fill="black", font=font)
+            sheet.paste(small, (left + (side - small.width) // 2, (side - small.height) // 2))
+        draw.text((left + 2, side + 1), tile.label, fill="black", font=font)
     greys = [round(step * 255 / (_GREYS - 1)) for step in range(_GREYS)]
     palette = Image.new("P", (1, 1))
     marks = [int(colour[at : at + 2], 16) for colour in (SAME, DIFFERENT) for at in (1, 3, 5)]

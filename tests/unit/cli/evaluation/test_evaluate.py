@@ -262,17 +262,52 @@ def test_press_benchmark_of_a_folder(archive, models, tmp_path):
 
 def test_press_options_are_checked(archive, models, tmp_path):
     shared = ("starter/1", "--models", models)
-    assert "Give --archive or --press" in run(*shared, code=2)
+    assert "Give --archive, --press or --furniture" in run(*shared, code=2)
     assert "do not go with --press" in run(
         *shared, "--press", archive, "--archive", archive, code=2
     )
-    assert "--sources belongs to --press" in run(
+    assert "--sources belongs to --press or --furniture" in run(
         *shared, "--archive", archive, "--sources", 5, code=2
     )
     assert "no transformation" in run(*shared, "--press", archive, "--only", "sepia", code=2)
     assert "numbers from 1" in run(*shared, "--press", archive, "--strengths", "all", code=2)
     few = run(*shared, "--press", archive, "--limit", 5, code=2)
     assert "too few" in few
+
+
+def test_furniture_benchmark_of_a_folder(archive, models, tmp_path):
+    report = tmp_path / "report"
+    shared = ("starter/1", "--models", models, "--furniture", archive, "--sources", 2)
+    some = ("--only", "board,again", "--strengths", "3")
+    output = run(*shared, *some, "--report", report)
+    assert "2 pairs of sheets, 2 of each kind, case and strength" in output
+    (row,) = [line for line in output.splitlines() if line.split()[:1] == ["again"]]
+    kept = json.loads((report / "figures.json").read_text())
+    judged = kept["versions"]["starter/1"]["kinds"]["board"]["cases"]["again"]
+    assert row.split()[1:3] == [f"{judged['all']['share']:.2f}", f"{judged['all']['share']:.3f}"]
+    assert ("kept" in row) == judged["passes"]
+    assert f"{int(judged['passes'])} of 1 bars are kept" in output
+    page = (report / "index.html").read_text()
+    assert "Furniture benchmark on" in page
+    assert "Worst pairs of starter/1" in page
+    assert (report / "board-again.png").is_file()
+    found = json.loads(run(*shared, *some, "--json"))
+    for each in (found, kept):
+        each["versions"]["starter/1"].pop("seconds_a_pair")
+    assert found["versions"] == kept["versions"]
+    assert f"--furniture {archive} --sources 2 --only board,again --strengths 3" in found["command"]
+    assert found["left_out"] == [["broken.png", found["left_out"][0][1]]]
+
+
+def test_furniture_options_are_checked(archive, models):
+    shared = ("starter/1", "--models", models, "--furniture", archive)
+    for more in (("--archive", archive), ("--search",), ("--upright",), ("--threshold-from", 0.5)):
+        assert f"{more[0]} does not go with --furniture" in run(*shared, *more, code=2)
+    assert "Give one of --press and --furniture" in run(*shared, "--press", archive, code=2)
+    assert "--distractors belongs to --press" in run(*shared, "--distractors", archive, code=2)
+    assert "no furniture and no case 'sofa'" in run(*shared, "--only", "sofa", code=2)
+    few = run(*shared, "--only", "plate", "--limit", 4, code=2)
+    assert "different pictures; this needs 12" in few
 
 
 def test_the_command_of_a_report_names_the_directory_of_the_versions(archive, models, tmp_path):
