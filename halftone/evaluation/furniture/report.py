@@ -200,7 +200,7 @@ def _sections(
         cases = summary["versions"][name]["kinds"][kind]["cases"]
         rows: list[list[Cell | str]] = [
             [
-                CASES[case].title,
+                case,
                 *(
                     _count(found["strengths"][one]) if one in found["strengths"] else ""
                     for one in map(str, strengths)
@@ -268,7 +268,7 @@ def _example(
     file = f"{kind}-{case}.png"
     report_pictures.strip(sheets.folder / file, tiles=tiles, side=_SIDE)
     strengths = ", ".join(str(one.strength) for one in shown)
-    caption = f"{CASES[case].title}; strength {strengths}"
+    caption = f"{case}: {CASES[case].title}; strength {strengths}"
     return ReportPicture(file=file, alt=f"{kind}: {caption}", caption=caption, wide=True)
 
 
