@@ -33,6 +33,8 @@ _MAX_PIXELS: Final = 200_000_000
 # The number of pictures of an unknown archive that are searched by, to find some worth showing.
 _CANDIDATES: Final = 192
 _BATCH: Final = 64
+# The shorter side in pixels of a picture that a part is cut of.
+_SMALLEST: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,8 @@ def demo(*, source: Path | None, directory: Path) -> None:
     from halftone.stack import local  # noqa: PLC0415  # needs the server's packages
 
     signal.signal(signal.SIGTERM, _interrupt)
+    if source is not None:
+        archives.find_manifest(source)
     notes = output.make_notes()
     directory.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -82,6 +86,9 @@ def demo(*, source: Path | None, directory: Path) -> None:
         ports=local.Ports.any_free(),
         report=notes.print,
     )
+    # A sheet of the run before would be taken for this one's if this one fails.
+    for sheet in _name_sheets(directory):
+        sheet.unlink(missing_ok=True)
     folder = source or directory / "sample"
     if source is None:
         notes.print(f"Sample archive: {folder} …")
@@ -138,7 +145,7 @@ def _make_sample_questions(folder: Path, *, archive: str) -> list[Question]:
     return [
         Question(
             title="Where else was this portrait printed?",
-            note=f"halftone search {plain}",
+            note=f"halftone search {shlex.quote(str(plain))}",
             query=plain,
             picture=plain,
             where=here,
@@ -146,7 +153,7 @@ def _make_sample_questions(folder: Path, *, archive: str) -> list[Question]:
         ),
         Question(
             title="And this one, in two journals and these years only?",
-            note=f"halftone search {filtered} --journal '{journal.name}' "
+            note=f"halftone search {shlex.quote(str(filtered))} --journal '{journal.name}' "
             f"--journal 'Neustedter Rundschau' --from 1980 --to 1995",
             query=filtered,
             picture=filtered,
@@ -179,25 +186,23 @@ def _make_own_questions(client: Client, folder: Path, *, archive: str) -> list[Q
         )
     plain, _ = best[0]
     filtered, hit = best[min(1, len(best) - 1)]
-    turned, _ = best[min(2, len(best) - 1)]
     other = hit.image
-    asked = [f"--journal '{other.journal}'"] if other.journal else []
+    asked = [f"--journal {shlex.quote(other.journal)}"] if other.journal else []
     start, end = "", ""
     if other.earliest_date and other.latest_date:
         start, end = str(other.earliest_date.year), str(other.latest_date.year)
         asked += [f"--from {start}", f"--to {end}"]
-    part = _cut_mirrored_part(_read_original(folder, archive=archive, name=turned.name))
-    return [
+    questions = [
         Question(
             title="Where else was this picture printed?",
-            note=f"halftone search {plain.name}",
+            note=f"halftone search {shlex.quote(plain.name)}",
             query=plain.name,
             picture=plain.name,
             where=Filter(archives=[archive]),
         ),
         Question(
             title="By journal and date" if asked else "Another one",
-            note=" ".join([f"halftone search {filtered.name}", *asked]),
+            note=" ".join([f"halftone search {shlex.quote(filtered.name)}", *asked]),
             query=filtered.name,
             picture=filtered.name,
             where=Filter(
@@ -207,14 +212,25 @@ def _make_own_questions(client: Client, folder: Path, *, archive: str) -> list[Q
                 end=end,
             ),
         ),
-        Question(
-            title="A part of a picture, mirrored",
-            note=f"The middle of {turned.name}, turned over",
-            query=part,
-            picture=part,
-            where=Filter(archives=[archive]),
-        ),
     ]
+    large = [
+        record
+        for record, _ in [*best[2:], *best[:2]]
+        if min(record.width, record.height) >= _SMALLEST
+    ]
+    if large:
+        original = _read_original(folder, archive=archive, name=large[0].name)
+        part = _cut_mirrored_part(original)
+        questions.append(
+            Question(
+                title="A part of a picture, mirrored",
+                note=f"The middle of {large[0].name}, turned over",
+                query=part,
+                picture=part,
+                where=Filter(archives=[archive]),
+            )
+        )
+    return questions
 
 
 def _find_best_pairs(client: Client, *, archive: str) -> list[tuple[ImageRecord, Hit]]:
@@ -275,11 +291,18 @@ def _write_sheets(
     sections: Sequence[contact_sheet.SearchSection], *, directory: Path, name: str, count: int
 ) -> None:
     title = "Halftone"
-    note = f"Three searches in the archive “{name}” of {count} pictures; the query is on the left."
-    page, picture = directory / "contact-sheet.html", directory / "contact-sheet.png"
+    number = {2: "Two", 3: "Three"}[len(sections)]
+    note = (
+        f"{number} searches in the archive “{name}” of {count} pictures; the query is on the left."
+    )
+    page, picture = _name_sheets(directory)
     contact_sheet.write_html(sections, path=page, title=title, note=note)
     contact_sheet.write_png(sections, path=picture, title=title, note=note)
     output.make_console().print(f"\nContact sheet: {page} and {picture}")
+
+
+def _name_sheets(directory: Path) -> tuple[Path, Path]:
+    return directory / "contact-sheet.html", directory / "contact-sheet.png"
 
 
 def _cut_mirrored_part(picture: Image.Image) -> Image.Image:

@@ -26,7 +26,7 @@ from halftone.rendering import json_forms
 
 if TYPE_CHECKING:
     from halftone.cli.connecting import Connect
-    from halftone.client import Client, Query
+    from halftone.client import Client, Query, Region, SearchPage
 
 _UNLIKELY: Final = (
     "What is a small part of a larger picture is found with --crop; --verify-count 200 compares "
@@ -137,8 +137,6 @@ def search(
                 output.remark(_UNLIKELY)
         output.remark(*check_filter(client, where=where, nothing=not page.hits))
         if html is not None:
-            from halftone.rendering import contact_sheet  # noqa: PLC0415  # only where it is asked for
-
             said = describe_search(
                 where,
                 min_probability=min_probability,
@@ -147,27 +145,38 @@ def search(
                 mirrored=not no_mirrored,
                 rotated=not no_rotated,
             )
-            if page.next_page_token:
-                said.append(f"the first {len(page.hits)}, of more")
-            if page.verdicts_unavailable:
-                said.append("without archivists' verdicts, which could not be read")
-            section = contact_sheet.fetch_section(
-                client,
-                query=wanted,
-                hits=page.hits,
-                title=query,
-                note="; ".join(said),
-                crop=region,
-            )
-            contact_sheet.write_html(
-                [section],
-                path=output.make_folder(html),
-                title="Halftone search",
-                colophon=contact_sheet.make_colophon(
-                    page.model_version, now=dt.datetime.now(dt.UTC)
-                ),
-            )
-            output.remark(f"Wrote {html}.")
+            _write_sheet(client, page, query=wanted, crop=region, title=query, said=said, path=html)
+
+
+def _write_sheet(
+    client: Client,
+    page: SearchPage,
+    *,
+    query: Query,
+    crop: Region | None,
+    title: str,
+    said: list[str],
+    path: Path,
+) -> None:
+    """Write the hits as a contact sheet, with what is said about the search below its title."""
+    from halftone.rendering import contact_sheet  # noqa: PLC0415  # only where it is asked for
+
+    if page.next_page_token:
+        said.append(f"the first {len(page.hits)}, of more")
+    if any(not hit.is_likely for hit in page.hits):
+        said.append("faded ones are probably other pictures")
+    if page.verdicts_unavailable:
+        said.append("without archivists' verdicts, which could not be read")
+    section = contact_sheet.fetch_section(
+        client, query=query, hits=page.hits, title=title, note="; ".join(said), crop=crop
+    )
+    contact_sheet.write_html(
+        [section],
+        path=output.make_folder(path),
+        title="Halftone search",
+        colophon=contact_sheet.make_colophon(page.model_version, now=dt.datetime.now(dt.UTC)),
+    )
+    output.remark(f"Wrote {path}.")
 
 
 def _read_query(text: str, *, archives: tuple[str, ...]) -> Query:

@@ -174,6 +174,8 @@ class Supervisor:
 
     def _report_waiting(self, needed: list[_Running], *, seconds: float) -> None:
         waiting = [running for running in needed if not running.ready]
+        if not waiting:
+            return
         names = " and ".join(_describe_phase(running) for running in waiting)
         self._report(f"Waiting for {names}; {seconds:.0f} s so far.")
         for running in waiting:

@@ -68,9 +68,16 @@ def test_an_archive_of_ones_own(tmp_path, press):
     shutil.copytree(press, own)
     rows = (own / "manifest.csv").read_text().splitlines(keepends=True)
     (own / "manifest.csv").write_text("".join(rows[:25]))
+    # Parts cannot be cut of pictures as small as these, and there are more of them than of others.
+    for number in range(30):
+        tiny = Image.new("L", (9, 9), number).resize((9, 9))
+        tiny.putpixel((4, 4), 255)
+        tiny.save(own / f"{number}.png")
+        with (own / "manifest.csv").open("a") as manifest:
+            manifest.write(f"tiny {number},{number}.png" + "," * (rows[0].count(",") - 1) + "\n")
     shown = demo(tmp_path, "--archive", own)
     assert shown.returncode == 0, shown.stderr
-    assert re.search("own: 24 created, 0 unchanged, 0 updated, 0 rejected", shown.stdout)
+    assert re.search("own: 54 created, 0 unchanged, 0 updated, 0 rejected", shown.stdout)
     assert len(shown.stdout.split("rank")) == 4
     assert "same picture" not in shown.stdout
     check_sheets(tmp_path)

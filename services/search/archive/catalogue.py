@@ -100,7 +100,9 @@ class Catalogue:
         labels = ["label_values"] if request.include_labels else []
         for key in ("archive", "journal", "year", "language", *labels):
             found = collection.facet(key, filter=condition, limit=_MAX_FACET_VALUES)
-            counts[key] = sorted(found, key=lambda pair: (-pair[1], pair[0]))[:limit]
+            # Values stay known to the store when their last record is deleted.
+            known = [(value, count) for value, count in found if count]
+            counts[key] = sorted(known, key=lambda pair: (-pair[1], pair[0]))[:limit]
         years = sorted(counts["year"])
         return search_pb2.CountFacetsResponse(
             total_count=collection.count(condition),

@@ -105,9 +105,11 @@ class TestSearch:
     def test_a_sheet_dims_what_is_unlikely(self, run, fake, picture):
         run("search", picture, "--html", "sheet.html")
         assert Path("sheet.html").read_text().count('<figure class="faint">') == 0
+        assert "faded" not in Path("sheet.html").read_text()
         fake.likely = 0.6
         run("search", picture, "--html", "sheet.html")
         assert Path("sheet.html").read_text().count('<figure class="faint">') == 1
+        assert "faded ones are probably other pictures" in Path("sheet.html").read_text()
 
     def test_says_what_an_archivist_said_of_a_hit(self, run, fake, picture):
         fake.verdicts = [verdict(NAME, NAME + "2", note="A <crack>", overruled=True)]

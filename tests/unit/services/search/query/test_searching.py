@@ -606,6 +606,12 @@ async def test_facets(filled):
         ("medium", "photo", 2),
         ("medium", "wood", 2),
     ]
+    await filled.stub.DeleteImages(
+        search_pb2.DeleteImagesRequest(filter=Filter(journals=["Die Woche"]))
+    )
+    left = await filled.stub.CountFacets(search_pb2.CountFacetsRequest(include_labels=True))
+    assert "Die Woche" not in [each.value for each in left.journals]
+    assert all(each.count for each in [*left.journals, *left.labels, *left.years])
     error = await error_of(filled.stub.CountFacets(search_pb2.CountFacetsRequest(limit=0)))
     assert error.field == "limit"
 
