@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sys
 from pathlib import Path
 
 import psutil
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - whoever writes there makes a folder of its own
+_ROOM = 4 * 1024**3  # bytes; all workers of a run together take about a quarter of it
 
 
 def is_alive(pid: int) -> bool:
@@ -31,5 +33,10 @@ def peak_kib() -> int:
 
 
 def memory_folder() -> Path | None:
-    """A folder in memory to make others in; None where there is none."""
-    return _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    """A folder in memory to make others in; None where there is none, or little room in it.
+
+    Containers have 64 MB of it by default; whoever maps a file there is killed once it is full.
+    """
+    if not os.access(_MEMORY, os.W_OK):
+        return None
+    return _MEMORY if shutil.disk_usage(_MEMORY).free >= _ROOM else None

@@ -231,6 +231,7 @@ def test_the_starter_of_a_checkout_before_anything_was_published(archive, tmp_pa
     assert "It was looked for in" in refused
 
 
+@pytest.mark.soak
 def test_press_benchmark_of_a_folder(archive, models, tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()

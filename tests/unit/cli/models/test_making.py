@@ -56,6 +56,7 @@ def calibrate(models: Path, *arguments: object):
     return CliRunner().invoke(app.main, [str(word) for word in words])
 
 
+@pytest.mark.soak
 def test_a_calibrated_version_has_the_same_weights(models, tmp_path):
     result = calibrate(models, "--archive", archive(tmp_path / "plates", pairs=15))
 

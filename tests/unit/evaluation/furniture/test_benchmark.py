@@ -81,6 +81,7 @@ def test_pairs_are_of_pictures_that_are_not_the_same(folder):
     assert plan_of(few, sources=2, conditions=conditions_of(["form"])).rows
 
 
+@pytest.mark.soak
 def test_a_run_repeats_itself_and_its_report_shows_what_is_wrong(folder, version, tmp_path):
     conditions = (
         Condition("frame", "again", 1),
