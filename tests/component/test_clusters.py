@@ -147,6 +147,7 @@ def test_a_job_that_is_killed_goes_on_where_it_was(stack):
     assert clusters(stack) == made
 
 
+@pytest.mark.soak
 def test_a_verdict_holds_through_import_regrouping_promotion_and_kill(stack):
     load(stack, {f"a{edition}": printing(1, edition=edition) for edition in range(3)})
     load(stack, {f"b{edition}": printing(2, edition=edition) for edition in range(2)})

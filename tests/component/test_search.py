@@ -323,6 +323,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.soak
 def test_changed_printings_are_found_verified_and_named(make):
     stack = make(verify_seconds=50).start()
     records = [record(number, content=png(scene(number))) for number in range(12)]

@@ -336,6 +336,7 @@ def test_kill_of_a_worker_whose_machine_does_not_come_back(site):
     assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2), job
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("seconds", "lease"),
     [
@@ -373,6 +374,7 @@ def test_the_broker_is_restarted_in_mid_job(site, seconds, lease):
     until(lambda: probe.is_serving(site.address))
 
 
+@pytest.mark.soak
 def test_a_message_that_comes_again(site):
     """While the job runs, on another worker, and after it is over; from clients and from us."""
     site.worker()

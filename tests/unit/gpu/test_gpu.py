@@ -89,6 +89,7 @@ def test_a_stage_that_hangs_is_killed_and_what_it_wrote_is_kept(tmp_path):
     assert outcome.tail == ["working"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("hangs", [True, False])
 def test_what_a_stage_started_ends_with_it(tmp_path, hangs):
     """Also what ignores SIGTERM, and what a stage that ended by itself left behind."""

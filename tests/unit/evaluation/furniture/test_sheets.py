@@ -70,6 +70,7 @@ def levels(found: Pair, side: int) -> list[int]:
     return [int(pixels[round(y), round(x)]) for x, y in middles]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("strength", [1, 5])
 def test_different_pictures_are_in_furniture_that_is_the_same_to_the_pixel(kind, strength):
@@ -86,6 +87,7 @@ def test_different_pictures_are_in_furniture_that_is_the_same_to_the_pixel(kind,
             assert not set(levels(found, 0)) & set(levels(found, 1)), "no picture is on both"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", KINDS)
 def test_equal_seeds_draw_equal_sheets_and_others_others(kind):
     first, again = pair(kind, "different", 1), pair.__wrapped__(kind, "different", 1)
@@ -131,6 +133,7 @@ def test_plates_share_one_picture_or_none_or_all(kind, number):
     assert set(levels(plate, 0)) == set(levels(plate, 1))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", _BY_SHARE)
 def test_furniture_takes_more_of_the_sheet_as_the_strength_grows(kind):
     for number in (1, 2):

@@ -133,6 +133,7 @@ def all_links(members):
     return [f"{a}{b}" for a, b in itertools.combinations(members, 2)]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("with_jobs", [False, True], ids=["", "jobs"])
 @pytest.mark.parametrize(
     ("links", "first"),

@@ -162,6 +162,7 @@ def test_piece_by_piece_gives_what_one_transaction_gives(world, seed, since_job)
     assert tables(in_pieces.database) == expected
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("since_job", [None, 2])
 @pytest.mark.parametrize("seed", range(3))
 def test_verdicts_that_come_meanwhile_count(world, seed, since_job):

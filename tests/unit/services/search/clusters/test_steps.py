@@ -197,6 +197,7 @@ class NothingToSearch(Comparer):
         raise AssertionError
 
 
+@pytest.mark.soak
 async def test_a_disk_that_is_full_after_a_job_delays_only_the_tidying(tmp_path, archive):
     database = FullDisk(tmp_path)
     parts = types.SimpleNamespace(

@@ -155,6 +155,7 @@ async def test_many_groups_are_not_worked_through_on_the_event_loop(service, mon
 # What is cancelled.
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("method", ["upsert", "query"])
 @pytest.mark.parametrize("problem", ["refusal", "outage", "bug"])
 async def test_a_promotion_that_is_cancelled_ends_cancelled_whatever_fails(
@@ -344,6 +345,7 @@ def test_a_kill_in_each_step_is_tried():
     }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kill", KILLS, ids=str)
 async def test_a_kill_in_any_step_is_followed_by_completion(service, registry, kill):
     await service.add(*(record(number) for number in range(6)))

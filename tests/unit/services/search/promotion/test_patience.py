@@ -82,6 +82,7 @@ async def test_a_scan_that_is_cut_off_counts_from_the_start_again(service, hasty
     assert (done.state, done.images_done, done.images_total) == (State.SUCCEEDED, 40, 40)
 
 
+@pytest.mark.soak
 async def test_outages_are_patient_each_for_itself(service, hasty, monkeypatch):
     """Where everything is in step, nothing is embedded in between."""
     await service.add(*(record(number) for number in range(40)))

@@ -369,6 +369,7 @@ async def test_a_pointer_that_was_moved_offline_is_told_and_put_right(service, r
     assert await answering(service) == NEW
 
 
+@pytest.mark.soak
 async def test_searches_never_fail(service):
     await service.add(*(record(number) for number in range(12)))
     versions = set()

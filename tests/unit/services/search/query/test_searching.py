@@ -385,6 +385,7 @@ async def test_a_large_batch_leaves_room_in_the_embedder(filled):
     assert filled.embedder.calls == [16] * 4
 
 
+@pytest.mark.soak
 async def test_of_a_batch_the_first_are_answered_when_the_time_is_over_for_the_last(filled):
     calls = []
 

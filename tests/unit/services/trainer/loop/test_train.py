@@ -86,6 +86,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(settings, tmp_path):
         assert torch.equal(tensor, weights(resumed)[name]), name
 
 
+@pytest.mark.soak
 def test_an_efficientnet_is_refined_above_the_stages_that_keep_still(settings, tmp_path):
     """From the weights of a file, and through an interruption."""
     network = DescriptorNetwork(NetworkSpec(backbone="efficientnet_lite0", dimension=8))

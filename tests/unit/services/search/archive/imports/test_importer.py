@@ -365,6 +365,7 @@ async def test_a_short_outage_of_the_embedder_is_waited_for(settings, embedder):
     await service.stop()
 
 
+@pytest.mark.soak
 async def test_after_a_long_outage_the_rest_is_refused_and_can_be_imported_again(service):
     await service.add(record(0))
     service.embedder.refusing = errors.ResourceExhausted("full", retry_after=0.05)
@@ -442,6 +443,7 @@ async def test_too_many_imports_at_a_time_are_told_to_come_back(settings, embedd
     await service.stop()
 
 
+@pytest.mark.soak
 async def test_the_stream_is_not_read_ahead_without_bounds(service):
     """With the embedder stuck, a sender is stopped after what the windows hold."""
     stuck = asyncio.Event()

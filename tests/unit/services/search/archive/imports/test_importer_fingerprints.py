@@ -103,6 +103,7 @@ async def test_what_a_killed_import_left_behind_is_used(service):
     await service.start()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("broken", ["made", "kept"])
 async def test_a_record_is_not_refused_for_its_fingerprint(settings, embedder, broken):
     """Neither a failure of a computation nor of keeping its outcome loses a record."""
