@@ -276,6 +276,7 @@ def test_press_options_are_checked(archive, models, tmp_path):
     assert "too few" in few
 
 
+@pytest.mark.soak
 def test_furniture_benchmark_of_a_folder(archive, models, tmp_path):
     report = tmp_path / "report"
     shared = ("starter/1", "--models", models, "--furniture", archive, "--sources", 2)
