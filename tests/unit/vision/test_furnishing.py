@@ -1,0 +1,128 @@
+"""What furniture for fitting is drawn: every kind and case, by seed, with shares that can be seen."""
+
+import ast
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from halftone.vision import furnishing
+from halftone.vision.furnishing import KINDS, furnish_pair, pairs
+from halftone.vision.furnishing.sheets import SIDE
+
+CASES = [(kind, case) for kind, cases in KINDS.items() for case in cases]
+ROOT = Path(furnishing.__file__).parents[3]
+
+
+def paint_picture(seed):
+    """A picture that is unlike the others: blots at places of its own."""
+    generator = np.random.default_rng(seed)
+    canvas = np.full((160 + 10 * (seed % 4), 190), 200, dtype=np.uint8)
+    for _ in range(40):
+        x, y = generator.integers(0, 190, size=2)
+        radius, tone = int(generator.integers(4, 25)), int(generator.integers(0, 255))
+        cv2.circle(canvas, (int(x), int(y)), radius, tone, -1)
+    return Image.fromarray(canvas)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return [paint_picture(seed) for seed in range(8)]
+
+
+@pytest.fixture(scope="module")
+def drawn(pictures):
+    return {
+        (kind, case): furnish_pair(pictures, kind=kind, case=case, seed=7) for kind, case in CASES
+    }
+
+
+def differ(pair):
+    """The part of the area where the two sheets differ visibly."""
+    if pair.first.size != pair.second.size:
+        return 1.0
+    first, second = (np.asarray(sheet, dtype=np.int16) for sheet in (pair.first, pair.second))
+    return float((np.abs(first - second) > 24).mean())
+
+
+@pytest.mark.parametrize(("kind", "case"), CASES)
+def test_every_case_draws_two_sheets(drawn, kind, case):
+    pair = drawn[kind, case]
+    assert (pair.kind, pair.case, pair.same) == (kind, case, case != "different")
+    sizes = [max(sheet.size) for sheet in (pair.first, pair.second)]
+    assert sizes == [SIDE, SIDE] or (case == "bare" and sorted(sizes) == [190, SIDE])
+    for sheet in (pair.first, pair.second):
+        assert sheet.mode == "L"
+        assert np.asarray(sheet).std() > 8
+
+
+@pytest.mark.parametrize(("kind", "case"), CASES)
+def test_only_the_same_sheet_is_equal(drawn, kind, case):
+    assert (differ(drawn[kind, case]) == 0) == (case == "again")
+
+
+def test_pairs_are_deterministic_by_seed(pictures, drawn):
+    for kind in ("frame", "head", "plate", "map", "stage"):
+        again = furnish_pair(pictures, kind=kind, case="different", seed=7)
+        other = furnish_pair(pictures, kind=kind, case="different", seed=8)
+        assert again.first.tobytes() == drawn[kind, "different"].first.tobytes()
+        assert again.second.tobytes() == drawn[kind, "different"].second.tobytes()
+        assert other.first.tobytes() != again.first.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["frame", "head", "copy-stand", "card", "screen", "stamp"])
+def test_different_pictures_are_in_equal_furniture(pictures, kind):
+    """What two pairs of pictures leave alone in the same furniture is the furniture."""
+    parts = []
+    for seed in range(6):
+        pair = furnish_pair(pictures, kind=kind, case="different", seed=seed)
+        assert pair.first.size == pair.second.size
+        parts.append(differ(pair))
+    assert min(parts) > 0.05
+    assert max(parts) < 0.95
+
+
+@pytest.mark.parametrize("kind", ["board", "map", "chart", "stage", "initial", "text"])
+def test_drawn_sheets_change_in_a_part(pictures, kind):
+    parts = [
+        differ(furnish_pair(pictures, kind=kind, case="different", seed=seed)) for seed in range(6)
+    ]
+    assert min(parts) > 0.002
+    assert max(parts) < 0.8
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind, cases in KINDS.items() if "other-furniture" in cases]
+)
+def test_the_picture_in_common_can_be_seen(kind):
+    """Pictures of one tone each tell how much of either sheet one of them takes."""
+    tones = range(101, 109)
+    flat = [Image.new("L", (180, 150 + 20 * (tone % 3)), tone) for tone in tones]
+    for case in KINDS[kind]:
+        pair = furnish_pair(flat, kind=kind, case=case, seed=3)
+        shares = [
+            [float((np.asarray(sheet) == tone).mean()) for tone in tones]
+            for sheet in (pair.first, pair.second)
+        ]
+        common = np.min(shares, axis=0).max()
+        assert common < 0.05 if case == "different" else common > 0.1, case
+
+
+def test_unknown_furniture_and_few_pictures_are_refused(pictures):
+    with pytest.raises(ValueError, match="no furniture 'sofa'"):
+        furnish_pair(pictures, kind="sofa", case="again", seed=1)
+    with pytest.raises(ValueError, match="case 'moved'"):
+        furnish_pair(pictures, kind="board", case="moved", seed=1)
+    with pytest.raises(ValueError, match="at least four pictures"):
+        furnish_pair(pictures[:3], kind="frame", case="again", seed=1)
+
+
+def test_nothing_comes_from_the_benchmark_that_judges():
+    """A calibration that has seen the benchmark's own furniture would pass without being right."""
+    for module in Path(pairs.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            assert not any((name or "").startswith("halftone.evaluation") for name in names)
