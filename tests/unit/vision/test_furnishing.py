@@ -1,4 +1,4 @@
-"""What furniture for fitting is drawn: every kind and case, by seed, with shares that can be seen."""
+"""The furniture that calibrations learn from: every kind and case, by seed, shares to be seen."""
 
 import ast
 from pathlib import Path
