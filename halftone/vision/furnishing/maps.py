@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _COARSE: Final = 4  # pixels between the points of the field that water runs on
+_GAP: Final = 3  # points between the dashes of a border
 
 
 def draw_map(order: Order) -> Furniture:
@@ -47,7 +48,7 @@ def draw_map(order: Order) -> Furniture:
     sheet = make_paper(height, width)
     relief = make_noise(generator, (height, width), cells=float(generator.uniform(2, 5)), octaves=5)
     sea = float(np.quantile(relief[::4, ::4], generator.choice([0.0, 0.15, 0.4, 0.6])))
-    if generator.random() < 0.5 + dense / 2:
+    if generator.random() < 0.3 + dense / 2:
         _shade_hills(sheet, relief, sea=sea, generator=generator)
     for shore in range(int(generator.integers(1, 6)) if sea else 0):
         _contour(sheet, relief, level=sea - shore * 0.02, weight=0.6 if shore else 2.0)
@@ -99,8 +100,8 @@ def _contour(sheet: Pixels, field: Floats, *, level: float, weight: float, dashe
         inner = ((points > 1) & (points < limit)).all(axis=1)
         cuts = [-1, *np.flatnonzero(~inner).tolist(), len(points)]
         for start, end in pairwise(cuts):
-            step = dashes * 2 or end
-            for first in range(start + 1, end, max(1, step)):
+            step = dashes + _GAP if dashes else max(1, end)
+            for first in range(start + 1, end, step):
                 piece = points[first : min(end, first + (dashes or end))]
                 if len(piece) > 4 and len(points) > 12:
                     trace(sheet, piece, weight=weight)

@@ -222,51 +222,64 @@ def draw_whiplash(sheet: Pixels, *, box: Box, generator: np.random.Generator, re
 def make_emblem(generator: np.random.Generator, *, size: int) -> Pixels:
     """Return a crest or a medallion with a wreath, a ring or rays around, perhaps a ribbon."""
     emblem, middle = make_paper(size, size), (size / 2, size / 2)
-    angle = np.linspace(0, 2 * math.pi, int(generator.integers(20, 60)), endpoint=False)
-    kind = generator.integers(4)
-    if kind == 0:
-        for a in angle:
-            ray = np.array([[math.cos(a), math.sin(a)]]) * [[0.5], [generator.uniform(0.85, 1)]]
-            trace(emblem, ray * size / 2 + middle, weight=size / 150)
-    elif kind == 1:
-        for a in angle:
-            r = size * generator.uniform(0.38, 0.42)
-            centre = (middle[0] + math.cos(a) * r, middle[1] + math.sin(a) * r)
-            fill(emblem, make_ellipse(centre, (size / 14, size / 36), a + 0.7))
+    kind = generator.choice(["rays", "wreath", "letters", "ornament"])
+    angles = np.linspace(0, 2 * math.pi, int(generator.integers(20, 60)), endpoint=False)
+    if kind == "rays":
+        for angle in angles:
+            ray = np.array([[math.cos(angle), math.sin(angle)]])
+            ray = ray * [[0.5], [generator.uniform(0.85, 1)]] * size / 2 + middle
+            trace(emblem, ray, weight=size / 150)
+    elif kind == "wreath":
+        turn, radii = float(generator.uniform(0.2, 1.2)), (size / 14, size / 36)
+        for angle in angles:
+            reach = size * generator.uniform(0.38, 0.42)
+            leaf = (middle[0] + math.cos(angle) * reach, middle[1] + math.sin(angle) * reach)
+            fill(emblem, make_ellipse(leaf, radii, float(angle) + turn))
     else:
-        make = make_lettering if kind == 2 else None
         long, thick = round(size * 2.6), max(8, size // 9)
-        strip = (
-            make(generator, length=long, thickness=thick)
-            if make
-            else repeat(make_repeat(generator), length=long, thickness=thick)
-        )
+        if kind == "letters":
+            strip = make_lettering(generator, length=long, thickness=thick)
+        else:
+            strip = repeat(make_repeat(generator), length=long, thickness=thick)
         press(emblem, wrap(strip, height=size, width=size, thickness=0.24), left=0, top=0)
         trace(emblem, make_ellipse(middle, (size * 0.49, size * 0.49)), closed=True, weight=2)
-    width, height = size * generator.uniform(0.2, 0.27), size * generator.uniform(0.22, 0.3)
-    side = [(1.0, -1.0), (1.0, 0.1), (0.6, 0.7), (0.0, 1.0)]
-    rim = [(-x, y) for x, y in side] + side[-2::-1]
-    shield = bend(rim) * [width, height] + np.array(middle)
+    _draw_shield(emblem, generator=generator)
     if generator.random() < 0.5:
-        shield = make_ellipse(middle, (width, height))
-    fill(emblem, shield, tone=255)
-    field = make_noise(generator, (size, size), cells=5)
-    lines = engrave(field, period=max(3.0, size / 60), angle=0.8, generator=generator)
-    mask = make_paper(size, size)
-    fill(mask, shield)
-    emblem[(mask < 128) & (lines < 200)] = 120
-    charge = resize(make_motif(generator), width * 1.3, height * 1.3)
-    press(
-        emblem, charge, left=round(middle[0] - width * 0.65), top=round(middle[1] - height * 0.65)
-    )
-    trace(emblem, shield, weight=max(2, size / 80), closed=True)
-    if generator.random() < 0.6:
         box = (round(size * 0.1), round(size * 0.78), round(size * 0.8), round(size * 0.15))
         fill(emblem, _make_ribbon(box), tone=255)
         trace(emblem, _make_ribbon(box), weight=1.5, closed=True)
-        face = choose_face(generator)
-        write(emblem, make_words(generator, 3).upper(), box=box, face=face, height=box[3] * 0.9)
+        words, face = make_words(generator, 3).upper(), choose_face(generator)
+        write(emblem, words, box=box, face=face, height=box[3] * 0.9)
     return emblem
+
+
+def _draw_shield(emblem: Pixels, *, generator: np.random.Generator) -> None:
+    """Draw a shield, a disc or a crowd of motifs into the middle of an emblem."""
+    size = emblem.shape[0]
+    middle, radii = np.array([size, size]) / 2, size * generator.uniform(0.2, 0.3, size=2)
+    form = generator.choice(["shield", "disc", "motif", "motifs"])
+    charges = 1 if form in {"shield", "disc", "motif"} else int(generator.integers(3, 8))
+    side = [(1.0, -1.0), (1.0, 0.1), (0.6, 0.7), (0.0, 1.0)]
+    rim = bend([(-x, y) for x, y in side] + side[-2::-1]) * radii + middle
+    if form == "disc":
+        rim = make_ellipse((size / 2, size / 2), (float(radii[0]), float(radii[1])))
+    if form in {"shield", "disc"}:
+        field = make_noise(generator, (size, size), cells=5)
+        angle, period = float(generator.uniform(0, 3)), max(3.0, size / 60)
+        lines = engrave(field, period=period, angle=angle, generator=generator)
+        mask = make_paper(size, size)
+        fill(mask, rim)
+        emblem[mask < 128] = np.maximum(lines, 100)[mask < 128]
+        trace(emblem, rim, weight=max(2, size / 80), closed=True)
+    for charge in range(charges):
+        turn = 2 * math.pi * charge / charges
+        across = (
+            float(min(radii)) * (1.4 if charges == 1 else 0.8) * (1.4 if form == "motif" else 1)
+        )
+        far = 0.0 if charges == 1 else float(min(radii)) * 0.8
+        drawing = resize(make_motif(generator), across, across)
+        x, y = middle + far * np.array([math.cos(turn), math.sin(turn)]) - across / 2
+        press(emblem, drawing, left=round(float(x)), top=round(float(y)))
 
 
 def _make_ribbon(box: Box) -> Floats:

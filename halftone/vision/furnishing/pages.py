@@ -103,11 +103,11 @@ def draw_title(sheet: Pixels, box: Box, *, generator: np.random.Generator) -> No
     left, top, width, height = box
     if height > 70 and generator.random() < 0.5:
         _draw_vista(sheet, box, generator=generator)
+    low = max(9, round(height * generator.uniform(0.12, 0.3)))
     ears = min(height, round(width * 0.2)) if generator.random() < 0.4 and height > 40 else 0
     for x in (left, left + width - ears) if ears else ():
-        fill_block(sheet, (x, top, ears, height), generator=generator, depth=2)
+        fill_block(sheet, (x, top, ears, height - low - 4), generator=generator, depth=2)
     inner = (left + ears + 4, top, width - 2 * ears - 8, height)
-    low = max(9, round(height * generator.uniform(0.12, 0.3)))
     name = make_words(generator, int(generator.integers(1, 4)))
     name = name.upper() if generator.random() < 0.6 else name.title()
     title = (inner[0], top, inner[2], height - low - 4)

@@ -50,6 +50,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {kind: cases for kind, (_, cases) in 
 _LEAST: Final = 0.12  # of the sheet that a picture which is to be recognised takes
 _COMMON: Final = 0.35  # of what two sheets show of a picture together
 _TRIES: Final = 12
+_ALIKE: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,8 @@ def _attempt(
     design = int(generator.integers(1 << 30))
     share = float(generator.uniform(0.2, 0.95))
     changes = float(np.clip(generator.beta(1, 1.5), 0.12, 1.0))
-    aspect = float(np.clip(pool[0].shape[1] / pool[0].shape[0], 0.6, 1.7))
+    form = _aspect(pool[0])
+    aspect = float(np.clip(form, 0.6, 1.7))
 
     def draw(name: str, seed: int, part: float) -> Furniture:
         order = Order(
@@ -139,7 +141,10 @@ def _attempt(
     if case == "again":
         shown[1], variants = shown[0], (0, 0)
     elif case == "different":
-        shown[1] = _place_all(second, pool[count:], _view(generator))
+        others = pool[count:]
+        if generator.random() < _ALIKE:  # pictures of one form are the hardest to tell
+            others = sorted(others, key=lambda picture: abs(math.log(_aspect(picture) / form)))
+        shown[1] = _place_all(second, others, _view(generator))
     elif case == "shared":
         shown[1] = _share_one(second, pool, count=count, generator=generator)
     else:
@@ -149,8 +154,8 @@ def _attempt(
         print_sheet(furniture, placed, variant=variant)
         for furniture, placed, variant in zip((first, second), shown, variants, strict=True)
     ]
-    good = all(
-        _visible(furniture, placed, pool[0]) >= _LEAST
+    good = case == "different" or all(
+        _visible(furniture, placed, pool[0], whole=case != "shared") >= _LEAST
         for furniture, placed in zip((first, second), shown, strict=True)
     )
     if case == "bare":
@@ -160,6 +165,10 @@ def _attempt(
     elif case != "different" and first.windows:
         good = good and _overlap(pool[0], shown) >= _COMMON
     return (sheets[0], sheets[1]), good or not first.windows
+
+
+def _aspect(picture: Pixels) -> float:
+    return float(picture.shape[1] / picture.shape[0])
 
 
 def _view(generator: np.random.Generator) -> View:
@@ -216,13 +225,15 @@ def _area(window: Window) -> float:
     return float(window.mask.mean()) / 255 * window.mask.size
 
 
-def _visible(furniture: Furniture, placed: list[tuple[Pixels, Placing]], picture: Pixels) -> float:
-    """Return the part of a sheet that a picture takes; 1 if the sheet shows others only."""
+def _visible(
+    furniture: Furniture, placed: list[tuple[Pixels, Placing]], picture: Pixels, *, whole: bool
+) -> float:
+    """Return the part of a sheet that a picture takes, or that all its pictures take."""
+    seen = 0.0
     for window, (other, placing) in zip(furniture.windows, placed, strict=False):
-        if other is picture:
-            seen = placing.box[2] * placing.box[3]
-            return min(seen, _area(window)) / furniture.ground.size
-    return 1.0
+        if whole or other is picture:
+            seen += float(min(placing.box[2] * placing.box[3], _area(window)))
+    return seen / furniture.ground.size
 
 
 def _overlap(picture: Pixels, shown: list[list[tuple[Pixels, Placing]]]) -> float:

@@ -136,11 +136,13 @@ def draw_initial(order: Order) -> Furniture:
         press(sheet, resize(bloom, side, side), left=round(x), top=round(y))
     if generator.random() < 0.4:
         sheet = np.minimum(sheet, sheet[:, ::-1])
+    edge = round(min(height, width) * generator.uniform(0.02, 0.12))
+    border = make_paper(height, width)
+    draw_band(border, box=(0, 0, width, height), thickness=edge, generator=generator)
+    press(sheet, border, left=0, top=0)
     tone = make_noise(generator, (height, width), cells=4) * 0.6 + generator.uniform(0.2, 0.7)
     lines = engrave(tone, period=float(generator.uniform(4, 9)), angle=0, generator=generator)
     press(sheet, lines, left=0, top=0)
-    thick = round(min(height, width) * generator.uniform(0.02, 0.12))
-    draw_band(sheet, box=(0, 0, width, height), thickness=thick, generator=generator)
     face = Face(font=choose_face(generator).font, weight=float(generator.uniform(0.12, 0.28)))
     letters = generator.permutation(list("ABCDEFGHKLMNOPRSTW"))
     scale, black = float(generator.uniform(0.5, 0.85)), generator.random() < 0.4

@@ -30,6 +30,7 @@ from halftone.vision.furnishing.strokes import (
     outline,
     press,
     resize,
+    shade,
     swell,
     trace,
     write,
@@ -47,7 +48,8 @@ def draw_stage(order: Order) -> Furniture:
     sheet, gap = make_paper(height, width), 4 if columns * rows == 1 else 8
     foot = 22 if generator.random() < 0.4 else 0
     wide, high = width // columns - 2 * gap, (height - foot) // rows - 2 * gap
-    scene = _draw_scene(generator, height=high, width=wide)
+    photo = generator.random() < 0.35
+    scene = _draw_scene(generator, height=high, width=wide, photo=photo)
     places = [
         (c * (width // columns) + gap, r * ((height - foot) // rows) + gap)
         for r in range(rows)
@@ -70,19 +72,22 @@ def draw_stage(order: Order) -> Furniture:
         x = wide * (number % count + 0.5 + one.uniform(-0.3, 0.3)) / count
         stand = np.array([x, high * one.uniform(0.86, 0.97)])
         size = tall * float(one.uniform(0.85, 1.1))
-        _draw_figure(panel, foot=stand, tall=size, solid=solid, generator=one)
+        _draw_figure(panel, foot=stand, tall=size, solid=solid, photo=photo, generator=one)
 
     return print_ground(order, sheet, change_some(order, size=count * len(places), mark=mark))
 
 
-def _draw_scene(generator: np.random.Generator, *, height: int, width: int) -> Pixels:
-    """Engrave a backdrop and a floor, with what stands and hangs there, as on a stage."""
+def _draw_scene(generator: np.random.Generator, *, height: int, width: int, photo: bool) -> Pixels:
+    """Draw a backdrop and a floor, with what stands and hangs there, as on a stage."""
     cells = float(generator.uniform(3, 8))
     tone = make_noise(generator, (height, width), cells=cells, octaves=4) * 0.5 + 0.5
     floor, v = int(height * generator.uniform(0.55, 0.85)), np.arange(height)[:, None]
     tone = np.where(v > floor, tone * 0.6 + generator.uniform(0, 0.4), tone).astype(np.float32)
     period, angle = float(generator.uniform(3, 6)), float(generator.choice([0, 0, 0.6, 1.57]))
-    scene = engrave(tone, period=period, angle=angle, generator=generator)
+    if photo:
+        scene = shade(tone, generator=generator)
+    else:
+        scene = engrave(tone, period=period, angle=angle, generator=generator)
     for _ in range(generator.integers(1, 8)):
         _place_prop(scene, floor=floor, generator=generator)
     if generator.random() < 0.5:  # boards or flags of the floor
@@ -124,9 +129,15 @@ def _place_prop(scene: Pixels, *, floor: int, generator: np.random.Generator) ->
 
 
 def _draw_figure(
-    pixels: Pixels, *, foot: Floats, tall: float, solid: float, generator: np.random.Generator
+    pixels: Pixels,
+    *,
+    foot: Floats,
+    tall: float,
+    solid: float,
+    photo: bool,
+    generator: np.random.Generator,
 ) -> None:
-    """Draw a person in some pose and dress, engraved, over what is there."""
+    """Draw a person in some pose and dress over what is there."""
     x0, y0 = max(0, round(foot[0] - 0.7 * tall)), max(0, round(foot[1] - 1.12 * tall))
     room = pixels[y0 : round(foot[1] + 6), x0 : round(foot[0] + 0.7 * tall)]
     if min(room.shape) < 12:
@@ -134,11 +145,17 @@ def _draw_figure(
     parts = _pose((room.shape[0], room.shape[1]), foot - [x0, y0], tall, generator)
     tones = np.array([0, *generator.uniform(0.1, 1.1, size=3), 1.1, generator.uniform(0, 0.5)])
     folds = make_noise(generator, parts.shape, cells=float(generator.uniform(5, 12))) - 0.5
-    shade = (folds * (1.2 * (1 - solid)) + tones[parts]).astype(np.float32)
+    tone = (folds * (1.2 * (1 - solid)) + tones[parts]).astype(np.float32)
+    edges = cv2.dilate(parts, np.ones((3, 3))) != cv2.erode(parts, np.ones((2, 2)))
+    if photo:
+        tone = cv2.GaussianBlur(tone, (0, 0), 1.2)
+        tone -= 0.3 * cv2.GaussianBlur(edges.astype(np.float32), (0, 0), 2)
+        room[parts > 0] = shade(tone * 0.8 + 0.1, generator=generator)[parts > 0]
+        return
     period, angle = float(generator.uniform(2.5, 5)), float(generator.uniform(0, 3))
-    lines = engrave(shade, period=period, angle=angle, generator=generator)
+    lines = engrave(tone, period=period, angle=angle, generator=generator)
     room[parts > 0] = lines[parts > 0]
-    room[cv2.dilate(parts, np.ones((3, 3))) != cv2.erode(parts, np.ones((2, 2)))] = 0
+    room[edges] = 0
 
 
 def _pose(

@@ -198,6 +198,12 @@ def engrave(
     return np.asarray(255 - 255 * np.clip(inked, 0, 1), dtype=np.uint8)
 
 
+def shade(tone: Floats, *, generator: np.random.Generator) -> Pixels:
+    """Turn tones, 0 for black and 1 for white, into those of a photograph, with some texture."""
+    grain = make_noise(generator, (tone.shape[0], tone.shape[1]), cells=70, octaves=2) - 0.5
+    return np.asarray(np.clip(tone + 0.35 * grain, 0, 1) * 255, dtype=np.uint8)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Face:
     """How a line of type looks.
