@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,12 +18,15 @@ from halftone.vision.furnishing.ornaments import (
     surround,
     wrap,
 )
+from halftone.vision.furnishing.pages import fill_block
 from halftone.vision.furnishing.sheets import Furniture, Order, Window, size_sheet
 from halftone.vision.furnishing.strokes import (
     Box,
     Pixels,
+    bend,
     choose_face,
     engrave,
+    engrave_by_hand,
     fill,
     make_ellipse,
     make_noise,
@@ -31,10 +35,17 @@ from halftone.vision.furnishing.strokes import (
     outline,
     press,
     resize,
+    swell,
     tint,
     trace,
     write,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+_FRAMES: Final = ("bands", "bands", "bands", "curves", "wood", "pattern", "wreath", "panels")
 
 
 def draw_frame(order: Order) -> Furniture:
@@ -45,24 +56,10 @@ def draw_frame(order: Order) -> Furniture:
     half = (height + width) / 2
     margin = (half - math.sqrt(half**2 - height * width * (1 - share))) / 2
     sheet = make_paper(height, width)
-    box, used = (0, 0, width, height), 0.0
-    kind = generator.choice(["bands", "bands", "bands", "whiplash", "wood", "ground"])
-    if kind == "whiplash":
-        draw_whiplash(sheet, box=box, generator=generator, reach=margin)
-        trace(sheet, outline(box, inset=margin * 0.9), closed=True, weight=2)
-    elif kind == "wood":
-        _carve(sheet, margin=margin, generator=generator)
-    elif kind == "ground":
-        tile = resize(make_repeat(generator), *([float(generator.uniform(14, 60))] * 2))
-        reps = (height // tile.shape[0] + 1, width // tile.shape[1] + 1)
-        sheet[:] = np.tile(tile, reps)[:height, :width]
-    while kind in {"bands", "wood"} and used < margin - 3:
-        room = margin - used
-        thick = min(room, max(3.0, margin * generator.uniform(0.1, 0.9)))
-        band = (round(used), round(used), round(width - 2 * used), round(height - 2 * used))
-        if kind == "bands" or generator.random() < 0.3:
-            draw_band(sheet, box=band, thickness=round(thick), generator=generator)
-        used += thick
+    kind = str(generator.choice(_FRAMES))
+    _DRAW_FRAME[kind](sheet, margin, generator)
+    if kind != "wood" and generator.random() < 0.6:
+        sheet = engrave_by_hand(sheet, generator=generator)
     edge = round(margin)
     window = (edge, edge, width - 2 * edge, height - 2 * edge)
     mask = cut_opening(sheet, window, generator=generator) if share > 0.3 else None
@@ -78,9 +75,12 @@ def draw_frame(order: Order) -> Furniture:
     return Furniture(ground=ground, windows=(Window(box=window, mask=mask),))
 
 
-def draw_band(sheet: Pixels, *, box: Box, thickness: int, generator: np.random.Generator) -> None:
-    """Fill a band along the inside of a box with lines, ornament, hatching or nothing."""
-    kind = generator.choice(["blank", "lines", "ornament", "ornament", "hatch", "solid"])
+def draw_band(
+    sheet: Pixels, *, box: Box, thickness: int, generator: np.random.Generator, plain: bool = False
+) -> None:
+    """Fill a band along the inside of a box with lines, ornament or hatching, or not if `plain`."""
+    kinds = ["lines", "ornament", "ornament", "ornament", "hatch", "solid", "blank", "blank"]
+    kind = generator.choice(kinds if plain else kinds[:-2])
     if kind == "lines":
         inset = 1.0
         while inset < thickness - 1:
@@ -107,7 +107,67 @@ def draw_band(sheet: Pixels, *, box: Box, thickness: int, generator: np.random.G
         fill(sheet, outline(box, inset=thickness), tone=255)
 
 
-def _carve(sheet: Pixels, *, margin: float, generator: np.random.Generator) -> None:
+def _draw_bands(sheet: Pixels, margin: float, generator: np.random.Generator) -> None:
+    """Fill the margin with bands of every sort, one inside the other."""
+    height, width = sheet.shape
+    used = 0.0
+    while used < margin - 3:
+        thick = min(margin - used, max(3.0, margin * generator.uniform(0.15, 1.0)))
+        box = (round(used), round(used), round(width - 2 * used), round(height - 2 * used))
+        draw_band(sheet, box=box, thickness=round(thick), generator=generator, plain=used > 0)
+        used += thick
+
+
+def _draw_curves(sheet: Pixels, margin: float, generator: np.random.Generator) -> None:
+    height, width = sheet.shape
+    box = (0, 0, width, height)
+    draw_whiplash(sheet, box=box, generator=generator, reach=margin)
+    trace(sheet, outline(box, inset=margin * 0.9), closed=True, weight=2)
+
+
+def _draw_pattern(sheet: Pixels, margin: float, generator: np.random.Generator) -> None:
+    """Cover the whole ground with one ornament, as wallpaper."""
+    height, width = sheet.shape
+    side = float(np.clip(margin * generator.uniform(0.2, 1), 14, 60))
+    tile = resize(make_repeat(generator), side, side)
+    counts = (height // tile.shape[0] + 1, width // tile.shape[1] + 1)
+    sheet[:] = np.tile(tile, counts)[:height, :width]
+
+
+def _draw_wreath(sheet: Pixels, margin: float, generator: np.random.Generator) -> None:
+    """Strew leaves, flowers and stems over the margin, mirrored or not."""
+    height, width = sheet.shape
+    flowers = [make_motif(generator) for _ in range(int(generator.integers(3, 9)))]
+    for _ in range(int(np.clip(generator.uniform(1, 4) * (height + width) / margin, 10, 80))):
+        x, y = generator.uniform(0, margin), generator.uniform(0, 1) * height
+        if generator.random() < width / (width + height):
+            x, y = generator.uniform(0, 1) * width, generator.uniform(0, margin)
+        if generator.random() < 0.5:
+            x, y = width - x, height - y
+        stem = np.cumsum(generator.normal(0, margin / 3, size=(4, 2)), axis=0) + np.array([x, y])
+        swell(sheet, bend(stem), weight=float(generator.uniform(1.5, 5)))
+        side = margin * generator.uniform(0.25, 0.9)
+        flower = resize(flowers[generator.integers(len(flowers))], side, side)
+        press(sheet, flower, left=round(x - side / 2), top=round(y - side / 2))
+    if generator.random() < 0.5:
+        sheet[:] = np.minimum(sheet, sheet[:, ::-1])
+
+
+def _draw_panels(sheet: Pixels, margin: float, generator: np.random.Generator) -> None:
+    """Divide the margin into panels with vignettes, ornaments and lettering, as covers have."""
+    height, width = sheet.shape
+    edge, right, bottom = round(margin), round(width - margin), round(height - margin)
+    for x, y in ((0, 0), (right, 0), (0, bottom), (right, bottom)):
+        fill_block(sheet, (x + 2, y + 2, edge - 4, edge - 4), generator=generator, depth=3)
+    sides = [(edge, 0, right - edge, edge), (edge, bottom, right - edge, edge)]
+    sides += [(0, edge, edge, bottom - edge), (right, edge, edge, bottom - edge)]
+    for left, top, wide, high in sides:
+        box = (left + 2, top + 2, wide - 4, high - 4)
+        fill_block(sheet, box, generator=generator, depth=1)
+        trace(sheet, outline(box, inset=-1), closed=True)
+
+
+def _carve(sheet: Pixels, margin: float, generator: np.random.Generator) -> None:
     """Paint a profiled frame of wood or gilt, lit from one side, with mitred corners."""
     height, width = sheet.shape
     v, u = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -249,3 +309,13 @@ def _draw_medal(order: Order) -> Furniture:
     mask = make_paper(across, across)
     fill(mask, make_ellipse((across / 2, across / 2), (across / 2 - 1, across / 2 - 1)))
     return Furniture(ground=ground, windows=(Window(box=box, mask=255 - mask),))
+
+
+_DRAW_FRAME: Final[dict[str, Callable[[Pixels, float, np.random.Generator], None]]] = {
+    "bands": _draw_bands,
+    "curves": _draw_curves,
+    "wood": _carve,
+    "pattern": _draw_pattern,
+    "wreath": _draw_wreath,
+    "panels": _draw_panels,
+}

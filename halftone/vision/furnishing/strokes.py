@@ -204,6 +204,19 @@ def shade(tone: Floats, *, generator: np.random.Generator) -> Pixels:
     return np.asarray(np.clip(tone + 0.35 * grain, 0, 1) * 255, dtype=np.uint8)
 
 
+def engrave_by_hand(sheet: Pixels, *, generator: np.random.Generator) -> Pixels:
+    """Return a drawing whose lines waver and swell a little, so that no two of its parts repeat."""
+    height, width = sheet.shape
+    cells, reach = float(generator.uniform(12, 40)), float(generator.uniform(1, 5))
+    v, u = np.mgrid[0:height, 0:width].astype(np.float32)
+    u += (make_noise(generator, (height, width), cells=cells) - 0.5) * np.float32(2 * reach)
+    v += (make_noise(generator, (height, width), cells=cells) - 0.5) * np.float32(2 * reach)
+    moved = cv2.remap(sheet, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    worn = make_noise(generator, (height, width), cells=90, octaves=2) - np.float32(0.5)
+    soft = cv2.blur(moved, (3, 3)).astype(np.float32) + worn * np.float32(generator.uniform(0, 260))
+    return np.asarray(np.clip((soft - 90) * 3, 0, 255), dtype=np.uint8)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Face:
     """How a line of type looks.
