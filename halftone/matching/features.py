@@ -63,7 +63,17 @@ def _mirror_bins() -> NDArray[np.intp]:
     return bins[::-1][:, :, (-np.arange(8)) % 8].ravel()
 
 
-_MIRROR: Final = _mirror_bins()
+def _negative_bins() -> NDArray[np.intp]:
+    """Return where each bin of a patch in negative comes from.
+
+    All gradients point the other way. So the frame is turned by half, which turns its rows and its
+    columns over; directions within the frame stay.
+    """
+    return np.arange(DIMENSION).reshape(4, 4, 8)[::-1, ::-1].ravel()
+
+
+MIRRORED_BINS: Final = _mirror_bins()
+NEGATIVE_BINS: Final = _negative_bins()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,10 +105,19 @@ class LocalFeatures:
         points[:, 3] = (180 - points[:, 3]) % 360
         return LocalFeatures(
             points=points,
-            descriptors=self.descriptors[:, _MIRROR],
+            descriptors=self.descriptors[:, MIRRORED_BINS],
             width=self.width,
             height=self.height,
         )
+
+    def negative(self) -> LocalFeatures:
+        """Return the features of the picture in negative, without extracting them again.
+
+        SIFT finds dark and light blobs alike, so a negative has its features in the same places.
+        """
+        points = self.points.copy()
+        points[:, 3] = (points[:, 3] + 180) % 360
+        return replace(self, points=points, descriptors=self.descriptors[:, NEGATIVE_BINS])
 
     def select(self, rows: slice | NDArray[np.bool_]) -> LocalFeatures:
         """Return the features at `rows`; the features of a picture begin with the strongest."""

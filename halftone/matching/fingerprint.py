@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -32,11 +32,14 @@ class Fingerprint:
         pdq: Perceptual hashes, uint8 [256] of 0 and 1, of the picture laid in each orientation.
         features: Local features of the picture as it is.
         words: Visual words by whether the picture is mirrored. They do not change as it turns.
+        negative_words: Visual words of the picture in negative by whether it is mirrored. Empty for
+            a picture of the archive. A negative's hash is the hash with all bits turned over.
     """
 
     pdq: dict[Orientation, NDArray[np.uint8]]
     features: LocalFeatures
     words: dict[bool, Words]
+    negative_words: dict[bool, Words] = field(default_factory=dict)
 
 
 def fingerprint(
@@ -44,30 +47,29 @@ def fingerprint(
     *,
     mirrored: bool = True,
     rotated: bool = True,
+    negative: bool = True,
     full_size: tuple[int, int] | None = None,
     page: Image.Image | None = None,
 ) -> Fingerprint:
-    """Make the fingerprint of a query, in the orientations in which it may lie in the archive.
+    """Make the fingerprint of a query, in all ways in which it may lie in the archive.
 
     Args:
         image: An upright picture of any mode.
         mirrored: Also prepare the picture mirrored left to right.
         rotated: Also prepare the picture turned by quarters.
+        negative: Also prepare the picture in negative.
         full_size: The same as in `local_features`.
         page: The same as in `local_features`.
     """
     features = local_features(image, full_size=full_size, page=page)
-    vocabulary = Vocabulary.load()
-    words = {False: vocabulary.words(features)}
-    if mirrored:
-        words[True] = vocabulary.words(features.mirrored())
+    words, negative_words = make_words(features, mirrored=mirrored, negative=negative)
     asked = orientations(mirrored=mirrored, rotated=rotated)
     if asked == (UPRIGHT,):
         hashes = {UPRIGHT: pdq(image)}
     else:
         every = pdq_orientations(image)
         hashes = {each: every[each] for each in asked}
-    return Fingerprint(pdq=hashes, features=features, words=words)
+    return Fingerprint(pdq=hashes, features=features, words=words, negative_words=negative_words)
 
 
 def archive_fingerprint(
@@ -79,7 +81,24 @@ def archive_fingerprint(
         image: An upright picture of any mode.
         full_size: The same as in `local_features`.
     """
-    return fingerprint(image, mirrored=False, rotated=False, full_size=full_size)
+    return fingerprint(image, mirrored=False, rotated=False, negative=False, full_size=full_size)
+
+
+def make_words(
+    features: LocalFeatures, *, mirrored: bool = True, negative: bool = True
+) -> tuple[dict[bool, Words], dict[bool, Words]]:
+    """Return the words of a query, and those of its negative, by whether it is mirrored.
+
+    Args:
+        features: The query's local features.
+        mirrored: Also return the words of the mirrored picture.
+        negative: Also return the words of the negative; without, they are empty.
+    """
+    sides = [features, features.mirrored()] if mirrored else [features]
+    ways = [*sides, *(each.negative() for each in sides)] if negative else sides
+    words = Vocabulary.load().words_of_all(ways)
+    both = (False, True)[: len(sides)]
+    return dict(zip(both, words, strict=False)), dict(zip(both, words[len(both) :], strict=False))
 
 
 def local_features(

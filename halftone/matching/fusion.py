@@ -15,6 +15,12 @@ DEPTH: Final = 50
 The words alone have 0.993 of all quarters of pictures in their first 25, the three together 0.96 of
 all true pairs of the press archive in their first 50.
 """
+NEGATIVE_DEPTH: Final = 10
+"""The candidates that hash and words each add as negatives.
+
+On the press archive, 0.96 of all true pairs are among the first 50 with them and without; if it
+holds the negatives of its pictures, 0.93 with them and 0.11 without.
+"""
 VERIFY_COUNT: Final = 50
 """The number of candidates that are compared by local features, unless a search says otherwise."""
 
@@ -46,6 +52,7 @@ def fuse_channels(
     pdq: Sequence[Item],
     words: Sequence[Item],
     limit: int,
+    negatives: Sequence[Sequence[Item]] = (),
 ) -> list[Item]:
     """Order the candidates of the three channels by `fuse`. The channels are given best first.
 
@@ -59,5 +66,6 @@ def fuse_channels(
         pdq: The candidates by perceptual hash.
         words: The candidates by visual words.
         limit: The most candidates to return.
+        negatives: The candidates of each channel that was asked for negatives of the query.
     """
-    return fuse([descriptor, pdq, words[::2], words[1::2]], limit=limit)
+    return fuse([descriptor, pdq, words[::2], words[1::2], *negatives], limit=limit)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from halftone.imaging.orientations import UPRIGHT
-from halftone.matching.fusion import DEPTH, VERIFY_COUNT, fuse_channels
-from halftone.matching.pdq import to_vector
+from halftone.matching.fusion import DEPTH, NEGATIVE_DEPTH, VERIFY_COUNT, fuse_channels
+from halftone.matching.pdq import DIMENSION, to_vector
 from halftone.matching.probability import Calibration, Evidence
 from halftone.matching.verification import verify
 
@@ -145,16 +145,29 @@ class Gallery:
         pool: ThreadPoolExecutor,
     ) -> list[GalleryMatch]:
         similarity = np.max([self.descriptors @ view for view in views.values()], axis=0)
-        pdq = np.max([self._pdq @ to_vector(bits) for bits in fingerprint.pdq.values()], axis=0)
-        pdq = pdq / self._pdq.shape[1]
-        words = np.max([self._words.scores(each) for each in fingerprint.words.values()], axis=0)
-        # Pictures that share no word with the query are no candidates by their words.
-        sharing = np.where(words > 0, words, -np.inf)
+        hashes = {way: self._pdq @ to_vector(bits) for way, bits in fingerprint.pdq.items()}
+        pdq = np.max(list(hashes.values()), axis=0) / DIMENSION
+        # The hash of a negative has all bits turned over.
+        negative_pdq = -np.min(list(hashes.values()), axis=0) / DIMENSION
+        words = self._score_words(fingerprint.words)
+        negative_words = self._score_words(fingerprint.negative_words)
+
+        def first(scores: Floats, limit: int = depth) -> list[int]:
+            return _first(scores, limit=limit, without=without)
+
+        negatives = []
+        if fingerprint.negative_words:
+            upright = [-scores for way, scores in hashes.items() if not way.rotation]
+            negatives = [
+                first(np.max(upright, axis=0), NEGATIVE_DEPTH),
+                first(_sharing(negative_words), NEGATIVE_DEPTH),
+            ]
         rows = fuse_channels(
-            descriptor=_first(similarity, limit=depth, without=without),
-            pdq=_first(pdq, limit=depth, without=without),
-            words=_first(sharing, limit=depth, without=without),
-            limit=3 * depth,
+            descriptor=first(similarity),
+            pdq=first(pdq),
+            words=first(_sharing(words)),
+            negatives=negatives,
+            limit=3 * depth + sum(map(len, negatives)),
         )
 
         def compare(row: int) -> Verification:
@@ -165,11 +178,12 @@ class Gallery:
         evidence = [
             Evidence(
                 similarity=float(similarity[row]),
-                pdq=float(pdq[row]),
-                words=float(words[row]),
+                pdq=float((negative_pdq if is_negative else pdq)[row]),
+                words=float((negative_words if is_negative else words)[row]),
                 verification=verification,
             )
             for row, verification in zip(rows, verifications, strict=True)
+            for is_negative in (verification is not None and verification.is_negative,)
         ]
         probabilities = self.calibration.probabilities(evidence)
         matches = [
@@ -185,6 +199,11 @@ class Gallery:
                 match.index,
             ),
         )
+
+    def _score_words(self, words: Mapping[bool, Words]) -> Floats:
+        """Return the likeness of a query's words, in the best orientation, to each picture's."""
+        scores = [self._words.scores(each) for each in words.values()]
+        return np.max(scores, axis=0) if scores else np.zeros(len(self), dtype=np.float32)
 
 
 class _Inverted:
@@ -209,6 +228,11 @@ class _Inverted:
                 # A picture has each word once, so no row comes twice.
                 total[self._rows[part]] += value * self._values[part]
         return total
+
+
+def _sharing(words: Floats) -> Floats:
+    """Mark pictures that share no word with the query, which are no candidates by their words."""
+    return np.where(words > 0, words, np.float32(-np.inf))
 
 
 def _first(scores: Floats, *, limit: int, without: Sequence[int]) -> list[int]:

@@ -15,11 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from halftone.matching import polygons
+from halftone.matching import pairing, polygons
 from halftone.matching.features import SIDE
-from halftone.matching.words import cosines, unit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from halftone.matching.features import LocalFeatures
 
 Floats = NDArray[np.float32]
@@ -32,10 +33,7 @@ MAX_OVERLAPS: Final = 4
 FEWEST_FEATURES: Final = 20
 """If a picture has fewer features than this, finding no overlap is inconclusive."""
 
-_RATIO: Final = 0.85
 _TOLERANCE: Final = 4.0  # pixels of the frame whose longer side is SIDE
-_OCTAVES: Final = 0.6  # by which scales may differ within a vote
-_ANGLE: Final = np.deg2rad(20)
 _ITERATIONS: Final = 1000
 _CONFIDENCE: Final = 0.999
 _STRETCH: Final = 1.6  # length over breadth of what a square becomes
@@ -71,6 +69,7 @@ class Overlap:
         coverage: The share of the overlap that lies near an inlier, 0 to 1.
         rivals: Number of features in it that agree on other homographies, for example in a relief
             or because something moved.
+        negative: Whether one picture is a negative of the other: light where that is dark.
     """
 
     inliers: int
@@ -86,6 +85,7 @@ class Overlap:
     residual: float
     coverage: float
     rivals: int = 0
+    negative: bool = False
 
     def from_the_other_side(self) -> Overlap:
         """Return the overlap with query and candidate exchanged."""
@@ -120,11 +120,16 @@ class Verification:
     seconds: float
     is_conclusive: bool = True
 
+    @property
+    def is_negative(self) -> bool:
+        """Return whether one picture is a negative of the other, by their largest overlap."""
+        return bool(self.overlaps) and self.overlaps[0].negative
+
 
 def verify(
     query: LocalFeatures, candidate: LocalFeatures, *, mirrored: bool | None = None
 ) -> Verification:
-    """Compare two pictures by their local features.
+    """Compare two pictures by their local features, as they are and one in negative.
 
     The result depends on the features alone. With query and candidate exchanged it holds the same
     evidence, seen from the other side.
@@ -142,9 +147,10 @@ def verify(
     turned_round = _weight(query) < _weight(candidate)
     first, second = (candidate, query) if turned_round else (query, candidate)
     if fewest >= MIN_INLIERS:
-        target = _Side.of(second)
-        for turned in (False, True) if mirrored is None else (mirrored,):
-            agreements += _agreements(_Side.of(first, mirrored=turned), target)
+        sides = (False, True) if mirrored is None else (mirrored,)
+        agreements = _compare(first, second, sides=sides)
+        if pairing.may_be_negative(first, second):
+            agreements += _compare(first.negative(), second, sides=sides, negative=True)
     overlaps = [_overlap(overlap) for overlap in _distinct(agreements)]
     if turned_round:
         overlaps = [overlap.from_the_other_side() for overlap in overlaps]
@@ -155,26 +161,51 @@ def verify(
     )
 
 
+def _compare(
+    query: LocalFeatures,
+    candidate: LocalFeatures,
+    *,
+    sides: Sequence[bool],
+    negative: bool = False,
+) -> list[_Agreement]:
+    """Return what the pictures agree on, with the query mirrored or not as `sides` says.
+
+    `negative` says whether the query was made a negative.
+    """
+    likeness = pairing.compare(
+        pairing.split(query.descriptors), pairing.split(candidate.descriptors)
+    )
+    target = _Side.of(candidate)
+    agreements: list[_Agreement] = []
+    for mirrored in sides:
+        side = _Side.of(query, mirrored=mirrored, negative=negative)
+        alike = likeness.mirrored if mirrored else likeness.plain
+        agreements += _agreements(side, target, likeness=alike)
+    return agreements
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Side:
     """A picture's features in a frame whose longer side measures SIDE."""
 
     points: Floats
-    descriptors: Floats
     size: tuple[float, float]
     shrunk: float
     mirrored: bool
+    negative: bool
 
     @classmethod
-    def of(cls, features: LocalFeatures, *, mirrored: bool = False) -> _Side:
+    def of(
+        cls, features: LocalFeatures, *, mirrored: bool = False, negative: bool = False
+    ) -> _Side:
         shrunk = SIDE / max(features.width, features.height, 1)
         turned = features.mirrored() if mirrored else features
         return cls(
             points=turned.points * np.array([*[shrunk] * 3, 1], dtype=np.float32),
-            descriptors=unit(turned.descriptors),
             size=(features.width * shrunk, features.height * shrunk),
             shrunk=shrunk,
             mirrored=mirrored,
+            negative=negative,
         )
 
 
@@ -197,8 +228,8 @@ class _Agreement:
         return int(self.inliers.sum())
 
 
-def _agreements(query: _Side, candidate: _Side) -> list[_Agreement]:
-    first, second = _matches(query, candidate)
+def _agreements(query: _Side, candidate: _Side, *, likeness: Floats) -> list[_Agreement]:
+    first, second = pairing.pair(likeness)
     source, target = query.points[first], candidate.points[second]
     p, q = source[:, :2], target[:, :2]
     turn = np.deg2rad(target[:, 3] - source[:, 3])
@@ -244,9 +275,13 @@ def _distinct(agreements: list[_Agreement]) -> list[_Agreement]:
         rival = next((stronger for stronger in kept if _explains(stronger, weaker)), None)
         if rival is None:
             kept.append(weaker)
-        elif rival.query.mirrored == weaker.query.mirrored:
+        elif _lie_alike(rival.query, weaker.query):
             rival.rivals += weaker.count
     return kept[:MAX_OVERLAPS]
+
+
+def _lie_alike(one: _Side, other: _Side) -> bool:
+    return one.mirrored == other.mirrored and one.negative == other.negative
 
 
 def _explains(stronger: _Agreement, weaker: _Agreement) -> bool:
@@ -265,21 +300,6 @@ def _weight(features: LocalFeatures) -> tuple[int, bytes]:
     return len(features), features.points.tobytes()
 
 
-def _matches(query: _Side, candidate: _Side) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Pair features that are each other's nearest, and clearly nearer than the second nearest."""
-    likeness = cosines(query.descriptors, candidate.descriptors)
-    nearest = likeness.argmax(axis=1)
-    best = likeness[np.arange(len(likeness)), nearest]
-    # argmax along columns takes ten times as long.
-    rows = np.flatnonzero(best >= likeness.max(axis=0)[nearest])
-    columns, best = nearest[rows], best[rows]
-    likeness[rows, columns] = -1
-    second = np.minimum(likeness.max(axis=1)[rows], likeness.max(axis=0)[columns])
-    # Squared distances of unit vectors are 2 - 2 cos.
-    clear = (1 - best) < _RATIO**2 * (1 - second)
-    return rows[clear], columns[clear]
-
-
 def _best(
     p: Floats,
     q: Floats,
@@ -296,10 +316,7 @@ def _best(
     rows = np.flatnonzero(left)
     if len(rows) < MIN_INLIERS:
         return None
-    angles = np.angle(np.exp(1j * (turn[rows, None] - turn[None, rows])))
-    near = np.abs(octaves[rows, None] - octaves[None, rows]) < _OCTAVES
-    near &= np.abs(angles) < _ANGLE
-    vote = rows[near[near.sum(axis=1).argmax()]]
+    vote = rows[pairing.vote(turn[rows], octaves[rows])]
     if len(vote) < MIN_INLIERS:
         return None
     there, back = _sample_homography(p, q, vote=vote), _sample_homography(q, p, vote=vote)
@@ -390,6 +407,7 @@ def _overlap(agreement: _Agreement) -> Overlap:
         residual=float(np.median(_distances(homography, p[inliers], q[inliers]))),
         coverage=polygons.coverage(part, p[inliers], reach=_REACH * SIDE),
         rivals=agreement.rivals,
+        negative=query.negative,
     )
 
 

@@ -253,7 +253,7 @@ class Verification(_message.Message):
     def __init__(self, state: _Optional[_Union[Verification.State, str]] = ..., overlaps: _Optional[_Iterable[_Union[Overlap, _Mapping]]] = ...) -> None: ...
 
 class Overlap(_message.Message):
-    __slots__ = ("inlier_count", "homography", "query_polygon", "image_polygon", "query_share", "image_share", "mirrored", "rotation", "scale")
+    __slots__ = ("inlier_count", "homography", "query_polygon", "image_polygon", "query_share", "image_share", "mirrored", "rotation", "scale", "negative")
     INLIER_COUNT_FIELD_NUMBER: _ClassVar[int]
     HOMOGRAPHY_FIELD_NUMBER: _ClassVar[int]
     QUERY_POLYGON_FIELD_NUMBER: _ClassVar[int]
@@ -263,6 +263,7 @@ class Overlap(_message.Message):
     MIRRORED_FIELD_NUMBER: _ClassVar[int]
     ROTATION_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_FIELD_NUMBER: _ClassVar[int]
     inlier_count: int
     homography: _containers.RepeatedScalarFieldContainer[float]
     query_polygon: _containers.RepeatedCompositeFieldContainer[Point]
@@ -272,7 +273,8 @@ class Overlap(_message.Message):
     mirrored: bool
     rotation: float
     scale: float
-    def __init__(self, inlier_count: _Optional[int] = ..., homography: _Optional[_Iterable[float]] = ..., query_polygon: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., image_polygon: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., query_share: _Optional[float] = ..., image_share: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[float] = ..., scale: _Optional[float] = ...) -> None: ...
+    negative: bool
+    def __init__(self, inlier_count: _Optional[int] = ..., homography: _Optional[_Iterable[float]] = ..., query_polygon: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., image_polygon: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., query_share: _Optional[float] = ..., image_share: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[float] = ..., scale: _Optional[float] = ..., negative: _Optional[bool] = ...) -> None: ...
 
 class Point(_message.Message):
     __slots__ = ("x", "y")
@@ -303,7 +305,7 @@ class CompareImagesResponse(_message.Message):
     def __init__(self, hit: _Optional[_Union[Hit, _Mapping]] = ..., model_version: _Optional[str] = ..., verdicts_unavailable: _Optional[bool] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("image", "similarity", "mirrored", "rotation", "probability", "relation", "verification", "pdq_distance", "words_similarity", "verdict")
+    __slots__ = ("image", "similarity", "mirrored", "rotation", "probability", "relation", "verification", "pdq_distance", "words_similarity", "verdict", "negative")
     class Relation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         RELATION_UNSPECIFIED: _ClassVar[Hit.Relation]
@@ -336,6 +338,7 @@ class Hit(_message.Message):
     PDQ_DISTANCE_FIELD_NUMBER: _ClassVar[int]
     WORDS_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_FIELD_NUMBER: _ClassVar[int]
     image: Image
     similarity: float
     mirrored: bool
@@ -346,7 +349,8 @@ class Hit(_message.Message):
     pdq_distance: int
     words_similarity: float
     verdict: _verdicts_pb2.Verdict
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., similarity: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[int] = ..., probability: _Optional[float] = ..., relation: _Optional[_Union[Hit.Relation, str]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., pdq_distance: _Optional[int] = ..., words_similarity: _Optional[float] = ..., verdict: _Optional[_Union[_verdicts_pb2.Verdict, _Mapping]] = ...) -> None: ...
+    negative: bool
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., similarity: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[int] = ..., probability: _Optional[float] = ..., relation: _Optional[_Union[Hit.Relation, str]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., pdq_distance: _Optional[int] = ..., words_similarity: _Optional[float] = ..., verdict: _Optional[_Union[_verdicts_pb2.Verdict, _Mapping]] = ..., negative: _Optional[bool] = ...) -> None: ...
 
 class BatchSearchImagesRequest(_message.Message):
     __slots__ = ("requests",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from halftone.matching.fusion import fuse
 from halftone.services.search.store.port import AnyOf, Channel, Filter, Query
@@ -31,22 +31,37 @@ class Depths:
         words: The number of nearest neighbours by visual words, for the picture and again for its
             mirror image.
         limit: The most neighbours of all channels together, chosen by the best rank in any channel.
+        negative: The number of nearest neighbours of its negative, by PDQ hash, by visual words and
+            by those of the mirrored negative. Half of all of these are taken beyond `limit`.
     """
 
     descriptor: int = 20
     pdq: int = 10
     words: int = 20
     limit: int = 32
+    negative: int = 4
 
 
 DEPTHS: Final = Depths()
+
+
+class ChangedWords(NamedTuple):
+    """The visual words of a picture that was changed.
+
+    Attributes:
+        mirrored: Those of its mirror image.
+        negatives: Those of its negative, and of the mirrored negative.
+    """
+
+    mirrored: Words
+    negatives: tuple[Words, ...]
 
 
 def find_neighbours(
     collection: Collection,
     stored: Stored,
     *,
-    mirrored: Words | None,
+    changed: ChangedWords | None,
     depths: Depths = DEPTHS,
 ) -> list[uuid.UUID]:
     """Return the images that are worth comparing with an image, the most promising ones first.
@@ -54,8 +69,8 @@ def find_neighbours(
     Args:
         collection: The collection to search.
         stored: The image, with its vectors.
-        mirrored: The visual words of its mirror image, to find mirrored printings; None to skip
-            that.
+        changed: The visual words of its mirror image and negatives, to find such printings; None to
+            skip that.
         depths: The numbers of neighbours to take.
     """
     sha256 = str(stored.payload["sha256"])
@@ -66,8 +81,17 @@ def find_neighbours(
         vectors.append((Channel.WORDS, stored.words, depths.words))
     if stored.pdq is not None:
         vectors.append((Channel.PDQ, stored.pdq, depths.pdq))
-    if mirrored is not None and len(mirrored.indices):
-        vectors.append((Channel.WORDS, mirrored, depths.words))
+    if changed is not None and len(changed.mirrored.indices):
+        vectors.append((Channel.WORDS, changed.mirrored, depths.words))
+    plain = len(vectors)
+    if stored.pdq is not None:
+        vectors.append((Channel.PDQ, -stored.pdq, depths.negative))
+    if changed is not None:
+        vectors += [
+            (Channel.WORDS, each, depths.negative)
+            for each in changed.negatives
+            if len(each.indices)
+        ]
     queries = [
         Query(vector=vector, using=channel, limit=depth + 1, payloads=False)
         for channel, vector, depth in vectors
@@ -83,7 +107,10 @@ def find_neighbours(
         [hit.id for hit in hits if hit.id not in own][: query.limit - 1]
         for query, hits in zip(queries, answers, strict=True)
     ]
-    return fuse(lists, limit=depths.limit)
+    found = fuse(lists[:plain], limit=depths.limit)
+    # Negatives are rare, so they are looked for beside the others and not in their place.
+    further = [[each for each in some if each not in found] for some in lists[plain:]]
+    return found + fuse(further, limit=depths.negative * 3 // 2)
 
 
 def _search_without_copies(

@@ -20,6 +20,7 @@ from halftone.matching.probability import Evidence
 from halftone.matching.relation import relation
 from halftone.matching.verification import Overlap, Verification, verify
 from halftone.matching.words import Vocabulary
+from halftone.services.search.clusters.candidates import ChangedWords
 from halftone.services.search.clusters.pairs import PairComparison
 from halftone.services.search.comparison import messages
 from halftone.services.search.store.port import PDQ_BITS, Words
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from halftone.services.search.comparison.calibrations import Calibrations
     from halftone.services.search.store.port import Stored
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """The version of the comparison. Raising it makes all pairs be compared again."""
 _NICE: Final = 10
 _GRID: Final = 64
@@ -72,8 +73,8 @@ class Comparer:
         )
         self.matching = f"{_VERSION}.{local_features.FORMAT}.{self._vocabulary.version}"
 
-    def mirrored_words(self, sha: bytes) -> Words | None:
-        """Return the visual words of a picture's mirror image. Blocks.
+    def changed_words(self, sha: bytes) -> ChangedWords | None:
+        """Return the visual words of a picture's mirror image and negatives. Blocks.
 
         Returns None if the picture has no features or they cannot be read.
         """
@@ -84,9 +85,12 @@ class Comparer:
             return None
         if not len(features):
             return None
-        # This takes 20 ms, so it runs in a thread of low priority.
-        words = self._threads.submit(self._vocabulary.words, features.mirrored()).result()
-        return Words(*words)
+        mirrored = features.mirrored()
+        ways = [mirrored, features.negative(), mirrored.negative()]
+        # This takes 30 ms, so it runs in a thread of low priority.
+        words = self._threads.submit(self._vocabulary.words_of_all, ways).result()
+        first, *others = (Words(*each) for each in words)
+        return ChangedWords(mirrored=first, negatives=tuple(others))
 
     def compare(
         self, pairs: Sequence[tuple[Side, Side]], *, model_version: str, alone: bool
@@ -170,17 +174,18 @@ class Comparer:
         # Only a verified overlap may link a group. Pictures with almost no features have
         # none, however alike they are.
         verification = dataclasses.replace(verify(query, candidate), is_conclusive=True)
-        words = _words(a.stored.words, b.stored.words)
-        if (
-            verification.overlaps
-            and verification.overlaps[0].mirrored
-            and b.stored.words is not None
-        ):
-            turned = Words(*self._vocabulary.words(query.mirrored()))
-            words = max(words or 0.0, _words(turned, b.stored.words) or 0.0)
+        pdq, words = _pdq(a.stored, b.stored), _words(a.stored.words, b.stored.words)
+        if verification.is_negative:
+            # All bits of the hash are turned over.
+            pdq = None if pdq is None else -pdq
+            query, words = query.negative(), None
+        is_mirrored = bool(verification.overlaps) and verification.overlaps[0].mirrored
+        if (is_mirrored or verification.is_negative) and b.stored.words is not None:
+            changed = self._vocabulary.words(query.mirrored() if is_mirrored else query)
+            words = max(words or 0.0, _words(Words(*changed), b.stored.words) or 0.0)
         evidence = Evidence(
             similarity=compute_similarity(a.stored, b.stored),
-            pdq=_pdq(a.stored, b.stored),
+            pdq=pdq,
             words=words,
             verification=verification,
         )

@@ -275,13 +275,13 @@ class ClusterWorker:
     async def _find_pairs(
         self, stored: Stored, *, sha: bytes, collection: Collection
     ) -> set[tuple[bytes, bytes]]:
-        mirrored = await self._run(self._comparer.mirrored_words, sha)
+        changed = await self._run(self._comparer.changed_words, sha)
         near = await self._holdings.threads.read(
             "clusters_neighbours",
             candidates.find_neighbours,
             collection,
             stored,
-            mirrored=mirrored,
+            changed=changed,
         )
         shas = await self._run(self._steps.read_shas, [each.bytes for each in near])
         return {(min(sha, other), max(sha, other)) for other in shas.values() if other != sha}

@@ -51,4 +51,5 @@ def _overlap(overlap: Overlap) -> search_pb2.Overlap:
         mirrored=overlap.mirrored,
         rotation=overlap.rotation,
         scale=overlap.scale,
+        negative=overlap.negative,
     )

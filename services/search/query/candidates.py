@@ -1,10 +1,10 @@
 """Finds the candidates of a search by a picture, with their scores in each channel.
 
-Three channels find candidates: descriptor, perceptual hash and visual words. The first block has
-the best candidates of each channel, ordered by the best rank that any channel gives them; the best
-of these are compared by local features. Later blocks come from the descriptor alone, each four
-times as deep as the one before. A block does not depend on the page, so all pages are cut from one
-ranking.
+Three channels find candidates: descriptor, perceptual hash and visual words. Hash and words are
+also asked for negatives of the query. The first block has the best candidates of each list, ordered
+by the best rank that any list gives them; the best of these are compared by local features. Later
+blocks come from the descriptor alone, each four times as deep as the one before. A block does not
+depend on the page, so all pages are cut from one ranking.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halftone.imaging.orientations import UPRIGHT, Orientation
-from halftone.matching.fusion import DEPTH, fuse_channels
+from halftone.matching.fusion import DEPTH, NEGATIVE_DEPTH, fuse_channels
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Evidence
 from halftone.services.search.query import ranking
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterator, Sequence
 
+    from halftone.matching.fingerprint import Fingerprint
+    from halftone.matching.words import Words as QueryWords
     from halftone.services.search.query.plans import SearchPlan
     from halftone.services.search.store.port import Collection, ScoredPoint, Stored
 
@@ -36,6 +38,20 @@ Floats = NDArray[np.float32]
 _GROWTH: Final = 4
 _MORE_HASHES: Final = 2
 """How many times more hashes to ask for than candidates: many tie at the end of the list."""
+
+
+class Source(NamedTuple):
+    """What finds candidates: a channel, asked for the query as it is or for negatives of it."""
+
+    channel: Channel
+    negative: bool = False
+
+
+_SOURCES: Final = (
+    *map(Source, Channel),
+    Source(Channel.PDQ, negative=True),
+    Source(Channel.WORDS, negative=True),
+)
 
 
 class View(NamedTuple):
@@ -55,7 +71,9 @@ class SearchCandidate:
         similarity: Cosine of the descriptors, -1 to 1.
         pdq: Cosine of the hashes, -1 to 1; None if the image has no hash.
         words: Cosine of the visual words, 0 to 1; None if it has none.
-        best: The channel that ranks it highest; always the descriptor after the first block.
+        best: The source that ranks it highest; always the descriptor after the first block.
+        negative_pdq: The same as `pdq` with the query in negative; None if that is not asked for.
+        negative_words: The same as `words` with the query in negative.
     """
 
     id: uuid.UUID
@@ -63,7 +81,9 @@ class SearchCandidate:
     similarity: View
     pdq: View | None
     words: View | None
-    best: Channel
+    best: Source
+    negative_pdq: View | None = None
+    negative_words: View | None = None
 
     @property
     def name(self) -> str:
@@ -72,8 +92,11 @@ class SearchCandidate:
 
     @property
     def orientation(self) -> Orientation:
-        """The query's orientation in the channel that ranks the candidate highest."""
-        view = {Channel.PDQ: self.pdq, Channel.WORDS: self.words}.get(self.best)
+        """The query's orientation in the source that ranks the candidate highest."""
+        channel, negative = self.best
+        view = {Channel.PDQ: self.pdq, Channel.WORDS: self.words}.get(channel)
+        if negative:
+            view = self.negative_pdq if channel is Channel.PDQ else self.negative_words
         return (view or self.similarity).orientation
 
 
@@ -86,18 +109,20 @@ class Block(NamedTuple):
 
 def find_first_block(collection: Collection, *, plan: SearchPlan) -> Block:
     """Return the first block. Its candidates are ordered: the most worth comparing come first."""
-    found = _rank_channels(collection, plan, depth=_depth(plan), channels=tuple(Channel))
-    lists = {channel: each.ids for channel, each in found.items()}
+    found = _rank_sources(collection, plan, depth=_depth(plan), sources=_SOURCES)
+    lists = {source: each.ids for source, each in found.items()}
+    descriptor, pdq, words, *_ = _SOURCES
     rest = Evidence(
-        similarity=found[Channel.DESCRIPTOR].rest,
-        pdq=found[Channel.PDQ].rest,
-        words=found[Channel.WORDS].rest,
+        similarity=found[descriptor].rest,
+        pdq=found[pdq].rest,
+        words=found[words].rest,
         verification=None,
     )
     ids = fuse_channels(
-        descriptor=lists[Channel.DESCRIPTOR],
-        pdq=lists[Channel.PDQ],
-        words=lists[Channel.WORDS],
+        descriptor=lists[descriptor],
+        pdq=lists[pdq],
+        words=lists[words],
+        negatives=[each for source, each in lists.items() if source.negative],
         limit=sum(map(len, lists.values())),
     )
     return Block(_score_all(collection, plan=plan, ids=ids, by=lists), rest)
@@ -117,8 +142,8 @@ def find_later_blocks(collection: Collection, *, plan: SearchPlan, seen: Block) 
     depth = _depth(plan)
     while depth < MAX_DEPTH:
         depth = min(depth * _GROWTH, MAX_DEPTH)
-        (ranked,) = _rank_channels(
-            collection, plan, depth=depth, channels=(Channel.DESCRIPTOR,)
+        (ranked,) = _rank_sources(
+            collection, plan, depth=depth, sources=(Source(Channel.DESCRIPTOR),)
         ).values()
         block = [each for each in ranked.ids if each not in known]
         known.update(block)
@@ -148,41 +173,45 @@ def _depth(plan: SearchPlan) -> int:
 
 
 class _Ranked(NamedTuple):
-    """The best candidates of a channel, and an upper bound on the scores of all other images."""
+    """The best candidates of a source, and an upper bound on the scores of all other images."""
 
     ids: list[uuid.UUID]
     rest: float
 
 
-def _rank_channels(
-    collection: Collection, plan: SearchPlan, *, depth: int, channels: Sequence[Channel]
-) -> dict[Channel, _Ranked]:
-    """Return the best candidates of each channel, over all orientations of the query."""
-    queries = [
-        Query(
-            vector=vector,
-            using=channel,
-            limit=depth * (_MORE_HASHES if channel is Channel.PDQ else 1),
-            filter=plan.condition,
-            min_score=plan.min_score if channel is Channel.DESCRIPTOR else None,
-            payloads=False,
+def _rank_sources(
+    collection: Collection, plan: SearchPlan, *, depth: int, sources: Sequence[Source]
+) -> dict[Source, _Ranked]:
+    """Return the best candidates of each source, over all orientations of the query."""
+    depths = {source: NEGATIVE_DEPTH if source.negative else depth for source in sources}
+    asked = [
+        (
+            source,
+            Query(
+                vector=vector,
+                using=source.channel,
+                limit=depths[source] * (_MORE_HASHES if source.channel is Channel.PDQ else 1),
+                filter=plan.condition,
+                min_score=plan.min_score if source.channel is Channel.DESCRIPTOR else None,
+                payloads=False,
+            ),
         )
-        for channel in channels
-        for vector in _vectors(plan, channel)
+        for source in sources
+        for vector in _vectors(plan, source)
     ]
-    found = ranking.query(collection, queries=queries) if queries else []
-    best: dict[Channel, dict[uuid.UUID, float]] = {channel: {} for channel in channels}
-    rest = dict.fromkeys(channels, 0.0)
-    for query, hits in zip(queries, found, strict=True):
-        _merge(best[query.using], hits)
+    found = ranking.query(collection, queries=[query for _, query in asked]) if asked else []
+    best: dict[Source, dict[uuid.UUID, float]] = {source: {} for source in sources}
+    rest = dict.fromkeys(sources, 0.0)
+    for (source, query), hits in zip(asked, found, strict=True):
+        _merge(best[source], hits)
         if len(hits) >= query.limit or query.using is Channel.PDQ:
             # Hashes that tie with the end of the list were left out of it.
-            rest[query.using] = max([rest[query.using], *(hit.score for hit in hits[-1:])])
+            rest[source] = max([rest[source], *(hit.score for hit in hits[-1:])])
     ranked = {}
-    for channel, scores in best.items():
-        ids = _best(scores, limit=depth)
+    for source, scores in best.items():
+        ids = _best(scores, limit=depths[source])
         cut = [scores[ids[-1]]] if len(scores) > len(ids) else []
-        ranked[channel] = _Ranked(ids, max([rest[channel], *cut]))
+        ranked[source] = _Ranked(ids, max([rest[source], *cut]))
     return ranked
 
 
@@ -197,15 +226,27 @@ def _best(scores: dict[uuid.UUID, float], *, limit: int) -> list[uuid.UUID]:
     return sorted(scores, key=lambda each: (-scores[each], each))[:limit]
 
 
-def _vectors(plan: SearchPlan, channel: Channel) -> list[Floats | Words]:
-    if channel is Channel.DESCRIPTOR:
+def _vectors(plan: SearchPlan, source: Source) -> list[Floats | Words]:
+    if source.channel is Channel.DESCRIPTOR:
         return list((plan.vectors or {}).values())
     picture = plan.picture
     assert picture is not None  # noqa: S101 - prepared
-    if channel is Channel.PDQ:
+    if source.channel is Channel.PDQ:
+        if source.negative:
+            # Words find a negative that is turned by quarters, too.
+            hashes = _negative_hashes(picture)
+            return [vector for lay, vector in hashes.items() if not lay.rotation]
         return [to_vector(bits) for bits in picture.pdq.values()]
+    words = picture.negative_words if source.negative else picture.words
     # A picture with too little detail has no words.
-    return [Words(*each) for each in picture.words.values() if len(each.indices)]
+    return [Words(*each) for each in words.values() if len(each.indices)]
+
+
+def _negative_hashes(picture: Fingerprint) -> dict[Orientation, Floats]:
+    """Return the hashes of a query in negative; empty if negatives are not asked for."""
+    if not picture.negative_words:
+        return {}
+    return {lay: -to_vector(bits) for lay, bits in picture.pdq.items()}
 
 
 def _score_all(
@@ -213,7 +254,7 @@ def _score_all(
     *,
     plan: SearchPlan,
     ids: Sequence[uuid.UUID],
-    by: dict[Channel, list[uuid.UUID]],
+    by: dict[Source, list[uuid.UUID]],
 ) -> list[SearchCandidate]:
     """Return candidates with the scores of all channels. Candidates below `min_score` are left out.
 
@@ -232,21 +273,23 @@ def _score_all(
         np.stack([each.vector for each in stored if each.vector is not None]), plan.vectors or {}
     )
     hashes = _hashes(stored, {lay: to_vector(bits) for lay, bits in picture.pdq.items()})
-    words = _words(
-        stored, {Orientation(flip, 0): Words(*each) for flip, each in picture.words.items()}
-    )
+    negative_hashes = _hashes(stored, _negative_hashes(picture))
+    words = _words(stored, picture.words)
+    negative_words: Sequence[View | None] = [None] * len(stored)
+    if picture.negative_words:
+        negative_words = _words(stored, picture.negative_words)
     ranks = {
-        channel: {each: rank for rank, each in enumerate(found)} for channel, found in by.items()
+        source: {each: rank for rank, each in enumerate(found)} for source, found in by.items()
     }
 
-    def best(point: uuid.UUID) -> Channel:
+    def best(point: uuid.UUID) -> Source:
         return (
             min(
-                (ranked.get(point, MAX_DEPTH), at, channel)
-                for at, (channel, ranked) in enumerate(ranks.items())
+                (ranked.get(point, MAX_DEPTH), at, source)
+                for at, (source, ranked) in enumerate(ranks.items())
             )[2]
             if ranks
-            else Channel.DESCRIPTOR
+            else Source(Channel.DESCRIPTOR)
         )
 
     return [
@@ -257,9 +300,11 @@ def _score_all(
             pdq=hashed,
             words=likeness,
             best=best(each.id),
+            negative_pdq=negative_hash,
+            negative_words=negative_likeness,
         )
-        for each, similarity, likeness, hashed in zip(
-            stored, descriptors, words, hashes, strict=True
+        for each, similarity, likeness, hashed, negative_hash, negative_likeness in zip(
+            stored, descriptors, words, hashes, negative_hashes, negative_words, strict=True
         )
         if plan.min_score is None or similarity.score >= plan.min_score
     ]
@@ -286,16 +331,22 @@ def _hashes(stored: Sequence[Stored], queries: dict[Orientation, Floats]) -> Seq
     return [None if each.pdq is None else next(views) for each in stored]
 
 
-def _words(stored: Sequence[Stored], queries: dict[Orientation, Words]) -> list[View]:
-    """Return for each image the best cosine of its words with the query's, and the orientation."""
+def _words(stored: Sequence[Stored], queries: dict[bool, QueryWords]) -> list[View]:
+    """Return for each image the best cosine of its words with the query's, and the orientation.
+
+    Args:
+        stored: The images.
+        queries: The query's words by whether it is mirrored.
+    """
     held = [each.words or _NONE for each in stored]
     rows = np.repeat(np.arange(len(held)), [len(each.indices) for each in held])
     indices = np.concatenate([each.indices for each in held]).astype(np.int64)
     values = np.concatenate([each.values for each in held])
     best = [View(0.0, UPRIGHT)] * len(held)
-    for lay, query in queries.items():
+    for mirrored, query in queries.items():
         if not len(query.indices):
             continue
+        lay = Orientation(mirrored=mirrored)
         dense = np.zeros(max(int(indices.max(initial=0)), int(query.indices.max())) + 1, np.float32)
         dense[query.indices] = query.values
         scores = np.bincount(rows, weights=dense[indices] * values, minlength=len(held))

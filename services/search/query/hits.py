@@ -92,10 +92,12 @@ def _hit(
         relation=messages.relation_of(scored.relation),
         verification=messages.to_verification(scored.outcome),
         verdict=verdict,
+        negative=scored.verification is not None and scored.verification.is_negative,
     )
-    if candidate.pdq is not None:
+    evidence = scored.evidence
+    if evidence.pdq is not None:
         # The cosine of two hashes of ±1 is 1 - 2 d / 256.
-        hit.pdq_distance = round((1 - candidate.pdq.score) * PDQ_BITS / 2)
-    if candidate.words is not None:
-        hit.words_similarity = candidate.words.score
+        hit.pdq_distance = round((1 - evidence.pdq) * PDQ_BITS / 2)
+    if evidence.words is not None:
+        hit.words_similarity = evidence.words
     return hit

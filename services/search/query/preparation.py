@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from halftone.core import errors, wire
 from halftone.imaging import images
 from halftone.imaging.orientations import UPRIGHT, orientations
-from halftone.matching.fingerprint import Fingerprint
-from halftone.matching.words import Vocabulary, Words
+from halftone.matching.fingerprint import Fingerprint, make_words
+from halftone.matching.words import Words
 from halftone.services.search.archive.embedder_client import MAX_IMAGES, ImageDescriptors
 from halftone.services.search.query.plans import SearchPlan
 
@@ -158,19 +158,18 @@ class Preparation:
         assert plan.stored is not None  # noqa: S101 - asked before
         stored = plan.stored
         features = self._fingerprints.features(stored.payload["sha256"])
-        vocabulary = Vocabulary.load()
-        words = {
-            False: vocabulary.words(features) if stored.words is None else Words(*stored.words)
-        }
-        if plan.mirrored:
-            words[True] = vocabulary.words(features.mirrored())
+        words, negative_words = make_words(features, mirrored=plan.mirrored)
+        if stored.words is not None:
+            words[False] = Words(*stored.words)
         asked = orientations(mirrored=plan.mirrored, rotated=plan.rotated)
         hashes = {} if stored.pdq is None else {UPRIGHT: (stored.pdq > 0).astype("uint8")}
         if any(each not in hashes for each in asked):
             content = content or self._holdings.blobs.get(stored.payload["sha256"])
             every = self._fingerprints.hashes(content)
             hashes = {each: hashes.get(each, every[each]) for each in asked}
-        return Fingerprint(pdq=hashes, features=features, words=words)
+        return Fingerprint(
+            pdq=hashes, features=features, words=words, negative_words=negative_words
+        )
 
 
 def _content(plan: SearchPlan) -> bytes:

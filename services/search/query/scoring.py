@@ -107,13 +107,7 @@ def score(
     """
     known: list[Outcome | None] = [*outcomes, *[None] * (len(block) - len(outcomes))]
     evidence = [
-        Evidence(
-            similarity=candidate.similarity.score,
-            pdq=candidate.pdq and candidate.pdq.score,
-            words=candidate.words and candidate.words.score,
-            verification=None if isinstance(outcome, Missed) else outcome,
-        )
-        for candidate, outcome in zip(block, known, strict=True)
+        _evidence(candidate, outcome) for candidate, outcome in zip(block, known, strict=True)
     ]
     probabilities = calibration.probabilities(evidence).tolist() if evidence else []
     hits = []
@@ -135,6 +129,20 @@ def score(
                 )
             )
     return sort_candidates(hits)
+
+
+def _evidence(candidate: SearchCandidate, outcome: Outcome | None) -> Evidence:
+    """Return all evidence for a candidate. Of a negative, hash and words of the negative count."""
+    verification = None if isinstance(outcome, Missed) else outcome
+    pdq, words = candidate.pdq, candidate.words
+    if verification is not None and verification.is_negative:
+        pdq, words = candidate.negative_pdq, candidate.negative_words
+    return Evidence(
+        similarity=candidate.similarity.score,
+        pdq=pdq and pdq.score,
+        words=words and words.score,
+        verification=verification,
+    )
 
 
 def sort_candidates(found: Iterable[RankedCandidate]) -> list[RankedCandidate]:

@@ -10,6 +10,7 @@ import pytest
 from halftone.imaging.orientations import UPRIGHT, Orientation
 from halftone.matching.probability import FEATURES, Calibration
 from halftone.services.search.query import candidates, scoring
+from halftone.services.search.query.candidates import Source
 from halftone.services.search.store.port import Channel
 from tests.support.search.exact_collection import (
     Exact,
@@ -48,7 +49,7 @@ def test_each_channel_brings_what_it_finds_and_all_scores_are_told(archive):
     block = candidates.find_first_block(archive, plan=plan_of(archive)).candidates
     assert numbers(block)[:3] == [1, 2, 3]
     first, second, third = block[:3]
-    assert (first.best, second.best, third.best) == tuple(Channel)
+    assert [each.best for each in block[:3]] == [Source(channel) for channel in Channel]
     assert first.similarity.score == pytest.approx(1)
     assert first.pdq is None
     assert second.pdq.score == pytest.approx(1)
@@ -110,7 +111,7 @@ def test_blocks_go_on_until_everything_was_there_once(archive):
     assert len(blocks) == 3
     # The second block is a part of the 200 most similar.
     assert len(blocks[1]) <= 200
-    assert all(each.best is Channel.DESCRIPTOR for each in blocks[1])
+    assert all(each.best == Source(Channel.DESCRIPTOR) for each in blocks[1])
 
 
 def test_no_image_beyond_is_more_alike_than_the_block_says(archive):

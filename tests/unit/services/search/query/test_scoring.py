@@ -15,7 +15,7 @@ from halftone.matching.verification import Overlap, Verification
 from halftone.service.paging import Page
 from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.query import scoring
-from halftone.services.search.query.candidates import SearchCandidate, View
+from halftone.services.search.query.candidates import SearchCandidate, Source, View
 from halftone.services.search.query.plans import SearchPlan
 from halftone.services.search.store.port import EVERYTHING, Channel
 
@@ -46,7 +46,7 @@ def candidate(number, *, similarity=0.3, pdq=0.1, words=0.05, sha256="", lay=UPR
         similarity=View(similarity, lay),
         pdq=View(pdq, lay),
         words=View(words, lay),
-        best=Channel.DESCRIPTOR,
+        best=Source(Channel.DESCRIPTOR),
     )
 
 
