@@ -193,7 +193,7 @@ class BySimilarity:
 
     matching = "similarity"
 
-    def mirrored_words(self, sha: bytes) -> None:
+    def changed_words(self, sha: bytes) -> None:
         """None."""
 
     def compare(

@@ -128,8 +128,8 @@ def test_what_cannot_be_read_is_left_out(comparer, sides):
         alone=False,
     )
     assert [each.b for each in found] == [sides["reprint"].sha]
-    assert comparer.mirrored_words(gone.sha) is None
-    assert comparer.mirrored_words(sides["plain"].sha) is None
+    assert comparer.changed_words(gone.sha) is None
+    assert comparer.changed_words(sides["plain"].sha) is None
 
 
 def test_kept_evidence_gives_the_same_probability(comparer, sides):
@@ -163,7 +163,7 @@ def test_equal_bytes_do_not_take_the_room_of_others(tmp_path):
     collection.upsert([*copies, *near, *far])
     depths = Depths(descriptor=5, limit=5)
     (first,) = collection.retrieve([copies[0].id], vectors=True).values()
-    found = find_neighbours(collection, first, mirrored=None, depths=depths)
+    found = find_neighbours(collection, first, changed=None, depths=depths)
     assert set(found[:3]) == {each.id for each in near}
     assert not set(found) & {each.id for each in copies}
     assert len(found) == 5

@@ -193,7 +193,7 @@ class FullDisk(Database):
 class NothingToSearch(Comparer):
     """Must not be asked for the candidates of a picture."""
 
-    def mirrored_words(self, _sha):
+    def changed_words(self, _sha):
         raise AssertionError
 
 
