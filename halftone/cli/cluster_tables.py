@@ -159,6 +159,8 @@ def list_marks(printing: Printing) -> list[str]:
     overlap = alignments.find_main_overlap(printing.link) if printing.link else None
     if overlap is not None and overlap.mirrored:
         marks.append("mirrored")
+    if overlap is not None and overlap.negative:
+        marks.append("negative")
     if printing.is_weakest:
         marks.append("weakest link")
     if printing.is_judged:

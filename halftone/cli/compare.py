@@ -176,6 +176,7 @@ def _locate(
 def _describe_lie(overlap: Overlap) -> str:
     """Return in words how the second picture shows the part that it shares with the first."""
     parts = [
+        "one a negative of the other" if overlap.negative else "",
         "mirrored" if overlap.mirrored else "",
         f"turned {overlap.rotation:+z.1f}°",
         f"{overlap.scale:.2f} times as large in the second",

@@ -214,6 +214,7 @@ def describe_overlap(
         f"scale {overlap.scale:.2f}",
         f"turned {overlap.rotation:+z.1f}°",
         *(["mirrored"] if overlap.mirrored else []),
+        *(["negative"] if overlap.negative else []),
     ]
     return "; ".join(parts)
 

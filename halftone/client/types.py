@@ -88,6 +88,7 @@ class Overlap:
         rotation: Degrees by which the query, after mirroring, is turned clockwise to lie as the
             image does, -180 to 180.
         scale: Length in the image over length in the query.
+        negative: Whether one of the two is a negative of the other: light where that is dark.
     """
 
     inlier_count: int
@@ -99,6 +100,7 @@ class Overlap:
     mirrored: bool = False
     rotation: float = 0.0
     scale: float = 1.0
+    negative: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +128,8 @@ class Hit:
             with every model version.
         relation: The kind of match.
         verification: The result of the comparison by local features.
+        negative: Whether one of the two is a negative of the other, by the largest overlap. Hash
+            and words are then compared with the query in negative.
         pdq_distance: Bits in which the perceptual hashes differ, of 256; None for an embedding.
         words_similarity: Likeness of the visual words, 0 to 1; None for an embedding.
         verdict: An archivist's verdict on the query and this image, if the query is an image of the
@@ -141,6 +145,7 @@ class Hit:
     pdq_distance: int | None = None
     words_similarity: float | None = None
     verdict: Verdict | None = None
+    negative: bool = False
 
     @property
     def mirrored(self) -> bool:
@@ -164,11 +169,16 @@ class Hit:
 
     @property
     def lies(self) -> str:
-        """Return the orientation in words for people; empty if upright, or without an overlap.
+        """Return how the query lies in the hit, in words for people: "negative, turned 90°".
 
-        Without an overlap the orientation of the greatest similarity means little.
+        Empty if it lies as it is, or without an overlap: the orientation of the greatest similarity
+        means little then.
         """
-        return self.orientation.label if self.overlaps else ""
+        if not self.overlaps:
+            return ""
+        return ", ".join(
+            filter(None, ("negative" if self.negative else "", self.orientation.label))
+        )
 
     @property
     def overlaps(self) -> tuple[Overlap, ...]:

@@ -111,6 +111,8 @@ def may_be_negative(first: LocalFeatures, second: LocalFeatures) -> bool:
     of the features of each picture vote. docs/matching.md says what this misses.
     """
     ours, theirs = _sample(first).negative(), _sample(second)
+    if min(len(ours), len(theirs)) < _FEWEST_VOTES:
+        return False
     likeness = compare(split(ours.descriptors), split(theirs.descriptors))
     for way, turned in ((likeness.plain, ours), (likeness.mirrored, ours.mirrored())):
         rows, columns = pair(way)

@@ -42,6 +42,7 @@ COLUMNS: Final = (
     *("cluster", "size", "journals", "position", "is_earliest", "gap_days", "gap", "image"),
     *("journal", "date", "earliest_date", "latest_date", "page", "caption", "language"),
     *("source_uri", "rights", "weakest_link", "links", "mirrored_to_earliest"),
+    "negative_of_earliest",
 )
 
 
@@ -143,6 +144,7 @@ def write_csv(clusters: Iterable[Cluster], *, file: TextIO) -> int:
                     *map(files.escape_formula, record),
                     *(round(printing.member.weakest_link, 6), printing.member.link_count),
                     "" if overlap is None else int(overlap.mirrored),
+                    "" if overlap is None else int(overlap.negative),
                 ]
             )
     return count
@@ -318,6 +320,8 @@ def _describe(link: Link, *, of: str) -> str:
         parts.append(f"{overlap.inlier_count} matching details")
         if overlap.mirrored:
             parts.append("mirrored")
+        if overlap.negative:
+            parts.append("one is a negative of the other")
     return "; ".join(parts) + "."
 
 

@@ -357,6 +357,8 @@ def _list_tags(printing: Printing, *, weakest: Link | None) -> list[tuple[str, s
     overlap = alignments.find_main_overlap(printing.link) if printing.link else None
     if overlap is not None and overlap.mirrored:
         tags.append(("turned", "Mirrored"))
+    if overlap is not None and overlap.negative:
+        tags.append(("turned", "Negative"))
     if printing.is_weakest and weakest is not None:
         tags.append(("weak", f"Weakest link: {wording.format_probability(weakest.probability)}"))
     if printing.is_judged:
@@ -430,6 +432,7 @@ def _describe_link(link: Link, *, numbers: Mapping[str, int]) -> str:
         f"{overlap.inlier_count} matching details",
         " and ".join(f"{share:.0%} of no. {number}" for number, share in sorted(shares.items())),
         "mirrored" if overlap.mirrored else "",
+        "one a negative of the other" if overlap.negative else "",
         said,
     ]
     return ", ".join(filter(None, parts))

@@ -46,6 +46,7 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
         "pdq_distance": hit.pdq_distance,
         "words_similarity": _round(hit.words_similarity),
         "mirrored": hit.mirrored,
+        "negative": hit.negative,
         "rotation": hit.rotation,
         "verification": {
             "state": hit.verification.state.value,
@@ -75,6 +76,7 @@ def overlap_to_json(
         f"{query}_share": round(overlap.query_share, 6),
         f"{image}_share": round(overlap.image_share, 6),
         "mirrored": overlap.mirrored,
+        "negative": overlap.negative,
         "rotation": round(overlap.rotation, 6),
         "scale": round(overlap.scale, 6),
     }

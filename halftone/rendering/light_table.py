@@ -142,6 +142,7 @@ def _describe(printing: Printing) -> str:
         else (overlap.image_share, overlap.query_share)
     )
     turned = " The plate was mirrored." if overlap.mirrored else ""
+    turned += " One is a negative of the other." if overlap.negative else ""
     return (
         f"{overlap.inlier_count} details agree. The outline holds {of_first:.0%} of the earliest "
         f"printing and {of_other:.0%} of no. {printing.number}.{turned}"

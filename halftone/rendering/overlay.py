@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from halftone.rendering import fonts
 
@@ -39,6 +39,8 @@ def warp(
 ) -> Image.Image:
     """Return the image of an overlap, transformed to lie as the query lies.
 
+    If one is a negative of the other, the image is inverted, so that what agrees looks the same.
+
     Args:
         image: A copy of the overlap's image, of any size.
         overlap: The part that the two share.
@@ -56,7 +58,8 @@ def warp(
     # the image.
     matrix = to_copy @ homography @ from_result
     coefficients = (matrix / matrix[2, 2]).ravel()[:8].tolist()
-    return image.convert("RGBA").transform(
+    seen = ImageOps.invert(image.convert("RGB")) if overlap.negative else image
+    return seen.convert("RGBA").transform(
         size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC
     )
 
@@ -114,7 +117,8 @@ def draw_sheet(
             size=first.size,
         )
         panels.append(blend(first, laid))
-        captions.append("the second laid upon the first")
+        inverted = ", inverted," if overlaps[0].negative else ""
+        captions.append(f"the second{inverted} laid upon the first")
     return _compose(panels, captions, lines=lines)
 
 

@@ -238,6 +238,8 @@ def describe_evidence(link: Link, *, of: str) -> str:
         parts.append(f"{mine:.0%} of this printing, {other:.0%} of the other")
         if overlap.mirrored:
             parts.append("mirrored")
+        if overlap.negative:
+            parts.append("one a negative of the other")
         if len(link.verification.overlaps) > 1:
             parts.append(f"{len(link.verification.overlaps)} parts in common")
     elif is_same_file(link):

@@ -39,6 +39,30 @@ def test_mirrored_descriptors_are_those_of_the_mirrored_picture(picture):
     assert np.median(unmoved) < 0.9
 
 
+@pytest.mark.parametrize("low", [0, 90])
+def test_features_of_a_negative_are_those_of_the_inverted_picture(picture, low):
+    """Also of a faded picture, whose tones are spread."""
+    image = picture(1).point(lambda value: low + value * (100 if low else 255) // 255)
+    derived, found = extract(image).negative(), extract(ImageOps.invert(image))
+    partner = nearest(derived, found)
+    away = np.abs(derived.points - found.points[partner])
+    same = (away[:, :3] < 0.5).all(axis=1) & (np.minimum(away[:, 3], 360 - away[:, 3]) < 3)
+    assert same.mean() > 0.95
+    a = derived.descriptors[same].astype(float)
+    b = found.descriptors[partner][same].astype(float)
+    cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert np.median(cosines) > 0.999
+
+
+def test_a_negative_of_a_negative_is_the_picture(picture):
+    features = extract(picture(1))
+    twice = features.negative().negative()
+    np.testing.assert_array_equal(twice.descriptors, features.descriptors)
+    np.testing.assert_allclose(twice.points, features.points, atol=1e-3)
+    mirrored = features.negative().mirrored()
+    np.testing.assert_array_equal(mirrored.descriptors, features.mirrored().negative().descriptors)
+
+
 def test_mirroring_twice_changes_nothing(picture):
     features = extract(picture(1))
     twice = features.mirrored().mirrored()

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.fingerprint import archive_fingerprint, fingerprint
@@ -48,6 +48,42 @@ def test_a_mirrored_picture_is_found(gallery):
 
     assert found[0].index == 5
     assert found[0].evidence.verification.overlaps[0].mirrored
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_negative_is_found_and_said_to_be_one(gallery, mirror):
+    image = ImageOps.invert(picture(5))
+    found = ask(gallery, ImageOps.mirror(image) if mirror else image)
+
+    assert found[0].index == 5
+    assert found[0].probability > 0.9
+    evidence = found[0].evidence
+    assert evidence.verification.is_negative
+    assert evidence.pdq > 0.7
+    assert evidence.words > 0.5
+    assert not any(each.evidence.verification.is_negative for each in found[1:])
+
+
+def test_an_archive_of_negatives_is_searched_by_a_picture_and_by_a_negative():
+    """It is the ordinary case where both are negatives."""
+    descriptors = np.zeros((30, 4), dtype=np.float32)
+    descriptors[:, 0] = 1
+    prints = [archive_fingerprint(ImageOps.invert(picture(seed))) for seed in range(30)]
+    negatives = Gallery(descriptors, prints)
+    for seed in range(12, 30, 3):
+        part = picture(seed).crop((80, 60, 240, 180))
+        first, *_ = ask(negatives, part)
+        assert (first.index, first.evidence.verification.is_negative) == (seed, True)
+        first, *_ = ask(negatives, ImageOps.invert(part))
+        assert (first.index, first.evidence.verification.is_negative) == (seed, False)
+
+
+def test_negatives_are_candidates_only_if_asked_for(gallery):
+    query = fingerprint(ImageOps.invert(picture(5)), negative=False)
+    view = {UPRIGHT: np.array([1, 0, 0, 0], dtype=np.float32)}
+    found = gallery.search(view, query, verify_count=2, depth=2)
+
+    assert 5 not in [each.index for each in found]
 
 
 def test_what_is_left_out_is_not_found(gallery):
@@ -95,3 +131,12 @@ def test_words_count_twice_as_deep():
     fused = fuse_channels(descriptor=["d0", "d1"], pdq=["p0"], words=["w0", "w1", "w2"], limit=9)
 
     assert fused == ["d0", "p0", "w0", "w1", "d1", "w2"]
+
+
+def test_negatives_come_after_the_others_of_their_rank():
+    negatives = [["n0", "d1"], ["m0", "m1"]]
+    fused = fuse_channels(
+        descriptor=["d0", "d1"], pdq=["p0"], words=["w0", "w1"], negatives=negatives, limit=7
+    )
+
+    assert fused == ["d0", "p0", "w0", "w1", "n0", "m0", "d1"]

@@ -131,6 +131,36 @@ def test_sampling_that_goes_astray_one_way_is_made_good_by_the_other(picture, mo
     np.testing.assert_allclose(found.query_polygon, expected.query_polygon, atol=3)
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_negative_is_said_to_be_one_from_either_side(picture, mirror):
+    image = picture(2)
+    other = ImageOps.invert(reprint(image, seed=3).convert("L").rotate(20, fillcolor=255))
+    if mirror:
+        other = ImageOps.mirror(other)
+    there = verify(extract(image), extract(other))
+    back = verify(extract(other), extract(image))
+    assert there.is_negative
+    assert back.is_negative
+    (one, *_), (two, *_) = there.overlaps, back.overlaps
+    assert (one.mirrored, two.mirrored) == (mirror, mirror)
+    assert one.query_share > 0.8
+    for name in ("inliers", "matches", "residual", "coverage", "rivals", "negative"):
+        assert getattr(one, name) == getattr(two, name), name
+    assert (one.query_share, one.candidate_share) == (two.candidate_share, two.query_share)
+    unity = one.homography @ two.homography
+    np.testing.assert_allclose(unity / unity[2, 2], np.eye(3), atol=1e-6)
+
+
+def test_two_negatives_are_an_ordinary_pair(picture):
+    part = picture(1).crop((100, 80, 400, 300))
+    query, candidate = (extract(ImageOps.invert(each)) for each in (part, picture(1)))
+    assert not verify(query, candidate).is_negative
+    plain = verify(extract(part), extract(picture(1)))
+    assert verify(query, candidate).overlaps[0].inliers == pytest.approx(
+        plain.overlaps[0].inliers, rel=0.1
+    )
+
+
 def test_asked_one_way_only_that_way_is_compared(picture):
     query, candidate = extract(picture(3)), extract(ImageOps.mirror(picture(3)))
     assert not verify(query, candidate, mirrored=False).overlaps

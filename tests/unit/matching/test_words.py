@@ -70,16 +70,31 @@ def test_a_query_is_fingerprinted_in_every_orientation_asked_for(picture):
     image = picture(1)
     every = fingerprint(image)
     assert tuple(every.pdq) == orientations(mirrored=True, rotated=True)
-    assert set(every.words) == {False, True}
+    assert set(every.words) == set(every.negative_words) == {False, True}
     kept = archive_fingerprint(image, full_size=(960, 720))
     assert list(kept.pdq) == [UPRIGHT]
     assert list(kept.words) == [False]
     assert kept.features.width == 960
     mirrored = archive_fingerprint(ImageOps.mirror(image))
     assert likeness(every.words[True], mirrored.words[False]) > 0.8
+    assert not kept.negative_words
+    for way, words in every.negative_words.items():
+        turned = ImageOps.mirror(image) if way else image
+        inverted = archive_fingerprint(ImageOps.invert(turned))
+        assert likeness(words, inverted.words[False]) > 0.8
+    assert not fingerprint(image, negative=False).negative_words
     assert list(fingerprint(image, mirrored=True, rotated=False).pdq) == list(
         orientations(mirrored=True, rotated=False)
     )
+
+
+def test_several_pictures_get_the_words_that_each_gets_alone(picture):
+    vocabulary = Vocabulary.load()
+    features = [extract(picture(1)), extract(Image.new("L", (99, 99))), extract(picture(2))]
+    for words, each in zip(vocabulary.words_of_all(features), features, strict=True):
+        alone = vocabulary.words(each)
+        np.testing.assert_array_equal(words.indices, alone.indices)
+        np.testing.assert_array_equal(words.values, alone.values)
 
 
 def test_the_command_learns_the_same_words_again(tmp_path, picture):

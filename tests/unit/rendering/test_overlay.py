@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from halftone.client import Overlap
 from halftone.rendering import overlay
@@ -60,6 +60,15 @@ def test_what_agrees_is_grey_and_what_does_not_has_a_colour():
     assert overlay.blend(query, same).getpixel((5, 5)) == (120, 120, 120)
     red, green, blue = overlay.blend(query, darker).getpixel((5, 5))
     assert red < green == blue
+
+
+def test_a_negative_is_inverted_before_it_is_laid_upon_the_picture():
+    sizes = {"query_size": (240, 160), "image_size": (240, 160), "size": (240, 160)}
+    image = scene()
+    negative = ImageOps.invert(image.convert("RGB"))
+    laid = overlay.warp(negative, overlap=overlap_of(np.eye(3), negative=True), **sizes)
+    plain = overlay.warp(image, overlap=overlap_of(np.eye(3)), **sizes)
+    np.testing.assert_array_equal(np.asarray(laid), np.asarray(plain))
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -54,6 +54,8 @@ def pictures():
         "original": scene(1),
         "reprint": opened(printing(1, edition=3)),
         "mirrored": ImageOps.mirror(scene(1)),
+        "negative": ImageOps.invert(opened(printing(1, edition=3)).convert("L")),
+        "turned negative": ImageOps.mirror(ImageOps.invert(scene(1).convert("L"))),
         "plate": opened(plate(1, 2)),
         "other": scene(3),
         "plain": Image.new("L", (200, 100), 128),
@@ -111,6 +113,52 @@ def test_comparisons_say_how_sure_and_how_much(comparer, sides):
     assert other.verification == b""
     found = search_pb2.Verification.FromString(reprint.verification)
     assert found.overlaps[0].inlier_count > 20
+
+
+def test_a_negative_is_as_probable_as_the_printing(comparer, sides):
+    reprint, negative, turned = compare(
+        comparer,
+        sides,
+        ("original", "reprint"),
+        ("original", "negative"),
+        ("original", "turned negative"),
+    )
+    assert negative.probability == pytest.approx(reprint.probability, abs=0.05)
+    assert turned.probability >= 0.9
+    lies = []
+    for each in (reprint, negative, turned):
+        overlap = search_pb2.Verification.FromString(each.verification).overlaps[0]
+        lies.append((overlap.negative, overlap.mirrored))
+    assert lies == [(False, False), (True, False), (True, True)]
+    assert unpack(negative.evidence).pdq == pytest.approx(unpack(reprint.evidence).pdq, abs=0.1)
+    assert unpack(turned.evidence).words > 0.5
+
+
+@pytest.mark.parametrize("key", ["negative", "turned negative"])
+def test_negatives_are_neighbours_by_hash_or_words(tmp_path, comparer, sides, key):
+    store = EdgeStore(tmp_path / "store", min_free_bytes=0)
+    collection = store.open("fake/1", dimension=DIMENSION)
+    chance = np.random.default_rng(0)
+
+    def point(side):
+        # Descriptors that say nothing.
+        vector = _unit(chance.standard_normal(DIMENSION))
+        stored = side.stored
+        return Point(
+            id=stored.id,
+            vector=vector,
+            payload={"sha256": side.sha.hex()},
+            pdq=stored.pdq,
+            words=stored.words,
+        )
+
+    collection.upsert([point(sides["original"]), point(sides["other"]), point(sides[key])])
+    (stored,) = collection.retrieve([sides["original"].stored.id], vectors=True).values()
+    depths = Depths(descriptor=0, pdq=0, words=0, limit=0, negative=1)
+    changed = comparer.changed_words(sides["original"].sha)
+    found = find_neighbours(collection, stored, changed=changed, depths=depths)
+    assert found == [sides[key].stored.id]
+    store.close()
 
 
 def test_in_threads_or_alone_the_same_is_found(comparer, sides):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,13 @@ def test_states_of_messages(outcome, state):
     message = messages.to_verification(outcome)
     assert message.State.Name(message.state) == state
     assert len(message.overlaps) == (state == "OVERLAPPING")
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_a_negative_is_told(negative):
+    overlap = dataclasses.replace(OVERLAP, negative=negative)
+    message = messages.to_verification(Verification(overlaps=(overlap,), seconds=0.0))
+    assert message.overlaps[0].negative is negative
 
 
 def test_every_relation_has_a_message():

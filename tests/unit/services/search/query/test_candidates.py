@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 
 import numpy as np
@@ -76,6 +77,27 @@ def test_the_orientation_is_that_of_the_channel_that_ranks_it_highest(archive):
     block = candidates.find_first_block(archive, plan=plan).candidates
     assert (block[0].id.int, block[0].orientation) != (1, SIDEWAYS)
     assert next(each for each in block if each.id.int == 1).orientation == MIRRORED
+
+
+def test_negatives_are_candidates_of_their_own(archive):
+    """The other lists lose nothing to them, and say that they found them."""
+    plain = candidates.find_first_block(archive, plan=plan_of(archive)).candidates
+    archive.add(1, pdq=1 - bits(1))
+    archive.add(2, words=words(7, 8, 9))
+    plan = plan_of(archive)
+    plan.picture = dataclasses.replace(
+        plan.picture, negative_words={False: words(4), True: words(7, 8, 9)}
+    )
+    block = candidates.find_first_block(archive, plan=plan).candidates
+    by_hash, by_words = (next(each for each in block if each.id.int == at) for at in (1, 2))
+    assert by_hash.best == Source(Channel.PDQ, negative=True)
+    assert by_hash.negative_pdq.score == pytest.approx(1)
+    assert by_hash.pdq.score == pytest.approx(-1)
+    assert by_words.best == Source(Channel.WORDS, negative=True)
+    assert (by_words.negative_words.score, by_words.orientation) == (pytest.approx(1), MIRRORED)
+    assert by_words.words.score == 0
+    assert {each.id.int for each in block[:6]} >= {1, 2}
+    assert set(numbers(plain)[:40]) <= set(numbers(block))
 
 
 def test_too_plain_a_query_asks_no_words(archive):

@@ -137,5 +137,19 @@ def test_the_orientation_is_that_of_the_overlap(turned, mirrored, expected):
     assert found.orientation == (False, 90)
 
 
+def test_of_a_negative_the_hash_and_words_of_the_negative_count():
+    negative = Verification(overlaps=(dataclasses.replace(OVERLAP, negative=True),), seconds=0.0)
+    opposite = dataclasses.replace(
+        candidate(1, pdq=-0.9, words=0.01),
+        negative_pdq=View(0.9, UPRIGHT),
+        negative_words=View(0.8, UPRIGHT),
+    )
+    (found,) = scored([opposite], [negative])
+    assert (found.evidence.pdq, found.evidence.words) == (0.9, 0.8)
+    (plain,) = scored([opposite], [SHARED])
+    assert (plain.evidence.pdq, plain.evidence.words) == (-0.9, 0.01)
+    assert found.probability > plain.probability
+
+
 def test_nothing_is_nothing():
     assert scored([], []) == []
