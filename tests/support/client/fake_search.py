@@ -117,6 +117,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         self.delay_acks = 0.0
         self.shares = True
         self.likely = 0.987
+        self.negative = False
         self.verdicts: list[verdicts_pb2.Verdict] = []
         self.verdicts_unavailable = False
         self._lock = threading.Lock()
@@ -249,6 +250,8 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         start = int(request.page_token or 0)
         end = start + (request.limit or 20)
         hits = [_hit(record, rank=rank, likely=self.likely) for rank, record in enumerate(found)]
+        if self.negative and hits:
+            hits[0].negative = hits[0].verification.overlaps[0].negative = True
         return search_pb2.SearchImagesResponse(
             hits=[self._judged(hit, beside=request.image) for hit in hits[start:end]],
             next_page_token=str(end) if end < len(found) else "",

@@ -102,6 +102,16 @@ class TestSearch:
         run("search", picture, "--html", "sheet.html")
         assert "mirrored" not in Path("sheet.html").read_text()
 
+    def test_says_that_a_hit_is_a_negative(self, run, fake, picture):
+        assert "negative" not in run("search", picture, "--explain").stdout
+        fake.negative = True
+        first, second = json.loads(run("search", picture, "--json").stdout)["hits"]
+        assert (first["negative"], second["negative"]) == (True, False)
+        assert first["verification"]["overlaps"][0]["negative"]
+        assert run("search", picture, "--explain").stdout.count("negative") == 2
+        run("search", picture, "--html", "sheet.html")
+        assert "negative" in Path("sheet.html").read_text()
+
     def test_a_sheet_dims_what_is_unlikely(self, run, fake, picture):
         run("search", picture, "--html", "sheet.html")
         assert Path("sheet.html").read_text().count('<figure class="faint">') == 0

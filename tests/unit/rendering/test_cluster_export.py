@@ -59,6 +59,17 @@ def test_csv_has_a_row_for_each_printing(fake, client):
     assert (rows[4]["gap_days"], rows[4]["mirrored_to_earliest"]) == ("", "")
 
 
+def test_exports_say_what_is_a_negative(fake, client):
+    first = fake.add_printing("first", date="1900")
+    fake.link(first, fake.add_printing("film", date="1950"), negative=True)
+    fake.link(first, fake.add_printing("print", date="1960"))
+    file = io.StringIO()
+    cluster_export.write_csv(members(client), file=file)
+    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert [row["negative_of_earliest"] for row in rows] == ["", "1", "0"]
+    assert json.dumps(annotations(client)).count("one is a negative of the other") == 1
+
+
 def test_no_spreadsheet_takes_a_record_for_a_formula(fake, client):
     names = fake.story()
     fake.records[names[0]].caption = '=HYPERLINK("https://example.org")'

@@ -164,6 +164,16 @@ def test_pictures_lie_on_the_earliest_as_their_links_say(fake, client, tmp_path)
     assert "through 2 other printings" in options["5"]["data-said"]
 
 
+def test_a_negative_is_said_to_be_one(fake, client, tmp_path):
+    first = fake.add_printing("first", date="1900")
+    fake.link(first, fake.add_printing("film", date="1950"), negative=True)
+    page = Page(written(client, first, tmp_path / "x.html").read_text())
+    assert "Negative" in page.words
+    assert "one a negative of the other" in page.words
+    option = next(each for each in page.all("option") if each["value"] == "2")
+    assert "One is a negative of the other." in option["data-said"]
+
+
 def test_images_with_the_same_bytes_lie_alike(fake, client, tmp_path):
     """What was found by comparing one of them holds for the other; nothing lies between the two."""
     first, mirror, *_ = fake.story()
