@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from PIL import ImageOps
 
 from halftone.imaging import layout
+from halftone.imaging.luminance import luminance
 from halftone.imaging.orientations import UPRIGHT, orientations
 from halftone.matching.features import COUNT, LocalFeatures, extract
 from halftone.matching.pdq import pdq, pdq_orientations
@@ -17,11 +19,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from halftone.imaging.images import Region
     from halftone.imaging.orientations import Orientation
     from halftone.matching.words import Words
 
 _FEWEST: Final = 225
 """The fewest features that each picture on a page keeps, however many pictures there are."""
+
+_DARK: Final = 128
+"""If the median of its pixels is below this, a page may be a negative."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,7 +127,7 @@ def local_features(
     """
     page = page or image
     whole = extract(image, full_size=full_size)
-    regions = layout.pictures(page)
+    regions = _find_pictures(page)
     if not regions:
         return whole
     wide, high = whole.width / page.width, whole.height / page.height
@@ -148,6 +154,14 @@ def local_features(
         width=whole.width,
         height=whole.height,
     )
+
+
+def _find_pictures(page: Image.Image) -> list[Region]:
+    """Return the pictures on a page of text, dark on light or, as on microfilm, light on dark."""
+    regions = layout.pictures(page)
+    if regions or np.median(luminance(page)) >= _DARK:
+        return regions
+    return layout.pictures(ImageOps.invert(page.convert("L")))
 
 
 def _within(features: LocalFeatures, box: tuple[float, float, float, float]) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from halftone.imaging import layout
 from halftone.imaging.images import Region
@@ -46,6 +46,20 @@ def test_a_page_has_the_features_of_its_pictures_where_they_are(printed, picture
     kept = LocalFeatures.from_bytes(made.to_bytes())
     (turned,) = verify(alone, kept).overlaps
     assert turned.candidate_polygon.min(axis=0) == pytest.approx(PLACE, abs=3)
+
+
+def test_a_page_on_microfilm_has_the_features_of_the_page_in_negative(printed, picture):
+    film, page = local_features(ImageOps.invert(printed)), local_features(printed)
+    assert len(film) == pytest.approx(len(page), rel=0.02)
+    box = (*PLACE, PLACE[0] + 440, PLACE[1] + 330)
+    count = within(film.points, box).sum()
+    assert count == pytest.approx(within(page.points, box).sum(), rel=0.02)
+    alone = extract(picture(7, width=440, height=330))
+    for found in (verify(film, alone), verify(alone, film)):
+        assert found.is_negative
+    (overlap,) = verify(film, alone).overlaps
+    assert overlap.query_polygon.min(axis=0) == pytest.approx(PLACE, abs=3)
+    assert not verify(film, local_features(ImageOps.invert(printed))).is_negative
 
 
 def test_places_are_those_of_the_page_in_its_full_size(printed):
