@@ -92,6 +92,27 @@ async def test_changed_pictures_are_found_and_named(press):
         assert hit.probability > 0.9, name_of
 
 
+async def test_a_negative_is_found_and_said_to_be_one(press):
+    film = ImageOps.mirror(ImageOps.invert(reprint(scene(7)).convert("L")))
+    response = await press.search(content=png(film), limit=2)
+    hit, other = response.hits
+    assert (hit.image.name, hit.negative, hit.mirrored) == (name(7), True, True)
+    assert hit.verification.overlaps[0].negative
+    assert hit.relation is Hit.MIRRORED
+    assert hit.probability > 0.9
+    assert hit.pdq_distance < 90 < other.pdq_distance
+    assert hit.words_similarity > other.words_similarity
+    assert not other.negative
+    # The same beside each other, from either side, and by name.
+    await press.add(record("film", content=png(film)))
+    for pair in ((7, "film"), ("film", 7)):
+        found = await compare(press, *pair)
+        assert (found.hit.negative, found.hit.mirrored) == (True, True)
+        assert found.hit.probability == pytest.approx(hit.probability, abs=0.01)
+    by_name = await press.search(image=name("film"), limit=1)
+    assert (by_name.hits[0].image.name, by_name.hits[0].negative) == (name(7), True)
+
+
 async def test_a_plate_contains_a_picture(press):
     plate = Image.new("L", (520, 380), 240)
     plate.paste(scene(4), (40, 40))
