@@ -71,7 +71,7 @@ def test_places_are_those_of_the_page_in_its_full_size(printed):
 
 
 def test_a_page_too_coarse_to_be_read_needs_the_other_copy(printed):
-    coarse = printed.resize((344, 480), Image.Resampling.LANCZOS)
+    coarse = printed.resize((215, 300), Image.Resampling.LANCZOS)
     assert len(local_features(coarse)) == len(extract(coarse))
     made = local_features(coarse, full_size=printed.size, page=printed)
     assert len(made) > 1.5 * len(extract(coarse))
