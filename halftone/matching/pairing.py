@@ -8,6 +8,7 @@ they are; their difference is the cosines with one picture mirrored. Two compari
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from halftone.matching.words import unit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from halftone.matching.features import Bytes, Floats, LocalFeatures
+    from halftone.matching.features import Floats, LocalFeatures
 
     Rows = NDArray[np.intp]
 
@@ -28,6 +29,18 @@ _ANGLE: Final = np.deg2rad(20)
 _SAMPLE: Final = COUNT // 2
 _FEWEST_VOTES: Final = 6
 _HALF: Final = DIMENSION // 2  # the bins of two rows, which change places with the other two
+
+
+def _negative_halves() -> Rows:
+    """Return where the numbers of `split` come from in a negative, but for signs.
+
+    Mirrored and in negative, a patch has its columns reversed and its directions turned over.
+    """
+    half = np.arange(_HALF).reshape(2, 4, 8)[:, ::-1][:, :, (-np.arange(8)) % 8].ravel()
+    return np.concatenate([half, half + _HALF])
+
+
+_NEGATIVE: Final = _negative_halves()
 
 
 class Likeness(NamedTuple):
@@ -42,12 +55,13 @@ class Likeness(NamedTuple):
     mirrored: Floats
 
 
-def split(descriptors: Bytes) -> Floats:
-    """Return descriptors, uint8 [N, 128], as unit vectors of two halves: float32 [N, 128].
+@functools.lru_cache(maxsize=16)  # a query is compared with fifty candidates
+def split(features: LocalFeatures) -> Floats:
+    """Return the descriptors of N features as unit vectors of two halves: float32 [N, 128].
 
     The first 64 numbers are kept by mirroring, and the others change their sign.
     """
-    rows = unit(descriptors) * np.float32(np.sqrt(0.5))
+    rows = unit(features.descriptors) * np.float32(np.sqrt(0.5))
     here, there = rows[:, :_HALF], np.take(rows, MIRRORED_BINS[:_HALF], axis=1)
     halves = np.empty_like(rows)
     np.add(here, there, out=halves[:, :_HALF])
@@ -110,25 +124,25 @@ def may_be_negative(first: LocalFeatures, second: LocalFeatures) -> bool:
     Few pictures are negatives, and comparing all as negatives, too, would double the time. So half
     of the features of each picture vote. docs/matching.md says what this misses.
     """
-    ours, theirs = _sample(first).negative(), _sample(second)
-    if min(len(ours), len(theirs)) < _FEWEST_VOTES:
+    ours, theirs = _sample(first), _sample(second)
+    points, others = first.points[ours], second.points[theirs]
+    if min(len(points), len(others)) < _FEWEST_VOTES:
         return False
-    likeness = compare(split(ours.descriptors), split(theirs.descriptors))
-    for way, turned in ((likeness.plain, ours), (likeness.mirrored, ours.mirrored())):
+    # These are a negative's halves, but for the sign of the second: that of its mirror image.
+    likeness = compare(split(first)[ours][:, _NEGATIVE], split(second)[theirs])
+    for way, sense in ((likeness.mirrored, 1), (likeness.plain, -1)):
         rows, columns = pair(way)
         if len(rows) < _FEWEST_VOTES:
             continue
-        ratio = np.maximum(theirs.points[columns, 2], 1e-6) / np.maximum(
-            turned.points[rows, 2], 1e-6
-        )
-        turn = np.deg2rad(theirs.points[columns, 3] - turned.points[rows, 3])
-        if len(vote(turn, np.log2(ratio))) >= _FEWEST_VOTES:
+        # The angles of a negative all differ by half a turn, which no vote notices.
+        turn = np.deg2rad(others[columns, 3] - sense * points[rows, 3])
+        sizes = np.log2(np.maximum(others[columns, 2], 1e-6) / np.maximum(points[rows, 2], 1e-6))
+        if len(vote(turn, sizes)) >= _FEWEST_VOTES:
             return True
     return False
 
 
-def _sample(features: LocalFeatures) -> LocalFeatures:
+def _sample(features: LocalFeatures) -> slice:
     """Return half of the features: of a picture the strongest, of a page every second one."""
-    if len(features) > COUNT:  # a page, whose pictures have features of their own
-        return features.select(slice(None, None, 2))
-    return features.select(slice(_SAMPLE))
+    # The pictures on a page have features of their own, which come last.
+    return slice(None, None, 2) if len(features) > COUNT else slice(_SAMPLE)

@@ -172,9 +172,7 @@ def _compare(
 
     `negative` says whether the query was made a negative.
     """
-    likeness = pairing.compare(
-        pairing.split(query.descriptors), pairing.split(candidate.descriptors)
-    )
+    likeness = pairing.compare(pairing.split(query), pairing.split(candidate))
     target = _Side.of(candidate)
     agreements: list[_Agreement] = []
     for mirrored in sides:

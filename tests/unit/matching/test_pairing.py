@@ -15,9 +15,7 @@ from halftone.matching.words import unit
 
 def test_one_comparison_has_the_cosines_of_the_picture_and_its_mirror_image(picture):
     query, candidate = extract(picture(1)), extract(picture(2))
-    likeness = pairing.compare(
-        pairing.split(query.descriptors), pairing.split(candidate.descriptors)
-    )
+    likeness = pairing.compare(pairing.split(query), pairing.split(candidate))
     rows = unit(candidate.descriptors).T
     np.testing.assert_allclose(likeness.plain, unit(query.descriptors) @ rows, atol=1e-5)
     turned = unit(query.mirrored().descriptors) @ rows
