@@ -13,11 +13,13 @@ from halftone.client.messages import parse_fields
 from halftone.client.records import ImageRecord
 from halftone.client.types import (
     Compared,
+    Difference,
     Embedding,
     Filter,
     Hit,
     ImageEmbeddings,
     Overlap,
+    OverlapPart,
     Relation,
     SearchPage,
     Verification,
@@ -32,7 +34,7 @@ from halftone.v1 import embedder_pb2 as pb_embedder
 from halftone.v1 import search_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 WRITABLE_FIELDS = (
@@ -209,12 +211,34 @@ def parse_verification(message: pb.Verification) -> Verification:
                 overlap,
                 Overlap,
                 homography=tuple(overlap.homography),
-                query_polygon=tuple((point.x, point.y) for point in overlap.query_polygon),
-                image_polygon=tuple((point.x, point.y) for point in overlap.image_polygon),
+                query_polygon=_parse_polygon(overlap.query_polygon),
+                image_polygon=_parse_polygon(overlap.image_polygon),
+                parts=tuple(_parse_part(part) for part in overlap.parts),
+                differences=tuple(
+                    parse_fields(each, Difference, part=_parse_part(each.part))
+                    for each in overlap.differences
+                ),
+                agreeing_share=_parse_share(overlap, "agreeing_share"),
+                contradicting_share=_parse_share(overlap, "contradicting_share"),
             )
             for overlap in message.overlaps
         ),
     )
+
+
+def _parse_part(part: pb.OverlapPart) -> OverlapPart:
+    return OverlapPart(
+        query_polygon=_parse_polygon(part.query_polygon),
+        image_polygon=_parse_polygon(part.image_polygon),
+    )
+
+
+def _parse_share(overlap: pb.Overlap, name: str) -> float | None:
+    return getattr(overlap, name) if overlap.HasField(name) else None
+
+
+def _parse_polygon(points: Iterable[pb.Point]) -> tuple[tuple[float, float], ...]:
+    return tuple((point.x, point.y) for point in points)
 
 
 def parse_embeddings(message: pb_embedder.ImageEmbeddings) -> ImageEmbeddings:

@@ -52,6 +52,7 @@ class Relation(StrEnum):
     MIRRORED = "mirrored"
     COMPOSITE = "composite"
     SAME_SCENE = "same_scene"
+    SHARED_ELEMENTS = "shared_elements"
     UNRELATED = "unrelated"
     NOT_COMPARED = "not_compared"
     UNKNOWN = "unknown"
@@ -72,6 +73,28 @@ class VerificationState(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OverlapPart:
+    """A quadrilateral in both pictures; corner k of one is corner k of the other."""
+
+    query_polygon: tuple[tuple[float, float], ...] = ()
+    image_polygon: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A part in which two pictures that agree around it show something else.
+
+    Attributes:
+        share: Its share of the area of the part that agrees around it, 0 to 1.
+        certainty: How sure it is that this is no effect of printing or scanning, 0 to 1.
+    """
+
+    part: OverlapPart = field(default_factory=OverlapPart)
+    share: float = 0.0
+    certainty: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Overlap:
     """A part of one picture, the query, that is a part of another.
 
@@ -89,6 +112,12 @@ class Overlap:
             image does, -180 to 180.
         scale: Length in the image over length in the query.
         negative: Whether one of the two is a negative of the other: light where that is dark.
+        parts: The parts that agree when the pictures are compared area by area, the largest first:
+            of a shared frame its four sides.
+        differences: What differs within the largest of these parts, the most certain first.
+        agreeing_share: Of the area where the pictures' frames meet and both have detail, the share
+            that agrees, 0 to 1; None where the overlap is too small to compare.
+        contradicting_share: The share of all of that area that contradicts, 0 to 1, or None.
     """
 
     inlier_count: int
@@ -101,6 +130,10 @@ class Overlap:
     rotation: float = 0.0
     scale: float = 1.0
     negative: bool = False
+    parts: tuple[OverlapPart, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    agreeing_share: float | None = None
+    contradicting_share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -164,7 +164,34 @@ def read_labelled(
         errors.InvalidArgument: There is no manifest, there are no groups, or a file of groups
             cannot be used.
     """
-    pictures, left_out = [], []
+    pictures, left_out = _read_pictures(folder)
+    result = label_pictures(pictures, folder=folder, groups=groups, left_out=left_out)
+    size = len(result.ids)
+    return result if limit is None or limit >= size else result.select(_choose(result, limit))
+
+
+def read_different(folder: Path) -> LabelledArchive:
+    """Read the manifest of an archive of which no two pictures are the same.
+
+    Raises:
+        errors.InvalidArgument: There is no manifest, or it has no usable pictures.
+    """
+    pictures, left_out = _read_pictures(folder)
+    return LabelledArchive(
+        name=folder.resolve().name if folder.is_dir() else folder.stem,
+        ids=tuple(picture.image_id for picture in pictures),
+        paths=tuple(picture.path for picture in pictures),
+        journals=tuple(picture.journal for picture in pictures),
+        names=tuple(_name(picture) for picture in pictures),
+        groups=("",) * len(pictures),
+        left_out=tuple(left_out),
+    )
+
+
+def _read_pictures(folder: Path) -> tuple[list[LabelledPicture], list[tuple[str, str]]]:
+    """Return the usable pictures of a manifest, and what is left out and why."""
+    pictures: list[LabelledPicture] = []
+    left_out: list[tuple[str, str]] = []
     manifest = manifests.find_manifest(folder)
     for row in manifests.read_manifest(manifest, archive="evaluation"):
         if row.image is None or row.path is None:
@@ -185,9 +212,7 @@ def read_labelled(
     if not pictures:
         first = f": {left_out[0][0]}, {left_out[0][1]}" if left_out else "."
         raise errors.InvalidArgument(f"{folder} has no usable pictures{first}", field="archive")
-    result = label_pictures(pictures, folder=folder, groups=groups, left_out=left_out)
-    size = len(result.ids)
-    return result if limit is None or limit >= size else result.select(_choose(result, limit))
+    return pictures, left_out
 
 
 def label_pictures(

@@ -71,7 +71,7 @@ def compare_pictures(
     (match,) = gallery.search(views, made)
     return Comparison(
         probability=match.probability,
-        relation=relation(match.evidence, same_bytes=False),
+        relation=relation(match.evidence, probability=match.probability, same_bytes=False),
         seconds=time.perf_counter() - begun,
         evidence=match.evidence,
     )

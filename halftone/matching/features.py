@@ -1,11 +1,15 @@
 """Finds local features: RootSIFT at the strongest corners and blobs of a picture.
 
+A small grey copy of the picture is kept with them, by which two pictures are compared once they are
+registered (`halftone.matching.agreement`).
+
 SIFT: Lowe, *Distinctive Image Features from Scale-Invariant Keypoints* (2004), by OpenCV. RootSIFT:
 Arandjelović and Zisserman, *Three things everyone should know to improve object retrieval* (2012).
 """
 
 from __future__ import annotations
 
+import functools
 import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -37,8 +41,10 @@ of them.
 """
 DIMENSION: Final = 128
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the format of `to_bytes`."""
+COPY_SIDE: Final = 384
+"""Longer side in pixels of the grey copy. 900 separate reprints from other pictures no better."""
 
 _CONTRAST: Final = 0.02
 _TONES: Final = 128  # between the darkest and the lightest hundredth; fewer are spread out
@@ -48,7 +54,8 @@ _SCALE: Final = 512.0  # the largest bin of a RootSIFT vector of unit length is 
 # OpenCV counts from the centre of the first pixel, and adds a quarter of a pixel because it halves
 # places in an enlarged copy. Uncorrected, a picture and its mirror image lie half a pixel apart.
 _CENTRE: Final = 0.25
-_HEADER: Final = struct.Struct("<4sHHII")
+_QUALITY: Final = 85  # of the copy, a JPEG file
+_HEADER: Final = struct.Struct("<4sHHIII")
 _MAGIC: Final = b"HTLF"
 _STEPS: Final = 65535.0
 
@@ -87,19 +94,24 @@ class LocalFeatures:
         descriptors: uint8 [N, 128], RootSIFT; proportional to vectors of unit length.
         width: Width of the upright picture as given, in pixels.
         height: Height of the upright picture as given, in pixels.
+        copy: A grey copy, a JPEG file of about 25 kB; see `encode_copy`. Empty: none was made.
     """
 
     points: Floats
     descriptors: Bytes
     width: int
     height: int
+    copy: bytes = b""
 
     def __len__(self) -> int:
         """Return N."""
         return len(self.points)
 
     def mirrored(self) -> LocalFeatures:
-        """Return the features of the mirrored picture, without extracting them again."""
+        """Return the features of the mirrored picture, without extracting them again.
+
+        The result has no copy.
+        """
         points = self.points.copy()
         points[:, 0] = self.width - points[:, 0]
         points[:, 3] = (180 - points[:, 3]) % 360
@@ -132,7 +144,7 @@ class LocalFeatures:
         return replace(self, points=self.points + np.array([*at, 0, 0], dtype=np.float32))
 
     def to_bytes(self) -> bytes:
-        """Pack the features into 136 bytes each and 16 more.
+        """Pack the features into 136 bytes each, the copy, and 20 bytes more.
 
         Places are kept to 1/65535 of the longer side.
         """
@@ -140,8 +152,8 @@ class LocalFeatures:
         lengths = self.points[:, :3] / side
         packed = np.column_stack([lengths, (self.points[:, 3] % 360) / 360])
         packed = np.rint(packed.clip(0, 1) * _STEPS).astype("<u2")
-        header = _HEADER.pack(_MAGIC, FORMAT, len(self), self.width, self.height)
-        return header + packed.tobytes() + self.descriptors.tobytes()
+        header = _HEADER.pack(_MAGIC, FORMAT, len(self), self.width, self.height, len(self.copy))
+        return header + packed.tobytes() + self.descriptors.tobytes() + self.copy
 
     @classmethod
     def from_bytes(cls, data: bytes) -> LocalFeatures:
@@ -152,30 +164,69 @@ class LocalFeatures:
         """
         if len(data) < _HEADER.size or data[:4] != _MAGIC:
             raise errors.DataLoss("These bytes are no local features.")
-        _, version, count, width, height = _HEADER.unpack_from(data)
+        _, version, count, width, height, copied = _HEADER.unpack_from(data)
         if version != FORMAT:
             raise errors.DataLoss(
                 f"These local features have format {version}; this release reads {FORMAT}."
             )
-        expected = _HEADER.size + count * (8 + DIMENSION)
-        if len(data) != expected:
+        end = _HEADER.size + count * (8 + DIMENSION)
+        if len(data) != end + copied:
             raise errors.DataLoss(
-                f"{count} local features take {expected:,} bytes; there are {len(data):,}."
+                f"{count} local features take {end + copied:,} bytes; there are {len(data):,}."
             )
         packed = np.frombuffer(data, dtype="<u2", count=4 * count, offset=_HEADER.size)
         points = packed.reshape(count, 4).astype(np.float32) / np.float32(_STEPS)
         points *= np.array([*[max(width, height)] * 3, 360], dtype=np.float32)
-        descriptors = np.frombuffer(data, dtype=np.uint8, offset=_HEADER.size + 8 * count)
+        descriptors = np.frombuffer(
+            data, dtype=np.uint8, offset=_HEADER.size + 8 * count, count=DIMENSION * count
+        )
         return cls(
             points=points,
             descriptors=descriptors.reshape(count, DIMENSION),
             width=width,
             height=height,
+            copy=data[end:],
         )
 
 
+def encode_copy(image: Image.Image, *, side: int = COPY_SIDE) -> bytes:
+    """Return the copy of a picture that is kept with its features: a grey JPEG file.
+
+    Args:
+        image: An upright picture of any mode.
+        side: The longest side of the copy, in pixels.
+    """
+    grey = _spread(shrink(luminance(image), side))
+    done, data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    if not done:
+        raise errors.Internal(f"A copy of {grey.shape[1]} x {grey.shape[0]} cannot be encoded.")
+    return data.tobytes()
+
+
+@functools.lru_cache(maxsize=64)
+def decode_copy(copy: bytes, *, mirrored: bool = False, negative: bool = False) -> Bytes | None:
+    """Decode a copy: uint8 [H, W], read only; None if it is empty or damaged.
+
+    Recent ones are remembered: a query is compared with many candidates.
+
+    Args:
+        copy: The result of `encode_copy`.
+        mirrored: Whether to turn it over, left to right.
+        negative: Whether to make it light where it is dark.
+    """
+    if not copy:
+        return None
+    grey = cv2.imdecode(np.frombuffer(copy, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        return None
+    turned = np.ascontiguousarray(grey[:, ::-1] if mirrored else grey, dtype=np.uint8)
+    shown: Bytes = 255 - turned if negative else turned
+    shown.flags.writeable = False
+    return shown
+
+
 def extract(image: Image.Image, *, full_size: tuple[int, int] | None = None) -> LocalFeatures:
-    """Find local features: at most `COUNT`, none in a picture that is tiny or plain.
+    """Find local features: at most `COUNT`, none in a picture that is tiny or plain; no copy.
 
     Args:
         image: An upright picture of any mode.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import ImageOps
 from halftone.imaging import layout
 from halftone.imaging.luminance import luminance
 from halftone.imaging.orientations import UPRIGHT, orientations
-from halftone.matching.features import COUNT, LocalFeatures, extract
+from halftone.matching.features import COUNT, LocalFeatures, encode_copy, extract
 from halftone.matching.pdq import pdq, pdq_orientations
 from halftone.matching.words import Vocabulary
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _FEWEST: Final = 225
 """The fewest features that each picture on a page keeps, however many pictures there are."""
+_PAGE_SIDE: Final = 960
+"""Longer side in pixels of the grey copy of a page: a picture of 5 % of it has 210 then."""
 
 _DARK: Final = 128
 """If the median of its pixels is below this, a page may be a negative."""
@@ -129,7 +131,7 @@ def local_features(
     whole = extract(image, full_size=full_size)
     regions = _find_pictures(page)
     if not regions:
-        return whole
+        return replace(whole, copy=encode_copy(image))
     wide, high = whole.width / page.width, whole.height / page.height
     most = max(_FEWEST, COUNT // len(regions))
     around = np.ones(len(whole), dtype=bool)
@@ -153,6 +155,7 @@ def local_features(
         descriptors=np.concatenate([each.descriptors for each in every]),
         width=whole.width,
         height=whole.height,
+        copy=encode_copy(page, side=_PAGE_SIDE),
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from halftone.imaging.orientations import Orientation
     from halftone.matching.fingerprint import Fingerprint
-    from halftone.matching.verification import Verification
+    from halftone.matching.overlaps import Verification
     from halftone.matching.words import Words
 
 Floats = NDArray[np.float32]
@@ -162,6 +162,8 @@ class Gallery:
                 first(np.max(upright, axis=0), NEGATIVE_DEPTH),
                 first(_sharing(negative_words), NEGATIVE_DEPTH),
             ]
+        # All plain pictures have one hash, which says nothing of a pair.
+        hashed = any(bits.any() for bits in fingerprint.pdq.values())
         rows = fuse_channels(
             descriptor=first(similarity),
             pdq=first(pdq),
@@ -178,7 +180,7 @@ class Gallery:
         evidence = [
             Evidence(
                 similarity=float(similarity[row]),
-                pdq=float((negative_pdq if is_negative else pdq)[row]),
+                pdq=float((negative_pdq if is_negative else pdq)[row]) if hashed else None,
                 words=float((negative_words if is_negative else words)[row]),
                 verification=verification,
             )

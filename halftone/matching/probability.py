@@ -21,11 +21,12 @@ from halftone.core import errors
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from halftone.matching.verification import Overlap, Verification
+    from halftone.matching.agreement import TileEvidence
+    from halftone.matching.overlaps import Overlap, Verification
 
 Doubles = NDArray[np.float64]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 PACKAGED: Final = "calibration.json"
 
 FEATURES: Final = (
@@ -33,6 +34,19 @@ FEATURES: Final = (
     "agreement",
     "share",
     "coverage",
+    "breadth",
+    "pure",
+    "pure_clear",
+    "agreeing",
+    "clear",
+    "solid",
+    "likeness_odds",
+    "broad_odds",
+    "solid_odds",
+    "likeness",
+    "whole",
+    "intact",
+    "count",
     "similarity",
     "pdq",
     "words",
@@ -51,10 +65,29 @@ A high cosine means much if there was no conclusive comparison, and little once 
 nothing.
 """
 
+_GEOMETRY: Final = FEATURES.index("similarity")
+_TILE_FEATURES: Final = _GEOMETRY - FEATURES.index("breadth")
+_COMPARED: Final = FEATURES.index("compared")
+_UNVERIFIED_PDQ: Final = FEATURES.index("unverified_pdq")
+_TORN: Final = 5.0  # a hole of a fifth leaves nothing whole
+_MOST_DIFFERING: Final = 60.0
+_SLACK: Final = 0.02  # of a share: less is noise
+_LEAST: Final = float(np.log((1 + _SLACK) / _SLACK))
+
 LIKELY: Final = 0.5
 """The probability from which a match is more likely than not."""
 MOST_INLIERS: Final = 60
 """The most inliers that count; further ones make nothing more certain."""
+MOST_TILES: Final = 60
+"""The most tiles that count."""
+PROVEN_PDQ: Final = 0.9
+"""The cosine of perceptual hashes from which two pictures are the same without a comparison.
+
+That is 12 of 256 bits. Of the pairs of different pictures of the press archive, the nearest have
+TODO.
+"""
+UNCOMPARED: Final = 0.89
+"""The most probable that a pair can be whose local features were not compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,20 +117,26 @@ class Evidence:
 
 
 def evidence_features(evidence: Evidence) -> Doubles:
-    """Return the regression's features, float64 [F], named by `FEATURES`; 0 if not known."""
+    """Return the regression's features, float64 [F], named by `FEATURES`; 0 if not known.
+
+    Shares of tiles enter as logarithms of odds: what sets two pictures apart is whether nothing
+    contradicts or a little, and whether nothing agrees or a little.
+    """
     compared = evidence.is_compared
     overlap = _largest(evidence.verification)
-    geometry = [0.0, 0.0, 0.0, 0.0]
+    geometry = [0.0] * _GEOMETRY
     if overlap is not None:
         geometry = [
             float(np.log1p(min(overlap.inliers, MOST_INLIERS))),
             overlap.inliers / max(overlap.matches, 1),
             max(overlap.query_share, overlap.candidate_share),
             overlap.coverage,
+            *_tile_features(overlap.evidence),
         ]
+    # Printers' rules and drawings in two tones have few words, and often the same ones.
+    words = evidence.words if compared or evidence.verification is None else None
     channels = [
-        0.0 if each is None else each
-        for each in (evidence.similarity, evidence.pdq, evidence.words)
+        0.0 if each is None else each for each in (evidence.similarity, evidence.pdq, words)
     ]
     unknown = [0.0] * len(channels)
     return np.array(
@@ -106,10 +145,37 @@ def evidence_features(evidence: Evidence) -> Doubles:
             *(channels if compared else unknown),
             float(compared),
             *(unknown if compared else channels),
-            *(float(each is not None) for each in (evidence.pdq, evidence.words)),
+            *(float(each is not None) for each in (evidence.pdq, words)),
         ],
         dtype=np.float64,
     )
+
+
+def _tile_features(tiles: TileEvidence | None) -> list[float]:
+    """Return the features from `breadth` to `count`. All are 0 where nothing agrees."""
+    if tiles is None:
+        return [0.0] * _TILE_FEATURES
+    shares = (
+        tiles.breadth,
+        tiles.pure,
+        tiles.pure_clear,
+        tiles.agreeing,
+        tiles.clear,
+        tiles.solid,
+        tiles.likeness,
+        tiles.broad,
+        tiles.solid * tiles.faithful,
+    )
+    # Without an overlap there is nothing that agrees, so features count from there.
+    odds = [float(np.log((each + _SLACK) / (1 - each + _SLACK)) + _LEAST) for each in shares]
+    intact = np.log1p(_MOST_DIFFERING) - np.log1p(min(tiles.differing, _MOST_DIFFERING))
+    return [
+        *odds,
+        tiles.likeness,
+        1 - min(1.0, _TORN * tiles.hole),
+        float(intact),
+        float(np.log1p(min(tiles.count, MOST_TILES))),
+    ]
 
 
 def _largest(verification: Verification | None) -> Overlap | None:
@@ -227,12 +293,17 @@ class Calibration:
         return self.predict(features)
 
     def predict(self, features: Doubles) -> Doubles:
-        """Map features, [N, F], to probabilities, float64 [N]."""
+        """Map features, [N, F], to probabilities, float64 [N].
+
+        A pair that was not compared is never near certain, unless its hashes prove it.
+        """
         logits = ((features - self._mean) / self._scale) @ self._coefficients + self._intercept
         result: Doubles = 1 / (1 + np.exp(-np.clip(logits, -40, 40)))
         if self._table is not None:
             result = np.interp(result, self._table[:, 0], self._table[:, 1])
-        return result
+        proven = features[:, _COMPARED] > 0
+        proven |= features[:, _UNVERIFIED_PDQ] >= PROVEN_PDQ
+        return np.where(proven, result, np.minimum(result, UNCOMPARED))
 
 
 @functools.cache

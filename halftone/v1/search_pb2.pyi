@@ -253,7 +253,7 @@ class Verification(_message.Message):
     def __init__(self, state: _Optional[_Union[Verification.State, str]] = ..., overlaps: _Optional[_Iterable[_Union[Overlap, _Mapping]]] = ...) -> None: ...
 
 class Overlap(_message.Message):
-    __slots__ = ("inlier_count", "homography", "query_polygon", "image_polygon", "query_share", "image_share", "mirrored", "rotation", "scale", "negative")
+    __slots__ = ("inlier_count", "homography", "query_polygon", "image_polygon", "query_share", "image_share", "mirrored", "rotation", "scale", "negative", "parts", "differences", "agreeing_share", "contradicting_share")
     INLIER_COUNT_FIELD_NUMBER: _ClassVar[int]
     HOMOGRAPHY_FIELD_NUMBER: _ClassVar[int]
     QUERY_POLYGON_FIELD_NUMBER: _ClassVar[int]
@@ -264,6 +264,10 @@ class Overlap(_message.Message):
     ROTATION_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
     NEGATIVE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    AGREEING_SHARE_FIELD_NUMBER: _ClassVar[int]
+    CONTRADICTING_SHARE_FIELD_NUMBER: _ClassVar[int]
     inlier_count: int
     homography: _containers.RepeatedScalarFieldContainer[float]
     query_polygon: _containers.RepeatedCompositeFieldContainer[Point]
@@ -274,7 +278,29 @@ class Overlap(_message.Message):
     rotation: float
     scale: float
     negative: bool
-    def __init__(self, inlier_count: _Optional[int] = ..., homography: _Optional[_Iterable[float]] = ..., query_polygon: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., image_polygon: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., query_share: _Optional[float] = ..., image_share: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[float] = ..., scale: _Optional[float] = ..., negative: _Optional[bool] = ...) -> None: ...
+    parts: _containers.RepeatedCompositeFieldContainer[OverlapPart]
+    differences: _containers.RepeatedCompositeFieldContainer[Difference]
+    agreeing_share: float
+    contradicting_share: float
+    def __init__(self, inlier_count: _Optional[int] = ..., homography: _Optional[_Iterable[float]] = ..., query_polygon: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., image_polygon: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., query_share: _Optional[float] = ..., image_share: _Optional[float] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[float] = ..., scale: _Optional[float] = ..., negative: _Optional[bool] = ..., parts: _Optional[_Iterable[_Union[OverlapPart, _Mapping]]] = ..., differences: _Optional[_Iterable[_Union[Difference, _Mapping]]] = ..., agreeing_share: _Optional[float] = ..., contradicting_share: _Optional[float] = ...) -> None: ...
+
+class OverlapPart(_message.Message):
+    __slots__ = ("query_polygon", "image_polygon")
+    QUERY_POLYGON_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_POLYGON_FIELD_NUMBER: _ClassVar[int]
+    query_polygon: _containers.RepeatedCompositeFieldContainer[Point]
+    image_polygon: _containers.RepeatedCompositeFieldContainer[Point]
+    def __init__(self, query_polygon: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., image_polygon: _Optional[_Iterable[_Union[Point, _Mapping]]] = ...) -> None: ...
+
+class Difference(_message.Message):
+    __slots__ = ("part", "share", "certainty")
+    PART_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    CERTAINTY_FIELD_NUMBER: _ClassVar[int]
+    part: OverlapPart
+    share: float
+    certainty: float
+    def __init__(self, part: _Optional[_Union[OverlapPart, _Mapping]] = ..., share: _Optional[float] = ..., certainty: _Optional[float] = ...) -> None: ...
 
 class Point(_message.Message):
     __slots__ = ("x", "y")
@@ -318,6 +344,7 @@ class Hit(_message.Message):
         SAME_SCENE: _ClassVar[Hit.Relation]
         UNRELATED: _ClassVar[Hit.Relation]
         NOT_COMPARED: _ClassVar[Hit.Relation]
+        SHARED_ELEMENTS: _ClassVar[Hit.Relation]
     RELATION_UNSPECIFIED: Hit.Relation
     SAME_SCAN: Hit.Relation
     REPRINT: Hit.Relation
@@ -328,6 +355,7 @@ class Hit(_message.Message):
     SAME_SCENE: Hit.Relation
     UNRELATED: Hit.Relation
     NOT_COMPARED: Hit.Relation
+    SHARED_ELEMENTS: Hit.Relation
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     MIRRORED_FIELD_NUMBER: _ClassVar[int]

@@ -185,6 +185,25 @@ def quantize(context: Context, *, version: str, source: Path, limit: int) -> Non
     help="A folder or archive whose pictures are printed anew, as further queries.",
 )
 @click.option("--queries", default=400, show_default=True, help="So many of those printings.")
+@click.option(
+    "--furniture",
+    default=1000,
+    show_default=True,
+    help="So many pairs of those pictures in drawn frames, under mastheads, on boards and maps.",
+)
+@click.option(
+    "--different",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="An archive whose pictures all differ, though they share frames, boards or base maps; "
+    "repeat for more.",
+)
+@click.option(
+    "--corrections",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Pairs whose label is wrong: a CSV file with the columns a, b, same (yes or no), seen_by, "
+    "date and what.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the folds and the printings.")
 @with_context
 @needs_extra("evaluation")
@@ -196,9 +215,14 @@ def calibrate(
     groups: Path | None,
     pictures: Path | None,
     queries: int,
+    furniture: int,
+    different: tuple[Path, ...],
+    corrections: Path | None,
     seed: int,
 ) -> None:
     """Fit the probabilities of VERSION's hits on archives whose reprints are known.
+
+    Without --pictures and --different, VERSION learns nothing of pictures that only share frames.
 
     They become a new version with the same weights and a page in its report that shows how far the
     probabilities hold on groups that were left out.
@@ -208,8 +232,10 @@ def calibrate(
     # Imported by need: packages of the services.
     import numpy as np  # noqa: PLC0415
 
-    from halftone.evaluation import calibration as fitting  # noqa: PLC0415
+    from halftone.evaluation import calibration_samples as pairs  # noqa: PLC0415
     from halftone.evaluation import labelled  # noqa: PLC0415
+    from halftone.evaluation.calibration import fit  # noqa: PLC0415
+    from halftone.evaluation.corrections import read_corrections  # noqa: PLC0415
     from halftone.imaging.orientations import orientations  # noqa: PLC0415
     from halftone.vision.descriptor_model import open_model  # noqa: PLC0415
 
@@ -217,11 +243,15 @@ def calibrate(
     source = registry.resolve(version)
     registry.verify(source)
     model = open_model(source.directory)
+    seen = read_corrections(corrections) if corrections else {}
     samples: list[CalibrationSample] = []
     names = []
     with progress.Counter() as counter:
-        for folder in archives:
-            archive = labelled.read_labelled(folder, groups=groups)
+        labelled_archives = [
+            (labelled.read_labelled(each, groups=groups), False) for each in archives
+        ]
+        labelled_archives += [(labelled.read_different(each), True) for each in different]
+        for archive, hard in labelled_archives:
             step = counter.add(archive.name, total=3 * len(archive.ids))
             embedded = labelled.embed(
                 model,
@@ -231,24 +261,28 @@ def calibrate(
             )
             assert embedded.views is not None  # noqa: S101 - several orientations were asked for
             samples.append(
-                fitting.sample_archive(
+                pairs.sample_archive(
                     descriptors=embedded.descriptors,
                     views=embedded.views,
                     paths=embedded.archive.paths,
+                    ids=embedded.archive.ids,
                     truth=embedded.archive.truth(),
+                    corrections=seen,
+                    hard=hard,
                     progress=step,
                 )
             )
             names.append(f"{archive.name} ({len(embedded.archive.ids):,} pictures)")
         if pictures is not None:
-            paths = manifests.list_pictures(pictures)
-            order = np.random.default_rng(seed).permutation(len(paths))[: 3 * queries]
-            paths = [paths[int(at)] for at in order]
+            everything = manifests.list_pictures(pictures)
+            order = np.random.default_rng(seed).permutation(len(everything))
+            paths = [everything[int(at)] for at in order[: 3 * queries]]
             samples.append(
-                fitting.sample_simulated(
+                pairs.sample_simulated(
                     model,
                     paths=paths,
                     queries=queries,
+                    corrections=seen,
                     seed=seed,
                     progress=counter.add(pictures.name, total=len(paths) + queries),
                 )
@@ -256,10 +290,21 @@ def calibrate(
             names.append(
                 f"{queries:,} simulated printings of pictures of {pictures.resolve().name}"
             )
+        if pictures is not None and furniture:
+            samples.append(
+                pairs.sample_furniture(
+                    model,
+                    paths=everything,
+                    pairs=furniture,
+                    seed=seed,
+                    progress=counter.add("Drawn furniture", total=furniture),
+                )
+            )
+            names.append(f"{furniture:,} pairs in drawn furniture")
     sample = samples[0]
     for other in samples[1:]:
         sample += other
-    calibration, figures = fitting.fit(sample, seed=seed)
+    calibration, figures = fit(sample, seed=seed)
     figures["on"] = " and ".join(names)
     published = _publish_calibrated(
         registry, source, calibration=calibration.to_dict(), figures=figures

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from halftone.evaluation.press.gallery import PictureSet
     from halftone.evaluation.press.systems import Ranking, System
     from halftone.imaging.orientations import Orientation
-    from halftone.matching.verification import Overlap
+    from halftone.matching.overlaps import Overlap
     from halftone.vision.descriptor_model import DescriptorModel
 
 WITHOUT_MATCH: Final = 0.3

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from halftone.imaging.orientations import Orientation
     from halftone.matching.fingerprint import Fingerprint
     from halftone.matching.offline import Gallery
-    from halftone.matching.verification import Overlap
+    from halftone.matching.overlaps import Overlap
 
 Floats = NDArray[np.float32]
 

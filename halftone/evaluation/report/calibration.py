@@ -23,21 +23,25 @@ def calibration_section(folder: Path, *, fit: Mapping[str, Any]) -> Section:
     if "why" in fit:
         return Section(title="Probabilities", text=[str(fit["why"])])
     plots.reliability(folder / "reliability.png", bins=fit["bins"])
+    # Versions of earlier releases know no hard pairs.
+    columns = [fit, *(fit[name] for name in ("ordinary", "hard") if name in fit)]
+    head = ["", "all", "ordinary", "sharing furniture"][: 1 + len(columns)]
     rows = [
-        ["candidates that were compared", f"{fit['pairs']:,}"],
-        ["of them the same picture", f"{fit['matches']:,}"],
-        ["expected calibration error", f"{fit['ece']:.4f}"],
-        [f"the same of the {fit['likely']:,} of 0.01 and more", f"{fit['ece_likely']:.4f}"],
-        ["Brier score", f"{fit['brier']:.4f}"],
-        ["precision at 0.9", f"{fit['precision_at_90']:.3f}"],
-        ["recall at 0.9, of the candidates", f"{fit['recall_at_90']:.3f}"],
+        ["pairs that were compared", *(f"{each['pairs']:,}" for each in columns)],
+        ["of them the same picture", *(f"{each['matches']:,}" for each in columns)],
+        ["expected calibration error", *(f"{each['ece']:.4f}" for each in columns)],
+        ["called 0.01 and more", *(f"{each['likely']:,}" for each in columns)],
+        ["calibration error of these", *(f"{each['ece_likely']:.4f}" for each in columns)],
+        ["Brier score", *(f"{each['brier']:.4f}" for each in columns)],
+        ["precision at 0.9", *(f"{each['precision_at_90']:.3f}" for each in columns)],
+        ["recall at 0.9", *(f"{each['recall_at_90']:.3f}" for each in columns)],
     ]
     return Section(
         title="Probabilities",
         text=[
             f"Fitted on {fit['on']}; every figure is of folds that were left out, by group.",
         ],
-        tables=[Table(head=["", "value"], rows=rows)],
+        tables=[Table(head=head, rows=rows)],
         pictures=[
             ReportPicture(
                 file="reliability.png",

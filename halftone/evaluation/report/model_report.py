@@ -48,7 +48,7 @@ def write_report(
         judged: The judged images: the groups left out of training, and an archive, as far as there
             are any.
         classification: The result of `evaluate_classification`.
-        calibration: The figures that `halftone.evaluation.calibration.fit_held_out` returned.
+        calibration: The figures of `evaluation.calibration_samples.fit_held_out`.
         balance: The size of each group, by split.
         left_out: The images or files that the data's reader left out or remarked on, and why.
     """

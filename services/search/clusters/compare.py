@@ -16,9 +16,11 @@ import numpy as np
 from halftone.core import errors, telemetry
 from halftone.core.system import lower_thread_priority
 from halftone.matching import features as local_features
+from halftone.matching.agreement import TileEvidence
+from halftone.matching.overlaps import Overlap, Verification
 from halftone.matching.probability import Evidence
-from halftone.matching.relation import relation
-from halftone.matching.verification import Overlap, Verification, verify
+from halftone.matching.relation import is_picture, relation
+from halftone.matching.verification import verify
 from halftone.matching.words import Vocabulary
 from halftone.services.search.clusters.candidates import ChangedWords
 from halftone.services.search.clusters.pairs import PairComparison
@@ -37,9 +39,11 @@ _VERSION: Final = 2
 """The version of the comparison. Raising it makes all pairs be compared again."""
 _NICE: Final = 10
 _GRID: Final = 64
-_EVIDENCE: Final = struct.Struct("<8f")
-"""The kept evidence: similarity, PDQ and words (NaN if unknown), then inliers, matches, both shares
-and coverage of the largest overlap. The probability depends on nothing else."""
+_EVIDENCE: Final = struct.Struct("<22f")
+"""The kept evidence: similarity, PDQ, words (NaN if unknown), the number of overlaps. Then of the
+largest one: inliers, matches, both shares, coverage, residual, rivals, whether it is mirrored, and
+its tile evidence in the order of its fields (NaN if there is none). Probability and relation depend
+on nothing else."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -127,7 +131,7 @@ class Comparer:
                 b=b.sha,
                 probability=float(probability),
                 share=share,
-                relation=int(messages.relation_of(relation(evidence, same_bytes=False))),
+                relation=_relation(evidence, float(probability)),
                 evidence=pack(evidence),
                 verification=messages.to_verification(evidence.verification).SerializeToString(
                     deterministic=True
@@ -140,8 +144,8 @@ class Comparer:
 
     def rescore(
         self, pairs: Sequence[tuple[bytes, float | None]], *, model_version: str
-    ) -> list[tuple[float, bytes]]:
-        """Return the probability and the evidence of pairs by another model version.
+    ) -> list[tuple[float, int, bytes]]:
+        """Return the probability, the relation and the evidence of pairs by another model version.
 
         Only the similarity is replaced. Features, hashes and words do not depend on the model.
 
@@ -154,7 +158,7 @@ class Comparer:
         ]
         probabilities = self._calibrations.of(model_version).probabilities(evidence)
         return [
-            (float(probability), pack(each))
+            (float(probability), _relation(each, float(probability)), pack(each))
             for probability, each in zip(probabilities, evidence, strict=True)
         ]
 
@@ -196,22 +200,34 @@ def pack(evidence: Evidence) -> bytes:
     """Pack evidence so that it can be scored again with another version's similarity."""
     channels = (evidence.similarity, evidence.pdq, evidence.words)
     overlaps = evidence.verification.overlaps if evidence.verification else ()
-    geometry: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    geometry: tuple[float, ...] = (0.0,) * 8
+    tiles: tuple[float, ...] = (math.nan,) * len(dataclasses.fields(TileEvidence))
     if overlaps:
         first = overlaps[0]
+        # Of further overlaps only those matter that may show a picture of their own.
+        alike = sum(is_picture(each) for each in overlaps[1:])
         geometry = (
+            1 + alike,
             first.inliers,
             first.matches,
             first.query_share,
             first.candidate_share,
             first.coverage,
+            first.residual,
+            first.rivals,
         )
-    return _EVIDENCE.pack(*(math.nan if each is None else each for each in channels), *geometry)
+        tiles = tiles if first.evidence is None else dataclasses.astuple(first.evidence)
+    known = (math.nan if each is None else each for each in channels)
+    mirrored = float(bool(overlaps) and overlaps[0].mirrored)
+    return _EVIDENCE.pack(*known, *geometry, mirrored, *tiles)
 
 
 def unpack(kept: bytes) -> Evidence:
     """Return the evidence that `pack` packed, with only the figures of the largest overlap."""
-    *channels, inliers, matches, query_share, candidate_share, coverage = _EVIDENCE.unpack(kept)
+    values = _EVIDENCE.unpack(kept)
+    channels, tiles = values[:3], values[12:]
+    count, inliers, matches, query_share, candidate_share, coverage = values[3:9]
+    residual, rivals, mirrored = values[9:12]
     overlap = Overlap(
         inliers=int(inliers),
         homography=np.eye(3),
@@ -219,20 +235,27 @@ def unpack(kept: bytes) -> Evidence:
         candidate_polygon=np.empty((0, 2), np.float32),
         query_share=query_share,
         candidate_share=candidate_share,
-        mirrored=False,
+        mirrored=bool(mirrored),
         rotation=0.0,
         scale=1.0,
         matches=int(matches),
-        residual=0.0,
+        residual=residual,
         coverage=coverage,
+        rivals=int(rivals),
+        evidence=None if math.isnan(tiles[0]) else TileEvidence(*tiles),
     )
     similarity, pdq, words = (None if math.isnan(each) else each for each in channels)
     return Evidence(
         similarity=similarity,
         pdq=pdq,
         words=words,
-        verification=Verification(overlaps=(overlap,) if inliers else (), seconds=0.0),
+        verification=Verification(overlaps=(overlap,) * int(count), seconds=0.0),
     )
+
+
+def _relation(evidence: Evidence, probability: float) -> int:
+    told = relation(evidence, probability=probability, same_bytes=False)
+    return int(messages.relation_of(told))
 
 
 def compute_similarity(a: Stored, b: Stored) -> float | None:
@@ -244,7 +267,8 @@ def compute_similarity(a: Stored, b: Stored) -> float | None:
 
 
 def _pdq(a: Stored, b: Stored) -> float | None:
-    if a.pdq is None or b.pdq is None:
+    # All plain pictures have one hash, of no bits, which says nothing of a pair.
+    if a.pdq is None or b.pdq is None or not ((a.pdq > 0).any() and (b.pdq > 0).any()):
         return None
     return float(np.sign(a.pdq) @ np.sign(b.pdq)) / PDQ_BITS
 

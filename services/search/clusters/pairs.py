@@ -225,21 +225,26 @@ def next_of_another_model(
 
 def rescore(
     connection: sqlite3.Connection,
-    scores: Iterable[tuple[int, int, float, bytes]],
+    scores: Iterable[tuple[int, int, float, int, bytes]],
     *,
     model_version: str,
 ) -> None:
-    """Store new probabilities and evidence of pairs.
+    """Store new probabilities, relations and evidence of pairs.
 
     Args:
         connection: The connection to write with.
-        scores: For each pair the numbers of its two pictures, its probability and its evidence.
+        scores: For each pair the numbers of its two pictures, its probability, its relation (as
+            `Hit.Relation`) and its evidence.
         model_version: The model version of the probabilities.
     """
     model = version_number(connection, model_version)
     connection.executemany(
-        "UPDATE pairs SET probability = ?, evidence = ?, model = ? WHERE a = ? AND b = ?",
-        [(probability, evidence, model, a, b) for a, b, probability, evidence in scores],
+        "UPDATE pairs SET probability = ?, relation = ?, evidence = ?, model = ?"
+        " WHERE a = ? AND b = ?",
+        [
+            (probability, relation, evidence, model, a, b)
+            for a, b, probability, relation, evidence in scores
+        ],
     )
 
 

@@ -323,7 +323,7 @@ class ClusterSteps:
             )
             moved = {
                 point
-                for (_, _, point, before), (after, _) in zip(seen, scores, strict=True)
+                for (_, _, point, before), (after, *_) in zip(seen, scores, strict=True)
                 if abs(before - after) > _MOVED or (before >= RULES.link) != (after >= RULES.link)
             }
             if regroup and moved:

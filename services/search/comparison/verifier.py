@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final
 from cachetools import LRUCache
 
 from halftone.core import errors, telemetry
-from halftone.matching.verification import Verification, verify
+from halftone.matching.overlaps import Verification
+from halftone.matching.verification import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

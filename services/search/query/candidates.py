@@ -272,7 +272,10 @@ def _score_all(
     descriptors = _views(
         np.stack([each.vector for each in stored if each.vector is not None]), plan.vectors or {}
     )
-    hashes = _hashes(stored, {lay: to_vector(bits) for lay, bits in picture.pdq.items()})
+    # All plain pictures have one hash, which says nothing of a pair.
+    hashes = _hashes(
+        stored, {lay: to_vector(bits) for lay, bits in picture.pdq.items() if bits.any()}
+    )
     negative_hashes = _hashes(stored, _negative_hashes(picture))
     words = _words(stored, picture.words)
     negative_words: Sequence[View | None] = [None] * len(stored)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from halftone.imaging.orientations import Orientation
+from halftone.matching.overlaps import Verification
 from halftone.matching.probability import LIKELY, Calibration, Evidence
 from halftone.matching.relation import Relation, relation
-from halftone.matching.verification import Verification
 from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.query import candidates
 
@@ -125,7 +125,7 @@ def score(
                     evidence=each,
                     same_bytes=same_bytes,
                     probability=certain,
-                    relation=relation(each, same_bytes=same_bytes),
+                    relation=relation(each, probability=certain, same_bytes=same_bytes),
                 )
             )
     return sort_candidates(hits)

@@ -276,7 +276,7 @@ def calibrate_version(
     try:
         # Imported here: OpenCV and scikit-learn take a second of each start, and a machine
         # that only trains may lack them.
-        from halftone.evaluation.calibration import fit_held_out  # noqa: PLC0415
+        from halftone.evaluation.calibration_samples import fit_held_out  # noqa: PLC0415
     except ImportError as error:
         calibration, figures = None, {"why": f"Probabilities were not fitted: {error}."}
     else:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from halftone.core import errors
-from halftone.matching.features import COUNT, LocalFeatures, extract
+from halftone.matching.features import COUNT, LocalFeatures, decode_copy, extract
+from halftone.matching.fingerprint import local_features
 
 
 def nearest(first: LocalFeatures, second: LocalFeatures) -> np.ndarray:
@@ -101,13 +102,26 @@ def test_the_same_picture_gives_the_same_bytes_in_any_thread(picture):
 
 
 def test_bytes_give_back_features(picture):
-    features = extract(picture(7).resize((3000, 2250)))
+    features = local_features(picture(7).resize((3000, 2250)))
     data = features.to_bytes()
-    assert len(data) == 16 + 136 * len(features)
+    assert len(data) == 20 + 136 * len(features) + len(features.copy)
     again = LocalFeatures.from_bytes(data)
     np.testing.assert_array_equal(again.descriptors, features.descriptors)
     np.testing.assert_allclose(again.points, features.points, atol=0.05)
     assert (again.width, again.height) == (3000, 2250)
+    assert again.copy == features.copy
+
+
+def test_the_copy_is_small_grey_and_can_be_mirrored(picture):
+    image = picture(7)
+    copy = local_features(image.resize((1600, 1200))).copy
+    grey, mirrored = decode_copy(copy), decode_copy(copy, mirrored=True)
+    assert grey.shape == (288, 384)
+    np.testing.assert_array_equal(mirrored, grey[:, ::-1])
+    small = np.asarray(image.resize((384, 288), Image.Resampling.BOX), dtype=float)
+    assert np.abs(grey - small).mean() < 4
+    assert decode_copy(b"") is None
+    assert decode_copy(b"no picture") is None
 
 
 def test_damaged_bytes_are_data_loss(picture):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from halftone.core import errors
+from halftone.matching.overlaps import Overlap, Verification
 from halftone.matching.probability import FEATURES, Calibration, Evidence, evidence_features
-from halftone.matching.verification import Overlap, Verification
 
 
 def overlap(inliers: int, matches: int, **changed: float) -> Overlap:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from halftone.matching import polygons, verification
-from halftone.matching.features import LocalFeatures, extract
+from halftone.matching.features import LocalFeatures
+from halftone.matching.fingerprint import local_features
 from halftone.matching.probability import Evidence
 from halftone.matching.relation import Relation, relation
 from halftone.matching.verification import verify
@@ -26,9 +27,9 @@ def beside(first: Image.Image, second: Image.Image) -> Image.Image:
 
 
 def related(query: Image.Image, candidate: Image.Image) -> Relation:
-    verification = verify(extract(query), extract(candidate))
+    verification = verify(local_features(query), local_features(candidate))
     evidence = Evidence(similarity=None, pdq=None, words=None, verification=verification)
-    return relation(evidence, same_bytes=False)
+    return relation(evidence, probability=0.9, same_bytes=False)
 
 
 def signed_area(polygon: np.ndarray) -> float:
@@ -45,7 +46,7 @@ def moved(homography: np.ndarray, points: np.ndarray) -> np.ndarray:
 def test_a_part_is_found_at_its_place(picture):
     image = picture(1)
     part = image.crop((120, 90, 360, 270)).resize((480, 360))
-    (overlap,) = verify(extract(part), extract(image)).overlaps
+    (overlap,) = verify(local_features(part), local_features(image)).overlaps
     corners = np.array([[0, 0], [480, 0], [480, 360], [0, 360]], dtype=float)
     expected = [[120, 90], [360, 90], [360, 270], [120, 270]]
     np.testing.assert_allclose(moved(overlap.homography, corners), expected, atol=2.5)
@@ -66,7 +67,7 @@ def test_orientation_is_how_the_query_has_to_be_laid(picture, mirror, turned):
     image = picture(2)
     candidate = ImageOps.mirror(image) if mirror else image
     candidate = candidate.rotate(-turned, expand=True)
-    (overlap,) = verify(extract(image), extract(candidate)).overlaps
+    (overlap,) = verify(local_features(image), local_features(candidate)).overlaps
     assert overlap.mirrored == mirror
     assert (overlap.rotation - turned + 180) % 360 - 180 == pytest.approx(0, abs=1)
     for polygon, homography in (
@@ -82,7 +83,7 @@ def test_orientation_is_how_the_query_has_to_be_laid(picture, mirror, turned):
 def test_the_other_side_sees_the_same(picture, seed, mirror):
     printed = reprint(picture(seed), seed=seed, mirror=mirror)
     part = printed.crop((40, 30, 300, 290)).rotate(90, expand=True)
-    query, candidate = extract(part), extract(picture(seed))
+    query, candidate = local_features(part), local_features(picture(seed))
     there, back = verify(query, candidate).overlaps, verify(candidate, query).overlaps
     assert len(there) == len(back) > 0
     for one, other in zip(there, back, strict=True):
@@ -104,13 +105,16 @@ def test_the_other_side_sees_the_same(picture, seed, mirror):
 def test_a_match_is_clear_from_either_side(picture, seed):
     """What is unmistakable in a part may have a rival elsewhere on the page."""
     page = beside(picture(seed), reprint(picture(seed), seed=seed))
-    (found, *_) = verify(extract(picture(seed)), extract(page)).overlaps
+    (found, *_) = verify(local_features(picture(seed)), local_features(page)).overlaps
     assert found.inliers >= 100
 
 
 @pytest.mark.parametrize("failing", ["there", "back", "none"])
 def test_sampling_that_goes_astray_one_way_is_made_good_by_the_other(picture, monkeypatch, failing):
-    query, candidate = extract(picture(1).crop((100, 80, 400, 300))), extract(picture(1))
+    query, candidate = (
+        local_features(picture(1).crop((100, 80, 400, 300))),
+        local_features(picture(1)),
+    )
     (expected,) = verify(query, candidate, mirrored=False).overlaps
     sample, calls = verification._sample_homography, []
 
@@ -162,7 +166,7 @@ def test_two_negatives_are_an_ordinary_pair(picture):
 
 
 def test_asked_one_way_only_that_way_is_compared(picture):
-    query, candidate = extract(picture(3)), extract(ImageOps.mirror(picture(3)))
+    query, candidate = local_features(picture(3)), local_features(ImageOps.mirror(picture(3)))
     assert not verify(query, candidate, mirrored=False).overlaps
     (overlap,) = verify(query, candidate, mirrored=True).overlaps
     assert overlap.mirrored
@@ -171,9 +175,9 @@ def test_asked_one_way_only_that_way_is_compared(picture):
 def test_two_pictures_that_change_places_are_two_overlaps(picture):
     a, b = picture(4), picture(5)
     query, candidate = beside(a, b), beside(b, a)
-    overlaps = verify(extract(query), extract(candidate)).overlaps
+    overlaps = verify(local_features(query), local_features(candidate)).overlaps
     assert len(overlaps) == 2
-    assert overlaps[0].inliers >= overlaps[1].inliers
+    assert {overlap.inliers > 100 for overlap in overlaps} == {True}
     for overlap in overlaps:
         assert 0.3 < overlap.query_share < 0.6
         for polygon in (overlap.query_polygon, overlap.candidate_polygon):
@@ -185,13 +189,13 @@ def test_two_pictures_that_change_places_are_two_overlaps(picture):
 
 def test_one_half_of_two_plates_is_a_part_of_each(picture):
     a, b, c = picture(4), picture(5), picture(6)
-    (overlap,) = verify(extract(beside(a, b)), extract(beside(a, c))).overlaps
+    (overlap,) = verify(local_features(beside(a, b)), local_features(beside(a, c))).overlaps
     assert overlap.query_share < 0.6
     assert overlap.query_polygon[:, 0].max() < a.width + 100
 
 
 def test_different_pictures_share_nothing(picture):
-    features = [extract(picture(seed)) for seed in range(10, 16)]
+    features = [local_features(picture(seed)) for seed in range(10, 16)]
     for i, first in enumerate(features):
         for second in features[i + 1 :]:
             assert not verify(first, second).overlaps
@@ -213,17 +217,17 @@ def test_a_screen_alone_is_no_overlap():
 def test_grain_of_blank_paper_is_no_overlap():
     generator = np.random.default_rng(0)
     sheets = [generator.integers(200, 205, (300, 400), dtype=np.uint8) for _ in range(2)]
-    assert not verify(*(extract(Image.fromarray(each)) for each in sheets)).overlaps
+    assert not verify(*(local_features(Image.fromarray(each)) for each in sheets)).overlaps
 
 
 def test_nothing_is_shared_with_an_empty_picture(picture):
-    empty, some = extract(Image.new("L", (200, 100))), extract(picture(1))
+    empty, some = local_features(Image.new("L", (200, 100))), local_features(picture(1))
     for query, candidate in ((empty, some), (some, empty), (empty, empty)):
         assert verify(query, candidate).overlaps == ()
 
 
 def test_features_at_one_place_are_no_overlap(picture):
-    features = extract(picture(1))
+    features = local_features(picture(1))
     points = features.points.copy()
     points[:, :2] = 7
     heap = LocalFeatures(points=points, descriptors=features.descriptors, width=480, height=360)
@@ -236,7 +240,7 @@ def test_features_at_one_place_are_no_overlap(picture):
 
 
 def test_repeated_in_any_thread_the_result_is_the_same(picture):
-    query, candidate = extract(picture(4)), extract(reprint(picture(4), seed=1))
+    query, candidate = local_features(picture(4)), local_features(reprint(picture(4), seed=1))
 
     def once(_: int) -> tuple:
         (overlap,) = verify(query, candidate).overlaps
@@ -274,8 +278,8 @@ def test_two_planes_that_moved_apart_are_one_scene(picture):
 
 def test_the_same_bytes_are_the_same_scan_and_none_compared_is_said():
     evidence = Evidence(similarity=0.9, pdq=1.0, words=1.0, verification=None)
-    assert relation(evidence, same_bytes=True) == Relation.SAME_SCAN
-    assert relation(evidence, same_bytes=False) == Relation.NOT_COMPARED
+    assert relation(evidence, probability=0.1, same_bytes=True) == Relation.SAME_SCAN
+    assert relation(evidence, probability=0.1, same_bytes=False) == Relation.NOT_COMPARED
 
 
 def some_of(features, count):
@@ -286,7 +290,7 @@ def some_of(features, count):
 
 @pytest.mark.parametrize(("count", "says"), [(0, False), (19, False), (20, True)])
 def test_finding_nothing_with_almost_no_features_says_nothing(picture, count, says):
-    few, many = some_of(extract(picture(1)), count), extract(picture(2))
+    few, many = some_of(local_features(picture(1)), count), local_features(picture(2))
     for pair in ((few, many), (many, few)):
         found = verify(*pair)
         assert not found.overlaps
@@ -294,11 +298,11 @@ def test_finding_nothing_with_almost_no_features_says_nothing(picture, count, sa
         evidence = Evidence(similarity=0.9, pdq=0.8, words=0.0, verification=found)
         assert evidence.is_compared is says
         expected = Relation.UNRELATED if says else Relation.NOT_COMPARED
-        assert relation(evidence, same_bytes=False) is expected
+        assert relation(evidence, probability=0.1, same_bytes=False) is expected
 
 
 def test_the_few_features_that_agree_are_enough(picture):
-    few = some_of(extract(picture(1)), 19)
+    few = some_of(local_features(picture(1)), 19)
     found = verify(few, few)
     assert found.overlaps
     assert found.is_conclusive

@@ -12,8 +12,7 @@ from PIL import Image, ImageOps
 
 from halftone.core import errors
 from halftone.imaging.orientations import UPRIGHT
-from halftone.matching.features import extract
-from halftone.matching.fingerprint import archive_fingerprint
+from halftone.matching.fingerprint import archive_fingerprint, local_features
 from halftone.matching.pdq import to_vector
 from halftone.matching.probability import Calibration
 from halftone.services.search.clusters.candidates import Depths, find_neighbours
@@ -36,12 +35,23 @@ class Source:
     def features(self, sha256):
         if sha256 not in self.pictures:
             raise errors.NotFound("gone")
-        return extract(self.pictures[sha256])
+        return local_features(self.pictures[sha256])
 
 
 class Calibrations:
     def of(self, model_version):
         return Calibration.default()
+
+
+def framed(picture, *, size=(460, 340)):
+    """A picture in an ornamental frame, the same for all."""
+    tile = np.random.default_rng(5).integers(0, 2, size=(8, 8), dtype=np.uint8) * 200 + 20
+    ornament = np.tile(np.kron(tile, np.ones((5, 5), dtype=np.uint8)), (9, 12))
+    sheet = Image.fromarray(ornament).resize(size)
+    width, height = size[0] - 100, size[1] - 100
+    sheet.paste(235, (42, 42, 58 + width, 58 + height))
+    sheet.paste(picture.convert("L").resize((width, height)), (50, 50))
+    return sheet
 
 
 def opened(content):
@@ -58,6 +68,9 @@ def pictures():
         "turned negative": ImageOps.mirror(ImageOps.invert(scene(1).convert("L"))),
         "plate": opened(plate(1, 2)),
         "other": scene(3),
+        "framed": framed(scene(1)),
+        "other framed": framed(scene(3)),
+        "third framed": framed(scene(5)),
         "plain": Image.new("L", (200, 100), 128),
     }
 
@@ -161,6 +174,30 @@ def test_negatives_are_neighbours_by_hash_or_words(tmp_path, comparer, sides, ke
     store.close()
 
 
+def test_a_shared_frame_links_nothing_and_parts_nothing(comparer, sides):
+    """A picture is in a frame that others are in, too: it is found in it, and they are not."""
+    frames = compare(
+        comparer,
+        sides,
+        ("framed", "other framed"),
+        ("framed", "third framed"),
+        ("other framed", "third framed"),
+    )
+    for each in frames:
+        assert each.probability < 0.1
+        assert each.relation == Relation.SHARED_ELEMENTS
+        (overlap,) = search_pb2.Verification.FromString(each.verification).overlaps
+        assert len(overlap.parts) >= 4, "the frame's four sides"
+        assert overlap.contradicting_share > 0.2
+    own = compare(comparer, sides, ("original", "framed"), ("reprint", "framed"))
+    assert min(each.probability for each in own) >= 0.9
+    assert {each.relation for each in own} <= {
+        Relation.CONTAINS,
+        Relation.CROP_OF,
+        Relation.REPRINT,
+    }
+
+
 def test_in_threads_or_alone_the_same_is_found(comparer, sides):
     pairs = [("original", "reprint"), ("original", "plate"), ("reprint", "other")]
     first = compare(comparer, sides, *pairs)
@@ -184,12 +221,13 @@ def test_kept_evidence_gives_the_same_probability(comparer, sides):
     found = compare(comparer, sides, ("original", "reprint"), ("original", "other"))
     kept = [(each.evidence, unpack(each.evidence).similarity) for each in found]
     again = comparer.rescore(kept, model_version="fake/2")
-    assert [probability for probability, _ in again] == pytest.approx(
+    assert [probability for probability, _, _ in again] == pytest.approx(
         [each.probability for each in found], abs=1e-6
     )
-    assert [evidence for _, evidence in again] == [each.evidence for each in found]
+    assert [relation for _, relation, _ in again] == [each.relation for each in found]
+    assert [evidence for _, _, evidence in again] == [each.evidence for each in found]
     # Another model's similarity takes the place of this one's, and may be unknown.
-    ((_, evidence),) = comparer.rescore([(found[0].evidence, None)], model_version="fake/2")
+    ((_, _, evidence),) = comparer.rescore([(found[0].evidence, None)], model_version="fake/2")
     assert unpack(evidence).similarity is None
     assert pack(unpack(evidence)) == evidence
 

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from halftone.matching.overlaps import Overlap, Verification
 from halftone.matching.relation import Relation
-from halftone.matching.verification import Overlap, Verification
 from halftone.services.search.comparison import messages
 from halftone.services.search.comparison.verifier import Missed
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from halftone.core import errors, telemetry
 from halftone.matching.features import LocalFeatures, extract
-from halftone.matching.verification import Verification
+from halftone.matching.overlaps import Verification
 from halftone.services.search.comparison.verifier import Missed, Verifier
 
 

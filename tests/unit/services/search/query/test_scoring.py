@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from halftone.imaging.orientations import UPRIGHT, Orientation
+from halftone.matching.overlaps import Overlap, Verification
 from halftone.matching.probability import Calibration
 from halftone.matching.relation import Relation
-from halftone.matching.verification import Overlap, Verification
 from halftone.service.paging import Page
 from halftone.services.search.comparison.verifier import Missed
 from halftone.services.search.query import scoring

@@ -1,0 +1,53 @@
+"""Real pictures that share furniture, or have too little to compare: none may be called the same.
+
+They lie beside the repository in `shared/cases`, and are no part of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from pathlib import Path
+
+import pytest
+
+from halftone.evaluation.pairs import compare_pictures
+from halftone.imaging import images
+from halftone.matching.fingerprint import archive_fingerprint, fingerprint
+from halftone.matching.probability import UNCOMPARED
+from halftone.matching.relation import Relation
+
+CASES = Path(__file__).parents[4] / "shared" / "cases"
+FURNITURE = sorted(each.name for each in CASES.glob("fp-*"))
+PICTURES = (".jpg", ".png", ".tif")
+
+pytestmark = pytest.mark.skipif(not FURNITURE, reason="shared/cases is not beside the repository")
+
+
+@functools.cache
+def prints(path: Path):
+    image = images.decode(path.read_bytes(), max_pixels=100_000_000, target=1024, luminance=True)
+    return fingerprint(image), archive_fingerprint(image)
+
+
+def pairs(folder: Path):
+    files = [each for each in sorted(folder.iterdir()) if each.suffix in PICTURES]
+    assert len(files) > 1
+    return itertools.combinations(files, 2)
+
+
+@pytest.mark.parametrize("case", FURNITURE)
+def test_different_pictures_that_share_furniture_are_told_apart(case):
+    for one, other in pairs(CASES / case):
+        found = compare_pictures(prints(one)[0], prints(other)[1])
+        assert found.probability < 0.5, (one.name, other.name)
+        assert found.relation in (Relation.SHARED_ELEMENTS, Relation.UNRELATED)
+
+
+def test_what_has_too_little_detail_to_compare_is_never_certain():
+    for one, other in pairs(CASES / "sparse"):
+        found = compare_pictures(prints(one)[0], prints(other)[1])
+        assert found.relation is Relation.NOT_COMPARED
+        assert found.probability <= UNCOMPARED, (one.name, other.name)
+    rules = [CASES / "sparse" / f"rule{number}.jpg" for number in (0, 1)]
+    assert compare_pictures(prints(rules[0])[0], prints(rules[1])[1]).probability < 0.5
