@@ -3,8 +3,8 @@
 `halftone.evaluation.calibration_samples` collects the pairs. Ordinary ones, and those that were
 chosen because they share furniture, are judged apart. No pair is left out of a fit for being hard.
 
-Logistic regression (scikit-learn) on standardised evidence; reliability as in Guo et al.,
-*On Calibration of Modern Neural Networks* (2017), on held-out folds by group.
+Logistic regression on standardised evidence, with bounds (L-BFGS-B by SciPy); reliability as in
+Guo et al., *On Calibration of Modern Neural Networks* (2017), on held-out folds by group.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from halftone.core import errors
 from halftone.evaluation.resampling import wilson_interval
-from halftone.matching.probability import FEATURES, Calibration
+from halftone.matching.probability import FEATURES, TILE_FEATURES, Calibration
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -32,9 +32,15 @@ _LIKELY: Final = 0.01
 
 They are almost all candidates, and rightly improbable: their share would hide the others.
 """
-_EITHER_WAY: Final = ("compared", "has_pdq", "has_words")
-"""Flags that say which evidence exists. Only their weights may be negative."""
+_EITHER_WAY: Final = ("compared", "has_pdq", "has_words", *TILE_FEATURES)
+"""Flags that say which evidence exists, and what tiles show, which is one thing seen from several
+sides. Only their weights may be negative."""
+_HARD_WEIGHT: Final = 0.3
+"""The weight of a pair that was chosen because it shares furniture. Searches meet them more rarely
+than samples do."""
 _INVERSE_REGULARISATION: Final = 1.0
+_CONSTANT: Final = 1e-9
+_STEEPEST: Final = 500.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,31 +159,40 @@ def _folds(sample: CalibrationSample, *, folds: int, seed: int) -> Ints:
 def _fit_regression(sample: CalibrationSample, chosen: Bools) -> Calibration:
     """Fit a calibration on the chosen pairs, each once with and once without the comparison.
 
-    Evidence may only speak for a match. If two features say much the same, a regression sets one
-    against the other, and a sound match with little of the one is called doubtful. So features that
-    would get a weight below 0 are left out, and the others are fitted again.
+    Evidence may only speak for a match: no coefficient but those of `_EITHER_WAY` is below 0. If
+    two features say much the same, a free regression sets one against the other: with likeness of
+    descriptors free, two copies of one scan are improbable, because boards with other men are as
+    alike.
     """
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
-    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+    from scipy.optimize import minimize  # noqa: PLC0415 - takes a while to import
 
     features = np.concatenate([sample.features[chosen], sample.unverified[chosen]])
-    labels = np.tile(sample.labels[chosen], 2)
-    used = np.ones(len(FEATURES), dtype=np.bool_)
-    free = np.isin(FEATURES, _EITHER_WAY)
-    while True:
-        scaler = StandardScaler()
-        regression = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=1000)
-        make_pipeline(scaler, regression).fit(features * used, labels)
-        against = (regression.coef_[0] < 0) & used & ~free
-        if not against.any():
-            break
-        used &= ~against
+    signs = np.where(np.tile(sample.labels[chosen], 2), 1.0, -1.0)
+    importance = np.tile(np.where(sample.hard[chosen], _HARD_WEIGHT, 1.0), 2)
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    # Features that are always the same say nothing.
+    scale[scale < _CONSTANT] = 1.0
+    standard = (features - mean) / scale
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        margins = signs * (standard @ weights[:-1] + weights[-1])
+        pull = -importance * signs / (1 + np.exp(np.clip(margins, -_STEEPEST, _STEEPEST)))
+        penalty = weights[:-1] / _INVERSE_REGULARISATION
+        gradient = np.append(pull @ standard + penalty, pull.sum())
+        lost = importance @ np.logaddexp(0, -margins)
+        return float(lost + penalty @ weights[:-1] / 2), gradient
+
+    free = np.append(np.isin(FEATURES, _EITHER_WAY), True)
+    found = minimize(
+        loss,
+        np.zeros(len(FEATURES) + 1),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(None, None) if each else (0.0, None) for each in free],
+        options={"maxiter": 2000},
+    )
     return Calibration(
-        mean=np.where(used, scaler.mean_, 0.0),
-        scale=np.where(used, scaler.scale_, 1.0),
-        coefficients=np.where(used, regression.coef_[0], 0.0),
-        intercept=float(regression.intercept_[0]),
+        mean=mean, scale=scale, coefficients=found.x[:-1], intercept=float(found.x[-1])
     )
 
 

@@ -1,8 +1,8 @@
 """Turns all the evidence for a candidate into one probability.
 
-The probability is a logistic regression on a few features. Each feature can only speak for a match
-as it grows. `halftone/evaluation/calibration.py` fits it, and the fit travels with the model
-version.
+The probability is a logistic regression on a few features. Inliers, shares and likeness can only
+speak for a match as they grow. `halftone/evaluation/calibration.py` fits it, and the fit travels
+with the model version.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ nothing.
 """
 
 _GEOMETRY: Final = FEATURES.index("similarity")
-_TILE_FEATURES: Final = _GEOMETRY - FEATURES.index("breadth")
+TILE_FEATURES: Final = FEATURES[FEATURES.index("breadth") : _GEOMETRY]
+"""Names of the features from the comparison tile by tile."""
 _COMPARED: Final = FEATURES.index("compared")
 _UNVERIFIED_PDQ: Final = FEATURES.index("unverified_pdq")
 _TORN: Final = 5.0  # a hole of a fifth leaves nothing whole
@@ -154,7 +155,7 @@ def evidence_features(evidence: Evidence) -> Doubles:
 def _tile_features(tiles: TileEvidence | None) -> list[float]:
     """Return the features from `breadth` to `count`. All are 0 where nothing agrees."""
     if tiles is None:
-        return [0.0] * _TILE_FEATURES
+        return [0.0] * len(TILE_FEATURES)
     shares = (
         tiles.breadth,
         tiles.pure,
