@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from halftone.core import errors
 from halftone.evaluation.resampling import wilson_interval
-from halftone.matching.probability import FEATURES, TILE_FEATURES, Calibration
+from halftone.matching.probability import FEATURES, Calibration
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -32,12 +32,21 @@ _LIKELY: Final = 0.01
 
 They are almost all candidates, and rightly improbable: their share would hide the others.
 """
-_EITHER_WAY: Final = ("compared", "has_pdq", "has_words", *TILE_FEATURES)
-"""Flags that say which evidence exists, and what tiles show, which is one thing seen from several
-sides. Only their weights may be negative."""
-_HARD_WEIGHT: Final = 0.3
-"""The weight of a pair that was chosen because it shares furniture. Searches meet them more rarely
-than samples do."""
+_EITHER_WAY: Final = (
+    "compared",
+    "has_pdq",
+    "has_words",
+    "breadth",
+    "pure",
+    "pure_clear",
+    "solid",
+    "likeness_odds",
+    "broad_odds",
+    "solid_odds",
+    "likeness",
+)
+"""Flags that say which evidence exists, and what the largest part shows, which is one thing seen
+from several sides. Only their weights may be negative."""
 _INVERSE_REGULARISATION: Final = 1.0
 _CONSTANT: Final = 1e-9
 _STEEPEST: Final = 500.0
@@ -53,6 +62,7 @@ class CalibrationSample:
         labels: bool [P], whether they are the same picture.
         groups: int64 [P]; pairs of one group are never split between fitting and judging.
         hard: bool [P], whether the pairs were chosen because they share furniture.
+        weights: float64 [P], how much each pair counts in a fit.
     """
 
     features: Floats
@@ -60,6 +70,7 @@ class CalibrationSample:
     labels: Bools
     groups: Ints
     hard: Bools
+    weights: Floats
 
     def __add__(self, other: CalibrationSample) -> CalibrationSample:
         """Join two samples; their groups stay apart."""
@@ -70,6 +81,7 @@ class CalibrationSample:
             labels=np.concatenate([self.labels, other.labels]),
             groups=np.concatenate([self.groups, other.groups + shift]),
             hard=np.concatenate([self.hard, other.hard]),
+            weights=np.concatenate([self.weights, other.weights]),
         )
 
 
@@ -168,7 +180,7 @@ def _fit_regression(sample: CalibrationSample, chosen: Bools) -> Calibration:
 
     features = np.concatenate([sample.features[chosen], sample.unverified[chosen]])
     signs = np.where(np.tile(sample.labels[chosen], 2), 1.0, -1.0)
-    importance = np.tile(np.where(sample.hard[chosen], _HARD_WEIGHT, 1.0), 2)
+    importance = np.tile(sample.weights[chosen], 2)
     mean, scale = features.mean(axis=0), features.std(axis=0)
     # Features that are always the same say nothing.
     scale[scale < _CONSTANT] = 1.0

@@ -61,7 +61,7 @@ def _of_overlaps(
     if not overlaps:
         return Relation.UNRELATED
     first = overlaps[0]
-    if first.rivals >= max(_FEWEST_RIVALS, _RIVALS * first.inliers):
+    if is_picture(first) and first.rivals >= max(_FEWEST_RIVALS, _RIVALS * first.inliers):
         return Relation.SAME_SCENE
     if probability < LIKELY:
         return Relation.SHARED_ELEMENTS if _is_shared(first) else Relation.UNRELATED

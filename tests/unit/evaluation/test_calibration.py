@@ -29,6 +29,7 @@ def sample(
         labels=labels,
         groups=np.repeat(np.arange(groups), each),
         hard=np.zeros(count, dtype=np.bool_),
+        weights=np.ones(count),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,14 @@ import pytest
 
 from halftone.core import errors
 from halftone.matching.overlaps import Overlap, Verification
-from halftone.matching.probability import FEATURES, Calibration, Evidence, evidence_features
+from halftone.matching.probability import (
+    FEATURES,
+    PROVEN_PDQ,
+    UNCOMPARED,
+    Calibration,
+    Evidence,
+    evidence_features,
+)
 
 
 def overlap(inliers: int, matches: int, **changed: float) -> Overlap:
@@ -77,12 +85,24 @@ def test_a_comparison_in_vain_is_no_evidence():
     channels = {"similarity": 0.9, "pdq": 0.8, "words": 0.0}
     in_vain = Verification(overlaps=(), seconds=0.0, is_conclusive=False)
     without, vain = (Evidence(verification=each, **channels) for each in (None, in_vain))
+    # Words of pictures with almost no features are chance.
+    without = dataclasses.replace(without, words=None)
     np.testing.assert_array_equal(evidence_features(vain), evidence_features(without))
     default = Calibration.default()
     assert default.probability(vain) > 10 * default.probability(evidence(**channels))
     assert not vain.is_verified_match(0.9)
     assert evidence(overlap(20, 30)).is_verified_match(0.9)
     assert not evidence(overlap(20, 30)).is_verified_match(0.4)
+
+
+def test_what_was_not_compared_is_never_near_certain_unless_hashes_prove_it():
+    steep = calibration(intercept=20.0)
+    for verification in (None, Verification(overlaps=(), seconds=0.0, is_conclusive=False)):
+        alike = Evidence(similarity=1.0, pdq=0.5, words=1.0, verification=verification)
+        assert steep.probability(alike) == UNCOMPARED
+        proven = dataclasses.replace(alike, pdq=PROVEN_PDQ)
+        assert steep.probability(proven) > 0.99
+    assert steep.probability(evidence(overlap(20, 30))) > 0.99
 
 
 def test_probabilities_are_those_of_each():
@@ -99,7 +119,8 @@ def test_similarities_alone_are_evidence_of_nothing_else():
     each = [Evidence(similarity=s, pdq=None, words=None, verification=None) for s in similarities]
     expected = weighed.probabilities(each)
     np.testing.assert_array_equal(weighed.of_similarities(similarities), expected)
-    assert len(set(expected)) == len(similarities)
+    assert sorted(expected) == expected.tolist()
+    assert expected[-1] == UNCOMPARED
     assert weighed.of_similarities([]).shape == (0,)
 
 
@@ -107,6 +128,7 @@ def test_a_table_bends_the_curve():
     plain = calibration()
     bent = calibration(table=[[0.0, 0.0], [0.5, 0.1], [1.0, 1.0]])
     features = np.random.default_rng(0).normal(size=(50, len(FEATURES)))
+    features[:, FEATURES.index("compared")] = 1
     expected = np.interp(plain.predict(features), [0, 0.5, 1], [0, 0.1, 1])
     np.testing.assert_allclose(bent.predict(features), expected)
 

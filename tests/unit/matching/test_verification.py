@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from halftone.matching import polygons, verification
+from halftone.matching import polygons, registration
 from halftone.matching.features import LocalFeatures
 from halftone.matching.fingerprint import local_features
 from halftone.matching.probability import Evidence
@@ -116,7 +116,7 @@ def test_sampling_that_goes_astray_one_way_is_made_good_by_the_other(picture, mo
         local_features(picture(1)),
     )
     (expected,) = verify(query, candidate, mirrored=False).overlaps
-    sample, calls = verification._sample_homography, []
+    sample, calls = registration._sample_homography, []
 
     def sampled(p, q, *, vote):
         calls.append(vote)
@@ -128,7 +128,7 @@ def test_sampling_that_goes_astray_one_way_is_made_good_by_the_other(picture, mo
             homography = np.diag([3.0, 1.0, 1.0]) @ homography
         return homography, inliers
 
-    monkeypatch.setattr(verification, "_sample_homography", sampled)
+    monkeypatch.setattr(registration, "_sample_homography", sampled)
     (found,) = verify(query, candidate, mirrored=False).overlaps
     assert len(calls) >= 2
     assert found.inliers == pytest.approx(expected.inliers, abs=3)
