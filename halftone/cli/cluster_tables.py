@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from halftone.cli import hits, output, tables
 from halftone.cli.tables import Column, Layout
-from halftone.rendering import alignments, texts, timelines, wording
+from halftone.rendering import alignments, overlaps, texts, timelines, wording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,7 +146,10 @@ def lay_out_timeline(printings: Sequence[Printing]) -> tuple[Layout, ...]:
 
 def _describe_evidence(link: Link) -> str:
     overlap = alignments.find_main_overlap(link)
-    return f"{overlap.inlier_count} matching details" if overlap else "not compared by details"
+    if overlap is None:
+        return "not compared by details"
+    differing = overlaps.count_differences(overlaps.list_differences(link))
+    return ", ".join(filter(None, (f"{overlap.inlier_count} matching details", differing)))
 
 
 def list_marks(printing: Printing) -> list[str]:
@@ -161,6 +164,9 @@ def list_marks(printing: Printing) -> list[str]:
         marks.append("mirrored")
     if overlap is not None and overlap.negative:
         marks.append("negative")
+    if printing.link is not None:
+        differing = overlaps.count_differences(overlaps.list_differences(printing.link))
+        marks += [differing] if differing else []
     if printing.is_weakest:
         marks.append("weakest link")
     if printing.is_judged:

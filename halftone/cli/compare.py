@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import functools
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,16 +16,16 @@ from PIL import Image
 from halftone.cli import hits, output, tables
 from halftone.cli.connecting import server_options
 from halftone.cli.options import archive_option, complete_name, json_option, read_crop
-from halftone.client import Cluster, ClusterMember, Link, Relation, VerificationState
+from halftone.client import Cluster, ClusterMember, Decision, Link, Relation, VerificationState
 from halftone.client.types import probability_label
 from halftone.core import errors
-from halftone.rendering import cluster_page, json_forms, overlay, texts, wording
+from halftone.rendering import cluster_page, json_forms, overlaps, overlay, texts, wording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.cli.connecting import Connect
-    from halftone.client import Client, Compared, Hit, ImageRecord, Overlap
+    from halftone.client import Client, Compared, Hit, ImageRecord, Overlap, OverlapPart, Verdict
     from halftone.imaging.images import Region
 
 _RELATIONS: Final = {
@@ -35,6 +36,8 @@ _RELATIONS: Final = {
     Relation.MIRRORED: "one is the other, mirrored",
     Relation.COMPOSITE: "they share a part, and each has what the other lacks",
     Relation.SAME_SCENE: "the same scene, seen from two places",
+    Relation.SHARED_ELEMENTS: "different pictures that have a frame, type, a base map or the like "
+    "in common",
     Relation.UNRELATED: "no part in common",
     Relation.NOT_COMPARED: "one of them has too few details",
     Relation.UNKNOWN: "",
@@ -51,7 +54,8 @@ _RELATIONS: Final = {
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="JPEG or PNG to write: both with what they share, and the second laid upon the first.",
+    help="JPEG or PNG to write: both with what they share and where they differ, and the second "
+    "laid upon the first.",
 )
 @click.option(
     "--html",
@@ -124,27 +128,20 @@ def _print(record: ImageRecord, hit: Hit, *, region: Region | None, link: Link |
         ("first", hits.describe_record(record)),
         ("second", hits.describe_record(hit.image)),
         ("probability", probability_label(hit.probability)),
-        *_list_differences(hit, link=link),
+        *_list_doubts(hit, link=link),
         ("relation", ": ".join(filter(None, (hit.relation.label, _explain(hit))))),
     ]
     if hit.verdict:
         facts.append(("archivist", output.describe_verdict(hit.verdict)))
-    corner = (region.x, region.y) if region else (0, 0)
+    pair = _Pair(record=record, hit=hit, region=region)
     for overlap in hit.overlaps:
-        shared = f"{overlap.inlier_count} inliers, details that lie alike in both"
-        share = f"{overlap.query_share:.0%}{' of the crop' if region else ''}"
-        place = _locate(overlap.image_polygon, hit.image)
-        facts += [
-            ("shared", shared),
-            ("  in first", share + _locate(overlap.query_polygon, record, corner=corner)),
-            ("  in second", f"{overlap.image_share:.0%}{place}"),
-            ("  lies", _describe_lie(overlap)),
-        ]
+        facts += pair.list_shared(overlap)
+    facts += pair.list_differences()
     facts.append(("likeness", hits.describe_likeness(hit)))
     tables.print_facts(output.make_console(), facts)
 
 
-def _list_differences(hit: Hit, *, link: Link | None) -> list[tuple[str, str]]:
+def _list_doubts(hit: Hit, *, link: Link | None) -> list[tuple[str, str]]:
     """Return the fact that the cluster has another probability of the two images, if it has."""
     there = wording.format_probability(link.probability) if link else ""
     if not there or there == wording.format_probability(hit.probability):
@@ -157,20 +154,90 @@ def _explain(hit: Hit) -> str:
     late = hit.verification.state is VerificationState.OUT_OF_TIME
     if late and hit.relation is Relation.NOT_COMPARED:
         return "the time was over"
+    if hit.overlaps and hit.relation is Relation.UNRELATED:
+        return "too little in common to mean anything"
     return _RELATIONS[hit.relation]
 
 
-def _locate(
-    polygon: Sequence[tuple[float, float]], image: ImageRecord, *, corner: tuple[int, int] = (0, 0)
-) -> str:
-    """Return the box around a polygon in words, in the form that `--crop` takes."""
-    if not polygon:
+@dataclass(frozen=True, kw_only=True)
+class _Pair:
+    """Two pictures, in which parts are located.
+
+    Attributes:
+        record: The first.
+        hit: The second, as a hit of the first.
+        region: The part of the first that was compared; None if all of it was.
+    """
+
+    record: ImageRecord
+    hit: Hit
+    region: Region | None
+
+    def list_shared(self, overlap: Overlap) -> list[tuple[str, str]]:
+        """Return the facts about what the two share by an overlap."""
+        parts = overlaps.list_outlined(overlap, relation=self.hit.relation)
+        first, second = overlap.query_share, overlap.image_share
+        count = ""
+        if self.hit.relation is Relation.SHARED_ELEMENTS and parts:
+            # The shares of the overlap are those of its largest part.
+            count = f"{wording.format_count(len(parts), 'part')}, "
+            ours, theirs = self._sizes
+            first = overlaps.measure_share([part.query_polygon for part in parts], size=ours)
+            second = overlaps.measure_share([part.image_polygon for part in parts], size=theirs)
+        in_first, in_second = self.locate(parts)
+        of_crop = " of the crop" if self.region else ""
+        agreement = overlaps.describe_agreement(overlap)
+        return [
+            ("shared", f"{count}{overlap.inlier_count} inliers, details that lie alike in both"),
+            ("  in first", ", ".join(filter(None, (f"{first:.0%}{of_crop}", in_first)))),
+            ("  in second", ", ".join(filter(None, (f"{second:.0%}", in_second)))),
+            ("  lies", _describe_lie(overlap)),
+            *([("  agrees", agreement)] if agreement else []),
+        ]
+
+    def list_differences(self) -> list[tuple[str, str]]:
+        """Return the facts about what differs."""
+        facts = []
+        for number, difference in enumerate(overlaps.list_differences(self.hit), start=1):
+            in_first, in_second = self.locate([difference.part])
+            facts += [
+                (f"differs {number}", overlaps.describe_difference(difference)),
+                ("  in first", in_first),
+                ("  in second", in_second),
+            ]
+        return facts
+
+    def locate(self, parts: Sequence[OverlapPart]) -> tuple[str, str]:
+        """Return the boxes around parts in words, in both pictures; "" without parts."""
+        ours, theirs = self._sizes
+        corner = (self.region.x, self.region.y) if self.region else (0, 0)
+        return (
+            _join_boxes(
+                [
+                    overlaps.format_box(part.query_polygon, size=ours, corner=corner)
+                    for part in parts
+                ],
+                image=self.record,
+            ),
+            _join_boxes(
+                [overlaps.format_box(part.image_polygon, size=theirs) for part in parts],
+                image=self.hit.image,
+            ),
+        )
+
+    @property
+    def _sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return width and height of what was compared of each."""
+        ours = self.region or self.record
+        return (ours.width, ours.height), (self.hit.image.width, self.hit.image.height)
+
+
+def _join_boxes(boxes: Sequence[str], *, image: ImageRecord) -> str:
+    if not boxes:
         return ""
-    across, down = zip(*polygon, strict=True)
-    left, top = round(min(across)), round(min(down))
-    width, height = round(max(across)) - left, round(max(down)) - top
-    box = f"{left + corner[0]},{top + corner[1]},{width},{height}"
-    return f", the part {box} (x,y,w,h) of {image.width} x {image.height} pixels"
+    numbered = [f"{number}: {box}" for number, box in enumerate(boxes, start=1)]
+    said = f"the parts {'; '.join(numbered)}" if len(boxes) > 1 else f"the part {boxes[0]}"
+    return f"{said} (x,y,w,h) of {image.width} x {image.height} pixels"
 
 
 def _describe_lie(overlap: Overlap) -> str:
@@ -205,6 +272,7 @@ def _write_page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) ->
         probability=hit.probability,
         relation=hit.relation,
         verification=hit.verification,
+        verdict=_find_sameness(hit.verdict),
     )
     member = functools.partial(ClusterMember, weakest_link=hit.probability, link_count=1)
     pair = Cluster(
@@ -234,6 +302,12 @@ def _write_page(client: Client, *, record: ImageRecord, hit: Hit, path: Path) ->
     )
 
 
+def _find_sameness(verdict: Verdict | None) -> Decision | None:
+    """Return SAME if an archivist said so and no other verdict overrules it, as links have it."""
+    said = verdict is not None and verdict.decision is Decision.SAME and not verdict.overruled
+    return Decision.SAME if said else None
+
+
 def _draw(
     client: Client, *, record: ImageRecord, compared: Compared, region: Region | None
 ) -> Image.Image:
@@ -250,26 +324,32 @@ def _draw(
     return overlay.draw_sheet(
         query,
         _fetch_thumbnail(client, hit.image),
-        overlaps=hit.overlaps,
+        hit=hit,
         query_size=size,
         image_size=(hit.image.width, hit.image.height),
         titles=(_make_title(record), _make_title(hit.image)),
         lines=list_lines(hit, cropped=region is not None),
+        notes=_list_notes(hit),
     )
 
 
 def list_lines(hit: Hit, *, cropped: bool = False) -> list[str]:
-    """Return the lines below a drawing of two images: what they share, and what was said of them.
+    """Return the lines below a drawing of two images: one for each overlap.
 
     Args:
         hit: The second image, beside the first.
         cropped: Whether only a part of the first was compared.
     """
     sides = ("the crop" if cropped else "the first", "the second")
-    lines = [hits.describe_overlap(overlap, sides=sides) for overlap in hit.overlaps]
+    return [hits.describe_overlap(overlap, hit=hit, sides=sides) for overlap in hit.overlaps]
+
+
+def _list_notes(hit: Hit) -> list[str]:
+    """Return what a drawing says of two images as a whole."""
+    said = [f"{hit.relation.label.capitalize()}: {_explain(hit)}."] if hit.overlaps else []
     if hit.verdict:
-        lines.append(f"An archivist says: {output.describe_verdict(hit.verdict)}")
-    return lines
+        said.append(f"An archivist says: {output.describe_verdict(hit.verdict)}")
+    return said
 
 
 def _fetch_thumbnail(client: Client, record: ImageRecord) -> Image.Image:

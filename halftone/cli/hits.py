@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 from halftone.cli import output, tables
 from halftone.cli.tables import Column, Layout
 from halftone.client.types import Relation, VerificationState, probability_label
-from halftone.rendering import json_forms, texts, wording
+from halftone.rendering import json_forms, overlaps, texts, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from halftone.client import Hit, ImageRecord, Overlap
+    from halftone.client import Hit, ImageRecord, Overlap, OverlapPart
 
 _STATES: Final = {
     VerificationState.OVERLAPPING: "",
@@ -184,7 +184,11 @@ def print_explanation(hit: Hit) -> None:
         said = output.describe_verdict(hit.verdict)
         out.print(f"   an archivist says: {said}", soft_wrap=True)
     for overlap in hit.overlaps:
-        out.print(f"   {describe_overlap(overlap)}", soft_wrap=True)
+        said = describe_overlap(overlap, hit=hit)
+        out.print(f"   {said}", soft_wrap=True)
+    differences = describe_differences(hit)
+    if differences:
+        out.print(f"   {differences}", soft_wrap=True)
     if not hit.overlaps:
         out.print(f"   {_STATES[hit.verification.state]}", style="dim", soft_wrap=True)
 
@@ -200,23 +204,48 @@ def describe_likeness(hit: Hit) -> str:
 
 
 def describe_overlap(
-    overlap: Overlap, *, sides: tuple[str, str] = ("the query", "the image")
+    overlap: Overlap, *, hit: Hit, sides: tuple[str, str] = ("the query", "the image")
 ) -> str:
     """Return an overlap in words, for example `78 inliers; 98 % of the query, …`.
 
+    Of shared elements it says where they are in the image.
+
     Args:
         overlap: The part that two pictures share.
+        hit: The hit that has it.
         sides: What the two pictures are called.
     """
+    extent = f"{overlap.query_share:.0%} of {sides[0]}, {overlap.image_share:.0%} of {sides[1]}"
+    if hit.relation is Relation.SHARED_ELEMENTS and overlap.parts:
+        places = " and ".join(_locate(part, hit.image) for part in overlap.parts)
+        count = wording.format_count(len(overlap.parts), "part")
+        extent = f"{count} of {sides[1]}: {places} (x,y,w,h)"
+    agreeing = overlap.agreeing_share
     parts = [
         f"{overlap.inlier_count} inliers",
-        f"{overlap.query_share:.0%} of {sides[0]}, {overlap.image_share:.0%} of {sides[1]}",
+        extent,
+        *([f"{agreeing:.0%} agrees"] if agreeing is not None else []),
         f"scale {overlap.scale:.2f}",
         f"turned {overlap.rotation:+z.1f}°",
         *(["mirrored"] if overlap.mirrored else []),
         *(["negative"] if overlap.negative else []),
     ]
     return "; ".join(parts)
+
+
+def describe_differences(hit: Hit) -> str:
+    """Return in words what differs between a hit and the query, and where in the hit; or ""."""
+    differences = overlaps.list_differences(hit)
+    places = [
+        f"{_locate(each.part, hit.image)} ({overlaps.describe_difference(each)})"
+        for each in differences
+    ]
+    count = overlaps.count_differences(differences)
+    return f"{count} of the image (x,y,w,h): {'; '.join(places)}" if places else ""
+
+
+def _locate(part: OverlapPart, image: ImageRecord) -> str:
+    return overlaps.format_box(part.image_polygon, size=(image.width, image.height))
 
 
 def print_records(records: Iterable[ImageRecord]) -> None:

@@ -19,7 +19,7 @@ import halftone
 from halftone.archive import records
 from halftone.client import Decision
 from halftone.core import errors, files
-from halftone.rendering import alignments, json_forms, timelines, wording
+from halftone.rendering import alignments, json_forms, overlaps, timelines, wording
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from halftone.client import Client, Cluster, ImageRecord, Link, Verdict
+    from halftone.rendering.timelines import Printing
 
 CONTEXT: Final = "http://www.w3.org/ns/anno.jsonld"
 MEDIA_FRAGMENTS: Final = "http://www.w3.org/TR/media-frags/"
@@ -43,6 +44,7 @@ COLUMNS: Final = (
     *("journal", "date", "earliest_date", "latest_date", "page", "caption", "language"),
     *("source_uri", "rights", "weakest_link", "links", "mirrored_to_earliest"),
     "negative_of_earliest",
+    "differences_to_earliest",
 )
 
 
@@ -145,9 +147,14 @@ def write_csv(clusters: Iterable[Cluster], *, file: TextIO) -> int:
                     *(round(printing.member.weakest_link, 6), printing.member.link_count),
                     "" if overlap is None else int(overlap.mirrored),
                     "" if overlap is None else int(overlap.negative),
+                    "" if overlap is None else _count_differences(printing),
                 ]
             )
     return count
+
+
+def _count_differences(printing: Printing) -> int:
+    return len(overlaps.list_differences(printing.link)) if printing.link else 0
 
 
 def write_jsonl(clusters: Iterable[Cluster], *, file: TextIO) -> int:
@@ -322,6 +329,15 @@ def _describe(link: Link, *, of: str) -> str:
             parts.append("mirrored")
         if overlap.negative:
             parts.append("one is a negative of the other")
+    differences = overlaps.list_differences(link)
+    if differences:
+        boxes = [
+            overlaps.format_box(
+                each.part.query_polygon if link.a == of else each.part.image_polygon
+            )
+            for each in differences
+        ]
+        parts.append(f"{overlaps.count_differences(differences)}: {' and '.join(boxes)} (x,y,w,h)")
     return "; ".join(parts) + "."
 
 

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import importlib.resources
 import io
-import re
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
@@ -18,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image
 
 import halftone
-from halftone.client import Relation
 from halftone.core import errors, files, templates
-from halftone.rendering import alignments, light_table, timelines, wording
+from halftone.rendering import cluster_cards, light_table, timelines, wording
 from halftone.rendering.light_table import SizedPicture
 
 if TYPE_CHECKING:
@@ -44,7 +42,6 @@ _THREADS: Final = 4
 _CHIP: Final = 4.4
 _ROW_HEIGHT: Final = 1.9
 _MONTHS_BELOW_YEARS: Final = 3
-_URL: Final = re.compile(r"https?://[^\s]+", re.IGNORECASE)
 
 
 def fetch_thumbnails(client: Client, cluster: Cluster) -> dict[str, SizedPicture]:
@@ -139,9 +136,10 @@ def render(
     numbers = {printing.image.name: printing.number for printing in printings}
     weakest, longest = timelines.find_weakest_link(cluster), timelines.find_longest_gap(printings)
     cards = [
-        _make_card(
+        cluster_cards.make_card(
             printing,
-            first=numbers[cluster.first_image.name],
+            cluster=cluster,
+            first_number=numbers[cluster.first_image.name],
             picture=pictures.get(printing.image.name),
             source=sources.get(printing.image.name),
             is_long=printing is longest,
@@ -151,12 +149,15 @@ def render(
         for printing in printings
     ]
     template = templates.load("cluster.html.jinja", package="halftone.rendering")
+    unlike = timelines.are_unlike(cluster)
     return template.render(
         kicker=kicker,
-        title=_choose_title(cluster),
+        unlike=unlike,
+        title="Different pictures" if unlike else _choose_title(cluster),
         summary=timelines.summarize(cluster),
-        facts=_list_facts(cluster, printings),
-        axis=_place_axis(printings),
+        # Different pictures have no life in common.
+        facts=[] if unlike else _list_facts(cluster, printings),
+        axis=None if unlike else _place_axis(printings),
         overlays=overlays,
         first_number=numbers[cluster.first_image.name],
         cards=cards,
@@ -171,7 +172,7 @@ def render(
         ),
         has_captions=any(card["caption"] for card in cards),
         links=[
-            _make_link_row(link, numbers=numbers, is_weakest=link is weakest)
+            cluster_cards.make_link_row(link, numbers=numbers, is_weakest=link is weakest)
             for link in _choose_links(cluster, weakest=weakest)
         ],
         links_note=_describe_links(cluster),
@@ -309,85 +310,6 @@ def _place_lane(name: str, group: Sequence[Printing], *, place: Any) -> dict[str
     return {"name": name, "marks": marks, "height": round(0.8 + len(rows) * _ROW_HEIGHT, 2)}
 
 
-def _make_card(
-    printing: Printing,
-    *,
-    first: int,
-    picture: SizedPicture | None,
-    source: str | None,
-    is_long: bool,
-    weakest: Link | None,
-    has_overlay: bool,
-) -> dict[str, Any]:
-    image = printing.image
-    is_url = bool(_URL.fullmatch(image.source_uri))
-    page = wording.describe_page(image.page, word="p.")
-    shown = None
-    if picture is not None and source is not None:
-        shown = {"source": source, "width": picture.width, "height": picture.height}
-    said = f" of {printing.date}" if image.date else ""
-    return {
-        "number": printing.number,
-        "gap": printing.gap,
-        "is_long": is_long,
-        "is_earliest": printing.is_earliest,
-        "picture": shown,
-        "alt": f"Printing {printing.number}{said}, {image.journal or 'journal unknown'}",
-        "heading": image.journal or "Unknown journal",
-        "date": printing.date,
-        "where": " · ".join(part for part in (printing.date, page, image.language) if part),
-        "tags": _list_tags(printing, weakest=weakest),
-        "caption": image.caption.strip(),
-        "language": image.language,
-        "evidence": _describe_evidence(printing, first=first),
-        "has_overlay": has_overlay,
-        "name": image.name,
-        "source": image.source_uri,
-        "source_url": image.source_uri if is_url else "",
-        "rights": image.rights,
-    }
-
-
-def _list_tags(printing: Printing, *, weakest: Link | None) -> list[tuple[str, str]]:
-    tags = []
-    if printing.is_earliest and printing.image.earliest_date:
-        tags.append(("first", "Earliest known printing"))
-    if printing.may_be_earliest:
-        tags.append(("first", "May be as early"))
-    overlap = alignments.find_main_overlap(printing.link) if printing.link else None
-    if overlap is not None and overlap.mirrored:
-        tags.append(("turned", "Mirrored"))
-    if overlap is not None and overlap.negative:
-        tags.append(("turned", "Negative"))
-    if printing.is_weakest and weakest is not None:
-        tags.append(("weak", f"Weakest link: {wording.format_probability(weakest.probability)}"))
-    if printing.is_judged:
-        tags.append(("judged", "Judged to be the same"))
-    return tags
-
-
-def _describe_evidence(printing: Printing, *, first: int) -> str:
-    if printing.is_earliest:
-        return ""
-    link = printing.link
-    if link is not None:
-        words = timelines.describe_evidence(link, of=printing.image.name)
-        return f"Beside no. {first}: {_describe_probability(link)}; {words}."
-    if printing.alignment is not None:
-        return (
-            f"Not linked with no. {first} itself, but through "
-            f"{printing.alignment.steps - 1} other printing"
-            f"{'s' if printing.alignment.steps > 2 else ''}."  # noqa: PLR2004 - two links, one between
-        )
-    return f"Linked with other printings than no. {first}."
-
-
-def _describe_probability(link: Link) -> str:
-    if link.probability is None:
-        return "the same picture"
-    return f"the same picture with a probability of {wording.format_probability(link.probability)}"
-
-
 def _choose_links(cluster: Cluster, *, weakest: Link | None) -> list[Link]:
     """Return the most probable links, and the weakest one that holds the cluster together."""
     shown = timelines.list_inner_links(cluster)[:_MOST_LINKS]
@@ -397,42 +319,10 @@ def _choose_links(cluster: Cluster, *, weakest: Link | None) -> list[Link]:
 
 
 def _describe_links(cluster: Cluster) -> str:
+    if timelines.are_unlike(cluster):
+        return "What was found in common, although it is probably not one picture."
     count = len(cluster.links)
     note = "The pairs that were found to be the same picture, the surest first."
     if count > _MOST_LINKS:
         note += f" The first {_MOST_LINKS} of {count:,}."
     return " ".join(filter(None, (note, timelines.describe_certainty(cluster))))
-
-
-def _make_link_row(link: Link, *, numbers: Mapping[str, int], is_weakest: bool) -> dict[str, Any]:
-    a, b = sorted((link.a, link.b), key=lambda name: numbers[name])
-    relation = timelines.find_relation(link, of=a)
-    words = relation.label
-    if relation in {Relation.CROP_OF, Relation.CONTAINS}:
-        verb = "is a crop of" if relation is Relation.CROP_OF else "contains"
-        words = f"no. {numbers[a]} {verb} no. {numbers[b]}"
-    return {
-        "a": numbers[a],
-        "b": numbers[b],
-        "probability": wording.format_probability(link.probability),
-        "relation": words,
-        "evidence": _describe_link(link, numbers=numbers),
-        "is_weakest": is_weakest and len(numbers) > 2,  # noqa: PLR2004 - of two the only link says nothing
-    }
-
-
-def _describe_link(link: Link, *, numbers: Mapping[str, int]) -> str:
-    said = f"an archivist says: {link.verdict.value}" if link.verdict else ""
-    overlap = alignments.find_main_overlap(link)
-    if overlap is None:
-        file = "the very same file" if timelines.is_same_file(link) else ""
-        return ", ".join(filter(None, (file, said))) or "Not compared by details."
-    shares = {numbers[link.a]: overlap.query_share, numbers[link.b]: overlap.image_share}
-    parts = [
-        f"{overlap.inlier_count} matching details",
-        " and ".join(f"{share:.0%} of no. {number}" for number, share in sorted(shares.items())),
-        "mirrored" if overlap.mirrored else "",
-        "one a negative of the other" if overlap.negative else "",
-        said,
-    ]
-    return ", ".join(filter(None, parts))

@@ -18,7 +18,7 @@ import halftone
 from halftone.client.types import probability_label
 from halftone.core import errors, files, templates
 from halftone.imaging import images
-from halftone.rendering import fonts, texts, wording
+from halftone.rendering import fonts, overlaps, texts, wording
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -45,6 +45,7 @@ class Card:
         badge: A short remark, for example the probability and the relation.
         orientation: The orientation of the query in the picture, in words; empty if it lies as it
             is.
+        differing: In how many places a hit differs from the query, in words; empty if in none.
         verdict: An archivist's verdict on the query and a hit, in words; only in HTML.
         right: Whether a hit is right; None if that is not known.
         faint: Whether the picture is dimmed, because it is probably or certainly another one.
@@ -56,6 +57,7 @@ class Card:
     name: str = ""
     badge: str = ""
     orientation: str = ""
+    differing: str = ""
     verdict: str = ""
     right: bool | None = None
     faint: bool = False
@@ -133,6 +135,8 @@ def _make_card(client: Client, hit: Hit, *, right: bool | None) -> Card:
         name=hit.image.name,
         badge=f"{probability_label(hit.probability)} {hit.relation.label}",
         orientation=hit.lies,
+        # Of different pictures it goes without saying.
+        differing=overlaps.count_differences(overlaps.list_differences(hit)) * hit.is_likely,
         verdict=f"An archivist says: {hit.verdict.label}" if hit.verdict else "",
         right=right,
         faint=not (hit.is_likely if right is None else right),
@@ -217,6 +221,7 @@ _RULE: Final = "#ddd5c6"
 _ACCENT: Final = "#9c2f1f"
 _RIGHT: Final = "#2c6e49"
 _TURNED: Final = "#5a4fa2"
+_DIFFERING: Final = "#8a1fb0"
 
 # Geometry of the PNG, in pixels.
 _CELL: Final = 168
@@ -241,7 +246,8 @@ def write_png(
         columns: The most hits of a search that are drawn.
     """
     head = 78
-    height_of_card = _BADGE + _CELL + _TEXT_LINES * _LINE + 8
+    text_lines = _TEXT_LINES + any(hit.differing for each in sections for hit in each.hits)
+    height_of_card = _BADGE + _CELL + text_lines * _LINE + 8
     width = 2 * _MARGIN + (columns + 1) * (_CELL + _GAP) + _GAP
     headings = [_wrap_heading(section, width=width - 2 * _MARGIN) for section in sections]
     height = _MARGIN + head + sum(28 + height_of_card + 14 for _ in headings)
@@ -306,6 +312,7 @@ def _draw_card(sheet: Image.Image, card: Card, *, left: int, top: int, frame: st
         (card.title, _INK, fonts.load(14)),
         *((line, _QUIET, fonts.load(13)) for line in card.lines[:2]),
         *([(card.orientation, _TURNED, fonts.load(13))] if card.orientation else []),
+        *([(card.differing, _DIFFERING, fonts.load(13))] if card.differing else []),
     ]
     if card.right is not None:
         verdict = "same picture" if card.right else "another picture"

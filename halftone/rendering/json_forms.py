@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Hit,
         ImageRecord,
         Overlap,
+        OverlapPart,
         Promotion,
         SearchPage,
         Verdict,
@@ -79,6 +80,25 @@ def overlap_to_json(
         "negative": overlap.negative,
         "rotation": round(overlap.rotation, 6),
         "scale": round(overlap.scale, 6),
+        "parts": [_part_to_json(part, sides=sides) for part in overlap.parts],
+        "differences": [
+            {
+                "part": _part_to_json(difference.part, sides=sides),
+                "share": round(difference.share, 6),
+                "certainty": round(difference.certainty, 6),
+            }
+            for difference in overlap.differences
+        ],
+        "agreeing_share": _round(overlap.agreeing_share),
+        "contradicting_share": _round(overlap.contradicting_share),
+    }
+
+
+def _part_to_json(part: OverlapPart, *, sides: tuple[str, str]) -> dict[str, Any]:
+    query, image = sides
+    return {
+        f"{query}_polygon": [list(point) for point in part.query_polygon],
+        f"{image}_polygon": [list(point) for point in part.image_polygon],
     }
 
 

@@ -1,4 +1,7 @@
-"""The light table of a cluster's page: each printing laid over the earliest known one."""
+"""The light table of a cluster's page: each printing laid over the earliest known one.
+
+Upon the two lie layers that can be switched on and off: what they share, and where they differ.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from halftone.rendering import alignments, timelines
+from halftone.client.types import Relation
+from halftone.rendering import alignments, overlaps, timelines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from halftone.client import Cluster, ImageRecord
+    from halftone.client import Cluster, ImageRecord, OverlapPart
     from halftone.rendering.alignments import Matrix
     from halftone.rendering.timelines import Printing
 
@@ -42,7 +46,9 @@ class Overlay:
         height: Height of the stage, in CSS pixels.
         under: The transform of the earliest printing, as the 16 numbers of CSS's matrix3d.
         over: The transform of this printing, in the same form.
-        outline: The corners of the shared part as an SVG polygon's points; may be empty.
+        outline: The shared parts: for each its corners as an SVG polygon's points, with a semicolon
+            between two of them; may be empty.
+        differing: The parts that differ, in the same form.
         start: Position of the slider at first, in percent.
         remark: A sentence below the stage; may be empty.
     """
@@ -54,6 +60,7 @@ class Overlay:
     under: str
     over: str
     outline: str
+    differing: str
     start: int
     remark: str
 
@@ -108,7 +115,7 @@ def _make_overlay(
     )
     # At first the slider stands in the middle of what is seen of the other printing.
     middle = float(np.clip(corners[:, 0], low[0], high[0]).mean())
-    outline = _trace_outline(printing, first=first, stage=stage)
+    outlined, differing = _list_layers(printing)
     return Overlay(
         number=printing.number,
         label=f"{printing.number} · {printing.date} · "
@@ -117,7 +124,8 @@ def _make_overlay(
         height=round(height * scale, 2),
         under=_css_matrix(under),
         over=_css_matrix(over),
-        outline=outline,
+        outline=_trace(outlined, first=first, printing=printing, stage=stage),
+        differing=_trace(differing, first=first, printing=printing, stage=stage),
         start=round(100 - 100 * (middle - low[0]) / width),
         remark=_describe(printing),
     )
@@ -143,23 +151,43 @@ def _describe(printing: Printing) -> str:
     )
     turned = " The plate was mirrored." if overlap.mirrored else ""
     turned += " One is a negative of the other." if overlap.negative else ""
-    return (
+    remark = (
         f"{overlap.inlier_count} details agree. The outline holds {of_first:.0%} of the earliest "
         f"printing and {of_other:.0%} of no. {printing.number}.{turned}"
     )
+    if link.relation is Relation.SHARED_ELEMENTS:
+        remark = (
+            f"{overlap.inlier_count} details agree, on elements that pictures share, such "
+            f"as a frame, type or a base map: these are outlined.{turned}"
+        )
+    count = overlaps.count_differences(overlaps.list_differences(link))
+    return f"{remark} No. {printing.number} {count}." if count else remark
 
 
-def _trace_outline(printing: Printing, *, first: ImageRecord, stage: Matrix) -> str:
-    """Return the shared part of the earliest printing, in pixels of the stage."""
+def _list_layers(
+    printing: Printing,
+) -> tuple[tuple[OverlapPart, ...], tuple[OverlapPart, ...]]:
+    """Return the parts that a printing shares with the earliest one, and those that differ."""
     link = printing.link
     overlap = alignments.find_main_overlap(link) if link else None
     if link is None or overlap is None:
-        return ""
-    polygon = overlap.query_polygon if link.a == first.name else overlap.image_polygon
-    points = alignments.project(stage, np.array(polygon)) if polygon else None
-    if points is None:
-        return ""
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        return (), ()
+    outlined = overlaps.list_outlined(overlap, relation=link.relation)
+    return outlined, tuple(each.part for each in overlaps.list_differences(link))
+
+
+def _trace(
+    parts: Iterable[OverlapPart], *, first: ImageRecord, printing: Printing, stage: Matrix
+) -> str:
+    """Return parts of the earliest printing in pixels of the stage, as `Overlay.outline`."""
+    is_query = printing.link is not None and printing.link.a == first.name
+    traced = []
+    for part in parts:
+        polygon = part.query_polygon if is_query else part.image_polygon
+        points = alignments.project(stage, np.array(polygon)) if polygon else None
+        # A part without a place keeps its number.
+        traced.append("" if points is None else " ".join(f"{x:.1f},{y:.1f}" for x, y in points))
+    return ";".join(traced)
 
 
 def _corners(width: int, height: int) -> Matrix:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from halftone.client.clusters import Link
-from halftone.client.types import Relation
-from halftone.rendering import alignments, wording
+from halftone.client.types import LIKELY, Relation
+from halftone.rendering import alignments, overlaps, wording
 
 if TYPE_CHECKING:
     from halftone.client import Cluster, ClusterMember, ImageRecord
@@ -198,7 +198,8 @@ def describe_left_out(cluster: Cluster) -> str:
 def summarize(cluster: Cluster) -> str:
     """Return a cluster in one line, for example `4 printings in 3 journals, 1898 to 1923`."""
     journals = cluster.journal_count
-    parts = f"{wording.format_count(cluster.size, 'printing')}"
+    noun = "picture" if are_unlike(cluster) else "printing"
+    parts = wording.format_count(cluster.size, noun)
     if journals:
         parts += f" in {wording.format_count(journals, 'journal')}"
     undated = count_undated(cluster)
@@ -235,16 +236,31 @@ def describe_evidence(link: Link, *, of: str) -> str:
             else (overlap.image_share, overlap.query_share)
         )
         parts.append(wording.format_count(overlap.inlier_count, "matching detail"))
-        parts.append(f"{mine:.0%} of this printing, {other:.0%} of the other")
+        if link.relation is Relation.SHARED_ELEMENTS:
+            parts.append("on elements that pictures share, such as a frame or type")
+        else:
+            parts.append(f"{mine:.0%} of this printing, {other:.0%} of the other")
         if overlap.mirrored:
             parts.append("mirrored")
         if overlap.negative:
             parts.append("one a negative of the other")
         if len(link.verification.overlaps) > 1:
             parts.append(f"{len(link.verification.overlaps)} parts in common")
+        parts += filter(None, [overlaps.count_differences(overlaps.list_differences(link))])
     elif is_same_file(link):
         parts.append("the very same file")
     return ", ".join(parts) or "not compared by details"
+
+
+def are_unlike(cluster: Cluster) -> bool:
+    """Return whether its images are probably different pictures, as two that were compared may be.
+
+    Links of a real cluster are probable, or an archivist said so.
+    """
+    return bool(cluster.links) and all(
+        link.verdict is None and link.probability is not None and link.probability < LIKELY
+        for link in cluster.links
+    )
 
 
 def is_same_file(link: Link) -> bool:
