@@ -99,6 +99,27 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
             link.verification.overlaps.add(homography=homography, **values)
         self.links[a, b] = link
 
+    def differ(
+        self,
+        a: str,
+        b: str,
+        *,
+        boxes: tuple[tuple[int, int, int, int], tuple[int, int, int, int]],
+        share: float = 0.03,
+        certainty: float = 0.97,
+    ) -> None:
+        """Two linked images differ in boxes (left, top, right, bottom) of `a` and of `b`."""
+        polygons = [
+            [
+                search_pb2.Point(x=x, y=y)
+                for x, y in ((left, top), (right, top), (right, bottom), (left, bottom))
+            ]
+            for left, top, right, bottom in boxes
+        ]
+        part = search_pb2.OverlapPart(query_polygon=polygons[0], image_polygon=polygons[1])
+        (overlap,) = self.links[a, b].verification.overlaps
+        overlap.differences.add(part=part, share=share, certainty=certainty)
+
     def story(self) -> list[str]:
         """Five printings of one picture in three journals, and two of another; their names."""
         first = self.add_printing(

@@ -101,6 +101,8 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         calls: Each call's method, request id and time.
         seen: Names of the records that arrived, sent-again ones included.
         shares: Whether two images that are compared have a part in common.
+        relation: The relation of two that have.
+        overlap: Fields that their overlap has beside its own.
         verdicts: What archivists said of pairs; those without an end hold.
         verdicts_unavailable: They cannot be read.
     """
@@ -116,6 +118,8 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         self.seen: list[str] = []
         self.delay_acks = 0.0
         self.shares = True
+        self.relation = search_pb2.Hit.CROP_OF
+        self.overlap: dict[str, object] = {}
         self.likely = 0.987
         self.negative = False
         self.verdicts: list[verdicts_pb2.Verdict] = []
@@ -272,6 +276,10 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         self._begin("CompareImages", request, context)
         self._find(request.query, context)
         hit = _hit(self._find(request.image, context), rank=0 if self.shares else 1)
+        if self.shares:
+            hit.relation = self.relation
+            hit.probability = self.likely
+            hit.verification.overlaps[0].MergeFrom(search_pb2.Overlap(**self.overlap))
         return search_pb2.CompareImagesResponse(
             hit=self._judged(hit, beside=request.query),
             model_version="fake/1",

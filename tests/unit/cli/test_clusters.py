@@ -231,6 +231,13 @@ class TestCluster:
         assert last == "Nothing but what archivists said holds them together."
         assert row.split()[-4:] == ["judged", "judged", "same", held[1]]
 
+    def test_a_printing_that_differs_is_marked(self, run, fake, built):
+        a, b, *_ = built
+        fake.link(a, b)
+        fake.differ(a, b, boxes=((10, 10, 90, 90), (10, 10, 90, 90)))
+        said = " ".join(run("cluster", a).stdout.split())
+        assert "differs in 1 place" in said
+
     def test_the_story_is_told_whatever_becomes_of_the_page(self, run, built, tmp_path):
         (tmp_path / "file").write_text("")
         result = run("cluster", "album", "--html", tmp_path / "file" / "life.html")

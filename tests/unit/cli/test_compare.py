@@ -10,10 +10,32 @@ from PIL import Image
 from halftone.cli import compare
 from halftone.cli.app import main
 from halftone.client import Client
+from halftone.v1 import search_pb2
 from tests.support.client.fake_clusters import FakeClusters
 from tests.support.client.fake_search import verdict
 
 NAME = "archives/a/images/one"
+
+
+def part(first, second):
+    """A box (left, top, width, height) in both pictures."""
+    polygons = [
+        [
+            search_pb2.Point(x=x, y=y)
+            for x, y in (
+                (left, top),
+                (left + width, top),
+                (left + width, top + height),
+                (left, top + height),
+            )
+        ]
+        for left, top, width, height in (first, second)
+    ]
+    return search_pb2.OverlapPart(query_polygon=polygons[0], image_polygon=polygons[1])
+
+
+def facts(said):
+    return [" ".join(line.split()) for line in said.splitlines()]
 
 
 def test_prints_what_they_share(run):
@@ -60,7 +82,72 @@ def test_names_both_and_says_where_they_agree(run):
         "likeness similarity 0.900, PDQ 40 of 256 bits apart, words 0.250",
     ]
     cropped = run("compare", NAME, NAME + "2", "--crop", "10,20,90,60").stdout
-    assert "100% of the crop, the part 10,20,100,80 (x,y,w,h)" in cropped
+    # The service's part is larger than the crop, beyond which no part is said to reach.
+    assert "100% of the crop, the part 10,20,90,60 (x,y,w,h)" in cropped
+
+
+def test_lists_what_differs_with_its_place_in_both(run, fake):
+    places = [
+        ((20, 10, 30, 40), (10, 5, 15, 20), 0.12, 0.97),
+        ((90, 70, 30, 40), (45, 35, 15, 20), 0.004, 0.85),
+    ]
+    fake.overlap = {
+        "agreeing_share": 0.88,
+        "contradicting_share": 0.1,
+        "differences": [
+            search_pb2.Difference(part=part(first, second), share=share, certainty=certainty)
+            for first, second, share, certainty in places
+        ],
+    }
+    lines = facts(run("compare", NAME, NAME + "2").stdout)
+    assert lines[
+        lines.index("agrees 88% of what has detail in both, 10% of the whole contradicts") :
+    ][1:-1] == [
+        "differs 1 nearly certain, 12% of the shared part",
+        "in first the part 20,10,30,40 (x,y,w,h) of 100 x 80 pixels",
+        "in second the part 10,5,15,20 (x,y,w,h) of 100 x 80 pixels",
+        "differs 2 likely, <1% of the shared part",
+        # No box reaches beyond its picture.
+        "in first the part 90,70,10,10 (x,y,w,h) of 100 x 80 pixels",
+        "in second the part 45,35,15,20 (x,y,w,h) of 100 x 80 pixels",
+    ]
+    cropped = facts(run("compare", NAME, NAME + "2", "--crop", "30,20,60,60").stdout)
+    assert "in first the part 50,30,30,40 (x,y,w,h) of 100 x 80 pixels" in cropped
+    found = json.loads(run("compare", NAME, NAME + "2", "--json").stdout)
+    (overlap,) = found["verification"]["overlaps"]
+    assert overlap["agreeing_share"] == 0.88
+    assert [each["share"] for each in overlap["differences"]] == [0.12, 0.004]
+    assert overlap["differences"][0]["part"]["image_polygon"][0] == [10, 5]
+
+
+def test_says_what_different_pictures_share_and_where(run, fake, tmp_path):
+    fake.relation, fake.likely = search_pb2.Hit.SHARED_ELEMENTS, 0.02
+    fake.overlap = {
+        "parts": [
+            part((0, 0, 100, 8), (0, 0, 100, 8)),
+            part((0, 72, 100, 8), (0, 70, 100, 8)),
+        ]
+    }
+    result = run("compare", NAME, NAME + "2", "--html", "pair.html", "--out", "o.png")
+    said = " ".join(result.stdout.split())
+    assert "shared elements: different pictures that have a frame, type, a base map or the" in said
+    assert "2 parts, 42 inliers, details that lie alike in both" in said
+    boxes = "the parts 1: 0,0,100,8; 2: 0,72,100,8 (x,y,w,h) of 100 x 80 pixels"
+    assert f"in first 20%, {boxes}" in said
+    assert f"in second 20%, {boxes.replace('72', '70')}" in said
+    page = (tmp_path / "pair.html").read_text()
+    assert "Different pictures" in page
+    assert "Earliest known printing" not in page
+    with Image.open(tmp_path / "o.png") as drawn:
+        assert drawn.width == 3 * 480 + 2 * 20 + 48
+
+
+def test_little_in_common_is_not_called_nothing(run, fake):
+    fake.relation, fake.likely = search_pb2.Hit.UNRELATED, 0.01
+    fake.overlap = {"differences": [search_pb2.Difference(part=part((0, 0, 9, 9), (0, 0, 9, 9)))]}
+    lines = facts(run("compare", NAME, NAME + "2").stdout)
+    assert "relation unrelated: too little in common to mean anything" in lines
+    assert not any(line.startswith("differs") for line in lines)
 
 
 def test_a_page_with_a_light_table(run, fake, tmp_path):

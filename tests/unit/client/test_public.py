@@ -44,7 +44,14 @@ def test_the_public_names():
                 "PromotionState",
                 "RetrievalFigures",
             ),
-            *("Overlap", "Relation", "Verification", "VerificationState"),
+            *(
+                "Difference",
+                "Overlap",
+                "OverlapPart",
+                "Relation",
+                "Verification",
+                "VerificationState",
+            ),
             *("Cluster", "ClusterJob", "ClusterJobState", "ClusterMember", "ClusterOrder"),
             *("ClusterPage", "Decision", "Link", "Verdict"),
         ]

@@ -70,6 +70,28 @@ def test_exports_say_what_is_a_negative(fake, client):
     assert json.dumps(annotations(client)).count("one is a negative of the other") == 1
 
 
+def test_differences_are_exported(fake, client):
+    first, _mirror, crop, *_ = fake.story()
+    fake.differ(crop, first, boxes=((10, 20, 110, 80), (410, 20, 510, 80)))
+    file = io.StringIO()
+    cluster_export.write_csv(members(client), file=file)
+    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert [row["differences_to_earliest"] for row in rows[:4]] == ["", "0", "1", ""]
+    link = next(each for each in client.cluster(first).links if each.a == crop)
+    (overlap,) = cluster_export.link_to_json(link)["overlaps"]
+    (found,) = overlap["differences"]
+    assert found["part"]["a_polygon"][0] == [10, 20]
+    assert found["part"]["b_polygon"][0] == [410, 20]
+    # Boxes are those of the later printing, which the annotation is about.
+    texts = [
+        body["value"]
+        for item in annotations(client)["first"]["items"]
+        for body in item["body"]
+        if body["type"] == "TextualBody"
+    ]
+    assert sum("differs in 1 place: 10,20,100,60 (x,y,w,h)." in text for text in texts) == 1
+
+
 def test_no_spreadsheet_takes_a_record_for_a_formula(fake, client):
     names = fake.story()
     fake.records[names[0]].caption = '=HYPERLINK("https://example.org")'

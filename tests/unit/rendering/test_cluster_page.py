@@ -274,3 +274,42 @@ def test_a_verdict_is_named_as_such(fake, client, tmp_path):
     assert "1.000" not in text.partition("What holds them together")[2]
     assert text.count("Judged to be the same") == 2
     assert "Nothing but what archivists said holds them together." in text
+
+
+def test_what_differs_is_a_layer_with_a_switch_and_a_list(fake, client, tmp_path):
+    """The list stands in the printing's card, where it is read without scripts."""
+    first, _mirror, crop, *_ = fake.story()
+    # The crop, a later printing, is the query of its link.
+    fake.differ(crop, first, boxes=((10, 20, 110, 80), (410, 20, 510, 80)), share=0.0321)
+    fake.differ(crop, first, boxes=((-5, 500, 60, 610), (395, 500, 460, 610)), certainty=0.6)
+    page = Page(written(client, first, tmp_path / "x.html").read_text())
+    options = {each["value"]: each for each in page.all("option") if "data-over" in each}
+    assert len(options["3"]["data-differing"].split(";")) == 2
+    assert options["2"]["data-differing"] == ""
+    assert "nearly certain, 3% of the shared part: 410,20,100,60 of no. 1, " in page.words
+    assert "10,20,100,60 of no. 3 (x,y,w,h in pixels)" in page.words
+    assert "possible, 3% of the shared part: 395,500,65,100 of no. 1, 0,500,60,100" in page.words
+    lists = [each.get("id") for each in page.all("ol") if each.get("class") == "differences"]
+    assert lists == ["places", "differences-3"]
+    # In the card's tag and evidence, and beside the link.
+    assert page.words.count("Differs in 2 places") == 1
+    assert page.words.count(", differs in 2 places") == 2
+    (switch,) = [each for each in page.all("input") if each["id"] == "differing"]
+    assert (switch["type"], "checked" in switch) == ("checkbox", True)
+    assert "Mark what differs" in page.words
+
+
+def test_two_that_are_probably_different_have_no_life_in_common(fake, client, tmp_path):
+    a = fake.add_printing("a", date="1900", journal="A", caption="A ship")
+    b = fake.add_printing("b", date="1901", journal="B", caption="A house")
+    fake.link(a, b, probability=0.02, relation=search_pb2.Hit.SHARED_ELEMENTS)
+    words = Page(written(client, a, tmp_path / "x.html").read_text()).words
+    for said in ("Different pictures", "2 pictures in 2 journals", "What they share"):
+        assert said in words
+    assert "on elements that pictures share, such as a frame or type" in words
+    for unsaid in ("Earliest known printing", "When and where", "What holds them together"):
+        assert unsaid not in words
+    client.judge(a, b, "same")
+    judged = Page(written(client, a, tmp_path / "x.html").read_text()).words
+    assert "Earliest known printing" in judged
+    assert "Different pictures" not in judged

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftone.client import Client, Region
+from halftone.client import Client, Difference, Overlap, Region, Verification
 from halftone.rendering import contact_sheet, fonts
 from tests.support.client.fake_search import FakeSearch
 
@@ -151,3 +151,32 @@ class TestWrap:
     def test_nothing_is_a_line_of_nothing(self):
         assert fonts.wrap("", font=fonts.load(15), width=9) == [""]
         assert fonts.wrap("x", font=fonts.load(15), width=1) == ["x"]
+
+
+def test_a_likely_hit_that_differs_is_tagged(tmp_path):
+    whole = Overlap(inlier_count=20, homography=(), differences=(Difference(), Difference()))
+    tags = []
+    with FakeSearch() as fake, Client(fake.address) as client:
+        fake.add("archives/a/images/1")
+        (hit,) = client.search(Image.new("RGB", (80, 60))).hits
+        for probability in (0.9, 0.1):
+            differing = dataclasses.replace(
+                hit, probability=probability, verification=Verification(overlaps=(whole,))
+            )
+            section = contact_sheet.fetch_section(
+                client, query=Image.new("RGB", (80, 60)), hits=[differing], title="Q"
+            )
+            contact_sheet.write_html([section], path=tmp_path / "x.html", title="T")
+            tags.append((tmp_path / "x.html").read_text().count(">differs in 2 places</span>"))
+    assert tags == [1, 0]
+
+
+def test_what_is_said_of_a_hit_that_differs_fits_below_it(tmp_path):
+    fields = {"lines": ("date", "caption"), "orientation": "mirrored", "right": True}
+    plain = draw(tmp_path, hits=(make_card(**fields),))
+    differing = draw(tmp_path, hits=(make_card(differing="differs in 2 places", **fields),))
+    assert differing.shape[0] > plain.shape[0]
+    # The lowest line of text is whole: paper is below it.
+    assert np.ptp(differing[-6:, 230:430]) < 12
+    ink = (differing[:, 235:430] < 200).any(axis=1)
+    assert np.flatnonzero(ink).max() > plain.shape[0] - 20
