@@ -18,7 +18,7 @@ from halftone.cli.options import (
     limit_option,
     yes_option,
 )
-from halftone.client import Decision
+from halftone.client import Decision, Relation
 from halftone.core import errors
 from halftone.core.settings import ClientSettings
 from halftone.rendering import cluster_export, json_forms, texts, verdict_export

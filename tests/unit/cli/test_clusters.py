@@ -18,6 +18,7 @@ from halftone.client import Client, ClusterJob, ClusterJobState, Decision
 from halftone.core import errors
 from halftone.rendering import timelines
 from halftone.v1 import clusters_pb2 as pb
+from halftone.v1 import search_pb2
 from tests.support.client.fake_clusters import FakeClusters
 from tests.support.client.fake_search import fails
 from tests.support.terminal import Terminal
@@ -383,6 +384,10 @@ class TestJudge:
         shows = f"{second} shows more than {first}, as a page or a plate does"
         assert f"Warning: {shows}; what they share is 25% of it." in warned.stderr
         assert "take it back: halftone verdicts delete 1." in warned.stderr
+        run("judge", a, other, "different")
+        fake.relation = search_pb2.Hit.SHARED_ELEMENTS
+        warned = " ".join(run("judge", a, other, "same").stderr.split())
+        assert "looks like a frame, type, a base map or the like, and not like a picture" in warned
         # They are together now, and nothing joins any more.
         assert "Warning" not in run("judge", a, other, "same").stderr
         for decision in ("different", "unsure"):
