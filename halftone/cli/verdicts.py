@@ -105,8 +105,8 @@ def _warn_of_a_part(client: Client, verdict: Verdict) -> str:
     if hit.relation is Relation.SHARED_ELEMENTS:
         return (
             "Warning: what the two share looks like a frame, type, a base map or the like, and not "
-            "like a picture. Judged the same, all printings of either come into one cluster. If the "
-            f"pictures differ, take it back: halftone verdicts delete {verdict.id}."
+            "like a picture. Judged the same, all printings of either come into one cluster. If "
+            f"the pictures differ, take it back: halftone verdicts delete {verdict.id}."
         )
     shares = [(overlap.query_share, overlap.image_share) for overlap in hit.overlaps[:1]]
     if not shares or min(shares[0]) >= _WHOLE:
