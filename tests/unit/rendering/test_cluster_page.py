@@ -278,19 +278,23 @@ def test_a_verdict_is_named_as_such(fake, client, tmp_path):
 
 def test_what_differs_is_a_layer_with_a_switch_and_a_list(fake, client, tmp_path):
     """The list stands in the printing's card, where it is read without scripts."""
-    first, _mirror, crop, *_ = fake.story()
+    first, mirror, crop, *_ = fake.story()
     # The crop, a later printing, is the query of its link.
     fake.differ(crop, first, boxes=((10, 20, 110, 80), (410, 20, 510, 80)), share=0.0321)
     fake.differ(crop, first, boxes=((-5, 500, 60, 610), (395, 500, 460, 610)), certainty=0.6)
+    # Of the mirrored printing it is the earliest.
+    fake.differ(first, mirror, boxes=((0, 0, 100, 50), (700, 0, 800, 50)), certainty=0.8)
     page = Page(written(client, first, tmp_path / "x.html").read_text())
     options = {each["value"]: each for each in page.all("option") if "data-over" in each}
     assert len(options["3"]["data-differing"].split(";")) == 2
-    assert options["2"]["data-differing"] == ""
+    assert options["2"]["data-differing"].startswith("0.0,0.0 90.0,0.0")
+    assert options["4"]["data-differing"] == ""
+    assert "likely, 3% of the shared part: 0,0,100,50 of no. 1, 700,0,100,50 of no. 2" in page.words
     assert "nearly certain, 3% of the shared part: 410,20,100,60 of no. 1, " in page.words
     assert "10,20,100,60 of no. 3 (x,y,w,h in pixels)" in page.words
     assert "possible, 3% of the shared part: 395,500,65,100 of no. 1, 0,500,60,100" in page.words
     lists = [each.get("id") for each in page.all("ol") if each.get("class") == "differences"]
-    assert lists == ["places", "differences-3"]
+    assert lists == ["places", "differences-2", "differences-3"]
     # In the card's tag and evidence, and beside the link.
     assert page.words.count("Differs in 2 places") == 1
     assert page.words.count(", differs in 2 places") == 2

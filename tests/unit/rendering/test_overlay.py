@@ -68,7 +68,7 @@ def cut(sheet):
 
 
 def has(picture, colour):
-    return any(pixel == colour for _, pixel in picture.getcolors(1 << 24))
+    return bool((np.asarray(picture) == colour).all(axis=-1).any())
 
 
 def difference(first, second):
@@ -197,6 +197,22 @@ def test_what_differs_is_framed_and_numbered_in_every_panel_and_explained_below(
             inside = (left + 25, top + 25, right - 10, bottom - 10)
             assert difference(plain.crop(inside), marked.crop(inside)) == 0
     assert has(both.crop((0, 380, 600, both.height)), VIOLET)
+
+
+def test_a_difference_is_framed_in_each_picture_where_it_lies_there():
+    part = OverlapPart(
+        query_polygon=box(20, 20, 60, 50).query_polygon,
+        image_polygon=box(150, 90, 190, 120).query_polygon,
+    )
+    overlap = overlap_of(np.eye(3), differences=(Difference(part=part, certainty=0.9),))
+    first, second, third = cut(draw(hit_of(overlap)))
+    here, there = (35, 95, 125, 105), (295, 235, 385, 245)
+    assert [has(panel.crop(here), VIOLET) for panel in (first, second, third)] == [
+        True,
+        False,
+        True,
+    ]
+    assert [has(panel.crop(there), VIOLET) for panel in (first, second)] == [False, True]
 
 
 def test_nothing_differs_between_unrelated_pictures():
