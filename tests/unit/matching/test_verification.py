@@ -141,8 +141,8 @@ def test_a_negative_is_said_to_be_one_from_either_side(picture, mirror):
     other = ImageOps.invert(reprint(image, seed=3).convert("L").rotate(20, fillcolor=255))
     if mirror:
         other = ImageOps.mirror(other)
-    there = verify(extract(image), extract(other))
-    back = verify(extract(other), extract(image))
+    there = verify(local_features(image), local_features(other))
+    back = verify(local_features(other), local_features(image))
     assert there.is_negative
     assert back.is_negative
     (one, *_), (two, *_) = there.overlaps, back.overlaps
@@ -157,9 +157,9 @@ def test_a_negative_is_said_to_be_one_from_either_side(picture, mirror):
 
 def test_two_negatives_are_an_ordinary_pair(picture):
     part = picture(1).crop((100, 80, 400, 300))
-    query, candidate = (extract(ImageOps.invert(each)) for each in (part, picture(1)))
+    query, candidate = (local_features(ImageOps.invert(each)) for each in (part, picture(1)))
     assert not verify(query, candidate).is_negative
-    plain = verify(extract(part), extract(picture(1)))
+    plain = verify(local_features(part), local_features(picture(1)))
     assert verify(query, candidate).overlaps[0].inliers == pytest.approx(
         plain.overlaps[0].inliers, rel=0.1
     )
