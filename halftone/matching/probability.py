@@ -68,6 +68,8 @@ nothing.
 _GEOMETRY: Final = FEATURES.index("similarity")
 TILE_FEATURES: Final = FEATURES[FEATURES.index("breadth") : _GEOMETRY]
 """Names of the features from the comparison tile by tile."""
+_INLIERS: Final = FEATURES.index("inliers")
+_COUNT: Final = FEATURES.index("count")
 _COMPARED: Final = FEATURES.index("compared")
 _UNVERIFIED_PDQ: Final = FEATURES.index("unverified_pdq")
 _TORN: Final = 5.0  # a hole of a fifth leaves nothing whole
@@ -302,7 +304,10 @@ class Calibration:
         result: Doubles = 1 / (1 + np.exp(-np.clip(logits, -40, 40)))
         if self._table is not None:
             result = np.interp(result, self._table[:, 0], self._table[:, 1])
-        proven = features[:, _COMPARED] > 0
+        # An overlap that is smaller than a tile was not compared either.
+        proven = (features[:, _COMPARED] > 0) & (
+            (features[:, _INLIERS] <= 0) | (features[:, _COUNT] > 0)
+        )
         proven |= features[:, _UNVERIFIED_PDQ] >= PROVEN_PDQ
         return np.where(proven, result, np.minimum(result, UNCOMPARED))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from halftone.core import errors
+from halftone.matching.agreement import TileEvidence
 from halftone.matching.overlaps import Overlap, Verification
 from halftone.matching.probability import (
     FEATURES,
@@ -19,8 +20,21 @@ from halftone.matching.probability import (
     evidence_features,
 )
 
+WHOLE = TileEvidence(
+    agreeing=1,
+    clear=1,
+    solid=1,
+    breadth=1,
+    pure=1,
+    pure_clear=1,
+    count=200,
+    contradicting=0,
+    hole=0,
+    differing=0,
+)
 
-def overlap(inliers: int, matches: int, **changed: float) -> Overlap:
+
+def overlap(inliers: int, matches: int, **changed: object) -> Overlap:
     values = {
         "query_share": 0.9,
         "candidate_share": 0.9,
@@ -28,6 +42,7 @@ def overlap(inliers: int, matches: int, **changed: float) -> Overlap:
         "scale": 1.0,
         "residual": 0.7,
         "coverage": 0.5,
+        "evidence": WHOLE,
     } | changed
     square = np.zeros((4, 2), np.float32)
     return Overlap(
@@ -105,6 +120,12 @@ def test_what_was_not_compared_is_never_near_certain_unless_hashes_prove_it():
     assert steep.probability(evidence(overlap(20, 30))) > 0.99
 
 
+def test_an_overlap_that_no_tile_compares_is_not_certain():
+    steep = calibration(intercept=20.0)
+    for nothing in (None, dataclasses.replace(WHOLE, count=0)):
+        assert steep.probability(evidence(overlap(60, 60, evidence=nothing))) == UNCOMPARED
+
+
 def test_probabilities_are_those_of_each():
     default = Calibration.default()
     some = [evidence(), evidence(overlap(20, 30)), evidence(overlap(60, 60), similarity=0.9)]
@@ -128,7 +149,7 @@ def test_a_table_bends_the_curve():
     plain = calibration()
     bent = calibration(table=[[0.0, 0.0], [0.5, 0.1], [1.0, 1.0]])
     features = np.random.default_rng(0).normal(size=(50, len(FEATURES)))
-    features[:, FEATURES.index("compared")] = 1
+    features[:, [FEATURES.index("compared"), FEATURES.index("count")]] = 1
     expected = np.interp(plain.predict(features), [0, 0.5, 1], [0, 0.1, 1])
     np.testing.assert_allclose(bent.predict(features), expected)
 

@@ -46,7 +46,7 @@ class Calibrations:
 def framed(picture, *, size=(460, 340)):
     """A picture in an ornamental frame, the same for all."""
     tile = np.random.default_rng(5).integers(0, 2, size=(8, 8), dtype=np.uint8) * 200 + 20
-    ornament = np.tile(np.kron(tile, np.ones((5, 5), dtype=np.uint8)), (9, 12))
+    ornament = np.tile(np.kron(tile, np.ones((12, 12), dtype=np.uint8)), (4, 5))
     sheet = Image.fromarray(ornament).resize(size)
     width, height = size[0] - 100, size[1] - 100
     sheet.paste(235, (42, 42, 58 + width, 58 + height))
@@ -184,7 +184,7 @@ def test_a_shared_frame_links_nothing_and_parts_nothing(comparer, sides):
         ("other framed", "third framed"),
     )
     for each in frames:
-        assert each.probability < 0.1
+        assert each.probability < 0.2
         assert each.relation == Relation.SHARED_ELEMENTS
         (overlap,) = search_pb2.Verification.FromString(each.verification).overlaps
         assert len(overlap.parts) >= 4, "the frame's four sides"

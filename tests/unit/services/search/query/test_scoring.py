@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from halftone.imaging.orientations import UPRIGHT, Orientation
+from halftone.matching.agreement import TileEvidence
 from halftone.matching.overlaps import Overlap, Verification
 from halftone.matching.probability import Calibration
 from halftone.matching.relation import Relation
@@ -33,6 +34,18 @@ OVERLAP = Overlap(
     matches=50,
     residual=1.0,
     coverage=0.7,
+    evidence=TileEvidence(
+        agreeing=1,
+        clear=1,
+        solid=1,
+        breadth=1,
+        pure=1,
+        pure_clear=1,
+        count=200,
+        contradicting=0,
+        hole=0,
+        differing=0,
+    ),
 )
 SHARED = Verification(overlaps=(OVERLAP,), seconds=0.0)
 NOTHING = Verification(overlaps=(), seconds=0.0)
