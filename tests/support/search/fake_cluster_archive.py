@@ -81,7 +81,7 @@ class Comparer:
 
     def rescore(self, pairs, *, model_version):
         self.rescores += len(pairs)
-        return [(0.5, b"anew")] * len(pairs)
+        return [(0.5, search_pb2.Hit.REPRINT, b"anew")] * len(pairs)
 
 
 def pair(a: bytes, b: bytes, *, relation: int = search_pb2.Hit.REPRINT) -> PairComparison:

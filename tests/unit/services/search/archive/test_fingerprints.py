@@ -233,7 +233,7 @@ def test_memory_is_bounded_and_has_the_last_ones(make, blobs, metrics):
             make().of_archive(content, sha256=sha256).unkept.to_bytes(), sha256=sha256
         )
     one = make().features(shas[0])
-    size = one.points.nbytes + one.descriptors.nbytes + 1_000
+    size = one.points.nbytes + one.descriptors.nbytes + len(one.copy) + 1_000
     fingerprints = make(memory_bytes=int(2.5 * size))
     before = sources(metrics)["blob"]
     for at in (0, 1, 0, 2, 0, 1, 3):
