@@ -22,11 +22,21 @@ Doubles = NDArray[np.float64]
 _AGAINST: Final = 0.75  # logarithm of odds
 _CHANCE: Final = 4.0  # logarithm of odds that pieces of a faithful printing reach
 _AT_EDGE: Final = 0.35
-_FEWEST_TONES: Final = 20  # tiles, for a fit
+_FEWEST_TILES: Final = 20  # for a fit
+# What is usual in a pair. Textures are over those of the strong tiles of each picture.
+_TEXTURED: Final = 0.35
+_FAINT: Final = 0.15
+_FLAT: Final = 0.05
+_CORRELATION_NOISE: Final = 0.06
+_RATIO_NOISE: Final = 0.12
+_OUTLIER: Final = 2.5
+_LESS_ALIKE: Final = 4.0
+_LESS_TEXTURED: Final = 5.0
+_TONE_WEIGHT: Final = 0.25
 _TONE_NOISE: Final = 0.01  # of white
 _TONE_OUTLIER: Final = 4.0  # times the median
 _TONE_DOUBT: Final = 4.0
-_DOUBT: Final = (6.0, 2.5)
+_DOUBT: Final = (5.5, 2.5)  # even odds at 9, which 2 % of faithful printings reach
 _LEAST_CERTAIN: Final = 0.5
 _DIFFERENCES: Final = 8
 
@@ -71,13 +81,44 @@ def weigh_pieces(tiles: Tiles, odds: Floats, *, within: Box) -> float:
 
 
 def _doubts(tiles: Tiles, odds: Floats) -> Floats:
-    """Return how much speaks against each tile, float32 [R, C]: contradiction and another tone.
+    """Return how much speaks against each tile, float32 [R, C].
 
-    A part that was painted out may have had little texture. Its tone is compared with the one that
-    the other picture's tone and the place on the sheet let expect.
+    A tile that agrees well enough by itself stands out between tiles that agree much better. A part
+    that was painted out may have had little texture, but has another tone.
     """
-    against = np.clip(-odds, 0, MOST_ODDS) + _tone_doubts(tiles, odds)
-    return _discount_edge(against, inside=tiles.inside)
+    against = np.maximum(np.clip(-odds, 0, MOST_ODDS), _outlying(tiles))
+    return _discount_edge(against + _TONE_WEIGHT * _tone_doubts(tiles, odds), inside=tiles.inside)
+
+
+def _outlying(tiles: Tiles) -> Floats:
+    """Return how far each tile agrees less than is usual in this pair, float32 [R, C]."""
+    weaker, stronger = tiles.strengths.min(axis=0), tiles.strengths.max(axis=0)
+    textured = tiles.inside & (weaker >= _TEXTURED)
+    if textured.sum() < _FEWEST_TILES:
+        return np.zeros_like(weaker)
+    terms = np.stack(
+        [np.ones_like(weaker), np.clip(weaker, 0, 1), np.clip(tiles.isotropy, 0, 1)], axis=-1
+    )
+    usual = textured
+    for _ in range(2):
+        fitted, *_rest = np.linalg.lstsq(terms[usual], tiles.correlation[usual], rcond=None)
+        lacking = terms @ fitted - tiles.correlation
+        spread = _spread(lacking[usual], least=_CORRELATION_NOISE)
+        usual = textured & (lacking < _OUTLIER * spread)
+    less_alike = np.clip(lacking / spread / _LESS_ALIKE - 1, 0, MOST_ODDS)
+    less_alike *= np.clip((weaker - _FAINT) / _TEXTURED, 0, 1)
+    ratio = np.log((tiles.strengths[0] + _FLAT) / (tiles.strengths[1] + _FLAT))
+    ratio -= np.median(ratio[textured])
+    spread = _spread(ratio[textured], least=_RATIO_NOISE)
+    less_textured = np.clip(np.abs(ratio) / spread / _LESS_TEXTURED - 1, 0, MOST_ODDS)
+    less_textured *= np.clip((stronger - _FAINT) / _TEXTURED, 0, 1)
+    outlying = np.maximum(less_alike, less_textured)
+    return np.where(tiles.inside, outlying, 0).astype(np.float32)
+
+
+def _spread(values: Floats, *, least: float) -> float:
+    """Return the standard deviation of values, by their median deviation; at least `least`."""
+    return max(1.4826 * float(np.median(np.abs(values - np.median(values)))), least)
 
 
 def _discount_edge(against: Floats, *, inside: Bools) -> Floats:
@@ -102,7 +143,7 @@ def _pieces(doubts: Floats, within: Box) -> Iterator[tuple[Box, int, float]]:
 def _tone_doubts(tiles: Tiles, odds: Floats) -> Floats:
     """Return how much the tones of each tile speak against it, float32 [R, C]."""
     sound = tiles.inside & (odds >= 0)
-    if sound.sum() < _FEWEST_TONES:
+    if sound.sum() < _FEWEST_TILES:
         return np.zeros_like(odds)
     rows, columns = odds.shape
     y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
