@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from halftone.core import errors
-from halftone.matching.agreement import TileEvidence
 from halftone.matching.overlaps import Overlap, Verification
 from halftone.matching.probability import (
     FEATURES,
@@ -19,19 +18,7 @@ from halftone.matching.probability import (
     Evidence,
     evidence_features,
 )
-
-WHOLE = TileEvidence(
-    agreeing=1,
-    clear=1,
-    solid=1,
-    breadth=1,
-    pure=1,
-    pure_clear=1,
-    count=200,
-    contradicting=0,
-    hole=0,
-    differing=0,
-)
+from tests.support.search.tile_evidence import WHOLE
 
 
 def overlap(inliers: int, matches: int, **changed: object) -> Overlap:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from halftone.imaging.orientations import UPRIGHT, Orientation
-from halftone.matching.agreement import TileEvidence
 from halftone.matching.overlaps import Overlap, Verification
 from halftone.matching.probability import Calibration
 from halftone.matching.relation import Relation
@@ -19,6 +18,7 @@ from halftone.services.search.query import scoring
 from halftone.services.search.query.candidates import SearchCandidate, Source, View
 from halftone.services.search.query.plans import SearchPlan
 from halftone.services.search.store.port import EVERYTHING, Channel
+from tests.support.search.tile_evidence import WHOLE
 
 SQUARE = np.array([[0, 0], [100, 0], [100, 100], [0, 100]], np.float32)
 OVERLAP = Overlap(
@@ -34,18 +34,7 @@ OVERLAP = Overlap(
     matches=50,
     residual=1.0,
     coverage=0.7,
-    evidence=TileEvidence(
-        agreeing=1,
-        clear=1,
-        solid=1,
-        breadth=1,
-        pure=1,
-        pure_clear=1,
-        count=200,
-        contradicting=0,
-        hole=0,
-        differing=0,
-    ),
+    evidence=WHOLE,
 )
 SHARED = Verification(overlaps=(OVERLAP,), seconds=0.0)
 NOTHING = Verification(overlaps=(), seconds=0.0)
