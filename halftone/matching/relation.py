@@ -72,7 +72,10 @@ def _of_overlaps(
 
 def _is_shared(overlap: Overlap) -> bool:
     """Return whether something that could be drawn is shared: no chance match of a few features."""
-    return overlap.inliers >= _FEWEST_SHARED and (overlap.evidence is None or bool(overlap.parts))
+    # Kept evidence has the count of tiles and no polygons.
+    return overlap.inliers >= _FEWEST_SHARED and (
+        overlap.evidence is None or overlap.evidence.count > 0
+    )
 
 
 def is_picture(overlap: Overlap) -> bool:

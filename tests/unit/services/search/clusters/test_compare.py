@@ -218,7 +218,15 @@ def test_what_cannot_be_read_is_left_out(comparer, sides):
 
 
 def test_kept_evidence_gives_the_same_probability(comparer, sides):
-    found = compare(comparer, sides, ("original", "reprint"), ("original", "other"))
+    found = compare(
+        comparer,
+        sides,
+        ("original", "reprint"),
+        ("original", "other"),
+        ("framed", "other framed"),
+        ("original", "mirrored"),
+        ("original", "plate"),
+    )
     kept = [(each.evidence, unpack(each.evidence).similarity) for each in found]
     again = comparer.rescore(kept, model_version="fake/2")
     assert [probability for probability, _, _ in again] == pytest.approx(
