@@ -98,25 +98,32 @@ class Agreement:
 
     Attributes:
         evidence: How far they agree.
-        differences: What differs within the largest part that agrees, the most certain first.
         parts: float64 [P, 4, 2], corners of the parts that agree, in the first picture, clockwise,
             the largest first.
         area: The area of the largest part that agrees, in square pixels of the first picture.
         odds: float32 [R, C], the logarithm of each tile's odds; 0 where it says nothing.
-        to_frame: float64 [3, 3], takes points of the first picture to the frame, where a tile of
-            `TILE` pixels stands every `STEP` pixels.
+        tiles: What was measured.
     """
 
     evidence: TileEvidence
-    differences: tuple[Difference, ...]
     parts: Doubles
     area: float
     odds: Floats
-    to_frame: Doubles
+    tiles: Tiles
+
+    def find_differences(self) -> tuple[Difference, ...]:
+        """Return what differs within the largest part that agrees, the most certain first.
+
+        A large difference is a hole as well, so here the part may lie across a hole.
+        """
+        agrees, contradicts = _split(self.odds)
+        within = _parts(agrees, contradicts, inside=self.tiles.inside, hole=None)
+        return find_differences(self.tiles, self.odds, within=within[:1])
 
     def odds_at(self, points: Floats) -> Floats:
         """Return the odds of the tiles around points of the first picture, [N]; 0 outside."""
-        places = points * self.to_frame[0, 0] + self.to_frame[:2, 2]
+        to_frame = self.tiles.to_frame
+        places = points * to_frame[0, 0] + to_frame[:2, 2]
         at = np.rint((places - TILE / 2) / STEP).astype(np.intp)
         rows, columns = self.odds.shape
         # A point at the edge belongs to the last tile.
@@ -163,8 +170,7 @@ def _judge(tiles: Tiles) -> Agreement:
     weaker, stronger = tiles.strengths.min(axis=0), tiles.strengths.max(axis=0)
     odds = np.clip(tile_terms(tiles) @ np.array(ODDS, dtype=np.float32), -MOST_ODDS, MOST_ODDS)
     odds *= tiles.inside * np.clip(stronger / _EMPTY, 0, 1)
-    agrees = np.clip(odds / _CERTAIN, 0, 1)
-    contradicts = np.clip(-odds / _CERTAIN, 0, 1)
+    agrees, contradicts = _split(odds)
     clear = np.clip(weaker / _CLEAR, 0, 1) ** 3
     hole = _best_rectangle(np.where(tiles.inside, contradicts - agrees, -1.0).astype(np.float64))
     torn = float((contradicts - agrees)[hole].sum() / max(tiles.inside.sum(), 1))
@@ -185,15 +191,17 @@ def _judge(tiles: Tiles) -> Agreement:
     )
     return Agreement(
         evidence=evidence,
-        # A large difference is a hole as well.
-        differences=find_differences(
-            tiles, odds, within=_parts(agrees, contradicts, inside=tiles.inside, hole=None)[:1]
-        ),
         area=evidence.count * (STEP / float(tiles.to_frame[0, 0])) ** 2,
         parts=corners_of(boxes, shape=odds.shape, to_frame=tiles.to_frame),
         odds=odds.astype(np.float32),
-        to_frame=tiles.to_frame,
+        tiles=tiles,
     )
+
+
+def _split(odds: Floats) -> tuple[Floats, Floats]:
+    """Return how far each tile agrees, and how far it contradicts, from 0 to 1."""
+    agrees, contradicts = (np.clip(each / _CERTAIN, 0, 1) for each in (odds, -odds))
+    return agrees.astype(np.float32), contradicts.astype(np.float32)
 
 
 def _share(agrees: Floats, contradicts: Floats) -> float:

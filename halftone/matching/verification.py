@@ -355,7 +355,7 @@ def _overlap(agreement: _Agreement) -> Overlap:
         if tiles is None
         else tuple(
             Difference(part=_part(agreement, each.part), share=each.share, certainty=each.certainty)
-            for each in tiles.differences
+            for each in tiles.find_differences()
         ),
         evidence=None if tiles is None else tiles.evidence,
     )
