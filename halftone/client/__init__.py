@@ -5,11 +5,11 @@
             print(hit.probability, hit.relation, hit.image.journal, hit.image.date)
 
 The folder `asynchronous` is the source of both clients; `blocking` is generated from it. The
-modules beside them are shared. `calls`, `clusters`, `models` and `training` build each call;
-`types`, `records`, `verdicts` and `conversions` hold arguments and results; `retry` decides when a
-call is tried again; `watching` follows promotions and training jobs; `tasks` and `threads` are the
-parts that differ between the clients. Read `asynchronous/connection.py` first. The client may
-import `core`, `archive` and `imaging`, and never imports torch.
+modules beside them are shared. `calls`, `clusters`, `models`, `regions` and `training` build each
+call; `types`, `records`, `verdicts` and `conversions` hold arguments and results; `retry` decides
+when a call is tried again; `watching` follows promotions and training jobs; `tasks` and `threads`
+are the parts that differ between the clients. Read `asynchronous/connection.py` first. The client
+may import `core`, `archive` and `imaging`, and never imports torch.
 """
 
 from halftone.client.asynchronous import AsyncClient
@@ -39,6 +39,7 @@ from halftone.client.records import (
     NewImage,
     Thumbnail,
 )
+from halftone.client.regions import ImageRegion, RegionOptions
 from halftone.client.retry import RetryPolicy
 from halftone.client.training import JobState, TrainingJob, TrainingProgress
 from halftone.client.types import (
@@ -83,6 +84,7 @@ __all__ = [
     "Hit",
     "ImageEmbeddings",
     "ImageRecord",
+    "ImageRegion",
     "ImportAck",
     "ImportState",
     "ImportSummary",
@@ -98,6 +100,7 @@ __all__ = [
     "PromotionState",
     "Query",
     "Region",
+    "RegionOptions",
     "Relation",
     "RetrievalFigures",
     "RetryPolicy",

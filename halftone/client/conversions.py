@@ -116,7 +116,7 @@ def parse_record(image: pb.Image) -> ImageRecord:
     return parse_fields(
         image,
         ImageRecord,
-        page_region=_parse_region(image.page_region) if image.HasField("page_region") else None,
+        page_region=parse_region(image.page_region) if image.HasField("page_region") else None,
         labels={key: tuple(labels.values) for key, labels in image.labels.items()},
         earliest_date=parse_day(image.earliest_date),
         latest_date=parse_day(image.latest_date),
@@ -153,7 +153,8 @@ def make_region(region: Region | tuple[int, int, int, int] | None) -> pb_embedde
     return pb_embedder.Region(x=x, y=y, width=width, height=height)
 
 
-def _parse_region(region: pb_embedder.Region) -> Region:
+def parse_region(region: pb_embedder.Region) -> Region:
+    """Convert a message to a rectangle."""
     return Region(region.x, region.y, region.width, region.height)
 
 

@@ -175,6 +175,13 @@ class SearchSettings(ServerSettings):
     `GetCluster` …)."""
     max_concurrent_thumbnails: int = Field(default=256, ge=1)
     """The most calls of `GetThumbnail` at a time. A page of hits asks for a hundred at once."""
+    max_concurrent_regions: int = Field(default=64, ge=1)
+    """The most calls of `GetImageRegion` at a time. A deep zoom asks for some twenty at once."""
+    max_region_pixels: int = Field(default=16_777_216, ge=1)
+    """The most pixels of an answer of `GetImageRegion`: 4096 by 4096."""
+    regions_memory_bytes: int = Field(default=256 * MIB, ge=0)
+    """Memory for the pictures whose parts were asked for last. A page of 24 megapixels takes 72 MB
+    in colour; each further part of it is then answered in milliseconds."""
     max_concurrent_imports: int = Field(default=8, ge=1)
     """The most streams of `ImportImages` at a time. Each holds up to `import_window` batches in
     memory."""

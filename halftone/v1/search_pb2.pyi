@@ -457,3 +457,83 @@ class GetThumbnailResponse(_message.Message):
     content: bytes
     content_type: str
     def __init__(self, content: _Optional[bytes] = ..., content_type: _Optional[str] = ...) -> None: ...
+
+class GetImageRegionRequest(_message.Message):
+    __slots__ = ("name", "region", "share", "width", "height", "fit", "upscale", "mirrored", "rotation", "quality", "format", "compression_quality")
+    class Quality(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        QUALITY_UNSPECIFIED: _ClassVar[GetImageRegionRequest.Quality]
+        COLOR: _ClassVar[GetImageRegionRequest.Quality]
+        GRAY: _ClassVar[GetImageRegionRequest.Quality]
+        BITONAL: _ClassVar[GetImageRegionRequest.Quality]
+    QUALITY_UNSPECIFIED: GetImageRegionRequest.Quality
+    COLOR: GetImageRegionRequest.Quality
+    GRAY: GetImageRegionRequest.Quality
+    BITONAL: GetImageRegionRequest.Quality
+    class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FORMAT_UNSPECIFIED: _ClassVar[GetImageRegionRequest.Format]
+        JPEG: _ClassVar[GetImageRegionRequest.Format]
+        PNG: _ClassVar[GetImageRegionRequest.Format]
+        WEBP: _ClassVar[GetImageRegionRequest.Format]
+    FORMAT_UNSPECIFIED: GetImageRegionRequest.Format
+    JPEG: GetImageRegionRequest.Format
+    PNG: GetImageRegionRequest.Format
+    WEBP: GetImageRegionRequest.Format
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    FIT_FIELD_NUMBER: _ClassVar[int]
+    UPSCALE_FIELD_NUMBER: _ClassVar[int]
+    MIRRORED_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    COMPRESSION_QUALITY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    region: _embedder_pb2.Region
+    share: RegionShare
+    width: int
+    height: int
+    fit: bool
+    upscale: bool
+    mirrored: bool
+    rotation: int
+    quality: GetImageRegionRequest.Quality
+    format: GetImageRegionRequest.Format
+    compression_quality: int
+    def __init__(self, name: _Optional[str] = ..., region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., share: _Optional[_Union[RegionShare, _Mapping]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., fit: _Optional[bool] = ..., upscale: _Optional[bool] = ..., mirrored: _Optional[bool] = ..., rotation: _Optional[int] = ..., quality: _Optional[_Union[GetImageRegionRequest.Quality, str]] = ..., format: _Optional[_Union[GetImageRegionRequest.Format, str]] = ..., compression_quality: _Optional[int] = ...) -> None: ...
+
+class RegionShare(_message.Message):
+    __slots__ = ("x", "y", "width", "height")
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    x: float
+    y: float
+    width: float
+    height: float
+    def __init__(self, x: _Optional[float] = ..., y: _Optional[float] = ..., width: _Optional[float] = ..., height: _Optional[float] = ...) -> None: ...
+
+class GetImageRegionResponse(_message.Message):
+    __slots__ = ("content", "content_type", "width", "height", "region", "image_width", "image_height", "rights")
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    RIGHTS_FIELD_NUMBER: _ClassVar[int]
+    content: bytes
+    content_type: str
+    width: int
+    height: int
+    region: _embedder_pb2.Region
+    image_width: int
+    image_height: int
+    rights: str
+    def __init__(self, content: _Optional[bytes] = ..., content_type: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., image_width: _Optional[int] = ..., image_height: _Optional[int] = ..., rights: _Optional[str] = ...) -> None: ...

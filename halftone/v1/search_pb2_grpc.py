@@ -85,6 +85,11 @@ class SearchServiceStub:
                 request_serializer=halftone_dot_v1_dot_search__pb2.GetThumbnailRequest.SerializeToString,
                 response_deserializer=halftone_dot_v1_dot_search__pb2.GetThumbnailResponse.FromString,
                 _registered_method=True)
+        self.GetImageRegion = channel.unary_unary(
+                '/halftone.v1.SearchService/GetImageRegion',
+                request_serializer=halftone_dot_v1_dot_search__pb2.GetImageRegionRequest.SerializeToString,
+                response_deserializer=halftone_dot_v1_dot_search__pb2.GetImageRegionResponse.FromString,
+                _registered_method=True)
 
 
 class SearchServiceServicer:
@@ -170,6 +175,18 @@ class SearchServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetImageRegion(self, request, context):
+        """A part of the picture as it was imported, cut out, scaled and turned: for looking closely. It can
+        answer what the IIIF Image API 3.0 asks of a picture.
+
+        Errors: INVALID_ARGUMENT (a part outside of the picture, a size beyond the limit or larger than
+        the part), NOT_FOUND (no such record; with the reason ORIGINAL_MISSING, the record's picture is
+        not kept here any more), RESOURCE_EXHAUSTED, DATA_LOSS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SearchServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -222,6 +239,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.GetThumbnail,
                     request_deserializer=halftone_dot_v1_dot_search__pb2.GetThumbnailRequest.FromString,
                     response_serializer=halftone_dot_v1_dot_search__pb2.GetThumbnailResponse.SerializeToString,
+            ),
+            'GetImageRegion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetImageRegion,
+                    request_deserializer=halftone_dot_v1_dot_search__pb2.GetImageRegionRequest.FromString,
+                    response_serializer=halftone_dot_v1_dot_search__pb2.GetImageRegionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -495,6 +517,33 @@ class SearchService:
             '/halftone.v1.SearchService/GetThumbnail',
             halftone_dot_v1_dot_search__pb2.GetThumbnailRequest.SerializeToString,
             halftone_dot_v1_dot_search__pb2.GetThumbnailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetImageRegion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/halftone.v1.SearchService/GetImageRegion',
+            halftone_dot_v1_dot_search__pb2.GetImageRegionRequest.SerializeToString,
+            halftone_dot_v1_dot_search__pb2.GetImageRegionResponse.FromString,
             options,
             channel_credentials,
             insecure,

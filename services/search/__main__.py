@@ -45,7 +45,7 @@ LISTS: Final = frozenset(
 )
 """Methods that read up to a thousand records or rows for one answer. They have a lower limit."""
 _THUMBNAIL_RETRY_SECONDS: Final = 1.0
-"""Retry delay for refused thumbnails. A queue of cold ones takes seconds."""
+"""Retry delay for refused thumbnails and parts. A queue of cold ones takes seconds."""
 _SERVICE = search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name
 
 
@@ -120,6 +120,12 @@ async def run(
                     name="thumbnails",
                     most=settings.max_concurrent_thumbnails,
                     methods=frozenset({"GetThumbnail"}),
+                    retry_seconds=_THUMBNAIL_RETRY_SECONDS,
+                ),
+                Limit(
+                    name="regions",
+                    most=settings.max_concurrent_regions,
+                    methods=frozenset({"GetImageRegion"}),
                     retry_seconds=_THUMBNAIL_RETRY_SECONDS,
                 ),
             ),

@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from halftone.client import calls, tasks
+from halftone.client import regions as region_calls
 from halftone.client.asynchronous.connection import Connection
 from halftone.client.asynchronous.importing import ImportRun
 from halftone.client.types import Search
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         NewImage,
         Thumbnail,
     )
+    from halftone.client.regions import ImageRegion, RegionOptions
     from halftone.client.types import (
         Compared,
         Filter,
@@ -196,6 +198,25 @@ class ImageMethods(Connection):
             errors.NotFound: No image has that name.
         """
         return await self._run(calls.thumbnail(name), timeout)
+
+    async def region(
+        self, name: str, *, timeout: float | None = None, **options: Unpack[RegionOptions]
+    ) -> ImageRegion:
+        """Return a part of an image in full detail, cut from the bytes as they were imported.
+
+        Args:
+            name: The name of an image of the archive.
+            timeout: Deadline in seconds.
+            **options: The fields of `halftone.client.RegionOptions`. Without them, the whole
+                picture, as large as the service gives.
+
+        Raises:
+            errors.NotFound: No image has that name, or its picture is not kept any more
+                (`ORIGINAL_MISSING`).
+            errors.InvalidArgument: The part lies outside of the picture, or the size is not
+                allowed.
+        """
+        return await self._run(region_calls.region(name, options), timeout)
 
     async def embed(
         self,

@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from halftone.client import calls, threads
+from halftone.client import regions as region_calls
 from halftone.client.blocking.connection import Connection
 from halftone.client.blocking.importing import ImportRun
 from halftone.client.types import Search
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         NewImage,
         Thumbnail,
     )
+    from halftone.client.regions import ImageRegion, RegionOptions
     from halftone.client.types import (
         Compared,
         Filter,
@@ -195,6 +197,25 @@ class ImageMethods(Connection):
             errors.NotFound: No image has that name.
         """
         return self._run(calls.thumbnail(name), timeout)
+
+    def region(
+        self, name: str, *, timeout: float | None = None, **options: Unpack[RegionOptions]
+    ) -> ImageRegion:
+        """Return a part of an image in full detail, cut from the bytes as they were imported.
+
+        Args:
+            name: The name of an image of the archive.
+            timeout: Deadline in seconds.
+            **options: The fields of `halftone.client.RegionOptions`. Without them, the whole
+                picture, as large as the service gives.
+
+        Raises:
+            errors.NotFound: No image has that name, or its picture is not kept any more
+                (`ORIGINAL_MISSING`).
+            errors.InvalidArgument: The part lies outside of the picture, or the size is not
+                allowed.
+        """
+        return self._run(region_calls.region(name, options), timeout)
 
     def embed(
         self,

@@ -15,6 +15,7 @@ from halftone.core import errors, telemetry
 from halftone.services.search.archive.catalogue import Catalogue
 from halftone.services.search.archive.imports.importer import Importer
 from halftone.services.search.archive.patience import STORE
+from halftone.services.search.archive.regions import Regions
 from halftone.services.search.comparison.calibrations import Calibrations
 from halftone.services.search.comparison.verifier import Verifier
 from halftone.services.search.promotion.promotions import Promotions
@@ -45,7 +46,7 @@ _log = telemetry.get_logger(__name__)
 
 
 class Engine:
-    """Admits and answers searches; `catalogue`, `importer` and `promotions` answer the rest."""
+    """Admits and answers searches; the attributes answer the rest."""
 
     def __init__(self, parts: Parts, *, verdicts: HitVerdicts) -> None:
         """Build the parts that answer from the shared parts, which `close` closes.
@@ -65,6 +66,7 @@ class Engine:
         self._embedder_up = metrics.gauge("embedder_up", "Whether the embedder answers")
         self._refused = metrics.counter("searches_refused_total", "Searches refused as too many")
         self.catalogue = Catalogue(parts)
+        self.regions = Regions(parts)
         self.importer = Importer(parts)
         self.promotions = Promotions(parts)
         self.calibrations = Calibrations(parts.registry)

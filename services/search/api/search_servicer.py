@@ -103,6 +103,12 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         content = await self._engine.catalogue.thumbnail(request.name)
         return search_pb2.GetThumbnailResponse(content=content, content_type="image/jpeg")
 
+    async def GetImageRegion(
+        self, request: search_pb2.GetImageRegionRequest, context: Context
+    ) -> search_pb2.GetImageRegionResponse:
+        """Return a part of a picture, cut from the bytes as they were imported."""
+        return await self._engine.regions.get(request)
+
 
 def _deadline(context: Context) -> float:
     left = context.time_remaining()

@@ -2,8 +2,8 @@
 
 Reads of the store run in a few threads. All its writes run in one thread: a write that reads first
 (do other records have these bytes?) then needs no further lock, and the active collection changes
-only between two writes. Long lists, files, computing and thumbnails have threads of their own, so
-that other reads do not wait for them.
+only between two writes. Long lists, files, computing, thumbnails and parts of pictures have
+threads of their own, so that other reads do not wait for them.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Threads:
         self._writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-write")
         self._cores = ThreadPoolExecutor(max_workers=cores, thread_name_prefix="fingerprint")
         self._thumbnails = ThreadPoolExecutor(cores, thread_name_prefix="thumbnail")
+        self._cuts = ThreadPoolExecutor(cores, thread_name_prefix="region")
         self._files = ThreadPoolExecutor(max_workers=cores + 6, thread_name_prefix="files")
         self._seconds = metrics.histogram(
             "store_seconds", "Time of store operations", labels=("operation",)
@@ -106,6 +107,14 @@ class Threads:
         """
         return await _submit(self._thumbnails, lambda: call(*args, **kwargs))
 
+    async def cut(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a call that cuts a part out of a picture, and return its result.
+
+        Such calls have threads of their own, one per core: a picture in its full size takes a
+        second to decode, and thumbnails need not wait for it.
+        """
+        return await _submit(self._cuts, lambda: call(*args, **kwargs))
+
     def close(self) -> None:
         """Refuse further calls, and wait for those that run or are queued."""
         for executor in (
@@ -115,6 +124,7 @@ class Threads:
             self._cores,
             self._files,
             self._thumbnails,
+            self._cuts,
         ):
             executor.shutdown(wait=True)
 

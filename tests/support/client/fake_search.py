@@ -330,6 +330,20 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         self._find(request.name, context)
         return search_pb2.GetThumbnailResponse(content=JPEG, content_type="image/jpeg")
 
+    def GetImageRegion(self, request, context):
+        self._begin("GetImageRegion", request, context)
+        record = self._find(request.name, context)
+        return search_pb2.GetImageRegionResponse(
+            content=JPEG,
+            content_type="image/jpeg",
+            width=32,
+            height=24,
+            region=request.region if request.HasField("region") else None,
+            image_width=record.width or 32,
+            image_height=record.height or 24,
+            rights=record.rights,
+        )
+
     def EmbedImages(self, request, context):
         self._begin("EmbedImages", request, context)
         results = []

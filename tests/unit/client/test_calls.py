@@ -261,3 +261,22 @@ def test_threads_may_share_a_client(fake, client):
         records = pool.map(client.get, [f"archives/a/images/{number}" for number in range(8)] * 8)
         assert [record.image_id for record in records] == list("01234567") * 8
     assert client.retry_count == 8
+
+
+def test_a_part_of_a_picture(fake, client):
+    fake.add(NAME, rights="free")
+    part = client.region(NAME, region=(1, 2, 3, 4), width=8, quality="gray", format="png")
+    assert (part.content_type, part.region, part.rights) == ("image/jpeg", (1, 2, 3, 4), "free")
+    request = fake.requests[-1]
+    assert (request.width, request.quality, request.format) == (8, request.GRAY, request.PNG)
+    assert not request.HasField("height")
+    client.region(NAME, share=(0, 0, 0.5, 0.5), height=5, fit=True, rotation=90, mirrored=True)
+    request = fake.requests[-1]
+    assert (request.share.width, request.fit, request.rotation) == (0.5, True, 90)
+    for options in (
+        {"quality": "sepia"},
+        {"format": "gif"},
+        {"region": (0,) * 4, "share": (0,) * 4},
+    ):
+        with pytest.raises(errors.InvalidArgument):
+            client.region(NAME, **options)

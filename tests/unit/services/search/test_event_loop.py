@@ -106,6 +106,7 @@ async def test_nothing_blocks_the_event_loop(service, embedder, blocking):
     await stub.ListImages(search_pb2.ListImagesRequest())
     await stub.CountFacets(search_pb2.CountFacetsRequest())
     await stub.GetThumbnail(search_pb2.GetThumbnailRequest(name=name(0)))
+    await stub.GetImageRegion(search_pb2.GetImageRegionRequest(name=name(0)))
     update = search_pb2.UpdateImageRequest(image=search_pb2.Image(name=name(0), caption="new"))
     update.update_mask.paths.append("caption")
     await stub.UpdateImage(update)

@@ -22,7 +22,7 @@ def test_methods_with_a_limit_exist_and_every_list_has_one():
         for service in contract.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
-    assert methods >= LISTS | {"GetThumbnail"}
+    assert methods >= LISTS | {"GetThumbnail", "GetImageRegion"}
     assert {method for method in methods if method.startswith("List")} <= LISTS
 
 
