@@ -1,11 +1,11 @@
 """Read manifests: a folder of pictures with a CSV, TSV or JSON Lines file.
 
 A manifest names one picture a row: `image_id` and `file` (relative to the manifest's folder), and
-as far as they are known `journal`, `date` (EDTF), `page`, `caption`, `language`, `rights`,
-`source_uri`, `source` (a URI becomes `source_uri`, anything else a label) and `page_region`
-(`x,y,width,height`). Every other column becomes a label. Texts are read in Unicode's normal form C,
-and a file is found in whatever form its name is. A row that cannot be used is yielded with its
-reason and does not end the reading.
+as far as they are known `journal`, `date` (EDTF), `page`, `caption`, `language`, `rights`, `show`
+(`none`, `thumbnail` or `full`), `source_uri`, `source` (a URI becomes `source_uri`, anything else a
+label) and `page_region` (`x,y,width,height`). Every other column becomes a label. Texts are read in
+Unicode's normal form C, and a file is found in whatever form its name is. A row that cannot be used
+is yielded with its reason and does not end the reading.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from halftone.archive.records import Name, make_name, parse_name, validate
+from halftone.archive.showing import parse_show, to_message
 from halftone.archive.tables import describe_row, open_table
 from halftone.core import errors, files, wire
 from halftone.core.spelling import compose_all, find_spelling
@@ -50,7 +51,7 @@ NAMES: Final = ("manifest.csv", "manifest.tsv", "manifest.jsonl")
 """The file names that are looked for in a folder."""
 
 _TEXTS: Final = ("journal", "date", "page", "caption", "language", "rights", "source_uri")
-COLUMNS: Final = frozenset((*REQUIRED, *_TEXTS, "source", "page_region", "labels"))
+COLUMNS: Final = frozenset((*REQUIRED, *_TEXTS, "show", "source", "page_region", "labels"))
 """The columns of a manifest that have a meaning; all others are labels."""
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 
@@ -177,6 +178,8 @@ class _Reader:
         image = search_pb2.Image(name=str(name))
         for key in _TEXTS:
             setattr(image, key, _text(row, key))
+        if show := _text(row, "show"):
+            image.show = to_message(parse_show(show))
         source = _text(row, "source")
         if source and not image.source_uri and _URI.fullmatch(source):
             image.source_uri = source

@@ -8,14 +8,12 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from halftone.archive import dates
 from halftone.core import errors
 from halftone.core.spelling import compose
-
-if TYPE_CHECKING:
-    from halftone.v1 import search_pb2
+from halftone.v1 import search_pb2
 
 _NAMESPACE: Final = uuid.UUID("484b5d1f-c585-4659-b241-ddac208c8174")
 _ARCHIVE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -147,6 +145,10 @@ def validate(image: search_pb2.Image, *, prefix: str = "image.") -> Name:
         raise errors.InvalidArgument(
             f"{prefix}language: {image.language!r} is not a BCP 47 language tag such as 'de'.",
             field=f"{prefix}language",
+        )
+    if image.show not in search_pb2.Image.Show.values():
+        raise errors.InvalidArgument(
+            f"{prefix}show: {image.show} is not known.", field=f"{prefix}show"
         )
     if image.HasField("page_region"):
         region = image.page_region

@@ -329,7 +329,7 @@ def _draw(
         image_size=(hit.image.width, hit.image.height),
         titles=(_make_title(record), _make_title(hit.image)),
         lines=list_lines(hit, cropped=region is not None),
-        notes=_list_notes(hit),
+        notes=[*_list_notes(hit), *_list_rights(record, hit.image)],
     )
 
 
@@ -350,6 +350,15 @@ def _list_notes(hit: Hit) -> list[str]:
     if hit.verdict:
         said.append(f"An archivist says: {output.describe_verdict(hit.verdict)}")
     return said
+
+
+def _list_rights(first: ImageRecord, second: ImageRecord) -> list[str]:
+    sides = (("first", first), ("second", second))
+    return [
+        f"Rights of the {side}: {texts.flatten(record.rights)}"
+        for side, record in sides
+        if record.rights
+    ]
 
 
 def _fetch_thumbnail(client: Client, record: ImageRecord) -> Image.Image:

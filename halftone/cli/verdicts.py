@@ -271,6 +271,11 @@ def export(*, directory: Path, with_clusters: bool, connect: Connect) -> None:
             f"{output.count_images(len(summary.missing))} no longer in the archive, such as "
             f"{summary.missing[0]}."
         )
+    if summary.hidden:
+        notes.print(
+            f"{output.count_images(len(summary.hidden))} left out, because the archive does not "
+            f"show their pictures, such as {summary.hidden[0]}."
+        )
 
 
 def describe_consequence(

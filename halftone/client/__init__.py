@@ -12,6 +12,7 @@ are the parts that differ between the clients. Read `asynchronous/connection.py`
 may import `core`, `archive` and `imaging`, and never imports torch.
 """
 
+from halftone.archive.showing import Show
 from halftone.client.asynchronous import AsyncClient
 from halftone.client.blocking import Client
 from halftone.client.clusters import (
@@ -107,6 +108,7 @@ __all__ = [
     "Search",
     "SearchOptions",
     "SearchPage",
+    "Show",
     "Thumbnail",
     "TrainingJob",
     "TrainingOptions",

@@ -249,7 +249,9 @@ def thumbnail(name: str) -> Call[Thumbnail]:
     """Build the call that returns a small JPEG of an image (rpc GetThumbnail)."""
 
     def parse(response: pb.GetThumbnailResponse) -> Thumbnail:
-        return Thumbnail(content=response.content, content_type=response.content_type)
+        return Thumbnail(
+            content=response.content, content_type=response.content_type, rights=response.rights
+        )
 
     request = pb.GetThumbnailRequest(name=name)
     return _search_call("GetThumbnail", request, pb.GetThumbnailResponse, parse)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from halftone.archive.showing import Show, read_show, to_message
 from halftone.client.messages import parse_fields
 from halftone.client.records import ImageRecord
 from halftone.client.types import (
@@ -47,6 +48,7 @@ WRITABLE_FIELDS = (
     "source_uri",
     "rights",
     "labels",
+    "show",
 )
 """Fields of a record that can be imported and updated."""
 
@@ -121,6 +123,7 @@ def parse_record(image: pb.Image) -> ImageRecord:
         earliest_date=parse_day(image.earliest_date),
         latest_date=parse_day(image.latest_date),
         same_content=tuple(image.same_content),
+        show=read_show(image) or Show.FULL,
     )
 
 
@@ -139,6 +142,8 @@ def write_fields(image: pb.Image, fields: Mapping[str, object]) -> None:
                 region = make_region(value)  # type: ignore[arg-type]
                 if region is not None:
                     image.page_region.CopyFrom(region)
+            elif key == "show":
+                image.show = to_message(Show(str(value))) if value else pb.Image.SHOW_UNSPECIFIED
             else:
                 setattr(image, key, value)
         except (AttributeError, TypeError, ValueError) as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from halftone.archive.showing import Show
 from halftone.core.spelling import compose
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class ImageRecord:
         width: The width of the upright picture in pixels.
         height: The height of the upright picture in pixels.
         same_content: Names of other records with the very same bytes (the first 100).
+        show: What of the picture others may see.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ImageRecord:
     same_content: tuple[str, ...] = ()
     create_time: dt.datetime | None = None
     update_time: dt.datetime | None = None
+    show: Show = Show.FULL
 
     @property
     def archive(self) -> str:
@@ -76,6 +79,8 @@ class NewImage:
             (sent as PNG).
         server_path: Instead of `content`: a path on the search server, below one of its import
             roots.
+        show: What of the picture others may see; None leaves it as it is, and a new record is
+            shown in full.
         row: A number that the acknowledgement repeats, for example the row in a manifest.
     """
 
@@ -92,6 +97,7 @@ class NewImage:
     source_uri: str = ""
     rights: str = ""
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    show: Show | None = None
     row: int = 0
 
     @property
@@ -173,7 +179,8 @@ class Facets:
 
 @dataclass(frozen=True, kw_only=True)
 class Thumbnail:
-    """A small picture, at most 512 pixels a side."""
+    """A small picture, at most 512 pixels a side, and the rights to show beside it."""
 
     content: bytes
     content_type: str
+    rights: str = ""

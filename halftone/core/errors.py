@@ -8,6 +8,8 @@
     ├── FailedPrecondition         the state forbids it
     │   ├── ModelVersionMismatch   an embedding or a cursor of another model version
     │   └── DataDirectoryError     in use by another process, or written by a newer release
+    ├── Unauthenticated            no valid key came with the call
+    ├── PermissionDenied           the key, or the record, does not allow it
     ├── ResourceExhausted          full; `retry_after` is set when waiting helps
     │   └── StorageFull            the disk is full; waiting does not help
     ├── Unavailable                draining, or a dependency is down
@@ -145,6 +147,18 @@ class DataDirectoryError(FailedPrecondition):
     reason = "DATA_DIRECTORY"
 
 
+class Unauthenticated(HalftoneError):
+    """No key came with the call, or one that does not hold."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(HalftoneError):
+    """The caller may not do this, or nobody may see it."""
+
+    reason = "PERMISSION_DENIED"
+
+
 class _RetryableError(HalftoneError):
     def __init__(
         self,
@@ -209,6 +223,8 @@ _CODES: Final[tuple[tuple[type[HalftoneError], grpc.StatusCode], ...]] = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
     (AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
     (FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),
+    (Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
+    (PermissionDenied, grpc.StatusCode.PERMISSION_DENIED),
     (ResourceExhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (Unavailable, grpc.StatusCode.UNAVAILABLE),
     (DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from halftone.archive.showing import Show
 from halftone.client.types import Relation
 from halftone.rendering import alignments, overlaps, timelines, wording
 
@@ -70,6 +71,7 @@ def make_card(
         "source": image.source_uri,
         "source_url": image.source_uri if is_url else "",
         "rights": image.rights,
+        "hidden": image.show is Show.NONE,
     }
 
 

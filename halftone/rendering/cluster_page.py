@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image
 
 import halftone
+from halftone.archive.showing import NOT_SHOWN
 from halftone.core import errors, files, templates
 from halftone.rendering import cluster_cards, light_table, timelines, wording
 from halftone.rendering.light_table import SizedPicture
@@ -47,7 +48,7 @@ _MONTHS_BELOW_YEARS: Final = 3
 def fetch_thumbnails(client: Client, cluster: Cluster) -> dict[str, SizedPicture]:
     """Return the thumbnails of a cluster's members, by name.
 
-    Members whose picture is lost or damaged are left out.
+    Members whose picture is lost or damaged, or must not be shown, are left out.
     """
 
     def fetch(name: str) -> SizedPicture | None:
@@ -55,6 +56,10 @@ def fetch_thumbnails(client: Client, cluster: Cluster) -> dict[str, SizedPicture
             content = client.thumbnail(name).content
             with Image.open(io.BytesIO(content)) as image:
                 return SizedPicture(content, *image.size)
+        except errors.PermissionDenied as error:
+            if error.reason != NOT_SHOWN:
+                raise
+            return None
         except (errors.NotFound, errors.DataLoss, OSError):
             return None
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image, ImageDraw
 
 import halftone
+from halftone.archive.showing import NOT_SHOWN
 from halftone.client.types import probability_label
 from halftone.core import errors, files, templates
 from halftone.imaging import images
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from halftone.imaging.images import Region
 
 _CAPTION: Final = 140
+_RIGHTS: Final = 120
 _LOST_SIDE: Final = 240
 """Side in pixels of the picture that stands for a lost one."""
 _MAX_PIXELS: Final = 200_000_000
@@ -47,6 +49,7 @@ class Card:
             is.
         differing: In how many places a hit differs from the query, in words; empty if in none.
         verdict: An archivist's verdict on the query and a hit, in words; only in HTML.
+        rights: The rights of an image of the archive.
         right: Whether a hit is right; None if that is not known.
         faint: Whether the picture is dimmed, because it is probably or certainly another one.
     """
@@ -59,6 +62,7 @@ class Card:
     orientation: str = ""
     differing: str = ""
     verdict: str = ""
+    rights: str = ""
     right: bool | None = None
     faint: bool = False
 
@@ -103,6 +107,7 @@ def fetch_section(
         record = client.get(query)
         picture = _fetch_thumbnail(client, query)
         lines = _describe(record)
+        rights = _read_rights(record)
         heading = texts.flatten(record.journal) or record.image_id
         name = "" if record.name == title else record.name
         full = (record.width, record.height)
@@ -111,6 +116,7 @@ def fetch_section(
         picture = images.thumbnail(image)
         heading = "A picture" if not isinstance(query, str | Path) else Path(query).name
         lines = (f"{full[0]} x {full[1]} pixels",)
+        rights = ""
         name = ""
     if crop is not None:
         picture = _draw_frame(picture, crop=crop, full=full)
@@ -119,7 +125,7 @@ def fetch_section(
     return SearchSection(
         title=title,
         note=note,
-        query=Card(picture=picture, title=heading, lines=lines, name=name),
+        query=Card(picture=picture, title=heading, lines=lines, name=name, rights=rights),
         hits=tuple(
             _make_card(client, hit, right=None if is_right is None else is_right(hit))
             for hit in hits
@@ -138,6 +144,7 @@ def _make_card(client: Client, hit: Hit, *, right: bool | None) -> Card:
         # Of different pictures it goes without saying.
         differing=overlaps.count_differences(overlaps.list_differences(hit)) * hit.is_likely,
         verdict=f"An archivist says: {hit.verdict.label}" if hit.verdict else "",
+        rights=_read_rights(hit.image),
         right=right,
         faint=not (hit.is_likely if right is None else right),
     )
@@ -151,6 +158,10 @@ def _describe(record: ImageRecord) -> tuple[str, ...]:
     return tuple(line for line in (where, caption) if line)
 
 
+def _read_rights(record: ImageRecord) -> str:
+    return textwrap.shorten(texts.flatten(record.rights), _RIGHTS, placeholder=" …")
+
+
 def _decode(query: Image.Image | bytes | str | Path) -> tuple[Image.Image, tuple[int, int]]:
     """Return the picture, large enough for a thumbnail, and its full size."""
     if isinstance(query, Image.Image):
@@ -161,15 +172,21 @@ def _decode(query: Image.Image | bytes | str | Path) -> tuple[Image.Image, tuple
 
 
 def _fetch_thumbnail(client: Client, name: str) -> bytes:
-    """Return an image's thumbnail, or a plain picture that says that it is lost."""
+    """Return an image's thumbnail, or a plain picture that says why there is none."""
     try:
         return client.thumbnail(name).content
+    except errors.PermissionDenied as error:
+        if error.reason != NOT_SHOWN:
+            raise
+        return _write_blank("The archive does not\nshow this picture.")
     except (errors.NotFound, errors.DataLoss):
-        blank = Image.new("L", (_LOST_SIDE, _LOST_SIDE), 225)
-        words = "This picture is gone\nor damaged: import\nthe image again."
-        font = fonts.load(20)
-        ImageDraw.Draw(blank).text((20, 20), words, font=font, fill=60)
-        return images.thumbnail(blank)
+        return _write_blank("This picture is gone\nor damaged: import\nthe image again.")
+
+
+def _write_blank(words: str) -> bytes:
+    blank = Image.new("L", (_LOST_SIDE, _LOST_SIDE), 225)
+    ImageDraw.Draw(blank).text((20, 20), words, font=fonts.load(20), fill=60)
+    return images.thumbnail(blank)
 
 
 def _draw_frame(picture: bytes, *, crop: Region, full: tuple[int, int]) -> bytes:
@@ -247,6 +264,7 @@ def write_png(
     """
     head = 78
     text_lines = _TEXT_LINES + any(hit.differing for each in sections for hit in each.hits)
+    text_lines += any(card.rights for each in sections for card in (each.query, *each.hits))
     height_of_card = _BADGE + _CELL + text_lines * _LINE + 8
     width = 2 * _MARGIN + (columns + 1) * (_CELL + _GAP) + _GAP
     headings = [_wrap_heading(section, width=width - 2 * _MARGIN) for section in sections]
@@ -308,6 +326,7 @@ def _draw_card(sheet: Image.Image, card: Card, *, left: int, top: int, frame: st
         draw.rectangle((left, top, left + _CELL - 1, top + _BADGE - 1), fill=_INK)
         badge = fonts.shorten(card.badge, font=font, width=_CELL - 10)
         draw.text((left + 6, top + 3), badge, fill="white", font=font)
+    rights = [(card.rights, _QUIET, fonts.load(11))] if card.rights else []
     lines = [
         (card.title, _INK, fonts.load(14)),
         *((line, _QUIET, fonts.load(13)) for line in card.lines[:2]),
@@ -317,6 +336,7 @@ def _draw_card(sheet: Image.Image, card: Card, *, left: int, top: int, frame: st
     if card.right is not None:
         verdict = "same picture" if card.right else "another picture"
         lines.append((verdict, _RIGHT if card.right else _QUIET, fonts.load(13)))
+    lines += rights
     y = top + _BADGE + _CELL + 6
     for text, ink, font in lines:
         draw.text((left, y), fonts.shorten(text, font=font, width=_CELL), fill=ink, font=font)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from halftone.archive.showing import Show
 from halftone.core import errors
 
 if TYPE_CHECKING:
@@ -124,8 +125,10 @@ def _round(value: float | None) -> float | None:
 
 
 def record_to_json(record: ImageRecord) -> dict[str, Any]:
-    """Convert a record; empty fields are left out."""
+    """Convert a record; empty fields are left out, and `show` where all is shown."""
     values = {field.name: _value_to_json(getattr(record, field.name)) for field in fields(record)}
+    if record.show is Show.FULL:
+        del values["show"]
     return {key: value for key, value in values.items() if value not in ("", None, [], {})}
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from halftone.archive.showing import NOT_SHOWN
 from halftone.client import Decision
 from halftone.core import errors, files
 
@@ -33,7 +34,7 @@ VERDICT_COLUMNS: Final = (
     *("verdict", "a", "b", "decision", "note", "author", "create_time", "end_time", "overruled"),
 )
 _MANIFEST_COLUMNS: Final = (
-    *("image_id", "file", "journal", "date", "page", "caption", "language", "rights"),
+    *("image_id", "file", "journal", "date", "page", "caption", "language", "rights", "show"),
 )
 _THREADS: Final = 4
 
@@ -93,6 +94,7 @@ class ExportSummary:
         images: The number of pictures that were written.
         composite: The number of composite groups among `groups`.
         missing: Names of images that are gone from the archive.
+        hidden: Names of images whose pictures the archive does not show. They are left out.
     """
 
     images: int
@@ -100,6 +102,7 @@ class ExportSummary:
     composite: int
     verdicts: int
     missing: tuple[str, ...]
+    hidden: tuple[str, ...] = ()
 
 
 def make_groups(pairs: Pairs) -> tuple[VerdictGroup, ...]:
@@ -181,7 +184,7 @@ def _write(
     progress: Callable[[int, int], None],
 ) -> ExportSummary:
     (folder / "images").mkdir()
-    records = _fetch(client, names=names, folder=folder / "images", progress=progress)
+    records, hidden = _fetch(client, names=names, folder=folder / "images", progress=progress)
     single = len({record.archive for record, _ in records.values()}) == 1
     ids = {
         name: record.image_id if single else f"{record.archive}/{record.image_id}"
@@ -196,7 +199,7 @@ def _write(
         table = csv.writer(file)
         table.writerow([*_MANIFEST_COLUMNS, *(["group"] if not composite else [])])
         for name, (record, picture) in records.items():
-            known = [getattr(record, column) for column in _MANIFEST_COLUMNS[2:]]
+            known = [str(getattr(record, column)) for column in _MANIFEST_COLUMNS[2:]]
             row = [ids[name], f"images/{picture}", *known]
             table.writerow([*row, *([group_names.get(name, "")] if not composite else [])])
     if composite:
@@ -219,24 +222,32 @@ def _write(
         groups=len(groups),
         composite=len(composite),
         verdicts=len(verdicts),
-        missing=tuple(name for name in names if name not in records),
+        missing=tuple(name for name in names if name not in records and name not in hidden),
+        hidden=tuple(hidden),
     )
 
 
 def _fetch(
     client: Client, *, names: Sequence[str], folder: Path, progress: Callable[[int, int], None]
-) -> dict[str, tuple[ImageRecord, str]]:
+) -> tuple[dict[str, tuple[ImageRecord, str]], list[str]]:
     """Fetch records and pictures. Images that are gone from the archive are left out.
 
     Returns:
-        For each name that is still there, its record and the name of the picture's file.
+        For each name that is still there, its record and the name of the picture's file; and the
+        names of the images whose pictures the archive does not show.
     """
+    hidden: set[str] = set()
 
     def fetch(numbered: tuple[int, str]) -> tuple[ImageRecord, str] | None:
         number, name = numbered
         try:
             record, picture = client.get(name), client.thumbnail(name)
         except errors.NotFound:
+            return None
+        except errors.PermissionDenied as error:
+            if error.reason != NOT_SHOWN:
+                raise
+            hidden.add(name)
             return None
         file = f"{number:06}.jpg"
         (folder / file).write_bytes(picture.content)
@@ -249,7 +260,7 @@ def _fetch(
             if fetched_one is not None:
                 records[name] = fetched_one
             progress(done, len(names))
-    return records
+    return records, sorted(hidden)
 
 
 def write_verdicts(verdicts: Iterable[Verdict], *, file: TextIO) -> int:

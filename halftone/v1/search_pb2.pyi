@@ -15,7 +15,17 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Image(_message.Message):
-    __slots__ = ("name", "journal", "date", "page", "caption", "language", "page_region", "source_uri", "rights", "labels", "earliest_date", "latest_date", "content_sha256", "width", "height", "same_content", "create_time", "update_time")
+    __slots__ = ("name", "journal", "date", "page", "caption", "language", "page_region", "source_uri", "rights", "labels", "earliest_date", "latest_date", "content_sha256", "width", "height", "same_content", "create_time", "update_time", "show")
+    class Show(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SHOW_UNSPECIFIED: _ClassVar[Image.Show]
+        NONE: _ClassVar[Image.Show]
+        THUMBNAIL: _ClassVar[Image.Show]
+        FULL: _ClassVar[Image.Show]
+    SHOW_UNSPECIFIED: Image.Show
+    NONE: Image.Show
+    THUMBNAIL: Image.Show
+    FULL: Image.Show
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +51,7 @@ class Image(_message.Message):
     SAME_CONTENT_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SHOW_FIELD_NUMBER: _ClassVar[int]
     name: str
     journal: str
     date: str
@@ -59,7 +70,8 @@ class Image(_message.Message):
     same_content: _containers.RepeatedScalarFieldContainer[str]
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., journal: _Optional[str] = ..., date: _Optional[str] = ..., page: _Optional[str] = ..., caption: _Optional[str] = ..., language: _Optional[str] = ..., page_region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., source_uri: _Optional[str] = ..., rights: _Optional[str] = ..., labels: _Optional[_Mapping[str, Labels]] = ..., earliest_date: _Optional[str] = ..., latest_date: _Optional[str] = ..., content_sha256: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., same_content: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    show: Image.Show
+    def __init__(self, name: _Optional[str] = ..., journal: _Optional[str] = ..., date: _Optional[str] = ..., page: _Optional[str] = ..., caption: _Optional[str] = ..., language: _Optional[str] = ..., page_region: _Optional[_Union[_embedder_pb2.Region, _Mapping]] = ..., source_uri: _Optional[str] = ..., rights: _Optional[str] = ..., labels: _Optional[_Mapping[str, Labels]] = ..., earliest_date: _Optional[str] = ..., latest_date: _Optional[str] = ..., content_sha256: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., same_content: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., show: _Optional[_Union[Image.Show, str]] = ...) -> None: ...
 
 class Labels(_message.Message):
     __slots__ = ("values",)
@@ -451,12 +463,14 @@ class GetThumbnailRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetThumbnailResponse(_message.Message):
-    __slots__ = ("content", "content_type")
+    __slots__ = ("content", "content_type", "rights")
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    RIGHTS_FIELD_NUMBER: _ClassVar[int]
     content: bytes
     content_type: str
-    def __init__(self, content: _Optional[bytes] = ..., content_type: _Optional[str] = ...) -> None: ...
+    rights: str
+    def __init__(self, content: _Optional[bytes] = ..., content_type: _Optional[str] = ..., rights: _Optional[str] = ...) -> None: ...
 
 class GetImageRegionRequest(_message.Message):
     __slots__ = ("name", "region", "share", "width", "height", "fit", "upscale", "mirrored", "rotation", "quality", "format", "compression_quality")

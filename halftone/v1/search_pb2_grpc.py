@@ -170,6 +170,8 @@ class SearchServiceServicer:
 
     def GetThumbnail(self, request, context):
         """The picture as a JPEG of at most 512 pixels a side.
+
+        Errors: NOT_FOUND, PERMISSION_DENIED (the record's `show` is NONE), RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,7 +183,8 @@ class SearchServiceServicer:
 
         Errors: INVALID_ARGUMENT (a part outside of the picture, a size beyond the limit or larger than
         the part), NOT_FOUND (no such record; with the reason ORIGINAL_MISSING, the record's picture is
-        not kept here any more), RESOURCE_EXHAUSTED, DATA_LOSS.
+        not kept here any more), PERMISSION_DENIED (the record's `show` is not FULL),
+        RESOURCE_EXHAUSTED, DATA_LOSS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

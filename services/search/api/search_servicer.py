@@ -100,8 +100,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.GetThumbnailRequest, context: Context
     ) -> search_pb2.GetThumbnailResponse:
         """Return a JPEG thumbnail of at most 512 pixels a side."""
-        content = await self._engine.catalogue.thumbnail(request.name)
-        return search_pb2.GetThumbnailResponse(content=content, content_type="image/jpeg")
+        return await self._engine.catalogue.thumbnail(request.name)
 
     async def GetImageRegion(
         self, request: search_pb2.GetImageRegionRequest, context: Context

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import TypeAdapter
 
-from halftone.archive import records
+from halftone.archive import records, showing
 from halftone.core import errors, telemetry
 from halftone.imaging import images
 from halftone.service import paging
@@ -117,18 +117,28 @@ class Catalogue:
             ],
         )
 
-    async def thumbnail(self, name: str) -> bytes:
+    async def thumbnail(self, name: str) -> search_pb2.GetThumbnailResponse:
         """Return a JPEG thumbnail of at most 512 pixels a side, creating it if needed.
 
         Raises:
             errors.NotFound: No record has that name, or its picture is missing.
+            errors.PermissionDenied: The record does not let its picture be shown.
         """
         parsed = records.parse_name(name)
         return await self._holdings.threads.thumbnail(self._thumbnail, parsed)
 
-    def _thumbnail(self, name: records.Name) -> bytes:
-        record = lookups.get_record(self._holdings.collection, name)
-        sha256 = record.payload["sha256"]
+    def _thumbnail(self, name: records.Name) -> search_pb2.GetThumbnailResponse:
+        payload = lookups.get_record(self._holdings.collection, name).payload
+        showing.check_shown(
+            payloads.show_of(payload), wanted=showing.Show.THUMBNAIL, name=str(name)
+        )
+        return search_pb2.GetThumbnailResponse(
+            content=self._find_thumbnail(payload["sha256"]),
+            content_type="image/jpeg",
+            rights=payload.get("rights", ""),
+        )
+
+    def _find_thumbnail(self, sha256: str) -> bytes:
         blobs = self._holdings.blobs
         try:
             return blobs.get_thumbnail(sha256)
@@ -171,6 +181,8 @@ class Catalogue:
                 image.MergeFrom(_only(request.image, path=path))
             else:
                 setattr(image, path, getattr(request.image, path))
+        if "show" in paths and not image.show:
+            image.show = search_pb2.Image.FULL
         records.validate(image)
         payload = payloads.replace_fields(stored.payload, payloads.to_payload(image, name=name))
         self._holdings.writer.overwrite_payloads({stored.id: payload})

@@ -14,6 +14,7 @@ from google.protobuf import timestamp_pb2
 
 from halftone.archive import dates
 from halftone.archive.records import MAX_LABELS, Name
+from halftone.archive.showing import Show, read_show, to_message
 from halftone.core import errors
 from halftone.services.search.archive.listing import order_keys
 from halftone.services.search.store.port import EVERYTHING, AnyOf, Between, Filter, Payload
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 TEXTS: Final = ("journal", "date", "page", "caption", "language", "source_uri", "rights")
-WRITABLE: Final = (*TEXTS, "page_region", "labels")
+WRITABLE: Final = (*TEXTS, "page_region", "labels", "show")
 """The fields of a record that a caller may set, besides its name."""
 
 _MAX_VALUES: Final = 1_000
@@ -60,6 +61,8 @@ def to_payload(image: search_pb2.Image, *, name: Name) -> Payload:
     for key in TEXTS:
         if value := getattr(image, key):
             payload[key] = value
+    if show := read_show(image):
+        payload["show"] = show.value
     if image.HasField("page_region"):
         region = image.page_region
         payload["page_region"] = [region.x, region.y, region.width, region.height]
@@ -119,6 +122,7 @@ def to_image(payload: Payload, *, same_content: list[str] | None = None) -> sear
         same_content=same_content or (),
         create_time=to_timestamp(payload["create_time"]),
         update_time=to_timestamp(payload["update_time"]),
+        show=to_message(show_of(payload)),
         **{key: payload[key] for key in TEXTS if key in payload},
     )
     if region := payload.get("page_region"):
@@ -141,6 +145,24 @@ def to_timestamp(microseconds: int | None) -> timestamp_pb2.Timestamp | None:
 def name_of(payload: Payload) -> Name:
     """Return the name of the record that a payload describes."""
     return Name(archive=payload["archive"], image_id=payload["image_id"])
+
+
+def show_of(payload: Payload) -> Show:
+    """Return what of a record's picture others may see."""
+    return Show(payload.get("show", Show.FULL))
+
+
+def keep_show(stored: Payload, fields: Payload) -> Payload:
+    """Return the fields of a record, with the stored value of `show` if they have none.
+
+    A manifest that does not mention it must not show what was hidden.
+
+    Args:
+        stored: The payload in the store.
+        fields: The new fields of the record.
+    """
+    kept = {"show": stored["show"]} if "show" in stored else {}
+    return {**kept, **fields}
 
 
 def days_of(payload: Payload) -> tuple[int | None, int | None]:
@@ -280,17 +302,18 @@ def describes(stored: Payload, fields: Payload) -> bool:
         stored: The payload in the store.
         fields: The fields of a record, from `to_payload`.
     """
-    return {key: value for key, value in stored.items() if key not in _OF_THE_PICTURE} == fields
+    own = {key: value for key, value in stored.items() if key not in _OF_THE_PICTURE}
+    return own == keep_show(stored, fields)
 
 
 def replace_fields(stored: Payload, fields: Payload) -> Payload:
     """Return a stored payload with new fields and a new update time.
 
-    The fields of the picture and the creation time stay.
+    The fields of the picture and the creation time stay, and so does `show` if it is not given.
 
     Args:
         stored: The payload in the store.
         fields: The new fields of the record, from `to_payload`.
     """
     kept: Payload = {key: stored[key] for key in _OF_THE_PICTURE if key in stored}
-    return {**fields, **kept, "update_time": time.time_ns() // 1000}
+    return {**keep_show(stored, fields), **kept, "update_time": time.time_ns() // 1000}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from halftone.core import errors, telemetry
+from halftone.services.search.archive.payload import keep_show
 from halftone.services.search.store.port import AnyOf, Filter, Payload, Point, Stored
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class RecordWriter:
     def upsert(self, drafts: Sequence[Draft]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
         """Store records, and delete the picture bytes that they replaced.
 
-        An existing record keeps its creation time. Records with the same bytes are marked `shared`.
+        An existing record keeps its creation time, and its `show` if no other is given. Records
+        with the same bytes are marked `shared`.
 
         Returns:
             Two sets of ids: the records that existed before, and the records that were not stored,
@@ -85,7 +87,9 @@ class RecordWriter:
         replaced = collection.retrieve([draft.id for draft in drafts])
         for draft in drafts:
             if draft.id in replaced:
-                draft.payload["create_time"] = replaced[draft.id].payload["create_time"]
+                stored = replaced[draft.id].payload
+                draft.payload.update(keep_show(stored, draft.payload))
+                draft.payload["create_time"] = stored["create_time"]
         # Mark first: a mark without an equal record is harmless, the opposite is not.
         marked = _mark_shared({draft.id: draft.payload for draft in drafts}, collection=collection)
         if marked:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cachetools import LRUCache
 
-from halftone.archive import records
+from halftone.archive import records, showing
 from halftone.core import errors, wire
 from halftone.imaging import headers, images, regions
 from halftone.services.search.archive import lookups
+from halftone.services.search.archive import payload as payloads
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Regions:
         Raises:
             errors.NotFound: No record has that name; or its picture is not kept any more
                 (`ORIGINAL_MISSING`).
+            errors.PermissionDenied: The record does not let its picture be shown in full.
             errors.InvalidArgument: The part lies outside of the picture, its size is not allowed,
                 or the answer would be too large for a message.
         """
@@ -92,6 +94,7 @@ class Regions:
         self, name: records.Name, request: search_pb2.GetImageRegionRequest
     ) -> search_pb2.GetImageRegionResponse:
         payload = lookups.get_record(self._holdings.collection, name).payload
+        showing.check_shown(payloads.show_of(payload), wanted=showing.Show.FULL, name=str(name))
         full = (payload["width"], payload["height"])
         cut = regions.plan(
             full,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from halftone.archive import dates
+from halftone.archive import dates, showing
 from halftone.core import errors
 from halftone.v1 import clusters_pb2 as pb
 from halftone.v1 import clusters_pb2_grpc, search_pb2
@@ -361,7 +361,8 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
         if request.name not in self.thumbnails:
             return super().GetThumbnail(request, context)
         self._begin("GetThumbnail", request, context)
-        self._find(request.name, context)
+        record = self._find(request.name, context)
+        self._check_shown(record, showing.Show.THUMBNAIL, context)
         return search_pb2.GetThumbnailResponse(
             content=self.thumbnails[request.name], content_type="image/jpeg"
         )

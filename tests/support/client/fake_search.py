@@ -14,6 +14,7 @@ import grpc
 from grpc_status import rpc_status
 from PIL import Image
 
+from halftone.archive import showing
 from halftone.core import errors
 from halftone.core.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
 from halftone.imaging import tiff
@@ -164,6 +165,14 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
             error = errors.NotFound(f"There is no image {name}.", resource_name=name)
             self._happen(fails(error), context)
         return self.records[name]
+
+    def _check_shown(self, record, wanted, context):
+        try:
+            showing.check_shown(
+                showing.read_show(record) or showing.Show.FULL, wanted=wanted, name=record.name
+            )
+        except errors.PermissionDenied as error:
+            self._happen(fails(error), context)
 
     def _under(self, where: search_pb2.Filter) -> list[search_pb2.Image]:
         return [
@@ -327,12 +336,16 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
 
     def GetThumbnail(self, request, context):
         self._begin("GetThumbnail", request, context)
-        self._find(request.name, context)
-        return search_pb2.GetThumbnailResponse(content=JPEG, content_type="image/jpeg")
+        record = self._find(request.name, context)
+        self._check_shown(record, showing.Show.THUMBNAIL, context)
+        return search_pb2.GetThumbnailResponse(
+            content=JPEG, content_type="image/jpeg", rights=record.rights
+        )
 
     def GetImageRegion(self, request, context):
         self._begin("GetImageRegion", request, context)
         record = self._find(request.name, context)
+        self._check_shown(record, showing.Show.FULL, context)
         return search_pb2.GetImageRegionResponse(
             content=JPEG,
             content_type="image/jpeg",

@@ -34,7 +34,7 @@ def test_the_public_names():
             *("AsyncClient", "Client", "Embedding", "Facets", "Filter", "Hit", "ImageEmbeddings"),
             *("ImageRecord", "ImportAck", "ImportState", "ImportSummary", "LoadedModel"),
             *("NewImage", "Orientation", "Query", "Region", "RetryPolicy", "Search"),
-            *("ImageRegion", "RegionOptions", "SearchOptions", "SearchPage", "Thumbnail"),
+            *("ImageRegion", "RegionOptions", "SearchOptions", "SearchPage", "Show", "Thumbnail"),
             *("JobState", "TrainingJob", "TrainingOptions", "TrainingProgress", "TrainingSpec"),
             *(
                 "Compared",

@@ -26,6 +26,8 @@ EXAMPLES = [
     errors.Cancelled("Given up."),
     errors.DataLoss("Hash differs.", metadata={"file": "model.safetensors"}),
     errors.Internal("A bug."),
+    errors.Unauthenticated("No key."),
+    errors.PermissionDenied("Not with this key.", metadata={"scope": "admin"}),
 ]
 
 

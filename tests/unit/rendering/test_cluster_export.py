@@ -15,6 +15,7 @@ from halftone.archive.data_sets import read_listing
 from halftone.client import Client, Decision
 from halftone.core import errors
 from halftone.rendering import cluster_export, verdict_export
+from halftone.v1 import search_pb2
 from tests.support.client.fake_clusters import FakeClusters
 
 NOW = dt.datetime(2025, 5, 6, 7, 8, 9, tzinfo=dt.UTC)
@@ -332,6 +333,18 @@ class TestDataset:
         found = verdict_export.write_dataset(client, directory=tmp_path / "set")
         assert found.missing == (b,)
         assert found.images == 2
+
+    def test_pictures_that_the_archive_does_not_show_are_not_exported(self, fake, client, tmp_path):
+        a, b, c, *_ = fake.story()
+        client.judge(a, b, "same")
+        client.judge(b, c, "same")
+        fake.records[b].show = search_pb2.Image.NONE
+        fake.records[c].show = search_pb2.Image.THUMBNAIL
+        found = verdict_export.write_dataset(client, directory=tmp_path / "set")
+        assert (found.hidden, found.missing, found.images) == ((b,), (), 2)
+        text = (tmp_path / "set" / "manifest.csv").read_text()
+        assert [row["show"] for row in csv.DictReader(io.StringIO(text))] == ["full", "thumbnail"]
+        assert len(list((tmp_path / "set" / "images").iterdir())) == 2
 
     def test_nothing_is_overwritten_and_nothing_half_written(self, fake, client, tmp_path):
         with pytest.raises(errors.FailedPrecondition, match="halftone judge"):

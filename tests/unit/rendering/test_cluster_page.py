@@ -229,6 +229,16 @@ def test_a_picture_that_is_gone_is_said(fake, client, tmp_path):
     assert "No picture could be had." in page.read_text()
 
 
+def test_a_picture_that_the_archive_does_not_show_is_not_on_the_page(fake, client, tmp_path):
+    names = fake.story()
+    fake.records[names[0]].show = search_pb2.Image.NONE
+    found = client.cluster(names[0])
+    pictures = cluster_page.fetch_thumbnails(client, found)
+    assert names[0] not in pictures
+    page = cluster_page.write_page(found, pictures=pictures, path=tmp_path / "x.html", now=NOW)
+    assert "The archive does not show this picture." in page.read_text()
+
+
 def test_marks_of_a_lane_do_not_cover_each_other(fake, client):
     names = [
         fake.add_printing(f"n{day}", date=f"1900-01-{day:02}", journal="J") for day in (1, 2, 3)

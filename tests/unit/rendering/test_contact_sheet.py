@@ -11,7 +11,8 @@ from PIL import Image
 
 from halftone.client import Client, Difference, Overlap, Region, Verification
 from halftone.rendering import contact_sheet, fonts
-from tests.support.client.fake_search import FakeSearch
+from halftone.v1 import search_pb2
+from tests.support.client.fake_search import JPEG, FakeSearch
 
 
 @pytest.fixture
@@ -59,6 +60,31 @@ def test_a_sliver_is_framed_as_well(tmp_path):
     with FakeSearch() as fake, Client(fake.address) as client:
         for crop in (Region(1000, 0, 1, 3000), Region(3999, 2999, 1, 1)):
             contact_sheet.fetch_section(client, query=path, hits=(), title="A question", crop=crop)
+
+
+def test_rights_stand_below_a_picture_and_a_hidden_one_is_not_on_the_sheet(tmp_path):
+    hidden = "archives/a/images/2"
+    with FakeSearch() as fake, Client(fake.address) as client:
+        fake.add("archives/a/images/1", rights="Stadtarchiv <Neustedt>")
+        fake.add(hidden, show=search_pb2.Image.NONE)
+        page = client.search(hidden)
+        found = contact_sheet.fetch_section(
+            client, query=hidden, hits=page.hits, title="A question"
+        )
+    assert found.query.picture != JPEG
+    assert [hit.picture == JPEG for hit in found.hits] == [True]
+    contact_sheet.write_html([found], path=tmp_path / "x.html", title="Hits")
+    assert "Stadtarchiv &lt;Neustedt&gt;" in (tmp_path / "x.html").read_text()
+    bare = dataclasses.replace(
+        found, hits=tuple(dataclasses.replace(hit, rights="") for hit in found.hits)
+    )
+    for name, section in (("with", found), ("without", bare)):
+        contact_sheet.write_png([section], path=tmp_path / f"{name}.png", title="Hits")
+    heights = []
+    for name in ("with", "without"):
+        with Image.open(tmp_path / f"{name}.png") as sheet:
+            heights.append(sheet.height)
+    assert heights[0] > heights[1]
 
 
 def test_the_page_is_self_contained_and_escaped(section, tmp_path):
