@@ -109,7 +109,7 @@ HALFTONE_TAG ?= latest
 DOCKER_BUILD_ARGS ?=
 IMAGE_ARGS := $(foreach name,PYTHON_IMAGE TORCH_INDEX,$(if $($(name)),--build-arg $(name)=$($(name))))
 images:
-	@for target in search embedder trainer embedder-gpu; do \
+	@for target in search embedder web trainer embedder-gpu; do \
 		$(DOCKER) build $(DOCKER_BUILD_ARGS) $(IMAGE_ARGS) -f deploy/docker/Dockerfile --target $$target \
 			-t halftone-$$target:$(HALFTONE_TAG) . || exit 1; \
 		echo "Built halftone-$$target:$(HALFTONE_TAG)"; \

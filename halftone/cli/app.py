@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -151,7 +152,13 @@ def main(*, debug: bool) -> None:  # read from the context where errors end
     type=Whole(0, 65535),
     help="gRPC port of the embedder.  [default: HALFTONE_EMBEDDER_PORT, or 7101]",
 )
+@click.option(
+    "--page-port",
+    type=Whole(0, 65535),
+    help="HTTP port of the page.  [default: HALFTONE_WEB_PORT, or 7100]",
+)
 @click.option("--no-trainer", is_flag=True, help="Without training jobs.")
+@click.option("--no-page", is_flag=True, help="Without the page for browsers.")
 @click.option(
     "--datasets",
     multiple=True,
@@ -165,20 +172,26 @@ def up(
     data: Path | None,
     port: int | None,
     embedder_port: int | None,
+    page_port: int | None,
     no_trainer: bool,
+    no_page: bool,
     datasets: tuple[Path, ...],
 ) -> None:
-    """Run the embedder, the search service and training jobs on this machine until Ctrl-C."""
+    """Run the page, search, the embedder and training jobs on this machine until Ctrl-C."""
     from halftone.stack import local  # noqa: PLC0415  # need the server's packages
     from halftone.stack import training as local_training  # noqa: PLC0415
 
     ports = local.Ports.any_free() if port == 0 else local.Ports(search=port)
     if embedder_port is not None:
-        ports = local.Ports(**{**vars(ports), "embedder": embedder_port})
+        ports = replace(ports, embedder=embedder_port)
+    if page_port is not None:
+        ports = replace(ports, page=page_port)
     notes = output.make_notes()
     directory = data or ClientSettings().data
     training = None if no_trainer else local_training.Training(datasets=datasets)
-    stack = local.LocalStack(directory, ports=ports, report=notes.print, training=training)
+    stack = local.LocalStack(
+        directory, ports=ports, report=notes.print, training=training, with_page=not no_page
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stack.request_stop())
     notes.print(f"Starting in {directory.absolute()} …")
@@ -197,6 +210,8 @@ def up(
                     f"http://{addresses.trainer_metrics}    queue {addresses.broker}"
                 )
             click.echo(f"logs      {directory.absolute() / 'logs'}")
+            if addresses.page:
+                click.echo(f"page      http://{addresses.page}/")
             click.echo("Ready. Ctrl-C stops.")
             stack.wait()
             notes.print("Stopping …")

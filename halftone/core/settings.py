@@ -27,6 +27,7 @@ _CREDENTIALS: Final = re.compile(r"://\S*@")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Paths = Annotated[tuple[Path, ...], NoDecode]
+Names = Annotated[tuple[str, ...], NoDecode]
 
 
 def _check(address: str, *, service: Literal["search", "embedder", "trainer"]) -> str:
@@ -265,6 +266,51 @@ class TrainerSettings(ServerSettings):
     @classmethod
     def _split_roots(cls, value: object) -> object:
         return _split_paths(value)
+
+
+class WebSettings(ServerSettings):
+    """Settings of the page (`HALFTONE_WEB_…`)."""
+
+    model_config = _config("HALFTONE_WEB_")
+
+    port: Port = 7100
+    """The HTTP port; 0 takes a free one."""
+    metrics_port: Port = 9105
+    search: SearchAddress = "127.0.0.1:7102"
+    """`host:port` of the search service."""
+    embedder: EmbedderAddress = "127.0.0.1:7101"
+    """`host:port` of the embedder, whose state is shown."""
+    trainer: TrainerAddress = "127.0.0.1:7103"
+    """`host:port` of the training jobs' service."""
+    data_directory: Path = Path("data/web")
+    """The directory of dropped pictures and of files on their way into the archive."""
+    hosts: Names = ()
+    """Names, separated by commas, by which browsers may call the page besides those of loopback,
+    for example `pictures.example.org`."""
+    proxy: str = ""
+    """Says what lets only trusted people through to this page, for example `oauth2-proxy`. Without
+    it, any address to listen on but loopback is refused."""
+    upload_days: float = Field(default=30.0, gt=0)
+    """Days for which a dropped picture is kept after it was last looked at."""
+    upload_bytes: int = Field(default=1024 * MIB, ge=32 * MIB)
+    """The most bytes of dropped pictures; the ones not looked at for longest go first."""
+    max_image_bytes: int = Field(default=32 * MIB, ge=1, le=32 * MIB)
+    """Larger pictures are refused while they arrive."""
+    max_pixels: int = Field(default=100_000_000, ge=1)
+    """Larger pictures are refused by their header, before decoding."""
+    max_import_bytes: int = Field(default=2048 * MIB, ge=1)
+    """The most bytes of files that wait to be imported."""
+    max_import_files: int = Field(default=20_000, ge=1)
+    """The most files of one import that is started from the page."""
+    min_free_bytes: int = Field(default=256 * MIB, ge=0)
+    """No file is taken when the disk of the data directory has less room left."""
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip().lower() for name in value.split(",") if name.strip())
+        return value
 
 
 def _split_paths(value: object) -> object:

@@ -17,6 +17,7 @@ from halftone.core import errors
 from halftone.core.settings import EmbedderSettings, ModelSettings, SearchSettings
 from halftone.service import probe
 from halftone.stack import data_directory, running
+from halftone.stack import page as local_page
 from halftone.stack import training as local_training
 from halftone.stack.parts import HeldPorts, make_address, make_command
 from halftone.stack.running import Addresses
@@ -43,6 +44,8 @@ class Ports:
     trainer_metrics: int | None = None
     worker_metrics: int | None = None
     broker: int | None = None
+    page: int | None = None
+    page_metrics: int | None = None
 
     @classmethod
     def any_free(cls) -> Ports:
@@ -61,6 +64,7 @@ class LocalStack:
             `data_directory.prepare_models`.
         policy: The rules for restarting a child and for giving up; None takes the defaults.
         training: The data sets that training jobs may use; None runs the stack without training.
+        with_page: Whether to run the page for browsers.
 
     Raises (on entering):
         errors.DataDirectoryError: Another process uses the directory, or a newer release wrote it.
@@ -76,6 +80,7 @@ class LocalStack:
         prepare: Callable[[Path], None] | None = None,
         policy: RestartPolicy | None = None,
         training: Training | None = None,
+        with_page: bool = False,
     ) -> None:
         self._data = data.absolute()
         self._ports = ports or Ports()
@@ -83,6 +88,7 @@ class LocalStack:
         self._prepare = prepare or data_directory.prepare_models
         self._policy = policy
         self._training = training
+        self._with_page = with_page
         self._resources = contextlib.ExitStack()
         # Signal handlers write these, so they are plain values without locks; see `Supervisor`.
         self._stop_requests = 0
@@ -130,6 +136,13 @@ class LocalStack:
                         raise
                     # A stack without training can still search.
                     self._report(f"Starting without training jobs. {error.message}")
+            if self._with_page:
+                try:
+                    children.append(self._make_page(held))
+                except errors.FailedPrecondition as error:
+                    if error.reason != local_page.NOT_INSTALLED:
+                        raise
+                    self._report(f"Starting without the page. {error.message}")
             # This comes after the ports, so that a refused start has copied nothing.
             self._prepare(settings.models.directory)
             refused.pop_all()
@@ -206,6 +219,17 @@ class LocalStack:
             broker=parts.broker,
         )
         return parts.children
+
+    def _make_page(self, held: HeldPorts) -> Child:
+        page = local_page.prepare(
+            data=self._data,
+            port=self._ports.page,
+            metrics_port=self._ports.page_metrics,
+            addresses=self.addresses,
+            hold_port=held.hold,
+        )
+        self._addresses = replace(self.addresses, page=page.address, page_metrics=page.metrics)
+        return page.child
 
     def _watch(self) -> None:
         if self._supervisor is None:

@@ -36,6 +36,7 @@ class Addresses:
         trainer: The training service; like the three fields below, empty if the stack runs without
             training.
         broker: The URL of the queue.
+        page: The page for browsers; empty, like its metrics, if the stack runs without it.
     """
 
     search: str
@@ -47,6 +48,8 @@ class Addresses:
     trainer_metrics: str = ""
     worker_metrics: str = ""
     broker: str = ""
+    page: str = ""
+    page_metrics: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,7 +120,7 @@ def images(engine, bases, say):
     say(f"of which {base / 1e6:,.0f} MB are {python}")
     return {
         target: f"halftone-{target}:{TAG}"
-        for target in ("search", "embedder", "trainer", "embedder-gpu")
+        for target in ("search", "embedder", "web", "trainer", "embedder-gpu")
     }
 
 

@@ -149,7 +149,7 @@ def _find_free_ports() -> dict[str, int]:
     """
     ports = random.sample(range(*_PORTS), k=min(1000, _PORTS[1] - _PORTS[0]))
     free = filter(_is_free, ports)
-    return {service: next(free) for service in ("embedder", "search", "trainer")}
+    return {service: next(free) for service in ("embedder", "search", "trainer", "web")}
 
 
 def _find_first_ephemeral_port() -> int:

@@ -24,6 +24,7 @@ PREFIXES = {
     "HALFTONE_SEARCH_": settings.SearchSettings,
     "HALFTONE_MODELS_": settings.ModelSettings,
     "HALFTONE_TRAINER_": settings.TrainerSettings,
+    "HALFTONE_WEB_": settings.WebSettings,
 }
 # Where the two stacks are meant to differ; everything else keeps its default.
 DIFFERENT_ON_PURPOSE = {
@@ -42,6 +43,12 @@ DIFFERENT_ON_PURPOSE = {
     ("TrainerSettings", "search"),
     ("TrainerSettings", "data_roots"),
     ("TrainerSettings", "work_directory"),
+    ("WebSettings", "host"),
+    ("WebSettings", "proxy"),
+    ("WebSettings", "search"),
+    ("WebSettings", "embedder"),
+    ("WebSettings", "trainer"),
+    ("WebSettings", "data_directory"),
 }
 
 
@@ -106,6 +113,7 @@ def test_the_images_targets_exist_and_run_what_the_embedded_stack_runs():
         "halftone.services.embedder",
         "halftone.services.search",
         "halftone.services.trainer",
+        "halftone.services.web",
     ):
         assert f'"-m", "{module}"' in DOCKERFILE
         assert (ROOT / module.replace(".", "/") / "__main__.py").is_file()
@@ -150,7 +158,7 @@ def test_a_change_of_sources_installs_no_dependency_again():
     """What is installed must not lie above a layer that holds sources."""
     stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
     builders = [stage for stage in stages if re.match(r"\S+ AS build-", stage)]
-    assert len(builders) == 3
+    assert len(builders) == 4
     for stage in builders:
         assert stage.startswith("environment AS ")
         sources = re.findall(r"^COPY (?:--from=\S+ )?(\S+)", stage, flags=re.MULTILINE)

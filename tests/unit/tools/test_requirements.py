@@ -46,7 +46,7 @@ def test_the_images_ask_for_extras_that_exist(tmp_path):
     subprocess.run(command, check=True)
     name = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]
     written = {path.stem: path.read_text() for path in tmp_path.iterdir()}
-    assert set(written) == {"search", "embedder", "trainer"}
+    assert set(written) == {"search", "embedder", "trainer", "web"}
     assert not any(name in lines for lines in written.values())
     assert "qdrant" in written["search"]
     assert "torch" not in written["search"]

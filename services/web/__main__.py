@@ -1,0 +1,125 @@
+"""Starts the page: `python -m halftone.services.web`. Settings: `HALFTONE_WEB_…`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from halftone.client import AsyncClient
+from halftone.core import errors, telemetry
+from halftone.core.settings import WebSettings
+from halftone.services.web.app import make_app
+from halftone.services.web.safety.gate import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = telemetry.get_logger(__name__)
+_BACKLOG = 512
+
+
+async def run(
+    settings: WebSettings,
+    *,
+    on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
+) -> None:
+    """Run the page until SIGTERM.
+
+    Args:
+        settings: The settings of the page.
+        on_listening: Called with the HTTP port and the metrics' port once both are open.
+
+    Raises:
+        errors.FailedPrecondition: The address to listen on can be reached by strangers.
+        errors.Unavailable: The port is in use.
+    """
+    check_address(settings)
+    client = AsyncClient(settings.search, embedder=settings.embedder, trainer=settings.trainer)
+    metrics = telemetry.Metrics(service="web")
+    app = make_app(settings, client=client, metrics=metrics)
+    listening = _listen(settings.host, settings.port)
+    try:
+        metrics_port, stop_metrics = metrics.serve(host=settings.host, port=settings.metrics_port)
+    except OSError as error:
+        listening.close()
+        raise _make_refusal(settings.host, settings.metrics_port) from error
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        h11_max_incomplete_event_size=1 << 16,
+    )
+    port = listening.getsockname()[1]
+    _log.info("listening", port=port, metrics_port=metrics_port)
+    on_listening(port, metrics_port)
+    try:
+        await uvicorn.Server(config).serve(sockets=[listening])
+    finally:
+        await asyncio.to_thread(stop_metrics)
+        _log.info("stopped")
+
+
+def check_address(settings: WebSettings) -> None:
+    """Refuse an address that others can reach, unless something lets only trusted people through.
+
+    Raises:
+        errors.FailedPrecondition: Nothing does.
+    """
+    if not is_loopback(settings.host) and not settings.proxy:
+        raise errors.FailedPrecondition(
+            f"The page does not listen on {settings.host}, because whoever reaches it may read "
+            "and change everything. Set HALFTONE_WEB_HOST=127.0.0.1, or say with "
+            "HALFTONE_WEB_PROXY what stands in front of it and lets only trusted people through.",
+            subject="HALFTONE_WEB_HOST",
+            reason="OPEN_ADDRESS",
+        )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _make_refusal(host, port) from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise _make_refusal(host, port) from error
+    listening.setblocking(False)  # noqa: FBT003 - the standard library's argument
+    return listening
+
+
+def _make_refusal(host: str, port: int) -> errors.Unavailable:
+    return errors.Unavailable(
+        f"Cannot listen on {host}:{port}: another process has that port, or the address is not "
+        "one of this machine's.",
+        reason="PORT_IN_USE",
+    )
+
+
+def main() -> None:
+    """Run the command."""
+    settings = WebSettings()
+    telemetry.configure_logging(service="web", level=settings.log_level, style=settings.log_format)
+    try:
+        asyncio.run(run(settings))
+    except errors.HalftoneError as error:
+        _log.error("cannot_run", reason=error.reason, error=error.message)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

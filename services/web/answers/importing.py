@@ -1,0 +1,315 @@
+"""Imports that are started from the page: files arrive, are sent to the archive, and are removed.
+
+An import's files lie in a folder of its own until it is over. A folder with a manifest is imported
+by it; other files become records without metadata, under their paths.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+import shutil
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from halftone.archive import manifests
+from halftone.client import ImportState, NewImage
+from halftone.core import errors, files
+from halftone.core.bugs import conceal_bug
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from starlette.datastructures import UploadFile
+
+    from halftone.archive.manifests import Row
+    from halftone.client import AsyncClient, ImportAck
+    from halftone.core.settings import WebSettings
+
+_ARCHIVE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_LONGEST_PATH: Final = 400
+_MOST_KEPT: Final = 50
+_MOST_REJECTED: Final = 1000
+_IDLE_SECONDS: Final = 3600.0
+_CHUNK: Final = 1 << 20
+
+
+class State(StrEnum):
+    """The state of an import."""
+
+    COLLECTING = "collecting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether it has ended."""
+        return self in {State.SUCCEEDED, State.FAILED, State.CANCELLED}
+
+
+@dataclass(kw_only=True)
+class Import:
+    """An import and how far it is.
+
+    Attributes:
+        archive: The archive to import into.
+        folder: Where its files lie.
+        total: The number of records to import, once it runs.
+        counts: Acknowledged records by their state.
+        rejected: The first thousand rejected records.
+        problem: Why it failed; or what it waits for while it runs.
+        touched: When something was last done with it, in seconds of the monotonic clock.
+    """
+
+    id: str
+    archive: str
+    folder: Path
+    state: State = State.COLLECTING
+    files: int = 0
+    bytes: int = 0
+    total: int = 0
+    counts: dict[ImportState, int] = field(default_factory=lambda: dict.fromkeys(ImportState, 0))
+    rejected: list[ImportAck] = field(default_factory=list)
+    problem: errors.HalftoneError | None = None
+    touched: float = field(default_factory=time.monotonic)
+
+    @property
+    def done(self) -> int:
+        """Return the number of records that were acknowledged."""
+        return sum(self.counts.values())
+
+    def count(self, ack: ImportAck) -> None:
+        """Count an acknowledgement."""
+        self.problem = None
+        self.counts[ack.state] += 1
+        if ack.state is ImportState.REJECTED and len(self.rejected) < _MOST_REJECTED:
+            self.rejected.append(ack)
+
+
+class Imports:
+    """The imports of this process; those that are over are remembered until it ends.
+
+    Args:
+        client: Sends the records.
+        settings: The limits, and the directory of the files.
+    """
+
+    def __init__(self, client: AsyncClient, *, settings: WebSettings) -> None:
+        self._client = client
+        self._settings = settings
+        self._directory = settings.data_directory / "imports"
+        self._imports: dict[str, Import] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def __aenter__(self) -> Self:
+        # What a process left behind that was killed.
+        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def list(self) -> list[Import]:
+        """Return the imports, the newest first."""
+        return [*reversed(self._imports.values())]
+
+    def get(self, import_id: str) -> Import:
+        """Return an import.
+
+        Raises:
+            errors.NotFound: There is no such import, or the page has been restarted since.
+        """
+        if import_id not in self._imports:
+            raise errors.NotFound(
+                "This import is not known. The page forgets its imports when it is restarted; "
+                "the records that it had imported stay.",
+                resource_type="import",
+                resource_name=import_id,
+            )
+        return self._imports[import_id]
+
+    async def begin(self, *, archive: str) -> Import:
+        """Return a new import, to which files can be added.
+
+        Raises:
+            errors.InvalidArgument: That is no name of an archive.
+        """
+        if not _ARCHIVE.fullmatch(archive):
+            raise errors.InvalidArgument(
+                "An archive's name is made of up to 63 letters, digits, dots, dashes and "
+                "underscores.",
+                field="archive",
+            )
+        await self._forget()
+        import_id = secrets.token_hex(8)
+        new = Import(id=import_id, archive=archive, folder=self._directory / import_id)
+        self._imports[import_id] = new
+        return new
+
+    async def add(self, target: Import, uploaded: Iterable[UploadFile]) -> None:
+        """Take files into an import that has not been started.
+
+        Raises:
+            errors.FailedPrecondition: It has been started.
+            errors.InvalidArgument: A file's path cannot be used, or the files are too many or
+                too large.
+            errors.StorageFull: The disk is full.
+        """
+        for file in uploaded:
+            if not file.filename:
+                continue  # a form without a chosen file sends an empty one
+            self._check_room(target, size=file.size or 0)
+            path = target.folder / _check_path(file.filename)
+            target.files += 1
+            target.bytes += file.size or 0
+            target.touched = time.monotonic()
+            await asyncio.to_thread(_write, path, file)
+
+    def start(self, target: Import) -> None:
+        """Start an import; its progress is in its fields from now on.
+
+        Raises:
+            errors.FailedPrecondition: It has been started, or has no files.
+        """
+        self._check_collecting(target)
+        if not target.files:
+            raise errors.InvalidArgument("Choose files first.", field="files")
+        target.state = State.RUNNING
+        target.touched = time.monotonic()
+        self._tasks[target.id] = asyncio.create_task(self._run(target))
+
+    async def cancel(self, target: Import) -> None:
+        """Stop an import. The records that it has imported stay."""
+        task = self._tasks.get(target.id)
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        elif not target.state.is_over:
+            target.state = State.CANCELLED
+            await asyncio.to_thread(shutil.rmtree, target.folder, ignore_errors=True)
+
+    async def _run(self, target: Import) -> None:
+        try:
+            rows, target.total = await asyncio.to_thread(_read_rows, target)
+
+            def wait(error: errors.HalftoneError, _seconds: float) -> None:
+                target.problem = error
+
+            await self._client.import_images(rows, on_progress=target.count, on_wait=wait)
+            target.state = State.SUCCEEDED
+        except asyncio.CancelledError:
+            target.state = State.CANCELLED
+            raise
+        except Exception as error:  # noqa: BLE001 - it is shown on the import's page
+            target.problem = conceal_bug(error, task="import")
+            target.state = State.FAILED
+        finally:
+            target.touched = time.monotonic()
+            self._tasks.pop(target.id, None)
+            # A cancelled task must not be left without its files removed.
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, target.folder, True))  # noqa: FBT003
+
+    def _check_collecting(self, target: Import) -> None:
+        if target.state is not State.COLLECTING:
+            raise errors.FailedPrecondition(
+                "This import has been started already.", subject=target.id
+            )
+
+    def _check_room(self, target: Import, *, size: int) -> None:
+        self._check_collecting(target)
+        settings = self._settings
+        if target.files >= settings.max_import_files:
+            raise errors.InvalidArgument(
+                f"An import from this page takes at most {settings.max_import_files:,} files; "
+                "`halftone import` has no such limit.",
+                field="files",
+            )
+        waiting = sum(each.bytes for each in self._imports.values() if not each.state.is_over)
+        if waiting + size > settings.max_import_bytes:
+            raise errors.InvalidArgument(
+                f"At most {settings.max_import_bytes // 2**20:,} MiB wait to be imported at a "
+                "time; `halftone import` has no such limit.",
+                field="files",
+                reason="TOO_MANY_BYTES",
+            )
+        self._directory.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self._directory).free < settings.min_free_bytes + size:
+            raise errors.StorageFull("The disk of this page is full, so it takes no files.")
+
+    async def _forget(self) -> None:
+        """Remove imports that were never started, and forget the oldest of those that are over."""
+        now = time.monotonic()
+        for each in list(self._imports.values()):
+            if each.state is State.COLLECTING and now - each.touched > _IDLE_SECONDS:
+                await self.cancel(each)
+        over = [each.id for each in self._imports.values() if each.state.is_over]
+        for import_id in over[: max(0, len(over) - _MOST_KEPT)]:
+            del self._imports[import_id]
+
+
+def _check_path(name: str) -> PurePosixPath:
+    """Return the path of an uploaded file below its import's folder.
+
+    Raises:
+        errors.InvalidArgument: It leads out of the folder, or cannot be a path.
+    """
+    path = PurePosixPath(name.replace("\\", "/").lstrip("/"))
+    parts = path.parts
+    if (
+        not parts
+        or len(name) > _LONGEST_PATH
+        or any(part in {"..", "."} or len(part.encode()) > 255 for part in parts)  # noqa: PLR2004 - file systems' limit
+        or any(ord(letter) < 0x20 for letter in name)  # noqa: PLR2004 - control characters
+    ):
+        raise errors.InvalidArgument(f"{name[:80]!r} cannot be a file's name.", field="files")
+    return path
+
+
+def _write(path: Path, file: UploadFile) -> None:
+    try:
+        with files.with_folders(path).open("wb") as out:
+            shutil.copyfileobj(file.file, out, _CHUNK)
+    except (NotADirectoryError, IsADirectoryError):
+        raise errors.InvalidArgument(
+            f"{path.name!r} is both a file and a folder.", field="files"
+        ) from None
+
+
+def _read_rows(target: Import) -> tuple[list[Row | NewImage], int]:
+    """Return the records of an import's files and their number."""
+    folder = target.folder
+    # A dropped folder comes with its own name in front of each path.
+    inner = [path for path in folder.iterdir() if not files.is_clutter(path.name)]
+    if len(inner) == 1 and inner[0].is_dir():
+        folder = inner[0]
+    if any((folder / name).is_file() for name in manifests.NAMES):
+        rows = list(manifests.read_manifest(folder, archive=target.archive))
+        return list(rows), len(rows)
+    pictures = sorted(files.files_below(folder))
+    images = [
+        NewImage(
+            image_id=path.relative_to(folder).as_posix(),
+            archive=target.archive,
+            content=path,
+            row=number,
+        )
+        for number, path in enumerate(pictures, start=1)
+    ]
+    return list(images), len(images)

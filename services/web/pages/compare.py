@@ -1,0 +1,58 @@
+"""Two pictures side by side, one over the other, and the verdict on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from halftone.core import errors
+from halftone.services.web.answers import comparing, outlines, questions
+from halftone.services.web.pages.desk import get_desk
+from halftone.services.web.words import sentences
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+VIEWS: Final = ("side", "overlay", "swipe", "blink", "difference")
+AUTHOR_COOKIE: Final = "halftone_author"
+
+
+async def show_comparison(request: Request) -> Response:
+    """Answer `GET /compare?a=…&b=…`, or `?picture=…&b=…` for a dropped picture."""
+    desk = get_desk(request)
+    params = request.query_params
+    question = questions.Question(
+        picture=params.get("picture", ""),
+        image=params.get("a", ""),
+        region=questions.read_region(params),
+    )
+    if not question.has_picture:
+        raise errors.InvalidArgument("Name two pictures to compare.", field="a")
+    found = await comparing.compare(desk.client, desk.uploads, question, other=params.get("b", ""))
+    view = params.get("view", "")
+    if view not in VIEWS or found.alignment is None:
+        view = "side"
+    language = desk.renderer.choose_language(request)
+    return await desk.renderer.render(
+        request,
+        "compare",
+        found=found,
+        view=view,
+        views=VIEWS,
+        sure=sentences.say_sureness(found.hit, language),
+        traits=", ".join(sentences.list_traits(found.hit, language)),
+        on_a=outlines.outline_query(found.hit, corner=found.subject.corner),
+        on_b=outlines.outline_image(found.hit),
+        points=outlines.format_points,
+        region=questions.format_region(found.subject.region),
+        saved=params.get("saved", ""),
+        undone="undone" in params,
+        queue=read_place(params.get("queue")),
+        left=read_place(params.get("left")),
+        author=request.cookies.get(AUTHOR_COOKIE, ""),
+    )
+
+
+def read_place(text: str | None) -> int | None:
+    """Return a place in the queue; None if there is none."""
+    return int(text) if text and text.isdecimal() and len(text) < 6 else None  # noqa: PLR2004 - digits

@@ -1,0 +1,99 @@
+"""The page of one image of the archive, and lists of images under a filter."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode, urlsplit
+
+from halftone.services.web.answers import comparing, holdings, questions
+from halftone.services.web.pages import charts
+from halftone.services.web.pages.desk import get_desk
+from halftone.services.web.pages.search import list_facets
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from halftone.client import AsyncClient, ImageRecord, Verdict
+
+_MOST_LISTED: Final = 60
+_MOST_VERDICTS: Final = 50
+
+
+async def show_image(request: Request) -> Response:
+    """Answer `GET /image?name=…`: what is known of an image, and where to go from it."""
+    desk = get_desk(request)
+    name = request.query_params.get("name", "")
+    image = await desk.client.get(name)
+    cluster, verdicts = await asyncio.gather(
+        comparing.find_cluster(desk.client, name), _list_verdicts(desk.client, name)
+    )
+    return await desk.renderer.render(
+        request,
+        "image",
+        image=image,
+        cluster=cluster,
+        verdicts=verdicts,
+        region=questions.format_region(questions.read_region(request.query_params)),
+        source=find_link(image.source_uri),
+    )
+
+
+async def list_images(request: Request) -> Response:
+    """Answer `GET /images`: the images under a filter, in the order of their names."""
+    desk = get_desk(request)
+    choice = questions.read_choice(request.query_params)
+    held, facets, images = await asyncio.gather(
+        holdings.count_holdings(desk.client, choice),
+        holdings.count_facets(desk.client, choice),
+        _take(desk.client.list(filter=choice.make_filter(), page_size=_MOST_LISTED)),
+    )
+    question = questions.Question(choice=choice)
+
+    def make_address(**changes: object) -> str:
+        return f"/images?{question.make_query(**changes)}"
+
+    return await desk.renderer.render(
+        request,
+        "images",
+        held=held,
+        images=images,
+        question=question,
+        facets=list_facets(facets),
+        years=charts.draw_years(facets[1], question),
+        address=make_address,
+        filter_fields=urlencode(choice.list_fields()),
+    )
+
+
+def find_link(uri: str) -> str:
+    """Return the address of a record's source if a browser may be led there, otherwise "".
+
+    A record's fields are a stranger's: `javascript:` would run in this page.
+    """
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return ""
+    return uri if parts.scheme in {"http", "https"} and parts.netloc else ""
+
+
+async def _list_verdicts(client: AsyncClient, name: str) -> list[Verdict]:
+    found: list[Verdict] = []
+    async for verdict in client.verdicts(image=name, page_size=_MOST_VERDICTS):
+        found.append(verdict)
+        if len(found) >= _MOST_VERDICTS:
+            break
+    return found
+
+
+async def _take(images: AsyncIterator[ImageRecord]) -> list[ImageRecord]:
+    taken: list[ImageRecord] = []
+    async for image in images:
+        taken.append(image)
+        if len(taken) >= _MOST_LISTED:
+            break
+    return taken

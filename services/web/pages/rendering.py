@@ -1,0 +1,193 @@
+"""Turns templates into answers, in the reader's language, whole or piece by piece."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode
+
+import jinja2
+from markupsafe import Markup
+from starlette.responses import HTMLResponse, StreamingResponse
+
+from halftone.rendering import texts
+from halftone.services.web.words import sentences
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from halftone.client import ImageRecord
+    from halftone.services.web.safety import forms
+    from halftone.services.web.words.languages import Language, Languages
+
+# The code is reached through a link; what is below a folder is asked of real paths.
+FOLDER: Final = Path(__file__).resolve().parents[1]
+STATIC: Final = FOLDER / "static"
+LANGUAGE_COOKIE: Final = "halftone_language"
+# A template puts it where what comes next takes a while; what came before is sent there.
+_FLUSH: Final = Markup("<!-- -->")
+_YEAR_SECONDS: Final = 365 * 24 * 3600
+
+
+class Renderer:
+    """Renders the templates of the page.
+
+    Args:
+        languages: The languages to choose from.
+        form_tokens: Makes the tokens of forms.
+    """
+
+    def __init__(self, *, languages: Languages, form_tokens: forms.Forms) -> None:
+        self._languages = languages
+        self._forms = form_tokens
+        self.static_version = hash_files(STATIC)
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+            autoescape=True,
+            enable_async=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+        self._environment.globals |= {
+            "static": self.find_static,
+            "thumbnail_url": make_thumbnail_url,
+            "image_url": make_image_url,
+            "picture_url": make_picture_url,
+            "compare_url": make_compare_url,
+            "search_url": make_search_url,
+            "cluster_url": make_cluster_url,
+            "flatten": texts.flatten,
+            "format_probability": sentences.format_probability,
+            "flush": _FLUSH,
+        }
+
+    def find_static(self, name: str) -> str:
+        """Return the address of a static file. It changes with every release."""
+        return f"/static/{self.static_version}/{name}"
+
+    def choose_language(self, request: Request) -> Language:
+        """Return the reader's language."""
+        asked = request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE, "")
+        return self._languages.choose(
+            asked=asked, accepted=request.headers.get("accept-language", "")
+        )
+
+    async def render(
+        self, request: Request, template: str, *, status: int = 200, **values: Any
+    ) -> Response:
+        """Return a page as a whole.
+
+        Args:
+            request: What it answers.
+            template: The template's name, without `.html.jinja`.
+            status: The HTTP status.
+            values: What the template shows.
+        """
+        context = self._make_context(request, {"status": status, **values})
+        page = await self._load(template).render_async(context)
+        return self._finish(request, HTMLResponse(page, status))
+
+    def stream(self, request: Request, template: str, **values: Any) -> Response:
+        """Return a page that is sent piece by piece: up to each `{{ flush }}` at once.
+
+        What the template has to wait for is given as functions that return awaitables. These must
+        not raise, because the status has been sent by then.
+        """
+        context = self._make_context(request, values)
+
+        async def send() -> AsyncIterator[str]:
+            pieces: list[str] = []
+            async for piece in self._load(template).generate_async(context):
+                pieces.append(piece)
+                if _FLUSH in piece:
+                    yield "".join(pieces)
+                    pieces.clear()
+            yield "".join(pieces)
+
+        return self._finish(request, StreamingResponse(send(), media_type="text/html"))
+
+    def _load(self, template: str) -> jinja2.Template:
+        return self._environment.get_template(f"{template}.html.jinja")
+
+    def _make_context(self, request: Request, values: dict[str, Any]) -> dict[str, Any]:
+        language = self.choose_language(request)
+        return {
+            "_": language.gettext,
+            "ngettext": language.ngettext,
+            "language": language,
+            "languages": [
+                (each, "?" + urlencode([*_list_without_language(request), ("lang", each.code)]))
+                for each in self._languages
+            ],
+            "token": self._forms.make_token(request.scope["halftone.browser"]),
+            "path": request.url.path,
+            "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            "said_date": lambda image: sentences.describe_date(image, language),
+            **values,
+        }
+
+    def _finish(self, request: Request, response: Response) -> Response:
+        asked = request.query_params.get("lang", "")
+        if asked and asked == self.choose_language(request).code:
+            response.set_cookie(
+                LANGUAGE_COOKIE,
+                asked,
+                max_age=_YEAR_SECONDS,
+                httponly=True,
+                samesite="strict",
+            )
+        return response
+
+
+def _list_without_language(request: Request) -> list[tuple[str, str]]:
+    return [(key, value) for key, value in request.query_params.multi_items() if key != "lang"]
+
+
+def hash_files(directory: Path) -> str:
+    """Return a short hash of all files below a directory."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        digest.update(str(path.relative_to(directory)).encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def make_thumbnail_url(image: ImageRecord) -> str:
+    """Return the address of an image's thumbnail. It changes when the image's bytes do."""
+    version = [("v", image.content_sha256[:12])] if image.content_sha256 else []
+    return "/thumbnail?" + urlencode([("name", image.name), *version])
+
+
+def make_image_url(image: ImageRecord | str) -> str:
+    """Return the address of an image's page.
+
+    Its name is a field and no part of the path: ids may hold `..` and `//`, which browsers resolve.
+    """
+    name = image if isinstance(image, str) else image.name
+    return "/image?name=" + quote(name, safe="/")
+
+
+def make_picture_url(token: str) -> str:
+    """Return the address of the preview of a dropped picture."""
+    return f"/pictures/{token}.jpg"
+
+
+def make_search_url(image: ImageRecord | str, *, region: str = "") -> str:
+    """Return the address of a search by an image of the archive, or by a part of it."""
+    name = image if isinstance(image, str) else image.name
+    part = [("region", region)] if region else []
+    return "/search?" + urlencode([("image", name), *part], safe="/,")
+
+
+def make_compare_url(a: str, b: str, **fields: str) -> str:
+    """Return the address of a comparison of two images of the archive, by name."""
+    return "/compare?" + urlencode([("a", a), ("b", b), *fields.items()], safe="/,")
+
+
+def make_cluster_url(name: str) -> str:
+    """Return the address of a cluster's page, by the cluster's name or that of a member."""
+    return "/cluster?name=" + quote(name, safe="/")

@@ -1,0 +1,232 @@
+"""The outermost layer of the page: checks each request, and puts headers on each answer.
+
+A page on this machine can be called by any site that the reader's browser has open: by a form, or
+by a name that its owner points at 127.0.0.1 (DNS rebinding). The first is refused by `Origin` and
+form tokens, the second by `Host`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+
+from halftone.core import errors, telemetry, wire
+from halftone.services.web.safety import forms
+from halftone.services.web.safety.statuses import find_status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Gauge, Histogram
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CONTENT_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob:",  # a dropped picture is shown before it has been sent
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    # Forms have to send their origin; other sites learn nothing.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "geolocation=(), microphone=(), payment=(), usb=()",
+}
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+_BROWSER_SECONDS: Final = 365 * 24 * 3600
+_LOOPBACK_NAMES: Final = frozenset({"localhost"})
+
+_log = telemetry.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What the gate lets in.
+
+    Attributes:
+        hosts: Names by which browsers may call the page besides those of loopback.
+        most_at_once: The most requests at a time; further ones are refused.
+        body_bytes: The most bytes of a request's body, by the path under which it comes; under
+            "", for all other paths. The longest path that fits counts.
+    """
+
+    hosts: frozenset[str]
+    most_at_once: int
+    body_bytes: dict[str, int]
+
+    def find_body_limit(self, path: str) -> int:
+        """Return the most bytes that a request to a path may bring."""
+        fitting = [prefix for prefix in self.body_bytes if path.startswith(prefix)]
+        return self.body_bytes[max(fitting, key=len)]
+
+    def knows_host(self, host: str) -> bool:
+        """Return whether a `Host` header names loopback or a host of the settings."""
+        name = _read_host_name(host)
+        if name in self.hosts or name in _LOOPBACK_NAMES:
+            return True
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_address(name).is_loopback
+        return False
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address to listen on is reached from this machine only."""
+    if host in _LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _read_host_name(host: str) -> str:
+    """Return the name of a `Host` header, without its port and in lower case; "" if malformed."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+class Gate:
+    """ASGI middleware that checks requests and completes answers.
+
+    Args:
+        app: The application behind it.
+        rules: What is let in.
+        seconds: Gets the time that each answer took, by method and status.
+        in_flight: Gets the number of requests that are being answered.
+    """
+
+    def __init__(self, app: ASGIApp, *, rules: Rules, seconds: Histogram, in_flight: Gauge) -> None:
+        self._app = app
+        self._rules = rules
+        self._seconds = seconds
+        self._gauge = in_flight
+        self._at_once = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = telemetry.bind_request_id(headers.get(wire.REQUEST_ID_KEY))
+        browser = forms.read_browser(headers.get("cookie", ""))
+        is_new = not browser
+        scope["halftone.browser"] = browser = browser or forms.make_browser()
+        started, status = time.perf_counter(), 500
+
+        async def complete(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                out = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    out.setdefault(name, value)
+                out.setdefault("Cache-Control", "private, no-store")
+                out[wire.REQUEST_ID_KEY] = request_id
+                if is_new and out.get("content-type", "").startswith("text/html"):
+                    secure = "; Secure" if scope.get("scheme") == "https" else ""
+                    out.append(
+                        "set-cookie",
+                        f"{forms.COOKIE}={browser}; Path=/; HttpOnly; SameSite=Strict; "
+                        f"Max-Age={_BROWSER_SECONDS}{secure}",
+                    )
+            await send(message)
+
+        with self._count():
+            try:
+                self._check(scope, headers)
+                limit = self._rules.find_body_limit(scope["path"])
+                bounded = _bound_body(receive, limit=limit, headers=headers)
+                await self._app(scope, bounded, complete)
+            except errors.HalftoneError as error:
+                status = find_status(error)
+                await PlainTextResponse(error.message + "\n", status)(scope, receive, complete)
+            finally:
+                seconds = time.perf_counter() - started
+                self._seconds.labels(scope["method"], str(status)).observe(seconds)
+                _log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    seconds=round(seconds, 4),
+                )
+
+    @contextlib.contextmanager
+    def _count(self) -> Iterator[None]:
+        self._at_once += 1
+        self._gauge.inc()
+        try:
+            yield
+        finally:
+            self._at_once -= 1
+            self._gauge.dec()
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        host = headers.get("host", "")
+        if not self._rules.knows_host(host):
+            raise errors.FailedPrecondition(
+                "This page is not called by that name. Its operator can allow a name with "
+                "HALFTONE_WEB_HOSTS.",
+                subject="Host",
+                reason="UNKNOWN_HOST",
+            )
+        origin = headers.get("origin")
+        if scope["method"] not in _SAFE_METHODS and origin is not None:
+            asked = urlsplit(origin).netloc
+            if not asked or asked.lower() != host.lower():
+                raise errors.FailedPrecondition(
+                    "Another site sent this form.", subject="Origin", reason="FOREIGN_ORIGIN"
+                )
+        if headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in _SAFE_METHODS:
+            raise errors.FailedPrecondition(
+                "Another site sent this form.", subject="Sec-Fetch-Site", reason="FOREIGN_ORIGIN"
+            )
+        if self._at_once > self._rules.most_at_once:
+            raise errors.ResourceExhausted(
+                "Too many requests at a time. Try again in a moment.", retry_after=1.0
+            )
+
+
+def _bound_body(receive: Receive, *, limit: int, headers: Headers) -> Receive:
+    """Return a `receive` that raises as soon as more than `limit` bytes have come."""
+    announced = headers.get("content-length", "0")
+    if not announced.isdecimal() or int(announced) > limit:
+        raise _make_excess(limit)
+    count = 0
+
+    async def bounded() -> Any:
+        nonlocal count
+        message = await receive()
+        count += len(message.get("body", b""))
+        if count > limit:
+            raise _make_excess(limit)
+        return message
+
+    return bounded
+
+
+def _make_excess(limit: int) -> errors.InvalidArgument:
+    return errors.InvalidArgument(
+        f"That is too much at once: at most {limit / 2**20:,.0f} MiB are taken here.",
+        field="body",
+        reason="TOO_MANY_BYTES",
+    )

@@ -1,0 +1,171 @@
+// Takes pictures that are dropped, pasted or chosen, anywhere on the page.
+const token = () => document.querySelector("meta[name=form-token]").content;
+
+export function watchDrops() {
+  const imports = document.querySelector("[data-import]");
+  const form = document.querySelector("[data-drop]:not([data-import])");
+  let depth = 0;
+  addEventListener("dragenter", (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    depth += 1;
+    document.body.classList.add("dropping");
+  });
+  addEventListener("dragover", (event) => {
+    if (carriesFiles(event)) event.preventDefault();
+  });
+  addEventListener("dragleave", () => {
+    depth = Math.max(0, depth - 1);
+    if (!depth) document.body.classList.remove("dropping");
+  });
+  addEventListener("drop", async (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    depth = 0;
+    document.body.classList.remove("dropping");
+    if (imports) {
+      sendFiles(imports, await listDropped(event.dataTransfer));
+    } else {
+      searchBy(event.dataTransfer.files[0], form);
+    }
+  });
+  addEventListener("paste", (event) => {
+    const file = [...(event.clipboardData?.files ?? [])].find((each) => each.type.startsWith("image/"));
+    if (!file) return;
+    event.preventDefault();
+    if (imports) sendFiles(imports, [{ path: file.name || "pasted.png", file }]);
+    else searchBy(file, form);
+  });
+  form?.querySelector("input[type=file]").addEventListener("change", (event) => {
+    if (event.target.files[0]) searchBy(event.target.files[0], form);
+  });
+  if (imports) {
+    imports.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const files = imports.querySelector("#files").files;
+      sendFiles(imports, [...files].map((file) => ({ path: file.name, file })));
+    });
+    imports.querySelector("#files").addEventListener("change", () => imports.requestSubmit());
+    imports.querySelector("[data-folder]").addEventListener("change", (event) => {
+      sendFiles(imports, [...event.target.files].map((file) => ({ path: file.webkitRelativePath || file.name, file })));
+    });
+  }
+}
+
+function carriesFiles(event) {
+  return [...(event.dataTransfer?.types ?? [])].includes("Files");
+}
+
+// The picture is shown at once; the search's own address follows as soon as it has been sent.
+async function searchBy(file, form) {
+  if (!file) return;
+  const preview = showPreview(file, form);
+  const body = new FormData();
+  body.append("file", file, file.name || "picture");
+  const answer = await fetch("/pictures", {
+    method: "POST", body, headers: { accept: "application/json", "x-form-token": token() },
+  }).catch(() => null);
+  const told = await answer?.json().catch(() => null);
+  if (answer?.ok) location.assign(told.address);
+  else preview.fail(told?.detail ?? String(answer?.status ?? "–"));
+}
+
+function showPreview(file, form) {
+  const main = document.getElementById("main");
+  const status = form?.querySelector("[data-status]");
+  const section = document.createElement("section");
+  section.className = "desk";
+  const figure = document.createElement("figure");
+  figure.className = "subject";
+  const image = document.createElement("img");
+  image.alt = "";
+  image.src = URL.createObjectURL(file);
+  image.addEventListener("error", () => image.remove());
+  figure.append(image);
+  const line = document.createElement("p");
+  line.className = "searching";
+  line.setAttribute("role", "status");
+  const pulse = document.createElement("span");
+  pulse.className = "pulse";
+  line.append(pulse, status?.dataset.searching ?? "…");
+  section.append(figure, line);
+  const before = [...main.childNodes];
+  main.replaceChildren(section);
+  return {
+    fail(text) {
+      const notice = document.createElement("div");
+      notice.className = "notice problem";
+      notice.setAttribute("role", "alert");
+      const words = document.createElement("p");
+      words.textContent = text;
+      notice.append(words);
+      main.replaceChildren(notice, ...before);
+    },
+  };
+}
+
+// Reads dropped folders to the bottom: [{path, file}].
+async function listDropped(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.length) return [...transfer.files].map((file) => ({ path: file.name, file }));
+  const found = [];
+  const walk = async (entry, prefix) => {
+    if (entry.isFile) {
+      const file = await new Promise((done, failed) => entry.file(done, failed));
+      found.push({ path: prefix + entry.name, file });
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) {
+      const some = await new Promise((done, failed) => reader.readEntries(done, failed));
+      if (!some.length) return;
+      for (const inner of some) await walk(inner, `${prefix}${entry.name}/`);
+    }
+  };
+  for (const entry of entries) await walk(entry, "");
+  return found;
+}
+
+const MOST_FILES = 100;
+const MOST_BYTES = 32 * 2 ** 20;
+
+async function sendFiles(form, files) {
+  if (!files.length) return;
+  const status = form.querySelector("[data-status]");
+  const progress = form.querySelector("[data-progress]");
+  status.textContent = status.dataset.sending;
+  progress.hidden = false;
+  const post = async (address, body) => {
+    const answer = await fetch(address, {
+      method: "POST", body, headers: { accept: "application/json", "x-form-token": token() },
+    });
+    const told = await answer.json();
+    if (!answer.ok) throw new Error(told.detail);
+    return told;
+  };
+  try {
+    const begin = new FormData();
+    begin.append("archive", form.querySelector("[name=archive]").value);
+    const { address } = await post("/imports", begin);
+    let sent = 0;
+    while (sent < files.length) {
+      const body = new FormData();
+      let bytes = 0;
+      let count = 0;
+      while (sent + count < files.length && count < MOST_FILES && (!count || bytes < MOST_BYTES)) {
+        const { path, file } = files[sent + count];
+        body.append("files", file, path);
+        bytes += file.size;
+        count += 1;
+      }
+      await post(`${address}/files`, body);
+      sent += count;
+      progress.value = sent / files.length;
+    }
+    const start = new FormData();
+    location.assign((await post(`${address}/start`, start)).address);
+  } catch (error) {
+    status.textContent = error.message;
+    progress.hidden = true;
+  }
+}

@@ -1,0 +1,57 @@
+"""The page in this process, before a search service that keeps its records in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING
+
+from starlette.testclient import TestClient
+
+from halftone.client import AsyncClient, RetryPolicy
+from halftone.core import telemetry
+from halftone.core.settings import WebSettings
+from halftone.services.web.app import make_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ADDRESS = "http://127.0.0.1:7100"
+
+
+class Browser(TestClient):
+    """A browser without scripts: keeps cookies, and fills in the tokens of forms."""
+
+    def post_form(self, path: str, *, page: str = "/import", files=None, **fields: str):
+        """Send a form of a page, with the token that the page gave it."""
+        token = find_token(self.get(page).text)
+        return self.post(path, data={"token": token, **fields}, files=files)
+
+
+def find_token(page: str) -> str:
+    return re.search(r'name="token" value="([0-9a-f]+)"', page)[1]
+
+
+@contextlib.contextmanager
+def opened(fake, directory: Path, *, headers=None, **settings) -> Iterator[Browser]:
+    """Yield a browser on a page of its own."""
+    settings = WebSettings(
+        **{"data_directory": directory, "min_free_bytes": 0, "port": 0, "metrics_port": 0}
+        | settings
+    )
+    client = AsyncClient(
+        fake.address,
+        embedder=fake.address,
+        trainer="127.0.0.1:1",
+        retries=RetryPolicy(attempts=1),
+    )
+    app = make_app(settings, client=client, metrics=telemetry.Metrics(service="web"))
+    with Browser(
+        app,
+        base_url=ADDRESS,
+        raise_server_exceptions=False,
+        headers=headers,
+        follow_redirects=False,
+    ) as browser:
+        yield browser

@@ -1,0 +1,158 @@
+"""What the page refuses, and how it shows hostile text."""
+
+from __future__ import annotations
+
+import pytest
+
+from halftone.core import errors
+from halftone.core.settings import WebSettings
+from halftone.services.web.__main__ import check_address
+from halftone.services.web.pages.records import find_link
+from halftone.services.web.safety.gate import Rules
+from tests.support.client import page
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is to be refused
+PAGES = ("/", "/images", "/clusters", "/judge", "/import", "/work", "/nowhere")
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/healthz"])
+def test_every_answer_has_the_headers(browser, path):
+    headers = browser.get(path).headers
+    assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_has_a_script_or_a_style_in_it_nor_anything_from_elsewhere(browser, path):
+    text = browser.get(path).text
+    assert "<script>" not in text
+    assert " style=" not in text
+    assert " onclick" not in text
+    assert "//" not in text.replace("http://www.w3.org", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:7100", 200),
+        ("localhost:7100", 200),
+        ("[::1]:7100", 200),
+        ("pictures.example.org", 200),
+        ("PICTURES.example.org.", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("192.168.1.4", 421),
+        ("", 421),
+        ("[", 421),
+    ],
+)
+def test_only_known_hosts_are_answered(fake, tmp_path, host, status):
+    with page.opened(fake, tmp_path, hosts="pictures.example.org") as browser:
+        assert browser.get("/healthz", headers={"host": host}).status_code == status
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:7101"])
+def test_forms_of_other_sites_are_refused_although_they_have_the_token(fake, browser, origin):
+    token = page.find_token(browser.get("/work").text)
+    answer = browser.post("/work/clusters", data={"token": token}, headers={"origin": origin})
+    assert answer.status_code == 403
+    assert not fake.jobs
+
+
+def test_forms_without_the_token_of_this_browser_are_refused(fake, browser, tmp_path):
+    with page.opened(fake, tmp_path / "web") as other:
+        foreign = page.find_token(other.get("/work").text)
+    browser.get("/work")
+    for token in ("", "0" * 64, foreign, "ä"):
+        answer = browser.post("/work/clusters", data={"token": token})
+        assert answer.status_code == 403
+        assert "form is too old" in answer.text
+    assert not fake.jobs
+    assert browser.post_form("/work/clusters", page="/work").status_code == 303
+    assert fake.jobs
+
+
+def test_a_form_stays_valid_over_a_restart(fake, tmp_path):
+    with page.opened(fake, tmp_path / "web") as browser:
+        token = page.find_token(browser.get("/work").text)
+        cookies = dict(browser.cookies)
+    with page.opened(fake, tmp_path / "web") as again:
+        again.cookies.update(cookies)
+        assert again.post("/work/clusters", data={"token": token}).status_code == 303
+
+
+HOSTILE = "</p><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}\x1b[2J\u202e"
+
+
+def test_hostile_records_are_text(fake, browser):
+    name = fake.add_printing(
+        'x/"><script>alert(3)',
+        journal=HOSTILE,
+        caption=HOSTILE,
+        page=HOSTILE,
+        date="1914",
+        language='"><script>',
+        rights=HOSTILE,
+        source_uri="javascript:alert(4)",
+    )
+    fake.records[name].labels[HOSTILE].values.append(HOSTILE)
+    fake.link(fake.names[0], name)
+    for path, field in (
+        ("/image", "name"),
+        ("/search", "image"),
+        ("/cluster", "name"),
+    ):
+        answer = browser.get(path, params={field: name})
+        assert answer.status_code == 200
+        for bad in ("<script>alert", "<img src=x", 'href="javascript:', "49"):
+            assert bad not in answer.text
+    compared = browser.get("/compare", params={"a": fake.names[0], "b": name})
+    assert compared.status_code == 200
+    assert "<script>alert" not in compared.text
+    assert "<script>alert" not in browser.get("/images").text
+
+
+@pytest.mark.parametrize("name", ["", "x", "archives/a/images/../../x", "\x00", "a" * 1000, "%00"])
+@pytest.mark.parametrize("path", ["/image", "/thumbnail", "/cluster", "/search", "/compare"])
+def test_strange_names_are_answered(browser, path, name):
+    answer = browser.get(path, params={"name": name, "image": name, "a": name, "b": name})
+    assert answer.status_code in {303, 400, 404}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/static/x/../../app.py", "/static/x/%2e%2e/app.py", "/static/x/page.py", "/static/x/js"],
+)
+def test_static_files_are_only_static_files(browser, path):
+    assert browser.get(path).status_code == 404
+
+
+def test_links_lead_to_web_addresses_only():
+    assert find_link("https://archive.example/1") == "https://archive.example/1"
+    for bad in ("javascript:alert(1)", "data:text/html,x", "//evil", "https:", "http://[", "", "x"):
+        assert not find_link(bad)
+
+
+def test_the_longest_path_decides_how_large_a_body_may_be():
+    rules = Rules(
+        hosts=frozenset(), most_at_once=1, body_bytes={"": 1, "/pictures": 2, "/imports": 3}
+    )
+    assert [rules.find_body_limit(path) for path in ("/", "/pictures", "/imports/1/files")] == [
+        1,
+        2,
+        3,
+    ]
+
+
+def test_a_form_that_grows_too_large_is_refused(browser):
+    answer = browser.post("/verdicts", content=bytes(2 << 20))
+    assert answer.status_code == 413
+
+
+def test_an_address_that_strangers_reach_needs_a_named_proxy():
+    with pytest.raises(errors.FailedPrecondition, match="HALFTONE_WEB_PROXY"):
+        check_address(WebSettings(host=EVERYWHERE))
+    check_address(WebSettings(host=EVERYWHERE, proxy="oauth2-proxy"))
+    check_address(WebSettings(host="::1"))
