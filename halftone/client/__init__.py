@@ -39,6 +39,7 @@ from halftone.client.records import (
     ImportSummary,
     NewImage,
     Thumbnail,
+    YearBucket,
 )
 from halftone.client.regions import ImageRegion, RegionOptions
 from halftone.client.retry import RetryPolicy
@@ -117,4 +118,5 @@ __all__ = [
     "Verdict",
     "Verification",
     "VerificationState",
+    "YearBucket",
 ]

@@ -23,7 +23,14 @@ from halftone.client.conversions import (
     read_image,
     write_fields,
 )
-from halftone.client.records import Facets, ImageRecord, ImportAck, ImportState, Thumbnail
+from halftone.client.records import (
+    Facets,
+    ImageRecord,
+    ImportAck,
+    ImportState,
+    Thumbnail,
+    YearBucket,
+)
 from halftone.client.types import Compared, Embedding, LoadedModel, Search
 from halftone.core import errors
 from halftone.v1 import embedder_pb2 as pb_embedder
@@ -219,15 +226,30 @@ def compare(
     return _search_call("CompareImages", request, pb.CompareImagesResponse, parse_compared)
 
 
-def facets(*, where: Filter | None, limit: int | None, labels: bool) -> Call[Facets]:
+def facets(
+    *,
+    where: Filter | None,
+    limit: int | None,
+    labels: bool,
+    ignore_own_values: bool,
+    year_buckets: int | None,
+) -> Call[Facets]:
     """Build the call that counts images by archive, journal, year and so on (rpc CountFacets).
 
     Args:
         where: Count only images that match this filter; None: all.
         limit: The most values of each, 1 to 1000; None: 100.
         labels: Whether to count labels, too.
+        ignore_own_values: Count each facet under the filter without the facet's own values.
+        year_buckets: The most bars of the histogram of years; None: no histogram.
     """
-    request = pb.CountFacetsRequest(filter=make_filter(where), limit=limit, include_labels=labels)
+    request = pb.CountFacetsRequest(
+        filter=make_filter(where),
+        limit=limit,
+        include_labels=labels,
+        ignore_own_values=ignore_own_values,
+        year_buckets=year_buckets,
+    )
 
     def parse(response: pb.CountFacetsResponse) -> Facets:
         by_key: dict[str, dict[str, int]] = {}
@@ -240,6 +262,11 @@ def facets(*, where: Filter | None, limit: int | None, labels: bool) -> Call[Fac
             languages={facet.value: facet.count for facet in response.languages},
             archives={facet.value: facet.count for facet in response.archives},
             labels=by_key,
+            year_histogram=tuple(
+                YearBucket(bar.first_year, bar.last_year, bar.count)
+                for bar in response.year_histogram
+            ),
+            undated=response.undated_count,
         )
 
     return _search_call("CountFacets", request, pb.CountFacetsResponse, parse)

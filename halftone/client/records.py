@@ -155,6 +155,15 @@ class ImportSummary:
         return self.created + self.unchanged + self.updated + len(self.rejected)
 
 
+@dataclass(frozen=True, slots=True)
+class YearBucket:
+    """A bar of the histogram of years: from the first to the last year, both included."""
+
+    first_year: int
+    last_year: int
+    count: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facets:
     """Counts of the images under a filter.
@@ -167,6 +176,8 @@ class Facets:
         archives: Counts by archive, the most frequent first.
         labels: For each label's key the counts by value, the most frequent first; only if they
             were asked for. An image with several values of a key counts in each of them.
+        year_histogram: The years in spans of equal length, without gaps; only if asked for.
+        undated: The number of images without a year; only if the histogram was asked for.
     """
 
     total: int
@@ -175,6 +186,8 @@ class Facets:
     languages: Mapping[str, int]
     archives: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    year_histogram: tuple[YearBucket, ...] = ()
+    undated: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -413,30 +413,48 @@ class BatchSearchResult(_message.Message):
     def __init__(self, response: _Optional[_Union[SearchImagesResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class CountFacetsRequest(_message.Message):
-    __slots__ = ("filter", "limit", "include_labels")
+    __slots__ = ("filter", "limit", "include_labels", "ignore_own_values", "year_buckets")
     FILTER_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_LABELS_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_OWN_VALUES_FIELD_NUMBER: _ClassVar[int]
+    YEAR_BUCKETS_FIELD_NUMBER: _ClassVar[int]
     filter: Filter
     limit: int
     include_labels: bool
-    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., include_labels: _Optional[bool] = ...) -> None: ...
+    ignore_own_values: bool
+    year_buckets: int
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., include_labels: _Optional[bool] = ..., ignore_own_values: _Optional[bool] = ..., year_buckets: _Optional[int] = ...) -> None: ...
 
 class CountFacetsResponse(_message.Message):
-    __slots__ = ("total_count", "journals", "years", "languages", "archives", "labels")
+    __slots__ = ("total_count", "journals", "years", "languages", "archives", "labels", "year_histogram", "undated_count")
     TOTAL_COUNT_FIELD_NUMBER: _ClassVar[int]
     JOURNALS_FIELD_NUMBER: _ClassVar[int]
     YEARS_FIELD_NUMBER: _ClassVar[int]
     LANGUAGES_FIELD_NUMBER: _ClassVar[int]
     ARCHIVES_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    YEAR_HISTOGRAM_FIELD_NUMBER: _ClassVar[int]
+    UNDATED_COUNT_FIELD_NUMBER: _ClassVar[int]
     total_count: int
     journals: _containers.RepeatedCompositeFieldContainer[Facet]
     years: _containers.RepeatedCompositeFieldContainer[Facet]
     languages: _containers.RepeatedCompositeFieldContainer[Facet]
     archives: _containers.RepeatedCompositeFieldContainer[Facet]
     labels: _containers.RepeatedCompositeFieldContainer[LabelFacet]
-    def __init__(self, total_count: _Optional[int] = ..., journals: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., years: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., languages: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., archives: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[LabelFacet, _Mapping]]] = ...) -> None: ...
+    year_histogram: _containers.RepeatedCompositeFieldContainer[YearBucket]
+    undated_count: int
+    def __init__(self, total_count: _Optional[int] = ..., journals: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., years: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., languages: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., archives: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[LabelFacet, _Mapping]]] = ..., year_histogram: _Optional[_Iterable[_Union[YearBucket, _Mapping]]] = ..., undated_count: _Optional[int] = ...) -> None: ...
+
+class YearBucket(_message.Message):
+    __slots__ = ("first_year", "last_year", "count")
+    FIRST_YEAR_FIELD_NUMBER: _ClassVar[int]
+    LAST_YEAR_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    first_year: int
+    last_year: int
+    count: int
+    def __init__(self, first_year: _Optional[int] = ..., last_year: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Facet(_message.Message):
     __slots__ = ("value", "count")

@@ -162,7 +162,7 @@ class SearchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CountFacets(self, request, context):
-        """Counts images by journal, year and language under a filter.
+        """Counts images by archive, journal, year, language and label under a filter.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -178,6 +178,8 @@ class ImageMethods(Connection):
         filter: Filter | None = None,  # noqa: A002  # the concept's name
         limit: int | None = None,
         labels: bool = False,
+        ignore_own_values: bool = False,
+        year_buckets: int | None = None,
         timeout: float | None = None,
     ) -> Facets:
         """Count images by archive, journal, year, language and label.
@@ -186,9 +188,19 @@ class ImageMethods(Connection):
             filter: Count only images that match it.
             limit: The most values of each, 1 to 1000; the most frequent are kept. Default: 100.
             labels: Whether to count labels, too. `limit` holds for the values of all keys together.
+            ignore_own_values: Count each facet under the filter without the facet's own values, so
+                that the counts say what another choice would bring.
+            year_buckets: The most bars of a histogram of the years, 1 to 500; None: no histogram.
             timeout: Deadline in seconds.
         """
-        return self._run(calls.facets(where=filter, limit=limit, labels=labels), timeout)
+        call = calls.facets(
+            where=filter,
+            limit=limit,
+            labels=labels,
+            ignore_own_values=ignore_own_values,
+            year_buckets=year_buckets,
+        )
+        return self._run(call, timeout)
 
     def thumbnail(self, name: str, *, timeout: float | None = None) -> Thumbnail:
         """Return an image as a JPEG of at most 512 pixels a side.

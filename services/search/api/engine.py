@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from halftone.core import errors, telemetry
 from halftone.services.search.archive.catalogue import Catalogue
+from halftone.services.search.archive.facets import Facets
 from halftone.services.search.archive.imports.importer import Importer
 from halftone.services.search.archive.patience import STORE
 from halftone.services.search.archive.regions import Regions
@@ -66,6 +67,7 @@ class Engine:
         self._embedder_up = metrics.gauge("embedder_up", "Whether the embedder answers")
         self._refused = metrics.counter("searches_refused_total", "Searches refused as too many")
         self.catalogue = Catalogue(parts)
+        self.facets = Facets(parts.holdings)
         self.regions = Regions(parts)
         self.importer = Importer(parts)
         self.promotions = Promotions(parts)

@@ -93,8 +93,8 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     async def CountFacets(
         self, request: search_pb2.CountFacetsRequest, context: Context
     ) -> search_pb2.CountFacetsResponse:
-        """Count records by journal, year and language."""
-        return await self._engine.catalogue.facets(request)
+        """Count records by archive, journal, year, language and label."""
+        return await self._engine.facets.count(request)
 
     async def GetThumbnail(
         self, request: search_pb2.GetThumbnailRequest, context: Context

@@ -1,4 +1,4 @@
-"""Reads, lists, counts, changes and deletes records, and makes their thumbnails."""
+"""Reads, lists, changes and deletes records, and makes their thumbnails."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from halftone.services.search.store.port import EVERYTHING, Filter, Ids
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from halftone.services.search.archive.parts import Parts
 
 MAX_NAMES: Final = 10_000
@@ -26,9 +24,6 @@ MAX_NAMES: Final = 10_000
 
 _IMAGES: Final = paging.Pager(TypeAdapter(tuple[str, str]), default_size=100)
 """Page positions: the last name of the page before. Names do not depend on the model version."""
-_DEFAULT_FACETS: Final = 100
-_MAX_FACET_VALUES: Final = 20_000
-"""The most values of a field that are counted. The most frequent ones are chosen from these."""
 _DELETE_CHUNK: Final = 500
 
 _log = telemetry.get_logger(__name__)
@@ -82,39 +77,6 @@ class Catalogue:
             next_page_token=page.next_token(
                 records, position=lambda stored: payloads.name_of(stored.payload)
             ),
-        )
-
-    async def facets(
-        self, request: search_pb2.CountFacetsRequest
-    ) -> search_pb2.CountFacetsResponse:
-        """Count records by archive, journal, year, language and, if asked for, label."""
-        return await self._holdings.threads.read_list("facets", self._facets, request)
-
-    def _facets(self, request: search_pb2.CountFacetsRequest) -> search_pb2.CountFacetsResponse:
-        collection = self._holdings.collection
-        limit = paging.check_size(
-            request.limit if request.HasField("limit") else _DEFAULT_FACETS, field="limit"
-        )
-        condition = payloads.to_filter(request.filter)
-        counts: dict[str, list[tuple[str, int]]] = {}
-        labels = ["label_values"] if request.include_labels else []
-        for key in ("archive", "journal", "year", "language", *labels):
-            found = collection.facet(key, filter=condition, limit=_MAX_FACET_VALUES)
-            # Values stay known to the store when their last record is deleted.
-            known = [(value, count) for value, count in found if count]
-            counts[key] = sorted(known, key=lambda pair: (-pair[1], pair[0]))[:limit]
-        years = sorted(counts["year"])
-        return search_pb2.CountFacetsResponse(
-            total_count=collection.count(condition),
-            journals=_facet(counts["journal"]),
-            years=_facet(years),
-            languages=_facet(counts["language"]),
-            archives=_facet(counts["archive"]),
-            labels=[
-                search_pb2.LabelFacet(key=key, value=value, count=count)
-                for text, count in counts.get("label_values", ())
-                for key, _, value in (text.partition("="),)
-            ],
         )
 
     async def thumbnail(self, name: str) -> search_pb2.GetThumbnailResponse:
@@ -255,10 +217,6 @@ class Catalogue:
 def _to_name(position: tuple[str, str]) -> records.Name:
     archive, image_id = position
     return records.make_name(archive, image_id=image_id, field="page_token")
-
-
-def _facet(counts: Sequence[tuple[str, int]]) -> list[search_pb2.Facet]:
-    return [search_pb2.Facet(value=value, count=count) for value, count in counts]
 
 
 def _mask(paths: list[str]) -> tuple[str, ...]:

@@ -34,7 +34,15 @@ def test_the_public_names():
             *("AsyncClient", "Client", "Embedding", "Facets", "Filter", "Hit", "ImageEmbeddings"),
             *("ImageRecord", "ImportAck", "ImportState", "ImportSummary", "LoadedModel"),
             *("NewImage", "Orientation", "Query", "Region", "RetryPolicy", "Search"),
-            *("ImageRegion", "RegionOptions", "SearchOptions", "SearchPage", "Show", "Thumbnail"),
+            *(
+                "ImageRegion",
+                "RegionOptions",
+                "SearchOptions",
+                "SearchPage",
+                "Show",
+                "Thumbnail",
+                "YearBucket",
+            ),
             *("JobState", "TrainingJob", "TrainingOptions", "TrainingProgress", "TrainingSpec"),
             *(
                 "Compared",
