@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@touch $(LIGHT) $@
 
 demo: $(LIGHT)
-	$(BIN)/halftone demo $(WITH_ARCHIVE)
+	$(BIN)/halftone demo $(WITH_ARCHIVE) $(if $(SERVE),--serve)
 
 # Three workers, also on two cores, since a sixth of the time tests wait; each takes 1.2 GB. By files,
 # whose fixtures are stacks of processes. In a random order that is the same each time; `make test

@@ -70,8 +70,9 @@ class Question:
     show_default=True,
     help="Where everything is kept; running again reuses it.",
 )
+@click.option("--serve", is_flag=True, help="Keep the page on the archive running until Ctrl-C.")
 @needs_extra("demo")
-def demo(*, source: Path | None, directory: Path) -> None:
+def demo(*, source: Path | None, directory: Path, serve: bool) -> None:
     """Show everything on a sample archive, or on your own."""
     from halftone.stack import local  # noqa: PLC0415  # needs the server's packages
 
@@ -85,6 +86,7 @@ def demo(*, source: Path | None, directory: Path) -> None:
         directory / "data",
         ports=local.Ports.any_free(),
         report=notes.print,
+        with_page=serve,
     )
     # A sheet of the run before would be taken for this one's if this one fails.
     for sheet in _name_sheets(directory):
@@ -109,11 +111,17 @@ def demo(*, source: Path | None, directory: Path) -> None:
             else:
                 questions = _make_own_questions(client, folder, archive=name)
             sections = [_ask(client, question) for question in questions]
-    _write_sheets(sections, directory=directory, name=name, count=summary.total)
+        _write_sheets(sections, directory=directory, name=name, count=summary.total)
+        if serve and addresses.page:
+            notes.print(f"The page on this archive: http://{addresses.page}/ (Ctrl-C stops)")
+            signal.signal(signal.SIGINT, lambda *_: stack.request_stop())
+            signal.signal(signal.SIGTERM, lambda *_: stack.request_stop())
+            stack.wait()
     notes.print(f"Stopped. {time.perf_counter() - started:.0f} s in all.")
     program, data = output.find_program(), shlex.quote(str(directory / "data"))
     picture = shlex.quote(str(questions[0].picture))
-    notes.print("To search it yourself, this in one terminal, and that in another:")
+    notes.print("To search it yourself, this in one terminal, and then the page that it names,")
+    notes.print("http://127.0.0.1:7100/, in a browser, or the other command in another terminal:")
     notes.print(f"  {program} up --data {data}")
     notes.print(f"  {program} search {picture} --data {data}")
 

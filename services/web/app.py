@@ -52,6 +52,7 @@ ROUTES = (
     Route("/pictures", search.take_picture, methods=["POST"]),
     Route("/pictures/{token}.jpg", assets.show_preview),
     Route("/thumbnail", assets.show_thumbnail),
+    Route("/region", assets.show_region),
     Route("/image", records.show_image),
     Route("/images", records.list_images),
     Route("/compare", compare.show_comparison),

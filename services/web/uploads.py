@@ -128,6 +128,23 @@ class Uploads:
         """
         return _read(self._preview_path(_check_token(token)))
 
+    def cut_out(self, token: str, *, region: images.Region, longest_side: int) -> bytes:
+        """Return a JPEG of a part of a picture in full detail.
+
+        Args:
+            token: The picture's token.
+            region: The part, in pixels of the upright picture.
+            longest_side: The most pixels of its longer side.
+
+        Raises:
+            errors.NotFound: There is no such picture, or it is not kept any more.
+            errors.ImageRejected: The part does not lie in the picture.
+        """
+        content = _read(self._path(_check_token(token)))
+        with self._budget.reserve(content, max_pixels=self._max_pixels):
+            part = images.decode(content, max_pixels=self._max_pixels, region=region)
+        return images.thumbnail(part, longest_side=longest_side)
+
     def remove_expired(self) -> None:
         """Remove the pictures that nobody has looked at for too long."""
         with self._lock:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from halftone.core import errors
+from halftone.services.web.answers import questions
 from halftone.services.web.pages.desk import get_desk
 from halftone.services.web.pages.rendering import STATIC
 
@@ -20,6 +21,7 @@ _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+_WIDEST: Final = 2048
 _PICTURE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/webp"})
 
 
@@ -45,10 +47,41 @@ async def show_thumbnail(request: Request) -> Response:
     )
 
 
+async def show_region(request: Request) -> Response:
+    """Answer `GET /region?name=…&region=x,y,w,h&width=…`: a part of an original, in full detail."""
+    params = request.query_params
+    part = await get_desk(request).client.region(
+        params.get("name", ""),
+        region=questions.read_region(params),
+        width=_read_width(params.get("width", "")),
+        fit=True,
+    )
+    if part.content_type not in _PICTURE_TYPES:
+        raise errors.NotFound("This image cannot be shown.")
+    kept = "private, max-age=86400" if params.get("v") else "private, no-cache"
+    return Response(part.content, media_type=part.content_type, headers={"Cache-Control": kept})
+
+
+def _read_width(text: str) -> int:
+    """Return the width that is asked for, within what is served."""
+    return max(16, min(int(text), _WIDEST)) if text.isdecimal() and len(text) < 6 else _WIDEST  # noqa: PLR2004 - digits
+
+
 async def show_preview(request: Request) -> Response:
-    """Answer `GET /pictures/{token}.jpg`: a dropped picture, at most 1,024 pixels a side."""
+    """Answer `GET /pictures/{token}.jpg`: a dropped picture, at most 1,024 pixels a side.
+
+    With `region=x,y,w,h&width=…` it is a part of it in full detail.
+    """
     desk = get_desk(request)
-    content = await asyncio.to_thread(desk.uploads.read_preview, request.path_params["token"])
+    token = request.path_params["token"]
+    region = questions.read_region(request.query_params)
+    if region is None:
+        content = await asyncio.to_thread(desk.uploads.read_preview, token)
+    else:
+        width = _read_width(request.query_params.get("width", ""))
+        content = await asyncio.to_thread(
+            desk.uploads.cut_out, token, region=region, longest_side=width
+        )
     return Response(
         content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"}
     )

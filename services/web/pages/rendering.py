@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, StreamingResponse
 
+from halftone.archive.showing import Show
 from halftone.rendering import texts
 from halftone.services.web.words import sentences
 
@@ -57,6 +58,7 @@ class Renderer:
             "static": self.find_static,
             "thumbnail_url": make_thumbnail_url,
             "image_url": make_image_url,
+            "region_url": make_region_url,
             "picture_url": make_picture_url,
             "compare_url": make_compare_url,
             "search_url": make_search_url,
@@ -160,6 +162,16 @@ def make_thumbnail_url(image: ImageRecord) -> str:
     """Return the address of an image's thumbnail. It changes when the image's bytes do."""
     version = [("v", image.content_sha256[:12])] if image.content_sha256 else []
     return "/thumbnail?" + urlencode([("name", image.name), *version])
+
+
+def make_region_url(image: ImageRecord) -> str:
+    """Return the address of parts of an image in full detail, to which a part is added.
+
+    Empty if the record does not allow its picture to be shown in full.
+    """
+    if image.show is not Show.FULL:
+        return ""
+    return "/region?" + urlencode([("name", image.name), ("v", image.content_sha256[:12])])
 
 
 def make_image_url(image: ImageRecord | str) -> str:

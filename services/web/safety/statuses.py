@@ -15,6 +15,7 @@ _BY_REASON: Final = {
 }
 _BY_CLASS: Final = (
     (errors.InvalidArgument, 400),
+    (errors.PermissionDenied, 403),
     (errors.NotFound, 404),
     (errors.AlreadyExists, 409),
     (errors.FailedPrecondition, 409),

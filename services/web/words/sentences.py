@@ -107,7 +107,8 @@ def describe_date(image: ImageRecord, language: Language) -> str:
 def _describe_one(text: str, language: Language) -> str:
     _ = language.gettext
     if match := _DECADE.fullmatch(text):
-        return _("the %(decade)ss", decade=f"{match[1]}0")
+        decade = f"{match[1]}0"
+        return _("the %(decade)ss", decade=decade)
     if match := _CENTURY.fullmatch(text):
         return _("the %(century)s00s", century=match[1])
     match = _DATE.fullmatch(text)

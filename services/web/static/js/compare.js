@@ -55,9 +55,14 @@ class Compare extends HTMLElement {
           }
         }
       }
-      pane.append(image, svg);
+      // A sharper picture of what is seen, once nothing moves.
+      const detail = make("img", "detail");
+      detail.alt = "";
+      detail.draggable = false;
+      detail.hidden = true;
+      pane.append(image, detail, svg);
       this.stage.append(pane);
-      return { pane, image, svg, polygons };
+      return { pane, image, detail, svg, polygons, sharp: this.dataset[`${side}Sharp`] ?? "" };
     });
     this.line = make("div", "seam");
     this.stage.append(this.line);
@@ -84,6 +89,9 @@ class Compare extends HTMLElement {
       else link.removeAttribute("aria-current");
     }
     this.line.hidden = view !== "swipe";
+    // One frame has one set of outlines, above both pictures.
+    if (view === "side") this.panes[0].pane.append(this.panes[0].svg);
+    else this.stage.insertBefore(this.panes[0].svg, this.line);
     this.listControls();
     this.fit();
     if (view === "blink" && !calm.matches) this.blink(true);
@@ -154,8 +162,12 @@ class Compare extends HTMLElement {
   }
 
   fit() {
-    const [width, height] = this.room;
     const [x, y, w, h] = this.view === "side" && !this.matrix ? [0, 0, ...this.sizes[0]] : this.frame;
+    // As high as the pictures need, so that the verdict stays in sight.
+    this.stage.style.height = "";
+    const wanted = (this.room[0] * h) / w + 24;
+    this.stage.style.height = `${Math.max(200, Math.min(wanted, this.stage.clientHeight))}px`;
+    const [width, height] = this.room;
     this.scale = Math.min(width / w, height / h) * 0.96;
     this.centre = [x + w / 2, y + h / 2];
     this.draw();
@@ -225,6 +237,48 @@ class Compare extends HTMLElement {
     event.preventDefault();
   }
 
+  // Asks for the part of each original that is in sight, where the small picture is too coarse.
+  sharpen(matrices) {
+    const room = this.room;
+    const density = Math.min(devicePixelRatio || 1, 2);
+    this.panes.forEach((each, index) => {
+      const [w, h] = this.sizes[index];
+      const back = invert(matrices[index]);
+      const seen = [[0, 0], [room[0], 0], room, [0, room[1]]].map((point) => project(back, point));
+      const xs = seen.map(([x]) => Math.min(Math.max(x, 0), w));
+      const ys = seen.map(([, y]) => Math.min(Math.max(y, 0), h));
+      const x = Math.floor(Math.min(...xs));
+      const y = Math.floor(Math.min(...ys));
+      const across = Math.ceil(Math.max(...xs)) - x;
+      const down = Math.ceil(Math.max(...ys)) - y;
+      const [left, right] = [[x, y + down / 2], [x + across, y + down / 2]].map((point) => project(matrices[index], point));
+      const shown = Math.hypot(right[0] - left[0], right[1] - left[1]) * density;
+      const coarse = each.image.naturalWidth / w < (shown / across) * 0.9 && each.image.naturalWidth < w;
+      if (!each.sharp || !coarse || across < 8 || down < 8 || !each.image.naturalWidth) {
+        each.detail.hidden = true;
+        return;
+      }
+      const size = Math.min(Math.ceil(shown / 256) * 256, across, 2048);
+      const source = `${each.sharp}&region=${x},${y},${across},${down}&width=${size}`;
+      const settle = () => {
+        each.detail.hidden = false;
+        each.detail.style.width = `${across}px`;
+        each.detail.style.height = `${down}px`;
+        each.detail.style.transform = `matrix3d(${toCss(multiply(matrices[index], [1, 0, x, 0, 1, y, 0, 0, 1]))})`;
+      };
+      if (each.detail.dataset.source === source) { settle(); return; }
+      const loader = new Image();
+      loader.onload = () => {
+        if (each.wanted !== source) return;
+        each.detail.src = source;
+        each.detail.dataset.source = source;
+        settle();
+      };
+      each.wanted = source;
+      loader.src = source;
+    });
+  }
+
   isNearSeam(event) {
     const box = this.stage.getBoundingClientRect();
     return Math.abs((event.clientX - box.left) / box.width - this.startSeam) * box.width < 40;
@@ -249,11 +303,14 @@ class Compare extends HTMLElement {
       each.image.style.width = `${w}px`;
       each.image.style.height = `${h}px`;
       each.image.style.transform = `matrix3d(${toCss(matrix)})`;
+      each.detail.hidden = true;
       each.svg.style.display = this.outlines && (this.view === "side" || !index) ? "" : "none";
       for (const { polygon, points } of each.polygons) {
         polygon.setAttribute("points", points.map((point) => project(matrix, point).join(",")).join(" "));
       }
     });
+    clearTimeout(this.sharpening);
+    this.sharpening = setTimeout(() => this.sharpen([place, second]), 250);
     const over = this.panes[1].pane.style;
     over.opacity = this.view === "overlay" ? this.opacity : "";
     over.visibility = this.view === "blink" && !this.second ? "hidden" : "";
@@ -281,6 +338,13 @@ function multiply(a, b) {
 function project(m, [x, y]) {
   const depth = m[6] * x + m[7] * y + m[8];
   return [(m[0] * x + m[1] * y + m[2]) / depth, (m[3] * x + m[4] * y + m[5]) / depth];
+}
+
+function invert([a, b, c, d, e, f, g, h, i]) {
+  const [A, B, C] = [e * i - f * h, f * g - d * i, d * h - e * g];
+  const determinant = a * A + b * B + c * C;
+  return [A, c * h - b * i, b * f - c * e, B, a * i - c * g, c * d - a * f, C, b * g - a * h, a * e - b * d]
+    .map((value) => value / determinant);
 }
 
 // CSS takes columns, and a third axis that stays as it is.

@@ -1,0 +1,236 @@
+"""Records, comparisons, verdicts, clusters, imports and the work in sight."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from halftone.core import errors
+from halftone.services.web.answers.importing import _check_path
+from halftone.services.web.pages.clusters import mark_words
+from halftone.v1 import clusters_pb2, search_pb2
+from tests.support.client import page
+from tests.support.client.fake_clusters import scene
+
+
+def test_a_record_leads_to_its_search_its_printings_and_its_archive(fake, browser):
+    first = fake.names[0]
+    text = browser.get(f"/image?name={first}").text
+    assert "The Sphere" in text
+    assert "1 May 1898" in text
+    assert "A &lt;house&gt;" in text
+    assert f'href="/search?image={first}"' in text
+    assert "Follow it: 5 printings" in text
+
+
+def test_two_pictures_are_laid_over_each_other(fake, browser):
+    fake.relation = search_pb2.Hit.MIRRORED
+    text = browser.get(f"/compare?a={fake.names[0]}&b={fake.names[1]}&view=overlay").text
+    assert ': <span class="traits">mirrored' in text
+    # Without a script the second picture lies over the first by SVG's own transform.
+    affine = re.search(r'transform="matrix\(([^)]+)\)"', text)[1]
+    assert [float(value) for value in affine.split()] == pytest.approx([2, 0, 0, 2, 0, 0])
+
+
+def test_the_whole_picture_of_a_crop_is_found_where_the_crop_began(fake, browser):
+    first, second = fake.names[:2]
+    text = browser.get(f"/compare?a={first}&b={second}&region=100,50,200,200").text
+    matrix = [float(value) for value in re.search(r'data-matrix="([^"]+)"', text)[1].split(",")]
+    # The fake's hit is half as large as the part that found it.
+    assert matrix == pytest.approx([2, 0, 100, 0, 2, 50, 0, 0, 1])
+
+
+def test_pictures_without_a_part_in_common_are_shown_side_by_side_only(fake, browser):
+    fake.shares = False
+    text = browser.get(f"/compare?a={fake.names[0]}&b={fake.names[1]}&view=overlay").text
+    assert "data-matrix" not in text
+    assert 'data-view="side"' in text
+    assert "view=swipe" not in text
+
+
+def test_an_image_is_not_compared_with_itself(fake, browser):
+    assert browser.get(f"/compare?a={fake.names[0]}&b={fake.names[0]}").status_code == 400
+
+
+def test_a_dropped_picture_is_compared_with_a_hit(fake, browser):
+    files = {"file": ("found.jpg", scene(), "image/jpeg")}
+    address = browser.post_form("/pictures", page="/", files=files).headers["location"]
+    link = re.search(r'href="(/compare\?picture=[^"]+)"', browser.get(address).text)[1]
+    text = browser.get(link.replace("&amp;", "&")).text
+    assert "The dropped picture" in text
+    assert "Are they the same picture?" not in text  # a verdict needs two records
+
+
+def judge(fake, browser, decision, **fields):
+    first, second = fake.names[:2]
+    pair = f"/compare?a={first}&b={second}"
+    return browser.post_form(
+        "/verdicts", page=pair, a=first, b=second, decision=decision, author="Eva", **fields
+    )
+
+
+def test_a_verdict_is_saved_shown_and_undone(fake, browser):
+    answer = judge(fake, browser, "different", note="other hands")
+    assert answer.status_code == 303
+    text = browser.get(answer.headers["location"]).text
+    assert "Saved." in text
+    assert "Judged: different pictures (Eva): other hands" in text
+    assert 'value="Eva"' in text  # the name is kept for the next one
+    (verdict,) = fake._holding()
+    assert verdict.decision == clusters_pb2.Verdict.DIFFERENT
+    saved = re.search(r'name="verdict" value="([^"]+)"', text)[1]
+    undone = browser.post_form(
+        "/verdicts/undo", page=answer.headers["location"], a=verdict.a, b=verdict.b, verdict=saved
+    )
+    assert "Taken back." in browser.get(undone.headers["location"]).text
+    assert not fake._holding()
+
+
+def test_undoing_a_changed_verdict_restores_the_one_before(fake, browser):
+    judge(fake, browser, "same", note="same plate")
+    answer = judge(fake, browser, "different")
+    saved = re.search(r"saved=([^&]+)", answer.headers["location"])[1]
+    first, second = fake.names[:2]
+    browser.post_form("/verdicts/undo", page="/work", a=first, b=second, verdict=saved)
+    (verdict,) = fake._holding()
+    assert (verdict.decision, verdict.note) == (clusters_pb2.Verdict.SAME, "same plate")
+
+
+def test_what_is_no_verdict_is_refused(fake, browser):
+    assert judge(fake, browser, "maybe").status_code == 400
+    assert not fake._holding()
+
+
+def test_the_queue_begins_where_most_hangs_and_leaves_out_what_was_judged(fake, browser):
+    text = browser.get("/judge").text
+    again, undated = fake.names[3], fake.names[4]
+    pairs = re.findall(r'href="(/compare\?a=[^"]+)"', text)
+    assert f"a={again}&amp;b={undated}" in pairs[0]
+    begun = browser.get("/judge?go=0").headers["location"]
+    assert f"a={again}&b={undated}" in begun
+    shown = browser.get(begun).text
+    assert f"1 of {len(pairs)}" in shown
+    answer = browser.post_form(
+        "/verdicts", page=begun, a=again, b=undated, decision="same", queue="0"
+    )
+    following = browser.get(answer.headers["location"]).headers["location"]
+    assert f"b={undated}" not in following
+    assert "The verdict before is saved." in browser.get(following).text
+
+
+def test_clusters_are_listed_and_filtered(fake, browser):
+    text = browser.get("/clusters").text
+    assert "2 pictures" in text
+    assert "5 printings" in text
+    assert "1 picture" not in browser.get("/clusters?size=3").text.replace("One picture", "")
+    assert "One picture" in browser.get("/clusters?size=3").text
+    assert browser.get("/clusters?size=x").status_code == 400
+
+
+def test_an_archive_that_was_not_grouped_can_be(fake, browser):
+    fake.links.clear()
+    text = browser.get("/clusters").text
+    assert "has not been grouped yet" in text
+    assert browser.post_form("/work/clusters", page="/clusters").status_code == 303
+    assert len(fake.jobs) == 1
+
+
+def test_the_life_of_a_picture(fake, browser):
+    text = browser.get(f"/cluster?name={fake.names[2]}").text
+    assert "5 printings in 3 journals, 1898\N{EN DASH}1909" in text
+    assert text.index("Earliest found printing") < text.index("3 months later")
+    assert "Without a date" in text
+    assert "<mark>maison</mark>" in text
+    assert "the weakest link that is needed" in text
+    # Nothing says that a printing was the first.
+    assert "First" not in text
+
+
+def test_words_of_captions_are_marked_where_they_differ():
+    marked = mark_words("The fleet leaves Harwich, 1914", beside="The fleet leaves the harbour.")
+    assert [word for word, common in marked if not common] == ["Harwich,", "1914"]
+    assert mark_words("", beside="x") == []
+
+
+def wait_for(browser, address, words):
+    end = time.monotonic() + 60
+    while words not in (text := browser.get(address).text):
+        assert time.monotonic() < end, text
+        time.sleep(0.02)
+    return text
+
+
+def test_files_are_imported_and_rejected_ones_listed_with_the_reason(fake, browser, tmp_path):
+    files = [
+        ("files", ("good.jpg", scene(), "image/jpeg")),
+        ("files", ("bad.jpg", b"broken", "image/jpeg")),
+    ]
+    answer = browser.post_form("/imports", files=files, archive="new")
+    text = wait_for(browser, answer.headers["location"], "<h1>Imported</h1>")
+    assert "archives/new/images/good.jpg" in fake.records
+    assert "bad.jpg" in text
+    assert "Not an image." in text
+    # What was imported is not kept twice.
+    assert not [path for path in (tmp_path / "web" / "imports").rglob("*") if path.is_file()]
+
+
+def test_a_folder_with_a_manifest_is_imported_by_it(fake, browser):
+    table = b"image_id,file,journal,date\n1,scans/1.jpg,The Sphere,1914-08\n2,scans/2.jpg,X,never\n"
+    token = page.find_token(browser.get("/import").text)
+    headers = {"accept": "application/json", "x-form-token": token}
+    begun = browser.post("/imports", data={"archive": "press"}, headers=headers).json()
+    for path, content in (("press/manifest.csv", table), ("press/scans/1.jpg", scene())):
+        files = [("files", (path, content, "application/octet-stream"))]
+        assert (
+            browser.post(f"{begun['address']}/files", files=files, headers=headers).status_code
+            == 200
+        )
+    started = browser.post(f"{begun['address']}/start", headers=headers)
+    text = wait_for(browser, started.json()["address"], "<h1>Imported</h1>")
+    assert fake.records["archives/press/images/1"].journal == "The Sphere"
+    assert "is not a date" in text
+    again = browser.post(f"{begun['address']}/start", headers=headers)
+    assert again.status_code == 409
+
+
+def test_an_import_is_bounded_in_files_and_bytes(fake, tmp_path):
+    with page.opened(fake, tmp_path, max_import_files=1, max_import_bytes=3000) as browser:
+        files = [("files", (f"{n}.jpg", b"x", "image/jpeg")) for n in range(2)]
+        assert browser.post_form("/imports", files=files).status_code == 400
+        files = [("files", ("large.jpg", bytes(4000), "image/jpeg"))]
+        assert browser.post_form("/imports", files=files).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/../../x", "", "/", "a\nb", "x" * 500, "a/" + "é" * 200]
+)
+def test_names_that_lead_out_of_the_folder_are_refused(name):
+    with pytest.raises(errors.InvalidArgument):
+        _check_path(name)
+
+
+@pytest.mark.parametrize("name", ["x", "/etc/passwd", "a\\b.jpg", "a//b", "1914/08/22.jpg"])
+def test_other_names_lie_below_the_folder(name):
+    path = _check_path(name)
+    assert not path.is_absolute()
+    assert ".." not in path.parts
+
+
+def test_the_work_says_what_does_not_answer(fake, browser):
+    text = browser.get("/work").text
+    assert text.count('class="up"') == 2
+    assert "does not answer:" in text
+    assert "fake/1" not in text  # versions come from the model service, which the fake lacks
+
+
+def test_a_job_is_started_shown_and_cancelled(fake, browser):
+    fake.job_polls = 10**6
+    browser.post_form("/work/clusters", page="/work")
+    text = browser.get("/work").text
+    name = re.search(r'name="name" value="(clusterJobs/[^"]+)"', text)[1]
+    assert "data-refresh" in text
+    browser.post_form("/work/cancel", page="/work", name=name)
+    assert fake.jobs[-1].state == clusters_pb2.ClusterJob.CANCELLED
+    assert browser.post_form("/work/cancel", page="/work", name="x").status_code == 400
