@@ -61,6 +61,7 @@ _LAZY: Final = {
     ),
     "jobs": ("halftone.cli.train", "jobs", "List, show, watch and cancel training jobs."),
     "judge": ("halftone.cli.verdicts", "judge", "Say whether two images are the same picture."),
+    "keys": ("halftone.cli.keys", "keys_group", "Make, list and revoke keys to the services."),
     "search": ("halftone.cli.search", "search", "Find the other printings of a picture."),
     "train": ("halftone.cli.train", "train", "Train a model version."),
     "models": (

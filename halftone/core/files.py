@@ -106,9 +106,15 @@ def with_folders(path: Path) -> Path:
     return path
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file durably: readers see the old content or the new, whatever happens."""
-    with _replacing(path) as file:
+def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replace a file durably: readers see the old content or the new, whatever happens.
+
+    Args:
+        path: The file.
+        content: Its new content.
+        mode: Who may read and write it.
+    """
+    with _replacing(path, mode=mode) as file:
         file.write(content)
 
 
@@ -132,7 +138,7 @@ def writing(path: Path) -> Iterator[TextIO]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BufferedWriter]:
+def _replacing(path: Path, *, mode: int = 0o644) -> Iterator[BufferedWriter]:
     with _rewrite_errors(path):
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
@@ -141,7 +147,7 @@ def _replacing(path: Path) -> Iterator[BufferedWriter]:
             file.flush()
             sync(file.fileno())
         # mkstemp makes private files, but other users' processes read models.
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(mode)
         with _rewrite_errors(path):
             os.replace(temporary, path)  # noqa: PTH105  # `Path.replace`, named as the design names it
     except BaseException:

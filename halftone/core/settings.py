@@ -20,6 +20,7 @@ from halftone.core import errors
 from halftone.core.addresses import check_address
 
 MIB = 1024 * 1024
+MIN_SERVICE_KEY: Final = 32
 
 # Names of settings with values that nobody may see, and what stands before the host of a URL.
 _SECRET: Final = re.compile(r"key|password|secret|token")
@@ -73,6 +74,29 @@ class ServerSettings(BaseSettings):
     RESOURCE_EXHAUSTED and the time after which to try again."""
     max_concurrent_streams: int = Field(default=128, ge=1)
     """The most streams (imports, watches) open at a time. They do not count as calls."""
+
+
+class AccessSettings(BaseSettings):
+    """Settings that decide who may call the services (`HALFTONE_…`), the same for all of them."""
+
+    model_config = _config("HALFTONE_")
+
+    keys_file: Path | None = None
+    """The file of keys, as `halftone keys` writes it; `keys.json` in the data directory in
+    `halftone up`. Once it has a key, every call needs one."""
+    service_key: str = Field(default="", repr=False)
+    """A secret with which the services of one installation call each other: the same for all of
+    them, at least 32 characters. `halftone up` makes one at each start."""
+    private_network: bool = False
+    """Listen on addresses of other machines' networks without keys. Only where nobody but this
+    installation's own services can reach them, as in the network of a Compose file."""
+
+    @field_validator("service_key")
+    @classmethod
+    def _check_length(cls, value: str) -> str:
+        if value and (len(value) < MIN_SERVICE_KEY or not value.isascii() or " " in value):
+            raise ValueError(f"it needs {MIN_SERVICE_KEY} characters of ASCII without spaces")
+        return value
 
 
 class ModelSettings(BaseSettings):
@@ -346,6 +370,8 @@ class ClientSettings(BaseSettings):
     stacks: Path | None = None
     """The directory in which this user's running stacks are listed; empty: `.cache/halftone/stacks`
     in the home directory."""
+    key: str = Field(default="", repr=False)
+    """The key that is sent with each call; empty sends none."""
     author: str = Field(default="", max_length=256)
     """The author of verdicts; empty takes the login name."""
 

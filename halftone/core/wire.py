@@ -8,6 +8,9 @@ from typing import Final
 REQUEST_ID_KEY: Final = "x-request-id"
 """The gRPC metadata key that carries a request's id from service to service."""
 
+AUTHORIZATION_KEY: Final = "authorization"
+"""The gRPC metadata key that carries a caller's key, as in HTTP: `Bearer SECRET`."""
+
 MAX_IMAGE_BYTES: Final = 32 * 1024 * 1024
 """The largest image that travels in a message. A service may be configured to take less."""
 
@@ -21,6 +24,11 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
 
 
 _MIB: Final = 1024 * 1024
+
+
+def make_authorization(key: str) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that carries a key; none if it is empty."""
+    return ((AUTHORIZATION_KEY, f"Bearer {key}"),) if key else ()
 
 
 def describe_excess(size: int, *, limit: int) -> str:

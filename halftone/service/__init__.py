@@ -1,6 +1,7 @@
-"""The shell of every service process: listening, limits, statuses, health, draining, paging.
+"""The shell of every service process: listening, keys, limits, statuses, health, draining, paging.
 
-`server.serve` runs gRPC servicers until SIGTERM and turns exceptions into statuses; `limits` bounds
-how many calls run at a time; `paging` reads page sizes and tokens for servicers. `probe` asks a
-service for its health, and `child` starts a process that ends with its parent. Start with `server`.
+`server.serve` runs gRPC servicers until SIGTERM and turns exceptions into statuses; `access`
+decides who may call, and `limits` how many calls run at a time; `paging` reads page sizes and
+tokens for servicers. `probe` asks a service for its health, and `child` starts a process that ends
+with its parent. Start with `server`.
 """

@@ -21,7 +21,9 @@ from grpc_status import rpc_status
 
 from halftone.core import errors, telemetry
 from halftone.core.bugs import conceal_bug
+from halftone.core.settings import AccessSettings
 from halftone.core.wire import CHANNEL_OPTIONS
+from halftone.service.access import Access
 from halftone.service.limits import RESERVED_RPCS, Admission, Limit
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class Service:
         settings: The addresses, and the most calls at a time.
         metrics: The metrics of the process.
         limits: Further bounds on how many calls of some methods run at a time.
+        access: Who may call; by default as the environment says.
         on_listening: Called with the gRPC port and the metrics' port once both are open.
     """
 
@@ -88,6 +91,7 @@ class Service:
     settings: ServerSettings
     metrics: telemetry.Metrics
     limits: tuple[Limit, ...] = ()
+    access: AccessSettings = field(default_factory=AccessSettings)
     drain: Callable[[], None] = field(default=lambda: None)
     on_listening: Callable[[int, int], None] = field(default=lambda _port, _metrics_port: None)
 
@@ -97,6 +101,7 @@ async def serve(service: Service) -> None:
 
     Raises:
         errors.Unavailable: The port is in use.
+        errors.FailedPrecondition: Everybody who can reach the address could do everything.
         Exception: Any exception of `start`. The process should end with an error.
     """
     settings = service.settings
@@ -106,7 +111,9 @@ async def serve(service: Service) -> None:
         limits=service.limits,
         metrics=service.metrics,
     )
-    interceptor = _Interceptor(metrics=service.metrics, admission=admission)
+    access = Access(service.access, host=settings.host)
+    await access.check_start()
+    interceptor = _Interceptor(metrics=service.metrics, admission=admission, access=access)
     server = grpc.aio.server(
         interceptors=[interceptor],
         # A last resort whose error has no reason: the interceptor refuses calls earlier.
@@ -178,10 +185,11 @@ def _port_in_use(host: str, port: int) -> errors.Unavailable:
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):
-    """Binds request ids, limits calls, translates errors, measures times and counts calls."""
+    """Asks for keys, binds request ids, limits calls, translates errors, measures and counts."""
 
-    def __init__(self, *, metrics: telemetry.Metrics, admission: Admission) -> None:
+    def __init__(self, *, metrics: telemetry.Metrics, admission: Admission, access: Access) -> None:
         self._metrics = metrics
+        self._access = access
         self._admission = admission
         self._draining = False
         self._in_flight = 0
@@ -224,6 +232,8 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
             async with measured(context):
                 async for message in behavior(request, context):
+                    # A stream may outlive the key that it was opened with.
+                    await self._access.admit(details.method, _read_metadata(details))
                     yield message
 
         return getattr(grpc, f"{kind}_rpc_method_handler")(
@@ -236,7 +246,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
     async def _measure(
         self, details: Any, context: Context, *, is_stream: bool
     ) -> AsyncIterator[None]:
-        method, metadata = details.method, dict(details.invocation_metadata or ())
+        method, metadata = details.method, _read_metadata(details)
         request_id = telemetry.bind_request_id(str(metadata.get(telemetry.REQUEST_ID_KEY, "")))
         context.set_trailing_metadata(((telemetry.REQUEST_ID_KEY, request_id),))
         started = time.perf_counter()
@@ -249,6 +259,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
                 raise errors.Unavailable(  # noqa: TRY301 - ends like any other error
                     "The service is shutting down.", reason="DRAINING", retry_after=1.0
                 )
+            await self._access.admit(method, metadata)
             with self._admission.admit(method, streaming=is_stream):
                 yield
         except (asyncio.CancelledError, GeneratorExit):
@@ -275,6 +286,10 @@ class _Interceptor(grpc.aio.ServerInterceptor):
             log = _log.debug if code == "RESOURCE_EXHAUSTED" else _log.info
             facts = {"reason": reason} if reason else {}
             log("call", method=method, code=code, seconds=round(seconds, 4), **facts)
+
+
+def _read_metadata(details: Any) -> dict[str, str | bytes]:
+    return dict(details.invocation_metadata or ())
 
 
 async def abort_with(

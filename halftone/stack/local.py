@@ -19,6 +19,7 @@ from halftone.service import probe
 from halftone.stack import data_directory, running
 from halftone.stack import page as local_page
 from halftone.stack import training as local_training
+from halftone.stack.access import share_access
 from halftone.stack.parts import HeldPorts, make_address, make_command
 from halftone.stack.running import Addresses
 from halftone.stack.supervisor import Child, RestartPolicy, Supervisor
@@ -148,7 +149,7 @@ class LocalStack:
             refused.pop_all()
             held.let_children_in()
             self._supervisor = Supervisor(
-                children,
+                share_access(children, data=self._data),
                 report=self._report,
                 policy=self._policy,
             )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import threadpoolctl
 
 from halftone.core import errors, telemetry
-from halftone.core.settings import ModelSettings, SearchSettings
+from halftone.core.settings import AccessSettings, ModelSettings, SearchSettings
 from halftone.registry.versions import Registry
 from halftone.service import server
 from halftone.service.limits import Limit
@@ -66,6 +66,7 @@ async def run(
     settings: SearchSettings,
     *,
     models_settings: ModelSettings,
+    access: AccessSettings | None = None,
     on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
 ) -> None:
     """Run the service until SIGTERM.
@@ -73,13 +74,21 @@ async def run(
     Args:
         settings: The service's settings.
         models_settings: The settings that name the registry's directory.
+        access: The settings that say who may call; None: as the environment says.
         on_listening: Called with the gRPC port and the metrics' port once both are open.
     """
+    access = access or AccessSettings()
     metrics = telemetry.Metrics(service="search")
     registry = Registry(models_settings.directory)
     store = await asyncio.to_thread(_store, settings)
     database = await asyncio.to_thread(cluster_store.open_database, settings.data_directory)
-    parts = Parts.of(settings, store=store, registry=registry, metrics=metrics)
+    parts = Parts.of(
+        settings,
+        store=store,
+        registry=registry,
+        metrics=metrics,
+        service_key=access.service_key,
+    )
     engine = Engine(parts, verdicts=HitVerdicts(database, metrics=metrics))
     grouping = clusters.Clusters(database, parts=parts, calibrations=engine.calibrations)
 
@@ -129,6 +138,7 @@ async def run(
                     retry_seconds=_THUMBNAIL_RETRY_SECONDS,
                 ),
             ),
+            access=access,
             drain=drain,
             on_listening=on_listening,
             settings=settings,

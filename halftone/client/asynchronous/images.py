@@ -10,7 +10,6 @@ from halftone.client import regions as region_calls
 from halftone.client.asynchronous.connection import Connection
 from halftone.client.asynchronous.importing import ImportRun
 from halftone.client.types import Search
-from halftone.core.wire import REQUEST_ID_KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -290,7 +289,7 @@ class ImageMethods(Connection):
             errors.StorageFull: The service's disk is full.
             errors.Unavailable: The service did not come back.
         """
-        metadata = ((REQUEST_ID_KEY, uuid.uuid4().hex),)
+        metadata = self._make_metadata(uuid.uuid4().hex)
 
         def open_stream(requests: AsyncIterator[bytes]) -> tasks.Stream[bytes]:
             # The messages travel as bytes, because the import converts them off the event loop.

@@ -21,6 +21,7 @@ class Client(ImageMethods, ModelMethods, TrainingMethods, ClusterMethods):
         search: `host:port` of the search service. Default: `HALFTONE_SEARCH`, or this machine.
         embedder: `host:port` of the embedder. Default: `HALFTONE_EMBEDDER`, or this machine.
         trainer: `host:port` of the training service. Default: `HALFTONE_TRAINER`, or this machine.
+        key: The key that is sent with each call. Default: `HALFTONE_KEY`, or none.
         timeout: Deadline of a call in seconds, its retries included. The `timeout` of a method
             takes its place for one call.
         retries: The policy for trying again.

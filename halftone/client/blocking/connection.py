@@ -11,8 +11,9 @@ from halftone.client.retry import Attempts, RetryPolicy
 from halftone.client.watching import STREAM_SECONDS, Watch, Watchable
 from halftone.core import addresses, errors
 from halftone.core.addresses import check_address
+from halftone.core.keys import check_key
 from halftone.core.settings import read_client_settings
-from halftone.core.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY
+from halftone.core.wire import CHANNEL_OPTIONS, REQUEST_ID_KEY, make_authorization
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,12 +43,13 @@ class Connection:
         search: The search service's address, `host:port`. None: HALFTONE_SEARCH, or the default.
         embedder: The embedder's; likewise.
         trainer: The training service's; likewise.
+        key: The key that is sent with each call. None: HALFTONE_KEY, or none.
         timeout: Deadline of a call in seconds, for all its tries together.
         retries: When a call is tried again; None: the defaults of `RetryPolicy`.
 
     Raises:
-        errors.InvalidArgument: An address is not `host:port`, or a variable of the environment
-            is wrong.
+        errors.InvalidArgument: An address is not `host:port`, the key has characters that no key
+            has, or a variable of the environment is wrong.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Connection:
         *,
         embedder: str | None = None,
         trainer: str | None = None,
+        key: str | None = None,
         timeout: float = 60.0,
         retries: RetryPolicy | None = None,
     ) -> None:
@@ -64,12 +67,15 @@ class Connection:
             "embedder": embedder,
             "trainer": trainer,
         }
-        given = {
+        given: dict[str, str] = {
             service: check_address(address, service=service)
             for service, address in asked.items()
             if address
         }
+        if key is not None:
+            given["key"] = key
         settings = read_client_settings(**given)
+        self._authorization = make_authorization(check_key(settings.key))
         self._addresses: dict[Service, str] = {
             "search": settings.search,
             "models": settings.search,
@@ -129,7 +135,7 @@ class Connection:
                     response = method(
                         call.request,
                         timeout=attempts.remaining(),
-                        metadata=((REQUEST_ID_KEY, request_id),),
+                        metadata=self._make_metadata(request_id),
                     )
             except errors.HalftoneError as error:
                 error.request_id = error.request_id or request_id
@@ -166,7 +172,7 @@ class Connection:
             request_serializer=type(call.request).SerializeToString,
             response_deserializer=call.response_class.FromString,
         )
-        metadata = ((REQUEST_ID_KEY, uuid.uuid4().hex),)
+        metadata = self._make_metadata(uuid.uuid4().hex)
         while not watch.is_over:
             stream = open_stream(call.request, timeout=STREAM_SECONDS, metadata=metadata)
             try:
@@ -179,6 +185,9 @@ class Connection:
                 threads.sleep(watch.pause_after(error))
             finally:
                 stream.cancel()
+
+    def _make_metadata(self, request_id: str) -> tuple[tuple[str, str], ...]:
+        return ((REQUEST_ID_KEY, request_id), *self._authorization)
 
     def _channel(self, service: Service) -> threads.Channel:
         with self._lock:

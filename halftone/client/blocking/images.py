@@ -11,7 +11,6 @@ from halftone.client import regions as region_calls
 from halftone.client.blocking.connection import Connection
 from halftone.client.blocking.importing import ImportRun
 from halftone.client.types import Search
-from halftone.core.wire import REQUEST_ID_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -289,7 +288,7 @@ class ImageMethods(Connection):
             errors.StorageFull: The service's disk is full.
             errors.Unavailable: The service did not come back.
         """
-        metadata = ((REQUEST_ID_KEY, uuid.uuid4().hex),)
+        metadata = self._make_metadata(uuid.uuid4().hex)
 
         def open_stream(requests: Iterator[bytes]) -> threads.Stream[bytes]:
             # The messages travel as bytes, because the import converts them off the event loop.

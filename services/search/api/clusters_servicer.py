@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from halftone.archive import records
 from halftone.core import errors, telemetry
+from halftone.service.access import current_caller
 from halftone.service.paging import Pager
 from halftone.services.search.archive import lookups
 from halftone.services.search.clusters import groups, jobs, pictures, verdicts, views
@@ -182,7 +183,11 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
     async def JudgePair(
         self, request: clusters_pb2.JudgePairRequest, context: Context
     ) -> clusters_pb2.Verdict:
-        """Store a verdict and regroup the images it affects, both before the answer."""
+        """Store a verdict and regroup the images it affects, both before the answer.
+
+        The verdict is signed by the key that it was made with, whatever the caller says.
+        """
+        request.author = current_caller().label or request.author
         return await self._write(self._judge, request)
 
     def _judge(self, request: clusters_pb2.JudgePairRequest) -> clusters_pb2.Verdict:

@@ -51,15 +51,19 @@ class ImageDescriptors:
 class Embedder:
     """A client of one embedder, or of several behind one host name."""
 
-    def __init__(self, address: str, *, timeout: float, metrics: telemetry.Metrics) -> None:
+    def __init__(
+        self, address: str, *, timeout: float, metrics: telemetry.Metrics, key: str = ""
+    ) -> None:
         """Create a channel, which connects when it is first used.
 
         Args:
             address: `host:port`.
             timeout: Seconds that one attempt may take.
             metrics: The metrics of retries and times.
+            key: The secret that is sent with each call; empty sends none.
         """
         self._timeout = timeout
+        self._key = key
         # Find a restarted embedder quickly: gRPC's pauses grow to 2 minutes by default.
         self._channel = grpc.aio.insecure_channel(
             address,
@@ -107,7 +111,7 @@ class Embedder:
     async def _list(self, *, seconds: float) -> embedder_pb2.ListModelsResponse:
         try:
             answer: embedder_pb2.ListModelsResponse = await self._stub.ListModels(
-                embedder_pb2.ListModelsRequest(), timeout=seconds, metadata=_metadata()
+                embedder_pb2.ListModelsRequest(), timeout=seconds, metadata=_metadata(self._key)
             )
         except grpc.RpcError as error:
             raise errors.from_rpc_error(error) from error
@@ -156,7 +160,7 @@ class Embedder:
             try:
                 with self._seconds.time():
                     answer: embedder_pb2.EmbedImagesResponse = await self._stub.EmbedImages(
-                        request, timeout=min(left, self._timeout), metadata=_metadata()
+                        request, timeout=min(left, self._timeout), metadata=_metadata(self._key)
                     )
                     return answer
             except grpc.RpcError as rpc_error:
@@ -177,9 +181,10 @@ class Embedder:
         await self._channel.close()
 
 
-def _metadata() -> tuple[tuple[str, str], ...]:
+def _metadata(key: str) -> tuple[tuple[str, str], ...]:
     request_id = telemetry.request_id()
-    return ((wire.REQUEST_ID_KEY, request_id),) if request_id else ()
+    named = ((wire.REQUEST_ID_KEY, request_id),) if request_id else ()
+    return (*named, *wire.make_authorization(key))
 
 
 def _result(

@@ -54,6 +54,7 @@ class Parts:
         store: Store,
         registry: Registry,
         metrics: telemetry.Metrics,
+        service_key: str = "",
     ) -> Parts:
         """Create the parts. This connects to nothing and starts no thread.
 
@@ -62,6 +63,7 @@ class Parts:
             store: The collections, and the pointer to the active one.
             registry: The model versions and their pointer.
             metrics: The metrics of the process.
+            service_key: The secret with which the embedder is called; empty sends none.
         """
         holdings = Holdings.of(Blobs(settings.blobs), metrics=metrics)
         budget = PixelBudget()
@@ -72,7 +74,10 @@ class Parts:
             registry=registry,
             holdings=holdings,
             embedder=Embedder(
-                settings.embedder, timeout=settings.embedder_timeout_seconds, metrics=metrics
+                settings.embedder,
+                timeout=settings.embedder_timeout_seconds,
+                metrics=metrics,
+                key=service_key,
             ),
             fingerprints=Fingerprints(
                 blobs=holdings.blobs,

@@ -20,7 +20,7 @@ from celery import signals
 
 from halftone.core import errors, telemetry
 from halftone.core.locks import LockHeldError, locked
-from halftone.core.settings import ModelSettings, TrainerSettings
+from halftone.core.settings import AccessSettings, ModelSettings, TrainerSettings
 from halftone.services.trainer.jobs.inbox import Inbox
 from halftone.services.trainer.jobs.intake import Intake
 from halftone.services.trainer.jobs.queue import JobQueue, make_app
@@ -80,7 +80,9 @@ def run(settings: TrainerSettings, *, models: Path, module: str = CHILD) -> None
             holder=device.holder,
             metrics=WorkerMetrics(metrics),
             promote=Promoter(
-                search=settings.search, patience=settings.promotion_hours * _SECONDS_PER_HOUR
+                search=settings.search,
+                patience=settings.promotion_hours * _SECONDS_PER_HOUR,
+                key=AccessSettings().service_key,
             ),
             module=module,
             inherited=(device.descriptor,),

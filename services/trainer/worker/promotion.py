@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
 from halftone.core import errors, telemetry
-from halftone.core.wire import CHANNEL_OPTIONS
+from halftone.core.wire import CHANNEL_OPTIONS, make_authorization
 from halftone.v1 import models_pb2, models_pb2_grpc
 
 if TYPE_CHECKING:
@@ -33,11 +33,13 @@ class Promoter:
         search: `host:port` of the search service.
         patience: Seconds that a promotion may take, including the wait for other promotions to end.
         pause: Seconds between two checks of the promotion.
+        key: The secret that is sent with each call; empty sends none.
     """
 
     search: str
     patience: float
     pause: float = _PAUSE_SECONDS
+    key: str = field(default="", repr=False)
 
     def __call__(self, version: str, is_stopped: Callable[[], bool]) -> str:
         """Promote a version and wait for the end. Returns a sentence about the outcome.
@@ -50,6 +52,7 @@ class Promoter:
                 promotion continues unless `cancel` is called.
         """
         until = time.monotonic() + self.patience
+        metadata = make_authorization(self.key)
         with grpc.insecure_channel(self.search, options=CHANNEL_OPTIONS) as channel:
             stub = _stub(channel)
             started = False
@@ -57,12 +60,15 @@ class Promoter:
                 try:
                     if started:
                         promotion = stub.GetPromotion(
-                            models_pb2.GetPromotionRequest(), timeout=_CALL_SECONDS
+                            models_pb2.GetPromotionRequest(),
+                            timeout=_CALL_SECONDS,
+                            metadata=metadata,
                         )
                     else:
                         promotion = stub.PromoteModelVersion(
                             models_pb2.PromoteModelVersionRequest(name=version),
                             timeout=_CALL_SECONDS,
+                            metadata=metadata,
                         )
                         started = True
                     if promotion.model_version != version:
@@ -84,14 +90,19 @@ class Promoter:
 
         Errors are only logged.
         """
+        metadata = make_authorization(self.key)
         with grpc.insecure_channel(self.search, options=CHANNEL_OPTIONS) as channel:
             stub = _stub(channel)
             try:
                 promotion = stub.GetPromotion(
-                    models_pb2.GetPromotionRequest(), timeout=_CALL_SECONDS
+                    models_pb2.GetPromotionRequest(), timeout=_CALL_SECONDS, metadata=metadata
                 )
                 if promotion.model_version == version and promotion.state not in _FINAL:
-                    stub.CancelPromotion(models_pb2.CancelPromotionRequest(), timeout=_CALL_SECONDS)
+                    stub.CancelPromotion(
+                        models_pb2.CancelPromotionRequest(),
+                        timeout=_CALL_SECONDS,
+                        metadata=metadata,
+                    )
             except grpc.RpcError as failure:
                 _log.warning(
                     "promotion_not_cancelled", error=errors.from_rpc_error(failure).message

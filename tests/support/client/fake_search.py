@@ -116,6 +116,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         self.import_faults: dict[int, Callable[[], None]] = {}
         self.calls: list[tuple[str, str, float]] = []
         self.requests: list[object] = []
+        self.metadata: list[tuple[tuple[str, str], ...]] = []
         self.seen: list[str] = []
         self.delay_acks = 0.0
         self.shares = True
@@ -149,6 +150,7 @@ class FakeSearch(search_pb2_grpc.SearchServiceServicer, embedder_pb2_grpc.Embedd
         with self._lock:
             self.calls.append((method, metadata.get(REQUEST_ID_KEY, ""), time.monotonic()))
             self.requests.append(request)
+            self.metadata.append(tuple(context.invocation_metadata()))
             waiting = self.faults[method]
             fault = waiting.popleft() if waiting else None
         self._happen(fault, context)

@@ -62,11 +62,13 @@ class FakeEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
         self.images = 0
         self.calls: list[int] = []
         self.request_ids: list[str] = []
+        self.metadata: list[tuple[tuple[str, str], ...]] = []
         self.refusing: errors.HalftoneError | None = None
         self.before_answer: Callable[[], Any] | None = None
         self.seconds = 0.0
 
     async def EmbedImages(self, request, context):
+        self.metadata.append(tuple(context.invocation_metadata()))
         self.request_ids.append(dict(context.invocation_metadata()).get(wire.REQUEST_ID_KEY, ""))
         if self.refusing is not None:
             await abort_with(context, self.refusing)
