@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -16,10 +18,18 @@ from halftone.services.web.app import make_app
 from halftone.services.web.safety.gate import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _log = telemetry.get_logger(__name__)
 _BACKLOG = 512
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `run`. Uvicorn would raise them again, and the process die of them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 async def run(
@@ -57,11 +67,15 @@ async def run(
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
         h11_max_incomplete_event_size=1 << 16,
     )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.handle_exit, number, None)
     port = listening.getsockname()[1]
     _log.info("listening", port=port, metrics_port=metrics_port)
     on_listening(port, metrics_port)
     try:
-        await uvicorn.Server(config).serve(sockets=[listening])
+        await server.serve(sockets=[listening])
     finally:
         await asyncio.to_thread(stop_metrics)
         _log.info("stopped")

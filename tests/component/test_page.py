@@ -1,0 +1,256 @@
+"""The page as a process of its own, in a real browser, before a service that is a fake."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support.client import chromium
+from tests.support.client.chromium import Reader
+from tests.support.client.fake_clusters import FakeClusters, scene
+
+
+class Served:
+    """`python -m halftone.services.web` on free ports."""
+
+    def __init__(self, directory, *, search):
+        self.log = directory / "web.log"
+        variables = {
+            "HALFTONE_WEB_PORT": "0",
+            "HALFTONE_WEB_METRICS_PORT": "0",
+            "HALFTONE_WEB_SEARCH": search,
+            "HALFTONE_WEB_EMBEDDER": search,
+            "HALFTONE_WEB_TRAINER": "127.0.0.1:1",
+            "HALFTONE_WEB_DATA_DIRECTORY": str(directory / "data"),
+        }
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "halftone.services.web"],
+                env=os.environ | variables,
+                stderr=log,
+            )
+
+    def __enter__(self):
+        end = time.monotonic() + 120
+        while not (found := re.search(r'"port": (\d+)', self.log.read_text())):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, "it does not listen"
+            time.sleep(0.02)
+        self.address = f"http://127.0.0.1:{found[1]}"
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def fake():
+    with FakeClusters() as server:
+        server.names = server.story()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def served(fake, tmp_path_factory):
+    with Served(tmp_path_factory.mktemp("page"), search=fake.address) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium.started() as browser:
+        yield browser
+
+
+@pytest.fixture
+def reader(browser, served):
+    with Reader(browser, served.address) as reader:
+        yield reader
+        assert not reader.complaints
+        assert reader.hosts <= {served.address.removeprefix("http://")}
+
+
+@pytest.fixture
+def pages(fake):
+    first, second = fake.names[:2]
+    return {
+        "home": "/",
+        "search": f"/search?image={first}",
+        "browse": "/images",
+        "record": f"/image?name={first}",
+        "compare": f"/compare?a={first}&b={second}",
+        "overlay": f"/compare?a={first}&b={second}&view=overlay",
+        "judge": "/judge",
+        "clusters": "/clusters",
+        "cluster": f"/cluster?name={first}",
+        "import": "/import",
+        "work": "/work",
+        "error": "/nowhere",
+    }
+
+
+DROP = """
+async ([bytes, type]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([new Uint8Array(bytes)], "found.jpg", {type}));
+  for (const name of ["dragenter", "dragover", "drop"]) {
+    document.body.dispatchEvent(
+      new DragEvent(name, {dataTransfer: transfer, bubbles: true, cancelable: true}));
+  }
+}
+"""
+
+
+@pytest.mark.slow
+def test_what_a_historian_does(reader, browser, served, fake):
+    page = reader.page
+    reader.go("/")
+    page.evaluate(DROP, [list(scene()), "image/jpeg"])
+    page.wait_for_url("**/search?picture=*")
+    page.get_by_text("Found in").wait_for()
+
+    # A part of it, by the arrow keys; the four numbers follow.
+    frame = page.locator(".crop-frame")
+    frame.focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_label("Left", exact=True).input_value() != "0"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**region=*")
+    page.get_by_text("Found in").wait_for()
+    link = page.url
+
+    # Only one journal.
+    page.get_by_label(re.compile("Die Woche")).check()
+    page.wait_for_url("**journal=Die+Woche*")
+    page.get_by_text("Found in").wait_for()
+    assert page.locator(".card .journal").all_inner_texts()[0] == "Die Woche"
+
+    # The link leads somebody else to the same.
+    with Reader(browser, served.address) as other:
+        other.page.goto(link)
+        other.page.get_by_text("Found in").wait_for()
+        assert other.page.get_by_label("Left", exact=True).input_value() != "0"
+
+    # Compare two records, in each view, and judge by a key.
+    first, second = fake.names[:2]
+    reader.go(f"/compare?a={first}&b={second}")
+    for place, name in enumerate(("side", "overlay", "swipe", "blink", "difference"), start=1):
+        page.keyboard.press(str(place))
+        page.locator(f".stage.{name}").wait_for()
+        assert f"view={name}" in page.url
+    page.keyboard.press("d")
+    page.get_by_text("Saved.").wait_for()
+    assert len(fake._holding()) == 1
+    page.reload()
+    page.get_by_text("Judged: different pictures").wait_for()
+    page.keyboard.press("z")
+    page.get_by_text("Taken back.").wait_for()
+    assert not fake._holding()
+
+    # Follow the picture.
+    page.get_by_role("link", name="All its printings").first.click()
+    page.get_by_role("heading", name=re.compile("5 printings")).wait_for()
+
+
+def test_what_is_dropped_on_the_import_goes_into_the_archive(reader, fake):
+    page = reader.page
+    reader.go("/import")
+    page.get_by_label("Into the archive").fill("dropped")
+    page.evaluate(DROP, [list(scene(mirrored=True)), "image/jpeg"])
+    page.get_by_role("heading", name="Imported").wait_for()
+    assert "archives/dropped/images/found.jpg" in fake.records
+    del fake.records["archives/dropped/images/found.jpg"]
+
+
+def test_keys_are_listed_and_can_be_switched_off(reader, pages):
+    page = reader.page
+    reader.go(pages["compare"])
+    page.locator(".stage.side").wait_for()
+    page.keyboard.press("?")
+    page.get_by_label("Use these keys").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    assert page.locator(".stage.side").count() == 1
+    page.keyboard.press("?")
+    page.get_by_label("Use these keys").check()
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    page.locator(".stage.overlay").wait_for()
+
+
+def test_the_keyboard_alone_reaches_what_the_pointer_does(reader):
+    page = reader.page
+    reader.go("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "file"
+
+
+def test_it_works_without_scripts(browser, served, tmp_path):
+    (tmp_path / "found.jpg").write_bytes(scene())
+    with Reader(browser, served.address, java_script_enabled=False) as reader:
+        page = reader.page
+        reader.go("/")
+        page.locator("#file").set_input_files(tmp_path / "found.jpg")
+        page.get_by_role("button", name="Search").click()
+        page.get_by_text("Found in").wait_for()
+        page.get_by_label("Left", exact=True).fill("100")
+        page.get_by_role("button", name="Search this part").click()
+        page.wait_for_url("**region=100*")
+        page.locator(".card a.picture").first.click()
+        page.get_by_role("link", name=re.compile("Overlay")).click()
+        assert page.locator(".laid.overlay svg image").count() == 2
+
+
+@pytest.mark.slow
+def test_nothing_stands_in_anybodys_way(browser, served, pages):
+    """No barrier that axe knows of, in light and in dark, and no page wider than its window."""
+    barriers, wide = {}, {}
+    with Reader(browser, served.address, reduced_motion="reduce") as reader:
+        for name, path in pages.items():
+            reader.go(path)
+            barriers[name] = reader.find_barriers()
+            for width in (320, 400, 2560):
+                reader.page.set_viewport_size({"width": width, "height": 800})
+                wide[name, width] = reader.measure_overflow()
+            reader.page.set_viewport_size({"width": 1024, "height": 800})
+            reader.page.emulate_media(color_scheme="dark")
+            barriers[name, "dark"] = reader.find_barriers("color-contrast")
+            reader.page.emulate_media(color_scheme="light")
+    assert not {name: found for name, found in barriers.items() if found}
+    assert not {place: pixels for place, pixels in wide.items() if pixels}
+
+
+def test_pages_are_light(reader, pages):
+    for name, path in pages.items():
+        answer = reader.page.request.get(reader.address + path)
+        assert len(answer.body()) < 100_000, name
+
+
+def test_it_stops_when_it_is_told_to(fake, tmp_path):
+    with Served(tmp_path, search=fake.address) as served:
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(60) == 0
+
+
+def test_an_open_address_is_refused_at_the_start(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "halftone.services.web"],
+        env=os.environ | {"HALFTONE_WEB_HOST": "0.0.0.0", "HALFTONE_WEB_PORT": "0"},  # noqa: S104
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "HALFTONE_WEB_PROXY" in done.stderr
