@@ -24,6 +24,7 @@ from halftone.client.clusters import (
     ClusterPage,
     Link,
 )
+from halftone.client.judging import JudgingPage, JudgingReason, PairToJudge
 from halftone.client.models import (
     Comparison,
     ModelVersion,
@@ -91,6 +92,8 @@ __all__ = [
     "ImportState",
     "ImportSummary",
     "JobState",
+    "JudgingPage",
+    "JudgingReason",
     "Link",
     "LoadedModel",
     "ModelVersion",
@@ -98,6 +101,7 @@ __all__ = [
     "Orientation",
     "Overlap",
     "OverlapPart",
+    "PairToJudge",
     "Promotion",
     "PromotionState",
     "Query",

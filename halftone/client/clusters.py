@@ -47,11 +47,12 @@ class ClusterJobState(StrEnum):
 
 
 class ClusterOrder(StrEnum):
-    """The order of `Client.clusters`, the largest first."""
+    """The order of `Client.clusters`: the largest first, but of weakest links the weakest."""
 
     SIZE = "size"
     SPAN_YEARS = "span"
     JOURNAL_COUNT = "journals"
+    WEAKEST_LINK = "weakest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +237,9 @@ def list_clusters(
     min_size: int | None,
     min_journals: int | None,
     min_span_years: int | None,
+    max_weakest_link: float | None,
+    only_unjudged: bool,
+    unjudged_first: bool,
     page_size: int | None,
     page_token: str,
 ) -> Call[ClusterPage]:
@@ -248,6 +252,9 @@ def list_clusters(
         min_journals: Only clusters with at least this many journals.
         min_span_years: Only clusters with at least this many whole years between the first
             printing and the last.
+        max_weakest_link: Only clusters whose weakest link is at most this probable.
+        only_unjudged: Only clusters without a verdict on two of their images.
+        unjudged_first: Put these first.
         page_size: The most clusters on the page, 1 to 1000; None: 50.
         page_token: The page's token; empty for the first page.
     """
@@ -257,6 +264,9 @@ def list_clusters(
         min_size=min_size,
         min_journal_count=min_journals,
         min_span_years=min_span_years,
+        max_weakest_link=max_weakest_link,
+        only_unjudged=only_unjudged,
+        unjudged_first=unjudged_first,
         page_size=page_size,
         page_token=page_token,
     )

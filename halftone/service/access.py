@@ -49,6 +49,7 @@ _SCOPES: Final = {
         "CancelClusterJob": Scope.IMPORT,
         "ListClusters": Scope.READ,
         "GetCluster": Scope.READ,
+        "ListPairsToJudge": Scope.READ,
         "JudgePair": Scope.JUDGE,
         "ListVerdicts": Scope.READ,
         "DeleteVerdict": Scope.JUDGE,

@@ -152,17 +152,19 @@ class Link(_message.Message):
     def __init__(self, a: _Optional[str] = ..., b: _Optional[str] = ..., probability: _Optional[float] = ..., relation: _Optional[_Union[_search_pb2.Hit.Relation, str]] = ..., verification: _Optional[_Union[_search_pb2.Verification, _Mapping]] = ..., verdict: _Optional[_Union[_verdicts_pb2.Verdict.Decision, str]] = ...) -> None: ...
 
 class ListClustersRequest(_message.Message):
-    __slots__ = ("filter", "order", "min_size", "min_journal_count", "min_span_years", "page_size", "page_token")
+    __slots__ = ("filter", "order", "min_size", "min_journal_count", "min_span_years", "page_size", "page_token", "max_weakest_link", "only_unjudged", "unjudged_first")
     class Order(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ORDER_UNSPECIFIED: _ClassVar[ListClustersRequest.Order]
         SIZE: _ClassVar[ListClustersRequest.Order]
         SPAN_YEARS: _ClassVar[ListClustersRequest.Order]
         JOURNAL_COUNT: _ClassVar[ListClustersRequest.Order]
+        WEAKEST_LINK: _ClassVar[ListClustersRequest.Order]
     ORDER_UNSPECIFIED: ListClustersRequest.Order
     SIZE: ListClustersRequest.Order
     SPAN_YEARS: ListClustersRequest.Order
     JOURNAL_COUNT: ListClustersRequest.Order
+    WEAKEST_LINK: ListClustersRequest.Order
     FILTER_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     MIN_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -170,6 +172,9 @@ class ListClustersRequest(_message.Message):
     MIN_SPAN_YEARS_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MAX_WEAKEST_LINK_FIELD_NUMBER: _ClassVar[int]
+    ONLY_UNJUDGED_FIELD_NUMBER: _ClassVar[int]
+    UNJUDGED_FIRST_FIELD_NUMBER: _ClassVar[int]
     filter: _search_pb2.Filter
     order: ListClustersRequest.Order
     min_size: int
@@ -177,7 +182,10 @@ class ListClustersRequest(_message.Message):
     min_span_years: int
     page_size: int
     page_token: str
-    def __init__(self, filter: _Optional[_Union[_search_pb2.Filter, _Mapping]] = ..., order: _Optional[_Union[ListClustersRequest.Order, str]] = ..., min_size: _Optional[int] = ..., min_journal_count: _Optional[int] = ..., min_span_years: _Optional[int] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    max_weakest_link: float
+    only_unjudged: bool
+    unjudged_first: bool
+    def __init__(self, filter: _Optional[_Union[_search_pb2.Filter, _Mapping]] = ..., order: _Optional[_Union[ListClustersRequest.Order, str]] = ..., min_size: _Optional[int] = ..., min_journal_count: _Optional[int] = ..., min_span_years: _Optional[int] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., max_weakest_link: _Optional[float] = ..., only_unjudged: _Optional[bool] = ..., unjudged_first: _Optional[bool] = ...) -> None: ...
 
 class ListClustersResponse(_message.Message):
     __slots__ = ("clusters", "next_page_token", "total_count")
@@ -188,6 +196,64 @@ class ListClustersResponse(_message.Message):
     next_page_token: str
     total_count: int
     def __init__(self, clusters: _Optional[_Iterable[_Union[Cluster, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_count: _Optional[int] = ...) -> None: ...
+
+class ListPairsToJudgeRequest(_message.Message):
+    __slots__ = ("cluster", "reasons", "page_size", "page_token")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    reasons: _containers.RepeatedScalarFieldContainer[PairToJudge.Reason]
+    page_size: int
+    page_token: str
+    def __init__(self, cluster: _Optional[str] = ..., reasons: _Optional[_Iterable[_Union[PairToJudge.Reason, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListPairsToJudgeResponse(_message.Message):
+    __slots__ = ("pairs", "next_page_token", "remaining_count", "total_count")
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    pairs: _containers.RepeatedCompositeFieldContainer[PairToJudge]
+    next_page_token: str
+    remaining_count: int
+    total_count: int
+    def __init__(self, pairs: _Optional[_Iterable[_Union[PairToJudge, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., remaining_count: _Optional[int] = ..., total_count: _Optional[int] = ...) -> None: ...
+
+class PairToJudge(_message.Message):
+    __slots__ = ("a", "b", "probability", "relation", "verification", "reason", "priority", "a_cluster", "b_cluster", "affected_count")
+    class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        REASON_UNSPECIFIED: _ClassVar[PairToJudge.Reason]
+        NEAR_THRESHOLD: _ClassVar[PairToJudge.Reason]
+        WEAKEST_LINK: _ClassVar[PairToJudge.Reason]
+        DISAGREEMENT: _ClassVar[PairToJudge.Reason]
+    REASON_UNSPECIFIED: PairToJudge.Reason
+    NEAR_THRESHOLD: PairToJudge.Reason
+    WEAKEST_LINK: PairToJudge.Reason
+    DISAGREEMENT: PairToJudge.Reason
+    A_FIELD_NUMBER: _ClassVar[int]
+    B_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    VERIFICATION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    A_CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    B_CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    AFFECTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    a: _search_pb2.Image
+    b: _search_pb2.Image
+    probability: float
+    relation: _search_pb2.Hit.Relation
+    verification: _search_pb2.Verification
+    reason: PairToJudge.Reason
+    priority: float
+    a_cluster: str
+    b_cluster: str
+    affected_count: int
+    def __init__(self, a: _Optional[_Union[_search_pb2.Image, _Mapping]] = ..., b: _Optional[_Union[_search_pb2.Image, _Mapping]] = ..., probability: _Optional[float] = ..., relation: _Optional[_Union[_search_pb2.Hit.Relation, str]] = ..., verification: _Optional[_Union[_search_pb2.Verification, _Mapping]] = ..., reason: _Optional[_Union[PairToJudge.Reason, str]] = ..., priority: _Optional[float] = ..., a_cluster: _Optional[str] = ..., b_cluster: _Optional[str] = ..., affected_count: _Optional[int] = ...) -> None: ...
 
 class GetClusterRequest(_message.Message):
     __slots__ = ("name",)

@@ -61,6 +61,11 @@ class ClusterServiceStub:
                 request_serializer=halftone_dot_v1_dot_clusters__pb2.ListClustersRequest.SerializeToString,
                 response_deserializer=halftone_dot_v1_dot_clusters__pb2.ListClustersResponse.FromString,
                 _registered_method=True)
+        self.ListPairsToJudge = channel.unary_unary(
+                '/halftone.v1.ClusterService/ListPairsToJudge',
+                request_serializer=halftone_dot_v1_dot_clusters__pb2.ListPairsToJudgeRequest.SerializeToString,
+                response_deserializer=halftone_dot_v1_dot_clusters__pb2.ListPairsToJudgeResponse.FromString,
+                _registered_method=True)
         self.GetCluster = channel.unary_unary(
                 '/halftone.v1.ClusterService/GetCluster',
                 request_serializer=halftone_dot_v1_dot_clusters__pb2.GetClusterRequest.SerializeToString,
@@ -118,6 +123,15 @@ class ClusterServiceServicer:
 
     def ListClusters(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPairsToJudge(self, request, context):
+        """The pairs without a verdict that one helps most with, the most useful first: near the threshold
+        of a link, the weakest links of clusters, and those about which the evidence disagrees. A page
+        token keeps its place: pairs that are judged leave the list, and what follows stays.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -183,6 +197,11 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.ListClusters,
                     request_deserializer=halftone_dot_v1_dot_clusters__pb2.ListClustersRequest.FromString,
                     response_serializer=halftone_dot_v1_dot_clusters__pb2.ListClustersResponse.SerializeToString,
+            ),
+            'ListPairsToJudge': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPairsToJudge,
+                    request_deserializer=halftone_dot_v1_dot_clusters__pb2.ListPairsToJudgeRequest.FromString,
+                    response_serializer=halftone_dot_v1_dot_clusters__pb2.ListPairsToJudgeResponse.SerializeToString,
             ),
             'GetCluster': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCluster,
@@ -341,6 +360,33 @@ class ClusterService:
             '/halftone.v1.ClusterService/ListClusters',
             halftone_dot_v1_dot_clusters__pb2.ListClustersRequest.SerializeToString,
             halftone_dot_v1_dot_clusters__pb2.ListClustersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPairsToJudge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/halftone.v1.ClusterService/ListPairsToJudge',
+            halftone_dot_v1_dot_clusters__pb2.ListPairsToJudgeRequest.SerializeToString,
+            halftone_dot_v1_dot_clusters__pb2.ListPairsToJudgeResponse.FromString,
             options,
             channel_credentials,
             insecure,

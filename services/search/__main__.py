@@ -40,6 +40,7 @@ LISTS: Final = frozenset(
         "ListClusters",
         "ListImages",
         "ListModelVersions",
+        "ListPairsToJudge",
         "ListVerdicts",
     }
 )

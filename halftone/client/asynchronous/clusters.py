@@ -5,15 +5,16 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from halftone.client import clusters, tasks
+from halftone.client import clusters, judging, tasks
 from halftone.client.asynchronous.connection import Connection
 from halftone.client.clusters import ClusterOrder
 from halftone.client.verdicts import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from halftone.client.clusters import Cluster, ClusterJob, ClusterPage
+    from halftone.client.judging import JudgingPage, JudgingReason
     from halftone.client.types import Filter
     from halftone.client.verdicts import Verdict
 
@@ -96,6 +97,9 @@ class ClusterMethods(Connection):
         min_size: int | None = None,
         min_journals: int | None = None,
         min_span_years: int | None = None,
+        max_weakest_link: float | None = None,
+        only_unjudged: bool = False,
+        unjudged_first: bool = False,
         page_size: int | None = None,
         page_token: str = "",
         timeout: float | None = None,
@@ -109,6 +113,9 @@ class ClusterMethods(Connection):
             min_journals: Only clusters with at least this many journals.
             min_span_years: Only clusters with at least this many whole years between the first
                 printing and the last.
+            max_weakest_link: Only clusters whose weakest link is at most this probable, 0 to 1.
+            only_unjudged: Only clusters without a verdict on two of their images.
+            unjudged_first: Put these first; `order` holds among them and among the others.
             page_size: 1 to 1000.
             page_token: The token of the page to return, from the page before it.
             timeout: Deadline in seconds.
@@ -119,6 +126,9 @@ class ClusterMethods(Connection):
             min_size=min_size,
             min_journals=min_journals,
             min_span_years=min_span_years,
+            max_weakest_link=max_weakest_link,
+            only_unjudged=only_unjudged,
+            unjudged_first=unjudged_first,
             page_size=page_size,
             page_token=page_token,
         )
@@ -149,6 +159,31 @@ class ClusterMethods(Connection):
             errors.NotFound: There is no such cluster, or the image is in no cluster.
         """
         return await self._run(clusters.get(name), timeout)
+
+    async def pairs_to_judge(
+        self,
+        *,
+        cluster: str = "",
+        reasons: Sequence[JudgingReason] = (),
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> JudgingPage:
+        """Return a page of the pairs that a verdict helps most with, the most useful first.
+
+        Pairs with a verdict are left out. A page token keeps its place when pairs are judged.
+
+        Args:
+            cluster: Only pairs with an image of this cluster, `clusters/{id}`.
+            reasons: Only pairs for these reasons; none: all.
+            page_size: 1 to 1000.
+            page_token: The token of the page to return, from the page before it.
+            timeout: Deadline in seconds.
+        """
+        call = judging.list_pairs(
+            cluster=cluster, reasons=reasons, page_size=page_size, page_token=page_token
+        )
+        return await self._run(call, timeout)
 
     async def judge(
         self,

@@ -6,15 +6,16 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from halftone.client import clusters, threads
+from halftone.client import clusters, judging, threads
 from halftone.client.blocking.connection import Connection
 from halftone.client.clusters import ClusterOrder
 from halftone.client.verdicts import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from halftone.client.clusters import Cluster, ClusterJob, ClusterPage
+    from halftone.client.judging import JudgingPage, JudgingReason
     from halftone.client.types import Filter
     from halftone.client.verdicts import Verdict
 
@@ -97,6 +98,9 @@ class ClusterMethods(Connection):
         min_size: int | None = None,
         min_journals: int | None = None,
         min_span_years: int | None = None,
+        max_weakest_link: float | None = None,
+        only_unjudged: bool = False,
+        unjudged_first: bool = False,
         page_size: int | None = None,
         page_token: str = "",
         timeout: float | None = None,
@@ -110,6 +114,9 @@ class ClusterMethods(Connection):
             min_journals: Only clusters with at least this many journals.
             min_span_years: Only clusters with at least this many whole years between the first
                 printing and the last.
+            max_weakest_link: Only clusters whose weakest link is at most this probable, 0 to 1.
+            only_unjudged: Only clusters without a verdict on two of their images.
+            unjudged_first: Put these first; `order` holds among them and among the others.
             page_size: 1 to 1000.
             page_token: The token of the page to return, from the page before it.
             timeout: Deadline in seconds.
@@ -120,6 +127,9 @@ class ClusterMethods(Connection):
             min_size=min_size,
             min_journals=min_journals,
             min_span_years=min_span_years,
+            max_weakest_link=max_weakest_link,
+            only_unjudged=only_unjudged,
+            unjudged_first=unjudged_first,
             page_size=page_size,
             page_token=page_token,
         )
@@ -150,6 +160,31 @@ class ClusterMethods(Connection):
             errors.NotFound: There is no such cluster, or the image is in no cluster.
         """
         return self._run(clusters.get(name), timeout)
+
+    def pairs_to_judge(
+        self,
+        *,
+        cluster: str = "",
+        reasons: Sequence[JudgingReason] = (),
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> JudgingPage:
+        """Return a page of the pairs that a verdict helps most with, the most useful first.
+
+        Pairs with a verdict are left out. A page token keeps its place when pairs are judged.
+
+        Args:
+            cluster: Only pairs with an image of this cluster, `clusters/{id}`.
+            reasons: Only pairs for these reasons; none: all.
+            page_size: 1 to 1000.
+            page_token: The token of the page to return, from the page before it.
+            timeout: Deadline in seconds.
+        """
+        call = judging.list_pairs(
+            cluster=cluster, reasons=reasons, page_size=page_size, page_token=page_token
+        )
+        return self._run(call, timeout)
 
     def judge(
         self,

@@ -18,6 +18,7 @@ from halftone.services.search.archive import lookups
 from halftone.services.search.clusters import groups, jobs, pictures, verdicts, views
 from halftone.services.search.clusters.jobs import JobRow, State
 from halftone.services.search.clusters.lists import ClusterLists
+from halftone.services.search.clusters.queue import JudgingQueue
 from halftone.v1 import clusters_pb2, clusters_pb2_grpc
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
         self._worker = worker
         self._holdings = holdings
         self._lists = ClusterLists(holdings)
+        self._queue = JudgingQueue(holdings)
         # Writes wait for each other. A thread of their own keeps them from occupying those of other
         # calls, and a write whose caller gives up while it waits is never begun.
         self._writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clusters-write")
@@ -163,6 +165,17 @@ class ClusterServicer(clusters_pb2_grpc.ClusterServiceServicer):
                 return self._lists.read(connection, request)
 
         return await self._holdings.threads.read_list("clusters_list", read)
+
+    async def ListPairsToJudge(
+        self, request: clusters_pb2.ListPairsToJudgeRequest, context: Context
+    ) -> clusters_pb2.ListPairsToJudgeResponse:
+        """Return a page of the pairs that a verdict helps most with."""
+
+        def read() -> clusters_pb2.ListPairsToJudgeResponse:
+            with self._database.read() as connection:
+                return self._queue.read(connection, request)
+
+        return await self._holdings.threads.read_list("pairs_to_judge", read)
 
     async def GetCluster(
         self, request: clusters_pb2.GetClusterRequest, context: Context

@@ -30,12 +30,14 @@ _PAGES: Final = Pager(
     TypeAdapter(
         tuple[
             # A page position: the value that the list is sorted by, and the id.
-            Annotated[int, Field(ge=0, lt=2**62)],
+            Annotated[float, Field(ge=-2, lt=2**62, allow_inf_nan=False)],
             Annotated[str, StringConstraints(pattern="^[a-z2-7]{1,64}$")],
         ]
     ),
     default_size=50,
 )
+_IS_UNJUDGED: Final = "(id NOT IN (SELECT id FROM temp.judged))"
+_FIRST: Final = 2**40
 _ID_CHUNK: Final = 1_000
 _KEPT_FILTERS: Final = 8
 _KEPT_SECONDS: Final = 120.0
@@ -44,6 +46,8 @@ _ORDERS: Final = {
     clusters_pb2.ListClustersRequest.SIZE: "size",
     clusters_pb2.ListClustersRequest.SPAN_YEARS: "span_years",
     clusters_pb2.ListClustersRequest.JOURNAL_COUNT: "journal_count",
+    # The least probable first; all other lists begin with the largest.
+    clusters_pb2.ListClustersRequest.WEAKEST_LINK: "-weakest",
 }
 
 
@@ -85,11 +89,18 @@ class ClusterLists:
                 "INSERT INTO temp.matching (id) VALUES (?)", [(each,) for each in matching]
             )
             where += " AND id IN (SELECT id FROM temp.matching)"
+        if request.unjudged_first or request.only_unjudged:
+            _list_judged(connection)
+        if request.only_unjudged:
+            where += f" AND {_IS_UNJUDGED}"
+        if request.unjudged_first:
+            # Every value that lists are sorted by is below this.
+            order = f"({order} + {_IS_UNJUDGED} * {_FIRST})"
         (total,) = connection.execute(
             f"SELECT count(*) FROM clusters WHERE {where}",  # noqa: S608 - constants
             values,
         ).fetchone()
-        paged: list[int | str] = [*values]
+        paged: list[float | str] = [*values]
         if page.position is not None:
             value, identifier = page.position
             where += f" AND ({order} < ? OR ({order} = ? AND id > ?))"
@@ -103,9 +114,12 @@ class ClusterLists:
             )
         ]
 
-        def position(row: ClusterRow) -> tuple[int, str]:
-            keys = {"size": row.size, "span_years": row.span_years}
-            return keys.get(order, len(row.journals)), row.id
+        def position(row: ClusterRow) -> tuple[float, str]:
+            (value,) = connection.execute(
+                f"SELECT {order} FROM clusters WHERE id = ?",  # noqa: S608 - constants
+                (row.id,),
+            ).fetchone()
+            return value, row.id
 
         return clusters_pb2.ListClustersResponse(
             clusters=self._messages(page.cut(rows)),
@@ -146,10 +160,21 @@ class ClusterLists:
         return matching
 
 
-def _where(request: clusters_pb2.ListClustersRequest) -> tuple[str, list[int]]:
+def _list_judged(connection: sqlite3.Connection) -> None:
+    """Put the ids of the clusters that have a verdict on two of their images into a table."""
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS judged (id TEXT PRIMARY KEY)")
+    connection.execute("DELETE FROM temp.judged")
+    connection.execute(
+        "INSERT OR IGNORE INTO temp.judged SELECT one.cluster FROM verdicts"
+        " JOIN members AS one ON one.point = point_a JOIN members AS other ON other.point = point_b"
+        " WHERE verdicts.end_time IS NULL AND one.cluster = other.cluster"
+    )
+
+
+def _where(request: clusters_pb2.ListClustersRequest) -> tuple[str, list[float]]:
     """Return the SQL condition of the request's bounds, and its parameters."""
     where = "end_time IS NULL"
-    values: list[int] = []
+    values: list[float] = []
     bounds: tuple[tuple[Literal["min_size", "min_journal_count", "min_span_years"], str], ...] = (
         ("min_size", "size"),
         ("min_journal_count", "journal_count"),
@@ -162,6 +187,15 @@ def _where(request: clusters_pb2.ListClustersRequest) -> tuple[str, list[int]]:
                 raise errors.InvalidArgument(f"{field}: {least} is below 0.", field=field)
             where += f" AND {column} >= ?"
             values.append(least)
+    if request.HasField("max_weakest_link"):
+        most = request.max_weakest_link
+        if not 0 <= most <= 1:
+            raise errors.InvalidArgument(
+                f"max_weakest_link: {most}; it must be 0 to 1.", field="max_weakest_link"
+            )
+        # The field has fewer digits than the table.
+        where += " AND weakest <= ?"
+        values.append(round(most, 6) + 5e-7)
     return where, values
 
 

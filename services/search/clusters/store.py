@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """The version of the tables. An older file is upgraded when it is opened; a newer one is
 refused."""
 
@@ -84,6 +84,7 @@ CREATE TABLE pairs (
 ) WITHOUT ROWID;
 CREATE INDEX pairs_by_b ON pairs (b, a);
 CREATE INDEX pairs_by_model ON pairs (model);
+CREATE INDEX pairs_by_probability ON pairs (probability);
 CREATE TABLE pair_floor (                            -- one row
     job INTEGER NOT NULL,                            -- pairs of earlier jobs do not count
     swept INTEGER NOT NULL                           -- pairs of jobs before this one are deleted
@@ -171,6 +172,8 @@ INSERT INTO pair_floor VALUES (0, 0);
     # In schema 2, `clusters.span_years` counted from the first possible day to the last one, and
     # undated printings were not counted. The next grouping makes such summaries anew.
     2: "ALTER TABLE clusters ADD COLUMN undated INTEGER;",
+    # Schema 4 finds the pairs near the threshold of a link without reading all pairs.
+    3: "CREATE INDEX pairs_by_probability ON pairs (probability);",
 }
 """SQL that upgrades a file from each schema version to the next."""
 

@@ -157,6 +157,32 @@ def list_holding(connection: sqlite3.Connection, points: Collection[bytes]) -> l
     ]
 
 
+def list_judged(
+    connection: sqlite3.Connection, points: Collection[bytes]
+) -> list[tuple[bytes, bytes]]:
+    """Return the pairs of images on which a verdict holds, whatever it says.
+
+    Args:
+        connection: The connection to read with.
+        points: Only pairs whose first image is among these; the order within a pair is that of the
+            points.
+    """
+    (count,) = connection.execute("SELECT count(*) FROM verdicts WHERE end_time IS NULL").fetchone()
+    if count <= len(points):
+        return connection.execute(
+            "SELECT point_a, point_b FROM verdicts WHERE end_time IS NULL"
+        ).fetchall()
+    return [
+        (a, b)
+        for a, b in execute_in(
+            connection,
+            "SELECT point_a, point_b FROM verdicts"
+            " WHERE point_a IN ({values}) AND end_time IS NULL",
+            points,
+        )
+    ]
+
+
 def find_between(
     connection: sqlite3.Connection, point: bytes, others: Collection[bytes]
 ) -> dict[bytes, VerdictRow]:

@@ -278,6 +278,10 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
             and cluster.size >= request.min_size
             and cluster.journal_count >= request.min_journal_count
             and cluster.span_years >= request.min_span_years
+            and (
+                not request.HasField("max_weakest_link")
+                or cluster.weakest_link <= request.max_weakest_link
+            )
         ]
         found.sort(key=lambda cluster: -cluster.size)
         for cluster in found:
@@ -288,6 +292,43 @@ class FakeClusters(FakeSearch, clusters_pb2_grpc.ClusterServiceServicer):
             clusters=found[start:end],
             next_page_token=str(end) if end < len(found) else "",
             total_count=len(found),
+        )
+
+    def ListPairsToJudge(self, request, context):
+        """The links that nobody has judged, the least probable first."""
+        self._begin("ListPairsToJudge", request, context)
+        judged = {frozenset((verdict.a, verdict.b)) for verdict in self._holding()}
+        waiting = sorted(
+            (
+                (link, cluster.name, cluster.size)
+                for cluster in self._clusters()
+                for link in cluster.links
+                if frozenset((link.a, link.b)) not in judged
+                and request.cluster in {"", cluster.name}
+            ),
+            key=lambda found: (_strength(found[0]), found[0].a, found[0].b),
+        )
+        start = int(request.page_token or 0)
+        end = start + (request.page_size or 20)
+        return pb.ListPairsToJudgeResponse(
+            pairs=[
+                pb.PairToJudge(
+                    a=self.records[link.a],
+                    b=self.records[link.b],
+                    probability=_strength(link),
+                    relation=link.relation,
+                    verification=link.verification,
+                    reason=pb.PairToJudge.WEAKEST_LINK,
+                    priority=1 - _strength(link),
+                    a_cluster=cluster,
+                    b_cluster=cluster,
+                    affected_count=size,
+                )
+                for link, cluster, size in waiting[start:end]
+            ],
+            next_page_token=str(end) if end < len(waiting) else "",
+            remaining_count=len(waiting) - start,
+            total_count=len(waiting),
         )
 
     def GetCluster(self, request, context):

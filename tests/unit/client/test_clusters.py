@@ -11,6 +11,7 @@ from halftone.client import (
     ClusterOrder,
     Decision,
     Filter,
+    JudgingReason,
     Relation,
     VerificationState,
 )
@@ -123,3 +124,35 @@ def test_hits_tell_the_verdict_on_them(fake, client):
 def test_what_a_newer_service_says_breaks_nothing():
     assert parse_relation(99) is Relation.UNKNOWN
     assert parse_verdict(pb.Verdict(decision=77)).decision is Decision.UNSURE
+
+
+def test_pairs_to_judge_by_page(fake, client):
+    fake.story()
+    page = client.pairs_to_judge(page_size=2, reasons=[JudgingReason.WEAKEST_LINK])
+    assert len(page) == 2
+    assert page.total == page.remaining > 2
+    first, second = page
+    assert first.priority >= second.priority
+    assert first.reason is JudgingReason.WEAKEST_LINK
+    assert first.a_cluster.startswith("clusters/")
+    following = client.pairs_to_judge(page_size=2, page_token=page.next_page_token)
+    assert following.remaining == page.total - 2
+    client.judge(first.a.name, first.b.name, "same")
+    assert client.pairs_to_judge().total == page.total - 1
+    request = next(each for each in fake.requests if hasattr(each, "reasons"))
+    assert list(request.reasons) == [pb.PairToJudge.WEAKEST_LINK]
+
+
+def test_clusters_by_their_weakest_link(fake, client):
+    fake.story()
+    client.cluster_page(
+        order=ClusterOrder.WEAKEST_LINK,
+        max_weakest_link=0.5,
+        only_unjudged=True,
+        unjudged_first=True,
+    )
+    request = fake.requests[-1]
+    assert request.order == request.WEAKEST_LINK
+    assert request.max_weakest_link == 0.5
+    assert request.only_unjudged
+    assert request.unjudged_first

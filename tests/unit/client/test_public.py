@@ -62,6 +62,7 @@ def test_the_public_names():
             ),
             *("Cluster", "ClusterJob", "ClusterJobState", "ClusterMember", "ClusterOrder"),
             *("ClusterPage", "Decision", "Link", "Verdict"),
+            *("JudgingPage", "JudgingReason", "PairToJudge"),
         ]
     )
     methods = {name for name in dir(Client) if not name.startswith("_")}

@@ -117,6 +117,7 @@ async def test_nothing_blocks_the_event_loop(service, embedder, blocking):
         listed = await clusters.ListClusters(clusters_pb2.ListClustersRequest())
         for cluster in listed.clusters:
             await clusters.GetCluster(clusters_pb2.GetClusterRequest(name=cluster.name))
+        await clusters.ListPairsToJudge(clusters_pb2.ListPairsToJudgeRequest())
         await clusters.ListClusterJobs(clusters_pb2.ListClusterJobsRequest())
         verdict = await clusters.JudgePair(
             clusters_pb2.JudgePairRequest(a=name(0), b=name(3), decision="DIFFERENT", author="Eva")
