@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Final
+
+from cachetools import TTLCache
 
 from halftone.core import errors
 from halftone.service import paging
@@ -10,6 +13,7 @@ from halftone.services.search.archive import payload as payloads
 from halftone.v1 import search_pb2
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Iterable, Sequence
 
     from halftone.services.search.archive.holdings import Holdings
@@ -23,6 +27,8 @@ MAX_BUCKETS: Final = 500
 _DEFAULT_LIMIT: Final = 100
 _MAX_VALUES: Final = 20_000
 """The most values of a field that are counted. The most frequent ones are chosen from these."""
+_KEPT: Final = 64
+_KEPT_SECONDS: Final = 5.0
 _LABELS: Final = "label_values"
 _OWN: Final = {
     "archive": "archives",
@@ -35,10 +41,20 @@ _WIDTHS: Final = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1_000, 2_000, 5_0
 
 
 class Facets:
-    """Counts the records of the archive under a filter."""
+    """Counts the records of the archive under a filter.
+
+    Counts are kept for some seconds, because everybody who opens a page asks for the same ones. A
+    change by this process ends that; a change by another process is seen when the time is over.
+    """
 
     def __init__(self, holdings: Holdings) -> None:
         self._holdings = holdings
+        self._lock = threading.Lock()
+        self._changes = 0
+        self._kept: TTLCache[tuple[str, bytes], search_pb2.CountFacetsResponse] = TTLCache(
+            _KEPT, ttl=_KEPT_SECONDS
+        )
+        holdings.writer.listen(self._forget)
 
     async def count(self, request: search_pb2.CountFacetsRequest) -> search_pb2.CountFacetsResponse:
         """Count records by archive, journal, year, language and, if asked for, label.
@@ -46,8 +62,24 @@ class Facets:
         Raises:
             errors.InvalidArgument: The filter, the limit or the number of bars is not allowed.
         """
-        threads, collection = self._holdings.threads, self._holdings.collection
-        return await threads.read_list("facets", count_facets, collection, request)
+        collection = self._holdings.collection
+        key = (collection.model_version, request.SerializeToString(deterministic=True))
+        with self._lock:
+            kept, changes = self._kept.get(key), self._changes
+        if kept is not None:
+            return kept
+        threads = self._holdings.threads
+        response = await threads.read_list("facets", count_facets, collection, request)
+        with self._lock:
+            # What changed meanwhile may not have been counted.
+            if changes == self._changes:
+                self._kept[key] = response
+        return response
+
+    def _forget(self, _changed: Iterable[uuid.UUID]) -> None:
+        with self._lock:
+            self._changes += 1
+            self._kept.clear()
 
 
 def count_facets(
