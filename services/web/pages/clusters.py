@@ -108,8 +108,10 @@ async def show_cluster(request: Request) -> Response:
     for printing in printings:
         image = printing.image
         gap = sentences.describe_gap(before, image, language) if before is not None else ""
-        first = cluster.first_image.caption
-        caption = mark_words(image.caption, beside=image.caption if printing.is_earliest else first)
+        first = cluster.first_image
+        # In another language every word differs, which says nothing.
+        alike = not (image.language and first.language) or image.language == first.language
+        caption = mark_words(image.caption, beside=first.caption if alike else image.caption)
         views.append(PrintingView(printing=printing, gap=gap, caption=caption))
         before = image
     weakest = timelines.find_weakest_link(cluster)
