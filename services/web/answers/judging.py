@@ -1,72 +1,25 @@
-"""Verdicts: gives and takes them back, and finds the pairs on which a verdict helps most."""
+"""Verdicts: reads and takes them back, and lists the pairs on which one helps most."""
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from halftone.client import ClusterOrder, Decision
+from halftone.client import Decision
 from halftone.core import errors
-from halftone.rendering import timelines
 
 if TYPE_CHECKING:
-    from halftone.client import AsyncClient, Cluster, ImageRecord, Link, Verdict
+    from halftone.client import AsyncClient, Verdict
+    from halftone.client.judging import JudgingPage
 
-_CLUSTERS: Final = 60
-_MOST_DOUBTS: Final = 100
-# Nobody has to look at a pair that is surer than this.
-_SURE: Final = 0.995
+_MOST_PAIRS: Final = 100
 _REPLACED_WITHIN: Final = dt.timedelta(seconds=2)
 _MOST_HISTORY: Final = 200
 
 
-@dataclass(frozen=True, kw_only=True)
-class Doubt:
-    """A pair that nobody has judged and on which a cluster hangs.
-
-    Attributes:
-        weight: How much a verdict on it helps; only for sorting.
-    """
-
-    a: ImageRecord
-    b: ImageRecord
-    link: Link
-    cluster: Cluster
-    weight: float
-
-
-async def list_doubts(client: AsyncClient) -> list[Doubt]:
-    """Return the pairs that are worth a verdict, the most helpful first.
-
-    These are unjudged links of clusters. A link helps the more, the less probable it is and the
-    more printings its cluster has: if the weakest link of a large cluster is wrong, many printings
-    are in the wrong place.
-    """
-    page = await client.cluster_page(order=ClusterOrder.SIZE, page_size=_CLUSTERS)
-    weak = sorted(page, key=lambda cluster: cluster.weakest_link)
-    found = await asyncio.gather(*(client.cluster(each.name) for each in weak[: _CLUSTERS // 2]))
-    doubts = []
-    for cluster in found:
-        records = {member.image.name: member.image for member in cluster.members}
-        for link in timelines.list_inner_links(cluster):
-            probability = link.probability
-            if timelines.is_certain(link) or probability is None or probability >= _SURE:
-                continue
-            weight = (1 - probability) * math.log2(cluster.size + 1)
-            doubts.append(
-                Doubt(
-                    a=records[link.a],
-                    b=records[link.b],
-                    link=link,
-                    cluster=cluster,
-                    weight=weight,
-                )
-            )
-    doubts.sort(key=lambda doubt: (-doubt.weight, doubt.a.name, doubt.b.name))
-    return doubts[:_MOST_DOUBTS]
+async def list_pairs(client: AsyncClient) -> JudgingPage:
+    """Return the pairs that are worth a verdict, at most a hundred, the most helpful first."""
+    return await client.pairs_to_judge(page_size=_MOST_PAIRS)
 
 
 def read_decision(text: str) -> Decision:

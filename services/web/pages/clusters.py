@@ -43,6 +43,7 @@ async def list_clusters(request: Request) -> Response:
         min_size=least["size"],
         min_journals=least["journals"],
         min_span_years=least["years"],
+        unjudged_first="unjudged" in params,
         page_size=_PAGE,
         page_token=params.get("page", ""),
     )
@@ -50,6 +51,7 @@ async def list_clusters(request: Request) -> Response:
     kept = [
         *choice.list_fields(),
         *((key, str(value)) for key, value in least.items() if value is not None),
+        *([("unjudged", "1")] if "unjudged" in params else []),
     ]
 
     def make_address(**changes: str) -> str:
@@ -66,6 +68,7 @@ async def list_clusters(request: Request) -> Response:
         order=order.value,
         orders=list(orders),
         least=least,
+        unjudged_first="unjudged" in params,
         was_grouped=bool(jobs),
         address=make_address,
     )

@@ -60,18 +60,19 @@ async def undo_verdict(request: Request) -> Response:
 async def show_queue(request: Request) -> Response:
     """Answer `GET /judge`: the pairs worth a verdict; with `go=N`, lead to one of them."""
     desk = get_desk(request)
-    doubts = await judging.list_doubts(desk.client)
+    page = await judging.list_pairs(desk.client)
+    pairs = page.pairs
     place = read_place(request.query_params.get("go"))
     saved = request.query_params.get("saved", "")
-    if place is not None and doubts:
-        place = min(place, len(doubts) - 1)
-        doubt = doubts[place]
+    if place is not None and pairs:
+        place = min(place, len(pairs) - 1)
+        pair = pairs[place]
         fields = {
             "queue": str(place),
-            "left": str(len(doubts)),
+            "left": str(page.total),
             **({"saved": saved} if saved else {}),
         }
-        return RedirectResponse(make_compare_url(doubt.a.name, doubt.b.name, **fields), 303)
+        return RedirectResponse(make_compare_url(pair.a.name, pair.b.name, **fields), 303)
     return await desk.renderer.render(
-        request, "judge", doubts=doubts[:_SHOWN], total=len(doubts), saved=saved
+        request, "judge", pairs=pairs[:_SHOWN], total=page.total, saved=saved
     )
