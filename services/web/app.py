@@ -76,7 +76,11 @@ ROUTES = (
 
 
 def make_app(
-    settings: WebSettings, *, client: AsyncClient, metrics: telemetry.Metrics
+    settings: WebSettings,
+    *,
+    client: AsyncClient,
+    metrics: telemetry.Metrics,
+    wait_seconds: float = 0.15,
 ) -> Starlette:
     """Return the application.
 
@@ -84,6 +88,7 @@ def make_app(
         settings: Its settings.
         client: Asks the services; closed with the application.
         metrics: Gets times and counts of requests.
+        wait_seconds: See `Desk`.
     """
     forms = Forms.open(settings.data_directory / "secret")
     uploads = Uploads(
@@ -130,6 +135,7 @@ def make_app(
         forms=forms,
         renderer=Renderer(languages=read_languages(), form_tokens=forms),
         imports=imported,
+        wait_seconds=wait_seconds,
     )
     return app
 

@@ -26,7 +26,12 @@ _FIELD_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """The parts of the page's process."""
+    """The parts of the page's process.
+
+    Attributes:
+        wait_seconds: What is answered within this time, refusals above all, gets a status of its
+            own; what takes longer is sent when it comes, below what is there already.
+    """
 
     client: AsyncClient
     settings: WebSettings
@@ -34,6 +39,7 @@ class Desk:
     forms: forms.Forms
     renderer: Renderer
     imports: Imports
+    wait_seconds: float
 
 
 def get_desk(request: Request) -> Desk:

@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from halftone.services.web.pages.desk import Desk
     from halftone.services.web.words.languages import Language
 
-# What is answered within this time, refusals above all, gets a status of its own; what takes longer
-# is sent when it comes, below the searched picture.
-_WAIT_SECONDS: Final = 0.15
-
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
@@ -105,7 +101,7 @@ async def show_search(request: Request) -> Response:
     )
     language = desk.renderer.choose_language(request)
     task = asyncio.ensure_future(searching.search(desk.client, subject, question))
-    done, _ = await asyncio.wait({task}, timeout=_WAIT_SECONDS)
+    done, _ = await asyncio.wait({task}, timeout=desk.wait_seconds)
     if done:
         task.result()
     return desk.renderer.stream(

@@ -34,7 +34,9 @@ def find_token(page: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(fake, directory: Path, *, headers=None, **settings) -> Iterator[Browser]:
+def opened(
+    fake, directory: Path, *, headers=None, wait_seconds=0.15, **settings
+) -> Iterator[Browser]:
     """Yield a browser on a page of its own."""
     settings = WebSettings(
         **{"data_directory": directory, "min_free_bytes": 0, "port": 0, "metrics_port": 0}
@@ -46,7 +48,8 @@ def opened(fake, directory: Path, *, headers=None, **settings) -> Iterator[Brows
         trainer="127.0.0.1:1",
         retries=RetryPolicy(attempts=1),
     )
-    app = make_app(settings, client=client, metrics=telemetry.Metrics(service="web"))
+    metrics = telemetry.Metrics(service="web")
+    app = make_app(settings, client=client, metrics=metrics, wait_seconds=wait_seconds)
     with Browser(
         app,
         base_url=ADDRESS,

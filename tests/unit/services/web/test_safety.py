@@ -106,8 +106,9 @@ def test_hostile_records_are_text(fake, browser):
     ):
         answer = browser.get(path, params={field: name})
         assert answer.status_code == 200
-        for bad in ("<script>alert", "<img src=x", 'href="javascript:', "49"):
+        for bad in ("<script>alert", "<img src=x", 'href="javascript:'):
             assert bad not in answer.text
+        assert "{{ 7*7 }}" in answer.text
     compared = browser.get("/compare", params={"a": fake.names[0], "b": name})
     assert compared.status_code == 200
     assert "<script>alert" not in compared.text

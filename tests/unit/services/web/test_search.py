@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import time
 
 import pytest
 from PIL import Image
@@ -139,21 +138,18 @@ def test_furniture_is_said_to_be_furniture(fake, browser):
     assert "Another picture that shares printed furniture" in text
 
 
-def test_a_search_that_fails_late_says_so_on_the_page(fake, browser):
-    def slow():
-        time.sleep(0.5)
-        raise errors.Unavailable("The embedder does not answer.")
-
-    fake.faults["SearchImages"].append(slow)
-    answer = browser.get(f"/search?image={fake.names[0]}")
+def test_a_search_that_fails_late_says_so_on_the_page(fake, tmp_path):
+    fake.faults["SearchImages"].append(fails(errors.Unavailable("The embedder does not answer.")))
+    with page.opened(fake, tmp_path, wait_seconds=0.0) as browser:
+        answer = browser.get(f"/search?image={fake.names[0]}")
     assert answer.status_code == 200
     assert "The embedder does not answer." in answer.text
 
 
-def test_a_search_that_is_refused_at_once_has_the_status_of_it(fake, browser):
+def test_a_search_that_is_refused_in_time_has_the_status_of_it(fake, tmp_path):
     fake.faults["SearchImages"].append(fails(errors.Unavailable("The embedder does not answer.")))
-    answer = browser.get(f"/search?image={fake.names[0]}")
-    assert answer.status_code == 503
+    with page.opened(fake, tmp_path, wait_seconds=60.0) as browser:
+        assert browser.get(f"/search?image={fake.names[0]}").status_code == 503
 
 
 def test_an_expired_picture_says_how_its_address_works_again(browser):
