@@ -28,7 +28,6 @@ from halftone.client.records import (
     ImageRecord,
     ImportAck,
     ImportState,
-    Thumbnail,
     YearBucket,
 )
 from halftone.client.types import Compared, Embedding, LoadedModel, Search
@@ -270,18 +269,6 @@ def facets(
         )
 
     return _search_call("CountFacets", request, pb.CountFacetsResponse, parse)
-
-
-def thumbnail(name: str) -> Call[Thumbnail]:
-    """Build the call that returns a small JPEG of an image (rpc GetThumbnail)."""
-
-    def parse(response: pb.GetThumbnailResponse) -> Thumbnail:
-        return Thumbnail(
-            content=response.content, content_type=response.content_type, rights=response.rights
-        )
-
-    request = pb.GetThumbnailRequest(name=name)
-    return _search_call("GetThumbnail", request, pb.GetThumbnailResponse, parse)
 
 
 def embed(

@@ -1,4 +1,4 @@
-"""Parts of pictures: the arguments and the result of `region`, and the call that asks for one."""
+"""The calls that return pixels: thumbnails and parts of pictures, with their types."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from halftone.client.calls import Call, make_call
 from halftone.client.conversions import make_region, parse_region
+from halftone.client.records import Thumbnail
 from halftone.core import errors
 from halftone.v1 import search_pb2 as pb
 
@@ -126,5 +127,23 @@ def region(name: str, options: RegionOptions) -> Call[ImageRegion]:
         "GetImageRegion",
         request=request,
         response_class=pb.GetImageRegionResponse,
+        parse=parse,
+    )
+
+
+def thumbnail(name: str) -> Call[Thumbnail]:
+    """Build the call that returns a small JPEG of an image (rpc GetThumbnail)."""
+
+    def parse(response: pb.GetThumbnailResponse) -> Thumbnail:
+        return Thumbnail(
+            content=response.content, content_type=response.content_type, rights=response.rights
+        )
+
+    request = pb.GetThumbnailRequest(name=name)
+    return make_call(
+        "search",
+        "GetThumbnail",
+        request=request,
+        response_class=pb.GetThumbnailResponse,
         parse=parse,
     )

@@ -208,7 +208,7 @@ class ImageMethods(Connection):
         Raises:
             errors.NotFound: No image has that name.
         """
-        return await self._run(calls.thumbnail(name), timeout)
+        return await self._run(region_calls.thumbnail(name), timeout)
 
     async def region(
         self, name: str, *, timeout: float | None = None, **options: Unpack[RegionOptions]

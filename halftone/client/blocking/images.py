@@ -207,7 +207,7 @@ class ImageMethods(Connection):
         Raises:
             errors.NotFound: No image has that name.
         """
-        return self._run(calls.thumbnail(name), timeout)
+        return self._run(region_calls.thumbnail(name), timeout)
 
     def region(
         self, name: str, *, timeout: float | None = None, **options: Unpack[RegionOptions]
