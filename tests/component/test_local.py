@@ -238,7 +238,7 @@ def test_sigterm_and_sigkill_of_the_parent_lose_nothing(tmp_path, press):
         assert set(acknowledged) <= {record.name for record in client.list()}
         assert client.facets(filter=Filter(archives=["press"])).total >= 20
         children = up.children()
-        assert set(children) == {"embedder", "search", "trainer", "trainer.worker", "queue"}
+        assert set(children) == {"embedder", "search", "trainer", "trainer.worker", "queue", "web"}
         up.process.kill()
         up.process.wait()
         until(lambda: not any(is_alive(pid) for pid in children.values()))
