@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halftone.matching.differences import Difference, find_differences, weigh_pieces
+from halftone.matching.judge import describe, load_packaged
 from halftone.matching.tiles import MOST_ODDS, STEP, TILE, corners_of, measure, tile_terms
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class TileEvidence:
             printing contradicts here and there, another picture in the same frame all over.
         differing: How much contradicts in pieces within the largest part, in odds of tiles: the
             men of another position on the same board.
+        judgement: The logarithm of the odds that what both show is one picture, no furniture, by
+            `halftone.matching.judge`; 0 until it is judged.
     """
 
     agreeing: float
@@ -74,6 +77,7 @@ class TileEvidence:
     contradicting: float
     hole: float
     differing: float
+    judgement: float = 0.0
 
     @property
     def broad(self) -> float:
@@ -120,6 +124,13 @@ class Agreement:
         within = _parts(agrees, contradicts, inside=self.tiles.inside, hole=None)
         return find_differences(self.tiles, self.odds, within=within[:1])
 
+    def judge(self) -> float:
+        """Return the logarithm of the odds that what both pictures show is one picture.
+
+        It takes as long as the comparison of tiles, so only overlaps that are kept are judged.
+        """
+        return load_packaged()(describe(*self.tiles.pictures, self.tiles.mask))
+
     def odds_at(self, points: Floats) -> Floats:
         """Return the odds of the tiles around points of the first picture, [N]; 0 outside."""
         to_frame = self.tiles.to_frame
@@ -163,10 +174,10 @@ def compare(
         second_size=second_size,
         meeting=meeting,
     )
-    return None if measured is None else _judge(measured)
+    return None if measured is None else _weigh(measured)
 
 
-def _judge(tiles: Tiles) -> Agreement:
+def _weigh(tiles: Tiles) -> Agreement:
     weaker, stronger = tiles.strengths.min(axis=0), tiles.strengths.max(axis=0)
     odds = np.clip(tile_terms(tiles) @ np.array(ODDS, dtype=np.float32), -MOST_ODDS, MOST_ODDS)
     odds *= tiles.inside * np.clip(stronger / _EMPTY, 0, 1)

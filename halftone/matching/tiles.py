@@ -59,6 +59,8 @@ class Tiles:
         tones: [2, R, C], mean grey value of each picture, 0 to 255.
         inside: bool [R, C], whether the frames meet in the tile.
         to_frame: float64 [3, 3], takes points of the first picture to the frame.
+        pictures: Both pictures in the frame, blurred, 0 to 255, float32 [H, W].
+        mask: Where the pictures' frames meet, bool [H, W].
     """
 
     correlation: Floats
@@ -67,6 +69,8 @@ class Tiles:
     tones: Floats
     inside: Bools
     to_frame: Doubles
+    pictures: tuple[Floats, Floats]
+    mask: Bools
 
 
 def measure(
@@ -170,8 +174,8 @@ def _measure(first: Floats, second: Floats, *, inside: Floats, to_frame: Doubles
     def mean(values: Floats) -> Floats:
         return np.asarray(_sum_tiles(values * inside) / weight, dtype=np.float32)
 
-    ax, ay, bx, by = (*_gradients(first), *_gradients(second))
-    (au, av), (bu, bv) = _level(ax, ay), _level(bx, by)
+    ax, ay, bx, by = (*find_gradients(first), *find_gradients(second))
+    (au, av), (bu, bv) = level_gradients(ax, ay), level_gradients(bx, by)
     products = [(mean(x * x), mean(y * y), mean(x * y)) for x, y in ((au, av), (bu, bv))]
     norms = [np.maximum(xx + yy, 1e-9) for xx, yy, _ in products]
     within = _sum_tiles(inside) >= _INSIDE * TILE**2
@@ -188,6 +192,8 @@ def _measure(first: Floats, second: Floats, *, inside: Floats, to_frame: Doubles
         tones=np.stack([mean(first), mean(second)]),
         inside=within,
         to_frame=to_frame,
+        pictures=(first, second),
+        mask=inside > 0,
     )
 
 
@@ -198,13 +204,13 @@ def _strengths(squares: Floats, within: Bools) -> Floats:
     return (roots / np.float32(max(usual, _FAINTEST))).astype(np.float32)
 
 
-def _gradients(picture: Floats) -> tuple[Floats, Floats]:
+def find_gradients(picture: Floats) -> tuple[Floats, Floats]:
     """Return the gradients along x and y, in grey values a pixel."""
     x, y = (cv2.Scharr(picture, cv2.CV_32F, *way) / 32 for way in ((1, 0), (0, 1)))
     return x.astype(np.float32), y.astype(np.float32)
 
 
-def _level(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+def level_gradients(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Divide gradients by their length and half of what is usual around them."""
     squares = x * x + y * y
     around = np.sqrt(np.maximum(cv2.blur(squares, (TILE + 1, TILE + 1)), 0))

@@ -10,7 +10,7 @@ frame or a masthead alone.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -68,18 +68,13 @@ def verify(
         mirrored: Compare the query mirrored (True), as it is (False), or both ways (None).
     """
     begun = time.perf_counter()
-    agreements: list[_Agreement] = []
     fewest = min(len(query), len(candidate))
     # Sampling and tolerance depend on which picture is laid upon which, so the one with more
     # features is always laid upon the other.
     turned_round = _weight(query) < _weight(candidate)
     first, second = (candidate, query) if turned_round else (query, candidate)
-    if fewest >= MIN_INLIERS:
-        sides = (False, True) if mirrored is None else (mirrored,)
-        agreements = _compare(first, second, sides=sides)
-        if pairing.may_be_negative(first, second):
-            agreements += _compare(first.negative(), second, sides=sides, negative=True)
-    overlaps = [_overlap(overlap) for overlap in _distinct(agreements)]
+    sides = (False, True) if mirrored is None else (mirrored,)
+    overlaps = [_overlap(agreement) for agreement in _judged(_find(first, second, sides=sides))]
     if turned_round:
         overlaps = [overlap.from_the_other_side() for overlap in overlaps]
     return Verification(
@@ -87,6 +82,28 @@ def verify(
         seconds=time.perf_counter() - begun,
         is_conclusive=bool(overlaps) or fewest >= FEWEST_FEATURES,
     )
+
+
+def compare_tiles(query: LocalFeatures, candidate: LocalFeatures) -> list[dense.Agreement]:
+    """Compare two pictures by their local features, and return what tiles say of each overlap.
+
+    What the pictures share is not judged: that is learnt from this.
+    """
+    first, second = sorted((query, candidate), key=_weight, reverse=True)
+    found = _find(first, second, sides=(False, True))
+    return [each.tiles for each in found if each.tiles is not None]
+
+
+def _find(
+    first: LocalFeatures, second: LocalFeatures, *, sides: Sequence[bool]
+) -> list[_Agreement]:
+    """Return what two pictures agree on, the larger areas first; the first has more features."""
+    if len(second) < MIN_INLIERS:
+        return []
+    agreements = _compare(first, second, sides=sides)
+    if pairing.may_be_negative(first, second):
+        agreements += _compare(first.negative(), second, sides=sides, negative=True)
+    return _distinct(agreements)
 
 
 def _compare(
@@ -155,6 +172,7 @@ class _Agreement:
     support: Doubles  # what inliers vouch for, in the query
     tiles: dense.Agreement | None
     rivals: int = 0
+    judgement: float = 0.0
 
     @property
     def count(self) -> int:
@@ -252,6 +270,19 @@ def _distinct(agreements: list[_Agreement]) -> list[_Agreement]:
         elif not kept or weaker.tiles is None or len(weaker.tiles.parts):
             kept.append(weaker)
     return kept[:MAX_OVERLAPS]
+
+
+def _judged(agreements: list[_Agreement]) -> list[_Agreement]:
+    """Judge each agreement; return what is a picture over the largest area first."""
+    for each in agreements:
+        if each.tiles is not None:
+            each.judgement = each.tiles.judge()
+    return sorted(agreements, key=_rank, reverse=True)
+
+
+def _rank(agreement: _Agreement) -> tuple[float, int]:
+    area = 0.0 if agreement.tiles is None else agreement.tiles.area
+    return area / (1 + float(np.exp(-agreement.judgement))), agreement.count
 
 
 def _lie_alike(one: _Side, other: _Side) -> bool:
@@ -357,7 +388,7 @@ def _overlap(agreement: _Agreement) -> Overlap:
             Difference(part=_part(agreement, each.part), share=each.share, certainty=each.certainty)
             for each in tiles.find_differences()
         ),
-        evidence=None if tiles is None else tiles.evidence,
+        evidence=None if tiles is None else replace(tiles.evidence, judgement=agreement.judgement),
     )
 
 

@@ -1,0 +1,1 @@
+"""Makes the judge of `halftone.matching.judge`: what it learns from, and how."""
