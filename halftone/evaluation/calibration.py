@@ -32,21 +32,8 @@ _LIKELY: Final = 0.01
 
 They are almost all candidates, and rightly improbable: their share would hide the others.
 """
-_EITHER_WAY: Final = (
-    "compared",
-    "has_pdq",
-    "has_words",
-    "breadth",
-    "pure",
-    "pure_clear",
-    "solid",
-    "likeness_odds",
-    "broad_odds",
-    "solid_odds",
-    "likeness",
-)
-"""Flags that say which evidence exists, and what the largest part shows, which is one thing seen
-from several sides. Only their weights may be negative."""
+_EITHER_WAY: Final = ("compared", "has_pdq", "has_words")
+"""Flags that say which evidence exists. Only their weights may be negative."""
 _INVERSE_REGULARISATION: Final = 1.0
 _CONSTANT: Final = 1e-9
 _STEEPEST: Final = 500.0

@@ -58,11 +58,6 @@ _PICTURES_PER_PAIR: Final = 12
 _HARD_ARCHIVE: Final = 0.1
 """The weight of a pair of an archive whose pictures share furniture. Each picture of a book finds
 the others, so it has far more such pairs than an archive of many journals."""
-_SAME_WEIGHT: Final = 0.3
-_DETAIL_WEIGHT: Final = 0.15
-"""The weight of pairs that are the same but for details. Tiles do not tell a man that moved from a
-retouched picture; with full weight, all that agrees in full would become doubtful."""
-_DETAILS: Final = ("board", "chart", "initial", "map", "stage")
 _SHEET_CROP: Final = 0.03  # of a side: sheets of an archive are whole
 _THREADS: Final = 2
 
@@ -272,15 +267,7 @@ def sample_furniture(
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(compare, range(pairs)))
-    weights = [_weigh(*plan[number % len(plan)]) for number in range(pairs)]
-    return _make_sample(found, hard=True, weights=np.array(weights, dtype=np.float64))
-
-
-def _weigh(kind: str, case: str) -> float:
-    """Return how much a pair in drawn furniture counts in a fit."""
-    if case != "different":
-        return _SAME_WEIGHT
-    return _DETAIL_WEIGHT if kind in _DETAILS else 1.0
+    return _make_sample(found, hard=True)
 
 
 def print_part(picture: Image.Image, *, generator: np.random.Generator) -> Image.Image:

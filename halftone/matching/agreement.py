@@ -51,16 +51,13 @@ class TileEvidence:
 
     Attributes:
         agreeing: The share of all tiles where the frames meet that agree, 0 to 1.
-        clear: The same, tiles of strong contrast alone.
         solid: The share of all tiles that agree and lie in the largest part, 0 to 1.
         breadth: The width or height of the largest part, whichever is the smaller share of the
             width or height of where the frames meet, 0 to 1.
-        pure: The share of the largest part's tiles that agree, 0 to 1.
-        pure_clear: The same, tiles of strong contrast alone.
+        pure: The share of the largest part's tiles that agree, of those with strong contrast, 0
+            to 1.
         count: The number of tiles that agree in the largest part. Tiles overlap.
         contradicting: The share of where the frames meet that contradicts, 0 to 1.
-        hole: The share of where the frames meet that contradicts in one piece, 0 to 1: a poor
-            printing contradicts here and there, another picture in the same frame all over.
         differing: How much contradicts in pieces within the largest part, in odds of tiles: the
             men of another position on the same board.
         judgement: The logarithm of the odds that what both show is one picture, no furniture, by
@@ -68,14 +65,11 @@ class TileEvidence:
     """
 
     agreeing: float
-    clear: float
     solid: float
     breadth: float
     pure: float
-    pure_clear: float
     count: float
     contradicting: float
-    hole: float
     differing: float
     judgement: float = 0.0
 
@@ -87,7 +81,7 @@ class TileEvidence:
     @property
     def faithful(self) -> float:
         """Return how faithfully the largest part agrees, without differing pieces: 0 to 1."""
-        clear = min(max((self.pure_clear - _UNCLEAR) / (1 - _UNCLEAR), 0.0), 1.0)
+        clear = min(max((self.pure - _UNCLEAR) / (1 - _UNCLEAR), 0.0), 1.0)
         return clear * float(np.exp(-self.differing / _DIFFERING))
 
     @property
@@ -190,14 +184,11 @@ def _weigh(tiles: Tiles) -> Agreement:
     rows, columns = odds.shape
     evidence = TileEvidence(
         agreeing=_share(agrees, contradicts),
-        clear=_share(agrees * clear, contradicts * clear),
         solid=float(agrees[largest].sum() / max((agrees + contradicts).sum(), 1e-6)),
         breadth=min(agrees[largest].shape[0] / rows, agrees[largest].shape[1] / columns),
-        pure=_share(agrees[largest], contradicts[largest]),
-        pure_clear=_share((agrees * clear)[largest], (contradicts * clear)[largest]),
+        pure=_share((agrees * clear)[largest], (contradicts * clear)[largest]),
         count=float(agrees[largest].sum()),
         contradicting=float(contradicts.sum() / max(tiles.inside.sum(), 1)),
-        hole=max(torn, 0.0),
         differing=weigh_pieces(tiles, odds, within=largest),
     )
     return Agreement(

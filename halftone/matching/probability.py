@@ -1,8 +1,8 @@
 """Turns all the evidence for a candidate into one probability.
 
-The probability is a logistic regression on a few features. Inliers, shares and likeness can only
-speak for a match as they grow. `halftone/evaluation/calibration.py` fits it, and the fit travels
-with the model version.
+The probability is a logistic regression on a few features. Inliers, shares, judgement and likeness
+can only speak for a match as they grow. `halftone/evaluation/calibration.py` fits it, and the fit
+travels with the model version.
 """
 
 from __future__ import annotations
@@ -33,19 +33,8 @@ FEATURES: Final = (
     "inliers",
     "agreement",
     "share",
-    "coverage",
-    "breadth",
-    "pure",
-    "pure_clear",
-    "agreeing",
-    "clear",
+    "judgement",
     "solid",
-    "likeness_odds",
-    "broad_odds",
-    "solid_odds",
-    "likeness",
-    "whole",
-    "intact",
     "count",
     "similarity",
     "pdq",
@@ -66,14 +55,13 @@ nothing.
 """
 
 _GEOMETRY: Final = FEATURES.index("similarity")
-TILE_FEATURES: Final = FEATURES[FEATURES.index("breadth") : _GEOMETRY]
+TILE_FEATURES: Final = FEATURES[FEATURES.index("judgement") : _GEOMETRY]
 """Names of the features from the comparison tile by tile."""
 _INLIERS: Final = FEATURES.index("inliers")
 _COUNT: Final = FEATURES.index("count")
 _COMPARED: Final = FEATURES.index("compared")
 _UNVERIFIED_PDQ: Final = FEATURES.index("unverified_pdq")
-_TORN: Final = 5.0  # a hole of a fifth leaves nothing whole
-_MOST_DIFFERING: Final = 60.0
+_MOST_JUDGED: Final = 8.0  # logarithm of odds: more makes nothing more certain
 _SLACK: Final = 0.02  # of a share: less is noise
 _LEAST: Final = float(np.log((1 + _SLACK) / _SLACK))
 
@@ -122,8 +110,8 @@ class Evidence:
 def evidence_features(evidence: Evidence) -> Doubles:
     """Return the regression's features, float64 [F], named by `FEATURES`; 0 if not known.
 
-    Shares of tiles enter as logarithms of odds: what sets two pictures apart is whether nothing
-    contradicts or a little, and whether nothing agrees or a little.
+    The share of tiles enters as the logarithm of odds: what sets two pictures apart is whether all
+    agrees or nearly all, and whether nothing does or a little.
     """
     compared = evidence.is_compared
     overlap = _largest(evidence.verification)
@@ -133,7 +121,6 @@ def evidence_features(evidence: Evidence) -> Doubles:
             float(np.log1p(min(overlap.inliers, MOST_INLIERS))),
             overlap.inliers / max(overlap.matches, 1),
             max(overlap.query_share, overlap.candidate_share),
-            overlap.coverage,
             *_tile_features(overlap.evidence),
         ]
     # Printers' rules and drawings in two tones have few words, and often the same ones.
@@ -155,28 +142,12 @@ def evidence_features(evidence: Evidence) -> Doubles:
 
 
 def _tile_features(tiles: TileEvidence | None) -> list[float]:
-    """Return the features from `breadth` to `count`. All are 0 where nothing agrees."""
+    """Return the features from `judgement` to `count`. All are 0 where nothing was compared."""
     if tiles is None:
         return [0.0] * len(TILE_FEATURES)
-    shares = (
-        tiles.breadth,
-        tiles.pure,
-        tiles.pure_clear,
-        tiles.agreeing,
-        tiles.clear,
-        tiles.solid,
-        tiles.likeness,
-        tiles.broad,
-        tiles.solid * tiles.faithful,
-    )
-    # Without an overlap there is nothing that agrees, so features count from there.
-    odds = [float(np.log((each + _SLACK) / (1 - each + _SLACK)) + _LEAST) for each in shares]
-    intact = np.log1p(_MOST_DIFFERING) - np.log1p(min(tiles.differing, _MOST_DIFFERING))
     return [
-        *odds,
-        tiles.likeness,
-        1 - min(1.0, _TORN * tiles.hole),
-        float(intact),
+        min(max(tiles.judgement, -_MOST_JUDGED), _MOST_JUDGED) + _MOST_JUDGED,
+        float(np.log((tiles.solid + _SLACK) / (1 - tiles.solid + _SLACK)) + _LEAST),
         float(np.log1p(min(tiles.count, MOST_TILES))),
     ]
 

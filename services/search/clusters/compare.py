@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from halftone.services.search.comparison.calibrations import Calibrations
     from halftone.services.search.store.port import Stored
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """The version of the comparison. Raising it makes all pairs be compared again."""
 _NICE: Final = 10
 _GRID: Final = 64
-_EVIDENCE: Final = struct.Struct("<22f")
+_EVIDENCE: Final = struct.Struct(f"<{12 + len(dataclasses.fields(TileEvidence))}f")
 """The kept evidence: similarity, PDQ, words (NaN if unknown), the number of overlaps. Then of the
 largest one: inliers, matches, both shares, coverage, residual, rivals, whether it is mirrored, and
 its tile evidence in the order of its fields (NaN if there is none). Probability and relation depend

@@ -6,14 +6,12 @@ from halftone.matching.agreement import TileEvidence
 
 WHOLE = TileEvidence(
     agreeing=1,
-    clear=1,
     solid=1,
     breadth=1,
     pure=1,
-    pure_clear=1,
     count=200,
     contradicting=0,
-    hole=0,
     differing=0,
+    judgement=4,
 )
 """What a faithful printing of the whole picture shows."""

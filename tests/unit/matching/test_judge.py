@@ -34,10 +34,11 @@ def network(*, seed: int = 0) -> judge.Judge:
     def weights(*shape: int) -> np.ndarray:
         return generator.normal(0, 0.2, shape).astype(np.float32)
 
-    sizes = zip((5, 3, 3, 3, 3, 3), (judge.CHANNELS, 3, 4, 4, 5, 5), (3, 4, 4, 5, 5, 6), strict=True)
+    inputs, outputs = (judge.CHANNELS, 3, 4, 4, 5, 5), (3, 4, 4, 5, 5, 6)
+    sizes = zip((5, 3, 3, 3, 3, 3), inputs, outputs, strict=True)
     return judge.Judge(
         kernels=tuple(weights(out, into, size, size) for size, into, out in sizes),
-        biases=tuple(weights(out) for out in (3, 4, 4, 5, 5, 6)),
+        biases=tuple(weights(out) for out in outputs),
         hidden=(weights(7, 22), weights(7)),
         output=(weights(7), np.float32(0.5)),
     )

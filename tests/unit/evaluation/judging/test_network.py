@@ -23,9 +23,7 @@ def pair(*, same: bool, overlaps: int = 1, seed: int = 0) -> SeenPair:
 
 @pytest.fixture(scope="module")
 def trained() -> network.JudgeNetwork:
-    pairs = [
-        pair(same=bool(seed % 2), overlaps=1 + seed % 3 // 2, seed=seed) for seed in range(16)
-    ]
+    pairs = [pair(same=bool(seed % 2), overlaps=1 + seed % 3 // 2, seed=seed) for seed in range(16)]
     # Normalisation follows the pairs by a tenth in each step.
     return network.train(pairs, epochs=80, seed=0)
 
@@ -50,5 +48,7 @@ def test_training_is_repeatable():
     pairs = [pair(same=bool(seed % 2), seed=seed) for seed in range(32)]
     losses: list[list[float]] = [[], []]
     for lost in losses:
-        network.train(pairs, epochs=1, seed=3, progress=lambda _, loss, lost=lost: lost.append(loss))
+        network.train(
+            pairs, epochs=1, seed=3, progress=lambda _, loss, lost=lost: lost.append(loss)
+        )
     assert losses[0] == losses[1]
