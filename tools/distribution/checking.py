@@ -36,6 +36,7 @@ _ESSENTIAL: Final = {
     "halftone/starter/1/report/index.html",
     "halftone/matching/vocabulary.npz",
     "halftone/matching/calibration.json",
+    "halftone/matching/judge.npz",
     "halftone/rendering/templates/contact-sheet.html.jinja",
     "halftone/evaluation/report/templates/page.html.jinja",
 }

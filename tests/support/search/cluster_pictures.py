@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import io
 
-import numpy as np
 from PIL import Image, ImageFilter
 
+from tests.support.pictures import printed_pages
 
-@functools.cache
+
 def scene(seed: int) -> Image.Image:
-    """A picture of blots and strokes, 320 x 240, unlike that of any other seed."""
-    chance = np.random.default_rng(seed)
-    fine = chance.integers(0, 256, size=(60, 80), dtype=np.uint8)
-    rough = chance.integers(0, 256, size=(12, 16), dtype=np.uint8)
-    layers = [
-        Image.fromarray(each).resize((320, 240), Image.Resampling.BICUBIC) for each in (fine, rough)
-    ]
-    return Image.blend(layers[0], layers[1], 0.4)
+    """A picture of figures and tones, 320 x 240, unlike that of any other seed."""
+    return printed_pages.scene(seed, width=320, height=240)
 
 
 def png(picture: Image.Image) -> bytes:

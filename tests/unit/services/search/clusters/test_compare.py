@@ -186,7 +186,7 @@ def test_a_shared_frame_links_nothing_and_parts_nothing(comparer, sides):
     for each in frames:
         assert each.probability < 0.2
         assert each.relation == Relation.SHARED_ELEMENTS
-        (overlap,) = search_pb2.Verification.FromString(each.verification).overlaps
+        overlap, *_ = search_pb2.Verification.FromString(each.verification).overlaps
         assert len(overlap.parts) >= 4, "the frame's four sides"
         assert overlap.contradicting_share > 0.2
     own = compare(comparer, sides, ("original", "framed"), ("reprint", "framed"))
