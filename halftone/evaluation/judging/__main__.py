@@ -19,18 +19,19 @@ import cv2
 from halftone.archive.manifests import list_pictures
 from halftone.core import errors
 from halftone.evaluation.corrections import read_corrections
-from halftone.evaluation.judging.network import score, train
+from halftone.evaluation.judging.network import fold, train
 from halftone.evaluation.judging.samples import (
     see_archive,
     see_different,
     see_furniture,
     see_printings,
 )
+from halftone.vision.judging import score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from halftone.evaluation.judging.samples import SeenPair
+    from halftone.vision.judging import SeenPair
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,20 +63,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{len(pairs):,} pairs, {sum(pair.same for pair in pairs):,} of one picture", flush=True)
     _judge_folds(pairs, folds=given.folds, epochs=given.epochs, seed=given.seed)
     network = train(pairs, epochs=given.epochs, seed=given.seed, progress=_report)
-    given.out.write_bytes(network.fold().to_bytes())
+    given.out.write_bytes(fold(network).to_bytes())
 
 
 def _judge_folds(pairs: Sequence[SeenPair], *, folds: int, epochs: int, seed: int) -> None:
     """Print how well groups that a network did not see are told apart."""
     from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - takes a second
 
-    for fold in range(folds):
-        aside = [zlib.crc32(pair.group.encode()) % folds == fold for pair in pairs]
+    for number in range(folds):
+        aside = [zlib.crc32(pair.group.encode()) % folds == number for pair in pairs]
         known = [pair for pair, out in zip(pairs, aside, strict=True) if not out]
         unknown = [pair for pair, out in zip(pairs, aside, strict=True) if out]
         scores = score(train(known, epochs=epochs, seed=seed), unknown)
         area = roc_auc_score([pair.same for pair in unknown], scores)
-        print(f"fold {fold + 1}: {len(unknown):,} pairs left out, AUC {area:.4f}", flush=True)
+        print(f"fold {number + 1}: {len(unknown):,} pairs left out, AUC {area:.4f}", flush=True)
 
 
 def _report(epoch: int, loss: float) -> None:

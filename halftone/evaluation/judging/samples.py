@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from halftone.evaluation.calibration_samples import print_part, read_picture
@@ -23,6 +21,7 @@ from halftone.matching.fingerprint import local_features
 from halftone.matching.judge import describe
 from halftone.matching.verification import compare_tiles
 from halftone.vision.furnishing import KINDS, furnish_pair
+from halftone.vision.judging import STEPS, SeenPair
 from halftone.vision.reprinting import reprint
 
 if TYPE_CHECKING:
@@ -32,13 +31,11 @@ if TYPE_CHECKING:
     from halftone.evaluation.corrections import Corrections
     from halftone.matching.features import LocalFeatures
     from halftone.matching.tiles import Tiles
+    from halftone.vision.judging import Seen
 
-Seen = NDArray[np.int8]
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-STEPS: Final = 64
-"""Of what the network sees, in 1: it is kept in bytes."""
 _OVERLAPS: Final = 3  # of a pair
 _SIDE: Final = 640  # of a simulated scan, in pixels
 _SHEET_CROP: Final = 0.03  # of a side: sheets of an archive are whole
@@ -48,25 +45,6 @@ _DETAILS: Final = ("initial", "stage")
 _HALF: Final = 0.5
 _TRUE: Final = 1.5
 _THREADS: Final = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeenPair:
-    """What the network sees of a pair.
-
-    Attributes:
-        variants: int8 [V][K, 9, S, S], of each of K overlaps, in 1/64: as it is, and as another
-            press and another scanner might have it.
-        same: Whether both show one picture.
-        weight: How much the pair counts.
-        group: What the pair is left out with when the network is judged: a kind of furniture, a
-            publication, a picture.
-    """
-
-    variants: tuple[Seen, ...]
-    same: bool
-    weight: float
-    group: str
 
 
 def see(

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from halftone.evaluation.judging import network
-from halftone.evaluation.judging.samples import STEPS, SeenPair
 from halftone.matching.judge import CHANNELS, SIDE, Judge
+from halftone.vision.judging import STEPS, JudgeNetwork, SeenPair, score
 
 
 def pair(*, same: bool, overlaps: int = 1, seed: int = 0) -> SeenPair:
@@ -22,7 +22,7 @@ def pair(*, same: bool, overlaps: int = 1, seed: int = 0) -> SeenPair:
 
 
 @pytest.fixture(scope="module")
-def trained() -> network.JudgeNetwork:
+def trained() -> JudgeNetwork:
     pairs = [pair(same=bool(seed % 2), overlaps=1 + seed % 3 // 2, seed=seed) for seed in range(16)]
     # Normalisation follows the pairs by a tenth in each step.
     return network.train(pairs, epochs=80, seed=0)
@@ -30,13 +30,13 @@ def trained() -> network.JudgeNetwork:
 
 def test_it_learns_by_the_most_favourable_overlap(trained):
     pairs = [pair(same=same, overlaps=2, seed=100 + same) for same in (False, True)]
-    different, same = network.score(trained, pairs)
+    different, same = score(trained, pairs)
     assert different < 0 < same
 
 
 def test_the_folded_network_says_what_the_trained_one_says(trained):
     """Another implementation of the same layers: torch's against NumPy's."""
-    folded = Judge.from_bytes(trained.fold().to_bytes())
+    folded = Judge.from_bytes(network.fold(trained).to_bytes())
     for same in (False, True):
         seen = pair(same=same, seed=7).variants[0].astype(np.float32) / STEPS
         with torch.no_grad():
