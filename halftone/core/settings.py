@@ -313,7 +313,7 @@ class WebSettings(ServerSettings):
     for example `pictures.example.org`."""
     proxy: str = ""
     """Says what lets only trusted people through to this page, for example `oauth2-proxy`. Without
-    it, any address to listen on but loopback is refused."""
+    it, keys or `HALFTONE_PRIVATE_NETWORK`, any address to listen on but loopback is refused."""
     upload_days: float = Field(default=30.0, gt=0)
     """Days for which a dropped picture is kept after it was last looked at."""
     upload_bytes: int = Field(default=1024 * MIB, ge=32 * MIB)

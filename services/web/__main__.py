@@ -13,9 +13,9 @@ import uvicorn
 
 from halftone.client import AsyncClient
 from halftone.core import errors, telemetry
-from halftone.core.settings import WebSettings
+from halftone.core.settings import AccessSettings, WebSettings
+from halftone.service.access import OPEN_ADDRESS, Access
 from halftone.services.web.app import make_app
-from halftone.services.web.safety.gate import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,22 +35,32 @@ class _Server(uvicorn.Server):
 async def run(
     settings: WebSettings,
     *,
+    access: AccessSettings | None = None,
     on_listening: Callable[[int, int], None] = lambda _port, _metrics_port: None,
 ) -> None:
     """Run the page until SIGTERM.
 
     Args:
         settings: The settings of the page.
+        access: Who may use it; None: what the environment says.
         on_listening: Called with the HTTP port and the metrics' port once both are open.
 
     Raises:
-        errors.FailedPrecondition: The address to listen on can be reached by strangers.
+        errors.FailedPrecondition: Strangers could use it (`OPEN_ADDRESS`).
         errors.Unavailable: The port is in use.
     """
-    check_address(settings)
-    client = AsyncClient(settings.search, embedder=settings.embedder, trainer=settings.trainer)
+    access = access or AccessSettings()
+    visitors = make_access(settings, access)
+    await visitors.check_start()
+    client = AsyncClient(
+        settings.search,
+        embedder=settings.embedder,
+        trainer=settings.trainer,
+        # Never the key of whoever starts the page.
+        key=access.service_key,
+    )
     metrics = telemetry.Metrics(service="web")
-    app = make_app(settings, client=client, metrics=metrics)
+    app = make_app(settings, client=client, access=visitors, metrics=metrics)
     listening = _listen(settings.host, settings.port)
     try:
         metrics_port, stop_metrics = metrics.serve(host=settings.host, port=settings.metrics_port)
@@ -81,20 +91,27 @@ async def run(
         _log.info("stopped")
 
 
-def check_address(settings: WebSettings) -> None:
-    """Refuse an address that others can reach, unless something lets only trusted people through.
+def make_access(settings: WebSettings, access: AccessSettings) -> Access:
+    """Return who may use the page, where it listens.
+
+    Args:
+        settings: The address to listen on, and what stands in front of it.
+        access: The file of keys, and the secret with which the page calls the services.
 
     Raises:
-        errors.FailedPrecondition: Nothing does.
+        errors.FailedPrecondition: The page would let everybody act with that secret, because it
+            does not know the keys.
     """
-    if not is_loopback(settings.host) and not settings.proxy:
+    if access.service_key and access.keys_file is None:
         raise errors.FailedPrecondition(
-            f"The page does not listen on {settings.host}, because whoever reaches it may read "
-            "and change everything. Set HALFTONE_WEB_HOST=127.0.0.1, or say with "
-            "HALFTONE_WEB_PROXY what stands in front of it and lets only trusted people through.",
-            subject="HALFTONE_WEB_HOST",
-            reason="OPEN_ADDRESS",
+            "With HALFTONE_SERVICE_KEY the page may do everything, so it has to know who may use "
+            "it. Name the file of keys in HALFTONE_KEYS_FILE; it need not exist yet.",
+            subject="HALFTONE_KEYS_FILE",
+            reason=OPEN_ADDRESS,
         )
+    if settings.proxy:
+        access = access.model_copy(update={"private_network": True})
+    return Access(access, host=settings.host)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from halftone.core import errors
 from halftone.core.bugs import conceal_bug
+from halftone.core.keys import Scope
 from halftone.services.web.answers.importing import Imports
 from halftone.services.web.pages import (
     assets,
@@ -20,6 +21,7 @@ from halftone.services.web.pages import (
     compare,
     imports,
     judge,
+    keys,
     records,
     search,
     work,
@@ -29,11 +31,12 @@ from halftone.services.web.pages.rendering import Renderer
 from halftone.services.web.safety.forms import Forms
 from halftone.services.web.safety.gate import Gate, Rules
 from halftone.services.web.safety.statuses import find_status
+from halftone.services.web.safety.visitors import Visitors
 from halftone.services.web.uploads import Uploads
 from halftone.services.web.words.languages import read_languages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -41,35 +44,53 @@ if TYPE_CHECKING:
     from halftone.client import AsyncClient
     from halftone.core import telemetry
     from halftone.core.settings import WebSettings
+    from halftone.service.access import Access
 
 _DAY_SECONDS = 24 * 3600.0
 # Fields and boundaries of a form, beside its file.
 _FORM_BYTES = 1 << 20
 
-ROUTES = (
-    Route("/", search.show_home),
-    Route("/search", search.show_search),
-    Route("/pictures", search.take_picture, methods=["POST"]),
-    Route("/pictures/{token}.jpg", assets.show_preview),
-    Route("/thumbnail", assets.show_thumbnail),
-    Route("/region", assets.show_region),
-    Route("/image", records.show_image),
-    Route("/images", records.list_images),
-    Route("/compare", compare.show_comparison),
-    Route("/verdicts", judge.take_verdict, methods=["POST"]),
-    Route("/verdicts/undo", judge.undo_verdict, methods=["POST"]),
-    Route("/judge", judge.show_queue),
-    Route("/clusters", clusters.list_clusters),
-    Route("/cluster", clusters.show_cluster),
-    Route("/import", imports.show_form),
-    Route("/imports", imports.take_files, methods=["POST"]),
-    Route("/imports/{id}", imports.show_import),
-    Route("/imports/{id}/files", imports.add_files, methods=["POST"]),
-    Route("/imports/{id}/start", imports.start_import, methods=["POST"]),
-    Route("/imports/{id}/cancel", imports.cancel_import, methods=["POST"]),
-    Route("/work", work.show_work),
-    Route("/work/clusters", work.start_clusters, methods=["POST"]),
-    Route("/work/cancel", work.cancel_job, methods=["POST"]),
+
+def _show(path: str, handler: keys.Handler, *scopes: Scope) -> Route:
+    """Return an address that is read, for visitors with these scopes."""
+    return Route(path, keys.guard(handler, *scopes))
+
+
+def _take(path: str, handler: keys.Handler, *scopes: Scope) -> Route:
+    """Return an address to which forms are sent, for visitors with these scopes."""
+    return Route(path, keys.guard(handler, *scopes), methods=["POST"])
+
+
+# The scopes are those of the calls that a handler makes (`halftone.service.access`).
+ROUTES: Sequence[Route] = (
+    _show("/", search.show_home, Scope.READ),
+    _show("/search", search.show_search, Scope.READ, Scope.SEARCH),
+    _take("/pictures", search.take_picture, Scope.SEARCH),
+    _show("/pictures/{token}.jpg", assets.show_preview, Scope.SEARCH),
+    _show("/thumbnail", assets.show_thumbnail, Scope.READ),
+    _show("/region", assets.show_region, Scope.READ),
+    _show("/image", records.show_image, Scope.READ),
+    _show("/images", records.list_images, Scope.READ),
+    _show("/compare", compare.show_comparison, Scope.READ, Scope.SEARCH),
+    _take("/verdicts", judge.take_verdict, Scope.JUDGE),
+    _take("/verdicts/undo", judge.undo_verdict, Scope.JUDGE),
+    _show("/judge", judge.show_queue, Scope.READ),
+    _show("/clusters", clusters.list_clusters, Scope.READ),
+    _show("/cluster", clusters.show_cluster, Scope.READ),
+    _show("/import", imports.show_form, Scope.IMPORT),
+    _take("/imports", imports.take_files, Scope.IMPORT),
+    _show("/imports/{id}", imports.show_import, Scope.IMPORT),
+    _take("/imports/{id}/files", imports.add_files, Scope.IMPORT),
+    _take("/imports/{id}/start", imports.start_import, Scope.IMPORT),
+    _take("/imports/{id}/cancel", imports.cancel_import, Scope.IMPORT),
+    _show("/work", work.show_work, Scope.READ),
+    _take("/work/clusters", work.start_clusters, Scope.IMPORT),
+    # Which scope it needs depends on the job.
+    _take("/work/cancel", work.cancel_job, Scope.READ),
+    # These show nothing of the archive.
+    Route("/sign-in", keys.show_sign_in),
+    Route("/sign-in", keys.sign_in, methods=["POST"]),
+    Route("/sign-out", keys.sign_out, methods=["POST"]),
     Route("/static/{version}/{name:path}", assets.show_static),
     Route("/healthz", assets.show_health),
 )
@@ -79,6 +100,7 @@ def make_app(
     settings: WebSettings,
     *,
     client: AsyncClient,
+    access: Access,
     metrics: telemetry.Metrics,
     wait_seconds: float = 0.15,
 ) -> Starlette:
@@ -87,6 +109,7 @@ def make_app(
     Args:
         settings: Its settings.
         client: Asks the services; closed with the application.
+        access: Knows the keys of visitors.
         metrics: Gets times and counts of requests.
         wait_seconds: See `Desk`.
     """
@@ -135,6 +158,7 @@ def make_app(
         forms=forms,
         renderer=Renderer(languages=read_languages(), form_tokens=forms),
         imports=imported,
+        visitors=Visitors(access),
         wait_seconds=wait_seconds,
     )
     return app
@@ -143,6 +167,13 @@ def make_app(
 async def _show_error(request: Request, raised: Exception) -> Response:
     """Answer with what went wrong, in a sentence."""
     error = conceal_bug(raised, path=request.url.path)
+    if isinstance(error, errors.Unauthenticated):
+        # The visitor has been let in already; it is this page that the services do not know.
+        error = errors.Unavailable(
+            "The services do not accept the key of this page. Its operator has to give all of them "
+            "the same HALFTONE_SERVICE_KEY.",
+            reason="SERVICE_KEY",
+        )
     status = find_status(error)
     retry_after = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(max(1, round(retry_after)))} if retry_after else {}

@@ -69,12 +69,19 @@ class Work:
         )
 
 
-async def look(client: AsyncClient) -> Work:
-    """Return what goes on. A service that does not answer is said to be so, and hides no other."""
+async def look(client: AsyncClient, *, with_training: bool = True) -> Work:
+    """Return what goes on. A service that does not answer is said to be so, and hides no other.
+
+    Args:
+        client: The client.
+        with_training: Ask for training jobs, and whether their service answers.
+    """
     grouping, promotion, training, versions, loaded, total = await asyncio.gather(
         _try(_take(client.cluster_jobs(page_size=_MOST, timeout=_SECONDS))),
         _try(client.promotion(timeout=_SECONDS)),
-        _try(_take(client.training_jobs(page_size=_MOST, timeout=_SECONDS))),
+        _try(_take(client.training_jobs(page_size=_MOST, timeout=_SECONDS)))
+        if with_training
+        else _skip(),
         _try(_take(client.model_versions(timeout=_SECONDS))),
         _try(client.models(timeout=_SECONDS)),
         _try(client.facets(limit=1, timeout=_SECONDS)),
@@ -83,7 +90,7 @@ async def look(client: AsyncClient) -> Work:
         parts=(
             Part(name="search", problem=total[1]),
             Part(name="embedder", problem=loaded[1]),
-            Part(name="trainer", problem=training[1]),
+            *([Part(name="trainer", problem=training[1])] if with_training else []),
         ),
         grouping=grouping[0] or (),
         promotion=promotion[0],
@@ -98,6 +105,10 @@ async def _try(call: Awaitable[T]) -> tuple[T | None, errors.HalftoneError | Non
         return await call, None
     except errors.HalftoneError as error:
         return None, error
+
+
+async def _skip() -> tuple[None, None]:
+    return None, None
 
 
 async def _take(items: AsyncIterator[T]) -> tuple[T, ...]:

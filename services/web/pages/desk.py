@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from halftone.core.settings import WebSettings
     from halftone.services.web.answers.importing import Imports
     from halftone.services.web.pages.rendering import Renderer
+    from halftone.services.web.safety.visitors import Visitor, Visitors
     from halftone.services.web.uploads import Uploads
 
 _MOST_FIELDS: Final = 2000
@@ -39,6 +40,7 @@ class Desk:
     forms: forms.Forms
     renderer: Renderer
     imports: Imports
+    visitors: Visitors
     wait_seconds: float
 
 
@@ -46,6 +48,12 @@ def get_desk(request: Request) -> Desk:
     """Return the desk of the application that a request came to."""
     desk: Desk = request.app.state.desk
     return desk
+
+
+def get_visitor(request: Request) -> Visitor:
+    """Return who makes a request to a guarded address."""
+    visitor: Visitor = request.scope["halftone.visitor"]
+    return visitor
 
 
 @contextlib.asynccontextmanager

@@ -8,7 +8,13 @@ from starlette.responses import JSONResponse, RedirectResponse
 
 from halftone.services.web.answers import judging
 from halftone.services.web.pages.compare import AUTHOR_COOKIE, read_place
-from halftone.services.web.pages.desk import get_desk, get_text, read_form, wants_json
+from halftone.services.web.pages.desk import (
+    get_desk,
+    get_text,
+    get_visitor,
+    read_form,
+    wants_json,
+)
 from halftone.services.web.pages.rendering import make_compare_url
 
 if TYPE_CHECKING:
@@ -29,7 +35,8 @@ async def take_verdict(request: Request) -> Response:
             b,
             judging.read_decision(get_text(form, "decision")),
             note=get_text(form, "note").strip(),
-            author=author,
+            # Whoever has a key signs by it, whatever name the form gives.
+            author=get_visitor(request).label or author,
         )
         place = read_place(get_text(form, "queue"))
     if place is None:

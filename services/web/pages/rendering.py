@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, StreamingResponse
 
 from halftone.archive.showing import Show
 from halftone.rendering import texts
+from halftone.services.web.safety.visitors import ANYBODY
 from halftone.services.web.words import sentences
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Renderer:
                 for each in self._languages
             ],
             "token": self._forms.make_token(request.scope["halftone.browser"]),
+            "visitor": request.scope.get("halftone.visitor", ANYBODY),
             "path": request.url.path,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "said_date": lambda image: sentences.describe_date(image, language),

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from starlette.responses import RedirectResponse
 
 from halftone.core import errors
+from halftone.core.keys import Scope
 from halftone.services.web.answers import working
-from halftone.services.web.pages.desk import get_desk, get_text, read_form
+from halftone.services.web.pages.desk import get_desk, get_text, get_visitor, read_form
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 async def show_work(request: Request) -> Response:
     """Answer `GET /work`. While anything runs, the page loads itself again."""
     desk = get_desk(request)
-    work = await working.look(desk.client)
-    imports = desk.imports.list()
+    visitor = get_visitor(request)
+    work = await working.look(desk.client, with_training=visitor.may(Scope.TRAIN))
+    imports = desk.imports.list() if visitor.may(Scope.IMPORT) else []
     running = work.is_running or any(not each.state.is_over for each in imports)
     return await desk.renderer.render(request, "work", work=work, imports=imports, refresh=running)
 
@@ -37,11 +39,15 @@ async def cancel_job(request: Request) -> Response:
     desk = get_desk(request)
     async with read_form(request) as form:
         name = get_text(form, "name")
+    visitor = get_visitor(request)
     if name.startswith("clusterJobs/"):
+        visitor.check(Scope.IMPORT)
         await desk.client.cancel_cluster_job(name)
     elif name.startswith("trainingJobs/"):
+        visitor.check(Scope.TRAIN)
         await desk.client.cancel_training_job(name)
     elif name == "promotion":
+        visitor.check(Scope.ADMIN)
         await desk.client.cancel_promotion()
     else:
         raise errors.InvalidArgument("There is no job of that name.", field="name")

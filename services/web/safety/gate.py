@@ -85,16 +85,6 @@ class Rules:
         return False
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether an address to listen on is reached from this machine only."""
-    if host in _LOOPBACK_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def _read_host_name(host: str) -> str:
     """Return the name of a `Host` header, without its port and in lower case; "" if malformed."""
     try:

@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 
 from halftone.client import AsyncClient, RetryPolicy
 from halftone.core import telemetry
-from halftone.core.settings import WebSettings
+from halftone.core.settings import AccessSettings, WebSettings
+from halftone.service.access import Access
 from halftone.services.web.app import make_app
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def find_token(page: str) -> str:
 
 @contextlib.contextmanager
 def opened(
-    fake, directory: Path, *, headers=None, wait_seconds=0.15, **settings
+    fake, directory: Path, *, headers=None, wait_seconds=0.15, keys_file=None, **settings
 ) -> Iterator[Browser]:
     """Yield a browser on a page of its own."""
     settings = WebSettings(
@@ -49,7 +50,10 @@ def opened(
         retries=RetryPolicy(attempts=1),
     )
     metrics = telemetry.Metrics(service="web")
-    app = make_app(settings, client=client, metrics=metrics, wait_seconds=wait_seconds)
+    access = Access(AccessSettings(keys_file=keys_file), host=settings.host)
+    app = make_app(
+        settings, client=client, access=access, metrics=metrics, wait_seconds=wait_seconds
+    )
     with Browser(
         app,
         base_url=ADDRESS,

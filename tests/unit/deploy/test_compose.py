@@ -46,7 +46,6 @@ DIFFERENT_ON_PURPOSE = {
     ("TrainerSettings", "data_roots"),
     ("TrainerSettings", "work_directory"),
     ("WebSettings", "host"),
-    ("WebSettings", "proxy"),
     ("WebSettings", "search"),
     ("WebSettings", "embedder"),
     ("WebSettings", "trainer"),

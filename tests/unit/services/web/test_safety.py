@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from halftone.core import errors
-from halftone.core.settings import WebSettings
-from halftone.services.web.__main__ import check_address
+from halftone.core import errors, keys
+from halftone.core.keys import Scope
+from halftone.core.settings import AccessSettings, WebSettings
+from halftone.services.web.__main__ import make_access
 from halftone.services.web.pages.records import find_link
 from halftone.services.web.safety.gate import Rules
 from tests.support.client import page
@@ -152,8 +153,20 @@ def test_a_form_that_grows_too_large_is_refused(browser):
     assert answer.status_code == 413
 
 
-def test_an_address_that_strangers_reach_needs_a_named_proxy():
-    with pytest.raises(errors.FailedPrecondition, match="HALFTONE_WEB_PROXY"):
-        check_address(WebSettings(host=EVERYWHERE))
-    check_address(WebSettings(host=EVERYWHERE, proxy="oauth2-proxy"))
-    check_address(WebSettings(host="::1"))
+async def test_an_address_that_strangers_reach_needs_keys_a_private_network_or_a_proxy(tmp_path):
+    open_to_all = AccessSettings(keys_file=tmp_path / "keys.json")
+    with pytest.raises(errors.FailedPrecondition) as raised:
+        await make_access(WebSettings(host=EVERYWHERE), open_to_all).check_start()
+    assert raised.value.reason == "OPEN_ADDRESS"
+    private = AccessSettings(private_network=True)
+    await make_access(WebSettings(host=EVERYWHERE), private).check_start()
+    proxied = WebSettings(host=EVERYWHERE, proxy="oauth2-proxy")
+    await make_access(proxied, open_to_all).check_start()
+    await make_access(WebSettings(host="::1"), open_to_all).check_start()
+    keys.create(tmp_path / "keys.json", label="Eva", scopes=[Scope.READ])
+    await make_access(WebSettings(host=EVERYWHERE), open_to_all).check_start()
+
+
+def test_nobody_acts_with_the_services_secret_unasked():
+    with pytest.raises(errors.FailedPrecondition, match="HALFTONE_KEYS_FILE"):
+        make_access(WebSettings(), AccessSettings(service_key="k" * 40))
