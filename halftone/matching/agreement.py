@@ -121,9 +121,11 @@ class Agreement:
     def judge(self) -> float:
         """Return the logarithm of the odds that what both pictures show is one picture.
 
-        It takes as long as the comparison of tiles, so only overlaps that are kept are judged.
+        It takes longer than the comparison of tiles, so only overlaps that are kept are judged.
+        Where nothing agrees there is nothing that could speak for a picture.
         """
-        return load_packaged()(describe(*self.tiles.pictures, self.tiles.mask))
+        judged = load_packaged()(describe(*self.tiles.pictures, self.tiles.mask))
+        return judged if len(self.parts) else min(judged, 0.0)
 
     def odds_at(self, points: Floats) -> Floats:
         """Return the odds of the tiles around points of the first picture, [N]; 0 outside."""

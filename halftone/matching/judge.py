@@ -3,7 +3,7 @@
 Tiles say where two pictures agree, not what agrees there: a photograph, or the frame around it, a
 masthead, lines of type, a chart on the copy stand, the squares of a board. A small convolutional
 network sees both pictures in one frame and gives the logarithm of the odds that what they share
-is a picture. `halftone/evaluation/judge_fit.py` trains it; it runs on NumPy and OpenCV.
+is a picture. `python -m halftone.evaluation.judging` trains it; it runs on NumPy and OpenCV.
 
 Nothing that it sees depends on which picture comes first.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
@@ -43,7 +44,9 @@ TAPS: Final = (3, 5)
 _AROUND: Final = 35  # pixels of the frame: pictures are levelled by mean and deviation in there
 _FLAT: Final = 4.0  # grey values: a deviation of as much is no contrast
 _STRONG: Final = 95  # percentile of a picture's gradients
-_SPARSE: Final = 3  # every third pixel of every third row is enough for a percentile
+_SPARSE: Final = (slice(None, None, 3),) * 2
+"""Every third pixel of every third row is enough for a percentile."""
+_MOST: Final = 2.0  # of what is seen in a channel
 _DARK, _LIGHT = 2, 98  # percentiles
 _RANGE: Final = 20.0  # grey values: the least that lies between dark and light
 
@@ -52,7 +55,7 @@ def describe(first: Floats, second: Floats, inside: Bools) -> Floats:
     """Return what the network sees of two registered pictures.
 
     Args:
-        first: The first picture in the frame, 0 to 255, float32 [H, W] with H and W up to `FRAME`.
+        first: The first picture in the frame, 0 to 255, float32 [H, W], H and W from 2 to `FRAME`.
         second: The second picture in the same frame.
         inside: Where the pictures' frames meet, bool [H, W].
 
@@ -86,12 +89,12 @@ def describe(first: Floats, second: Floats, inside: Bools) -> Floats:
         channel[top : top + height, left : left + width] = cv2.resize(
             shown, (width, height), interpolation=cv2.INTER_AREA
         )
-    return seen
+    return np.clip(seen, -_MOST, _MOST, out=seen)
 
 
 def _level(picture: Floats, inside: Bools, mask: Floats) -> tuple[Floats, Floats]:
     """Return a picture levelled by what is around each pixel, and its tone from dark to light."""
-    seen = picture[inside][:: _SPARSE**2]
+    seen = picture[_SPARSE][inside[_SPARSE]]
     dark, light = np.percentile(seen, (_DARK, _LIGHT)) if len(seen) else (0.0, 255.0)
     tone = np.clip((picture - np.float32(dark)) / np.float32(max(light - dark, _RANGE)), 0, 1)
     # Numbers near 0 keep their digits in the difference of two squares.
@@ -104,7 +107,7 @@ def _level(picture: Floats, inside: Bools, mask: Floats) -> tuple[Floats, Floats
 
 
 def _against_strong(gradients: Floats, inside: Bools) -> Floats:
-    seen = gradients[inside][:: _SPARSE**2]
+    seen = gradients[_SPARSE][inside[_SPARSE]]
     strong = float(np.percentile(seen, _STRONG)) if len(seen) else 1.0
     against = np.clip(gradients / np.float32(strong + 0.5), 0, 2)
     return np.asarray(against, dtype=np.float32)
@@ -112,6 +115,21 @@ def _against_strong(gradients: Floats, inside: Bools) -> Floats:
 
 def _blur(values: Floats) -> Floats:
     return np.asarray(cv2.blur(values, (_AROUND, _AROUND)), dtype=np.float32)
+
+
+_DAMAGE: Final = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy raises for a file that is none, or whose arrays do not fit together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,9 +179,13 @@ class Judge:
                 raise errors.DataLoss(
                     f"The judge has format {int(values['format'])}; this release reads {FORMAT}."
                 )
-            return cls._from_arrays(values)
-        except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+            judge = cls._from_arrays(values)
+            # What does not fit together fails here, and not at the first search.
+            if not np.isfinite(judge(np.ones((CHANNELS, SIDE, SIDE), dtype=np.float32))):
+                raise ValueError("a number is not finite")
+        except _DAMAGE as error:
             raise errors.DataLoss(f"The judge is damaged: {error}.") from error
+        return judge
 
     @classmethod
     def _from_arrays(cls, values: Mapping[str, NDArray[np.generic]]) -> Judge:

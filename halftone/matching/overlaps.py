@@ -71,7 +71,6 @@ class Overlap:
             whether they agree or not.
         residual: Median distance of inliers from where they should be, in pixels of the picture
             with fewer features, scaled to a longer side of `features.SIDE`.
-        coverage: The share of the overlap that lies near an inlier, 0 to 1.
         rivals: Number of features in it that agree on other homographies, for example in a relief
             or because something moved.
         negative: Whether one picture is a negative of the other: light where that is dark.
@@ -92,7 +91,6 @@ class Overlap:
     scale: float
     matches: int
     residual: float
-    coverage: float
     rivals: int = 0
     negative: bool = False
     parts: tuple[Part, ...] = ()

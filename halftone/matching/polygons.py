@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
-_GRID: Final = 24
 _FLAT: Final = 1.0  # square pixels
 
 
@@ -101,21 +100,3 @@ def contains(polygon: Doubles, points: NDArray[np.floating[Any]]) -> NDArray[np.
     slack = 1e-3 * np.abs(edges).sum(axis=1)
     within: NDArray[np.bool_] = (sides >= -slack).all(axis=1) | (sides <= slack).all(axis=1)
     return within
-
-
-def coverage(polygon: Doubles, points: NDArray[np.floating[Any]], *, reach: float) -> float:
-    """Return the share of a polygon that lies near points, 0 to 1, measured on a grid.
-
-    Args:
-        polygon: A convex polygon.
-        points: The points, [N, 2], at least one.
-        reach: The distance up to which a place is near a point.
-    """
-    low, high = polygon.min(axis=0), polygon.max(axis=0)
-    steps = (np.arange(_GRID) + 0.5) / _GRID
-    grid = np.stack(np.meshgrid(*(low + np.outer(steps, high - low)).T), axis=-1).reshape(-1, 2)
-    grid = grid[contains(polygon, grid)]
-    if not len(grid):
-        return 0.0
-    nearest = ((grid[:, None] - points[None]) ** 2).sum(axis=2).min(axis=1)
-    return float((nearest <= reach**2).mean())

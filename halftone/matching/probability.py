@@ -55,8 +55,6 @@ nothing.
 """
 
 _GEOMETRY: Final = FEATURES.index("similarity")
-TILE_FEATURES: Final = FEATURES[FEATURES.index("judgement") : _GEOMETRY]
-"""Names of the features from the comparison tile by tile."""
 _INLIERS: Final = FEATURES.index("inliers")
 _COUNT: Final = FEATURES.index("count")
 _COMPARED: Final = FEATURES.index("compared")
@@ -142,9 +140,12 @@ def evidence_features(evidence: Evidence) -> Doubles:
 
 
 def _tile_features(tiles: TileEvidence | None) -> list[float]:
-    """Return the features from `judgement` to `count`. All are 0 where nothing was compared."""
+    """Return the features from `judgement` to `count`.
+
+    Without a comparison of tiles, the judgement speaks neither for a match nor against it.
+    """
     if tiles is None:
-        return [0.0] * len(TILE_FEATURES)
+        return [_MOST_JUDGED, 0.0, 0.0]
     return [
         min(max(tiles.judgement, -_MOST_JUDGED), _MOST_JUDGED) + _MOST_JUDGED,
         float(np.log((tiles.solid + _SLACK) / (1 - tiles.solid + _SLACK)) + _LEAST),

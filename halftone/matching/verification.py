@@ -3,8 +3,8 @@
 Features are paired as mutual nearest neighbours (Lowe's ratio test) and vote for scale and rotation
 (Lowe 2004); MAGSAC++ (Barath et al. 2020, by OpenCV) fits a homography to the pairs that agree. The
 features that are left are tried again, because a plate may hold two pictures. Each homography is
-then checked tile by tile on small copies (`halftone.matching.agreement`): features may agree on a
-frame or a masthead alone.
+then checked tile by tile on small copies (`halftone.matching.agreement`), and what it registers is
+looked at (`halftone.matching.judge`): features may agree on a frame or a masthead alone.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ _WITHIN: Final = 0.5
 _LOCAL: Final = 0.33  # share of the features where the frames meet
 _WHOLE: Final = 0.75  # of where the frames meet, in each direction and of what can be compared
 _HULL: Final = 6  # inliers that a hull rests on
+_SURE: Final = 3.0  # logarithm of odds
 _UNLIKELY: Final = float(np.log(1e-6))
 
 
@@ -74,7 +75,8 @@ def verify(
     turned_round = _weight(query) < _weight(candidate)
     first, second = (candidate, query) if turned_round else (query, candidate)
     sides = (False, True) if mirrored is None else (mirrored,)
-    overlaps = [_overlap(agreement) for agreement in _judged(_find(first, second, sides=sides))]
+    found = _judge_and_sort(_find(first, second, sides=sides))
+    overlaps = [_overlap(agreement) for agreement in found]
     if turned_round:
         overlaps = [overlap.from_the_other_side() for overlap in overlaps]
     return Verification(
@@ -272,8 +274,8 @@ def _distinct(agreements: list[_Agreement]) -> list[_Agreement]:
     return kept[:MAX_OVERLAPS]
 
 
-def _judged(agreements: list[_Agreement]) -> list[_Agreement]:
-    """Judge each agreement; return what is a picture over the largest area first."""
+def _judge_and_sort(agreements: list[_Agreement]) -> list[_Agreement]:
+    """Judge each agreement; return the one first that is most a picture over the largest area."""
     for each in agreements:
         if each.tiles is not None:
             each.judgement = each.tiles.judge()
@@ -281,8 +283,9 @@ def _judged(agreements: list[_Agreement]) -> list[_Agreement]:
 
 
 def _rank(agreement: _Agreement) -> tuple[float, int]:
+    # Furniture may be much larger than the picture. Two that surely are pictures go by area.
     area = 0.0 if agreement.tiles is None else agreement.tiles.area
-    return area / (1 + float(np.exp(-agreement.judgement))), agreement.count
+    return area * float(np.exp(min(agreement.judgement, _SURE))), agreement.count
 
 
 def _lie_alike(one: _Side, other: _Side) -> bool:
@@ -378,7 +381,6 @@ def _overlap(agreement: _Agreement) -> Overlap:
         scale=scale * query.shrunk / candidate.shrunk,
         matches=max(int(inside.sum()), agreement.count),
         residual=float(np.median(measure_distances(homography, p[inliers], q[inliers]))),
-        coverage=polygons.coverage(part, p[inliers], reach=_REACH * SIDE),
         rivals=agreement.rivals,
         negative=query.negative,
         parts=() if tiles is None else tuple(_part(agreement, each) for each in tiles.parts),

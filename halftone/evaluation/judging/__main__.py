@@ -1,7 +1,8 @@
 r"""Train the network that judges whether what two registered pictures share is a picture.
 
     python -m halftone.evaluation.judging POOL --out halftone/matching/judge.npz \\
-        [--archive FOLDER] [--different FOLDER] [--pairs 5000] [--printings 700] [--epochs 18]
+        [--archive FOLDER] [--different FOLDER] [--corrections FILE] \
+        [--pairs 5000] [--printings 700] [--epochs 18] [--folds 2] [--seed 0]
 
 Pairs come from four places: sheets with drawn furniture and simulated printings, both made of the
 pictures in POOL; the true pairs of labelled archives; and folders whose pictures all differ.
@@ -12,12 +13,12 @@ from __future__ import annotations
 import argparse
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 
 from halftone.archive.manifests import list_pictures
-from halftone.core import errors
+from halftone.core import errors, files
 from halftone.evaluation.corrections import read_corrections
 from halftone.evaluation.judging.network import fold, train
 from halftone.evaluation.judging.samples import (
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from halftone.vision.judging import SeenPair
+
+
+_CLASSES: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,12 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             pairs += see_archive(folder)
         for folder in given.different:
             pairs += see_different(folder, corrections=corrections)
-    except errors.HalftoneError as error:
+        if len({pair.same for pair in pairs}) < _CLASSES:
+            parser.error("it takes pairs of one picture and pairs of two")
+        given.out.touch()
+    except (errors.HalftoneError, OSError) as error:
         parser.error(str(error))
     print(f"{len(pairs):,} pairs, {sum(pair.same for pair in pairs):,} of one picture", flush=True)
     _judge_folds(pairs, folds=given.folds, epochs=given.epochs, seed=given.seed)
     network = train(pairs, epochs=given.epochs, seed=given.seed, progress=_report)
-    given.out.write_bytes(fold(network).to_bytes())
+    files.replace_file(given.out, fold(network).to_bytes())
 
 
 def _judge_folds(pairs: Sequence[SeenPair], *, folds: int, epochs: int, seed: int) -> None:
@@ -74,6 +81,9 @@ def _judge_folds(pairs: Sequence[SeenPair], *, folds: int, epochs: int, seed: in
         aside = [zlib.crc32(pair.group.encode()) % folds == number for pair in pairs]
         known = [pair for pair, out in zip(pairs, aside, strict=True) if not out]
         unknown = [pair for pair, out in zip(pairs, aside, strict=True) if out]
+        if min(len({pair.same for pair in part}) for part in (known, unknown)) < _CLASSES:
+            print(f"fold {number + 1}: too few groups to judge", flush=True)
+            continue
         scores = score(train(known, epochs=epochs, seed=seed), unknown)
         area = roc_auc_score([pair.same for pair in unknown], scores)
         print(f"fold {number + 1}: {len(unknown):,} pairs left out, AUC {area:.4f}", flush=True)

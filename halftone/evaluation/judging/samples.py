@@ -17,6 +17,7 @@ from halftone.evaluation.calibration_samples import print_part, read_picture
 from halftone.evaluation.corrections import correct
 from halftone.evaluation.judging.variants import Floats, print_anew, retouch_one
 from halftone.evaluation.labelled import read_different, read_labelled
+from halftone.evaluation.truth import MATCH
 from halftone.matching.fingerprint import local_features
 from halftone.matching.judge import describe
 from halftone.matching.verification import compare_tiles
@@ -87,12 +88,16 @@ def _keep(first: Floats, second: Floats, tiles: Tiles) -> Seen:
 def see_furniture(paths: Sequence[Path], *, pairs: int, seed: int) -> Iterator[SeenPair]:
     """Draw pairs of sheets in furniture, print and compare them; kinds and cases take turns."""
     plan = [(kind, case) for kind, cases in sorted(KINDS.items()) for case in cases]
+    kinds = sorted(KINDS)
+    order = np.random.default_rng(seed).permutation(len(paths))
+    # Kinds that are left out show pictures that are left out.
+    shelves = {kind: order[at :: len(kinds)] for at, kind in enumerate(kinds)}
 
     def make(number: int) -> SeenPair | None:
         kind, case = plan[number % len(plan)]
         generator = np.random.default_rng([seed, number])
         count = _MANY_PICTURES if kind in _SEVERAL else _FEW_PICTURES
-        chosen = generator.permutation(len(paths))[:count]
+        chosen = generator.permutation(shelves[kind])[:count]
         pair = furnish_pair(
             [read_picture(paths[int(row)]) for row in chosen],
             kind=kind,
@@ -135,7 +140,7 @@ def see_archive(folder: Path) -> Iterator[SeenPair]:
     """Compare the true pairs of a labelled archive."""
     archive = read_labelled(folder)
     kinds = archive.truth().kinds(0, len(archive.ids))
-    pairs = [(int(a), int(b)) for a, b in zip(*np.nonzero(kinds == 1), strict=True) if a < b]
+    pairs = [(int(a), int(b)) for a, b in zip(*np.nonzero(kinds == MATCH), strict=True) if a < b]
     features = _read_features(archive.paths, rows={row for pair in pairs for row in pair})
 
     def make(pair: tuple[int, int]) -> SeenPair | None:

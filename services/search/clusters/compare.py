@@ -39,9 +39,9 @@ _VERSION: Final = 3
 """The version of the comparison. Raising it makes all pairs be compared again."""
 _NICE: Final = 10
 _GRID: Final = 64
-_EVIDENCE: Final = struct.Struct(f"<{12 + len(dataclasses.fields(TileEvidence))}f")
+_EVIDENCE: Final = struct.Struct(f"<{11 + len(dataclasses.fields(TileEvidence))}f")
 """The kept evidence: similarity, PDQ, words (NaN if unknown), the number of overlaps. Then of the
-largest one: inliers, matches, both shares, coverage, residual, rivals, whether it is mirrored, and
+largest one: inliers, matches, both shares, residual, rivals, whether it is mirrored, and
 its tile evidence in the order of its fields (NaN if there is none). Probability and relation depend
 on nothing else."""
 
@@ -200,7 +200,7 @@ def pack(evidence: Evidence) -> bytes:
     """Pack evidence so that it can be scored again with another version's similarity."""
     channels = (evidence.similarity, evidence.pdq, evidence.words)
     overlaps = evidence.verification.overlaps if evidence.verification else ()
-    geometry: tuple[float, ...] = (0.0,) * 8
+    geometry: tuple[float, ...] = (0.0,) * 7
     tiles: tuple[float, ...] = (math.nan,) * len(dataclasses.fields(TileEvidence))
     if overlaps:
         first = overlaps[0]
@@ -212,7 +212,6 @@ def pack(evidence: Evidence) -> bytes:
             first.matches,
             first.query_share,
             first.candidate_share,
-            first.coverage,
             first.residual,
             first.rivals,
         )
@@ -225,9 +224,9 @@ def pack(evidence: Evidence) -> bytes:
 def unpack(kept: bytes) -> Evidence:
     """Return the evidence that `pack` packed, with only the figures of the largest overlap."""
     values = _EVIDENCE.unpack(kept)
-    channels, tiles = values[:3], values[12:]
-    count, inliers, matches, query_share, candidate_share, coverage = values[3:9]
-    residual, rivals, mirrored = values[9:12]
+    channels, tiles = values[:3], values[11:]
+    count, inliers, matches, query_share, candidate_share, residual, rivals = values[3:10]
+    mirrored = values[10]
     overlap = Overlap(
         inliers=int(inliers),
         homography=np.eye(3),
@@ -240,16 +239,23 @@ def unpack(kept: bytes) -> Evidence:
         scale=1.0,
         matches=int(matches),
         residual=residual,
-        coverage=coverage,
         rivals=int(rivals),
         evidence=None if math.isnan(tiles[0]) else TileEvidence(*tiles),
     )
+    # Further overlaps were kept for showing a picture, even if the first does not.
+    other = overlap
+    if overlap.evidence is not None:
+        other = dataclasses.replace(
+            overlap, evidence=dataclasses.replace(overlap.evidence, breadth=1.0)
+        )
     similarity, pdq, words = (None if math.isnan(each) else each for each in channels)
     return Evidence(
         similarity=similarity,
         pdq=pdq,
         words=words,
-        verification=Verification(overlaps=(overlap,) * int(count), seconds=0.0),
+        verification=Verification(
+            overlaps=(overlap, *(other,) * (int(count) - 1))[: int(count)], seconds=0.0
+        ),
     )
 
 

@@ -89,10 +89,22 @@ def test_a_damaged_file_is_refused():
     lacking, newer = io.BytesIO(), io.BytesIO()
     np.savez(lacking, **{name: each for name, each in arrays.items() if name != "kernel2"})
     np.savez(newer, **{**arrays, "format": np.int64(judge.FORMAT + 1)})
+    alone, endless = io.BytesIO(), {**arrays, "hidden": np.full_like(arrays["hidden"], np.nan)}
+    np.save(alone, arrays["hidden"])
+    unfit = {**arrays, "kernel1": arrays["kernel1"][:, :2]}
+    for wrong in (b"", alone.getvalue(), _archive(endless), _archive(unfit)):
+        with pytest.raises(errors.DataLoss, match="damaged"):
+            judge.Judge.from_bytes(wrong)
     with pytest.raises(errors.DataLoss, match="kernel2"):
         judge.Judge.from_bytes(lacking.getvalue())
     with pytest.raises(errors.DataLoss, match="this release reads"):
         judge.Judge.from_bytes(newer.getvalue())
+
+
+def _archive(arrays: dict[str, np.ndarray]) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["frame", "credit-line", "screen"])

@@ -28,7 +28,6 @@ def overlap(inliers: int, matches: int, **changed: object) -> Overlap:
         "rotation": 0.0,
         "scale": 1.0,
         "residual": 0.7,
-        "coverage": 0.5,
         "evidence": WHOLE,
     } | changed
     square = np.zeros((4, 2), np.float32)
@@ -73,7 +72,7 @@ def test_features_have_names_and_are_finite():
         assert np.isfinite(features).all()
 
 
-def test_by_default_inliers_decide():
+def test_by_default_the_judge_decides():
     default = Calibration.default()
     chances = [default.probability(evidence(overlap(n, 60))) for n in (6, 12, 30, 60)]
     assert chances == sorted(chances)
@@ -111,6 +110,26 @@ def test_an_overlap_that_no_tile_compares_is_not_certain():
     steep = calibration(intercept=20.0)
     for nothing in (None, dataclasses.replace(WHOLE, count=0)):
         assert steep.probability(evidence(overlap(60, 60, evidence=nothing))) == UNCOMPARED
+
+
+def test_an_overlap_that_no_tile_compares_is_no_evidence_against():
+    default = Calibration.default()
+    silent = overlap(60, 65, evidence=None)
+    furniture = overlap(60, 65, evidence=dataclasses.replace(WHOLE, judgement=-4.0))
+    chances = [default.probability(evidence(each, pdq=0.8)) for each in (furniture, silent)]
+    assert chances[0] < 0.3 < chances[1] <= UNCOMPARED
+
+
+def test_the_judgement_counts_up_to_a_limit():
+    default = Calibration.default()
+    judged = [
+        evidence(overlap(60, 65, evidence=dataclasses.replace(WHOLE, judgement=each)))
+        for each in (-50.0, -8.0, 0.0, 4.0, 8.0, 50.0)
+    ]
+    chances = [default.probability(each) for each in judged]
+    assert chances == sorted(chances)
+    assert chances[0] == chances[1] < 0.01
+    assert chances[-1] == chances[-2] > 0.98
 
 
 def test_probabilities_are_those_of_each():

@@ -13,8 +13,10 @@ from PIL import Image, ImageOps
 from halftone.core import errors
 from halftone.imaging.orientations import UPRIGHT
 from halftone.matching.fingerprint import archive_fingerprint, local_features
+from halftone.matching.overlaps import Overlap, Verification
 from halftone.matching.pdq import to_vector
-from halftone.matching.probability import Calibration
+from halftone.matching.probability import Calibration, Evidence
+from halftone.matching.relation import relation
 from halftone.services.search.clusters.candidates import Depths, find_neighbours
 from halftone.services.search.clusters.compare import Comparer, Side, pack, unpack
 from halftone.services.search.store.edge.store import EdgeStore
@@ -22,6 +24,7 @@ from halftone.services.search.store.port import Point, Stored, Words
 from halftone.v1 import search_pb2
 from tests.support.embedder.fake_embedder import DIMENSION, descriptor
 from tests.support.search.cluster_pictures import plate, printing, scene
+from tests.support.search.tile_evidence import WHOLE
 
 Relation = search_pb2.Hit
 
@@ -238,6 +241,37 @@ def test_kept_evidence_gives_the_same_probability(comparer, sides):
     ((_, _, evidence),) = comparer.rescore([(found[0].evidence, None)], model_version="fake/2")
     assert unpack(evidence).similarity is None
     assert pack(unpack(evidence)) == evidence
+
+
+def test_kept_evidence_gives_the_same_relation_where_a_strip_comes_first():
+    def overlap(breadth: float) -> Overlap:
+        return Overlap(
+            inliers=40,
+            matches=50,
+            homography=np.eye(3),
+            query_polygon=np.zeros((4, 2), np.float32),
+            candidate_polygon=np.zeros((4, 2), np.float32),
+            query_share=0.3,
+            candidate_share=0.9,
+            mirrored=False,
+            rotation=0,
+            scale=1,
+            residual=0.5,
+            evidence=dataclasses.replace(WHOLE, breadth=breadth),
+        )
+
+    for breadths in ((0.2, 0.5, 0.5), (0.2, 0.5), (0.5, 0.2), (0.2,), (0.5, 0.5)):
+        fresh = Evidence(
+            similarity=0.5,
+            pdq=0.5,
+            words=0.5,
+            verification=Verification(overlaps=tuple(map(overlap, breadths)), seconds=0),
+        )
+        told = [
+            relation(each, probability=0.95, same_bytes=False)
+            for each in (fresh, unpack(pack(fresh)))
+        ]
+        assert told[0] == told[1], breadths
 
 
 def test_equal_bytes_do_not_take_the_room_of_others(tmp_path):

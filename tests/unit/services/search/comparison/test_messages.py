@@ -25,7 +25,6 @@ OVERLAP = Overlap(
     scale=1.0,
     matches=50,
     residual=1.0,
-    coverage=0.7,
 )
 SHARED = Verification(overlaps=(OVERLAP,), seconds=0.0)
 NOTHING = Verification(overlaps=(), seconds=0.0)

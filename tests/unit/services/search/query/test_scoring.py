@@ -33,7 +33,6 @@ OVERLAP = Overlap(
     scale=1.0,
     matches=50,
     residual=1.0,
-    coverage=0.7,
     evidence=WHOLE,
 )
 SHARED = Verification(overlaps=(OVERLAP,), seconds=0.0)
